@@ -1,0 +1,1 @@
+//! The REST interface of 4.1 over TLS.

@@ -1,0 +1,1 @@
+//! Makes what is there what was asked for.

@@ -1,0 +1,1 @@
+//! Cron schedules become objects, once each.

@@ -1,0 +1,1 @@
+//! The REST types, route table and permissions of the apiserver.

@@ -1,0 +1,1 @@
+//! Events on NSQ: topics, envelope and relay.

@@ -1,0 +1,1 @@
+//! The custom resources and their conversion to the core's types.

@@ -1,0 +1,1 @@
+//! Events, their keys, the catalogue, outbox and deduplication; pure.

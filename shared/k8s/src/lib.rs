@@ -1,0 +1,1 @@
+//! Apply, compare-and-swap, leases and watches.

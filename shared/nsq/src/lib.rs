@@ -1,0 +1,1 @@
+//! A client for NSQ: codec, producer, consumer.

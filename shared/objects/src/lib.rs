@@ -1,0 +1,1 @@
+//! Plan steps become Kubernetes objects; pure, cannot fail.

@@ -1,0 +1,1 @@
+//! PostgreSQL as a program: find it, initialise, configure, ask.

@@ -1,0 +1,1 @@
+//! Logs and metrics, and the port that serves them.

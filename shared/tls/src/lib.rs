@@ -1,0 +1,1 @@
+//! Certificates, their authority, and TLS configurations.
