@@ -1,1 +1,13 @@
-//! Generated gRPC code of the agent and event services.
+//! The gRPC protocols of the agent and of the event service: generated code.
+
+/// What an agent tells of its PostgreSQL: `proto/pgo/agent/v1/agent.proto`.
+pub mod agent {
+    #![allow(missing_docs, clippy::all, rust_2018_idioms)]
+    tonic::include_proto!("pgo.agent.v1");
+}
+
+/// The durable log of events: `proto/pgo/event/v1/event.proto`.
+pub mod event {
+    #![allow(missing_docs, clippy::all, rust_2018_idioms)]
+    tonic::include_proto!("pgo.event.v1");
+}

@@ -1,0 +1,234 @@
+//! An event as it is written, published and read: 4.1's envelope with new fields behind it.
+
+use jiff::Timestamp;
+use pgo_ids::{ClusterName, EventKey, Namespace, OperationId, Seq, StreamId};
+use serde::{Deserialize, Serialize};
+
+use crate::{EventType, Severity, Stage, Topic};
+
+/// Version of the fields below; raised when one changes its meaning.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// Who asked: the pgouser's name, or `kubectl` and the like; empty where nobody did, as in 4.1.
+pub type Actor = String;
+
+/// What is to be told, before it has its place in a stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Draft {
+    /// What happened.
+    pub event_type: EventType,
+    /// When, by the clock of who decided it.
+    pub time: Timestamp,
+    /// Namespace of the cluster, or the operator's.
+    pub namespace: Namespace,
+    /// The cluster, where the event is about one.
+    pub cluster: Option<ClusterName>,
+    /// The operation it belongs to.
+    pub operation: OperationId,
+    /// Who asked for the operation.
+    pub actor: Actor,
+    /// Which step is done; with progress.
+    pub step: Option<String>,
+    /// Why it failed, or why it happened.
+    pub cause: Option<String>,
+    /// Since the operation began, in milliseconds; with terminal events.
+    pub duration_ms: Option<u64>,
+}
+
+/// 4.1's header, field by field.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Header {
+    /// The type, under 4.1's capitalised key.
+    #[serde(rename = "EventType")]
+    pub event_type: EventType,
+    /// Namespace of the cluster, or the operator's.
+    pub namespace: Namespace,
+    /// Who asked; may be empty.
+    pub username: Actor,
+    /// When, RFC 3339.
+    pub timestamp: Timestamp,
+    /// Topics besides `alltopic`.
+    pub topic: Vec<Topic>,
+}
+
+/// An event. Its JSON is what goes over the wire, into the outbox and into the log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// 4.1's header.
+    pub eventheader: Header,
+    /// The cluster, where the event is about one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clustername: Option<ClusterName>,
+    /// 4.1's name for [`Event::operationid`], on the types that have it there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workflowid: Option<OperationId>,
+    /// 4.1's name for [`Event::cause`] of a failure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub errormessage: Option<String>,
+    /// The stream, first half of the key.
+    pub stream: StreamId,
+    /// The place in it, second half of the key.
+    pub seq: Seq,
+    /// The operation: equal in all events of one request.
+    pub operationid: OperationId,
+    /// Where in the operation.
+    pub stage: Stage,
+    /// How grave.
+    pub severity: Severity,
+    /// Which step is done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<String>,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
+    /// Since the operation began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub durationms: Option<u64>,
+    /// [`SCHEMA_VERSION`] of who wrote it.
+    pub schemaversion: u32,
+}
+
+/// Why bytes are not an event.
+#[derive(Debug, thiserror::Error)]
+#[error("not an event of this version: {0}")]
+pub struct DecodeError(#[from] serde_json::Error);
+
+impl Event {
+    /// Gives a draft its place in a stream.
+    #[must_use]
+    pub fn new(draft: Draft, key: EventKey) -> Self {
+        let stage = draft.event_type.stage();
+        let of_41 = matches!(
+            draft.event_type,
+            EventType::CreateCluster
+                | EventType::CreateClusterFailure
+                | EventType::CreateClusterCompleted
+        );
+        Self {
+            eventheader: Header {
+                event_type: draft.event_type,
+                namespace: draft.namespace,
+                username: draft.actor,
+                timestamp: draft.time,
+                topic: draft.event_type.topics().to_vec(),
+            },
+            clustername: draft.cluster,
+            workflowid: of_41.then_some(draft.operation),
+            errormessage: draft.cause.clone().filter(|_| stage == Stage::Failed),
+            stream: key.stream,
+            seq: key.seq,
+            operationid: draft.operation,
+            stage,
+            severity: draft.event_type.severity(),
+            step: draft.step,
+            cause: draft.cause,
+            durationms: draft.duration_ms,
+            schemaversion: SCHEMA_VERSION,
+        }
+    }
+
+    /// What identifies it.
+    #[must_use]
+    pub fn key(&self) -> EventKey {
+        EventKey {
+            stream: self.stream.clone(),
+            seq: self.seq,
+        }
+    }
+
+    /// Its type.
+    #[must_use]
+    pub fn event_type(&self) -> EventType {
+        self.eventheader.event_type
+    }
+
+    /// Every topic it goes to, [`Topic::All`] last, as 4.1 publishes.
+    pub fn topics(&self) -> impl Iterator<Item = Topic> + '_ {
+        self.eventheader.topic.iter().copied().chain([Topic::All])
+    }
+
+    /// The body of its NSQ messages: JSON indented by two blanks, as 4.1's.
+    ///
+    /// # Errors
+    /// None that a value of this type can cause.
+    pub fn to_wire(&self) -> Result<Vec<u8>, serde_json::Error> {
+        serde_json::to_vec_pretty(self)
+    }
+
+    /// Reads a body of [`Event::to_wire`], or compact JSON of the same.
+    ///
+    /// # Errors
+    /// The bytes are not such JSON: another version's, or another program's.
+    pub fn from_wire(body: &[u8]) -> Result<Self, DecodeError> {
+        Ok(serde_json::from_slice(body)?)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn draft(event_type: EventType) -> Draft {
+        Draft {
+            event_type,
+            time: "2026-10-15T10:11:12.5Z".parse().expect("a time"),
+            namespace: "pgouser1".parse().expect("a namespace"),
+            cluster: Some("hippo".parse().expect("a name")),
+            operation: "25927091-b343-4017-be4b-71575f0b3eb5"
+                .parse()
+                .expect("an id"),
+            actor: "pgoadmin".to_owned(),
+            step: None,
+            cause: None,
+            duration_ms: None,
+        }
+    }
+
+    fn key() -> EventKey {
+        EventKey {
+            stream: "uid-1".parse().expect("a stream"),
+            seq: Seq(1),
+        }
+    }
+
+    #[test]
+    fn a_consumer_of_4_1_finds_its_fields() {
+        let event = Event::new(
+            Draft {
+                cause: Some("no disk".to_owned()),
+                ..draft(EventType::CreateClusterFailure)
+            },
+            key(),
+        );
+        let json: serde_json::Value =
+            serde_json::from_slice(&event.to_wire().expect("JSON")).expect("JSON");
+        assert_eq!(json["eventheader"]["EventType"], "CreateClusterFailure");
+        assert_eq!(json["eventheader"]["namespace"], "pgouser1");
+        assert_eq!(json["eventheader"]["username"], "pgoadmin");
+        assert_eq!(json["eventheader"]["timestamp"], "2026-10-15T10:11:12.5Z");
+        assert_eq!(
+            json["eventheader"]["topic"],
+            serde_json::json!(["clustertopic"])
+        );
+        assert_eq!(json["clustername"], "hippo");
+        assert_eq!(json["errormessage"], "no disk");
+        assert_eq!(json["workflowid"], "25927091-b343-4017-be4b-71575f0b3eb5");
+    }
+
+    #[test]
+    fn the_wire_carries_every_type_there_and_back() {
+        for event_type in EventType::ALL {
+            let event = Event::new(draft(*event_type), key());
+            let read = Event::from_wire(&event.to_wire().expect("JSON")).expect("an event");
+            assert_eq!(read, event);
+        }
+    }
+
+    #[test]
+    fn the_header_comes_first_and_is_indented_by_two() {
+        let wire = Event::new(draft(EventType::CreateCluster), key())
+            .to_wire()
+            .expect("JSON");
+        assert!(wire.starts_with(b"{\n  \"eventheader\": {\n    \"EventType\": \"CreateCluster\""));
+    }
+}

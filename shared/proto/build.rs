@@ -1,0 +1,16 @@
+//! Generates the gRPC code from `proto/`; protox compiles the files, so no protoc is needed.
+
+use std::{error::Error, path::Path};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto");
+    let files = ["pgo/agent/v1/agent.proto", "pgo/event/v1/event.proto"];
+    for file in files {
+        println!("cargo::rerun-if-changed={}", root.join(file).display());
+    }
+    let descriptors = protox::compile(files, [&root])?;
+    tonic_prost_build::configure()
+        .build_transport(false)
+        .compile_fds(descriptors)?;
+    Ok(())
+}
