@@ -1,0 +1,25 @@
+# Sourced by what builds something that is kept: one folder per thing and hash of its inputs.
+# shellcheck shell=bash
+
+# hash_of PATH...: of the contents and names of these files, and of all files under these folders.
+hash_of() {
+  find "$@" -type f -print0 | sort -z | xargs -0 sha256sum | sha256sum | cut -c 1-16
+}
+
+# cached NAME HASH COMMAND...: prints nothing; afterwards $PGO_CACHE/built/NAME-HASH is complete. Where it is not,
+# COMMAND is called with an empty folder to fill, which gets its name when COMMAND succeeded: never half a result.
+# Its siblings that nobody used for 30 days go.
+cached() {
+  local name=$1 hash=$2 folder=$PGO_CACHE/built/$1-$2 unfinished
+  shift 2
+  if [[ -d $folder ]]; then
+    touch "$folder"
+    return
+  fi
+  unfinished=$PGO_CACHE/built/.unfinished-$name-$hash
+  rm -rf "$unfinished"
+  mkdir -p "$unfinished"
+  "$@" "$unfinished"
+  mv "$unfinished" "$folder"
+  find "$PGO_CACHE/built" -mindepth 1 -maxdepth 1 -name "$name-*" -mtime +30 -exec rm -rf {} +
+}
