@@ -1,1 +1,40 @@
-//! The REST types, route table and permissions of the apiserver.
+//! What the apiserver and its clients say to each other: types, routes, permissions and texts.
+//!
+//! ```text
+//! pgo, or any client ── request ──► route table ──► permission ──► handler (apiserver)
+//!                    ◄─ response ─  { …, "Code": "ok" | "error", "Msg": "…" }
+//! ```
+//!
+//! Field names are those of PGO 4.1 (its Go structs, unchanged), so that its clients work. As there, names in a
+//! request match in any case, unknown ones are ignored, missing and `null` ones take the zero value. Failures of a
+//! command are HTTP 200 with `Code` `error`; only authentication and routing use the status code.
+//!
+//! [`ROUTES`] is the whole of 4.1's table, also what is answered with [`texts::not_available`] for now, and
+//! the routes that are new here.
+
+mod cluster;
+mod events;
+mod permission;
+mod route;
+mod service;
+pub mod texts;
+mod wire;
+
+pub use cluster::{
+    ClusterTestDetail, ClusterTestRequest, ClusterTestResponse, ClusterTestResult,
+    CreateClusterRequest, CreateClusterResponse, DeleteClusterRequest, DeleteClusterResponse,
+    ShowClusterDeployment, ShowClusterDetail, ShowClusterPod, ShowClusterReplica,
+    ShowClusterRequest, ShowClusterResponse, ShowClusterService,
+};
+pub use events::{EventsQuery, KEEP_ALIVE, NotALine, StreamLine};
+pub use permission::{Permission, UnknownPermission};
+pub use route::{Carrier, Endpoint, Method, Methods, NamespaceCheck, NoRoute, ROUTES, Route};
+pub use service::{KeyValue, NodeInfo, StatusDetail, StatusQuery, StatusResponse, VersionResponse};
+pub use wire::{Code, Outcome, RequestHead, Response, Secret};
+
+/// The version that client and apiserver compare; a client of any other is refused
+/// ([`texts::VERSION_MISMATCH`]), so it stays 4.1's for its clients to work.
+pub const PGO_VERSION: &str = "4.1.0";
+
+/// Value of the header `WWW-Authenticate`, set on every answer, also those that succeed.
+pub const WWW_AUTHENTICATE: &str = "Basic realm=\"Restricted\"";

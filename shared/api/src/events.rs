@@ -1,0 +1,165 @@
+//! `GET /events`: the history and what follows, one JSON line each.
+//!
+//! ```text
+//! {"cursor":"…"}                  where the stream begins; once, first
+//! {"cursor":"…","event":{…}}      an event: 4.1's envelope with the new fields
+//! {"cut":"…"}                     what came before is not kept any more; the text says since when
+//!                                 (an empty line: nothing to say, still here)
+//! ```
+//!
+//! Whoever reconnects with the last cursor it was given misses nothing and gets nothing twice.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+/// Pause after which the apiserver sends an empty line. A client that hears nothing for three of them may take the
+/// connection for dead.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(10);
+
+/// What to read. Without `cursor`, `since` and `last` it begins with what happens from now on; `cursor` goes before
+/// `since`, and that before `last`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct EventsQuery {
+    /// A topic of 4.1, `alltopic` for all of them.
+    pub topic: String,
+    /// Only events of this namespace; empty: of all namespaces that the user may read.
+    pub namespace: String,
+    /// Version of the client.
+    pub version: String,
+    /// Events at or after this time (RFC 3339), then what follows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+    /// So many events of the past, then what follows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last: Option<u32>,
+    /// Continue after this place, which an earlier line named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+}
+
+impl EventsQuery {
+    /// As the part of a URL after `?`.
+    pub fn to_query(&self) -> String {
+        let last = self.last.map(|last| last.to_string());
+        let given = [
+            ("topic", Some(self.topic.as_str())),
+            ("namespace", Some(self.namespace.as_str())),
+            ("version", Some(self.version.as_str())),
+            ("since", self.since.as_deref()),
+            ("last", last.as_deref()),
+            ("cursor", self.cursor.as_deref()),
+        ];
+        query(
+            given
+                .into_iter()
+                .filter_map(|(name, value)| Some((name, value?))),
+        )
+    }
+}
+
+/// Joins names and values to a query, with all but RFC 3986's unreserved characters escaped.
+pub(crate) fn query<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
+    let pairs: Vec<String> = pairs
+        .into_iter()
+        .map(|(name, value)| format!("{name}={}", escape(value)))
+        .collect();
+    pairs.join("&")
+}
+
+fn escape(value: &str) -> String {
+    let mut escaped = String::with_capacity(value.len());
+    for byte in value.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            escaped.push(char::from(byte));
+        } else {
+            escaped.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    escaped
+}
+
+/// One line of the stream.
+#[derive(Clone, Debug, PartialEq)]
+pub enum StreamLine {
+    /// Empty: the connection lives.
+    KeepAlive,
+    /// Where the stream begins.
+    Start {
+        /// The place to continue from.
+        cursor: String,
+    },
+    /// An event.
+    Event {
+        /// The place behind it.
+        cursor: String,
+        /// 4.1's envelope with the new fields.
+        event: Value,
+    },
+    /// Events are missing here.
+    Cut {
+        /// Which, for a person to read.
+        text: String,
+    },
+}
+
+/// A line of the stream that is none.
+#[derive(Debug, thiserror::Error)]
+pub enum NotALine {
+    /// It is not JSON.
+    #[error(
+        "line of the event stream is not JSON ({0}); does the URL name the apiserver of this version?"
+    )]
+    Json(#[from] serde_json::Error),
+    /// It is JSON with neither of the expected fields.
+    #[error(
+        "line of the event stream has neither 'cursor' nor 'cut'; does the URL name the apiserver of this version?"
+    )]
+    Fields,
+}
+
+#[derive(Deserialize)]
+struct Fields {
+    cursor: Option<String>,
+    event: Option<Value>,
+    cut: Option<String>,
+}
+
+impl StreamLine {
+    /// Reads a line, with or without its end.
+    pub fn parse(line: &str) -> Result<Self, NotALine> {
+        let line = line.trim();
+        if line.is_empty() {
+            return Ok(Self::KeepAlive);
+        }
+        match serde_json::from_str(line)? {
+            Fields {
+                cut: Some(text), ..
+            } => Ok(Self::Cut { text }),
+            Fields {
+                cursor: Some(cursor),
+                event: Some(event),
+                ..
+            } => Ok(Self::Event { cursor, event }),
+            Fields {
+                cursor: Some(cursor),
+                ..
+            } => Ok(Self::Start { cursor }),
+            Fields { .. } => Err(NotALine::Fields),
+        }
+    }
+
+    /// The line with its end.
+    pub fn to_line(&self) -> String {
+        match self {
+            Self::KeepAlive => "\n".to_owned(),
+            Self::Start { cursor } => format!("{}\n", json!({ "cursor": cursor })),
+            Self::Event { cursor, event } => {
+                format!("{}\n", json!({ "cursor": cursor, "event": event }))
+            }
+            Self::Cut { text } => format!("{}\n", json!({ "cut": text })),
+        }
+    }
+}

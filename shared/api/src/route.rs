@@ -1,0 +1,310 @@
+//! Which routes there are, who may use them and what is checked before a handler runs.
+
+use std::fmt;
+
+use crate::{Permission, Permission as P};
+
+/// An HTTP method that some route takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// GET.
+    Get,
+    /// POST.
+    Post,
+    /// DELETE.
+    Delete,
+}
+
+impl Method {
+    /// The name on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Post => "POST",
+            Self::Delete => "DELETE",
+        }
+    }
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Which methods a route takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Methods {
+    /// Any, as 4.1 left it on some routes.
+    Any,
+    /// This one; others are answered with 405.
+    One(Method),
+}
+
+impl Methods {
+    /// Whether a request of the method of this name is for the route.
+    pub fn allow(self, method: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::One(one) => one.as_str() == method,
+        }
+    }
+}
+
+/// Where a request has its version, namespace and arguments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carrier {
+    /// It has none.
+    None,
+    /// In the query (`version`, `namespace`, …).
+    Query,
+    /// In a JSON body ([`RequestHead`](crate::RequestHead) and more).
+    Body,
+}
+
+/// How the namespace of a request is checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NamespaceCheck {
+    /// Not at all.
+    None,
+    /// One must be given, the user may use it, and it belongs to the installation.
+    Required,
+    /// As above where one is given; else the answer holds what is in namespaces the user may use.
+    IfGiven,
+}
+
+/// One row of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// What it does.
+    pub endpoint: Endpoint,
+    /// Methods it takes.
+    pub methods: Methods,
+    /// Path, with `{name}` or `{id}` for a variable segment.
+    pub path: &'static str,
+    /// What the user must be permitted; `None`: the route needs no user.
+    pub permission: Option<Permission>,
+    /// Whether the client's version must be [`PGO_VERSION`](crate::PGO_VERSION).
+    pub checks_version: bool,
+    /// How the namespace is checked, after the version.
+    pub namespace: NamespaceCheck,
+    /// Where the arguments are.
+    pub carrier: Carrier,
+    /// Whether it works in this version. One that does not is checked like any other and then answered with
+    /// [`texts::not_available`](crate::texts::not_available).
+    pub available: bool,
+}
+
+/// Whether a row's route works in this version.
+const AVAILABLE: bool = true;
+const LATER: bool = false;
+
+macro_rules! routes {
+    ( $(
+        $(#[$meta:meta])*
+        $endpoint:ident $method:ident $path:literal $permission:expr, $version:ident, $namespace:ident, $carrier:ident, $available:ident;
+    )* ) => {
+        /// What a route does.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[allow(missing_docs, reason = "the names say it; new ones have a comment")]
+        pub enum Endpoint { $( $(#[$meta])* $endpoint, )* }
+
+        impl Endpoint {
+            /// Its row in the table.
+            pub fn route(self) -> &'static Route {
+                &ROUTES[self as usize]
+            }
+        }
+
+        /// Every route: one row per [`Endpoint`], in the same order.
+        pub const ROUTES: &[Route] = &[ $( Route {
+            endpoint: Endpoint::$endpoint,
+            methods: routes!(@methods $method),
+            path: $path,
+            permission: $permission,
+            checks_version: routes!(@version $version),
+            namespace: routes!(@namespace $namespace),
+            carrier: Carrier::$carrier,
+            available: $available,
+        }, )* ];
+    };
+    (@methods Any) => { Methods::Any };
+    (@methods $one:ident) => { Methods::One(Method::$one) };
+    (@version V) => { true };
+    (@version x) => { false };
+    (@namespace N) => { NamespaceCheck::Required };
+    (@namespace Given) => { NamespaceCheck::IfGiven };
+    (@namespace x) => { NamespaceCheck::None };
+}
+
+// V: the version is checked, N: the namespace is, x: it is not. Some permissions look wrong (benchmarks need those of
+// schedules, pgoroles those of pgousers, showing users that of secrets): roles made for 4.1 count on them.
+routes! {
+    Version Any "/version" Some(P::Version), x, x, None, AVAILABLE;
+    Health Any "/health" None, x, x, None, AVAILABLE;
+    Healthz Any "/healthz" None, x, x, None, AVAILABLE;
+    /// New: whether requests can be served now, for probes.
+    Readyz Any "/readyz" None, x, x, None, AVAILABLE;
+    /// New: Prometheus metrics.
+    Metrics Get "/metrics" None, x, x, None, AVAILABLE;
+    /// New: history and stream of events.
+    Events Get "/events" Some(P::ShowCluster), V, Given, Query, AVAILABLE;
+
+    CreateCluster Post "/clusters" Some(P::CreateCluster), V, N, Body, AVAILABLE;
+    ShowCluster Post "/showclusters" Some(P::ShowCluster), V, N, Body, AVAILABLE;
+    DeleteCluster Post "/clustersdelete" Some(P::DeleteCluster), V, N, Body, AVAILABLE;
+    TestCluster Post "/testclusters" Some(P::TestCluster), V, N, Body, AVAILABLE;
+    Status Any "/status" Some(P::Status), V, N, Query, AVAILABLE;
+
+    UpdateCluster Post "/clustersupdate" Some(P::UpdateCluster), V, N, Body, LATER;
+    ScaleCluster Any "/clusters/scale/{name}" Some(P::ScaleCluster), V, N, Query, LATER;
+    ScaleQuery Get "/scale/{name}" Some(P::ScaleCluster), V, N, Query, LATER;
+    ScaleDown Get "/scaledown/{name}" Some(P::ScaleCluster), V, N, Query, LATER;
+    Df Any "/df/{name}" Some(P::DfCluster), V, N, Query, LATER;
+    ShowConfig Any "/config" Some(P::ShowConfig), V, N, Query, LATER;
+    ShowWorkflow Get "/workflow/{id}" Some(P::ShowWorkflow), V, N, Query, LATER;
+    ShowPvc Post "/showpvc" Some(P::ShowPVC), V, N, Body, LATER;
+
+    CreatePolicy Any "/policies" Some(P::CreatePolicy), V, N, Body, LATER;
+    ShowPolicy Post "/showpolicies" Some(P::ShowPolicy), V, N, Body, LATER;
+    DeletePolicy Post "/policiesdelete" Some(P::DeletePolicy), V, N, Body, LATER;
+    ApplyPolicy Post "/policies/apply" Some(P::ApplyPolicy), x, N, Body, LATER;
+
+    CreatePgouser Post "/pgousercreate" Some(P::CreatePgouser), V, x, Body, LATER;
+    ShowPgouser Post "/pgousershow" Some(P::ShowPgouser), V, x, Body, LATER;
+    DeletePgouser Post "/pgouserdelete" Some(P::DeletePgouser), V, x, Body, LATER;
+    UpdatePgouser Post "/pgouserupdate" Some(P::UpdatePgouser), x, x, Body, LATER;
+    CreatePgorole Post "/pgorolecreate" Some(P::CreatePgouser), V, x, Body, LATER;
+    ShowPgorole Post "/pgoroleshow" Some(P::ShowPgouser), V, x, Body, LATER;
+    DeletePgorole Post "/pgoroledelete" Some(P::DeletePgouser), V, x, Body, LATER;
+    UpdatePgorole Post "/pgoroleupdate" Some(P::UpdatePgouser), x, x, Body, LATER;
+
+    Label Post "/label" Some(P::Label), V, N, Body, LATER;
+    DeleteLabel Post "/labeldelete" Some(P::Label), V, N, Body, LATER;
+    Load Post "/load" Some(P::Load), V, N, Body, LATER;
+    Upgrade Post "/upgrades" Some(P::CreateUpgrade), V, N, Body, LATER;
+    Reload Post "/reload" Some(P::Reload), x, N, Body, LATER;
+    Ls Post "/ls" Some(P::Ls), x, N, Body, LATER;
+    Cat Post "/cat" Some(P::Cat), x, N, Body, LATER;
+
+    CreateUser Post "/usercreate" Some(P::CreateUser), V, N, Body, LATER;
+    UpdateUser Post "/userupdate" Some(P::UpdateUser), V, N, Body, LATER;
+    ShowUser Post "/usershow" Some(P::ShowSecrets), V, N, Body, LATER;
+    DeleteUser Post "/userdelete" Some(P::DeleteUser), V, N, Body, LATER;
+
+    ShowNamespace Post "/namespace" Some(P::ShowNamespace), V, x, Body, LATER;
+    CreateNamespace Post "/namespacecreate" Some(P::CreateNamespace), V, x, Body, LATER;
+    DeleteNamespace Post "/namespacedelete" Some(P::DeleteNamespace), V, x, Body, LATER;
+    UpdateNamespace Post "/namespaceupdate" Some(P::UpdateNamespace), V, x, Body, LATER;
+
+    ShowBackup Get "/backups/{name}" Some(P::ShowBackup), V, N, Query, LATER;
+    DeleteBackup Get "/backupsdelete/{name}" Some(P::DeleteBackup), V, N, Query, LATER;
+    CreateBackup Post "/backups" Some(P::CreateBackup), x, N, Body, LATER;
+    RestorePgbasebackup Post "/pgbasebackuprestore" Some(P::RestorePgbasebackup), x, N, Body, LATER;
+    CreateBackrestBackup Post "/backrestbackup" Some(P::CreateBackup), x, N, Body, LATER;
+    ShowBackrest Get "/backrest/{name}" Some(P::ShowBackup), V, N, Query, LATER;
+    Restore Post "/restore" Some(P::Restore), x, N, Body, LATER;
+    CreateDump Post "/pgdumpbackup" Some(P::CreateDump), x, N, Body, LATER;
+    ShowDump Get "/pgdump/{name}" Some(P::ShowBackup), V, N, Query, LATER;
+    RestoreDump Post "/pgdumprestore" Some(P::RestoreDump), x, N, Body, LATER;
+
+    CreateFailover Post "/failover" Some(P::CreateFailover), V, N, Body, LATER;
+    QueryFailover Get "/failover/{name}" Some(P::CreateFailover), V, N, Query, LATER;
+
+    CreatePgbouncer Post "/pgbouncer" Some(P::CreatePgbouncer), V, N, Body, LATER;
+    DeletePgbouncerByMethod Delete "/pgbouncer" Some(P::DeletePgbouncer), V, N, Body, LATER;
+    DeletePgbouncer Post "/pgbouncerdelete" Some(P::DeletePgbouncer), V, N, Body, LATER;
+    CreatePgpool Post "/pgpool" Some(P::CreatePgpool), V, N, Body, LATER;
+    DeletePgpool Post "/pgpooldelete" Some(P::DeletePgpool), V, N, Body, LATER;
+
+    CreateSchedule Post "/schedule" Some(P::CreateSchedule), x, N, Body, LATER;
+    DeleteSchedule Post "/scheduledelete" Some(P::DeleteSchedule), x, N, Body, LATER;
+    ShowSchedule Post "/scheduleshow" Some(P::ShowSchedule), x, N, Body, LATER;
+    CreateBenchmark Post "/benchmark" Some(P::CreateSchedule), x, N, Body, LATER;
+    DeleteBenchmark Post "/benchmarkdelete" Some(P::DeleteSchedule), x, N, Body, LATER;
+    ShowBenchmark Post "/benchmarkshow" Some(P::ShowSchedule), x, N, Body, LATER;
+}
+
+/// Why there is no route for a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoRoute {
+    /// Answered with 404.
+    #[error("the apiserver has no such path")]
+    UnknownPath,
+    /// Answered with 405.
+    #[error("the path takes another method")]
+    OtherMethod,
+}
+
+impl Route {
+    /// The route for a request, by the name of its method and its path (without query).
+    pub fn find(method: &str, path: &str) -> Result<&'static Self, NoRoute> {
+        let mut why = NoRoute::UnknownPath;
+        for route in ROUTES.iter().filter(|route| route.matches(path)) {
+            if route.methods.allow(method) {
+                return Ok(route);
+            }
+            why = NoRoute::OtherMethod;
+        }
+        Err(why)
+    }
+
+    fn matches(&self, path: &str) -> bool {
+        let mut have = path.split('/');
+        let all = self.path.split('/').all(|want| match have.next() {
+            Some(segment) if want.starts_with('{') => !segment.is_empty(),
+            Some(segment) => segment == want,
+            None => false,
+        });
+        all && have.next().is_none()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_endpoint_finds_its_own_row_and_each_row_its_endpoint() {
+        for (at, route) in ROUTES.iter().enumerate() {
+            assert_eq!(route.endpoint as usize, at);
+            assert_eq!(route.endpoint.route(), route);
+            let method = match route.methods {
+                Methods::Any => "PATCH",
+                Methods::One(method) => method.as_str(),
+            };
+            let path = route.path.replace("{name}", "hippo").replace("{id}", "17");
+            assert_eq!(Route::find(method, &path), Ok(route));
+        }
+    }
+
+    #[test]
+    fn a_path_with_another_method_is_told_from_an_unknown_path() {
+        assert_eq!(Route::find("GET", "/clusters"), Err(NoRoute::OtherMethod));
+        assert_eq!(Route::find("GET", "/nosuch"), Err(NoRoute::UnknownPath));
+        assert_eq!(Route::find("GET", "/scale/"), Err(NoRoute::UnknownPath));
+        assert_eq!(Route::find("GET", "/scale/a/b"), Err(NoRoute::UnknownPath));
+        assert_eq!(
+            Route::find("DELETE", "/pgbouncer").map(|route| route.endpoint),
+            Ok(Endpoint::DeletePgbouncerByMethod)
+        );
+    }
+
+    #[test]
+    fn only_probes_and_metrics_need_no_user() {
+        let open: Vec<_> = ROUTES
+            .iter()
+            .filter(|route| route.permission.is_none())
+            .map(|route| route.path)
+            .collect();
+        assert_eq!(open, ["/health", "/healthz", "/readyz", "/metrics"]);
+    }
+
+    #[test]
+    fn what_is_checked_has_a_place_to_be_read_from() {
+        for route in ROUTES {
+            let checked = route.checks_version || route.namespace != NamespaceCheck::None;
+            assert!(!checked || route.carrier != Carrier::None, "{}", route.path);
+        }
+    }
+}

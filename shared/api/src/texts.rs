@@ -1,0 +1,123 @@
+//! Texts of answers, as 4.1 has them: scripts look for these words.
+//!
+//! Blanks at the end are part of some of them.
+
+/// The client's version is another one than the apiserver's.
+pub const VERSION_MISMATCH: &str = "pgo client and server version mismatch";
+/// No namespace was given.
+pub const EMPTY_NAMESPACE: &str = "empty namespace is not valid from pgo clients";
+/// Body of 401 where the header is missing or unreadable.
+pub const NOT_AUTHORIZED: &str = "Not authorized";
+/// Body of 401 where user or password are wrong.
+pub const NOT_AUTHENTICATED: &str = "Not authenticated in apiserver";
+/// Body of 401 where the permission is missing.
+pub const NOT_PERMITTED: &str = "Not authorized for this apiserver action";
+/// Body of 403 where a client certificate is needed and none was shown.
+pub const CERTIFICATE_REQUIRED: &str = "Forbidden: Client Certificate Required";
+/// A cluster may not be called `all`.
+pub const NAME_ALL: &str = "invalid cluster name 'all' is not allowed as a cluster name";
+/// Fewer than no replicas.
+pub const NEGATIVE_REPLICA_COUNT: &str =
+    "invalid replica-count , should be greater than or equal to 0";
+/// A user label without `=`.
+pub const LABELS_FORMAT: &str = "invalid labels format";
+/// A type of Service that is none (`NodePort` is fine too).
+pub const SERVICE_TYPE: &str = "error ServiceType should be either ClusterIP or LoadBalancer ";
+/// `--pgbackrest` with something else.
+pub const BACKREST_FLAG: &str = "valid values for --pgbackrest are true or false";
+/// A storage type for pgBackRest without pgBackRest.
+pub const BACKREST_STORAGE_TYPE: &str =
+    "pgBackRest storage type is only applicable if pgBackRest is enabled";
+/// pgpool without replicas.
+pub const PGPOOL_REPLICAS: &str = "--pgpool requires replica-count be >= 1";
+/// Automatic failover without replicas.
+pub const AUTOFAIL_REPLICAS: &str =
+    "replica-count of 1 or more is required when autofail is specified";
+/// Nothing to delete.
+pub const NO_CLUSTERS: &str = "no clusters found";
+/// A cluster to test has a primary that is not ready.
+pub const NOT_READY: &str = "cluster not ready yet, try later";
+
+/// The user's namespaces do not have this one, or it does not exist.
+pub fn namespace_not_allowed(user: &str, namespace: &str) -> String {
+    format!("user [{user}] is not allowed access to namespace [{namespace}]")
+}
+
+/// The namespace belongs to no or another installation.
+pub fn namespace_not_ours(namespace: &str) -> String {
+    format!("namespace [{namespace}] is not part of the Operator installation")
+}
+
+/// Result of `/clusters`, one per cluster.
+pub fn created_cluster(cluster: &str) -> String {
+    format!("created Pgcluster {cluster}")
+}
+
+/// Result of what goes on after the answer; the id names its pgtask and its events.
+pub fn workflow_id(id: &str) -> String {
+    format!("workflow id {id}")
+}
+
+/// The name is taken.
+pub fn cluster_exists(cluster: &str) -> String {
+    format!("pgcluster {cluster} was found so we will not create it")
+}
+
+/// The name cannot be one of a cluster.
+pub fn invalid_cluster_name(reason: &str) -> String {
+    format!("invalid cluster name format {reason}")
+}
+
+/// `--custom-config` names no ConfigMap.
+pub fn config_map_not_found(name: &str) -> String {
+    format!("{name} configmap was not found ")
+}
+
+/// `--storage-config` or `--replica-storage-config` name nothing in pgo.yaml.
+pub fn storage_not_found(name: &str) -> String {
+    format!("{name} Storage config was not found ")
+}
+
+/// `--resources-config` names nothing in pgo.yaml.
+pub fn resources_not_found(name: &str) -> String {
+    format!("{name} ContainerResource config was not found ")
+}
+
+/// `--node-label` without exactly one `=`.
+pub fn node_label_format(label: &str) -> String {
+    format!("{label} node label does not follow key=value format")
+}
+
+/// No node has the key of `--node-label`.
+pub fn node_label_key(label: &str) -> String {
+    format!(
+        "{label} key was not valid, no node has it; kubectl get nodes --show-labels shows what they have"
+    )
+}
+
+/// No node has the value of `--node-label`.
+pub fn node_label_value(label: &str) -> String {
+    format!(
+        "{label} node label value was not valid, no node has it; kubectl get nodes --show-labels shows what they have"
+    )
+}
+
+/// `--secret-from` names a cluster without the three Secrets.
+pub fn secret_not_found(cluster: &str) -> String {
+    format!("{cluster} secret was not found ")
+}
+
+/// `--pgpool-secret` names no Secret.
+pub fn pgpool_secret_not_found(secret: &str) -> String {
+    format!("--pgpool-secret specified secret {secret} not found")
+}
+
+/// Result of `/clustersdelete`, one per cluster.
+pub fn deleted_cluster(cluster: &str) -> String {
+    format!("deleted pgcluster {cluster}")
+}
+
+/// A command, route or setting of 4.1 that this version does not have yet.
+pub fn not_available(what: &str) -> String {
+    format!("'{what}' is not available in this version yet")
+}

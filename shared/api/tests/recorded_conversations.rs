@@ -1,0 +1,110 @@
+//! Conversations recorded from 4.1's client and apiserver, read into the types and written again.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "test code; helpers are not seen as such"
+)]
+
+use std::{fs, path::Path};
+
+use pgo_api::{
+    ClusterTestRequest, ClusterTestResponse, CreateClusterRequest, CreateClusterResponse,
+    DeleteClusterRequest, DeleteClusterResponse, Endpoint, Route, ShowClusterRequest,
+    ShowClusterResponse, StatusQuery, StatusResponse, VersionResponse,
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+struct Exchange {
+    file: String,
+    method: String,
+    path: String,
+    request: Value,
+    response: Value,
+}
+
+fn recorded() -> Vec<Exchange> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/recorded");
+    let mut exchanges = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let conversation: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        for exchange in conversation["http"].as_array().unwrap() {
+            let text = |value: &Value| value.as_str().unwrap().to_owned();
+            exchanges.push(Exchange {
+                file: path.file_name().unwrap().to_string_lossy().into_owned(),
+                method: text(&exchange["request"]["method"]),
+                path: text(&exchange["request"]["path"]),
+                request: exchange["request"]["body"].clone(),
+                response: exchange["response"]["body"].clone(),
+            });
+        }
+    }
+    exchanges
+}
+
+fn is_unchanged<T: Serialize + DeserializeOwned>(file: &str, value: &Value) {
+    let typed: T = serde_json::from_value(value.clone()).unwrap_or_else(|e| panic!("{file}: {e}"));
+    assert_eq!(serde_json::to_value(&typed).unwrap(), *value, "{file}");
+}
+
+#[test]
+fn each_recorded_body_goes_through_its_type_unchanged() {
+    let exchanges = recorded();
+    assert!(exchanges.len() >= 20, "only {} found", exchanges.len());
+    for Exchange {
+        file,
+        method,
+        path,
+        request,
+        response,
+    } in exchanges
+    {
+        let (path, query) = path.split_once('?').unwrap_or((&path, ""));
+        let route = Route::find(&method, path).unwrap_or_else(|why| panic!("{file}: {why}"));
+        match route.endpoint {
+            Endpoint::Version => is_unchanged::<VersionResponse>(&file, &response),
+            Endpoint::CreateCluster => {
+                is_unchanged::<CreateClusterRequest>(&file, &request);
+                is_unchanged::<CreateClusterResponse>(&file, &response);
+            }
+            Endpoint::ShowCluster => {
+                is_unchanged::<ShowClusterRequest>(&file, &request);
+                is_unchanged::<ShowClusterResponse>(&file, &response);
+            }
+            Endpoint::DeleteCluster => {
+                is_unchanged::<DeleteClusterRequest>(&file, &request);
+                is_unchanged::<DeleteClusterResponse>(&file, &response);
+            }
+            Endpoint::TestCluster => {
+                is_unchanged::<ClusterTestRequest>(&file, &request);
+                is_unchanged::<ClusterTestResponse>(&file, &response);
+            }
+            Endpoint::Status => {
+                let written = StatusQuery {
+                    version: "4.1.0".into(),
+                    namespace: "pgouser1".into(),
+                };
+                assert_eq!(written.to_query(), query, "{file}");
+                is_unchanged::<StatusResponse>(&file, &response);
+            }
+            other => panic!("{file}: no check for {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn fields_are_written_in_the_order_4_1_has() {
+    let text = serde_json::to_string(&ShowClusterRequest {
+        cluster_name: "hippo".into(),
+        client_version: "4.1.0".into(),
+        namespace: "pgouser1".into(),
+        ..ShowClusterRequest::default()
+    })
+    .unwrap();
+    assert_eq!(
+        text,
+        r#"{"Clustername":"hippo","Selector":"","Ccpimagetag":"","ClientVersion":"4.1.0","Namespace":"pgouser1","AllFlag":false}"#
+    );
+}
