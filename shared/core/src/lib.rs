@@ -1,1 +1,33 @@
-//! Desired and observed state, plan and commit; pure.
+//! The decisions of PGO: what is wanted, what is there, what to do next, and what to say of it.
+//!
+//! ```text
+//!  Pgcluster ──► Desired ─┐
+//!                         ├─► plan() ───► Plan ───► (executor, elsewhere) ──┐
+//!  Kubernetes ─► Observed ┤                                                 │
+//!  agents     ─►          └─► commit() ─► ClusterStatus with its outbox     │
+//!        ▲                                                                  │
+//!        └──────────────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! Nothing here does I/O, reads a clock, draws a random number or logs. Time is an argument.
+
+mod commit;
+mod desired;
+pub mod installation;
+mod journal;
+mod milestone;
+mod observed;
+mod plan;
+mod problem;
+mod status;
+
+pub use commit::{Cluster, DeleteRequest, commit};
+pub use desired::{Desired, Image, Resources, ServiceType, Storage, StorageKind, UserSecret};
+pub use journal::{DeleteOptions, Journal, Kind, Operation, Outcome};
+pub use milestone::Milestone;
+pub use observed::{
+    AgentFacts, AgentPhase, ClaimFacts, ClaimPhase, Observed, PodFacts, PodPhase, Role, Waiting,
+};
+pub use plan::{Plan, Step, plan};
+pub use problem::Problem;
+pub use status::{ClusterStatus, Condition, ConditionStatus, InstanceStatus, Phase, RESULT_READY};

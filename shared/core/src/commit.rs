@@ -1,0 +1,331 @@
+//! Which status follows from what is there: state, operations and events in one value, to be written at once.
+
+use jiff::Timestamp;
+use pgo_ids::{ClusterName, Namespace, OperationId, Seq, StreamId};
+
+use crate::{
+    AgentPhase, ClusterStatus, ConditionStatus, DeleteOptions, Desired, InstanceStatus, Kind,
+    Milestone, Observed, Operation, Outcome, Phase, Problem, RESULT_READY, Role,
+    journal::Subject,
+    plan::{Leftover, leftovers},
+    status::set_condition,
+};
+
+/// What a Pgtask asks for: the cluster's deletion.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeleteRequest {
+    /// The request's id.
+    pub operation: OperationId,
+    /// Who asked.
+    pub actor: String,
+    /// What to remove.
+    pub options: DeleteOptions,
+}
+
+/// A Pgcluster as its object says: identity, requests, and what the user wants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cluster {
+    /// Its name.
+    pub name: ClusterName,
+    /// Its namespace.
+    pub namespace: Namespace,
+    /// Its uid.
+    pub stream: StreamId,
+    /// `metadata.generation`.
+    pub generation: i64,
+    /// Whether its deletion was asked for on the object itself.
+    pub deleting: bool,
+    /// Who asked for it.
+    pub actor: String,
+    /// 4.1's workflow id, where the request had one.
+    pub workflow: Option<OperationId>,
+    /// Deletion asked for by a Pgtask.
+    pub delete_request: Option<DeleteRequest>,
+    /// What the user wants, or why that cannot be understood.
+    pub desired: Result<Desired, String>,
+}
+
+impl Cluster {
+    /// Whether it is to be removed.
+    #[must_use]
+    pub fn is_to_go(&self) -> bool {
+        self.deleting || self.delete_request.is_some()
+    }
+
+    fn subject(&self) -> Subject<'_> {
+        Subject {
+            stream: &self.stream,
+            namespace: &self.namespace,
+            cluster: Some(&self.name),
+        }
+    }
+}
+
+/// The status that follows.
+///
+/// `confirmed` is how far the event service has the cluster's stream on disk. The same arguments give the same status,
+/// and the status given back as argument gives itself: nothing is told twice.
+#[must_use]
+pub fn commit(
+    status: &ClusterStatus,
+    cluster: &Cluster,
+    observed: &Observed,
+    confirmed: Seq,
+    now: Timestamp,
+) -> ClusterStatus {
+    let mut next = status.clone();
+    next.journal.outbox.confirm(confirmed);
+    next.observed_generation = cluster.generation;
+    if cluster.is_to_go() || next.journal.newest(Kind::DeleteCluster).is_some() {
+        deletion(&mut next, cluster, observed, now);
+    } else {
+        creation(&mut next, cluster, observed, now);
+    }
+    next.instances = instances(observed);
+    next.current_primary = observed.serving_primary().cloned();
+    next
+}
+
+fn creation(next: &mut ClusterStatus, cluster: &Cluster, observed: &Observed, now: Timestamp) {
+    let (reached, problem) = match &cluster.desired {
+        Ok(desired) => (
+            Milestone::reached(desired, observed),
+            Problem::find(desired, observed, now),
+        ),
+        Err(invalid) => (
+            Milestone::Accepted,
+            Some(Problem {
+                reason: "Invalid",
+                cause: invalid.clone(),
+            }),
+        ),
+    };
+    begin_creation(next, cluster, reached, now);
+    let told: Vec<&str> = Milestone::ALL
+        .into_iter()
+        .filter(|m| *m > Milestone::Accepted && *m < Milestone::Serving && *m <= reached)
+        .map(Milestone::text)
+        .collect();
+    let was_ready = next
+        .journal
+        .newest(Kind::CreateCluster)
+        .is_some_and(|o| o.outcome == Some(Outcome::Completed));
+    let subject = cluster.subject();
+    let journal = &mut next.journal;
+    journal.progress(subject, Kind::CreateCluster, &told, now);
+    let (phase, reason, message) = match (reached, problem) {
+        (Milestone::Serving, _) => {
+            journal.finish(
+                subject,
+                Kind::CreateCluster,
+                (Outcome::Completed, None),
+                now,
+            );
+            (Phase::Ready, "Serving", "answers on its service".to_owned())
+        }
+        (_, Some(problem)) => {
+            let outcome = (Outcome::Failed, Some(problem.cause.clone()));
+            journal.finish(subject, Kind::CreateCluster, outcome, now);
+            let phase = if was_ready {
+                Phase::NotReady
+            } else {
+                Phase::Failed
+            };
+            (phase, problem.reason, problem.cause)
+        }
+        (_, None) if was_ready => (
+            Phase::NotReady,
+            "PrimaryNotServing",
+            "the primary does not answer on its service".to_owned(),
+        ),
+        (reached, None) => (
+            Phase::Creating,
+            "Creating",
+            format!("being made: {}", reached.text()),
+        ),
+    };
+    describe(next, cluster, (phase, reason), &message, now);
+}
+
+/// A creation begins with the object, and again when a failed one gets further than it was or is asked for differently.
+fn begin_creation(next: &mut ClusterStatus, cluster: &Cluster, reached: Milestone, now: Timestamp) {
+    let (id, cause) = match next.journal.newest(Kind::CreateCluster) {
+        None => (
+            cluster
+                .workflow
+                .unwrap_or_else(|| OperationId::derived(&cluster.stream, "create")),
+            None,
+        ),
+        Some(failed) if failed.outcome == Some(Outcome::Failed) => {
+            let further = Milestone::ALL
+                .get(failed.steps + 1)
+                .is_some_and(|next_step| reached >= *next_step);
+            if !further && failed.generation == cluster.generation {
+                return;
+            }
+            let again = format!("create again after {}", failed.id);
+            (
+                OperationId::derived(&cluster.stream, &again),
+                Some("tried again: what made it fail has changed".to_owned()),
+            )
+        }
+        Some(_) => return,
+    };
+    let steps = next
+        .journal
+        .newest(Kind::CreateCluster)
+        .map_or(0, |failed| failed.steps);
+    let operation = Operation {
+        id,
+        kind: Kind::CreateCluster,
+        actor: cluster.actor.clone(),
+        started: now,
+        finished: None,
+        outcome: None,
+        cause: None,
+        steps,
+        generation: cluster.generation,
+        delete: None,
+    };
+    // With a full outbox it begins at a later commit: one runs whenever the event service confirms.
+    let _ = next.journal.begin(cluster.subject(), operation, cause);
+}
+
+fn deletion(next: &mut ClusterStatus, cluster: &Cluster, observed: &Observed, now: Timestamp) {
+    let subject = cluster.subject();
+    if next.journal.newest(Kind::DeleteCluster).is_none() {
+        let request = cluster.delete_request.clone();
+        let interrupted = "the cluster was deleted before it was ready".to_owned();
+        next.journal.finish(
+            subject,
+            Kind::CreateCluster,
+            (Outcome::Failed, Some(interrupted)),
+            now,
+        );
+        let operation = Operation {
+            id: request.as_ref().map_or_else(
+                || OperationId::derived(&cluster.stream, "delete"),
+                |request| request.operation,
+            ),
+            kind: Kind::DeleteCluster,
+            actor: request
+                .as_ref()
+                .map(|request| request.actor.clone())
+                .unwrap_or_default(),
+            started: now,
+            finished: None,
+            outcome: None,
+            cause: None,
+            steps: 0,
+            generation: cluster.generation,
+            delete: Some(request.map(|request| request.options).unwrap_or_default()),
+        };
+        let _ = next.journal.begin(subject, operation, None);
+    }
+    let Some(running) = next.journal.running(Kind::DeleteCluster) else {
+        describe(
+            next,
+            cluster,
+            (Phase::Deleting, "Deleting"),
+            "removed; its last events are being stored",
+            now,
+        );
+        return;
+    };
+    let options = running.delete.unwrap_or_default();
+    let left = leftovers(observed, options);
+    let mut told = Vec::new();
+    if !left.contains(&Leftover::Pods) {
+        told.push("database stopped");
+        if !left.contains(&Leftover::Data) {
+            told.push(if options.data {
+                "data removed"
+            } else {
+                "data kept"
+            });
+        }
+    }
+    next.journal
+        .progress(subject, Kind::DeleteCluster, &told, now);
+    if left.is_empty() && cluster.deleting {
+        next.journal.finish(
+            subject,
+            Kind::DeleteCluster,
+            (Outcome::Completed, None),
+            now,
+        );
+    }
+    describe(
+        next,
+        cluster,
+        (Phase::Deleting, "Deleting"),
+        "being removed",
+        now,
+    );
+}
+
+fn describe(
+    next: &mut ClusterStatus,
+    cluster: &Cluster,
+    (phase, reason): (Phase, &str),
+    message: &str,
+    now: Timestamp,
+) {
+    next.phase = phase;
+    next.reason = message.to_owned();
+    "pgcluster Processed".clone_into(&mut next.state);
+    "Successfully processed Pgcluster by controller".clone_into(&mut next.message);
+    let ready = if phase == Phase::Ready {
+        ConditionStatus::True
+    } else {
+        ConditionStatus::False
+    };
+    let at = (cluster.generation, now);
+    set_condition(
+        &mut next.conditions,
+        (RESULT_READY, ready),
+        reason,
+        message,
+        at,
+    );
+    let (backlog, why, text) = match next.journal.outbox.room_for_an_operation() {
+        Ok(()) => (
+            ConditionStatus::False,
+            "Confirmed",
+            "events are stored as they come".to_owned(),
+        ),
+        Err(full) => (ConditionStatus::True, "OutboxFull", full.to_string()),
+    };
+    set_condition(
+        &mut next.conditions,
+        ("EventBacklog", backlog),
+        why,
+        &text,
+        at,
+    );
+}
+
+fn instances(observed: &Observed) -> Vec<InstanceStatus> {
+    observed
+        .pods
+        .iter()
+        .map(|(name, pod)| {
+            let agent = observed.agent(name);
+            let role = match agent.and_then(|agent| agent.role) {
+                Some(Role::Primary) => "primary",
+                Some(Role::Replica) => "replica",
+                None => "",
+            };
+            InstanceStatus {
+                name: name.clone(),
+                role: role.to_owned(),
+                ready: agent.is_some_and(|agent| agent.phase == AgentPhase::Running)
+                    && !pod.terminating,
+                node: pod.node.clone(),
+                term: agent.map(|agent| agent.term).unwrap_or_default(),
+                timeline: agent.map_or(0, |agent| agent.timeline),
+                postgres_version: agent.and_then(|agent| agent.postgres_version.clone()),
+            }
+        })
+        .collect()
+}

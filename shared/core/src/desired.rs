@@ -1,0 +1,143 @@
+//! What a user asked for, validated and with every default filled in.
+
+use std::collections::BTreeMap;
+
+use pgo_ids::{ClusterName, InstanceName, Namespace, RoleName};
+use serde::Serialize;
+
+/// An image by its full reference.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Image(pub String);
+
+/// How a volume comes to be: the storage types of 4.1 that make one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum StorageKind {
+    /// A claim without a storage class, bound to a volume made beforehand.
+    Create,
+    /// A claim of a storage class.
+    Dynamic,
+    /// No claim: the data goes with the pod.
+    EmptyDir,
+}
+
+/// Where an instance's data lives.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Storage {
+    /// How the volume comes to be.
+    pub kind: StorageKind,
+    /// Storage class; with [`StorageKind::Dynamic`].
+    pub class: Option<String>,
+    /// `ReadWriteOnce` and the like.
+    pub access_mode: String,
+    /// A Kubernetes quantity.
+    pub size: String,
+    /// Group that owns the volume's files.
+    pub fs_group: Option<i64>,
+    /// Further groups the processes are in.
+    pub supplemental_groups: Vec<i64>,
+    /// Labels the volume must carry; with [`StorageKind::Create`].
+    pub match_labels: BTreeMap<String, String>,
+}
+
+/// Compute resources, as Kubernetes quantities; an empty one is not set.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Resources {
+    /// Guaranteed CPU.
+    pub requests_cpu: String,
+    /// Guaranteed memory.
+    pub requests_memory: String,
+    /// Most CPU.
+    pub limits_cpu: String,
+    /// Most memory.
+    pub limits_memory: String,
+}
+
+/// How the primary's Service is reachable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum ServiceType {
+    /// Inside the Kubernetes cluster.
+    ClusterIp,
+    /// On a port of each node.
+    NodePort,
+    /// By a load balancer of the platform.
+    LoadBalancer,
+}
+
+/// The three Secrets with a user's name and password, under 4.1's names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub enum UserSecret {
+    /// `<c>-postgres-secret`: the superuser.
+    Superuser,
+    /// `<c>-primaryuser-secret`: replication.
+    Replication,
+    /// `<c>-<user>-secret`: the application's user.
+    Application,
+}
+
+impl UserSecret {
+    /// All three.
+    pub const ALL: [Self; 3] = [Self::Superuser, Self::Replication, Self::Application];
+}
+
+/// What a user asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Desired {
+    /// The cluster.
+    pub name: ClusterName,
+    /// Its namespace.
+    pub namespace: Namespace,
+    /// Image with PostgreSQL.
+    pub image: Image,
+    /// Image with the agent.
+    pub agent_image: Image,
+    /// Port of PostgreSQL.
+    pub port: u16,
+    /// Database made for the application.
+    pub database: String,
+    /// The application's role.
+    pub user: RoleName,
+    /// Storage of the instances.
+    pub storage: Storage,
+    /// Resources of the container with PostgreSQL.
+    pub resources: Resources,
+    /// Type of the Service.
+    pub service_type: ServiceType,
+    /// Node label the pods prefer: key and value.
+    pub node_label: Option<(String, String)>,
+    /// ConfigMap with configuration files.
+    pub custom_config: Option<String>,
+    /// Labels for every object of the cluster.
+    pub labels: BTreeMap<String, String>,
+    /// `log_statement`.
+    pub log_statement: String,
+    /// `log_min_duration_statement`, in milliseconds.
+    pub log_min_duration_statement: i64,
+}
+
+impl Desired {
+    /// The instances there should be, the first primary first.
+    #[must_use]
+    pub fn instances(&self) -> Vec<InstanceName> {
+        vec![InstanceName::from(&self.name)]
+    }
+
+    /// Name of a user Secret.
+    #[must_use]
+    pub fn secret_name(&self, secret: UserSecret) -> String {
+        match secret {
+            UserSecret::Superuser => format!("{}-postgres-secret", self.name),
+            UserSecret::Replication => format!("{}-primaryuser-secret", self.name),
+            UserSecret::Application => format!("{}-{}-secret", self.name, self.user),
+        }
+    }
+
+    /// Name of the PostgreSQL role in a user Secret.
+    #[must_use]
+    pub fn role_name(&self, secret: UserSecret) -> &str {
+        match secret {
+            UserSecret::Superuser => "postgres",
+            UserSecret::Replication => "primaryuser",
+            UserSecret::Application => self.user.as_str(),
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! PGO itself: whether it is up, told as events of the one PgInstallation.
+
+use jiff::{SignedDuration, Timestamp};
+use pgo_ids::{Namespace, OperationId, Seq, StreamId};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Condition, ConditionStatus, Journal, Kind, Operation, Outcome, RESULT_READY, journal::Subject,
+    status::set_condition,
+};
+
+/// How long the services may take to be ready; images are pulled in that time.
+const START_DEADLINE: SignedDuration = SignedDuration::from_mins(3);
+
+/// Whether PGO is to run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Wanted {
+    /// It is.
+    #[default]
+    Running,
+    /// It is about to be removed or scaled to nothing.
+    Stopped,
+}
+
+/// What is there of PGO.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Installation {
+    /// Uid of the PgInstallation.
+    pub stream: StreamId,
+    /// The operator's namespace.
+    pub namespace: Namespace,
+    /// `metadata.generation`.
+    pub generation: i64,
+    /// Whether it is to run.
+    pub wanted: Wanted,
+    /// Version of the reconciler that asks.
+    pub version: String,
+    /// Services that are not ready, with what is wrong.
+    pub not_ready: Vec<String>,
+    /// Whether nobody reconciled before this process: PGO was down.
+    pub was_down: bool,
+}
+
+/// The status of a PgInstallation.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct InstallationStatus {
+    /// `Starting`, `Running`, `Degraded`, `Stopping` or `Stopped`.
+    pub phase: String,
+    /// Version that runs.
+    pub version: String,
+    /// `metadata.generation` this status is about.
+    pub observed_generation: i64,
+    /// Conditions.
+    pub conditions: Vec<Condition>,
+    /// Operations and outbox.
+    #[serde(flatten)]
+    pub journal: Journal,
+}
+
+/// The status that follows.
+#[must_use]
+pub fn commit(
+    status: &InstallationStatus,
+    installation: &Installation,
+    confirmed: Seq,
+    now: Timestamp,
+) -> InstallationStatus {
+    let mut next = status.clone();
+    next.journal.outbox.confirm(confirmed);
+    next.observed_generation = installation.generation;
+    match installation.wanted {
+        Wanted::Running => start(&mut next, installation, now),
+        Wanted::Stopped => stop(&mut next, installation, now),
+    }
+    next
+}
+
+fn subject(installation: &Installation) -> Subject<'_> {
+    Subject {
+        stream: &installation.stream,
+        namespace: &installation.namespace,
+        cluster: None,
+    }
+}
+
+fn operation(
+    installation: &Installation,
+    journal: &Journal,
+    kind: Kind,
+    now: Timestamp,
+) -> Operation {
+    let what = format!("{kind:?} after {}", journal.outbox.last);
+    Operation {
+        id: OperationId::derived(&installation.stream, &what),
+        kind,
+        actor: String::new(),
+        started: now,
+        finished: None,
+        outcome: None,
+        cause: None,
+        steps: 0,
+        generation: installation.generation,
+        delete: None,
+    }
+}
+
+fn start(next: &mut InstallationStatus, installation: &Installation, now: Timestamp) {
+    let subject = subject(installation);
+    let newest = next.journal.operations.last();
+    let never_or_stopped = newest.is_none_or(|newest| newest.kind == Kind::StopPgo);
+    let failed = newest.is_some_and(|newest| newest.outcome == Some(Outcome::Failed));
+    let cause = if never_or_stopped {
+        Some(None)
+    } else if next.version != installation.version {
+        Some(Some(format!(
+            "version {} follows {}",
+            installation.version, next.version
+        )))
+    } else if installation.was_down && newest.is_some_and(|newest| !newest.is_running()) {
+        Some(Some("nothing of PGO ran for a while".to_owned()))
+    } else if failed && installation.not_ready.is_empty() {
+        Some(Some("what was missing is there now".to_owned()))
+    } else {
+        None
+    };
+    if let Some(cause) = cause {
+        // An operation that runs already goes on under the new version.
+        if next.journal.running(Kind::StartPgo).is_none() {
+            let operation = operation(installation, &next.journal, Kind::StartPgo, now);
+            let _ = next.journal.begin(subject, operation, cause);
+        }
+    }
+    next.version.clone_from(&installation.version);
+    let missing = installation.not_ready.join("; ");
+    let late = next
+        .journal
+        .running(Kind::StartPgo)
+        .is_some_and(|starting| now.duration_since(starting.started) >= START_DEADLINE);
+    let (phase, ready) = if installation.not_ready.is_empty() {
+        let completed = (Outcome::Completed, None);
+        next.journal.finish(subject, Kind::StartPgo, completed, now);
+        ("Running", ConditionStatus::True)
+    } else if late {
+        let failed = (Outcome::Failed, Some(format!("not ready: {missing}")));
+        next.journal.finish(subject, Kind::StartPgo, failed, now);
+        ("Degraded", ConditionStatus::False)
+    } else if next.journal.running(Kind::StartPgo).is_some() {
+        ("Starting", ConditionStatus::False)
+    } else {
+        ("Degraded", ConditionStatus::False)
+    };
+    let message = if missing.is_empty() {
+        "every service is ready".to_owned()
+    } else {
+        format!("not ready: {missing}")
+    };
+    describe(next, installation, (phase, ready), &message, now);
+}
+
+fn stop(next: &mut InstallationStatus, installation: &Installation, now: Timestamp) {
+    let subject = subject(installation);
+    let newest = next.journal.operations.last();
+    if newest.is_none_or(|newest| newest.kind != Kind::StopPgo) {
+        let interrupted = "PGO was stopped before it was ready".to_owned();
+        let failed = (Outcome::Failed, Some(interrupted));
+        next.journal.finish(subject, Kind::StartPgo, failed, now);
+        let operation = operation(installation, &next.journal, Kind::StopPgo, now);
+        let _ = next.journal.begin(subject, operation, None);
+    }
+    let completed = (Outcome::Completed, None);
+    next.journal.finish(subject, Kind::StopPgo, completed, now);
+    let (phase, message) = if next.journal.outbox.is_empty() {
+        ("Stopped", "everything was told; the services may go")
+    } else {
+        ("Stopping", "the last events are being stored")
+    };
+    describe(
+        next,
+        installation,
+        (phase, ConditionStatus::False),
+        message,
+        now,
+    );
+}
+
+fn describe(
+    next: &mut InstallationStatus,
+    installation: &Installation,
+    (phase, ready): (&str, ConditionStatus),
+    message: &str,
+    now: Timestamp,
+) {
+    phase.clone_into(&mut next.phase);
+    set_condition(
+        &mut next.conditions,
+        (RESULT_READY, ready),
+        phase,
+        message,
+        (installation.generation, now),
+    );
+}

@@ -1,0 +1,245 @@
+//! Operations and their events: begun once, told step by step, ended once.
+
+use jiff::Timestamp;
+use pgo_events::{Draft, EventType, Outbox, OutboxFull};
+use pgo_ids::{ClusterName, Namespace, OperationId, StreamId};
+use serde::{Deserialize, Serialize};
+
+/// What an operation does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Kind {
+    /// Makes a cluster.
+    CreateCluster,
+    /// Removes one.
+    DeleteCluster,
+    /// Brings PGO up.
+    StartPgo,
+    /// Brings PGO down.
+    StopPgo,
+}
+
+/// The events of a kind of operation.
+struct Told {
+    started: EventType,
+    progress: Option<EventType>,
+    completed: EventType,
+    failed: Option<EventType>,
+}
+
+impl Kind {
+    fn told(self) -> Told {
+        match self {
+            Self::CreateCluster => Told {
+                started: EventType::CreateCluster,
+                progress: Some(EventType::CreateClusterProgress),
+                completed: EventType::CreateClusterCompleted,
+                failed: Some(EventType::CreateClusterFailure),
+            },
+            Self::DeleteCluster => Told {
+                started: EventType::DeleteCluster,
+                progress: Some(EventType::DeleteClusterProgress),
+                completed: EventType::DeleteClusterCompleted,
+                failed: Some(EventType::DeleteClusterFailure),
+            },
+            Self::StartPgo => Told {
+                started: EventType::PgoStart,
+                progress: None,
+                completed: EventType::PgoStartCompleted,
+                failed: Some(EventType::PgoStartFailure),
+            },
+            Self::StopPgo => Told {
+                started: EventType::PgoStop,
+                progress: None,
+                completed: EventType::PgoStopCompleted,
+                failed: None,
+            },
+        }
+    }
+}
+
+/// How an operation ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// It did what was asked.
+    Completed,
+    /// It did not.
+    Failed,
+}
+
+/// What to remove with a cluster.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeleteOptions {
+    /// Volumes with data, and the Secrets that open them.
+    pub data: bool,
+    /// Volumes with backups.
+    pub backups: bool,
+}
+
+/// An operation, running or ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Operation {
+    /// Equal in all its events.
+    pub id: OperationId,
+    /// What it does.
+    pub kind: Kind,
+    /// Who asked; empty where nobody did.
+    pub actor: String,
+    /// When it began.
+    pub started: Timestamp,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished: Option<Timestamp>,
+    /// How it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<Outcome>,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
+    /// How many of its steps were told.
+    #[serde(default)]
+    pub steps: usize,
+    /// `metadata.generation` it works for.
+    #[serde(default)]
+    pub generation: i64,
+    /// With a deletion: what to remove.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delete: Option<DeleteOptions>,
+}
+
+impl Operation {
+    /// Whether it goes on.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.outcome.is_none()
+    }
+}
+
+/// Whom a journal is about.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Subject<'a> {
+    pub stream: &'a StreamId,
+    pub namespace: &'a Namespace,
+    pub cluster: Option<&'a ClusterName>,
+}
+
+/// The operations of one object and the events that tell of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Journal {
+    /// The newest [`Journal::REMEMBERED`], oldest first.
+    pub operations: Vec<Operation>,
+    /// Events not confirmed yet.
+    pub outbox: Outbox,
+}
+
+impl Journal {
+    /// How many operations a status remembers; the history is in the event log.
+    pub const REMEMBERED: usize = 10;
+
+    /// The newest operation of a kind.
+    #[must_use]
+    pub fn newest(&self, kind: Kind) -> Option<&Operation> {
+        self.operations.iter().rev().find(|o| o.kind == kind)
+    }
+
+    /// The running operation of a kind.
+    #[must_use]
+    pub fn running(&self, kind: Kind) -> Option<&Operation> {
+        self.newest(kind).filter(|o| o.is_running())
+    }
+
+    /// Begins an operation and tells so.
+    ///
+    /// # Errors
+    /// Too many events are unconfirmed; it must wait.
+    pub(crate) fn begin(
+        &mut self,
+        subject: Subject<'_>,
+        operation: Operation,
+        cause: Option<String>,
+    ) -> Result<(), OutboxFull> {
+        self.outbox.room_for_an_operation()?;
+        let mut draft = draft(subject, &operation, operation.kind.told().started);
+        draft.time = operation.started;
+        draft.cause = cause;
+        self.outbox.push(subject.stream, draft);
+        self.operations.push(operation);
+        let surplus = self.operations.len().saturating_sub(Self::REMEMBERED);
+        self.operations.drain(..surplus);
+        Ok(())
+    }
+
+    /// Tells the steps of a running operation that were not told yet: `texts` from the one after the last told.
+    pub(crate) fn progress(
+        &mut self,
+        subject: Subject<'_>,
+        kind: Kind,
+        texts: &[&str],
+        now: Timestamp,
+    ) {
+        let Some(operation) = running_mut(&mut self.operations, kind) else {
+            return;
+        };
+        let untold = texts.get(operation.steps..).unwrap_or_default();
+        let Some(event_type) = kind.told().progress else {
+            return;
+        };
+        for text in untold {
+            let mut draft = draft(subject, operation, event_type);
+            draft.time = now;
+            draft.step = Some((*text).to_owned());
+            self.outbox.push(subject.stream, draft);
+        }
+        operation.steps = operation.steps.max(texts.len());
+    }
+
+    /// Ends a running operation and tells how. Nothing happens where none runs, so it ends once.
+    pub(crate) fn finish(
+        &mut self,
+        subject: Subject<'_>,
+        kind: Kind,
+        (outcome, cause): (Outcome, Option<String>),
+        now: Timestamp,
+    ) {
+        let Some(operation) = running_mut(&mut self.operations, kind) else {
+            return;
+        };
+        let told = kind.told();
+        let event_type = match outcome {
+            Outcome::Completed => told.completed,
+            Outcome::Failed => told.failed.unwrap_or(told.completed),
+        };
+        let took = now.duration_since(operation.started).as_millis();
+        operation.finished = Some(now);
+        operation.outcome = Some(outcome);
+        operation.cause = cause.clone();
+        let mut draft = draft(subject, operation, event_type);
+        draft.time = now;
+        draft.cause = cause;
+        draft.duration_ms = Some(u64::try_from(took).unwrap_or(0));
+        self.outbox.push(subject.stream, draft);
+    }
+}
+
+fn running_mut(operations: &mut [Operation], kind: Kind) -> Option<&mut Operation> {
+    operations
+        .iter_mut()
+        .rev()
+        .find(|o| o.kind == kind)
+        .filter(|o| o.is_running())
+}
+
+fn draft(subject: Subject<'_>, operation: &Operation, event_type: EventType) -> Draft {
+    Draft {
+        event_type,
+        time: operation.started,
+        namespace: subject.namespace.clone(),
+        cluster: subject.cluster.cloned(),
+        operation: operation.id,
+        actor: operation.actor.clone(),
+        step: None,
+        cause: None,
+        duration_ms: None,
+    }
+}

@@ -1,0 +1,153 @@
+//! The status of a Pgcluster: state, operations and outbox, written as one.
+
+use jiff::Timestamp;
+use pgo_ids::{InstanceName, Term};
+use serde::{Deserialize, Serialize};
+
+use crate::Journal;
+
+/// Name of the condition that says whether a cluster can be used.
+pub const RESULT_READY: &str = "Ready";
+
+/// In one word, how a cluster is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Phase {
+    /// Not looked at yet.
+    #[default]
+    Pending,
+    /// Being made.
+    Creating,
+    /// Answers on its Service.
+    Ready,
+    /// Was ready and is not.
+    NotReady,
+    /// Cannot be made; tried again by itself.
+    Failed,
+    /// Being removed.
+    Deleting,
+}
+
+impl Phase {
+    /// The word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "Pending",
+            Self::Creating => "Creating",
+            Self::Ready => "Ready",
+            Self::NotReady => "NotReady",
+            Self::Failed => "Failed",
+            Self::Deleting => "Deleting",
+        }
+    }
+}
+
+/// Whether a condition holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ConditionStatus {
+    /// It holds.
+    True,
+    /// It does not.
+    False,
+}
+
+/// A condition, with the fields of Kubernetes' `metav1.Condition`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Condition {
+    /// Its name.
+    #[serde(rename = "type")]
+    pub name: String,
+    /// Whether it holds.
+    pub status: ConditionStatus,
+    /// One word for why.
+    pub reason: String,
+    /// For people.
+    pub message: String,
+    /// When `status` changed last.
+    pub last_transition_time: Timestamp,
+    /// `metadata.generation` it was judged for.
+    pub observed_generation: i64,
+}
+
+/// An instance as users see it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InstanceStatus {
+    /// Its name, and its pod's.
+    pub name: InstanceName,
+    /// `primary`, `replica` or empty.
+    pub role: String,
+    /// Whether it answers.
+    pub ready: bool,
+    /// Where it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    /// Term it serves under.
+    pub term: Term,
+    /// Timeline of its data.
+    pub timeline: u32,
+    /// Version of its PostgreSQL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub postgres_version: Option<String>,
+}
+
+/// The status of a Pgcluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ClusterStatus {
+    /// 4.1's `pgcluster Created` and `pgcluster Processed`.
+    pub state: String,
+    /// 4.1's message to it.
+    pub message: String,
+    /// In one word, how the cluster is.
+    pub phase: Phase,
+    /// Why it is not ready, or what is being waited for.
+    pub reason: String,
+    /// `metadata.generation` this status is about.
+    pub observed_generation: i64,
+    /// Conditions.
+    pub conditions: Vec<Condition>,
+    /// Instances.
+    pub instances: Vec<InstanceStatus>,
+    /// The primary.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub current_primary: Option<InstanceName>,
+    /// Operations and outbox.
+    #[serde(flatten)]
+    pub journal: Journal,
+}
+
+impl ClusterStatus {
+    /// Whether the cluster can be used, as far as this status knows.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.conditions
+            .iter()
+            .any(|c| c.name == RESULT_READY && c.status == ConditionStatus::True)
+    }
+}
+
+/// Sets a condition; its transition time moves only when its status does.
+pub(crate) fn set_condition(
+    conditions: &mut Vec<Condition>,
+    (name, status): (&str, ConditionStatus),
+    reason: &str,
+    message: &str,
+    (generation, now): (i64, Timestamp),
+) {
+    let since = conditions
+        .iter()
+        .find(|c| c.name == name && c.status == status)
+        .map_or(now, |c| c.last_transition_time);
+    conditions.retain(|c| c.name != name);
+    conditions.push(Condition {
+        name: name.to_owned(),
+        status,
+        reason: reason.to_owned(),
+        message: message.to_owned(),
+        last_transition_time: since,
+        observed_generation: generation,
+    });
+    conditions.sort_by(|a, b| a.name.cmp(&b.name));
+}
