@@ -1,18 +1,26 @@
 //! `GET /events`: the history and what follows, one JSON line each.
 //!
 //! ```text
-//! {"cursor":"…"}                  where the stream begins; once, first
 //! {"cursor":"…","event":{…}}      an event: 4.1's envelope with the new fields
-//! {"cut":"…"}                     what came before is not kept any more; the text says since when
+//! {"cursor":"…"}                  all that was there when the request came has been sent; what follows is live
+//! {"cut":"…"}                     events are missing here; the text says which
 //!                                 (an empty line: nothing to say, still here)
+//! {"Code":"error","Msg":"…"}      the request is refused; the only line
 //! ```
 //!
-//! Whoever reconnects with the last cursor it was given misses nothing and gets nothing twice.
+//! Whoever reconnects with the last cursor it was given misses nothing and gets nothing twice. The answer's status
+//! is sent when the log is being read: from then on nothing is missed. Where the log cannot be reached, the status
+//! is 503; it is worth another try.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+
+use crate::wire::Code;
+
+/// Media type of the stream.
+pub const STREAM_TYPE: &str = "application/x-ndjson";
 
 /// Pause after which the apiserver sends an empty line. A client that hears nothing for three of them may take the
 /// connection for dead.
@@ -86,11 +94,6 @@ fn escape(value: &str) -> String {
 pub enum StreamLine {
     /// Empty: the connection lives.
     KeepAlive,
-    /// Where the stream begins.
-    Start {
-        /// The place to continue from.
-        cursor: String,
-    },
     /// An event.
     Event {
         /// The place behind it.
@@ -98,10 +101,20 @@ pub enum StreamLine {
         /// 4.1's envelope with the new fields.
         event: Value,
     },
+    /// All that was there when the request came has been sent.
+    CaughtUp {
+        /// The place to continue from, also where no event was sent.
+        cursor: String,
+    },
     /// Events are missing here.
     Cut {
         /// Which, for a person to read.
         text: String,
+    },
+    /// There will be no events.
+    Refused {
+        /// Why.
+        why: String,
     },
 }
 
@@ -125,6 +138,10 @@ struct Fields {
     cursor: Option<String>,
     event: Option<Value>,
     cut: Option<String>,
+    #[serde(rename = "Code")]
+    code: Option<Code>,
+    #[serde(rename = "Msg", default)]
+    msg: String,
 }
 
 impl StreamLine {
@@ -136,6 +153,11 @@ impl StreamLine {
         }
         match serde_json::from_str(line)? {
             Fields {
+                code: Some(Code::Error),
+                msg,
+                ..
+            } => Ok(Self::Refused { why: msg }),
+            Fields {
                 cut: Some(text), ..
             } => Ok(Self::Cut { text }),
             Fields {
@@ -146,7 +168,7 @@ impl StreamLine {
             Fields {
                 cursor: Some(cursor),
                 ..
-            } => Ok(Self::Start { cursor }),
+            } => Ok(Self::CaughtUp { cursor }),
             Fields { .. } => Err(NotALine::Fields),
         }
     }
@@ -155,11 +177,12 @@ impl StreamLine {
     pub fn to_line(&self) -> String {
         match self {
             Self::KeepAlive => "\n".to_owned(),
-            Self::Start { cursor } => format!("{}\n", json!({ "cursor": cursor })),
+            Self::CaughtUp { cursor } => format!("{}\n", json!({ "cursor": cursor })),
             Self::Event { cursor, event } => {
                 format!("{}\n", json!({ "cursor": cursor, "event": event }))
             }
             Self::Cut { text } => format!("{}\n", json!({ "cut": text })),
+            Self::Refused { why } => format!("{}\n", json!({ "Code": Code::Error, "Msg": why })),
         }
     }
 }

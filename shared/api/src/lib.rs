@@ -26,7 +26,7 @@ pub use cluster::{
     ShowClusterDeployment, ShowClusterDetail, ShowClusterPod, ShowClusterReplica,
     ShowClusterRequest, ShowClusterResponse, ShowClusterService,
 };
-pub use events::{EventsQuery, KEEP_ALIVE, NotALine, StreamLine};
+pub use events::{EventsQuery, KEEP_ALIVE, NotALine, STREAM_TYPE, StreamLine};
 pub use permission::{Permission, UnknownPermission};
 pub use route::{Carrier, Endpoint, Method, Methods, NamespaceCheck, NoRoute, ROUTES, Route};
 pub use service::{KeyValue, NodeInfo, StatusDetail, StatusQuery, StatusResponse, VersionResponse};

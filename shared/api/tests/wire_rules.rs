@@ -95,9 +95,10 @@ proptest! {
     fn a_line_of_the_event_stream_is_read_as_it_was_written(cursor in any::<String>(), text in any::<String>()) {
         for line in [
             StreamLine::KeepAlive,
-            StreamLine::Start { cursor: cursor.clone() },
+            StreamLine::CaughtUp { cursor: cursor.clone() },
             StreamLine::Event { cursor, event: json!({ "clustername": text }) },
-            StreamLine::Cut { text },
+            StreamLine::Cut { text: text.clone() },
+            StreamLine::Refused { why: text.clone() },
         ] {
             let written = line.to_line();
             prop_assert_eq!(written.matches('\n').count(), 1);
