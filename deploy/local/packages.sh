@@ -8,7 +8,7 @@ packages=(
   # Kubernetes' store, the container runtime, the pod network.
   etcd-server containerd runc containernetworking-plugins iproute2 nftables conntrack
   # Images.
-  buildah debootstrap
+  buildah mmdebstrap
   # The scripts, the tests and the person who tries it.
   ca-certificates curl gcc jq libc6-dev make openssl postgresql-client-15 procps shellcheck util-linux
 )

@@ -26,6 +26,7 @@ BRIDGE_NETWORK=172.30.0.0/24
 SERVICE_NETWORK=10.96.0.0/16
 SERVICE_API_ADDRESS=10.96.0.1
 node_address() { echo "172.30.0.$((10 + $1))"; }
+POD_NETWORK=10.244.0.0/16
 node_pods() { echo "10.244.$1.0/24"; }
 
 API_URL=https://$HOST_ADDRESS:6443

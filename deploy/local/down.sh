@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# down.sh: ends the local Kubernetes and removes all that up.sh made, and only that. As root.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+for part in settings progress processes network state; do
+  source "$here/$part.sh"
+done
+
+if ! something_is_there; then
+  say "no local Kubernetes is there"
+  exit
+fi
+((EUID == 0)) || fail "the local Kubernetes was started by root; end it as root"
+lock_machine
+begun=$(clock_ms)
+remove_everything
+say "the local Kubernetes is gone after $(since "$begun")"

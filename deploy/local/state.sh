@@ -1,0 +1,76 @@
+# Sourced by up.sh, down.sh and status.sh: what of the local Kubernetes is there, and how all of it is removed.
+# shellcheck shell=bash
+
+# This file says that the folder is ours: only a folder with it is ever removed.
+MARKER=$PGO_LOCAL_DIR/this-folder-is-removed-by-pgo
+# What it was started from: other programs, settings or scripts mean that it must be started anew.
+FINGERPRINT=$PGO_LOCAL_DIR/fingerprint
+
+# One at a time on this machine. The lock is the kernel's: it ends with whoever holds it.
+lock_machine() {
+  mkdir -p /run/lock
+  exec {LOCK}>/run/lock/pgo-local
+  flock --nonblock "$LOCK" || { say "another up.sh or down.sh is at work; waiting for it" && flock --timeout 600 "$LOCK"; } ||
+    fail "another up.sh or down.sh has been at work for 10 minutes; find it with: fuser -v /run/lock/pgo-local"
+}
+
+fingerprint() {
+  local program
+  for program in kubernetes coredns pgo-local-provisioner; do
+    readlink -f "$PGO_BIN/$program"
+  done
+  echo "nodes: $NODES"
+  cat "$here"/{settings,processes,network,certificates,control-plane,node,state,up}.sh "$here/storage-class.yaml"
+}
+
+something_is_there() {
+  [[ -e $MARKER ]] || ip link show "$BRIDGE" >/dev/null 2>&1 || compgen -G '/run/netns/pgo-node*' >/dev/null ||
+    compgen -G "/sys/fs/cgroup/*/$CGROUP" >/dev/null || [[ -d /sys/fs/cgroup/$CGROUP ]]
+}
+
+healthy() {
+  all_alive && admin_get /readyz >/dev/null && nodes_ready && curl --silent --fail --max-time 2 "http://$DNS_READY/ready" >/dev/null
+}
+
+nodes_ready() {
+  local ready
+  ready=$(admin_get /api/v1/nodes | jq '[.items[] | select(any(.status.conditions[]; .type == "Ready" and .status == "True"))] | length') &&
+    ((ready == $(find "$PGO_LOCAL_DIR" -mindepth 1 -maxdepth 1 -type d -name 'node*' | wc -l)))
+}
+
+# remove_everything: ends and removes all that up.sh made, whatever state it is in.
+remove_everything() {
+  if [[ -d $PGO_LOCAL_DIR && ! -e $MARKER ]] && [[ -n $(ls -A "$PGO_LOCAL_DIR") ]]; then
+    fail "$PGO_LOCAL_DIR was not made by up.sh; name another folder with PGO_LOCAL_DIR"
+  fi
+  end_processes
+  unmount_everything
+  remove_network
+  remove_cgroups
+  remove_traces
+  rm -rf --one-file-system "$PGO_LOCAL_DIR"
+}
+
+# What the containers and volumes have mounted, the innermost first.
+unmount_everything() {
+  local mounts
+  mounts=$(awk -v below="$PGO_LOCAL_DIR/" 'index($5, below) == 1 {print length($5), $5}' /proc/self/mountinfo | sort -rn | cut -d' ' -f2-)
+  [[ -n $mounts ]] || return 0
+  # Lazily: a mount that somebody looks into goes when he has done.
+  xargs -d '\n' umount --lazy <<<"$mounts" || fail "cannot unmount what the local Kubernetes has mounted: $(tr '\n' ' ' <<<"$mounts")"
+}
+
+# Files that these programs make in places nobody can choose: sockets of the shims, links to logs, results of the pod
+# network. Those of others in the same places stay.
+remove_traces() {
+  local address link
+  for address in "$PGO_LOCAL_DIR"/node*/state/io.containerd.runtime.v2.task/k8s.io/*/address; do
+    [[ -e $address ]] || break
+    address=$(<"$address")
+    rm -f "${address#unix://}"
+  done
+  for link in /var/log/containers/*; do
+    [[ -L $link && $(readlink "$link") == "$PGO_LOCAL_DIR"/* ]] && rm -f "$link"
+  done
+  rm -f /var/lib/cni/results/pgo-local-node*
+}

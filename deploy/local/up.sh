@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# up.sh: a Kubernetes of NODES nodes (2 by default) on this machine, started or found running. As root.
+# Prints where its kubeconfig is. Whatever is left of one that ended uncleanly is removed first.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+for part in settings progress processes network certificates control-plane node state; do
+  source "$here/$part.sh"
+done
+
+check_machine() {
+  ((EUID == 0)) || fail "the local Kubernetes makes network namespaces and cgroups, which only root may; run it as root"
+  ((NODES >= 1 && NODES <= 9)) || fail "NODES is $NODES; 1 to 9 are possible"
+  # A socket's path has at most 107 characters, and ours have up to 25 below this folder.
+  ((${#PGO_LOCAL_DIR} <= 80)) || fail "PGO_LOCAL_DIR is too long (${#PGO_LOCAL_DIR} characters, at most 80): $PGO_LOCAL_DIR"
+}
+
+start_everything() {
+  local node
+  mkdir -p "$PGO_LOCAL_DIR" "$CONTROL_PLANE"
+  touch "$MARKER"
+  make_cgroup system
+  make_identities
+  make_host_network
+  start_etcd
+  start_apiserver
+  for node in $(seq "$NODES"); do
+    make_cgroup "node$node"
+    make_node_network "$node" "$NODES"
+    start_containerd "$node"
+  done
+
+  await apiserver 90 "the API server" admin_get /readyz
+  say "the API server answers"
+  start_controllers
+  start_dns
+  start_host_proxy
+  for node in $(seq "$NODES"); do
+    await "node$node-containerd" 60 "containerd of node$node" containerd_answers "$node"
+    start_kubelet "$node"
+    start_node_proxy "$node"
+  done
+  "$here/../images/import.sh" pause
+  "$PGO_BIN/kubectl" --kubeconfig "$PGO_KUBECONFIG" apply -f "$here/storage-class.yaml" >/dev/null
+  await "node1-kubelet" 90 "all $NODES nodes to be Ready" nodes_ready
+  await coredns 60 "the cluster's DNS" curl --silent --fail --max-time 2 "http://$DNS_READY/ready"
+  all_alive || fail "a process of the local Kubernetes ended right after its start: $(dead_processes)"
+}
+
+check_machine
+lock_machine
+if [[ -e $FINGERPRINT ]] && healthy && [[ $(fingerprint) == "$(<"$FINGERPRINT")" ]]; then
+  say "the local Kubernetes is running ($NODES nodes): $PGO_KUBECONFIG"
+  exit
+fi
+begun=$(clock_ms)
+if something_is_there; then
+  say "removing what is left of a local Kubernetes that is not whole, or was started from other programs or settings"
+  remove_everything
+fi
+start_everything
+# Last: without it nothing counts as running.
+fingerprint >"$FINGERPRINT"
+say "the local Kubernetes is up after $(since "$begun") ($NODES nodes): $PGO_KUBECONFIG"
