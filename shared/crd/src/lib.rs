@@ -1,1 +1,82 @@
-//! The custom resources and their conversion to the core's types.
+//! The custom resources of group `crunchydata.com`, version `v1`, with 4.1's field names, and `pgo.yaml`; both become the
+//! core's types here.
+//!
+//! ```text
+//! Pgcluster ─┐
+//!            ├─► desired() ─► core::Desired
+//! pgo.yaml ──┘
+//! ```
+
+mod backup;
+mod cluster;
+mod config;
+mod convert;
+mod event_page;
+mod installation;
+mod policy;
+mod replica;
+mod schema;
+mod storage;
+mod task;
+
+pub use backup::{Pgbackup, PgbackupSpec, PgbackupStatus};
+pub use cluster::{Pgcluster, PgclusterSpec, PgclusterStatus};
+pub use config::{
+    ClusterConfig, ConfigError, PgoConfig, PgoSection, ResourcesConfig, StorageConfig,
+};
+pub use convert::{InvalidSpec, cluster, delete_request, desired};
+pub use event_page::{PgEventPage, PgEventPageSpec};
+pub use installation::{PgInstallation, PgInstallationSpec, PgInstallationStatus};
+pub use policy::{Pgpolicy, PgpolicySpec, PgpolicyStatus};
+pub use replica::{Pgreplica, PgreplicaSpec, PgreplicaStatus};
+pub use storage::{ContainerResources, StorageSpec};
+pub use task::{Pgtask, PgtaskSpec, PgtaskStatus, TaskType};
+
+/// What this version of PGO calls itself, in `pgo-version` labels and to clients.
+pub const PGO_VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The finalizer that holds a Pgcluster until its database is stopped and its last event is safe.
+pub const FINALIZER: &str = "pgo.crunchydata.com/cluster";
+
+/// Labels of 4.1 and ours.
+pub mod label {
+    /// On every object of ours; its value is `crunchydata`.
+    pub const VENDOR: &str = "vendor";
+    /// Name of the cluster an object belongs to.
+    pub const PG_CLUSTER: &str = "pg-cluster";
+    /// On a Pgcluster: its own name, for selectors.
+    pub const NAME: &str = "name";
+    /// Who asked for it.
+    pub const PGOUSER: &str = "pgouser";
+    /// Id of the operation that made it.
+    pub const WORKFLOW_ID: &str = "workflow-id";
+    /// The same on a Pgtask.
+    pub const WORKFLOWID: &str = "workflowid";
+    /// Service an instance belongs to: `<c>` or `<c>-replica`.
+    pub const SERVICE_NAME: &str = "service-name";
+    /// Instance of a Pod or claim, under 4.1's key.
+    pub const DEPLOYMENT_NAME: &str = "deployment-name";
+    /// On claims that belong to a cluster.
+    pub const PGREMOVE: &str = "pgremove";
+    /// On a Pgtask that asks for a deletion.
+    pub const PGRMDATA: &str = "pgrmdata";
+    /// On a namespace: the installation that manages it.
+    pub const INSTALLATION: &str = "pgo-installation-name";
+}
+
+/// Every definition, in the order they are installed.
+#[must_use]
+pub fn definitions()
+-> Vec<k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition>
+{
+    use kube::CustomResourceExt as _;
+    vec![
+        Pgcluster::crd(),
+        Pgreplica::crd(),
+        Pgtask::crd(),
+        Pgpolicy::crd(),
+        Pgbackup::crd(),
+        PgInstallation::crd(),
+        PgEventPage::crd(),
+    ]
+}

@@ -1,0 +1,200 @@
+//! Pgcluster: a PostgreSQL cluster.
+
+use std::collections::BTreeMap;
+
+use kube::{CustomResource, KubeSchema};
+use pgo_core::ClusterStatus;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{ContainerResources, StorageSpec, schema};
+
+/// What a user wants of a cluster, under 4.1's names. What is left out or empty comes from `pgo.yaml`.
+#[derive(
+    Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, CustomResource, KubeSchema,
+)]
+#[kube(
+    group = "crunchydata.com",
+    version = "v1",
+    kind = "Pgcluster",
+    plural = "pgclusters",
+    singular = "pgcluster",
+    namespaced,
+    status = "PgclusterStatus",
+    derive = "PartialEq",
+    doc = "A PostgreSQL cluster",
+    printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
+    printcolumn(name = "Primary", type_ = "string", json_path = ".status.currentPrimary"),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
+    printcolumn(name = "Version", type_ = "string", json_path = ".status.instances[0].postgresVersion"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.reason", priority = 1),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$') && size(self.metadata.name) <= 58")
+        .message("the name of a cluster has 1 to 58 of a-z, 0-9 and '-', begins with a letter and ends with a letter or a digit"),
+    validation = Rule::new("self.metadata.name != 'all'").message("a cluster cannot be named all"),
+    validation = Rule::new("!has(self.spec.name) || self.spec.name == '' || self.spec.name == self.metadata.name")
+        .message("spec.name is the object's name"),
+    validation = Rule::new("!has(self.spec.clustername) || self.spec.clustername == '' || self.spec.clustername == self.metadata.name")
+        .message("spec.clustername is the object's name")
+)]
+#[x_kube(
+    validation = Rule::new("!has(self.port) || self.port == '' || (self.port.matches('^[0-9]{1,5}$') && int(self.port) >= 1 && int(self.port) <= 65535)")
+        .message("port is a number from 1 to 65535"),
+    validation = Rule::new("!has(self.replicas) || self.replicas.matches('^[0-9]{0,3}$')")
+        .message("replicas is a number, written as text"),
+    validation = Rule::new("!has(oldSelf.user) || oldSelf.user == '' || self.user == oldSelf.user")
+        .message("user cannot be changed"),
+    validation = Rule::new("!has(oldSelf.database) || oldSelf.database == '' || self.database == oldSelf.database")
+        .message("database cannot be changed")
+)]
+pub struct PgclusterSpec {
+    /// The object's namespace again.
+    #[schemars(length(max = 63))]
+    #[serde(default)]
+    pub namespace: String,
+    /// The object's name again.
+    #[schemars(length(max = 63))]
+    #[serde(default)]
+    pub name: String,
+    /// The object's name again.
+    #[schemars(length(max = 63))]
+    #[serde(default)]
+    pub clustername: String,
+    /// Policies applied after creation, a comma list.
+    #[schemars(length(max = 1024))]
+    #[serde(default)]
+    pub policies: String,
+    /// Image with PostgreSQL, without prefix and tag.
+    #[schemars(length(max = 255))]
+    #[serde(default)]
+    pub ccpimage: String,
+    /// Its tag.
+    #[schemars(length(max = 128))]
+    #[serde(default)]
+    pub ccpimagetag: String,
+    /// Port of PostgreSQL.
+    #[schemars(length(max = 5))]
+    #[serde(default)]
+    pub port: String,
+    /// Port of pgBadger.
+    #[schemars(length(max = 5))]
+    #[serde(default)]
+    pub pgbadgerport: String,
+    /// Port of the exporter.
+    #[schemars(length(max = 5))]
+    #[serde(default)]
+    pub exporterport: String,
+    /// Kept for 4.1; unused there too.
+    #[schemars(length(max = 253))]
+    #[serde(default)]
+    pub nodename: String,
+    /// Storage of the primary.
+    #[serde(rename = "PrimaryStorage")]
+    #[serde(default)]
+    pub primary_storage: StorageSpec,
+    /// Kept for 4.1.
+    #[serde(rename = "ArchiveStorage")]
+    #[serde(default)]
+    pub archive_storage: StorageSpec,
+    /// Storage of replicas.
+    #[serde(rename = "ReplicaStorage")]
+    #[serde(default)]
+    pub replica_storage: StorageSpec,
+    /// Storage of backups.
+    #[serde(rename = "BackrestStorage")]
+    #[serde(default)]
+    pub backrest_storage: StorageSpec,
+    /// Resources of PostgreSQL's container.
+    #[serde(rename = "ContainerResources")]
+    #[serde(default)]
+    pub container_resources: ContainerResources,
+    /// Name of the primary's Service.
+    #[schemars(length(max = 63))]
+    #[serde(default)]
+    pub primaryhost: String,
+    /// The application's role.
+    #[schemars(length(max = 63))]
+    #[serde(default)]
+    pub user: String,
+    /// The application's database.
+    #[schemars(length(max = 63))]
+    #[serde(default)]
+    pub database: String,
+    /// Number of replicas, as text.
+    #[schemars(length(max = 3))]
+    #[serde(default)]
+    pub replicas: String,
+    /// Always `1`.
+    #[schemars(length(max = 8))]
+    #[serde(default)]
+    pub strategy: String,
+    /// Cluster whose users' Secrets were copied.
+    #[schemars(length(max = 63))]
+    #[serde(default)]
+    pub secretfrom: String,
+    /// Name of the Secret of the application's role.
+    #[schemars(length(max = 253))]
+    #[serde(default)]
+    pub usersecretname: String,
+    /// Name of the superuser's Secret.
+    #[schemars(length(max = 253))]
+    #[serde(default)]
+    pub rootsecretname: String,
+    /// Name of the replication user's Secret.
+    #[schemars(length(max = 253))]
+    #[serde(default)]
+    pub primarysecretname: String,
+    /// Name of the exporter's Secret.
+    #[serde(rename = "collectSecretName")]
+    #[schemars(length(max = 253))]
+    #[serde(default)]
+    pub collect_secret_name: String,
+    /// 4.1's state: empty, then `completed`. A projection of the status.
+    #[schemars(length(max = 64))]
+    #[serde(default)]
+    pub status: String,
+    /// When a password changed last.
+    #[schemars(length(max = 64))]
+    #[serde(default)]
+    pub pswlastupdate: String,
+    /// ConfigMap with configuration files.
+    #[schemars(length(max = 253))]
+    #[serde(default)]
+    pub customconfig: String,
+    /// Labels of 4.1's kind: settings and what `--labels` gave.
+    #[schemars(extend("maxProperties" = 64))]
+    #[serde(default)]
+    pub userlabels: BTreeMap<String, String>,
+}
+
+/// State, operations and outbox. Only the reconciler writes it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct PgclusterStatus(#[schemars(with = "StatusSchema")] pub ClusterStatus);
+
+/// The schema of [`ClusterStatus`].
+#[derive(JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[allow(dead_code)]
+struct StatusSchema {
+    /// 4.1's `pgcluster Created` and `pgcluster Processed`.
+    state: Option<String>,
+    /// 4.1's message to it.
+    message: Option<String>,
+    /// In one word, how the cluster is.
+    phase: Option<String>,
+    /// Why it is not ready, or what is being waited for.
+    reason: Option<String>,
+    /// Generation this status is about.
+    observed_generation: Option<i64>,
+    #[schemars(schema_with = "schema::conditions")]
+    conditions: (),
+    #[schemars(schema_with = "schema::instances")]
+    instances: (),
+    /// The primary.
+    current_primary: Option<String>,
+    #[schemars(schema_with = "schema::operations")]
+    operations: (),
+    #[schemars(schema_with = "schema::outbox")]
+    outbox: (),
+}

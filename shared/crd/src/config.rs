@@ -1,0 +1,375 @@
+//! `pgo.yaml`, with 4.1's keys, defaults and rules.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// Why a `pgo.yaml` cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// It is no YAML of this form.
+    #[error("Error in pgoconfig: check pgo.yaml: {0}")]
+    Form(String),
+    /// A value breaks a rule.
+    #[error("Error in pgoconfig: check pgo.yaml: {key}: {problem}")]
+    Value {
+        /// The key, with the section it is in.
+        key: String,
+        /// What is wrong, and what would be right.
+        problem: String,
+    },
+}
+
+/// A storage configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct StorageConfig {
+    /// Access mode of the claim.
+    pub access_mode: String,
+    /// Size of the claim.
+    pub size: String,
+    /// `create`, `dynamic`, `existing`, `emptydir`.
+    pub storage_type: String,
+    /// Storage class, with `dynamic`.
+    pub storage_class: String,
+    /// Group that owns the files.
+    pub fsgroup: String,
+    /// Further groups.
+    pub supplemental_groups: String,
+    /// One label the volume must carry, `key=value`.
+    pub match_labels: String,
+}
+
+/// A resource profile.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ResourcesConfig {
+    /// Guaranteed memory.
+    #[serde(rename = "RequestsMemory")]
+    pub requests_memory: String,
+    /// Guaranteed CPU.
+    #[serde(rename = "RequestsCPU")]
+    pub requests_cpu: String,
+    /// Most memory.
+    #[serde(rename = "LimitsMemory")]
+    pub limits_memory: String,
+    /// Most CPU.
+    #[serde(rename = "LimitsCPU")]
+    pub limits_cpu: String,
+}
+
+/// Section `Cluster`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[allow(
+    missing_docs,
+    reason = "the keys are 4.1's and documented in docs/configuration.md"
+)]
+pub struct ClusterConfig {
+    #[serde(rename = "PrimaryNodeLabel")]
+    pub primary_node_label: String,
+    #[serde(rename = "ReplicaNodeLabel")]
+    pub replica_node_label: String,
+    #[serde(rename = "CCPImagePrefix")]
+    pub ccp_image_prefix: String,
+    #[serde(rename = "CCPImageTag")]
+    pub ccp_image_tag: String,
+    #[serde(rename = "Policies")]
+    pub policies: String,
+    #[serde(rename = "Metrics")]
+    pub metrics: bool,
+    #[serde(rename = "Badger")]
+    pub badger: bool,
+    #[serde(rename = "Port")]
+    pub port: String,
+    #[serde(rename = "PGBadgerPort")]
+    pub pgbadger_port: String,
+    #[serde(rename = "ExporterPort")]
+    pub exporter_port: String,
+    #[serde(rename = "User")]
+    pub user: String,
+    #[serde(rename = "Database")]
+    pub database: String,
+    #[serde(rename = "PasswordAgeDays")]
+    pub password_age_days: String,
+    #[serde(rename = "PasswordLength")]
+    pub password_length: String,
+    #[serde(rename = "Strategy")]
+    pub strategy: String,
+    #[serde(rename = "Replicas")]
+    pub replicas: String,
+    #[serde(rename = "ArchiveTimeout")]
+    pub archive_timeout: String,
+    #[serde(rename = "ServiceType")]
+    pub service_type: String,
+    #[serde(rename = "Backrest")]
+    pub backrest: bool,
+    #[serde(rename = "BackrestPort")]
+    pub backrest_port: u16,
+    #[serde(rename = "BackrestS3Bucket")]
+    pub backrest_s3_bucket: String,
+    #[serde(rename = "BackrestS3Endpoint")]
+    pub backrest_s3_endpoint: String,
+    #[serde(rename = "BackrestS3Region")]
+    pub backrest_s3_region: String,
+    #[serde(rename = "Autofail")]
+    pub autofail: bool,
+    #[serde(rename = "AutofailReplaceReplica")]
+    pub autofail_replace_replica: bool,
+    #[serde(rename = "LogStatement")]
+    pub log_statement: String,
+    #[serde(rename = "LogMinDurationStatement")]
+    pub log_min_duration_statement: String,
+    #[serde(rename = "PgmonitorPassword")]
+    pub pgmonitor_password: String,
+}
+
+impl Default for ClusterConfig {
+    fn default() -> Self {
+        Self {
+            primary_node_label: String::new(),
+            replica_node_label: String::new(),
+            ccp_image_prefix: String::new(),
+            ccp_image_tag: String::new(),
+            policies: String::new(),
+            metrics: false,
+            badger: false,
+            port: "5432".to_owned(),
+            pgbadger_port: "10000".to_owned(),
+            exporter_port: "9187".to_owned(),
+            user: String::new(),
+            database: "userdb".to_owned(),
+            password_age_days: "365".to_owned(),
+            password_length: "32".to_owned(),
+            strategy: "1".to_owned(),
+            replicas: "0".to_owned(),
+            archive_timeout: String::new(),
+            service_type: "ClusterIP".to_owned(),
+            backrest: false,
+            backrest_port: 2022,
+            backrest_s3_bucket: String::new(),
+            backrest_s3_endpoint: String::new(),
+            backrest_s3_region: String::new(),
+            autofail: false,
+            autofail_replace_replica: false,
+            log_statement: "none".to_owned(),
+            log_min_duration_statement: "60000".to_owned(),
+            pgmonitor_password: String::new(),
+        }
+    }
+}
+
+/// Section `Pgo`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[allow(
+    missing_docs,
+    reason = "the keys are 4.1's and documented in docs/configuration.md"
+)]
+pub struct PgoSection {
+    #[serde(rename = "AutofailSleepSeconds")]
+    pub autofail_sleep_seconds: String,
+    #[serde(rename = "PreferredFailoverNode")]
+    pub preferred_failover_node: String,
+    #[serde(rename = "Audit")]
+    pub audit: bool,
+    #[serde(rename = "PGOImagePrefix")]
+    pub image_prefix: String,
+    #[serde(rename = "PGOImageTag")]
+    pub image_tag: String,
+}
+
+/// All of `pgo.yaml`. Keys that older files have and 4.1 ignores are ignored here too.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[allow(
+    missing_docs,
+    reason = "the keys are 4.1's and documented in docs/configuration.md"
+)]
+pub struct PgoConfig {
+    #[serde(rename = "BasicAuth")]
+    pub basic_auth: String,
+    #[serde(rename = "PrimaryStorage")]
+    pub primary_storage: String,
+    #[serde(rename = "BackupStorage")]
+    pub backup_storage: String,
+    #[serde(rename = "ReplicaStorage")]
+    pub replica_storage: String,
+    #[serde(rename = "BackrestStorage")]
+    pub backrest_storage: String,
+    #[serde(rename = "Storage")]
+    pub storage: BTreeMap<String, StorageConfig>,
+    #[serde(rename = "DefaultContainerResources")]
+    pub default_container_resources: String,
+    #[serde(rename = "ContainerResources")]
+    pub container_resources: BTreeMap<String, ResourcesConfig>,
+    #[serde(rename = "Cluster")]
+    pub cluster: ClusterConfig,
+    #[serde(rename = "Pgo")]
+    pub pgo: PgoSection,
+}
+
+impl PgoConfig {
+    /// Reads and checks a `pgo.yaml`.
+    ///
+    /// # Errors
+    /// No YAML of this form, or a value that breaks a rule; the text begins as 4.1's does.
+    pub fn parse(text: &str) -> Result<Self, ConfigError> {
+        let mut config: Self =
+            serde_saphyr::from_str(text).map_err(|error| ConfigError::Form(error.to_string()))?;
+        if config.backrest_storage.is_empty() {
+            config.backrest_storage.clone_from(&config.primary_storage);
+        }
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Whether requests need a password: 4.1's default is yes.
+    #[must_use]
+    pub fn needs_password(&self) -> bool {
+        !matches!(
+            self.basic_auth.to_ascii_lowercase().as_str(),
+            "false" | "f" | "0"
+        )
+    }
+
+    /// Puts image settings of the environment over those of the file, as 4.1's operator does.
+    #[must_use]
+    pub fn with_images(mut self, variable: impl Fn(&str) -> Option<String>) -> Self {
+        let over = |setting: &mut String, name: &str| {
+            if let Some(value) = variable(name).filter(|value| !value.is_empty()) {
+                *setting = value;
+            }
+        };
+        over(&mut self.pgo.image_prefix, "PGO_IMAGE_PREFIX");
+        over(&mut self.pgo.image_tag, "PGO_IMAGE_TAG");
+        over(&mut self.cluster.ccp_image_prefix, "CCP_IMAGE_PREFIX");
+        over(&mut self.cluster.ccp_image_tag, "CCP_IMAGE_TAG");
+        self
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let wrong = |key: &str, problem: &str| {
+            Err(ConfigError::Value {
+                key: key.to_owned(),
+                problem: problem.to_owned(),
+            })
+        };
+        if !matches!(
+            self.basic_auth.as_str(),
+            "" | "true"
+                | "false"
+                | "True"
+                | "False"
+                | "TRUE"
+                | "FALSE"
+                | "t"
+                | "f"
+                | "T"
+                | "F"
+                | "1"
+                | "0"
+        ) {
+            return wrong("BasicAuth", "give true or false");
+        }
+        for (key, name) in [
+            ("PrimaryStorage", &self.primary_storage),
+            ("BackupStorage", &self.backup_storage),
+            ("ReplicaStorage", &self.replica_storage),
+            ("BackrestStorage", &self.backrest_storage),
+        ] {
+            if !self.storage.contains_key(name) {
+                return wrong(key, &format!("{name:?} is not an entry of Storage"));
+            }
+        }
+        for (name, storage) in &self.storage {
+            check_storage(name, storage)?;
+        }
+        let resources = &self.default_container_resources;
+        if !resources.is_empty() && !self.container_resources.contains_key(resources) {
+            return wrong(
+                "DefaultContainerResources",
+                &format!("{resources:?} is not an entry of ContainerResources"),
+            );
+        }
+        let cluster = &self.cluster;
+        for (key, value) in [
+            ("Cluster.CCPImagePrefix", &cluster.ccp_image_prefix),
+            ("Cluster.CCPImageTag", &cluster.ccp_image_tag),
+            ("Cluster.User", &cluster.user),
+            ("Pgo.PGOImagePrefix", &self.pgo.image_prefix),
+            ("Pgo.PGOImageTag", &self.pgo.image_tag),
+        ] {
+            if value.is_empty() {
+                return wrong(key, "it is required");
+            }
+        }
+        for (key, value) in [
+            ("Cluster.Port", &cluster.port),
+            ("Cluster.PGBadgerPort", &cluster.pgbadger_port),
+            ("Cluster.ExporterPort", &cluster.exporter_port),
+        ] {
+            if value.parse::<u16>().is_err() {
+                return wrong(key, &format!("{value:?} is not a port"));
+            }
+        }
+        for (key, value) in [
+            (
+                "Cluster.LogMinDurationStatement",
+                &cluster.log_min_duration_statement,
+            ),
+            ("Cluster.Replicas", &cluster.replicas),
+            ("Cluster.ArchiveTimeout", &cluster.archive_timeout),
+            ("Pgo.AutofailSleepSeconds", &self.pgo.autofail_sleep_seconds),
+        ] {
+            if !value.is_empty() && value.parse::<i64>().is_err() {
+                return wrong(key, &format!("{value:?} is not a whole number"));
+            }
+        }
+        if !matches!(
+            cluster.service_type.as_str(),
+            "ClusterIP" | "NodePort" | "LoadBalancer"
+        ) {
+            return wrong(
+                "Cluster.ServiceType",
+                "give ClusterIP, NodePort or LoadBalancer",
+            );
+        }
+        if !matches!(
+            cluster.log_statement.as_str(),
+            "ddl" | "none" | "mod" | "all"
+        ) {
+            return wrong("Cluster.LogStatement", "give none, ddl, mod or all");
+        }
+        for (key, label) in [
+            ("Cluster.PrimaryNodeLabel", &cluster.primary_node_label),
+            ("Cluster.ReplicaNodeLabel", &cluster.replica_node_label),
+        ] {
+            if !label.is_empty() && label.split_once('=').is_none() {
+                return wrong(key, "give key=value");
+            }
+        }
+        Ok(())
+    }
+}
+
+fn check_storage(name: &str, storage: &StorageConfig) -> Result<(), ConfigError> {
+    let problem = if !matches!(
+        storage.storage_type.as_str(),
+        "create" | "dynamic" | "existing" | "emptydir" | ""
+    ) {
+        "StorageType is create, dynamic, existing or emptydir"
+    } else if !storage.fsgroup.is_empty() && !storage.supplemental_groups.is_empty() {
+        "Fsgroup and SupplementalGroups cannot both be set"
+    } else if !storage.fsgroup.is_empty() && storage.fsgroup.parse::<i64>().is_err() {
+        "Fsgroup is a number"
+    } else if !storage.match_labels.is_empty() && storage.match_labels.split_once('=').is_none() {
+        "MatchLabels is key=value"
+    } else {
+        return Ok(());
+    };
+    Err(ConfigError::Value {
+        key: format!("Storage.{name}"),
+        problem: problem.to_owned(),
+    })
+}

@@ -1,0 +1,370 @@
+//! From a Pgcluster and `pgo.yaml` to what the core decides on.
+
+use std::collections::BTreeMap;
+
+use kube::ResourceExt as _;
+use pgo_core::{
+    Cluster, DeleteOptions, DeleteRequest, Desired, Image, Resources, ServiceType, Storage,
+    StorageKind,
+};
+use pgo_ids::{ClusterName, Namespace, OperationId};
+
+use crate::{
+    ContainerResources, Pgcluster, PgclusterSpec, PgoConfig, Pgtask, StorageSpec, TaskType, label,
+};
+
+/// A spec that the schema lets through and PGO cannot make.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("spec.{field}: {problem}")]
+pub struct InvalidSpec {
+    /// The field.
+    pub field: String,
+    /// What is wrong, and what would be right.
+    pub problem: String,
+}
+
+fn invalid<T>(field: &str, problem: impl Into<String>) -> Result<T, InvalidSpec> {
+    Err(InvalidSpec {
+        field: field.to_owned(),
+        problem: problem.into(),
+    })
+}
+
+/// User labels of 4.1 that carry settings, and so do not become labels of objects.
+const SETTINGS: [&str; 14] = [
+    "custom-config",
+    "service-type",
+    "NodeLabelKey",
+    "NodeLabelValue",
+    "pgbouncer-password",
+    "pgbouncer-user",
+    "pgbouncer-secret",
+    "pgpool-secret",
+    "backrest-storage-type",
+    "ccp-image-tag",
+    "pg-cluster",
+    "name",
+    "deployment-name",
+    "vendor",
+];
+
+/// What the core must know of a Pgcluster; none where the object has no uid, so was never stored.
+#[must_use]
+pub fn cluster(
+    object: &Pgcluster,
+    config: &PgoConfig,
+    delete_request: Option<DeleteRequest>,
+) -> Option<Cluster> {
+    let name: ClusterName = object.name_any().parse().ok()?;
+    let namespace: Namespace = object.namespace()?.parse().ok()?;
+    let stream = object.uid()?.parse().ok()?;
+    let workflow = object
+        .spec
+        .userlabels
+        .get(label::WORKFLOW_ID)
+        .and_then(|id| id.parse::<OperationId>().ok());
+    Some(Cluster {
+        desired: desired(object, config).map_err(|invalid| invalid.to_string()),
+        stream,
+        generation: object.metadata.generation.unwrap_or(0),
+        deleting: object.metadata.deletion_timestamp.is_some(),
+        actor: object
+            .labels()
+            .get(label::PGOUSER)
+            .cloned()
+            .unwrap_or_default(),
+        workflow,
+        delete_request,
+        name,
+        namespace,
+    })
+}
+
+/// The deletion that a Pgtask asks for, where it asks for one of a whole cluster.
+#[must_use]
+pub fn delete_request(task: &Pgtask) -> Option<(String, DeleteRequest)> {
+    let parameter = |key: &str| task.spec.parameters.get(key).map(String::as_str);
+    let is_true = |key: &str| parameter(key) == Some("true");
+    if task.spec.tasktype != TaskType::DeleteData.as_str()
+        || is_true("is-replica")
+        || is_true("is-backup")
+    {
+        return None;
+    }
+    let cluster = parameter("pg-cluster")?.to_owned();
+    let operation = task
+        .labels()
+        .get(label::WORKFLOWID)
+        .and_then(|id| id.parse().ok())
+        .or_else(|| Some(OperationId::derived(&task.uid()?.parse().ok()?, "delete")))?;
+    let request = DeleteRequest {
+        operation,
+        actor: task
+            .labels()
+            .get(label::PGOUSER)
+            .cloned()
+            .unwrap_or_default(),
+        options: DeleteOptions {
+            data: is_true("delete-data"),
+            backups: is_true("delete-backups"),
+        },
+    };
+    Some((cluster, request))
+}
+
+/// What a user wants, with every default of `pgo.yaml` filled in.
+///
+/// # Errors
+/// A value that the schema could not refuse: the field, and what would be right.
+pub fn desired(object: &Pgcluster, config: &PgoConfig) -> Result<Desired, InvalidSpec> {
+    let spec = &object.spec;
+    later(spec)?;
+    let name: ClusterName = object
+        .name_any()
+        .parse()
+        .or_else(|error: pgo_ids::NameError| {
+            Err(InvalidSpec {
+                field: "name".to_owned(),
+                problem: error.to_string(),
+            })
+        })?;
+    let namespace = object.namespace().unwrap_or_default();
+    let Ok(namespace) = namespace.parse() else {
+        return invalid("namespace", format!("{namespace:?} is no namespace"));
+    };
+    let or = |value: &str, default: &str| if value.is_empty() { default } else { value }.to_owned();
+    let user = or(&spec.user, &config.cluster.user);
+    let user = user.parse().or_else(|error: pgo_ids::NameError| {
+        invalid("user", format!("{user:?} is no role name: {error}"))
+    })?;
+    let port = or(&spec.port, &config.cluster.port);
+    let Ok(port) = port.parse::<u16>() else {
+        return invalid("port", format!("{port:?} is not a port"));
+    };
+    let setting = |key: &str| {
+        spec.userlabels
+            .get(key)
+            .map(String::as_str)
+            .filter(|v| !v.is_empty())
+    };
+    let service_type = match setting("service-type").unwrap_or(&config.cluster.service_type) {
+        "ClusterIP" => ServiceType::ClusterIp,
+        "NodePort" => ServiceType::NodePort,
+        "LoadBalancer" => ServiceType::LoadBalancer,
+        other => {
+            return invalid(
+                "userlabels.service-type",
+                format!("{other:?} is not ClusterIP, NodePort or LoadBalancer"),
+            );
+        }
+    };
+    let node_label = match (setting("NodeLabelKey"), setting("NodeLabelValue")) {
+        (Some(key), Some(value)) => Some((key.to_owned(), value.to_owned())),
+        (None, None) => config
+            .cluster
+            .primary_node_label
+            .split_once('=')
+            .map(|(key, value)| (key.to_owned(), value.to_owned())),
+        _ => {
+            return invalid(
+                "userlabels",
+                "NodeLabelKey and NodeLabelValue belong together; set both",
+            );
+        }
+    };
+    let image = or(&spec.ccpimage, "crunchy-postgres");
+    let tag = or(&spec.ccpimagetag, &config.cluster.ccp_image_tag);
+    let custom_config = setting("custom-config")
+        .map(str::to_owned)
+        .or_else(|| (!spec.customconfig.is_empty()).then(|| spec.customconfig.clone()));
+    Ok(Desired {
+        image: Image(format!("{}/{image}:{tag}", config.cluster.ccp_image_prefix)),
+        agent_image: Image(format!(
+            "{}/pgo-agent:{}",
+            config.pgo.image_prefix, config.pgo.image_tag
+        )),
+        port,
+        database: or(&spec.database, &config.cluster.database),
+        user,
+        storage: storage(&spec.primary_storage, config)?,
+        resources: resources(&spec.container_resources, config),
+        service_type,
+        node_label,
+        custom_config,
+        labels: labels(&spec.userlabels),
+        log_statement: config.cluster.log_statement.clone(),
+        log_min_duration_statement: config
+            .cluster
+            .log_min_duration_statement
+            .parse()
+            .unwrap_or(60_000),
+        name,
+        namespace,
+    })
+}
+
+/// Refuses what PGO will do one day and does not do yet, rather than ignoring it.
+fn later(spec: &PgclusterSpec) -> Result<(), InvalidSpec> {
+    let not_yet = "is not available in this version yet; leave it out";
+    if !matches!(spec.replicas.as_str(), "" | "0") {
+        return invalid("replicas", format!("a cluster with replicas {not_yet}"));
+    }
+    if !spec.policies.is_empty() {
+        return invalid("policies", format!("applying policies {not_yet}"));
+    }
+    for (key, wanted) in [
+        ("crunchy_collect", "true"),
+        ("crunchy-pgpool", "true"),
+        ("crunchy-pgbouncer", "true"),
+    ] {
+        if spec.userlabels.get(key).map(String::as_str) == Some(wanted) {
+            return invalid(&format!("userlabels.{key}"), format!("this {not_yet}"));
+        }
+    }
+    Ok(())
+}
+
+fn storage(spec: &StorageSpec, config: &PgoConfig) -> Result<Storage, InvalidSpec> {
+    let unsaid = *spec
+        == StorageSpec {
+            name: spec.name.clone(),
+            ..StorageSpec::default()
+        };
+    let from_config;
+    let spec = if unsaid {
+        let Some(named) = config.storage.get(&config.primary_storage) else {
+            return invalid(
+                "PrimaryStorage",
+                "pgo.yaml names no storage to take by default",
+            );
+        };
+        from_config = StorageSpec::from(named);
+        &from_config
+    } else {
+        spec
+    };
+    let kind = match spec.storagetype.as_str() {
+        "create" => StorageKind::Create,
+        "dynamic" | "" => StorageKind::Dynamic,
+        "emptydir" => StorageKind::EmptyDir,
+        other => {
+            return invalid(
+                "PrimaryStorage.storagetype",
+                format!("{other:?} cannot be used; give create, dynamic or emptydir"),
+            );
+        }
+    };
+    if kind != StorageKind::EmptyDir && spec.size.is_empty() {
+        return invalid(
+            "PrimaryStorage.size",
+            "it is empty; give a quantity such as 1Gi",
+        );
+    }
+    let number = |field: &str, text: &str| {
+        text.trim().parse::<i64>().or_else(|_| {
+            invalid(
+                &format!("PrimaryStorage.{field}"),
+                format!("{text:?} is not a number"),
+            )
+        })
+    };
+    let supplemental_groups = spec
+        .supplementalgroups
+        .split(',')
+        .filter(|group| !group.trim().is_empty())
+        .map(|group| number("supplementalgroups", group))
+        .collect::<Result<_, _>>()?;
+    Ok(Storage {
+        kind,
+        class: (kind == StorageKind::Dynamic && !spec.storageclass.is_empty())
+            .then(|| spec.storageclass.clone()),
+        access_mode: if spec.accessmode.is_empty() {
+            "ReadWriteOnce".to_owned()
+        } else {
+            spec.accessmode.clone()
+        },
+        size: spec.size.clone(),
+        fs_group: if spec.fsgroup.is_empty() {
+            None
+        } else {
+            Some(number("fsgroup", &spec.fsgroup)?)
+        },
+        supplemental_groups,
+        match_labels: spec
+            .match_labels
+            .split_once('=')
+            .map(|(key, value)| BTreeMap::from([(key.to_owned(), value.to_owned())]))
+            .unwrap_or_default(),
+    })
+}
+
+fn resources(spec: &ContainerResources, config: &PgoConfig) -> Resources {
+    let from_config;
+    let spec = if *spec == ContainerResources::default() {
+        match config
+            .container_resources
+            .get(&config.default_container_resources)
+        {
+            Some(named) => {
+                from_config = ContainerResources::from(named);
+                &from_config
+            }
+            None => spec,
+        }
+    } else {
+        spec
+    };
+    Resources {
+        requests_cpu: spec.requestscpu.clone(),
+        requests_memory: spec.requestsmemory.clone(),
+        limits_cpu: spec.limitscpu.clone(),
+        limits_memory: spec.limitsmemory.clone(),
+    }
+}
+
+/// The user labels that can be labels: keys and values within Kubernetes' rules, settings and secrets left out.
+fn labels(userlabels: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let fits = |text: &str| {
+        text.len() <= 63
+            && text
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+            && !text.starts_with(['-', '_', '.'])
+            && !text.ends_with(['-', '_', '.'])
+    };
+    let key_fits = |key: &str| {
+        let (prefix, name) = key.split_once('/').unwrap_or(("", key));
+        prefix.len() <= 253 && !name.is_empty() && fits(name)
+    };
+    userlabels
+        .iter()
+        .filter(|(key, value)| !SETTINGS.contains(&key.as_str()) && key_fits(key) && fits(value))
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect()
+}
+
+impl From<&crate::StorageConfig> for StorageSpec {
+    fn from(config: &crate::StorageConfig) -> Self {
+        Self {
+            name: String::new(),
+            storageclass: config.storage_class.clone(),
+            accessmode: config.access_mode.clone(),
+            size: config.size.clone(),
+            storagetype: config.storage_type.clone(),
+            fsgroup: config.fsgroup.clone(),
+            supplementalgroups: config.supplemental_groups.clone(),
+            match_labels: config.match_labels.clone(),
+        }
+    }
+}
+
+impl From<&crate::ResourcesConfig> for ContainerResources {
+    fn from(config: &crate::ResourcesConfig) -> Self {
+        Self {
+            requestsmemory: config.requests_memory.clone(),
+            requestscpu: config.requests_cpu.clone(),
+            limitsmemory: config.limits_memory.clone(),
+            limitscpu: config.limits_cpu.clone(),
+        }
+    }
+}

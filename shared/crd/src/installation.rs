@@ -1,0 +1,64 @@
+//! PgInstallation: PGO itself, and the stream of events that belong to no cluster.
+
+use kube::{CustomResource, KubeSchema};
+use pgo_core::installation::InstallationStatus;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::schema;
+
+/// What an administrator wants of PGO.
+#[derive(
+    Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, CustomResource, KubeSchema,
+)]
+#[kube(
+    group = "crunchydata.com",
+    version = "v1",
+    kind = "PgInstallation",
+    plural = "pginstallations",
+    singular = "pginstallation",
+    namespaced,
+    status = "PgInstallationStatus",
+    derive = "PartialEq",
+    doc = "An installation of PGO",
+    printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
+    printcolumn(name = "Version", type_ = "string", json_path = ".status.version"),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    validation = Rule::new("self.metadata.name == 'pgo'").message("there is one PgInstallation, named pgo")
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.state) || self.state in ['', 'Running', 'Stopped']")
+        .message("state is Running or Stopped")
+)]
+pub struct PgInstallationSpec {
+    /// `Running` or `Stopped`: the installer sets the latter before it takes PGO away, so that the stop is told.
+    #[schemars(length(max = 16))]
+    #[serde(default)]
+    pub state: String,
+}
+
+/// State, operations and outbox. Only the reconciler writes it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct PgInstallationStatus(#[schemars(with = "StatusSchema")] pub InstallationStatus);
+
+/// The schema of [`InstallationStatus`].
+#[derive(JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[allow(dead_code)]
+struct StatusSchema {
+    /// `Starting`, `Running`, `Degraded`, `Stopping` or `Stopped`.
+    phase: Option<String>,
+    /// Version that runs.
+    version: Option<String>,
+    /// Generation this status is about.
+    observed_generation: Option<i64>,
+    #[schemars(schema_with = "schema::conditions")]
+    conditions: (),
+    #[schemars(schema_with = "schema::operations")]
+    operations: (),
+    #[schemars(schema_with = "schema::outbox")]
+    outbox: (),
+}
