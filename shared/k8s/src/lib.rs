@@ -1,1 +1,3 @@
 //! Apply, compare-and-swap, leases and watches.
+
+pub mod lease;
