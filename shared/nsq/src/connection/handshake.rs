@@ -1,0 +1,219 @@
+//! From an address to an identified stream: connect, `IDENTIFY`, then the upgrades that nsqd granted, in its order.
+
+use std::{io, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use serde::{Deserialize, Serialize};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::timeout,
+};
+use tokio_rustls::TlsConnector;
+
+use super::{Granted, Stream, unexpected};
+use crate::{
+    codec::{Command, Frame, MAGIC, OK},
+    error::ConnectionError,
+    server::{OutputBuffer, Server, Tls},
+};
+
+/// What a session asks for beyond what the [`Server`] says. A producer asks for nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Wishes {
+    pub message_timeout: Option<Duration>,
+    pub output_buffer: OutputBuffer,
+}
+
+/// Body of `IDENTIFY`. Durations are milliseconds; what is absent or 0 is left to nsqd.
+#[derive(Serialize)]
+struct Identify<'a> {
+    client_id: &'a str,
+    hostname: &'a str,
+    user_agent: &'a str,
+    feature_negotiation: bool,
+    tls_v1: bool,
+    heartbeat_interval: u64,
+    output_buffer_size: i64,
+    output_buffer_timeout: u64,
+    msg_timeout: u64,
+}
+
+/// nsqd's answer to it. An nsqd that does not negotiate says `OK`.
+#[derive(Deserialize)]
+#[serde(default)]
+struct Answer {
+    tls_v1: bool,
+    max_rdy_count: u64,
+    msg_timeout: u64,
+}
+
+impl Default for Answer {
+    /// nsqd's defaults.
+    fn default() -> Self {
+        Self {
+            tls_v1: false,
+            max_rdy_count: 2500,
+            msg_timeout: 60_000,
+        }
+    }
+}
+
+impl From<Answer> for Granted {
+    fn from(answer: Answer) -> Self {
+        Self {
+            max_ready: answer.max_rdy_count.try_into().unwrap_or(u32::MAX),
+            message_timeout: Duration::from_millis(answer.msg_timeout),
+        }
+    }
+}
+
+pub(super) async fn open(
+    server: &Server,
+    wishes: &Wishes,
+) -> Result<(Box<dyn Stream>, Granted), ConnectionError> {
+    let late = |step, limit| ConnectionError::Timeout {
+        address: server.address.clone(),
+        step,
+        limit,
+    };
+    let limit = server.connect_timeout;
+    let tcp = timeout(limit, connect(server))
+        .await
+        .map_err(|_| late("connecting", limit))??;
+    let limit = server.handshake_timeout;
+    timeout(limit, identify(Box::new(tcp), server, wishes))
+        .await
+        .map_err(|_| late("the handshake", limit))?
+}
+
+async fn connect(server: &Server) -> Result<TcpStream, ConnectionError> {
+    let failed = |source| ConnectionError::Connect {
+        address: server.address.clone(),
+        source,
+    };
+    let tcp = TcpStream::connect(&server.address).await.map_err(failed)?;
+    // Commands are small and answers are waited for.
+    tcp.set_nodelay(true).map_err(failed)?;
+    Ok(tcp)
+}
+
+async fn identify(
+    mut stream: Box<dyn Stream>,
+    server: &Server,
+    wishes: &Wishes,
+) -> Result<(Box<dyn Stream>, Granted), ConnectionError> {
+    let mut hello = BytesMut::from(&MAGIC[..]);
+    Command::Identify(identify_body(server, wishes)?).encode(&mut hello);
+    let broke = |source| broke(server, source);
+    stream.write_all(&hello).await.map_err(broke)?;
+    stream.flush().await.map_err(broke)?;
+
+    let answer = read_response(&mut stream, server).await?;
+    let answer = if answer == OK {
+        Answer::default()
+    } else {
+        serde_json::from_slice(&answer)
+            .map_err(|_| unexpected(&server.address, &Frame::Response(answer)))?
+    };
+    if let Some(tls) = &server.tls {
+        if !answer.tls_v1 {
+            let address = server.address.clone();
+            return Err(ConnectionError::TlsNotOffered { address });
+        }
+        stream = upgrade_to_tls(stream, tls, server).await?;
+    }
+    Ok((stream, answer.into()))
+}
+
+fn identify_body(server: &Server, wishes: &Wishes) -> Result<Bytes, ConnectionError> {
+    let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let (output_buffer_size, output_buffer_timeout) = match wishes.output_buffer {
+        OutputBuffer::Server => (0, 0),
+        OutputBuffer::Off => (-1, 0),
+        OutputBuffer::Gather { bytes, timeout } => (bytes.into(), milliseconds(timeout)),
+    };
+    serde_json::to_vec(&Identify {
+        client_id: &server.client_id,
+        hostname: &server.client_id,
+        user_agent: &server.user_agent,
+        feature_negotiation: true,
+        tls_v1: server.tls.is_some(),
+        heartbeat_interval: milliseconds(server.heartbeat),
+        output_buffer_size,
+        output_buffer_timeout,
+        msg_timeout: wishes.message_timeout.map_or(0, milliseconds),
+    })
+    .map(Bytes::from)
+    .map_err(|error| broke(server, error.into()))
+}
+
+async fn upgrade_to_tls(
+    stream: Box<dyn Stream>,
+    tls: &Tls,
+    server: &Server,
+) -> Result<Box<dyn Stream>, ConnectionError> {
+    let failed = |source| ConnectionError::Tls {
+        address: server.address.clone(),
+        source,
+    };
+    let mut stream = TlsConnector::from(tls.config.clone())
+        .connect(tls.server_name.clone(), stream)
+        .await
+        .map_err(failed)?;
+    // With TLS 1.3 a refused client certificate shows only here.
+    let answer = read_response(&mut stream, server)
+        .await
+        .map_err(|error| match error {
+            ConnectionError::Io { source, .. } => failed(source),
+            other => other,
+        })?;
+    if answer != OK {
+        return Err(unexpected(&server.address, &Frame::Response(answer)));
+    }
+    Ok(Box::new(stream))
+}
+
+/// Reads one response and not one byte more: what follows may belong to another layer.
+async fn read_response(
+    stream: &mut (impl Stream + ?Sized),
+    server: &Server,
+) -> Result<Bytes, ConnectionError> {
+    let failed = |source: io::Error| match source.kind() {
+        io::ErrorKind::UnexpectedEof => ConnectionError::Closed {
+            address: server.address.clone(),
+        },
+        _ => broke(server, source),
+    };
+    loop {
+        let mut buffer = BytesMut::zeroed(4);
+        stream.read_exact(&mut buffer).await.map_err(failed)?;
+        let size = u32::from_be_bytes([buffer[0], buffer[1], buffer[2], buffer[3]]) as usize;
+        // Decoding checks the size before anything of that size is allocated.
+        let protocol = |source| ConnectionError::Protocol {
+            address: server.address.clone(),
+            source,
+        };
+        Frame::decode(&mut buffer, server.max_frame).map_err(protocol)?;
+        buffer.resize(4 + size, 0);
+        stream.read_exact(&mut buffer[4..]).await.map_err(failed)?;
+        match Frame::decode(&mut buffer, server.max_frame).map_err(protocol)? {
+            // The answer to it would have to go in between; nsqd forgives a missed one.
+            Some(frame) if frame.is_heartbeat() => {}
+            Some(Frame::Response(data)) => return Ok(data),
+            Some(Frame::Error(error)) => {
+                let address = server.address.clone();
+                return Err(ConnectionError::Refused { address, error });
+            }
+            Some(other) => return Err(unexpected(&server.address, &other)),
+            None => {}
+        }
+    }
+}
+
+fn broke(server: &Server, source: io::Error) -> ConnectionError {
+    ConnectionError::Io {
+        address: server.address.clone(),
+        source,
+    }
+}

@@ -1,0 +1,121 @@
+//! Where an nsqd is and how to speak with it.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use rustls::{ClientConfig, pki_types::ServerName};
+
+/// One nsqd, and how to speak with it: the same for a [`Producer`](crate::Producer) and a
+/// [`Consumer`](crate::Consumer).
+///
+/// ```
+/// let mut server = nsq::Server::new("nsqd.example:4150");
+/// server.heartbeat = std::time::Duration::from_secs(10);
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Server {
+    /// `host:port` of nsqd's TCP port; the host is resolved anew for each connection.
+    pub address: String,
+    /// TLS, if wanted. Without it the connection stays plain.
+    pub tls: Option<Tls>,
+    /// The name under which nsqd lists the connection (its statistics, nsqadmin). The variable `HOSTNAME` unless set.
+    pub client_id: String,
+    /// What nsqd lists as the kind of client; name and version of this crate unless set.
+    pub user_agent: String,
+    /// How often nsqd sends a heartbeat; 30 s unless set. nsqd takes 1 s up to its `--max-heartbeat-interval` (60 s).
+    /// A connection on which nothing came for two intervals and a second is given up.
+    pub heartbeat: Duration,
+    /// For name resolution and the TCP connection; 5 s unless set.
+    pub connect_timeout: Duration,
+    /// For identification, TLS handshake and subscription together; 5 s unless set.
+    pub handshake_timeout: Duration,
+    /// How long the socket may take nothing before the connection is given up; 5 s unless set.
+    pub write_timeout: Duration,
+    /// Delays between tries to connect.
+    pub backoff: Backoff,
+    /// Largest frame taken from nsqd, in bytes; 16 MiB unless set. It must exceed nsqd's `--max-msg-size` (1 MiB by
+    /// default) by 30 bytes. A larger one means that the peer is no nsqd, or that the connection is out of step.
+    pub max_frame: usize,
+}
+
+impl Server {
+    /// The nsqd at `address` (`host:port`), plain, with default settings.
+    pub fn new(address: impl Into<String>) -> Self {
+        Self {
+            address: address.into(),
+            tls: None,
+            client_id: std::env::var("HOSTNAME").unwrap_or_else(|_| "localhost".to_owned()),
+            user_agent: concat!("nsq-rust/", env!("CARGO_PKG_VERSION")).to_owned(),
+            heartbeat: Duration::from_secs(30),
+            connect_timeout: Duration::from_secs(5),
+            handshake_timeout: Duration::from_secs(5),
+            write_timeout: Duration::from_secs(5),
+            backoff: Backoff::default(),
+            max_frame: 16 << 20,
+        }
+    }
+
+    /// The same, with TLS: nsqd's certificate must be good for `server_name`.
+    #[must_use]
+    pub fn with_tls(mut self, config: Arc<ClientConfig>, server_name: ServerName<'static>) -> Self {
+        self.tls = Some(Tls {
+            config,
+            server_name,
+        });
+        self
+    }
+}
+
+/// TLS towards nsqd.
+#[derive(Clone)]
+pub struct Tls {
+    /// Roots, client certificate, versions.
+    pub config: Arc<ClientConfig>,
+    /// The name that nsqd's certificate must carry.
+    pub server_name: ServerName<'static>,
+}
+
+impl fmt::Debug for Tls {
+    /// The configuration holds a private key and is left out.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tls")
+            .field("server_name", &self.server_name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Delays between tries to connect: they double from `initial` to `max`, and each is shortened by chance to not less
+/// than its half, so that clients do not come back all at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backoff {
+    /// After the first failure; 50 ms unless set.
+    pub initial: Duration,
+    /// Never longer than this; 5 s unless set.
+    pub max: Duration,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self {
+            initial: Duration::from_millis(50),
+            max: Duration::from_secs(5),
+        }
+    }
+}
+
+/// How nsqd gathers messages before it writes them to a consumer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OutputBuffer {
+    /// nsqd's defaults. On a quiet topic with `max_in_flight` above 1 a message then waits up to 250 ms.
+    Server,
+    /// No gathering: each message is written at once. Lowest latency, more system calls in nsqd.
+    #[default]
+    Off,
+    /// Gather up to `bytes` (64 to 65536 with nsqd's defaults) or for `timeout` (25 ms to 30 s).
+    Gather {
+        /// Size of the buffer.
+        bytes: u32,
+        /// Longest time that a message waits in it.
+        timeout: Duration,
+    },
+}
