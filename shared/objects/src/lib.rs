@@ -1,1 +1,24 @@
-//! Plan steps become Kubernetes objects; pure, cannot fail.
+//! Kubernetes objects of a cluster, built from what is wanted. Pure, and cannot fail: everything that could be wrong was
+//! refused when [`pgo_core::Desired`] was made.
+
+mod access;
+mod identity;
+mod pod;
+mod secret;
+mod service;
+mod volume;
+
+pub use access::{agent_role, agent_role_binding, agent_service_account};
+pub use identity::{agent_identity, cluster_labels, owner};
+pub use pod::pod;
+pub use secret::{
+    CERTIFICATE_UNTIL, certificate_names, certificate_secret, certificate_secret_name, user_secret,
+};
+pub use service::{TERM, endpoint_slice, endpoint_slice_name, lease, service};
+pub use volume::claim;
+
+/// Port of an agent's gRPC service.
+pub const AGENT_PORT: u16 = 8445;
+
+/// Administration port of an agent: liveness, readiness, metrics.
+pub const ADMIN_PORT: u16 = 9090;

@@ -1,0 +1,315 @@
+//! The pod of an instance: any image that holds PostgreSQL, with the agent put in as process 1.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{
+    api::core::v1::{
+        Affinity, Capabilities, ConfigMapVolumeSource, Container, ContainerPort,
+        EmptyDirVolumeSource, EnvVar, EnvVarSource, HTTPGetAction, NodeAffinity,
+        NodeSelectorRequirement, NodeSelectorTerm, ObjectFieldSelector,
+        PersistentVolumeClaimVolumeSource, Pod, PodSecurityContext, PodSpec,
+        PreferredSchedulingTerm, Probe, ResourceRequirements, SeccompProfile, SecretVolumeSource,
+        SecurityContext, Volume, VolumeMount,
+    },
+    apimachinery::pkg::{api::resource::Quantity, util::intstr::IntOrString},
+};
+use pgo_core::{Desired, Image, StorageKind, UserSecret};
+use pgo_crd::label;
+use pgo_ids::{InstanceName, StreamId};
+
+use crate::{ADMIN_PORT, AGENT_PORT, identity::owned, secret::certificate_secret_name};
+
+/// User and group of PostgreSQL in 4.1's images, and so on existing volumes.
+const POSTGRES: i64 = 26;
+
+/// How long PostgreSQL may take to stop before the kubelet kills it: a fast shutdown writes a checkpoint.
+const GRACE_SECONDS: i64 = 120;
+
+/// The pod of an instance.
+#[must_use]
+pub fn pod(desired: &Desired, uid: &StreamId, instance: &InstanceName) -> Pod {
+    let mut metadata = owned(desired, uid, instance.to_string());
+    if let Some(labels) = &mut metadata.labels {
+        labels.extend([
+            (label::SERVICE_NAME.to_owned(), desired.name.to_string()),
+            (label::DEPLOYMENT_NAME.to_owned(), instance.to_string()),
+        ]);
+    }
+    Pod {
+        metadata,
+        spec: Some(PodSpec {
+            service_account_name: Some(format!("{}-agent", desired.name)),
+            enable_service_links: Some(false),
+            termination_grace_period_seconds: Some(GRACE_SECONDS),
+            security_context: Some(pod_security(desired)),
+            affinity: desired.node_label.as_ref().map(prefers),
+            init_containers: Some(vec![installer(&desired.agent_image)]),
+            containers: vec![database(desired, instance)],
+            volumes: Some(volumes(desired, instance)),
+            ..PodSpec::default()
+        }),
+        ..Pod::default()
+    }
+}
+
+fn pod_security(desired: &Desired) -> PodSecurityContext {
+    let groups = &desired.storage.supplemental_groups;
+    PodSecurityContext {
+        run_as_non_root: Some(true),
+        run_as_user: Some(POSTGRES),
+        run_as_group: Some(POSTGRES),
+        fs_group: Some(desired.storage.fs_group.unwrap_or(POSTGRES)),
+        // Else the kubelet walks through all of a large database at each start.
+        fs_group_change_policy: Some("OnRootMismatch".to_owned()),
+        supplemental_groups: (!groups.is_empty()).then(|| groups.clone()),
+        seccomp_profile: Some(SeccompProfile {
+            type_: "RuntimeDefault".to_owned(),
+            ..SeccompProfile::default()
+        }),
+        ..PodSecurityContext::default()
+    }
+}
+
+/// What Pod Security "restricted" asks of each container, and a read-only root.
+fn container_security() -> SecurityContext {
+    SecurityContext {
+        allow_privilege_escalation: Some(false),
+        read_only_root_filesystem: Some(true),
+        capabilities: Some(Capabilities {
+            drop: Some(vec!["ALL".to_owned()]),
+            ..Capabilities::default()
+        }),
+        ..SecurityContext::default()
+    }
+}
+
+fn prefers((key, value): &(String, String)) -> Affinity {
+    Affinity {
+        node_affinity: Some(NodeAffinity {
+            preferred_during_scheduling_ignored_during_execution: Some(vec![
+                PreferredSchedulingTerm {
+                    weight: 1,
+                    preference: NodeSelectorTerm {
+                        match_expressions: Some(vec![NodeSelectorRequirement {
+                            key: key.clone(),
+                            operator: "In".to_owned(),
+                            values: Some(vec![value.clone()]),
+                        }]),
+                        ..NodeSelectorTerm::default()
+                    },
+                },
+            ]),
+            ..NodeAffinity::default()
+        }),
+        ..Affinity::default()
+    }
+}
+
+fn installer(image: &Image) -> Container {
+    Container {
+        name: "agent".to_owned(),
+        image: Some(image.0.clone()),
+        image_pull_policy: Some("IfNotPresent".to_owned()),
+        args: Some(vec!["install".to_owned()]),
+        security_context: Some(container_security()),
+        volume_mounts: Some(vec![
+            mount_part("agent", "/pgo/bin", "bin"),
+            mount_part("agent", "/pgo/etc", "etc"),
+        ]),
+        ..Container::default()
+    }
+}
+
+fn database(desired: &Desired, instance: &InstanceName) -> Container {
+    Container {
+        name: "database".to_owned(),
+        image: Some(desired.image.0.clone()),
+        image_pull_policy: Some("IfNotPresent".to_owned()),
+        command: Some(vec!["/pgo/bin/agent".to_owned()]),
+        env: Some(environment(desired, instance)),
+        ports: Some(vec![
+            port("postgres", desired.port),
+            port("agent", AGENT_PORT),
+            port("admin", ADMIN_PORT),
+        ]),
+        readiness_probe: Some(Probe {
+            http_get: Some(HTTPGetAction {
+                path: Some("/readyz".to_owned()),
+                port: IntOrString::Int(i32::from(ADMIN_PORT)),
+                ..HTTPGetAction::default()
+            }),
+            period_seconds: Some(2),
+            timeout_seconds: Some(2),
+            failure_threshold: Some(2),
+            ..Probe::default()
+        }),
+        resources: resources(desired),
+        security_context: Some(container_security()),
+        volume_mounts: Some(mounts(desired)),
+        ..Container::default()
+    }
+}
+
+fn port(name: &str, number: u16) -> ContainerPort {
+    ContainerPort {
+        name: Some(name.to_owned()),
+        container_port: i32::from(number),
+        ..ContainerPort::default()
+    }
+}
+
+fn environment(desired: &Desired, instance: &InstanceName) -> Vec<EnvVar> {
+    let value = |name: &str, value: String| EnvVar {
+        name: name.to_owned(),
+        value: Some(value),
+        ..EnvVar::default()
+    };
+    let field = |name: &str, path: &str| EnvVar {
+        name: name.to_owned(),
+        value_from: Some(EnvVarSource {
+            field_ref: Some(ObjectFieldSelector {
+                field_path: path.to_owned(),
+                ..ObjectFieldSelector::default()
+            }),
+            ..EnvVarSource::default()
+        }),
+        ..EnvVar::default()
+    };
+    vec![
+        value("PGO_CLUSTER", desired.name.to_string()),
+        value("PGO_NAMESPACE", desired.namespace.to_string()),
+        value("PGO_INSTANCE", instance.to_string()),
+        field("POD_NAME", "metadata.name"),
+        field("POD_UID", "metadata.uid"),
+        field("POD_IP", "status.podIP"),
+        value("PGDATA", format!("/pgdata/{instance}")),
+        value("PGO_DATABASE", desired.database.clone()),
+        value("PGPORT", desired.port.to_string()),
+        value("LOG_STATEMENT", desired.log_statement.clone()),
+        value(
+            "LOG_MIN_DURATION_STATEMENT",
+            desired.log_min_duration_statement.to_string(),
+        ),
+    ]
+}
+
+fn resources(desired: &Desired) -> Option<ResourceRequirements> {
+    let side = |cpu: &str, memory: &str| {
+        let quantities: BTreeMap<String, Quantity> = [("cpu", cpu), ("memory", memory)]
+            .into_iter()
+            .filter(|(_, quantity)| !quantity.is_empty())
+            .map(|(name, quantity)| (name.to_owned(), Quantity(quantity.to_owned())))
+            .collect();
+        (!quantities.is_empty()).then_some(quantities)
+    };
+    let wanted = &desired.resources;
+    let requests = side(&wanted.requests_cpu, &wanted.requests_memory);
+    let limits = side(&wanted.limits_cpu, &wanted.limits_memory);
+    (requests.is_some() || limits.is_some()).then(|| ResourceRequirements {
+        requests,
+        limits,
+        ..ResourceRequirements::default()
+    })
+}
+
+/// Where each user Secret is mounted, below `/pgo/secrets`, and the name of its volume.
+fn user_secret(secret: UserSecret) -> &'static str {
+    match secret {
+        UserSecret::Superuser => "postgres",
+        UserSecret::Replication => "primaryuser",
+        UserSecret::Application => "user",
+    }
+}
+
+fn mount(volume: &str, path: &str, read_only: bool) -> VolumeMount {
+    VolumeMount {
+        name: volume.to_owned(),
+        mount_path: path.to_owned(),
+        read_only: read_only.then_some(true),
+        ..VolumeMount::default()
+    }
+}
+
+fn mount_part(volume: &str, path: &str, part: &str) -> VolumeMount {
+    VolumeMount {
+        sub_path: Some(part.to_owned()),
+        ..mount(volume, path, false)
+    }
+}
+
+fn mounts(desired: &Desired) -> Vec<VolumeMount> {
+    let read_only = |volume: &str, path: &str, part: &str| VolumeMount {
+        read_only: Some(true),
+        ..mount_part(volume, path, part)
+    };
+    let mut mounts = vec![
+        read_only("agent", "/pgo/bin", "bin"),
+        // The image need not know user 26; these do.
+        read_only("agent", "/etc/passwd", "etc/passwd"),
+        read_only("agent", "/etc/group", "etc/group"),
+        mount("tls", "/pgo/tls", true),
+        mount("pgdata", "/pgdata", false),
+        mount("tmp", "/tmp", false),
+        mount("run", "/run/postgresql", false),
+    ];
+    mounts.extend(UserSecret::ALL.map(|secret| {
+        let name = user_secret(secret);
+        mount(name, &format!("/pgo/secrets/{name}"), true)
+    }));
+    if desired.custom_config.is_some() {
+        mounts.push(mount("pgconf", "/pgconf", true));
+    }
+    mounts
+}
+
+fn volumes(desired: &Desired, instance: &InstanceName) -> Vec<Volume> {
+    let empty = |name: &str| Volume {
+        name: name.to_owned(),
+        empty_dir: Some(EmptyDirVolumeSource::default()),
+        ..Volume::default()
+    };
+    let secret = |name: &str, secret_name: String| Volume {
+        name: name.to_owned(),
+        secret: Some(SecretVolumeSource {
+            secret_name: Some(secret_name),
+            // PostgreSQL takes a key that root owns and its own group may read (documentation, "Secure TCP/IP
+            // Connections with SSL"); fsGroup makes it that group.
+            default_mode: Some(0o440),
+            ..SecretVolumeSource::default()
+        }),
+        ..Volume::default()
+    };
+    let data = if desired.storage.kind == StorageKind::EmptyDir {
+        empty("pgdata")
+    } else {
+        Volume {
+            name: "pgdata".to_owned(),
+            persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource {
+                claim_name: instance.to_string(),
+                ..PersistentVolumeClaimVolumeSource::default()
+            }),
+            ..Volume::default()
+        }
+    };
+    let mut volumes = vec![
+        data,
+        empty("agent"),
+        empty("tmp"),
+        empty("run"),
+        secret("tls", certificate_secret_name(&desired.name)),
+    ];
+    volumes.extend(
+        UserSecret::ALL.map(|which| secret(user_secret(which), desired.secret_name(which))),
+    );
+    if let Some(name) = &desired.custom_config {
+        volumes.push(Volume {
+            name: "pgconf".to_owned(),
+            config_map: Some(ConfigMapVolumeSource {
+                name: name.clone(),
+                ..ConfigMapVolumeSource::default()
+            }),
+            ..Volume::default()
+        });
+    }
+    volumes
+}

@@ -1,0 +1,74 @@
+//! Secrets: users with their passwords, and the agents' certificate.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use k8s_openapi::{ByteString, api::core::v1::Secret};
+use pgo_core::{Desired, UserSecret};
+use pgo_ids::{ClusterName, StreamId};
+
+use crate::identity::{agent_identity, kept, owned};
+
+/// Annotation with the end of validity of the certificate beside it, so that nobody needs the Secret's content to know.
+pub const CERTIFICATE_UNTIL: &str = "pgo.crunchydata.com/certificate-until";
+
+/// A user and the password drawn for it. It stays when the cluster goes without its data.
+#[must_use]
+pub fn user_secret(desired: &Desired, which: UserSecret, password: &str) -> Secret {
+    let text = |text: &str| ByteString(text.as_bytes().to_vec());
+    Secret {
+        metadata: kept(desired, desired.secret_name(which)),
+        type_: Some("Opaque".to_owned()),
+        data: Some(BTreeMap::from([
+            ("username".to_owned(), text(desired.role_name(which))),
+            ("password".to_owned(), text(password)),
+        ])),
+        ..Secret::default()
+    }
+}
+
+/// Name of the Secret with the agents' certificate.
+#[must_use]
+pub fn certificate_secret_name(cluster: &ClusterName) -> String {
+    format!("{cluster}-agent-tls")
+}
+
+/// Names the agents' certificate is for: their identity first, then those that clients of PostgreSQL use.
+#[must_use]
+pub fn certificate_names(desired: &Desired) -> Vec<String> {
+    let (name, namespace) = (&desired.name, &desired.namespace);
+    let mut names = vec![agent_identity(name, namespace)];
+    for service in [name.to_string(), format!("{name}-replica")] {
+        names.push(format!("{service}.{namespace}.svc.cluster.local"));
+        names.push(format!("{service}.{namespace}.svc"));
+        names.push(format!("{service}.{namespace}"));
+        names.push(service);
+    }
+    names
+}
+
+/// The agents' certificate, its key, and the authority they trust.
+#[must_use]
+pub fn certificate_secret(
+    desired: &Desired,
+    uid: &StreamId,
+    (certificate, key, authority): (&str, &str, &str),
+    until: Timestamp,
+) -> Secret {
+    let mut metadata = owned(desired, uid, certificate_secret_name(&desired.name));
+    metadata.annotations = Some(BTreeMap::from([(
+        CERTIFICATE_UNTIL.to_owned(),
+        until.to_string(),
+    )]));
+    let text = |text: &str| ByteString(text.as_bytes().to_vec());
+    Secret {
+        metadata,
+        type_: Some("kubernetes.io/tls".to_owned()),
+        data: Some(BTreeMap::from([
+            ("tls.crt".to_owned(), text(certificate)),
+            ("tls.key".to_owned(), text(key)),
+            ("ca.crt".to_owned(), text(authority)),
+        ])),
+        ..Secret::default()
+    }
+}

@@ -1,0 +1,104 @@
+//! How clients find the primary: Service, EndpointSlice, and the Lease that says who may write the latter.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{
+    api::{
+        coordination::v1::{Lease, LeaseSpec},
+        core::v1::{Service, ServicePort, ServiceSpec},
+        discovery::v1::{EndpointPort, EndpointSlice},
+    },
+    apimachinery::pkg::util::intstr::IntOrString,
+};
+use pgo_core::{Desired, ServiceType};
+use pgo_ids::{ClusterName, InstanceName, StreamId, Term};
+
+use crate::identity::owned;
+
+/// Annotation of the Lease with the term its holder serves under.
+pub const TERM: &str = "pgo.crunchydata.com/term";
+
+/// Name of the port of PostgreSQL, equal in Service and EndpointSlice, which is how Kubernetes joins them.
+const PORT: &str = "postgres";
+
+/// The Service of the primary. It has no selector: the agent that holds the term says where it leads.
+#[must_use]
+pub fn service(desired: &Desired, uid: &StreamId) -> Service {
+    let mut metadata = owned(desired, uid, desired.name.to_string());
+    if let Some(labels) = &mut metadata.labels {
+        labels.insert("name".to_owned(), desired.name.to_string());
+    }
+    let port = i32::from(desired.port);
+    Service {
+        metadata,
+        spec: Some(ServiceSpec {
+            type_: Some(
+                match desired.service_type {
+                    ServiceType::ClusterIp => "ClusterIP",
+                    ServiceType::NodePort => "NodePort",
+                    ServiceType::LoadBalancer => "LoadBalancer",
+                }
+                .to_owned(),
+            ),
+            ports: Some(vec![ServicePort {
+                name: Some(PORT.to_owned()),
+                port,
+                protocol: Some("TCP".to_owned()),
+                target_port: Some(IntOrString::Int(port)),
+                ..ServicePort::default()
+            }]),
+            ..ServiceSpec::default()
+        }),
+        ..Service::default()
+    }
+}
+
+/// Name of the EndpointSlice of the primary's Service.
+#[must_use]
+pub fn endpoint_slice_name(cluster: &ClusterName) -> String {
+    format!("{cluster}-primary")
+}
+
+/// The EndpointSlice, still empty.
+#[must_use]
+pub fn endpoint_slice(desired: &Desired, uid: &StreamId) -> EndpointSlice {
+    let mut metadata = owned(desired, uid, endpoint_slice_name(&desired.name));
+    if let Some(labels) = &mut metadata.labels {
+        labels.extend([
+            (
+                "kubernetes.io/service-name".to_owned(),
+                desired.name.to_string(),
+            ),
+            (
+                "endpointslice.kubernetes.io/managed-by".to_owned(),
+                "agent.pgo.crunchydata.com".to_owned(),
+            ),
+        ]);
+    }
+    EndpointSlice {
+        metadata,
+        address_type: "IPv4".to_owned(),
+        endpoints: Vec::new(),
+        ports: Some(vec![EndpointPort {
+            name: Some(PORT.to_owned()),
+            port: Some(i32::from(desired.port)),
+            protocol: Some("TCP".to_owned()),
+            ..EndpointPort::default()
+        }]),
+    }
+}
+
+/// The Lease, naming the instance that may make the data directory, in term 1.
+#[must_use]
+pub fn lease(desired: &Desired, uid: &StreamId, first: &InstanceName) -> Lease {
+    let mut metadata = owned(desired, uid, desired.name.to_string());
+    metadata.annotations = Some(BTreeMap::from([(TERM.to_owned(), Term(1).to_string())]));
+    Lease {
+        metadata,
+        spec: Some(LeaseSpec {
+            holder_identity: Some(first.to_string()),
+            lease_transitions: Some(0),
+            ..LeaseSpec::default()
+        }),
+    }
+}
