@@ -1,1 +1,29 @@
 //! PostgreSQL as a program: find it, initialise, configure, ask.
+//!
+//! ```text
+//! program  ─► initdb ─► conf, hba, custom ─► (the caller starts `postgres`) ─► session ─► setup
+//! which one   folder    files                                                  SQL       roles, database
+//! ```
+//!
+//! The modules make texts and read answers; what runs a program or opens a socket says so and has a deadline. Nothing
+//! here assumes a certain image: any that holds PostgreSQL will do.
+
+pub mod conf;
+pub mod control;
+pub mod custom;
+pub mod files;
+pub mod hba;
+pub mod initdb;
+pub mod program;
+pub mod quote;
+pub mod session;
+pub mod setup;
+pub mod tail;
+pub mod version;
+
+pub use program::Installation;
+pub use session::{Facts, Session, Socket};
+pub use version::Version;
+
+/// Name of the superuser that each cluster has.
+pub const SUPERUSER: &str = "postgres";

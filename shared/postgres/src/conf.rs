@@ -1,0 +1,235 @@
+//! postgresql.conf: what we set, and how it is put beside what users set.
+//!
+//! initdb's `postgresql.conf` gets one line more, which includes [`FILE`]. That file is ours and holds, in this order,
+//! our defaults, an include of the user's own file, and what PGO depends on: of several values the last one counts.
+
+use std::path::{Path, PathBuf};
+
+use crate::{
+    Version,
+    files::{FileError, read_if_there, write_if_changed},
+    quote::{NulError, conf_value},
+};
+
+/// Our file in the data directory.
+pub const FILE: &str = "pgo.conf";
+
+/// Our pg_hba.conf in the data directory.
+pub const HBA_FILE: &str = "pgo_hba.conf";
+
+/// Only PostgreSQL's user needs to read configuration.
+pub const MODE: u32 = 0o600;
+
+/// What the configuration of a server depends on.
+#[derive(Clone, Debug)]
+pub struct ServerConf {
+    /// Which PostgreSQL it is for.
+    pub version: Version,
+    /// `PGPORT`.
+    pub port: u16,
+    /// Folders for the sockets.
+    pub sockets: Vec<PathBuf>,
+    /// Name of the instance, shown in process titles and to standbys.
+    pub cluster_name: String,
+    /// Certificate of the server.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+    /// Our pg_hba.conf.
+    pub hba_file: PathBuf,
+    /// The user's pg_ident.conf.
+    pub ident_file: Option<PathBuf>,
+    /// The user's postgresql.conf.
+    pub custom: Option<PathBuf>,
+    /// Modules to load, unless the user says otherwise.
+    pub preload: Vec<String>,
+    /// `LOG_STATEMENT` of 4.1.
+    pub log_statement: Option<String>,
+    /// `LOG_MIN_DURATION_STATEMENT` of 4.1, in milliseconds.
+    pub log_min_duration_statement: Option<String>,
+}
+
+impl ServerConf {
+    /// The text of [`FILE`].
+    ///
+    /// # Errors
+    /// A value holds a NUL byte.
+    pub fn render(&self) -> Result<String, NulError> {
+        let mut text = String::from(
+            "# Written by PGO's agent at each start. Own settings: postgresql.conf in the\n",
+        );
+        text.push_str("# ConfigMap of --custom-config.\n");
+        for (name, value) in self.defaults() {
+            assign(&mut text, name, &value)?;
+        }
+        if let Some(custom) = &self.custom {
+            text.push_str(&format!("include_if_exists = {}\n", path_value(custom)?));
+        }
+        for (name, value) in self.fixed() {
+            assign(&mut text, name, &value)?;
+        }
+        Ok(text)
+    }
+
+    /// What a user may set differently.
+    fn defaults(&self) -> Vec<(&'static str, String)> {
+        let mut settings = vec![
+            ("log_timezone", "UTC".to_owned()),
+            ("timezone", "UTC".to_owned()),
+            ("log_line_prefix", "%m [%p] %q%u@%d %h ".to_owned()),
+            ("log_checkpoints", "on".to_owned()),
+            // A standby added later needs no restart of its primary.
+            ("max_wal_senders", "10".to_owned()),
+            ("max_replication_slots", "10".to_owned()),
+        ];
+        if !self.preload.is_empty() {
+            settings.push(("shared_preload_libraries", self.preload.join(",")));
+        }
+        if let Some(value) = &self.log_statement {
+            settings.push(("log_statement", value.clone()));
+        }
+        if let Some(value) = &self.log_min_duration_statement {
+            settings.push(("log_min_duration_statement", value.clone()));
+        }
+        settings
+    }
+
+    /// What PGO depends on.
+    fn fixed(&self) -> Vec<(&'static str, String)> {
+        let shown = |path: &Path| path.display().to_string();
+        let sockets: Vec<_> = self.sockets.iter().map(|path| shown(path)).collect();
+        let mut settings = vec![
+            ("listen_addresses", "*".to_owned()),
+            ("port", self.port.to_string()),
+            ("unix_socket_directories", sockets.join(",")),
+            // The agent's line in pg_hba.conf rests on this.
+            ("unix_socket_permissions", "0700".to_owned()),
+            ("cluster_name", cluster_name(&self.cluster_name)),
+            ("hba_file", shown(&self.hba_file)),
+            ("ssl", "on".to_owned()),
+            ("ssl_cert_file", shown(&self.certificate)),
+            ("ssl_key_file", shown(&self.key)),
+            ("password_encryption", "scram-sha-256".to_owned()),
+            ("wal_level", "replica".to_owned()),
+            ("hot_standby", "on".to_owned()),
+            // The log of a container is its standard error.
+            ("log_destination", "stderr".to_owned()),
+            ("logging_collector", "off".to_owned()),
+        ];
+        if let Some(ident) = &self.ident_file {
+            settings.push(("ident_file", shown(ident)));
+        }
+        if self.version.major() >= 12 {
+            settings.push(("ssl_min_protocol_version", "TLSv1.2".to_owned()));
+        }
+        settings
+    }
+}
+
+/// `cluster_name` may have 63 bytes (`NAMEDATALEN` - 1).
+fn cluster_name(name: &str) -> String {
+    name[..name.floor_char_boundary(63)].to_owned()
+}
+
+fn assign(text: &mut String, name: &str, value: &str) -> Result<(), NulError> {
+    text.push_str(&format!("{name} = {}\n", conf_value(value)?));
+    Ok(())
+}
+
+fn path_value(path: &Path) -> Result<String, NulError> {
+    conf_value(&path.display().to_string())
+}
+
+/// Writes the configuration into the data directory: our two files, and the line that includes them.
+///
+/// # Errors
+/// A file cannot be read or written.
+pub fn write(data: &Path, conf: &str, hba: &str) -> Result<(), FileError> {
+    write_if_changed(&data.join(FILE), conf.as_bytes(), MODE)?;
+    write_if_changed(&data.join(HBA_FILE), hba.as_bytes(), MODE)?;
+    let main = data.join("postgresql.conf");
+    let present = read_if_there(&main)?.unwrap_or_default();
+    if let Some(text) = with_include(&present) {
+        write_if_changed(&main, text.as_bytes(), MODE)?;
+    }
+    Ok(())
+}
+
+/// `text` with the line that includes [`FILE`] at its end; nothing where it is there already.
+fn with_include(text: &str) -> Option<String> {
+    let line = format!("include '{FILE}'");
+    let last = text.lines().rev().find(|line| !line.trim().is_empty());
+    if last == Some(line.as_str()) {
+        return None;
+    }
+    let mut text: String = text
+        .lines()
+        .filter(|present| *present != line)
+        .flat_map(|present| [present, "\n"])
+        .collect();
+    text.push_str(&line);
+    text.push('\n');
+    Some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn conf(version: &str) -> ServerConf {
+        ServerConf {
+            version: version.parse().expect("a version"),
+            port: 5432,
+            sockets: vec!["/run/postgresql".into(), "/tmp".into()],
+            cluster_name: "hippo".to_owned(),
+            certificate: "/tls/server.crt".into(),
+            key: "/tls/server.key".into(),
+            hba_file: "/pgdata/hippo/pgo_hba.conf".into(),
+            ident_file: None,
+            custom: Some("/pgconf/postgresql.conf".into()),
+            preload: vec!["pg_stat_statements".to_owned()],
+            log_statement: Some("ddl'\nport = '1".to_owned()),
+            log_min_duration_statement: None,
+        }
+    }
+
+    #[test]
+    fn users_change_defaults_but_not_what_pgo_depends_on() {
+        let text = conf("15.18").render().expect("rendered");
+        let place = |start: &str| {
+            text.lines()
+                .position(|line| line.starts_with(start))
+                .unwrap_or_else(|| panic!("{start} is missing in\n{text}"))
+        };
+        let custom = place("include_if_exists = '/pgconf/postgresql.conf'");
+        assert!(place("shared_preload_libraries = 'pg_stat_statements'") < custom);
+        assert!(place("log_statement") < custom);
+        assert!(place("port = '5432'") > custom);
+        assert!(place("unix_socket_permissions = '0700'") > custom);
+        assert!(place("ssl = 'on'") > custom);
+        assert!(place("unix_socket_directories = '/run/postgresql,/tmp'") > custom);
+    }
+
+    #[test]
+    fn a_value_cannot_smuggle_in_another_setting() {
+        let text = conf("15.18").render().expect("rendered");
+        assert_eq!(
+            text.lines().filter(|line| line.starts_with("port")).count(),
+            1
+        );
+        assert!(text.contains("log_statement = 'ddl''\\nport = ''1'"));
+    }
+
+    #[test]
+    fn an_older_version_gets_no_setting_that_it_does_not_know() {
+        let old = conf("11.5").render().expect("rendered");
+        assert!(!old.contains("ssl_min_protocol_version"));
+    }
+
+    #[test]
+    fn the_include_is_the_last_line_and_stands_once() {
+        let once = with_include("a = 1\ninclude 'pgo.conf'\nb = 2").expect("changed");
+        assert_eq!(once, "a = 1\nb = 2\ninclude 'pgo.conf'\n");
+        assert_eq!(with_include(&once), None);
+    }
+}

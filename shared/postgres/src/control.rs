@@ -1,0 +1,107 @@
+//! What pg_control says of a data directory, read through pg_controldata.
+
+use std::{path::Path, process::Stdio, time::Duration};
+
+use tokio::process::Command;
+
+use crate::Installation;
+
+/// How long pg_controldata may take: it reads one block.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// What pg_control says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Control {
+    /// Identifies the data for ever; copies made by replication have the same.
+    pub system_identifier: u64,
+    /// Timeline of the latest checkpoint.
+    pub timeline: u32,
+    /// State of the cluster as it was written last, as in `shut down` or `in production`.
+    pub state: String,
+}
+
+/// Why pg_control could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// The program could not be run.
+    #[error("cannot run pg_controldata: {0}")]
+    Run(#[from] std::io::Error),
+    /// The program did not end in time.
+    #[error("pg_controldata did not end within {} s", DEADLINE.as_secs())]
+    Deadline,
+    /// The program refused.
+    #[error("pg_controldata refuses the data directory: {0}")]
+    Refused(String),
+    /// The answer lacks something.
+    #[error("pg_controldata tells no {0:?}")]
+    Missing(&'static str),
+}
+
+/// Runs pg_controldata on the data directory `data`.
+///
+/// # Errors
+/// The program cannot be run, refuses, or is silent about what is needed.
+pub async fn read(installation: &Installation, data: &Path) -> Result<Control, ControlError> {
+    let output = Command::new(installation.program("pg_controldata"))
+        .arg(data)
+        // Its words are translated otherwise.
+        .env("LC_ALL", "C")
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let output = tokio::time::timeout(DEADLINE, output)
+        .await
+        .map_err(|_| ControlError::Deadline)??;
+    if !output.status.success() {
+        let reason = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        return Err(ControlError::Refused(reason));
+    }
+    parse(&String::from_utf8_lossy(&output.stdout))
+}
+
+/// Reads what pg_controldata prints.
+///
+/// # Errors
+/// Something that is needed is not in it.
+pub fn parse(text: &str) -> Result<Control, ControlError> {
+    let value = |name: &'static str| {
+        text.lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+            .map(str::trim)
+            .ok_or(ControlError::Missing(name))
+    };
+    let number = |name: &'static str| {
+        value(name)?
+            .parse()
+            .map_err(|_| ControlError::Missing(name))
+    };
+    let timeline: u64 = number("Latest checkpoint's TimeLineID")?;
+    Ok(Control {
+        system_identifier: number("Database system identifier")?,
+        timeline: u32::try_from(timeline)
+            .map_err(|_| ControlError::Missing("Latest checkpoint's TimeLineID"))?,
+        state: value("Database cluster state")?.to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_needed_is_found_among_the_rest() {
+        let text = "pg_control version number:            1300\n\
+            Database system identifier:           7576543210987654321\n\
+            Database cluster state:               in production\n\
+            Latest checkpoint's TimeLineID:       3\n\
+            Latest checkpoint's PrevTimeLineID:   2\n";
+        let control = parse(text).expect("read");
+        assert_eq!(control.system_identifier, 7_576_543_210_987_654_321);
+        assert_eq!(control.timeline, 3);
+        assert_eq!(control.state, "in production");
+        assert!(matches!(
+            parse("Database cluster state: x"),
+            Err(ControlError::Missing(_))
+        ));
+    }
+}

@@ -1,0 +1,173 @@
+//! SQL over the server's own socket, each step with a deadline.
+
+use std::{path::PathBuf, time::Duration};
+
+use tokio::task::JoinHandle;
+use tokio_postgres::{Client, Config, NoTls, error::SqlState, types::PgLsn};
+
+use crate::SUPERUSER;
+
+/// How long it may take to get a session; a backend starts in milliseconds.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Where the server's socket is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Socket {
+    /// The folder.
+    pub folder: PathBuf,
+    /// The port, part of the socket's name.
+    pub port: u16,
+}
+
+/// Why a question has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// The server cannot be reached, or does not let us in.
+    #[error("cannot connect to PostgreSQL: {}", shown(.0))]
+    Connect(tokio_postgres::Error),
+    /// The server is starting, stopping or recovering.
+    #[error("PostgreSQL does not take connections yet: {}", shown(.0))]
+    NotYet(tokio_postgres::Error),
+    /// A statement failed.
+    #[error("PostgreSQL refuses a statement: {}", shown(.0))]
+    Statement(tokio_postgres::Error),
+    /// No answer in time.
+    #[error("PostgreSQL did not answer within {} ms", .0.as_millis())]
+    Deadline(Duration),
+}
+
+/// The server's own words where it has some, else the cause.
+fn shown(error: &tokio_postgres::Error) -> String {
+    match (error.as_db_error(), std::error::Error::source(error)) {
+        (Some(db), _) => format!("{} ({})", db.message(), db.code().code()),
+        (None, Some(source)) => format!("{error}: {source}"),
+        (None, None) => error.to_string(),
+    }
+}
+
+/// What a running server says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// Identifier of the data.
+    pub system_identifier: u64,
+    /// Whether it replays WAL and takes no writes.
+    pub in_recovery: bool,
+    /// Timeline that is written or replayed.
+    pub timeline: u32,
+    /// Position of the last write, or replay in recovery; 0 where there is none.
+    pub lsn: u64,
+}
+
+/// One connection as the superuser.
+#[derive(Debug)]
+pub struct Session {
+    client: Client,
+    driver: JoinHandle<()>,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+impl Session {
+    /// Connects to `database`.
+    ///
+    /// # Errors
+    /// The server cannot be reached in time, or refuses.
+    pub async fn open(socket: &Socket, database: &str) -> Result<Self, SessionError> {
+        let mut config = Config::new();
+        config
+            .host_path(&socket.folder)
+            .port(socket.port)
+            .user(SUPERUSER)
+            .dbname(database)
+            .application_name("pgo-agent");
+        let (client, connection) = tokio::time::timeout(CONNECT_DEADLINE, config.connect(NoTls))
+            .await
+            .map_err(|_| SessionError::Deadline(CONNECT_DEADLINE))?
+            .map_err(|error| match error.code() {
+                Some(&SqlState::CANNOT_CONNECT_NOW) => SessionError::NotYet(error),
+                _ => SessionError::Connect(error),
+            })?;
+        let driver = tokio::spawn(async move {
+            // Whoever waits for an answer gets the reason, too.
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a session ended");
+            }
+        });
+        Ok(Self { client, driver })
+    }
+
+    /// Whether the server answers a query.
+    ///
+    /// # Errors
+    /// It does not, or not in time.
+    pub async fn check(&self, deadline: Duration) -> Result<(), SessionError> {
+        within(deadline, self.client.simple_query("SELECT 1"))
+            .await
+            .map(drop)
+    }
+
+    /// Runs statements that return nothing.
+    ///
+    /// # Errors
+    /// One fails, or they take too long.
+    pub async fn execute(&self, statements: &str, deadline: Duration) -> Result<(), SessionError> {
+        within(deadline, self.client.batch_execute(statements)).await
+    }
+
+    /// The texts in the first column of what `query` returns.
+    ///
+    /// # Errors
+    /// It fails, takes too long, or returns something else.
+    pub async fn names(
+        &self,
+        query: &str,
+        deadline: Duration,
+    ) -> Result<Vec<String>, SessionError> {
+        let rows = within(deadline, self.client.query(query, &[])).await?;
+        rows.iter()
+            .map(|row| row.try_get(0).map_err(SessionError::Statement))
+            .collect()
+    }
+
+    /// What the server says of itself. For PostgreSQL 10 and newer.
+    ///
+    /// # Errors
+    /// The query fails or takes too long.
+    pub async fn facts(&self, deadline: Duration) -> Result<Facts, SessionError> {
+        // The timeline of a primary is in the name of its WAL file; a standby's is that of its last restart point.
+        const QUERY: &str = "
+            SELECT (SELECT system_identifier FROM pg_catalog.pg_control_system()),
+                   in_recovery,
+                   CASE WHEN in_recovery THEN (SELECT timeline_id FROM pg_catalog.pg_control_checkpoint())
+                        ELSE ('x' || substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 1, 8))
+                             ::bit(32)::int END,
+                   CASE WHEN in_recovery THEN pg_catalog.pg_last_wal_replay_lsn()
+                        ELSE pg_catalog.pg_current_wal_lsn() END
+              FROM (SELECT pg_catalog.pg_is_in_recovery() AS in_recovery) AS now";
+        let row = within(deadline, self.client.query_one(QUERY, &[])).await?;
+        let read = || {
+            let lsn: Option<PgLsn> = row.try_get(3)?;
+            Ok(Facts {
+                system_identifier: row.try_get::<_, i64>(0)?.cast_unsigned(),
+                in_recovery: row.try_get(1)?,
+                timeline: row.try_get::<_, i32>(2)?.cast_unsigned(),
+                lsn: lsn.map(u64::from).unwrap_or_default(),
+            })
+        };
+        read().map_err(SessionError::Statement)
+    }
+}
+
+async fn within<T>(
+    deadline: Duration,
+    answer: impl Future<Output = Result<T, tokio_postgres::Error>>,
+) -> Result<T, SessionError> {
+    tokio::time::timeout(deadline, answer)
+        .await
+        .map_err(|_| SessionError::Deadline(deadline))?
+        .map_err(SessionError::Statement)
+}

@@ -1,0 +1,311 @@
+//! The roles and the database that every cluster has: what is missing is made, what is there is left as it is.
+//!
+//! As in 4.1: the replication role `primaryuser`, an application role with a schema of its own, and the database.
+
+use std::{collections::BTreeSet, fmt, path::Path, process::Stdio, time::Duration};
+
+use pgo_ids::RoleName;
+use secrecy::{ExposeSecret as _, SecretString};
+use tokio::process::Command;
+
+use crate::{
+    Installation, SUPERUSER,
+    quote::{NulError, identifier, literal},
+    session::{Session, SessionError, Socket},
+    tail::Tail,
+};
+
+/// How long one of our statements may take. CREATE DATABASE copies 8 MB and waits for a checkpoint.
+const STATEMENT_DEADLINE: Duration = Duration::from_secs(60);
+
+/// How long the user's `setup.sql` may take; it may load data.
+const SETUP_SQL_DEADLINE: Duration = Duration::from_secs(3600);
+
+/// How much of psql's output goes into an error.
+const TAIL: usize = 20;
+
+/// What PostgreSQL stores in place of a password: SCRAM-SHA-256, with a salt of its own.
+///
+/// Made here, so that the password itself is in no statement and therefore in no log. Still a secret.
+#[derive(Clone)]
+pub struct Verifier(String);
+
+impl Verifier {
+    /// The verifier of a password.
+    pub fn of(password: &SecretString) -> Self {
+        let password = password.expose_secret().as_bytes();
+        Self(postgres_protocol::password::scram_sha_256(password))
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Verifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Verifier(..)")
+    }
+}
+
+/// A role and its password.
+#[derive(Clone, Debug)]
+pub struct Account {
+    /// Name of the role.
+    pub role: RoleName,
+    /// Verifier of its password.
+    pub verifier: Verifier,
+}
+
+/// What a cluster is to have.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// Role for replication.
+    pub replication: Account,
+    /// Role for the application.
+    pub application: Account,
+    /// Database for the application.
+    pub database: String,
+    /// Extensions to create in it, where the image has them.
+    pub extensions: Vec<String>,
+}
+
+/// What a cluster has.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Present {
+    /// Names of roles.
+    pub roles: BTreeSet<String>,
+    /// Names of databases.
+    pub databases: BTreeSet<String>,
+    /// Names of extensions that could be created.
+    pub extensions: BTreeSet<String>,
+}
+
+/// Statements that make what is missing.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Statements {
+    /// For the database `postgres`.
+    pub server: Vec<String>,
+    /// For the application's database, afterwards.
+    pub database: Vec<String>,
+}
+
+impl Setup {
+    /// The statements that bring a server with `present` to what is wanted; each can be run alone, in order.
+    ///
+    /// # Errors
+    /// A name holds a NUL byte.
+    pub fn statements(&self, present: &Present) -> Result<Statements, NulError> {
+        let mut server = Vec::new();
+        for (account, attributes) in [
+            (&self.replication, "LOGIN REPLICATION"),
+            (&self.application, "LOGIN"),
+        ] {
+            let missing = !present.roles.contains(account.role.as_str());
+            if missing && account.role.as_str() != SUPERUSER {
+                server.push(format!(
+                    "CREATE ROLE {} {attributes} PASSWORD {}",
+                    identifier(account.role.as_str())?,
+                    literal(account.verifier.as_str())?
+                ));
+            }
+        }
+        let database = identifier(&self.database)?;
+        if !present.databases.contains(&self.database) {
+            server.push(format!("CREATE DATABASE {database}"));
+        }
+        let role = identifier(self.application.role.as_str())?;
+        server.push(format!(
+            "GRANT ALL PRIVILEGES ON DATABASE {database} TO {role}"
+        ));
+
+        let mut inside = vec![format!(
+            "CREATE SCHEMA IF NOT EXISTS {role} AUTHORIZATION {role}"
+        )];
+        for extension in &self.extensions {
+            if present.extensions.contains(extension) {
+                inside.push(format!(
+                    "CREATE EXTENSION IF NOT EXISTS {}",
+                    identifier(extension)?
+                ));
+            }
+        }
+        Ok(Statements {
+            server,
+            database: inside,
+        })
+    }
+}
+
+/// Why roles and database could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// A statement failed.
+    #[error("roles and database cannot be made: {0}")]
+    Session(#[from] SessionError),
+    /// A name cannot be one.
+    #[error("roles and database cannot be made: {0}")]
+    Name(#[from] NulError),
+    /// psql cannot be run.
+    #[error(
+        "setup.sql of the custom configuration needs psql, which cannot be run: {0}; use an image that holds it"
+    )]
+    Psql(std::io::Error),
+    /// `setup.sql` did not end in time.
+    #[error("setup.sql of the custom configuration did not end within {} s", SETUP_SQL_DEADLINE.as_secs())]
+    Deadline,
+    /// `setup.sql` failed.
+    #[error("setup.sql of the custom configuration failed: {0}")]
+    SetupSql(Tail),
+}
+
+/// Makes what is missing on the server at `socket`. May be run any number of times.
+///
+/// # Errors
+/// The server cannot be reached, or refuses a statement.
+pub async fn run(socket: &Socket, setup: &Setup) -> Result<(), SetupError> {
+    let session = Session::open(socket, SUPERUSER).await?;
+    unlogged(&session).await?;
+    let statements = setup.statements(&present(&session).await?)?;
+    for statement in &statements.server {
+        session.execute(statement, STATEMENT_DEADLINE).await?;
+    }
+    let session = Session::open(socket, &setup.database).await?;
+    unlogged(&session).await?;
+    for statement in &statements.database {
+        session.execute(statement, STATEMENT_DEADLINE).await?;
+    }
+    Ok(())
+}
+
+/// Keeps our statements, which hold verifiers, out of the server's log.
+async fn unlogged(session: &Session) -> Result<(), SessionError> {
+    let statement = "SET log_statement = 'none'; SET log_min_duration_statement = -1; \
+        SET log_min_error_statement = 'panic'; SET log_duration = off";
+    session.execute(statement, STATEMENT_DEADLINE).await
+}
+
+async fn present(session: &Session) -> Result<Present, SessionError> {
+    let names = async |query: &str| {
+        let names = session.names(query, STATEMENT_DEADLINE).await?;
+        Ok::<BTreeSet<_>, SessionError>(names.into_iter().collect())
+    };
+    Ok(Present {
+        roles: names("SELECT rolname::text FROM pg_catalog.pg_roles").await?,
+        databases: names("SELECT datname::text FROM pg_catalog.pg_database").await?,
+        extensions: names("SELECT name::text FROM pg_catalog.pg_available_extensions").await?,
+    })
+}
+
+/// Runs the user's `setup.sql` on the server at `socket`, as its superuser and through psql, whose commands such files
+/// use. It stops at the first error.
+///
+/// # Errors
+/// psql is missing, takes too long, or a statement fails; then what psql said is in the error.
+pub async fn run_setup_sql(
+    installation: &Installation,
+    socket: &Socket,
+    database: &str,
+    file: &Path,
+) -> Result<(), SetupError> {
+    let own = installation.program("psql");
+    // Some images hold the client apart from the server.
+    let psql = if own.is_file() { own } else { "psql".into() };
+    let output = Command::new(psql)
+        .args(["-X", "-q", "-w", "-v", "ON_ERROR_STOP=1", "-f"])
+        .arg(file)
+        .env("PGHOST", &socket.folder)
+        .env("PGPORT", socket.port.to_string())
+        .env("PGUSER", SUPERUSER)
+        .env("PGDATABASE", database)
+        .env("LC_ALL", "C")
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let output = tokio::time::timeout(SETUP_SQL_DEADLINE, output)
+        .await
+        .map_err(|_| SetupError::Deadline)?
+        .map_err(SetupError::Psql)?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let mut tail = Tail::new(TAIL);
+    tail.push_all(&String::from_utf8_lossy(&output.stderr));
+    Err(SetupError::SetupSql(tail))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn account(role: &str) -> Account {
+        Account {
+            role: role.parse().expect("a role"),
+            verifier: Verifier::of(&SecretString::from("se'cret")),
+        }
+    }
+
+    fn setup(application: &str) -> Setup {
+        Setup {
+            replication: account("primaryuser"),
+            application: account(application),
+            database: "user\"db".to_owned(),
+            extensions: vec!["pg_stat_statements".to_owned(), "pgaudit".to_owned()],
+        }
+    }
+
+    fn set(names: &[&str]) -> BTreeSet<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    #[test]
+    fn a_new_server_gets_roles_database_schema_and_the_extensions_it_has() {
+        let present = Present {
+            extensions: set(&["pg_stat_statements"]),
+            ..Present::default()
+        };
+        let statements = setup("te\"st").statements(&present).expect("statements");
+        let starts: Vec<_> = statements
+            .server
+            .iter()
+            .map(|statement| statement.split(" PASSWORD").next().unwrap_or_default())
+            .collect();
+        assert_eq!(
+            starts,
+            [
+                "CREATE ROLE \"primaryuser\" LOGIN REPLICATION",
+                "CREATE ROLE \"te\"\"st\" LOGIN",
+                "CREATE DATABASE \"user\"\"db\"",
+                "GRANT ALL PRIVILEGES ON DATABASE \"user\"\"db\" TO \"te\"\"st\"",
+            ]
+        );
+        assert_eq!(
+            statements.database,
+            [
+                "CREATE SCHEMA IF NOT EXISTS \"te\"\"st\" AUTHORIZATION \"te\"\"st\"",
+                "CREATE EXTENSION IF NOT EXISTS \"pg_stat_statements\"",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_role_that_is_there_keeps_its_password() {
+        let present = Present {
+            roles: set(&["primaryuser", "testuser"]),
+            databases: set(&["user\"db"]),
+            ..Present::default()
+        };
+        let statements = setup("testuser").statements(&present).expect("statements");
+        assert!(!statements.server.concat().contains("PASSWORD"));
+        assert!(!statements.server.concat().contains("CREATE DATABASE"));
+    }
+
+    #[test]
+    fn no_statement_and_no_debug_form_holds_a_password() {
+        let setup = setup("testuser");
+        let statements = setup.statements(&Present::default()).expect("statements");
+        assert!(!statements.server.concat().contains("se'cret"));
+        assert!(statements.server.concat().contains("'SCRAM-SHA-256$4096:"));
+        assert!(!format!("{setup:?}").contains("SCRAM"));
+    }
+}

@@ -1,0 +1,333 @@
+//! The whole way with a real PostgreSQL: find, initialise, configure, start, set up, ask.
+
+#![allow(clippy::expect_used, reason = "a test fails by panicking")]
+
+mod unprivileged;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use pgo_postgres::{
+    Installation, Session, Socket,
+    conf::{self, ServerConf},
+    control,
+    custom::Custom,
+    files::write_atomically,
+    hba, initdb, program,
+    setup::{self, Account, Setup, Verifier},
+};
+use secrecy::SecretString;
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+use unprivileged::unprivileged;
+
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Passwords with all that could break a quotation.
+const POSTGRES_PASSWORD: &str = "p'o\"s\\t g$r;e--s";
+const TESTUSER_PASSWORD: &str = "t'e\\'s\"t ü";
+
+fn account(role: &str, password: &str) -> Account {
+    Account {
+        role: role.parse().expect("a role"),
+        verifier: Verifier::of(&SecretString::from(password)),
+    }
+}
+
+fn setup() -> Setup {
+    Setup {
+        replication: account("primaryuser", "replicate"),
+        application: account("testuser", TESTUSER_PASSWORD),
+        database: "user'\"db".to_owned(),
+        extensions: vec!["pg_stat_statements".to_owned(), "pgaudit".to_owned()],
+    }
+}
+
+/// A server in a folder of its own.
+struct Server {
+    folder: TempDir,
+    installation: Installation,
+    log: PathBuf,
+    process: Option<Child>,
+}
+
+impl Server {
+    async fn initialised() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let data = folder.path().join("hippo");
+        let path = std::env::var_os("PATH");
+        let installation = program::find(path.as_deref(), &data)
+            .await
+            .expect("PostgreSQL is installed on this machine");
+        let superuser = Verifier::of(&SecretString::from(POSTGRES_PASSWORD));
+        initdb::run(&installation, &data, &superuser)
+            .await
+            .expect("initdb");
+        Self {
+            log: folder.path().join("log"),
+            folder,
+            installation,
+            process: None,
+        }
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.path().join("hippo")
+    }
+
+    fn socket(&self) -> Socket {
+        Socket {
+            folder: self.folder.path().to_owned(),
+            port: 5432,
+        }
+    }
+
+    /// Configures as the agent does, with what is in `custom`.
+    fn configure(&self, custom: &Custom) {
+        let tls = rcgen::generate_simple_self_signed(vec!["hippo".to_owned()]).expect("made");
+        let (certificate, key) = (
+            self.folder.path().join("server.crt"),
+            self.folder.path().join("server.key"),
+        );
+        write_atomically(&certificate, tls.cert.pem().as_bytes(), 0o600).expect("written");
+        let pem = tls.signing_key.serialize_pem();
+        write_atomically(&key, pem.as_bytes(), 0o600).expect("written");
+        let conf = ServerConf {
+            version: self.installation.version.clone(),
+            port: 5432,
+            sockets: vec![self.folder.path().to_owned()],
+            cluster_name: "hip'po".to_owned(),
+            certificate,
+            key,
+            hba_file: self.data().join(conf::HBA_FILE),
+            ident_file: custom.pg_ident.clone(),
+            custom: custom.postgresql_conf.clone(),
+            preload: vec!["pg_stat_statements".to_owned()],
+            // The strictest test for what we log: everything.
+            log_statement: Some("all".to_owned()),
+            log_min_duration_statement: Some("0".to_owned()),
+        };
+        let hba = hba::render(custom.pg_hba.as_deref());
+        conf::write(&self.data(), &conf.render().expect("rendered"), &hba).expect("written");
+    }
+
+    async fn start(&mut self) -> Session {
+        let log = fs::File::create(&self.log).expect("a log");
+        let process = Command::new(self.installation.program("postgres"))
+            .arg("-D")
+            .arg(self.data())
+            // No other test may be in the way of this port.
+            .args(["-c", "listen_addresses="])
+            .stdin(Stdio::null())
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()
+            .expect("started");
+        self.process = Some(process);
+        let begin = Instant::now();
+        loop {
+            match Session::open(&self.socket(), "postgres").await {
+                Ok(session) => return session,
+                Err(error) if begin.elapsed() > DEADLINE => {
+                    let log = fs::read_to_string(&self.log).unwrap_or_default();
+                    unreachable!("not up in time: {error}\n{log}");
+                }
+                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
+    }
+
+    async fn stop(mut self) -> String {
+        let mut process = self.process.take().expect("it runs");
+        let pid = process.id().expect("it runs").cast_signed();
+        nix::sys::signal::kill(
+            nix::unistd::Pid::from_raw(pid),
+            nix::sys::signal::Signal::SIGINT,
+        )
+        .expect("told");
+        let status = tokio::time::timeout(DEADLINE, process.wait()).await;
+        assert!(status.expect("ended in time").expect("a status").success());
+        fs::read_to_string(&self.log).expect("a log")
+    }
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<_> = fs::read_dir(folder)
+        .expect("listed")
+        .map(|entry| {
+            let name = entry.expect("an entry").file_name();
+            name.to_string_lossy().into_owned()
+        })
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_new_server_has_what_a_cluster_needs_and_no_password_in_its_log() {
+    let name = "a_new_server_has_what_a_cluster_needs_and_no_password_in_its_log";
+    unprivileged(name, async || {
+        let mut server = Server::initialised().await;
+        assert_eq!(
+            names(server.folder.path()),
+            ["hippo"],
+            "nothing is left beside the data"
+        );
+        server.configure(&Custom::default());
+        let session = server.start().await;
+        let wanted = setup();
+        setup::run(&server.socket(), &wanted).await.expect("set up");
+        setup::run(&server.socket(), &wanted).await.expect("again");
+
+        let ask = async |query: &str| session.names(query, DEADLINE).await.expect(query);
+        assert_eq!(ask("SHOW data_checksums").await, ["on"]);
+        assert_eq!(ask("SHOW server_encoding").await, ["UTF8"]);
+        assert_eq!(ask("SHOW cluster_name").await, ["hip'po"]);
+        assert_eq!(ask("SHOW ssl").await, ["on"]);
+        let verifiers = ask(
+            "SELECT rolname || substr(rolpassword, 1, 14) FROM pg_authid WHERE rolcanlogin ORDER BY 1",
+        );
+        assert_eq!(
+            verifiers.await,
+            [
+                "postgresSCRAM-SHA-256$",
+                "primaryuserSCRAM-SHA-256$",
+                "testuserSCRAM-SHA-256$"
+            ]
+        );
+
+        // The application's password is the one that was given, and its schema is its own.
+        let (client, connection) = tokio_postgres::Config::new()
+            .host_path(server.folder.path())
+            .user("testuser")
+            .password(TESTUSER_PASSWORD)
+            .dbname(&wanted.database)
+            .connect(tokio_postgres::NoTls)
+            .await
+            .expect("testuser gets in");
+        tokio::spawn(connection);
+        client
+            .batch_execute("CREATE TABLE first (id int); INSERT INTO first VALUES (1)")
+            .await
+            .expect("testuser has a place to write");
+        let row = client.query_one(
+            "SELECT schemaname FROM pg_tables WHERE tablename = 'first'",
+            &[],
+        );
+        assert_eq!(row.await.expect("a row").get::<_, String>(0), "testuser");
+
+        // What the server says and what pg_control says is the same.
+        let facts = session.facts(DEADLINE).await.expect("facts");
+        let control = control::read(&server.installation, &server.data())
+            .await
+            .expect("pg_control");
+        assert_eq!(facts.system_identifier, control.system_identifier);
+        assert_eq!((facts.timeline, control.timeline), (1, 1));
+        assert!(!facts.in_recovery && facts.lsn > 0);
+
+        drop((session, client));
+        let log = server.stop().await;
+        for secret in [
+            POSTGRES_PASSWORD,
+            "replicate",
+            TESTUSER_PASSWORD,
+            "SCRAM-SHA-256$",
+        ] {
+            assert!(!log.contains(secret), "{secret} is in the log:\n{log}");
+        }
+        assert!(log.contains("INSERT INTO first"), "the log was on");
+    });
+}
+
+#[test]
+fn own_configuration_counts_where_pgo_does_not_depend_on_it() {
+    let name = "own_configuration_counts_where_pgo_does_not_depend_on_it";
+    unprivileged(name, async || {
+        let mut server = Server::initialised().await;
+        let own = server.folder.path().join("pgconf");
+        fs::create_dir(&own).expect("a folder");
+        let files = [
+            (
+                "postgresql.conf",
+                "work_mem = 7MB\nport = 1\nlog_statement = none\n",
+            ),
+            ("pg_hba.conf", "local all all reject\n"),
+            (
+                "setup.sql",
+                "\\set n 3\nCREATE TABLE own AS SELECT :n AS n;\n",
+            ),
+            ("server.key", "unused"),
+        ];
+        for (name, text) in files {
+            fs::write(own.join(name), text).expect("a file");
+        }
+        let custom = Custom::read(&own).expect("read");
+        assert_eq!(custom.unused, ["server.key"]);
+        server.configure(&custom);
+        let session = server.start().await;
+        let ask = async |query: &str| session.names(query, DEADLINE).await.expect(query);
+        assert_eq!(ask("SHOW work_mem").await, ["7MB"]);
+        assert_eq!(ask("SHOW log_statement").await, ["none"]);
+        assert_eq!(ask("SHOW port").await, ["5432"]);
+
+        let file = custom.setup_sql.expect("setup.sql");
+        let run = async || {
+            setup::run_setup_sql(&server.installation, &server.socket(), "postgres", &file).await
+        };
+        run().await.expect("setup.sql runs");
+        assert_eq!(ask("SELECT n::text FROM own").await, ["3"]);
+        let error = run().await.expect_err("the table is there");
+        assert!(
+            error.to_string().contains("\"own\" already exists"),
+            "{error}"
+        );
+
+        drop(session);
+        server.stop().await;
+    });
+}
+
+#[test]
+fn an_initdb_that_fails_leaves_nothing_and_says_why() {
+    let name = "an_initdb_that_fails_leaves_nothing_and_says_why";
+    unprivileged(name, async || {
+        let folder = tempfile::tempdir().expect("a folder");
+        let data = folder.path().join("hippo");
+        // What was left of a try that was killed.
+        fs::create_dir(folder.path().join("hippo.initdb")).expect("a folder");
+        fs::write(folder.path().join("hippo.initdb/PG_VERSION"), "15").expect("a file");
+        let found = program::find(None, &data).await.expect("PostgreSQL");
+        // An initdb whose postgres is missing.
+        let broken = Installation {
+            folder: folder.path().join("bin"),
+            ..found.clone()
+        };
+        fs::create_dir(&broken.folder).expect("a folder");
+        fs::copy(found.program("initdb"), broken.program("initdb")).expect("copied");
+        let superuser = Verifier::of(&SecretString::from(POSTGRES_PASSWORD));
+        let error = initdb::run(&broken, &data, &superuser)
+            .await
+            .expect_err("it cannot work");
+        assert!(
+            error.to_string().contains("\"postgres\" is needed"),
+            "{error}"
+        );
+        assert_eq!(names(folder.path()), ["bin"]);
+
+        initdb::run(&found, &data, &superuser)
+            .await
+            .expect("the cause is gone");
+        let before = control::read(&found, &data).await.expect("pg_control");
+        initdb::run(&found, &data, &superuser)
+            .await
+            .expect("data is left as it is");
+        assert_eq!(
+            control::read(&found, &data).await.expect("pg_control"),
+            before
+        );
+    });
+}
