@@ -45,14 +45,13 @@ build_image() {
   # A fixed time: the same content gives the same digest, so nodes that have it need nothing.
   our_buildah bud --quiet --isolation chroot --layers=false --timestamp 0 --tag "$reference" \
     --file "$here/$name/Containerfile" "$folder/context"
-  # Uncompressed: it stays on this machine, and unpacking is what makes an import slow.
-  our_buildah push --quiet --disable-compression --digestfile "$folder/digest" "$reference" "oci-archive:$folder/image.tar:$reference"
+  # Unpacking is what makes an import slow, and gzip what makes unpacking slow.
+  our_buildah push --quiet --compression-format zstd --digestfile "$folder/digest" "$reference" "oci-archive:$folder/image.tar:$reference"
   our_buildah rmi "$reference" >/dev/null
   rm -rf "$folder/context"
 }
 
 (($# > 0)) || set -- pause "${INSTALLED_IMAGES[@]}"
-mkdir -p "$PGO_CACHE/built"
 choose_storage_driver
 for name in "$@"; do
   hash=$(image_hash "$name")

@@ -2,9 +2,11 @@
 # down.sh: ends the local Kubernetes and removes all that up.sh made, and only that. As root.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-for part in settings progress processes network state; do
-  source "$here/$part.sh"
-done
+source "$here/settings.sh"
+source "$here/progress.sh"
+source "$here/processes.sh"
+source "$here/network.sh"
+source "$here/state.sh"
 
 if ! something_is_there; then
   say "no local Kubernetes is there"

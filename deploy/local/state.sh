@@ -1,5 +1,5 @@
 # Sourced by up.sh, down.sh and status.sh: what of the local Kubernetes is there, and how all of it is removed.
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034,SC2154 # what the sourcing script uses and sets
 
 # This file says that the folder is ours: only a folder with it is ever removed.
 MARKER=$PGO_LOCAL_DIR/this-folder-is-removed-by-pgo
@@ -60,17 +60,33 @@ unmount_everything() {
   xargs -d '\n' umount --lazy <<<"$mounts" || fail "cannot unmount what the local Kubernetes has mounted: $(tr '\n' ' ' <<<"$mounts")"
 }
 
-# Files that these programs make in places nobody can choose: sockets of the shims, links to logs, results of the pod
-# network. Those of others in the same places stay.
+# Where these programs keep something, whatever their settings say.
+FIXED_PLACES=(/var/lib/kubelet/device-plugins /var/lib/kubelet /var/log/containers /var/lib/cni/results /var/lib/cni /run/containerd/s /run/containerd)
+
+# note_fixed_places: which of them are not there before us; those go again.
+note_fixed_places() {
+  local place
+  for place in "${FIXED_PLACES[@]}"; do
+    [[ -e $place ]] || echo "$place"
+  done >"$PGO_LOCAL_DIR/fixed-places"
+}
+
+# remove_traces: ours in these places: sockets of the shims, links to logs, results of the pod network. Those of others
+# stay.
 remove_traces() {
-  local address link
+  local address link place
   for address in "$PGO_LOCAL_DIR"/node*/state/io.containerd.runtime.v2.task/k8s.io/*/address; do
     [[ -e $address ]] || break
     address=$(<"$address")
     rm -f "${address#unix://}"
   done
   for link in /var/log/containers/*; do
-    [[ -L $link && $(readlink "$link") == "$PGO_LOCAL_DIR"/* ]] && rm -f "$link"
+    if [[ -L $link && $(readlink "$link") == "$PGO_LOCAL_DIR"/* ]]; then rm -f "$link"; fi
   done
-  rm -f /var/lib/cni/results/pgo-local-node*
+  { grep -lsF "$PGO_LOCAL_DIR/" /var/lib/cni/results/* || true; } | xargs -r rm -f
+  [[ -e $PGO_LOCAL_DIR/fixed-places ]] || return 0
+  while read -r place; do
+    [[ $place != */device-plugins ]] || rm -f "$place/kubelet.sock" "$place/kubelet_internal_checkpoint"
+    [[ ! -d $place ]] || rmdir --ignore-fail-on-non-empty "$place"
+  done <"$PGO_LOCAL_DIR/fixed-places"
 }

@@ -2,9 +2,12 @@
 # status.sh: what of the local Kubernetes runs. Exits 0 if all of it does, 1 if a part does not, 3 if none is there.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-for part in settings progress processes certificates control-plane state; do
-  source "$here/$part.sh"
-done
+source "$here/settings.sh"
+source "$here/progress.sh"
+source "$here/processes.sh"
+source "$here/certificates.sh"
+source "$here/control-plane.sh"
+source "$here/state.sh"
 
 if ! something_is_there; then
   say "no local Kubernetes is there"

@@ -3,9 +3,14 @@
 # Prints where its kubeconfig is. Whatever is left of one that ended uncleanly is removed first.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-for part in settings progress processes network certificates control-plane node state; do
-  source "$here/$part.sh"
-done
+source "$here/settings.sh"
+source "$here/progress.sh"
+source "$here/processes.sh"
+source "$here/network.sh"
+source "$here/certificates.sh"
+source "$here/control-plane.sh"
+source "$here/node.sh"
+source "$here/state.sh"
 
 check_machine() {
   ((EUID == 0)) || fail "the local Kubernetes makes network namespaces and cgroups, which only root may; run it as root"
@@ -18,6 +23,7 @@ start_everything() {
   local node
   mkdir -p "$PGO_LOCAL_DIR" "$CONTROL_PLANE"
   touch "$MARKER"
+  note_fixed_places
   make_cgroup system
   make_identities
   make_host_network
@@ -40,7 +46,7 @@ start_everything() {
     start_node_proxy "$node"
   done
   "$here/../images/import.sh" pause
-  "$PGO_BIN/kubectl" --kubeconfig "$PGO_KUBECONFIG" apply -f "$here/storage-class.yaml" >/dev/null
+  KUBECACHEDIR=$PGO_LOCAL_DIR/kubectl-cache "$PGO_BIN/kubectl" --kubeconfig "$PGO_KUBECONFIG" apply -f "$here/storage-class.yaml" >/dev/null
   await "node1-kubelet" 90 "all $NODES nodes to be Ready" nodes_ready
   await coredns 60 "the cluster's DNS" curl --silent --fail --max-time 2 "http://$DNS_READY/ready"
   all_alive || fail "a process of the local Kubernetes ended right after its start: $(dead_processes)"

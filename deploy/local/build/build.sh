@@ -43,7 +43,6 @@ build() {
     (cd "$here/$name" && cached "$name" "$hash" "build_$name")
     say "built $name in $(since "$begun")"
   fi
-  touch "$PGO_CACHE/built/$name-$hash"
   for program in "$PGO_CACHE/built/$name-$hash"/*; do
     ln -sfn "../built/$name-$hash/${program##*/}" "$PGO_BIN/${program##*/}"
   done

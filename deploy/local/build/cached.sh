@@ -6,20 +6,22 @@ hash_of() {
   find "$@" -type f -print0 | sort -z | xargs -0 sha256sum | sha256sum | cut -c 1-16
 }
 
-# cached NAME HASH COMMAND...: prints nothing; afterwards $PGO_CACHE/built/NAME-HASH is complete. Where it is not,
-# COMMAND is called with an empty folder to fill, which gets its name when COMMAND succeeded: never half a result.
+# cached NAME HASH COMMAND...: afterwards $PGO_CACHE/built/NAME-HASH is complete. Where it is not, COMMAND is called with
+# an empty folder to fill, which gets its name when COMMAND succeeded: never half a result. Who comes meanwhile waits.
 # Its siblings that nobody used for 30 days go.
 cached() {
-  local name=$1 hash=$2 folder=$PGO_CACHE/built/$1-$2 unfinished
+  local name=$1 folder=$PGO_CACHE/built/$1-$2 unfinished=$PGO_CACHE/built/.unfinished-$1-$2
   shift 2
-  if [[ -d $folder ]]; then
+  mkdir -p "$PGO_CACHE/built"
+  (
+    flock 9
+    if [[ ! -d $folder ]]; then
+      rm -rf "$unfinished"
+      mkdir -p "$unfinished"
+      "$@" "$unfinished"
+      mv "$unfinished" "$folder"
+      find "$PGO_CACHE/built" -mindepth 1 -maxdepth 1 -name "$name-????????????????" -mtime +30 -exec rm -rf {} +
+    fi
     touch "$folder"
-    return
-  fi
-  unfinished=$PGO_CACHE/built/.unfinished-$name-$hash
-  rm -rf "$unfinished"
-  mkdir -p "$unfinished"
-  "$@" "$unfinished"
-  mv "$unfinished" "$folder"
-  find "$PGO_CACHE/built" -mindepth 1 -maxdepth 1 -name "$name-*" -mtime +30 -exec rm -rf {} +
+  ) 9>"$PGO_CACHE/built/.lock-$name"
 }

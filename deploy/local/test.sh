@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# test.sh: "make test": everything, in the order in which a mistake is found soonest. The lifecycle tests run on the
+# local Kubernetes with PGO installed on it, which ends with them. "test.sh fast" leaves out what needs Kubernetes.
+# The output of each stage is shown as it is; its last line says how long it took.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+source "$here/settings.sh"
+source "$here/progress.sh"
+kind=${1:-all}
+[[ $kind == all || $kind == fast ]] || fail "test.sh takes nothing or \"fast\", not \"$kind\""
+
+export CARGO_TARGET_DIR=$PGO_CACHE/target CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-never}
+# Tests that need a real nsqd start this one.
+export NSQD_BIN=$PGO_BIN/nsqd
+cd "$PGO_ROOT"
+
+# stage TITLE COMMAND...
+stage() {
+  local title=$1 begun status=0
+  shift
+  begun=$(clock_ms)
+  echo "=== $title"
+  "$@" </dev/null || status=$?
+  if ((status != 0)); then
+    echo "=== $title: failed after $(since "$begun")"
+    exit "$status"
+  fi
+  echo "=== $title: ok after $(since "$begun")"
+}
+
+# The lifecycle tests are a package of their own because they need what the others do not.
+lifecycle=pgo-lifecycle-tests
+
+stop_afterwards() {
+  local status=$?
+  echo "=== the end of the local Kubernetes"
+  "$here/stop.sh" || status=1
+  exit "$status"
+}
+
+lifecycle_tests() {
+  source "$PGO_ROOT/.local/env"
+  cargo test --locked --package "$lifecycle"
+}
+
+begun=$(clock_ms)
+stage "Debian packages" "$here/packages.sh"
+stage "nsqd" "$here/build/build.sh" nsq
+stage "format" "$here/lint.sh" format
+stage "lint" "$here/lint.sh" lint
+stage "unit, property, architecture and conformance tests" cargo test --locked --workspace --exclude "$lifecycle"
+if [[ $kind == all ]]; then
+  trap stop_afterwards EXIT
+  stage "PGO on the local Kubernetes" "$here/platform.sh"
+  stage "lifecycle tests" lifecycle_tests
+fi
+echo "=== all passed after $(since "$begun")"
