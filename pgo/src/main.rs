@@ -1,1 +1,9 @@
-fn main() {}
+//! `pgo`, the command-line client of PGO.
+
+mod cli;
+mod client;
+mod output;
+
+fn main() -> std::process::ExitCode {
+    cli::run(std::env::args_os())
+}

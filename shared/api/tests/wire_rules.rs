@@ -98,7 +98,7 @@ proptest! {
             StreamLine::CaughtUp { cursor: cursor.clone() },
             StreamLine::Event { cursor, event: json!({ "clustername": text }) },
             StreamLine::Cut { text: text.clone() },
-            StreamLine::Refused { why: text.clone() },
+            StreamLine::Refused { why: text },
         ] {
             let written = line.to_line();
             prop_assert_eq!(written.matches('\n').count(), 1);

@@ -1,0 +1,158 @@
+//! `pgo create cluster`.
+
+use std::sync::Arc;
+
+use clap::Args;
+use pgo_api::{CreateClusterRequest, CreateClusterResponse, Endpoint, PGO_VERSION, Secret};
+
+use super::{
+    Failure, Output, boolean,
+    wait::{Following, WaitFlags},
+};
+use crate::{client::Api, output};
+
+/// Create a cluster, or a series of them
+///
+/// The answer says that the work has begun. With --wait the command follows it and ends when the cluster answers, or
+/// with the cause of its failure.
+#[derive(Args)]
+#[command(after_help = "Example:\n  pgo create cluster hippo --wait")]
+pub struct Arguments {
+    /// Name of the cluster; of a series, the part before the number
+    #[arg(value_name = "CLUSTER", value_parser = name)]
+    name: String,
+    /// Image of PostgreSQL instead of crunchy-postgres
+    #[arg(long, value_name = "IMAGE")]
+    ccp_image: Option<String>,
+    /// Tag of the image, instead of that in pgo.yaml
+    #[arg(short = 'c', long, value_name = "TAG")]
+    ccp_image_tag: Option<String>,
+    /// ConfigMap with PostgreSQL's configuration files
+    #[arg(long, value_name = "CONFIGMAP")]
+    custom_config: Option<String>,
+    /// Labels to put on the cluster: key=value[,key=value]
+    #[arg(short, long, value_name = "LABELS")]
+    labels: Option<String>,
+    /// Label a node must have for the primary to run there: key=value
+    #[arg(long, value_name = "LABEL")]
+    node_label: Option<String>,
+    /// Password of all initial users, instead of generated ones
+    #[arg(short = 'w', long, value_name = "PASSWORD", allow_hyphen_values = true)]
+    password: Option<String>,
+    /// Whether pgBackRest archives and backs up: false is all there is yet
+    #[arg(long, value_name = "BOOL")]
+    pgbackrest: Option<String>,
+    /// Number of replicas: 0 is all there is yet
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        default_value_t = 0,
+        allow_negative_numbers = true
+    )]
+    replica_count: i64,
+    /// Resource configuration of pgo.yaml
+    #[arg(short, long, value_name = "NAME")]
+    resources_config: Option<String>,
+    /// Cluster whose users' Secrets are copied
+    #[arg(short, long, value_name = "CLUSTER")]
+    secret_from: Option<String>,
+    /// Number of clusters to create, numbered from 0 where it is more than one
+    #[arg(short = 'e', long, value_name = "NUMBER", default_value_t = 1,
+          value_parser = clap::value_parser!(i64).range(1..))]
+    series: i64,
+    /// Type of the Service: ClusterIP, NodePort or LoadBalancer
+    #[arg(long, value_name = "TYPE")]
+    service_type: Option<String>,
+    /// Storage configuration of pgo.yaml
+    #[arg(long, value_name = "NAME")]
+    storage_config: Option<String>,
+    #[command(flatten)]
+    wait: WaitFlags,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// 4.1's client lets these characters through; the apiserver looks closer.
+fn name(text: &str) -> Result<String, &'static str> {
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || ".-".contains(c);
+    match !text.is_empty() && text.chars().all(allowed) {
+        true => Ok(text.to_owned()),
+        false => Err("Cluster name specified is not valid name - must be lowercase alphanumeric"),
+    }
+}
+
+impl Arguments {
+    /// Refuses the values that come later, of flags of which others work already.
+    pub fn check(&self) -> Result<(), Failure> {
+        let backrest = self.pgbackrest.as_deref().map(boolean);
+        let backrest = (backrest == Some(Ok(true))).then(|| "--pgbackrest=true".to_owned());
+        let replicas =
+            (self.replica_count > 0).then(|| format!("--replica-count={}", self.replica_count));
+        let later: Vec<String> = backrest.into_iter().chain(replicas).collect();
+        match later.is_empty() {
+            true => Ok(()),
+            false => Err(Failure::NotAvailable(later)),
+        }
+    }
+
+    fn request(&self, api: &Api) -> CreateClusterRequest {
+        let text = |given: &Option<String>| given.clone().unwrap_or_default();
+        CreateClusterRequest {
+            name: self.name.clone(),
+            namespace: api.settings().namespace.clone(),
+            node_label: text(&self.node_label),
+            password: Secret::from(text(&self.password)),
+            secret_from: text(&self.secret_from),
+            user_labels: text(&self.labels),
+            ccp_image: text(&self.ccp_image),
+            ccp_image_tag: text(&self.ccp_image_tag),
+            series: self.series,
+            replica_count: self.replica_count,
+            service_type: text(&self.service_type),
+            backrest_flag: text(&self.pgbackrest),
+            pgbouncer_user: "pgbouncer".to_owned(),
+            custom_config: text(&self.custom_config),
+            storage_config: text(&self.storage_config),
+            container_resources: text(&self.resources_config),
+            client_version: PGO_VERSION.to_owned(),
+            ..CreateClusterRequest::default()
+        }
+    }
+}
+
+/// Asks, and follows what was begun where that is wanted.
+pub async fn run(arguments: Arguments, api: Arc<Api>) -> Result<(), Failure> {
+    let json = arguments.output.is_json();
+    // From before the request on, so that no step is missed.
+    let following = Following::begin(&arguments.wait, &api, json).await;
+    let created: CreateClusterResponse = api
+        .send(Endpoint::CreateCluster, &arguments.request(&api))
+        .await?;
+    let results = created.results.as_deref().unwrap_or_default();
+    match json {
+        true => output::print_json(&created)?,
+        false => output::print(&lines(results))?,
+    }
+    let Some(following) = following else {
+        return Ok(());
+    };
+    let of = |start: &str| -> Vec<String> {
+        let found = results
+            .iter()
+            .filter_map(|result| result.strip_prefix(start));
+        found.map(str::to_owned).collect()
+    };
+    let (names, operations) = (of("created Pgcluster "), of("workflow id "));
+    match names.is_empty() {
+        true => Err(Failure::Failed(format!(
+            "nothing was created: {}",
+            results.join("; ")
+        ))),
+        false => following.until_ready(names, operations).await,
+    }
+}
+
+/// One line per result.
+pub fn lines(results: &[String]) -> String {
+    results.iter().map(|result| format!("{result}\n")).collect()
+}

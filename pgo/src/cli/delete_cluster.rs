@@ -1,0 +1,105 @@
+//! `pgo delete cluster`.
+
+use std::sync::Arc;
+
+use clap::Args;
+use pgo_api::{DeleteClusterRequest, DeleteClusterResponse, Endpoint, PGO_VERSION};
+
+use super::{
+    Failure, Output, create_cluster,
+    prompt::{self, Answer},
+    select::{Selected, Selection},
+    wait::{Following, WaitFlags},
+};
+use crate::{
+    client::{Api, ClientError},
+    output,
+};
+
+/// Delete clusters
+///
+/// Data and backups stay unless --delete-data and --delete-backups are given; a new cluster of the same name takes the
+/// data up again.
+#[derive(Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    pub selection: Selection,
+    /// Delete the data too
+    #[arg(short = 'd', long)]
+    delete_data: bool,
+    /// Delete the backups too
+    #[arg(short = 'b', long)]
+    delete_backups: bool,
+    /// Do not ask before
+    #[arg(long)]
+    no_prompt: bool,
+    #[command(flatten)]
+    wait: WaitFlags,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// Asks the user, then the apiserver for each name; refusals are told when all were asked.
+pub async fn run(arguments: Arguments, api: Arc<Api>) -> Result<(), Failure> {
+    let requests = arguments.selection.requests()?;
+    if !arguments.no_prompt && prompt::confirm()? == Answer::No {
+        eprintln!("Aborting...");
+        return Ok(());
+    }
+    let json = arguments.output.is_json();
+    let following = Following::begin(&arguments.wait, &api, json).await;
+    let mut all = DeleteClusterResponse::default();
+    let mut refusals = Vec::new();
+    for selected in requests {
+        let request = request(&arguments, &selected, &api);
+        let answer = api.send::<DeleteClusterResponse>(Endpoint::DeleteCluster, &request);
+        match answer.await {
+            Ok(answer) => {
+                if !json {
+                    output::print(&create_cluster::lines(&answer.results))?;
+                }
+                all.results.extend(answer.results);
+                all.outcome = answer.outcome;
+            }
+            Err(ClientError::Refused(why)) => refusals.push(match selected.name.as_str() {
+                "" => why,
+                name => format!("{why} (cluster {name})"),
+            }),
+            Err(other) => return Err(other.into()),
+        }
+    }
+    if json && (refusals.is_empty() || !all.results.is_empty()) {
+        output::print_json(&all)?;
+    }
+    if !refusals.is_empty() {
+        return Err(Failure::Failed(refusals.join("; ")));
+    }
+    match following {
+        Some(following) => following.until_gone(names(&all.results)).await,
+        None => Ok(()),
+    }
+}
+
+fn request(arguments: &Arguments, selected: &Selected, api: &Api) -> DeleteClusterRequest {
+    // 4.1's client names `all` where all are meant.
+    let name = match selected.all {
+        true => "all",
+        false => &selected.name,
+    };
+    DeleteClusterRequest {
+        cluster_name: name.to_owned(),
+        selector: selected.selector.clone(),
+        all_flag: selected.all,
+        delete_data: arguments.delete_data,
+        delete_backups: arguments.delete_backups,
+        namespace: api.settings().namespace.clone(),
+        client_version: PGO_VERSION.to_owned(),
+    }
+}
+
+fn names(results: &[String]) -> Vec<String> {
+    let names = results
+        .iter()
+        .filter_map(|result| result.strip_prefix("deleted pgcluster "));
+    names.map(str::to_owned).collect()
+}

@@ -1,0 +1,50 @@
+//! How a command ends that did not do what was asked.
+
+use std::{io, process::ExitCode};
+
+use pgo_api::texts;
+
+use crate::client::ClientError;
+
+/// Why, and so with which exit status.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The command line is wrong.
+    #[error("{0}")]
+    Usage(String),
+    /// Commands or flags that are recognised, but do nothing yet.
+    #[error("{}", .0.join(", "))]
+    NotAvailable(Vec<String>),
+    /// The apiserver could not be asked, or refused.
+    #[error("{0}")]
+    Client(#[from] ClientError),
+    /// It was asked and the outcome is not what was wanted.
+    #[error("{0}")]
+    Failed(String),
+    /// Standard output or a local file.
+    #[error("cannot write the output: {0}")]
+    Output(#[from] io::Error),
+}
+
+impl Failure {
+    /// Tells it on standard error; the exit status: 1 for the command line, 255 without a URL (as 4.1), else 2.
+    pub fn report(&self) -> ExitCode {
+        match self {
+            Self::NotAvailable(wanted) => {
+                for what in wanted {
+                    eprintln!("pgo: {}", texts::not_available(what));
+                }
+            }
+            // Whoever read the output has enough of it.
+            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                return ExitCode::SUCCESS;
+            }
+            _ => eprintln!("Error: {self}"),
+        }
+        ExitCode::from(match self {
+            Self::Usage(_) | Self::NotAvailable(_) => 1,
+            Self::Client(ClientError::NoUrl) => 255,
+            Self::Client(_) | Self::Failed(_) | Self::Output(_) => 2,
+        })
+    }
+}

@@ -1,0 +1,230 @@
+//! Commands and flags of 4.1 that come later: recognised, and answered clearly.
+//!
+//! Everything that is not there yet is a row here. Taking a row away, and giving the command or flag a meaning, is how
+//! it arrives.
+
+use clap::{Arg, ArgAction, ArgMatches, Command};
+
+/// Commands by their path, with all that belongs to them.
+const COMMANDS: &[&str] = &[
+    "apply",
+    "backup",
+    "benchmark",
+    "cat",
+    "create namespace",
+    "create pgbouncer",
+    "create pgorole",
+    "create pgouser",
+    "create pgpool",
+    "create policy",
+    "create schedule",
+    "create user",
+    "delete backup",
+    "delete benchmark",
+    "delete label",
+    "delete namespace",
+    "delete pgbouncer",
+    "delete pgorole",
+    "delete pgouser",
+    "delete pgpool",
+    "delete policy",
+    "delete schedule",
+    "delete user",
+    "df",
+    "failover",
+    "label",
+    "load",
+    "ls",
+    "reload",
+    "restore",
+    "scale",
+    "scaledown",
+    "show backup",
+    "show benchmark",
+    "show config",
+    "show namespace",
+    "show pgorole",
+    "show pgouser",
+    "show policy",
+    "show pvc",
+    "show schedule",
+    "show user",
+    "show workflow",
+    "update",
+    "upgrade",
+];
+
+/// What a flag takes, and so with which value it asks for nothing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Takes {
+    /// Nothing, or a boolean; `false` asks for nothing.
+    Switch,
+    /// A text; the empty one asks for nothing.
+    Text,
+}
+
+/// A flag of a command that works.
+struct Flag {
+    command: &'static str,
+    name: &'static str,
+    short: Option<char>,
+    takes: Takes,
+}
+
+const fn flag(name: &'static str, takes: Takes) -> Flag {
+    Flag {
+        command: "create cluster",
+        name,
+        short: None,
+        takes,
+    }
+}
+
+/// Flags, besides those of which only some values come later: `--pgbackrest` and `--replica-count` of `create cluster`
+/// say so themselves.
+const FLAGS: &[Flag] = &[
+    flag("autofail", Takes::Switch),
+    flag("metrics", Takes::Switch),
+    flag("pgbackrest-storage-type", Takes::Text),
+    flag("pgbadger", Takes::Switch),
+    flag("pgbouncer", Takes::Switch),
+    flag("pgbouncer-pass", Takes::Text),
+    flag("pgpool", Takes::Switch),
+    flag("pgpool-secret", Takes::Text),
+    Flag {
+        short: Some('z'),
+        ..flag("policies", Takes::Text)
+    },
+    flag("replica-storage-config", Takes::Text),
+    Flag {
+        command: "watch",
+        short: Some('a'),
+        ..flag("pgo-event-address", Takes::Text)
+    },
+];
+
+/// Adds what comes later to the tree, hidden from help.
+pub fn add(tree: Command) -> Command {
+    let tree = COMMANDS
+        .iter()
+        .fold(tree, |tree, path| at(tree, path, None));
+    FLAGS
+        .iter()
+        .fold(tree, |tree, flag| at(tree, flag.command, Some(flag)))
+}
+
+/// Goes down the path; adds the flag to the command there, or else the command.
+fn at(parent: Command, path: &'static str, flag: Option<&Flag>) -> Command {
+    match (path.split_once(' '), flag) {
+        (Some((first, rest)), _) => parent.mut_subcommand(first, |inner| at(inner, rest, flag)),
+        (None, Some(flag)) => parent.mut_subcommand(path, |inner| inner.arg(argument(flag))),
+        (None, None) => parent.subcommand(anything(path)),
+    }
+}
+
+/// A command that takes any arguments.
+fn anything(name: &'static str) -> Command {
+    Command::new(name)
+        .hide(true)
+        .disable_help_flag(true)
+        .disable_help_subcommand(true)
+        .arg(
+            Arg::new("arguments")
+                .action(ArgAction::Append)
+                .num_args(0..)
+                .trailing_var_arg(true)
+                .allow_hyphen_values(true),
+        )
+}
+
+fn argument(flag: &Flag) -> Arg {
+    let argument = Arg::new(flag.name).long(flag.name).hide(true);
+    let argument = match flag.short {
+        Some(short) => argument.short(short),
+        None => argument,
+    };
+    match flag.takes {
+        Takes::Text => argument,
+        Takes::Switch => argument
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("true")
+            .value_parser(|text: &str| super::boolean(text).map(|on| on.to_string())),
+    }
+}
+
+/// What of it was asked for: a command's path, or flags.
+pub fn wanted(matches: &ArgMatches) -> Vec<String> {
+    let mut path = String::new();
+    let mut at = matches;
+    while let Some((name, inner)) = at.subcommand() {
+        if !path.is_empty() {
+            path.push(' ');
+        }
+        path.push_str(name);
+        at = inner;
+        if COMMANDS.contains(&path.as_str()) {
+            return vec![path];
+        }
+    }
+    let flags = FLAGS.iter().filter(|flag| {
+        let nothing = match flag.takes {
+            Takes::Switch => "false",
+            Takes::Text => "",
+        };
+        flag.command == path
+            && at
+                .get_one::<String>(flag.name)
+                .is_some_and(|value| value != nothing)
+    });
+    flags.map(|flag| format!("--{}", flag.name)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tree;
+    use super::*;
+
+    fn asked(line: &str) -> Vec<String> {
+        let matches = tree().try_get_matches_from(line.split(' ')).unwrap();
+        wanted(&matches)
+    }
+
+    #[test]
+    fn every_command_of_4_1_that_is_missing_is_recognised_with_any_arguments() {
+        for path in COMMANDS {
+            for arguments in ["", " hippo --selector=a=b -s x --no-prompt", " --help"] {
+                let line = format!("pgo -n ns {path}{arguments}");
+                assert_eq!(asked(&line), [*path], "{line}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_flag_that_is_missing_is_recognised() {
+        for flag in FLAGS {
+            let value = match flag.takes {
+                Takes::Switch => String::new(),
+                Takes::Text => "=x".to_owned(),
+            };
+            let line = format!("pgo {} hippo --{}{value}", flag.command, flag.name);
+            assert_eq!(asked(&line), [format!("--{}", flag.name)], "{line}");
+        }
+        assert_eq!(asked("pgo create cluster hippo -z pol1"), ["--policies"]);
+        assert_eq!(asked("pgo watch alltopic -a x:1"), ["--pgo-event-address"]);
+    }
+
+    #[test]
+    fn a_flag_that_asks_for_nothing_is_fine() {
+        let line =
+            "pgo create cluster hippo --autofail=false --pgpool=F --policies= --pgpool-secret=";
+        assert_eq!(asked(line), [""; 0]);
+    }
+
+    #[test]
+    fn what_works_is_not_later() {
+        for line in ["pgo version", "pgo show cluster hippo", "pgo create", "pgo"] {
+            assert_eq!(asked(line), [""; 0], "{line}");
+        }
+    }
+}

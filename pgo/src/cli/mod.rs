@@ -1,0 +1,302 @@
+//! The command tree: one file per command with its arguments, what it asks and how it shows the answer.
+//!
+//! ```text
+//! arguments ─► tree (clap) ─► later? ──► "not available in this version yet"
+//!                               └─► command ─► settings ─► Api ─► output, exit status
+//! ```
+
+mod completion;
+mod create_cluster;
+mod delete_cluster;
+mod failure;
+mod later;
+mod man;
+mod prompt;
+mod select;
+mod show_cluster;
+mod status;
+mod test;
+mod version;
+mod wait;
+mod watch;
+
+use std::{ffi::OsString, process::ExitCode};
+
+use clap::{
+    Arg, ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, error::ErrorKind,
+};
+
+use crate::{
+    client::{Api, GlobalFlags, Settings},
+    output::Format,
+};
+
+use failure::Failure;
+
+/// Create and look after PostgreSQL clusters on Kubernetes.
+///
+/// The client talks to the apiserver of PGO. It finds it by PGO_APISERVER_URL, trusts it by PGO_CA_CERT, shows itself by
+/// PGO_CLIENT_CERT and PGO_CLIENT_KEY, and logs in with PGOUSERNAME and PGOUSERPASS, or with the line user:password of the
+/// file PGOUSER, ~/.pgouser or /etc/pgo/pgouser.
+///
+/// Exit status: 0 done; 1 the command line is wrong; 2 it was not done; 255 the URL of the apiserver is not known.
+/// Errors are on standard error.
+#[derive(Parser)]
+#[command(name = "pgo", disable_version_flag = true, subcommand_required = false)]
+struct Cli {
+    #[command(flatten)]
+    global: GlobalFlags,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Create a cluster
+    Create {
+        #[command(subcommand)]
+        what: Option<Create>,
+    },
+    /// Show clusters
+    Show {
+        #[command(subcommand)]
+        what: Option<Show>,
+    },
+    /// Delete clusters
+    Delete {
+        #[command(subcommand)]
+        what: Option<Delete>,
+    },
+    Test(test::Arguments),
+    Version(version::Arguments),
+    Status(status::Arguments),
+    Watch(watch::Arguments),
+    Completion(completion::Arguments),
+}
+
+#[derive(Subcommand)]
+enum Create {
+    Cluster(Box<create_cluster::Arguments>),
+}
+
+#[derive(Subcommand)]
+enum Show {
+    Cluster(show_cluster::Arguments),
+}
+
+#[derive(Subcommand)]
+enum Delete {
+    Cluster(delete_cluster::Arguments),
+}
+
+/// The form of the output, for the commands that have a choice.
+#[derive(Args, Clone, Copy, Debug)]
+struct Output {
+    /// Form of the output, instead of text
+    #[arg(short, long, value_name = "FORMAT")]
+    output: Option<Format>,
+}
+
+impl Output {
+    fn is_json(self) -> bool {
+        self.output == Some(Format::Json)
+    }
+}
+
+/// Reads a boolean flag's value as Go does.
+fn boolean(text: &str) -> Result<bool, String> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        _ => Err("use true or false".to_owned()),
+    }
+}
+
+/// The whole tree: what works, what comes later, and what only the build needs.
+fn tree() -> clap::Command {
+    later::add(available()).subcommand(man::command())
+}
+
+/// What works, for users.
+fn available() -> clap::Command {
+    with_go_switches(Cli::command())
+}
+
+/// Lets every switch take `=true` and `=false`, as 4.1's do.
+fn with_go_switches(command: clap::Command) -> clap::Command {
+    let switch = |argument: Arg| match argument.get_action() {
+        ArgAction::SetTrue => argument
+            .action(ArgAction::Set)
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("true")
+            .default_value("false")
+            .hide_default_value(true)
+            .hide_possible_values(true)
+            .value_name("BOOL")
+            .value_parser(boolean),
+        _ => argument,
+    };
+    command.mut_args(switch).mut_subcommands(with_go_switches)
+}
+
+/// Does what the arguments say; the exit status.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    match execute(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn execute(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Failure> {
+    let matches = match tree().try_get_matches_from(arguments) {
+        Ok(matches) => matches,
+        Err(error) => return of_clap(&error),
+    };
+    let later = later::wanted(&matches);
+    if !later.is_empty() {
+        return Err(Failure::NotAvailable(later));
+    }
+    if let Some(folder) = man::wanted(&matches) {
+        return man::write(folder);
+    }
+    completion::write_where_4_1_did()?;
+    let cli = Cli::from_arg_matches(&matches).map_err(|error| usage(&error))?;
+    let Some(command) = cli.command else {
+        return Ok(crate::output::print(&tree().render_help().to_string())?);
+    };
+    dispatch(command, &cli.global)
+}
+
+fn dispatch(command: Command, global: &GlobalFlags) -> Result<(), Failure> {
+    check(&command)?;
+    match command {
+        Command::Create { what: None } => Err(no_resource("create")),
+        Command::Show { what: None } => Err(no_resource("show")),
+        Command::Delete { what: None } => Err(no_resource("delete")),
+        Command::Completion(arguments) => completion::run(&arguments),
+        Command::Create {
+            what: Some(Create::Cluster(arguments)),
+        } => asking(global, async |api| {
+            create_cluster::run(*arguments, api).await
+        }),
+        Command::Show {
+            what: Some(Show::Cluster(arguments)),
+        } => asking(global, async |api| {
+            show_cluster::run(&arguments, &api).await
+        }),
+        Command::Delete {
+            what: Some(Delete::Cluster(arguments)),
+        } => asking(global, async |api| {
+            delete_cluster::run(arguments, api).await
+        }),
+        Command::Test(arguments) => asking(global, async |api| test::run(&arguments, &api).await),
+        Command::Version(arguments) => {
+            asking(global, async |api| version::run(&arguments, &api).await)
+        }
+        Command::Status(arguments) => {
+            asking(global, async |api| status::run(&arguments, &api).await)
+        }
+        Command::Watch(arguments) => asking(global, async |api| watch::run(arguments, api).await),
+    }
+}
+
+/// What the arguments themselves can get wrong, before anything else is looked at.
+fn check(command: &Command) -> Result<(), Failure> {
+    let selection = match command {
+        Command::Create {
+            what: Some(Create::Cluster(arguments)),
+        } => return arguments.check(),
+        Command::Show {
+            what: Some(Show::Cluster(arguments)),
+        } => &arguments.selection,
+        Command::Delete {
+            what: Some(Delete::Cluster(arguments)),
+        } => &arguments.selection,
+        Command::Test(arguments) => &arguments.selection,
+        _ => return Ok(()),
+    };
+    selection.requests().map(|_| ())
+}
+
+/// Finds the apiserver and runs a command against it.
+fn asking(
+    global: &GlobalFlags,
+    command: impl AsyncFnOnce(std::sync::Arc<Api>) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let settings = Settings::resolve(global, &|name| std::env::var_os(name))?;
+    let api = std::sync::Arc::new(Api::new(settings)?);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let result = runtime.block_on(command(api));
+    // A name that is still being resolved must not hold up the end.
+    runtime.shutdown_background();
+    result
+}
+
+/// Help that was asked for is printed; all else is a wrong command line.
+fn of_clap(error: &clap::Error) -> Result<(), Failure> {
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Ok(crate::output::print(&format!(
+            "{}\n",
+            error.render().to_string().trim_end()
+        ))?),
+        _ => Err(usage(error)),
+    }
+}
+
+fn usage(error: &clap::Error) -> Failure {
+    let text = error.render().to_string();
+    let text = text.strip_prefix("error: ").unwrap_or(&text);
+    Failure::Usage(text.trim_end().to_owned())
+}
+
+fn no_resource(verb: &str) -> Failure {
+    let tree = tree();
+    let known = tree.find_subcommand(verb).into_iter();
+    let types: String = known
+        .flat_map(clap::Command::get_subcommands)
+        .filter(|command| !command.is_hide_set())
+        .map(|command| format!("\n\t* {}", command.get_name()))
+        .collect();
+    Failure::Usage(format!(
+        "You must specify the type of resource to {verb}.\nValid resource types include:{types}"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tree_is_sound() {
+        tree().debug_assert();
+    }
+
+    #[test]
+    fn every_command_and_flag_that_works_has_help() {
+        fn check(command: &clap::Command, path: &str) {
+            let path = format!("{path} {}", command.get_name());
+            for argument in command.get_arguments().filter(|a| !a.is_hide_set()) {
+                assert!(
+                    argument.get_help().is_some(),
+                    "{path}: {}",
+                    argument.get_id()
+                );
+            }
+            for inner in command.get_subcommands().filter(|c| !c.is_hide_set()) {
+                assert!(inner.get_about().is_some(), "{path} {}", inner.get_name());
+                check(inner, &path);
+            }
+        }
+        check(&tree(), "");
+    }
+
+    #[test]
+    fn booleans_are_those_of_go() {
+        assert_eq!(boolean("T"), Ok(true));
+        assert_eq!(boolean("0"), Ok(false));
+        assert!(boolean("yes").is_err());
+    }
+}

@@ -1,0 +1,178 @@
+//! `pgo show cluster`.
+
+use clap::Args;
+use pgo_api::{Endpoint, PGO_VERSION, ShowClusterDetail, ShowClusterRequest, ShowClusterResponse};
+use serde_json::Value;
+
+use super::{
+    Failure, Output,
+    select::{Selected, Selection},
+};
+use crate::{
+    client::{Api, ClientError},
+    output,
+};
+
+/// Show clusters and what belongs to them
+///
+/// Exit status 2 where a cluster that was named is not there.
+#[derive(Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    pub selection: Selection,
+    /// Only clusters with this tag of the PostgreSQL image
+    #[arg(
+        long,
+        value_name = "TAG",
+        default_value = "",
+        hide_default_value = true
+    )]
+    ccp_image_tag: String,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// Asks for each name; what was not found is told when all were asked.
+pub async fn run(arguments: &Arguments, api: &Api) -> Result<(), Failure> {
+    let json = arguments.output.is_json();
+    let mut all = ShowClusterResponse::default();
+    let mut missing = Vec::new();
+    for selected in arguments.selection.requests()? {
+        let answer = ask(api, &selected, &arguments.ccp_image_tag).await?;
+        if !json {
+            output::print(&render(&answer.results))?;
+        }
+        if answer.results.is_empty() && !selected.name.is_empty() {
+            missing.push(selected.name);
+        }
+        all.results.extend(answer.results);
+        all.outcome = answer.outcome;
+    }
+    if json {
+        output::print_json(&all)?;
+    }
+    match missing.is_empty() {
+        true => Ok(()),
+        false => Err(Failure::Failed(format!(
+            "not found in namespace {}: {}",
+            api.settings().namespace,
+            missing.join(", ")
+        ))),
+    }
+}
+
+/// One request to `/showclusters`.
+pub async fn ask(
+    api: &Api,
+    selected: &Selected,
+    image_tag: &str,
+) -> Result<ShowClusterResponse, ClientError> {
+    let request = ShowClusterRequest {
+        cluster_name: selected.name.clone(),
+        selector: selected.selector.clone(),
+        all_flag: selected.all,
+        ccp_image_tag: image_tag.to_owned(),
+        namespace: api.settings().namespace.clone(),
+        client_version: PGO_VERSION.to_owned(),
+    };
+    api.send(Endpoint::ShowCluster, &request).await
+}
+
+fn render(results: &[ShowClusterDetail]) -> String {
+    match results {
+        [] => "No clusters found.\n".to_owned(),
+        some => some.iter().map(cluster).collect(),
+    }
+}
+
+fn cluster(detail: &ShowClusterDetail) -> String {
+    let spec = &detail.cluster["spec"];
+    let at = |pointer: &str| detail.cluster.pointer(pointer).and_then(Value::as_str);
+    let of = |value: &Value, key: &str| value[key].as_str().unwrap_or_default().to_owned();
+
+    let mut lines = vec![format!(
+        "\ncluster : {} ({}:{})",
+        at("/metadata/name").unwrap_or_default(),
+        of(spec, "ccpimage"),
+        of(spec, "ccpimagetag")
+    )];
+    if let Some(why) = not_ready(&detail.cluster) {
+        lines.push(format!("\tnot ready : {why}"));
+    }
+    for pod in &detail.pods {
+        lines.push(format!(
+            "\tpod : {} ({}) on {} ({}) ({})",
+            pod.name, pod.phase, pod.node_name, pod.ready_status, pod.kind
+        ));
+        lines.extend(
+            pod.pvc_name
+                .values()
+                .map(|claim| format!("\tpvc : {claim}")),
+        );
+    }
+    let resources = &spec["ContainerResources"];
+    lines.push(format!(
+        "\tresources : CPU Limit={} Memory Limit={}, CPU Request={} Memory Request={}",
+        of(resources, "limitscpu"),
+        of(resources, "limitsmemory"),
+        of(resources, "requestscpu"),
+        of(resources, "requestsmemory")
+    ));
+    lines.push(format!(
+        "\tstorage : Primary={} Replica={}",
+        of(&spec["PrimaryStorage"], "size"),
+        of(&spec["ReplicaStorage"], "size")
+    ));
+    let deployments = detail.deployments.iter();
+    lines.extend(deployments.map(|deployment| format!("\tdeployment : {}", deployment.name)));
+    let policies = detail.deployments.iter().take(1);
+    let policies = policies.flat_map(|deployment| &deployment.policy_labels);
+    lines.extend(policies.map(|policy| format!("\tpolicy: {policy}")));
+    for service in &detail.services {
+        let external = match service.external_ip.as_str() {
+            "" => String::new(),
+            ip => format!(" ExternalIP ({ip})"),
+        };
+        lines.push(format!(
+            "\tservice : {} - ClusterIP ({}){external}",
+            service.name, service.cluster_ip
+        ));
+    }
+    let replicas = detail.replicas.iter();
+    lines.extend(replicas.map(|replica| format!("\treplica : {}", replica.name)));
+    lines.push(labels(&detail.cluster["metadata"]["labels"]));
+    lines.push(String::new());
+    lines.join("\n")
+}
+
+/// With a blank behind each, also the last one.
+fn labels(labels: &Value) -> String {
+    let pairs = labels.as_object().into_iter().flatten();
+    let pairs: String = pairs
+        .map(|(key, value)| format!("{key}={} ", value.as_str().unwrap_or_default()))
+        .collect();
+    format!("\tlabels : {pairs}")
+}
+
+/// Whether a Pgcluster's status says that it is ready.
+pub fn is_ready(cluster: &Value) -> bool {
+    condition(cluster).is_some_and(|ready| ready["status"] == "True")
+}
+
+/// Why it is not, if its status says that it is not.
+pub fn not_ready(cluster: &Value) -> Option<String> {
+    let ready = condition(cluster).filter(|ready| ready["status"] != "True")?;
+    let text = |key: &str| ready[key].as_str().unwrap_or_default();
+    Some(output::plain(
+        match (text("reason"), text("message")) {
+            ("", message) | (message, "") => message.to_owned(),
+            (reason, message) => format!("{reason}: {message}"),
+        }
+        .as_str(),
+    ))
+}
+
+fn condition(cluster: &Value) -> Option<&Value> {
+    let conditions = cluster.pointer("/status/conditions")?.as_array()?;
+    conditions.iter().find(|one| one["type"] == "Ready")
+}

@@ -1,0 +1,70 @@
+//! `pgo status`.
+
+use clap::Args;
+use pgo_api::{Endpoint, NodeInfo, PGO_VERSION, StatusDetail, StatusQuery, StatusResponse};
+
+use super::{Failure, Output};
+use crate::{
+    client::Api,
+    output::{self, pad},
+};
+
+/// Show figures about the databases of a namespace and the nodes
+#[derive(Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    output: Output,
+}
+
+/// One request, one answer.
+pub async fn run(arguments: &Arguments, api: &Api) -> Result<(), Failure> {
+    let query = StatusQuery {
+        version: PGO_VERSION.to_owned(),
+        namespace: api.settings().namespace.clone(),
+    };
+    let status: StatusResponse = api.get(Endpoint::Status, &query.to_query()).await?;
+    match arguments.output.is_json() {
+        true => output::print_json(&status)?,
+        false => output::print(&render(&status.result))?,
+    }
+    Ok(())
+}
+
+/// Width of the labels of the first block; columns further in are as wide.
+const LABEL: usize = 25;
+
+fn render(status: &StatusDetail) -> String {
+    let mut text = String::new();
+    let mut line = |label: &str, value: String| {
+        text.push_str(&format!("{}{value}\n", pad(label, LABEL)));
+    };
+    line("Operator Start:", status.operator_start_time.clone());
+    line("Databases:", status.num_databases.to_string());
+    line("Backups:", status.num_backups.to_string());
+    line("Claims:", status.num_claims.to_string());
+    line("Total Volume Size:", pad(&status.volume_cap, 10));
+
+    text.push_str("\nDatabase Images:\n");
+    for (image, count) in &status.db_tags {
+        text.push_str(&format!("{}{count}\t{image}\n", pad("", LABEL)));
+    }
+    text.push_str("\nDatabases Not Ready:\n");
+    for pod in &status.not_ready {
+        text.push_str(&format!("\t{}\n", pad(pod, 30)));
+    }
+    text.push_str("\nNodes:\n");
+    text.extend(status.nodes.iter().map(node));
+
+    text.push_str("\nLabels (count > 1): [count] [label]\n");
+    for label in status.labels.iter().filter(|label| label.value > 1) {
+        text.push_str(&format!("\t[{}]\t[{}]\n", label.value, label.key));
+    }
+    text
+}
+
+fn node(node: &NodeInfo) -> String {
+    let labels = node.labels.iter();
+    let labels: String = labels.map(|(k, v)| format!("\t\t\t{k}={v}\n")).collect();
+    let (name, status) = (pad(&node.name, 30), pad(&node.status, 30));
+    format!("\t{name}\n\t\tStatus:{status}\n\t\tLabels:\n{labels}")
+}

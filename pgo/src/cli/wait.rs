@@ -1,0 +1,309 @@
+//! `--wait`: follows clusters until they are ready, or gone.
+//!
+//! ```text
+//! GET /events ─────────► a line per step, the cause of a failure, and a reason to look now
+//! POST /showclusters ──► whether it is so: each second, and after each end of an operation
+//! ```
+//!
+//! Only what `/showclusters` says counts as success, so a lost stream of events makes it less talkative, not wrong.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use clap::Args;
+use jiff::SignedDuration;
+use pgo_api::{EventsQuery, PGO_VERSION};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, MissedTickBehavior, interval, sleep_until, timeout, timeout_at},
+};
+
+use super::{Failure, select::Selected, show_cluster};
+use crate::{
+    client::{
+        Api,
+        events::{self, News},
+    },
+    output::{
+        self, ago,
+        event::{Line, Stage},
+        pad,
+    },
+};
+
+/// Pause between two looks.
+const PAUSE: Duration = Duration::from_secs(1);
+/// How long the stream of events may take to begin; the request is made without it then.
+const STREAM_BEGINS: Duration = Duration::from_secs(3);
+
+/// Flags of the commands that can wait.
+#[derive(Args, Clone, Debug)]
+pub struct WaitFlags {
+    /// Follow the work until it is done or failed
+    #[arg(long)]
+    wait: bool,
+    /// How long to wait: 90s, 10m, 1h
+    #[arg(long, value_name = "DURATION", default_value = "10m", requires = "wait", value_parser = duration)]
+    timeout: Duration,
+}
+
+/// A duration as people write it; a bare number is seconds.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().map(Duration::from_secs);
+    let read = seconds.or_else(|| text.parse::<SignedDuration>().ok()?.try_into().ok());
+    read.ok_or_else(|| "write it as 90s, 10m or 1h30m".to_owned())
+}
+
+/// What is being waited for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Goal {
+    Ready,
+    Gone,
+}
+
+impl Goal {
+    /// Type of the operation's events, without the stage.
+    fn operation(self) -> &'static str {
+        match self {
+            Self::Ready => "CreateCluster",
+            Self::Gone => "DeleteCluster",
+        }
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Gone => "gone",
+        }
+    }
+}
+
+/// The stream of events, open since before the request.
+pub struct Following {
+    api: Arc<Api>,
+    news: Option<mpsc::Receiver<News>>,
+    /// Progress goes to standard error, where standard output is for JSON.
+    aside: bool,
+    began: Instant,
+    limit: Duration,
+    /// What is known of each cluster that is not there yet.
+    pending: BTreeMap<String, Known>,
+    /// Operations to follow; empty: any.
+    operations: Vec<String>,
+}
+
+/// What is known of a cluster.
+#[derive(Default)]
+struct Known {
+    seen: bool,
+    why_not: Option<String>,
+}
+
+impl Following {
+    /// Opens the stream, if the flags say so.
+    pub async fn begin(flags: &WaitFlags, api: &Arc<Api>, aside: bool) -> Option<Self> {
+        if !flags.wait {
+            return None;
+        }
+        let query = EventsQuery {
+            topic: "clustertopic".to_owned(),
+            namespace: api.settings().namespace.clone(),
+            version: PGO_VERSION.to_owned(),
+            ..EventsQuery::default()
+        };
+        let mut news = events::follow(api.clone(), query);
+        let begun = timeout(STREAM_BEGINS, async {
+            loop {
+                match news.recv().await {
+                    Some(News::CaughtUp) => return Ok(()),
+                    Some(News::Ended(why)) => return Err(why.to_string()),
+                    None => return Err("it ended".to_owned()),
+                    Some(_) => {}
+                }
+            }
+        });
+        let missing = match begun.await {
+            Ok(Ok(())) => None,
+            Ok(Err(why)) => Some(why),
+            Err(_) => Some("it did not begin in time".to_owned()),
+        };
+        if let Some(why) = &missing {
+            eprintln!("pgo: steps will not be shown, there is no stream of events: {why}");
+        }
+        Some(Self {
+            api: api.clone(),
+            news: missing.is_none().then_some(news),
+            aside,
+            began: Instant::now(),
+            limit: flags.timeout,
+            pending: BTreeMap::new(),
+            operations: Vec::new(),
+        })
+    }
+
+    /// Until each can be used; the operations are those the answer named.
+    pub async fn until_ready(
+        mut self,
+        names: Vec<String>,
+        operations: Vec<String>,
+    ) -> Result<(), Failure> {
+        self.operations = operations;
+        self.until(Goal::Ready, names).await
+    }
+
+    /// Until none is there any more.
+    pub async fn until_gone(self, names: Vec<String>) -> Result<(), Failure> {
+        self.until(Goal::Gone, names).await
+    }
+
+    async fn until(mut self, goal: Goal, names: Vec<String>) -> Result<(), Failure> {
+        self.pending = names.into_iter().map(|n| (n, Known::default())).collect();
+        let deadline = self.began + self.limit;
+        let mut tick = interval(PAUSE);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while !self.pending.is_empty() {
+            tokio::select! {
+                () = sleep_until(deadline) => return Err(self.late(goal)),
+                news = next(&mut self.news) => match news {
+                    Some(News::Event { event, .. }) => {
+                        if self.tell(goal, &Line::of(&event))? {
+                            tick.reset_immediately();
+                        }
+                    }
+                    Some(_) => {}
+                    None => self.news = None,
+                },
+                _ = tick.tick() => match timeout_at(deadline, self.look(goal)).await {
+                    Ok(looked) => looked?,
+                    Err(_) => return Err(self.late(goal)),
+                },
+            }
+        }
+        Ok(())
+    }
+
+    /// Shows an event of an operation that is being followed; whether it ended well. A failure is a failure.
+    fn tell(&self, goal: Goal, line: &Line) -> Result<bool, Failure> {
+        let ours = self.operations.is_empty() || self.operations.contains(&line.operation);
+        if line.what != goal.operation() || !ours || !self.pending.contains_key(&line.cluster) {
+            return Ok(false);
+        }
+        match line.stage {
+            Stage::Failed => Err(self.failed(goal, &line.cluster, &line.detail)),
+            Stage::Completed => Ok(true),
+            Stage::Progress => self.say(&line.cluster, &line.detail).map(|()| false),
+            Stage::Started => self.say(&line.cluster, "started").map(|()| false),
+        }
+    }
+
+    /// Asks for each cluster how it is, and drops those that have reached the goal.
+    async fn look(&mut self, goal: Goal) -> Result<(), Failure> {
+        let names: Vec<String> = self.pending.keys().cloned().collect();
+        for name in names {
+            let selected = Selected {
+                name: name.clone(),
+                selector: String::new(),
+                all: false,
+            };
+            let there = match show_cluster::ask(&self.api, &selected, "").await {
+                Ok(answer) => answer.results.into_iter().next().map(|one| one.cluster),
+                Err(error) if error.may_pass() => {
+                    self.known(&name).why_not = Some(error.to_string());
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
+            let reached = match (goal, &there) {
+                (Goal::Ready, Some(cluster)) => show_cluster::is_ready(cluster),
+                (Goal::Ready, None) if self.known(&name).seen => {
+                    return Err(self.failed(goal, &name, "it was deleted meanwhile"));
+                }
+                (Goal::Gone, there) => there.is_none(),
+                (Goal::Ready, None) => false,
+            };
+            if reached {
+                self.pending.remove(&name);
+                self.say(&name, goal.as_str())?;
+                continue;
+            }
+            if let Some(cluster) = there {
+                let why_not = show_cluster::not_ready(&cluster);
+                if goal == Goal::Ready && cluster.pointer("/status/phase") == Some(&"Failed".into())
+                {
+                    return Err(self.failed(goal, &name, &why_not.unwrap_or_default()));
+                }
+                *self.known(&name) = Known {
+                    seen: true,
+                    why_not,
+                };
+            }
+        }
+        Ok(())
+    }
+
+    fn known(&mut self, name: &str) -> &mut Known {
+        self.pending.entry(name.to_owned()).or_default()
+    }
+
+    fn say(&self, cluster: &str, what: &str) -> Result<(), Failure> {
+        let after = pad(&ago(self.began.elapsed()), 6);
+        let line = format!("{after}  {cluster}  {what}\n");
+        match self.aside {
+            true => eprint!("{line}"),
+            false => output::print(&line)?,
+        }
+        Ok(())
+    }
+
+    fn failed(&self, goal: Goal, cluster: &str, cause: &str) -> Failure {
+        let cause = match cause {
+            "" => "no cause was given; see pgo show cluster",
+            cause => cause,
+        };
+        let after = ago(self.began.elapsed());
+        Failure::Failed(match goal {
+            Goal::Ready => {
+                format!("cluster {cluster} failed to become ready after {after}: {cause}")
+            }
+            Goal::Gone => format!("cluster {cluster} failed to be deleted after {after}: {cause}"),
+        })
+    }
+
+    fn late(&self, goal: Goal) -> Failure {
+        let of = |(name, known): (&String, &Known)| match &known.why_not {
+            Some(why) => format!("{name} ({why})"),
+            None => name.clone(),
+        };
+        let left: Vec<String> = self.pending.iter().map(of).collect();
+        Failure::Failed(format!(
+            "not {} within {}: {}; the work goes on, a longer --timeout waits longer",
+            goal.as_str(),
+            ago(self.limit),
+            left.join(", ")
+        ))
+    }
+}
+
+/// The next news; for ever nothing where there is no stream.
+async fn next(news: &mut Option<mpsc::Receiver<News>>) -> Option<News> {
+    match news {
+        Some(receiver) => receiver.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_is_read_as_people_write_it() {
+        let seconds = |text| duration(text).map(|read| read.as_secs());
+        assert_eq!(seconds("90"), Ok(90));
+        assert_eq!(seconds("90s"), Ok(90));
+        assert_eq!(seconds("10m"), Ok(600));
+        assert_eq!(seconds("1h30m"), Ok(5400));
+        for wrong in ["", "soon", "-5s", "10 parsecs"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+}

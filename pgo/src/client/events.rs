@@ -1,0 +1,241 @@
+//! The stream of events, as if it never broke.
+//!
+//! ```text
+//! connect ─► lines ─► news          the cursor moves with each line
+//!    ▲         │
+//!    └─ pause ─┘ broken or silent   the next connection continues after the cursor
+//! ```
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use jiff::Timestamp;
+use pgo_api::{Endpoint, EventsQuery, KEEP_ALIVE, StreamLine};
+use serde_json::Value;
+use tokio::sync::mpsc;
+
+use super::{Api, ClientError};
+
+/// Pause before the second attempt to reconnect; it doubles with each further one.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// Longest pause: a service that comes back is seen again this soon.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// A connection silent for so long is dead.
+const SILENCE: Duration = Duration::from_secs(3 * KEEP_ALIVE.as_secs());
+/// Longest line; an event is a few hundred bytes.
+const LONGEST_LINE: usize = 1 << 20;
+/// News waiting to be printed; more make the connection wait.
+const QUEUE: usize = 256;
+
+/// What the stream tells.
+#[derive(Debug)]
+pub enum News {
+    /// An event, with the place behind it.
+    Event { cursor: String, event: Value },
+    /// Events are missing here, and which.
+    Cut(String),
+    /// What follows is live.
+    CaughtUp,
+    /// The connection broke, and why; it will be there again.
+    Lost(String),
+    /// The connection is there again.
+    Back,
+    /// It is over, and why.
+    Ended(ClientError),
+}
+
+/// Follows the events in a task of its own, until the receiver is dropped or nothing can be had any more.
+///
+/// The first connection must succeed, or at least reach the apiserver; later ones are tried for ever.
+pub fn follow(api: Arc<Api>, query: EventsQuery) -> mpsc::Receiver<News> {
+    let (sender, receiver) = mpsc::channel(QUEUE);
+    let follower = Follower {
+        api,
+        query,
+        sender,
+        shown: HashMap::new(),
+        replaying: false,
+    };
+    tokio::spawn(follower.run());
+    receiver
+}
+
+struct Follower {
+    api: Arc<Api>,
+    query: EventsQuery,
+    sender: mpsc::Sender<News>,
+    /// Highest seq told of each stream.
+    shown: HashMap<String, u64>,
+    /// Between a reconnection and the moment the new connection has caught up.
+    replaying: bool,
+}
+
+/// The receiver is gone: nobody listens any more.
+struct Deaf;
+
+impl Follower {
+    async fn run(mut self) {
+        // Whether it ends by failure or for want of a listener: there is nothing left to do.
+        let _ = self.connect_for_ever().await;
+    }
+
+    async fn connect_for_ever(&mut self) -> Result<(), Deaf> {
+        let mut pause = FIRST_PAUSE;
+        let mut connected_once = false;
+        let mut away = false;
+        loop {
+            let asked = Timestamp::now();
+            let why = match self
+                .api
+                .open(Endpoint::Events, &self.query.to_query())
+                .await
+            {
+                Ok(body) => {
+                    if std::mem::take(&mut away) {
+                        self.tell(News::Back).await?;
+                    }
+                    self.replaying = connected_once;
+                    connected_once = true;
+                    let (why, lines) = self.read(body).await?;
+                    if lines > 0 {
+                        pause = FIRST_PAUSE;
+                    }
+                    self.remember_start(asked);
+                    why
+                }
+                Err(error) => error,
+            };
+            let worth_another = match connected_once {
+                true => why.may_pass(),
+                false => matches!(why, ClientError::Status { .. }) && why.may_pass(),
+            };
+            if !worth_another {
+                return self.tell(News::Ended(why)).await;
+            }
+            if !std::mem::replace(&mut away, true) {
+                self.tell(News::Lost(why.to_string())).await?;
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Without a cursor the next connection would begin later than this one did.
+    fn remember_start(&mut self, asked: Timestamp) {
+        let nowhere = self.query.cursor.is_none() && self.query.last.is_none();
+        if nowhere && self.query.since.is_none() {
+            self.query.since = Some(asked.to_string());
+        }
+    }
+
+    /// Reads until the connection breaks; why it did, and how many lines came.
+    async fn read(&mut self, body: Incoming) -> Result<(ClientError, u64), Deaf> {
+        let mut lines = Lines {
+            body,
+            buffer: Vec::new(),
+            searched: 0,
+        };
+        let mut count = 0;
+        loop {
+            let line = match tokio::time::timeout(SILENCE, lines.next()).await {
+                Err(_) => return Ok((self.broken("nothing came for 30 s"), count)),
+                Ok(Err(why)) => return Ok((self.broken(&why), count)),
+                Ok(Ok(None)) => return Ok((self.broken("it was closed"), count)),
+                Ok(Ok(Some(line))) => line,
+            };
+            count += 1;
+            match StreamLine::parse(&line) {
+                Ok(StreamLine::Refused { why }) => return Ok((ClientError::Refused(why), count)),
+                Ok(line) => self.take(line).await?,
+                Err(error) => return Ok((self.not_a_stream(&error.to_string()), count)),
+            }
+        }
+    }
+
+    async fn take(&mut self, line: StreamLine) -> Result<(), Deaf> {
+        match line {
+            StreamLine::KeepAlive | StreamLine::Refused { .. } => Ok(()),
+            StreamLine::Cut { text } => self.tell(News::Cut(text)).await,
+            StreamLine::CaughtUp { cursor } => {
+                self.query.cursor = Some(cursor);
+                self.replaying = false;
+                self.tell(News::CaughtUp).await
+            }
+            StreamLine::Event { cursor, event } => {
+                self.query.cursor = Some(cursor.clone());
+                match self.is_repeated(&event) {
+                    true => Ok(()),
+                    false => self.tell(News::Event { cursor, event }).await,
+                }
+            }
+        }
+    }
+
+    /// Whether it was told before the connection broke. Only then can that be: a log that lost its place begins
+    /// earlier than the cursor rather than later.
+    fn is_repeated(&mut self, event: &Value) -> bool {
+        let (Some(stream), Some(seq)) = (event["stream"].as_str(), event["seq"].as_u64()) else {
+            return false;
+        };
+        let highest = self.shown.entry(stream.to_owned()).or_default();
+        let repeated = self.replaying && seq <= *highest;
+        *highest = seq.max(*highest);
+        repeated
+    }
+
+    async fn tell(&self, news: News) -> Result<(), Deaf> {
+        self.sender.send(news).await.map_err(|_| Deaf)
+    }
+
+    fn broken(&self, why: &str) -> ClientError {
+        ClientError::Unreachable {
+            url: self.api.settings().url.clone(),
+            cause: format!("the event stream broke: {why}"),
+        }
+    }
+
+    fn not_a_stream(&self, why: &str) -> ClientError {
+        ClientError::Answer {
+            request: "GET /events".to_owned(),
+            url: self.api.settings().url.clone(),
+            why: why.to_owned(),
+        }
+    }
+}
+
+/// Cuts a body into lines.
+struct Lines {
+    body: Incoming,
+    buffer: Vec<u8>,
+    searched: usize,
+}
+
+impl Lines {
+    /// The next whole line; `None` at the end. Part of a line at the end is dropped: it comes again.
+    async fn next(&mut self) -> Result<Option<String>, String> {
+        loop {
+            let end = self.buffer[self.searched..]
+                .iter()
+                .position(|b| *b == b'\n');
+            if let Some(end) = end {
+                let line: Vec<u8> = self.buffer.drain(..=self.searched + end).collect();
+                self.searched = 0;
+                return Ok(Some(String::from_utf8_lossy(&line).into_owned()));
+            }
+            self.searched = self.buffer.len();
+            if self.searched > LONGEST_LINE {
+                return Err(format!("a line is longer than {LONGEST_LINE} bytes"));
+            }
+            match self.body.frame().await {
+                None => return Ok(None),
+                Some(Err(error)) => return Err(error.to_string()),
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        self.buffer.extend_from_slice(&data);
+                    }
+                }
+            }
+        }
+    }
+}

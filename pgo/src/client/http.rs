@@ -1,0 +1,273 @@
+//! Requests and answers.
+
+use std::{
+    error::Error as _,
+    io,
+    time::{Duration, Instant},
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use http::{Request, StatusCode, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use pgo_api::{Endpoint, Methods, Response};
+use rustls::{ClientConfig, RootCertStore, crypto::ring};
+use serde::Serialize;
+
+use super::{ClientError, Settings, tls};
+
+/// Time to connect; a server further away than that is not there.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time for an answer, the same as 4.1.1's client gives.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+/// Largest answer read: a thousand clusters take about five megabytes.
+const LARGEST_ANSWER: usize = 256 << 20;
+/// So much of an answer that is not expected is shown.
+const SHOWN: usize = 300;
+
+/// The apiserver.
+pub struct Api {
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    settings: Settings,
+    authorization: String,
+}
+
+impl Api {
+    /// Reads the certificates; connects with the first request.
+    pub fn new(settings: Settings) -> Result<Self, ClientError> {
+        let mut connector = HttpConnector::new();
+        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        connector.set_nodelay(true);
+        connector.enforce_http(false);
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(tls_config(&settings)?)
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(connector);
+        let credentials = &settings.credentials;
+        let pair = format!("{}:{}", credentials.user, credentials.password);
+        Ok(Self {
+            client: Client::builder(TokioExecutor::new()).build(connector),
+            authorization: format!("Basic {}", STANDARD.encode(pair)),
+            settings,
+        })
+    }
+
+    /// What it was made with.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Asks with a JSON body.
+    pub async fn send<R: Response>(
+        &self,
+        endpoint: Endpoint,
+        body: &impl Serialize,
+    ) -> Result<R, ClientError> {
+        let path = endpoint.route().path;
+        let body = serde_json::to_vec(body).map_err(|error| ClientError::Answer {
+            request: path.to_owned(),
+            url: self.settings.url.clone(),
+            why: format!("the request cannot be written: {error}"),
+        })?;
+        self.exchange(endpoint, path, body).await
+    }
+
+    /// Asks with a query.
+    pub async fn get<R: Response>(
+        &self,
+        endpoint: Endpoint,
+        query: &str,
+    ) -> Result<R, ClientError> {
+        let path = endpoint.route().path;
+        let target = match query {
+            "" => path.to_owned(),
+            query => format!("{path}?{query}"),
+        };
+        self.exchange(endpoint, &target, Vec::new()).await
+    }
+
+    /// Asks with a query for an answer that has no end. Its status came in time; its body may take for ever.
+    pub async fn open(&self, endpoint: Endpoint, query: &str) -> Result<Incoming, ClientError> {
+        let path = endpoint.route().path;
+        let request = format!("{} {path}", method(endpoint));
+        let target = format!("{path}?{query}");
+        let answer = async {
+            let response = self.request(endpoint, &target, Vec::new()).await?;
+            let status = response.status();
+            if status == StatusCode::OK {
+                return Ok(response.into_body());
+            }
+            let text = self.text(&request, response.into_body()).await?;
+            Err(self.failed(&request, status, &text))
+        };
+        in_time(&request, answer).await
+    }
+
+    async fn exchange<R: Response>(
+        &self,
+        endpoint: Endpoint,
+        target: &str,
+        body: Vec<u8>,
+    ) -> Result<R, ClientError> {
+        let request = format!("{} {}", method(endpoint), endpoint.route().path);
+        let began = Instant::now();
+        let answer = async {
+            let response = self.request(endpoint, target, body).await?;
+            let status = response.status();
+            Ok((status, self.text(&request, response.into_body()).await?))
+        };
+        let (status, text) = in_time(&request, answer).await?;
+        if self.settings.debug {
+            let (url, took) = (&self.settings.url, began.elapsed().as_millis());
+            eprintln!(
+                "debug: {request} to {url}: {} in {took} ms",
+                status.as_u16()
+            );
+        }
+        if status != StatusCode::OK {
+            return Err(self.failed(&request, status, &text));
+        }
+        let answer: R = serde_json::from_slice(&text).map_err(|error| ClientError::Answer {
+            request,
+            url: self.settings.url.clone(),
+            why: format!("{error}, in {}", shown(&text)),
+        })?;
+        match answer.outcome().failure() {
+            Some(why) => Err(ClientError::Refused(why.to_owned())),
+            None => Ok(answer),
+        }
+    }
+
+    async fn request(
+        &self,
+        endpoint: Endpoint,
+        target: &str,
+        body: Vec<u8>,
+    ) -> Result<http::Response<Incoming>, ClientError> {
+        let url = &self.settings.url;
+        let request = Request::builder()
+            .method(method(endpoint))
+            .uri(format!("{url}{target}"))
+            .header(header::AUTHORIZATION, &self.authorization)
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Full::new(Bytes::from(body)))
+            .map_err(|error| ClientError::Url {
+                url: url.clone(),
+                why: error.to_string(),
+            })?;
+        let answer = self.client.request(request).await;
+        answer.map_err(|error| self.unreachable(&error))
+    }
+
+    async fn text(&self, request: &str, body: Incoming) -> Result<Bytes, ClientError> {
+        let body = Limited::new(body, LARGEST_ANSWER).collect().await;
+        body.map(|whole| whole.to_bytes())
+            .map_err(|error| ClientError::Unreachable {
+                url: self.settings.url.clone(),
+                cause: format!("the answer to {request} broke off: {error}"),
+            })
+    }
+
+    fn failed(&self, request: &str, status: StatusCode, text: &[u8]) -> ClientError {
+        let (status, text, request) = (status.as_u16(), shown(text), request.to_owned());
+        match status {
+            401 | 403 => ClientError::Authentication {
+                status,
+                text,
+                user: self.settings.credentials.user.clone(),
+                request,
+            },
+            _ => ClientError::Status {
+                status,
+                text,
+                request,
+            },
+        }
+    }
+
+    fn unreachable(&self, error: &hyper_util::client::legacy::Error) -> ClientError {
+        let url = self.settings.url.clone();
+        let mut cause = error.to_string();
+        let mut source = error.source();
+        let mut of_tls = None;
+        while let Some(inner) = source {
+            cause = inner.to_string();
+            of_tls = of_tls.or_else(|| tls_error(inner));
+            source = inner.source();
+        }
+        let ca = self.settings.tls.as_ref().map(|files| files.ca.clone());
+        match (of_tls, ca) {
+            (Some(rustls::Error::InvalidCertificate(why)), Some(ca)) => {
+                ClientError::ServerCertificate {
+                    url,
+                    ca,
+                    cause: why.to_string(),
+                }
+            }
+            (Some(rustls::Error::AlertReceived(_)), _) => {
+                ClientError::ClientCertificate { url, cause }
+            }
+            _ => ClientError::Unreachable { url, cause },
+        }
+    }
+}
+
+fn tls_config(settings: &Settings) -> Result<ClientConfig, ClientError> {
+    match &settings.tls {
+        Some(files) => tls::config(files),
+        // Never used: the URL is plain http then. It trusts nobody.
+        None => Ok(
+            ClientConfig::builder_with_provider(ring::default_provider().into())
+                .with_safe_default_protocol_versions()
+                .map_err(|error| ClientError::Url {
+                    url: settings.url.clone(),
+                    why: error.to_string(),
+                })?
+                .with_root_certificates(RootCertStore::empty())
+                .with_no_client_auth(),
+        ),
+    }
+}
+
+fn tls_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
+    let io: &io::Error = error.downcast_ref()?;
+    io.get_ref()?.downcast_ref()
+}
+
+/// The method a client uses on a route: where 4.1 takes any, its client uses GET.
+fn method(endpoint: Endpoint) -> &'static str {
+    match endpoint.route().methods {
+        Methods::Any => "GET",
+        Methods::One(method) => method.as_str(),
+    }
+}
+
+async fn in_time<T>(
+    request: &str,
+    answer: impl Future<Output = Result<T, ClientError>>,
+) -> Result<T, ClientError> {
+    let late = |_| ClientError::Timeout {
+        request: request.to_owned(),
+        seconds: REQUEST_TIMEOUT.as_secs(),
+    };
+    tokio::time::timeout(REQUEST_TIMEOUT, answer)
+        .await
+        .map_err(late)?
+}
+
+/// The beginning of a text, fit to be shown.
+fn shown(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(text);
+    let mut shown: String = text.trim().chars().take(SHOWN).collect();
+    if shown.is_empty() {
+        shown.push_str("no text");
+    }
+    crate::output::plain(&shown)
+}

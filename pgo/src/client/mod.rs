@@ -1,0 +1,17 @@
+//! How the client reaches the apiserver.
+//!
+//! ```text
+//! flags, environment ─► settings ─► tls ─► http ─► one request, one answer
+//!        credentials ──┘                   └─► events: a stream that reconnects by itself
+//! ```
+
+mod credentials;
+mod error;
+pub mod events;
+mod http;
+mod settings;
+mod tls;
+
+pub use error::ClientError;
+pub use http::Api;
+pub use settings::{GlobalFlags, Settings};

@@ -1,0 +1,77 @@
+//! What is printed, and how.
+
+pub mod event;
+mod text;
+
+use std::io::{self, IsTerminal, Write};
+
+use serde::Serialize;
+
+pub use text::{ago, pad, plain};
+
+/// Form of the output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// JSON on standard output, and nothing else there.
+    Json,
+}
+
+/// Prints a text on standard output at once, so that a pipe has it when it is known.
+pub fn print(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
+/// Prints a value as 4.1 does: indented by two blanks.
+pub fn print_json(value: &impl Serialize) -> io::Result<()> {
+    let mut text = serde_json::to_string_pretty(value)?;
+    text.push('\n');
+    print(&text)
+}
+
+/// Colours, where standard output is a terminal and `NO_COLOR` is not set (no-color.org).
+#[derive(Clone, Copy, Debug)]
+pub struct Colours(bool);
+
+impl Colours {
+    /// As the terminal and the environment have it.
+    pub fn detect() -> Self {
+        let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        Self(!refused && !dumb && io::stdout().is_terminal())
+    }
+
+    /// Something went well.
+    pub fn good(self, text: &str) -> String {
+        self.paint("32", text)
+    }
+
+    /// Something did not.
+    pub fn bad(self, text: &str) -> String {
+        self.paint("31", text)
+    }
+
+    /// Of less interest.
+    pub fn faint(self, text: &str) -> String {
+        self.paint("2", text)
+    }
+
+    fn paint(self, code: &str, text: &str) -> String {
+        match self.0 {
+            true => format!("\x1b[{code}m{text}\x1b[0m"),
+            false => text.to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_are_only_where_they_are_wanted() {
+        assert_eq!(Colours(false).good("Working"), "Working");
+        assert_eq!(Colours(true).bad("NOT"), "\x1b[31mNOT\x1b[0m");
+    }
+}

@@ -1,0 +1,53 @@
+//! Small rules of layout.
+
+use std::time::Duration;
+
+/// The text with blanks up to a width; never shortened.
+pub fn pad(text: &str, width: usize) -> String {
+    format!("{text:<width$}")
+}
+
+/// The text on one line and without control characters: what comes from elsewhere must not move the cursor.
+pub fn plain(text: &str) -> String {
+    let visible = |c: char| match c {
+        '\n' | '\r' | '\t' => ' ',
+        c if c.is_control() => char::REPLACEMENT_CHARACTER,
+        c => c,
+    };
+    text.chars().map(visible).collect()
+}
+
+/// A duration as people read it: `850ms`, `4.2s`, `3m07s`, `2h05m`.
+pub fn ago(duration: Duration) -> String {
+    let (ms, s) = (duration.as_millis(), duration.as_secs());
+    match s {
+        0 => format!("{ms}ms"),
+        1..60 => format!("{}.{}s", s, (ms / 100) % 10),
+        60..3600 => format!("{}m{:02}s", s / 60, s % 60),
+        _ => format!("{}h{:02}m", s / 3600, s / 60 % 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_has_the_unit_that_fits() {
+        let read = |ms| ago(Duration::from_millis(ms));
+        assert_eq!(
+            [0, 850, 4_260, 59_999, 187_000, 7_500_000].map(read),
+            ["0ms", "850ms", "4.2s", "59.9s", "3m07s", "2h05m"]
+        );
+    }
+
+    #[test]
+    fn a_text_from_elsewhere_stays_on_its_line() {
+        assert_eq!(plain("a\nb\x1b[2Jc"), "a b\u{fffd}[2Jc");
+    }
+
+    #[test]
+    fn a_long_text_is_not_shortened() {
+        assert_eq!((pad("ab", 4), pad("abc", 2)), ("ab  ".into(), "abc".into()));
+    }
+}
