@@ -144,6 +144,8 @@ pub struct Observed {
     pub agents: BTreeMap<InstanceName, AgentFacts>,
     /// How many Pgtasks of the cluster exist.
     pub tasks: usize,
+    /// What Kubernetes refused of the last plan, and why; not what merely failed for now.
+    pub refused: Option<String>,
 }
 
 impl Observed {

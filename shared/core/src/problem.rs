@@ -34,6 +34,12 @@ impl Problem {
     /// The first problem there is, from the ground up: volume, pod, PostgreSQL.
     #[must_use]
     pub fn find(desired: &Desired, observed: &Observed, now: Timestamp) -> Option<Self> {
+        if let Some(refused) = &observed.refused {
+            return Some(Self {
+                reason: "Refused",
+                cause: refused.clone(),
+            });
+        }
         desired.instances().iter().find_map(|instance| {
             let claim = observed.claims.get(instance).and_then(|claim| {
                 let cause = match (claim.phase, &claim.complaint) {

@@ -1,0 +1,184 @@
+//! What the agents say: a stream for each pod, for as long as the pod is there.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use pgo_core::{AgentFacts, AgentPhase, Role};
+use pgo_ids::{ClusterName, InstanceName, Namespace, Term};
+use pgo_objects::{AGENT_PORT, agent_identity};
+use pgo_proto::agent::{self, InstanceState, WatchRequest, agent_client::AgentClient};
+use pgo_tls::TlsFiles;
+use tokio::{task::AbortHandle, time::sleep};
+
+use crate::context::Waker;
+
+/// First pause before an agent is called again: while a pod comes up, each tenth of a second counts.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+
+/// Longest such pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(3);
+
+/// A pod whose agent is to be heard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pod {
+    /// Its namespace.
+    pub namespace: Namespace,
+    /// Its cluster.
+    pub cluster: ClusterName,
+    /// Its instance.
+    pub instance: InstanceName,
+    /// Its uid.
+    pub uid: String,
+    /// Its address.
+    pub ip: String,
+}
+
+/// The agents of all clusters.
+#[derive(Clone)]
+pub struct Agents {
+    files: Arc<TlsFiles>,
+    waker: Waker,
+    heard: Arc<Mutex<HashMap<(Namespace, InstanceName), Heard>>>,
+}
+
+struct Heard {
+    pod: Pod,
+    facts: Option<AgentFacts>,
+    task: AbortHandle,
+}
+
+impl Drop for Heard {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Agents {
+    /// Nobody is heard yet.
+    pub fn new(files: Arc<TlsFiles>, waker: Waker) -> Self {
+        Self {
+            files,
+            waker,
+            heard: Arc::default(),
+        }
+    }
+
+    /// Hears the agent of this pod from now on, and of no former pod of the instance.
+    pub fn hear(&self, pod: &Pod) {
+        let key = (pod.namespace.clone(), pod.instance.clone());
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        if heard.get(&key).is_some_and(|known| known.pod == *pod) {
+            return;
+        }
+        let task = tokio::spawn(self.clone().listen(pod.clone())).abort_handle();
+        heard.insert(
+            key,
+            Heard {
+                pod: pod.clone(),
+                facts: None,
+                task,
+            },
+        );
+    }
+
+    /// No longer hears instances of the cluster that are not among `present`.
+    pub fn forget_others(
+        &self,
+        namespace: &Namespace,
+        cluster: &ClusterName,
+        present: &[InstanceName],
+    ) {
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.retain(|_, known| {
+            known.pod.namespace != *namespace
+                || known.pod.cluster != *cluster
+                || present.contains(&known.pod.instance)
+        });
+    }
+
+    /// What an instance's agent said last; nothing while it cannot be reached.
+    pub fn facts(&self, namespace: &Namespace, instance: &InstanceName) -> Option<AgentFacts> {
+        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        heard
+            .get(&(namespace.clone(), instance.clone()))
+            .and_then(|known| known.facts.clone())
+    }
+
+    async fn listen(self, pod: Pod) {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match self.listen_once(&pod).await {
+                Ok(()) => pause = FIRST_PAUSE,
+                Err(error) => {
+                    tracing::debug!(
+                        cluster = %pod.cluster, instance = %pod.instance, %error,
+                        "the agent cannot be reached; trying again"
+                    );
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+            }
+            self.set(&pod, None);
+            sleep(pause).await;
+        }
+    }
+
+    /// Until the stream ends.
+    async fn listen_once(&self, pod: &Pod) -> Result<(), anyhow::Error> {
+        let identity = agent_identity(&pod.cluster, &pod.namespace);
+        let address = format!("{}:{AGENT_PORT}", pod.ip);
+        let channel = pgo_tls::grpc::channel(&address, &identity, self.files.clone())?;
+        let mut states = AgentClient::new(channel)
+            .watch(WatchRequest { term: 0 })
+            .await?
+            .into_inner();
+        while let Some(state) = states.message().await? {
+            if state.pod_uid == pod.uid {
+                self.set(pod, Some(facts(state)));
+            }
+        }
+        Ok(())
+    }
+
+    fn set(&self, pod: &Pod, facts: Option<AgentFacts>) {
+        let key = (pod.namespace.clone(), pod.instance.clone());
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(known) = heard.get_mut(&key).filter(|known| known.pod == *pod) else {
+            return;
+        };
+        if known.facts != facts {
+            known.facts = facts;
+            drop(heard);
+            self.waker
+                .wake(pod.namespace.as_str(), pod.cluster.as_str());
+        }
+    }
+}
+
+fn facts(state: InstanceState) -> AgentFacts {
+    let phase = match state.phase() {
+        agent::Phase::Unspecified | agent::Phase::Starting => AgentPhase::Starting,
+        agent::Phase::Initializing => AgentPhase::Initializing,
+        agent::Phase::Recovering => AgentPhase::Recovering,
+        agent::Phase::Running => AgentPhase::Running,
+        agent::Phase::Stopping => AgentPhase::Stopping,
+        agent::Phase::Failed => AgentPhase::Failed,
+    };
+    let role = match state.role() {
+        agent::Role::Unspecified => None,
+        agent::Role::Primary => Some(Role::Primary),
+        agent::Role::Replica => Some(Role::Replica),
+    };
+    let given = |text: String| (!text.is_empty()).then_some(text);
+    AgentFacts {
+        pod_uid: state.pod_uid,
+        phase,
+        role,
+        term: Term(state.term),
+        postgres_version: given(state.postgres_version),
+        timeline: state.timeline,
+        error: given(state.error),
+    }
+}

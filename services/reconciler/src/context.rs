@@ -1,0 +1,141 @@
+//! What every reconcile shares.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use kube::{Client, ResourceExt as _, runtime::reflector::ObjectRef};
+use pgo_bus::Relay;
+use pgo_crd::{Pgcluster, PgoConfig};
+use pgo_ids::{Namespace, StreamId};
+use pgo_tls::Authority;
+use tokio::sync::{mpsc, watch};
+
+use crate::{agents::Agents, cache::Cache, metrics::Metrics};
+
+/// Wakes the reconcile of a cluster.
+#[derive(Clone, Debug)]
+pub struct Waker(mpsc::UnboundedSender<ObjectRef<Pgcluster>>);
+
+impl Waker {
+    /// A waker, and the stream of those it woke.
+    pub fn new() -> (Self, mpsc::UnboundedReceiver<ObjectRef<Pgcluster>>) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        (Self(sender), receiver)
+    }
+
+    /// Wakes the reconcile of a cluster; nothing happens once nobody reconciles any more.
+    pub fn wake(&self, namespace: &str, cluster: &str) {
+        let _ = self.0.send(ObjectRef::new(cluster).within(namespace));
+    }
+}
+
+/// What every reconcile of one namespace shares.
+pub struct Context {
+    /// Kubernetes.
+    pub client: Client,
+    /// The operator's own namespace.
+    pub operator_namespace: Namespace,
+    /// What is there in the namespace.
+    pub cache: Cache,
+    /// What the agents say.
+    pub agents: Agents,
+    /// Signs the agents' certificates.
+    pub authority: Arc<Authority>,
+    /// `pgo.yaml`, as it is now.
+    pub config: watch::Receiver<Arc<PgoConfig>>,
+    /// Publishes outboxes.
+    pub relay: Relay,
+    /// Counts.
+    pub metrics: Metrics,
+    /// Objects as this process wrote them last, for as long as the cache has not seen that.
+    written: Mutex<HashMap<String, Written>>,
+    /// What Kubernetes refused of a cluster's last plan, by uid.
+    refused: Mutex<HashMap<String, String>>,
+}
+
+struct Written {
+    /// Version the write began from.
+    from: Option<String>,
+    object: Arc<Pgcluster>,
+}
+
+impl Context {
+    /// A context in which nothing was written yet.
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "each is a part of its own, and this is where they meet"
+    )]
+    pub fn new(
+        client: Client,
+        operator_namespace: Namespace,
+        cache: Cache,
+        agents: Agents,
+        authority: Arc<Authority>,
+        config: watch::Receiver<Arc<PgoConfig>>,
+        relay: Relay,
+        metrics: Metrics,
+    ) -> Self {
+        Self {
+            client,
+            operator_namespace,
+            cache,
+            agents,
+            authority,
+            config,
+            relay,
+            metrics,
+            written: Mutex::default(),
+            refused: Mutex::default(),
+        }
+    }
+
+    /// The object as it is newest known: our own last write while the cache still shows what that began from.
+    pub fn newest(&self, cached: Arc<Pgcluster>) -> Arc<Pgcluster> {
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let uid = cached.uid().unwrap_or_default();
+        match written.get(&uid) {
+            Some(ours) if ours.from == cached.resource_version() => ours.object.clone(),
+            Some(_) => {
+                written.remove(&uid);
+                cached
+            }
+            None => cached,
+        }
+    }
+
+    /// Remembers a write that began from what the cache showed as version `from`.
+    pub fn remember(&self, from: Option<String>, object: Arc<Pgcluster>) {
+        let uid = object.uid().unwrap_or_default();
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let from = match written.get(&uid) {
+            // Several writes in a row: the cache still shows what the first began from.
+            Some(before) if before.object.resource_version() == from => before.from.clone(),
+            _ => from,
+        };
+        written.insert(uid, Written { from, object });
+    }
+
+    /// Remembers, or forgets, what Kubernetes refused.
+    pub fn set_refused(&self, uid: &str, refused: Option<String>) -> bool {
+        let mut all = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        match refused {
+            Some(text) => all.insert(uid.to_owned(), text.clone()) != Some(text),
+            None => all.remove(uid).is_some(),
+        }
+    }
+
+    /// What Kubernetes refused of the last plan.
+    pub fn refused(&self, uid: &str) -> Option<String> {
+        let all = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get(uid).cloned()
+    }
+
+    /// Forgets a cluster that is gone.
+    pub fn forget(&self, stream: &StreamId) {
+        self.set_refused(stream.as_str(), None);
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        written.remove(stream.as_str());
+    }
+}

@@ -1,0 +1,60 @@
+//! The loop that reconciles each cluster of one namespace whenever something about it changes.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::StreamExt as _;
+use kube::{
+    Api,
+    runtime::{Controller, controller::Action, watcher},
+};
+use pgo_crd::Pgcluster;
+use pgo_telemetry::CancellationToken;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio_stream::wrappers::UnboundedReceiverStream;
+
+use crate::{context::Context, error::Error, reconcile::reconcile};
+
+/// Clusters that are reconciled at the same time; each waits mostly for the API server.
+const CONCURRENCY: u16 = 16;
+
+/// Another write was first: what it wrote is in the cache in a moment.
+const AFTER_CONFLICT: Duration = Duration::from_millis(50);
+
+/// Pause after any other error.
+const AFTER_ERROR: Duration = Duration::from_secs(2);
+
+/// Reconciles until told to end; those under way are finished first.
+pub async fn run(
+    api: Api<Pgcluster>,
+    context: Arc<Context>,
+    woken: UnboundedReceiver<kube::runtime::reflector::ObjectRef<Pgcluster>>,
+    shutdown: CancellationToken,
+) {
+    Controller::new(api, watcher::Config::default())
+        .with_config(kube::runtime::controller::Config::default().concurrency(CONCURRENCY))
+        .reconcile_on(UnboundedReceiverStream::new(woken))
+        .graceful_shutdown_on(shutdown.cancelled_owned())
+        .run(
+            reconcile,
+            |_, error, context| again(error, &context),
+            context,
+        )
+        .for_each(|result| {
+            if let Err(error) = result {
+                // A cluster that was woken and is gone is no error.
+                tracing::debug!(%error, "a reconcile did not get to its end");
+            }
+            std::future::ready(())
+        })
+        .await;
+}
+
+fn again(error: &Error, context: &Context) -> Action {
+    context.metrics.failed(error.label());
+    if error.is_conflict() {
+        tracing::debug!(%error, "another write was first; trying again");
+        return Action::requeue(AFTER_CONFLICT);
+    }
+    tracing::warn!(%error, "a reconcile did not get to its end; trying again");
+    Action::requeue(AFTER_ERROR)
+}

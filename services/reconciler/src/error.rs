@@ -1,0 +1,52 @@
+//! Why a reconcile did not get to its end; it is tried again.
+
+/// Why a reconcile did not get to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Kubernetes refused or failed.
+    #[error("cannot {what}: {source}")]
+    Kubernetes {
+        /// What was tried, on what.
+        what: String,
+        /// Its answer.
+        source: Box<kube::Error>,
+    },
+    /// Kubernetes did not answer.
+    #[error("the API server did not answer in time when asked to {0}")]
+    Deadline(&'static str),
+    /// No certificate could be made.
+    #[error("cannot make a certificate for the agents: {0}")]
+    Certificate(#[from] pgo_tls::Error),
+}
+
+impl Error {
+    /// A stable word for metrics.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Kubernetes { .. } if self.is_conflict() => "conflict",
+            Self::Kubernetes { .. } => "kubernetes",
+            Self::Deadline(_) => "deadline",
+            Self::Certificate(_) => "certificate",
+        }
+    }
+
+    /// Whether another write was first.
+    pub fn is_conflict(&self) -> bool {
+        self.code() == Some(409)
+    }
+
+    /// Whether the same again would be refused again: the request itself is what Kubernetes does not want.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self.code(), Some(400 | 403 | 422))
+    }
+
+    fn code(&self) -> Option<u16> {
+        let Self::Kubernetes { source, .. } = self else {
+            return None;
+        };
+        match source.as_ref() {
+            kube::Error::Api(status) => Some(status.code),
+            _ => None,
+        }
+    }
+}

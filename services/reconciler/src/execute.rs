@@ -1,0 +1,165 @@
+//! Step 5, execute: each step of a plan as calls of Kubernetes, idempotent.
+
+mod make;
+mod remove;
+
+use std::{fmt::Debug, future::Future, sync::Arc};
+
+use kube::{
+    Api, Resource, ResourceExt as _,
+    api::{Patch, PatchParams, PostParams},
+    core::NamespaceResourceScope,
+};
+use pgo_core::{Cluster, Desired, Step};
+use pgo_crd::{FINALIZER, Pgcluster};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::json;
+
+use crate::{context::Context, error::Error, write::WRITE_DEADLINE};
+
+/// Name under which server-side apply records what is ours.
+const FIELD_MANAGER: &str = "pgo-reconciler";
+
+/// Carries out the steps in their order, until one fails.
+///
+/// # Errors
+/// A step failed; those before it are done.
+pub async fn execute(
+    steps: &[Step],
+    object: &Arc<Pgcluster>,
+    cluster: &Cluster,
+    context: &Context,
+) -> Result<(), Error> {
+    for step in steps {
+        tracing::info!(
+            cluster = %cluster.name, namespace = %cluster.namespace, ?step, "carrying out a step"
+        );
+        let begin = std::time::Instant::now();
+        one(step, object, cluster, context).await?;
+        context.metrics.step(step, begin.elapsed());
+    }
+    Ok(())
+}
+
+async fn one(
+    step: &Step,
+    object: &Arc<Pgcluster>,
+    cluster: &Cluster,
+    context: &Context,
+) -> Result<(), Error> {
+    match step {
+        Step::AddFinalizer => {
+            set_finalizers(object, context, |finalizers| {
+                finalizers.push(FINALIZER.to_owned());
+            })
+            .await
+        }
+        Step::RemoveFinalizer => {
+            set_finalizers(object, context, |finalizers| {
+                finalizers.retain(|finalizer| finalizer != FINALIZER);
+            })
+            .await
+        }
+        Step::RemovePod { .. }
+        | Step::RemoveCluster
+        | Step::RemoveClaim { .. }
+        | Step::RemoveUserSecret(_)
+        | Step::RemoveFixtures
+        | Step::RemoveTasks => remove::one(step, cluster, context).await,
+        Step::CopyEvents => crate::pages::copy(object, context).await,
+        Step::MakeUserSecret(_)
+        | Step::MakeCertificate
+        | Step::MakeAccess
+        | Step::MakeLease { .. }
+        | Step::MakeService
+        | Step::MakeEndpointSlice
+        | Step::MakeClaim(_)
+        | Step::MakePod(_) => match &cluster.desired {
+            Ok(desired) => make::one(step, desired, cluster, context).await,
+            // Nothing is planned to be made of what nobody understands.
+            Err(_) => Ok(()),
+        },
+    }
+}
+
+/// Changes the finalizers by compare-and-swap: a foreign one that came meanwhile is not lost.
+async fn set_finalizers(
+    object: &Arc<Pgcluster>,
+    context: &Context,
+    change: impl FnOnce(&mut Vec<String>),
+) -> Result<(), Error> {
+    let object = context.newest(object.clone());
+    let mut finalizers = object.finalizers().to_vec();
+    change(&mut finalizers);
+    let name = object.name_any();
+    let api: Api<Pgcluster> = Api::namespaced(
+        context.client.clone(),
+        &object.namespace().unwrap_or_default(),
+    );
+    let patch = json!({"metadata": {
+        "resourceVersion": object.resource_version(), "finalizers": finalizers,
+    }});
+    let patched = call(
+        "change the finalizers",
+        &name,
+        api.patch(&name, &PatchParams::default(), &Patch::Merge(&patch)),
+    )
+    .await?;
+    context.remember(object.resource_version(), Arc::new(patched));
+    Ok(())
+}
+
+/// Calls Kubernetes with a deadline; says what was tried on what.
+async fn call<T>(
+    what: &'static str,
+    on: &str,
+    call: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, Error> {
+    tokio::time::timeout(WRITE_DEADLINE, call)
+        .await
+        .map_err(|_| Error::Deadline(what))?
+        .map_err(|source| Error::Kubernetes {
+            what: format!("{what} {on}"),
+            source: Box::new(source),
+        })
+}
+
+/// Makes an object, unless one of its name is there; that one is not touched.
+async fn create<K>(desired: &Desired, context: &Context, object: &K) -> Result<(), Error>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Serialize
+        + DeserializeOwned
+        + Clone
+        + Debug,
+{
+    let api: Api<K> = Api::namespaced(context.client.clone(), desired.namespace.as_str());
+    let on = format!("{} {}", K::kind(&()), object.name_any());
+    let parameters = PostParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PostParams::default()
+    };
+    match call("make", &on, api.create(&parameters, object)).await {
+        Err(error) if error.is_conflict() => Ok(()),
+        result => result.map(|_| ()),
+    }
+}
+
+/// Makes an object or brings the one that is there to what it should be.
+async fn apply<K>(desired: &Desired, context: &Context, object: &K) -> Result<(), Error>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Serialize
+        + DeserializeOwned
+        + Clone
+        + Debug,
+{
+    let api: Api<K> = Api::namespaced(context.client.clone(), desired.namespace.as_str());
+    let name = object.name_any();
+    let on = format!("{} {name}", K::kind(&()));
+    let parameters = PatchParams::apply(FIELD_MANAGER).force();
+    let patch = Patch::Apply(object);
+    call("apply", &on, api.patch(&name, &parameters, &patch))
+        .await
+        .map(|_| ())
+}

@@ -1,0 +1,167 @@
+//! PGO itself: the one PgInstallation, its status and the events of its start and stop.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
+use kube::{
+    Api, Client, ResourceExt as _,
+    api::{Patch, PatchParams, PostParams},
+};
+use pgo_bus::Relay;
+use pgo_core::installation::{Installation, InstallationStatus, Wanted, commit};
+use pgo_crd::{PGO_VERSION, PgInstallation, PgInstallationStatus};
+use pgo_ids::{Namespace, StreamId};
+use serde_json::json;
+use tokio::{sync::Notify, time::timeout};
+
+/// Name of the one PgInstallation.
+const NAME: &str = "pgo";
+
+/// How often it is looked at, besides at a confirmation.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// How long one look may take.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// What PGO consists of besides the reconciler, which is there if this runs.
+const DEPLOYMENTS: [&str; 2] = ["apiserver", "scheduler"];
+const STATEFUL_SETS: [&str; 2] = ["nsqd", "event"];
+
+/// Keeps the status of the PgInstallation.
+pub struct Keeper {
+    client: Client,
+    namespace: Namespace,
+    relay: Relay,
+    /// Whether nobody reconciled before this process.
+    was_down: bool,
+    /// Rung when an event of it was confirmed.
+    pub confirmed: Arc<Notify>,
+}
+
+impl Keeper {
+    /// A keeper that has not looked yet.
+    pub fn new(client: Client, namespace: Namespace, relay: Relay, was_down: bool) -> Self {
+        Self {
+            client,
+            namespace,
+            relay,
+            was_down,
+            confirmed: Arc::default(),
+        }
+    }
+
+    /// Looks for ever. What fails is logged and tried again with the next look.
+    pub async fn run(mut self) {
+        loop {
+            match timeout(DEADLINE, self.look()).await {
+                Ok(Ok(())) => self.was_down = false,
+                Ok(Err(error)) => {
+                    tracing::warn!(
+                        error = format!("{error:#}"),
+                        "cannot keep PgInstallation pgo"
+                    );
+                }
+                Err(_) => tracing::warn!("the API server did not answer about PgInstallation pgo"),
+            }
+            tokio::select! {
+                () = tokio::time::sleep(LOOK) => {}
+                () = self.confirmed.notified() => {}
+            }
+        }
+    }
+
+    async fn look(&self) -> anyhow::Result<()> {
+        let api: Api<PgInstallation> =
+            Api::namespaced(self.client.clone(), self.namespace.as_str());
+        let object = self.object(&api).await?;
+        let stream: StreamId = object
+            .uid()
+            .unwrap_or_default()
+            .parse()
+            .context("the PgInstallation has no uid")?;
+        let installation = Installation {
+            namespace: self.namespace.clone(),
+            generation: object.metadata.generation.unwrap_or(0),
+            wanted: if object.spec.state == "Stopped" {
+                Wanted::Stopped
+            } else {
+                Wanted::Running
+            },
+            version: PGO_VERSION.to_owned(),
+            not_ready: self.not_ready().await?,
+            was_down: self.was_down,
+            stream: stream.clone(),
+        };
+        let status = object
+            .status
+            .clone()
+            .map(|status| status.0)
+            .unwrap_or_default();
+        let confirmed = self.relay.confirmed(&stream).unwrap_or_default();
+        let next = commit(&status, &installation, confirmed, Timestamp::now());
+        if next != status {
+            self.write(&api, object, &next).await?;
+        }
+        self.relay.offer(&stream, next.journal.outbox.entries);
+        Ok(())
+    }
+
+    /// The PgInstallation; made where there is none.
+    async fn object(&self, api: &Api<PgInstallation>) -> anyhow::Result<PgInstallation> {
+        if let Some(object) = api.get_opt(NAME).await.context("read PgInstallation pgo")? {
+            return Ok(object);
+        }
+        let new = json!({
+            "apiVersion": "crunchydata.com/v1", "kind": "PgInstallation",
+            "metadata": {"name": NAME}, "spec": {"state": "Running"},
+        });
+        let parameters = PatchParams::apply("pgo-reconciler");
+        api.patch(NAME, &parameters, &Patch::Apply(&new))
+            .await
+            .context("make PgInstallation pgo")
+    }
+
+    async fn write(
+        &self,
+        api: &Api<PgInstallation>,
+        mut object: PgInstallation,
+        next: &InstallationStatus,
+    ) -> anyhow::Result<()> {
+        object.status = Some(PgInstallationStatus(next.clone()));
+        api.replace_status(NAME, &PostParams::default(), &object)
+            .await
+            .context("write the status of PgInstallation pgo")?;
+        Ok(())
+    }
+
+    /// Services of PGO that are not ready.
+    async fn not_ready(&self) -> anyhow::Result<Vec<String>> {
+        let deployments: Api<Deployment> =
+            Api::namespaced(self.client.clone(), self.namespace.as_str());
+        let sets: Api<StatefulSet> = Api::namespaced(self.client.clone(), self.namespace.as_str());
+        let mut missing = Vec::new();
+        for name in DEPLOYMENTS {
+            let found = deployments.get_opt(name).await;
+            let found = found.with_context(|| format!("read Deployment {name}"))?;
+            let ready = found
+                .and_then(|found| found.status)
+                .and_then(|status| status.ready_replicas);
+            if ready.unwrap_or(0) == 0 {
+                missing.push(name.to_owned());
+            }
+        }
+        for name in STATEFUL_SETS {
+            let found = sets.get_opt(name).await;
+            let found = found.with_context(|| format!("read StatefulSet {name}"))?;
+            let ready = found
+                .and_then(|found| found.status)
+                .and_then(|status| status.ready_replicas);
+            if ready.unwrap_or(0) == 0 {
+                missing.push(name.to_owned());
+            }
+        }
+        Ok(missing)
+    }
+}

@@ -1,0 +1,96 @@
+//! Counts of the reconciler.
+
+use std::time::Duration;
+
+use pgo_core::Step;
+use pgo_telemetry::{
+    Telemetry,
+    prometheus_client::metrics::{
+        counter::Counter,
+        family::Family,
+        gauge::Gauge,
+        histogram::{Histogram, exponential_buckets},
+    },
+};
+
+/// Counts of the reconciler; clones are handles of the same.
+#[derive(Clone)]
+pub struct Metrics {
+    reconciles: Counter,
+    errors: Family<Vec<(String, String)>, Counter>,
+    durations: Histogram,
+    steps: Family<Vec<(String, String)>, Counter>,
+    leading: Gauge,
+}
+
+impl Metrics {
+    /// Registers them.
+    pub fn register(telemetry: &Telemetry) -> Self {
+        telemetry.register(|registry| {
+            let metrics = Self {
+                reconciles: Counter::default(),
+                errors: Family::default(),
+                durations: Histogram::new(exponential_buckets(0.001, 4.0, 8)),
+                steps: Family::default(),
+                leading: Gauge::default(),
+            };
+            registry.register(
+                "pgo_reconciles",
+                "Reconciles that got to their end",
+                metrics.reconciles.clone(),
+            );
+            registry.register(
+                "pgo_reconcile_errors",
+                "Reconciles that did not, by reason",
+                metrics.errors.clone(),
+            );
+            registry.register(
+                "pgo_reconcile_seconds",
+                "Duration of a reconcile",
+                metrics.durations.clone(),
+            );
+            registry.register(
+                "pgo_steps",
+                "Steps that were carried out, by kind",
+                metrics.steps.clone(),
+            );
+            registry.register(
+                "pgo_leading",
+                "1 while this process leads",
+                metrics.leading.clone(),
+            );
+            metrics
+        })
+    }
+
+    /// A reconcile got to its end.
+    pub fn reconciled(&self, took: Duration) {
+        self.reconciles.inc();
+        self.durations.observe(took.as_secs_f64());
+    }
+
+    /// A reconcile did not.
+    pub fn failed(&self, reason: &str) {
+        let label = vec![("reason".to_owned(), reason.to_owned())];
+        self.errors.get_or_create(&label).inc();
+    }
+
+    /// A step was carried out.
+    pub fn step(&self, step: &Step, took: Duration) {
+        let text = format!("{step:?}");
+        let kind = text
+            .split(['(', ' ', '{'])
+            .next()
+            .unwrap_or_default()
+            .to_owned();
+        tracing::debug!(kind, millis = took.as_millis(), "a step is done");
+        self.steps
+            .get_or_create(&vec![("step".to_owned(), kind)])
+            .inc();
+    }
+
+    /// This process leads.
+    pub fn leads(&self) {
+        self.leading.set(1);
+    }
+}

@@ -1,0 +1,104 @@
+//! One reconcile of one cluster, as the list of its steps; each is a file.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::{SignedDuration, Timestamp};
+use kube::{ResourceExt as _, runtime::controller::Action};
+use pgo_core::{ClusterStatus, Kind, Phase, commit, plan};
+use pgo_crd::Pgcluster;
+use pgo_ids::Seq;
+
+use crate::{context::Context, error::Error, execute::execute, observe, project::project, write};
+
+/// A cluster on its way is looked at again after this, besides being woken by each change.
+const SOON: Duration = Duration::from_secs(1);
+
+/// A cluster at rest is looked at again after this, in case a change was missed.
+const LATER: Duration = Duration::from_secs(300);
+
+/// Confirmed events stay this long after the last write where nothing else is to be written.
+const TRIM_AFTER: SignedDuration = SignedDuration::from_secs(10);
+
+/// Brings a cluster nearer to what was asked for, and tells what happened.
+pub async fn reconcile(object: Arc<Pgcluster>, context: Arc<Context>) -> Result<Action, Error> {
+    let begin = std::time::Instant::now();
+    let cached = object.resource_version();
+    let object = context.newest(object);
+    let newest = object.resource_version() != cached;
+    let request = observe::delete_request(&object, &context);
+    let config = context.config.borrow().clone();
+    let Some(cluster) = pgo_crd::cluster(&object, &config, request) else {
+        tracing::error!(
+            cluster = object.name_any(),
+            "the Pgcluster has a name that its schema refuses; rename it"
+        );
+        return Ok(Action::await_change());
+    };
+    let observed = observe::observe(&object, &cluster, &context).await;
+    let status = object
+        .status
+        .clone()
+        .map(|status| status.0)
+        .unwrap_or_default();
+    let now = Timestamp::now();
+    let confirmed = context.relay.confirmed(&cluster.stream).unwrap_or_default();
+    let next = commit(&status, &cluster, &observed, confirmed, now);
+    let next = if worth_writing(&status, &next, confirmed, now) {
+        next
+    } else {
+        status
+    };
+    let object = write::status(object, &next, &context).await?;
+    context
+        .relay
+        .offer(&cluster.stream, next.journal.outbox.entries.clone());
+    let plan = plan(&next, &cluster, &observed, now);
+    let done = execute(&plan.steps, &object, &cluster, &context).await;
+    let refused = done
+        .as_ref()
+        .err()
+        .filter(|error| error.is_refusal())
+        .map(ToString::to_string);
+    let news = context.set_refused(cluster.stream.as_str(), refused);
+    done?;
+    project(&object, &next, &context).await;
+    context.metrics.reconciled(begin.elapsed());
+    let gone = plan.steps.contains(&pgo_core::Step::RemoveFinalizer);
+    if gone {
+        context.forget(&cluster.stream);
+        return Ok(Action::await_change());
+    }
+    tracing::debug!(
+        cluster = %cluster.name, namespace = %cluster.namespace, phase = next.phase.as_str(),
+        waiting_for = plan.waiting_for, "reconciled"
+    );
+    let restless = news || newest || !plan.steps.is_empty() || plan.waiting_for.is_some();
+    let at_rest = matches!(next.phase, Phase::Ready | Phase::Failed) && !restless;
+    Ok(Action::requeue(
+        if at_rest && next.journal.outbox.is_empty() {
+            LATER
+        } else {
+            SOON
+        },
+    ))
+}
+
+/// Confirmed events alone are no reason for a write while more may come: they go with the next one, or after a while.
+fn worth_writing(
+    status: &ClusterStatus,
+    next: &ClusterStatus,
+    confirmed: Seq,
+    now: Timestamp,
+) -> bool {
+    if status == next {
+        return false;
+    }
+    let mut trimmed = status.clone();
+    trimmed.journal.outbox.confirm(confirmed);
+    if trimmed != *next {
+        return true;
+    }
+    let newest = status.journal.outbox.entries.last();
+    newest.is_none_or(|event| now.duration_since(event.eventheader.timestamp) > TRIM_AFTER)
+        || status.journal.newest(Kind::DeleteCluster).is_some()
+}
