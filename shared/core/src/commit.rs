@@ -1,5 +1,7 @@
 //! Which status follows from what is there: state, operations and events in one value, to be written at once.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use pgo_ids::{ClusterName, Namespace, OperationId, Seq, StreamId};
 
@@ -222,46 +224,36 @@ fn deletion(next: &mut ClusterStatus, cluster: &Cluster, observed: &Observed, no
         };
         let _ = next.journal.begin(subject, operation, None);
     }
-    let Some(running) = next.journal.running(Kind::DeleteCluster) else {
-        describe(
-            next,
-            cluster,
-            (Phase::Deleting, "Deleting"),
-            "removed; its last events are being stored",
-            now,
-        );
-        return;
-    };
-    let options = running.delete.unwrap_or_default();
-    let left = leftovers(observed, options);
-    let mut told = Vec::new();
-    if !left.contains(&Leftover::Pods) {
-        told.push("database stopped");
-        if !left.contains(&Leftover::Data) {
-            told.push(if options.data {
-                "data removed"
-            } else {
-                "data kept"
-            });
+    if let Some(running) = next.journal.running(Kind::DeleteCluster) {
+        let options = running.delete.unwrap_or_default();
+        let left = leftovers(observed, options);
+        let told = removed(&left, options);
+        let journal = &mut next.journal;
+        journal.progress(subject, Kind::DeleteCluster, &told, now);
+        if left.is_empty() && cluster.deleting {
+            let completed = (Outcome::Completed, None);
+            journal.finish(subject, Kind::DeleteCluster, completed, now);
         }
     }
-    next.journal
-        .progress(subject, Kind::DeleteCluster, &told, now);
-    if left.is_empty() && cluster.deleting {
-        next.journal.finish(
-            subject,
-            Kind::DeleteCluster,
-            (Outcome::Completed, None),
-            now,
-        );
+    let message = match next.journal.newest(Kind::DeleteCluster) {
+        None => "to be removed; its events must be stored first",
+        Some(deletion) if deletion.is_running() => "being removed",
+        Some(_) => "removed; its last events are being stored",
+    };
+    describe(next, cluster, (Phase::Deleting, "Deleting"), message, now);
+}
+
+/// What a person reads of a deletion that has this left to remove.
+fn removed(left: &BTreeSet<Leftover>, options: DeleteOptions) -> Vec<&'static str> {
+    let data = match (left.contains(&Leftover::Data), options.data) {
+        (true, _) => None,
+        (false, true) => Some("data removed"),
+        (false, false) => Some("data kept"),
+    };
+    if left.contains(&Leftover::Pods) {
+        return Vec::new();
     }
-    describe(
-        next,
-        cluster,
-        (Phase::Deleting, "Deleting"),
-        "being removed",
-        now,
-    );
+    ["database stopped"].into_iter().chain(data).collect()
 }
 
 fn describe(

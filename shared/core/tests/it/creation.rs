@@ -1,0 +1,235 @@
+use pgo_core::{AgentPhase, ClaimPhase, ConditionStatus, Milestone, Phase, Plan, Waiting};
+use proptest::prelude::*;
+
+use crate::world::{World, types};
+
+#[test]
+fn a_creation_reads_as_a_story() {
+    let mut world = World::new();
+    world.settle();
+    assert_eq!(
+        types(&world.told()),
+        [
+            "CreateCluster",
+            "CreateClusterProgress",
+            "CreateClusterProgress",
+            "CreateClusterProgress",
+            "CreateClusterProgress",
+            "CreateClusterCompleted",
+        ]
+    );
+    let told = world.told();
+    let last = told.last().expect("an event");
+    assert!(last.durationms.is_some_and(|took| took > 0));
+    assert_eq!(world.status.phase, Phase::Ready);
+    world.check_stream();
+}
+
+#[test]
+fn planning_again_on_what_was_made_gives_nothing_to_do() {
+    let mut world = World::new();
+    world.settle();
+    assert_eq!(world.reconcile(), Plan::default());
+}
+
+#[test]
+fn an_image_that_cannot_be_pulled_fails_at_once_and_recovers_by_itself() {
+    let mut world = World::new();
+    world.reconcile();
+    world.progress();
+    let instance = World::instance();
+    let pod = world.observed.pods.get_mut(&instance).expect("a pod");
+    pod.waiting = Some(Waiting {
+        container: "database".to_owned(),
+        reason: "ErrImagePull".to_owned(),
+        message: "no such image".to_owned(),
+    });
+    world.reconcile();
+    assert_eq!(world.status.phase, Phase::Failed);
+    let ready = &world.status.conditions[1];
+    assert_eq!(
+        (ready.name.as_str(), ready.status),
+        ("Ready", ConditionStatus::False)
+    );
+    assert!(ready.message.contains("no such image"), "{ready:?}");
+    // Kubelet's back-off shows other words meanwhile; nothing is told again.
+    let told = world.told().len();
+    world
+        .observed
+        .pods
+        .get_mut(&instance)
+        .expect("a pod")
+        .waiting = None;
+    world.reconcile();
+    assert_eq!(world.told().len(), told);
+    world.settle();
+    let story = types(&world.told());
+    assert_eq!(
+        story
+            .iter()
+            .filter(|t| **t == "CreateClusterFailure")
+            .count(),
+        1
+    );
+    assert_eq!(story.iter().filter(|t| **t == "CreateCluster").count(), 2);
+    assert_eq!(story.last(), Some(&"CreateClusterCompleted"));
+    world.check_stream();
+}
+
+#[test]
+fn a_volume_that_is_refused_names_the_claim_and_the_reason() {
+    let mut world = World::new();
+    world.reconcile();
+    let claim = world
+        .observed
+        .claims
+        .get_mut(&World::instance())
+        .expect("a claim");
+    claim.complaint = Some("storageclass \"nope\" not found".to_owned());
+    world.reconcile();
+    let told = world.told();
+    let failure = told.last().expect("an event");
+    assert_eq!(failure.event_type().as_str(), "CreateClusterFailure");
+    let cause = failure.errormessage.clone().expect("a cause");
+    assert!(
+        cause.contains("PersistentVolumeClaim hippo") && cause.contains("\"nope\" not found"),
+        "{cause}"
+    );
+    let claim = world.observed.claims.get_mut(&World::instance());
+    let claim = claim.expect("a claim");
+    claim.complaint = None;
+    claim.phase = ClaimPhase::Bound;
+    world.settle();
+    world.check_stream();
+}
+
+#[test]
+fn initdb_that_fails_is_told_with_what_it_said_and_recovers() {
+    let mut world = World::new();
+    for _ in 0..3 {
+        world.reconcile();
+        world.progress();
+    }
+    world.say(AgentPhase::Failed, Some("initdb: no space left on device"));
+    world.reconcile();
+    assert!(
+        world.status.reason.contains("no space left"),
+        "{:?}",
+        world.status
+    );
+    world.settle();
+    world.check_stream();
+}
+
+#[test]
+fn no_node_for_a_pod_is_a_failure_only_after_a_while() {
+    let mut world = World::new();
+    world.reconcile();
+    let now = world.now;
+    let pod = world
+        .observed
+        .pods
+        .get_mut(&World::instance())
+        .expect("a pod");
+    pod.unschedulable = Some((now, "0/2 nodes are available".to_owned()));
+    world.reconcile();
+    assert_eq!(world.status.phase, Phase::Creating);
+    world.wait(5);
+    world.reconcile();
+    assert_eq!(world.status.phase, Phase::Failed);
+}
+
+#[test]
+fn a_spec_that_cannot_be_made_is_refused_with_its_reason_and_taken_up_when_mended() {
+    let mut world = World::new();
+    let good = world.cluster.desired.clone();
+    world.cluster.desired = Err("spec.PrimaryStorage.size: it is empty".to_owned());
+    world.reconcile();
+    assert_eq!(
+        types(&world.told()),
+        ["CreateCluster", "CreateClusterFailure"]
+    );
+    assert_eq!(world.status.conditions[1].reason, "Invalid");
+    world.cluster.desired = good;
+    world.cluster.generation = 2;
+    world.settle();
+    world.check_stream();
+}
+
+#[test]
+fn what_kubernetes_refuses_is_a_failure_with_its_words() {
+    let mut world = World::new();
+    world.observed.refused = Some("cannot make Pod hippo: exceeded quota".to_owned());
+    world.reconcile();
+    assert!(world.status.reason.contains("exceeded quota"));
+    world.observed.refused = None;
+    world.settle();
+    world.check_stream();
+}
+
+#[test]
+fn a_pod_that_is_lost_later_is_made_again_and_the_creation_is_not_told_again() {
+    let mut world = World::new();
+    world.settle();
+    let told = world.told().len();
+    world.observed.pods.clear();
+    world.observed.endpoints = Some(Vec::new());
+    world.reconcile();
+    assert_eq!(world.status.phase, Phase::NotReady);
+    world.settle();
+    assert_eq!(world.told().len(), told);
+}
+
+#[test]
+fn nothing_begins_that_could_not_be_told() {
+    let mut world = World::new();
+    world.storing = false;
+    for round in 0..20 {
+        world.cluster.desired = Err(format!("spec.port: wrong in round {round}"));
+        world.cluster.generation += 1;
+        world.reconcile();
+    }
+    assert!(world.status.journal.outbox.entries.len() <= pgo_events::Outbox::MOST);
+    let backlog = &world.status.conditions[0];
+    assert_eq!(
+        (backlog.name.as_str(), backlog.status),
+        ("EventBacklog", ConditionStatus::True)
+    );
+    world.storing = true;
+    world.store();
+    world.cluster.desired = Ok(crate::world::desired());
+    world.cluster.generation += 1;
+    world.settle();
+    assert_eq!(world.status.conditions[0].status, ConditionStatus::False);
+    world.check_stream();
+}
+
+#[test]
+fn milestones_have_an_order_and_a_text_each() {
+    for pair in Milestone::ALL.windows(2) {
+        assert!(pair[0] < pair[1]);
+        assert_ne!(pair[0].text(), pair[1].text());
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_creation_cut_off_anywhere_converges_and_tells_each_thing_once(
+        cuts in prop::collection::vec((0usize..14, any::<bool>(), any::<bool>()), 0..25),
+    ) {
+        let mut world = World::new();
+        for (steps, progress, storing) in cuts {
+            world.storing = storing;
+            world.reconcile_cut_off(steps);
+            if progress {
+                world.progress();
+            }
+            world.wait(1);
+        }
+        world.storing = true;
+        world.settle();
+        world.check_stream();
+        let story = types(&world.told());
+        prop_assert_eq!(story.last(), Some(&"CreateClusterCompleted"));
+    }
+}

@@ -1,0 +1,136 @@
+use pgo_core::{DeleteOptions, DeleteRequest};
+use proptest::prelude::*;
+
+use crate::world::{World, all_secrets, types};
+
+fn ask(world: &mut World, data: bool) {
+    world.cluster.delete_request = Some(DeleteRequest {
+        operation: "25927091-b343-4017-be4b-71575f0b3eb5"
+            .parse()
+            .expect("an id"),
+        actor: "pgoadmin".to_owned(),
+        options: DeleteOptions {
+            data,
+            backups: false,
+        },
+    });
+    world.observed.tasks = 2;
+}
+
+fn finish(world: &mut World) {
+    for _ in 0..40 {
+        world.reconcile();
+        if world.gone {
+            return;
+        }
+        world.progress();
+        world.wait(1);
+    }
+    panic!(
+        "the cluster is not gone: {:?} {:?}",
+        world.status, world.observed
+    );
+}
+
+#[test]
+fn data_stays_unless_it_was_asked_for() {
+    let mut world = World::new();
+    world.settle();
+    ask(&mut world, false);
+    finish(&mut world);
+    assert_eq!(world.observed.claims.len(), 1);
+    assert_eq!(world.observed.user_secrets.len(), all_secrets());
+    assert!(!world.observed.service && !world.observed.lease && world.observed.tasks == 0);
+    let told = world.told();
+    assert!(
+        told.iter()
+            .any(|event| event.step.as_deref() == Some("data kept"))
+    );
+    assert_eq!(types(&told).last(), Some(&"DeleteClusterCompleted"));
+    world.check_stream();
+}
+
+#[test]
+fn data_goes_where_it_was_asked_for() {
+    let mut world = World::new();
+    world.settle();
+    ask(&mut world, true);
+    finish(&mut world);
+    assert!(world.observed.claims.is_empty() && world.observed.user_secrets.is_empty());
+    world.check_stream();
+}
+
+#[test]
+fn a_deletion_on_the_object_itself_keeps_the_data() {
+    let mut world = World::new();
+    world.settle();
+    world.cluster.deleting = true;
+    finish(&mut world);
+    assert_eq!(world.observed.claims.len(), 1);
+    world.check_stream();
+}
+
+#[test]
+fn a_creation_that_is_interrupted_ends_as_failed_before_the_deletion_begins() {
+    let mut world = World::new();
+    world.reconcile();
+    world.progress();
+    ask(&mut world, true);
+    finish(&mut world);
+    let story = types(&world.told());
+    let failed = story.iter().position(|t| *t == "CreateClusterFailure");
+    let deleted = story.iter().position(|t| *t == "DeleteCluster");
+    assert!(failed.is_some() && failed < deleted, "{story:?}");
+    world.check_stream();
+}
+
+#[test]
+fn the_last_events_are_copied_where_the_event_service_does_not_answer() {
+    let mut world = World::new();
+    world.settle();
+    world.storing = false;
+    ask(&mut world, false);
+    finish(&mut world);
+    assert_eq!(types(&world.copied).last(), Some(&"DeleteClusterCompleted"));
+    world.check_stream();
+}
+
+#[test]
+fn a_cluster_nobody_understands_can_be_deleted() {
+    let mut world = World::new();
+    world.cluster.desired = Err("spec.port: wrong".to_owned());
+    world.reconcile();
+    ask(&mut world, true);
+    finish(&mut world);
+    world.check_stream();
+}
+
+proptest! {
+    #[test]
+    fn a_deletion_at_any_moment_cut_off_anywhere_ends_and_is_told_once(
+        before in 0usize..8,
+        cuts in prop::collection::vec((0usize..6, any::<bool>(), any::<bool>()), 0..25),
+        data in any::<bool>(),
+    ) {
+        let mut world = World::new();
+        for _ in 0..before {
+            world.reconcile();
+            world.progress();
+            world.wait(1);
+        }
+        ask(&mut world, data);
+        for (steps, progress, storing) in cuts {
+            world.storing = storing;
+            world.reconcile_cut_off(steps);
+            if progress {
+                world.progress();
+            }
+            world.wait(1);
+        }
+        world.storing = true;
+        finish(&mut world);
+        world.check_stream();
+        let story = types(&world.told());
+        prop_assert_eq!(story.last(), Some(&"DeleteClusterCompleted"));
+    }
+}
