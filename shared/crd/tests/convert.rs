@@ -1,0 +1,213 @@
+//! From Pgcluster and pgo.yaml to what the core decides on.
+
+use pgo_core::{ServiceType, StorageKind};
+use pgo_crd::{Pgcluster, PgclusterSpec, PgoConfig, Pgtask, delete_request, desired};
+use serde_json::json;
+
+const PGO_YAML: &str = "
+PrimaryStorage: local
+BackupStorage: local
+ReplicaStorage: local
+Storage:
+  local:
+    AccessMode: ReadWriteOnce
+    Size: 1Gi
+    StorageType: dynamic
+    StorageClass: local
+    Fsgroup: 26
+ContainerResources:
+  small:
+    RequestsMemory: 512Mi
+    RequestsCPU: 0.1
+    LimitsMemory: 512Mi
+    LimitsCPU: 0.1
+Cluster:
+  CCPImagePrefix: example.org/pgo
+  CCPImageTag: debian12-15
+  User: testuser
+  Port: 5432
+  LSPVCTemplate: of an older file
+Pgo:
+  PGOImagePrefix: example.org/pgo
+  PGOImageTag: v1
+";
+
+fn config() -> PgoConfig {
+    PgoConfig::parse(PGO_YAML).expect("a pgo.yaml")
+}
+
+fn cluster(spec: serde_json::Value) -> Pgcluster {
+    serde_json::from_value(json!({
+        "apiVersion": "crunchydata.com/v1", "kind": "Pgcluster",
+        "metadata": {"name": "hippo", "namespace": "pgouser1", "uid": "uid-1"},
+        "spec": spec,
+    }))
+    .expect("a Pgcluster")
+}
+
+#[test]
+fn an_empty_spec_takes_everything_from_pgo_yaml() {
+    let desired = desired(&cluster(json!({})), &config()).expect("a cluster");
+    assert_eq!(
+        desired.image.0,
+        "example.org/pgo/crunchy-postgres:debian12-15"
+    );
+    assert_eq!(desired.agent_image.0, "example.org/pgo/pgo-agent:v1");
+    assert_eq!((desired.port, desired.database.as_str()), (5432, "userdb"));
+    assert_eq!(desired.user.as_str(), "testuser");
+    assert_eq!(desired.storage.kind, StorageKind::Dynamic);
+    assert_eq!(desired.storage.class.as_deref(), Some("local"));
+    assert_eq!(desired.storage.fs_group, Some(26));
+    assert_eq!(desired.service_type, ServiceType::ClusterIp);
+}
+
+#[test]
+fn what_the_spec_says_goes_before_pgo_yaml() {
+    let spec = json!({
+        "ccpimage": "my-postgres", "ccpimagetag": "16", "port": "6000", "user": "app",
+        "PrimaryStorage": {"storagetype": "emptydir"},
+        "userlabels": {"service-type": "NodePort", "env": "dev", "pgbouncer-password": "x"},
+    });
+    let desired = desired(&cluster(spec), &config()).expect("a cluster");
+    assert_eq!(desired.image.0, "example.org/pgo/my-postgres:16");
+    assert_eq!(desired.port, 6000);
+    assert_eq!(desired.storage.kind, StorageKind::EmptyDir);
+    assert_eq!(desired.service_type, ServiceType::NodePort);
+    assert_eq!(desired.labels.get("env").map(String::as_str), Some("dev"));
+    assert!(!desired.labels.contains_key("pgbouncer-password"));
+}
+
+#[test]
+fn what_cannot_be_made_is_refused_with_its_field() {
+    for (spec, field) in [
+        (json!({"port": "seventy"}), "spec.port: "),
+        (json!({"user": "pg_me"}), "spec.user: "),
+        (json!({"replicas": "2"}), "spec.replicas: "),
+        (json!({"policies": "p1"}), "spec.policies: "),
+        (
+            json!({"userlabels": {"service-type": "Nope"}}),
+            "spec.userlabels.service-type: ",
+        ),
+        (
+            json!({"userlabels": {"crunchy_collect": "true"}}),
+            "spec.userlabels.crunchy_collect: ",
+        ),
+        (
+            json!({"userlabels": {"NodeLabelKey": "disk"}}),
+            "spec.userlabels: ",
+        ),
+        (
+            json!({"PrimaryStorage": {"storagetype": "existing"}}),
+            "spec.PrimaryStorage.storagetype: ",
+        ),
+        (
+            json!({"PrimaryStorage": {"storagetype": "dynamic"}}),
+            "spec.PrimaryStorage.size: ",
+        ),
+        (
+            json!({"PrimaryStorage": {"size": "1Gi", "fsgroup": "x"}}),
+            "spec.PrimaryStorage.fsgroup: ",
+        ),
+    ] {
+        let error = desired(&cluster(spec.clone()), &config()).expect_err("refused");
+        assert!(error.to_string().starts_with(field), "{spec}: {error}");
+    }
+}
+
+#[test]
+fn a_pgo_yaml_that_cannot_be_used_says_which_key() {
+    for (from, to, key) in [
+        (
+            "PrimaryStorage: local",
+            "PrimaryStorage: nope",
+            "PrimaryStorage: ",
+        ),
+        (
+            "StorageType: dynamic",
+            "StorageType: magic",
+            "Storage.local: ",
+        ),
+        ("User: testuser", "User: ''", "Cluster.User: "),
+        ("Port: 5432", "Port: http", "Cluster.Port: "),
+        ("PGOImageTag: v1", "PGOImageTag: ''", "Pgo.PGOImageTag: "),
+        ("Pgo:", "BasicAuth: maybe\nPgo:", "BasicAuth: "),
+        ("Port: 5432", "ServiceType: Nope", "Cluster.ServiceType: "),
+        ("Port: 5432", "LogStatement: loud", "Cluster.LogStatement: "),
+    ] {
+        let error = PgoConfig::parse(&PGO_YAML.replace(from, to)).expect_err("refused");
+        let expected = format!("Error in pgoconfig: check pgo.yaml: {key}");
+        assert!(error.to_string().starts_with(&expected), "{error}");
+    }
+    assert!(PgoConfig::parse("PrimaryStorage: [").is_err());
+}
+
+#[test]
+fn images_of_the_environment_go_before_those_of_the_file() {
+    let config = config().with_images(|name| (name == "CCP_IMAGE_TAG").then(|| "16".to_owned()));
+    assert_eq!(config.cluster.ccp_image_tag, "16");
+    assert_eq!(config.cluster.ccp_image_prefix, "example.org/pgo");
+}
+
+#[test]
+fn a_task_of_4_1_asks_for_a_deletion() {
+    let task = |parameters: serde_json::Value| -> Pgtask {
+        serde_json::from_value(json!({
+            "apiVersion": "crunchydata.com/v1", "kind": "Pgtask",
+            "metadata": {"name": "hippo-rmdata", "namespace": "pgouser1", "uid": "uid-2",
+                "labels": {"pg-cluster": "hippo", "pgouser": "ann"}},
+            "spec": {"tasktype": "delete-data", "parameters": parameters},
+        }))
+        .expect("a Pgtask")
+    };
+    let whole = json!({
+        "pg-cluster": "hippo", "replica-name": "", "is-replica": "false", "is-backup": "false",
+        "delete-data": "true", "delete-backups": "false",
+    });
+    let (name, request) = delete_request(&task(whole)).expect("a request");
+    assert_eq!((name.as_str(), request.actor.as_str()), ("hippo", "ann"));
+    assert!(request.options.data && !request.options.backups);
+    let replica = json!({"pg-cluster": "hippo", "is-replica": "true", "delete-data": "true"});
+    assert_eq!(delete_request(&task(replica)), None);
+}
+
+#[test]
+fn a_spec_of_4_1_keeps_its_field_names() {
+    let spec = PgclusterSpec {
+        collect_secret_name: "hippo-collect-secret".to_owned(),
+        ..PgclusterSpec::default()
+    };
+    let json = serde_json::to_value(&spec).expect("JSON");
+    for key in [
+        "namespace",
+        "name",
+        "clustername",
+        "policies",
+        "ccpimage",
+        "ccpimagetag",
+        "port",
+        "pgbadgerport",
+        "exporterport",
+        "nodename",
+        "PrimaryStorage",
+        "ArchiveStorage",
+        "ReplicaStorage",
+        "BackrestStorage",
+        "ContainerResources",
+        "primaryhost",
+        "user",
+        "database",
+        "replicas",
+        "strategy",
+        "secretfrom",
+        "usersecretname",
+        "rootsecretname",
+        "primarysecretname",
+        "collectSecretName",
+        "status",
+        "pswlastupdate",
+        "customconfig",
+        "userlabels",
+    ] {
+        assert!(json.get(key).is_some(), "{key} is missing");
+    }
+}

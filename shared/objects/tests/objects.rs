@@ -1,0 +1,168 @@
+//! The objects of a cluster, as Kubernetes will judge them.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{Container, Pod};
+use pgo_core::{Desired, Image, Resources, ServiceType, Storage, StorageKind, UserSecret};
+use pgo_ids::{InstanceName, StreamId};
+
+fn desired() -> Desired {
+    Desired {
+        name: "hippo".parse().expect("a name"),
+        namespace: "pgouser1".parse().expect("a namespace"),
+        image: Image("p/crunchy-postgres:15".to_owned()),
+        agent_image: Image("p/pgo-agent:1".to_owned()),
+        port: 5433,
+        database: "userdb".to_owned(),
+        user: "testuser".parse().expect("a role"),
+        storage: Storage {
+            kind: StorageKind::Dynamic,
+            class: Some("local".to_owned()),
+            access_mode: "ReadWriteOnce".to_owned(),
+            size: "1Gi".to_owned(),
+            fs_group: Some(26),
+            supplemental_groups: Vec::new(),
+            match_labels: BTreeMap::new(),
+        },
+        resources: Resources {
+            requests_cpu: "0.1".to_owned(),
+            ..Resources::default()
+        },
+        service_type: ServiceType::ClusterIp,
+        node_label: Some(("disk".to_owned(), "fast".to_owned())),
+        custom_config: None,
+        labels: BTreeMap::from([
+            ("env".to_owned(), "dev".to_owned()),
+            ("pg-cluster".to_owned(), "another".to_owned()),
+        ]),
+        log_statement: "none".to_owned(),
+        log_min_duration_statement: 60_000,
+    }
+}
+
+fn uid() -> StreamId {
+    "uid-1".parse().expect("a uid")
+}
+
+fn instance() -> InstanceName {
+    "hippo".parse().expect("a name")
+}
+
+fn pod() -> Pod {
+    pgo_objects::pod(&desired(), &uid(), &instance())
+}
+
+fn containers(pod: &Pod) -> Vec<Container> {
+    let spec = pod.spec.clone().expect("a spec");
+    spec.init_containers
+        .into_iter()
+        .flatten()
+        .chain(spec.containers)
+        .collect()
+}
+
+#[test]
+fn a_pod_meets_pod_security_restricted() {
+    let pod = pod();
+    let spec = pod.spec.as_ref().expect("a spec");
+    let security = spec.security_context.as_ref().expect("a security context");
+    assert_eq!(security.run_as_non_root, Some(true));
+    let seccomp = security.seccomp_profile.as_ref().expect("a profile");
+    assert_eq!(seccomp.type_, "RuntimeDefault");
+    for container in containers(&pod) {
+        let security = container.security_context.expect("a security context");
+        assert_eq!(security.allow_privilege_escalation, Some(false));
+        assert_eq!(security.read_only_root_filesystem, Some(true));
+        let dropped = security.capabilities.and_then(|c| c.drop).expect("dropped");
+        assert_eq!(dropped, ["ALL"]);
+    }
+}
+
+#[test]
+fn no_secret_is_in_the_environment_or_the_arguments_of_a_pod() {
+    for container in containers(&pod()) {
+        for variable in container.env.into_iter().flatten() {
+            let from = variable.value_from.unwrap_or_default();
+            assert!(from.secret_key_ref.is_none(), "{}", variable.name);
+            assert!(!variable.name.contains("PASS"), "{}", variable.name);
+        }
+    }
+}
+
+#[test]
+fn labels_of_the_user_do_not_overrule_ours() {
+    let labels = pod().metadata.labels.expect("labels");
+    assert_eq!(labels.get("pg-cluster").map(String::as_str), Some("hippo"));
+    assert_eq!(labels.get("env").map(String::as_str), Some("dev"));
+}
+
+#[test]
+fn what_holds_data_or_opens_it_has_no_owner_and_everything_else_has() {
+    let (desired, uid) = (desired(), uid());
+    let claim = pgo_objects::claim(&desired, &instance());
+    assert_eq!(claim.metadata.owner_references, None);
+    let secret = pgo_objects::user_secret(&desired, UserSecret::Application, "x");
+    assert_eq!(secret.metadata.owner_references, None);
+    assert_eq!(
+        secret.metadata.name.as_deref(),
+        Some("hippo-testuser-secret")
+    );
+    for owners in [
+        pod().metadata.owner_references,
+        pgo_objects::service(&desired, &uid)
+            .metadata
+            .owner_references,
+        pgo_objects::endpoint_slice(&desired, &uid)
+            .metadata
+            .owner_references,
+        pgo_objects::lease(&desired, &uid, &instance())
+            .metadata
+            .owner_references,
+        pgo_objects::agent_role(&desired, &uid)
+            .metadata
+            .owner_references,
+    ] {
+        assert_eq!(owners.expect("an owner")[0].uid, "uid-1");
+    }
+}
+
+#[test]
+fn the_service_has_no_selector_and_its_slice_the_same_port() {
+    let (desired, uid) = (desired(), uid());
+    let service = pgo_objects::service(&desired, &uid).spec.expect("a spec");
+    assert_eq!(service.selector, None);
+    let slice = pgo_objects::endpoint_slice(&desired, &uid);
+    let (port, endpoint) = (
+        &service.ports.expect("ports")[0],
+        &slice.ports.expect("ports")[0],
+    );
+    assert_eq!(
+        (port.name.clone(), Some(port.port)),
+        (endpoint.name.clone(), endpoint.port)
+    );
+    let labels = slice.metadata.labels.expect("labels");
+    assert_eq!(
+        labels.get("kubernetes.io/service-name").map(String::as_str),
+        Some("hippo")
+    );
+}
+
+#[test]
+fn an_agent_may_touch_its_own_lease_and_slice_only() {
+    let role = pgo_objects::agent_role(&desired(), &uid());
+    for rule in role.rules.expect("rules") {
+        let names = rule.resource_names.expect("names");
+        assert!(
+            names == ["hippo"] || names == ["hippo-primary"],
+            "{names:?}"
+        );
+        assert_eq!(rule.verbs, ["get", "update"]);
+    }
+}
+
+#[test]
+fn the_agents_certificate_is_for_its_identity_and_its_services() {
+    let names = pgo_objects::certificate_names(&desired());
+    assert_eq!(names[0], "hippo.pgouser1.agent.pgo");
+    assert!(names.contains(&"hippo.pgouser1.svc.cluster.local".to_owned()));
+}
