@@ -68,6 +68,11 @@ pub enum ClientError {
         "{url} refused the TLS connection: {cause}; PGO_CLIENT_CERT and PGO_CLIENT_KEY must be a certificate it trusts and its key"
     )]
     ClientCertificate { url: String, cause: String },
+    /// The server does not speak TLS.
+    #[error(
+        "{url} does not answer in TLS: {cause}; where the apiserver runs without TLS, use http:// and set DISABLE_TLS=true (or --disable-tls), else try again"
+    )]
+    NotTls { url: String, cause: String },
     /// No connection, or it broke.
     #[error(
         "cannot reach the apiserver at {url}: {cause}; is it running, and is PGO_APISERVER_URL (or --apiserver-url) right?"
@@ -111,7 +116,7 @@ impl ClientError {
     /// Whether the same request may succeed in a moment without anybody changing anything.
     pub fn may_pass(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::Timeout { .. } => true,
+            Self::Unreachable { .. } | Self::Timeout { .. } | Self::NotTls { .. } => true,
             Self::Status { status, .. } => *status >= 500,
             _ => false,
         }

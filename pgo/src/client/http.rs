@@ -214,6 +214,9 @@ impl Api {
             (Some(rustls::Error::AlertReceived(_)), _) => {
                 ClientError::ClientCertificate { url, cause }
             }
+            (Some(rustls::Error::InvalidMessage(_)), _) => ClientError::NotTls { url, cause },
+            // The words are tokio-rustls'; a server that does not speak TLS may just hang up.
+            _ if cause == "tls handshake eof" => ClientError::NotTls { url, cause },
             _ => ClientError::Unreachable { url, cause },
         }
     }
@@ -236,9 +239,11 @@ fn tls_config(settings: &Settings) -> Result<ClientConfig, ClientError> {
     }
 }
 
+/// TLS' own error, in however many I/O errors it is wrapped.
 fn tls_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
     let io: &io::Error = error.downcast_ref()?;
-    io.get_ref()?.downcast_ref()
+    let inner = io.get_ref()?;
+    inner.downcast_ref().or_else(|| tls_error(inner))
 }
 
 /// The method a client uses on a route: where 4.1 takes any, its client uses GET.

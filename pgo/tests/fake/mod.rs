@@ -49,10 +49,12 @@ pub enum Reply {
     Json(Value),
     Text(u16, &'static str),
     /// A stream of lines; it ends with the function.
-    Lines(Box<dyn FnOnce(&mut dyn Write)>),
+    Lines(Box<Lines>),
     /// The connection is closed without an answer.
     Nothing,
 }
+
+pub type Lines = dyn FnOnce(&mut dyn Write);
 
 impl Reply {
     pub fn lines(write: impl FnOnce(&mut dyn Write) + 'static) -> Self {
