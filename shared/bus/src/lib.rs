@@ -1,1 +1,52 @@
-//! Events on NSQ: topics, envelope and relay.
+//! Events on NSQ: from the outboxes to nsqd, and their confirmations back.
+//!
+//! ```text
+//! outbox ─offer─► Relay ─Message─► Publisher (nsqd) ─► topic of its type, alltopic ─► event service, channel `history`
+//!                   ▲                                                                       │
+//!                   └──────────── confirm(stream, seq) ◄── follow_confirmations ◄───────────┘
+//! ```
+//!
+//! An event is published until it is confirmed, so it is never lost and may arrive more than once; its key
+//! (stream, seq) tells.
+
+mod confirmations;
+mod history;
+mod message;
+mod publisher;
+mod relay;
+
+pub use confirmations::follow_confirmations;
+pub use history::{HISTORY_CHANNEL, history_consumer};
+pub use message::Message;
+pub use publisher::{NsqPublisher, PublishFailed, Publisher};
+pub use relay::Relay;
+
+#[cfg(test)]
+mod tests {
+    use pgo_events::{Draft, Event, EventType};
+    use pgo_ids::{EventKey, Seq};
+
+    pub(crate) fn event(stream: &str, seq: u64) -> Event {
+        let stream = stream.parse().expect("a stream");
+        let draft = Draft {
+            event_type: EventType::CreateClusterProgress,
+            time: "2026-10-15T10:11:12.5Z".parse().expect("a time"),
+            namespace: "pgouser1".parse().expect("a namespace"),
+            cluster: Some("hippo".parse().expect("a name")),
+            operation: "25927091-b343-4017-be4b-71575f0b3eb5"
+                .parse()
+                .expect("an id"),
+            actor: "pgoadmin".to_owned(),
+            step: None,
+            cause: None,
+            duration_ms: None,
+        };
+        Event::new(
+            draft,
+            EventKey {
+                stream,
+                seq: Seq(seq),
+            },
+        )
+    }
+}

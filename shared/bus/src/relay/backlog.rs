@@ -1,0 +1,318 @@
+//! What the relay publishes, and when: events that are offered, until they are confirmed.
+//!
+//! ```text
+//!            offer              take              settle(Published)
+//!   (unknown) ───► Waiting ───────────► Sending ───────────────────► Sent ──── confirm ───► (gone)
+//!                     ▲                    │ settle(failed)           │
+//!                     └────────────────────┴──── not confirmed in time, or a new connection
+//! ```
+//!
+//! Per stream, events are published in their order. One that fails is published again with all behind it: whoever reads
+//! takes a repeat for one, and what came too early is not taken.
+
+use std::{
+    collections::BTreeMap,
+    ops::Bound,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use pgo_events::{Event, Outbox};
+use pgo_ids::{EventKey, Seq, StreamId};
+
+/// How long a confirmation may take before events are published again: many times what the event service needs, and
+/// less than nsqd's time for a message that a dead consumer held.
+pub(super) const CONFIRM_WITHIN: Duration = Duration::from_secs(5);
+
+/// The longest time between two publications of the same event. While the event service is away, nsqd keeps each copy.
+pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(300);
+
+/// Pause after a refusal.
+pub(super) const RETRY: Duration = Duration::from_secs(1);
+
+/// The most events kept of a stream, the oldest. An outbox holds fewer: transitions alone may exceed its limit.
+const PER_STREAM: usize = 4 * Outbox::MOST;
+
+/// The most streams without unconfirmed events whose watermark is kept. Without a watermark an outbox that was not
+/// trimmed yet is published once more, which does no harm.
+const IDLE_STREAMS: usize = 10_000;
+
+/// One event to publish.
+#[derive(Clone, Debug)]
+pub(super) struct Job {
+    pub(super) event: Arc<Event>,
+    /// Whether its own topics still need it, or only the one that all events are on.
+    pub(super) own_topics: bool,
+    /// No event of the stream before this one will be published again.
+    pub(super) unconfirmed_from: Seq,
+}
+
+/// What became of a [`Job`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// The broker has it on all topics.
+    Published,
+    /// The broker has it on its own topics; for the one that all events are on that is not known.
+    OnlyOwnTopics,
+    /// Whether the broker has it is not known.
+    Failed,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    Waiting,
+    Sending,
+    Sent,
+}
+
+#[derive(Debug)]
+struct Entry {
+    event: Arc<Event>,
+    own_topics: bool,
+    progress: Progress,
+}
+
+impl Entry {
+    fn again(&mut self) {
+        self.progress = Progress::Waiting;
+    }
+}
+
+#[derive(Debug, Default)]
+struct Stream {
+    confirmed: Seq,
+    entries: BTreeMap<Seq, Entry>,
+    /// Publications in a row without a confirmation.
+    unanswered: u32,
+    /// When what was sent is published again.
+    overdue_at: Option<Instant>,
+    /// Not before, after a failure.
+    paused_until: Option<Instant>,
+}
+
+impl Stream {
+    fn has_waiting(&self) -> bool {
+        self.entries
+            .values()
+            .any(|entry| entry.progress == Progress::Waiting)
+    }
+
+    fn all_again(&mut self) {
+        self.entries.values_mut().for_each(Entry::again);
+        self.overdue_at = None;
+    }
+
+    /// Doubles with each publication that was not answered.
+    fn patience(&self) -> Duration {
+        let factor = 1u32.checked_shl(self.unanswered).unwrap_or(u32::MAX);
+        CONFIRM_WITHIN.saturating_mul(factor).min(LONGEST_WAIT)
+    }
+
+    /// When there is something to do for it, now or later.
+    fn next_wake(&self) -> Option<Wake> {
+        match self.paused_until {
+            Some(until) if self.has_waiting() => Some(Wake::At(until)),
+            None if self.has_waiting() => Some(Wake::Now),
+            _ => self.overdue_at.map(Wake::At),
+        }
+    }
+}
+
+/// When the backlog has something to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Wake {
+    Now,
+    At(Instant),
+}
+
+/// All streams.
+#[derive(Debug, Default)]
+pub(super) struct Backlog {
+    streams: BTreeMap<StreamId, Stream>,
+    /// Where the last batch ended, so that no stream waits for ever behind the others.
+    served: Option<StreamId>,
+}
+
+impl Backlog {
+    /// Adds what is not known yet. `events` begins with the oldest unconfirmed event of the stream.
+    pub(super) fn offer(&mut self, stream: &StreamId, events: Vec<Event>) {
+        if events.is_empty() {
+            return;
+        }
+        let known = self.streams.entry(stream.clone()).or_default();
+        for event in events {
+            if event.seq <= known.confirmed || known.entries.contains_key(&event.seq) {
+                continue;
+            }
+            known.entries.insert(
+                event.seq,
+                Entry {
+                    event: Arc::new(event),
+                    own_topics: true,
+                    progress: Progress::Waiting,
+                },
+            );
+        }
+        while known.entries.len() > PER_STREAM {
+            known.entries.pop_last();
+        }
+    }
+
+    /// Forgets the events up to `seq`.
+    pub(super) fn confirm(&mut self, stream: &StreamId, seq: Seq, now: Instant) {
+        let known = self.streams.entry(stream.clone()).or_default();
+        if seq <= known.confirmed {
+            return;
+        }
+        known.confirmed = seq;
+        known.entries = known.entries.split_off(&seq.next());
+        known.unanswered = 0;
+        known.overdue_at = known.overdue_at.map(|_| now + known.patience());
+        if known.entries.is_empty() {
+            known.overdue_at = None;
+            known.paused_until = None;
+            self.drop_idle();
+        }
+    }
+
+    /// Up to which event a stream is confirmed, as far as is known.
+    pub(super) fn confirmed(&self, stream: &StreamId) -> Option<Seq> {
+        let known = self.streams.get(stream)?;
+        (known.confirmed > Seq(0)).then_some(known.confirmed)
+    }
+
+    /// Forgets a stream.
+    pub(super) fn forget(&mut self, stream: &StreamId) {
+        self.streams.remove(stream);
+    }
+
+    fn drop_idle(&mut self) {
+        if self.streams.len() > IDLE_STREAMS {
+            self.streams.retain(|_, stream| !stream.entries.is_empty());
+        }
+    }
+
+    /// Streams with unconfirmed events.
+    pub(super) fn unconfirmed_streams(&self) -> Vec<StreamId> {
+        let waiting = self.streams.iter();
+        let waiting = waiting.filter(|(_, stream)| !stream.entries.is_empty());
+        waiting.map(|(id, _)| id.clone()).collect()
+    }
+
+    /// Number of unconfirmed events.
+    pub(super) fn unconfirmed(&self) -> usize {
+        self.streams.values().map(|s| s.entries.len()).sum()
+    }
+
+    /// The next events to publish, at most `most`, each stream's in order; they are being published until
+    /// [`Backlog::settle`] tells what became of them.
+    pub(super) fn take(&mut self, now: Instant, most: usize) -> Vec<Job> {
+        let mut jobs = Vec::new();
+        for id in self.in_turn() {
+            let Some(stream) = self.streams.get_mut(&id) else {
+                continue;
+            };
+            if stream.overdue_at.is_some_and(|at| at <= now) {
+                stream.unanswered = stream.unanswered.saturating_add(1);
+                stream.all_again();
+            }
+            if stream.paused_until.is_some_and(|until| until > now) {
+                continue;
+            }
+            stream.paused_until = None;
+            let unconfirmed_from = stream.entries.keys().next().copied().unwrap_or_default();
+            let waiting = stream.entries.values_mut();
+            for entry in waiting.filter(|entry| entry.progress == Progress::Waiting) {
+                if jobs.len() == most {
+                    return jobs;
+                }
+                entry.progress = Progress::Sending;
+                jobs.push(Job {
+                    event: entry.event.clone(),
+                    own_topics: entry.own_topics,
+                    unconfirmed_from,
+                });
+            }
+            self.served = Some(id);
+        }
+        jobs
+    }
+
+    /// The streams, beginning behind the one that was served last.
+    fn in_turn(&self) -> Vec<StreamId> {
+        let behind = match &self.served {
+            Some(served) => (Bound::Excluded(served), Bound::Unbounded),
+            None => (Bound::Unbounded, Bound::Unbounded),
+        };
+        let later = self.streams.range::<StreamId, _>(behind);
+        let earlier = self
+            .streams
+            .iter()
+            .take_while(|(id, _)| self.served.as_ref().is_some_and(|served| *id <= served));
+        let all = later.chain(earlier);
+        all.filter(|(_, stream)| !stream.entries.is_empty())
+            .map(|(id, _)| id.clone())
+            .collect()
+    }
+
+    /// Tells what became of the events of a batch.
+    pub(super) fn settle(&mut self, outcomes: &[(EventKey, Outcome)], now: Instant) {
+        for (key, outcome) in outcomes {
+            let Some(stream) = self.streams.get_mut(&key.stream) else {
+                continue;
+            };
+            // Gone: it was confirmed meanwhile. Not being sent: a new connection came, and it is published again.
+            let sending = |entry: &&mut Entry| entry.progress == Progress::Sending;
+            let Some(entry) = stream.entries.get_mut(&key.seq).filter(sending) else {
+                continue;
+            };
+            match outcome {
+                Outcome::Published => {
+                    entry.own_topics = false;
+                    entry.progress = Progress::Sent;
+                    if stream.overdue_at.is_none() {
+                        stream.overdue_at = Some(now + stream.patience());
+                    }
+                }
+                Outcome::OnlyOwnTopics | Outcome::Failed => {
+                    entry.own_topics &= *outcome == Outcome::Failed;
+                    entry.again();
+                    stream.paused_until = Some(now + RETRY);
+                    // What is behind it went out of order.
+                    for behind in stream.entries.range_mut(key.seq..) {
+                        behind.1.again();
+                    }
+                }
+            }
+        }
+    }
+
+    /// The broker may be another one now, or have lost what it had: everything is published again, on all topics.
+    pub(super) fn reconnected(&mut self) {
+        for stream in self.streams.values_mut() {
+            stream.all_again();
+            stream.unanswered = 0;
+            stream.paused_until = None;
+            for entry in stream.entries.values_mut() {
+                entry.own_topics = true;
+            }
+        }
+    }
+
+    /// The event service is there again: whatever it does not confirm now is published again soon, however long it was
+    /// away.
+    pub(super) fn expect_confirmations(&mut self, now: Instant) {
+        for stream in self.streams.values_mut() {
+            stream.unanswered = 0;
+            stream.overdue_at = stream.overdue_at.map(|at| at.min(now + CONFIRM_WITHIN));
+        }
+    }
+
+    /// When to look again; nothing if only an offer can bring work.
+    pub(super) fn next_wake(&self) -> Option<Wake> {
+        self.streams.values().filter_map(Stream::next_wake).min()
+    }
+}
+
+#[cfg(test)]
+mod tests;
