@@ -122,11 +122,9 @@ pub fn desired(object: &Pgcluster, config: &PgoConfig) -> Result<Desired, Invali
     let name: ClusterName = object
         .name_any()
         .parse()
-        .or_else(|error: pgo_ids::NameError| {
-            Err(InvalidSpec {
-                field: "name".to_owned(),
-                problem: error.to_string(),
-            })
+        .map_err(|error: pgo_ids::NameError| InvalidSpec {
+            field: "name".to_owned(),
+            problem: error.to_string(),
         })?;
     let namespace = object.namespace().unwrap_or_default();
     let Ok(namespace) = namespace.parse() else {

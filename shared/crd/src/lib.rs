@@ -7,6 +7,11 @@
 //! pgo.yaml ──┘
 //! ```
 
+#![allow(
+    clippy::duplicated_attributes,
+    reason = "columns of one definition share their type"
+)]
+
 mod backup;
 mod cluster;
 mod config;

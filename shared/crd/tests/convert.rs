@@ -1,5 +1,11 @@
 //! From Pgcluster and pgo.yaml to what the core decides on.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 use pgo_core::{ServiceType, StorageKind};
 use pgo_crd::{Pgcluster, PgclusterSpec, PgoConfig, Pgtask, delete_request, desired};
 use serde_json::json;

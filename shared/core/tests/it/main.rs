@@ -1,5 +1,11 @@
 //! The decisions of the core against a small world in which they are carried out, interrupted and disturbed.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 mod creation;
 mod deletion;
 mod installation;
