@@ -27,8 +27,8 @@ start() {
   (
     for fd in /proc/self/fd/*; do
       fd=${fd##*/}
-      ((fd <= 2)) || eval "exec $fd>&-"
-    done 2>/dev/null
+      ((fd <= 2)) || exec {fd}>&-
+    done
     for file in $(cgroup_dirs system); do
       echo "$BASHPID" >"$file/cgroup.procs"
     done
@@ -46,28 +46,32 @@ alive() {
 }
 
 # all_alive: every recorded process runs, and there is one.
-all_alive() {
-  local record any=1
-  for record in "$PROCESSES"/*; do
-    [[ -e $record ]] || break
-    alive "${record##*/}" || return 1
-    any=0
-  done
-  return $any
+all_alive() { compgen -G "$PROCESSES/*" >/dev/null && [[ -z $(dead_processes) ]]; }
+
+# await NAME SECONDS WHAT COMMAND...: polls COMMAND, which is process NAME's to make true. When it does not, or any of our
+# processes ends meanwhile, shows the log of who is to blame, and fails.
+await() {
+  local name=$1 seconds=$2 what=$3 why dead
+  shift 3
+  holds() { [[ -z $(dead_processes) ]] || return 9; "$@"; }
+  poll "$seconds" "$what" holds "$@" && return
+  why="not there after $seconds s"
+  dead=$(dead_processes)
+  if [[ -n $dead ]]; then
+    name=${dead%%$'\n'*}
+    why="process $name ended"
+  fi
+  say "the end of $LOGS/$name.log:"
+  tail -n 30 "$LOGS/$name.log" | sed "s/^/$MARK| /"
+  fail "waited for $what: $why"
 }
 
-# await NAME SECONDS WHAT COMMAND...: polls COMMAND; when it does not come true, or NAME ends, shows NAME's log and fails.
-await() {
-  local name=$1 seconds=$2 what=$3 why
-  shift 3
-  holds() { alive "$name" || return 9; "$@"; }
-  if ! poll "$seconds" "$what" holds "$@"; then
-    why="not there after $seconds s"
-    alive "$name" || why="process $name ended"
-    say "the end of $LOGS/$name.log:"
-    tail -n 30 "$LOGS/$name.log" | sed "s/^/$MARK| /"
-    fail "waited for $what: $why"
-  fi
+# dead_processes: the names of those that were started and have ended.
+dead_processes() {
+  local record
+  for record in "$PROCESSES"/*; do
+    [[ ! -e $record ]] || alive "${record##*/}" || echo "${record##*/}"
+  done
 }
 
 # cgroup_dirs NAME: the directory of our cgroup NAME in each hierarchy: one with cgroup v2, one per controller with v1.
@@ -158,11 +162,4 @@ remove_cgroups() {
     return $left
   }
   poll 10 "the removal of cgroups" gone || fail "cgroup $CGROUP cannot be removed: processes in it: $(cgroup_processes | tr '\n' ' ')"
-}
-
-dead_processes() {
-  local record
-  for record in "$PROCESSES"/*; do
-    alive "${record##*/}" || echo "${record##*/} (log: $LOGS/${record##*/}.log)"
-  done
 }

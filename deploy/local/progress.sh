@@ -7,7 +7,7 @@ MARK='  · '
 say() { printf '%s%s\n' "$MARK" "$*"; }
 
 fail() {
-  printf '%serror: %s\n' "$MARK" "$*"
+  printf '%serror: %s\n' "$MARK" "$*" >&2
   exit 1
 }
 
@@ -55,7 +55,7 @@ poll() {
 # newest line of its log, so that a long build is seen to move; shows the end of the log if it fails.
 # The log is $STEP_LOGS/TITLE.log.
 run_step() {
-  local title=$1 log begun watcher status=0
+  local title=$1 log begun watcher status
   shift
   begun=$(clock_ms)
   mkdir -p "$STEP_LOGS"
@@ -64,7 +64,14 @@ run_step() {
   : >"$log"
   show_newest_line "$log" &
   watcher=$!
-  "$@" </dev/null 2>&1 | tee -a "$log" | grep --line-buffered "^$MARK" || status=${PIPESTATUS[0]}
+  # Not with "||" behind it: bash would then go on after a failure inside COMMAND.
+  set +e
+  (
+    set -e
+    "$@" </dev/null
+  ) 2>&1 | tee -a "$log" | grep --line-buffered "^$MARK"
+  status=${PIPESTATUS[0]}
+  set -e
   kill "$watcher" 2>/dev/null || true
   wait "$watcher" 2>/dev/null || true
   if ((status != 0)); then
@@ -75,11 +82,14 @@ run_step() {
   echo "    done in $(since "$begun")"
 }
 
-# show_newest_line LOG: prints the last line of LOG every 15 s. Ends with the process that started it.
+# show_newest_line LOG: prints the last line of LOG every 15 s, where it is not one that is shown anyway. Ends with the
+# process that started it.
 show_newest_line() {
-  local parent=$PPID newest
-  while sleep 15 && kill -0 "$parent" 2>/dev/null; do
-    newest=$(tail -n 1 "$1" | cut -c 1-100)
-    [[ $newest == "$MARK"* ]] || echo "    … ${newest}"
+  local silence newest
+  # Nothing is ever written to it: to wait for its next line is a sleep that ends with this process.
+  exec {silence}<> <(:)
+  while ! read -r -t 15 -u "$silence" && kill -0 $$ 2>/dev/null; do
+    newest=$(tail -n 1 "$1" | sed 's/^ *//' | cut -c 1-100)
+    [[ -z $newest || $newest == ·* ]] || echo "    … $newest"
   done
 }

@@ -16,11 +16,18 @@ cd "$PGO_ROOT"
 
 # stage TITLE COMMAND...
 stage() {
-  local title=$1 begun status=0
+  local title=$1 begun status
   shift
   begun=$(clock_ms)
   echo "=== $title"
-  "$@" </dev/null || status=$?
+  # Not with "||" behind it: bash would then go on after a failure inside COMMAND.
+  set +e
+  (
+    set -e
+    "$@" </dev/null
+  )
+  status=$?
+  set -e
   if ((status != 0)); then
     echo "=== $title: failed after $(since "$begun")"
     exit "$status"

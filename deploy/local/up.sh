@@ -49,7 +49,7 @@ start_everything() {
   KUBECACHEDIR=$PGO_LOCAL_DIR/kubectl-cache "$PGO_BIN/kubectl" --kubeconfig "$PGO_KUBECONFIG" apply -f "$here/storage-class.yaml" >/dev/null
   await "node1-kubelet" 90 "all $NODES nodes to be Ready" nodes_ready
   await coredns 60 "the cluster's DNS" curl --silent --fail --max-time 2 "http://$DNS_READY/ready"
-  all_alive || fail "a process of the local Kubernetes ended right after its start: $(dead_processes)"
+  await host-proxy 60 "Services to work on the host" curl --silent --fail --max-time 2 http://127.0.0.1:10256/healthz
 }
 
 check_machine
