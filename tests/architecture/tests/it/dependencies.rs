@@ -1,0 +1,144 @@
+//! Who may depend on whom.
+
+use std::collections::BTreeSet;
+
+use crate::workspace::{Reach, Workspace};
+
+/// Crates that decide: no I/O, no clock, no Kubernetes.
+const PURE: [&str; 3] = ["pgo-ids", "pgo-events", "pgo-core"];
+
+/// Runtime and Kubernetes, which pure crates do without.
+const IMPURE: [&str; 5] = ["tokio", "kube", "kube-client", "kube-core", "k8s-openapi"];
+
+/// Crates that could be published by themselves. `pgo-postgres` knows names, so it is not among them.
+const STANDALONE: [&str; 4] = ["nsq", "cesql", "pgo-tls", "pgo-telemetry"];
+
+/// Packages that touch Kubernetes; k8s-openapi costs the others more build time than all of theirs.
+const ON_KUBERNETES: [&str; 7] = [
+    "pgo-crd",
+    "pgo-objects",
+    "pgo-k8s",
+    "pgo-apiserver",
+    "pgo-reconciler",
+    "pgo-scheduler",
+    "pgo-agent",
+];
+
+fn set(names: &[&str]) -> BTreeSet<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+fn in_folder(workspace: &Workspace, folder: &str) -> Vec<String> {
+    let members = workspace.members();
+    members
+        .into_iter()
+        .filter(|(_, path)| path.starts_with(folder))
+        .map(|(name, _)| name)
+        .collect()
+}
+
+#[test]
+fn the_pure_crates_depend_on_each_other_in_one_direction_only() {
+    let workspace = Workspace::load();
+    for (name, allowed) in [
+        ("pgo-ids", set(&[])),
+        ("pgo-events", set(&["pgo-ids"])),
+        ("pgo-core", set(&["pgo-ids", "pgo-events"])),
+        ("pgo-crd", set(&PURE)),
+        (
+            "pgo-objects",
+            set(&["pgo-ids", "pgo-events", "pgo-core", "pgo-crd"]),
+        ),
+    ] {
+        let found = workspace.ours(name, Reach::Any);
+        let others: Vec<_> = found.difference(&allowed).collect();
+        assert!(
+            others.is_empty(),
+            "{name} depends on {others:?}; it may on {allowed:?}"
+        );
+    }
+}
+
+#[test]
+fn the_pure_crates_reach_neither_a_runtime_nor_kubernetes() {
+    let workspace = Workspace::load();
+    for name in PURE {
+        let reached = workspace.reached(name);
+        for impure in IMPURE {
+            assert!(
+                !reached.contains_key(impure),
+                "{name} reaches {impure} by {}",
+                reached[impure]
+            );
+        }
+    }
+}
+
+#[test]
+fn the_standalone_crates_depend_on_nothing_of_ours() {
+    let workspace = Workspace::load();
+    let members = workspace.members();
+    for name in STANDALONE {
+        if members.contains_key(name) {
+            assert_eq!(workspace.ours(name, Reach::Any), set(&[]), "{name}");
+        }
+    }
+}
+
+#[test]
+fn services_the_client_and_the_tests_are_used_by_nobody() {
+    let workspace = Workspace::load();
+    let mut ends = in_folder(&workspace, "services");
+    ends.extend(in_folder(&workspace, "pgo"));
+    ends.extend(in_folder(&workspace, "tests"));
+    for name in workspace.members().keys() {
+        for used in workspace.ours(name, Reach::Any) {
+            assert!(
+                !ends.contains(&used),
+                "{name} depends on {used}; what two share goes to shared/"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_client_reaches_no_kubernetes() {
+    let reached = Workspace::load().reached("pgo");
+    for kubernetes in ["kube", "kube-client", "kube-core", "k8s-openapi"] {
+        assert!(
+            !reached.contains_key(kubernetes),
+            "pgo reaches {kubernetes} by {}",
+            reached[kubernetes]
+        );
+    }
+}
+
+#[test]
+fn only_what_touches_kubernetes_is_built_with_its_types() {
+    let workspace = Workspace::load();
+    for name in workspace.members().keys() {
+        if !ON_KUBERNETES.contains(&name.as_str()) {
+            let reached = workspace.reached(name);
+            assert!(
+                !reached.contains_key("k8s-openapi"),
+                "{name} reaches k8s-openapi by {}",
+                reached["k8s-openapi"]
+            );
+        }
+    }
+}
+
+#[test]
+fn only_one_provider_of_cryptography_is_built() {
+    let workspace = Workspace::load();
+    for name in workspace.members().keys() {
+        let reached = workspace.reached(name);
+        for other in ["aws-lc-rs", "aws-lc-sys", "openssl-sys"] {
+            assert!(
+                !reached.contains_key(other),
+                "{name} reaches {other} by {}; ring is the one provider",
+                reached[other]
+            );
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! What the installer and the services must agree on.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    process::{Command, Output},
+};
+
+use pgo_api::Permission;
+
+use crate::workspace::{files, root};
+
+/// The rules and bindings as the installer makes them.
+fn rights() -> Output {
+    let mut rules: Vec<_> = fs::read_dir(root().join("deploy/rbac"))
+        .expect("deploy/rbac")
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
+    rules.sort();
+    Command::new("awk")
+        .args(["-v", "opns=pgo", "-v", "targets=one two", "-f"])
+        .arg(root().join("deploy/install/rbac.awk"))
+        .args(rules)
+        .output()
+        .expect("awk")
+}
+
+/// Processes that the installer knows.
+fn processes() -> BTreeSet<String> {
+    let script = fs::read_to_string(root().join("deploy/install/certificates.sh")).expect("script");
+    let line = script
+        .lines()
+        .find_map(|line| line.strip_prefix("PROCESSES=("))
+        .expect("certificates.sh names the processes");
+    line.trim_end_matches(')')
+        .split(' ')
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn the_administrator_gets_every_permission_there_is() {
+    let listed = fs::read_to_string(root().join("deploy/install/permissions")).expect("the list");
+    let listed: Vec<&str> = listed.lines().collect();
+    let all: Vec<&str> = Permission::ALL.iter().map(|p| p.as_str()).collect();
+    assert_eq!(listed, all);
+}
+
+#[test]
+fn every_right_goes_to_an_account_that_the_installer_makes() {
+    let output = rights();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let accounts: BTreeSet<String> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("subjects: [{kind: ServiceAccount, name: pgo-"))
+        .filter_map(|rest| rest.split(',').next())
+        .map(str::to_owned)
+        .collect();
+    let unknown: Vec<_> = accounts.difference(&processes()).cloned().collect();
+    assert!(
+        unknown.is_empty(),
+        "deploy/rbac has rules for {unknown:?}, which the installer does not know"
+    );
+}
+
+#[test]
+fn rules_hold_in_each_target_namespace_and_in_the_operators() {
+    let output = rights();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let documents: Vec<&str> = text.split("---\n").collect();
+    let has = |kind: &str, name: &str, namespace: &str| {
+        documents.iter().any(|document| {
+            document.contains(&format!("\nkind: {kind}\n"))
+                && document.contains(&format!("\n  name: {name}\n"))
+                && document.contains(&format!("\n  namespace: {namespace}\n"))
+        })
+    };
+    for kind in ["Role", "RoleBinding"] {
+        assert!(has(kind, "pgo-reconciler", "one"), "{kind} in one:\n{text}");
+        assert!(has(kind, "pgo-reconciler", "two"), "{kind} in two:\n{text}");
+        assert!(has(kind, "pgo-reconciler-operator", "pgo"), "{kind} in pgo");
+        assert!(!has(kind, "pgo-reconciler", "pgo"), "{kind} in pgo");
+    }
+}
+
+#[test]
+fn no_right_is_for_everything() {
+    for (path, text) in files(".yaml") {
+        if path.starts_with("deploy/rbac/") {
+            let wild = text
+                .lines()
+                .filter(|line| !line.trim_start().starts_with('#'))
+                .find(|line| line.contains('*'));
+            assert_eq!(wild, None, "{path}");
+        }
+    }
+}
+
+#[test]
+fn every_manifest_uses_settings_that_the_installer_has() {
+    let scripts: String = files(".sh")
+        .into_iter()
+        .filter(|(path, _)| path.starts_with("deploy/install/"))
+        .map(|(_, text)| text)
+        .collect();
+    for (path, text) in files(".yaml") {
+        if path.starts_with("deploy/install/") {
+            for name in text.split('@').skip(1).step_by(2) {
+                assert!(
+                    scripts.contains(&format!("{name}=")),
+                    "{path} wants @{name}@, which no script sets"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn every_pod_of_pgo_meets_pod_security_restricted() {
+    for (path, text) in files(".yaml") {
+        if path.starts_with("deploy/install/manifests/") && text.contains("containers:") {
+            for needed in [
+                "runAsNonRoot: true",
+                "seccompProfile: {type: RuntimeDefault}",
+                "allowPrivilegeEscalation: false",
+                "readOnlyRootFilesystem: true",
+                "capabilities: {drop: [ALL]}",
+                "livenessProbe:",
+                "readinessProbe:",
+                "requests:",
+            ] {
+                assert!(text.contains(needed), "{path} lacks {needed}");
+            }
+        }
+    }
+}
