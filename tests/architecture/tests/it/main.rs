@@ -1,5 +1,11 @@
 //! The layout of the workspace, as rules.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot read the sources has failed"
+)]
+
 mod dependencies;
 mod installer;
 mod manifests;
