@@ -55,7 +55,8 @@ pgo_image_tag() {
 image_reference() {
   case $1 in
     pause) echo "$PAUSE_IMAGE" ;;
-    pgo-postgres) echo "$CCP_IMAGE_PREFIX/$1:$CCP_IMAGE_TAG" ;;
+    # 4.1's name of it, which clusters ask for unless told otherwise.
+    pgo-postgres) echo "$CCP_IMAGE_PREFIX/crunchy-postgres:$CCP_IMAGE_TAG" ;;
     *) echo "$PGO_IMAGE_PREFIX/$1:$2" ;;
   esac
 }
