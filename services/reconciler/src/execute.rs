@@ -20,7 +20,7 @@ use crate::{context::Context, error::Error, write::WRITE_DEADLINE};
 /// Name under which server-side apply records what is ours.
 const FIELD_MANAGER: &str = "pgo-reconciler";
 
-/// Carries out the steps in their order, until one fails.
+/// Carries out the steps in their order, until one fails; those that do not need each other at the same time.
 ///
 /// # Errors
 /// A step failed; those before it are done.
@@ -30,14 +30,43 @@ pub async fn execute(
     cluster: &Cluster,
     context: &Context,
 ) -> Result<(), Error> {
-    for step in steps {
-        tracing::info!(
-            cluster = %cluster.name, namespace = %cluster.namespace, ?step, "carrying out a step"
-        );
-        let begin = std::time::Instant::now();
-        one(step, object, cluster, context).await?;
-        context.metrics.step(step, begin.elapsed());
+    for together in steps.chunk_by(|a, b| is_independent(a) && is_independent(b)) {
+        let each = together
+            .iter()
+            .map(|step| timed(step, object, cluster, context));
+        futures::future::try_join_all(each).await?;
     }
+    Ok(())
+}
+
+/// Whether a step needs nothing that another one makes. A pod does: its account must be there before it.
+fn is_independent(step: &Step) -> bool {
+    matches!(
+        step,
+        Step::MakeUserSecret(_)
+            | Step::MakeCertificate
+            | Step::MakeAccess
+            | Step::MakeLease { .. }
+            | Step::MakeService
+            | Step::MakeEndpointSlice
+            | Step::MakeClaim(_)
+    )
+}
+
+async fn timed(
+    step: &Step,
+    object: &Arc<Pgcluster>,
+    cluster: &Cluster,
+    context: &Context,
+) -> Result<(), Error> {
+    let begin = std::time::Instant::now();
+    one(step, object, cluster, context).await?;
+    let took = begin.elapsed();
+    tracing::info!(
+        cluster = %cluster.name, namespace = %cluster.namespace, ?step,
+        millis = took.as_millis(), "carried out a step"
+    );
+    context.metrics.step(step);
     Ok(())
 }
 

@@ -76,17 +76,12 @@ impl Metrics {
     }
 
     /// A step was carried out.
-    pub fn step(&self, step: &Step, took: Duration) {
+    pub fn step(&self, step: &Step) {
+        // The name of the variant alone: what it holds would make a series of each cluster.
         let text = format!("{step:?}");
-        let kind = text
-            .split(['(', ' ', '{'])
-            .next()
-            .unwrap_or_default()
-            .to_owned();
-        tracing::debug!(kind, millis = took.as_millis(), "a step is done");
-        self.steps
-            .get_or_create(&vec![("step".to_owned(), kind)])
-            .inc();
+        let kind = text.split(['(', ' ', '{']).next().unwrap_or_default();
+        let label = vec![("step".to_owned(), kind.to_owned())];
+        self.steps.get_or_create(&label).inc();
     }
 
     /// This process leads.

@@ -68,16 +68,27 @@ pub fn cluster(
         stream,
         generation: object.metadata.generation.unwrap_or(0),
         deleting: object.metadata.deletion_timestamp.is_some(),
-        actor: object
-            .labels()
-            .get(label::PGOUSER)
-            .cloned()
-            .unwrap_or_default(),
+        actor: actor(object),
         workflow,
         delete_request,
         name,
         namespace,
     })
+}
+
+/// Who made it: the pgouser, or the first word of the program's name that Kubernetes noted (`kubectl-create` is `kubectl`).
+fn actor(object: &Pgcluster) -> String {
+    if let Some(user) = object.labels().get(label::PGOUSER) {
+        return user.clone();
+    }
+    object
+        .managed_fields()
+        .iter()
+        .filter(|fields| fields.subresource.as_deref().unwrap_or_default().is_empty())
+        .min_by_key(|fields| fields.time.as_ref().map(|time| time.0))
+        .and_then(|fields| fields.manager.as_deref()?.split(['-', '/']).next())
+        .unwrap_or_default()
+        .to_owned()
 }
 
 /// The deletion that a Pgtask asks for, where it asks for one of a whole cluster.

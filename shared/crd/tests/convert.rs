@@ -155,6 +155,21 @@ fn images_of_the_environment_go_before_those_of_the_file() {
 }
 
 #[test]
+fn who_made_a_cluster_is_the_pgouser_or_the_program() {
+    let mut object = cluster(json!({}));
+    object.metadata.managed_fields = serde_json::from_value(json!([
+        {"manager": "pgo-reconciler", "operation": "Update", "time": "2026-10-15T10:11:13Z"},
+        {"manager": "kubectl-client-side-apply", "operation": "Update", "time": "2026-10-15T10:11:12Z"},
+    ]))
+    .expect("managed fields");
+    let made = |object: &Pgcluster| pgo_crd::cluster(object, &config(), None).expect("a cluster");
+    assert_eq!(made(&object).actor, "kubectl");
+    let user = ("pgouser".to_owned(), "ann".to_owned());
+    object.metadata.labels = Some([user].into());
+    assert_eq!(made(&object).actor, "ann");
+}
+
+#[test]
 fn a_task_of_4_1_asks_for_a_deletion() {
     let task = |parameters: serde_json::Value| -> Pgtask {
         serde_json::from_value(json!({
