@@ -16,4 +16,6 @@ fi
 lock_machine
 begun=$(clock_ms)
 remove_everything
+say "everything has ended; freeing its disk space"
+wait "$REMOVAL"
 say "the local Kubernetes is gone after $(since "$begun")"

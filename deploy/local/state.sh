@@ -25,7 +25,8 @@ fingerprint() {
 
 something_is_there() {
   [[ -e $MARKER ]] || ip link show "$BRIDGE" >/dev/null 2>&1 || compgen -G '/run/netns/pgo-node*' >/dev/null ||
-    compgen -G "/sys/fs/cgroup/*/$CGROUP" >/dev/null || [[ -d /sys/fs/cgroup/$CGROUP ]]
+    compgen -G "/sys/fs/cgroup/*/$CGROUP" >/dev/null || [[ -d /sys/fs/cgroup/$CGROUP ]] ||
+    compgen -G "$PGO_LOCAL_DIR.removing.*" >/dev/null
 }
 
 healthy() {
@@ -38,7 +39,8 @@ nodes_ready() {
     ((ready == $(find "$PGO_LOCAL_DIR" -mindepth 1 -maxdepth 1 -type d -name 'node*' | wc -l)))
 }
 
-# remove_everything: ends and removes all that up.sh made, whatever state it is in.
+# remove_everything: ends and removes all that up.sh made, whatever state it is in. The folder is out of the way then; to
+# free its blocks can take a disk half a minute and goes on as process $REMOVAL.
 remove_everything() {
   if [[ -d $PGO_LOCAL_DIR && ! -e $MARKER ]] && [[ -n $(ls -A "$PGO_LOCAL_DIR") ]]; then
     fail "$PGO_LOCAL_DIR was not made by up.sh; name another folder with PGO_LOCAL_DIR"
@@ -48,7 +50,10 @@ remove_everything() {
   remove_network
   remove_cgroups
   remove_traces
-  rm -rf --one-file-system "$PGO_LOCAL_DIR"
+  [[ ! -d $PGO_LOCAL_DIR ]] || mv "$PGO_LOCAL_DIR" "$PGO_LOCAL_DIR.removing.$BASHPID"
+  # All of them: one may be left of a removal that was interrupted. Without the lock: it must not wait for this.
+  setsid rm -rf --one-file-system "$PGO_LOCAL_DIR".removing.* {LOCK}>&- </dev/null >/dev/null 2>&1 &
+  REMOVAL=$!
 }
 
 # What the containers and volumes have mounted, the innermost first.
