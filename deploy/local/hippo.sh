@@ -6,8 +6,9 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 source "$here/settings.sh"
 source "$here/progress.sh"
 
+# watch_events FILE: shows them, and keeps them in FILE.
 watch_events() {
-  pgo watch alltopic > >(sed --unbuffered "s/^/${MARK}event: /") 2>&1 &
+  pgo watch alltopic > >(tee "$1" | sed --unbuffered "s/^/${MARK}event: /") 2>&1 &
   watcher=$!
   # By number: whatever ends this script ends it too.
   trap 'kill $watcher 2>/dev/null || true' EXIT
@@ -17,9 +18,12 @@ if kubectl get pgcluster hippo >/dev/null 2>&1; then
   say "cluster hippo is there already"
   kubectl wait --for=condition=Ready pgcluster/hippo --timeout=120s
 else
-  watch_events
+  events=$PGO_ROOT/.local/logs/hippo-events.log
+  watch_events "$events"
   say "pgo create cluster hippo --wait"
   timeout 180 pgo create cluster hippo --wait | sed --unbuffered "s/^/$MARK/"
+  poll 10 "the event of its completion" grep --quiet --ignore-case createclustercompleted "$events" ||
+    fail "cluster hippo is there, but pgo watch did not show the event of its completion within 10 s"
 fi
 
 # As the user that the configuration names, with the password from its Secret and never on a command line.

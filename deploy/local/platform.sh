@@ -23,10 +23,12 @@ start_kubernetes() {
 install_pgo() {
   PGO_IMAGE_TAG=$(pgo_image_tag)
   export PGO_IMAGE_PREFIX PGO_IMAGE_TAG CCP_IMAGE_PREFIX CCP_IMAGE_TAG
-  export KUBECONFIG=$PGO_KUBECONFIG PATH=$PGO_ROOT/.local/bin:$PATH
   export PGO_OPERATOR_NAMESPACE=pgo NAMESPACE=pgouser1 PGO_STORAGE_CLASS=local PGO_CLIENT_DIR=$PGO_ROOT/.local/client
   ln -sfn "$PGO_BIN/kubectl" "$PGO_ROOT/.local/bin/kubectl"
   mkdir -p "$PGO_CLIENT_DIR"
+  # A copy with the namespace that one works in here.
+  (umask 077 && sed "s/context: {/&namespace: $NAMESPACE, /" "$PGO_KUBECONFIG" >"$PGO_ROOT/.local/kubeconfig")
+  export KUBECONFIG=$PGO_ROOT/.local/kubeconfig PATH=$PGO_ROOT/.local/bin:$PATH
   "$here/../install/install.sh"
   write_env
 }
