@@ -23,6 +23,7 @@ mod execute;
 mod installation;
 mod metrics;
 mod observe;
+mod outage;
 mod pages;
 mod project;
 mod reconcile;
@@ -70,6 +71,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     );
     let election = Election::new(client.clone(), lease);
     let mut leadership = election.leadership();
+    let outage = outage::Outage::look(&client, &settings.operator_namespace).await?;
     let ended = CancellationToken::new();
     let elected = tokio::spawn(election.run(ended.clone().cancelled_owned()));
     started.met();
@@ -81,7 +83,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     if led {
         let stop = shutdown.child_token();
         tokio::select! {
-            result = lead(&settings, &telemetry, client, files, stop.clone()) => result?,
+            result = lead(&settings, &telemetry, client, files, (outage.ended_now(), stop.clone())) => result?,
             _ = leadership.wait_for(|now| !now.is_leading()) => {
                 tracing::warn!("leadership was lost; ending, to begin anew as one who follows");
                 stop.cancel();
@@ -99,7 +101,7 @@ async fn lead(
     telemetry: &Telemetry,
     client: Client,
     files: Arc<TlsFiles>,
-    shutdown: CancellationToken,
+    (was_down, shutdown): (bool, CancellationToken),
 ) -> anyhow::Result<()> {
     let metrics = metrics::Metrics::register(telemetry);
     metrics.leads();
@@ -129,7 +131,8 @@ async fn lead(
         contexts.push((namespace.clone(), waker));
         tasks.spawn(controller::run(api, context, woken, shutdown.clone()));
     }
-    let keeper = installation::Keeper::new(client.clone(), operator.clone(), relay.clone(), false);
+    let keeper =
+        installation::Keeper::new(client.clone(), operator.clone(), relay.clone(), was_down);
     let pages = Api::namespaced(client.clone(), operator.as_str());
     let confirmed = keeper.confirmed.clone();
     let background = [
