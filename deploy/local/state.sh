@@ -3,7 +3,7 @@
 
 # This file says that the folder is ours: only a folder with it is ever removed.
 MARKER=$PGO_LOCAL_DIR/this-folder-is-removed-by-pgo
-# What it was started from: other programs, settings or scripts mean that it must be started anew.
+# What it was started from: other programs or settings mean that it must be started anew.
 FINGERPRINT=$PGO_LOCAL_DIR/fingerprint
 
 # One at a time on this machine. The lock is the kernel's: it ends with whoever holds it.
@@ -20,7 +20,7 @@ fingerprint() {
     readlink -f "$PGO_BIN/$program"
   done
   echo "nodes: $NODES"
-  cat "$here"/{settings,processes,network,certificates,control-plane,node,state,up}.sh "$here/storage-class.yaml"
+  cat "$here"/{settings,network,certificates,control-plane,node}.sh "$here/storage-class.yaml"
 }
 
 something_is_there() {
