@@ -86,7 +86,7 @@ impl Consumer {
             topic,
             channel,
             config,
-            inbox: inbox.clone(),
+            inbox: Filled(inbox.clone()),
             state: state_sender,
             closing,
             answer,
@@ -131,7 +131,7 @@ struct Worker {
     topic: TopicName,
     channel: ChannelName,
     config: ConsumerConfig,
-    inbox: Arc<Inbox>,
+    inbox: Filled,
     state: watch::Sender<State>,
     /// Its sender is dropped when the consumer is closed.
     closing: watch::Receiver<()>,
@@ -144,10 +144,11 @@ struct Worker {
     stale: usize,
 }
 
-/// Ends the wait for messages, also if the task is torn down with its runtime.
-struct CloseOnDrop(Arc<Inbox>);
+/// The task's hold on the inbox. Without the task nothing arrives any more, also if it was torn down with its runtime,
+/// before its first step even.
+struct Filled(Arc<Inbox>);
 
-impl Drop for CloseOnDrop {
+impl Drop for Filled {
     fn drop(&mut self) {
         self.0.close();
     }
@@ -156,7 +157,6 @@ impl Drop for CloseOnDrop {
 impl Worker {
     /// Returns how many messages were not answered.
     async fn run(mut self) -> usize {
-        let _close = CloseOnDrop(self.inbox.clone());
         let mut delays = Delays::new(self.server.backoff);
         let mut closing = self.closing.clone();
         let unanswered = loop {
@@ -203,7 +203,7 @@ impl Worker {
         let ended = session.run().await;
         let (connection, unanswered) = session.into_parts();
         self.stale += unanswered;
-        self.inbox.clear();
+        self.inbox.0.clear();
         ended?;
         connection.shut_down().await;
         Ok(unanswered)

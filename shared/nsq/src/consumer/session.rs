@@ -112,7 +112,7 @@ impl<'a> Session<'a> {
         }
         // While draining they are dropped here, which gives them back.
         if !arrived.is_empty() && self.draining.is_none() {
-            self.worker.inbox.put(arrived);
+            self.worker.inbox.0.put(arrived);
         }
         Ok(())
     }
@@ -188,7 +188,7 @@ impl<'a> Session<'a> {
     /// Begins to close.
     fn drain(&mut self) {
         self.connection.put(&Command::Close);
-        self.worker.inbox.clear();
+        self.worker.inbox.0.clear();
         self.draining = Some(Draining {
             until: Instant::now() + self.worker.config.close_timeout,
             confirmed: false,

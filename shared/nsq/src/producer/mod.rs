@@ -88,7 +88,7 @@ impl Producer {
     pub fn connect(server: Server, config: ProducerConfig) -> Self {
         let queue = Arc::new(Queue::new(&config));
         let (sender, state) = watch::channel(State::Connecting);
-        tokio::spawn(run(server, config, queue.clone(), sender));
+        tokio::spawn(run(server, config, Taken(queue.clone()), sender));
         let handle = Arc::new(Handle { queue, state });
         Self { handle }
     }
@@ -172,13 +172,19 @@ impl Future for Publication {
     }
 }
 
+/// The task's hold on the queue. Without the task nothing is sent any more, also if it was torn down with its runtime,
+/// before its first step even.
+struct Taken(Arc<Queue>);
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.0.abandon();
+    }
+}
+
 /// The task of a producer: one connection after the other, until it is closed.
-async fn run(
-    server: Server,
-    config: ProducerConfig,
-    queue: Arc<Queue>,
-    state: watch::Sender<State>,
-) {
+async fn run(server: Server, config: ProducerConfig, taken: Taken, state: watch::Sender<State>) {
+    let queue = &taken.0;
     let mut delays = Delays::new(server.backoff);
     let wishes = Wishes::default();
     let mut last = None;
@@ -197,7 +203,7 @@ async fn run(
             Ok(connection) => {
                 tracing::debug!(address = server.address, "connected to nsqd to publish");
                 state.send_replace(State::Connected);
-                let mut session = Session::new(connection, &queue, config.response_timeout);
+                let mut session = Session::new(connection, queue, config.response_timeout);
                 let ended = tokio::select! {
                     ended = session.run() => ended,
                     () = &mut out_of_time => {

@@ -1,0 +1,13 @@
+//! The client against a server that misbehaves as a real one cannot be made to.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+mod consuming;
+mod publishing;
+mod server;
+mod soon;

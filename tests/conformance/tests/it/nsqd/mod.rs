@@ -1,0 +1,7 @@
+//! The crate `nsq` against a real nsqd, one of its own for each test.
+
+mod consuming;
+mod faults;
+mod harness;
+mod publishing;
+mod tls;
