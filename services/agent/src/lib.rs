@@ -1,1 +1,38 @@
-//! PID 1 in each PostgreSQL pod.
+//! PID 1 in each PostgreSQL pod: brings PostgreSQL up, keeps it up, and tells how it is.
+//!
+//! One program in three roles:
+//!
+//! ```text
+//! agent install   in the init container: puts itself into a folder that both containers see
+//! agent           process 1: reaps, forwards signals, and ends PostgreSQL if its child dies         init
+//! └─ agent run    all the rest                                                                      run
+//!    └─ postgres
+//! ```
+//!
+//! What `agent run` does is a row of stages; which one comes next is decided by [`progress`], without I/O, and
+//! done by [`supervise`]:
+//!
+//! ```text
+//! Lock ─► Authorise ─► Inspect ─► Initialise ─► Configure ─► Start ─► Await ─► SetUp ─► Publish ─► Serve
+//! volume  Lease                   initdb        files        postgres SELECT 1 roles    Endpoint-  until
+//!                                                                                       Slice      it ends
+//! ```
+//!
+//! Each change of the [`state::State`] goes to those who watch over gRPC ([`grpc`]).
+
+pub mod authority;
+pub mod cli;
+pub mod endpoint;
+pub mod grpc;
+pub mod init;
+pub mod install;
+pub mod lock;
+pub mod prepare;
+pub mod processes;
+pub mod progress;
+pub mod run;
+pub mod server;
+pub mod state;
+pub mod store;
+pub mod supervise;
+pub mod watch;

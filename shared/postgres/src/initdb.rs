@@ -165,8 +165,6 @@ async fn initdb(
     let program = installation.program("initdb");
     let output = Command::new(&program)
         .args(arguments(folder, password_file, locale(Path::new("/"))))
-        .env_clear()
-        .env("PATH", &installation.folder)
         .env("LC_ALL", "C")
         .stdin(Stdio::null())
         .kill_on_drop(true)

@@ -170,7 +170,7 @@ fn names(folder: &Path) -> Vec<String> {
 #[test]
 fn a_new_server_has_what_a_cluster_needs_and_no_password_in_its_log() {
     let name = "a_new_server_has_what_a_cluster_needs_and_no_password_in_its_log";
-    unprivileged(name, async || {
+    unprivileged(name, &[], async || {
         let mut server = Server::initialised().await;
         assert_eq!(
             names(server.folder.path()),
@@ -246,7 +246,7 @@ fn a_new_server_has_what_a_cluster_needs_and_no_password_in_its_log() {
 #[test]
 fn own_configuration_counts_where_pgo_does_not_depend_on_it() {
     let name = "own_configuration_counts_where_pgo_does_not_depend_on_it";
-    unprivileged(name, async || {
+    unprivileged(name, &[], async || {
         let mut server = Server::initialised().await;
         let own = server.folder.path().join("pgconf");
         fs::create_dir(&own).expect("a folder");
@@ -294,7 +294,7 @@ fn own_configuration_counts_where_pgo_does_not_depend_on_it() {
 #[test]
 fn an_initdb_that_fails_leaves_nothing_and_says_why() {
     let name = "an_initdb_that_fails_leaves_nothing_and_says_why";
-    unprivileged(name, async || {
+    unprivileged(name, &[], async || {
         let folder = tempfile::tempdir().expect("a folder");
         let data = folder.path().join("hippo");
         // What was left of a try that was killed.

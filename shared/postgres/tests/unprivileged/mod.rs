@@ -1,36 +1,53 @@
-//! PostgreSQL refuses to run as root; tests that need it run themselves again as somebody else.
+//! PostgreSQL refuses to run as root; tests that need it run themselves again as somebody else. Each in a process of
+//! its own: what one starts inherits nothing of the others.
 
 use std::{
     fs,
     os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
+    path::Path,
     process::Command,
 };
 
-/// Runs `body` as a user that PostgreSQL accepts. `test` is the name of the calling test.
-pub fn unprivileged(test: &str, body: impl AsyncFnOnce()) {
-    if !nix::unistd::geteuid().is_root() {
+/// Set for a test that runs again.
+const INSIDE: &str = "PGO_TEST_UNPRIVILEGED";
+
+/// Runs `body` as a user that PostgreSQL accepts. `test` is the name of the calling test. `programs` are copied to where
+/// that user can run them; `body` finds each by the environment variable that is named.
+pub fn unprivileged(test: &str, programs: &[(&str, &str)], body: impl AsyncFnOnce()) {
+    if std::env::var_os(INSIDE).is_some() {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()
             .expect("a runtime");
         return runtime.block_on(body());
     }
-    let (user, group) = somebody();
+    let root = nix::unistd::geteuid().is_root();
     // The program itself may lie where only root may look.
     let folder = tempfile::tempdir().expect("a folder");
-    let program = folder.path().join("test");
-    fs::copy(std::env::current_exe().expect("a program"), &program).expect("copied");
-    std::os::unix::fs::chown(folder.path(), Some(user), Some(group)).expect("given away");
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("executable");
-    let status = Command::new(&program)
+    let copy = |name: &str, from: &Path| {
+        let program = folder.path().join(name);
+        fs::copy(from, &program).expect("copied");
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("executable");
+        program
+    };
+    let copies = programs
+        .iter()
+        .map(|(name, from)| (name, copy(name, Path::new(from))));
+    let own = std::env::current_exe().expect("a program");
+    let mut again = Command::new(copy("test", &own));
+    again
+        .envs(copies)
         .args(["--exact", test, "--nocapture", "--test-threads=1"])
         .env("TMPDIR", folder.path())
-        .current_dir(folder.path())
-        .uid(user)
-        .gid(group)
-        .status()
-        .expect("the test runs again");
-    assert!(status.success(), "{test} failed as user {user}");
+        .env(INSIDE, "1")
+        .current_dir(folder.path());
+    if root {
+        let (user, group) = somebody();
+        std::os::unix::fs::chown(folder.path(), Some(user), Some(group)).expect("given away");
+        again.uid(user).gid(group);
+    }
+    let status = again.status().expect("the test runs again");
+    assert!(status.success(), "{test} failed");
 }
 
 /// The user `postgres` of this machine, else `nobody`'s usual number.

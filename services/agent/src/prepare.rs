@@ -1,0 +1,154 @@
+//! What PostgreSQL needs in files before it starts, and what the agent reads for it.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use pgo_ids::{NameError, RoleName};
+use pgo_postgres::{
+    Installation,
+    conf::{self, ServerConf},
+    custom::Custom,
+    files::{FileError, named},
+    hba,
+    quote::NulError,
+    setup::{Account, Setup, Verifier},
+};
+use secrecy::SecretString;
+
+use crate::cli::Settings;
+
+/// Extensions that 4.1's images create in each database, where the image has them.
+const EXTENSIONS: [&str; 2] = ["pg_stat_statements", "pgaudit"];
+
+/// The same as modules: to be loaded at the start, where the image has them.
+const MODULES: [&str; 2] = ["pg_stat_statements", "pgaudit"];
+
+/// File in the data directory that says that the user's `setup.sql` was run.
+const SETUP_DONE: &str = "pgo-setup.done";
+
+/// Why PostgreSQL cannot be started.
+#[derive(Debug, thiserror::Error)]
+pub enum PrepareError {
+    /// A file cannot be read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A user's name is not one.
+    #[error("{} holds no name of a role: {source}", path.display())]
+    Role {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: NameError,
+    },
+    /// A setting cannot be written.
+    #[error("the configuration cannot be written: {0}")]
+    Nul(#[from] NulError),
+}
+
+/// Reads one user's Secret: `name` is the folder below `/pgo/secrets`.
+///
+/// # Errors
+/// A file is missing, or the name is none.
+pub fn account(settings: &Settings, name: &str) -> Result<Account, PrepareError> {
+    let folder = settings.secrets.join(name);
+    let path = folder.join("username");
+    let role: RoleName = named(fs::read_to_string(&path), "read", &path)?
+        .trim()
+        .parse()
+        .map_err(|source| PrepareError::Role { path, source })?;
+    let path = folder.join("password");
+    let password = SecretString::from(named(fs::read_to_string(&path), "read", &path)?);
+    Ok(Account {
+        role,
+        verifier: Verifier::of(&password),
+    })
+}
+
+/// What the cluster is to have once PostgreSQL answers.
+///
+/// # Errors
+/// As [`account`].
+pub fn setup(settings: &Settings) -> Result<Setup, PrepareError> {
+    Ok(Setup {
+        replication: account(settings, "primaryuser")?,
+        application: account(settings, "user")?,
+        database: settings.database.clone(),
+        extensions: EXTENSIONS.map(str::to_owned).to_vec(),
+    })
+}
+
+/// Writes PostgreSQL's configuration, and removes what a former server left: the lock on the volume says that none
+/// lives, but process numbers of a former container may be in use again.
+///
+/// # Errors
+/// A file cannot be read or written.
+pub fn configure(settings: &Settings, installation: &Installation) -> Result<(), PrepareError> {
+    let custom = Custom::read(&settings.custom)?;
+    if !custom.unused.is_empty() {
+        let files = custom.unused.join(", ");
+        tracing::warn!(
+            files,
+            "these files of the custom configuration are not used"
+        );
+    }
+    let data = &settings.data;
+    let conf = ServerConf {
+        version: installation.version.clone(),
+        port: settings.port,
+        sockets: settings.sockets.clone(),
+        cluster_name: settings.instance.to_string(),
+        certificate: settings.tls.join("tls.crt"),
+        key: settings.tls.join("tls.key"),
+        hba_file: data.join(conf::HBA_FILE),
+        ident_file: custom.pg_ident.clone(),
+        custom: custom.postgresql_conf.clone(),
+        preload: MODULES
+            .into_iter()
+            .filter(|name| installation.has_library(name))
+            .map(str::to_owned)
+            .collect(),
+        log_statement: settings.log_statement.clone(),
+        log_min_duration_statement: settings.log_min_duration_statement.clone(),
+    };
+    let hba = hba::render(custom.pg_hba.as_deref());
+    conf::write(data, &conf.render()?, &hba)?;
+
+    remove(&data.join("postmaster.pid"))?;
+    for folder in &settings.sockets {
+        remove(&folder.join(format!(".s.PGSQL.{}.lock", settings.port)))?;
+        remove(&folder.join(format!(".s.PGSQL.{}", settings.port)))?;
+    }
+    Ok(())
+}
+
+fn remove(path: &Path) -> Result<(), FileError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => named(result, "remove", path),
+    }
+}
+
+/// The user's `setup.sql`, if there is one that was not run yet.
+///
+/// # Errors
+/// The folder cannot be read.
+pub fn setup_sql(settings: &Settings) -> Result<Option<PathBuf>, PrepareError> {
+    if settings.data.join(SETUP_DONE).exists() {
+        return Ok(None);
+    }
+    Ok(Custom::read(&settings.custom)?.setup_sql)
+}
+
+/// Remembers that the setup of this cluster is complete.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn setup_done(settings: &Settings) -> Result<(), PrepareError> {
+    let path = settings.data.join(SETUP_DONE);
+    if !path.exists() {
+        pgo_postgres::files::write_atomically(&path, b"", conf::MODE)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,292 @@
+//! The server process: start, watch, stop. The agent is its parent, so it knows at once when it ends.
+
+use std::{
+    os::unix::process::ExitStatusExt as _,
+    path::{Path, PathBuf},
+    process::{ExitStatus, Stdio},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use nix::{sys::signal::Signal, unistd::Pid};
+use pgo_postgres::{Installation, tail::Tail};
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncRead, BufReader},
+    process::{Child, ChildStderr, Command},
+    task::JoinHandle,
+};
+
+use crate::processes;
+
+/// How long PostgreSQL may take for a fast shutdown, which writes a checkpoint. Less than the 120 s that the pod has.
+const FAST: Duration = Duration::from_secs(90);
+
+/// How long it may take for an immediate shutdown, which writes nothing.
+const IMMEDIATE: Duration = Duration::from_secs(10);
+
+/// How long processes that outlive their postmaster get until they are looked for again.
+const LEFTOVER_PAUSE: Duration = Duration::from_millis(20);
+
+/// How long killed processes may take to be gone. In an uninterruptible wait for a disk it may last.
+const LEFTOVER_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Lines of PostgreSQL's output that go into an error.
+const TAIL: usize = 10;
+
+/// A server, from its start to its end.
+#[derive(Debug)]
+pub struct Server {
+    child: Child,
+    pid: Pid,
+    data: PathBuf,
+    tail: Arc<Mutex<Tail>>,
+    reader: JoinHandle<()>,
+}
+
+impl Server {
+    /// Starts the server of the data directory `data`. Its log goes to ours.
+    ///
+    /// # Errors
+    /// The program cannot be run.
+    pub fn start(installation: &Installation, data: &Path) -> std::io::Result<Self> {
+        let mut child = Command::new(installation.program("postgres"))
+            .arg("-D")
+            .arg(data)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()?;
+        let pid = child.id().map(u32::cast_signed).map(Pid::from_raw);
+        let tail = Arc::new(Mutex::new(Tail::new(TAIL)));
+        let reader = tokio::spawn(read(child.stderr.take(), tail.clone()));
+        Ok(Self {
+            pid: pid.ok_or_else(|| std::io::Error::other("the server ended at once"))?,
+            child,
+            data: data.to_owned(),
+            tail,
+            reader,
+        })
+    }
+
+    /// Number of the postmaster.
+    pub fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// How it ended, if it did.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().ok().flatten()
+    }
+
+    /// Waits until it ends. May be given up and begun again.
+    pub async fn end(&mut self) -> ExitStatus {
+        match self.child.wait().await {
+            Ok(status) => status,
+            // Somebody else has reaped it; that it is gone is all we know.
+            Err(error) => {
+                tracing::warn!(%error, "how the server ended is not known");
+                ExitStatus::from_raw(0)
+            }
+        }
+    }
+
+    /// Makes it read its configuration and certificates again.
+    pub fn reload(&self) {
+        processes::send(self.pid, Signal::SIGHUP);
+    }
+
+    /// Forgets what it has said: what comes now explains its end.
+    pub fn forget_output(&self) {
+        self.tail
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
+    }
+
+    /// To be called once it ended: ends what it left, and tells how it ended and what it said last.
+    pub async fn explain(self, status: ExitStatus) -> String {
+        clear_leftovers(&self.data).await;
+        // All that held the other side of the pipe is gone, so this is over in a moment.
+        let _ = tokio::time::timeout(LEFTOVER_DEADLINE, self.reader).await;
+        let said = self
+            .tail
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .to_string();
+        let how = match (status.code(), status.signal()) {
+            (Some(code), _) => format!("PostgreSQL ended with exit code {code}"),
+            (None, Some(signal)) => format!("PostgreSQL was ended by signal {signal}"),
+            (None, None) => "PostgreSQL ended".to_owned(),
+        };
+        if said.is_empty() {
+            how
+        } else {
+            format!("{how}: {said}")
+        }
+    }
+
+    /// Stops it: as fast as it can without losing anything, and harder after a deadline.
+    pub async fn stop(mut self) {
+        let steps = [
+            (Signal::SIGINT, FAST),
+            (Signal::SIGQUIT, IMMEDIATE),
+            (Signal::SIGKILL, IMMEDIATE),
+        ];
+        for (signal, patience) in steps {
+            processes::send(self.pid, signal);
+            match tokio::time::timeout(patience, self.end()).await {
+                Ok(status) => {
+                    tracing::info!(%status, %signal, "PostgreSQL has stopped");
+                    break;
+                }
+                Err(_) => tracing::warn!(%signal, ?patience, "PostgreSQL does not stop"),
+            }
+        }
+        clear_leftovers(&self.data).await;
+    }
+}
+
+/// Kills the server processes that outlive their postmaster: one that is in the middle of a statement notices late,
+/// and until it is gone no new server can start.
+async fn clear_leftovers(data: &Path) {
+    let begin = Instant::now();
+    loop {
+        let left = processes::working_in(data);
+        if left.is_empty() {
+            return;
+        }
+        if begin.elapsed() > LEFTOVER_DEADLINE {
+            tracing::warn!(
+                count = left.len(),
+                "processes of a former server do not go away"
+            );
+            return;
+        }
+        for pid in left {
+            processes::send(pid, Signal::SIGKILL);
+        }
+        tokio::time::sleep(LEFTOVER_PAUSE).await;
+    }
+}
+
+async fn read(output: Option<ChildStderr>, tail: Arc<Mutex<Tail>>) {
+    if let Some(output) = output {
+        follow(output, |line| {
+            tracing::info!(target: "postgres", "{line}");
+            if explains(line) {
+                tail.lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(line);
+            }
+        })
+        .await;
+    }
+}
+
+/// Hands each line of `output` on, whatever bytes are in it.
+async fn follow(output: impl AsyncRead + Unpin, mut each: impl FnMut(&str)) {
+    let mut lines = BufReader::new(output);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        match lines.read_until(b'\n', &mut line).await {
+            Ok(0) => return,
+            Ok(_) => each(String::from_utf8_lossy(&line).trim_end_matches('\n')),
+            Err(error) => {
+                tracing::warn!(%error, "PostgreSQL's log cannot be read any more");
+                return;
+            }
+        }
+    }
+}
+
+/// Whether a line of PostgreSQL's log may go into an error, which others read: it is about the server itself. Statements
+/// and the values in them stay out; they may hold anything, passwords too.
+fn explains(line: &str) -> bool {
+    // The lines of a message after its first begin with a tab.
+    if line.starts_with('\t') {
+        return false;
+    }
+    let severity = [
+        "DEBUG",
+        "LOG",
+        "INFO",
+        "NOTICE",
+        "WARNING",
+        "ERROR",
+        "FATAL",
+        "PANIC",
+        "DETAIL",
+        "HINT",
+        "QUERY",
+        "CONTEXT",
+        "STATEMENT",
+        "LOCATION",
+        "BACKTRACE",
+    ]
+    .into_iter()
+    .filter_map(|name| Some((line.find(&format!("{name}:  "))?, name)))
+    .min();
+    match severity {
+        // From before logging is set up, as a missing library.
+        None => true,
+        Some((_, "FATAL" | "PANIC" | "HINT")) => true,
+        Some((at, "LOG" | "WARNING")) => {
+            let message = &line[at..];
+            ![
+                "statement:",
+                "execute ",
+                "parse ",
+                "bind ",
+                "duration:",
+                "fastpath",
+            ]
+            .iter()
+            .any(|word| message.contains(word))
+        }
+        Some(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_explains_the_end_of_a_server_is_kept() {
+        for line in [
+            "2026-11-23 08:00:00.000 UTC [7] LOG:  listening on Unix socket \"/tmp/.s.PGSQL.5432\"",
+            "2026-11-23 08:00:00.000 UTC [7] FATAL:  could not create shared memory segment",
+            "2026-11-23 08:00:00.000 UTC [7] HINT:  The address may be in use",
+            "/usr/bin/postgres: error while loading shared libraries: libx.so",
+        ] {
+            assert!(explains(line), "{line}");
+        }
+    }
+
+    #[test]
+    fn statements_and_their_values_are_not() {
+        for line in [
+            "2026-11-23 08:00:00 UTC [9] u@d 10.0.0.9 LOG:  statement: ALTER ROLE u PASSWORD 'x'",
+            "2026-11-23 08:00:00 UTC [9] u@d 10.0.0.9 LOG:  duration: 3 ms  statement: SELECT 'x'",
+            "2026-11-23 08:00:00 UTC [9] u@d 10.0.0.9 LOG:  execute <unnamed>: SELECT 'x'",
+            "2026-11-23 08:00:00 UTC [9] u@d 10.0.0.9 ERROR:  invalid input: \"x FATAL:  y\"",
+            "2026-11-23 08:00:00 UTC [9] u@d 10.0.0.9 STATEMENT:  ALTER ROLE u PASSWORD 'x'",
+            "2026-11-23 08:00:00 UTC [9] u@d 10.0.0.9 DETAIL:  parameters: $1 = 'x'",
+            "\tPASSWORD 'x' FATAL:  y",
+        ] {
+            assert!(!explains(line), "{line}");
+        }
+    }
+
+    #[tokio::test]
+    async fn lines_of_any_bytes_are_read() {
+        let mut lines = Vec::new();
+        follow(&b"one\nt\xffo\nthree"[..], |line| {
+            lines.push(line.to_owned());
+        })
+        .await;
+        assert_eq!(lines, ["one", "t\u{fffd}o", "three"]);
+    }
+}

@@ -1,0 +1,205 @@
+//! What this instance tells of itself.
+
+use jiff::Timestamp;
+use pgo_ids::Term;
+use pgo_postgres::Facts;
+use pgo_proto::agent;
+use tokio::sync::watch;
+
+/// How far the instance is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Phase {
+    /// Before PostgreSQL runs.
+    #[default]
+    Starting,
+    /// initdb makes the data directory.
+    Initializing,
+    /// PostgreSQL starts or recovers and does not serve yet.
+    Recovering,
+    /// It serves.
+    Running,
+    /// It is being stopped.
+    Stopping,
+    /// It could not be brought up; it is tried again.
+    Failed,
+}
+
+/// All that is told; a reader needs no earlier one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    /// Name of the cluster.
+    pub cluster: String,
+    /// Name of the instance.
+    pub instance: String,
+    /// Uid of the pod.
+    pub pod_uid: String,
+    /// How far it is.
+    pub phase: Phase,
+    /// Whether it replays another's WAL; unknown before PostgreSQL has run.
+    pub replica: Option<bool>,
+    /// Term under which it serves; 0 before the Lease was read.
+    pub term: Term,
+    /// Version of PostgreSQL; empty before it was found.
+    pub postgres_version: String,
+    /// Identifier of the data; 0 before it was asked for.
+    pub system_identifier: u64,
+    /// Timeline; 0 where unknown.
+    pub timeline: u32,
+    /// Position in the WAL; 0 where unknown.
+    pub lsn: u64,
+    /// When PostgreSQL began to serve.
+    pub running_since: Option<Timestamp>,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// How often PostgreSQL was started again after it had served.
+    pub restarts: u32,
+}
+
+/// Longest error that is told, in bytes: it ends up in the status of a custom resource.
+const ERROR_LIMIT: usize = 2048;
+
+impl State {
+    /// Takes over what PostgreSQL says of itself.
+    pub fn learn(&mut self, facts: &Facts) {
+        self.replica = Some(facts.in_recovery);
+        self.system_identifier = facts.system_identifier;
+        self.timeline = facts.timeline;
+        self.lsn = facts.lsn;
+    }
+
+    /// The same in the protocol's words.
+    pub fn to_proto(&self) -> agent::InstanceState {
+        let phase = match self.phase {
+            Phase::Starting => agent::Phase::Starting,
+            Phase::Initializing => agent::Phase::Initializing,
+            Phase::Recovering => agent::Phase::Recovering,
+            Phase::Running => agent::Phase::Running,
+            Phase::Stopping => agent::Phase::Stopping,
+            Phase::Failed => agent::Phase::Failed,
+        };
+        let role = match self.replica {
+            None => agent::Role::Unspecified,
+            Some(false) => agent::Role::Primary,
+            Some(true) => agent::Role::Replica,
+        };
+        let identifier = self.system_identifier;
+        agent::InstanceState {
+            cluster: self.cluster.clone(),
+            instance: self.instance.clone(),
+            pod_uid: self.pod_uid.clone(),
+            phase: phase.into(),
+            role: role.into(),
+            term: self.term.0,
+            postgres_version: self.postgres_version.clone(),
+            system_identifier: if identifier == 0 {
+                String::new()
+            } else {
+                identifier.to_string()
+            },
+            timeline: self.timeline,
+            lsn: self.lsn,
+            running_since: self.running_since.map(|time| prost_types::Timestamp {
+                seconds: time.as_second(),
+                nanos: time.subsec_nanosecond(),
+            }),
+            error: self.error.as_deref().map(shortened).unwrap_or_default(),
+            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+            restarts: self.restarts,
+        }
+    }
+}
+
+/// The beginning says what failed and the end what the program said last; the middle may go.
+fn shortened(error: &str) -> String {
+    if error.len() <= ERROR_LIMIT {
+        return error.to_owned();
+    }
+    let half = ERROR_LIMIT / 2;
+    let head = &error[..error.floor_char_boundary(half)];
+    let tail = &error[error.ceil_char_boundary(error.len() - half)..];
+    format!("{head} … {tail}")
+}
+
+/// Tells changes of the state to whoever watches.
+#[derive(Debug)]
+pub struct Reporter(watch::Sender<State>);
+
+impl Reporter {
+    /// Begins with `state`.
+    pub fn new(state: State) -> Self {
+        Self(watch::Sender::new(state))
+    }
+
+    /// Changes the state; it is told only if something is different afterwards.
+    pub fn change(&self, change: impl FnOnce(&mut State)) {
+        self.0.send_if_modified(|state| {
+            let before = state.clone();
+            change(state);
+            if state.phase != before.phase {
+                let error = state.error.as_deref();
+                tracing::info!(phase = ?state.phase, error, "the state of the instance changed");
+            }
+            *state != before
+        });
+    }
+
+    /// The state now.
+    pub fn now(&self) -> State {
+        self.0.borrow().clone()
+    }
+
+    /// Follows the state.
+    pub fn watch(&self) -> watch::Receiver<State> {
+        self.0.subscribe()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_unknown_is_told_as_unknown() {
+        let told = State::default().to_proto();
+        assert_eq!(told.phase(), agent::Phase::Starting);
+        assert_eq!(told.role(), agent::Role::Unspecified);
+        assert_eq!((told.term, told.system_identifier.as_str()), (0, ""));
+        assert_eq!(told.running_since, None);
+    }
+
+    #[test]
+    fn what_is_known_is_told() {
+        let state = State {
+            phase: Phase::Running,
+            replica: Some(false),
+            term: Term(3),
+            system_identifier: u64::MAX,
+            running_since: Some(Timestamp::new(5, 7).expect("a time")),
+            ..State::default()
+        };
+        let told = state.to_proto();
+        assert_eq!(told.role(), agent::Role::Primary);
+        assert_eq!(told.system_identifier, "18446744073709551615");
+        let since = told.running_since.expect("a time");
+        assert_eq!((since.seconds, since.nanos), (5, 7));
+    }
+
+    #[test]
+    fn a_long_error_keeps_its_beginning_and_its_end() {
+        let long = format!("initdb failed: {}the end", "é".repeat(5000));
+        let short = shortened(&long);
+        assert!(short.len() <= ERROR_LIMIT + 10);
+        assert!(short.starts_with("initdb failed") && short.ends_with("the end"));
+        assert_eq!(shortened("short"), "short");
+    }
+
+    #[test]
+    fn only_changes_are_told() {
+        let reporter = Reporter::new(State::default());
+        let watcher = reporter.watch();
+        reporter.change(|state| state.phase = Phase::Starting);
+        assert!(!watcher.has_changed().expect("open"));
+        reporter.change(|state| state.phase = Phase::Running);
+        assert!(watcher.has_changed().expect("open"));
+    }
+}

@@ -1,0 +1,357 @@
+//! Does what [`crate::progress`] decides, stage by stage, until it is told to stop.
+
+use std::{
+    fmt::Display,
+    process::ExitStatus,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use pgo_postgres::{
+    Installation, SUPERUSER, Session,
+    initdb::{self, Presence},
+    program, setup,
+};
+use pgo_telemetry::{CancellationToken, Telemetry};
+use pgo_tls::TlsFiles;
+use tokio::time::sleep;
+
+use crate::{
+    authority,
+    cli::Settings,
+    endpoint::{self, Target},
+    lock::{self, Lock},
+    prepare,
+    progress::{Event, Next, Progress, Stage},
+    server::Server,
+    state::{Phase, Reporter},
+    store::Store,
+    watch::{self, Health, PROBE_DEADLINE, Watch},
+};
+
+/// Time between two tries to connect to a server that has just started.
+const AWAIT_PAUSE: Duration = Duration::from_millis(20);
+
+/// The same for one that takes longer than [`AWAIT_LONG`]: it recovers.
+const AWAIT_LONG_PAUSE: Duration = Duration::from_millis(250);
+
+/// When a start counts as a recovery.
+const AWAIT_LONG: Duration = Duration::from_secs(5);
+
+/// How long serving may wait for the Service to be directed. It goes on without: it may lead here since earlier.
+const PUBLISH_DEADLINE: Duration = Duration::from_secs(2);
+
+/// How long PostgreSQL may take to say what it is, right after its start.
+const FACTS_DEADLINE: Duration = Duration::from_secs(5);
+
+/// How long taking the Service away may take, while PostgreSQL is being stopped.
+const WITHDRAW_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Brings PostgreSQL up and keeps it up.
+pub struct Supervisor<S> {
+    settings: Settings,
+    target: Target,
+    store: S,
+    tls: Arc<TlsFiles>,
+    reporter: Reporter,
+    health: Health,
+    progress: Progress,
+    lock: Option<Lock>,
+    installation: Option<Installation>,
+    server: Option<Server>,
+    /// Since when the present server serves.
+    serving: Option<Instant>,
+    /// Whether the Service may lead here. A former run of the agent may have directed it.
+    published: bool,
+}
+
+impl<S: Store> Supervisor<S> {
+    /// A supervisor that has done nothing yet.
+    pub fn new(
+        settings: Settings,
+        store: S,
+        tls: Arc<TlsFiles>,
+        reporter: Reporter,
+        telemetry: &Telemetry,
+    ) -> Self {
+        let target = Target {
+            address: settings.pod_ip,
+            port: settings.port,
+            pod: settings.pod_name.clone(),
+            uid: settings.pod_uid.clone(),
+            namespace: settings.namespace.clone(),
+        };
+        Self {
+            settings,
+            target,
+            store,
+            tls,
+            reporter,
+            health: Health::register(telemetry),
+            progress: Progress::default(),
+            lock: None,
+            installation: None,
+            server: None,
+            serving: None,
+            published: true,
+        }
+    }
+
+    /// Works until `stop` is there and PostgreSQL has stopped.
+    pub async fn run(mut self, stop: CancellationToken) {
+        loop {
+            self.tell();
+            let event = match self.progress.next() {
+                Next::Run(stage) => tokio::select! {
+                    biased;
+                    () = stop.cancelled() => break,
+                    event = self.execute(stage) => event,
+                },
+                Next::Rest(pause) => {
+                    // Nobody is sent to a server that does not come up.
+                    self.withdraw().await;
+                    tokio::select! {
+                        biased;
+                        () = stop.cancelled() => break,
+                        () = sleep(pause) => Event::Rested,
+                    }
+                }
+            };
+            self.progress = std::mem::take(&mut self.progress).after(event);
+        }
+        self.stop().await;
+    }
+
+    fn tell(&self) {
+        let progress = &self.progress;
+        let phase = progress.phase();
+        if phase != Phase::Running {
+            let reason = progress.error();
+            self.health
+                .down(reason.map_or_else(|| format!("{phase:?}"), str::to_owned));
+        }
+        self.reporter.change(|state| {
+            state.phase = phase;
+            state.error = progress.error().map(str::to_owned);
+            state.restarts = progress.restarts();
+            if phase != Phase::Running {
+                state.running_since = None;
+            }
+        });
+    }
+
+    async fn execute(&mut self, stage: Stage) -> Event {
+        let result = match stage {
+            Stage::Lock => self.lock(),
+            Stage::Authorise => self.authorise().await,
+            Stage::Inspect => self.inspect().await,
+            Stage::Initialise => self.initialise().await,
+            Stage::Configure => self.configure(),
+            Stage::Start => self.start(),
+            Stage::Await => self.wait_for_answer().await,
+            Stage::SetUp => self.set_up().await,
+            Stage::Publish => self.publish().await,
+            Stage::Serve => Ok(self.serve().await),
+        };
+        result.unwrap_or_else(Event::Failed)
+    }
+
+    fn lock(&mut self) -> Result<Event, String> {
+        self.lock = Some(lock::take(&self.settings.data).map_err(shown)?);
+        Ok(Event::Done)
+    }
+
+    async fn authorise(&mut self) -> Result<Event, String> {
+        let term = authority::write(&self.store, &self.settings.instance)
+            .await
+            .map_err(shown)?;
+        self.reporter.change(|state| state.term = term);
+        Ok(Event::Done)
+    }
+
+    async fn inspect(&mut self) -> Result<Event, String> {
+        let data = &self.settings.data;
+        let path = std::env::var_os("PATH");
+        let installation = program::find(path.as_deref(), data).await.map_err(shown)?;
+        let version = installation.version.to_string();
+        self.reporter
+            .change(|state| state.postgres_version = version);
+        self.installation = Some(installation);
+        match initdb::presence(data).map_err(shown)? {
+            Presence::Data => Ok(Event::Done),
+            // initdb says what is wrong with foreign things.
+            Presence::Nothing | Presence::Foreign => Ok(Event::Empty),
+        }
+    }
+
+    async fn initialise(&mut self) -> Result<Event, String> {
+        let superuser = prepare::account(&self.settings, "postgres").map_err(shown)?;
+        initdb::run(
+            self.installation()?,
+            &self.settings.data,
+            &superuser.verifier,
+        )
+        .await
+        .map_err(shown)?;
+        Ok(Event::Done)
+    }
+
+    fn configure(&mut self) -> Result<Event, String> {
+        prepare::configure(&self.settings, self.installation()?).map_err(shown)?;
+        Ok(Event::Done)
+    }
+
+    fn start(&mut self) -> Result<Event, String> {
+        let server = Server::start(self.installation()?, &self.settings.data)
+            .map_err(|error| format!("PostgreSQL cannot be started: {error}"))?;
+        tracing::info!(pid = %server.pid(), "PostgreSQL was started");
+        self.server = Some(server);
+        Ok(Event::Done)
+    }
+
+    /// A recovery takes as long as it takes; only the end of the server ends this.
+    async fn wait_for_answer(&mut self) -> Result<Event, String> {
+        let begin = Instant::now();
+        loop {
+            if let Some(event) = self.ended().await {
+                return Ok(event);
+            }
+            match Session::open(&self.settings.socket(), SUPERUSER).await {
+                Ok(session) => match session.check(PROBE_DEADLINE).await {
+                    Ok(()) => return Ok(Event::Done),
+                    Err(error) => tracing::debug!(%error, "no answer yet"),
+                },
+                Err(error) => tracing::debug!(%error, "no session yet"),
+            }
+            let long = begin.elapsed() > AWAIT_LONG;
+            sleep(if long { AWAIT_LONG_PAUSE } else { AWAIT_PAUSE }).await;
+        }
+    }
+
+    async fn set_up(&mut self) -> Result<Event, String> {
+        if let Some(event) = self.ended().await {
+            return Ok(event);
+        }
+        let settings = &self.settings;
+        let socket = settings.socket();
+        let wanted = prepare::setup(settings).map_err(shown)?;
+        setup::run(&socket, &wanted).await.map_err(shown)?;
+        if let Some(file) = prepare::setup_sql(settings).map_err(shown)? {
+            setup::run_setup_sql(self.installation()?, &socket, SUPERUSER, &file)
+                .await
+                .map_err(shown)?;
+        }
+        prepare::setup_done(settings).map_err(shown)?;
+        // Before the state says that it runs, it says what runs.
+        let session = Session::open(&socket, SUPERUSER).await.map_err(shown)?;
+        let facts = session.facts(FACTS_DEADLINE).await.map_err(shown)?;
+        self.reporter.change(|state| state.learn(&facts));
+        Ok(Event::Done)
+    }
+
+    /// Directs the Service here. PostgreSQL serves also where that is not possible now; it is tried again later.
+    async fn publish(&mut self) -> Result<Event, String> {
+        self.published = true;
+        let direct = endpoint::direct(&self.store, Some(&self.target));
+        match tokio::time::timeout(PUBLISH_DEADLINE, direct).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the Service cannot be directed here; trying again");
+            }
+            Err(_) => tracing::warn!("Kubernetes is slow; the Service is directed here later"),
+        }
+        Ok(Event::Done)
+    }
+
+    /// Looks after a server that serves, until it ends.
+    async fn serve(&mut self) -> Event {
+        let Some(server) = &mut self.server else {
+            return Event::Failed("there is no server to look after".to_owned());
+        };
+        server.forget_output();
+        self.serving = Some(Instant::now());
+        let now = Timestamp::now();
+        self.reporter
+            .change(|state| state.running_since = Some(now));
+        let watch = Watch {
+            socket: self.settings.socket(),
+            server: server.pid(),
+            tls: &self.tls,
+            reporter: &self.reporter,
+            health: &self.health,
+        };
+        let status = tokio::select! {
+            biased;
+            status = server.end() => status,
+            never = watch.probe() => match never {},
+            never = watch::keep_directed(&self.store, &self.target) => match never {},
+        };
+        self.exited(status).await
+    }
+
+    /// What happened to the server, if it does not live any more.
+    async fn ended(&mut self) -> Option<Event> {
+        let Some(server) = &mut self.server else {
+            return Some(Event::Exited {
+                reason: "PostgreSQL ended".to_owned(),
+                served: Duration::ZERO,
+            });
+        };
+        let status = server.ended()?;
+        Some(self.exited(status).await)
+    }
+
+    async fn exited(&mut self, status: ExitStatus) -> Event {
+        let served = self.serving.take().map(|since| since.elapsed());
+        if served.is_some() {
+            self.health.restarted();
+        }
+        let reason = match self.server.take() {
+            Some(server) => server.explain(status).await,
+            None => "PostgreSQL ended".to_owned(),
+        };
+        tracing::warn!(reason, "PostgreSQL ended by itself");
+        Event::Exited {
+            reason,
+            served: served.unwrap_or_default(),
+        }
+    }
+
+    /// Makes the Service lead nowhere, if it may lead here and is ours to direct.
+    async fn withdraw(&mut self) {
+        let ours = self.reporter.now().term.0 > 0;
+        if !self.published || !ours {
+            return;
+        }
+        let direct = endpoint::direct(&self.store, None);
+        match tokio::time::timeout(WITHDRAW_DEADLINE, direct).await {
+            Ok(Ok(())) => self.published = false,
+            Ok(Err(error)) => tracing::warn!(%error, "the Service cannot be taken away from here"),
+            Err(_) => tracing::warn!("Kubernetes is slow; the Service still leads here"),
+        }
+    }
+
+    async fn stop(mut self) {
+        self.health.down("Stopping".to_owned());
+        self.reporter.change(|state| {
+            state.phase = Phase::Stopping;
+            state.running_since = None;
+        });
+        let server = self.server.take();
+        tokio::join!(self.withdraw(), async {
+            if let Some(server) = server {
+                server.stop().await;
+            }
+        });
+    }
+
+    fn installation(&self) -> Result<&Installation, String> {
+        let missing = || "PostgreSQL was not looked for yet".to_owned();
+        self.installation.as_ref().ok_or_else(missing)
+    }
+}
+
+fn shown(error: impl Display) -> String {
+    error.to_string()
+}

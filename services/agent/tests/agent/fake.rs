@@ -1,0 +1,180 @@
+//! Lease and EndpointSlice in memory, with Kubernetes' compare-and-swap.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use k8s_openapi::{
+    api::{
+        coordination::v1::{Lease, LeaseSpec},
+        discovery::v1::EndpointSlice,
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use pgo_agent::{
+    authority::TERM,
+    store::{Store, StoreError, Written},
+};
+
+/// The objects of a cluster as the reconciler makes them. Clones are handles of the same.
+#[derive(Clone, Debug)]
+pub struct Fake(Arc<Mutex<Objects>>);
+
+#[derive(Debug)]
+struct Objects {
+    lease: Lease,
+    slice: EndpointSlice,
+    version: u64,
+    /// Whether the API server is away.
+    away: bool,
+}
+
+impl Fake {
+    /// A Lease that names `holder` in term 1, and an empty EndpointSlice.
+    pub fn new(holder: &str) -> Self {
+        let metadata = |name: &str| ObjectMeta {
+            name: Some(name.to_owned()),
+            namespace: Some("pgouser1".to_owned()),
+            resource_version: Some("0".to_owned()),
+            ..ObjectMeta::default()
+        };
+        let lease = Lease {
+            metadata: ObjectMeta {
+                annotations: Some(BTreeMap::from([(TERM.to_owned(), "1".to_owned())])),
+                ..metadata("hippo")
+            },
+            spec: Some(LeaseSpec {
+                holder_identity: Some(holder.to_owned()),
+                ..LeaseSpec::default()
+            }),
+        };
+        let slice = EndpointSlice {
+            metadata: metadata("hippo-primary"),
+            address_type: "IPv4".to_owned(),
+            ..EndpointSlice::default()
+        };
+        Self(Arc::new(Mutex::new(Objects {
+            lease,
+            slice,
+            version: 0,
+            away: false,
+        })))
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut Objects) -> T) -> T {
+        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Names another holder.
+    pub fn set_holder(&self, holder: &str) {
+        self.with(|objects| {
+            objects.version += 1;
+            let version = objects.version.to_string();
+            objects.lease.metadata.resource_version = Some(version);
+            let spec = objects.lease.spec.as_mut().expect("a spec");
+            spec.holder_identity = Some(holder.to_owned());
+        });
+    }
+
+    /// Lets the API server vanish or come back.
+    pub fn set_away(&self, away: bool) {
+        self.with(|objects| objects.away = away);
+    }
+
+    /// The Lease now.
+    pub fn lease_now(&self) -> Lease {
+        self.with(|objects| objects.lease.clone())
+    }
+
+    /// The EndpointSlice now.
+    pub fn slice_now(&self) -> EndpointSlice {
+        self.with(|objects| objects.slice.clone())
+    }
+
+    /// Where the Service leads.
+    pub fn addresses(&self) -> Vec<String> {
+        let endpoints = self.slice_now().endpoints;
+        endpoints
+            .into_iter()
+            .flat_map(|endpoint| endpoint.addresses)
+            .collect()
+    }
+
+    /// Writes the Lease if `resourceVersion` is the present one.
+    pub fn swap_lease(&self, lease: &Lease) -> Written<Lease> {
+        self.with(|objects| {
+            let version = &mut objects.version;
+            swap(
+                &mut objects.lease,
+                lease,
+                |lease| &mut lease.metadata,
+                version,
+            )
+        })
+    }
+
+    /// Writes the EndpointSlice if `resourceVersion` is the present one.
+    pub fn swap_slice(&self, slice: &EndpointSlice) -> Written<EndpointSlice> {
+        self.with(|objects| {
+            let version = &mut objects.version;
+            swap(
+                &mut objects.slice,
+                slice,
+                |slice| &mut slice.metadata,
+                version,
+            )
+        })
+    }
+
+    fn reachable(&self, action: &'static str) -> Result<(), StoreError> {
+        if self.with(|objects| objects.away) {
+            return Err(StoreError::Deadline {
+                action,
+                object: "anything".to_owned(),
+            });
+        }
+        Ok(())
+    }
+}
+
+fn swap<T: Clone>(
+    present: &mut T,
+    wanted: &T,
+    metadata: impl Fn(&mut T) -> &mut ObjectMeta,
+    version: &mut u64,
+) -> Written<T> {
+    let mut wanted = wanted.clone();
+    if metadata(&mut wanted).resource_version != metadata(present).resource_version {
+        return Written::Conflict;
+    }
+    *version += 1;
+    metadata(&mut wanted).resource_version = Some(version.to_string());
+    *present = wanted.clone();
+    Written::Done(wanted)
+}
+
+impl Store for Fake {
+    async fn lease(&self) -> Result<Option<Lease>, StoreError> {
+        self.reachable("read")?;
+        Ok(Some(self.lease_now()))
+    }
+
+    async fn write_lease(&self, lease: &Lease) -> Result<Written<Lease>, StoreError> {
+        self.reachable("write")?;
+        Ok(self.swap_lease(lease))
+    }
+
+    async fn slice(&self) -> Result<Option<EndpointSlice>, StoreError> {
+        self.reachable("read")?;
+        Ok(Some(self.slice_now()))
+    }
+
+    async fn write_slice(
+        &self,
+        slice: &EndpointSlice,
+    ) -> Result<Written<EndpointSlice>, StoreError> {
+        self.reachable("write")?;
+        Ok(self.swap_slice(slice))
+    }
+}

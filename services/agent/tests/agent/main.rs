@@ -1,0 +1,14 @@
+//! The agent with a real PostgreSQL: what the reconciler, a client and Kubernetes see of it.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+mod fake;
+mod instance;
+mod process;
+mod rig;
+#[path = "../../../../shared/postgres/tests/unprivileged/mod.rs"]
+mod unprivileged;

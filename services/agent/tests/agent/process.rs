@@ -1,0 +1,189 @@
+//! The program itself, as process 1 runs it, against an API server that knows two objects.
+
+use std::{net::Ipv4Addr, process::Stdio};
+
+use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
+use k8s_openapi::api::{coordination::v1::Lease, discovery::v1::EndpointSlice};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use pgo_agent::{processes, store::Written};
+use pgo_proto::agent::Phase;
+use tokio::{
+    net::TcpListener,
+    process::{Child, Command},
+};
+
+use crate::{
+    fake::Fake,
+    rig::{DEADLINE, Rig, eventually},
+    unprivileged::unprivileged,
+};
+
+/// Where the tests find the program.
+const PROGRAM: &str = "PGO_TEST_AGENT";
+
+/// An API server that has the objects of `fake`; its address.
+async fn serve(fake: Fake) -> String {
+    async fn read_lease(State(fake): State<Fake>) -> Json<Lease> {
+        Json(fake.lease_now())
+    }
+    async fn write_lease(
+        State(fake): State<Fake>,
+        Json(lease): Json<Lease>,
+    ) -> Result<Json<Lease>, (StatusCode, Json<serde_json::Value>)> {
+        answer(fake.swap_lease(&lease))
+    }
+    async fn read_slice(State(fake): State<Fake>) -> Json<EndpointSlice> {
+        Json(fake.slice_now())
+    }
+    async fn write_slice(
+        State(fake): State<Fake>,
+        Json(slice): Json<EndpointSlice>,
+    ) -> Result<Json<EndpointSlice>, (StatusCode, Json<serde_json::Value>)> {
+        answer(fake.swap_slice(&slice))
+    }
+    let router = Router::new()
+        .route(
+            "/apis/coordination.k8s.io/v1/namespaces/pgouser1/leases/hippo",
+            get(read_lease).put(write_lease),
+        )
+        .route(
+            "/apis/discovery.k8s.io/v1/namespaces/pgouser1/endpointslices/hippo-primary",
+            get(read_slice).put(write_slice),
+        )
+        .with_state(fake);
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .await
+        .expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move { axum::serve(listener, router).await.expect("served") });
+    format!("http://{address}")
+}
+
+fn answer<T>(written: Written<T>) -> Result<Json<T>, (StatusCode, Json<serde_json::Value>)> {
+    match written {
+        Written::Done(object) => Ok(Json(object)),
+        Written::Conflict => {
+            let status = serde_json::json!({
+                "kind": "Status", "apiVersion": "v1", "status": "Failure",
+                "reason": "Conflict", "message": "changed", "code": 409,
+            });
+            Err((StatusCode::CONFLICT, Json(status)))
+        }
+    }
+}
+
+/// Starts process 1 with the settings of `rig`.
+async fn start(rig: &Rig) -> Child {
+    let server = serve(rig.store.clone()).await;
+    let kubeconfig = rig.path().join("kubeconfig");
+    let text = serde_json::json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "test",
+        "clusters": [{"name": "test", "cluster": {"server": server}}],
+        "users": [{"name": "test", "user": {}}],
+        "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test", "namespace": "pgouser1"}}],
+    });
+    std::fs::write(&kubeconfig, text.to_string()).expect("written");
+
+    let settings = &rig.settings;
+    // What a pod sets by its environment is set so here, too; the rest are folders of the image.
+    let arguments = [
+        ("PGO_CLUSTER", settings.cluster.to_string()),
+        ("PGO_NAMESPACE", settings.namespace.to_string()),
+        ("PGO_INSTANCE", settings.instance.to_string()),
+        ("POD_NAME", settings.pod_name.clone()),
+        ("POD_UID", settings.pod_uid.clone()),
+        ("POD_IP", settings.pod_ip.to_string()),
+        ("PGDATA", settings.data.display().to_string()),
+        ("PGO_DATABASE", settings.database.clone()),
+        ("PGPORT", settings.port.to_string()),
+        ("LOG_STATEMENT", "none".to_owned()),
+        ("LOG_MIN_DURATION_STATEMENT", "-1".to_owned()),
+        ("PGO_TLS_DIR", settings.tls.display().to_string()),
+        ("PGO_SECRETS_DIR", settings.secrets.display().to_string()),
+        ("PGO_CUSTOM_DIR", settings.custom.display().to_string()),
+        ("PGO_SOCKET_DIRS", settings.sockets[0].display().to_string()),
+        ("PGO_AGENT_ADDR", settings.listen.to_string()),
+        ("PGO_ADMIN_ADDR", settings.admin.to_string()),
+    ];
+    let program =
+        std::env::var_os(PROGRAM).unwrap_or_else(|| env!("CARGO_BIN_EXE_pgo-agent").into());
+    Command::new(program)
+        .envs(arguments)
+        .env("KUBECONFIG", kubeconfig)
+        .stdin(Stdio::null())
+        .stdout(std::fs::File::create(rig.path().join("log")).expect("a log"))
+        .kill_on_drop(true)
+        .spawn()
+        .expect("started")
+}
+
+fn pid(child: &Child) -> Pid {
+    Pid::from_raw(child.id().expect("it lives").cast_signed())
+}
+
+#[test]
+fn process_1_stops_a_server_that_nobody_watches_and_brings_it_back() {
+    let name = "process::process_1_stops_a_server_that_nobody_watches_and_brings_it_back";
+    let program = [(PROGRAM, env!("CARGO_BIN_EXE_pgo-agent"))];
+    unprivileged(name, &program, async || {
+        let rig = Rig::new("hippo");
+        let mut init = start(&rig).await;
+        eventually("the agent listens", async || {
+            rig.watch("reconciler.pgo", 0).await.is_ok()
+        })
+        .await;
+        rig.until_running().await;
+        let first = rig.postmaster();
+
+        // The agent dies, PostgreSQL does not.
+        let children = processes::children_of(pid(&init));
+        assert_eq!(children.len(), 1, "{children:?}");
+        kill(children[0], Signal::SIGKILL).expect("it lives");
+        eventually("the server that nobody watches is gone", async || {
+            !processes::working_in(&rig.settings.data).contains(&first)
+        })
+        .await;
+        eventually("the agent listens again", async || {
+            rig.watch("reconciler.pgo", 0).await.is_ok()
+        })
+        .await;
+        let state = rig.until_running().await;
+        assert_eq!(state.phase(), Phase::Running);
+        assert_ne!(rig.postmaster(), first);
+        rig.connect().await.expect("the application gets in");
+
+        // Asked to end, everything ends in order.
+        kill(pid(&init), Signal::SIGTERM).expect("it lives");
+        let status = tokio::time::timeout(DEADLINE, init.wait())
+            .await
+            .expect("ended in time")
+            .expect("a status");
+        assert_eq!(status.code(), Some(0));
+        assert!(rig.store.addresses().is_empty());
+        assert!(processes::working_in(&rig.settings.data).is_empty());
+        let log = std::fs::read_to_string(rig.path().join("log")).expect("a log");
+        for (_, _, password) in crate::rig::PASSWORDS {
+            assert!(!log.contains(password), "a password is in the log");
+        }
+        assert!(log.contains("the agent died"), "{log}");
+    });
+}
+
+#[test]
+fn process_1_ends_with_the_code_of_an_agent_that_cannot_begin() {
+    let name = "process::process_1_ends_with_the_code_of_an_agent_that_cannot_begin";
+    let program = [(PROGRAM, env!("CARGO_BIN_EXE_pgo-agent"))];
+    unprivileged(name, &program, async || {
+        let rig = Rig::new("hippo");
+        std::fs::remove_file(rig.settings.tls.join("tls.key")).expect("removed");
+        let mut init = start(&rig).await;
+        let status = tokio::time::timeout(DEADLINE, init.wait())
+            .await
+            .expect("ended in time")
+            .expect("a status");
+        assert_eq!(status.code(), Some(1));
+    });
+}

@@ -1,0 +1,285 @@
+//! An instance in a folder of its own, and all that others do with it.
+
+use std::{
+    fs,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use jiff::{SignedDuration, Timestamp};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use pgo_agent::{cli::Settings, run};
+use pgo_proto::agent::{InstanceState, Phase, WatchRequest, agent_client::AgentClient};
+use pgo_telemetry::{CancellationToken, Telemetry};
+use pgo_tls::{Authority, LeafSpec, TlsFiles, grpc};
+use rustls::{ClientConfig, RootCertStore};
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    task::JoinHandle,
+};
+use tokio_postgres::{Client, config::SslMode};
+use tokio_postgres_rustls::MakeRustlsConnect;
+use tonic::{Status, Streaming};
+
+use crate::fake::Fake;
+
+/// No step of a test needs more, not even on a machine that compiles meanwhile.
+pub const DEADLINE: Duration = Duration::from_secs(90);
+
+const LIFE: SignedDuration = SignedDuration::from_hours(24);
+const AGENT: &str = "hippo.pgouser1.agent.pgo";
+
+/// Passwords of the three users.
+pub const PASSWORDS: [(&str, &str, &str); 3] = [
+    ("postgres", "postgres", "super'secret"),
+    ("primaryuser", "primaryuser", "replication\"secret"),
+    ("user", "testuser", "user\\secret"),
+];
+
+/// An instance and its surroundings.
+pub struct Rig {
+    folder: TempDir,
+    pub authority: Authority,
+    pub settings: Settings,
+    pub store: Fake,
+    running: Option<(CancellationToken, JoinHandle<anyhow::Result<()>>)>,
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    listener.local_addr().expect("an address").port()
+}
+
+fn put(path: &Path, text: &str) {
+    fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+    let new = path.with_extension("new");
+    fs::write(&new, text).expect("written");
+    fs::rename(new, path).expect("renamed");
+}
+
+impl Rig {
+    /// An instance `hippo`, not started; the Lease names `holder`.
+    pub fn new(holder: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let root = folder.path();
+        for (name, user, password) in PASSWORDS {
+            put(&root.join("secrets").join(name).join("username"), user);
+            put(&root.join("secrets").join(name).join("password"), password);
+        }
+        for name in ["pgdata", "run"] {
+            fs::create_dir(root.join(name)).expect("a folder");
+        }
+        let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let settings = Settings {
+            cluster: "hippo".parse().expect("a name"),
+            namespace: "pgouser1".parse().expect("a name"),
+            instance: "hippo".parse().expect("a name"),
+            pod_name: "hippo".to_owned(),
+            pod_uid: "pod-1".to_owned(),
+            pod_ip: Ipv4Addr::LOCALHOST.into(),
+            data: root.join("pgdata/hippo"),
+            database: "userdb".to_owned(),
+            port: free_port(),
+            log_statement: Some("none".to_owned()),
+            log_min_duration_statement: Some("-1".to_owned()),
+            tls: root.join("tls"),
+            secrets: root.join("secrets"),
+            custom: root.join("pgconf"),
+            sockets: vec![root.join("run")],
+            listen: local(free_port()),
+            admin: local(free_port()),
+        };
+        let authority = Authority::generate("test", Timestamp::now(), LIFE).expect("an authority");
+        let rig = Self {
+            folder,
+            authority,
+            settings,
+            store: Fake::new(holder),
+            running: None,
+        };
+        rig.issue_certificate();
+        rig
+    }
+
+    /// Gives the agent a new certificate.
+    pub fn issue_certificate(&self) {
+        let spec = LeafSpec {
+            names: vec!["localhost".to_owned()],
+            ..LeafSpec::of_identity(AGENT, LIFE)
+        };
+        self.write_leaf(&self.settings.tls, &spec);
+    }
+
+    fn write_leaf(&self, folder: &Path, spec: &LeafSpec) {
+        let leaf = self
+            .authority
+            .issue(spec, Timestamp::now())
+            .expect("a certificate");
+        put(&folder.join("ca.crt"), self.authority.certificate_pem());
+        put(&folder.join("tls.crt"), &leaf.certificate_pem);
+        put(&folder.join("tls.key"), &leaf.key_pem);
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        fs::set_permissions(folder.join("tls.key"), mode).expect("restricted");
+    }
+
+    /// Puts a file into the custom configuration.
+    pub fn customise(&self, name: &str, text: &str) {
+        put(&self.settings.custom.join(name), text);
+    }
+
+    /// Starts the agent.
+    pub async fn start(&mut self) {
+        let stop = CancellationToken::new();
+        let telemetry = Telemetry::without_logs("agent", "4.1.0");
+        let served = run::serve(
+            self.settings.clone(),
+            self.store.clone(),
+            telemetry,
+            stop.clone(),
+        )
+        .await
+        .expect("the agent starts");
+        self.running = Some((stop, tokio::spawn(served)));
+    }
+
+    /// Stops the agent and waits for its end.
+    pub async fn stop(&mut self) {
+        let (stop, task) = self.running.take().expect("it runs");
+        stop.cancel();
+        tokio::time::timeout(DEADLINE, task)
+            .await
+            .expect("it stops in time")
+            .expect("it does not panic")
+            .expect("it stops well");
+    }
+
+    /// Watches the agent as the process `identity`, which has seen `term`.
+    pub async fn watch(
+        &self,
+        identity: &str,
+        term: u64,
+    ) -> Result<Streaming<InstanceState>, Status> {
+        let folder = self.folder.path().join(identity);
+        self.write_leaf(&folder, &LeafSpec::of_identity(identity, LIFE));
+        let files = Arc::new(TlsFiles::open(&folder).expect("certificates"));
+        let address = self.settings.listen.to_string();
+        let channel = grpc::channel(&address, AGENT, files).expect("a channel");
+        let answer = AgentClient::new(channel)
+            .watch(WatchRequest { term })
+            .await?;
+        Ok(answer.into_inner())
+    }
+
+    /// The first state for which `wanted` holds, and the phases before it.
+    pub async fn until(
+        &self,
+        what: &str,
+        wanted: impl Fn(&InstanceState) -> bool,
+    ) -> (InstanceState, Vec<Phase>) {
+        let mut states = self.watch("reconciler.pgo", 0).await.expect("allowed");
+        let mut phases = Vec::new();
+        let mut last = None;
+        let search = async {
+            while let Some(state) = states.message().await.expect("a state") {
+                if phases.last() != Some(&state.phase()) {
+                    phases.push(state.phase());
+                }
+                if wanted(&state) {
+                    return state;
+                }
+                last = Some(state);
+            }
+            panic!("the stream ended before {what}");
+        };
+        match tokio::time::timeout(DEADLINE, search).await {
+            Ok(state) => (state, phases),
+            Err(_) => panic!("not {what} in time; last {last:?}"),
+        }
+    }
+
+    /// Waits until PostgreSQL serves.
+    pub async fn until_running(&self) -> InstanceState {
+        self.until("running", |state| state.phase() == Phase::Running)
+            .await
+            .0
+    }
+
+    /// Status and text of `/readyz`.
+    pub async fn readyz(&self) -> (u16, String) {
+        let mut stream = TcpStream::connect(self.settings.admin)
+            .await
+            .expect("a connection");
+        stream
+            .write_all(b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            .await
+            .expect("asked");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("an answer");
+        let status = answer.split(' ').nth(1).expect("a status");
+        let (_, text) = answer.split_once("\r\n\r\n").expect("a body");
+        (status.parse().expect("a number"), text.to_owned())
+    }
+
+    /// Connects as the application does: over TCP and TLS, with its password.
+    pub async fn connect(&self) -> Result<Client, tokio_postgres::Error> {
+        let mut roots = RootCertStore::empty();
+        roots
+            .add(self.authority.certificate().clone())
+            .expect("a root");
+        let tls = ClientConfig::builder_with_provider(pgo_tls::provider())
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let (_, user, password) = PASSWORDS[2];
+        let (client, connection) = tokio_postgres::Config::new()
+            .host("localhost")
+            .hostaddr(Ipv4Addr::LOCALHOST.into())
+            .port(self.settings.port)
+            .user(user)
+            .password(password)
+            .dbname(&self.settings.database)
+            .ssl_mode(SslMode::Require)
+            .connect(MakeRustlsConnect::new(tls))
+            .await?;
+        tokio::spawn(connection);
+        Ok(client)
+    }
+
+    /// Number of the postmaster, by its own file.
+    pub fn postmaster(&self) -> Pid {
+        postmaster(&self.settings.data)
+    }
+
+    /// Kills the postmaster, and nothing else.
+    pub fn kill_postmaster(&self) {
+        kill(self.postmaster(), Signal::SIGKILL).expect("it lives");
+    }
+
+    pub fn path(&self) -> PathBuf {
+        self.folder.path().to_owned()
+    }
+}
+
+/// Number of the postmaster of a data directory, by its own file.
+pub fn postmaster(data: &Path) -> Pid {
+    let text = fs::read_to_string(data.join("postmaster.pid")).expect("it runs");
+    let first = text.lines().next().expect("a line");
+    Pid::from_raw(first.parse().expect("a number"))
+}
+
+/// Waits until `condition` holds.
+pub async fn eventually(what: &str, condition: impl AsyncFn() -> bool) {
+    let begin = Instant::now();
+    while !condition().await {
+        assert!(begin.elapsed() < DEADLINE, "not in time: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
