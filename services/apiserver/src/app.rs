@@ -1,0 +1,161 @@
+//! What all requests share.
+
+use std::{
+    hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
+use kube::{Api, Client, runtime::watcher};
+use pgo_proto::event::event_log_client::EventLogClient;
+use pgo_telemetry::{CancellationToken, Telemetry};
+use pgo_tls::{TlsFiles, grpc, rest::ClientCertificate};
+use tokio::sync::{Mutex, MutexGuard};
+use tonic::transport::Channel;
+
+use crate::{
+    Settings,
+    access::{Access, Managed},
+    accounts,
+    certificate::{self, RestTls},
+    configuration::{self, CONFIG_MAP, Configuration},
+    metrics::Metrics,
+    mirror::Mirror,
+};
+
+/// How long Kubernetes may take to tell what is there when the process starts.
+const SYNC_DEADLINE: Duration = Duration::from_secs(60);
+
+/// Identity of the event service.
+const EVENT_IDENTITY: &str = "event.pgo";
+
+/// What all requests share.
+pub(crate) struct App {
+    pub client: Client,
+    pub operator_namespace: String,
+    pub access: Access,
+    pub configuration: Configuration,
+    /// Our certificate, and the authority by which we know PostgreSQL and the event service.
+    pub tls_files: Arc<TlsFiles>,
+    /// None: not configured.
+    pub events: Option<EventLogClient<Channel>>,
+    pub telemetry: Telemetry,
+    pub metrics: Metrics,
+    pub shutdown: CancellationToken,
+    /// None: plain HTTP, so nobody can show a certificate.
+    pub rest_tls: Option<RestTls>,
+    /// Paths that need no client certificate.
+    pub open_routes: Vec<String>,
+    pub names: NameLocks,
+}
+
+impl App {
+    /// Reads what there is, and follows it until `shutdown`.
+    ///
+    /// # Errors
+    /// Something that must be there is not, or is wrong.
+    pub(crate) async fn start(
+        settings: &Settings,
+        client: Client,
+        telemetry: Telemetry,
+        shutdown: CancellationToken,
+    ) -> anyhow::Result<Self> {
+        let namespace = settings.operator_namespace.as_str();
+        let tls_files = Arc::new(TlsFiles::open(&settings.tls_dir)?);
+        let events = match settings.event_service.as_str() {
+            "" => None,
+            address => {
+                let channel = grpc::channel(address, EVENT_IDENTITY, tls_files.clone())
+                    .context("EVENT_SERVICE")?;
+                Some(EventLogClient::new(channel))
+            }
+        };
+
+        let condition = |name| telemetry.readiness().condition(name);
+        let secrets = Api::<Secret>::namespaced(client.clone(), namespace);
+        let accounts = Mirror::start(
+            secrets.clone(),
+            watcher::Config::default(),
+            accounts::account,
+            condition("accounts"),
+            shutdown.clone(),
+        );
+        let installation = settings.installation_name.clone();
+        let namespaces = Mirror::start(
+            Api::<Namespace>::all(client.clone()),
+            watcher::Config::default(),
+            move |namespace: &Namespace| Some(Managed::by(&installation, namespace)),
+            condition("namespaces"),
+            shutdown.clone(),
+        );
+        let texts = Mirror::start(
+            Api::<ConfigMap>::namespaced(client.clone(), namespace),
+            watcher::Config::default().fields(&format!("metadata.name={CONFIG_MAP}")),
+            configuration::text,
+            condition("configuration"),
+            shutdown.clone(),
+        );
+        accounts.synced("Secrets", SYNC_DEADLINE).await?;
+        namespaces.synced("Namespaces", SYNC_DEADLINE).await?;
+        texts.synced("ConfigMap pgo-config", SYNC_DEADLINE).await?;
+
+        let configuration = Configuration::start(texts, client.clone()).await?;
+        let open_routes = settings.open_routes();
+        // Made even where it is not used, as in 4.1: clients may need it after a change of mind.
+        let identity = certificate::get_or_make(&secrets, namespace, Timestamp::now()).await?;
+        let clients = if open_routes.is_empty() {
+            ClientCertificate::Required
+        } else {
+            ClientCertificate::IfGiven
+        };
+        let rest_tls = if settings.tls() {
+            Some(RestTls::start(&identity, clients, accounts.clone())?)
+        } else {
+            None
+        };
+        Ok(Self {
+            client,
+            operator_namespace: namespace.to_owned(),
+            access: Access {
+                accounts,
+                namespaces,
+                targets: settings.target_namespaces().into(),
+            },
+            configuration,
+            tls_files,
+            events,
+            metrics: Metrics::register(&telemetry),
+            telemetry,
+            shutdown,
+            rest_tls,
+            open_routes,
+            names: NameLocks::default(),
+        })
+    }
+
+    /// Objects of one kind in a namespace.
+    pub(crate) fn api<K>(&self, namespace: &str) -> Api<K>
+    where
+        K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope>,
+        K::DynamicType: Default,
+    {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+}
+
+/// Locks by name of cluster, so that two creations of one name do not mix their Secrets. Kubernetes decides between
+/// processes; this orders the requests of one.
+#[derive(Default)]
+pub(crate) struct NameLocks([Mutex<()>; 32]);
+
+impl NameLocks {
+    /// Waits for the name's turn. Two names may share a lock: they wait a little, no more.
+    pub(crate) async fn lock(&self, namespace: &str, name: &str) -> MutexGuard<'_, ()> {
+        let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one((namespace, name));
+        let at = usize::try_from(hash % self.0.len() as u64).unwrap_or_default();
+        self.0[at].lock().await
+    }
+}

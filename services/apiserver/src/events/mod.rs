@@ -1,0 +1,46 @@
+//! `GET /events`: the history of events and what follows, one JSON line each.
+//!
+//! ```text
+//! query ─► what (filters, of namespaces that the user may see) ─► follow (event service, for ever) ─► lines
+//! ```
+
+mod follow;
+mod wanted;
+
+use axum::{
+    body::Body,
+    response::{IntoResponse, Response},
+};
+use http::header::CONTENT_TYPE;
+use pgo_api::{EventsQuery, STREAM_TYPE, StreamLine};
+
+use crate::{
+    refusal::{Refusal, Stop},
+    request::Call,
+};
+
+/// Answers with a stream that goes on until the client goes, the user loses the right to it, or the process ends.
+pub(crate) async fn stream(call: &Call) -> Result<Response, Stop> {
+    let query: EventsQuery = call.read()?;
+    let wanted = match wanted::of(call, &call.head()?, &query) {
+        Ok(wanted) => wanted,
+        Err(Refusal(why)) => return Ok(lines(Body::from(StreamLine::Refused { why }.to_line()))),
+    };
+    let Some(events) = call.app.events.clone() else {
+        return Err(Stop::Unavailable(
+            "no event service is configured; set EVENT_SERVICE of the apiserver".to_owned(),
+        ));
+    };
+    let viewer = wanted::Viewer::of(call);
+    match follow::open(events, wanted, viewer).await {
+        Ok(stream) => Ok(lines(Body::from_stream(stream))),
+        Err(follow::CannotOpen::Refused(why)) => {
+            Ok(lines(Body::from(StreamLine::Refused { why }.to_line())))
+        }
+        Err(follow::CannotOpen::Unavailable(why)) => Err(Stop::Unavailable(why)),
+    }
+}
+
+fn lines(body: Body) -> Response {
+    ([(CONTENT_TYPE, STREAM_TYPE)], body).into_response()
+}

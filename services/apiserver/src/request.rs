@@ -1,0 +1,332 @@
+//! From a request to its answer: what is checked before a handler runs, in this order.
+
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use axum::{
+    extract::{ConnectInfo, Query, Request, State},
+    response::{IntoResponse, Response},
+};
+use bytes::{Bytes, BytesMut};
+use http::{Extensions, HeaderMap, HeaderValue, Uri, header};
+use http_body_util::BodyExt as _;
+use pgo_api::{
+    Carrier, Methods, NamespaceCheck, PGO_VERSION, Permission, RequestHead, Response as Answer,
+    Route, StatusQuery, WWW_AUTHENTICATE, texts,
+};
+use pgo_tls::Peer;
+use serde::de::DeserializeOwned;
+
+use crate::{
+    access::{Caller, Credentials},
+    app::App,
+    refusal::{Refusal, Stop, json},
+    routes,
+};
+
+/// Largest body that is read: 4.1's largest request, a policy with its SQL, is far smaller.
+const BODY_LIMIT: usize = 1 << 20;
+
+/// So much more is read and thrown away, so that the client is through with sending and reads the answer.
+const SURPLUS_LIMIT: usize = 16 << 20;
+
+/// How long a body may take to arrive.
+const BODY_DEADLINE: Duration = Duration::from_secs(30);
+
+/// How long a handler may take: what 4.1.1's client waits.
+const HANDLER_DEADLINE: Duration = Duration::from_secs(55);
+
+/// A request that may be done: by whom, and what for.
+pub(crate) struct Call {
+    pub app: Arc<App>,
+    pub route: &'static Route,
+    pub caller: Caller,
+    /// For those who look again whether the user still may.
+    pub credentials: Credentials,
+    arguments: Arguments,
+}
+
+enum Arguments {
+    Query(Uri),
+    Body(Bytes),
+}
+
+/// Answers a request, whatever it is.
+pub(crate) async fn handle(State(app): State<Arc<App>>, request: Request) -> Response {
+    let began = Instant::now();
+    let found = Route::find(request.method().as_str(), request.uri().path());
+    let path = found.map_or("", |route| route.path);
+    let mut response = answer(&app, found, request)
+        .await
+        .unwrap_or_else(IntoResponse::into_response);
+    response.headers_mut().insert(
+        header::WWW_AUTHENTICATE,
+        HeaderValue::from_static(WWW_AUTHENTICATE),
+    );
+    let code = response.status().as_u16();
+    tracing::debug!(
+        path,
+        code,
+        took_ms = began.elapsed().as_millis(),
+        "answered"
+    );
+    app.metrics.answered(path, code, began.elapsed());
+    response
+}
+
+async fn answer(
+    app: &Arc<App>,
+    found: Result<&'static Route, pgo_api::NoRoute>,
+    request: Request,
+) -> Result<Response, Stop> {
+    let (parts, body) = request.into_parts();
+    let client = Client::of(&parts.extensions);
+    let path = parts.uri.path();
+    if client.lacks_certificate && !app.open_routes.iter().any(|open| open == path) {
+        return Err(Stop::Certificate);
+    }
+    let route = found.map_err(|why| Stop::NoRoute(why, methods(path)))?;
+    let Some(permission) = route.permission else {
+        return Ok(routes::open(app, route.endpoint));
+    };
+    let (credentials, caller) = authorize(app, &parts.headers, permission, &client)?;
+    let arguments = match route.carrier {
+        Carrier::Body => Arguments::Body(read(&parts.headers, body).await?),
+        Carrier::None | Carrier::Query => Arguments::Query(parts.uri),
+    };
+    let call = Call {
+        app: app.clone(),
+        route,
+        caller,
+        credentials,
+        arguments,
+    };
+    routes::dispatch(Arc::new(call)).await
+}
+
+/// Who is at the other end.
+struct Client {
+    addr: Option<SocketAddr>,
+    /// The connection is one that could have shown a certificate, and did not.
+    lacks_certificate: bool,
+}
+
+impl Client {
+    fn of(extensions: &Extensions) -> Self {
+        if let Some(ConnectInfo(peer)) = extensions.get::<ConnectInfo<Peer>>() {
+            return Self {
+                addr: Some(peer.addr),
+                lacks_certificate: !peer.has_certificate(),
+            };
+        }
+        let plain = extensions.get::<ConnectInfo<SocketAddr>>();
+        Self {
+            addr: plain.map(|ConnectInfo(addr)| *addr),
+            lacks_certificate: false,
+        }
+    }
+}
+
+/// The methods that a path takes.
+fn methods(path: &str) -> Vec<&'static str> {
+    let takes = |method: &&str| match Route::find(method, path) {
+        Ok(route) => route.methods != Methods::Any,
+        Err(_) => false,
+    };
+    ["GET", "POST", "DELETE"]
+        .into_iter()
+        .filter(takes)
+        .collect()
+}
+
+fn authorize(
+    app: &App,
+    headers: &HeaderMap,
+    permission: Permission,
+    client: &Client,
+) -> Result<(Credentials, Caller), Stop> {
+    let config = app.configuration.now();
+    let credentials = Credentials::read(headers);
+    let user = credentials.as_ref().map_or("", |given| given.user.as_str());
+    let outcome = credentials
+        .as_ref()
+        .map_err(|text| *text)
+        .and_then(|given| {
+            app.access
+                .authorize(given, permission, config.needs_password())
+        });
+    let refused = outcome.as_ref().err().copied().unwrap_or_default();
+    let remote = client.addr.map(|addr| addr.to_string()).unwrap_or_default();
+    if config.pgo.audit {
+        tracing::info!(target: "audit", user, %permission, remote, refused, "request");
+    } else if !refused.is_empty() {
+        tracing::info!(user, %permission, remote, refused, "a request was refused");
+    }
+    match (credentials, outcome) {
+        (Ok(credentials), Ok(caller)) => Ok((credentials, caller)),
+        _ => Err(Stop::Unauthorized(refused)),
+    }
+}
+
+/// Reads a body, up to the limit.
+async fn read(headers: &HeaderMap, mut body: axum::body::Body) -> Result<Bytes, Stop> {
+    let announced = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > (BODY_LIMIT + SURPLUS_LIMIT) as u64) {
+        return Err(Stop::TooLarge(BODY_LIMIT));
+    }
+    let reading = async {
+        let (mut taken, mut surplus) = (BytesMut::new(), 0);
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| {
+                Stop::Malformed(format!("the body of the request broke off: {error}"))
+            })?;
+            let data = frame.into_data().unwrap_or_default();
+            if surplus == 0 && taken.len() + data.len() <= BODY_LIMIT {
+                taken.extend_from_slice(&data);
+                continue;
+            }
+            taken = BytesMut::new();
+            surplus += data.len();
+            if surplus > SURPLUS_LIMIT {
+                break;
+            }
+        }
+        if surplus > 0 {
+            return Err(Stop::TooLarge(BODY_LIMIT));
+        }
+        Ok(taken.freeze())
+    };
+    tokio::time::timeout(BODY_DEADLINE, reading)
+        .await
+        .unwrap_or(Err(Stop::Slow))
+}
+
+impl Call {
+    /// Checks version and namespace, runs `handler`, and writes its answer.
+    pub(crate) async fn answer<Q, R, F>(
+        self: Arc<Self>,
+        handler: impl FnOnce(Arc<Self>, Q) -> F,
+    ) -> Result<Response, Stop>
+    where
+        Q: DeserializeOwned,
+        R: Answer,
+        F: Future<Output = Result<R, Refusal>>,
+    {
+        if let Err(Refusal(why)) = self.check(&self.head()?) {
+            return Ok(json(&R::refused(why)));
+        }
+        let request: Q = self.read()?;
+        let answer = tokio::time::timeout(HANDLER_DEADLINE, handler(self, request)).await;
+        Ok(json(&match answer {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(Refusal(why))) => R::refused(why),
+            Err(_) => R::refused(format!(
+                "no answer within {} s, Kubernetes or PostgreSQL are slow or out of reach; what was begun may still be done",
+                HANDLER_DEADLINE.as_secs()
+            )),
+        }))
+    }
+
+    /// Version and namespace that the request says.
+    pub(crate) fn head(&self) -> Result<RequestHead, Stop> {
+        match self.route.carrier {
+            Carrier::Body => self.read(),
+            Carrier::None | Carrier::Query => {
+                let query: StatusQuery = self.read()?;
+                Ok(RequestHead {
+                    client_version: query.version,
+                    namespace: query.namespace,
+                })
+            }
+        }
+    }
+
+    /// Checks version and namespace as the route wants them checked.
+    pub(crate) fn check(&self, head: &RequestHead) -> Result<(), Refusal> {
+        if self.route.checks_version && head.client_version != PGO_VERSION {
+            return Err(Refusal(texts::VERSION_MISMATCH.to_owned()));
+        }
+        let checked = match self.route.namespace {
+            NamespaceCheck::None => false,
+            NamespaceCheck::Required => true,
+            NamespaceCheck::IfGiven => !head.namespace.is_empty(),
+        };
+        if checked {
+            self.app.access.namespace(&self.caller, &head.namespace)?;
+        }
+        Ok(())
+    }
+
+    /// The arguments as a type. A body that is missing is an empty object, as in 4.1.
+    pub(crate) fn read<T: DeserializeOwned>(&self) -> Result<T, Stop> {
+        match &self.arguments {
+            Arguments::Query(uri) => match Query::<T>::try_from_uri(uri) {
+                Ok(Query(value)) => Ok(value),
+                Err(error) => Err(Stop::Malformed(error.body_text())),
+            },
+            Arguments::Body(body) if body.trim_ascii().is_empty() => parse(b"{}"),
+            Arguments::Body(body) => parse(body),
+        }
+    }
+}
+
+/// Parses JSON; what is wrong is named with field and position.
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Stop> {
+    let malformed = |field: Option<String>, why: &serde_json::Error| {
+        let what = match field {
+            Some(field) if field != "." => format!("field {field:?} of the body cannot be used"),
+            _ => "the body of the request is not the JSON that it should be".to_owned(),
+        };
+        Stop::Malformed(format!("{what}: {why}"))
+    };
+    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    let value = serde_path_to_error::deserialize(&mut deserializer)
+        .map_err(|error| malformed(Some(error.path().to_string()), error.inner()))?;
+    deserializer
+        .end()
+        .map_err(|error| malformed(None, &error))?;
+    Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use pgo_api::CreateClusterRequest;
+
+    use super::*;
+
+    fn why(body: &str) -> String {
+        match parse::<CreateClusterRequest>(body.as_bytes()) {
+            Err(Stop::Malformed(why)) => why,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn broken_json_is_told_with_its_position() {
+        let text = why("{\"Name\": \"hippo\",, }");
+        assert!(text.ends_with("at line 1 column 18"), "{text}");
+    }
+
+    #[test]
+    fn a_field_of_another_type_is_named() {
+        let text = why("{\"Name\": \"hippo\", \"Series\": \"many\"}");
+        assert!(text.starts_with("field \"Series\" of the body"), "{text}");
+        assert!(text.contains("line 1 column"), "{text}");
+    }
+
+    #[test]
+    fn text_behind_the_object_is_refused() {
+        assert!(why("{} {}").contains("trailing characters"));
+    }
+
+    #[test]
+    fn methods_of_a_path_are_those_of_its_routes() {
+        assert_eq!(methods("/pgbouncer"), ["POST", "DELETE"]);
+        assert_eq!(methods("/nosuch"), Vec::<&str>::new());
+    }
+}

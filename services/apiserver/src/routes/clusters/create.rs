@@ -1,0 +1,312 @@
+//! `POST /clusters`.
+//!
+//! ```text
+//! request ─► facts (what Kubernetes has) ─► wanted::creations (pure) ─► per cluster: Secrets ─► Pgcluster ─► Pgtask
+//!                                                  │                          ▲            │
+//!                                                  └─ refused                 └── removed ─┘ where it fails
+//! ```
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{ConfigMap, Node, Secret};
+use kube::{
+    Api, ResourceExt as _,
+    api::{DeleteParams, ListParams, PostParams, Preconditions},
+};
+use pgo_api::{CreateClusterRequest, CreateClusterResponse, Outcome, texts};
+use pgo_core::UserSecret;
+use pgo_crd::{Pgcluster, PgoConfig, Pgtask, label};
+use pgo_ids::{ClusterName, OperationId, StreamId};
+use uuid::Uuid;
+
+use super::{
+    task::{self, Subject},
+    wanted::{self, Creation, Facts, GLOBAL_CONFIG, Passwords, is_object_name},
+};
+use crate::{app::App, refusal::Refusal, request::Call};
+
+pub(crate) async fn create(
+    call: Arc<Call>,
+    request: CreateClusterRequest,
+) -> Result<CreateClusterResponse, Refusal> {
+    let config = call.app.configuration.now();
+    let id = || OperationId::from(Uuid::new_v4());
+    let creations = match facts(&call.app, &request, &config).await {
+        Ok(facts) => {
+            let (caller, now) = (&call.caller.name, Timestamp::now());
+            wanted::creations(&request, &config, &facts, caller, now, id)
+        }
+        Err(refusal) => Err(refusal),
+    };
+    match creations {
+        Ok(creations) => {
+            // What was begun is finished, also when the client goes away.
+            let making =
+                tokio::spawn(async move { make_all(&call, &request.namespace, creations).await });
+            let made = making.await;
+            Ok(made.unwrap_or_else(|error| {
+                CreateClusterResponse::failed(format!("the creation broke off: {error}"))
+            }))
+        }
+        Err(Refusal(why)) => Ok(CreateClusterResponse::failed(why)),
+    }
+}
+
+/// Asks Kubernetes for what the request must be judged by, all at once.
+async fn facts(
+    app: &App,
+    request: &CreateClusterRequest,
+    config: &PgoConfig,
+) -> Result<Facts, Refusal> {
+    let namespace = request.namespace.as_str();
+    let config_maps: Api<ConfigMap> = app.api(namespace);
+    let secrets: Api<Secret> = app.api(namespace);
+    let (taken, custom_config, global_config, pgpool_secret, nodes, source) = futures::try_join!(
+        taken(app, request),
+        exists(&config_maps, &request.custom_config),
+        exists(&config_maps, GLOBAL_CONFIG),
+        exists(&secrets, &request.pgpool_secret),
+        nodes(app, &request.node_label),
+        source(&secrets, &request.secret_from, &config.cluster.user),
+    )?;
+    Ok(Facts {
+        taken,
+        custom_config,
+        global_config,
+        pgpool_secret,
+        nodes,
+        source,
+    })
+}
+
+/// Which of the names asked for are taken.
+async fn taken(app: &App, request: &CreateClusterRequest) -> Result<BTreeSet<String>, kube::Error> {
+    let clusters: Api<Pgcluster> = app.api(&request.namespace);
+    let mut asked = wanted::names(request);
+    asked.retain(|name| name.parse::<ClusterName>().is_ok());
+    if let [name] = asked.as_slice() {
+        let found = clusters.get_metadata_opt(name).await?;
+        return Ok(found.map(|found| found.name_any()).into_iter().collect());
+    }
+    if asked.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let all = clusters.list_metadata(&ListParams::default()).await?;
+    Ok(all.iter().map(|found| found.name_any()).collect())
+}
+
+/// Whether an object is there; none has an impossible name.
+async fn exists<K>(api: &Api<K>, name: &str) -> Result<bool, kube::Error>
+where
+    K: Clone + serde::de::DeserializeOwned + std::fmt::Debug,
+{
+    if !is_object_name(name) {
+        return Ok(false);
+    }
+    Ok(api.get_metadata_opt(name).await?.is_some())
+}
+
+/// Labels of the nodes, where a label of one is asked for.
+async fn nodes(app: &App, node_label: &str) -> Result<Vec<BTreeMap<String, String>>, kube::Error> {
+    if node_label.is_empty() {
+        return Ok(Vec::new());
+    }
+    let nodes = Api::<Node>::all(app.client.clone());
+    let list = nodes.list_metadata(&ListParams::default()).await?;
+    Ok(list.iter().map(|node| node.labels().clone()).collect())
+}
+
+/// The passwords of the cluster that `--secret-from` names, if its three Secrets are there.
+async fn source(
+    secrets: &Api<Secret>,
+    cluster: &str,
+    user: &str,
+) -> Result<Option<Passwords>, kube::Error> {
+    let mut passwords = Passwords::new();
+    for which in UserSecret::ALL {
+        let name = match which {
+            UserSecret::Superuser => format!("{cluster}-postgres-secret"),
+            UserSecret::Replication => format!("{cluster}-primaryuser-secret"),
+            UserSecret::Application => format!("{cluster}-{user}-secret"),
+        };
+        if !is_object_name(&name) {
+            return Ok(None);
+        }
+        let Some(secret) = secrets.get_opt(&name).await? else {
+            return Ok(None);
+        };
+        let password = secret.data.and_then(|mut data| data.remove("password"));
+        let password = password.and_then(|bytes| String::from_utf8(bytes.0).ok());
+        let Some(password) = password.filter(|password| !password.is_empty()) else {
+            return Ok(None);
+        };
+        passwords.insert(which, password);
+    }
+    Ok(Some(passwords))
+}
+
+/// Makes the clusters of a series one by one, until one cannot be made.
+async fn make_all(call: &Call, namespace: &str, creations: Vec<Creation>) -> CreateClusterResponse {
+    let mut results = Vec::new();
+    for creation in creations {
+        let made = make(call, namespace, &creation, &mut results).await;
+        if let Err(Refusal(why)) = made {
+            return CreateClusterResponse {
+                results: Some(results),
+                outcome: Outcome::error(why),
+            };
+        }
+    }
+    CreateClusterResponse {
+        results: Some(results),
+        outcome: Outcome::ok(),
+    }
+}
+
+/// Makes one cluster: its Secrets, itself, the task that follows its creation.
+async fn make(
+    call: &Call,
+    namespace: &str,
+    creation: &Creation,
+    results: &mut Vec<String>,
+) -> Result<(), Refusal> {
+    let app = &*call.app;
+    let _turn = app.names.lock(namespace, creation.name.as_str()).await;
+    let clusters: Api<Pgcluster> = app.api(namespace);
+    let secrets: Api<Secret> = app.api(namespace);
+    let tasks: Api<Pgtask> = app.api(namespace);
+
+    forget_former(&clusters, &tasks, &creation.name).await?;
+    let mut made = MadeSecrets::default();
+    let stored = match made.make(&secrets, &creation.secrets).await {
+        Ok(()) => store(&clusters, creation).await,
+        Err(error) => Err(NotStored::Certainly(error.into())),
+    };
+    let cluster = match stored {
+        Ok(cluster) => cluster,
+        Err(NotStored::Perhaps(why)) => return Err(why),
+        Err(NotStored::Certainly(why)) => {
+            made.remove(&secrets).await;
+            return Err(why);
+        }
+    };
+    tracing::info!(namespace, cluster = %creation.name, operation = %creation.id, user = call.caller.name, "a cluster was created");
+    results.push(texts::created_cluster(creation.name.as_str()));
+    results.push(texts::workflow_id(&creation.id.to_string()));
+    results.extend(made.kept.iter().map(|name| {
+        format!("kept Secret {name} of a former cluster: its password has not changed")
+    }));
+
+    let uid: StreamId = cluster
+        .uid()
+        .and_then(|uid| uid.parse().ok())
+        .ok_or_else(|| Refusal(format!("Kubernetes gave {} no uid", creation.name)))?;
+    let subject = Subject {
+        namespace,
+        name: &creation.name,
+        uid: &uid,
+        actor: &call.caller.name,
+    };
+    let task = task::creation(&subject, creation.id, Timestamp::now());
+    let stored = task::create(&tasks, &task, |found| task::is_older(found, &uid)).await;
+    stored.map_err(|error| {
+        let Refusal(why) = error.into();
+        Refusal(format!(
+            "pgcluster {} was created, but not the task that follows its creation: {why}",
+            creation.name
+        ))
+    })
+}
+
+/// A request to delete a former cluster of the name must not reach the new one.
+async fn forget_former(
+    clusters: &Api<Pgcluster>,
+    tasks: &Api<Pgtask>,
+    name: &ClusterName,
+) -> Result<(), Refusal> {
+    let Some(left_over) = tasks.get_opt(&task::deletion_name(name)).await? else {
+        return Ok(());
+    };
+    if clusters.get_metadata_opt(name.as_str()).await?.is_some() {
+        return Err(Refusal(texts::cluster_exists(name.as_str())));
+    }
+    Ok(task::remove(tasks, &left_over).await?)
+}
+
+/// Why a Pgcluster is not stored.
+enum NotStored {
+    /// It is not there.
+    Certainly(Refusal),
+    /// Nobody knows: what it needs must stay.
+    Perhaps(Refusal),
+}
+
+async fn store(clusters: &Api<Pgcluster>, creation: &Creation) -> Result<Pgcluster, NotStored> {
+    let name = creation.name.as_str();
+    match clusters
+        .create(&PostParams::default(), &creation.cluster)
+        .await
+    {
+        Ok(cluster) => Ok(cluster),
+        Err(kube::Error::Api(status)) if status.is_already_exists() => {
+            Err(NotStored::Certainly(Refusal(texts::cluster_exists(name))))
+        }
+        Err(error @ kube::Error::Api(_)) => Err(NotStored::Certainly(error.into())),
+        // The answer is lost, not necessarily the request.
+        Err(error) => match clusters.get_opt(name).await {
+            Ok(Some(cluster)) if is_ours(&cluster, creation) => Ok(cluster),
+            Ok(_) => Err(NotStored::Certainly(error.into())),
+            Err(_) => Err(NotStored::Perhaps(error.into())),
+        },
+    }
+}
+
+fn is_ours(cluster: &Pgcluster, creation: &Creation) -> bool {
+    let id = cluster.spec.userlabels.get(label::WORKFLOW_ID);
+    id.is_some_and(|id| *id == creation.id.to_string())
+}
+
+/// User Secrets on the way.
+#[derive(Default)]
+struct MadeSecrets {
+    made: Vec<Secret>,
+    /// Names of those that were there: they open the data of a former cluster.
+    kept: Vec<String>,
+}
+
+impl MadeSecrets {
+    async fn make(&mut self, api: &Api<Secret>, secrets: &[Secret]) -> Result<(), kube::Error> {
+        for secret in secrets {
+            match api.create(&PostParams::default(), secret).await {
+                Ok(made) => self.made.push(made),
+                Err(kube::Error::Api(status)) if status.is_already_exists() => {
+                    let found = api.get_opt(&secret.name_any()).await?;
+                    if found.is_none_or(|found| found.data != secret.data) {
+                        self.kept.push(secret.name_any());
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    async fn remove(&self, api: &Api<Secret>) {
+        for secret in &self.made {
+            let exactly_it = DeleteParams {
+                preconditions: Some(Preconditions {
+                    uid: secret.uid(),
+                    resource_version: None,
+                }),
+                ..DeleteParams::default()
+            };
+            if let Err(error) = api.delete(&secret.name_any(), &exactly_it).await {
+                tracing::warn!(%error, secret = secret.name_any(), "a Secret of a cluster that was not created is left over");
+            }
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Clusters: create, show, delete, test.
+
+mod create;
+mod delete;
+pub(crate) mod pod;
+mod show;
+mod spec;
+mod task;
+mod test;
+mod wanted;
+
+use kube::{
+    Api, Resource as _,
+    api::{ApiResource, DynamicObject, ListParams},
+};
+use pgo_crd::Pgcluster;
+use pgo_ids::ClusterName;
+
+pub(super) use create::create;
+pub(super) use delete::delete;
+pub(super) use show::show;
+pub(super) use test::test;
+
+use crate::{app::App, refusal::Refusal};
+
+/// Which clusters of a namespace a request is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Selection {
+    Selector(String),
+    All,
+    One(ClusterName),
+    /// A name that no cluster can have.
+    None,
+}
+
+impl Selection {
+    /// As 4.1 reads it: the selector goes before all, and that before the name. `all` is no cluster's name, and means all.
+    fn of(selector: &str, all: bool, name: &str) -> Self {
+        if !selector.is_empty() {
+            Self::Selector(selector.to_owned())
+        } else if all || name == "all" {
+            Self::All
+        } else {
+            name.parse().map_or(Self::None, Self::One)
+        }
+    }
+
+    /// The selector by which objects that belong to the clusters are found: exactly those of one cluster, or those of
+    /// any.
+    fn of_members(&self) -> String {
+        match self {
+            Self::One(name) => format!("{}={name}", pgo_crd::label::PG_CLUSTER),
+            _ => pgo_crd::label::PG_CLUSTER.to_owned(),
+        }
+    }
+
+    /// The Pgclusters, in order of name, as Kubernetes has them: one that cannot be understood must not hide the others.
+    async fn clusters(&self, app: &App, namespace: &str) -> Result<Vec<DynamicObject>, Refusal> {
+        let resource = ApiResource::erase::<Pgcluster>(&());
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(app.client.clone(), namespace, &resource);
+        let params = match self {
+            Self::None => return Ok(Vec::new()),
+            Self::One(name) => {
+                let found = api.get_opt(name.as_str()).await?;
+                return Ok(found.into_iter().collect());
+            }
+            Self::All => ListParams::default(),
+            Self::Selector(selector) => ListParams::default().labels(selector),
+        };
+        let mut clusters = api.list(&params).await?.items;
+        clusters.sort_by(|a, b| a.meta().name.cmp(&b.meta().name));
+        Ok(clusters)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_selector_goes_before_all_and_all_before_a_name() {
+        let selector = Selection::Selector("env=dev".to_owned());
+        assert_eq!(Selection::of("env=dev", true, "hippo"), selector);
+        assert_eq!(Selection::of("", true, "hippo"), Selection::All);
+        assert_eq!(Selection::of("", false, "all"), Selection::All);
+    }
+
+    #[test]
+    fn a_name_that_no_cluster_can_have_selects_none() {
+        for name in ["", "../secrets/x", "Hippo"] {
+            assert_eq!(Selection::of("", false, name), Selection::None, "{name}");
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! Pgtasks that belong to a cluster and go with it.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use kube::{
+    Api, ResourceExt as _,
+    api::{DeleteParams, ObjectMeta, PostParams, Preconditions},
+};
+use pgo_crd::{Pgtask, PgtaskSpec, TaskType, label};
+use pgo_ids::{ClusterName, OperationId, StreamId};
+
+/// The cluster that a task is about.
+pub(super) struct Subject<'a> {
+    pub namespace: &'a str,
+    pub name: &'a ClusterName,
+    /// Its uid: who has the name later is another cluster.
+    pub uid: &'a StreamId,
+    /// Who asks.
+    pub actor: &'a str,
+}
+
+/// Name of the task that follows a creation.
+pub(super) fn creation_name(cluster: &ClusterName) -> String {
+    format!("{cluster}-createcluster")
+}
+
+/// Name of the task that asks for a deletion.
+pub(super) fn deletion_name(cluster: &ClusterName) -> String {
+    format!("{cluster}-rmdata")
+}
+
+/// The task that follows a creation.
+pub(super) fn creation(subject: &Subject<'_>, id: OperationId, now: Timestamp) -> Pgtask {
+    let parameters = [
+        (label::PG_CLUSTER, subject.name.to_string()),
+        (label::WORKFLOWID, id.to_string()),
+        // 4.1's form of a time.
+        (
+            "task submitted",
+            now.strftime("%Y-%m-%d.%H.%M.%S").to_string(),
+        ),
+    ];
+    let name = creation_name(subject.name);
+    task(subject, name, TaskType::Workflow, id, &[], parameters)
+}
+
+/// The task that asks for a deletion.
+pub(super) fn deletion(
+    subject: &Subject<'_>,
+    id: OperationId,
+    (data, backups): (bool, bool),
+) -> Pgtask {
+    let parameters = [
+        (label::PG_CLUSTER, subject.name.to_string()),
+        ("delete-data", data.to_string()),
+        ("delete-backups", backups.to_string()),
+        ("is-replica", false.to_string()),
+        ("is-backup", false.to_string()),
+        ("replica-name", String::new()),
+    ];
+    let name = deletion_name(subject.name);
+    let labels = [(label::PGRMDATA, "true")];
+    task(subject, name, TaskType::DeleteData, id, &labels, parameters)
+}
+
+fn task<const N: usize>(
+    subject: &Subject<'_>,
+    name: String,
+    task_type: TaskType,
+    id: OperationId,
+    labels: &[(&str, &str)],
+    parameters: [(&str, String); N],
+) -> Pgtask {
+    let own = [
+        (label::PG_CLUSTER, subject.name.to_string()),
+        (label::PGOUSER, subject.actor.to_owned()),
+        (label::WORKFLOWID, id.to_string()),
+    ];
+    let further = labels
+        .iter()
+        .map(|(key, value)| (*key, (*value).to_owned()));
+    let labels: BTreeMap<String, String> = own
+        .into_iter()
+        .chain(further)
+        .map(|(key, value)| (key.to_owned(), value))
+        .collect();
+    Pgtask {
+        metadata: ObjectMeta {
+            name: Some(name.clone()),
+            namespace: Some(subject.namespace.to_owned()),
+            labels: Some(labels),
+            owner_references: Some(vec![pgo_objects::owner(subject.name, subject.uid)]),
+            ..ObjectMeta::default()
+        },
+        spec: PgtaskSpec {
+            namespace: subject.namespace.to_owned(),
+            name,
+            tasktype: task_type.as_str().to_owned(),
+            parameters: parameters
+                .into_iter()
+                .map(|(key, value)| (key.to_owned(), value))
+                .collect(),
+            ..PgtaskSpec::default()
+        },
+        status: None,
+    }
+}
+
+fn is_of(task: &Pgtask, cluster: &StreamId) -> bool {
+    let owners = task.owner_references();
+    owners.iter().any(|owner| owner.uid == cluster.as_str())
+}
+
+/// Whether a task belongs to a former cluster of the name, and Kubernetes has not collected it yet.
+pub(super) fn is_anothers(task: &Pgtask, present: &StreamId) -> bool {
+    !task.owner_references().is_empty() && !is_of(task, present)
+}
+
+/// Whether a task was there before the cluster was: 4.1's tasks have no owner.
+pub(super) fn is_older(task: &Pgtask, new: &StreamId) -> bool {
+    !is_of(task, new)
+}
+
+/// Stores a task. One of the same name that `is_left_over` makes way.
+///
+/// # Errors
+/// A task of that name is there and stays, or Kubernetes refuses.
+pub(super) async fn create(
+    tasks: &Api<Pgtask>,
+    task: &Pgtask,
+    is_left_over: impl Fn(&Pgtask) -> bool,
+) -> Result<(), kube::Error> {
+    let created = tasks.create(&PostParams::default(), task).await;
+    let Err(kube::Error::Api(status)) = &created else {
+        return created.map(drop);
+    };
+    if !status.is_already_exists() {
+        return created.map(drop);
+    }
+    match tasks.get_opt(&task.name_any()).await? {
+        Some(found) if is_left_over(&found) => remove(tasks, &found).await?,
+        Some(_) => return created.map(drop),
+        None => {}
+    }
+    tasks.create(&PostParams::default(), task).await.map(drop)
+}
+
+/// Removes exactly this task, if it is still there.
+///
+/// # Errors
+/// Kubernetes refuses.
+pub(super) async fn remove(tasks: &Api<Pgtask>, found: &Pgtask) -> Result<(), kube::Error> {
+    let exactly_it = DeleteParams {
+        preconditions: Some(Preconditions {
+            uid: found.uid(),
+            resource_version: None,
+        }),
+        ..DeleteParams::default()
+    };
+    match tasks.delete(&found.name_any(), &exactly_it).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn uid(text: &str) -> StreamId {
+        text.parse().expect("a uid")
+    }
+
+    fn a_deletion(of: &StreamId) -> Pgtask {
+        let subject = Subject {
+            namespace: "pgouser1",
+            name: &"hippo".parse().expect("a name"),
+            uid: of,
+            actor: "alice",
+        };
+        let id = "25927091-b343-4017-be4b-71575f0b3eb5"
+            .parse()
+            .expect("an id");
+        deletion(&subject, id, (true, false))
+    }
+
+    #[test]
+    fn a_deletion_says_what_goes_in_4_1s_words() {
+        let task = a_deletion(&uid("u1"));
+        assert_eq!(task.name_any(), "hippo-rmdata");
+        assert_eq!(task.spec.tasktype, "delete-data");
+        let said: Vec<_> = task
+            .spec
+            .parameters
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.as_str()))
+            .collect();
+        assert_eq!(
+            said,
+            [
+                ("delete-backups", "false"),
+                ("delete-data", "true"),
+                ("is-backup", "false"),
+                ("is-replica", "false"),
+                ("pg-cluster", "hippo"),
+                ("replica-name", ""),
+            ]
+        );
+        assert_eq!(task.labels()["pgrmdata"], "true");
+        assert_eq!(task.labels()["pgouser"], "alice");
+    }
+
+    #[test]
+    fn a_task_of_a_former_cluster_is_told_from_one_that_somebody_made() {
+        let task = a_deletion(&uid("u1"));
+        assert!(!is_anothers(&task, &uid("u1")));
+        assert!(is_anothers(&task, &uid("u2")));
+        let mut unowned = task;
+        unowned.metadata.owner_references = None;
+        assert!(
+            !is_anothers(&unowned, &uid("u2")),
+            "somebody asked with kubectl"
+        );
+        assert!(is_older(&unowned, &uid("u2")));
+    }
+}

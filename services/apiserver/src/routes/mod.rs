@@ -1,0 +1,46 @@
+//! Which handler a route has: one file per group of routes.
+
+mod clusters;
+mod service;
+mod status;
+
+use std::sync::Arc;
+
+use axum::response::Response;
+use pgo_api::{Endpoint, Outcome, VersionResponse, texts};
+
+use crate::{
+    app::App,
+    events,
+    refusal::{Refusal, Stop, json},
+    request::Call,
+};
+
+/// Answers routes that need no user.
+pub(crate) fn open(app: &App, endpoint: Endpoint) -> Response {
+    match endpoint {
+        Endpoint::Health => json(&VersionResponse::healthy()),
+        Endpoint::Readyz => service::readyz(&app.telemetry),
+        Endpoint::Metrics => service::metrics(&app.telemetry),
+        _ => service::healthz(),
+    }
+}
+
+/// Answers routes that need one.
+pub(crate) async fn dispatch(call: Arc<Call>) -> Result<Response, Stop> {
+    match call.route.endpoint {
+        Endpoint::Version => Ok(json(&VersionResponse::current())),
+        Endpoint::CreateCluster => call.answer(clusters::create).await,
+        Endpoint::ShowCluster => call.answer(clusters::show).await,
+        Endpoint::DeleteCluster => call.answer(clusters::delete).await,
+        Endpoint::TestCluster => call.answer(clusters::test).await,
+        Endpoint::Status => call.answer(status::status).await,
+        Endpoint::Events => events::stream(&call).await,
+        _ => call.answer(later).await,
+    }
+}
+
+/// A route of 4.1 that this version does not have yet.
+async fn later(call: Arc<Call>, _: serde::de::IgnoredAny) -> Result<Outcome, Refusal> {
+    Err(Refusal(texts::not_available(call.route.path)))
+}

@@ -1,0 +1,231 @@
+//! `/status`: figures about one namespace and the nodes.
+//!
+//! A figure that cannot be had is zero, empty or `error`, as in 4.1; the answer is never one.
+
+use std::{collections::BTreeMap, fmt::Debug, sync::Arc};
+
+use jiff::{Timestamp, tz::TimeZone};
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::{
+        batch::v1::Job,
+        core::v1::{Node, PersistentVolumeClaim, Pod},
+    },
+};
+use kube::{Api, ResourceExt as _, api::ListParams};
+use pgo_api::{KeyValue, NodeInfo, Outcome, StatusDetail, StatusQuery, StatusResponse};
+use pgo_core::Kind;
+use pgo_crd::{PgInstallation, label};
+use serde::de::DeserializeOwned;
+
+use crate::{
+    app::App,
+    quantity,
+    refusal::Refusal,
+    request::Call,
+    routes::clusters::pod::{self, Containers},
+};
+
+/// Name of the one PgInstallation.
+const INSTALLATION: &str = "pgo";
+
+/// Label on Jobs that back a cluster up, as in 4.1.
+const BACKUP_JOB: &str = "pgbackup";
+
+/// The size of a claim that is known.
+const STORAGE: &str = "storage";
+
+pub(super) async fn status(call: Arc<Call>, query: StatusQuery) -> Result<StatusResponse, Refusal> {
+    let (app, namespace) = (&*call.app, query.namespace.as_str());
+    let (start, pods, jobs, claims, nodes) = futures::join!(
+        start_time(app),
+        listed::<Pod>(app, namespace, label::PG_CLUSTER),
+        listed::<Job>(app, namespace, BACKUP_JOB),
+        listed::<PersistentVolumeClaim>(app, namespace, label::PGREMOVE),
+        nodes(app),
+    );
+    Ok(StatusResponse {
+        result: StatusDetail {
+            operator_start_time: start.map_or_else(|| "error".to_owned(), shown),
+            num_databases: count(pods.iter().filter(|pod| pod::is_instance(pod)).count()),
+            num_backups: count(jobs.len()),
+            num_claims: count(claims.len()),
+            volume_cap: volume_cap(&claims),
+            db_tags: images(&pods),
+            not_ready: not_ready(&pods),
+            nodes: nodes.iter().map(node_info).collect(),
+            labels: labels(&pods),
+        },
+        outcome: Outcome::ok(),
+    })
+}
+
+fn count(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// Objects that carry a label; none where they cannot be had.
+async fn listed<K>(app: &App, namespace: &str, label: &str) -> Vec<K>
+where
+    K: kube::Resource<Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
+    K::DynamicType: Default,
+{
+    let api: Api<K> = app.api(namespace);
+    match api.list(&ListParams::default().labels(label)).await {
+        Ok(list) => list.items,
+        Err(error) => {
+            tracing::warn!(%error, namespace, label, "a figure of the status is missing");
+            Vec::new()
+        }
+    }
+}
+
+async fn nodes(app: &App) -> Vec<Node> {
+    let nodes = Api::<Node>::all(app.client.clone());
+    match nodes.list(&ListParams::default()).await {
+        Ok(list) => list.items,
+        Err(error) => {
+            tracing::warn!(%error, "the nodes are missing in the status");
+            Vec::new()
+        }
+    }
+}
+
+/// When PGO was started last, as its PgInstallation tells.
+async fn start_time(app: &App) -> Option<Timestamp> {
+    let api: Api<PgInstallation> = app.api(&app.operator_namespace);
+    let installation = api.get_opt(INSTALLATION).await.ok().flatten()?;
+    let status = installation.status?.0;
+    Some(status.journal.newest(Kind::StartPgo)?.started)
+}
+
+/// As Go prints a time.
+fn shown(time: Timestamp) -> String {
+    time.to_zoned(TimeZone::UTC)
+        .strftime("%Y-%m-%d %H:%M:%S %z UTC")
+        .to_string()
+}
+
+/// Sum of the sizes of the claims: those they have, else those they ask for.
+fn volume_cap(claims: &[PersistentVolumeClaim]) -> String {
+    let mut binary = false;
+    let sizes = claims.iter().filter_map(|claim| {
+        let have = claim
+            .status
+            .as_ref()
+            .and_then(|status| status.capacity.as_ref());
+        let asked = claim
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.resources.as_ref()?.requests.as_ref());
+        let size = have
+            .and_then(|sizes| sizes.get(STORAGE))
+            .or_else(|| asked?.get(STORAGE))?;
+        binary |= size.0.ends_with('i');
+        quantity::whole(&size.0).ok()
+    });
+    let sum = sizes.sum();
+    quantity::shown(sum, binary)
+}
+
+/// Image to number of containers that run it.
+fn images(pods: &[Pod]) -> BTreeMap<String, i64> {
+    let mut images = BTreeMap::new();
+    let containers = pods
+        .iter()
+        .filter_map(|pod| pod.spec.as_ref())
+        .flat_map(|spec| &spec.containers);
+    for image in containers.filter_map(|container| container.image.as_ref()) {
+        *images.entry(image.clone()).or_default() += 1;
+    }
+    images
+}
+
+fn not_ready(pods: &[Pod]) -> Vec<String> {
+    let instances = pods.iter().filter(|pod| pod::is_instance(pod));
+    instances
+        .filter(|pod| !Containers::of(pod).all_ready())
+        .map(|pod| pod.name_any())
+        .collect()
+}
+
+fn node_info(node: &Node) -> NodeInfo {
+    let conditions = node
+        .status
+        .as_ref()
+        .and_then(|status| status.conditions.as_ref());
+    NodeInfo {
+        name: node.name_any(),
+        status: conditions
+            .and_then(|conditions| conditions.last())
+            .map(|condition| condition.type_.clone())
+            .unwrap_or_default(),
+        labels: node.labels().clone(),
+    }
+}
+
+/// Every label of the instances with its count, most frequent first.
+fn labels(pods: &[Pod]) -> Vec<KeyValue> {
+    let mut counts: BTreeMap<String, i64> = BTreeMap::new();
+    for pod in pods.iter().filter(|pod| pod::is_instance(pod)) {
+        for (key, value) in pod.labels() {
+            *counts.entry(format!("{key}={value}")).or_default() += 1;
+        }
+    }
+    let mut labels: Vec<KeyValue> = counts
+        .into_iter()
+        .map(|(key, value)| KeyValue { key, value })
+        .collect();
+    labels.sort_by(|a, b| b.value.cmp(&a.value).then_with(|| a.key.cmp(&b.key)));
+    labels
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn claim(json: serde_json::Value) -> PersistentVolumeClaim {
+        serde_json::from_value(json).expect("a claim")
+    }
+
+    #[test]
+    fn sizes_of_claims_are_summed_bound_or_not() {
+        let asked = claim(json!({"spec": {"resources": {"requests": {"storage": "300Mi"}}}}));
+        let bound = claim(json!({
+            "spec": {"resources": {"requests": {"storage": "1Mi"}}},
+            "status": {"capacity": {"storage": "600Mi"}},
+        }));
+        assert_eq!(volume_cap(&[asked, bound]), "900Mi");
+        assert_eq!(volume_cap(&[]), "0");
+    }
+
+    #[test]
+    fn the_start_is_shown_as_go_prints_it() {
+        let time = "2019-10-15T09:58:03Z".parse().expect("a time");
+        assert_eq!(shown(time), "2019-10-15 09:58:03 +0000 UTC");
+    }
+
+    #[test]
+    fn labels_come_by_descending_count_then_by_name() {
+        let pod = |value: &str| -> Pod {
+            serde_json::from_value(json!({"metadata": {"labels":
+                {"vendor": "crunchydata", "name": value, "deployment-name": value}}}))
+            .expect("a pod")
+        };
+        let labels: Vec<_> = labels(&[pod("a"), pod("b")])
+            .into_iter()
+            .map(|label| (label.key, label.value))
+            .collect();
+        let expected = [
+            ("vendor=crunchydata", 2),
+            ("deployment-name=a", 1),
+            ("deployment-name=b", 1),
+            ("name=a", 1),
+            ("name=b", 1),
+        ]
+        .map(|(key, count)| (key.to_owned(), count));
+        assert_eq!(labels, expected);
+    }
+}
