@@ -26,15 +26,21 @@ image_inputs() {
   esac
 }
 
-# image_hash NAME: two images of one hash have the same content. Contents count, not where the clone lies.
+# image_hash NAME: two images of one hash have the same content, wherever the clone lies.
 image_hash() {
-  local inputs
-  mapfile -t inputs < <(image_inputs "$1")
-  for input in "${inputs[@]}"; do
-    [[ -e $input ]] || fail "image $1 needs $input, which is not built yet"
-  done
-  { echo "$1"; find "${inputs[@]}" -type f -print0 | sort -z | xargs -0 sha256sum | cut -d' ' -f1; cat "$IMAGES/build.sh"; } |
-    sha256sum | cut -c 1-16
+  local inputs input
+  inputs=$(image_inputs "$1")
+  while read -r input; do
+    [[ -e $input ]] || fail "image $1 needs $input, which is not built yet; make binaries builds it"
+  done <<<"$inputs"
+  {
+    echo "$1"
+    cat "$IMAGES/build.sh"
+    while read -r input; do
+      # In the order of the list: the names outside of a folder are the clone's.
+      (cd "$(dirname "$input")" && find "$(basename "$input")" -type f -print0 | sort -z | xargs -0 sha256sum)
+    done <<<"$inputs"
+  } | sha256sum | cut -c 1-16
 }
 
 # image_folder NAME HASH: holds image.tar, an OCI archive, and digest, that of its manifest.
