@@ -13,7 +13,7 @@ use pgo_proto::agent::{self, InstanceState, WatchRequest, agent_client::AgentCli
 use pgo_tls::TlsFiles;
 use tokio::{task::AbortHandle, time::sleep};
 
-use crate::context::Waker;
+use crate::waker::Waker;
 
 /// First pause before an agent is called again: while a pod comes up, each tenth of a second counts.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);

@@ -21,7 +21,7 @@ use kube::{
 use pgo_crd::{Pgtask, label};
 use serde::de::DeserializeOwned;
 
-use crate::context::Waker;
+use crate::waker::Waker;
 
 /// Objects of a namespace. Of kinds whose content does not matter only the metadata is kept.
 #[derive(Clone)]

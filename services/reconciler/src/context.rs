@@ -5,31 +5,14 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use kube::{Client, ResourceExt as _, runtime::reflector::ObjectRef};
+use kube::{Client, ResourceExt as _};
 use pgo_bus::Relay;
 use pgo_crd::{Pgcluster, PgoConfig};
 use pgo_ids::{Namespace, StreamId};
 use pgo_tls::Authority;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 use crate::{agents::Agents, cache::Cache, metrics::Metrics};
-
-/// Wakes the reconcile of a cluster.
-#[derive(Clone, Debug)]
-pub struct Waker(mpsc::UnboundedSender<ObjectRef<Pgcluster>>);
-
-impl Waker {
-    /// A waker, and the stream of those it woke.
-    pub fn new() -> (Self, mpsc::UnboundedReceiver<ObjectRef<Pgcluster>>) {
-        let (sender, receiver) = mpsc::unbounded_channel();
-        (Self(sender), receiver)
-    }
-
-    /// Wakes the reconcile of a cluster; nothing happens once nobody reconciles any more.
-    pub fn wake(&self, namespace: &str, cluster: &str) {
-        let _ = self.0.send(ObjectRef::new(cluster).within(namespace));
-    }
-}
 
 /// What every reconcile of one namespace shares.
 pub struct Context {

@@ -28,6 +28,7 @@ mod pages;
 mod project;
 mod reconcile;
 mod settings;
+mod waker;
 mod write;
 
 use std::{collections::HashMap, sync::Arc};
@@ -115,7 +116,7 @@ async fn lead(
     let mut tasks = JoinSet::new();
     let mut contexts = Vec::new();
     for namespace in &settings.namespaces {
-        let (waker, woken) = context::Waker::new();
+        let (waker, woken) = waker::Waker::new();
         let cache = cache::Cache::watch(&client, namespace, &waker).await;
         let context = Arc::new(context::Context::new(
             client.clone(),
@@ -178,7 +179,7 @@ fn confirmations(
     files: &Arc<TlsFiles>,
     relay: Relay,
     client: Client,
-    wakers: Vec<(String, context::Waker)>,
+    wakers: Vec<(String, waker::Waker)>,
     installation: Arc<tokio::sync::Notify>,
 ) -> anyhow::Result<impl Future<Output = ()> + use<>> {
     let channel = pgo_tls::grpc::channel(&settings.event_service, EVENT, files.clone())?;
@@ -208,7 +209,7 @@ fn confirmations(
 /// Which cluster a stream belongs to.
 async fn learn(
     client: &Client,
-    wakers: &[(String, context::Waker)],
+    wakers: &[(String, waker::Waker)],
     known: &mut HashMap<StreamId, (usize, String)>,
 ) {
     for (at, (namespace, _)) in wakers.iter().enumerate() {
