@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # uninstall.sh: takes PGO away from the cluster that KUBECONFIG names. Databases go on running, and everything that
-# install.sh needs to continue with them stays: users, pgo.yaml, certificates, the history of events, namespaces.
+# install.sh needs to continue with them stays: users, pgo.yaml, certificates, the history of events, namespaces, and the
+# Service of the REST interface, so that its address does.
 #   --delete-clusters    first removes every cluster with its data and its users' passwords
 #   --delete-namespaces  also what would stay: the operator's namespace with all in it, and those install.sh made
 #   --delete-crds        also the custom resource definitions, which every installation on this cluster shares
@@ -80,7 +81,7 @@ remove_services() {
   local namespace name
   kubectl_waits delete deployments,statefulsets --namespace "$PGO_OPERATOR_NAMESPACE" \
     --selector vendor=crunchydata,pgo-process --cascade=foreground --timeout="${DELETE_SECONDS}s" >/dev/null
-  in_operator delete service postgres-operator nsqd event --ignore-not-found >/dev/null
+  in_operator delete service nsqd event --ignore-not-found >/dev/null
   in_operator delete lease pgo-reconciler pgo-scheduler --ignore-not-found >/dev/null
   in_operator delete secret --ignore-not-found \
     pgo-{apiserver,reconciler,scheduler,event,nsqd}-tls >/dev/null

@@ -1,0 +1,142 @@
+//! Nonsense in custom resources: refused by the schema, or Ready=False with the reason.
+
+use serde_json::json;
+
+use crate::harness::{
+    Cluster, Watch,
+    cluster::READY,
+    events::{check_stream, fields, types},
+    kubectl,
+    kubernetes::{apply, text},
+    namespace,
+    turns::together,
+};
+
+#[test]
+fn the_schema_refuses_what_can_never_be() {
+    let _turn = together();
+    let cluster = Cluster::named("schema");
+    for (spec, word) in [
+        (json!({"port": "99999"}), "port is a number from 1 to 65535"),
+        (json!({"port": 5432}), "port"),
+        (json!({"name": "another"}), "spec.name is the object's name"),
+        (
+            json!({"clustername": "another"}),
+            "spec.clustername is the object's name",
+        ),
+        (json!({"replicas": "many"}), "replicas is a number"),
+        (
+            json!({"PrimaryStorage": {"storagetype": "tape"}}),
+            "storagetype is",
+        ),
+        (
+            json!({"PrimaryStorage": {"size": "big"}}),
+            "size is a quantity",
+        ),
+        (
+            json!({"PrimaryStorage": {"accessmode": "Sometimes"}}),
+            "accessmode is",
+        ),
+        (
+            json!({"PrimaryStorage": {"fsgroup": "wheel"}}),
+            "fsgroup is a number",
+        ),
+        (json!({"userlabels": {"a": 1}}), "userlabels"),
+    ] {
+        let ran = apply(&cluster.manifest(spec.clone()));
+        assert!(
+            !ran.status.success() && ran.err.contains(word),
+            "{spec}: {word:?} is not said: {ran}"
+        );
+    }
+    let mut all = cluster.manifest(json!({}));
+    for wrong in ["all", "1abc", "a.b"] {
+        all["metadata"]["name"] = json!(wrong);
+        assert!(!apply(&all).status.success(), "{wrong}");
+    }
+    assert!(cluster.object().is_none());
+}
+
+#[test]
+fn what_the_schema_cannot_know_is_told_in_the_condition_and_mended_by_a_change() {
+    let _turn = together();
+    let watch = Watch::begin();
+    let cluster = Cluster::named("invalid");
+    apply(&cluster.manifest(json!({"userlabels": {"service-type": "Pigeon"}}))).ok();
+    let ready = cluster.until_ready_is("False", "Invalid", READY);
+    let message = text(&ready, "/message");
+    assert!(
+        message.contains("service-type") && message.contains("ClusterIP"),
+        "{message}"
+    );
+    let stream = cluster.uid();
+    let events = watch.until(&stream, "CreateClusterFailure");
+    check_stream(&events);
+    assert_eq!(fields(&events, "CreateClusterFailure", "/cause"), [message]);
+    assert!(cluster.belongings().is_empty(), "nothing is half-made");
+
+    apply(&cluster.manifest(json!({"userlabels": {"service-type": "ClusterIP"}}))).ok();
+    cluster.until_ready();
+    let events = watch.until(&stream, "CreateClusterCompleted");
+    check_stream(&events);
+    let told = types(&events);
+    assert_eq!(
+        told.iter().filter(|t| *t == "CreateClusterFailure").count(),
+        1,
+        "{told:?}"
+    );
+}
+
+#[test]
+fn a_cluster_of_a_later_version_is_told_not_ignored() {
+    let _turn = together();
+    for spec in [
+        json!({"replicas": "2"}),
+        json!({"policies": "one,two"}),
+        json!({"userlabels": {"crunchy-pgbouncer": "true"}}),
+    ] {
+        let cluster = Cluster::named("later");
+        apply(&cluster.manifest(spec.clone())).ok();
+        let ready = cluster.until_ready_is("False", "Invalid", READY);
+        assert!(
+            text(&ready, "/message").contains("not available in this version yet"),
+            "{spec}: {ready}"
+        );
+    }
+}
+
+#[test]
+fn user_and_database_stay_what_they_were() {
+    let _turn = together();
+    let cluster = Cluster::named("constant");
+    apply(&cluster.manifest(json!({"user": "ada", "database": "engine"}))).ok();
+    for (spec, word) in [
+        (
+            json!({"user": "bob", "database": "engine"}),
+            "user cannot be changed",
+        ),
+        (
+            json!({"user": "ada", "database": "other"}),
+            "database cannot be changed",
+        ),
+    ] {
+        let ran = apply(&cluster.manifest(spec));
+        assert!(!ran.status.success() && ran.err.contains(word), "{ran}");
+    }
+}
+
+#[test]
+fn the_documentation_of_the_fields_is_in_the_cluster() {
+    let _turn = together();
+    let ran = kubectl(&[
+        "explain",
+        "pgcluster.spec.PrimaryStorage",
+        "-n",
+        &namespace(),
+    ])
+    .ok();
+    assert!(
+        ran.out.contains("storageclass") && ran.out.contains("storagetype"),
+        "{ran}"
+    );
+}

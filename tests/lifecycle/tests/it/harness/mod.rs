@@ -1,0 +1,25 @@
+//! What every test needs.
+
+pub mod cluster;
+pub mod containers;
+pub mod events;
+pub mod kubernetes;
+pub mod programs;
+pub mod sql;
+pub mod turns;
+pub mod until;
+
+pub use cluster::Cluster;
+pub use events::Watch;
+pub use programs::{Ran, kubectl, pgo};
+pub use until::until;
+
+/// The namespace that the tests make clusters in.
+pub fn namespace() -> String {
+    programs::setting("PGO_NAMESPACE")
+}
+
+/// PGO's own.
+pub fn operator() -> String {
+    std::env::var("PGO_OPERATOR_NAMESPACE").unwrap_or_else(|_| "pgo".to_owned())
+}

@@ -1,0 +1,23 @@
+//! The life of clusters on a real Kubernetes. Every test makes what it needs under a name of its own and removes it;
+//! none depends on another. Those that harm PGO itself run alone.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
+mod agents;
+mod create;
+mod custom_resources;
+mod delete;
+mod failing_creations;
+mod harness;
+mod installation;
+mod kills;
+mod requests;
+mod rights;
+mod secrecy;
+mod show;
+mod wrong_input;

@@ -1,0 +1,141 @@
+//! `show cluster`, `test`, `status`, `version`, help.
+
+use crate::harness::{Cluster, namespace, pgo, programs::program, programs::run, turns::together};
+
+#[test]
+fn show_cluster_tells_what_belongs_to_it() {
+    let _turn = together();
+    let cluster = Cluster::named("shown");
+    cluster.create(&["--wait", "--labels", "team=night"]).ok();
+    let name = &cluster.name;
+    let ran = pgo(&["show", "cluster", name]).ok();
+    for line in [
+        format!("cluster : {name} (crunchy-postgres:"),
+        format!("\tpod : {name} (Running) on "),
+        "(1/1) (primary)".to_owned(),
+        format!("\tpvc : {name}"),
+        "\tstorage : Primary=1Gi Replica=".to_owned(),
+        format!("\tservice : {name} - ClusterIP ("),
+        "team=night".to_owned(),
+    ] {
+        assert!(ran.out.contains(&line), "{line:?} is not in {ran}");
+    }
+    let selected = pgo(&["show", "cluster", "--selector", &format!("name={name}")]).ok();
+    assert_eq!(selected.out, ran.out);
+
+    let json = pgo(&["show", "cluster", name, "-o", "json"]).ok().json();
+    assert_eq!(json["Code"], "ok");
+    assert_eq!(
+        json["Results"][0]["Cluster"]["metadata"]["name"],
+        name.as_str()
+    );
+    assert_eq!(json["Results"][0]["Pods"][0]["Type"], "primary");
+    let all = pgo(&["show", "cluster", "--all", "-o", "json"]).ok().json();
+    let all = all["Results"].as_array().expect("results").clone();
+    assert!(
+        all.iter()
+            .any(|one| one["Cluster"]["metadata"]["name"] == name.as_str())
+    );
+}
+
+#[test]
+fn test_tries_every_user_on_the_service() {
+    let _turn = together();
+    let cluster = Cluster::ready("tested");
+    let ran = pgo(&["test", &cluster.name]).ok();
+    let address = cluster.address();
+    for user in ["postgres", "primaryuser", "testuser"] {
+        let line = format!("psql -p 5432 -h {address} -U {user} ");
+        assert!(ran.out.contains(&line), "{line:?} is not in {ran}");
+    }
+    assert!(
+        ran.out.contains("is Working") && !ran.out.contains("NOT working"),
+        "{ran}"
+    );
+    let json = pgo(&["test", &cluster.name, "-o", "json"]).ok().json();
+    assert_eq!(json["Results"][0]["ClusterName"], cluster.name.as_str());
+}
+
+#[test]
+fn status_counts_what_is_there() {
+    let _turn = together();
+    let _cluster = Cluster::ready("counted");
+    let text = pgo(&["status"]).ok();
+    for label in [
+        "Operator Start:",
+        "Databases:",
+        "Claims:",
+        "Total Volume Size:",
+        "Database Images:",
+        "Nodes:",
+    ] {
+        assert!(text.out.contains(label), "{label} is not in {text}");
+    }
+    let json = pgo(&["status", "-o", "json"]).ok().json();
+    assert!(
+        json["Result"]["NumDatabases"]
+            .as_u64()
+            .is_some_and(|count| count >= 1),
+        "{json}"
+    );
+}
+
+#[test]
+fn version_names_client_and_apiserver() {
+    let _turn = together();
+    let ran = pgo(&["version"]).ok();
+    assert_eq!(
+        ran.out,
+        "pgo client version 4.1.0\npgo-apiserver version 4.1.0\n"
+    );
+}
+
+#[test]
+fn every_command_has_help_and_completion_is_written() {
+    for command in [
+        vec!["create", "cluster"],
+        vec!["show", "cluster"],
+        vec!["delete", "cluster"],
+        vec!["test"],
+        vec!["version"],
+        vec!["status"],
+        vec!["watch"],
+        vec!["completion"],
+    ] {
+        let mut arguments = command.clone();
+        arguments.push("--help");
+        let ran = pgo(&arguments).ok();
+        assert!(ran.out.contains("Usage:"), "{ran}");
+    }
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(pgo(&["completion", shell]).ok().out.contains("pgo"));
+    }
+}
+
+#[test]
+fn the_columns_of_kubectl_show_how_a_cluster_is() {
+    let _turn = together();
+    let cluster = Cluster::ready("columns");
+    let table = run(
+        program(
+            "kubectl",
+            &["get", "pgcluster", &cluster.name, "-n", &namespace()],
+        ),
+        "",
+    )
+    .ok();
+    let lines: Vec<Vec<&str>> = table
+        .out
+        .lines()
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    assert_eq!(
+        lines[0],
+        ["NAME", "PHASE", "PRIMARY", "READY", "VERSION", "AGE"]
+    );
+    assert_eq!(
+        lines[1][..4],
+        [cluster.name.as_str(), "Ready", &cluster.name, "True"]
+    );
+    assert!(lines[1][4].starts_with("15"), "{table}");
+}
