@@ -40,6 +40,12 @@ pub async fn status(
             source: Box::new(source),
         })?;
     let written = Arc::new(written);
+    // The benchmark of event latency counts from here.
+    tracing::debug!(
+        stream = object.uid(),
+        seq = next.journal.outbox.last.0,
+        "the status is written"
+    );
     context.remember(object.resource_version(), written.clone());
     Ok(written)
 }
