@@ -35,12 +35,12 @@ pub enum PrepareError {
     #[error(transparent)]
     File(#[from] FileError),
     /// A user's name is not one.
-    #[error("{} holds no name of a role: {source}", path.display())]
+    #[error("{} holds no name of a role: {cause}", path.display())]
     Role {
         /// The file.
         path: PathBuf,
         /// What is wrong.
-        source: NameError,
+        cause: NameError,
     },
     /// A setting cannot be written.
     #[error("the configuration cannot be written: {0}")]
@@ -57,7 +57,7 @@ pub fn account(settings: &Settings, name: &str) -> Result<Account, PrepareError>
     let role: RoleName = named(fs::read_to_string(&path), "read", &path)?
         .trim()
         .parse()
-        .map_err(|source| PrepareError::Role { path, source })?;
+        .map_err(|cause| PrepareError::Role { path, cause })?;
     let path = folder.join("password");
     let password = SecretString::from(named(fs::read_to_string(&path), "read", &path)?);
     Ok(Account {

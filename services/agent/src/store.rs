@@ -22,14 +22,14 @@ pub enum Written<T> {
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The API server refuses or cannot be reached.
-    #[error("cannot {action} {object} in Kubernetes: {source}")]
+    #[error("cannot {action} {object} in Kubernetes: {cause}")]
     Api {
         /// What was tried.
         action: &'static str,
         /// Kind and name.
         object: String,
         /// The cause.
-        source: Box<kube::Error>,
+        cause: String,
     },
     /// No answer in time: whether a write was done is not known.
     #[error("cannot {action} {object} in Kubernetes: no answer within {} s", DEADLINE.as_secs())]
@@ -86,19 +86,21 @@ impl Kubernetes {
 impl Store for Kubernetes {
     async fn lease(&self) -> Result<Option<Lease>, StoreError> {
         let object = || format!("Lease {}", self.lease);
-        within("read", object, self.leases.get_opt(&self.lease)).await
+        let found = within("read", object, self.leases.get_opt(&self.lease)).await?;
+        Ok(found.flatten())
     }
 
     async fn write_lease(&self, lease: &Lease) -> Result<Written<Lease>, StoreError> {
         let object = || format!("Lease {}", self.lease);
         let params = PostParams::default();
         let write = self.leases.replace(&self.lease, &params, lease);
-        swapped(within("write", object, write).await)
+        within("write", object, write).await.map(written)
     }
 
     async fn slice(&self) -> Result<Option<EndpointSlice>, StoreError> {
         let object = || format!("EndpointSlice {}", self.slice);
-        within("read", object, self.slices.get_opt(&self.slice)).await
+        let found = within("read", object, self.slices.get_opt(&self.slice)).await?;
+        Ok(found.flatten())
     }
 
     async fn write_slice(
@@ -108,21 +110,27 @@ impl Store for Kubernetes {
         let object = || format!("EndpointSlice {}", self.slice);
         let params = PostParams::default();
         let write = self.slices.replace(&self.slice, &params, slice);
-        swapped(within("write", object, write).await)
+        within("write", object, write).await.map(written)
     }
 }
 
+fn written<T>(object: Option<T>) -> Written<T> {
+    object.map_or(Written::Conflict, Written::Done)
+}
+
+/// The answer of a request; nothing where it conflicts with what somebody else wrote.
 async fn within<T>(
     action: &'static str,
     object: impl Fn() -> String,
     request: impl Future<Output = Result<T, kube::Error>>,
-) -> Result<T, StoreError> {
+) -> Result<Option<T>, StoreError> {
     match tokio::time::timeout(DEADLINE, request).await {
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(source)) => Err(StoreError::Api {
+        Ok(Ok(answer)) => Ok(Some(answer)),
+        Ok(Err(kube::Error::Api(status))) if status.is_conflict() => Ok(None),
+        Ok(Err(error)) => Err(StoreError::Api {
             action,
             object: object(),
-            source: Box::new(source),
+            cause: whole(&error),
         }),
         Err(_) => Err(StoreError::Deadline {
             action,
@@ -131,12 +139,17 @@ async fn within<T>(
     }
 }
 
-fn swapped<T>(result: Result<T, StoreError>) -> Result<Written<T>, StoreError> {
-    match result {
-        Ok(object) => Ok(Written::Done(object)),
-        Err(StoreError::Api { source, .. }) if matches!(&*source, kube::Error::Api(status) if status.is_conflict()) => {
-            Ok(Written::Conflict)
+/// An error with all its causes. kube's first says little where no connection could be made.
+fn whole(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.contains(&next) {
+            text.push_str(": ");
+            text.push_str(&next);
         }
-        Err(error) => Err(error),
+        cause = error.source();
     }
+    text
 }

@@ -9,22 +9,22 @@ use std::{
 
 /// A file that could not be read or written.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {action} {}: {source}", path.display())]
+#[error("cannot {action} {}: {cause}", path.display())]
 pub struct FileError {
     /// What was tried, as in "write".
     pub action: &'static str,
     /// The file.
     pub path: PathBuf,
     /// The cause.
-    pub source: io::Error,
+    pub cause: io::Error,
 }
 
 /// Makes the result of an operation on `path` name it.
 pub fn named<T>(result: io::Result<T>, action: &'static str, path: &Path) -> Result<T, FileError> {
-    result.map_err(|source| FileError {
+    result.map_err(|cause| FileError {
         action,
         path: path.to_owned(),
-        source,
+        cause,
     })
 }
 

@@ -40,12 +40,12 @@ pub enum InitDbError {
     #[error(transparent)]
     File(#[from] FileError),
     /// The program could not be run.
-    #[error("cannot run {}: {source}", program.display())]
+    #[error("cannot run {}: {cause}", program.display())]
     Run {
         /// The program.
         program: PathBuf,
         /// The cause.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// The program did not end in time.
     #[error("initdb did not end within {} s; is the volume very slow?", DEADLINE.as_secs())]
@@ -172,7 +172,7 @@ async fn initdb(
     let output = tokio::time::timeout(DEADLINE, output)
         .await
         .map_err(|_| InitDbError::Deadline)?
-        .map_err(|source| InitDbError::Run { program, source })?;
+        .map_err(|cause| InitDbError::Run { program, cause })?;
     if output.status.success() {
         return Ok(());
     }

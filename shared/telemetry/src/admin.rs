@@ -33,12 +33,12 @@ const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// The address cannot be bound.
-    #[error("administration port: cannot listen on {addr}: {source}; is another process using it?")]
+    #[error("administration port: cannot listen on {addr}: {cause}; is another process using it?")]
     Bind {
         /// The address.
         addr: SocketAddr,
         /// The cause.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// Serving ended by itself.
     #[error("administration port: serving failed: {0}")]
@@ -58,7 +58,7 @@ impl Telemetry {
     /// # Errors
     /// The address cannot be bound.
     pub async fn bind(&self, addr: SocketAddr) -> Result<AdminServer, ServeError> {
-        let failed = |source| ServeError::Bind { addr, source };
+        let failed = |cause| ServeError::Bind { addr, cause };
         let listener = TcpListener::bind(addr).await.map_err(failed)?;
         let addr = listener.local_addr().map_err(failed)?;
         Ok(AdminServer {

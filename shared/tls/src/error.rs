@@ -1,4 +1,4 @@
-//! What can go wrong.
+//! What can go wrong. Each error tells its whole cause itself, so none has a source that would be told twice.
 
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -6,12 +6,12 @@ use std::{net::SocketAddr, path::PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file cannot be read.
-    #[error("cannot read {}: {source}; is the Secret mounted there?", path.display())]
+    #[error("cannot read {}: {cause}; is the Secret mounted there?", path.display())]
     Read {
         /// The file.
         path: PathBuf,
         /// The cause.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// A text is not the PEM that it should be.
     #[error("{origin} holds no usable {what}: {reason}")]
@@ -49,11 +49,11 @@ pub enum Error {
     #[error("{0:?} is no address; use host:port")]
     Address(String),
     /// An address cannot be bound.
-    #[error("cannot listen on {addr}: {source}; is another process using it?")]
+    #[error("cannot listen on {addr}: {cause}; is another process using it?")]
     Bind {
         /// The address.
         addr: SocketAddr,
         /// The cause.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
 }

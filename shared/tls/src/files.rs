@@ -99,7 +99,7 @@ impl Loaded {
             let origin = path.display().to_string();
             fs::read(&path)
                 .map(|text| (Zeroizing::new(text), origin))
-                .map_err(|source| Error::Read { path, source })
+                .map_err(|cause| Error::Read { path, cause })
         };
         let (text, origin) = read(CERTIFICATE)?;
         let chain = pem::certificates(&text, &origin)?;
@@ -154,7 +154,7 @@ fn stamps(folder: &Path) -> Result<[Stamp; 3], Error> {
         let path = folder.join(name);
         fs::metadata(&path)
             .map(|data| (data.mtime(), data.mtime_nsec(), data.ino(), data.size()))
-            .map_err(|source| Error::Read { path, source })
+            .map_err(|cause| Error::Read { path, cause })
     };
     Ok([stamp(CERTIFICATE)?, stamp(KEY)?, stamp(AUTHORITY)?])
 }

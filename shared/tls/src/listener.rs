@@ -86,7 +86,7 @@ impl TlsListener {
     /// # Errors
     /// The address cannot be bound.
     pub async fn bind(addr: SocketAddr, config: ConfigSource) -> Result<Self, Error> {
-        let failed = |source| Error::Bind { addr, source };
+        let failed = |cause| Error::Bind { addr, cause };
         let listener = TcpListener::bind(addr).await.map_err(failed)?;
         let addr = listener.local_addr().map_err(failed)?;
         let (sender, ready) = mpsc::channel(1);

@@ -4,12 +4,17 @@ use std::{net::Ipv4Addr, process::Stdio};
 
 use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
 use k8s_openapi::api::{coordination::v1::Lease, discovery::v1::EndpointSlice};
+use kube::{Client, Config};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use pgo_agent::{processes, store::Written};
+use pgo_agent::{
+    processes,
+    store::{Kubernetes, Store as _, Written},
+};
 use pgo_proto::agent::Phase;
+use serde_json::{Value, json};
 use tokio::{
     net::TcpListener,
     process::{Child, Command},
@@ -32,7 +37,7 @@ async fn serve(fake: Fake) -> String {
     async fn write_lease(
         State(fake): State<Fake>,
         Json(lease): Json<Lease>,
-    ) -> Result<Json<Lease>, (StatusCode, Json<serde_json::Value>)> {
+    ) -> Result<Json<Lease>, (StatusCode, Json<Value>)> {
         answer(fake.swap_lease(&lease))
     }
     async fn read_slice(State(fake): State<Fake>) -> Json<EndpointSlice> {
@@ -41,7 +46,7 @@ async fn serve(fake: Fake) -> String {
     async fn write_slice(
         State(fake): State<Fake>,
         Json(slice): Json<EndpointSlice>,
-    ) -> Result<Json<EndpointSlice>, (StatusCode, Json<serde_json::Value>)> {
+    ) -> Result<Json<EndpointSlice>, (StatusCode, Json<Value>)> {
         answer(fake.swap_slice(&slice))
     }
     let router = Router::new()
@@ -53,6 +58,7 @@ async fn serve(fake: Fake) -> String {
             "/apis/discovery.k8s.io/v1/namespaces/pgouser1/endpointslices/hippo-primary",
             get(read_slice).put(write_slice),
         )
+        .fallback(async || failure(StatusCode::NOT_FOUND, "NotFound"))
         .with_state(fake);
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
         .await
@@ -62,24 +68,27 @@ async fn serve(fake: Fake) -> String {
     format!("http://{address}")
 }
 
-fn answer<T>(written: Written<T>) -> Result<Json<T>, (StatusCode, Json<serde_json::Value>)> {
+fn answer<T>(written: Written<T>) -> Result<Json<T>, (StatusCode, Json<Value>)> {
     match written {
         Written::Done(object) => Ok(Json(object)),
-        Written::Conflict => {
-            let status = serde_json::json!({
-                "kind": "Status", "apiVersion": "v1", "status": "Failure",
-                "reason": "Conflict", "message": "changed", "code": 409,
-            });
-            Err((StatusCode::CONFLICT, Json(status)))
-        }
+        Written::Conflict => Err(failure(StatusCode::CONFLICT, "Conflict")),
     }
+}
+
+/// A refusal as Kubernetes words it.
+fn failure(code: StatusCode, reason: &str) -> (StatusCode, Json<Value>) {
+    let status = json!({
+        "kind": "Status", "apiVersion": "v1", "status": "Failure",
+        "reason": reason, "message": reason, "code": code.as_u16(),
+    });
+    (code, Json(status))
 }
 
 /// Starts process 1 with the settings of `rig`.
 async fn start(rig: &Rig) -> Child {
     let server = serve(rig.store.clone()).await;
     let kubeconfig = rig.path().join("kubeconfig");
-    let text = serde_json::json!({
+    let text = json!({
         "apiVersion": "v1", "kind": "Config", "current-context": "test",
         "clusters": [{"name": "test", "cluster": {"server": server}}],
         "users": [{"name": "test", "user": {}}],
@@ -170,6 +179,31 @@ fn process_1_stops_a_server_that_nobody_watches_and_brings_it_back() {
         }
         assert!(log.contains("the agent died"), "{log}");
     });
+}
+
+#[tokio::test]
+async fn a_write_over_somebody_elses_is_a_conflict_and_a_missing_object_is_told() {
+    pgo_tls::provider();
+    let fake = Fake::new("hippo");
+    let address = serve(fake.clone()).await.parse().expect("an address");
+    let client = Client::try_from(Config::new(address)).expect("a client");
+    let namespace = "pgouser1".parse().expect("a name");
+    let store = Kubernetes::new(
+        client.clone(),
+        &namespace,
+        &"hippo".parse().expect("a name"),
+    );
+    let lease = store.lease().await.expect("read").expect("there");
+    let slice = store.slice().await.expect("read").expect("there");
+    fake.set_holder("hippo-abcd");
+    let written = store.write_lease(&lease).await.expect("an answer");
+    assert_eq!(written, Written::Conflict);
+    let written = store.write_slice(&slice).await.expect("an answer");
+    assert!(matches!(written, Written::Done(_)));
+
+    let none = Kubernetes::new(client, &namespace, &"rhino".parse().expect("a name"));
+    assert_eq!(none.lease().await.expect("an answer"), None);
+    assert_eq!(none.slice().await.expect("an answer"), None);
 }
 
 #[test]
