@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# run.sh: "make bench" with .local/env sourced: measures and prints the figures; ROW=create (or latency, memory, client,
+# many) measures one of them.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+export CARGO_TARGET_DIR=${PGO_CACHE:-${HOME:-/root}/.cache/pgo}/target
+cd "$here"
+exec cargo run --locked --quiet --release --package pgo-bench -- ${ROW:+"$ROW"}

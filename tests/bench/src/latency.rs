@@ -1,0 +1,209 @@
+//! How long from the API server's answer to the write of a status to the byte of its event on the standard output of
+//! `pgo watch`.
+//!
+//! The reconciler logs each answer, at debug, with the time, the stream and the newest seq that the write carried. The
+//! events are those of clusters that cannot be made: they need no pod, so nothing else is measured.
+
+use std::{
+    collections::BTreeMap,
+    io::{BufRead as _, BufReader, Read},
+    net::TcpListener,
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::{
+    figures::{Figure, Sample},
+    programs::{Beside, apply, kubectl, namespace, operator, run, unique, until},
+};
+
+/// Events that are measured.
+const EVENTS: usize = 500;
+
+/// The aim, in milliseconds.
+const AIM: f64 = 10.0;
+
+/// What the reconciler logs while this is measured.
+const FILTER: &str = "info,pgo_reconciler::write=debug";
+
+/// How long the last of them may take.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// When an event was shown, by stream and seq.
+type Shown = BTreeMap<(String, u64), Timestamp>;
+
+/// When writes were answered, by stream, with the newest seq of each.
+type Written = BTreeMap<String, Vec<(u64, Timestamp)>>;
+
+/// Measures.
+pub fn measure() -> anyhow::Result<Vec<Figure>> {
+    let pods = reconcilers()?;
+    for pod in &pods {
+        log_level(pod, FILTER)?;
+    }
+    let outcome = collect(&pods);
+    for pod in &pods {
+        log_level(pod, "info")?;
+    }
+    let (shown, written) = outcome?;
+    let latencies: Vec<f64> = shown
+        .iter()
+        .filter_map(|((stream, seq), at)| {
+            let writes = written.get(stream)?;
+            // The first write that carried it.
+            let (_, answered) = writes.iter().filter(|(newest, _)| newest >= seq).min()?;
+            Some(at.duration_since(*answered).as_secs_f64() * 1000.0)
+        })
+        .collect();
+    let sample = Sample::of(latencies);
+    let p99 = sample.quantile(0.99);
+    Ok(vec![Figure {
+        what: format!(
+            "event latency, from the API server's answer to the status write to the byte on the standard output of `pgo watch`, {} events",
+            sample.len()
+        ),
+        aim: "p99 under 10 ms",
+        measured: format!(
+            "p50 {:.1} ms, p99 {p99:.1} ms, longest {:.1} ms",
+            sample.quantile(0.5),
+            sample.quantile(1.0)
+        ),
+        met: Some(p99 < AIM && sample.len() >= EVENTS),
+    }])
+}
+
+fn reconcilers() -> anyhow::Result<Vec<String>> {
+    let path = "jsonpath={.items[*].metadata.name}";
+    let operator = operator();
+    let selector = "pgo-process=reconciler";
+    let names = run(
+        "kubectl",
+        &["get", "pods", "-n", &operator, "-l", selector, "-o", path],
+    )?;
+    Ok(names.split_whitespace().map(str::to_owned).collect())
+}
+
+/// Changes what a pod logs, through its administration port.
+fn log_level(pod: &str, filter: &str) -> anyhow::Result<()> {
+    let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    let forwarded = format!("{port}:9090");
+    let _forward = Beside::start(
+        "kubectl",
+        &["port-forward", pod, "-n", &operator(), &forwarded],
+    )?;
+    let url = format!("http://127.0.0.1:{port}/log-level");
+    let arguments = [
+        "--silent",
+        "--fail",
+        "--request",
+        "PUT",
+        "--data",
+        filter,
+        &url,
+    ];
+    until(
+        "the administration port",
+        LIMIT,
+        Duration::from_millis(100),
+        || Ok(run("curl", &arguments).ok()),
+    )?;
+    Ok(())
+}
+
+/// Runs it: events on one side, the reconcilers' records on the other.
+fn collect(pods: &[String]) -> anyhow::Result<(Shown, Written)> {
+    let shown = Arc::<Mutex<Shown>>::default();
+    let written = Arc::<Mutex<Written>>::default();
+    let mut watch = Beside::start("pgo", &["watch", "alltopic", "-o", "json"])?;
+    let out = watch.0.stdout.take().context("pgo watch has no output")?;
+    each_line(out, shown.clone(), note_event);
+    let mut logs = Vec::new();
+    for pod in pods {
+        let operator = operator();
+        let arguments = ["logs", "--follow", "--since=1s", pod, "-n", &operator];
+        let mut log = Beside::start("kubectl", &arguments)?;
+        let out = log.0.stdout.take().context("kubectl logs has no output")?;
+        each_line(out, written.clone(), note_write);
+        logs.push(log);
+    }
+    // pgo watch says nothing when it begins to see.
+    thread::sleep(Duration::from_secs(2));
+    let series = unique("bench-event");
+    let count = || shown.lock().unwrap_or_else(PoisonError::into_inner).len();
+    let mut number = 0;
+    while count() < EVENTS {
+        number += 1;
+        let name = format!("{series}-{number}");
+        apply(&impossible(&name)?)?;
+        kubectl(&["delete", "pgcluster", &name, "--wait=false"])?;
+        anyhow::ensure!(
+            number < EVENTS,
+            "pgo watch shows too few events: {}",
+            count()
+        );
+    }
+    thread::sleep(Duration::from_secs(3));
+    let shown = shown.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let written = written
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clone();
+    Ok((shown, written))
+}
+
+/// A cluster that is refused when it is looked at: its events come at once and nothing is made.
+fn impossible(name: &str) -> anyhow::Result<Value> {
+    Ok(json!({
+        "apiVersion": "crunchydata.com/v1", "kind": "Pgcluster",
+        "metadata": {"name": name, "namespace": namespace()?},
+        "spec": {"userlabels": {"service-type": "None of these"}},
+    }))
+}
+
+fn each_line<T: Send + 'static>(
+    out: impl Read + Send + 'static,
+    into: Arc<Mutex<T>>,
+    note: fn(&mut T, &Value, Timestamp),
+) {
+    thread::spawn(move || {
+        for line in BufReader::new(out).lines().map_while(Result::ok) {
+            let now = Timestamp::now();
+            if let Ok(line) = serde_json::from_str(&line) {
+                note(
+                    &mut into.lock().unwrap_or_else(PoisonError::into_inner),
+                    &line,
+                    now,
+                );
+            }
+        }
+    });
+}
+
+fn note_event(shown: &mut Shown, line: &Value, now: Timestamp) {
+    if let (Some(stream), Some(seq)) = (
+        line["event"]["stream"].as_str(),
+        line["event"]["seq"].as_u64(),
+    ) {
+        shown.entry((stream.to_owned(), seq)).or_insert(now);
+    }
+}
+
+fn note_write(written: &mut Written, record: &Value, _: Timestamp) {
+    let field = |name: &str| record.get(name).unwrap_or(&record["fields"][name]).clone();
+    let time = field("timestamp")
+        .as_str()
+        .and_then(|time| time.parse::<Timestamp>().ok());
+    if let (Some(stream), Some(seq), Some(time)) =
+        (field("stream").as_str(), field("seq").as_u64(), time)
+    {
+        written
+            .entry(stream.to_owned())
+            .or_default()
+            .push((seq, time));
+    }
+}

@@ -1,0 +1,49 @@
+//! Measures the figures that PGO is held to, on the local Kubernetes with PGO installed, and prints them as a table.
+//!
+//! ```text
+//! pgo-bench [create|latency|memory|client|many]
+//! ```
+//!
+//! Without an argument every row is measured. `.local/env` must be sourced. Nothing else should run on the machine.
+
+mod client;
+mod create;
+mod figures;
+mod latency;
+mod many;
+mod memory;
+mod programs;
+
+use anyhow::bail;
+use figures::Figure;
+
+/// Measures one or more figures.
+type Measure = fn() -> anyhow::Result<Vec<Figure>>;
+
+/// Each row of the table with its name on the command line.
+const ROWS: [(&str, Measure); 5] = [
+    ("create", create::measure),
+    ("latency", latency::measure),
+    ("memory", memory::measure),
+    ("client", client::measure),
+    ("many", many::measure),
+];
+
+fn main() -> anyhow::Result<()> {
+    let wanted = std::env::args().nth(1);
+    if let Some(name) = &wanted
+        && !ROWS.iter().any(|(row, _)| row == name)
+    {
+        let names: Vec<&str> = ROWS.iter().map(|(row, _)| *row).collect();
+        bail!("there is no row {name}; there are: {}", names.join(", "));
+    }
+    let mut figures = Vec::new();
+    for (row, measure) in ROWS {
+        if wanted.as_deref().is_none_or(|name| name == row) {
+            eprintln!("measuring {row} ...");
+            figures.extend(measure()?);
+        }
+    }
+    print!("{}", figures::table(&figures));
+    Ok(())
+}

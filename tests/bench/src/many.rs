@@ -1,0 +1,105 @@
+//! Many clusters at once: whether all get ready, and when.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::{
+    figures::{Figure, Sample},
+    programs::{apply, kubectl, ms, namespace, unique, until},
+};
+
+/// Clusters.
+const CLUSTERS: usize = 50;
+
+/// All of them share the machine's two cores.
+const LIMIT: Duration = Duration::from_secs(900);
+
+/// Measures.
+pub fn measure() -> anyhow::Result<Vec<Figure>> {
+    let series = unique("bench-many");
+    let outcome = together(&series);
+    let selector = format!("bench={series}");
+    kubectl(&[
+        "delete",
+        "pgclusters",
+        "--selector",
+        &selector,
+        "--timeout=600s",
+    ])?;
+    kubectl(&[
+        "delete",
+        "persistentvolumeclaims,secrets",
+        "--selector",
+        &selector,
+    ])?;
+    let (all, ready, failed) = outcome?;
+    Ok(vec![Figure {
+        what: format!("{CLUSTERS} clusters created at once, to all Ready"),
+        aim: "no failure",
+        measured: format!(
+            "{:.0} s to the last, median {:.0} s, {failed} failures",
+            all.as_secs_f64(),
+            ready.quantile(0.5) / 1000.0
+        ),
+        met: Some(failed == 0 && ready.len() == CLUSTERS),
+    }])
+}
+
+/// How long until the last was ready, how long each took, and how many said that they failed on the way.
+fn together(series: &str) -> anyhow::Result<(Duration, Sample, usize)> {
+    let namespace = namespace()?;
+    let items: Vec<Value> = (0..CLUSTERS)
+        .map(|number| {
+            json!({
+                "apiVersion": "crunchydata.com/v1", "kind": "Pgcluster",
+                "metadata": {"name": format!("{series}-{number}"), "namespace": namespace, "labels": {"bench": series}},
+                "spec": {"userlabels": {"bench": series}, "PrimaryStorage": {
+                    "storagetype": "dynamic", "storageclass": "local", "size": "300Mi", "fsgroup": "26"}},
+            })
+        })
+        .collect();
+    let begun = Instant::now();
+    apply(&json!({"apiVersion": "v1", "kind": "List", "items": items}))?;
+    let mut ready: Vec<Option<f64>> = vec![None; CLUSTERS];
+    let mut failed = std::collections::BTreeSet::new();
+    let selector = format!("bench={series}");
+    until(
+        "all clusters ready",
+        LIMIT,
+        Duration::from_millis(500),
+        || {
+            let list: Value = serde_json::from_str(&kubectl(&[
+                "get",
+                "pgclusters",
+                "--selector",
+                &selector,
+                "--output",
+                "json",
+            ])?)?;
+            for object in list["items"].as_array().into_iter().flatten() {
+                let name = object["metadata"]["name"].as_str().unwrap_or_default();
+                let number = name
+                    .rsplit('-')
+                    .next()
+                    .and_then(|number| number.parse::<usize>().ok());
+                let operations = object["status"]["operations"].as_array();
+                if operations.is_some_and(|all| all.iter().any(|one| one["outcome"] == "Failed")) {
+                    failed.insert(name.to_owned());
+                }
+                if object["status"]["phase"] == "Ready"
+                    && let Some(slot) = number.and_then(|number| ready.get_mut(number))
+                {
+                    slot.get_or_insert_with(|| ms(begun.elapsed()));
+                }
+            }
+            Ok(ready.iter().all(Option::is_some).then_some(()))
+        },
+    )?;
+    let all = begun.elapsed();
+    Ok((
+        all,
+        Sample::of(ready.into_iter().flatten().collect()),
+        failed.len(),
+    ))
+}
