@@ -336,6 +336,7 @@ impl<S: Store> Supervisor<S> {
         self.health.down("Stopping".to_owned());
         self.reporter.change(|state| {
             state.phase = Phase::Stopping;
+            state.error = None;
             state.running_since = None;
         });
         let server = self.server.take();
