@@ -55,7 +55,7 @@ impl Inbox {
             };
             match taken {
                 // nsqd has queued it again: handling it now would be handling it twice.
-                Some(message) if message.has_expired(Instant::now()) => drop(message),
+                Some(message) if message.has_expired(Instant::now()) => message.lapse(),
                 Some(mut message) => {
                     message.hand_out(place);
                     return Some(message);
@@ -70,9 +70,8 @@ impl Inbox {
     pub fn put(&self, messages: impl IntoIterator<Item = Message>) {
         let mut waiting = self.lock();
         waiting.messages.extend(messages);
-        while waiting.messages.len() > self.max_in_flight {
-            waiting.messages.pop_front();
-        }
+        let surplus = waiting.messages.len().saturating_sub(self.max_in_flight);
+        waiting.messages.drain(..surplus).for_each(Message::lapse);
         drop(waiting);
         self.arrived.notify_one();
     }

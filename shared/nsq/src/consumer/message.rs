@@ -44,6 +44,8 @@ pub(super) enum Verdict {
     Finish,
     Requeue(Duration),
     Touch,
+    /// Nothing: nsqd has given it up or is about to.
+    Lapse,
 }
 
 impl Message {
@@ -66,6 +68,11 @@ impl Message {
 
     pub(super) fn hand_out(&mut self, place: OwnedSemaphorePermit) {
         self.place = Some(place);
+    }
+
+    /// Lets go of a message that nsqd gives to somebody else by itself. To requeue it could hit its next delivery.
+    pub(super) fn lapse(mut self) {
+        self.answer(Verdict::Lapse);
     }
 
     pub(super) fn has_expired(&self, now: Instant) -> bool {

@@ -162,7 +162,7 @@ impl<'a> Session<'a> {
                 self.connection.put(&Command::Requeue { id, delay });
             }
             Verdict::Touch if is_latest => self.connection.put(&Command::Touch(id)),
-            Verdict::Requeue(_) | Verdict::Touch => {}
+            Verdict::Requeue(_) | Verdict::Touch | Verdict::Lapse => {}
         }
     }
 

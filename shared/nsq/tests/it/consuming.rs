@@ -1,3 +1,5 @@
+//! The consumer: bounds, lost connections, late answers, closing.
+
 use std::time::Duration;
 
 use nsq::{
@@ -81,13 +83,23 @@ async fn a_server_that_sends_more_than_asked_for_does_not_break_the_bound() {
     let fake = FakeServer::start().await;
     let mut consumer = subscribe(&fake, at_most(2));
     let (mut peer, _) = fake.accept_consumer().await;
-    for number in 1..=10 {
+    peer.deliver(1, 1).await;
+    peer.deliver(2, 1).await;
+    let held = [next(&mut consumer).await, next(&mut consumer).await];
+    for number in 3..=10 {
         peer.deliver(number, 1).await;
     }
-    let held = [next(&mut consumer).await, next(&mut consumer).await];
+    peer.show_arrival().await;
     assert!(is_quiet(&mut consumer).await);
-    drop(held);
-    next(&mut consumer).await.finish();
+
+    // The newest two wait; the others are left to nsqd's timeout.
+    held.into_iter().for_each(Message::finish);
+    for number in [9, 10] {
+        let message = next(&mut consumer).await;
+        assert_eq!(message.id(), id(number));
+        message.finish();
+    }
+    assert!(is_quiet(&mut consumer).await);
 }
 
 #[tokio::test]
@@ -133,6 +145,28 @@ async fn an_answer_to_an_earlier_delivery_does_not_take_away_the_later_one() {
             delay: Duration::from_secs(1)
         }
     );
+}
+
+#[tokio::test]
+async fn a_message_that_expired_before_it_was_handed_out_is_not_handed_out() {
+    let timeout = Duration::from_secs(1);
+    let fake = FakeServer::start().await;
+    let mut consumer = subscribe(&fake, at_most(2));
+    let mut peer = fake.accept_raw().await;
+    peer.identify(r#"{"msg_timeout": 1000}"#).await;
+    assert!(matches!(peer.command().await, Command::Subscribe { .. }));
+    peer.ok().await;
+    assert_eq!(peer.command().await, Command::Ready(2));
+    peer.deliver(1, 1).await;
+    peer.show_arrival().await;
+    tokio::time::sleep(timeout).await;
+
+    peer.deliver(1, 2).await;
+    let message = next(&mut consumer).await;
+    assert_eq!((message.attempts(), message.timeout()), (2, timeout));
+    message.finish();
+    assert_eq!(peer.command().await, Command::Finish(id(1)));
+    assert!(is_quiet(&mut consumer).await);
 }
 
 #[tokio::test]

@@ -1,3 +1,5 @@
+//! The producer: what becomes of a message when the server fails in the middle of things.
+
 use std::{
     sync::Arc,
     time::{Duration, Instant},

@@ -110,6 +110,12 @@ impl Peer {
         self.send(Frame::Response("OK".into())).await;
     }
 
+    /// Returns when the client has all that was sent: it has answered a heartbeat behind it.
+    pub async fn show_arrival(&mut self) {
+        self.send(Frame::Response("_heartbeat_".into())).await;
+        assert_eq!(self.command().await, Command::Nop);
+    }
+
     pub async fn deliver(&mut self, number: u8, attempts: u16) {
         self.send(Frame::Message(Delivery {
             timestamp: -1,

@@ -1,3 +1,5 @@
+//! What a consumer gets, holds, answers and leaves behind.
+
 use std::time::{Duration, Instant};
 
 use nsq::{ChannelName, Consumer, ConsumerConfig, Message, Producer};
@@ -100,23 +102,6 @@ async fn late_answers_do_no_harm() {
         3,
         "all over one connection"
     );
-}
-
-#[tokio::test]
-async fn a_message_that_expired_before_it_was_handed_out_comes_once() {
-    let nsqd = Nsqd::start(&[]);
-    let producer = nsqd.producer();
-    let mut consumer = nsqd.consumer(with_timeout(Duration::from_secs(1)));
-    publish(&producer, 1).await;
-    eventually("two timeouts", || {
-        let stats = nsqd.channel_stats(&topic(), &channel());
-        stats["timeout_count"] == 2 && stats["in_flight_count"] == 1
-    })
-    .await;
-    let message = next(&mut consumer).await;
-    assert!(message.attempts() >= 3, "{message:?}");
-    message.finish();
-    assert!(stays_quiet(&mut consumer, Duration::from_millis(1500)).await);
 }
 
 #[tokio::test]

@@ -1,3 +1,5 @@
+//! nsqd is killed, restarted or hangs.
+
 use std::{
     collections::BTreeSet,
     time::{Duration, Instant},

@@ -1,3 +1,5 @@
+//! What nsqd acknowledges and what it refuses.
+
 use std::{
     collections::BTreeSet,
     io::{Read as _, Write as _},

@@ -1,3 +1,5 @@
+//! TLS with certificates on both sides, and whom it keeps out.
+
 use std::{fs, sync::Arc, time::Duration};
 
 use nsq::{
