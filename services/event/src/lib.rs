@@ -1,1 +1,113 @@
 //! The durable log of events, and its readers.
+//!
+//! ```text
+//! nsqd, alltopic/history ─► consume ─► intake (judge) ─► log (append, fsync) ─► head ─► reader ─► Read
+//!                             │                            │
+//!                             └─ finish                    └─► confirmations ─► Confirmations ─► relay of the reconciler
+//! ```
+
+pub mod consume;
+pub mod filter;
+pub mod intake;
+pub mod log;
+pub mod metrics;
+pub mod reader;
+pub mod service;
+mod settings;
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use jiff::Timestamp;
+use log::Log;
+use metrics::Metrics;
+use pgo_proto::event::event_log_server::EventLogServer;
+use pgo_telemetry::{CancellationToken, Telemetry};
+use pgo_tls::TlsFiles;
+use service::Service;
+pub use settings::Settings;
+use tokio::{sync::broadcast, task::spawn_blocking};
+use tonic::transport::Server;
+
+/// Identity of nsqd.
+const NSQD: &str = "nsqd.pgo";
+
+/// Confirmations that a slow listener may be behind; after that it gets all watermarks.
+const CONFIRMATIONS: usize = 1024;
+
+/// Runs the event service until the process is asked to end.
+///
+/// # Errors
+/// A setting, a certificate or the log cannot be used, or a port cannot be bound; later, the log cannot be written.
+pub async fn run(settings: Settings) -> anyhow::Result<()> {
+    let version = env!("CARGO_PKG_VERSION");
+    let telemetry = pgo_telemetry::init(&pgo_telemetry::Settings::from_env("event", version)?)?;
+    let shutdown = pgo_telemetry::shutdown()?;
+    let admin = telemetry.bind(settings.admin_addr).await?;
+    tracing::info!(addr = %admin.addr(), "serving the administration port");
+    let admin = tokio::spawn(admin.run(shutdown.clone().cancelled_owned()));
+    let served = serve(&settings, &telemetry, shutdown.clone()).await;
+    shutdown.cancel();
+    admin.await??;
+    served
+}
+
+async fn serve(
+    settings: &Settings,
+    telemetry: &Telemetry,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let log_open = telemetry.readiness().condition("log");
+    let connected = telemetry.readiness().condition("nsqd");
+    let metrics = Metrics::register(telemetry);
+    let files = Arc::new(TlsFiles::open(&settings.tls_dir)?);
+
+    let log = Arc::new(open(settings).await?);
+    log_open.met();
+    let (confirmations, _) = broadcast::channel(CONFIRMATIONS);
+
+    let service = Service {
+        log: log.clone(),
+        confirmations: confirmations.clone(),
+        metrics: metrics.clone(),
+        shutdown: shutdown.clone(),
+    };
+    let listener = pgo_tls::grpc::listen(settings.listen, files.clone()).await?;
+    tracing::info!(addr = %listener.addr(), "serving the log");
+    let serving = Server::builder().serve_with_incoming_shutdown(
+        EventLogServer::new(service),
+        listener,
+        shutdown.clone().cancelled_owned(),
+    );
+
+    let nsqd = nsqd(settings, &files)?;
+    let consumer = pgo_bus::history_consumer(nsqd)?;
+    tokio::spawn(consume::watch_connection(consumer.state(), connected));
+    let consuming = consume::consume(consumer, log, confirmations, metrics, shutdown.clone());
+
+    let consuming = async {
+        let ended = consuming.await;
+        // Without a writer the readers must not go on as if all were well.
+        shutdown.cancel();
+        ended
+    };
+    let serving = async { serving.await.context("serve the log") };
+    let (consumed, served) = tokio::join!(consuming, serving);
+    consumed?;
+    served
+}
+
+async fn open(settings: &Settings) -> anyhow::Result<Log> {
+    let (data, limits) = (settings.data.clone(), settings.limits());
+    let log = spawn_blocking(move || Log::open(&data, limits, Timestamp::now()))
+        .await
+        .context("open the log")??;
+    let (oldest, next) = (log.oldest(), *log.head().borrow());
+    tracing::info!(oldest, next, bytes = log.bytes(), "the log is open");
+    Ok(log)
+}
+
+fn nsqd(settings: &Settings, files: &TlsFiles) -> anyhow::Result<nsq::Server> {
+    let name = NSQD.try_into().context("the identity of nsqd")?;
+    Ok(nsq::Server::new(&settings.event_addr).with_tls(files.client_config(), name))
+}

@@ -1,0 +1,143 @@
+//! Counts of the event service.
+
+use std::time::Duration;
+
+use pgo_telemetry::{
+    Telemetry,
+    prometheus_client::{
+        metrics::{
+            counter::Counter,
+            gauge::Gauge,
+            histogram::{Histogram, exponential_buckets},
+        },
+        registry::Registry,
+    },
+};
+
+use crate::{intake::Batch, log::Log};
+
+/// Counts of the event service; clones are handles of the same.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    appended: Counter,
+    repeats: Counter,
+    gaps: Counter,
+    cuts: Counter,
+    malformed: Counter,
+    append_seconds: Histogram,
+    readers: Gauge,
+    log_bytes: Gauge,
+    log_oldest: Gauge,
+    log_next: Gauge,
+}
+
+impl Metrics {
+    /// Registers them.
+    pub fn register(telemetry: &Telemetry) -> Self {
+        telemetry.register(|registry| {
+            let metrics = Self {
+                appended: Counter::default(),
+                repeats: Counter::default(),
+                gaps: Counter::default(),
+                cuts: Counter::default(),
+                malformed: Counter::default(),
+                // 100 µs to 1.6 s: a disk's times, good and bad.
+                append_seconds: Histogram::new(exponential_buckets(0.0001, 2.0, 15)),
+                readers: Gauge::default(),
+                log_bytes: Gauge::default(),
+                log_oldest: Gauge::default(),
+                log_next: Gauge::default(),
+            };
+            metrics.add_to(registry);
+            metrics
+        })
+    }
+
+    fn add_to(&self, registry: &mut Registry) {
+        let m = self.clone();
+        registry.register("pgo_event_appended", "Events appended", m.appended);
+        registry.register("pgo_event_repeats", "Events that arrived again", m.repeats);
+        registry.register(
+            "pgo_event_gaps",
+            "Events that arrived before one that precedes them",
+            m.gaps,
+        );
+        registry.register(
+            "pgo_event_cuts",
+            "Gaps in streams that nobody can close",
+            m.cuts,
+        );
+        registry.register(
+            "pgo_event_malformed",
+            "Messages that are no events",
+            m.malformed,
+        );
+        registry.register(
+            "pgo_event_append_seconds",
+            "Time to get a batch onto the disk",
+            m.append_seconds,
+        );
+        registry.register(
+            "pgo_event_readers",
+            "Readers of the log at the moment",
+            m.readers,
+        );
+        registry.register(
+            "pgo_event_log_bytes",
+            "Size of the log's files",
+            m.log_bytes,
+        );
+        registry.register(
+            "pgo_event_log_oldest",
+            "Offset of the oldest record",
+            m.log_oldest,
+        );
+        registry.register(
+            "pgo_event_log_next",
+            "Offset of the next record",
+            m.log_next,
+        );
+    }
+
+    /// A batch was taken over.
+    pub fn took(&self, batch: &Batch) {
+        self.appended.inc_by(batch.append.len() as u64);
+        self.repeats.inc_by(batch.repeats);
+        self.gaps.inc_by(batch.gaps);
+        self.cuts.inc_by(batch.cuts.len() as u64);
+    }
+
+    /// A batch is on the disk.
+    pub fn appended_in(&self, time: Duration) {
+        self.append_seconds.observe(time.as_secs_f64());
+    }
+
+    /// A message was no event.
+    pub fn malformed(&self) {
+        self.malformed.inc();
+    }
+
+    /// What the log is like now.
+    pub fn log_is(&self, log: &Log) {
+        let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        self.log_bytes.set(number(log.bytes()));
+        self.log_oldest.set(number(log.oldest()));
+        self.log_next.set(number(*log.head().borrow()));
+    }
+
+    /// Counts a reader until the value is dropped.
+    pub fn reader(&self) -> Reading {
+        self.readers.inc();
+        Reading(self.readers.clone())
+    }
+}
+
+/// A reader that is counted.
+#[derive(Debug)]
+pub struct Reading(Gauge);
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}

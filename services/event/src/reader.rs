@@ -1,0 +1,252 @@
+//! One reader of the log: from a place on, in order, each record once; then those that come.
+//!
+//! A reader asks for what is behind its own offset, at its own pace. Nobody waits for it, and nothing is queued for it: one
+//! that is slow reads the files where others read memory.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use jiff::Timestamp;
+use pgo_proto::event::{CaughtUp, ReadRequest, ReadResponse, Record, read_request, read_response};
+use pgo_telemetry::CancellationToken;
+use prost_types::Timestamp as ProtoTimestamp;
+use tokio::{sync::watch, task::spawn_blocking};
+use tonic::Status;
+
+use crate::{
+    filter::Filter,
+    log::{self, Cursor, Log, Offset},
+    metrics::Reading,
+};
+
+/// Records looked at in one go.
+const CHUNK: usize = 256;
+
+/// A reader, as far as it has come.
+#[derive(Debug)]
+pub struct Reader {
+    log: Arc<Log>,
+    head: watch::Receiver<Offset>,
+    filter: Filter,
+    follow: bool,
+    /// The next record to look at.
+    next: Offset,
+    /// Where the log ended when the reader asked; none once it was told that it is there.
+    live_from: Option<Offset>,
+    ready: VecDeque<ReadResponse>,
+    shutdown: CancellationToken,
+    _reading: Reading,
+}
+
+/// Where a reader begins, and what it must be told first.
+struct Begin {
+    next: Offset,
+    cut: Option<String>,
+}
+
+impl Begin {
+    fn at(next: Offset) -> Self {
+        Self { next, cut: None }
+    }
+}
+
+impl Reader {
+    /// Begins to read.
+    ///
+    /// # Errors
+    /// `invalid_argument` for a cursor, time or topic that is none; `internal` where the log cannot be read.
+    pub async fn begin(
+        log: Arc<Log>,
+        request: ReadRequest,
+        reading: Reading,
+        shutdown: CancellationToken,
+    ) -> Result<Self, Status> {
+        let invalid = |error: &dyn std::fmt::Display| Status::invalid_argument(error.to_string());
+        let filter = Filter::of(&request).map_err(|error| invalid(&error))?;
+        let head = log.head();
+        let now = *head.borrow();
+        let begin = match request.from {
+            None => Begin::at(now),
+            Some(read_request::From::Beginning(_)) => Begin::at(log.oldest()),
+            Some(read_request::From::Cursor(text)) => {
+                let cursor = text.parse().map_err(|error| invalid(&error))?;
+                after(&log, &cursor, now)
+            }
+            Some(read_request::From::Since(time)) => {
+                let time = from_proto(&time).ok_or_else(|| invalid(&"since: not a time"))?;
+                let log = log.clone();
+                Begin::at(blocking(move || log.since(time)).await?)
+            }
+            Some(read_request::From::Last(count)) => {
+                let (log, filter) = (log.clone(), filter.clone());
+                Begin::at(blocking(move || newest(&log, &filter, count, now)).await?)
+            }
+        };
+        let mut reader = Self {
+            log,
+            head,
+            filter,
+            follow: request.follow,
+            next: begin.next,
+            live_from: Some(now),
+            ready: VecDeque::new(),
+            shutdown,
+            _reading: reading,
+        };
+        if let Some(cut) = begin.cut {
+            reader.tell(read_response::What::Cut(cut));
+        }
+        Ok(reader)
+    }
+
+    /// The next answer; none at the end of what was asked for.
+    ///
+    /// # Errors
+    /// `unavailable` when the service ends, `internal` where the log cannot be read.
+    pub async fn next(&mut self) -> Result<Option<ReadResponse>, Status> {
+        loop {
+            if let Some(ready) = self.ready.pop_front() {
+                return Ok(Some(ready));
+            }
+            if self.shutdown.is_cancelled() {
+                return Err(ending());
+            }
+            let head = *self.head.borrow_and_update();
+            self.skip_what_is_gone(head);
+            if self.live_from.is_some_and(|live| self.next >= live) {
+                self.live_from = None;
+                let cursor = self.log.cursor(self.next - 1).to_string();
+                self.tell(read_response::What::CaughtUp(CaughtUp { cursor }));
+            } else if self.next < head {
+                self.read_on().await?;
+            } else if self.follow {
+                self.wait().await?;
+            } else if self.ready.is_empty() {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// The oldest segments may go while somebody reads.
+    fn skip_what_is_gone(&mut self, head: Offset) {
+        let oldest = self.log.oldest();
+        if self.next < oldest && self.next < head {
+            self.tell(read_response::What::Cut(gone(self.next, oldest)));
+            self.next = oldest;
+        }
+    }
+
+    async fn read_on(&mut self) -> Result<(), Status> {
+        let from = self.next;
+        let records = match self.log.recent(from, CHUNK) {
+            Some(records) => records,
+            None => {
+                let log = self.log.clone();
+                blocking(move || log.read(from, CHUNK)).await?
+            }
+        };
+        for record in records {
+            self.next = record.offset + 1;
+            if self.filter.wants(&record.facets) {
+                self.tell(read_response::What::Record(Record {
+                    cursor: self.log.cursor(record.offset).to_string(),
+                    event: record.event.to_vec(),
+                    appended: Some(to_proto(record.appended)),
+                }));
+            }
+        }
+        Ok(())
+    }
+
+    async fn wait(&mut self) -> Result<(), Status> {
+        tokio::select! {
+            changed = self.head.changed() => changed.map_err(|_| ending()),
+            () = self.shutdown.cancelled() => Err(ending()),
+        }
+    }
+
+    fn tell(&mut self, what: read_response::What) {
+        self.ready.push_back(ReadResponse { what: Some(what) });
+    }
+}
+
+fn ending() -> Status {
+    Status::unavailable("the event service ends; read on from the last cursor")
+}
+
+fn gone(from: Offset, oldest: Offset) -> String {
+    let count = oldest - from;
+    format!("{count} records are not kept any more; the oldest one there is follows")
+}
+
+/// Behind a cursor; one of another log, or of a record that is gone, leads to the oldest there is.
+fn after(log: &Log, cursor: &Cursor, head: Offset) -> Begin {
+    if !log.knows(cursor) {
+        return Begin {
+            next: log.oldest(),
+            cut: Some(
+                "the cursor is of another log, which is gone; this one follows from its beginning"
+                    .to_owned(),
+            ),
+        };
+    }
+    if cursor.offset >= head {
+        return Begin {
+            next: head,
+            cut: Some("the log ends before the cursor: it was put back to an earlier state; what comes follows".to_owned()),
+        };
+    }
+    Begin::at(cursor.offset + 1)
+}
+
+/// Where the newest `count` records begin that the filter wants. Blocks for a disk's time.
+fn newest(log: &Log, filter: &Filter, count: u64, head: Offset) -> Result<Offset, log::Error> {
+    let oldest = log.oldest();
+    let mut end = head;
+    let mut found = 0;
+    while found < count && end > oldest {
+        let from = end.saturating_sub(CHUNK as u64).max(oldest);
+        let mut chunk = Vec::new();
+        while chunk
+            .last()
+            .is_none_or(|last: &Arc<log::Record>| last.offset + 1 < end)
+        {
+            let next = chunk.last().map_or(from, |last| last.offset + 1);
+            let more = log.read(next, CHUNK)?;
+            if more.is_empty() {
+                break;
+            }
+            chunk.extend(more);
+        }
+        let before_end = chunk.iter().rev().filter(|record| record.offset < end);
+        for record in before_end.filter(|record| filter.wants(&record.facets)) {
+            found += 1;
+            if found == count {
+                return Ok(record.offset);
+            }
+        }
+        end = from;
+    }
+    Ok(end)
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, log::Error> + Send + 'static,
+) -> Result<T, Status> {
+    let done = spawn_blocking(work).await;
+    let done = done.map_err(|error| Status::internal(error.to_string()))?;
+    done.map_err(|error| {
+        tracing::error!(%error, "the log cannot be read");
+        Status::internal("the log cannot be read; the log of the event service says why")
+    })
+}
+
+fn to_proto(time: Timestamp) -> ProtoTimestamp {
+    ProtoTimestamp {
+        seconds: time.as_second(),
+        nanos: time.subsec_nanosecond(),
+    }
+}
+
+fn from_proto(time: &ProtoTimestamp) -> Option<Timestamp> {
+    Timestamp::new(time.seconds, time.nanos).ok()
+}

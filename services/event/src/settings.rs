@@ -1,0 +1,57 @@
+//! Settings of the process.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use crate::log::Limits;
+
+/// What the event service needs to know to begin; each also an environment variable.
+#[derive(Clone, Debug, clap::Parser)]
+#[command(
+    name = "event",
+    version,
+    about = "Keeps all events, and shows them to who asks"
+)]
+pub struct Settings {
+    /// Namespace of PGO itself.
+    #[arg(long, env = "PGO_OPERATOR_NAMESPACE", default_value = "pgo")]
+    pub operator_namespace: String,
+    /// Name of the installation.
+    #[arg(long, env = "PGO_INSTALLATION_NAME", default_value = "")]
+    pub installation_name: String,
+    /// host:port of nsqd.
+    #[arg(long, env = "EVENT_ADDR")]
+    pub event_addr: String,
+    /// Folder with tls.crt, tls.key and ca.crt of this process.
+    #[arg(long, env = "PGO_TLS_DIR", default_value = "/etc/pgo/tls")]
+    pub tls_dir: PathBuf,
+    /// Folder of the log.
+    #[arg(long, env = "PGO_EVENT_DATA", default_value = "/data")]
+    pub data: PathBuf,
+    /// Events are kept for this many days.
+    #[arg(long, env = "PGO_EVENT_RETENTION_DAYS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=36_500))]
+    pub retention_days: u32,
+    /// The log's files take at most this many bytes, and never more than three quarters of their volume; older events go
+    /// first.
+    #[arg(long, env = "PGO_EVENT_RETENTION_BYTES", default_value_t = 1 << 30)]
+    pub retention_bytes: u64,
+    /// A file of the log is closed at this size in bytes; what goes, goes by files.
+    #[arg(long, env = "PGO_EVENT_SEGMENT_BYTES", default_value_t = 16 << 20)]
+    pub segment_bytes: u64,
+    /// Address of the gRPC port.
+    #[arg(long, env = "PGO_EVENT_LISTEN", default_value = "0.0.0.0:8444")]
+    pub listen: SocketAddr,
+    /// Address of the administration port.
+    #[arg(long, env = "PGO_ADMIN_ADDR", default_value = "0.0.0.0:9090")]
+    pub admin_addr: SocketAddr,
+}
+
+impl Settings {
+    /// What is kept.
+    pub fn limits(&self) -> Limits {
+        Limits {
+            segment_bytes: self.segment_bytes,
+            most_bytes: self.retention_bytes,
+            longest: Duration::from_secs(u64::from(self.retention_days) * 86_400),
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! nsqd and the event service with an authority of their own.
+
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Arc,
+    time::Duration,
+};
+
+use futures::StreamExt as _;
+use jiff::{SignedDuration, Timestamp};
+use pgo_bus::{NsqPublisher, Relay, follow_confirmations};
+use pgo_proto::event::{
+    ReadRequest, ReadResponse, event_log_client::EventLogClient, read_request, read_response,
+};
+use pgo_tls::{Authority, LeafSpec, TlsFiles};
+use tempfile::TempDir;
+use tokio::time::timeout;
+use tonic::{Status, Streaming, transport::Channel};
+
+use crate::process::{Process, SOON};
+
+pub struct Installation {
+    folder: TempDir,
+    nsqd: Option<Process>,
+    event: Option<Process>,
+    nsqd_addr: SocketAddr,
+    grpc: SocketAddr,
+    admin: SocketAddr,
+    settings: Vec<(&'static str, String)>,
+}
+
+impl Installation {
+    /// nsqd and event service, running.
+    pub fn start(settings: &[(&'static str, &str)]) -> Self {
+        let mut installation = Self::prepare(settings);
+        installation.start_nsqd();
+        installation.start_event();
+        installation
+    }
+
+    /// Certificates and folders only.
+    pub fn prepare(settings: &[(&'static str, &str)]) -> Self {
+        let folder = TempDir::new().unwrap();
+        let life = SignedDuration::from_hours(1);
+        let authority = Authority::generate("test", Timestamp::now(), life).unwrap();
+        for name in ["nsqd", "event", "reconciler", "apiserver", "scheduler"] {
+            certify(&authority, name, &folder.path().join(name));
+        }
+        fs::create_dir(folder.path().join("queue")).unwrap();
+        let none = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self {
+            folder,
+            nsqd: None,
+            event: None,
+            nsqd_addr: none,
+            grpc: none,
+            admin: none,
+            settings: settings
+                .iter()
+                .map(|(k, v)| (*k, (*v).to_owned()))
+                .collect(),
+        }
+    }
+
+    /// As in the product: all queues on disk, TLS with certificates only.
+    pub fn start_nsqd(&mut self) {
+        let tls = self.folder.path().join("nsqd");
+        let file = |flag: &str, name: &str| format!("--{flag}={}", tls.join(name).display());
+        let nsqd = Process::spawn(
+            Command::new(nsqd_binary())
+                .arg(format!(
+                    "--data-path={}",
+                    self.folder.path().join("queue").display()
+                ))
+                .args(["--broadcast-address=127.0.0.1", "--https-address="])
+                .arg("--http-address=127.0.0.1:0")
+                .arg(format!("--tcp-address={}", self.nsqd_addr))
+                .args(["--mem-queue-size=0", "--sync-every=1"])
+                .args(["--tls-required=tcp-https", "--tls-min-version=tls1.2"])
+                .arg("--tls-client-auth-policy=require-verify")
+                .arg(file("tls-cert", "tls.crt"))
+                .arg(file("tls-key", "tls.key"))
+                .arg(file("tls-root-ca-file", "ca.crt")),
+        );
+        self.nsqd_addr = nsqd.line(|line| line.split_once("TCP: listening on ")?.1.parse().ok());
+        self.nsqd = Some(nsqd);
+    }
+
+    pub fn start_event(&mut self) {
+        let event = Process::spawn(
+            Command::new(env!("CARGO_BIN_EXE_pgo-event"))
+                .env("EVENT_ADDR", self.nsqd_addr.to_string())
+                .env("PGO_TLS_DIR", self.folder.path().join("event"))
+                .env("PGO_EVENT_DATA", self.folder.path().join("data"))
+                .env("PGO_EVENT_LISTEN", self.grpc.to_string())
+                .env("PGO_ADMIN_ADDR", self.admin.to_string())
+                .env("LOG_FORMAT", "json")
+                .env("LOG_LEVEL", "info")
+                .envs(self.settings.iter().map(|(k, v)| (k, v))),
+        );
+        let addr = |line: &str, message: &str| {
+            let record: serde_json::Value = serde_json::from_str(line).ok()?;
+            let addr = record["addr"]
+                .as_str()
+                .filter(|_| record["message"] == message);
+            addr?.parse().ok()
+        };
+        self.admin = event.line(|line| addr(line, "serving the administration port"));
+        self.grpc = event.line(|line| addr(line, "serving the log"));
+        self.event = Some(event);
+    }
+
+    pub fn kill_nsqd(&mut self) {
+        self.nsqd.take().unwrap().kill();
+    }
+
+    pub fn kill_event(&mut self) {
+        self.event.take().unwrap().kill();
+    }
+
+    /// Whether the event service ended well when it was asked to.
+    pub fn terminate_event(&mut self) -> bool {
+        self.event.take().unwrap().terminate()
+    }
+
+    pub fn set(&mut self, name: &'static str, value: &str) {
+        self.settings.push((name, value.to_owned()));
+    }
+
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    pub fn client(&self, process: &str) -> EventLogClient<Channel> {
+        EventLogClient::new(self.channel(process))
+    }
+
+    fn channel(&self, process: &str) -> Channel {
+        let files = self.files(process);
+        pgo_tls::grpc::channel(&self.grpc.to_string(), "event.pgo", files).unwrap()
+    }
+
+    fn files(&self, process: &str) -> Arc<TlsFiles> {
+        Arc::new(TlsFiles::open(self.folder.path().join(process)).unwrap())
+    }
+
+    pub fn nsq_server(&self) -> nsq::Server {
+        let config = self.files("reconciler").client_config();
+        let name = "nsqd.pgo".try_into().unwrap();
+        let mut server = nsq::Server::new(self.nsqd_addr.to_string()).with_tls(config, name);
+        server.backoff.max = Duration::from_millis(500);
+        server
+    }
+
+    /// A relay as the reconciler has one.
+    pub fn relay(&self) -> Relay {
+        let relay = Relay::start(NsqPublisher::connect(self.nsq_server()));
+        tokio::spawn(follow_confirmations(
+            self.channel("reconciler"),
+            relay.clone(),
+            |_, _| {},
+        ));
+        relay
+    }
+
+    /// Status and body of an answer of the administration port; nothing where nobody listens.
+    pub fn admin(&self, path: &str) -> Option<(u16, String)> {
+        let mut stream = TcpStream::connect_timeout(&self.admin, SOON).ok()?;
+        stream.set_read_timeout(Some(SOON)).unwrap();
+        write!(stream, "GET {path} HTTP/1.0\r\n\r\n").ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        let status = head.split(' ').nth(1)?.parse().ok()?;
+        Some((status, body.to_owned()))
+    }
+
+    /// A metric's value.
+    pub fn metric(&self, name: &str) -> u64 {
+        let (_, text) = self.admin("/metrics").unwrap();
+        let value = text
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value
+            .unwrap_or_else(|| panic!("no {name} in\n{text}"))
+            .parse()
+            .unwrap()
+    }
+}
+
+fn certify(authority: &Authority, process: &str, folder: &Path) {
+    fs::create_dir(folder).unwrap();
+    let life = SignedDuration::from_hours(1);
+    let leaf = LeafSpec::of_identity(format!("{process}.pgo"), life);
+    let leaf = authority.issue(&leaf, Timestamp::now()).unwrap();
+    fs::write(folder.join("tls.crt"), leaf.certificate_pem).unwrap();
+    fs::write(folder.join("tls.key"), leaf.key_pem.as_bytes()).unwrap();
+    fs::write(folder.join("ca.crt"), authority.certificate_pem()).unwrap();
+}
+
+fn nsqd_binary() -> PathBuf {
+    let path = std::env::var_os("NSQD_BIN").map_or_else(
+        || {
+            let cache = std::env::var_os("PGO_CACHE").map_or_else(
+                || PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache/pgo"),
+                PathBuf::from,
+            );
+            cache.join("bin/nsqd")
+        },
+        PathBuf::from,
+    );
+    let path_text = path.display();
+    assert!(
+        path.is_file(),
+        "no nsqd at {path_text}: build it with deploy/local/build/build.sh, or set NSQD_BIN"
+    );
+    path
+}
+
+/// What the future gives, which must be there soon.
+pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match timeout(SOON, future).await {
+        Ok(value) => value,
+        Err(_) => panic!("{what}: not within {SOON:?}"),
+    }
+}
+
+/// Waits until the condition holds, which must be soon.
+pub async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    soon(what, async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+}
+
+pub fn beginning() -> ReadRequest {
+    ReadRequest {
+        from: Some(read_request::From::Beginning(true)),
+        follow: true,
+        ..ReadRequest::default()
+    }
+}
+
+/// A reader that opens its stream.
+pub async fn open(
+    client: &mut EventLogClient<Channel>,
+    request: ReadRequest,
+) -> Streaming<ReadResponse> {
+    soon("a stream", client.read(request))
+        .await
+        .unwrap()
+        .into_inner()
+}
+
+/// The next answer of a stream.
+pub async fn next(
+    stream: &mut Streaming<ReadResponse>,
+) -> Option<Result<read_response::What, Status>> {
+    let answer = soon("an answer", stream.next()).await?;
+    Some(answer.map(|answer| answer.what.unwrap()))
+}
+
+/// Stream, seq and cursor of the next records, which must be `count`.
+pub async fn records(
+    stream: &mut Streaming<ReadResponse>,
+    count: usize,
+) -> Vec<(String, u64, String)> {
+    let mut found = Vec::new();
+    while found.len() < count {
+        match next(stream).await.unwrap().unwrap() {
+            read_response::What::Record(record) => {
+                let event = pgo_events::Event::from_wire(&record.event).unwrap();
+                found.push((event.stream.to_string(), event.seq.0, record.cursor));
+            }
+            read_response::What::CaughtUp(_) => {}
+            read_response::What::Cut(cut) => panic!("{cut}"),
+        }
+    }
+    found
+}

@@ -1,0 +1,15 @@
+//! The event service as others see it: with a real nsqd, and certificates on both sides of each connection.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+mod delivery;
+mod events;
+mod installation;
+mod operation;
+mod process;
+mod reading;

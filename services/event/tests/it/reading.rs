@@ -1,0 +1,231 @@
+//! Where a reader begins and what it gets, over a log without a service.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use pgo_event::{
+    log::{Entry, Limits, Log},
+    metrics::Metrics,
+    reader::Reader,
+};
+use pgo_proto::event::{ReadRequest, read_request::From, read_response::What};
+use pgo_telemetry::{CancellationToken, Telemetry};
+use tempfile::TempDir;
+use tonic::{Code, Status};
+
+use crate::{
+    events::event,
+    installation::{beginning, soon},
+};
+
+struct World {
+    log: Arc<Log>,
+    metrics: Metrics,
+    _folder: TempDir,
+}
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + seconds).unwrap()
+}
+
+impl World {
+    fn new(segment_bytes: u64) -> Self {
+        let folder = TempDir::new().unwrap();
+        let limits = Limits {
+            segment_bytes,
+            most_bytes: u64::MAX,
+            longest: Duration::from_secs(86_400),
+        };
+        let log = Log::open(folder.path(), limits, at(0)).unwrap();
+        let telemetry = Telemetry::without_logs("event", "test");
+        Self {
+            log: Arc::new(log),
+            metrics: Metrics::register(&telemetry),
+            _folder: folder,
+        }
+    }
+
+    /// Events of the clusters named, one second after the other.
+    fn with(segment_bytes: u64, clusters: &[&str]) -> Self {
+        let world = Self::new(segment_bytes);
+        for (seq, cluster) in (1..).zip(clusters) {
+            world.append(cluster, seq);
+        }
+        world
+    }
+
+    fn append(&self, cluster: &str, seq: u64) {
+        let event = event(cluster, seq);
+        let entry = Entry {
+            key: event.key(),
+            event: Bytes::from(event.to_wire().unwrap()),
+        };
+        let time = at(i64::try_from(seq).unwrap());
+        self.log.append(vec![entry], time).unwrap();
+    }
+
+    async fn reader(&self, request: ReadRequest) -> Result<Reader, Status> {
+        let reading = self.metrics.reader();
+        let shutdown = CancellationToken::new();
+        Reader::begin(self.log.clone(), request, reading, shutdown).await
+    }
+
+    /// Everything that a reader gets which does not follow: seqs of records, and words for the rest.
+    async fn read(&self, from: Option<From>, clusters: &[&str]) -> Vec<String> {
+        let request = ReadRequest {
+            from,
+            follow: false,
+            clusters: clusters.iter().map(|name| (*name).to_owned()).collect(),
+            ..ReadRequest::default()
+        };
+        let mut reader = self.reader(request).await.unwrap();
+        let mut found = Vec::new();
+        while let Some(answer) = soon("an answer", reader.next()).await.unwrap() {
+            found.push(word(answer.what.unwrap()));
+        }
+        found
+    }
+}
+
+fn word(what: What) -> String {
+    match what {
+        What::Record(record) => {
+            let event = pgo_events::Event::from_wire(&record.event).unwrap();
+            event.seq.to_string()
+        }
+        What::CaughtUp(_) => "live".to_owned(),
+        What::Cut(_) => "cut".to_owned(),
+    }
+}
+
+#[tokio::test]
+async fn a_reader_begins_where_it_asked_to() {
+    for segment_bytes in [1, u64::MAX] {
+        let world = World::with(segment_bytes, &["a", "a", "a", "a", "a"]);
+        let cursor = |offset| From::Cursor(world.log.cursor(offset).to_string());
+        let since = |seconds| {
+            From::Since(prost_types::Timestamp {
+                seconds: at(seconds).as_second(),
+                nanos: 0,
+            })
+        };
+        let cases: [(Option<From>, &[&str]); 10] = [
+            (None, &["live"]),
+            (
+                Some(From::Beginning(true)),
+                &["1", "2", "3", "4", "5", "live"],
+            ),
+            (Some(cursor(0)), &["1", "2", "3", "4", "5", "live"]),
+            (Some(cursor(3)), &["4", "5", "live"]),
+            (Some(cursor(5)), &["live"]),
+            (Some(cursor(9)), &["cut", "live"]),
+            (Some(From::Last(2)), &["4", "5", "live"]),
+            (Some(From::Last(0)), &["live"]),
+            (Some(From::Last(99)), &["1", "2", "3", "4", "5", "live"]),
+            (Some(since(4)), &["4", "5", "live"]),
+        ];
+        for (from, expected) in cases {
+            let name = format!("{from:?}");
+            assert_eq!(world.read(from, &[]).await, expected, "{name}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_last_ones_are_those_that_are_wanted() {
+    let world = World::with(u64::MAX, &["a", "b", "a", "b", "b", "a"]);
+    let last = |count| Some(From::Last(count));
+    assert_eq!(world.read(last(2), &["a"]).await, ["3", "6", "live"]);
+    assert_eq!(world.read(last(2), &["b"]).await, ["4", "5", "live"]);
+    assert_eq!(world.read(last(9), &["b"]).await, ["2", "4", "5", "live"]);
+    assert_eq!(world.read(last(2), &["c"]).await, ["live"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn history_and_what_comes_join_without_gap_or_repeat() {
+    for segment_bytes in [1_700_000, u64::MAX] {
+        let world = World::new(segment_bytes);
+        (1..=50).for_each(|seq| world.append("a", seq));
+        let mut readers = Vec::new();
+        for _ in 0..3 {
+            readers.push(world.reader(beginning()).await.unwrap());
+        }
+        let writer = {
+            let world = World {
+                log: world.log.clone(),
+                metrics: world.metrics.clone(),
+                _folder: TempDir::new().unwrap(),
+            };
+            std::thread::spawn(move || (51..=400).for_each(|seq| world.append("a", seq)))
+        };
+        for mut reader in readers {
+            let mut expected = 1;
+            while expected <= 400 {
+                let answer = soon("an answer", reader.next()).await.unwrap().unwrap();
+                match answer.what.unwrap() {
+                    What::CaughtUp(_) => assert!(expected > 50),
+                    other => {
+                        assert_eq!(word(other), expected.to_string());
+                        expected += 1;
+                    }
+                }
+            }
+        }
+        writer.join().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn who_is_caught_up_can_go_on_from_the_cursor_it_is_given() {
+    let world = World::with(u64::MAX, &["a", "b"]);
+    let request = ReadRequest {
+        from: Some(From::Last(1)),
+        clusters: vec!["c".to_owned()],
+        ..ReadRequest::default()
+    };
+    let mut reader = world.reader(request).await.unwrap();
+    let answer = reader.next().await.unwrap().unwrap().what.unwrap();
+    let What::CaughtUp(caught_up) = answer else {
+        panic!("{answer:?}");
+    };
+    world.append("c", 3);
+    let on = world
+        .read(Some(From::Cursor(caught_up.cursor)), &["c"])
+        .await;
+    assert_eq!(on, ["3", "live"]);
+}
+
+#[tokio::test]
+async fn a_reader_of_an_empty_log_waits_for_its_first_record() {
+    let world = World::new(u64::MAX);
+    assert_eq!(world.read(Some(From::Beginning(true)), &[]).await, ["live"]);
+    let mut reader = world.reader(beginning()).await.unwrap();
+    assert_eq!(
+        word(reader.next().await.unwrap().unwrap().what.unwrap()),
+        "live"
+    );
+    world.append("a", 1);
+    let first = soon("the record", reader.next()).await.unwrap().unwrap();
+    assert_eq!(word(first.what.unwrap()), "1");
+}
+
+#[tokio::test]
+async fn wrong_requests_are_refused() {
+    let world = World::new(u64::MAX);
+    let topics = ReadRequest {
+        topics: vec!["nosuchtopic".to_owned()],
+        ..ReadRequest::default()
+    };
+    let time = ReadRequest {
+        from: Some(From::Since(prost_types::Timestamp {
+            seconds: i64::MAX,
+            nanos: 0,
+        })),
+        ..ReadRequest::default()
+    };
+    for request in [topics, time] {
+        let refused = world.reader(request).await;
+        assert_eq!(refused.unwrap_err().code(), Code::InvalidArgument);
+    }
+}
