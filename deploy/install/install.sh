@@ -107,9 +107,7 @@ choose_configuration() {
 # hash is of only when it starts.
 # shellcheck disable=SC2034
 services() {
-  local CONFIG_HASH REST_CERTIFICATE_HASH NSQD_IDENTITY AUTHORITY_HASH NSQD_STORAGE_CLASS EVENT_STORAGE_CLASS manifest
-  CONFIG_HASH=$(hash_of "$WORK/pgo.yaml")
-  REST_CERTIFICATE_HASH=$(hash_of "$WORK/pgo.tls.crt")
+  local NSQD_IDENTITY AUTHORITY_HASH NSQD_STORAGE_CLASS EVENT_STORAGE_CLASS manifest
   AUTHORITY_HASH=$(hash_of "$WORK/ca.crt")
   NSQD_IDENTITY=$(hash_of "$(certificate_of nsqd)")
   NSQD_STORAGE_CLASS=$(class_of nsqd)

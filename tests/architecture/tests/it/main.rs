@@ -7,6 +7,7 @@
 )]
 
 mod dependencies;
+mod documents;
 mod installer;
 mod manifests;
 mod sources;
