@@ -15,8 +15,9 @@ use tokio::net::TcpListener;
 
 use crate::{Settings, app::App, request};
 
-/// How long open requests may go on once the process is asked to end. Kubernetes waits 30 s before it kills.
-const GRACE: Duration = Duration::from_secs(20);
+/// How long open requests may go on once the process is asked to end. Kubernetes waits 15 s before it kills (the
+/// Deployment's terminationGracePeriodSeconds).
+const GRACE: Duration = Duration::from_secs(10);
 
 /// The server, listening and not yet serving.
 pub struct Server {

@@ -1,0 +1,106 @@
+//! `pgo test`: connections to PostgreSQL, over TLS.
+
+use serde_json::{Value, json};
+
+use crate::{
+    harness::{
+        Apiserver, PGO_YAML, authority, cluster_request, configure, create_request, installation,
+        secret, try_start,
+    },
+    postgres::Postgres,
+};
+
+/// A server whose cluster `hippo` is played by a server with this identity and password; users have `password` in
+/// their Secrets.
+async fn with_postgres(identity: &str, password: &str) -> (Apiserver, Postgres) {
+    let authority = authority();
+    pgo_tls::provider();
+    let postgres = Postgres::start(&authority, identity, "right").await;
+    let kubernetes = installation();
+    let port = postgres.addr.port();
+    configure(
+        &kubernetes,
+        &PGO_YAML.replace("Cluster:", &format!("Cluster:\n  Port: {port}")),
+    );
+    let apiserver = try_start(&kubernetes, authority, &["--disable-tls=true"])
+        .await
+        .unwrap();
+    apiserver
+        .plain()
+        .post("/clusters", create_request("hippo"))
+        .await
+        .done();
+    for user in ["postgres", "testuser"] {
+        let data = [("username", user), ("password", password)];
+        let mut secret = secret(&format!("hippo-{user}-secret"), &data);
+        secret["metadata"]["labels"] = json!({"pg-cluster": "hippo"});
+        kubernetes.put("secrets", "pgouser1", secret);
+    }
+    kubernetes.put(
+        "services",
+        "pgouser1",
+        json!({
+            "metadata": {"name": "hippo", "labels": {"pg-cluster": "hippo"}},
+            "spec": {"clusterIP": "127.0.0.1"},
+        }),
+    );
+    (apiserver, postgres)
+}
+
+async fn items(apiserver: &Apiserver) -> Vec<Value> {
+    let answer = apiserver
+        .plain()
+        .post("/testclusters", cluster_request("hippo"))
+        .await
+        .done();
+    assert_eq!(answer["Results"][0]["ClusterName"], "hippo");
+    answer["Results"][0]["Items"].as_array().unwrap().clone()
+}
+
+fn working(items: &[Value]) -> Vec<bool> {
+    items
+        .iter()
+        .map(|item| item["Working"].as_bool().unwrap())
+        .collect()
+}
+
+#[tokio::test]
+async fn each_user_connects_to_each_database_with_its_own_password() {
+    let (apiserver, postgres) = with_postgres("hippo.pgouser1.agent.pgo", "right").await;
+    let items = items(&apiserver).await;
+    assert_eq!(working(&items), [true; 4]);
+    let port = postgres.addr.port();
+    assert_eq!(
+        items[3]["PsqlString"],
+        format!("psql -p {port} -h 127.0.0.1 -U testuser userdb")
+    );
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_not_working_and_appears_nowhere() {
+    let (apiserver, _postgres) = with_postgres("hippo.pgouser1.agent.pgo", "wr0ng").await;
+    let items = items(&apiserver).await;
+    assert_eq!(working(&items), [false; 4]);
+    assert!(!Value::from(items).to_string().contains("wr0ng"));
+}
+
+#[tokio::test]
+async fn another_clusters_postgresql_is_not_taken_for_this_one() {
+    let (apiserver, _postgres) = with_postgres("zebra.pgouser1.agent.pgo", "right").await;
+    assert_eq!(working(&items(&apiserver).await), [false; 4]);
+}
+
+#[tokio::test]
+async fn a_primary_that_is_not_ready_is_told() {
+    let (apiserver, _postgres) = with_postgres("hippo.pgouser1.agent.pgo", "right").await;
+    apiserver.kubernetes.put("pods", "pgouser1", json!({
+        "metadata": {"name": "hippo", "labels": {"pg-cluster": "hippo", "service-name": "hippo"}},
+        "spec": {"containers": [{"name": "database"}]},
+        "status": {"phase": "Pending"},
+    }));
+    let answer = apiserver
+        .plain()
+        .post("/testclusters", cluster_request("hippo"))
+        .await;
+    assert_eq!(answer.refusal(), "cluster not ready yet, try later");
+}

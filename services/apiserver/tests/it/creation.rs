@@ -1,0 +1,285 @@
+//! What is in Kubernetes after a request to create clusters.
+
+use serde_json::{Value, json};
+
+use crate::{
+    harness::{create_request, eventually, in_secret, installation, secret, start_plain},
+    kubernetes::{Failure, place},
+};
+
+const USER_SECRETS: [&str; 3] = [
+    "hippo-postgres-secret",
+    "hippo-primaryuser-secret",
+    "hippo-testuser-secret",
+];
+
+fn with_password(password: &str) -> Value {
+    let mut request = create_request("hippo");
+    request["Password"] = json!(password);
+    request
+}
+
+#[tokio::test]
+async fn the_task_that_follows_a_creation_belongs_to_the_cluster() {
+    let kubernetes = installation();
+    let apiserver = start_plain(&kubernetes).await;
+    apiserver
+        .plain()
+        .post("/clusters", create_request("hippo"))
+        .await
+        .done();
+    let cluster = kubernetes.get("pgclusters", "pgouser1", "hippo").unwrap();
+    let task = kubernetes
+        .get("pgtasks", "pgouser1", "hippo-createcluster")
+        .unwrap();
+    let owner = &task["metadata"]["ownerReferences"][0];
+    assert_eq!(owner["kind"], "Pgcluster");
+    assert_eq!(owner["uid"], cluster["metadata"]["uid"]);
+    assert_eq!(task["spec"]["tasktype"], "workflow");
+    assert_eq!(task["spec"]["parameters"]["pg-cluster"], "hippo");
+    let submitted = task["spec"]["parameters"]["task submitted"]
+        .as_str()
+        .unwrap();
+    assert_eq!(submitted.len(), "2019-10-15.10.11.12".len(), "{submitted}");
+    assert_eq!(task["metadata"]["labels"]["pgouser"], "pgoadmin");
+    assert_eq!(cluster["metadata"]["labels"]["pgouser"], "pgoadmin");
+}
+
+#[tokio::test]
+async fn secrets_are_made_where_a_password_is_given_and_else_left_to_the_reconciler() {
+    let kubernetes = installation();
+    let apiserver = start_plain(&kubernetes).await;
+    apiserver
+        .plain()
+        .post("/clusters", create_request("zebra"))
+        .await
+        .done();
+    assert!(kubernetes.names("secrets", "pgouser1").is_empty());
+    apiserver
+        .plain()
+        .post("/clusters", with_password("s3cret"))
+        .await
+        .done();
+    assert_eq!(kubernetes.names("secrets", "pgouser1"), USER_SECRETS);
+    for (name, user) in USER_SECRETS
+        .iter()
+        .zip(["postgres", "primaryuser", "testuser"])
+    {
+        let secret = kubernetes.get("secrets", "pgouser1", name).unwrap();
+        assert_eq!(in_secret(&secret, "username"), user);
+        assert_eq!(in_secret(&secret, "password"), "s3cret");
+        assert_eq!(secret["metadata"]["labels"]["pg-cluster"], "hippo");
+        assert!(
+            secret["metadata"]["ownerReferences"].is_null(),
+            "it may outlive the cluster"
+        );
+    }
+    let cluster = kubernetes.get("pgclusters", "pgouser1", "hippo").unwrap();
+    assert!(!cluster.to_string().contains("s3cret"));
+}
+
+#[tokio::test]
+async fn passwords_of_another_cluster_are_copied() {
+    let kubernetes = installation();
+    let apiserver = start_plain(&kubernetes).await;
+    for (at, user) in ["postgres", "primaryuser", "testuser"].iter().enumerate() {
+        let data = [("username", *user), ("password", ["a", "b", "c"][at])];
+        kubernetes.put(
+            "secrets",
+            "pgouser1",
+            secret(&format!("zebra-{user}-secret"), &data),
+        );
+    }
+    let mut request = with_password("ignored");
+    request["SecretFrom"] = json!("zebra");
+    apiserver.plain().post("/clusters", request).await.done();
+    for (name, password) in USER_SECRETS.iter().zip(["a", "b", "c"]) {
+        let secret = kubernetes.get("secrets", "pgouser1", name).unwrap();
+        assert_eq!(in_secret(&secret, "password"), password);
+    }
+}
+
+#[tokio::test]
+async fn secrets_of_a_former_cluster_are_kept_and_that_is_told() {
+    let kubernetes = installation();
+    let apiserver = start_plain(&kubernetes).await;
+    let former = secret(
+        USER_SECRETS[0],
+        &[("username", "postgres"), ("password", "old")],
+    );
+    kubernetes.put("secrets", "pgouser1", former);
+    let answer = apiserver
+        .plain()
+        .post("/clusters", with_password("new"))
+        .await
+        .done();
+    let kept = kubernetes
+        .get("secrets", "pgouser1", USER_SECRETS[0])
+        .unwrap();
+    assert_eq!(in_secret(&kept, "password"), "old");
+    let told = answer["Results"][2].as_str().unwrap();
+    assert!(
+        told.starts_with("kept Secret hippo-postgres-secret"),
+        "{told}"
+    );
+    assert_eq!(answer["Results"].as_array().unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn secrets_are_taken_back_where_the_cluster_cannot_be_made() {
+    let kubernetes = installation();
+    let apiserver = start_plain(&kubernetes).await;
+    let former = secret(
+        USER_SECRETS[0],
+        &[("username", "postgres"), ("password", "old")],
+    );
+    kubernetes.put("secrets", "pgouser1", former);
+    kubernetes.fail(
+        format!("POST {}", place("pgclusters", "pgouser1")),
+        Failure::Forbidden,
+    );
+    let answer = apiserver
+        .plain()
+        .post("/clusters", with_password("new"))
+        .await;
+    assert_eq!(answer.refusal(), "not for you");
+    assert_eq!(kubernetes.names("secrets", "pgouser1"), [USER_SECRETS[0]]);
+    assert!(kubernetes.names("pgtasks", "pgouser1").is_empty());
+    kubernetes.heal();
+    apiserver
+        .plain()
+        .post("/clusters", with_password("new"))
+        .await
+        .done();
+}
+
+#[tokio::test]
+async fn a_creation_whose_answer_is_lost_is_found_again() {
+    let kubernetes = installation();
+    let apiserver = start_plain(&kubernetes).await;
+    kubernetes.fail(
+        format!("POST {}", place("pgclusters", "pgouser1")),
+        Failure::AnswerLost,
+    );
+    let answer = apiserver
+        .plain()
+        .post("/clusters", with_password("new"))
+        .await
+        .done();
+    assert_eq!(answer["Results"][0], "created Pgcluster hippo");
+    assert_eq!(kubernetes.names("secrets", "pgouser1").len(), 3);
+    assert_eq!(
+        kubernetes.names("pgtasks", "pgouser1"),
+        ["hippo-createcluster"]
+    );
+}
+
+#[tokio::test]
+async fn what_a_former_cluster_left_neither_blocks_nor_deletes_the_new_one() {
+    let kubernetes = installation();
+    let apiserver = start_plain(&kubernetes).await;
+    for name in ["hippo-createcluster", "hippo-rmdata"] {
+        kubernetes.put("pgtasks", "pgouser1", json!({
+            "metadata": {"name": name, "uid": name, "ownerReferences": [
+                {"apiVersion": "crunchydata.com/v1", "kind": "Pgcluster", "name": "hippo", "uid": "former"}]},
+            "spec": {"tasktype": "delete-data"},
+        }));
+    }
+    apiserver
+        .plain()
+        .post("/clusters", create_request("hippo"))
+        .await
+        .done();
+    assert_eq!(
+        kubernetes.names("pgtasks", "pgouser1"),
+        ["hippo-createcluster"]
+    );
+    let task = kubernetes
+        .get("pgtasks", "pgouser1", "hippo-createcluster")
+        .unwrap();
+    assert_eq!(task["spec"]["tasktype"], "workflow");
+}
+
+#[tokio::test]
+async fn of_two_requests_for_one_name_one_succeeds_and_its_passwords_count() {
+    let kubernetes = installation();
+    let apiserver = start_plain(&kubernetes).await;
+    let client = apiserver.plain();
+    let requests = ["one", "two", "three", "four"].map(|password| {
+        let client = client.clone();
+        async move {
+            let answer = client
+                .post("/clusters", with_password(password))
+                .await
+                .json();
+            (password, answer["Code"] == "ok", answer)
+        }
+    });
+    let answers = futures::future::join_all(requests).await;
+    let winners: Vec<_> = answers.iter().filter(|(_, done, _)| *done).collect();
+    assert_eq!(winners.len(), 1, "{answers:?}");
+    for (_, _, answer) in answers.iter().filter(|(_, done, _)| !done) {
+        assert_eq!(
+            answer["Msg"],
+            "pgcluster hippo was found so we will not create it"
+        );
+    }
+    for name in USER_SECRETS {
+        let secret = kubernetes.get("secrets", "pgouser1", name).unwrap();
+        assert_eq!(in_secret(&secret, "password"), winners[0].0);
+    }
+}
+
+#[tokio::test]
+async fn a_series_that_breaks_off_tells_what_was_made() {
+    let kubernetes = installation();
+    let apiserver = start_plain(&kubernetes).await;
+    let mut request = create_request("hippo");
+    request["Series"] = json!(3);
+    let task = format!("GET {}/hippo1-rmdata", place("pgtasks", "pgouser1"));
+    kubernetes.fail(task, Failure::Forbidden);
+    let answer = apiserver.plain().post("/clusters", request).await;
+    assert_eq!(answer.refusal(), "not for you");
+    assert_eq!(answer.json()["Results"][0], "created Pgcluster hippo0");
+    assert_eq!(kubernetes.names("pgclusters", "pgouser1"), ["hippo0"]);
+}
+
+#[tokio::test]
+async fn a_series_makes_each_cluster_with_an_id_of_its_own() {
+    let kubernetes = installation();
+    let apiserver = start_plain(&kubernetes).await;
+    let mut request = create_request("hippo");
+    request["Series"] = json!(2);
+    let answer = apiserver.plain().post("/clusters", request).await.done();
+    let results = answer["Results"].as_array().unwrap();
+    assert_eq!(results.len(), 4);
+    assert_eq!(results[2], "created Pgcluster hippo1");
+    assert_ne!(results[1], results[3]);
+    assert_eq!(
+        kubernetes.names("pgclusters", "pgouser1"),
+        ["hippo0", "hippo1"]
+    );
+}
+
+#[tokio::test]
+async fn what_was_begun_is_finished_when_the_client_goes_away() {
+    let kubernetes = installation();
+    let apiserver = start_plain(&kubernetes).await;
+    kubernetes.fail(
+        format!("POST {}", place("pgtasks", "pgouser1")),
+        Failure::Hangs,
+    );
+    let body = create_request("hippo").to_string();
+    let (client, asked) = (apiserver.plain(), &kubernetes);
+    let request = tokio::spawn(async move { client.send("POST", "/clusters", body).await });
+    eventually("the cluster is there", async || {
+        asked.get("pgclusters", "pgouser1", "hippo")
+    })
+    .await;
+    request.abort();
+    kubernetes.heal();
+    eventually("the task is there, too", async || {
+        asked.get("pgtasks", "pgouser1", "hippo-createcluster")
+    })
+    .await;
+}

@@ -1,0 +1,292 @@
+//! `GET /events`: the stream as clients read it.
+
+use http::StatusCode;
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use pgo_api::{KEEP_ALIVE, StreamLine};
+
+use crate::{
+    event_log::EventService,
+    harness::{
+        Apiserver, Client, SOON, authority, eventually, installation, role, try_start, user,
+    },
+};
+
+async fn with_events() -> (Apiserver, EventService) {
+    let authority = authority();
+    let service = EventService::start(&authority);
+    let address = format!("--event-service={}", service.addr);
+    let arguments = ["--disable-tls=true", &address];
+    let apiserver = try_start(&installation(), authority, &arguments)
+        .await
+        .unwrap();
+    (apiserver, service)
+}
+
+/// A stream that is read line by line.
+struct Lines {
+    body: Incoming,
+    rest: Vec<u8>,
+}
+
+impl Lines {
+    async fn open(client: &Client, query: &str) -> Self {
+        let target = format!("/events?version=4.1.0&{query}");
+        let response = client.open("GET", &target, "").await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(response.headers()["content-type"], "application/x-ndjson");
+        Self {
+            body: response.into_body(),
+            rest: Vec::new(),
+        }
+    }
+
+    /// The next line; none: the stream is over.
+    async fn next(&mut self) -> Option<StreamLine> {
+        loop {
+            if let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.rest.drain(..=end).collect();
+                return Some(StreamLine::parse(std::str::from_utf8(&line).unwrap()).unwrap());
+            }
+            let frame = tokio::time::timeout(SOON, self.body.frame()).await;
+            let data = frame
+                .expect("a line in time")?
+                .unwrap()
+                .into_data()
+                .unwrap();
+            self.rest.extend_from_slice(&data);
+        }
+    }
+
+    /// The number of the next event, past what is none.
+    async fn event(&mut self) -> u64 {
+        loop {
+            match self.next().await.expect("the stream goes on") {
+                StreamLine::Event { event, .. } => return event["seq"].as_u64().unwrap(),
+                StreamLine::KeepAlive | StreamLine::CaughtUp { .. } => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_history_comes_first_then_that_it_is_over_then_what_happens() {
+    let (apiserver, service) = with_events().await;
+    for number in 1..=3 {
+        service.log.append("pgouser1", number);
+    }
+    let mut lines = Lines::open(&apiserver.plain(), "topic=alltopic&last=2").await;
+    assert_eq!(lines.event().await, 2);
+    assert_eq!(lines.event().await, 3);
+    assert_eq!(
+        lines.next().await,
+        Some(StreamLine::CaughtUp {
+            cursor: "3".to_owned()
+        })
+    );
+    service.log.append("pgouser1", 4);
+    assert_eq!(lines.event().await, 4);
+    let mut later = Lines::open(&apiserver.plain(), "cursor=2&last=1").await;
+    assert_eq!(later.event().await, 3, "a cursor goes before a number");
+}
+
+#[tokio::test]
+async fn a_killed_event_service_costs_no_event_and_repeats_none() {
+    let (apiserver, mut service) = with_events().await;
+    let mut lines = Lines::open(&apiserver.plain(), "topic=clustertopic").await;
+    assert!(matches!(
+        lines.next().await,
+        Some(StreamLine::CaughtUp { .. })
+    ));
+    for round in 0..3 {
+        let first = round * 10;
+        service.log.append("pgouser1", first);
+        assert_eq!(lines.event().await, first as u64);
+        service.kill();
+        for number in first + 1..first + 5 {
+            service.log.append("pgouser1", number);
+        }
+        service.restart();
+        for number in first + 1..first + 5 {
+            assert_eq!(lines.event().await, number as u64);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_was_killed_before_its_first_event_misses_none() {
+    let (apiserver, mut service) = with_events().await;
+    let mut lines = Lines::open(&apiserver.plain(), "topic=alltopic&last=5").await;
+    service.kill();
+    service.log.append("pgouser1", 1);
+    service.restart();
+    assert_eq!(lines.event().await, 1);
+}
+
+#[tokio::test]
+async fn users_see_events_of_their_namespaces_and_those_of_all_see_pgos_own() {
+    let (apiserver, service) = with_events().await;
+    for (number, namespace) in ["pgo", "pgouser2", "pgouser1"].iter().enumerate() {
+        service.log.append(namespace, number);
+    }
+    let mut everything = Lines::open(&apiserver.plain(), "last=10").await;
+    for number in 0..3 {
+        assert_eq!(everything.event().await, number);
+    }
+    let mut of_pgo = Lines::open(&apiserver.plain(), "last=10&namespace=pgo").await;
+    assert_eq!(of_pgo.event().await, 0);
+    assert!(matches!(
+        of_pgo.next().await,
+        Some(StreamLine::CaughtUp { .. })
+    ));
+    let vic = apiserver.plain().as_user("vic", "v1c");
+    let mut of_vic = Lines::open(&vic, "last=10").await;
+    assert_eq!(of_vic.event().await, 2);
+    for (namespace, why) in [
+        (
+            "pgouser2",
+            "user [vic] is not allowed access to namespace [pgouser2]",
+        ),
+        ("pgo", "user [vic] is not allowed access to namespace [pgo]"),
+    ] {
+        let mut refused = Lines::open(&vic, &format!("namespace={namespace}")).await;
+        assert_eq!(
+            refused.next().await,
+            Some(StreamLine::Refused {
+                why: why.to_owned()
+            })
+        );
+        assert_eq!(refused.next().await, None);
+    }
+}
+
+#[tokio::test]
+async fn who_loses_the_right_loses_the_stream() {
+    let (apiserver, service) = with_events().await;
+    let vic = apiserver.plain().as_user("vic", "v1c");
+    let mut lines = Lines::open(&vic, "last=0").await;
+    assert!(matches!(
+        lines.next().await,
+        Some(StreamLine::CaughtUp { .. })
+    ));
+    role(&apiserver.kubernetes, "viewer", "Version");
+    eventually("the role has changed", async || {
+        let target = "/events?version=4.1.0";
+        let status = vic.open("GET", target, "").await.unwrap().status();
+        (status == StatusCode::UNAUTHORIZED).then_some(())
+    })
+    .await;
+    service.log.append("pgouser1", 1);
+    let last = lines.next().await;
+    assert!(
+        matches!(&last, Some(StreamLine::Refused { why }) if why.contains("not read events")),
+        "{last:?}"
+    );
+    assert_eq!(lines.next().await, None);
+}
+
+#[tokio::test]
+async fn who_gets_fewer_namespaces_sees_fewer_events() {
+    let (apiserver, service) = with_events().await;
+    user(
+        &apiserver.kubernetes,
+        "bob",
+        "b",
+        "viewer",
+        "pgouser1,pgouser2",
+    );
+    let bob = apiserver.plain().as_user("bob", "b");
+    let mut lines = eventually("bob gets in", async || {
+        let answer = bob.open("GET", "/events?version=4.1.0", "").await.unwrap();
+        answer.status().is_success().then_some(Lines {
+            body: answer.into_body(),
+            rest: Vec::new(),
+        })
+    })
+    .await;
+    user(&apiserver.kubernetes, "bob", "b", "viewer", "pgouser2");
+    eventually("bob has lost pgouser1", async || {
+        let mut request = crate::harness::cluster_request("x");
+        request["Namespace"] = "pgouser1".into();
+        (bob.post("/showclusters", request).await.json()["Code"] == "error").then_some(())
+    })
+    .await;
+    service.log.append("pgouser1", 1);
+    service.log.append("pgouser2", 2);
+    assert_eq!(lines.event().await, 2);
+}
+
+#[tokio::test]
+async fn what_cannot_be_asked_for_is_refused_in_the_streams_own_form() {
+    let (apiserver, _service) = with_events().await;
+    let client = apiserver.plain();
+    for (query, expected) in [
+        ("topic=nosuch", "there is no topic \"nosuch\""),
+        ("since=yesterday", "since \"yesterday\" is not a time"),
+        ("cursor=garbage", "is no cursor of this log"),
+        (
+            "namespace=foreign",
+            "namespace [foreign] is not part of the Operator installation",
+        ),
+    ] {
+        let mut lines = Lines::open(&client, query).await;
+        let line = lines.next().await;
+        assert!(
+            matches!(&line, Some(StreamLine::Refused { why }) if why.contains(expected)),
+            "{line:?}"
+        );
+        assert_eq!(lines.next().await, None);
+    }
+    let response = client
+        .open("GET", "/events?version=4.0.0", "")
+        .await
+        .unwrap();
+    let mut lines = Lines {
+        body: response.into_body(),
+        rest: Vec::new(),
+    };
+    let why = "pgo client and server version mismatch".to_owned();
+    assert_eq!(lines.next().await, Some(StreamLine::Refused { why }));
+}
+
+#[tokio::test]
+async fn an_event_service_that_cannot_be_reached_is_worth_another_try() {
+    let (apiserver, mut service) = with_events().await;
+    service.kill();
+    let answer = apiserver.plain().get("/events?version=4.1.0").await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(
+        answer
+            .refusal()
+            .starts_with("the event service cannot be reached"),
+        "{}",
+        answer.text
+    );
+    service.restart();
+    Lines::open(&apiserver.plain(), "topic=alltopic").await;
+}
+
+#[tokio::test]
+async fn a_quiet_stream_is_kept_alive_and_ends_with_the_process() {
+    let (apiserver, _service) = with_events().await;
+    let mut lines = Lines::open(&apiserver.plain(), "topic=alltopic").await;
+    assert!(matches!(
+        lines.next().await,
+        Some(StreamLine::CaughtUp { .. })
+    ));
+    let metrics = apiserver.plain().get("/metrics").await.text;
+    assert!(
+        metrics.contains("pgo_apiserver_event_streams 1"),
+        "{metrics}"
+    );
+    let quiet = std::time::Instant::now();
+    assert_eq!(lines.next().await, Some(StreamLine::KeepAlive));
+    assert!(
+        quiet.elapsed() >= KEEP_ALIVE - KEEP_ALIVE / 10,
+        "{:?}",
+        quiet.elapsed()
+    );
+    apiserver.stop().await;
+    assert_eq!(lines.next().await, None);
+}

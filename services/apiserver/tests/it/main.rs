@@ -1,0 +1,23 @@
+//! The apiserver as its clients meet it: over its port, with Kubernetes, PostgreSQL and the event service played by small
+//! servers of the test.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+mod access;
+mod configuration;
+mod connections;
+mod creation;
+mod deletion;
+mod event_log;
+mod events;
+mod harness;
+mod kubernetes;
+mod postgres;
+mod recorded;
+mod refusals;
+mod transport;
