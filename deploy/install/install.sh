@@ -112,7 +112,7 @@ services() {
   NSQD_IDENTITY=$(hash_of "$(certificate_of nsqd)")
   NSQD_STORAGE_CLASS=$(class_of nsqd)
   EVENT_STORAGE_CLASS=$(class_of event)
-  for manifest in nsqd event apiserver reconciler scheduler installation; do
+  for manifest in nsqd event apiserver reconciler scheduler; do
     render "$here/manifests/$manifest.yaml"
   done
 }
@@ -146,9 +146,14 @@ choose_password
 choose_configuration
 administrator >>"$STREAM"
 rights >>"$STREAM"
-services >>"$STREAM"
+if $PGO_SERVICES; then services >>"$STREAM"; fi
+render "$here/manifests/installation.yaml" >>"$STREAM"
 apply "$STREAM"
 
 client_files
-wait_until_ready
-say "PGO is ready; what a client needs is in $PGO_CLIENT_DIR (client.crt, client.key, ca.crt, pgouser)"
+if $PGO_SERVICES; then
+  wait_until_ready
+  say "PGO is ready; what a client needs is in $PGO_CLIENT_DIR (client.crt, client.key, ca.crt, pgouser)"
+else
+  say "everything is there but the services (PGO_SERVICES=false)"
+fi

@@ -19,6 +19,9 @@ PGO_ADMIN_USERNAME=${PGO_ADMIN_USERNAME:-pgoadmin}
 PGO_ADMIN_PASSWORD=${PGO_ADMIN_PASSWORD:-}
 PGO_CLIENT_DIR=${PGO_CLIENT_DIR:-$HOME/.pgo}
 
+# Whether the services themselves are installed, or only what they need: they may run elsewhere (compose/).
+PGO_SERVICES=${PGO_SERVICES:-true}
+
 DISABLE_EVENTING=${DISABLE_EVENTING:-false}
 DISABLE_TLS=${DISABLE_TLS:-false}
 NOAUTH_ROUTES=${NOAUTH_ROUTES:-}
@@ -54,6 +57,7 @@ check_settings() {
   needs PGO_STORAGE_CLASS '([a-z0-9]([-a-z0-9.]*[a-z0-9])?)?' "a storage class's name, or empty for the default class"
   needs PGO_ADMIN_USERNAME '[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?' "a user's name of a-z, 0-9, '-' and '.'"
   [[ $PGO_ADMIN_PASSWORD != *$'\n'* ]] || fail "PGO_ADMIN_PASSWORD has more than one line; one is possible"
+  needs PGO_SERVICES 'true|false' "true or false"
   needs DISABLE_EVENTING 'true|false' "true or false"
   needs DISABLE_TLS 'true|false' "true or false"
   needs NOAUTH_ROUTES '[a-z/,]*' "a comma list of routes, such as /health"
