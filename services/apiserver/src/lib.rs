@@ -19,6 +19,7 @@ mod configuration;
 mod events;
 mod metrics;
 mod mirror;
+mod openapi;
 mod quantity;
 mod refusal;
 mod request;
@@ -34,6 +35,7 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 
+pub use openapi::openapi;
 pub use server::Server;
 pub use settings::{Settings, SettingsError};
 

@@ -14,6 +14,7 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -28,7 +29,7 @@ pub const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
 /// What to read. Without `cursor`, `since` and `last` it begins with what happens from now on; `cursor` goes before
 /// `since`, and that before `last`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct EventsQuery {
     /// A topic of 4.1, `alltopic` for all of them.

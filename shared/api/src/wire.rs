@@ -1,7 +1,8 @@
 //! How values travel: the rules of Go's JSON decoder that 4.1's clients lean on, and the outcome in each answer.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
 
 /// Defines a JSON object with 4.1's field names.
@@ -17,7 +18,7 @@ macro_rules! wire {
         }
     ) => {
         $(#[$meta])*
-        #[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
+        #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, schemars::JsonSchema)]
         pub struct $name {
             $( $(#[$field_meta])* #[serde(rename = $key)] pub $field: $type, )*
         }
@@ -31,7 +32,7 @@ macro_rules! wire {
         }
     ) => {
         $(#[$meta])*
-        #[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
+        #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, schemars::JsonSchema)]
         pub struct $name {
             $( $(#[$field_meta])* #[serde(rename = $key)] pub $field: $type, )*
             /// Whether it was done, and if not, why.
@@ -141,6 +142,20 @@ impl<'de> Deserialize<'de> for Code {
     }
 }
 
+impl JsonSchema for Code {
+    fn schema_name() -> Cow<'static, str> {
+        "Code".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "Whether a command was done. The empty text stands in some answers that succeed.",
+            "type": "string",
+            "enum": [Self::Unset, Self::Ok, Self::Error],
+        })
+    }
+}
+
 wire! {
     /// `Code` and `Msg`, which stand in each response beside its own fields; alone, a response that has no others.
     pub struct Outcome {
@@ -205,7 +220,7 @@ wire! {
 }
 
 /// A password in a request. It is shown nowhere but on the wire.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Secret(String);
 

@@ -13,6 +13,7 @@ mod configuration;
 mod connections;
 mod creation;
 mod deletion;
+mod description;
 mod event_log;
 mod events;
 mod harness;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jiff::{Timestamp, Unit};
+use jiff::Timestamp;
 use kube::api::ObjectMeta;
 use pgo_api::{CreateClusterRequest, PGO_VERSION};
 use pgo_crd::{ContainerResources, Pgcluster, PgclusterSpec, PgoConfig, StorageSpec, label};
@@ -60,7 +60,7 @@ pub(super) fn cluster(
         rootsecretname: format!("{name}-postgres-secret"),
         primarysecretname: format!("{name}-primaryuser-secret"),
         collect_secret_name: format!("{name}-collect-secret"),
-        pswlastupdate: now.round(Unit::Second).unwrap_or(now).to_string(),
+        pswlastupdate: now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
         customconfig: request.custom_config.clone(),
         userlabels: user_labels(request, config, facts, checked, id),
         ..PgclusterSpec::default()

@@ -1,3 +1,5 @@
+//! Requests to create clusters: what they become, and why they are refused.
+
 use kube::ResourceExt as _;
 use proptest::prelude::*;
 
@@ -101,7 +103,7 @@ fn a_plain_request_gives_4_1s_labels_and_settings() {
             &workflow
         ]
     );
-    assert_eq!(cluster.spec.pswlastupdate, "2026-11-22T14:23:54Z");
+    assert_eq!(cluster.spec.pswlastupdate, "2026-11-22T14:23:53Z");
     assert_eq!(cluster.spec.primary_storage.size, "300M");
     assert_eq!(cluster.spec.replicas, "0");
 }

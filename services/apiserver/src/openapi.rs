@@ -1,0 +1,183 @@
+//! The OpenAPI description of the REST interface, put together from the route table and the types of requests and answers.
+
+use pgo_api::{
+    Carrier, ClusterTestRequest, ClusterTestResponse, CreateClusterRequest, CreateClusterResponse,
+    DeleteClusterRequest, DeleteClusterResponse, Endpoint, EventsQuery, Methods, Outcome,
+    PGO_VERSION, ROUTES, RequestHead, Route, STREAM_TYPE, ShowClusterRequest, ShowClusterResponse,
+    StatusQuery, StatusResponse, VersionResponse,
+};
+use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
+use serde_json::{Map, Value, json};
+
+/// Where schemas are in a document.
+const SCHEMAS: &str = "/components/schemas";
+
+/// The document, OpenAPI 3.1.
+#[must_use]
+pub fn openapi() -> Value {
+    let mut settings = SchemaSettings::draft2020_12();
+    settings.definitions_path = SCHEMAS.into();
+    settings.meta_schema = None;
+    let mut generator = settings.into_generator();
+    let mut paths: Map<String, Value> = Map::new();
+    for route in ROUTES {
+        let method = match route.methods {
+            Methods::Any => "get".to_owned(),
+            Methods::One(method) => method.as_str().to_ascii_lowercase(),
+        };
+        let operation = operation(route, &mut generator);
+        let path = paths.entry(route.path).or_insert_with(|| json!({}));
+        path[method] = operation;
+    }
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "PGO apiserver",
+            "version": PGO_VERSION,
+            "description": "The REST interface of PGO 4.1. Field names of requests match in any case; what is missing has the \
+                zero value. A command that fails is answered with status 200 and Code error.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "https://postgres-operator:8443"}],
+        "security": [{"basic": [], "certificate": []}],
+        "paths": paths,
+        "components": {
+            "schemas": generator.take_definitions(true),
+            "securitySchemes": {
+                "basic": {"type": "http", "scheme": "basic", "description": "A pgouser and its password."},
+                "certificate": {
+                    "type": "mutualTLS",
+                    "description": "The certificate in Secret pgo.tls, which is the server's own.",
+                },
+            },
+        },
+    })
+}
+
+fn operation(route: &Route, generator: &mut SchemaGenerator) -> Value {
+    let mut responses = Map::new();
+    responses.insert("200".to_owned(), done(route, generator));
+    let mut failure = |status: &str, why: &str| {
+        responses.insert(status.to_owned(), json!({"description": why}));
+    };
+    failure("403", "No client certificate was shown.");
+    let mut operation = json!({
+        "operationId": format!("{:?}", route.endpoint),
+        "parameters": parameters(route, generator),
+    });
+    match route.permission {
+        Some(permission) => {
+            failure(
+                "401",
+                "User or password are wrong, or the permission is missing.",
+            );
+            operation["summary"] = json!(format!("Needs the permission {permission}"));
+        }
+        None => {
+            operation["summary"] = json!("Needs no user");
+            operation["security"] = json!([{"certificate": []}]);
+        }
+    }
+    if route.carrier == Carrier::Body {
+        failure("400", "The body is not JSON, or a field has another type.");
+        failure("413", "The body is larger than 1 MiB.");
+        let schema = request(route.endpoint, generator);
+        operation["requestBody"] = json!({"content": {"application/json": {"schema": schema}}});
+    }
+    if route.endpoint == Endpoint::Events {
+        failure("400", "The query cannot be used.");
+        failure(
+            "503",
+            "The event service cannot be reached; it is worth another try.",
+        );
+    }
+    if route.endpoint == Endpoint::Readyz {
+        failure("503", "Not ready; the text says what is missing.");
+    }
+    if !route.available {
+        operation["description"] = json!(
+            "Not available in this version yet: it is checked, and answered with Code error."
+        );
+    }
+    operation["responses"] = Value::Object(responses);
+    operation
+}
+
+/// The answer of a request that reaches its handler.
+fn done(route: &Route, generator: &mut SchemaGenerator) -> Value {
+    let (media, schema) = match route.endpoint {
+        Endpoint::Healthz | Endpoint::Readyz => ("text/plain", json!({"type": "string"})),
+        Endpoint::Metrics => ("application/openmetrics-text", json!({"type": "string"})),
+        Endpoint::Events => {
+            let line = "One JSON object a line: an event with its cursor, the cursor where the history ends, a remark that \
+                events are missing, or a refusal. An empty line says that the connection lives.";
+            (STREAM_TYPE, json!({"type": "string", "description": line}))
+        }
+        endpoint => ("application/json", answer(endpoint, generator)),
+    };
+    let mut content = Map::new();
+    content.insert(media.to_owned(), json!({ "schema": schema }));
+    json!({"description": "Answered.", "content": content})
+}
+
+fn answer(endpoint: Endpoint, generator: &mut SchemaGenerator) -> Value {
+    match endpoint {
+        Endpoint::Version | Endpoint::Health => schema::<VersionResponse>(generator),
+        Endpoint::CreateCluster => schema::<CreateClusterResponse>(generator),
+        Endpoint::ShowCluster => schema::<ShowClusterResponse>(generator),
+        Endpoint::DeleteCluster => schema::<DeleteClusterResponse>(generator),
+        Endpoint::TestCluster => schema::<ClusterTestResponse>(generator),
+        Endpoint::Status => schema::<StatusResponse>(generator),
+        _ => schema::<Outcome>(generator),
+    }
+}
+
+fn request(endpoint: Endpoint, generator: &mut SchemaGenerator) -> Value {
+    match endpoint {
+        Endpoint::CreateCluster => optional::<CreateClusterRequest>(generator),
+        Endpoint::ShowCluster => optional::<ShowClusterRequest>(generator),
+        Endpoint::DeleteCluster => optional::<DeleteClusterRequest>(generator),
+        Endpoint::TestCluster => optional::<ClusterTestRequest>(generator),
+        _ => optional::<RequestHead>(generator),
+    }
+}
+
+fn schema<T: JsonSchema>(generator: &mut SchemaGenerator) -> Value {
+    generator.subschema_for::<T>().to_value()
+}
+
+/// The schema of a request: no field of it must be there.
+fn optional<T: JsonSchema>(generator: &mut SchemaGenerator) -> Value {
+    let reference = schema::<T>(generator);
+    let definition = generator.definitions_mut().get_mut(&*T::schema_name());
+    if let Some(fields) = definition.and_then(Value::as_object_mut) {
+        fields.remove("required");
+    }
+    reference
+}
+
+/// Variable segments of the path, and the query.
+fn parameters(route: &Route, generator: &mut SchemaGenerator) -> Vec<Value> {
+    let of_path = route.path.split(['{', '}']).skip(1).step_by(2).map(
+        |name| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}}),
+    );
+    let mut parameters: Vec<Value> = of_path.collect();
+    if route.carrier == Carrier::Query {
+        let query = match route.endpoint {
+            Endpoint::Events => generator.root_schema_for::<EventsQuery>(),
+            _ => generator.root_schema_for::<StatusQuery>(),
+        };
+        let properties = query.get("properties").and_then(Value::as_object);
+        for (name, schema) in properties.into_iter().flatten() {
+            let mut schema = schema.clone();
+            let description = schema
+                .as_object_mut()
+                .and_then(|fields| fields.remove("description"));
+            parameters.push(json!({
+                "name": name, "in": "query", "schema": schema,
+                "description": description.unwrap_or_default(),
+            }));
+        }
+    }
+    parameters
+}
