@@ -138,9 +138,9 @@ fn database(desired: &Desired, instance: &InstanceName) -> Container {
                 port: IntOrString::Int(i32::from(ADMIN_PORT)),
                 ..HTTPGetAction::default()
             }),
-            period_seconds: Some(2),
+            period_seconds: Some(1),
             timeout_seconds: Some(2),
-            failure_threshold: Some(2),
+            failure_threshold: Some(3),
             ..Probe::default()
         }),
         resources: resources(desired),
