@@ -1,1 +1,63 @@
-//! Cron schedules become objects, once each.
+//! Cron schedules: what is due when, each time once.
+//!
+//! ```text
+//! ConfigMap crunchy-scheduler=true ─► schedule (parse) ─► book ─► due at `now`? ─► annotation, by compare-and-swap
+//!                                        timetable ────────┘                         (log, metric)
+//! ```
+//!
+//! Nothing can be run yet; a run that is due is recorded as skipped, with the reason.
+
+pub mod book;
+pub mod heartbeat;
+pub mod metrics;
+pub mod rounds;
+pub mod schedule;
+mod settings;
+pub mod timetable;
+
+use anyhow::Context as _;
+use heartbeat::Heartbeat;
+use kube::Client;
+use metrics::Metrics;
+use pgo_k8s::lease::{Election, LeaseSettings};
+use pgo_telemetry::CancellationToken;
+use rounds::Rounds;
+pub use settings::Settings;
+
+/// Name of the Lease.
+const LEASE: &str = "pgo-scheduler";
+
+/// Runs the scheduler until the process is asked to end.
+///
+/// # Errors
+/// A setting cannot be used, the administration port cannot be bound, or there is no API server of Kubernetes to be found.
+pub async fn run(settings: Settings) -> anyhow::Result<()> {
+    let version = env!("CARGO_PKG_VERSION");
+    let telemetry = pgo_telemetry::init(&pgo_telemetry::Settings::from_env("scheduler", version)?)?;
+    let shutdown = pgo_telemetry::shutdown()?;
+    let admin = telemetry.bind(settings.admin_addr).await?;
+    let admin = tokio::spawn(admin.run(shutdown.clone().cancelled_owned()));
+    let going = telemetry.readiness().condition("rounds");
+
+    pgo_tls::provider();
+    let client = Client::try_default()
+        .await
+        .context("find the API server of Kubernetes")?;
+    let lease = LeaseSettings::new(&settings.operator_namespace, LEASE, &settings.identity);
+    let election = Election::new(client.clone(), lease);
+    let rounds = Rounds {
+        client,
+        namespaces: settings.namespaces,
+        leadership: election.leadership(),
+        heartbeat: Heartbeat::new(settings.heartbeat),
+        going,
+        metrics: Metrics::register(&telemetry),
+    };
+    let over = CancellationToken::new();
+    let elected = tokio::spawn(election.run(over.clone().cancelled_owned()));
+    rounds.run(shutdown).await;
+    over.cancel();
+    elected.await.context("give the Lease back")?;
+    admin.await??;
+    Ok(())
+}

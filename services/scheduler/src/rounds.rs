@@ -1,0 +1,201 @@
+//! The scheduler's rounds: sleep until something is due or changes, and write down what there is to say.
+//!
+//! `watch → book → notes(now) → compare-and-swap of the annotations → log, metric`
+
+use std::{collections::BTreeMap, pin::Pin, time::Duration};
+
+use futures::{Stream, StreamExt as _, stream::select_all};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::{
+    Api, Client,
+    api::{Patch, PatchParams},
+    runtime::{WatchStreamExt as _, watcher},
+};
+use pgo_k8s::lease::Leadership;
+use pgo_telemetry::{CancellationToken, Condition};
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
+
+use crate::{
+    book::{About, Book, Key, Note},
+    heartbeat::{EVERY, Heartbeat},
+    metrics::Metrics,
+    timetable::wait,
+};
+
+/// Label of the ConfigMaps that are schedules, as in 4.1.
+const LABEL: &str = "crunchy-scheduler=true";
+
+/// Who writes the annotations.
+const MANAGER: &str = "pgo-scheduler";
+
+/// How long the API server may take for one write.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
+/// Pause after a write that failed, or that another was faster with.
+const PAUSE: jiff::SignedDuration = jiff::SignedDuration::from_secs(2);
+
+/// Without a round for this long the process counts as stuck.
+const ROUND_WITHIN: Duration = Duration::from_secs(90);
+
+/// Why a note was not written.
+#[derive(Debug, thiserror::Error)]
+enum WriteError {
+    #[error("{0}")]
+    Api(#[from] kube::Error),
+    #[error("the API server did not answer in {ANSWER_WITHIN:?}")]
+    Deadline,
+}
+
+type Changes =
+    Pin<Box<dyn Stream<Item = (String, watcher::Result<watcher::Event<ConfigMap>>)> + Send>>;
+
+/// The rounds, before they begin.
+pub struct Rounds {
+    /// Of the Kubernetes API.
+    pub client: Client,
+    /// Where schedules are looked for.
+    pub namespaces: Vec<String>,
+    /// Whether this process is the one that writes.
+    pub leadership: watch::Receiver<Leadership>,
+    /// Sign of life.
+    pub heartbeat: Heartbeat,
+    /// Another one.
+    pub going: Condition,
+    /// Counts.
+    pub metrics: Metrics,
+}
+
+impl Rounds {
+    /// Goes on until `shutdown`.
+    pub async fn run(mut self, shutdown: CancellationToken) {
+        let mut book = Book::default();
+        let mut listed = BTreeMap::new();
+        let namespaces = self.namespaces.iter();
+        let mut changes = select_all(namespaces.map(|namespace| follow(&self.client, namespace)));
+        loop {
+            let now = Timestamp::now();
+            let leading = self.leadership.borrow_and_update().is_leading();
+            self.sign_of_life(now, leading, &book);
+            if leading {
+                self.write(&mut book, now).await;
+            }
+            let due = book.next(now).filter(|_| leading);
+            let pause = due.map_or(EVERY, |due| wait(Timestamp::now(), due).min(EVERY));
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = sleep(pause) => {}
+                change = changes.next(), if !changes.is_empty() => {
+                    if let Some((namespace, change)) = change {
+                        take(&mut book, &mut listed, namespace, change);
+                    }
+                }
+                ended = self.leadership.changed() => if ended.is_err() {
+                    // The election is over: this process ends.
+                    shutdown.cancelled().await;
+                }
+            }
+        }
+    }
+
+    fn sign_of_life(&mut self, now: Timestamp, leading: bool, book: &Book) {
+        self.heartbeat.beat(now);
+        self.going.met_for(ROUND_WITHIN);
+        self.metrics.leads(leading);
+        self.metrics.schedules(book.count());
+    }
+
+    /// Writes what there is to write. After a failure the rest waits for the next round: it would fail, too.
+    async fn write(&self, book: &mut Book, now: Timestamp) {
+        for note in book.notes(now) {
+            match self.write_one(&note).await {
+                Ok(Some(map)) => {
+                    self.tell(&note);
+                    book.put(&map);
+                }
+                // Another version is on its way here.
+                Ok(None) => book.postpone(&note.key, now + PAUSE),
+                Err(error) => {
+                    let Key { namespace, name } = &note.key;
+                    tracing::warn!(namespace, name, %error, "the schedule's annotations cannot be written; trying again");
+                    book.postpone(&note.key, now + PAUSE);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// The ConfigMap as it is now, or nothing if it is not as it was read any more.
+    async fn write_one(&self, note: &Note) -> Result<Option<ConfigMap>, WriteError> {
+        let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), &note.key.namespace);
+        let patch = Patch::Merge(serde_json::json!({
+            "metadata": {"resourceVersion": note.version, "annotations": note.annotations},
+        }));
+        let params = PatchParams {
+            field_manager: Some(MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        let patched = timeout(ANSWER_WITHIN, api.patch(&note.key.name, &params, &patch)).await;
+        match patched.map_err(|_| WriteError::Deadline)? {
+            Ok(map) => Ok(Some(map)),
+            Err(kube::Error::Api(status)) if status.is_conflict() || status.is_not_found() => {
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn tell(&self, note: &Note) {
+        let Key { namespace, name } = &note.key;
+        match &note.about {
+            About::Skipped {
+                kind,
+                cluster,
+                due,
+                runs,
+                reason,
+            } => {
+                self.metrics.skipped(*kind, *runs);
+                tracing::warn!(namespace, name, cluster, kind = kind.as_str(), %due, runs, reason, "a run was skipped");
+            }
+            About::Wrong(reason) => {
+                tracing::warn!(namespace, name, reason, "the schedule cannot be kept");
+            }
+            About::Mended => tracing::info!(namespace, name, "the schedule can be kept now"),
+        }
+    }
+}
+
+fn follow(client: &Client, namespace: &str) -> Changes {
+    let api: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
+    let namespace = namespace.to_owned();
+    let changes = watcher(api, watcher::Config::default().labels(LABEL)).default_backoff();
+    Box::pin(changes.map(move |change| (namespace.clone(), change)))
+}
+
+/// Takes a change over; `listed` gathers a namespace's ConfigMaps until they are all there.
+fn take(
+    book: &mut Book,
+    listed: &mut BTreeMap<String, Vec<ConfigMap>>,
+    namespace: String,
+    change: watcher::Result<watcher::Event<ConfigMap>>,
+) {
+    match change {
+        Ok(watcher::Event::Init) => {
+            listed.insert(namespace, Vec::new());
+        }
+        Ok(watcher::Event::InitApply(map)) => listed.entry(namespace).or_default().push(map),
+        Ok(watcher::Event::InitDone) => {
+            let maps = listed.remove(&namespace).unwrap_or_default();
+            book.replace(&namespace, &maps);
+        }
+        Ok(watcher::Event::Apply(map)) => book.put(&map),
+        Ok(watcher::Event::Delete(map)) => book.remove(&map),
+        Err(error) => {
+            tracing::warn!(namespace, %error, "schedules cannot be watched; trying again");
+        }
+    }
+}

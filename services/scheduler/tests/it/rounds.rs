@@ -1,0 +1,171 @@
+use std::time::Duration;
+
+use jiff::Timestamp;
+use pgo_k8s::lease::Leadership;
+use pgo_scheduler::{
+    book::{LAST_SKIPPED, SCHEDULE_ERROR},
+    heartbeat::Heartbeat,
+    metrics::Metrics,
+    rounds::Rounds,
+};
+use pgo_telemetry::{CancellationToken, Telemetry};
+use tempfile::TempDir;
+use tokio::{
+    sync::watch,
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
+
+use crate::server::Server;
+
+const SOON: Duration = Duration::from_secs(20);
+
+struct Scheduler {
+    leadership: watch::Sender<Leadership>,
+    telemetry: Telemetry,
+    shutdown: CancellationToken,
+    task: JoinHandle<()>,
+    folder: TempDir,
+}
+
+fn following() -> Leadership {
+    Leadership::Following { holder: None }
+}
+
+fn start(server: &Server, leadership: Leadership) -> Scheduler {
+    let telemetry = Telemetry::without_logs("scheduler", "test");
+    let leadership = watch::Sender::new(leadership);
+    let folder = TempDir::new().expect("a folder");
+    let rounds = Rounds {
+        client: server.client(),
+        namespaces: vec!["pgouser1".to_owned()],
+        leadership: leadership.subscribe(),
+        heartbeat: Heartbeat::new(folder.path().join("scheduler.hb")),
+        going: telemetry.readiness().condition("rounds"),
+        metrics: Metrics::register(&telemetry),
+    };
+    let shutdown = CancellationToken::new();
+    Scheduler {
+        task: tokio::spawn(rounds.run(shutdown.clone())),
+        leadership,
+        telemetry,
+        shutdown,
+        folder,
+    }
+}
+
+impl Scheduler {
+    async fn end(self) {
+        self.shutdown.cancel();
+        let ended = timeout(SOON, self.task).await;
+        ended.expect("it ends in time").expect("no panic");
+    }
+}
+
+async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let met = async {
+        while !condition() {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    assert!(
+        timeout(SOON, met).await.is_ok(),
+        "{what}: not within {SOON:?}"
+    );
+}
+
+/// The seconds for which runs are noted.
+fn noted(server: &Server) -> Vec<i64> {
+    let notes = server.notes(LAST_SKIPPED);
+    let times = notes
+        .iter()
+        .map(|note| note.split_once(' ').expect("a time").0);
+    times
+        .map(|time| time.parse::<Timestamp>().expect("a time").as_second())
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_time_that_is_due_is_noted_once_by_whoever_leads() {
+    let server = Server::new();
+    server.apply("every-second", "* * * * * *");
+    // Both believe that they lead, and one is replaced.
+    let one = start(&server, Leadership::Leading);
+    let two = start(&server, Leadership::Leading);
+    eventually("some are noted", || noted(&server).len() >= 3).await;
+    one.end().await;
+    let three = start(&server, Leadership::Leading);
+    eventually("more are noted", || noted(&server).len() >= 6).await;
+    two.end().await;
+    three.end().await;
+
+    let times = noted(&server);
+    assert!(
+        times.is_sorted_by(|earlier, later| earlier < later),
+        "{times:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_notes_nothing_until_it_leads() {
+    let server = Server::new();
+    server.apply("every-second", "* * * * * *");
+    let leader = start(&server, Leadership::Leading);
+    let follower = start(&server, following());
+    eventually("the leader notes", || noted(&server).len() >= 2).await;
+    let ready = follower.telemetry.readiness().check();
+    assert!(ready.is_ok(), "{ready:?}");
+    let text = follower.telemetry.metrics_text();
+    assert!(!text.contains("pgo_scheduler_skipped_total{"), "{text}");
+    leader.end().await;
+
+    follower.leadership.send_replace(Leadership::Leading);
+    let before = noted(&server).len();
+    eventually("the new leader notes", || noted(&server).len() > before).await;
+    eventually("and counts", || {
+        let text = follower.telemetry.metrics_text();
+        text.contains(r#"pgo_scheduler_skipped_total{type="policy"}"#)
+    })
+    .await;
+    follower.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wrong_schedule_is_told_in_its_annotations_until_it_is_mended() {
+    let server = Server::new();
+    let scheduler = start(&server, Leadership::Leading);
+    server.apply("wrong", "0 77 * * *");
+    let complaint = || server.annotation("wrong", SCHEDULE_ERROR);
+    eventually("the reason is told", || complaint().is_some()).await;
+    server.apply("wrong", "0 7 * * *");
+    eventually("the reason is gone", || complaint().is_none()).await;
+    assert_eq!(server.notes(SCHEDULE_ERROR).len(), 1);
+    scheduler.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refusal_delays_a_note_and_loses_none() {
+    let server = Server::new();
+    server.refuse(true);
+    server.apply("every-second", "* * * * * *");
+    let scheduler = start(&server, Leadership::Leading);
+    // Two seconds lie between one try and the next.
+    eventually("it tries again", || server.refusals() >= 2).await;
+    assert_eq!(noted(&server), [0i64; 0]);
+    server.refuse(false);
+    eventually("it notes", || !noted(&server).is_empty()).await;
+    let first = server.notes(LAST_SKIPPED).first().cloned().expect("a note");
+    assert!(first.contains("earlier runs were missed"), "{first}");
+    scheduler.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_heartbeat_is_written_by_who_leads_and_who_follows() {
+    for leadership in [Leadership::Leading, following()] {
+        let server = Server::new();
+        let scheduler = start(&server, leadership);
+        let heartbeat = scheduler.folder.path().join("scheduler.hb");
+        eventually("a heartbeat", || heartbeat.exists()).await;
+        scheduler.end().await;
+    }
+}
