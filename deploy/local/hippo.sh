@@ -22,7 +22,7 @@ else
   watch_events "$events"
   say "pgo create cluster hippo --wait"
   timeout 180 pgo create cluster hippo --wait | sed --unbuffered "s/^/$MARK/"
-  poll 10 "the event of its completion" grep --quiet --ignore-case createclustercompleted "$events" ||
+  poll 10 "the event of its completion" grep --quiet --extended-regexp "/hippo +CreateCluster +completed" "$events" ||
     fail "cluster hippo is there, but pgo watch did not show the event of its completion within 10 s"
 fi
 
