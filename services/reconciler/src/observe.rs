@@ -25,20 +25,10 @@ const COMPLAINT_DEADLINE: Duration = Duration::from_secs(5);
 
 /// The deletion that a Pgtask asks for.
 pub fn delete_request(object: &Pgcluster, context: &Context) -> Option<DeleteRequest> {
-    let (name, namespace) = (object.name_any(), object.namespace());
-    let made = object.creation_timestamp()?.0;
-    context.cache.tasks.state().into_iter().find_map(|task| {
-        if task.namespace() != namespace {
-            return None;
-        }
-        // A task that is older than the cluster was for a former one of the same name.
-        if task.creation_timestamp().is_some_and(|at| at.0 < made) {
-            return None;
-        }
-        pgo_crd::delete_request(&task)
-            .filter(|(cluster, _)| *cluster == name)
-            .map(|(_, request)| request)
-    })
+    let tasks = context.cache.tasks.state();
+    tasks
+        .into_iter()
+        .find_map(|task| pgo_crd::delete_request(&task, object))
 }
 
 /// What is there of a cluster.

@@ -91,24 +91,27 @@ fn actor(object: &Pgcluster) -> String {
         .to_owned()
 }
 
-/// The deletion that a Pgtask asks for, where it asks for one of a whole cluster.
+/// The deletion that a Pgtask asks for, where it asks for that of this whole cluster, and not of a former one of the same
+/// name whose task is still there.
 #[must_use]
-pub fn delete_request(task: &Pgtask) -> Option<(String, DeleteRequest)> {
+pub fn delete_request(task: &Pgtask, cluster: &Pgcluster) -> Option<DeleteRequest> {
     let parameter = |key: &str| task.spec.parameters.get(key).map(String::as_str);
     let is_true = |key: &str| parameter(key) == Some("true");
     if task.spec.tasktype != TaskType::DeleteData.as_str()
         || is_true("is-replica")
         || is_true("is-backup")
+        || parameter("pg-cluster") != Some(&cluster.name_any())
+        || task.namespace() != cluster.namespace()
+        || !is_later(task, cluster)
     {
         return None;
     }
-    let cluster = parameter("pg-cluster")?.to_owned();
     let operation = task
         .labels()
         .get(label::WORKFLOWID)
         .and_then(|id| id.parse().ok())
         .or_else(|| Some(OperationId::derived(&task.uid()?.parse().ok()?, "delete")))?;
-    let request = DeleteRequest {
+    Some(DeleteRequest {
         operation,
         actor: task
             .labels()
@@ -119,8 +122,19 @@ pub fn delete_request(task: &Pgtask) -> Option<(String, DeleteRequest)> {
             data: is_true("delete-data"),
             backups: is_true("delete-backups"),
         },
-    };
-    Some((cluster, request))
+    })
+}
+
+/// Whether a task was made for this very cluster: it says so by its owner, or else it is not older.
+fn is_later(task: &Pgtask, cluster: &Pgcluster) -> bool {
+    let owner = task
+        .owner_references()
+        .iter()
+        .find(|owner| owner.kind == "Pgcluster");
+    match owner {
+        Some(owner) => Some(&owner.uid) == cluster.metadata.uid.as_ref(),
+        None => task.creation_timestamp() >= cluster.creation_timestamp(),
+    }
 }
 
 /// What a user wants, with every default of `pgo.yaml` filled in.

@@ -169,26 +169,56 @@ fn who_made_a_cluster_is_the_pgouser_or_the_program() {
     assert_eq!(made(&object).actor, "ann");
 }
 
+fn task(owner: Option<&str>, made: &str, parameters: serde_json::Value) -> Pgtask {
+    let owners = owner.map(|uid| {
+        json!([{"apiVersion": "crunchydata.com/v1", "kind": "Pgcluster", "name": "hippo", "uid": uid}])
+    });
+    serde_json::from_value(json!({
+        "apiVersion": "crunchydata.com/v1", "kind": "Pgtask",
+        "metadata": {"name": "hippo-rmdata", "namespace": "pgouser1", "uid": "uid-2",
+            "creationTimestamp": made, "ownerReferences": owners.unwrap_or(json!([])),
+            "labels": {"pg-cluster": "hippo", "pgouser": "ann"}},
+        "spec": {"tasktype": "delete-data", "parameters": parameters},
+    }))
+    .expect("a Pgtask")
+}
+
+fn made(at: &str) -> Pgcluster {
+    let mut object = cluster(json!({}));
+    object.metadata.creation_timestamp = serde_json::from_value(json!(at)).expect("a time");
+    object
+}
+
+const BEFORE: &str = "2026-10-15T10:11:11Z";
+const AFTER: &str = "2026-10-15T10:11:13Z";
+
 #[test]
 fn a_task_of_4_1_asks_for_a_deletion() {
-    let task = |parameters: serde_json::Value| -> Pgtask {
-        serde_json::from_value(json!({
-            "apiVersion": "crunchydata.com/v1", "kind": "Pgtask",
-            "metadata": {"name": "hippo-rmdata", "namespace": "pgouser1", "uid": "uid-2",
-                "labels": {"pg-cluster": "hippo", "pgouser": "ann"}},
-            "spec": {"tasktype": "delete-data", "parameters": parameters},
-        }))
-        .expect("a Pgtask")
-    };
     let whole = json!({
         "pg-cluster": "hippo", "replica-name": "", "is-replica": "false", "is-backup": "false",
         "delete-data": "true", "delete-backups": "false",
     });
-    let (name, request) = delete_request(&task(whole)).expect("a request");
-    assert_eq!((name.as_str(), request.actor.as_str()), ("hippo", "ann"));
+    let request = delete_request(&task(None, AFTER, whole), &made(BEFORE)).expect("a request");
+    assert_eq!(request.actor, "ann");
     assert!(request.options.data && !request.options.backups);
     let replica = json!({"pg-cluster": "hippo", "is-replica": "true", "delete-data": "true"});
-    assert_eq!(delete_request(&task(replica)), None);
+    assert_eq!(
+        delete_request(&task(None, AFTER, replica), &made(BEFORE)),
+        None
+    );
+}
+
+#[test]
+fn a_task_for_a_former_cluster_of_the_same_name_deletes_nothing() {
+    let ask = || json!({"pg-cluster": "hippo"});
+    let own = task(Some("uid-1"), BEFORE, ask());
+    assert!(delete_request(&own, &made(AFTER)).is_some());
+    let former = task(Some("uid-0"), AFTER, ask());
+    assert_eq!(delete_request(&former, &made(BEFORE)), None);
+    let older = task(None, BEFORE, ask());
+    assert_eq!(delete_request(&older, &made(AFTER)), None);
+    let other = task(None, AFTER, json!({"pg-cluster": "rhino"}));
+    assert_eq!(delete_request(&other, &made(BEFORE)), None);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use pgo_api::{
     Outcome, ShowClusterDeployment, ShowClusterDetail, ShowClusterReplica, ShowClusterRequest,
     ShowClusterResponse, ShowClusterService,
 };
-use pgo_crd::{PgclusterSpec, Pgreplica, label};
+use pgo_crd::{PgclusterSpec, PgoConfig, Pgreplica, StorageSpec, label};
 use serde_json::{Value, json};
 
 use super::{Selection, pod};
@@ -19,6 +19,9 @@ use crate::{refusal::Refusal, request::Call};
 
 /// State and message of a Pgcluster that the reconciler has not looked at yet, as in 4.1.
 const CREATED: (&str, &str) = ("pgcluster Created", "Created, not processed yet");
+
+/// The image of clusters that name none, as in 4.1.
+const IMAGE: &str = "crunchy-postgres";
 
 /// Value of labels that tell of an applied policy: the key is the policy.
 const POLICY_LABEL: &str = "pgpolicy";
@@ -46,10 +49,11 @@ pub(crate) async fn show(
             services: services.items,
             replicas: replicas.items,
         };
+        let config = app.configuration.now();
         results.extend(
             clusters
                 .into_iter()
-                .map(|cluster| detail(cluster, &members)),
+                .map(|cluster| detail(cluster, &members, &config)),
         );
     }
     Ok(ShowClusterResponse {
@@ -82,7 +86,7 @@ fn of<'a, K: Resource>(cluster: &str, objects: &'a [K]) -> Vec<&'a K> {
 }
 
 /// A cluster and what belongs to it.
-fn detail(cluster: DynamicObject, members: &Members) -> ShowClusterDetail {
+fn detail(cluster: DynamicObject, members: &Members, config: &PgoConfig) -> ShowClusterDetail {
     let name = cluster.name_any();
     let pods: Vec<&Pod> = of(&name, &members.pods)
         .into_iter()
@@ -119,7 +123,7 @@ fn detail(cluster: DynamicObject, members: &Members) -> ShowClusterDetail {
                 name: replica.name_any(),
             })
             .collect(),
-        cluster: shown_cluster(cluster),
+        cluster: shown_cluster(cluster, config),
     }
 }
 
@@ -154,7 +158,7 @@ pub(super) fn shown_service(service: &Service) -> ShowClusterService {
 
 /// The Pgcluster as 4.1's client expects it: every field of 4.1's spec is there, state and message are never empty, and
 /// what is only for us (the outbox, bookkeeping of Kubernetes) is not.
-fn shown_cluster(mut cluster: DynamicObject) -> Value {
+fn shown_cluster(mut cluster: DynamicObject, config: &PgoConfig) -> Value {
     cluster.metadata.managed_fields = None;
     let mut value = json!({
         "kind": "Pgcluster",
@@ -165,7 +169,7 @@ fn shown_cluster(mut cluster: DynamicObject) -> Value {
     });
     // A spec that does not fit is shown as it is.
     if let Ok(spec) = serde_json::from_value::<PgclusterSpec>(value["spec"].clone())
-        && let Ok(complete) = serde_json::to_value(spec)
+        && let Ok(complete) = serde_json::to_value(complete(spec, config))
     {
         value["spec"] = complete;
     }
@@ -187,6 +191,26 @@ fn shown_cluster(mut cluster: DynamicObject) -> Value {
     value
 }
 
+/// A spec with what `pgo.yaml` gives where it says nothing itself, as when `pgo` had made it.
+fn complete(mut spec: PgclusterSpec, config: &PgoConfig) -> PgclusterSpec {
+    let fill = |field: &mut String, default: &str| {
+        if field.is_empty() {
+            default.clone_into(field);
+        }
+    };
+    fill(&mut spec.ccpimage, IMAGE);
+    fill(&mut spec.ccpimagetag, &config.cluster.ccp_image_tag);
+    fill(&mut spec.port, &config.cluster.port);
+    fill(&mut spec.user, &config.cluster.user);
+    fill(&mut spec.database, &config.cluster.database);
+    if spec.primary_storage == StorageSpec::default()
+        && let Some(storage) = config.storage.get(&config.primary_storage)
+    {
+        spec.primary_storage = StorageSpec::from(storage);
+    }
+    spec
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -202,7 +226,7 @@ mod tests {
 
     #[test]
     fn a_cluster_nobody_looked_at_yet_has_4_1s_first_state() {
-        let shown = shown_cluster(cluster(json!({}), Value::Null));
+        let shown = shown_cluster(cluster(json!({}), Value::Null), &PgoConfig::default());
         assert_eq!(
             shown["status"],
             json!({"state": "pgcluster Created", "message": "Created, not processed yet"})
@@ -212,12 +236,22 @@ mod tests {
     }
 
     #[test]
+    fn what_a_spec_leaves_open_is_shown_as_pgo_yaml_has_it() {
+        let mut config = PgoConfig::default();
+        "debian12-15".clone_into(&mut config.cluster.ccp_image_tag);
+        let shown = shown_cluster(cluster(json!({"port": "6000"}), Value::Null), &config);
+        assert_eq!(shown["spec"]["ccpimage"], "crunchy-postgres");
+        assert_eq!(shown["spec"]["ccpimagetag"], "debian12-15");
+        assert_eq!(shown["spec"]["port"], "6000");
+    }
+
+    #[test]
     fn the_outbox_is_not_shown_and_operations_are() {
         let status = json!({
             "state": "pgcluster Processed", "message": "m",
             "outbox": {"last": 3, "entries": [{}]}, "operations": [{"id": "1"}],
         });
-        let shown = shown_cluster(cluster(json!({}), status));
+        let shown = shown_cluster(cluster(json!({}), status), &PgoConfig::default());
         assert!(shown["status"].get("outbox").is_none());
         assert_eq!(shown["status"]["operations"][0]["id"], "1");
         assert_eq!(shown["status"]["state"], "pgcluster Processed");
@@ -225,7 +259,10 @@ mod tests {
 
     #[test]
     fn a_spec_that_does_not_fit_is_shown_as_it_is() {
-        let shown = shown_cluster(cluster(json!({"port": 5432}), Value::Null));
+        let shown = shown_cluster(
+            cluster(json!({"port": 5432}), Value::Null),
+            &PgoConfig::default(),
+        );
         assert_eq!(shown["spec"], json!({"port": 5432}));
     }
 
@@ -258,7 +295,8 @@ mod tests {
             services: Vec::new(),
             replicas: Vec::new(),
         };
-        let shown = detail(cluster(json!({}), Value::Null), &members);
+        let config = PgoConfig::default();
+        let shown = detail(cluster(json!({}), Value::Null), &members, &config);
         let names: Vec<_> = shown.pods.iter().map(|pod| pod.name.as_str()).collect();
         assert_eq!(names, ["hippo", "hippo-b"]);
         assert_eq!(shown.deployments.len(), 2);
