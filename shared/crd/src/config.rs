@@ -215,8 +215,10 @@ impl PgoConfig {
     /// # Errors
     /// No YAML of this form, or a value that breaks a rule; the text begins as 4.1's does.
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
-        let mut config: Self =
-            serde_saphyr::from_str(text).map_err(|error| ConfigError::Form(error.to_string()))?;
+        // Without the lines of the file, which an error would quote: a password may stand in them.
+        let options = serde_saphyr::options! { with_snippet: false };
+        let mut config: Self = serde_saphyr::from_str_with_options(text, options)
+            .map_err(|error| ConfigError::Form(error.to_string()))?;
         if config.backrest_storage.is_empty() {
             config.backrest_storage.clone_from(&config.primary_storage);
         }

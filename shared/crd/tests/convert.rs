@@ -148,6 +148,14 @@ fn a_pgo_yaml_that_cannot_be_used_says_which_key() {
 }
 
 #[test]
+fn an_error_about_pgo_yaml_quotes_nothing_of_it() {
+    let text = "Cluster:\n  PgmonitorPassword: s3cret\n  Metrics: perhaps\n";
+    let error = PgoConfig::parse(text).expect_err("refused").to_string();
+    assert!(!error.contains("s3cret"), "{error}");
+    assert!(error.contains("line 3"), "{error}");
+}
+
+#[test]
 fn images_of_the_environment_go_before_those_of_the_file() {
     let config = config().with_images(|name| (name == "CCP_IMAGE_TAG").then(|| "16".to_owned()));
     assert_eq!(config.cluster.ccp_image_tag, "16");
