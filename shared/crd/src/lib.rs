@@ -24,6 +24,10 @@ mod schema;
 mod storage;
 mod task;
 
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, JSON,
+};
+
 pub use backup::{Pgbackup, PgbackupSpec, PgbackupStatus};
 pub use cluster::{Pgcluster, PgclusterSpec, PgclusterStatus};
 pub use config::{
@@ -71,17 +75,31 @@ pub mod label {
 
 /// Every definition, in the order they are installed.
 #[must_use]
-pub fn definitions()
--> Vec<k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition>
-{
+pub fn definitions() -> Vec<CustomResourceDefinition> {
     use kube::CustomResourceExt as _;
     vec![
-        Pgcluster::crd(),
+        with_empty_spec(Pgcluster::crd()),
         Pgreplica::crd(),
         Pgtask::crd(),
         Pgpolicy::crd(),
         Pgbackup::crd(),
-        PgInstallation::crd(),
+        with_empty_spec(PgInstallation::crd()),
         PgEventPage::crd(),
     ]
+}
+
+/// Lets an object come without a spec: every field of it has a default.
+fn with_empty_spec(mut definition: CustomResourceDefinition) -> CustomResourceDefinition {
+    for version in &mut definition.spec.versions {
+        let spec = version
+            .schema
+            .as_mut()
+            .and_then(|schema| schema.open_api_v3_schema.as_mut())
+            .and_then(|schema| schema.properties.as_mut())
+            .and_then(|properties| properties.get_mut("spec"));
+        if let Some(spec) = spec {
+            spec.default = Some(JSON(serde_json::json!({})));
+        }
+    }
+    definition
 }
