@@ -13,7 +13,7 @@ use pgo_core::{
 };
 use pgo_crd::{FINALIZER, Pgcluster, label};
 use pgo_ids::InstanceName;
-use pgo_objects::{CERTIFICATE_UNTIL, certificate_secret_name, endpoint_slice_name};
+use pgo_objects::{CERTIFICATE_UNTIL, GENERATION, certificate_secret_name, endpoint_slice_name};
 
 use crate::{agents, cache::by_name, context::Context};
 
@@ -185,6 +185,10 @@ fn pod_facts(pod: &Pod) -> PodFacts {
         terminating: pod.metadata.deletion_timestamp.is_some(),
         unschedulable,
         waiting: containers.into_iter().find_map(waiting),
+        generation: pod
+            .annotations()
+            .get(GENERATION)
+            .and_then(|generation| generation.parse().ok()),
     }
 }
 

@@ -89,10 +89,11 @@ pub fn commit(
 }
 
 fn creation(next: &mut ClusterStatus, cluster: &Cluster, observed: &Observed, now: Timestamp) {
+    let replacing = (!next.was_ready()).then_some(cluster.generation);
     let (reached, problem) = match &cluster.desired {
         Ok(desired) => (
             Milestone::reached(desired, observed),
-            Problem::find(desired, observed, now),
+            Problem::find(desired, observed, replacing, now),
         ),
         Err(invalid) => (
             Milestone::Accepted,
@@ -102,16 +103,13 @@ fn creation(next: &mut ClusterStatus, cluster: &Cluster, observed: &Observed, no
             }),
         ),
     };
-    begin_creation(next, cluster, reached, now);
+    begin_creation(next, cluster, (reached, problem.as_ref()), now);
     let told: Vec<&str> = Milestone::ALL
         .into_iter()
         .filter(|m| *m > Milestone::Accepted && *m < Milestone::Serving && *m <= reached)
         .map(Milestone::text)
         .collect();
-    let was_ready = next
-        .journal
-        .newest(Kind::CreateCluster)
-        .is_some_and(|o| o.outcome == Some(Outcome::Completed));
+    let was_ready = next.was_ready();
     let subject = cluster.subject();
     let journal = &mut next.journal;
     journal.progress(subject, Kind::CreateCluster, &told, now);
@@ -149,8 +147,14 @@ fn creation(next: &mut ClusterStatus, cluster: &Cluster, observed: &Observed, no
     describe(next, cluster, (phase, reason), &message, now);
 }
 
-/// A creation begins with the object, and again when a failed one gets further than it was or is asked for differently.
-fn begin_creation(next: &mut ClusterStatus, cluster: &Cluster, reached: Milestone, now: Timestamp) {
+/// A creation begins with the object, and again when a failed one gets further than it was without what made it fail, or
+/// is asked for differently.
+fn begin_creation(
+    next: &mut ClusterStatus,
+    cluster: &Cluster,
+    (reached, problem): (Milestone, Option<&Problem>),
+    now: Timestamp,
+) {
     let (id, cause) = match next.journal.newest(Kind::CreateCluster) {
         None => (
             cluster
@@ -162,7 +166,12 @@ fn begin_creation(next: &mut ClusterStatus, cluster: &Cluster, reached: Mileston
             let further = Milestone::ALL
                 .get(failed.steps + 1)
                 .is_some_and(|next_step| reached >= *next_step);
-            if !further && failed.generation == cluster.generation {
+            // Kubernetes' words for one and the same problem change, its reason does not.
+            let same = problem.is_some_and(|problem| {
+                let told = next.conditions.iter().find(|c| c.name == RESULT_READY);
+                told.is_some_and(|told| told.reason == problem.reason)
+            });
+            if (!further || same) && failed.generation == cluster.generation {
                 return;
             }
             let again = format!("create again after {}", failed.id);

@@ -1,6 +1,6 @@
 //! How far the creation of a cluster is.
 
-use crate::{AgentPhase, ClaimPhase, Desired, Observed, PodPhase, StorageKind};
+use crate::{AgentPhase, ClaimPhase, Desired, Observed, StorageKind};
 
 /// Steps of a creation that a person can follow, in their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -66,8 +66,9 @@ impl Milestone {
         }
         match observed.agent(&instance).map(|agent| agent.phase) {
             Some(AgentPhase::Recovering | AgentPhase::Running) => Self::Initialized,
-            Some(_) if pod.is_some_and(|pod| pod.phase == PodPhase::Running) => Self::Started,
-            _ => Self::Placed,
+            // It speaks, whatever the kubelet has said of its pod until now.
+            Some(_) => Self::Started,
+            None => Self::Placed,
         }
     }
 }

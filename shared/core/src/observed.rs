@@ -72,6 +72,17 @@ pub struct PodFacts {
     pub unschedulable: Option<(Timestamp, String)>,
     /// The first container that cannot start.
     pub waiting: Option<Waiting>,
+    /// `metadata.generation` of the Pgcluster it was made for; none where nobody wrote it down.
+    pub generation: Option<i64>,
+}
+
+impl PodFacts {
+    /// Whether it was made for another spec than that of `generation`.
+    #[must_use]
+    pub fn is_outdated(&self, generation: i64) -> bool {
+        self.generation
+            .is_some_and(|made_for| made_for != generation)
+    }
 }
 
 /// What an agent does, in its own words: `proto/pgo/agent/v1/agent.proto`.

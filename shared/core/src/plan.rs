@@ -6,8 +6,8 @@ use jiff::{SignedDuration, Timestamp};
 use pgo_ids::InstanceName;
 
 use crate::{
-    Cluster, ClusterStatus, DeleteOptions, Desired, Kind, Observed, PodPhase, StorageKind,
-    UserSecret,
+    Cluster, ClusterStatus, DeleteOptions, Desired, Kind, Observed, PodFacts, PodPhase,
+    StorageKind, UserSecret,
 };
 
 /// The agents' certificate is made anew this long before it ends: a tenth of its year, so that an operator that was
@@ -115,7 +115,8 @@ pub fn plan(
             return plan;
         }
         fixtures(&mut plan, desired, observed, now);
-        instances(&mut plan, desired, observed);
+        let replacing = (!status.was_ready()).then_some(cluster.generation);
+        instances(&mut plan, desired, observed, replacing);
     }
     plan
 }
@@ -150,7 +151,9 @@ fn fixtures(plan: &mut Plan, desired: &Desired, observed: &Observed, now: Timest
     }
 }
 
-fn instances(plan: &mut Plan, desired: &Desired, observed: &Observed) {
+/// With a `replacing` generation, a pod that was made for another one makes way: nobody has used it yet.
+fn instances(plan: &mut Plan, desired: &Desired, observed: &Observed, replacing: Option<i64>) {
+    let outdated = |pod: &PodFacts| replacing.is_some_and(|generation| pod.is_outdated(generation));
     for instance in desired.instances() {
         if desired.storage.kind != StorageKind::EmptyDir {
             match observed.claims.get(&instance) {
@@ -167,10 +170,12 @@ fn instances(plan: &mut Plan, desired: &Desired, observed: &Observed) {
             Some(pod) if pod.terminating => {
                 plan.waiting_for = Some("a pod that is being removed");
             }
-            Some(pod) if pod.phase == PodPhase::Ended => plan.steps.push(Step::RemovePod {
-                instance,
-                uid: pod.uid.clone(),
-            }),
+            Some(pod) if pod.phase == PodPhase::Ended || outdated(pod) => {
+                plan.steps.push(Step::RemovePod {
+                    instance,
+                    uid: pod.uid.clone(),
+                });
+            }
             Some(_) => {}
         }
     }

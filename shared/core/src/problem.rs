@@ -32,8 +32,16 @@ pub struct Problem {
 
 impl Problem {
     /// The first problem there is, from the ground up: volume, pod, PostgreSQL.
+    ///
+    /// Where a `replacing` generation is given, pods that were made for another one are about to be replaced: what is
+    /// wrong with them is no problem any more.
     #[must_use]
-    pub fn find(desired: &Desired, observed: &Observed, now: Timestamp) -> Option<Self> {
+    pub fn find(
+        desired: &Desired,
+        observed: &Observed,
+        replacing: Option<i64>,
+        now: Timestamp,
+    ) -> Option<Self> {
         if let Some(refused) = &observed.refused {
             return Some(Self {
                 reason: "Refused",
@@ -52,11 +60,15 @@ impl Problem {
                     cause: format!("PersistentVolumeClaim {instance} cannot be bound: {cause}"),
                 })
             });
+            let counts = |pod: &&PodFacts| {
+                !pod.terminating && !replacing.is_some_and(|generation| pod.is_outdated(generation))
+            };
             let pod = || {
-                let pod = observed.pods.get(instance).filter(|pod| !pod.terminating)?;
+                let pod = observed.pods.get(instance).filter(counts)?;
                 of_pod(instance.as_str(), pod, now)
             };
             let agent = || {
+                observed.pods.get(instance).filter(counts)?;
                 let agent = observed.agent(instance)?;
                 (agent.phase == AgentPhase::Failed).then(|| Self {
                     reason: "PostgreSQLFailed",

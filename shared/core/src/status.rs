@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use pgo_ids::{InstanceName, Term};
 use serde::{Deserialize, Serialize};
 
-use crate::Journal;
+use crate::{Journal, Kind, Outcome};
 
 /// Name of the condition that says whether a cluster can be used.
 pub const RESULT_READY: &str = "Ready";
@@ -119,6 +119,14 @@ pub struct ClusterStatus {
 }
 
 impl ClusterStatus {
+    /// Whether its creation came to its end once.
+    #[must_use]
+    pub fn was_ready(&self) -> bool {
+        self.journal
+            .newest(Kind::CreateCluster)
+            .is_some_and(|creation| creation.outcome == Some(Outcome::Completed))
+    }
+
     /// Whether the cluster can be used, as far as this status knows.
     #[must_use]
     pub fn is_ready(&self) -> bool {

@@ -10,7 +10,7 @@ mod volume;
 
 pub use access::{agent_role, agent_role_binding, agent_service_account};
 pub use identity::{agent_identity, cluster_labels, owner};
-pub use pod::pod;
+pub use pod::{GENERATION, pod};
 pub use secret::{
     CERTIFICATE_UNTIL, certificate_names, certificate_secret, certificate_secret_name, user_secret,
 };

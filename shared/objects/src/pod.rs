@@ -25,10 +25,18 @@ const POSTGRES: i64 = 26;
 /// How long PostgreSQL may take to stop before the kubelet kills it: a fast shutdown writes a checkpoint.
 const GRACE_SECONDS: i64 = 120;
 
-/// The pod of an instance.
+/// Annotation with the `metadata.generation` of the Pgcluster that a pod was made for.
+pub const GENERATION: &str = "pgo.crunchydata.com/generation";
+
+/// The pod of an instance, made for this `generation` of the Pgcluster.
 #[must_use]
-pub fn pod(desired: &Desired, uid: &StreamId, instance: &InstanceName) -> Pod {
+pub fn pod(desired: &Desired, uid: &StreamId, instance: &InstanceName, generation: i64) -> Pod {
     let mut metadata = owned(desired, uid, instance.to_string());
+    let made_for = (GENERATION.to_owned(), generation.to_string());
+    metadata
+        .annotations
+        .get_or_insert_default()
+        .extend([made_for]);
     if let Some(labels) = &mut metadata.labels {
         labels.extend([
             (label::SERVICE_NAME.to_owned(), desired.name.to_string()),

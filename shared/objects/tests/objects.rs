@@ -55,7 +55,7 @@ fn instance() -> InstanceName {
 }
 
 fn pod() -> Pod {
-    pgo_objects::pod(&desired(), &uid(), &instance())
+    pgo_objects::pod(&desired(), &uid(), &instance(), 7)
 }
 
 fn containers(pod: &Pod) -> Vec<Container> {
@@ -82,6 +82,12 @@ fn a_pod_meets_pod_security_restricted() {
         let dropped = security.capabilities.and_then(|c| c.drop).expect("dropped");
         assert_eq!(dropped, ["ALL"]);
     }
+}
+
+#[test]
+fn a_pod_says_which_generation_it_was_made_for() {
+    let annotations = pod().metadata.annotations.expect("annotations");
+    assert_eq!(annotations[pgo_objects::GENERATION], "7");
 }
 
 #[test]

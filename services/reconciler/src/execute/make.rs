@@ -51,7 +51,8 @@ pub async fn one(
             create(desired, context, &pgo_objects::claim(desired, instance)).await
         }
         Step::MakePod(instance) => {
-            create(desired, context, &pgo_objects::pod(desired, uid, instance)).await
+            let pod = pgo_objects::pod(desired, uid, instance, cluster.generation);
+            create(desired, context, &pod).await
         }
         _ => Ok(()),
     }

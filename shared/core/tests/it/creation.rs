@@ -76,6 +76,78 @@ fn an_image_that_cannot_be_pulled_fails_at_once_and_recovers_by_itself() {
     world.check_stream();
 }
 
+fn pull_fails(world: &mut World, words: &str) {
+    let pod = world.observed.pods.get_mut(&World::instance());
+    pod.expect("a pod").waiting = Some(Waiting {
+        container: "database".to_owned(),
+        reason: words.to_owned(),
+        message: format!("{words}: no such image"),
+    });
+}
+
+fn count(world: &World, event_type: &str) -> usize {
+    let told = world.told();
+    types(&told).iter().filter(|t| **t == event_type).count()
+}
+
+#[test]
+fn an_image_that_is_named_rightly_after_all_gets_another_pod() {
+    let mut world = World::new();
+    world.reconcile();
+    world.progress();
+    pull_fails(&mut world, "ErrImagePull");
+    world.reconcile();
+    assert_eq!(world.status.phase, Phase::Failed);
+    world.cluster.generation = 2;
+    world.settle();
+    let pod = &world.observed.pods[&World::instance()];
+    assert_eq!((pod.uid.as_str(), pod.generation), ("pod-2", Some(2)));
+    assert_eq!(count(&world, "CreateClusterFailure"), 1);
+    assert_eq!(count(&world, "CreateCluster"), 2);
+    world.check_stream();
+}
+
+#[test]
+fn a_change_of_a_cluster_that_serves_does_not_take_its_pod_away() {
+    let mut world = World::new();
+    world.settle();
+    world.cluster.generation = 2;
+    world.settle();
+    assert_eq!(world.observed.pods[&World::instance()].uid, "pod-1");
+}
+
+#[test]
+fn one_problem_is_one_failure_however_far_the_creation_gets_and_whatever_it_is_called() {
+    let mut world = World::new();
+    world.reconcile();
+    pull_fails(&mut world, "ErrImagePull");
+    world.reconcile();
+    world.progress();
+    pull_fails(&mut world, "ImagePullBackOff");
+    for _ in 0..3 {
+        world.reconcile();
+    }
+    assert_eq!(count(&world, "CreateClusterFailure"), 1);
+    assert_eq!(count(&world, "CreateCluster"), 1);
+}
+
+#[test]
+fn an_agent_that_tries_again_in_vain_has_failed_once() {
+    let mut world = World::new();
+    for _ in 0..2 {
+        world.reconcile();
+        world.progress();
+    }
+    for _ in 0..3 {
+        world.say(AgentPhase::Starting, None);
+        world.reconcile();
+        world.say(AgentPhase::Failed, Some("the directory is not empty"));
+        world.reconcile();
+    }
+    assert_eq!(count(&world, "CreateClusterFailure"), 1);
+    assert_eq!(count(&world, "CreateCluster"), 1);
+}
+
 #[test]
 fn a_volume_that_is_refused_names_the_claim_and_the_reason() {
     let mut world = World::new();

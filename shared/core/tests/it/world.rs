@@ -164,6 +164,7 @@ impl World {
                     terminating: false,
                     unschedulable: None,
                     waiting: None,
+                    generation: Some(self.cluster.generation),
                 };
                 let former = observed.pods.insert(instance.clone(), pod);
                 assert!(former.is_none(), "a second pod on one volume");
