@@ -118,6 +118,15 @@ struct Probe {
     hopeless: bool,
 }
 
+/// Whether the cluster's condition Ready is true.
+fn is_ready(cluster: &DynamicObject) -> bool {
+    let conditions = cluster.data["status"]["conditions"].as_array();
+    conditions.is_some_and(|all| {
+        all.iter()
+            .any(|one| one["type"] == "Ready" && one["status"] == "True")
+    })
+}
+
 /// The connections to try for a cluster, in order of Service, Secret, database.
 fn probes(
     cluster: &DynamicObject,
@@ -132,7 +141,8 @@ fn probes(
             pod::is_shown(pod) && pod::kind(pod, &name) == kind && !Containers::of(pod).all_ready()
         })
     };
-    if not_ready("primary") {
+    // The condition is there before the kubelet's next look at the pod: who waited for it need not wait again.
+    if not_ready("primary") && !is_ready(cluster) {
         return Err(Refusal(texts::NOT_READY.to_owned()));
     }
     let said = |field: &str, default: &str| {
