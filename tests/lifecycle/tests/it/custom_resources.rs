@@ -24,7 +24,7 @@ fn the_schema_refuses_what_can_never_be() {
             json!({"clustername": "another"}),
             "spec.clustername is the object's name",
         ),
-        (json!({"replicas": "many"}), "replicas is a number"),
+        (json!({"replicas": "x"}), "replicas is a number"),
         (
             json!({"PrimaryStorage": {"storagetype": "tape"}}),
             "storagetype is",

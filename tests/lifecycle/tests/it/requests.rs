@@ -75,7 +75,8 @@ fn refused(ran: &Ran, status: &str, words: &[&str]) {
 fn malformed_json_says_where() {
     let _turn = together();
     refused(&curl("/clusters", &[], "{\"Name\": "), "400", &["line 1"]);
-    refused(&curl("/clusters", &[], "{\"Name\": 7}"), "400", &["Name"]);
+    let body = "{\"Name\": 7, \"ClientVersion\": \"4.1.0\", \"Namespace\": \"pgouser1\"}";
+    refused(&curl("/clusters", &[], body), "400", &["Name"]);
 }
 
 #[test]

@@ -1,6 +1,14 @@
 //! `show cluster`, `test`, `status`, `version`, help.
 
-use crate::harness::{Cluster, namespace, pgo, programs::program, programs::run, turns::together};
+use crate::harness::{
+    Cluster,
+    cluster::READY,
+    namespace, pgo,
+    programs::{program, run},
+    turns::together,
+    until,
+    until::seen,
+};
 
 #[test]
 fn show_cluster_tells_what_belongs_to_it() {
@@ -8,11 +16,14 @@ fn show_cluster_tells_what_belongs_to_it() {
     let cluster = Cluster::named("shown");
     cluster.create(&["--wait", "--labels", "team=night"]).ok();
     let name = &cluster.name;
-    let ran = pgo(&["show", "cluster", name]).ok();
+    // The kubelet's probe of the pod comes a moment after the cluster's own condition.
+    let ran = until("a pod that is ready", READY, || {
+        let ran = pgo(&["show", "cluster", name]).ok();
+        seen(ran.out.contains("(1/1) (primary)"), || ran.to_string()).map(|()| ran)
+    });
     for line in [
         format!("cluster : {name} (crunchy-postgres:"),
         format!("\tpod : {name} (Running) on "),
-        "(1/1) (primary)".to_owned(),
         format!("\tpvc : {name}"),
         "\tstorage : Primary=1Gi Replica=".to_owned(),
         format!("\tservice : {name} - ClusterIP ("),
