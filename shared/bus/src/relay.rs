@@ -3,7 +3,6 @@
 mod backlog;
 
 use std::{
-    collections::BTreeSet,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -24,7 +23,7 @@ use tokio::{
 
 use crate::{Message, PublishFailed, Publisher};
 
-/// Most events on their way at a time: two trips to the broker for each batch.
+/// Most events on their way at a time: one trip to the broker for each batch.
 const BATCH: usize = 256;
 
 /// Publishes events until they are confirmed. Clones are handles of the same relay; it ends with the last of them.
@@ -115,7 +114,7 @@ impl Relay {
         self.shared.change(|backlog| backlog.forget(stream));
     }
 
-    /// Number of events that are offered and not confirmed, and a way to wait for its changes.
+    /// Number of events that are offered and not confirmed, or that their own topics still need, and a way to wait for its changes.
     #[must_use]
     pub fn unconfirmed(&self) -> watch::Receiver<usize> {
         self.shared.unconfirmed.subscribe()
@@ -174,7 +173,7 @@ async fn run(shared: Arc<Shared>, publisher: impl Publisher) {
         } else {
             let outcomes = publish(&publisher, batch).await;
             shared.count(&outcomes);
-            shared.lock().settle(&outcomes, Instant::now());
+            shared.change(|backlog| backlog.settle(&outcomes, Instant::now()));
             if losses.has_changed().unwrap_or(false) {
                 losses.mark_unchanged();
                 shared.lock().reconnected();
@@ -186,7 +185,7 @@ async fn run(shared: Arc<Shared>, publisher: impl Publisher) {
 impl Shared {
     fn count(&self, outcomes: &[(EventKey, Outcome)]) {
         let all = outcomes.len();
-        let well = outcomes.iter().filter(|(_, o)| *o == Outcome::Published);
+        let well = outcomes.iter().filter(|(_, o)| o.complete());
         let well = well.count();
         let add = |count: &AtomicU64, number: usize| {
             count.fetch_add(u64::try_from(number).unwrap_or(u64::MAX), Ordering::Relaxed);
@@ -219,47 +218,37 @@ async fn wait(shared: &Shared, losses: &mut watch::Receiver<u64>) {
     }
 }
 
-/// Publishes a batch: on their own topics first, and only what is there on the topic from which the history is written.
-/// So an event that is confirmed is on its own topics, too.
+/// Publishes a batch, all at once and in order; of each event first what the history waits for.
 async fn publish(publisher: &impl Publisher, batch: Vec<Job>) -> Vec<(EventKey, Outcome)> {
-    let own: Vec<_> = batch.iter().map(|job| to_own(publisher, job)).collect();
-    let own: Vec<bool> = join_all(own).await;
-
-    // Behind an event that failed, those of its stream would come too early.
-    let mut held = BTreeSet::new();
-    let mut to_all = Vec::with_capacity(batch.len());
-    for (job, there) in batch.iter().zip(own) {
-        if !there {
-            held.insert(&job.event.stream);
-        }
-        let go = !held.contains(&job.event.stream);
-        let sent = go.then(|| send(publisher, job, Topic::All));
-        to_all.push(async move {
-            match sent {
-                Some(sent) => match sent.await {
-                    true => Outcome::Published,
-                    false => Outcome::OnlyOwnTopics,
-                },
-                None if there => Outcome::OnlyOwnTopics,
-                None => Outcome::Failed,
-            }
-        });
-    }
-    let outcomes = join_all(to_all).await;
-    batch
+    let sent: Vec<_> = batch
         .iter()
-        .map(|job| job.event.key())
-        .zip(outcomes)
-        .collect()
+        .map(|job| {
+            let all = job.all_topic.then(|| send(publisher, job, Topic::All));
+            let own = job.own_topics.then(|| to_own(publisher, job));
+            async move {
+                let (own_topics, all_topic) = tokio::join!(done(own), done(all));
+                let outcome = Outcome {
+                    own_topics,
+                    all_topic,
+                };
+                (job.event.key(), outcome)
+            }
+        })
+        .collect();
+    join_all(sent).await
 }
 
-/// Queues the messages for the event's own topics, if they still need it.
+/// What does not have to be sent is done.
+async fn done(sent: Option<BoxFuture<'static, bool>>) -> bool {
+    match sent {
+        Some(sent) => sent.await,
+        None => true,
+    }
+}
+
 fn to_own(publisher: &impl Publisher, job: &Job) -> BoxFuture<'static, bool> {
     let topics = job.event.topics().filter(|topic| *topic != Topic::All);
-    let sent: Vec<_> = topics
-        .filter(|_| job.own_topics)
-        .map(|topic| send(publisher, job, topic))
-        .collect();
+    let sent: Vec<_> = topics.map(|topic| send(publisher, job, topic)).collect();
     Box::pin(async move { join_all(sent).await.into_iter().all(|there| there) })
 }
 

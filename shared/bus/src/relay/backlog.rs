@@ -9,6 +9,9 @@
 //!
 //! Per stream, events are published in their order. One that fails is published again with all behind it: whoever reads
 //! takes a repeat for one, and what came too early is not taken.
+//!
+//! A confirmation says that an event is in the history, which is read from the topic that all events are on. For its own
+//! topics the broker's answer has to do, so an event that is confirmed earlier than it is answered stays for them.
 
 use std::{
     collections::BTreeMap,
@@ -41,21 +44,28 @@ const IDLE_STREAMS: usize = 10_000;
 #[derive(Clone, Debug)]
 pub(super) struct Job {
     pub(super) event: Arc<Event>,
-    /// Whether its own topics still need it, or only the one that all events are on.
+    /// Whether its own topics still need it.
     pub(super) own_topics: bool,
+    /// Whether the topic that all events are on still needs it.
+    pub(super) all_topic: bool,
     /// No event of the stream before this one will be published again.
     pub(super) unconfirmed_from: Seq,
 }
 
 /// What became of a [`Job`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
-    /// The broker has it on all topics.
-    Published,
-    /// The broker has it on its own topics; for the one that all events are on that is not known.
-    OnlyOwnTopics,
-    /// Whether the broker has it is not known.
-    Failed,
+pub(super) struct Outcome {
+    /// The broker has it on its own topics, or they did not need it.
+    pub(super) own_topics: bool,
+    /// The broker has it on the one that all events are on, or that did not need it.
+    pub(super) all_topic: bool,
+}
+
+impl Outcome {
+    /// Nothing is left to publish.
+    pub(super) fn complete(self) -> bool {
+        self.own_topics && self.all_topic
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,10 +112,26 @@ impl Stream {
         self.overdue_at = None;
     }
 
+    /// Waits for nothing where nothing is left.
+    fn rest_if_empty(&mut self) -> bool {
+        let empty = self.entries.is_empty();
+        if empty {
+            self.overdue_at = None;
+            self.paused_until = None;
+        }
+        empty
+    }
+
     /// Doubles with each publication that was not answered.
     fn patience(&self) -> Duration {
         let factor = 1u32.checked_shl(self.unanswered).unwrap_or(u32::MAX);
         CONFIRM_WITHIN.saturating_mul(factor).min(LONGEST_WAIT)
+    }
+
+    fn unconfirmed_from(&self) -> Seq {
+        let mut unconfirmed = self.entries.range(self.confirmed.next()..);
+        let first = unconfirmed.next().map(|(seq, _)| *seq);
+        first.unwrap_or_else(|| self.confirmed.next())
     }
 
     /// When there is something to do for it, now or later.
@@ -158,19 +184,20 @@ impl Backlog {
         }
     }
 
-    /// Forgets the events up to `seq`.
+    /// Forgets the events up to `seq`, but for those that their own topics still need.
     pub(super) fn confirm(&mut self, stream: &StreamId, seq: Seq, now: Instant) {
         let known = self.streams.entry(stream.clone()).or_default();
         if seq <= known.confirmed {
             return;
         }
         known.confirmed = seq;
-        known.entries = known.entries.split_off(&seq.next());
+        let own_topics_need = |entry: &Entry| entry.own_topics;
+        known
+            .entries
+            .retain(|at, entry| *at > seq || own_topics_need(entry));
         known.unanswered = 0;
         known.overdue_at = known.overdue_at.map(|_| now + known.patience());
-        if known.entries.is_empty() {
-            known.overdue_at = None;
-            known.paused_until = None;
+        if known.rest_if_empty() {
             self.drop_idle();
         }
     }
@@ -220,9 +247,10 @@ impl Backlog {
                 continue;
             }
             stream.paused_until = None;
-            let unconfirmed_from = stream.entries.keys().next().copied().unwrap_or_default();
-            let waiting = stream.entries.values_mut();
-            for entry in waiting.filter(|entry| entry.progress == Progress::Waiting) {
+            let confirmed = stream.confirmed;
+            let unconfirmed_from = stream.unconfirmed_from();
+            let waiting = stream.entries.iter_mut();
+            for (seq, entry) in waiting.filter(|(_, e)| e.progress == Progress::Waiting) {
                 if jobs.len() == most {
                     return jobs;
                 }
@@ -230,6 +258,7 @@ impl Backlog {
                 jobs.push(Job {
                     event: entry.event.clone(),
                     own_topics: entry.own_topics,
+                    all_topic: *seq > confirmed,
                     unconfirmed_from,
                 });
             }
@@ -266,22 +295,20 @@ impl Backlog {
             let Some(entry) = stream.entries.get_mut(&key.seq).filter(sending) else {
                 continue;
             };
-            match outcome {
-                Outcome::Published => {
-                    entry.own_topics = false;
-                    entry.progress = Progress::Sent;
-                    if stream.overdue_at.is_none() {
-                        stream.overdue_at = Some(now + stream.patience());
-                    }
+            entry.own_topics &= !outcome.own_topics;
+            if !outcome.complete() {
+                stream.paused_until = Some(now + RETRY);
+                // What is behind it went out of order.
+                for behind in stream.entries.range_mut(key.seq..) {
+                    behind.1.again();
                 }
-                Outcome::OnlyOwnTopics | Outcome::Failed => {
-                    entry.own_topics &= *outcome == Outcome::Failed;
-                    entry.again();
-                    stream.paused_until = Some(now + RETRY);
-                    // What is behind it went out of order.
-                    for behind in stream.entries.range_mut(key.seq..) {
-                        behind.1.again();
-                    }
+            } else if key.seq <= stream.confirmed {
+                stream.entries.remove(&key.seq);
+                stream.rest_if_empty();
+            } else {
+                entry.progress = Progress::Sent;
+                if stream.overdue_at.is_none() {
+                    stream.overdue_at = Some(now + stream.patience());
                 }
             }
         }

@@ -24,6 +24,7 @@ enum Fate {
     LostByTheBroker,
     DeliveredButUnknown,
     OnlyOwnTopics,
+    NotOnOwnTopics,
     Failed,
 }
 
@@ -46,6 +47,7 @@ fn fate() -> impl Strategy<Value = Fate> {
         1 => Just(Fate::LostByTheBroker),
         1 => Just(Fate::DeliveredButUnknown),
         1 => Just(Fate::OnlyOwnTopics),
+        1 => Just(Fate::NotOnOwnTopics),
         1 => Just(Fate::Failed),
     ]
 }
@@ -70,7 +72,9 @@ struct World {
     last: HashMap<u8, u64>,
     trimmed: HashMap<u8, u64>,
     history: HashMap<StreamId, Watermark>,
+    /// Since the last connection.
     on_own_topics: BTreeSet<EventKey>,
+    ever_on_own_topics: BTreeSet<EventKey>,
 }
 
 impl World {
@@ -82,6 +86,7 @@ impl World {
             trimmed: HashMap::new(),
             history: HashMap::new(),
             on_own_topics: BTreeSet::new(),
+            ever_on_own_topics: BTreeSet::new(),
         }
     }
 
@@ -130,16 +135,24 @@ impl World {
                 "the claim would skip events: {job:?}"
             );
             assert!(job.own_topics || self.on_own_topics.contains(&key));
-            let (delivered, outcome) = match fate() {
-                Fate::Delivered => (true, Outcome::Published),
-                Fate::LostByTheBroker => (false, Outcome::Published),
-                Fate::DeliveredButUnknown => (true, Outcome::OnlyOwnTopics),
-                Fate::OnlyOwnTopics => (false, Outcome::OnlyOwnTopics),
-                Fate::Failed => (false, Outcome::Failed),
+            assert!(job.own_topics || job.all_topic);
+            let (delivered, own_topics, all_topic) = match fate() {
+                Fate::Delivered => (true, true, true),
+                Fate::LostByTheBroker => (false, true, true),
+                Fate::DeliveredButUnknown => (true, true, false),
+                Fate::OnlyOwnTopics => (false, true, false),
+                Fate::NotOnOwnTopics => (true, false, true),
+                Fate::Failed => (false, false, false),
             };
-            if outcome != Outcome::Failed {
+            let outcome = Outcome {
+                own_topics: own_topics || !job.own_topics,
+                all_topic: all_topic || !job.all_topic,
+            };
+            if own_topics && job.own_topics {
                 self.on_own_topics.insert(key.clone());
+                self.ever_on_own_topics.insert(key.clone());
             }
+            let delivered = delivered && job.all_topic;
             if delivered && mark.judge(key.seq) == Arrival::Next {
                 *mark = Watermark(key.seq);
             }
@@ -191,6 +204,10 @@ proptest! {
         for (number, last) in &world.last {
             let mark = world.history.get(&stream(*number)).copied().unwrap_or_default();
             prop_assert_eq!(mark, Watermark(Seq(*last)));
+            for seq in 1..=*last {
+                let key = EventKey { stream: stream(*number), seq: Seq(seq) };
+                prop_assert!(world.ever_on_own_topics.contains(&key), "{key}");
+            }
         }
     }
 
@@ -209,11 +226,21 @@ proptest! {
     }
 }
 
+const PUBLISHED: Outcome = Outcome {
+    own_topics: true,
+    all_topic: true,
+};
+
+const FAILED: Outcome = Outcome {
+    own_topics: false,
+    all_topic: false,
+};
+
 fn published(backlog: &mut Backlog, now: Instant) -> Vec<u64> {
     let jobs = backlog.take(now, 100);
     let outcomes: Vec<_> = jobs
         .iter()
-        .map(|job| (job.event.key(), Outcome::Published))
+        .map(|job| (job.event.key(), PUBLISHED))
         .collect();
     backlog.settle(&outcomes, now);
     jobs.iter().map(|job| job.event.seq.0).collect()
@@ -276,6 +303,33 @@ fn a_late_copy_needs_the_own_topics_no_more() {
 }
 
 #[test]
+fn what_is_confirmed_before_its_own_topics_have_it_stays_for_them() {
+    let mut backlog = Backlog::default();
+    let now = Instant::now();
+    backlog.offer(&stream(1), events(1, 1..=2));
+    let keys: Vec<_> = backlog
+        .take(now, 9)
+        .iter()
+        .map(|job| job.event.key())
+        .collect();
+    backlog.confirm(&stream(1), Seq(1), now);
+    let only_all = Outcome {
+        own_topics: false,
+        all_topic: true,
+    };
+    backlog.settle(
+        &[(keys[0].clone(), only_all), (keys[1].clone(), PUBLISHED)],
+        now,
+    );
+    let again = backlog.take(now + RETRY, 9);
+    let needs = |at: usize| (again[at].own_topics, again[at].all_topic);
+    assert_eq!((needs(0), needs(1)), ((true, false), (true, true)));
+    assert_eq!(again[1].unconfirmed_from, Seq(2));
+    backlog.settle(&[(keys[0].clone(), PUBLISHED)], now);
+    assert_eq!(backlog.unconfirmed(), 1);
+}
+
+#[test]
 fn streams_take_turns() {
     let mut backlog = Backlog::default();
     let now = Instant::now();
@@ -287,7 +341,7 @@ fn streams_take_turns() {
         let jobs = backlog.take(now, 1);
         let key = jobs[0].event.key();
         served.insert(key.stream.clone());
-        backlog.settle(&[(key, Outcome::Failed)], now);
+        backlog.settle(&[(key, FAILED)], now);
     }
     assert_eq!(served.len(), 3);
 }
@@ -299,6 +353,11 @@ fn a_stream_keeps_its_oldest_events_and_no_more_than_its_share() {
     assert_eq!(backlog.unconfirmed(), PER_STREAM);
     let jobs = backlog.take(Instant::now(), 1_000);
     assert_eq!(jobs.first().map(|job| job.event.seq), Some(Seq(1)));
+    let all: Vec<_> = jobs
+        .iter()
+        .map(|job| (job.event.key(), PUBLISHED))
+        .collect();
+    backlog.settle(&all, Instant::now());
     backlog.confirm(&stream(1), Seq(128), Instant::now());
     backlog.offer(&stream(1), events(1, 129..=200));
     assert_eq!(backlog.unconfirmed(), 72);
