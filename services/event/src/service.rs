@@ -149,3 +149,91 @@ impl Listener {
 fn ending() -> Status {
     Status::unavailable("the event service ends")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use jiff::Timestamp;
+    use pgo_ids::EventKey;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::log::{Entry, Limits};
+
+    fn log(folder: &TempDir) -> Arc<Log> {
+        let limits = Limits {
+            segment_bytes: u64::MAX,
+            most_bytes: u64::MAX,
+            longest: Duration::from_secs(86_400),
+        };
+        Arc::new(Log::open(folder.path(), limits, Timestamp::now()).expect("the log opens"))
+    }
+
+    fn append(log: &Log, name: &str, seq: u64) -> Confirmation {
+        let stream: StreamId = name.parse().expect("a stream");
+        let key = EventKey {
+            stream: stream.clone(),
+            seq: Seq(seq),
+        };
+        let event = Bytes::from_static(b"{}");
+        log.append(vec![Entry { key, event }], Timestamp::now())
+            .expect("an append");
+        (stream, Seq(seq))
+    }
+
+    fn listener(log: &Arc<Log>, confirmations: &broadcast::Sender<Confirmation>) -> Listener {
+        Listener {
+            log: log.clone(),
+            confirmations: confirmations.subscribe(),
+            ready: VecDeque::new(),
+            shutdown: CancellationToken::new(),
+        }
+    }
+
+    async fn heard(listener: &mut Listener, count: usize) -> BTreeMap<String, u64> {
+        let mut found = BTreeMap::new();
+        for _ in 0..count {
+            let watermark = listener.next().await.expect("a watermark");
+            found.insert(watermark.stream, watermark.seq);
+        }
+        found
+    }
+
+    #[tokio::test]
+    async fn a_listener_that_is_far_behind_gets_all_watermarks() {
+        let folder = TempDir::new().expect("a folder");
+        let log = log(&folder);
+        let confirmations = broadcast::Sender::new(2);
+        let mut listener = listener(&log, &confirmations);
+        for name in ["a", "b", "c", "d"] {
+            let confirmation = append(&log, name, 1);
+            confirmations.send(confirmation).expect("it listens");
+        }
+        let all = ["a", "b", "c", "d"].map(|name| (name.to_owned(), 1));
+        assert_eq!(heard(&mut listener, 4).await, BTreeMap::from(all));
+        let confirmation = append(&log, "a", 2);
+        confirmations.send(confirmation).expect("it listens");
+        // What it was behind with comes again, too.
+        let mut newest = 0;
+        while newest < 2 {
+            newest = heard(&mut listener, 1).await.remove("a").unwrap_or(newest);
+        }
+    }
+
+    #[tokio::test]
+    async fn of_a_stream_only_the_highest_is_told() {
+        let folder = TempDir::new().expect("a folder");
+        let log = log(&folder);
+        let confirmations = broadcast::Sender::new(16);
+        let mut listener = listener(&log, &confirmations);
+        for seq in 1..=5 {
+            let confirmation = append(&log, "a", seq);
+            confirmations.send(confirmation).expect("it listens");
+        }
+        let one = BTreeMap::from([("a".to_owned(), 5)]);
+        assert_eq!(heard(&mut listener, 1).await, one);
+        assert!(listener.ready.is_empty());
+    }
+}
