@@ -2,7 +2,11 @@
 //!
 //! `watch → book → notes(now) → compare-and-swap of the annotations → log, metric`
 
-use std::{collections::BTreeMap, pin::Pin, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    pin::Pin,
+    time::Duration,
+};
 
 use futures::{Stream, StreamExt as _, stream::select_all};
 use jiff::Timestamp;
@@ -73,7 +77,7 @@ impl Rounds {
     /// Goes on until `shutdown`.
     pub async fn run(mut self, shutdown: CancellationToken) {
         let mut book = Book::default();
-        let mut listed = BTreeMap::new();
+        let mut listing = Listing::default();
         let namespaces = self.namespaces.iter();
         let mut changes = select_all(namespaces.map(|namespace| follow(&self.client, namespace)));
         loop {
@@ -90,7 +94,7 @@ impl Rounds {
                 () = sleep(pause) => {}
                 change = changes.next(), if !changes.is_empty() => {
                     if let Some((namespace, change)) = change {
-                        take(&mut book, &mut listed, namespace, change);
+                        listing.take(&mut book, namespace, change);
                     }
                 }
                 ended = self.leadership.changed() => if ended.is_err() {
@@ -176,26 +180,45 @@ fn follow(client: &Client, namespace: &str) -> Changes {
     Box::pin(changes.map(move |change| (namespace.clone(), change)))
 }
 
-/// Takes a change over; `listed` gathers a namespace's ConfigMaps until they are all there.
-fn take(
-    book: &mut Book,
-    listed: &mut BTreeMap<String, Vec<ConfigMap>>,
-    namespace: String,
-    change: watcher::Result<watcher::Event<ConfigMap>>,
-) {
-    match change {
-        Ok(watcher::Event::Init) => {
-            listed.insert(namespace, Vec::new());
-        }
-        Ok(watcher::Event::InitApply(map)) => listed.entry(namespace).or_default().push(map),
-        Ok(watcher::Event::InitDone) => {
-            let maps = listed.remove(&namespace).unwrap_or_default();
-            book.replace(&namespace, &maps);
-        }
-        Ok(watcher::Event::Apply(map)) => book.put(&map),
-        Ok(watcher::Event::Delete(map)) => book.remove(&map),
-        Err(error) => {
-            tracing::warn!(namespace, %error, "schedules cannot be watched; trying again");
+/// What is known of the namespaces while they are read.
+#[derive(Default)]
+struct Listing {
+    /// ConfigMaps of a namespace until they are all there.
+    maps: BTreeMap<String, Vec<ConfigMap>>,
+    /// Namespaces that cannot be read, which was told.
+    failing: BTreeSet<String>,
+}
+
+impl Listing {
+    fn take(
+        &mut self,
+        book: &mut Book,
+        namespace: String,
+        change: watcher::Result<watcher::Event<ConfigMap>>,
+    ) {
+        match change {
+            Ok(watcher::Event::Init) => {
+                self.maps.insert(namespace, Vec::new());
+            }
+            Ok(watcher::Event::InitApply(map)) => {
+                self.maps.entry(namespace).or_default().push(map);
+            }
+            Ok(watcher::Event::InitDone) => {
+                let maps = self.maps.remove(&namespace).unwrap_or_default();
+                book.replace(&namespace, &maps);
+                if self.failing.remove(&namespace) {
+                    tracing::info!(namespace, "schedules can be read again");
+                }
+            }
+            Ok(watcher::Event::Apply(map)) => book.put(&map),
+            Ok(watcher::Event::Delete(map)) => book.remove(&map),
+            Err(error) if self.failing.contains(&namespace) => {
+                tracing::debug!(namespace, %error, "schedules still cannot be read");
+            }
+            Err(error) => {
+                tracing::warn!(namespace, %error, "schedules cannot be read; trying again until they can");
+                self.failing.insert(namespace);
+            }
         }
     }
 }
