@@ -196,6 +196,11 @@ impl Listing {
         namespace: String,
         change: watcher::Result<watcher::Event<ConfigMap>>,
     ) {
+        // The first event of a new list comes before the answer.
+        let read = !matches!(change, Ok(watcher::Event::Init) | Err(_));
+        if read && self.failing.remove(&namespace) {
+            tracing::info!(namespace, "schedules can be read again");
+        }
         match change {
             Ok(watcher::Event::Init) => {
                 self.maps.insert(namespace, Vec::new());
@@ -206,9 +211,6 @@ impl Listing {
             Ok(watcher::Event::InitDone) => {
                 let maps = self.maps.remove(&namespace).unwrap_or_default();
                 book.replace(&namespace, &maps);
-                if self.failing.remove(&namespace) {
-                    tracing::info!(namespace, "schedules can be read again");
-                }
             }
             Ok(watcher::Event::Apply(map)) => book.put(&map),
             Ok(watcher::Event::Delete(map)) => book.remove(&map),
