@@ -1,6 +1,11 @@
 //! `POST /testclusters`: connects as each user of a cluster through each of its Services.
 
-use std::{collections::BTreeSet, net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::{Pod, Secret, Service};
@@ -24,6 +29,13 @@ use crate::{refusal::Refusal, request::Call};
 
 /// How long a connection and its query may take.
 const DEADLINE: Duration = Duration::from_secs(5);
+
+/// A node follows a change of a Service within about a second (kube-proxy's `minSyncPeriod`); until then nobody listens
+/// on a new one's address.
+const SERVICE_LAG: Duration = Duration::from_secs(2);
+
+/// Pause before the next try meanwhile.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Connections tried at a time.
 const AT_ONCE: usize = 32;
@@ -164,11 +176,7 @@ fn probes(
             .spec
             .as_ref()
             .and_then(|spec| spec.cluster_ip.clone());
-        let behind = if service.name_any() == name {
-            "primary"
-        } else {
-            "replica"
-        };
+        let hopeless = service.name_any() != name && not_ready("replica");
         for (user, password) in &users {
             for database in &databases {
                 probes.push(Probe {
@@ -178,7 +186,7 @@ fn probes(
                     password: password.clone(),
                     database: (*database).to_owned(),
                     identity: identity.clone(),
-                    hopeless: not_ready(behind),
+                    hopeless,
                 });
             }
         }
@@ -205,6 +213,15 @@ fn credentials(secret: &Secret) -> Option<(String, Vec<u8>)> {
     Some((user, data.get("password")?.0.clone()))
 }
 
+/// Whether nobody listens there.
+fn is_refused(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused)
+    })
+}
+
 impl Probe {
     /// The command that connects in the same way.
     fn psql(&self) -> String {
@@ -222,10 +239,16 @@ impl Probe {
         if self.hopeless {
             return false;
         }
-        let why = match tokio::time::timeout(DEADLINE, self.query(&tls)).await {
-            Ok(Ok(())) => return true,
-            Ok(Err(error)) => format!("{error:#}"),
-            Err(_) => format!("no answer within {} s", DEADLINE.as_secs()),
+        let began = Instant::now();
+        let why = loop {
+            match tokio::time::timeout(DEADLINE, self.query(&tls)).await {
+                Ok(Ok(())) => return true,
+                Ok(Err(error)) if is_refused(&error) && began.elapsed() < SERVICE_LAG => {
+                    tokio::time::sleep(PAUSE).await;
+                }
+                Ok(Err(error)) => break format!("{error:#}"),
+                Err(_) => break format!("no answer within {} s", DEADLINE.as_secs()),
+            }
         };
         tracing::info!(probe = self.psql(), why, "a test of a cluster failed");
         false
