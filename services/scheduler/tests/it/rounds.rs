@@ -1,3 +1,5 @@
+//! The rounds of the scheduler, against an API server in memory.
+
 use std::time::Duration;
 
 use jiff::Timestamp;

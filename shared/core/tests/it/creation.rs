@@ -1,3 +1,5 @@
+//! Creations: told step by step, failed with a cause, recovered, cut off anywhere.
+
 use pgo_core::{AgentPhase, ClaimPhase, ConditionStatus, Milestone, Phase, Plan, Waiting};
 use proptest::prelude::*;
 

@@ -1,3 +1,5 @@
+//! Deletions: what stays, what goes, and that each ends once.
+
 use pgo_core::{DeleteOptions, DeleteRequest};
 use proptest::prelude::*;
 

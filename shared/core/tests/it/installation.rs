@@ -1,3 +1,5 @@
+//! Start and stop of PGO itself.
+
 use jiff::{SignedDuration, Timestamp};
 use pgo_core::installation::{Installation, InstallationStatus, Wanted, commit};
 use pgo_ids::Seq;
