@@ -6,8 +6,8 @@
 
 use std::{
     collections::BTreeMap,
-    io::{BufRead as _, BufReader, Read},
-    net::TcpListener,
+    io::{BufRead as _, BufReader, Read, Write as _},
+    net::{TcpListener, TcpStream},
     sync::{Arc, Mutex, PoisonError},
     thread,
     time::Duration,
@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use crate::{
     figures::{Figure, Sample},
-    programs::{Beside, apply, kubectl, namespace, operator, run, unique, until},
+    programs::{Beside, namespace, operator, run, unique, until},
 };
 
 /// Events that are measured.
@@ -34,8 +34,11 @@ const FILTER: &str = "info,pgo_reconciler::write=debug";
 /// How long the last of them may take.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// When an event was shown, by stream and seq.
-type Shown = BTreeMap<(String, u64), Timestamp>;
+/// Pause between two requests: events come one operation at a time, as they do in life.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// When an event was shown, and of which type it is, by stream and seq.
+type Shown = BTreeMap<(String, u64), (Timestamp, String)>;
 
 /// When writes were answered, by stream, with the newest seq of each.
 type Written = BTreeMap<String, Vec<(u64, Timestamp)>>;
@@ -51,15 +54,26 @@ pub fn measure() -> anyhow::Result<Vec<Figure>> {
         log_level(pod, "info")?;
     }
     let (shown, written) = outcome?;
+    let mut by_type: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
     let latencies: Vec<f64> = shown
         .iter()
-        .filter_map(|((stream, seq), at)| {
+        .filter_map(|((stream, seq), (at, event_type))| {
             let writes = written.get(stream)?;
             // The first write that carried it.
             let (_, answered) = writes.iter().filter(|(newest, _)| newest >= seq).min()?;
-            Some(at.duration_since(*answered).as_secs_f64() * 1000.0)
+            let latency = at.duration_since(*answered).as_secs_f64() * 1000.0;
+            by_type.entry(event_type).or_default().push(latency);
+            Some(latency)
         })
         .collect();
+    for (event_type, latencies) in by_type {
+        let sample = Sample::of(latencies);
+        let (p50, p99) = (sample.quantile(0.5), sample.quantile(0.99));
+        eprintln!(
+            " {event_type}: {} events, p50 {p50:.1} ms, p99 {p99:.1} ms",
+            sample.len()
+        );
+    }
     let sample = Sample::of(latencies);
     let p99 = sample.quantile(0.99);
     Ok(vec![Figure {
@@ -133,14 +147,17 @@ fn collect(pods: &[String]) -> anyhow::Result<(Shown, Written)> {
     }
     // pgo watch says nothing when it begins to see.
     thread::sleep(Duration::from_secs(2));
+    let kubernetes = Kubernetes::begin()?;
     let series = unique("bench-event");
     let count = || shown.lock().unwrap_or_else(PoisonError::into_inner).len();
     let mut number = 0;
     while count() < EVENTS {
         number += 1;
         let name = format!("{series}-{number}");
-        apply(&impossible(&name)?)?;
-        kubectl(&["delete", "pgcluster", &name, "--wait=false"])?;
+        kubernetes.send("POST", "", &impossible(&name)?.to_string())?;
+        thread::sleep(PAUSE);
+        kubernetes.send("DELETE", &format!("/{name}"), "{}")?;
+        thread::sleep(PAUSE);
         anyhow::ensure!(
             number < EVENTS,
             "pgo watch shows too few events: {}",
@@ -154,6 +171,62 @@ fn collect(pods: &[String]) -> anyhow::Result<(Shown, Written)> {
         .unwrap_or_else(PoisonError::into_inner)
         .clone();
     Ok((shown, written))
+}
+
+/// Pgclusters by plain requests through one `kubectl proxy`: to start a kubectl for each takes more of two cores than all
+/// that is measured.
+struct Kubernetes {
+    _proxy: Beside,
+    address: String,
+    path: String,
+}
+
+impl Kubernetes {
+    fn begin() -> anyhow::Result<Self> {
+        let mut proxy = Beside::start("kubectl", &["proxy", "--port=0"])?;
+        let out = proxy
+            .0
+            .stdout
+            .take()
+            .context("kubectl proxy has no output")?;
+        let mut line = String::new();
+        BufReader::new(out).read_line(&mut line)?;
+        let address = line
+            .trim()
+            .rsplit(' ')
+            .next()
+            .unwrap_or_default()
+            .to_owned();
+        let path = format!(
+            "/apis/crunchydata.com/v1/namespaces/{}/pgclusters",
+            namespace()?
+        );
+        Ok(Self {
+            _proxy: proxy,
+            address,
+            path,
+        })
+    }
+
+    fn send(&self, method: &str, below: &str, body: &str) -> anyhow::Result<()> {
+        let mut connection = TcpStream::connect(&self.address)?;
+        connection.set_read_timeout(Some(LIMIT))?;
+        write!(
+            connection,
+            "{method} {}{below} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            self.path,
+            body.len()
+        )?;
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer)?;
+        let status = answer.split(' ').nth(1).unwrap_or_default();
+        anyhow::ensure!(
+            status.starts_with('2'),
+            "{method} {}{below}: {answer}",
+            self.path
+        );
+        Ok(())
+    }
 }
 
 /// A cluster that is refused when it is looked at: its events come at once and nothing is made.
@@ -185,11 +258,14 @@ fn each_line<T: Send + 'static>(
 }
 
 fn note_event(shown: &mut Shown, line: &Value, now: Timestamp) {
-    if let (Some(stream), Some(seq)) = (
-        line["event"]["stream"].as_str(),
-        line["event"]["seq"].as_u64(),
-    ) {
-        shown.entry((stream.to_owned(), seq)).or_insert(now);
+    let event = &line["event"];
+    if let (Some(stream), Some(seq)) = (event["stream"].as_str(), event["seq"].as_u64()) {
+        let event_type = event["eventheader"]["EventType"]
+            .as_str()
+            .unwrap_or_default();
+        shown
+            .entry((stream.to_owned(), seq))
+            .or_insert((now, event_type.to_owned()));
     }
 }
 
