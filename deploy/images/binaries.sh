@@ -6,6 +6,7 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 source "$here/../local/settings.sh"
 source "$here/../local/progress.sh"
+source "$here/../local/build/target.sh"
 source "$here/images.sh"
 
 packages=()
@@ -14,7 +15,8 @@ for name in "${SERVICES[@]}" pgo; do
 done
 say "cargo builds ${SERVICES[*]} pgo (minutes when nothing is kept yet)"
 cd "$PGO_ROOT"
-CARGO_TARGET_DIR=$PGO_CACHE/target RUSTFLAGS="-C target-feature=+crt-static" \
+use_kept_target
+RUSTFLAGS="-C target-feature=+crt-static" \
   cargo build --locked --release --target "$RUST_TARGET" "${packages[@]}"
 
 # A clone's own copy: what another clone builds must not change what this one's .local/env names.

@@ -5,6 +5,7 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 source "$here/settings.sh"
 source "$here/progress.sh"
+source "$here/build/target.sh"
 cd "$PGO_ROOT"
 
 format() {
@@ -16,7 +17,8 @@ format() {
 
 lint() {
   local scripts
-  CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PGO_CACHE/target} cargo clippy --locked --workspace --all-targets -- --deny warnings
+  use_kept_target
+  cargo clippy --locked --workspace --all-targets -- --deny warnings
   # All that git knows or would take, so that a script just written is checked too.
   mapfile -t scripts < <(git ls-files --cached --others --exclude-standard -- '*.sh' .ci/run)
   # Notes below a warning are matters of taste.

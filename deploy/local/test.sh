@@ -6,10 +6,12 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 source "$here/settings.sh"
 source "$here/progress.sh"
+source "$here/build/target.sh"
 kind=${1:-all}
 [[ $kind == all || $kind == fast ]] || fail "test.sh takes nothing or \"fast\", not \"$kind\""
 
-export CARGO_TARGET_DIR=$PGO_CACHE/target CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-never}
+use_kept_target
+export CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-never}
 # What makes the next build faster is not worth its time and space where there is none.
 [[ -z ${CI:-} ]] || export CARGO_INCREMENTAL=0
 # Tests that need a real nsqd start this one.

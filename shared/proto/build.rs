@@ -3,12 +3,13 @@
 use std::{error::Error, path::Path};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto");
+    // Cargo runs this in the crate's folder. A path that is compiled in would be that of the clone it was compiled in.
+    let root = Path::new("../../proto");
     let files = ["pgo/agent/v1/agent.proto", "pgo/event/v1/event.proto"];
     for file in files {
         println!("cargo::rerun-if-changed={}", root.join(file).display());
     }
-    let descriptors = protox::compile(files, [&root])?;
+    let descriptors = protox::compile(files, [root])?;
     tonic_prost_build::configure()
         .build_transport(false)
         .compile_fds(descriptors)?;

@@ -3,6 +3,10 @@
 # many) measures one of them.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-export CARGO_TARGET_DIR=${PGO_CACHE:-${HOME:-/root}/.cache/pgo}/target
+# shellcheck disable=SC1091
+source "$here/../../deploy/local/settings.sh"
+# shellcheck disable=SC1091
+source "$here/../../deploy/local/build/target.sh"
+use_kept_target
 cd "$here"
 exec cargo run --locked --quiet --release --package pgo-bench -- ${ROW:+"$ROW"}
