@@ -43,7 +43,7 @@ pub struct Arguments {
 pub async fn run(arguments: Arguments, api: Arc<Api>) -> Result<(), Failure> {
     let requests = arguments.selection.requests()?;
     if !arguments.no_prompt && prompt::confirm()? == Answer::No {
-        eprintln!("Aborting...");
+        output::note("Aborting...");
         return Ok(());
     }
     let json = arguments.output.is_json();

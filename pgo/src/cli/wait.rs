@@ -127,7 +127,9 @@ impl Following {
             Err(_) => Some("it did not begin in time".to_owned()),
         };
         if let Some(why) = &missing {
-            eprintln!("pgo: steps will not be shown, there is no stream of events: {why}");
+            output::note(&format!(
+                "pgo: steps will not be shown, there is no stream of events: {why}"
+            ));
         }
         Some(Self {
             api: api.clone(),
@@ -246,10 +248,10 @@ impl Following {
 
     fn say(&self, cluster: &str, what: &str) -> Result<(), Failure> {
         let after = pad(&ago(self.began.elapsed()), 6);
-        let line = format!("{after}  {cluster}  {what}\n");
+        let line = format!("{after}  {cluster}  {what}");
         match self.aside {
-            true => eprint!("{line}"),
-            false => output::print(&line)?,
+            true => output::note(&line),
+            false => output::print(&format!("{line}\n"))?,
         }
         Ok(())
     }

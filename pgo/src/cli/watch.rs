@@ -82,9 +82,12 @@ fn show(news: News, json: bool, colours: Colours) -> Result<(), Failure> {
         }
         News::Event { event, .. } => output::print(&Line::of(&event).render(colours))?,
         News::Cut(text) if json => output::print(&StreamLine::Cut { text }.to_line())?,
-        News::Cut(text) => eprintln!("pgo: events are missing here: {}", output::plain(&text)),
-        News::Lost(why) => eprintln!("pgo: {why}; trying again"),
-        News::Back => eprintln!("pgo: connected again"),
+        News::Cut(text) => output::note(&format!(
+            "pgo: events are missing here: {}",
+            output::plain(&text)
+        )),
+        News::Lost(why) => output::note(&format!("pgo: {why}; trying again")),
+        News::Back => output::note("pgo: connected again"),
         News::CaughtUp | News::Ended(_) => {}
     }
     Ok(())

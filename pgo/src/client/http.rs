@@ -126,10 +126,10 @@ impl Api {
         let (status, text) = in_time(&request, answer).await?;
         if self.settings.debug {
             let (url, took) = (&self.settings.url, began.elapsed().as_millis());
-            eprintln!(
+            crate::output::note(&format!(
                 "debug: {request} to {url}: {} in {took} ms",
                 status.as_u16()
-            );
+            ));
         }
         if status != StatusCode::OK {
             return Err(self.failed(&request, status, &text));

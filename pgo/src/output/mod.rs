@@ -7,7 +7,7 @@ use std::io::{self, IsTerminal, Write};
 
 use serde::Serialize;
 
-pub use text::{ago, pad, plain};
+pub use text::{ago, lines, pad, plain};
 
 /// Form of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -21,6 +21,13 @@ pub fn print(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;
     out.flush()
+}
+
+/// Tells something on standard error, on lines of its own. Whether anybody reads it changes nothing of what is done, so
+/// that it cannot be written is no error.
+pub fn note(text: &str) {
+    let text = format!("{}\n", lines(text));
+    let _ = io::stderr().lock().write_all(text.as_bytes());
 }
 
 /// Prints a value as 4.1 does: indented by two blanks.

@@ -17,6 +17,17 @@ pub fn plain(text: &str) -> String {
     text.chars().map(visible).collect()
 }
 
+/// The text without control characters, but on as many lines, with its tabs: for what we wrote ourselves around
+/// something that comes from elsewhere.
+pub fn lines(text: &str) -> String {
+    let visible = |c: char| match c {
+        '\n' | '\t' => c,
+        c if c.is_control() => char::REPLACEMENT_CHARACTER,
+        c => c,
+    };
+    text.chars().map(visible).collect()
+}
+
 /// A duration as people read it: `850ms`, `4.2s`, `3m07s`, `2h05m`.
 pub fn ago(duration: Duration) -> String {
     let (ms, s) = (duration.as_millis(), duration.as_secs());
@@ -44,6 +55,11 @@ mod tests {
     #[test]
     fn a_text_from_elsewhere_stays_on_its_line() {
         assert_eq!(plain("a\nb\x1b[2Jc"), "a b\u{fffd}[2Jc");
+    }
+
+    #[test]
+    fn lines_stay_and_what_moves_the_cursor_does_not() {
+        assert_eq!(lines("a\n\tb\r\x1b[2Jc"), "a\n\tb\u{fffd}\u{fffd}[2Jc");
     }
 
     #[test]
