@@ -1,6 +1,6 @@
 //! What can go wrong between client and apiserver.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 /// Why a request could not be made or was not done.
 #[derive(Debug, thiserror::Error)]
@@ -80,9 +80,9 @@ pub enum ClientError {
     Unreachable { url: String, cause: String },
     /// No answer in time.
     #[error(
-        "{request} was not answered within {seconds} s; the apiserver may be overloaded or cut off, try again"
+        "{request} was not answered within {limit:?}; the apiserver may be overloaded or cut off, try again"
     )]
-    Timeout { request: String, seconds: u64 },
+    Timeout { request: String, limit: Duration },
     /// Wrong user, password or permission.
     #[error("Authentication Failed: {status}: {text} (user {user}, {request})")]
     Authentication {

@@ -1,10 +1,6 @@
 //! Requests and answers.
 
-use std::{
-    error::Error as _,
-    io,
-    time::{Duration, Instant},
-};
+use std::{error::Error as _, io, time::Instant};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -19,13 +15,10 @@ use hyper_util::{
 use pgo_api::{Endpoint, Methods, Response};
 use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use serde::Serialize;
+use tokio::time::{error::Elapsed, timeout};
 
 use super::{ClientError, Settings, tls};
 
-/// Time to connect; a server further away than that is not there.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Time for an answer, the same as 4.1.1's client gives.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// Largest answer read: a thousand clusters take about five megabytes.
 const LARGEST_ANSWER: usize = 256 << 20;
 /// So much of an answer that is not expected is shown.
@@ -42,7 +35,7 @@ impl Api {
     /// Reads the certificates; connects with the first request.
     pub fn new(settings: Settings) -> Result<Self, ClientError> {
         let mut connector = HttpConnector::new();
-        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        connector.set_connect_timeout(Some(settings.limits.connect));
         connector.set_nodelay(true);
         connector.enforce_http(false);
         let connector = HttpsConnectorBuilder::new()
@@ -107,7 +100,7 @@ impl Api {
             let text = self.text(&request, response.into_body()).await?;
             Err(self.failed(&request, status, &text))
         };
-        in_time(&request, answer).await
+        self.in_time(&request, answer).await
     }
 
     async fn exchange<R: Response>(
@@ -123,7 +116,7 @@ impl Api {
             let status = response.status();
             Ok((status, self.text(&request, response.into_body()).await?))
         };
-        let (status, text) = in_time(&request, answer).await?;
+        let (status, text) = self.in_time(&request, answer).await?;
         if self.settings.debug {
             let (url, took) = (&self.settings.url, began.elapsed().as_millis());
             crate::output::note(&format!(
@@ -143,6 +136,19 @@ impl Api {
             Some(why) => Err(ClientError::Refused(why.to_owned())),
             None => Ok(answer),
         }
+    }
+
+    async fn in_time<T>(
+        &self,
+        request: &str,
+        answer: impl Future<Output = Result<T, ClientError>>,
+    ) -> Result<T, ClientError> {
+        let limit = self.settings.limits.request;
+        let late = |_| ClientError::Timeout {
+            request: request.to_owned(),
+            limit,
+        };
+        timeout(limit, answer).await.map_err(late)?
     }
 
     async fn request(
@@ -198,7 +204,10 @@ impl Api {
         let mut source = error.source();
         let mut of_tls = None;
         while let Some(inner) = source {
-            cause = inner.to_string();
+            cause = match ran_out(inner) {
+                true => format!("no connection within {:?}", self.settings.limits.connect),
+                false => inner.to_string(),
+            };
             of_tls = of_tls.or_else(|| tls_error(inner));
             source = inner.source();
         }
@@ -246,25 +255,19 @@ fn tls_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rus
     inner.downcast_ref().or_else(|| tls_error(inner))
 }
 
+/// Whether this is the limit we set ourselves for connecting.
+fn ran_out(error: &(dyn std::error::Error + 'static)) -> bool {
+    let io = error.downcast_ref::<io::Error>();
+    io.and_then(io::Error::get_ref)
+        .is_some_and(|inner| inner.is::<Elapsed>())
+}
+
 /// The method a client uses on a route: where 4.1 takes any, its client uses GET.
 fn method(endpoint: Endpoint) -> &'static str {
     match endpoint.route().methods {
         Methods::Any => "GET",
         Methods::One(method) => method.as_str(),
     }
-}
-
-async fn in_time<T>(
-    request: &str,
-    answer: impl Future<Output = Result<T, ClientError>>,
-) -> Result<T, ClientError> {
-    let late = |_| ClientError::Timeout {
-        request: request.to_owned(),
-        seconds: REQUEST_TIMEOUT.as_secs(),
-    };
-    tokio::time::timeout(REQUEST_TIMEOUT, answer)
-        .await
-        .map_err(late)?
 }
 
 /// The beginning of a text, fit to be shown.

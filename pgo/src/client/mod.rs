@@ -9,6 +9,7 @@ mod credentials;
 mod error;
 pub mod events;
 mod http;
+mod limits;
 mod settings;
 mod tls;
 
