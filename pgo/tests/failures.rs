@@ -429,12 +429,40 @@ fn debug_tells_what_is_asked_and_no_password() {
     let fake = Fake::start(|_| ok(json!([])));
     let ran = run(&mut fake.pgo(&["show", "cluster", "--all", "--debug"]));
     assert_eq!(ran.code, Some(0));
+    let lines: Vec<&str> = ran.stderr.lines().collect();
+    let asked = format!(
+        "debug: POST /showclusters to http://127.0.0.1:{}",
+        fake.port
+    );
+    assert_eq!((lines.len(), lines[0]), (2, asked.as_str()), "{ran:?}");
     assert!(
-        ran.stderr.contains("debug: POST /showclusters"),
-        "{}",
-        ran.stderr
+        lines[1].starts_with("debug: POST /showclusters: 200 after "),
+        "{ran:?}"
     );
     assert!(!ran.stderr.contains("examplepassword"));
+}
+
+#[test]
+fn debug_tells_also_what_is_not_answered_or_refused_and_of_a_stream() {
+    for (reply, told) in [
+        ((|| Reply::Nothing) as fn() -> Reply, ": no answer after "),
+        (|| Reply::Text(401, "no\n"), ": 401 after "),
+    ] {
+        let fake = Fake::start(move |_| reply());
+        for (command, request) in [
+            (&["status", "--debug"][..], "GET /status"),
+            (&["watch", "alltopic", "--debug"], "GET /events"),
+        ] {
+            let ran = run(&mut fake.pgo(command));
+            assert_eq!(ran.code, Some(2), "{ran:?}");
+            for line in [
+                format!("debug: {request} to http://127.0.0.1:{}\n", fake.port),
+                format!("debug: {request}{told}"),
+            ] {
+                assert!(ran.stderr.contains(&line), "{line}: {}", ran.stderr);
+            }
+        }
+    }
 }
 
 #[test]

@@ -18,6 +18,7 @@ use serde::Serialize;
 use tokio::time::{error::Elapsed, timeout};
 
 use super::{ClientError, Settings, tls};
+use crate::output::{ago, note, plain};
 
 /// Largest answer read: a thousand clusters take about five megabytes.
 const LARGEST_ANSWER: usize = 256 << 20;
@@ -93,14 +94,15 @@ impl Api {
         let target = format!("{path}?{query}");
         let answer = async {
             let response = self.request(endpoint, &target, Vec::new()).await?;
-            let status = response.status();
-            if status == StatusCode::OK {
-                return Ok(response.into_body());
-            }
-            let text = self.text(&request, response.into_body()).await?;
-            Err(self.failed(&request, status, &text))
+            let (status, body) = (response.status(), response.into_body());
+            let body = match status {
+                StatusCode::OK => Ok(body),
+                _ => Err(self.text(&request, body).await?),
+            };
+            Ok((status, body))
         };
-        self.in_time(&request, answer).await
+        let (status, body) = self.in_time(&request, answer).await?;
+        body.map_err(|text| self.failed(&request, status, &text))
     }
 
     async fn exchange<R: Response>(
@@ -110,20 +112,12 @@ impl Api {
         body: Vec<u8>,
     ) -> Result<R, ClientError> {
         let request = format!("{} {}", method(endpoint), endpoint.route().path);
-        let began = Instant::now();
         let answer = async {
             let response = self.request(endpoint, target, body).await?;
             let status = response.status();
             Ok((status, self.text(&request, response.into_body()).await?))
         };
         let (status, text) = self.in_time(&request, answer).await?;
-        if self.settings.debug {
-            let (url, took) = (&self.settings.url, began.elapsed().as_millis());
-            crate::output::note(&format!(
-                "debug: {request} to {url}: {} in {took} ms",
-                status.as_u16()
-            ));
-        }
         if status != StatusCode::OK {
             return Err(self.failed(&request, status, &text));
         }
@@ -138,17 +132,35 @@ impl Api {
         }
     }
 
+    /// Gives an answer its time, and tells of request and answer where that is wanted.
     async fn in_time<T>(
         &self,
         request: &str,
-        answer: impl Future<Output = Result<T, ClientError>>,
-    ) -> Result<T, ClientError> {
+        answer: impl Future<Output = Result<(StatusCode, T), ClientError>>,
+    ) -> Result<(StatusCode, T), ClientError> {
+        self.debug(|| format!("{request} to {}", self.settings.url));
+        let began = Instant::now();
         let limit = self.settings.limits.request;
-        let late = |_| ClientError::Timeout {
-            request: request.to_owned(),
-            limit,
-        };
-        timeout(limit, answer).await.map_err(late)?
+        let answer = timeout(limit, answer).await.unwrap_or_else(|_| {
+            Err(ClientError::Timeout {
+                request: request.to_owned(),
+                limit,
+            })
+        });
+        self.debug(|| {
+            let took = ago(began.elapsed());
+            match &answer {
+                Ok((status, _)) => format!("{request}: {} after {took}", status.as_u16()),
+                Err(error) => format!("{request}: no answer after {took}: {error}"),
+            }
+        });
+        answer
+    }
+
+    fn debug(&self, what: impl FnOnce() -> String) {
+        if self.settings.debug {
+            note(&format!("debug: {}", what()));
+        }
     }
 
     async fn request(
@@ -277,5 +289,5 @@ fn shown(text: &[u8]) -> String {
     if shown.is_empty() {
         shown.push_str("no text");
     }
-    crate::output::plain(&shown)
+    plain(&shown)
 }
