@@ -6,10 +6,11 @@ use clap::Args;
 use pgo_api::{CreateClusterRequest, CreateClusterResponse, Endpoint, PGO_VERSION, Secret};
 
 use super::{
-    Failure, Output, boolean,
+    Failure, Output, Report, boolean,
+    select::shows,
     wait::{Following, WaitFlags},
 };
-use crate::{client::Api, output};
+use crate::client::Api;
 
 /// Create a cluster, or a series of them
 ///
@@ -120,22 +121,25 @@ impl Arguments {
     }
 }
 
-/// Asks, and follows what was begun where that is wanted.
+/// Asks, and follows what was begun where that is wanted, also where it is only a part.
 pub async fn run(arguments: Arguments, api: Arc<Api>) -> Result<(), Failure> {
     let json = arguments.output.is_json();
     // From before the request on, so that no step is missed.
     let following = Following::begin(&arguments.wait, &api, json).await;
-    let created: CreateClusterResponse = api
-        .send(Endpoint::CreateCluster, &arguments.request(&api))
-        .await?;
+    let request = arguments.request(&api);
+    let answer = api.send::<CreateClusterResponse>(Endpoint::CreateCluster, &request);
+    let created = answer.await?.also_in_part();
     let results = created.results.as_deref().unwrap_or_default();
-    match json {
-        true => output::print_json(&created)?,
-        false => output::print(&lines(results))?,
+    let mut report = Report::default();
+    if shows(&created.outcome, results) {
+        match json {
+            true => report.print_json(&created),
+            false => report.print(&lines(results)),
+        }
     }
-    let Some(following) = following else {
-        return Ok(());
-    };
+    if let Some(why) = created.outcome.failure() {
+        report.problem(why);
+    }
     let of = |start: &str| -> Vec<String> {
         let found = results
             .iter()
@@ -143,13 +147,10 @@ pub async fn run(arguments: Arguments, api: Arc<Api>) -> Result<(), Failure> {
         found.map(str::to_owned).collect()
     };
     let (names, operations) = (of("created Pgcluster "), of("workflow id "));
-    match names.is_empty() {
-        true => Err(Failure::Failed(format!(
-            "nothing was created: {}",
-            results.join("; ")
-        ))),
-        false => following.until_ready(names, operations).await,
+    if let Some(following) = following {
+        following.until_ready(names, operations, &mut report).await;
     }
+    report.end()
 }
 
 /// One line per result.

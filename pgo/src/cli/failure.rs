@@ -21,9 +21,9 @@ pub enum Failure {
     /// It was asked and the outcome is not what was wanted.
     #[error("{0}")]
     Failed(String),
-    /// Standard output or a local file.
+    /// Standard output; everything else was done.
     #[error("cannot write the output: {0}")]
-    Output(#[from] io::Error),
+    Output(io::Error),
 }
 
 impl Failure {

@@ -5,11 +5,11 @@ use pgo_api::{Endpoint, PGO_VERSION, ShowClusterDetail, ShowClusterRequest, Show
 use serde_json::Value;
 
 use super::{
-    Failure, Output,
-    select::{Selected, Selection},
+    Failure, Output, Report,
+    select::{Selected, Selection, each, shows},
 };
 use crate::{
-    client::{Api, ClientError},
+    client::{Answer, Api, ClientError},
     output,
 };
 
@@ -35,30 +35,32 @@ pub struct Arguments {
 /// Asks for each name; what was not found is told when all were asked.
 pub async fn run(arguments: &Arguments, api: &Api) -> Result<(), Failure> {
     let json = arguments.output.is_json();
-    let mut all = ShowClusterResponse::default();
-    let mut missing = Vec::new();
-    for selected in arguments.selection.requests()? {
-        let answer = ask(api, &selected, &arguments.ccp_image_tag).await?;
-        if !json {
-            output::print(&render(&answer.results))?;
+    let (mut results, mut missing) = (Vec::new(), Vec::new());
+    let mut report = Report::default();
+    let ask = async |selected: &Selected| ask(api, selected, &arguments.ccp_image_tag).await;
+    let take = |report: &mut Report, selected: &Selected, answer: ShowClusterResponse| {
+        if !json && shows(&answer.outcome, &answer.results) {
+            report.print(&render(&answer.results));
         }
-        if answer.results.is_empty() && !selected.name.is_empty() {
-            missing.push(selected.name);
+        let found = !answer.results.is_empty() || answer.outcome.failure().is_some();
+        if !found && !selected.name.is_empty() {
+            missing.push(selected.name.clone());
         }
-        all.results.extend(answer.results);
-        all.outcome = answer.outcome;
+        results.extend(answer.results);
+    };
+    let requests = arguments.selection.requests()?;
+    let outcome = each(requests, &mut report, ask, take).await;
+    if json && shows(&outcome, &results) {
+        report.print_json(&ShowClusterResponse { results, outcome });
     }
-    if json {
-        output::print_json(&all)?;
-    }
-    match missing.is_empty() {
-        true => Ok(()),
-        false => Err(Failure::Failed(format!(
-            "not found in namespace {}: {}",
-            api.settings().namespace,
+    if !missing.is_empty() {
+        let namespace = &api.settings().namespace;
+        report.problem(format!(
+            "not found in namespace {namespace}: {}",
             missing.join(", ")
-        ))),
+        ));
     }
+    report.end()
 }
 
 /// One request to `/showclusters`.
@@ -66,7 +68,7 @@ pub async fn ask(
     api: &Api,
     selected: &Selected,
     image_tag: &str,
-) -> Result<ShowClusterResponse, ClientError> {
+) -> Result<Answer<ShowClusterResponse>, ClientError> {
     let request = ShowClusterRequest {
         cluster_name: selected.name.clone(),
         selector: selected.selector.clone(),

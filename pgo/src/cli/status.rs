@@ -3,11 +3,8 @@
 use clap::Args;
 use pgo_api::{Endpoint, NodeInfo, PGO_VERSION, StatusDetail, StatusQuery, StatusResponse};
 
-use super::{Failure, Output};
-use crate::{
-    client::Api,
-    output::{self, pad},
-};
+use super::{Failure, Output, Report};
+use crate::{client::Api, output::pad};
 
 /// Show figures about the databases of a namespace and the nodes
 #[derive(Args)]
@@ -22,12 +19,14 @@ pub async fn run(arguments: &Arguments, api: &Api) -> Result<(), Failure> {
         version: PGO_VERSION.to_owned(),
         namespace: api.settings().namespace.clone(),
     };
-    let status: StatusResponse = api.get(Endpoint::Status, &query.to_query()).await?;
+    let answer = api.get(Endpoint::Status, &query.to_query()).await?;
+    let status: StatusResponse = answer.whole()?;
+    let mut report = Report::default();
     match arguments.output.is_json() {
-        true => output::print_json(&status)?,
-        false => output::print(&render(&status.result))?,
+        true => report.print_json(&status),
+        false => report.print(&render(&status.result)),
     }
-    Ok(())
+    report.end()
 }
 
 /// Width of the labels of the first block; columns further in are as wide.

@@ -4,13 +4,10 @@ use clap::Args;
 use pgo_api::{ClusterTestRequest, ClusterTestResponse, ClusterTestResult, Endpoint, PGO_VERSION};
 
 use super::{
-    Failure, Output,
-    select::{Selected, Selection},
+    Failure, Output, Report,
+    select::{Selected, Selection, each, shows},
 };
-use crate::{
-    client::Api,
-    output::{self, Colours},
-};
+use crate::{client::Api, output::Colours};
 
 /// Test whether the databases of clusters answer, with every user on every Service
 ///
@@ -26,26 +23,28 @@ pub struct Arguments {
 /// Asks for each name; the outcome is told when all were asked.
 pub async fn run(arguments: &Arguments, api: &Api) -> Result<(), Failure> {
     let json = arguments.output.is_json();
-    let mut all = ClusterTestResponse::default();
-    let mut failures = Vec::new();
-    for selected in arguments.selection.requests()? {
-        let answer: ClusterTestResponse = api
-            .send(Endpoint::TestCluster, &request(&selected, api))
-            .await?;
-        if !json {
-            output::print(&render(&answer.results, Colours::detect()))?;
+    let (mut results, mut failures) = (Vec::new(), Vec::new());
+    let mut report = Report::default();
+    let ask = async |selected: &Selected| {
+        api.send(Endpoint::TestCluster, &request(selected, api))
+            .await
+    };
+    let take = |report: &mut Report, selected: &Selected, answer: ClusterTestResponse| {
+        if shows(&answer.outcome, &answer.results) {
+            if !json {
+                report.print(&render(&answer.results, Colours::detect()));
+            }
+            failures.extend(failure(selected, &answer.results));
         }
-        failures.extend(failure(&selected, &answer.results));
-        all.results.extend(answer.results);
-        all.outcome = answer.outcome;
+        results.extend(answer.results);
+    };
+    let requests = arguments.selection.requests()?;
+    let outcome = each(requests, &mut report, ask, take).await;
+    if json && shows(&outcome, &results) {
+        report.print_json(&ClusterTestResponse { results, outcome });
     }
-    if json {
-        output::print_json(&all)?;
-    }
-    match failures.is_empty() {
-        true => Ok(()),
-        false => Err(Failure::Failed(failures.join("; "))),
-    }
+    failures.iter().for_each(|failure| report.problem(failure));
+    report.end()
 }
 
 fn request(selected: &Selected, api: &Api) -> ClusterTestRequest {

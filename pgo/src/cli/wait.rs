@@ -17,10 +17,10 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, sleep_until, timeout, timeout_at},
 };
 
-use super::{Failure, select::Selected, show_cluster};
+use super::{Failure, Report, select::Selected, show_cluster};
 use crate::{
     client::{
-        Api,
+        Answer, Api,
         events::{self, News},
     },
     output::{
@@ -147,18 +147,29 @@ impl Following {
         mut self,
         names: Vec<String>,
         operations: Vec<String>,
-    ) -> Result<(), Failure> {
+        report: &mut Report,
+    ) {
         self.operations = operations;
-        self.until(Goal::Ready, names).await
+        self.follow(Goal::Ready, names, report).await;
     }
 
     /// Until none is there any more.
-    pub async fn until_gone(self, names: Vec<String>) -> Result<(), Failure> {
-        self.until(Goal::Gone, names).await
+    pub async fn until_gone(self, names: Vec<String>, report: &mut Report) {
+        self.follow(Goal::Gone, names, report).await;
     }
 
-    async fn until(mut self, goal: Goal, names: Vec<String>) -> Result<(), Failure> {
+    async fn follow(mut self, goal: Goal, names: Vec<String>, report: &mut Report) {
+        if names.is_empty() {
+            return;
+        }
+        report.tell_problems("waiting for the rest");
         self.pending = names.into_iter().map(|n| (n, Known::default())).collect();
+        if let Err(failure) = self.until(goal, report).await {
+            report.problem(failure);
+        }
+    }
+
+    async fn until(&mut self, goal: Goal, report: &mut Report) -> Result<(), Failure> {
         let deadline = self.began + self.limit;
         let mut tick = interval(PAUSE);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -167,14 +178,14 @@ impl Following {
                 () = sleep_until(deadline) => return Err(self.late(goal)),
                 news = next(&mut self.news) => match news {
                     Some(News::Event { event, .. }) => {
-                        if self.tell(goal, &Line::of(&event))? {
+                        if self.tell(goal, &Line::of(&event), report)? {
                             tick.reset_immediately();
                         }
                     }
                     Some(_) => {}
                     None => self.news = None,
                 },
-                _ = tick.tick() => match timeout_at(deadline, self.look(goal)).await {
+                _ = tick.tick() => match timeout_at(deadline, self.look(goal, report)).await {
                     Ok(looked) => looked?,
                     Err(_) => return Err(self.late(goal)),
                 },
@@ -184,21 +195,22 @@ impl Following {
     }
 
     /// Shows an event of an operation that is being followed; whether it ended well. A failure is a failure.
-    fn tell(&self, goal: Goal, line: &Line) -> Result<bool, Failure> {
+    fn tell(&self, goal: Goal, line: &Line, report: &mut Report) -> Result<bool, Failure> {
         let ours = self.operations.is_empty() || self.operations.contains(&line.operation);
         if line.what != goal.operation() || !ours || !self.pending.contains_key(&line.cluster) {
             return Ok(false);
         }
         match line.stage {
-            Stage::Failed => Err(self.failed(goal, &line.cluster, &line.detail)),
-            Stage::Completed => Ok(true),
-            Stage::Progress => self.say(&line.cluster, &line.detail).map(|()| false),
-            Stage::Started => self.say(&line.cluster, "started").map(|()| false),
+            Stage::Failed => return Err(self.failed(goal, &line.cluster, &line.detail)),
+            Stage::Completed => return Ok(true),
+            Stage::Progress => self.say(&line.cluster, &line.detail, report),
+            Stage::Started => self.say(&line.cluster, "started", report),
         }
+        Ok(false)
     }
 
     /// Asks for each cluster how it is, and drops those that have reached the goal.
-    async fn look(&mut self, goal: Goal) -> Result<(), Failure> {
+    async fn look(&mut self, goal: Goal, report: &mut Report) -> Result<(), Failure> {
         let names: Vec<String> = self.pending.keys().cloned().collect();
         for name in names {
             let selected = Selected {
@@ -206,7 +218,8 @@ impl Following {
                 selector: String::new(),
                 all: false,
             };
-            let there = match show_cluster::ask(&self.api, &selected, "").await {
+            let answer = show_cluster::ask(&self.api, &selected, "").await;
+            let there = match answer.and_then(Answer::whole) {
                 Ok(answer) => answer.results.into_iter().next().map(|one| one.cluster),
                 Err(error) if error.may_pass() => {
                     self.known(&name).why_not = Some(error.to_string());
@@ -224,7 +237,7 @@ impl Following {
             };
             if reached {
                 self.pending.remove(&name);
-                self.say(&name, goal.as_str())?;
+                self.say(&name, goal.as_str(), report);
                 continue;
             }
             if let Some(cluster) = there {
@@ -246,14 +259,13 @@ impl Following {
         self.pending.entry(name.to_owned()).or_default()
     }
 
-    fn say(&self, cluster: &str, what: &str) -> Result<(), Failure> {
+    fn say(&self, cluster: &str, what: &str, report: &mut Report) {
         let after = pad(&ago(self.began.elapsed()), 6);
         let line = format!("{after}  {cluster}  {what}");
         match self.aside {
             true => output::note(&line),
-            false => output::print(&format!("{line}\n"))?,
+            false => report.print(&format!("{line}\n")),
         }
-        Ok(())
     }
 
     fn failed(&self, goal: Goal, cluster: &str, cause: &str) -> Failure {

@@ -32,6 +32,26 @@ pub struct Api {
     authorization: String,
 }
 
+/// What the apiserver answered: that it is done, or why not, and then what was done before.
+#[derive(Debug)]
+#[must_use]
+pub struct Answer<R>(R);
+
+impl<R: Response> Answer<R> {
+    /// The answer if everything was done.
+    pub fn whole(self) -> Result<R, ClientError> {
+        match self.0.outcome().failure() {
+            Some(why) => Err(ClientError::Refused(why.to_owned())),
+            None => Ok(self.0),
+        }
+    }
+
+    /// The answer in any case; its outcome says whether it is a refusal.
+    pub fn also_in_part(self) -> R {
+        self.0
+    }
+}
+
 impl Api {
     /// Reads the certificates; connects with the first request.
     pub fn new(settings: Settings) -> Result<Self, ClientError> {
@@ -63,7 +83,7 @@ impl Api {
         &self,
         endpoint: Endpoint,
         body: &impl Serialize,
-    ) -> Result<R, ClientError> {
+    ) -> Result<Answer<R>, ClientError> {
         let path = endpoint.route().path;
         let body = serde_json::to_vec(body).map_err(|error| ClientError::Answer {
             request: path.to_owned(),
@@ -78,7 +98,7 @@ impl Api {
         &self,
         endpoint: Endpoint,
         query: &str,
-    ) -> Result<R, ClientError> {
+    ) -> Result<Answer<R>, ClientError> {
         let path = endpoint.route().path;
         let target = match query {
             "" => path.to_owned(),
@@ -110,7 +130,7 @@ impl Api {
         endpoint: Endpoint,
         target: &str,
         body: Vec<u8>,
-    ) -> Result<R, ClientError> {
+    ) -> Result<Answer<R>, ClientError> {
         let request = format!("{} {}", method(endpoint), endpoint.route().path);
         let answer = async {
             let response = self.request(endpoint, target, body).await?;
@@ -121,15 +141,12 @@ impl Api {
         if status != StatusCode::OK {
             return Err(self.failed(&request, status, &text));
         }
-        let answer: R = serde_json::from_slice(&text).map_err(|error| ClientError::Answer {
+        let answer = serde_json::from_slice(&text).map_err(|error| ClientError::Answer {
             request,
             url: self.settings.url.clone(),
             why: format!("{error}, in {}", shown(&text)),
         })?;
-        match answer.outcome().failure() {
-            Some(why) => Err(ClientError::Refused(why.to_owned())),
-            None => Ok(answer),
-        }
+        Ok(Answer(answer))
     }
 
     /// Gives an answer its time, and tells of request and answer where that is wanted.

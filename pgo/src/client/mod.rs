@@ -14,5 +14,5 @@ mod settings;
 mod tls;
 
 pub use error::ClientError;
-pub use http::Api;
+pub use http::{Answer, Api};
 pub use settings::{GlobalFlags, Settings};
