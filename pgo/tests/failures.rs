@@ -205,7 +205,13 @@ fn what_comes_later_says_so_and_makes_no_request() {
 
 #[test]
 fn every_flag_that_works_reaches_the_apiserver() {
-    let fake = Fake::start(|_| ok(json!(["created Pgcluster a"])));
+    let fake = Fake::start(|_| {
+        ok(json!([
+            "created Pgcluster a0",
+            "created Pgcluster a1",
+            "created Pgcluster a2"
+        ]))
+    });
     let line = "create cluster a --ccp-image i -c t --custom-config cc -l k=v --node-label n=1 -w -pw --pgbackrest=false \
                 -r small -s other -e 3 --service-type NodePort --storage-config fast --autofail=false --replica-count -1 \
                 -n elsewhere";
@@ -213,7 +219,10 @@ fn every_flag_that_works_reaches_the_apiserver() {
     let ran = run(&mut fake.pgo(&arguments));
     assert_eq!(
         (ran.code, ran.stdout.as_str()),
-        (Some(0), "created Pgcluster a\n"),
+        (
+            Some(0),
+            "created Pgcluster a0\ncreated Pgcluster a1\ncreated Pgcluster a2\n"
+        ),
         "{ran:?}"
     );
     let body = &fake.requests()[0].body;
@@ -368,6 +377,7 @@ fn json_is_all_there_is_on_standard_output() {
         }
         "/showclusters" => ok(json!([{ "Cluster": { "kind": "Pgcluster" } }])),
         "/status" => Reply::Json(json!({ "Result": {}, "Code": "ok", "Msg": "" })),
+        "/clustersdelete" => ok(json!(["deleted pgcluster a"])),
         _ => ok(json!(["created Pgcluster a"])),
     });
     for line in [

@@ -293,3 +293,59 @@ fn a_question_that_nobody_can_see_is_not_answered() {
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""));
     assert_eq!(fake.requests().len(), 0);
 }
+
+#[test]
+fn an_answer_that_tells_of_no_creation_is_a_failure() {
+    let taken = "pgtasks.crunchydata.com \"hippo-createcluster\" already exists";
+    for (reply, series, printed, why) in [
+        // So 4.1's apiserver answers where the task of a former cluster is left over.
+        (
+            json!({ "Results": [taken, "workflow id op-1"], "Code": "ok", "Msg": "" }),
+            "1",
+            format!("{taken}\nworkflow id op-1\n"),
+            format!("nothing was created: {taken}"),
+        ),
+        (
+            json!({ "Results": ["created Pgcluster hippo0", "workflow id op-1", taken], "Code": "ok" }),
+            "3",
+            format!("created Pgcluster hippo0\nworkflow id op-1\n{taken}\n"),
+            format!("1 of 3 clusters were created: {taken}"),
+        ),
+        (
+            json!({}),
+            "1",
+            String::new(),
+            "nothing was created, and the apiserver does not say why".to_owned(),
+        ),
+    ] {
+        let fake = Fake::start(move |_| Reply::Json(reply.clone()));
+        let ran = run(&mut fake.pgo(&["create", "cluster", "hippo", "--series", series]));
+        assert_eq!((ran.code, &ran.stdout), (Some(2), &printed), "{ran:?}");
+        assert!(
+            ran.stderr.starts_with(&format!("Error: {why}")),
+            "{}",
+            ran.stderr
+        );
+    }
+}
+
+#[test]
+fn an_answer_that_tells_of_no_deletion_is_a_failure() {
+    for reply in [
+        json!({}),
+        json!({ "Results": [], "Code": "ok", "Msg": "" }),
+        json!({ "Results": ["something else"], "Code": "ok", "Msg": "" }),
+    ] {
+        let fake = Fake::start(move |request| match name(request).as_str() {
+            "b" => Reply::Json(reply.clone()),
+            name => answer(json!([format!("deleted pgcluster {name}")]), ""),
+        });
+        let ran = run(&mut fake.pgo(&["delete", "cluster", "a", "b", "--no-prompt"]));
+        assert_eq!(ran.code, Some(2), "{ran:?}");
+        assert!(
+            ran.stderr.contains("does not say") && ran.stderr.contains("(cluster b)"),
+            "{}",
+            ran.stderr
+        );
+    }
+}

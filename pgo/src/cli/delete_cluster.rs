@@ -6,7 +6,8 @@ use clap::Args;
 use pgo_api::{DeleteClusterRequest, DeleteClusterResponse, Endpoint, PGO_VERSION};
 
 use super::{
-    Failure, Output, Report, create_cluster,
+    Failure, Output, Report,
+    create_cluster::{behind, lines},
     prompt::{self, Answer},
     select::{Selected, Selection, each, shows},
     wait::{Following, WaitFlags},
@@ -51,14 +52,19 @@ pub async fn run(arguments: Arguments, api: Arc<Api>) -> Result<(), Failure> {
         let request = request(&arguments, selected, &api);
         api.send(Endpoint::DeleteCluster, &request).await
     };
-    let take = |report: &mut Report, _: &Selected, answer: DeleteClusterResponse| {
+    let mut untold = Vec::new();
+    let take = |report: &mut Report, selected: &Selected, answer: DeleteClusterResponse| {
         if !json {
-            report.print(&create_cluster::lines(&answer.results));
+            report.print(&lines(&answer.results));
+        }
+        if answer.outcome.failure().is_none() && behind(DELETED, &answer.results).is_empty() {
+            untold.push(selected.about("the answer does not say that anything was deleted"));
         }
         results.extend(answer.results);
     };
     let outcome = each(requests, &mut report, ask, take).await;
-    let names = names(&results);
+    untold.iter().for_each(|what| report.problem(what));
+    let names = behind(DELETED, &results);
     if json && shows(&outcome, &results) {
         report.print_json(&DeleteClusterResponse { results, outcome });
     }
@@ -85,9 +91,5 @@ fn request(arguments: &Arguments, selected: &Selected, api: &Api) -> DeleteClust
     }
 }
 
-fn names(results: &[String]) -> Vec<String> {
-    let names = results
-        .iter()
-        .filter_map(|result| result.strip_prefix("deleted pgcluster "));
-    names.map(str::to_owned).collect()
-}
+/// Result of 4.1: the name of a cluster is behind it.
+const DELETED: &str = "deleted pgcluster ";

@@ -30,7 +30,7 @@ pub struct Selected {
 
 impl Selected {
     /// A text with the cluster it is about, if that is one.
-    fn about(&self, text: &str) -> String {
+    pub fn about(&self, text: &str) -> String {
         match self.name.as_str() {
             "" => text.to_owned(),
             name => format!("{text} (cluster {name})"),
