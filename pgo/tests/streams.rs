@@ -510,3 +510,50 @@ fn nobody_reading_standard_error_does_not_end_a_wait() {
         .unwrap();
     assert_eq!(finish(child).code, Some(0));
 }
+
+#[test]
+fn a_look_that_is_refused_meanwhile_does_not_end_the_wait() {
+    let refusals = [
+        "Kubernetes cannot be reached: connection refused",
+        "no answer within 55 s",
+    ];
+    for (command, answered) in [
+        ("create", "created Pgcluster hippo"),
+        ("delete", "deleted pgcluster hippo"),
+    ] {
+        let looks = AtomicUsize::new(0);
+        let fake = Fake::start(move |request| match request.route() {
+            "/events" => Reply::Text(401, "Not authorized for this apiserver action\n"),
+            "/showclusters" => match refusals.get(looks.fetch_add(1, Ordering::SeqCst)) {
+                Some(why) => Reply::Json(json!({ "Results": [], "Code": "error", "Msg": why })),
+                None if command == "delete" => Reply::Json(json!({ "Results": [], "Code": "ok" })),
+                None => Reply::Json(
+                    json!({ "Results": [{ "Cluster": { "status": status("Ready", "True", "", "") } }], "Code": "ok" }),
+                ),
+            },
+            _ => Reply::Json(json!({ "Results": [answered], "Code": "ok", "Msg": "" })),
+        });
+        let mut line = fake.pgo(&[command, "cluster", "hippo", "--wait"]);
+        if command == "delete" {
+            line.arg("--no-prompt");
+        }
+        let ran = run(&mut line);
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+    }
+}
+
+#[test]
+fn a_refusal_that_stays_is_told_when_the_wait_is_over() {
+    let fake = Fake::start(|request| match request.route() {
+        "/events" => Reply::Text(401, "Not authorized for this apiserver action\n"),
+        "/showclusters" => Reply::Json(
+            json!({ "Results": [], "Code": "error", "Msg": "Kubernetes cannot be reached" }),
+        ),
+        _ => Reply::Json(json!({ "Results": ["created Pgcluster hippo"], "Code": "ok" })),
+    });
+    let ran = run(&mut fake.pgo(&["create", "cluster", "hippo", "--wait", "--timeout=2"]));
+    assert_eq!(ran.code, Some(2), "{ran:?}");
+    for word in ["not ready within 2.0s", "Kubernetes cannot be reached"] {
+        assert!(ran.stderr.contains(word), "{word}: {}", ran.stderr);
+    }
+}

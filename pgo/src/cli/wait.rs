@@ -20,7 +20,7 @@ use tokio::{
 use super::{Failure, Report, select::Selected, show_cluster};
 use crate::{
     client::{
-        Answer, Api,
+        Answer, Api, ClientError,
         events::{self, News},
     },
     output::{
@@ -221,7 +221,8 @@ impl Following {
             let answer = show_cluster::ask(&self.api, &selected, "").await;
             let there = match answer.and_then(Answer::whole) {
                 Ok(answer) => answer.results.into_iter().next().map(|one| one.cluster),
-                Err(error) if error.may_pass() => {
+                // The apiserver refuses also what it cannot look at just now.
+                Err(error) if error.may_pass() || matches!(error, ClientError::Refused(_)) => {
                     self.known(&name).why_not = Some(error.to_string());
                     continue;
                 }
