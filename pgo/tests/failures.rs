@@ -157,6 +157,26 @@ fn a_wrong_command_line_has_status_1_and_makes_no_request() {
             &["create", "cluster", "a", "--wait", "--timeout=soon"],
             &["10m"],
         ),
+        (
+            &[
+                "create",
+                "cluster",
+                "a",
+                "--wait",
+                "--timeout=9223372036854775807",
+            ],
+            &["--timeout", "at most a year"],
+        ),
+        (
+            &[
+                "delete",
+                "cluster",
+                "a",
+                "--wait",
+                "--timeout=18446744073709551615",
+            ],
+            &["--timeout", "at most a year"],
+        ),
         (&["watch"], &["TOPIC"]),
         (
             &["watch", "alltopic", "--since=5m", "--last=1"],

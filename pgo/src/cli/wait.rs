@@ -41,8 +41,8 @@ pub struct WaitFlags {
     /// Follow the work until it is done or failed
     #[arg(long)]
     wait: bool,
-    /// How long to wait: 90s, 10m, 1h
-    #[arg(long, value_name = "DURATION", default_value = "10m", requires = "wait", value_parser = duration)]
+    /// How long to wait: 90s, 10m, 1h; at most a year
+    #[arg(long, value_name = "DURATION", default_value = "10m", requires = "wait", value_parser = limit)]
     timeout: Duration,
 }
 
@@ -51,6 +51,17 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     let seconds = text.parse().ok().map(Duration::from_secs);
     let read = seconds.or_else(|| text.parse::<SignedDuration>().ok()?.try_into().ok());
     read.ok_or_else(|| "write it as 90s, 10m or 1h30m".to_owned())
+}
+
+/// Longest wait. A clock cannot be set as late as some durations would have it.
+const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+
+/// A duration that can be waited for.
+fn limit(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        long if long > LONGEST => Err("at most a year (8784h) can be waited for".to_owned()),
+        limit => Ok(limit),
+    }
 }
 
 /// What is being waited for.
@@ -319,6 +330,14 @@ mod tests {
         assert_eq!(seconds("1h30m"), Ok(5400));
         for wrong in ["", "soon", "-5s", "10 parsecs"] {
             assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_wait_has_an_end() {
+        assert_eq!(limit("8784h"), Ok(LONGEST));
+        for long in ["8785h", "9223372036854775807", "18446744073709551615"] {
+            assert!(limit(long).unwrap_err().contains("a year"), "{long}");
         }
     }
 }
