@@ -349,3 +349,25 @@ fn an_answer_that_tells_of_no_deletion_is_a_failure() {
         );
     }
 }
+
+#[test]
+fn a_status_with_figures_missing_names_them_and_is_a_failure() {
+    let missing = "claims, nodes: Kubernetes cannot be reached";
+    let fake = Fake::start(move |_| {
+        Reply::Json(json!({ "Result": { "NumDatabases": 3 }, "Code": "ok", "Msg": missing }))
+    });
+    let ran = run(&mut fake.pgo(&["status"]));
+    assert_eq!(ran.code, Some(2), "{ran:?}");
+    assert!(
+        ran.stdout.contains("\nDatabases:               3\n"),
+        "{}",
+        ran.stdout
+    );
+    assert!(ran.stderr.contains(missing), "{}", ran.stderr);
+
+    let ran = run(&mut fake.pgo(&["status", "-o", "json"]));
+    assert_eq!(ran.code, Some(2), "{ran:?}");
+    let printed: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(printed["Msg"], missing);
+    assert!(ran.stderr.contains(missing), "{}", ran.stderr);
+}

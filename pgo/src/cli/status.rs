@@ -7,6 +7,8 @@ use super::{Failure, Output, Report};
 use crate::{client::Api, output::pad};
 
 /// Show figures about the databases of a namespace and the nodes
+///
+/// Exit status 2 where figures could not be had: they are named on standard error, and shown as zero, empty or error.
 #[derive(Args)]
 pub struct Arguments {
     #[command(flatten)]
@@ -25,6 +27,10 @@ pub async fn run(arguments: &Arguments, api: &Api) -> Result<(), Failure> {
     match arguments.output.is_json() {
         true => report.print_json(&status),
         false => report.print(&render(&status.result)),
+    }
+    let missing = &status.outcome.msg;
+    if !missing.is_empty() {
+        report.problem(format!("figures are missing in the status: {missing}"));
     }
     report.end()
 }
