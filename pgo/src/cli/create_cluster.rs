@@ -10,7 +10,7 @@ use super::{
     select::shows,
     wait::{Following, WaitFlags},
 };
-use crate::client::Api;
+use crate::{client::Api, output::plain};
 
 /// Create a cluster, or a series of them
 ///
@@ -189,5 +189,8 @@ pub fn behind(start: &str, results: &[String]) -> Vec<String> {
 
 /// One line per result.
 pub fn lines(results: &[String]) -> String {
-    results.iter().map(|result| format!("{result}\n")).collect()
+    results
+        .iter()
+        .map(|result| format!("{}\n", plain(result)))
+        .collect()
 }

@@ -36,7 +36,7 @@ impl Report {
 
     /// Notes what was not done, and why.
     pub fn problem(&mut self, what: impl fmt::Display) {
-        self.problems.push(what.to_string());
+        self.problems.push(output::plain(&what.to_string()));
     }
 
     /// Tells on standard error what was not done, where the end is not near.

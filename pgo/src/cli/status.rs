@@ -4,7 +4,10 @@ use clap::Args;
 use pgo_api::{Endpoint, NodeInfo, PGO_VERSION, StatusDetail, StatusQuery, StatusResponse};
 
 use super::{Failure, Output, Report};
-use crate::{client::Api, output::pad};
+use crate::{
+    client::Api,
+    output::{pad, plain},
+};
 
 /// Show figures about the databases of a namespace and the nodes
 ///
@@ -41,7 +44,7 @@ const LABEL: usize = 25;
 fn render(status: &StatusDetail) -> String {
     let mut text = String::new();
     let mut line = |label: &str, value: String| {
-        text.push_str(&format!("{}{value}\n", pad(label, LABEL)));
+        text.push_str(&format!("{}{}\n", pad(label, LABEL), plain(&value)));
     };
     line("Operator Start:", status.operator_start_time.clone());
     line("Databases:", status.num_databases.to_string());
@@ -51,25 +54,28 @@ fn render(status: &StatusDetail) -> String {
 
     text.push_str("\nDatabase Images:\n");
     for (image, count) in &status.db_tags {
-        text.push_str(&format!("{}{count}\t{image}\n", pad("", LABEL)));
+        text.push_str(&format!("{}{count}\t{}\n", pad("", LABEL), plain(image)));
     }
     text.push_str("\nDatabases Not Ready:\n");
     for pod in &status.not_ready {
-        text.push_str(&format!("\t{}\n", pad(pod, 30)));
+        text.push_str(&format!("\t{}\n", pad(&plain(pod), 30)));
     }
     text.push_str("\nNodes:\n");
     text.extend(status.nodes.iter().map(node));
 
     text.push_str("\nLabels (count > 1): [count] [label]\n");
     for label in status.labels.iter().filter(|label| label.value > 1) {
-        text.push_str(&format!("\t[{}]\t[{}]\n", label.value, label.key));
+        text.push_str(&format!("\t[{}]\t[{}]\n", label.value, plain(&label.key)));
     }
     text
 }
 
 fn node(node: &NodeInfo) -> String {
     let labels = node.labels.iter();
-    let labels: String = labels.map(|(k, v)| format!("\t\t\t{k}={v}\n")).collect();
-    let (name, status) = (pad(&node.name, 30), pad(&node.status, 30));
+    let labels: String = labels
+        .map(|(k, v)| format!("\t\t\t{}={}\n", plain(k), plain(v)))
+        .collect();
+    let padded = |text: &str| pad(&plain(text), 30);
+    let (name, status) = (padded(&node.name), padded(&node.status));
     format!("\t{name}\n\t\tStatus:{status}\n\t\tLabels:\n{labels}")
 }

@@ -7,7 +7,10 @@ use super::{
     Failure, Output, Report,
     select::{Selected, Selection, each, shows},
 };
-use crate::{client::Api, output::Colours};
+use crate::{
+    client::Api,
+    output::{Colours, plain},
+};
 
 /// Test whether the databases of clusters answer, with every user on every Service
 ///
@@ -68,13 +71,13 @@ fn render(results: &[ClusterTestResult], colours: Colours) -> String {
     }
     let mut text = String::new();
     for result in results {
-        text.push_str(&format!("\ncluster : {} \n", result.cluster_name));
+        text.push_str(&format!("\ncluster : {} \n", plain(&result.cluster_name)));
         for item in &result.items {
             let working = match item.working {
                 true => colours.good("Working"),
                 false => colours.bad("NOT working"),
             };
-            text.push_str(&format!("\t{} is {working}\n", item.psql_string));
+            text.push_str(&format!("\t{} is {working}\n", plain(&item.psql_string)));
         }
     }
     text

@@ -5,7 +5,10 @@ use pgo_api::{Endpoint, PGO_VERSION, VersionResponse};
 use serde::Serialize;
 
 use super::{Failure, Output, Report};
-use crate::client::{Answer, Api};
+use crate::{
+    client::{Answer, Api},
+    output::plain,
+};
 
 /// Show the version of the client and of the apiserver
 #[derive(Args)]
@@ -35,7 +38,10 @@ pub async fn run(arguments: &Arguments, api: &Api) -> Result<(), Failure> {
             client: PGO_VERSION,
             apiserver,
         }),
-        Ok(apiserver) => report.print(&format!("pgo-apiserver version {}\n", apiserver.version)),
+        Ok(apiserver) => {
+            let version = plain(&apiserver.version);
+            report.print(&format!("pgo-apiserver version {version}\n"));
+        }
         Err(error) => report.problem(error),
     }
     report.end()

@@ -26,7 +26,7 @@ use crate::{
     output::{
         self, ago,
         event::{Line, Stage},
-        pad,
+        pad, plain,
     },
 };
 
@@ -273,7 +273,7 @@ impl Following {
 
     fn say(&self, cluster: &str, what: &str, report: &mut Report) {
         let after = pad(&ago(self.began.elapsed()), 6);
-        let line = format!("{after}  {cluster}  {what}");
+        let line = plain(&format!("{after}  {cluster}  {what}"));
         match self.aside {
             true => output::note(&line),
             false => report.print(&format!("{line}\n")),

@@ -79,15 +79,19 @@ fn on(kind: SignalKind) -> Result<Signal, Failure> {
     signal(kind).map_err(|error| Failure::Failed(format!("cannot listen for signals: {error}")))
 }
 
+fn json_of(line: &StreamLine) -> String {
+    output::json(&line.to_line())
+}
+
 /// Whoever read standard output may have enough of it: then the watch is over, and that is no failure.
 fn show(news: News, json: bool, colours: Colours) -> Result<(), Failure> {
     let print = |text: &str| output::print(text).map_err(Failure::Output);
     match news {
         News::Event { cursor, event } if json => {
-            print(&StreamLine::Event { cursor, event }.to_line())?;
+            print(&json_of(&StreamLine::Event { cursor, event }))?;
         }
         News::Event { event, .. } => print(&Line::of(&event).render(colours))?,
-        News::Cut(text) if json => print(&StreamLine::Cut { text }.to_line())?,
+        News::Cut(text) if json => print(&json_of(&StreamLine::Cut { text }))?,
         News::Cut(text) => output::note(&format!(
             "pgo: events are missing here: {}",
             output::plain(&text)

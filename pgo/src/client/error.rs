@@ -2,6 +2,8 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use crate::output::plain;
+
 /// Why a request could not be made or was not done.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
@@ -113,6 +115,11 @@ pub enum ClientError {
 }
 
 impl ClientError {
+    /// A refusal with the apiserver's words, on one line.
+    pub fn refused(why: &str) -> Self {
+        Self::Refused(plain(why))
+    }
+
     /// Whether the same request may succeed in a moment without anybody changing anything.
     pub fn may_pass(&self) -> bool {
         match self {

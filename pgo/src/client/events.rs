@@ -148,7 +148,7 @@ impl Follower {
             };
             count += 1;
             match StreamLine::parse(&line) {
-                Ok(StreamLine::Refused { why }) => return Ok((ClientError::Refused(why), count)),
+                Ok(StreamLine::Refused { why }) => return Ok((ClientError::refused(&why), count)),
                 Ok(line) => self.take(line).await?,
                 Err(error) => return Ok((self.not_a_stream(&error.to_string()), count)),
             }

@@ -41,7 +41,7 @@ impl<R: Response> Answer<R> {
     /// The answer if everything was done.
     pub fn whole(self) -> Result<R, ClientError> {
         match self.0.outcome().failure() {
-            Some(why) => Err(ClientError::Refused(why.to_owned())),
+            Some(why) => Err(ClientError::refused(why)),
             None => Ok(self.0),
         }
     }

@@ -7,7 +7,7 @@ use std::io::{self, IsTerminal, Write};
 
 use serde::Serialize;
 
-pub use text::{ago, lines, pad, plain};
+pub use text::{ago, json, lines, pad, plain};
 
 /// Form of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -34,7 +34,7 @@ pub fn note(text: &str) {
 pub fn print_json(value: &impl Serialize) -> io::Result<()> {
     let mut text = serde_json::to_string_pretty(value)?;
     text.push('\n');
-    print(&text)
+    print(&json(&text))
 }
 
 /// Colours, where standard output is a terminal and `NO_COLOR` is not set (no-color.org).
