@@ -241,7 +241,13 @@ fn asking(
 /// Help that was asked for is printed; all else is a wrong command line.
 fn of_clap(error: &clap::Error) -> Result<(), Failure> {
     match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => help(&error.render().to_string()),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            let text = error.render().to_string();
+            match later::of_help(&text) {
+                Some(path) => Err(Failure::NotAvailable(vec![path.to_owned()])),
+                None => help(&text),
+            }
+        }
         _ => Err(usage(error)),
     }
 }
