@@ -30,24 +30,6 @@ fn invalid<T>(field: &str, problem: impl Into<String>) -> Result<T, InvalidSpec>
     })
 }
 
-/// User labels of 4.1 that carry settings, and so do not become labels of objects.
-const SETTINGS: [&str; 14] = [
-    "custom-config",
-    "service-type",
-    "NodeLabelKey",
-    "NodeLabelValue",
-    "pgbouncer-password",
-    "pgbouncer-user",
-    "pgbouncer-secret",
-    "pgpool-secret",
-    "backrest-storage-type",
-    "ccp-image-tag",
-    "pg-cluster",
-    "name",
-    "deployment-name",
-    "vendor",
-];
-
 /// What the core must know of a Pgcluster; none where the object has no uid, so was never stored.
 #[must_use]
 pub fn cluster(
@@ -345,7 +327,7 @@ fn resources(spec: &ContainerResources, config: &PgoConfig) -> Resources {
     }
 }
 
-/// The user labels that can be labels: keys and values within Kubernetes' rules, settings and secrets left out.
+/// The user labels that can be labels: keys and values within Kubernetes' rules; what PGO sets itself is left out.
 fn labels(userlabels: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     let fits = |text: &str| {
         text.len() <= 63
@@ -361,7 +343,7 @@ fn labels(userlabels: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     };
     userlabels
         .iter()
-        .filter(|(key, value)| !SETTINGS.contains(&key.as_str()) && key_fits(key) && fits(value))
+        .filter(|(key, value)| label::is_passed_on(key) && key_fits(key) && fits(value))
         .map(|(key, value)| (key.clone(), value.clone()))
         .collect()
 }

@@ -29,9 +29,6 @@ use crate::{
 /// Name of the one PgInstallation.
 const INSTALLATION: &str = "pgo";
 
-/// Label on Jobs that back a cluster up, as in 4.1.
-const BACKUP_JOB: &str = "pgbackup";
-
 /// The size of a claim that is known.
 const STORAGE: &str = "storage";
 
@@ -40,7 +37,7 @@ pub(super) async fn status(call: Arc<Call>, query: StatusQuery) -> Result<Status
     let (start, pods, jobs, claims, nodes) = futures::join!(
         start_time(app),
         listed::<Pod>(app, namespace, label::PG_CLUSTER),
-        listed::<Job>(app, namespace, BACKUP_JOB),
+        listed::<Job>(app, namespace, label::PGBACKUP),
         listed::<PersistentVolumeClaim>(app, namespace, label::PGREMOVE),
         nodes(app),
     );

@@ -250,6 +250,36 @@ async fn kubernetes_out_of_reach_is_told_and_probes_go_on() {
 }
 
 #[tokio::test]
+async fn a_label_that_is_pgos_own_is_refused() {
+    let kubernetes = installation();
+    let apiserver = start_plain(&kubernetes).await;
+    for key in [
+        "crunchy-pgbouncer",
+        "crunchy-pgpool-pod",
+        "name",
+        "pg-cluster",
+        "pgbackup",
+        "pgbouncer-password",
+        "pgo-backrest-job",
+        "pgo-backrest-repo",
+        "pgo-backrest-restore",
+        "pgremove",
+        "pgrmdata",
+        "service-name",
+        "workflow-id",
+        "workflowid",
+    ] {
+        let mut request = create_request("hippo");
+        request["UserLabels"] = json!(format!("env=dev,{key}=x"));
+        let refusal = apiserver.plain().post("/clusters", request).await.refusal();
+        let expected =
+            format!("invalid labels format: {key} is set by PGO itself; take another key");
+        assert_eq!(refusal, expected);
+    }
+    assert!(kubernetes.names("pgclusters", "pgouser1").is_empty());
+}
+
+#[tokio::test]
 async fn kubernetes_own_words_go_through_unchanged() {
     let kubernetes = installation();
     let apiserver = start_plain(&kubernetes).await;

@@ -128,7 +128,7 @@ fn detail(cluster: DynamicObject, members: &Members, config: &PgoConfig) -> Show
 }
 
 fn is_repository(service: &Service) -> bool {
-    service.labels().contains_key("pgo-backrest-repo")
+    service.labels().contains_key(label::BACKREST_REPO)
 }
 
 pub(super) fn shown_service(service: &Service) -> ShowClusterService {

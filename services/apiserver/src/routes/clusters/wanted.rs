@@ -22,34 +22,6 @@ const LONGEST_PASSWORD: usize = 255;
 /// ConfigMap that every cluster of a namespace takes its configuration files from, as in 4.1.
 pub(super) const GLOBAL_CONFIG: &str = "pgo-custom-pg-config";
 
-/// User labels that PGO sets itself; nobody else may.
-const RESERVED: [&str; 24] = [
-    "archive-timeout",
-    "autofail",
-    "backrest-storage-type",
-    "ccp-image-tag",
-    "crunchy-pgbadger",
-    "crunchy-pgbouncer",
-    "crunchy-pgpool",
-    "crunchy_collect",
-    "current-primary",
-    "custom-config",
-    "deployment-name",
-    "name",
-    "NodeLabelKey",
-    "NodeLabelValue",
-    "pg-cluster",
-    "pg-cluster-id",
-    "pgo-backrest",
-    "pgo-version",
-    "pgouser",
-    "replica-name",
-    "service-name",
-    "service-type",
-    "vendor",
-    "workflow-id",
-];
-
 /// What must be known of Kubernetes to judge a request.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Facts {
@@ -186,7 +158,7 @@ fn check_user_labels(text: &str) -> Result<BTreeMap<String, String>, Refusal> {
         let Some((key, value)) = element.split_once('=') else {
             return refuse(texts::LABELS_FORMAT);
         };
-        if RESERVED.contains(&key) {
+        if label::is_reserved(key) {
             return refuse(format!(
                 "{}: {key} is set by PGO itself; take another key",
                 texts::LABELS_FORMAT
