@@ -10,7 +10,9 @@ use pgo_core::{
 use pgo_ids::{ClusterName, Namespace, OperationId};
 
 use crate::{
-    ContainerResources, Pgcluster, PgclusterSpec, PgoConfig, Pgtask, StorageSpec, TaskType, label,
+    ContainerResources, Pgcluster, PgclusterSpec, PgoConfig, Pgtask, StorageSpec, TaskType,
+    image::{self, ImageError},
+    label,
 };
 
 /// A spec that the schema lets through and PGO cannot make.
@@ -137,7 +139,6 @@ pub fn desired(object: &Pgcluster, config: &PgoConfig) -> Result<Desired, Invali
     let Ok(namespace) = namespace.parse() else {
         return invalid("namespace", format!("{namespace:?} is no namespace"));
     };
-    let or = |value: &str, default: &str| if value.is_empty() { default } else { value }.to_owned();
     let user = or(&spec.user, &config.cluster.user);
     let user = user.parse().or_else(|error: pgo_ids::NameError| {
         invalid("user", format!("{user:?} is no role name: {error}"))
@@ -177,13 +178,11 @@ pub fn desired(object: &Pgcluster, config: &PgoConfig) -> Result<Desired, Invali
             );
         }
     };
-    let image = or(&spec.ccpimage, "crunchy-postgres");
-    let tag = or(&spec.ccpimagetag, &config.cluster.ccp_image_tag);
     let custom_config = setting("custom-config")
         .map(str::to_owned)
         .or_else(|| (!spec.customconfig.is_empty()).then(|| spec.customconfig.clone()));
     Ok(Desired {
-        image: Image(format!("{}/{image}:{tag}", config.cluster.ccp_image_prefix)),
+        image: image(spec, config)?,
         agent_image: Image(format!(
             "{}/pgo-agent:{}",
             config.pgo.image_prefix, config.pgo.image_tag
@@ -208,6 +207,11 @@ pub fn desired(object: &Pgcluster, config: &PgoConfig) -> Result<Desired, Invali
     })
 }
 
+/// A value, or the default where it is empty.
+fn or(value: &str, default: &str) -> String {
+    if value.is_empty() { default } else { value }.to_owned()
+}
+
 /// Refuses what PGO will do one day and does not do yet, rather than ignoring it.
 fn later(spec: &PgclusterSpec) -> Result<(), InvalidSpec> {
     let not_yet = "is not available in this version yet; leave it out";
@@ -227,6 +231,19 @@ fn later(spec: &PgclusterSpec) -> Result<(), InvalidSpec> {
         }
     }
     Ok(())
+}
+
+/// The image with PostgreSQL.
+fn image(spec: &PgclusterSpec, config: &PgoConfig) -> Result<Image, InvalidSpec> {
+    let name = or(&spec.ccpimage, "crunchy-postgres");
+    let tag = or(&spec.ccpimagetag, &config.cluster.ccp_image_tag);
+    image::image(&config.cluster.ccp_image_prefix, &name, &tag).or_else(|error| {
+        let field = match error {
+            ImageError::Name(_) => "ccpimage",
+            ImageError::Tag(_) => "ccpimagetag",
+        };
+        invalid(field, error.to_string())
+    })
 }
 
 fn storage(spec: &StorageSpec, config: &PgoConfig) -> Result<Storage, InvalidSpec> {

@@ -17,6 +17,7 @@ mod cluster;
 mod config;
 mod convert;
 mod event_page;
+mod image;
 mod installation;
 pub mod label;
 mod policy;

@@ -123,6 +123,9 @@ fn what_cannot_be_made_is_refused_with_its_field() {
         (json!({"user": "pg_me"}), "spec.user: "),
         (json!({"replicas": "2"}), "spec.replicas: "),
         (json!({"policies": "p1"}), "spec.policies: "),
+        (json!({"ccpimage": "Crunchy"}), "spec.ccpimage: "),
+        (json!({"ccpimage": "a//b"}), "spec.ccpimage: "),
+        (json!({"ccpimagetag": "a:b"}), "spec.ccpimagetag: "),
         (
             json!({"userlabels": {"service-type": "Nope"}}),
             "spec.userlabels.service-type: ",

@@ -250,6 +250,20 @@ async fn kubernetes_out_of_reach_is_told_and_probes_go_on() {
 }
 
 #[tokio::test]
+async fn an_image_that_no_registry_has_is_refused() {
+    let kubernetes = installation();
+    let apiserver = start_plain(&kubernetes).await;
+    for name in ["Postgres", "a//b", "/a", "a/", "a b", "-a", "a:1"] {
+        let mut request = create_request("hippo");
+        request["CCPImage"] = json!(name);
+        let refusal = apiserver.plain().post("/clusters", request).await.refusal();
+        let expected = format!("spec.ccpimage: {name:?} is no name of an image; ");
+        assert!(refusal.starts_with(&expected), "{refusal}");
+    }
+    assert!(kubernetes.names("pgclusters", "pgouser1").is_empty());
+}
+
+#[tokio::test]
 async fn a_label_that_is_pgos_own_is_refused() {
     let kubernetes = installation();
     let apiserver = start_plain(&kubernetes).await;

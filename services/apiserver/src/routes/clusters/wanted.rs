@@ -98,7 +98,6 @@ pub(super) fn creations(
         return refuse(texts::AUTOFAIL_REPLICAS);
     }
     refuse_later_work(request)?;
-    check_image(request)?;
     let mut creations = Vec::with_capacity(names.len());
     for name in names {
         let id = id();
@@ -382,25 +381,6 @@ fn refuse_later_work(request: &CreateClusterRequest) -> Result<(), Refusal> {
         }
         None => Ok(()),
     }
-}
-
-/// An image that no registry can have is refused here; one that is not there shows when it is pulled.
-fn check_image(request: &CreateClusterRequest) -> Result<(), Refusal> {
-    let image = request.ccp_image.as_str();
-    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    if !image.chars().all(|c| fits(c) || c == '/') || image.starts_with('/') || image.ends_with('/')
-    {
-        return refuse(format!(
-            "{image:?} is no name of an image; use letters, digits, '-', '_', '.' and '/', without prefix and tag"
-        ));
-    }
-    let tag = request.ccp_image_tag.as_str();
-    if !tag.chars().all(fits) || tag.starts_with(['-', '.']) || tag.len() > 128 {
-        return refuse(format!(
-            "{tag:?} is no tag of an image; use letters, digits, '-', '_' and '.', at most 128"
-        ));
-    }
-    Ok(())
 }
 
 /// The labels of a Pgcluster's metadata.

@@ -411,17 +411,6 @@ fn the_passwords_of_another_cluster_go_before_one_for_all() {
     }
 }
 
-#[test]
-fn an_image_that_no_registry_has_is_refused() {
-    let image = refused(|request| request.ccp_image = "my image".to_owned());
-    assert!(
-        image.starts_with("\"my image\" is no name of an image"),
-        "{image}"
-    );
-    let tag = refused(|request| request.ccp_image_tag = "a:b".to_owned());
-    assert!(tag.starts_with("\"a:b\" is no tag of an image"), "{tag}");
-}
-
 proptest! {
     /// Whatever is asked for: refused with a text, or objects that the reconciler takes and Kubernetes' names fit.
     #[test]
