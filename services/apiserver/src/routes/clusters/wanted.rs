@@ -11,7 +11,7 @@ use pgo_crd::{Pgcluster, PgoConfig, label};
 use pgo_ids::{ClusterName, OperationId};
 
 use super::spec;
-use crate::refusal::Refusal;
+use crate::{configuration, refusal::Refusal};
 
 /// Most clusters of one request: all are made within its deadline.
 const LONGEST_SERIES: i64 = 200;
@@ -41,6 +41,13 @@ pub(super) struct Facts {
 
 /// A password for each user that a cluster begins with.
 pub(super) type Passwords = BTreeMap<UserSecret, String>;
+
+/// What a request comes to.
+pub(super) struct Judged {
+    pub creations: Vec<Creation>,
+    /// Settings of pgo.yaml that the clusters are made without, because they are not available yet.
+    pub left_out: BTreeSet<&'static str>,
+}
 
 /// A cluster to create.
 #[derive(Clone)]
@@ -79,14 +86,14 @@ pub(super) fn names(request: &CreateClusterRequest) -> Vec<String> {
 ///
 /// # Errors
 /// What is wrong, in 4.1's words where it has some.
-pub(super) fn creations(
+pub(super) fn judge(
     request: &CreateClusterRequest,
     config: &PgoConfig,
     facts: &Facts,
     caller: &str,
     now: Timestamp,
     mut id: impl FnMut() -> OperationId,
-) -> Result<Vec<Creation>, Refusal> {
+) -> Result<Judged, Refusal> {
     let names = check_names(request, facts)?;
     let checked = Checked {
         user_labels: check_user_labels(&request.user_labels)?,
@@ -94,7 +101,8 @@ pub(super) fn creations(
         node_label: check_resources(request, config, facts)?,
     };
     let passwords = check_passwords(request, facts)?;
-    if request.autofail_flag && request.replica_count == 0 {
+    let autofail = request.autofail_flag || config.cluster.autofail;
+    if autofail && replicas(request, config) < 1 {
         return refuse(texts::AUTOFAIL_REPLICAS);
     }
     refuse_later_work(request)?;
@@ -116,7 +124,22 @@ pub(super) fn creations(
             secrets,
         });
     }
-    Ok(creations)
+    let mut left_out = configuration::later_work(config);
+    if !checked.backrest {
+        left_out.remove(configuration::BACKREST);
+    }
+    Ok(Judged {
+        creations,
+        left_out,
+    })
+}
+
+/// How many replicas each cluster is to have: as the request says, else as pgo.yaml does.
+fn replicas(request: &CreateClusterRequest, config: &PgoConfig) -> i64 {
+    match request.replica_count {
+        0 => config.cluster.replicas.parse().unwrap_or_default(),
+        count => count,
+    }
 }
 
 fn check_names(request: &CreateClusterRequest, facts: &Facts) -> Result<Vec<ClusterName>, Refusal> {

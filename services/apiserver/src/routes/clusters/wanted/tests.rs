@@ -47,7 +47,9 @@ fn request() -> CreateClusterRequest {
 fn judged(request: &CreateClusterRequest, facts: &Facts) -> Result<Vec<Creation>, String> {
     let now = "2026-11-22T14:23:53.5Z".parse().expect("a time");
     let id = || ID.parse().expect("an id");
-    creations(request, &config(), facts, "pgoadmin", now, id).map_err(|Refusal(why)| why)
+    judge(request, &config(), facts, "pgoadmin", now, id)
+        .map(|judged| judged.creations)
+        .map_err(|Refusal(why)| why)
 }
 
 fn created(change: impl FnOnce(&mut CreateClusterRequest)) -> Creation {
