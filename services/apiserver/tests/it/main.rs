@@ -21,4 +21,5 @@ mod kubernetes;
 mod postgres;
 mod recorded;
 mod refusals;
+mod showing;
 mod transport;

@@ -234,12 +234,17 @@ async fn kubernetes_out_of_reach_is_told_and_probes_go_on() {
             "{target}: {refusal}"
         );
     }
-    // Figures that cannot be had are missing, as in 4.1.
+    // Figures that cannot be had are missing, as in 4.1, and that is told.
     let status = client
         .get("/status?version=4.1.0&namespace=pgouser1")
         .await
         .done();
     assert_eq!(status["Result"]["OperatorStartTime"], "error");
+    let told = status["Msg"].as_str().unwrap();
+    assert!(
+        told.contains("Nodes: Kubernetes cannot be reached"),
+        "{told}"
+    );
     client.get("/version").await.done();
     client.get("/health").await.done();
     kubernetes.heal();
