@@ -7,6 +7,40 @@ use crate::{
     kubernetes::{Failure, Kubernetes, place},
 };
 
+#[tokio::test]
+async fn a_cluster_is_found_by_the_tag_that_is_shown_of_it() {
+    let kubernetes = installation();
+    let apiserver = start_plain(&kubernetes).await;
+    let client = apiserver.plain();
+    let mut request = create_request("other");
+    request["CCPImageTag"] = json!("debian12-15");
+    client.post("/clusters", request).await.done();
+    client
+        .post("/clusters", create_request("plain"))
+        .await
+        .done();
+    // As kubectl makes one that leaves everything to pgo.yaml.
+    let bare = json!({"metadata": {"name": "bare", "uid": "u1"}, "spec": {}});
+    kubernetes.put("pgclusters", "pgouser1", bare);
+    for (tag, expected) in [
+        ("centos7-11.5-2.4.2", vec!["bare", "plain"]),
+        ("debian12-15", vec!["other"]),
+        ("nosuch", vec![]),
+        ("", vec!["bare", "other", "plain"]),
+    ] {
+        let mut request = cluster_request("all");
+        request["Ccpimagetag"] = json!(tag);
+        let shown = client.post("/showclusters", request).await.done();
+        let names: Vec<&str> = shown["Results"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|shown| shown["Cluster"]["metadata"]["name"].as_str().unwrap())
+            .collect();
+        assert_eq!(names, expected, "{tag}");
+    }
+}
+
 /// The status, and what it says besides.
 async fn status(kubernetes: &Kubernetes) -> (Value, String) {
     let apiserver = start_plain(kubernetes).await;
