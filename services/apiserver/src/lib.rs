@@ -58,11 +58,9 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let client = connect(settings.kubeconfig.as_deref()).await?;
     let server = Server::start(&settings, client, telemetry, shutdown.clone()).await?;
     tracing::info!(addr = %server.addr(), tls = settings.tls(), "serving");
-    let served = server.run().await;
-    // Whatever ended the server: the other port ends, too.
-    shutdown.cancel();
-    admin.await??;
-    served
+    server.run().await;
+    admin.await?;
+    Ok(())
 }
 
 async fn connect(kubeconfig: Option<&Path>) -> anyhow::Result<Client> {

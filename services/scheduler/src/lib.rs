@@ -58,6 +58,6 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     rounds.run(shutdown).await;
     over.cancel();
     elected.await.context("give the Lease back")?;
-    admin.await??;
+    admin.await?;
     Ok(())
 }
