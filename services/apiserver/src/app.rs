@@ -22,6 +22,7 @@ use crate::{
     accounts,
     certificate::{self, RestTls},
     configuration::{self, CONFIG_MAP, Configuration},
+    deadline,
     metrics::Metrics,
     mirror::Mirror,
 };
@@ -63,6 +64,7 @@ impl App {
         telemetry: Telemetry,
         shutdown: CancellationToken,
     ) -> anyhow::Result<Self> {
+        let client = deadline::for_calls(client);
         let namespace = settings.operator_namespace.as_str();
         let tls_files = Arc::new(TlsFiles::open(&settings.tls_dir)?);
         let events = match settings.event_service.as_str() {

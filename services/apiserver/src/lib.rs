@@ -16,6 +16,7 @@ mod accounts;
 mod app;
 mod certificate;
 mod configuration;
+mod deadline;
 mod events;
 mod metrics;
 mod mirror;

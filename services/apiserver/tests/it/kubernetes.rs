@@ -5,6 +5,7 @@ use std::{
     convert::Infallible,
     io,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -24,7 +25,7 @@ struct State {
     objects: BTreeMap<(Place, String), Value>,
     /// Every change, with the resourceVersion it has: its index and one.
     changes: Vec<(Place, &'static str, Value)>,
-    /// Requests so far, as `METHOD path`.
+    /// Requests so far, as `METHOD path`, with the new object's name behind the path of a POST.
     requests: Vec<String>,
     /// Requests that are answered with a failure: how each begins.
     failing: Vec<(String, Failure)>,
@@ -41,6 +42,8 @@ pub enum Failure {
     AnswerLost,
     /// Nothing is done and no answer comes until [`Kubernetes::heal`].
     Hangs,
+    /// It is done after so long.
+    Slow(Duration),
 }
 
 /// Clones are handles of the same.
@@ -106,6 +109,10 @@ impl Kubernetes {
         self.state.lock().unwrap().objects.get(&key).cloned()
     }
 
+    pub fn has(&self, kind: &str, namespace: &str, name: &str) -> bool {
+        self.get(kind, namespace, name).is_some()
+    }
+
     /// Names of the objects of a kind.
     pub fn names(&self, kind: &str, namespace: &str) -> Vec<String> {
         let place = place(kind, namespace);
@@ -137,13 +144,24 @@ impl Kubernetes {
         self.state.lock().unwrap().requests.len()
     }
 
+    /// Whether there was a request that begins so.
+    pub fn was_asked(&self, begin: &str) -> bool {
+        let state = self.state.lock().unwrap();
+        state.requests.iter().any(|asked| asked.starts_with(begin))
+    }
+
     async fn answer(
         &self,
         request: Request<Body>,
     ) -> Result<Response<BoxBody<Bytes, Infallible>>, io::Error> {
         let (parts, body) = request.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        let body: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
         let path = parts.uri.path().to_owned();
-        let asked = format!("{} {path}", parts.method);
+        let mut asked = format!("{} {path}", parts.method);
+        if parts.method == Method::POST {
+            asked.extend(["/", body["metadata"]["name"].as_str().unwrap()]);
+        }
         let failure = {
             let mut state = self.state.lock().unwrap();
             state.requests.push(asked.clone());
@@ -164,6 +182,7 @@ impl Kubernetes {
                 ));
             }
             Some(Failure::Hangs) => self.healed().await,
+            Some(Failure::Slow(time)) => tokio::time::sleep(time).await,
             Some(Failure::AnswerLost) | None => {}
         }
         let query: BTreeMap<String, String> = parts
@@ -174,8 +193,6 @@ impl Kubernetes {
             .filter_map(|pair| pair.split_once('='))
             .map(|(key, value)| (key.to_owned(), decoded(value)))
             .collect();
-        let body = body.collect().await.unwrap().to_bytes();
-        let body: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
         let answer = self.perform(&parts.method, &path, &query, body);
         match failure {
             Some(Failure::AnswerLost) => Err(lost()),

@@ -12,6 +12,7 @@ mod access;
 mod configuration;
 mod connections;
 mod creation;
+mod deadlines;
 mod deletion;
 mod description;
 mod event_log;
