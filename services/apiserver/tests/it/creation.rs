@@ -1,9 +1,14 @@
 //! What is in Kubernetes after a request to create clusters.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::{
-    harness::{create_request, eventually, in_secret, installation, secret, start_plain},
+    harness::{
+        cluster_request, create_request, eventually, in_secret, installation, secret, start_plain,
+        within,
+    },
     kubernetes::{Failure, place},
 };
 
@@ -151,6 +156,74 @@ async fn secrets_are_taken_back_where_the_cluster_cannot_be_made() {
         .post("/clusters", with_password("new"))
         .await
         .done();
+}
+
+#[tokio::test]
+async fn a_task_that_kubernetes_cannot_take_now_is_tried_again() {
+    let kubernetes = installation();
+    let apiserver = start_plain(&kubernetes).await;
+    let task = format!("POST {}/hippo-createcluster", place("pgtasks", "pgouser1"));
+    kubernetes.fail(task.clone(), Failure::Unreachable);
+    let (client, body) = (apiserver.plain(), create_request("hippo"));
+    let asking = tokio::spawn(async move { client.post("/clusters", body).await });
+    eventually("the task was tried", async || {
+        kubernetes.was_asked(&task).then_some(())
+    })
+    .await;
+    kubernetes.heal();
+    let answer = asking.await.unwrap().done();
+    assert_eq!(answer["Results"][0], "created Pgcluster hippo");
+    assert_eq!(
+        kubernetes.names("pgtasks", "pgouser1"),
+        ["hippo-createcluster"]
+    );
+}
+
+#[tokio::test]
+async fn a_task_whose_answer_is_lost_is_found_again() {
+    let kubernetes = installation();
+    let apiserver = start_plain(&kubernetes).await;
+    let client = apiserver.plain();
+    let tasks = format!("POST {}", place("pgtasks", "pgouser1"));
+    kubernetes.fail(tasks, Failure::AnswerLost);
+    let answer = client.post("/clusters", create_request("hippo")).await;
+    assert!(
+        !answer.done().to_string().contains("could not"),
+        "{answer:?}"
+    );
+    let answer = client
+        .post("/clustersdelete", cluster_request("hippo"))
+        .await
+        .done();
+    assert_eq!(answer["Results"], json!(["deleted pgcluster hippo"]));
+    assert_eq!(
+        kubernetes.names("pgtasks", "pgouser1"),
+        ["hippo-createcluster", "hippo-rmdata"]
+    );
+}
+
+#[tokio::test]
+async fn a_task_that_cannot_be_stored_is_told_beside_the_cluster_that_can() {
+    for (failure, why) in [
+        (Failure::Forbidden, "not for you"),
+        (Failure::Unreachable, "no Kubernetes today"),
+        (Failure::Hangs, "did not answer within 20 s"),
+    ] {
+        let kubernetes = installation();
+        let apiserver = start_plain(&kubernetes).await;
+        kubernetes.fail(format!("POST {}", place("pgtasks", "pgouser1")), failure);
+        let client = apiserver.plain();
+        let asking = client.post("/clusters", create_request("hippo"));
+        let answer = within(Duration::from_secs(30), asking).await.done();
+        assert_eq!(answer["Results"][0], "created Pgcluster hippo");
+        let told = answer["Results"][2].as_str().unwrap();
+        let expected = "the cluster is being created, but pgtask hippo-createcluster, which shows its workflow, could not be made: ";
+        assert!(
+            told.starts_with(expected) && told.ends_with(why),
+            "{failure:?}: {told}"
+        );
+        assert_eq!(kubernetes.names("pgclusters", "pgouser1"), ["hippo"]);
+    }
 }
 
 #[tokio::test]

@@ -5,6 +5,8 @@
 //!                                                  │                      ▲            │
 //!                                                  └─ refused             └── removed ─┘ where it fails
 //! ```
+//!
+//! With the Pgcluster the creation is asked for: what fails after it is told beside the success, not instead of it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -204,6 +206,23 @@ async fn make(
         format!("kept Secret {name} of a former cluster: its password has not changed")
     }));
 
+    if let Err(Refusal(why)) = follow(call, namespace, creation, &cluster).await {
+        tracing::error!(namespace, cluster = %creation.name, why, "the task that follows a creation is missing");
+        results.push(format!(
+            "the cluster is being created, but pgtask {}, which shows its workflow, could not be made: {why}",
+            task::creation_name(&creation.name)
+        ));
+    }
+    Ok(())
+}
+
+/// Stores the task that follows the creation of a cluster.
+async fn follow(
+    call: &Call,
+    namespace: &str,
+    creation: &Creation,
+    cluster: &Pgcluster,
+) -> Result<(), Refusal> {
     let uid: StreamId = cluster
         .uid()
         .and_then(|uid| uid.parse().ok())
@@ -215,14 +234,8 @@ async fn make(
         actor: &call.caller.name,
     };
     let task = task::creation(&subject, creation.id, Timestamp::now());
-    let stored = task::create(&tasks, &task, |found| task::is_older(found, &uid)).await;
-    stored.map_err(|error| {
-        let Refusal(why) = error.into();
-        Refusal(format!(
-            "pgcluster {} was created, but not the task that follows its creation: {why}",
-            creation.name
-        ))
-    })
+    let tasks = call.app.api(namespace);
+    task::create_patiently(&tasks, &task, |found| task::is_older(found, &uid)).await
 }
 
 /// A request to delete a former cluster of the name must not reach the new one.
