@@ -159,6 +159,22 @@ async fn secrets_are_taken_back_where_the_cluster_cannot_be_made() {
 }
 
 #[tokio::test]
+async fn secrets_are_taken_back_where_one_of_them_cannot_be_made() {
+    let kubernetes = installation();
+    let apiserver = start_plain(&kubernetes).await;
+    let third = format!("POST {}/{}", place("secrets", "pgouser1"), USER_SECRETS[2]);
+    kubernetes.fail(third.clone(), Failure::Forbidden);
+    let answer = apiserver
+        .plain()
+        .post("/clusters", with_password("new"))
+        .await;
+    assert_eq!(answer.refusal(), "not for you");
+    assert!(kubernetes.was_asked(&third), "the first two were made");
+    assert!(kubernetes.names("secrets", "pgouser1").is_empty());
+    assert!(kubernetes.names("pgclusters", "pgouser1").is_empty());
+}
+
+#[tokio::test]
 async fn a_task_that_kubernetes_cannot_take_now_is_tried_again() {
     let kubernetes = installation();
     let apiserver = start_plain(&kubernetes).await;

@@ -5,8 +5,12 @@ use std::{collections::BTreeSet, fs, path::Path};
 use serde_json::{Value, json};
 
 use crate::{
-    harness::{Apiserver, Client, create_request, installation, start},
+    harness::{
+        Apiserver, Client, PGO_YAML, authority, configure, create_request, installation, secret,
+        start, try_start,
+    },
     kubernetes::Kubernetes,
+    postgres::Postgres,
 };
 
 /// Fields whose values differ from run to run.
@@ -195,6 +199,57 @@ async fn questions_are_answered_as_4_1_answered_them() {
     ] {
         replay(&client, number).await;
     }
+}
+
+#[tokio::test]
+async fn each_user_of_a_cluster_is_tried_at_each_service_as_in_4_1() {
+    let authority = authority();
+    pgo_tls::provider();
+    let identity = "hippo.pgouser1.agent.pgo";
+    let [primary, replica] = ["127.1.0.1", "127.1.0.2"];
+    let at = format!("{primary}:0");
+    let postgres = Postgres::start_at(&at, &authority, identity, "right").await;
+    let port = postgres.addr.port();
+    let at = format!("{replica}:{port}");
+    let _replica = Postgres::start_at(&at, &authority, identity, "right").await;
+    let kubernetes = installation();
+    configure(
+        &kubernetes,
+        &PGO_YAML.replace("Cluster:", &format!("Cluster:\n  Port: {port}")),
+    );
+    let apiserver = try_start(&kubernetes, authority, &[]).await.unwrap();
+    let client = apiserver.tls();
+    client
+        .post("/clusters", create_request("hippo"))
+        .await
+        .done();
+    surround_hippo(&kubernetes);
+    let of_hippo = json!({"pg-cluster": "hippo"});
+    for (name, address) in [("hippo", primary), ("hippo-replica", replica)] {
+        let service =
+            json!({"metadata": {"name": name, "labels": of_hippo}, "spec": {"clusterIP": address}});
+        kubernetes.put("services", "pgouser1", service);
+    }
+    for user in ["postgres", "primaryuser", "testuser"] {
+        let data = [("username", user), ("password", "right")];
+        let mut secret = secret(&format!("hippo-{user}-secret"), &data);
+        secret["metadata"]["labels"] = of_hippo.clone();
+        kubernetes.put("secrets", "pgouser1", secret);
+    }
+    let exchange = recorded("033");
+    let answer = ask(&client, "033", &exchange).await.to_string();
+    // Under the addresses of the recording.
+    let answer = answer
+        .replace(
+            &format!("-p {port} -h {primary} "),
+            "-p 5432 -h 10.96.178.39 ",
+        )
+        .replace(
+            &format!("-p {port} -h {replica} "),
+            "-p 5432 -h 10.96.109.176 ",
+        );
+    let answer = serde_json::from_str(&answer).unwrap();
+    assert_same("033", &exchange.response, &answer);
 }
 
 #[tokio::test]

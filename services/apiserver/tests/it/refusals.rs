@@ -255,6 +255,123 @@ async fn kubernetes_out_of_reach_is_told_and_probes_go_on() {
 }
 
 #[tokio::test]
+async fn of_all_that_is_wrong_with_a_creation_4_1s_first_is_told() {
+    let kubernetes = installation();
+    let apiserver = start_plain(&kubernetes).await;
+    let client = apiserver.plain();
+    client
+        .post("/clusters", create_request("taken"))
+        .await
+        .done();
+    let mut request = create_request("all");
+    for (field, wrong) in [
+        ("UserLabels", json!("env")),
+        ("CustomConfig", json!("no-map")),
+        ("ServiceType", json!("Nope")),
+        ("BackrestFlag", json!("maybe")),
+        ("BackrestStorageType", json!("local")),
+        ("PgpoolSecret", json!("no-secret")),
+        ("PgpoolFlag", json!(true)),
+        ("StorageConfig", json!("moon")),
+        ("NodeLabel", json!("abc")),
+        ("ReplicaStorageConfig", json!("sun")),
+        ("ContainerResources", json!("huge")),
+        ("SecretFrom", json!("nobody")),
+        ("AutofailFlag", json!(true)),
+        ("MetricsFlag", json!(true)),
+        ("CCPImage", json!("Postgres")),
+        ("CCPImageTag", json!("a:b")),
+    ] {
+        request[field] = wrong;
+    }
+    // What is told, and what is mended then.
+    let (nothing, no) = (json!(""), json!(false));
+    for (why, field, right) in [
+        (
+            "invalid cluster name 'all' is not allowed",
+            "Name",
+            json!("1a"),
+        ),
+        ("invalid cluster name format ", "Name", json!("taken")),
+        ("pgcluster taken was found ", "Name", json!("hippo")),
+        ("invalid labels format", "UserLabels", nothing.clone()),
+        (
+            "no-map configmap was not found ",
+            "CustomConfig",
+            nothing.clone(),
+        ),
+        (
+            "error ServiceType should be ",
+            "ServiceType",
+            nothing.clone(),
+        ),
+        (
+            "valid values for --pgbackrest ",
+            "BackrestFlag",
+            json!("false"),
+        ),
+        (
+            "pgBackRest storage type is only ",
+            "BackrestStorageType",
+            nothing.clone(),
+        ),
+        (
+            "--pgpool-secret specified secret no-secret ",
+            "PgpoolSecret",
+            nothing.clone(),
+        ),
+        ("--pgpool requires replica-count ", "PgpoolFlag", no.clone()),
+        (
+            "moon Storage config was not found ",
+            "StorageConfig",
+            nothing.clone(),
+        ),
+        (
+            "abc node label does not follow ",
+            "NodeLabel",
+            nothing.clone(),
+        ),
+        (
+            "sun Storage config was not found ",
+            "ReplicaStorageConfig",
+            nothing.clone(),
+        ),
+        (
+            "huge ContainerResource config was ",
+            "ContainerResources",
+            nothing.clone(),
+        ),
+        (
+            "nobody secret was not found ",
+            "SecretFrom",
+            nothing.clone(),
+        ),
+        (
+            "replica-count of 1 or more is required ",
+            "AutofailFlag",
+            no.clone(),
+        ),
+        ("'--metrics' is not available ", "MetricsFlag", no),
+        (
+            "spec.ccpimage: \"Postgres\" is no name ",
+            "CCPImage",
+            nothing.clone(),
+        ),
+        (
+            "spec.ccpimagetag: \"a:b\" is no tag ",
+            "CCPImageTag",
+            nothing,
+        ),
+    ] {
+        let refusal = client.post("/clusters", request.clone()).await.refusal();
+        assert!(refusal.starts_with(why), "{field}: {refusal}");
+        request[field] = right;
+    }
+    assert_eq!(kubernetes.names("pgclusters", "pgouser1"), ["taken"]);
+    client.post("/clusters", request).await.done();
+}
+
+#[tokio::test]
 async fn an_image_that_no_registry_has_is_refused() {
     let kubernetes = installation();
     let apiserver = start_plain(&kubernetes).await;
