@@ -24,6 +24,7 @@ mod openapi;
 mod quantity;
 mod refusal;
 mod request;
+mod rights;
 mod routes;
 mod server;
 mod settings;
@@ -37,6 +38,7 @@ use kube::{
 };
 
 pub use openapi::openapi;
+pub use rights::RIGHTS;
 pub use server::Server;
 pub use settings::{Settings, SettingsError};
 

@@ -192,6 +192,10 @@ impl Drop for Apiserver {
     fn drop(&mut self) {
         self.shutdown.cancel();
         self.served.abort();
+        if !std::thread::panicking() {
+            let without_right = self.kubernetes.without_right();
+            assert!(without_right.is_empty(), "no right to {without_right:?}");
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The few calls of Kubernetes that the apiserver makes, answered from memory.
+//! The few calls of Kubernetes that the apiserver makes, answered from memory, and only those that it has a right to.
 
 use std::{
     collections::BTreeMap,
@@ -14,8 +14,13 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, StreamBody, combinators::BoxBody};
 use hyper::body::Frame;
 use kube::{Client, client::Body};
+use pgo_apiserver::RIGHTS;
+use pgo_k8s::rights;
 use serde_json::{Value, json};
 use tokio::sync::watch;
+
+/// The operator's namespace.
+const OPERATOR: &str = "pgo";
 
 /// Where objects of a kind in a namespace are: the path of their list.
 type Place = String;
@@ -27,6 +32,10 @@ struct State {
     changes: Vec<(Place, &'static str, Value)>,
     /// Requests so far, as `METHOD path`, with the new object's name behind the path of a POST.
     requests: Vec<String>,
+    /// The same, as rights are about them.
+    uses: Vec<rights::Request>,
+    /// Those among them that there is no right to.
+    without_right: Vec<rights::Request>,
     /// Requests that are answered with a failure: how each begins.
     failing: Vec<(String, Failure)>,
 }
@@ -150,6 +159,16 @@ impl Kubernetes {
         state.requests.iter().any(|asked| asked.starts_with(begin))
     }
 
+    /// Requests that were refused because the apiserver has no right to them.
+    pub fn without_right(&self) -> Vec<rights::Request> {
+        self.state.lock().unwrap().without_right.clone()
+    }
+
+    /// Rights of the apiserver that were no use so far.
+    pub fn unused_rights(&self) -> Vec<String> {
+        RIGHTS.unused(OPERATOR, &self.state.lock().unwrap().uses)
+    }
+
     async fn answer(
         &self,
         request: Request<Body>,
@@ -158,6 +177,8 @@ impl Kubernetes {
         let body = body.collect().await.unwrap().to_bytes();
         let body: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
         let path = parts.uri.path().to_owned();
+        let query = parts.uri.query().unwrap_or_default();
+        let usage = rights::Request::read(parts.method.as_str(), &path, query).unwrap();
         let mut asked = format!("{} {path}", parts.method);
         if parts.method == Method::POST {
             asked.extend(["/", body["metadata"]["name"].as_str().unwrap()]);
@@ -165,6 +186,12 @@ impl Kubernetes {
         let failure = {
             let mut state = self.state.lock().unwrap();
             state.requests.push(asked.clone());
+            state.uses.push(usage.clone());
+            if !RIGHTS.allows(OPERATOR, &usage) {
+                let text = format!("src/rights.rs has no right to {asked}");
+                state.without_right.push(usage);
+                return Ok(failed(StatusCode::FORBIDDEN, "Forbidden", text));
+            }
             let failing = state
                 .failing
                 .iter()
@@ -185,10 +212,7 @@ impl Kubernetes {
             Some(Failure::Slow(time)) => tokio::time::sleep(time).await,
             Some(Failure::AnswerLost) | None => {}
         }
-        let query: BTreeMap<String, String> = parts
-            .uri
-            .query()
-            .unwrap_or_default()
+        let query: BTreeMap<String, String> = query
             .split('&')
             .filter_map(|pair| pair.split_once('='))
             .map(|(key, value)| (key.to_owned(), decoded(value)))

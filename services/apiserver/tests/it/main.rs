@@ -22,5 +22,6 @@ mod kubernetes;
 mod postgres;
 mod recorded;
 mod refusals;
+mod rights;
 mod showing;
 mod transport;
