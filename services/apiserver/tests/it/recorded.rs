@@ -287,15 +287,9 @@ async fn the_status_has_4_1s_figures() {
     assert_same("200", &expected, &actual);
 }
 
-#[tokio::test]
-async fn creations_that_4_1_refused_are_refused_with_the_same_words() {
-    let apiserver = with_clusters().await;
-    let client = apiserver.tls();
-    for number in ["010", "013", "028"] {
-        replay(&client, number).await;
-    }
-    // (conversation, what it asks for, answer)
-    let cases: [(&str, &str, Value, &str); 7] = [
+/// Conversation, the field it is about and its value, and the answer.
+fn refused_creations() -> [(&'static str, &'static str, Value, &'static str); 7] {
+    [
         (
             "015",
             "ContainerResources",
@@ -338,8 +332,17 @@ async fn creations_that_4_1_refused_are_refused_with_the_same_words() {
             json!(true),
             "pgcluster zebra was found so we will not create it",
         ),
-    ];
-    for (number, field, value, why) in cases {
+    ]
+}
+
+#[tokio::test]
+async fn creations_that_4_1_refused_are_refused_with_the_same_words() {
+    let apiserver = with_clusters().await;
+    let client = apiserver.tls();
+    for number in ["010", "013", "028"] {
+        replay(&client, number).await;
+    }
+    for (number, field, value, why) in refused_creations() {
         // The last two were sent when the cluster was there.
         let name = if why.starts_with("pgcluster") {
             "zebra"

@@ -57,6 +57,29 @@ pub fn desired() -> Desired {
     }
 }
 
+fn new_claim() -> ClaimFacts {
+    ClaimFacts {
+        uid: "claim".to_owned(),
+        phase: ClaimPhase::Pending,
+        complaint: None,
+        terminating: false,
+    }
+}
+
+fn new_pod(number: u32, generation: i64) -> PodFacts {
+    PodFacts {
+        uid: format!("pod-{number}"),
+        phase: PodPhase::Pending,
+        node: None,
+        ip: None,
+        ready: false,
+        terminating: false,
+        unschedulable: None,
+        waiting: None,
+        generation: Some(generation),
+    }
+}
+
 impl World {
     pub fn new() -> Self {
         Self {
@@ -145,27 +168,12 @@ impl World {
             Step::MakeService => observed.service = true,
             Step::MakeEndpointSlice => observed.endpoints = Some(Vec::new()),
             Step::MakeClaim(instance) => {
-                let claim = ClaimFacts {
-                    uid: "claim".to_owned(),
-                    phase: ClaimPhase::Pending,
-                    complaint: None,
-                    terminating: false,
-                };
-                observed.claims.entry(instance.clone()).or_insert(claim);
+                let claims = &mut observed.claims;
+                claims.entry(instance.clone()).or_insert_with(new_claim);
             }
             Step::MakePod(instance) => {
                 self.pods += 1;
-                let pod = PodFacts {
-                    uid: format!("pod-{}", self.pods),
-                    phase: PodPhase::Pending,
-                    node: None,
-                    ip: None,
-                    ready: false,
-                    terminating: false,
-                    unschedulable: None,
-                    waiting: None,
-                    generation: Some(self.cluster.generation),
-                };
+                let pod = new_pod(self.pods, self.cluster.generation);
                 let former = observed.pods.insert(instance.clone(), pod);
                 assert!(former.is_none(), "a second pod on one volume");
             }
