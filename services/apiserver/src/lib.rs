@@ -29,7 +29,7 @@ mod routes;
 mod server;
 mod settings;
 
-use std::path::Path;
+use std::{path::Path, process::ExitCode};
 
 use anyhow::Context as _;
 use kube::{
@@ -43,13 +43,21 @@ pub use server::Server;
 pub use settings::{Settings, SettingsError};
 
 /// Exit code where the process cannot start: 4.1's.
-pub const EXIT_CANNOT_START: u8 = 2;
+const EXIT_CANNOT_START: u8 = 2;
 
-/// Runs the apiserver until the process is asked to end.
-///
-/// # Errors
-/// A setting, pgo.yaml or a certificate cannot be used, Kubernetes does not answer, or a port is taken.
-pub async fn run(settings: Settings) -> anyhow::Result<()> {
+/// Runs the apiserver until the process is asked to end. If it cannot, that is said on standard error: a setting, pgo.yaml
+/// or a certificate cannot be used, Kubernetes does not answer, or a port is taken.
+pub async fn run(settings: Settings) -> ExitCode {
+    match serve(settings).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("pgo-apiserver: {error:#}");
+            ExitCode::from(EXIT_CANNOT_START)
+        }
+    }
+}
+
+async fn serve(settings: Settings) -> anyhow::Result<()> {
     settings.check()?;
     let logging = pgo_telemetry::Settings::from_env("apiserver", pgo_api::PGO_VERSION)?;
     let telemetry = pgo_telemetry::init(&logging)?;
