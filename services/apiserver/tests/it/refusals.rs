@@ -254,6 +254,54 @@ async fn kubernetes_out_of_reach_is_told_and_probes_go_on() {
         .done();
 }
 
+/// Wrong values of a creation, in the order in which 4.1 tells of them: field, value, how the answer begins.
+const WRONG: [(&str, &str, &str); 16] = [
+    ("UserLabels", "env", "invalid labels format"),
+    ("CustomConfig", "no-map", "no-map configmap was not found "),
+    ("ServiceType", "Nope", "error ServiceType should be "),
+    ("BackrestFlag", "maybe", "valid values for --pgbackrest "),
+    (
+        "BackrestStorageType",
+        "local",
+        "pgBackRest storage type is only ",
+    ),
+    (
+        "PgpoolSecret",
+        "no-secret",
+        "--pgpool-secret specified secret no-secret ",
+    ),
+    ("PgpoolFlag", "true", "--pgpool requires replica-count "),
+    (
+        "StorageConfig",
+        "moon",
+        "moon Storage config was not found ",
+    ),
+    ("NodeLabel", "abc", "abc node label does not follow "),
+    (
+        "ReplicaStorageConfig",
+        "sun",
+        "sun Storage config was not found ",
+    ),
+    (
+        "ContainerResources",
+        "huge",
+        "huge ContainerResource config was ",
+    ),
+    ("SecretFrom", "nobody", "nobody secret was not found "),
+    (
+        "AutofailFlag",
+        "true",
+        "replica-count of 1 or more is required ",
+    ),
+    ("MetricsFlag", "true", "'--metrics' is not available "),
+    (
+        "CCPImage",
+        "Postgres",
+        "spec.ccpimage: \"Postgres\" is no name ",
+    ),
+    ("CCPImageTag", "a:b", "spec.ccpimagetag: \"a:b\" is no tag "),
+];
+
 #[tokio::test]
 async fn of_all_that_is_wrong_with_a_creation_4_1s_first_is_told() {
     let kubernetes = installation();
@@ -263,109 +311,33 @@ async fn of_all_that_is_wrong_with_a_creation_4_1s_first_is_told() {
         .post("/clusters", create_request("taken"))
         .await
         .done();
-    let mut request = create_request("all");
-    for (field, wrong) in [
-        ("UserLabels", json!("env")),
-        ("CustomConfig", json!("no-map")),
-        ("ServiceType", json!("Nope")),
-        ("BackrestFlag", json!("maybe")),
-        ("BackrestStorageType", json!("local")),
-        ("PgpoolSecret", json!("no-secret")),
-        ("PgpoolFlag", json!(true)),
-        ("StorageConfig", json!("moon")),
-        ("NodeLabel", json!("abc")),
-        ("ReplicaStorageConfig", json!("sun")),
-        ("ContainerResources", json!("huge")),
-        ("SecretFrom", json!("nobody")),
-        ("AutofailFlag", json!(true)),
-        ("MetricsFlag", json!(true)),
-        ("CCPImage", json!("Postgres")),
-        ("CCPImageTag", json!("a:b")),
-    ] {
-        request[field] = wrong;
+    let mut right = create_request("hippo");
+    // With backups, which pgo.yaml asks for, a storage type is in order.
+    right["BackrestFlag"] = json!("false");
+    let mut request = right.clone();
+    for (field, wrong, _) in WRONG {
+        request[field] = match wrong {
+            "true" => json!(true),
+            text => json!(text),
+        };
     }
-    // What is told, and what is mended then.
-    let (nothing, no) = (json!(""), json!(false));
-    for (why, field, right) in [
-        (
-            "invalid cluster name 'all' is not allowed",
-            "Name",
-            json!("1a"),
-        ),
-        ("invalid cluster name format ", "Name", json!("taken")),
-        ("pgcluster taken was found ", "Name", json!("hippo")),
-        ("invalid labels format", "UserLabels", nothing.clone()),
-        (
-            "no-map configmap was not found ",
-            "CustomConfig",
-            nothing.clone(),
-        ),
-        (
-            "error ServiceType should be ",
-            "ServiceType",
-            nothing.clone(),
-        ),
-        (
-            "valid values for --pgbackrest ",
-            "BackrestFlag",
-            json!("false"),
-        ),
-        (
-            "pgBackRest storage type is only ",
-            "BackrestStorageType",
-            nothing.clone(),
-        ),
-        (
-            "--pgpool-secret specified secret no-secret ",
-            "PgpoolSecret",
-            nothing.clone(),
-        ),
-        ("--pgpool requires replica-count ", "PgpoolFlag", no.clone()),
-        (
-            "moon Storage config was not found ",
-            "StorageConfig",
-            nothing.clone(),
-        ),
-        (
-            "abc node label does not follow ",
-            "NodeLabel",
-            nothing.clone(),
-        ),
-        (
-            "sun Storage config was not found ",
-            "ReplicaStorageConfig",
-            nothing.clone(),
-        ),
-        (
-            "huge ContainerResource config was ",
-            "ContainerResources",
-            nothing.clone(),
-        ),
-        (
-            "nobody secret was not found ",
-            "SecretFrom",
-            nothing.clone(),
-        ),
-        (
-            "replica-count of 1 or more is required ",
-            "AutofailFlag",
-            no.clone(),
-        ),
-        ("'--metrics' is not available ", "MetricsFlag", no),
-        (
-            "spec.ccpimage: \"Postgres\" is no name ",
-            "CCPImage",
-            nothing.clone(),
-        ),
-        (
-            "spec.ccpimagetag: \"a:b\" is no tag ",
-            "CCPImageTag",
-            nothing,
-        ),
-    ] {
+    let begins = async |request: &Value, why: &str| {
         let refusal = client.post("/clusters", request.clone()).await.refusal();
-        assert!(refusal.starts_with(why), "{field}: {refusal}");
-        request[field] = right;
+        assert!(refusal.starts_with(why), "{why}: {refusal}");
+    };
+    for (name, why) in [
+        ("all", "invalid cluster name 'all' is not allowed"),
+        ("1a", "invalid cluster name format "),
+        ("taken", "pgcluster taken was found "),
+    ] {
+        request["Name"] = json!(name);
+        begins(&request, why).await;
+    }
+    // What is told is mended, and the next is told.
+    request["Name"] = json!("hippo");
+    for (field, _, why) in WRONG {
+        begins(&request, why).await;
+        request[field] = right[field].clone();
     }
     assert_eq!(kubernetes.names("pgclusters", "pgouser1"), ["taken"]);
     client.post("/clusters", request).await.done();
