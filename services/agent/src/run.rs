@@ -73,7 +73,7 @@ pub async fn serve<S: crate::store::Store>(
     let admin = tokio::spawn(admin.run(ended.clone().cancelled_owned()));
     let listener = pgo_tls::grpc::listen(settings.listen, tls.clone()).await?;
     let service = AgentServer::new(grpc::Service::new(reporter.watch()));
-    let grpc = tonic::transport::Server::builder().serve_with_incoming_shutdown(
+    let grpc = pgo_tls::grpc::server().serve_with_incoming_shutdown(
         service,
         listener,
         ended.clone().cancelled_owned(),

@@ -27,7 +27,6 @@ use pgo_tls::TlsFiles;
 use service::Service;
 pub use settings::Settings;
 use tokio::{sync::broadcast, task::spawn_blocking};
-use tonic::transport::Server;
 
 /// Identity of nsqd.
 const NSQD: &str = "nsqd.pgo";
@@ -74,7 +73,7 @@ async fn serve(
     };
     let listener = pgo_tls::grpc::listen(settings.listen, files.clone()).await?;
     tracing::info!(addr = %listener.addr(), "serving the log");
-    let serving = Server::builder().serve_with_incoming_shutdown(
+    let serving = pgo_tls::grpc::server().serve_with_incoming_shutdown(
         EventLogServer::new(service),
         listener,
         shutdown.clone().cancelled_owned(),

@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tonic::{
     Request, Status,
-    transport::{Channel, Endpoint},
+    transport::{Channel, Endpoint, Server},
 };
 
 use crate::{Error, Peer, TlsFiles, TlsListener, listener::HANDSHAKE_DEADLINE};
@@ -28,6 +28,14 @@ const PING_DEADLINE: Duration = Duration::from_secs(5);
 /// The address cannot be bound.
 pub async fn listen(addr: SocketAddr, files: Arc<TlsFiles>) -> Result<TlsListener, Error> {
     TlsListener::bind(addr, Arc::new(move || files.server_config())).await
+}
+
+/// A server that notices clients whose node is gone, as [`channel`] does it with servers: what it holds for them would
+/// stay for ever otherwise.
+pub fn server() -> Server {
+    Server::builder()
+        .http2_keepalive_interval(Some(PING_INTERVAL))
+        .http2_keepalive_timeout(Some(PING_DEADLINE))
 }
 
 /// A channel to the process `identity` at `address` (`host:port`). It connects when first used, and anew as needed.

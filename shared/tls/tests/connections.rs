@@ -16,6 +16,7 @@ use std::{
 };
 
 use axum::{Router, extract::ConnectInfo, routing::get};
+use futures::{StreamExt as _, future, stream};
 use jiff::{SignedDuration, Timestamp};
 use pgo_tls::{Authority, KeyAndCertificate, LeafSpec, Peer, TlsFiles, TlsListener, grpc, rest};
 use rustls::{
@@ -83,7 +84,7 @@ async fn serve(files: Arc<TlsFiles>) -> SocketAddr {
         Ok::<_, Infallible>(answer.body(Body::empty()).expect("a response"))
     });
     tokio::spawn(async move {
-        tonic::transport::Server::builder()
+        grpc::server()
             .serve_with_incoming(service, listener)
             .await
             .expect("serving");
@@ -170,6 +171,27 @@ async fn a_client_that_says_nothing_delays_no_other() {
     }
     let caller = files(&folder(&authority, "apiserver.pgo"));
     assert!(call(addr, "event.pgo", caller).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_client_that_answers_no_ping_is_let_go() {
+    let (mut client, connection) = tokio::io::duplex(64 * 1024);
+    let incoming = stream::once(future::ready(Ok::<_, Infallible>(connection)));
+    let service = tower::service_fn(|_: http::Request<Body>| async {
+        Ok::<_, Infallible>(http::Response::new(Body::empty()))
+    });
+    let serving = grpc::server().serve_with_incoming(service, incoming.chain(stream::pending()));
+    tokio::spawn(serving);
+    // RFC 9113, section 3.4: the preface and an empty SETTINGS frame; nothing is said after them.
+    client
+        .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")
+        .await
+        .expect("written");
+    let mut heard = Vec::new();
+    tokio::time::timeout(DEADLINE * 3, client.read_to_end(&mut heard))
+        .await
+        .expect("the server ends the connection")
+        .expect("read");
 }
 
 #[test]
