@@ -106,7 +106,9 @@ async fn open(settings: &Settings) -> anyhow::Result<Log> {
     Ok(log)
 }
 
-fn nsqd(settings: &Settings, files: &TlsFiles) -> anyhow::Result<nsq::Server> {
+fn nsqd(settings: &Settings, files: &Arc<TlsFiles>) -> anyhow::Result<nsq::Server> {
     let name = NSQD.try_into().context("the identity of nsqd")?;
-    Ok(nsq::Server::new(&settings.event_addr).with_tls(files.client_config(), name))
+    let files = files.clone();
+    let config = nsq::TlsConfig::source(move || files.client_config());
+    Ok(nsq::Server::new(&settings.event_addr).with_tls(config, name))
 }

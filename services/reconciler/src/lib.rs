@@ -161,16 +161,15 @@ fn authority(settings: &Settings) -> anyhow::Result<Authority> {
     Ok(Authority::from_pem(&read("tls.crt")?, &read("tls.key")?)?)
 }
 
-fn relay(settings: &Settings, files: &TlsFiles) -> anyhow::Result<Relay> {
+fn relay(settings: &Settings, files: &Arc<TlsFiles>) -> anyhow::Result<Relay> {
     if settings.disable_eventing == "true" {
         tracing::warn!("DISABLE_EVENTING is true: no event is published");
         return Ok(Relay::off());
     }
-    let mut server = nsq::Server::new(&settings.event_addr);
-    server.tls = Some(nsq::Tls {
-        config: files.client_config(),
-        server_name: NSQD.try_into().context("the identity of nsqd")?,
-    });
+    let name = NSQD.try_into().context("the identity of nsqd")?;
+    let files = files.clone();
+    let config = nsq::TlsConfig::source(move || files.client_config());
+    let server = nsq::Server::new(&settings.event_addr).with_tls(config, name);
     Ok(Relay::start(NsqPublisher::connect(server)))
 }
 

@@ -48,7 +48,8 @@
 //! # }
 //! ```
 //!
-//! A server that does not offer TLS is then refused: there is no fall back to plain text.
+//! A server that does not offer TLS is then refused: there is no fall back to plain text. Where certificates are renewed
+//! while the process runs, give a [`TlsConfig::source`] instead: each connection asks it.
 //!
 //! # Guarantees
 //!
@@ -79,5 +80,5 @@ pub use consumer::{Consumer, ConsumerConfig, Message};
 pub use error::{ConnectionError, NotSent, PublishError, ServerError};
 pub use name::{ChannelName, NameError, TopicName};
 pub use producer::{Producer, ProducerConfig, Publication};
-pub use server::{Backoff, OutputBuffer, Server, Tls};
+pub use server::{Backoff, OutputBuffer, Server, Tls, TlsConfig};
 pub use state::State;

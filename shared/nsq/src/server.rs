@@ -56,10 +56,16 @@ impl Server {
     }
 
     /// The same, with TLS: nsqd's certificate must be good for `server_name`.
+    ///
+    /// `config` is an `Arc<ClientConfig>`, or a [`TlsConfig::source`] where it changes while the process runs.
     #[must_use]
-    pub fn with_tls(mut self, config: Arc<ClientConfig>, server_name: ServerName<'static>) -> Self {
+    pub fn with_tls(
+        mut self,
+        config: impl Into<TlsConfig>,
+        server_name: ServerName<'static>,
+    ) -> Self {
         self.tls = Some(Tls {
-            config,
+            config: config.into(),
             server_name,
         });
         self
@@ -70,9 +76,39 @@ impl Server {
 #[derive(Clone)]
 pub struct Tls {
     /// Roots, client certificate, versions.
-    pub config: Arc<ClientConfig>,
+    pub config: TlsConfig,
     /// The name that nsqd's certificate must carry.
     pub server_name: ServerName<'static>,
+}
+
+/// Where the TLS configuration of the next connection comes from.
+#[derive(Clone)]
+pub struct TlsConfig(Arc<dyn Fn() -> Arc<ClientConfig> + Send + Sync>);
+
+impl TlsConfig {
+    /// Asks `source` for each connection, so that renewed certificates are used from the next one on. It is called on the
+    /// runtime, so it must not take long.
+    pub fn source(source: impl Fn() -> Arc<ClientConfig> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(source))
+    }
+
+    pub(crate) fn current(&self) -> Arc<ClientConfig> {
+        (self.0)()
+    }
+}
+
+impl From<Arc<ClientConfig>> for TlsConfig {
+    /// Always the same.
+    fn from(config: Arc<ClientConfig>) -> Self {
+        Self::source(move || config.clone())
+    }
+}
+
+impl fmt::Debug for TlsConfig {
+    /// What it gives holds a private key and is left out.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("TlsConfig").finish_non_exhaustive()
+    }
 }
 
 impl fmt::Debug for Tls {

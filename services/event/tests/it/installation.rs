@@ -45,11 +45,7 @@ impl Installation {
     /// Certificates and folders only.
     pub fn prepare(settings: &[(&'static str, &str)]) -> Self {
         let folder = TempDir::new().unwrap();
-        let life = SignedDuration::from_hours(1);
-        let authority = Authority::generate("test", Timestamp::now(), life).unwrap();
-        for name in ["nsqd", "event", "reconciler", "apiserver", "scheduler"] {
-            certify(&authority, name, &folder.path().join(name));
-        }
+        certify_all(folder.path());
         fs::create_dir(folder.path().join("queue")).unwrap();
         let none = SocketAddr::from(([127, 0, 0, 1], 0));
         Self {
@@ -112,6 +108,11 @@ impl Installation {
         self.admin = event.line(|line| addr(line, "serving the administration port"));
         self.grpc = event.line(|line| addr(line, "serving the log"));
         self.event = Some(event);
+    }
+
+    /// Replaces all certificates, that of the authority included. nsqd shows its new one when it is started again.
+    pub fn renew_certificates(&self) {
+        certify_all(self.folder.path());
     }
 
     pub fn kill_nsqd(&mut self) {
@@ -192,8 +193,16 @@ impl Installation {
     }
 }
 
+fn certify_all(folder: &Path) {
+    let life = SignedDuration::from_hours(1);
+    let authority = Authority::generate("test", Timestamp::now(), life).unwrap();
+    for name in ["nsqd", "event", "reconciler", "apiserver", "scheduler"] {
+        certify(&authority, name, &folder.join(name));
+    }
+}
+
 fn certify(authority: &Authority, process: &str, folder: &Path) {
-    fs::create_dir(folder).unwrap();
+    fs::create_dir_all(folder).unwrap();
     let life = SignedDuration::from_hours(1);
     let leaf = LeafSpec::of_identity(format!("{process}.pgo"), life);
     let leaf = authority.issue(&leaf, Timestamp::now()).unwrap();

@@ -42,6 +42,23 @@ async fn readers_go_on_where_they_were_after_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn renewed_certificates_are_used_when_nsqd_is_connected_to_again() {
+    let mut installation = Installation::start(&[]);
+    let relay = installation.relay();
+    relay.offer(&stream("a"), events("a", 1..=1));
+    let mut reader = open(&mut installation.client("apiserver"), beginning()).await;
+    records(&mut reader, 1).await;
+
+    installation.kill_nsqd();
+    installation.renew_certificates();
+    installation.start_nsqd();
+    // One that trusts the new authority; the former one is of no use any more.
+    let relay = installation.relay();
+    relay.offer(&stream("a"), events("a", 2..=2));
+    assert_eq!(records(&mut reader, 1).await[0].1, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reader_is_told_that_what_it_wants_is_not_kept_any_more() {
     let mut installation = Installation::start(&[("PGO_EVENT_SEGMENT_BYTES", "1")]);
     let relay = installation.relay();

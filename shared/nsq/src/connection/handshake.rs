@@ -157,7 +157,7 @@ async fn upgrade_to_tls(
         address: server.address.clone(),
         source,
     };
-    let mut stream = TlsConnector::from(tls.config.clone())
+    let mut stream = TlsConnector::from(tls.config.current())
         .connect(tls.server_name.clone(), stream)
         .await
         .map_err(failed)?;

@@ -11,3 +11,4 @@ mod consuming;
 mod publishing;
 mod server;
 mod soon;
+mod tls;
