@@ -102,7 +102,11 @@ fn decode(message: &Message, metrics: &Metrics) -> Option<Arrived> {
 
 async fn append(batch: &mut Batch, log: &Arc<Log>, metrics: &Metrics) -> anyhow::Result<()> {
     for (stream, after, next) in &batch.cuts {
-        tracing::warn!(%stream, %after, %next, "the stream goes on after a gap: its publisher has no more what is missing");
+        if *after == Seq(0) {
+            tracing::info!(%stream, %next, "nothing of the stream from before this event is in the log");
+        } else {
+            tracing::warn!(%stream, %after, %next, "the stream goes on after a gap: its publisher has no more what is missing");
+        }
     }
     let entries = std::mem::take(&mut batch.append);
     if entries.is_empty() {

@@ -190,7 +190,7 @@ impl Log {
         first.unwrap_or(1)
     }
 
-    /// Up to which event a stream is in the log.
+    /// Up to which event a stream is in the log; 0 for a stream of which nothing is in it any more.
     pub fn watermark(&self, stream: &StreamId) -> Watermark {
         let state = self.state();
         Watermark(state.watermarks.get(stream).copied().unwrap_or_default())
@@ -246,7 +246,8 @@ impl Log {
         Ok(())
     }
 
-    /// Closes the newest segment if it is old, and drops the oldest ones that are too much. Blocks for a disk's time.
+    /// Closes the newest segment if it is old, and drops the oldest ones that are too much, with the watermarks of streams
+    /// whose last event was in them. Blocks for a disk's time.
     ///
     /// # Errors
     /// A file cannot be made or removed.
@@ -265,9 +266,13 @@ impl Log {
         let most = of_disk.map_or(self.limits.most_bytes, |b| b.min(self.limits.most_bytes));
         let surplus = folder::surplus(&sized, most, self.limits.longest, now);
         for (file, bytes) in &sized[..surplus] {
+            let ended_with = self.watermarks_of(file);
             // First out of the list, so that no reader begins with it; who reads it now keeps the open file.
             let mut state = self.state_mut();
             state.segments.pop_front();
+            // Who has not risen since has no event in a later segment.
+            let is_over = |stream: &StreamId, seq: &Seq| ended_with.get(stream) == Some(seq);
+            state.watermarks.retain(|stream, seq| !is_over(stream, seq));
             let open = state.open.take_if(|(open, _)| open == file);
             drop(state);
             drop(open);
@@ -279,6 +284,17 @@ impl Log {
             );
         }
         Ok(())
+    }
+
+    /// The watermarks at the end of a closed segment. None of one that is damaged: its streams are kept then, which costs
+    /// memory only.
+    fn watermarks_of(&self, file: &SegmentFile) -> Watermarks {
+        let read = self.segment_of(file.first);
+        read.and_then(|(_, segment)| segment.watermarks())
+            .unwrap_or_else(|error| {
+                tracing::warn!(%error, "the streams that ended in a dropped segment are not forgotten");
+                Watermarks::new()
+            })
     }
 
     /// Begins a segment when the newest is large or old, and holds anything.

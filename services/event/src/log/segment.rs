@@ -147,6 +147,15 @@ impl Readable {
         records.map_err(|e| failed(path, e))
     }
 
+    /// The watermarks as of its newest record.
+    pub(super) fn watermarks(&self) -> Result<Watermarks, Error> {
+        let (found, path) = match self {
+            Self::Written(segment) => (watermarks(&segment.database), &segment.path),
+            Self::Old(database, path) => (watermarks(&**database), path),
+        };
+        found.map_err(|e| failed(path, e))
+    }
+
     /// The first record of `time` or later.
     pub(super) fn since(&self, time: Timestamp) -> Result<Option<Offset>, Error> {
         let (found, path) = match self {
@@ -211,7 +220,17 @@ fn look(database: &Database) -> Result<Look, redb::Error> {
     let read = database.begin_read()?;
     let meta = read.open_table(META)?;
     let epoch = meta.get(EPOCH)?.map(|value| value.value().to_owned());
+    let watermarks = watermarks(database)?;
+    let records = read.open_table(RECORDS)?;
+    let newest = records
+        .last()?
+        .map(|(offset, value)| (offset.value(), timestamp(value.value().0)));
+    Ok((epoch.unwrap_or_default(), watermarks, newest))
+}
+
+fn watermarks(database: &impl ReadableDatabase) -> Result<Watermarks, redb::Error> {
     let mut watermarks = Watermarks::new();
+    let read = database.begin_read()?;
     for entry in read.open_table(WATERMARKS)?.iter()? {
         let (stream, seq) = entry?;
         // Only valid names are ever written.
@@ -219,11 +238,7 @@ fn look(database: &Database) -> Result<Look, redb::Error> {
             watermarks.insert(stream, Seq(seq.value()));
         }
     }
-    let records = read.open_table(RECORDS)?;
-    let newest = records
-        .last()?
-        .map(|(offset, value)| (offset.value(), timestamp(value.value().0)));
-    Ok((epoch.unwrap_or_default(), watermarks, newest))
+    Ok(watermarks)
 }
 
 fn records(

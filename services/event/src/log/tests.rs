@@ -126,8 +126,52 @@ fn the_oldest_segments_go_by_age() {
     // What was the newest is closed by age, and goes in its time.
     log.tidy(at(80 * day)).expect("tidied");
     assert_eq!((log.oldest(), *log.head().borrow()), (5, 5));
-    assert_eq!(log.watermark(&stream("a")), Watermark(Seq(4)));
     assert_eq!(all(&log), []);
+}
+
+#[test]
+fn a_stream_is_forgotten_with_its_last_event_and_not_before() {
+    let folder = TempDir::new().expect("a folder");
+    let log = open(&folder, &small());
+    let day = 86_400;
+    let told = [("ended", 1), ("quiet", 1), ("quiet", 2), ("busy", 1)];
+    for ((name, seq), time) in told.into_iter().zip([0, 0, 10 * day, 20 * day]) {
+        log.append(vec![entry(name, seq)], at(time))
+            .expect("an append");
+    }
+    let known = |log: &Log| {
+        let mut known: Vec<_> = log.watermarks();
+        known.sort();
+        let known = known.into_iter();
+        known
+            .map(|(stream, seq)| (stream.to_string(), seq.0))
+            .collect::<Vec<_>>()
+    };
+    let of = |names: &[(&str, u64)]| {
+        let names = names.iter();
+        names
+            .map(|(name, seq)| ((*name).to_owned(), *seq))
+            .collect::<Vec<_>>()
+    };
+    log.tidy(at(29 * day)).expect("tidied");
+    assert_eq!(known(&log), of(&[("busy", 1), ("ended", 1), ("quiet", 2)]));
+    log.tidy(at(39 * day)).expect("tidied");
+    assert_eq!(known(&log), of(&[("busy", 1), ("quiet", 2)]));
+    // Its first event goes, its second is still there.
+    log.tidy(at(41 * day)).expect("tidied");
+    assert_eq!(
+        (log.oldest(), log.watermark(&stream("quiet"))),
+        (3, Watermark(Seq(2)))
+    );
+    log.tidy(at(52 * day)).expect("tidied");
+    assert_eq!(known(&log), of(&[("busy", 1)]));
+
+    // It may go on all the same.
+    log.append(vec![entry("quiet", 3)], at(53 * day))
+        .expect("an append");
+    drop(log);
+    let log = open(&folder, &small());
+    assert_eq!(log.watermark(&stream("quiet")), Watermark(Seq(3)));
 }
 
 #[test]
