@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use pgo_core::{AgentFacts, AgentPhase, Role};
 use pgo_ids::{ClusterName, InstanceName, Namespace, Term};
 use pgo_objects::{AGENT_PORT, agent_identity};
@@ -44,9 +45,29 @@ pub struct Agents {
     heard: Arc<Mutex<HashMap<(Namespace, InstanceName), Heard>>>,
 }
 
+/// What is heard of an agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// This, last.
+    Facts(AgentFacts),
+    /// Nothing: it is called and does not answer.
+    Nothing {
+        /// When it was called first, or heard last.
+        since: Timestamp,
+    },
+}
+
+impl Said {
+    fn nothing_until_now() -> Self {
+        Self::Nothing {
+            since: Timestamp::now(),
+        }
+    }
+}
+
 struct Heard {
     pod: Pod,
-    facts: Option<AgentFacts>,
+    said: Said,
     task: AbortHandle,
 }
 
@@ -78,7 +99,7 @@ impl Agents {
             key,
             Heard {
                 pod: pod.clone(),
-                facts: None,
+                said: Said::nothing_until_now(),
                 task,
             },
         );
@@ -99,12 +120,12 @@ impl Agents {
         });
     }
 
-    /// What an instance's agent said last; nothing while it cannot be reached.
-    pub fn facts(&self, namespace: &Namespace, instance: &InstanceName) -> Option<AgentFacts> {
+    /// What is heard of an instance's agent, where it was asked for.
+    pub fn said(&self, namespace: &Namespace, instance: &InstanceName) -> Option<Said> {
         let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
         heard
             .get(&(namespace.clone(), instance.clone()))
-            .and_then(|known| known.facts.clone())
+            .map(|known| known.said.clone())
     }
 
     async fn listen(self, pod: Pod) {
@@ -120,7 +141,10 @@ impl Agents {
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
             }
-            self.set(&pod, None);
+            self.change(&pod, |said| match said {
+                Said::Facts(_) => Said::nothing_until_now(),
+                silent => silent.clone(),
+            });
             sleep(pause).await;
         }
     }
@@ -136,20 +160,22 @@ impl Agents {
             .into_inner();
         while let Some(state) = states.message().await? {
             if state.pod_uid == pod.uid {
-                self.set(pod, Some(facts(state)));
+                let facts = facts(state);
+                self.change(pod, |_| Said::Facts(facts));
             }
         }
         Ok(())
     }
 
-    fn set(&self, pod: &Pod, facts: Option<AgentFacts>) {
+    fn change(&self, pod: &Pod, next: impl FnOnce(&Said) -> Said) {
         let key = (pod.namespace.clone(), pod.instance.clone());
         let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(known) = heard.get_mut(&key).filter(|known| known.pod == *pod) else {
             return;
         };
-        if known.facts != facts {
-            known.facts = facts;
+        let next = next(&known.said);
+        if known.said != next {
+            known.said = next;
             drop(heard);
             self.waker
                 .wake(pod.namespace.as_str(), pod.cluster.as_str());

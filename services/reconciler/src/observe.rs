@@ -15,7 +15,11 @@ use pgo_crd::{FINALIZER, Pgcluster, label};
 use pgo_ids::InstanceName;
 use pgo_objects::{CERTIFICATE_UNTIL, GENERATION, certificate_secret_name, endpoint_slice_name};
 
-use crate::{agents, cache::by_name, context::Context};
+use crate::{
+    agents::{self, Said},
+    cache::by_name,
+    context::Context,
+};
 
 /// A claim that is younger than this is not asked about: volumes take a moment.
 const CLAIM_GRACE: Duration = Duration::from_secs(3);
@@ -145,8 +149,14 @@ fn hear_agents(observed: &mut Observed, cluster: &Cluster, context: &Context) {
                 ip: ip.clone(),
             });
         }
-        if let Some(facts) = context.agents.facts(&cluster.namespace, instance) {
-            observed.agents.insert(instance.clone(), facts);
+        match context.agents.said(&cluster.namespace, instance) {
+            Some(Said::Facts(facts)) => {
+                observed.agents.insert(instance.clone(), facts);
+            }
+            Some(Said::Nothing { since }) => {
+                observed.silent.insert(instance.clone(), since);
+            }
+            None => {}
         }
     }
 }

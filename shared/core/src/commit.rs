@@ -10,6 +10,7 @@ use crate::{
     Milestone, Observed, Operation, Outcome, Phase, Problem, RESULT_READY, Role,
     journal::Subject,
     plan::{Leftover, leftovers},
+    silence,
     status::set_condition,
 };
 
@@ -83,8 +84,11 @@ pub fn commit(
     } else {
         creation(&mut next, cluster, observed, now);
     }
-    next.instances = instances(observed);
-    next.current_primary = observed.serving_primary().cloned();
+    next.instances = instances(status, observed, now);
+    next.current_primary = observed
+        .serving_primary()
+        .or_else(|| silence::remembered_primary(status, observed, now))
+        .cloned();
     next
 }
 
@@ -111,8 +115,15 @@ fn creation(next: &mut ClusterStatus, cluster: &Cluster, observed: &Observed, no
         .collect();
     let was_ready = next.was_ready();
     let subject = cluster.subject();
+    next.journal
+        .progress(subject, Kind::CreateCluster, &told, now);
+    if reached < Milestone::Serving
+        && problem.is_none()
+        && silence::verdict_holds(next, observed, now)
+    {
+        return describe_backlog(next, cluster, now);
+    }
     let journal = &mut next.journal;
-    journal.progress(subject, Kind::CreateCluster, &told, now);
     let (phase, reason, message) = match (reached, problem) {
         (Milestone::Serving, _) => {
             journal.finish(
@@ -289,6 +300,10 @@ fn describe(
         message,
         at,
     );
+    describe_backlog(next, cluster, now);
+}
+
+fn describe_backlog(next: &mut ClusterStatus, cluster: &Cluster, now: Timestamp) {
     let (backlog, why, text) = match next.journal.outbox.room_for_an_operation() {
         Ok(()) => (
             ConditionStatus::False,
@@ -302,15 +317,18 @@ fn describe(
         ("EventBacklog", backlog),
         why,
         &text,
-        at,
+        (cluster.generation, now),
     );
 }
 
-fn instances(observed: &Observed) -> Vec<InstanceStatus> {
+fn instances(status: &ClusterStatus, observed: &Observed, now: Timestamp) -> Vec<InstanceStatus> {
     observed
         .pods
         .iter()
         .map(|(name, pod)| {
+            if let Some(remembered) = silence::remembered(status, observed, name, now) {
+                return remembered.clone();
+            }
             let agent = observed.agent(name);
             let role = match agent.and_then(|agent| agent.role) {
                 Some(Role::Primary) => "primary",
@@ -319,6 +337,7 @@ fn instances(observed: &Observed) -> Vec<InstanceStatus> {
             };
             InstanceStatus {
                 name: name.clone(),
+                pod_uid: pod.uid.clone(),
                 role: role.to_owned(),
                 ready: agent.is_some_and(|agent| agent.phase == AgentPhase::Running)
                     && !pod.terminating,

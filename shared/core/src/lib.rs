@@ -19,6 +19,7 @@ mod milestone;
 mod observed;
 mod plan;
 mod problem;
+mod silence;
 mod status;
 
 pub use commit::{Cluster, DeleteRequest, commit};

@@ -153,6 +153,9 @@ pub struct Observed {
     pub pods: BTreeMap<InstanceName, PodFacts>,
     /// Agents by instance.
     pub agents: BTreeMap<InstanceName, AgentFacts>,
+    /// Instances whose agent is called and has not answered, and since when: who observes has just begun, or it fell
+    /// silent.
+    pub silent: BTreeMap<InstanceName, Timestamp>,
     /// How many Pgtasks of the cluster exist.
     pub tasks: usize,
     /// What Kubernetes refused of the last plan, and why; not what merely failed for now.

@@ -76,6 +76,9 @@ pub struct Condition {
 pub struct InstanceStatus {
     /// Its name, and its pod's.
     pub name: InstanceName,
+    /// Uid of the pod that the rest is about.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub pod_uid: String,
     /// `primary`, `replica` or empty.
     pub role: String,
     /// Whether it answers.

@@ -76,6 +76,7 @@ pub(crate) fn instances(_: &mut SchemaGenerator) -> Schema {
             "type": "object",
             "properties": {
                 "name": {"type": "string"},
+                "podUid": {"type": "string"},
                 "role": {"type": "string"},
                 "ready": {"type": "boolean"},
                 "node": {"type": "string"},

@@ -9,4 +9,5 @@
 mod creation;
 mod deletion;
 mod installation;
+mod silence;
 mod world;

@@ -273,7 +273,15 @@ impl World {
             timeline: 1,
             error: error.map(str::to_owned),
         };
+        self.observed.silent.remove(&instance);
         self.observed.agents.insert(instance, facts);
+    }
+
+    /// Nothing is heard of the agent from now on.
+    pub fn fall_silent(&mut self) {
+        let instance = Self::instance();
+        self.observed.agents.remove(&instance);
+        self.observed.silent.insert(instance, self.now);
     }
 
     pub fn wait(&mut self, seconds: i64) {
