@@ -27,6 +27,14 @@ struct Told {
 }
 
 impl Kind {
+    /// All there are.
+    pub const ALL: [Self; 4] = [
+        Self::CreateCluster,
+        Self::DeleteCluster,
+        Self::StartPgo,
+        Self::StopPgo,
+    ];
+
     fn told(self) -> Told {
         match self {
             Self::CreateCluster => Told {
@@ -64,6 +72,11 @@ pub enum Outcome {
     Completed,
     /// It did not.
     Failed,
+}
+
+impl Outcome {
+    /// All there are.
+    pub const ALL: [Self; 2] = [Self::Completed, Self::Failed];
 }
 
 /// What to remove with a cluster.
@@ -241,5 +254,27 @@ fn draft(subject: Subject<'_>, operation: &Operation, event_type: EventType) -> 
         step: None,
         cause: None,
         duration_ms: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_and_outcome_is_among_all() {
+        // Whoever adds one is led here by the compiler.
+        let place = |kind: Kind| match kind {
+            Kind::CreateCluster => 0,
+            Kind::DeleteCluster => 1,
+            Kind::StartPgo => 2,
+            Kind::StopPgo => 3,
+        };
+        assert_eq!(Kind::ALL.map(place), [0, 1, 2, 3]);
+        let place = |outcome: Outcome| match outcome {
+            Outcome::Completed => 0,
+            Outcome::Failed => 1,
+        };
+        assert_eq!(Outcome::ALL.map(place), [0, 1]);
     }
 }

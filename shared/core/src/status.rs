@@ -28,6 +28,16 @@ pub enum Phase {
 }
 
 impl Phase {
+    /// All there are.
+    pub const ALL: [Self; 6] = [
+        Self::Pending,
+        Self::Creating,
+        Self::Ready,
+        Self::NotReady,
+        Self::Failed,
+        Self::Deleting,
+    ];
+
     /// The word.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -51,6 +61,11 @@ pub enum ConditionStatus {
     False,
 }
 
+impl ConditionStatus {
+    /// All there are.
+    pub const ALL: [Self; 2] = [Self::True, Self::False];
+}
+
 /// A condition, with the fields of Kubernetes' `metav1.Condition`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -67,6 +82,7 @@ pub struct Condition {
     /// When `status` changed last.
     pub last_transition_time: Timestamp,
     /// `metadata.generation` it was judged for.
+    #[serde(default)]
     pub observed_generation: i64,
 }
 
@@ -161,4 +177,28 @@ pub(crate) fn set_condition(
         observed_generation: generation,
     });
     conditions.sort_by(|a, b| a.name.cmp(&b.name));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_word_is_among_all() {
+        // Whoever adds one is led here by the compiler.
+        let place = |phase: Phase| match phase {
+            Phase::Pending => 0,
+            Phase::Creating => 1,
+            Phase::Ready => 2,
+            Phase::NotReady => 3,
+            Phase::Failed => 4,
+            Phase::Deleting => 5,
+        };
+        assert_eq!(Phase::ALL.map(place), [0, 1, 2, 3, 4, 5]);
+        let place = |status: ConditionStatus| match status {
+            ConditionStatus::True => 0,
+            ConditionStatus::False => 1,
+        };
+        assert_eq!(ConditionStatus::ALL.map(place), [0, 1]);
+    }
 }

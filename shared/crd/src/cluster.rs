@@ -170,31 +170,4 @@ pub struct PgclusterSpec {
 /// State, operations and outbox. Only the reconciler writes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
-pub struct PgclusterStatus(#[schemars(with = "StatusSchema")] pub ClusterStatus);
-
-/// The schema of [`ClusterStatus`].
-#[derive(JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[allow(dead_code)]
-struct StatusSchema {
-    /// 4.1's `pgcluster Created` and `pgcluster Processed`.
-    state: Option<String>,
-    /// 4.1's message to it.
-    message: Option<String>,
-    /// In one word, how the cluster is.
-    phase: Option<String>,
-    /// Why it is not ready, or what is being waited for.
-    reason: Option<String>,
-    /// Generation this status is about.
-    observed_generation: Option<i64>,
-    #[schemars(schema_with = "schema::conditions")]
-    conditions: (),
-    #[schemars(schema_with = "schema::instances")]
-    instances: (),
-    /// The primary.
-    current_primary: Option<String>,
-    #[schemars(schema_with = "schema::operations")]
-    operations: (),
-    #[schemars(schema_with = "schema::outbox")]
-    outbox: (),
-}
+pub struct PgclusterStatus(#[schemars(schema_with = "schema::cluster_status")] pub ClusterStatus);

@@ -42,23 +42,6 @@ pub struct PgInstallationSpec {
 /// State, operations and outbox. Only the reconciler writes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
-pub struct PgInstallationStatus(#[schemars(with = "StatusSchema")] pub InstallationStatus);
-
-/// The schema of [`InstallationStatus`].
-#[derive(JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[allow(dead_code)]
-struct StatusSchema {
-    /// `Starting`, `Running`, `Degraded`, `Stopping` or `Stopped`.
-    phase: Option<String>,
-    /// Version that runs.
-    version: Option<String>,
-    /// Generation this status is about.
-    observed_generation: Option<i64>,
-    #[schemars(schema_with = "schema::conditions")]
-    conditions: (),
-    #[schemars(schema_with = "schema::operations")]
-    operations: (),
-    #[schemars(schema_with = "schema::outbox")]
-    outbox: (),
-}
+pub struct PgInstallationStatus(
+    #[schemars(schema_with = "schema::installation_status")] pub InstallationStatus,
+);

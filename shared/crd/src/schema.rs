@@ -1,46 +1,56 @@
-//! Schemas of what the core writes into a status: structural, and tight where a user may read it.
+//! Schemas of what the core writes into a status: structural, and as tight as the core reads it, so that nothing can be
+//! stored that it does not understand. The words come from the core's types.
 
+use pgo_core::{ConditionStatus, Kind, Outcome, Phase};
+use pgo_events::{EventType, Severity, Stage, Topic};
 use schemars::{Schema, SchemaGenerator, json_schema};
+use serde::Serialize;
+use serde_json::{Value, json};
 
-/// Operations of a journal.
-pub(crate) fn operations(_: &mut SchemaGenerator) -> Schema {
+/// A DNS-1035 label, as the names of clusters and instances are.
+const LABEL: &str = "^[a-z]([-a-z0-9]*[a-z0-9])?$";
+
+/// The status of a Pgcluster.
+pub(crate) fn cluster_status(generator: &mut SchemaGenerator) -> Schema {
     json_schema!({
-        "description": "The newest operations, oldest first.",
-        "type": "array",
-        "items": {
-            "type": "object",
-            "required": ["id", "kind", "actor", "started"],
-            "properties": {
-                "id": {"type": "string"},
-                "kind": {"type": "string"},
-                "actor": {"type": "string"},
-                "started": {"type": "string", "format": "date-time"},
-                "finished": {"type": "string", "format": "date-time"},
-                "outcome": {"type": "string", "enum": ["Completed", "Failed"]},
-                "cause": {"type": "string"},
-                "steps": {"type": "integer"},
-                "generation": {"type": "integer", "format": "int64"},
-                "delete": {
-                    "type": "object",
-                    "properties": {"data": {"type": "boolean"}, "backups": {"type": "boolean"}},
-                },
+        "description": "State, operations and outbox. Only the reconciler writes it.",
+        "type": "object",
+        "required": ["conditions", "instances", "operations", "outbox"],
+        "properties": {
+            "state": {"type": "string", "description": "4.1's `pgcluster Created` and `pgcluster Processed`."},
+            "message": {"type": "string", "description": "4.1's message to it."},
+            "phase": with_description(&word(&Phase::ALL), "In one word, how the cluster is."),
+            "reason": {"type": "string", "description": "Why it is not ready, or what is being waited for."},
+            "observedGeneration": {
+                "type": "integer", "format": "int64", "description": "Generation this status is about.",
             },
+            "conditions": conditions(generator),
+            "instances": instances(),
+            "currentPrimary": with_description(&label(), "The primary."),
+            "operations": operations(),
+            "outbox": outbox(),
         },
     })
 }
 
-/// An outbox; its entries are events and carry what their type has.
-pub(crate) fn outbox(_: &mut SchemaGenerator) -> Schema {
+/// The status of a PgInstallation.
+pub(crate) fn installation_status(generator: &mut SchemaGenerator) -> Schema {
     json_schema!({
-        "description": "Events that the event service has not confirmed yet.",
+        "description": "State, operations and outbox. Only the reconciler writes it.",
         "type": "object",
+        "required": ["conditions", "operations", "outbox"],
         "properties": {
-            "last": {"type": "integer", "format": "int64", "description": "Seq of the newest event."},
-            "entries": {
-                "type": "array",
-                "x-kubernetes-list-type": "atomic",
-                "items": {"type": "object", "x-kubernetes-preserve-unknown-fields": true},
+            "phase": {
+                "type": "string",
+                "description": "`Starting`, `Running`, `Degraded`, `Stopping` or `Stopped`.",
             },
+            "version": {"type": "string", "description": "Version that runs."},
+            "observedGeneration": {
+                "type": "integer", "format": "int64", "description": "Generation this status is about.",
+            },
+            "conditions": conditions(generator),
+            "operations": operations(),
+            "outbox": outbox(),
         },
     })
 }
@@ -57,33 +67,136 @@ pub(crate) fn conditions(_: &mut SchemaGenerator) -> Schema {
             "required": ["type", "status", "reason", "message", "lastTransitionTime"],
             "properties": {
                 "type": {"type": "string"},
-                "status": {"type": "string", "enum": ["True", "False", "Unknown"]},
+                "status": word(&ConditionStatus::ALL),
                 "reason": {"type": "string"},
                 "message": {"type": "string"},
-                "lastTransitionTime": {"type": "string", "format": "date-time"},
+                "lastTransitionTime": time(),
                 "observedGeneration": {"type": "integer", "format": "int64"},
             },
         },
     })
 }
 
+/// Operations of a journal.
+fn operations() -> Value {
+    json!({
+        "description": "The newest operations, oldest first.",
+        "type": "array",
+        "items": {
+            "type": "object",
+            "required": ["id", "kind", "actor", "started"],
+            "properties": {
+                "id": uuid(),
+                "kind": word(&Kind::ALL),
+                "actor": {"type": "string"},
+                "started": time(),
+                "finished": time(),
+                "outcome": word(&Outcome::ALL),
+                "cause": {"type": "string"},
+                "steps": {"type": "integer", "minimum": 0},
+                "generation": {"type": "integer", "format": "int64"},
+                "delete": {
+                    "type": "object",
+                    "required": ["data", "backups"],
+                    "properties": {"data": {"type": "boolean"}, "backups": {"type": "boolean"}},
+                },
+            },
+        },
+    })
+}
+
+/// An outbox. Its entries are events, which may have fields of a later version.
+fn outbox() -> Value {
+    json!({
+        "description": "Events that the event service has not confirmed yet.",
+        "type": "object",
+        "required": ["last", "entries"],
+        "properties": {
+            "last": with_description(&count(), "Seq of the newest event."),
+            "entries": {"type": "array", "x-kubernetes-list-type": "atomic", "items": event()},
+        },
+    })
+}
+
+fn event() -> Value {
+    json!({
+        "type": "object",
+        "x-kubernetes-preserve-unknown-fields": true,
+        "required": ["eventheader", "stream", "seq", "operationid", "stage", "severity", "schemaversion"],
+        "properties": {
+            "eventheader": {
+                "type": "object",
+                "x-kubernetes-preserve-unknown-fields": true,
+                "required": ["EventType", "namespace", "username", "timestamp", "topic"],
+                "properties": {
+                    "EventType": word(EventType::ALL),
+                    "namespace": {"type": "string", "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", "maxLength": 63},
+                    "username": {"type": "string"},
+                    "timestamp": time(),
+                    "topic": {"type": "array", "items": word(&Topic::ALL)},
+                },
+            },
+            "clustername": {"type": "string", "pattern": LABEL, "maxLength": 58},
+            "workflowid": uuid(),
+            "errormessage": {"type": "string"},
+            "stream": {"type": "string", "pattern": "^[-a-zA-Z0-9]+$", "maxLength": 64},
+            "seq": count(),
+            "operationid": uuid(),
+            "stage": word(&Stage::ALL),
+            "severity": word(&Severity::ALL),
+            "step": {"type": "string"},
+            "cause": {"type": "string"},
+            "durationms": count(),
+            "schemaversion": {"type": "integer", "minimum": 0, "maximum": u32::MAX},
+        },
+    })
+}
+
 /// Instances of a cluster.
-pub(crate) fn instances(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({
+fn instances() -> Value {
+    json!({
         "description": "The instances of the cluster.",
         "type": "array",
         "items": {
             "type": "object",
+            "required": ["name", "role", "ready", "term", "timeline"],
             "properties": {
-                "name": {"type": "string"},
+                "name": label(),
                 "podUid": {"type": "string"},
                 "role": {"type": "string"},
                 "ready": {"type": "boolean"},
                 "node": {"type": "string"},
-                "term": {"type": "integer", "format": "int64"},
-                "timeline": {"type": "integer", "format": "int64"},
+                "term": count(),
+                "timeline": {"type": "integer", "format": "int64", "minimum": 0, "maximum": u32::MAX},
                 "postgresVersion": {"type": "string"},
             },
         },
     })
+}
+
+/// One of these words, as the core writes them.
+fn word<T: Serialize>(all: &[T]) -> Value {
+    json!({"type": "string", "enum": all})
+}
+
+fn label() -> Value {
+    json!({"type": "string", "pattern": LABEL, "maxLength": 63})
+}
+
+fn count() -> Value {
+    json!({"type": "integer", "format": "int64", "minimum": 0})
+}
+
+fn time() -> Value {
+    json!({"type": "string", "format": "date-time"})
+}
+
+fn uuid() -> Value {
+    json!({"type": "string", "format": "uuid"})
+}
+
+fn with_description(schema: &Value, description: &str) -> Value {
+    let mut schema = schema.clone();
+    schema["description"] = description.into();
+    schema
 }

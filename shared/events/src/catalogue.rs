@@ -21,6 +21,9 @@ pub enum Stage {
 }
 
 impl Stage {
+    /// All there are.
+    pub const ALL: [Self; 4] = [Self::Started, Self::Progress, Self::Completed, Self::Failed];
+
     /// Whether nothing more follows in the same operation.
     #[must_use]
     pub fn is_terminal(self) -> bool {
@@ -51,6 +54,11 @@ pub enum Severity {
     Warn,
     /// Something that was asked for did not happen.
     Error,
+}
+
+impl Severity {
+    /// All there are.
+    pub const ALL: [Self; 4] = [Self::Debug, Self::Info, Self::Warn, Self::Error];
 }
 
 macro_rules! catalogue {
@@ -153,6 +161,25 @@ mod tests {
         for event_type in EventType::ALL {
             assert_eq!(event_type.as_str().parse(), Ok(*event_type));
         }
+    }
+
+    #[test]
+    fn every_stage_and_severity_is_among_all() {
+        // Whoever adds one is led here by the compiler.
+        let place = |stage: Stage| match stage {
+            Stage::Started => 0,
+            Stage::Progress => 1,
+            Stage::Completed => 2,
+            Stage::Failed => 3,
+        };
+        assert_eq!(Stage::ALL.map(place), [0, 1, 2, 3]);
+        let place = |severity: Severity| match severity {
+            Severity::Debug => 0,
+            Severity::Info => 1,
+            Severity::Warn => 2,
+            Severity::Error => 3,
+        };
+        assert_eq!(Severity::ALL.map(place), [0, 1, 2, 3]);
     }
 
     #[test]

@@ -1,0 +1,222 @@
+//! Schema and status agree: what the API server lets through can be read, and nothing that is written gets lost there.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+use pgo_core::{
+    ClusterStatus, Condition, ConditionStatus, DeleteOptions, InstanceStatus, Journal, Kind,
+    Operation, Outcome, Phase,
+};
+use pgo_crd::{Pgcluster, PgclusterStatus, definitions};
+use pgo_events::{Draft, EventType, Outbox};
+use pgo_ids::{OperationId, StreamId, Term};
+use proptest::{prelude::*, sample::select, string::string_regex};
+use serde_json::{Map, Value, json};
+
+/// The schema of a status.
+fn schema(kind: &str) -> Value {
+    let definition = definitions()
+        .into_iter()
+        .find(|definition| definition.spec.names.kind == kind)
+        .expect("a definition");
+    let definition = serde_json::to_value(definition).expect("JSON");
+    definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"].clone()
+}
+
+fn names(schema: &Value, key: &str) -> Vec<String> {
+    let names = schema[key].as_array().cloned().unwrap_or_default();
+    names
+        .iter()
+        .map(|name| name.as_str().expect("a name").to_owned())
+        .collect()
+}
+
+fn properties(schema: &Value) -> Map<String, Value> {
+    schema["properties"]
+        .as_object()
+        .cloned()
+        .unwrap_or_default()
+}
+
+/// What a structural schema lets through, unknown fields left out.
+fn let_through(schema: &Value) -> BoxedStrategy<Value> {
+    let values = match (schema["enum"].as_array(), schema["type"].as_str()) {
+        (Some(words), _) => select(words.clone()).boxed(),
+        (None, Some("object")) => object(schema),
+        (None, Some("array")) => prop::collection::vec(let_through(&schema["items"]), 0..3)
+            .prop_map(Value::from)
+            .boxed(),
+        (None, Some("string")) => text(schema).prop_map(Value::from).boxed(),
+        (None, Some("integer")) => {
+            let least = schema["minimum"].as_f64().map_or(i64::MIN, |n| n as i64);
+            let most = schema["maximum"].as_f64().map_or(i64::MAX, |n| n as i64);
+            (least..=most).prop_map(Value::from).boxed()
+        }
+        (None, Some("boolean")) => any::<bool>().prop_map(Value::from).boxed(),
+        other => panic!("{other:?} is no type that this test knows"),
+    };
+    match schema["nullable"].as_bool() {
+        Some(true) => prop_oneof![Just(Value::Null), values].boxed(),
+        _ => values,
+    }
+}
+
+fn object(schema: &Value) -> BoxedStrategy<Value> {
+    let required = names(schema, "required");
+    let fields: Vec<_> = properties(schema)
+        .into_iter()
+        .map(|(name, schema)| {
+            let always = required.contains(&name);
+            (any::<bool>(), let_through(&schema))
+                .prop_map(move |(there, value)| (always || there).then(|| (name.clone(), value)))
+        })
+        .collect();
+    fields
+        .prop_map(|fields| Value::Object(fields.into_iter().flatten().collect()))
+        .boxed()
+}
+
+fn text(schema: &Value) -> BoxedStrategy<String> {
+    let pattern = match (schema["format"].as_str(), schema["pattern"].as_str()) {
+        (Some("date-time"), _) => {
+            "20[0-9]{2}-1[0-2]-[0-2][1-8]T1[0-9]:[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,6})?Z"
+        }
+        (Some("uuid"), _) => "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}",
+        (None, Some(pattern)) => pattern.trim_start_matches('^').trim_end_matches('$'),
+        (None, None) => "[ -~]{0,12}",
+        (Some(format), _) => panic!("{format} is no format that this test knows"),
+    };
+    string_regex(pattern).expect("a pattern").boxed()
+}
+
+proptest! {
+    #[test]
+    fn what_the_schema_lets_through_can_be_read(status in let_through(&schema("Pgcluster"))) {
+        let object = json!({
+            "apiVersion": "crunchydata.com/v1", "kind": "Pgcluster",
+            "metadata": {"name": "hippo"}, "spec": {}, "status": status,
+        });
+        let read = serde_json::from_value::<Pgcluster>(object);
+        prop_assert!(read.is_ok(), "{}", read.expect_err("it is not"));
+    }
+
+    #[test]
+    fn what_the_schema_of_an_installation_lets_through_can_be_read(status in let_through(&schema("PgInstallation"))) {
+        let read = serde_json::from_value::<Option<pgo_crd::PgInstallationStatus>>(status);
+        prop_assert!(read.is_ok(), "{}", read.expect_err("it is not"));
+    }
+}
+
+/// What of a value the API server would refuse or drop.
+fn complaints(schema: &Value, value: &Value, at: &str) -> Vec<String> {
+    let fits = schema["enum"]
+        .as_array()
+        .is_none_or(|words| words.contains(value));
+    if !fits {
+        return vec![format!("{at}: {value} is not among {}", schema["enum"])];
+    }
+    match value {
+        Value::Object(fields) => {
+            let known = properties(schema);
+            let missing = names(schema, "required")
+                .into_iter()
+                .filter(|name| !fields.contains_key(name))
+                .map(|name| format!("{at}.{name} is missing"));
+            let inside = fields.iter().flat_map(|(name, value)| {
+                let at = format!("{at}.{name}");
+                match known.get(name) {
+                    Some(schema) => complaints(schema, value, &at),
+                    None => vec![format!("{at} is unknown")],
+                }
+            });
+            missing.chain(inside).collect()
+        }
+        Value::Array(items) => items
+            .iter()
+            .flat_map(|item| complaints(&schema["items"], item, at))
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// A status in which nothing is left out.
+fn full() -> ClusterStatus {
+    let time = "2026-10-15T10:11:12.5Z".parse().expect("a time");
+    let stream: StreamId = "uid-1".parse().expect("a stream");
+    let id = OperationId::derived(&stream, "create");
+    let mut outbox = Outbox::default();
+    for event_type in EventType::ALL {
+        outbox.push(
+            &stream,
+            Draft {
+                event_type: *event_type,
+                time,
+                namespace: "pgouser1".parse().expect("a namespace"),
+                cluster: Some("hippo".parse().expect("a name")),
+                operation: id,
+                actor: "pgoadmin".to_owned(),
+                step: Some("a step".to_owned()),
+                cause: Some("a cause".to_owned()),
+                duration_ms: Some(1),
+            },
+        );
+    }
+    let operations = Kind::ALL.into_iter().zip(Outcome::ALL.into_iter().cycle());
+    let operations = operations.map(|(kind, outcome)| Operation {
+        id,
+        kind,
+        actor: "pgoadmin".to_owned(),
+        started: time,
+        finished: Some(time),
+        outcome: Some(outcome),
+        cause: Some("a cause".to_owned()),
+        steps: 1,
+        generation: 1,
+        delete: Some(DeleteOptions::default()),
+    });
+    let conditions = ConditionStatus::ALL.into_iter().map(|status| Condition {
+        name: "Ready".to_owned(),
+        status,
+        reason: "Serving".to_owned(),
+        message: "serves".to_owned(),
+        last_transition_time: time,
+        observed_generation: 1,
+    });
+    ClusterStatus {
+        state: "pgcluster Processed".to_owned(),
+        message: "processed".to_owned(),
+        phase: Phase::Ready,
+        reason: "serves".to_owned(),
+        observed_generation: 1,
+        conditions: conditions.collect(),
+        instances: vec![InstanceStatus {
+            name: "hippo".parse().expect("a name"),
+            pod_uid: "uid-2".to_owned(),
+            role: "primary".to_owned(),
+            ready: true,
+            node: Some("node1".to_owned()),
+            term: Term(1),
+            timeline: 1,
+            postgres_version: Some("15.18".to_owned()),
+        }],
+        current_primary: Some("hippo".parse().expect("a name")),
+        journal: Journal {
+            operations: operations.collect(),
+            outbox,
+        },
+    }
+}
+
+#[test]
+fn nothing_of_a_status_is_refused_or_dropped() {
+    let schema = schema("Pgcluster");
+    for phase in Phase::ALL {
+        let status = ClusterStatus { phase, ..full() };
+        let written = serde_json::to_value(PgclusterStatus(status)).expect("JSON");
+        let found = complaints(&schema, &written, "status");
+        assert!(found.is_empty(), "{found:#?}");
+    }
+}
