@@ -20,11 +20,11 @@ use kube::{
 };
 use pgo_crd::{Pgtask, label};
 use serde::de::DeserializeOwned;
+use tokio::task::JoinSet;
 
 use crate::waker::Waker;
 
-/// Objects of a namespace. Of kinds whose content does not matter only the metadata is kept.
-#[derive(Clone)]
+/// Objects of a namespace. Of kinds whose content does not matter only the metadata is read.
 pub struct Cache {
     /// Pods of clusters.
     pub pods: Store<Pod>,
@@ -46,73 +46,97 @@ pub struct Cache {
     pub roles: Store<PartialObjectMeta<Role>>,
     /// Bindings of those.
     pub bindings: Store<PartialObjectMeta<RoleBinding>>,
+    /// Ends the watches with the cache.
+    _watches: JoinSet<()>,
 }
 
 impl Cache {
-    /// Begins to watch, and returns when everything was seen once.
-    pub async fn watch(client: &Client, namespace: &str, waker: &Waker) -> Self {
+    /// Begins to watch.
+    pub fn watch(client: &Client, namespace: &str, waker: &Waker) -> Self {
         let ours = watcher::Config::default().labels("vendor=crunchydata");
-        let cache = Self {
-            pods: keep(client, namespace, &ours, waker),
-            claims: keep(client, namespace, &ours, waker),
-            slices: keep(client, namespace, &ours, waker),
-            // 4.1's tasks do not carry the vendor's label.
-            tasks: keep(client, namespace, &watcher::Config::default(), waker),
-            secrets: keep(client, namespace, &ours, waker),
-            services: keep(client, namespace, &ours, waker),
-            leases: keep(client, namespace, &ours, waker),
-            accounts: keep(client, namespace, &ours, waker),
-            roles: keep(client, namespace, &ours, waker),
-            bindings: keep(client, namespace, &ours, waker),
+        let mut watches = JoinSet::new();
+        let mut watch = Watch {
+            client,
+            namespace,
+            waker,
+            tasks: &mut watches,
         };
+        Self {
+            pods: watch.keep(&ours),
+            claims: watch.keep(&ours),
+            slices: watch.keep(&ours),
+            // 4.1's tasks do not carry the vendor's label.
+            tasks: watch.keep(&watcher::Config::default()),
+            secrets: watch.keep(&ours),
+            services: watch.keep(&ours),
+            leases: watch.keep(&ours),
+            accounts: watch.keep(&ours),
+            roles: watch.keep(&ours),
+            bindings: watch.keep(&ours),
+            _watches: watches,
+        }
+    }
+
+    /// Waits until everything was seen once, however long that takes.
+    pub async fn synced(&self) {
         // An error here means that a watch ended, which it does only with the process.
         let _ = tokio::join!(
-            cache.pods.wait_until_ready(),
-            cache.claims.wait_until_ready(),
-            cache.slices.wait_until_ready(),
-            cache.tasks.wait_until_ready(),
-            cache.secrets.wait_until_ready(),
-            cache.services.wait_until_ready(),
-            cache.leases.wait_until_ready(),
-            cache.accounts.wait_until_ready(),
-            cache.roles.wait_until_ready(),
-            cache.bindings.wait_until_ready(),
+            self.pods.wait_until_ready(),
+            self.claims.wait_until_ready(),
+            self.slices.wait_until_ready(),
+            self.tasks.wait_until_ready(),
+            self.secrets.wait_until_ready(),
+            self.services.wait_until_ready(),
+            self.leases.wait_until_ready(),
+            self.accounts.wait_until_ready(),
+            self.roles.wait_until_ready(),
+            self.bindings.wait_until_ready(),
         );
-        cache
     }
 }
 
-fn keep<K>(client: &Client, namespace: &str, config: &watcher::Config, waker: &Waker) -> Store<K>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + Debug
-        + DeserializeOwned
-        + Send
-        + Sync
-        + 'static,
-{
-    let api: Api<K> = Api::namespaced(client.clone(), namespace);
-    let (store, writer) = reflector::store();
-    let waker = waker.clone();
-    let stream = watcher(api, config.clone())
-        .default_backoff()
-        .modify(|object| object.managed_fields_mut().clear())
-        .reflect(writer)
-        .touched_objects();
-    tokio::spawn(async move {
-        let mut stream = std::pin::pin!(stream);
-        while let Some(object) = stream.next().await {
-            match object {
-                Ok(object) => wake(&object, &waker),
-                Err(error) => {
-                    let kind = std::any::type_name::<K>();
-                    tracing::warn!(kind, %error, "a watch was interrupted; it begins again");
+/// How watches begin.
+struct Watch<'a> {
+    client: &'a Client,
+    namespace: &'a str,
+    waker: &'a Waker,
+    tasks: &'a mut JoinSet<()>,
+}
+
+impl Watch<'_> {
+    /// Keeps the objects of a kind.
+    fn keep<K>(&mut self, config: &watcher::Config) -> Store<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + Debug
+            + DeserializeOwned
+            + Send
+            + Sync
+            + 'static,
+    {
+        let api: Api<K> = Api::namespaced(self.client.clone(), self.namespace);
+        let (store, writer) = reflector::store();
+        let (waker, namespace) = (self.waker.clone(), self.namespace.to_owned());
+        let stream = watcher(api, config.clone())
+            .default_backoff()
+            .modify(|object| object.managed_fields_mut().clear())
+            .reflect(writer)
+            .touched_objects();
+        self.tasks.spawn(async move {
+            let mut stream = std::pin::pin!(stream);
+            while let Some(object) = stream.next().await {
+                match object {
+                    Ok(object) => wake(&object, &waker),
+                    Err(error) => {
+                        let kind = K::kind(&());
+                        tracing::warn!(namespace, %kind, %error, "a watch was interrupted; it begins again");
+                    }
                 }
             }
-        }
-    });
-    store
+        });
+        store
+    }
 }
 
 fn wake<K: Resource>(object: &K, waker: &Waker) {

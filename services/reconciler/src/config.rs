@@ -21,47 +21,52 @@ const NAME: &str = "pgo-config";
 /// Key of the file in it.
 const KEY: &str = "pgo.yaml";
 
-/// Reads it and follows its changes; a change that cannot be used is logged, and what was before stays.
+/// Reads it, and gives what follows its changes, for ever; a change that cannot be used is logged, and what was before
+/// stays.
 ///
 /// # Errors
 /// It is not there, or cannot be used.
 pub async fn follow(
     client: &Client,
     namespace: &str,
-) -> anyhow::Result<watch::Receiver<Arc<PgoConfig>>> {
+) -> anyhow::Result<(
+    watch::Receiver<Arc<PgoConfig>>,
+    impl Future<Output = ()> + use<>,
+)> {
     let api: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
     let map = tokio::time::timeout(DEADLINE, api.get(NAME))
         .await
         .context("the API server did not answer when asked for ConfigMap pgo-config")?
         .with_context(|| format!("cannot read ConfigMap {NAME} in namespace {namespace}"))?;
     let (sender, receiver) = watch::channel(Arc::new(parse(&map)?));
-    tokio::spawn(async move {
-        let only = watcher::Config::default().fields(&format!("metadata.name={NAME}"));
-        let mut changes = std::pin::pin!(watcher(api, only).default_backoff().applied_objects());
-        while let Some(change) = changes.next().await {
-            match change
-                .map_err(anyhow::Error::from)
-                .and_then(|map| parse(&map))
-            {
-                Ok(config) => sender.send_if_modified(|now| {
-                    let changed = **now != config;
-                    if changed {
-                        tracing::info!("pgo.yaml has changed; new clusters follow it");
-                        *now = Arc::new(config);
-                    }
-                    changed
-                }),
-                Err(error) => {
-                    tracing::error!(
-                        error = format!("{error:#}"),
-                        "pgo.yaml cannot be used as it is now; the former stays in force"
-                    );
-                    false
+    Ok((receiver, keep_up(api, sender)))
+}
+
+async fn keep_up(api: Api<ConfigMap>, sender: watch::Sender<Arc<PgoConfig>>) {
+    let only = watcher::Config::default().fields(&format!("metadata.name={NAME}"));
+    let mut changes = std::pin::pin!(watcher(api, only).default_backoff().applied_objects());
+    while let Some(change) = changes.next().await {
+        match change
+            .map_err(anyhow::Error::from)
+            .and_then(|map| parse(&map))
+        {
+            Ok(config) => sender.send_if_modified(|now| {
+                let changed = **now != config;
+                if changed {
+                    tracing::info!("pgo.yaml has changed; new clusters follow it");
+                    *now = Arc::new(config);
                 }
-            };
-        }
-    });
-    Ok(receiver)
+                changed
+            }),
+            Err(error) => {
+                tracing::error!(
+                    error = format!("{error:#}"),
+                    "pgo.yaml cannot be used as it is now; the former stays in force"
+                );
+                false
+            }
+        };
+    }
 }
 
 fn parse(map: &ConfigMap) -> anyhow::Result<PgoConfig> {

@@ -7,12 +7,16 @@ use std::{
 
 use kube::{Client, ResourceExt as _};
 use pgo_bus::Relay;
+use pgo_core::Cluster;
 use pgo_crd::{Pgcluster, PgoConfig};
+use pgo_events::Event;
 use pgo_ids::{Namespace, StreamId};
 use pgo_tls::Authority;
 use tokio::sync::watch;
 
-use crate::{agents::Agents, cache::Cache, metrics::Metrics};
+use crate::{
+    agents::Agents, cache::Cache, confirmations::Confirmations, metrics::Metrics, waker::Waker,
+};
 
 /// What every reconcile of one namespace shares.
 pub struct Context {
@@ -30,6 +34,9 @@ pub struct Context {
     pub config: watch::Receiver<Arc<PgoConfig>>,
     /// Publishes outboxes.
     pub relay: Relay,
+    /// Tells when something of one is stored.
+    confirmations: Confirmations,
+    waker: Waker,
     /// Counts.
     pub metrics: Metrics,
     /// Objects as this process wrote them last, for as long as the cache has not seen that.
@@ -58,6 +65,7 @@ impl Context {
         authority: Arc<Authority>,
         config: watch::Receiver<Arc<PgoConfig>>,
         relay: Relay,
+        (confirmations, waker): (Confirmations, Waker),
         metrics: Metrics,
     ) -> Self {
         Self {
@@ -68,10 +76,28 @@ impl Context {
             authority,
             config,
             relay,
+            confirmations,
+            waker,
             metrics,
             written: Mutex::default(),
             refused: Mutex::default(),
         }
+    }
+
+    /// Publishes what is unconfirmed of a cluster, which is reconciled again when it is stored.
+    pub fn offer(&self, cluster: &Cluster, unconfirmed: Vec<Event>) {
+        if unconfirmed.is_empty() {
+            return self.confirmations.forget(&cluster.stream);
+        }
+        let (waker, namespace, name) = (
+            self.waker.clone(),
+            cluster.namespace.clone(),
+            cluster.name.clone(),
+        );
+        self.confirmations.wait(&cluster.stream, move || {
+            waker.wake(namespace.as_str(), name.as_str());
+        });
+        self.relay.offer(&cluster.stream, unconfirmed);
     }
 
     /// The object as it is newest known: our own last write while the cache still shows what that began from.
@@ -117,6 +143,7 @@ impl Context {
 
     /// Forgets a cluster that is gone.
     pub fn forget(&self, stream: &StreamId) {
+        self.confirmations.forget(stream);
         self.set_refused(stream.as_str(), None);
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         written.remove(stream.as_str());

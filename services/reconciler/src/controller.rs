@@ -2,10 +2,15 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures::StreamExt as _;
+use futures::{FutureExt as _, StreamExt as _};
 use kube::{
     Api,
-    runtime::{Controller, controller::Action, watcher},
+    runtime::{
+        Controller,
+        controller::Action,
+        reflector::{ObjectRef, Store},
+        watcher,
+    },
 };
 use pgo_crd::Pgcluster;
 use pgo_telemetry::CancellationToken;
@@ -27,13 +32,15 @@ const AFTER_ERROR: Duration = Duration::from_secs(2);
 pub async fn run(
     api: Api<Pgcluster>,
     context: Arc<Context>,
-    woken: UnboundedReceiver<kube::runtime::reflector::ObjectRef<Pgcluster>>,
+    woken: UnboundedReceiver<ObjectRef<Pgcluster>>,
     shutdown: CancellationToken,
 ) {
-    Controller::new(api, watcher::Config::default())
+    let controller = Controller::new(api, watcher::Config::default());
+    let clusters = controller.store();
+    let reconciling = controller
         .with_config(kube::runtime::controller::Config::default().concurrency(CONCURRENCY))
         .reconcile_on(UnboundedReceiverStream::new(woken))
-        .graceful_shutdown_on(shutdown.cancelled_owned())
+        .graceful_shutdown_on(shutdown.clone().cancelled_owned())
         .run(
             reconcile,
             |_, error, context| again(error, &context),
@@ -45,8 +52,19 @@ pub async fn run(
                 tracing::debug!(%error, "a reconcile did not get to its end");
             }
             std::future::ready(())
-        })
-        .await;
+        });
+    tokio::select! {
+        () = reconciling => {}
+        () = nothing_to_finish(&clusters, &shutdown) => {}
+    }
+}
+
+/// Told to end before the clusters could be listed: the controller would still wait for them.
+async fn nothing_to_finish(clusters: &Store<Pgcluster>, shutdown: &CancellationToken) {
+    shutdown.cancelled().await;
+    if clusters.wait_until_ready().now_or_never().is_some() {
+        std::future::pending::<()>().await;
+    }
 }
 
 fn again(error: &Error, context: &Context) -> Action {

@@ -16,6 +16,8 @@ use pgo_ids::{Namespace, StreamId};
 use serde_json::json;
 use tokio::{sync::Notify, time::timeout};
 
+use crate::confirmations::Confirmations;
+
 /// Name of the one PgInstallation.
 const NAME: &str = "pgo";
 
@@ -34,19 +36,27 @@ pub struct Keeper {
     client: Client,
     namespace: Namespace,
     relay: Relay,
+    confirmations: Confirmations,
     /// Whether nobody reconciled before this process.
     was_down: bool,
     /// Rung when an event of it was confirmed.
-    pub confirmed: Arc<Notify>,
+    confirmed: Arc<Notify>,
 }
 
 impl Keeper {
     /// A keeper that has not looked yet.
-    pub fn new(client: Client, namespace: Namespace, relay: Relay, was_down: bool) -> Self {
+    pub fn new(
+        client: Client,
+        namespace: Namespace,
+        relay: Relay,
+        confirmations: Confirmations,
+        was_down: bool,
+    ) -> Self {
         Self {
             client,
             namespace,
             relay,
+            confirmations,
             was_down,
             confirmed: Arc::default(),
         }
@@ -104,7 +114,14 @@ impl Keeper {
         if next != status {
             self.write(&api, object, &next).await?;
         }
-        self.relay.offer(&stream, next.journal.outbox.entries);
+        if next.journal.outbox.is_empty() {
+            self.confirmations.forget(&stream);
+        } else {
+            let confirmed = self.confirmed.clone();
+            self.confirmations
+                .wait(&stream, move || confirmed.notify_one());
+            self.relay.offer(&stream, next.journal.outbox.entries);
+        }
         Ok(())
     }
 

@@ -2,7 +2,8 @@
 //!
 //! | step | file |
 //! |---|---|
-//! | what wakes a reconcile | `cache`, `agents`, `controller` |
+//! | who leads, and what a leader does | `lib`, `leader` |
+//! | what wakes a reconcile | `cache`, `agents`, `confirmations`, `controller` |
 //! | the steps in their order | `reconcile` |
 //! | observe | `observe` |
 //! | validate | `pgo_crd::desired` |
@@ -16,43 +17,33 @@
 mod agents;
 mod cache;
 mod config;
+mod confirmations;
 mod context;
 mod controller;
 mod error;
 mod execute;
 mod installation;
+mod leader;
 mod metrics;
 mod observe;
 mod outage;
 mod pages;
 mod project;
 mod reconcile;
-mod rights;
 mod settings;
 mod waker;
 mod write;
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use anyhow::Context as _;
-use kube::{Api, Client, ResourceExt as _};
-use pgo_bus::{NsqPublisher, Relay, follow_confirmations};
-use pgo_crd::{PGO_VERSION, Pgcluster};
-use pgo_ids::{Namespace, StreamId};
-use pgo_k8s::lease::{Election, LeaseSettings};
+use kube::Client;
+use pgo_crd::PGO_VERSION;
+use pgo_k8s::lease::{Election, Leadership, LeaseSettings};
 use pgo_telemetry::{CancellationToken, Telemetry};
-use pgo_tls::{Authority, TlsFiles};
-use tokio::task::JoinSet;
+use pgo_tls::TlsFiles;
 
-pub use rights::RIGHTS;
 pub use settings::Settings;
-
-/// Name of the leader's Lease.
-const LEASE: &str = "pgo-reconciler";
-
-/// Identities of those the reconciler speaks to.
-const NSQD: &str = "nsqd.pgo";
-const EVENT: &str = "event.pgo";
 
 /// Runs until SIGTERM or until leadership is lost; what is under way is finished.
 ///
@@ -64,162 +55,62 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let shutdown = pgo_telemetry::shutdown().context("install the signal handlers")?;
     let admin = telemetry.bind(settings.admin_addr).await?;
     tokio::spawn(admin.run(shutdown.clone().cancelled_owned()));
-    let started = telemetry.readiness().condition("started");
-
-    let files = Arc::new(TlsFiles::open(&settings.tls_dir)?);
     let client = Client::try_default()
         .await
         .context("find the API server of Kubernetes")?;
-    let lease = LeaseSettings::new(&settings.operator_namespace, LEASE, &settings.identity);
+    serve(&settings, &telemetry, client, shutdown).await
+}
+
+/// What [`run`] does besides what belongs to the whole process: logs, signals and the administration port.
+///
+/// # Errors
+/// As [`run`].
+pub async fn serve(
+    settings: &Settings,
+    telemetry: &Telemetry,
+    client: Client,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let started = telemetry.readiness().condition("started");
+    let files = Arc::new(TlsFiles::open(&settings.tls_dir)?);
+    let outage = tokio::select! {
+        outage = outage::Outage::look(&client, &settings.operator_namespace) => outage?,
+        () = shutdown.cancelled() => return Ok(()),
+    };
+    let lease = LeaseSettings::new(
+        &settings.operator_namespace,
+        "pgo-reconciler",
+        &settings.identity,
+    );
     let election = Election::new(client.clone(), lease);
     let mut leadership = election.leadership();
-    let outage = outage::Outage::look(&client, &settings.operator_namespace).await?;
     let ended = CancellationToken::new();
     let elected = tokio::spawn(election.run(ended.clone().cancelled_owned()));
     started.met();
 
     let led = tokio::select! {
         () = shutdown.cancelled() => false,
-        led = leadership.wait_for(pgo_k8s::lease::Leadership::is_leading) => led.is_ok(),
+        led = leadership.wait_for(Leadership::is_leading) => led.is_ok(),
     };
-    if led {
-        let stop = shutdown.child_token();
+    let result = if led {
+        let lead = leader::lead(
+            settings,
+            telemetry,
+            client,
+            files,
+            (outage.ended_now(), shutdown),
+        );
         tokio::select! {
-            result = lead(&settings, &telemetry, client, files, (outage.ended_now(), stop.clone())) => result?,
+            result = lead => result,
             _ = leadership.wait_for(|now| !now.is_leading()) => {
                 tracing::warn!("leadership was lost; ending, to begin anew as one who follows");
-                stop.cancel();
+                Ok(())
             }
         }
-    }
+    } else {
+        Ok(())
+    };
     ended.cancel();
     elected.await.context("give the Lease back")?;
-    Ok(())
-}
-
-/// Does what a leader does, until told to end.
-async fn lead(
-    settings: &Settings,
-    telemetry: &Telemetry,
-    client: Client,
-    files: Arc<TlsFiles>,
-    (was_down, shutdown): (bool, CancellationToken),
-) -> anyhow::Result<()> {
-    let metrics = metrics::Metrics::register(telemetry);
-    metrics.leads();
-    let operator: Namespace = settings
-        .operator_namespace
-        .parse()
-        .context("PGO_OPERATOR_NAMESPACE")?;
-    let authority = Arc::new(authority(settings)?);
-    let config = config::follow(&client, operator.as_str()).await?;
-    let relay = relay(settings, &files)?;
-    let mut tasks = JoinSet::new();
-    let mut contexts = Vec::new();
-    for namespace in &settings.namespaces {
-        let (waker, woken) = waker::Waker::new();
-        let cache = cache::Cache::watch(&client, namespace, &waker).await;
-        let context = Arc::new(context::Context::new(
-            client.clone(),
-            operator.clone(),
-            cache,
-            agents::Agents::new(files.clone(), waker.clone()),
-            authority.clone(),
-            config.clone(),
-            relay.clone(),
-            metrics.clone(),
-        ));
-        let api: Api<Pgcluster> = Api::namespaced(client.clone(), namespace);
-        contexts.push((namespace.clone(), waker));
-        tasks.spawn(controller::run(api, context, woken, shutdown.clone()));
-    }
-    let keeper =
-        installation::Keeper::new(client.clone(), operator.clone(), relay.clone(), was_down);
-    let pages = Api::namespaced(client.clone(), operator.as_str());
-    let confirmed = keeper.confirmed.clone();
-    let background = [
-        tokio::spawn(keeper.run()),
-        tokio::spawn(pages::relay(pages, relay.clone())),
-        tokio::spawn(confirmations(
-            settings, &files, relay, client, contexts, confirmed,
-        )?),
-    ];
-    while let Some(ended) = tasks.join_next().await {
-        ended.context("a controller failed")?;
-    }
-    for task in background {
-        task.abort();
-    }
-    Ok(())
-}
-
-fn authority(settings: &Settings) -> anyhow::Result<Authority> {
-    let read = |name: &str| {
-        let path = settings.ca_dir.join(name);
-        std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))
-    };
-    Ok(Authority::from_pem(&read("tls.crt")?, &read("tls.key")?)?)
-}
-
-fn relay(settings: &Settings, files: &Arc<TlsFiles>) -> anyhow::Result<Relay> {
-    if settings.disable_eventing == "true" {
-        tracing::warn!("DISABLE_EVENTING is true: no event is published");
-        return Ok(Relay::off());
-    }
-    let name = NSQD.try_into().context("the identity of nsqd")?;
-    let files = files.clone();
-    let config = nsq::TlsConfig::source(move || files.client_config());
-    let server = nsq::Server::new(&settings.event_addr).with_tls(config, name);
-    Ok(Relay::start(NsqPublisher::connect(server)))
-}
-
-/// Hears what is on disk at the event service and wakes whom it is about, where that has something to do for it.
-fn confirmations(
-    settings: &Settings,
-    files: &Arc<TlsFiles>,
-    relay: Relay,
-    client: Client,
-    wakers: Vec<(String, waker::Waker)>,
-    installation: Arc<tokio::sync::Notify>,
-) -> anyhow::Result<impl Future<Output = ()> + use<>> {
-    let channel = pgo_tls::grpc::channel(&settings.event_service, EVENT, files.clone())?;
-    let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel::<StreamId>();
-    Ok(async move {
-        let follow = follow_confirmations(channel, relay, move |stream, _| {
-            let _ = sender.send(stream.clone());
-        });
-        let wake = async move {
-            let mut known: HashMap<StreamId, (usize, String)> = HashMap::new();
-            while let Some(stream) = receiver.recv().await {
-                installation.notify_one();
-                if !known.contains_key(&stream) {
-                    learn(&client, &wakers, &mut known).await;
-                }
-                if let Some((at, name)) = known.get(&stream)
-                    && let Some((namespace, waker)) = wakers.get(*at)
-                {
-                    waker.wake(namespace, name);
-                }
-            }
-        };
-        tokio::join!(follow, wake);
-    })
-}
-
-/// Which cluster a stream belongs to.
-async fn learn(
-    client: &Client,
-    wakers: &[(String, waker::Waker)],
-    known: &mut HashMap<StreamId, (usize, String)>,
-) {
-    for (at, (namespace, _)) in wakers.iter().enumerate() {
-        let api: Api<Pgcluster> = Api::namespaced(client.clone(), namespace);
-        match api.list_metadata(&kube::api::ListParams::default()).await {
-            Ok(list) => known.extend(list.items.into_iter().filter_map(|object| {
-                let stream = object.uid()?.parse().ok()?;
-                Some((stream, (at, object.name_any())))
-            })),
-            Err(error) => tracing::warn!(namespace, %error, "cannot list the clusters"),
-        }
-    }
+    result
 }

@@ -21,6 +21,7 @@ pub struct Metrics {
     durations: Histogram,
     steps: Family<Vec<(String, String)>, Counter>,
     leading: Gauge,
+    namespaces: Family<Vec<(String, String)>, Gauge>,
 }
 
 impl Metrics {
@@ -33,6 +34,7 @@ impl Metrics {
                 durations: Histogram::new(exponential_buckets(0.001, 4.0, 8)),
                 steps: Family::default(),
                 leading: Gauge::default(),
+                namespaces: Family::default(),
             };
             registry.register(
                 "pgo_reconciles",
@@ -58,6 +60,11 @@ impl Metrics {
                 "pgo_leading",
                 "1 while this process leads",
                 metrics.leading.clone(),
+            );
+            registry.register(
+                "pgo_namespace_readable",
+                "1 for a namespace whose clusters are looked after, 0 for one that cannot be read",
+                metrics.namespaces.clone(),
             );
             metrics
         })
@@ -87,5 +94,13 @@ impl Metrics {
     /// This process leads.
     pub fn leads(&self) {
         self.leading.set(1);
+    }
+
+    /// Whether a namespace can be read.
+    pub fn reads(&self, namespace: &str, readable: bool) {
+        let label = vec![("namespace".to_owned(), namespace.to_owned())];
+        self.namespaces
+            .get_or_create(&label)
+            .set(i64::from(readable));
     }
 }

@@ -49,9 +49,7 @@ pub async fn reconcile(object: Arc<Pgcluster>, context: Arc<Context>) -> Result<
         status
     };
     let object = write::status(object, &next, &context).await?;
-    context
-        .relay
-        .offer(&cluster.stream, next.journal.outbox.entries.clone());
+    context.offer(&cluster, next.journal.outbox.entries.clone());
     let plan = plan(&next, &cluster, &observed, now);
     let done = execute(&plan.steps, &object, &cluster, &context).await;
     let news = remember_refusal(&done, &cluster, &context);

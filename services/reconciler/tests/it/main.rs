@@ -1,9 +1,22 @@
-//! What the reconciler and its installation must agree on.
+//! The reconciler as Kubernetes, the agents and the event service meet it, each played by a small server of the test;
+//! and what it and its installation must agree on.
 
 #![allow(
+    clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
     reason = "a test fails by panicking"
 )]
 
+mod agent;
+mod confirming;
+mod deletion;
+mod event_log;
+mod following;
+mod harness;
+mod kubernetes;
+mod leading;
+mod namespaces;
 mod rights;
+mod store;
+mod writing;

@@ -1,0 +1,172 @@
+//! What a leader does: reconcile each namespace, relay what is left of clusters that are gone, keep the status of PGO.
+//!
+//! Namespaces do not depend on each other, nor anything else on them: one that cannot be read stops nothing but itself.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use kube::{Api, Client};
+use pgo_bus::{NsqPublisher, Relay};
+use pgo_crd::PgoConfig;
+use pgo_ids::Namespace;
+use pgo_telemetry::{CancellationToken, Telemetry};
+use pgo_tls::{Authority, TlsFiles};
+use tokio::{sync::watch, task::JoinSet, time::timeout};
+
+use crate::{
+    agents::Agents, cache::Cache, config, confirmations::Confirmations, context::Context,
+    controller, installation::Keeper, metrics::Metrics, pages, settings::Settings, waker::Waker,
+};
+
+/// Identities of those the reconciler speaks to.
+const NSQD: &str = "nsqd.pgo";
+const EVENT: &str = "event.pgo";
+
+/// How often it is said of a namespace that it cannot be read.
+const COMPLAINT: Duration = Duration::from_secs(30);
+
+/// How long reconciles that are under way may take to end. With the time it takes to give the Lease back, less than the
+/// 15 s that Kubernetes waits between SIGTERM and SIGKILL.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// What all namespaces share.
+#[derive(Clone)]
+struct Shared {
+    client: Client,
+    operator: Namespace,
+    files: Arc<TlsFiles>,
+    authority: Arc<Authority>,
+    config: watch::Receiver<Arc<PgoConfig>>,
+    relay: Relay,
+    confirmations: Confirmations,
+    metrics: Metrics,
+}
+
+/// Does what a leader does, until told to end.
+///
+/// # Errors
+/// It cannot begin, or a part of it has failed for good.
+pub async fn lead(
+    settings: &Settings,
+    telemetry: &Telemetry,
+    client: Client,
+    files: Arc<TlsFiles>,
+    (was_down, shutdown): (bool, CancellationToken),
+) -> anyhow::Result<()> {
+    let metrics = Metrics::register(telemetry);
+    metrics.leads();
+    let operator: Namespace = settings
+        .operator_namespace
+        .parse()
+        .context("PGO_OPERATOR_NAMESPACE")?;
+    let (config, following) = tokio::select! {
+        begun = config::follow(&client, operator.as_str()) => begun?,
+        () = shutdown.cancelled() => return Ok(()),
+    };
+    let shared = Shared {
+        authority: Arc::new(authority(settings)?),
+        relay: relay(settings, &files)?,
+        confirmations: Confirmations::default(),
+        client,
+        operator,
+        files,
+        config,
+        metrics,
+    };
+    let mut background = background(settings, &shared, was_down)?;
+    background.spawn(following);
+    let mut namespaces = JoinSet::new();
+    for namespace in &settings.namespaces {
+        let watched = namespace.clone();
+        namespaces.spawn(reconcile_in(watched, shared.clone(), shutdown.clone()));
+    }
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => break,
+            Some(ended) = namespaces.join_next() => ended.context("a controller failed")?,
+            Some(ended) = background.join_next() => ended.context("a part of the leader failed")?,
+        }
+    }
+    let drained = async { while namespaces.join_next().await.is_some() {} };
+    if timeout(DRAIN, drained).await.is_err() {
+        tracing::warn!(
+            "reconciles are cut off that did not end in time; who leads next does them again"
+        );
+    }
+    Ok(())
+}
+
+/// What does not belong to one namespace.
+fn background(settings: &Settings, shared: &Shared, was_down: bool) -> anyhow::Result<JoinSet<()>> {
+    let (client, relay) = (shared.client.clone(), shared.relay.clone());
+    let channel = pgo_tls::grpc::channel(&settings.event_service, EVENT, shared.files.clone())?;
+    let keeper = Keeper::new(
+        client.clone(),
+        shared.operator.clone(),
+        relay.clone(),
+        shared.confirmations.clone(),
+        was_down,
+    );
+    let pages = Api::namespaced(client, shared.operator.as_str());
+    let mut background = JoinSet::new();
+    background.spawn(keeper.run());
+    background.spawn(pages::relay(pages, relay.clone()));
+    background.spawn(shared.confirmations.clone().follow(channel, relay));
+    Ok(background)
+}
+
+/// Reconciles the clusters of a namespace, from when it can be read.
+async fn reconcile_in(namespace: String, shared: Shared, shutdown: CancellationToken) {
+    let (waker, woken) = Waker::new();
+    let cache = Cache::watch(&shared.client, &namespace, &waker);
+    shared.metrics.reads(&namespace, false);
+    tokio::select! {
+        () = readable(&cache, &namespace) => {}
+        () = shutdown.cancelled() => return,
+    }
+    shared.metrics.reads(&namespace, true);
+    let api = Api::namespaced(shared.client.clone(), &namespace);
+    let context = Arc::new(Context::new(
+        shared.client,
+        shared.operator,
+        cache,
+        Agents::new(shared.files, waker.clone()),
+        shared.authority,
+        shared.config,
+        shared.relay,
+        (shared.confirmations, waker),
+        shared.metrics,
+    ));
+    controller::run(api, context, woken, shutdown).await;
+}
+
+/// Waits until everything in a namespace was seen once.
+async fn readable(cache: &Cache, namespace: &str) {
+    while timeout(COMPLAINT, cache.synced()).await.is_err() {
+        tracing::error!(
+            namespace,
+            "the namespace cannot be read, so nothing is done for its clusters; is it there, and has the installer given \
+             the reconciler its Role in it? It is tried again, and the other namespaces are looked after"
+        );
+    }
+}
+
+fn authority(settings: &Settings) -> anyhow::Result<Authority> {
+    let read = |name: &str| {
+        let path = settings.ca_dir.join(name);
+        std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))
+    };
+    Ok(Authority::from_pem(&read("tls.crt")?, &read("tls.key")?)?)
+}
+
+fn relay(settings: &Settings, files: &Arc<TlsFiles>) -> anyhow::Result<Relay> {
+    if settings.disable_eventing == "true" {
+        tracing::warn!("DISABLE_EVENTING is true: no event is published");
+        return Ok(Relay::off());
+    }
+    let name = NSQD.try_into().context("the identity of nsqd")?;
+    let files = files.clone();
+    let config = nsq::TlsConfig::source(move || files.client_config());
+    let server = nsq::Server::new(&settings.event_addr).with_tls(config, name);
+    Ok(Relay::start(NsqPublisher::connect(server)))
+}

@@ -1,0 +1,149 @@
+//! An agent of one instance, and the part of Kubernetes that its pod needs to run.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, AtomicUsize, Ordering},
+    },
+};
+
+use futures::{Stream, StreamExt as _};
+use pgo_objects::{AGENT_PORT, agent_identity};
+use pgo_proto::agent::{
+    InstanceState, Phase, Role, WatchRequest,
+    agent_server::{Agent, AgentServer},
+};
+use pgo_telemetry::CancellationToken;
+use pgo_tls::{TlsFiles, grpc};
+use serde_json::json;
+use tokio::{sync::watch, task::JoinHandle};
+use tokio_stream::wrappers::WatchStream;
+use tonic::{Request, Response, Status};
+
+use crate::{
+    harness::{Certificates, NS, eventually},
+    kubernetes::Kubernetes,
+};
+
+/// Agents always have the same port, so each has an address of its own on the loopback device.
+fn own_address() -> Ipv4Addr {
+    static NEXT: AtomicU8 = AtomicU8::new(1);
+    let [.., high, low] = std::process::id().to_be_bytes();
+    Ipv4Addr::new(127, high, low, NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// The agent of the first instance of a cluster.
+pub struct FakeAgent {
+    name: String,
+    ip: Ipv4Addr,
+    files: Arc<TlsFiles>,
+    watched: Arc<AtomicUsize>,
+    serving: Option<(JoinHandle<()>, CancellationToken)>,
+}
+
+impl FakeAgent {
+    pub fn new(name: &str, certificates: &Certificates) -> Self {
+        let identity = agent_identity(&name.parse().unwrap(), &NS.parse().unwrap());
+        Self {
+            name: name.to_owned(),
+            ip: own_address(),
+            files: Arc::new(TlsFiles::open(certificates.of(&identity)).unwrap()),
+            watched: Arc::default(),
+            serving: None,
+        }
+    }
+
+    /// The pod gets a node, a volume and an address, the agent brings PostgreSQL up and leads the Service to it.
+    pub async fn bring_up(&mut self, kubernetes: &Kubernetes) {
+        let slice = || kubernetes.names("endpointslices", NS).first().cloned();
+        eventually("a pod, its claim and an EndpointSlice", || {
+            let there = |kind| kubernetes.get(kind, NS, &self.name).is_some();
+            there("pods") && there("persistentvolumeclaims") && slice().is_some()
+        })
+        .await;
+        kubernetes.edit("persistentvolumeclaims", NS, &self.name, |claim| {
+            claim["status"] = json!({"phase": "Bound"});
+        });
+        let ip = self.ip.to_string();
+        kubernetes.edit("pods", NS, &self.name, |pod| {
+            pod["spec"]["nodeName"] = json!("node1");
+            pod["status"] = json!({"phase": "Running", "podIP": ip});
+        });
+        kubernetes.edit("endpointslices", NS, &slice().unwrap(), |slice| {
+            slice["endpoints"] = json!([{"addresses": [ip]}]);
+        });
+        self.speak(kubernetes).await;
+    }
+
+    /// Answers from now on: PostgreSQL runs as primary.
+    pub async fn speak(&mut self, kubernetes: &Kubernetes) {
+        let pod = kubernetes.get("pods", NS, &self.name).unwrap();
+        let state = InstanceState {
+            cluster: self.name.clone(),
+            instance: self.name.clone(),
+            pod_uid: pod["metadata"]["uid"].as_str().unwrap().to_owned(),
+            phase: Phase::Running.into(),
+            role: Role::Primary.into(),
+            term: 1,
+            timeline: 1,
+            postgres_version: "15.18".to_owned(),
+            ..InstanceState::default()
+        };
+        let addr = SocketAddr::new(IpAddr::V4(self.ip), AGENT_PORT);
+        let listener = grpc::listen(addr, self.files.clone()).await.unwrap();
+        let silent = CancellationToken::new();
+        let told = Told {
+            state: watch::Sender::new(state),
+            watched: self.watched.clone(),
+            silent: silent.clone(),
+        };
+        let serving = grpc::server().serve_with_incoming(AgentServer::new(told), listener);
+        let serving = tokio::spawn(async move { serving.await.unwrap() });
+        self.serving = Some((serving, silent));
+    }
+
+    /// Ends every stream and refuses new ones.
+    pub async fn fall_silent(&mut self) {
+        let (serving, silent) = self.serving.take().unwrap();
+        serving.abort();
+        let _ = serving.await;
+        silent.cancel();
+    }
+
+    /// How often somebody began to watch it.
+    pub fn watched(&self) -> usize {
+        self.watched.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for FakeAgent {
+    fn drop(&mut self) {
+        if let Some((serving, _)) = &self.serving {
+            serving.abort();
+        }
+    }
+}
+
+struct Told {
+    state: watch::Sender<InstanceState>,
+    watched: Arc<AtomicUsize>,
+    silent: CancellationToken,
+}
+
+#[tonic::async_trait]
+impl Agent for Told {
+    type WatchStream = Pin<Box<dyn Stream<Item = Result<InstanceState, Status>> + Send>>;
+
+    async fn watch(
+        &self,
+        request: Request<WatchRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        grpc::require_identity(&request, &["reconciler.pgo"])?;
+        self.watched.fetch_add(1, Ordering::SeqCst);
+        let states = WatchStream::new(self.state.subscribe()).map(Ok);
+        let silent = self.silent.clone().cancelled_owned();
+        Ok(Response::new(Box::pin(states.take_until(silent))))
+    }
+}
