@@ -11,7 +11,7 @@ use k8s_openapi::api::{
 };
 use kube::{
     Api, Client, Resource, ResourceExt as _,
-    core::{NamespaceResourceScope, PartialObjectMeta},
+    core::{DeserializeGuard, NamespaceResourceScope, PartialObjectMeta},
     runtime::{
         WatchStreamExt as _, reflector,
         reflector::{ObjectRef, Store},
@@ -32,8 +32,8 @@ pub struct Cache {
     pub claims: Store<PersistentVolumeClaim>,
     /// EndpointSlices of clusters.
     pub slices: Store<EndpointSlice>,
-    /// Requests.
-    pub tasks: Store<Pgtask>,
+    /// Requests; one that cannot be understood must not hide the others.
+    pub tasks: Store<DeserializeGuard<Pgtask>>,
     /// Secrets, without their content.
     pub secrets: Store<PartialObjectMeta<Secret>>,
     /// Services.
@@ -62,17 +62,17 @@ impl Cache {
             tasks: &mut watches,
         };
         Self {
-            pods: watch.keep(&ours),
-            claims: watch.keep(&ours),
-            slices: watch.keep(&ours),
+            pods: watch.keep(&ours, |_| {}),
+            claims: watch.keep(&ours, |_| {}),
+            slices: watch.keep(&ours, |_| {}),
             // 4.1's tasks do not carry the vendor's label.
-            tasks: watch.keep(&watcher::Config::default()),
-            secrets: watch.keep(&ours),
-            services: watch.keep(&ours),
-            leases: watch.keep(&ours),
-            accounts: watch.keep(&ours),
-            roles: watch.keep(&ours),
-            bindings: watch.keep(&ours),
+            tasks: watch.keep(&watcher::Config::default(), complain),
+            secrets: watch.keep(&ours, |_| {}),
+            services: watch.keep(&ours, |_| {}),
+            leases: watch.keep(&ours, |_| {}),
+            accounts: watch.keep(&ours, |_| {}),
+            roles: watch.keep(&ours, |_| {}),
+            bindings: watch.keep(&ours, |_| {}),
             _watches: watches,
         }
     }
@@ -104,8 +104,8 @@ struct Watch<'a> {
 }
 
 impl Watch<'_> {
-    /// Keeps the objects of a kind.
-    fn keep<K>(&mut self, config: &watcher::Config) -> Store<K>
+    /// Keeps the objects of a kind; `seen` is called with each that came or has changed.
+    fn keep<K>(&mut self, config: &watcher::Config, seen: fn(&K)) -> Store<K>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
             + Clone
@@ -127,7 +127,10 @@ impl Watch<'_> {
             let mut stream = std::pin::pin!(stream);
             while let Some(object) = stream.next().await {
                 match object {
-                    Ok(object) => wake(&object, &waker),
+                    Ok(object) => {
+                        seen(&object);
+                        wake(&object, &waker);
+                    }
                     Err(error) => {
                         let kind = K::kind(&());
                         tracing::warn!(namespace, %kind, %error, "a watch was interrupted; it begins again");
@@ -136,6 +139,18 @@ impl Watch<'_> {
             }
         });
         store
+    }
+}
+
+/// Says of a task that cannot be understood why.
+fn complain(task: &DeserializeGuard<Pgtask>) {
+    if let Err(unreadable) = &task.0 {
+        tracing::error!(
+            task = task.name_any(),
+            namespace = task.namespace(),
+            error = unreadable.error,
+            "the Pgtask cannot be understood and is left alone; mend it, or remove it"
+        );
     }
 }
 

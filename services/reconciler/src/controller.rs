@@ -4,7 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use futures::{FutureExt as _, StreamExt as _};
 use kube::{
-    Api,
+    Api, ResourceExt as _,
+    core::DeserializeGuard,
     runtime::{
         Controller,
         controller::Action,
@@ -19,6 +20,9 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use crate::{context::Context, error::Error, reconcile::reconcile};
 
+/// A Pgcluster as Kubernetes has it. One that cannot be understood must not hide the others.
+pub type Stored = DeserializeGuard<Pgcluster>;
+
 /// Clusters that are reconciled at the same time; each waits mostly for the API server.
 const CONCURRENCY: u16 = 16;
 
@@ -30,9 +34,9 @@ const AFTER_ERROR: Duration = Duration::from_secs(2);
 
 /// Reconciles until told to end; those under way are finished first.
 pub async fn run(
-    api: Api<Pgcluster>,
+    api: Api<Stored>,
     context: Arc<Context>,
-    woken: UnboundedReceiver<ObjectRef<Pgcluster>>,
+    woken: UnboundedReceiver<ObjectRef<Stored>>,
     shutdown: CancellationToken,
 ) {
     let controller = Controller::new(api, watcher::Config::default());
@@ -42,7 +46,7 @@ pub async fn run(
         .reconcile_on(UnboundedReceiverStream::new(woken))
         .graceful_shutdown_on(shutdown.clone().cancelled_owned())
         .run(
-            reconcile,
+            reconcile_stored,
             |_, error, context| again(error, &context),
             context,
         )
@@ -60,10 +64,29 @@ pub async fn run(
 }
 
 /// Told to end before the clusters could be listed: the controller would still wait for them.
-async fn nothing_to_finish(clusters: &Store<Pgcluster>, shutdown: &CancellationToken) {
+async fn nothing_to_finish(clusters: &Store<Stored>, shutdown: &CancellationToken) {
     shutdown.cancelled().await;
     if clusters.wait_until_ready().now_or_never().is_some() {
         std::future::pending::<()>().await;
+    }
+}
+
+/// Reconciles a cluster that can be understood. Another is left as it is: whatever was written over it would lose events
+/// that nobody else has.
+async fn reconcile_stored(stored: Arc<Stored>, context: Arc<Context>) -> Result<Action, Error> {
+    match &stored.0 {
+        Ok(object) => reconcile(Arc::new(object.clone()), context).await,
+        Err(unreadable) => {
+            context.metrics.failed("unreadable");
+            tracing::error!(
+                cluster = stored.name_any(),
+                namespace = stored.namespace(),
+                error = unreadable.error,
+                "the Pgcluster cannot be understood, so nothing is done for it, while its database goes on; it was \
+                 written by a later version of PGO, which must run again, or by hand, and must be mended"
+            );
+            Ok(Action::await_change())
+        }
     }
 }
 

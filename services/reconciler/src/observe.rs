@@ -31,8 +31,9 @@ const COMPLAINT_DEADLINE: Duration = Duration::from_secs(5);
 pub fn delete_request(object: &Pgcluster, context: &Context) -> Option<DeleteRequest> {
     let tasks = context.cache.tasks.state();
     tasks
-        .into_iter()
-        .find_map(|task| pgo_crd::delete_request(&task, object))
+        .iter()
+        .filter_map(|task| task.0.as_ref().ok())
+        .find_map(|task| pgo_crd::delete_request(task, object))
 }
 
 /// What is there of a cluster.

@@ -29,7 +29,8 @@ pub async fn project(object: &Pgcluster, status: &ClusterStatus, context: &Conte
     };
     let namespace = object.namespace().unwrap_or_default();
     let name = format!("{}-createcluster", object.name_any());
-    let Some(task) = by_name(&context.cache.tasks, &namespace, &name) else {
+    let task = by_name(&context.cache.tasks, &namespace, &name);
+    let Some(Ok(task)) = task.as_deref().map(|task| &task.0) else {
         return;
     };
     if task.spec.parameters.contains_key("task completed") {

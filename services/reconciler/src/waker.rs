@@ -1,16 +1,17 @@
 //! Wakes a reconcile when something outside of the Pgcluster has changed.
 
 use kube::runtime::reflector::ObjectRef;
-use pgo_crd::Pgcluster;
 use tokio::sync::mpsc;
+
+use crate::controller::Stored;
 
 /// Wakes the reconcile of a cluster.
 #[derive(Clone, Debug)]
-pub struct Waker(mpsc::UnboundedSender<ObjectRef<Pgcluster>>);
+pub struct Waker(mpsc::UnboundedSender<ObjectRef<Stored>>);
 
 impl Waker {
     /// A waker, and the stream of those it woke.
-    pub fn new() -> (Self, mpsc::UnboundedReceiver<ObjectRef<Pgcluster>>) {
+    pub fn new() -> (Self, mpsc::UnboundedReceiver<ObjectRef<Stored>>) {
         let (sender, receiver) = mpsc::unbounded_channel();
         (Self(sender), receiver)
     }

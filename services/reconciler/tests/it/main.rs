@@ -19,4 +19,5 @@ mod leading;
 mod namespaces;
 mod rights;
 mod store;
+mod unreadable;
 mod writing;
