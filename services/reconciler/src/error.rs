@@ -14,6 +14,9 @@ pub enum Error {
     /// Kubernetes did not answer.
     #[error("the API server did not answer in time when asked to {0}")]
     Deadline(&'static str),
+    /// An event has no JSON.
+    #[error("cannot write an event as JSON: {0}")]
+    Event(#[from] serde_json::Error),
     /// No certificate could be made.
     #[error("cannot make a certificate for the agents: {0}")]
     Certificate(#[from] pgo_tls::Error),
@@ -26,6 +29,7 @@ impl Error {
             Self::Kubernetes { .. } if self.is_conflict() => "conflict",
             Self::Kubernetes { .. } => "kubernetes",
             Self::Deadline(_) => "deadline",
+            Self::Event(_) => "event",
             Self::Certificate(_) => "certificate",
         }
     }

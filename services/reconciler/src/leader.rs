@@ -110,7 +110,7 @@ fn background(settings: &Settings, shared: &Shared, was_down: bool) -> anyhow::R
     let pages = Api::namespaced(client, shared.operator.as_str());
     let mut background = JoinSet::new();
     background.spawn(keeper.run());
-    background.spawn(pages::relay(pages, relay.clone()));
+    background.spawn(pages::relay(pages, relay.clone(), shared.metrics.clone()));
     background.spawn(shared.confirmations.clone().follow(channel, relay));
     Ok(background)
 }

@@ -22,6 +22,8 @@ pub struct Metrics {
     steps: Family<Vec<(String, String)>, Counter>,
     leading: Gauge,
     namespaces: Family<Vec<(String, String)>, Gauge>,
+    pages: Gauge,
+    unreadable_pages: Gauge,
 }
 
 impl Metrics {
@@ -35,6 +37,8 @@ impl Metrics {
                 steps: Family::default(),
                 leading: Gauge::default(),
                 namespaces: Family::default(),
+                pages: Gauge::default(),
+                unreadable_pages: Gauge::default(),
             };
             registry.register(
                 "pgo_reconciles",
@@ -65,6 +69,16 @@ impl Metrics {
                 "pgo_namespace_readable",
                 "1 for a namespace whose clusters are looked after, 0 for one that cannot be read",
                 metrics.namespaces.clone(),
+            );
+            registry.register(
+                "pgo_event_pages",
+                "PgEventPages that are looked after: their events are not all stored yet",
+                metrics.pages.clone(),
+            );
+            registry.register(
+                "pgo_unreadable_event_pages",
+                "PgEventPages that stay because this version cannot read all of their events",
+                metrics.unreadable_pages.clone(),
             );
             metrics
         })
@@ -102,5 +116,31 @@ impl Metrics {
         self.namespaces
             .get_or_create(&label)
             .set(i64::from(readable));
+    }
+
+    /// Counts a page that is looked after, until what is given back is dropped.
+    pub fn page(&self) -> Counted {
+        Counted::new(&self.pages)
+    }
+
+    /// Counts a page that cannot be read, until what is given back is dropped.
+    pub fn unreadable_page(&self) -> Counted {
+        Counted::new(&self.unreadable_pages)
+    }
+}
+
+/// One of those that a gauge counts.
+pub struct Counted(Gauge);
+
+impl Counted {
+    fn new(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }

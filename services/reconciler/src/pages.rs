@@ -1,18 +1,24 @@
 //! Last events of clusters that are gone: copied to pages in the operator's namespace, relayed from there.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
-use futures::TryStreamExt as _;
+use futures::StreamExt as _;
 use kube::{
     Api, ResourceExt as _,
-    api::{DeleteParams, ObjectMeta, PostParams},
+    api::{DeleteParams, ObjectMeta, PostParams, Preconditions},
     runtime::{WatchStreamExt as _, watcher},
 };
 use pgo_bus::Relay;
 use pgo_crd::{PgEventPage, PgEventPageSpec, Pgcluster};
-use pgo_events::Event;
+use pgo_events::{DecodeError, Event};
+use tokio::time::sleep;
+use tokio_util::task::AbortOnDropHandle;
 
-use crate::{context::Context, error::Error, write::WRITE_DEADLINE};
+use crate::{context::Context, error::Error, metrics::Metrics, write::WRITE_DEADLINE};
 
 /// How often a page is looked at for whether its events are confirmed.
 const LOOK: Duration = Duration::from_secs(2);
@@ -38,8 +44,8 @@ pub async fn copy(object: &Arc<Pgcluster>, context: &Context) -> Result<(), Erro
             events: outbox
                 .entries
                 .iter()
-                .filter_map(|event| serde_json::to_string(event).ok())
-                .collect(),
+                .map(serde_json::to_string)
+                .collect::<Result<_, _>>()?,
         },
     };
     let api: Api<PgEventPage> =
@@ -59,42 +65,129 @@ pub async fn copy(object: &Arc<Pgcluster>, context: &Context) -> Result<(), Erro
 }
 
 /// Relays the pages there are and those that come, and removes each when its events are confirmed.
-pub async fn relay(api: Api<PgEventPage>, relay: Relay) {
-    loop {
-        let pages = watcher(api.clone(), watcher::Config::default())
-            .default_backoff()
-            .applied_objects()
-            .try_for_each(|page| {
-                let (api, relay) = (api.clone(), relay.clone());
-                tokio::spawn(async move { relay_one(&page, &api, &relay).await });
-                std::future::ready(Ok(()))
-            });
-        if let Err(error) = pages.await {
-            tracing::warn!(%error, "the watch of event pages was interrupted; it begins again");
+pub async fn relay(api: Api<PgEventPage>, relay: Relay, metrics: Metrics) {
+    let mut pages = Pages {
+        api: api.clone(),
+        relay,
+        metrics,
+        relayed: HashMap::new(),
+        listed: HashSet::new(),
+    };
+    let changes = watcher(api, watcher::Config::default()).default_backoff();
+    let mut changes = std::pin::pin!(changes);
+    while let Some(change) = changes.next().await {
+        match change {
+            Ok(change) => pages.take(change),
+            Err(error) => {
+                tracing::warn!(%error, "the watch of event pages was interrupted; it begins again");
+            }
         }
     }
 }
 
-async fn relay_one(page: &PgEventPage, api: &Api<PgEventPage>, relay: &Relay) {
-    let name = page.name_any();
-    let events: Vec<Event> = page
-        .spec
-        .events
-        .iter()
-        .filter_map(|event| Event::from_wire(event.as_bytes()).ok())
-        .collect();
+/// The pages that are relayed, each by one task, for as long as it is there.
+struct Pages {
+    api: Api<PgEventPage>,
+    relay: Relay,
+    metrics: Metrics,
+    /// By uid.
+    relayed: HashMap<String, AbortOnDropHandle<()>>,
+    /// Uids that a list has brought so far.
+    listed: HashSet<String>,
+}
+
+impl Pages {
+    fn take(&mut self, change: watcher::Event<PgEventPage>) {
+        match change {
+            watcher::Event::Init => self.listed.clear(),
+            watcher::Event::InitApply(page) => {
+                self.listed.insert(page.uid().unwrap_or_default());
+                self.begin(page);
+            }
+            watcher::Event::InitDone => {
+                let listed = &self.listed;
+                self.relayed.retain(|uid, _| listed.contains(uid));
+            }
+            watcher::Event::Apply(page) => self.begin(page),
+            watcher::Event::Delete(page) => {
+                self.relayed.remove(&page.uid().unwrap_or_default());
+            }
+        }
+    }
+
+    fn begin(&mut self, page: PgEventPage) {
+        let (api, relay, metrics) = (&self.api, &self.relay, &self.metrics);
+        self.relayed
+            .entry(page.uid().unwrap_or_default())
+            .or_insert_with(|| {
+                let relaying = relay_one(page, api.clone(), relay.clone(), metrics.clone());
+                AbortOnDropHandle::new(tokio::spawn(relaying))
+            });
+    }
+}
+
+/// Until the page is removed. One that holds what this version does not understand is kept.
+async fn relay_one(page: PgEventPage, api: Api<PgEventPage>, relay: Relay, metrics: Metrics) {
+    let _counted = metrics.page();
+    let (events, unreadable) = understood(&page.spec.events);
     if let Some(last) = events.last() {
         while relay.confirmed(&last.stream) < Some(last.seq) {
             relay.offer(&last.stream, events.clone());
-            tokio::time::sleep(LOOK).await;
+            sleep(LOOK).await;
         }
         relay.forget(&last.stream);
     }
-    match api.delete(&name, &DeleteParams::default()).await {
-        Ok(_) => tracing::info!(page = name, "the last events of a stream are stored"),
-        Err(kube::Error::Api(status)) if status.code == 404 => {}
-        Err(error) => {
-            tracing::warn!(page = name, %error, "cannot remove an event page; it is relayed again");
+    if let Some(error) = unreadable {
+        let _unreadable = metrics.unreadable_page();
+        tracing::error!(
+            page = page.name_any(), place = events.len() + 1, %error,
+            "the page stays, since its events from this place on cannot be read; run the version of PGO that wrote it, or \
+             delete the page to give them up"
+        );
+        return std::future::pending().await;
+    }
+    while let Err(error) = remove(&page, &api).await {
+        tracing::warn!(%error, "an event page stays a while longer; trying again");
+        sleep(LOOK).await;
+    }
+    tracing::info!(
+        page = page.name_any(),
+        "the last events of a stream are stored"
+    );
+}
+
+/// The events up to the first that cannot be read: what is behind one must not be taken before it.
+fn understood(texts: &[String]) -> (Vec<Event>, Option<DecodeError>) {
+    let mut events = Vec::with_capacity(texts.len());
+    for text in texts {
+        match Event::from_wire(text.as_bytes()) {
+            Ok(event) => events.push(event),
+            Err(error) => return (events, Some(error)),
         }
+    }
+    (events, None)
+}
+
+/// Removes exactly this page.
+async fn remove(page: &PgEventPage, api: &Api<PgEventPage>) -> Result<(), Error> {
+    let name = page.name_any();
+    let exactly = DeleteParams {
+        preconditions: Some(Preconditions {
+            uid: page.uid(),
+            resource_version: None,
+        }),
+        ..DeleteParams::default()
+    };
+    let removed = tokio::time::timeout(WRITE_DEADLINE, api.delete(&name, &exactly))
+        .await
+        .map_err(|_| Error::Deadline("remove an event page"))?;
+    match removed {
+        // Gone, or another's by now.
+        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
+        Err(source) => Err(Error::Kubernetes {
+            what: format!("remove PgEventPage {name}"),
+            source: Box::new(source),
+        }),
+        Ok(_) => Ok(()),
     }
 }

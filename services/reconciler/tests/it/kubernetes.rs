@@ -107,6 +107,11 @@ impl Kubernetes {
         self.state.lock().unwrap().store.names(kind, namespace)
     }
 
+    /// Ends every watch of a kind with 410, so that it begins with a list again.
+    pub fn expire(&self, kind: &str, namespace: &str) {
+        self.change(|state| state.store.expire(kind, namespace));
+    }
+
     /// From now on, requests whose line (`METHOD path`) contains this fail.
     pub fn fail(&self, part: &str, fault: Fault) {
         self.change(|state| state.faults.push((part.to_owned(), fault)));

@@ -17,6 +17,7 @@ mod harness;
 mod kubernetes;
 mod leading;
 mod namespaces;
+mod pages;
 mod rights;
 mod store;
 mod unreadable;

@@ -137,6 +137,14 @@ impl Store {
         self.delete_exactly(&place, name, &Value::Null).is_ok()
     }
 
+    pub fn expire(&mut self, kind: &str, namespace: &str) {
+        let gone = json!({
+            "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 410, "reason": "Expired",
+            "message": "too old", "metadata": {},
+        });
+        self.changes.push((place(kind, namespace), "ERROR", gone));
+    }
+
     pub fn list(&self, list: &str, query: &BTreeMap<String, String>) -> Value {
         let items: Vec<&Value> = self
             .objects
