@@ -30,6 +30,7 @@ mod outage;
 mod pages;
 mod project;
 mod reconcile;
+mod rights;
 mod settings;
 mod waker;
 mod write;
@@ -43,7 +44,11 @@ use pgo_k8s::lease::{Election, Leadership, LeaseSettings};
 use pgo_telemetry::{CancellationToken, Telemetry};
 use pgo_tls::TlsFiles;
 
+pub use rights::RIGHTS;
 pub use settings::Settings;
+
+/// The Lease of who leads.
+const LEASE: &str = "pgo-reconciler";
 
 /// Runs until SIGTERM or until leadership is lost; what is under way is finished.
 ///
@@ -77,11 +82,7 @@ pub async fn serve(
         outage = outage::Outage::look(&client, &settings.operator_namespace) => outage?,
         () = shutdown.cancelled() => return Ok(()),
     };
-    let lease = LeaseSettings::new(
-        &settings.operator_namespace,
-        "pgo-reconciler",
-        &settings.identity,
-    );
+    let lease = LeaseSettings::new(&settings.operator_namespace, LEASE, &settings.identity);
     let election = Election::new(client.clone(), lease);
     let mut leadership = election.leadership();
     let ended = CancellationToken::new();

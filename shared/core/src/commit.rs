@@ -93,20 +93,7 @@ pub fn commit(
 }
 
 fn creation(next: &mut ClusterStatus, cluster: &Cluster, observed: &Observed, now: Timestamp) {
-    let replacing = (!next.was_ready()).then_some(cluster.generation);
-    let (reached, problem) = match &cluster.desired {
-        Ok(desired) => (
-            Milestone::reached(desired, observed),
-            Problem::find(desired, observed, replacing, now),
-        ),
-        Err(invalid) => (
-            Milestone::Accepted,
-            Some(Problem {
-                reason: "Invalid",
-                cause: invalid.clone(),
-            }),
-        ),
-    };
+    let (reached, problem) = judge(next, cluster, observed, now);
     begin_creation(next, cluster, (reached, problem.as_ref()), now);
     let told: Vec<&str> = Milestone::ALL
         .into_iter()
@@ -156,6 +143,29 @@ fn creation(next: &mut ClusterStatus, cluster: &Cluster, observed: &Observed, no
         ),
     };
     describe(next, cluster, (phase, reason), &message, now);
+}
+
+/// How far the creation is, and what keeps it from getting further.
+fn judge(
+    status: &ClusterStatus,
+    cluster: &Cluster,
+    observed: &Observed,
+    now: Timestamp,
+) -> (Milestone, Option<Problem>) {
+    let replacing = (!status.was_ready()).then_some(cluster.generation);
+    match &cluster.desired {
+        Ok(desired) => (
+            Milestone::reached(desired, observed),
+            Problem::find(desired, observed, replacing, now),
+        ),
+        Err(invalid) => (
+            Milestone::Accepted,
+            Some(Problem {
+                reason: "Invalid",
+                cause: invalid.clone(),
+            }),
+        ),
+    }
 }
 
 /// A creation begins with the object, and again when a failed one gets further than it was without what made it fail, or
