@@ -97,12 +97,14 @@ impl Setup {
     /// A name holds a NUL byte.
     pub fn statements(&self, present: &Present) -> Result<Statements, NulError> {
         let mut server = Vec::new();
+        // One role may be both: its Secret is one then, too.
+        let mut roles: BTreeSet<&str> = present.roles.iter().map(String::as_str).collect();
+        roles.insert(SUPERUSER);
         for (account, attributes) in [
             (&self.replication, "LOGIN REPLICATION"),
             (&self.application, "LOGIN"),
         ] {
-            let missing = !present.roles.contains(account.role.as_str());
-            if missing && account.role.as_str() != SUPERUSER {
+            if roles.insert(account.role.as_str()) {
                 server.push(format!(
                     "CREATE ROLE {} {attributes} PASSWORD {}",
                     identifier(account.role.as_str())?,
@@ -285,6 +287,21 @@ mod tests {
                 "CREATE SCHEMA IF NOT EXISTS \"te\"\"st\" AUTHORIZATION \"te\"\"st\"",
                 "CREATE EXTENSION IF NOT EXISTS \"pg_stat_statements\"",
             ]
+        );
+    }
+
+    #[test]
+    fn a_role_that_is_for_replication_and_for_the_application_is_made_once() {
+        let statements = setup("primaryuser").statements(&Present::default());
+        let server = statements.expect("statements").server;
+        let created = server.iter().filter(|s| s.starts_with("CREATE ROLE"));
+        assert_eq!(created.count(), 1, "{server:?}");
+        assert!(server[0].contains("LOGIN REPLICATION"), "{server:?}");
+        let statements = setup("postgres").statements(&Present::default());
+        let server = statements.expect("statements").server;
+        assert!(
+            !server.concat().contains("CREATE ROLE \"postgres\""),
+            "{server:?}"
         );
     }
 
