@@ -301,7 +301,7 @@ impl<S: Store> Supervisor<S> {
             biased;
             status = server.end() => status,
             never = watch.probe() => match never {},
-            never = watch::keep_directed(&self.store, &self.target) => match never {},
+            never = watch::keep_directed(&self.store, &self.target, &self.reporter) => match never {},
         };
         self.exited(status).await
     }

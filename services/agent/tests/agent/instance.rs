@@ -252,6 +252,30 @@ fn a_setup_sql_that_fails_is_run_once_and_again_when_it_is_another() {
 }
 
 #[test]
+fn a_service_that_cannot_lead_here_is_told_while_the_database_serves() {
+    let name = "instance::a_service_that_cannot_lead_here_is_told_while_the_database_serves";
+    unprivileged(name, &[], async || {
+        let mut rig = Rig::new("hippo");
+        rig.store.set_without_slice(true);
+        rig.start().await;
+        let (_, phases) = rig
+            .until("told", |state| {
+                state.phase() == Phase::Running && state.error.contains("no EndpointSlice")
+            })
+            .await;
+        assert!(!phases.contains(&Phase::Failed), "{phases:?}");
+        rig.connect().await.expect("the application gets in");
+        rig.store.set_without_slice(false);
+        rig.until("over", |state| {
+            state.phase() == Phase::Running && state.error.is_empty()
+        })
+        .await;
+        assert_eq!(rig.store.addresses(), ["127.0.0.1"]);
+        rig.stop().await;
+    });
+}
+
+#[test]
 fn databases_go_on_while_kubernetes_is_away() {
     let name = "instance::databases_go_on_while_kubernetes_is_away";
     unprivileged(name, &[], async || {
