@@ -54,6 +54,12 @@ impl Cluster {
         self.deleting || self.delete_request.is_some()
     }
 
+    /// Whether the object stays until what is begun has been told to its end: the finalizer holds it. Nothing begins
+    /// before.
+    pub(crate) fn is_held(&self, status: &ClusterStatus, observed: &Observed) -> bool {
+        observed.finalizer || !status.journal.operations.is_empty()
+    }
+
     fn subject(&self) -> Subject<'_> {
         Subject {
             stream: &self.stream,
@@ -66,7 +72,8 @@ impl Cluster {
 /// The status that follows.
 ///
 /// `confirmed` is how far the event service has the cluster's stream on disk. The same arguments give the same status,
-/// and the status given back as argument gives itself: nothing is told twice.
+/// and the status given back as argument gives itself: nothing is told twice. Nothing is begun before the finalizer is
+/// there, so the status stays as it is until then.
 #[must_use]
 pub fn commit(
     status: &ClusterStatus,
@@ -76,6 +83,9 @@ pub fn commit(
     now: Timestamp,
 ) -> ClusterStatus {
     let mut next = status.clone();
+    if !cluster.is_held(status, observed) {
+        return next;
+    }
     next.journal.outbox.confirm(confirmed);
     next.observed_generation = cluster.generation;
     if cluster.is_to_go() || next.journal.newest(Kind::DeleteCluster).is_some() {

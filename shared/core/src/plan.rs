@@ -89,6 +89,18 @@ pub fn plan(
     observed: &Observed,
     now: Timestamp,
 ) -> Plan {
+    if !cluster.is_held(status, observed) {
+        // On an object that is being deleted no finalizer can be put: nothing was begun, nothing is to be done.
+        let steps = if cluster.deleting {
+            Vec::new()
+        } else {
+            vec![Step::AddFinalizer]
+        };
+        return Plan {
+            steps,
+            waiting_for: None,
+        };
+    }
     if let Some(deletion) = status.journal.newest(Kind::DeleteCluster) {
         return removal(
             status,

@@ -1,6 +1,8 @@
 //! Creations: told step by step, failed with a cause, recovered, cut off anywhere.
 
-use pgo_core::{AgentPhase, ClaimPhase, ConditionStatus, Milestone, Phase, Plan, Waiting};
+use pgo_core::{
+    AgentPhase, ClaimPhase, ClusterStatus, ConditionStatus, Milestone, Phase, Plan, Step, Waiting,
+};
 use proptest::prelude::*;
 
 use crate::world::{World, types};
@@ -25,6 +27,17 @@ fn a_creation_reads_as_a_story() {
     assert!(last.durationms.is_some_and(|took| took > 0));
     assert_eq!(world.status.phase, Phase::Ready);
     world.check_stream();
+}
+
+#[test]
+fn nothing_is_begun_before_the_finalizer_holds_the_cluster() {
+    let mut world = World::unseen();
+    let plan = world.reconcile();
+    assert_eq!(plan.steps, [Step::AddFinalizer]);
+    assert_eq!(world.status, ClusterStatus::default());
+    let plan = world.reconcile();
+    assert!(!plan.steps.contains(&Step::AddFinalizer), "{plan:?}");
+    assert_eq!(types(&world.told()), ["CreateCluster"]);
 }
 
 #[test]
@@ -291,7 +304,7 @@ proptest! {
     fn a_creation_cut_off_anywhere_converges_and_tells_each_thing_once(
         cuts in prop::collection::vec((0usize..14, any::<bool>(), any::<bool>()), 0..25),
     ) {
-        let mut world = World::new();
+        let mut world = World::unseen();
         for (steps, progress, storing) in cuts {
             world.storing = storing;
             world.reconcile_cut_off(steps);

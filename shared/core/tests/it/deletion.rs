@@ -1,6 +1,6 @@
 //! Deletions: what stays, what goes, and that each ends once.
 
-use pgo_core::{DeleteOptions, DeleteRequest};
+use pgo_core::{ClusterStatus, DeleteOptions, DeleteRequest, Plan};
 use proptest::prelude::*;
 
 use crate::world::{World, all_secrets, types};
@@ -107,6 +107,32 @@ fn a_cluster_nobody_understands_can_be_deleted() {
     world.check_stream();
 }
 
+#[test]
+fn a_deletion_that_comes_before_the_finalizer_begins_nothing() {
+    let mut world = World::unseen();
+    world.cluster.deleting = true;
+    assert_eq!(world.reconcile(), Plan::default());
+    assert_eq!(world.status, ClusterStatus::default());
+}
+
+#[test]
+fn a_deletion_that_is_asked_for_before_the_finalizer_is_there_is_told_to_its_end() {
+    let mut world = World::unseen();
+    ask(&mut world, true);
+    finish(&mut world);
+    let story = types(&world.told());
+    assert_eq!(
+        story,
+        [
+            "DeleteCluster",
+            "DeleteClusterProgress",
+            "DeleteClusterProgress",
+            "DeleteClusterCompleted"
+        ]
+    );
+    world.check_stream();
+}
+
 proptest! {
     #[test]
     fn a_deletion_at_any_moment_cut_off_anywhere_ends_and_is_told_once(
@@ -114,7 +140,7 @@ proptest! {
         cuts in prop::collection::vec((0usize..6, any::<bool>(), any::<bool>()), 0..25),
         data in any::<bool>(),
     ) {
-        let mut world = World::new();
+        let mut world = World::unseen();
         for _ in 0..before {
             world.reconcile();
             world.progress();

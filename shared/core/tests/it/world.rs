@@ -58,7 +58,15 @@ pub fn desired() -> Desired {
 }
 
 impl World {
+    /// A cluster whose finalizer is there: the next reconcile begins its creation.
     pub fn new() -> Self {
+        let mut world = Self::unseen();
+        world.reconcile();
+        world
+    }
+
+    /// A cluster that nobody has looked at.
+    pub fn unseen() -> Self {
         Self {
             cluster: Cluster {
                 name: "hippo".parse().expect("a name"),
@@ -105,6 +113,11 @@ impl World {
         );
         let again = commit(&next, &self.cluster, &self.observed, confirmed, self.now);
         assert_eq!(next, again, "a commit of what was committed changes it");
+        let begun = next.journal.operations.iter().any(|o| o.is_running());
+        assert!(
+            !begun || self.observed.finalizer,
+            "something is begun that nothing holds"
+        );
         self.status = next;
         self.store();
         let plan = plan(&self.status, &self.cluster, &self.observed, self.now);
