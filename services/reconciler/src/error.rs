@@ -14,6 +14,19 @@ pub enum Error {
     /// Kubernetes did not answer.
     #[error("the API server did not answer in time when asked to {0}")]
     Deadline(&'static str),
+    /// A name is taken by an object that is not the cluster's.
+    #[error(
+        "cannot make {on}: one of that name is there and {whose}; remove it, or name the cluster or its user differently"
+    )]
+    Foreign {
+        /// Kind and name.
+        on: String,
+        /// Whose it is, as a clause.
+        whose: String,
+    },
+    /// A name is still taken by an object that is about to be gone.
+    #[error("cannot make {0} yet: the former one of that name is being removed")]
+    Leaving(String),
     /// No certificate could be made.
     #[error("cannot make a certificate for the agents: {0}")]
     Certificate(#[from] pgo_tls::Error),
@@ -26,6 +39,8 @@ impl Error {
             Self::Kubernetes { .. } if self.is_conflict() => "conflict",
             Self::Kubernetes { .. } => "kubernetes",
             Self::Deadline(_) => "deadline",
+            Self::Foreign { .. } => "foreign",
+            Self::Leaving(_) => "leaving",
             Self::Certificate(_) => "certificate",
         }
     }
@@ -35,9 +50,15 @@ impl Error {
         self.code() == Some(409)
     }
 
-    /// Whether the same again would be refused again: the request itself is what Kubernetes does not want.
+    /// Whether what was asked for is not there.
+    pub fn is_missing(&self) -> bool {
+        self.code() == Some(404)
+    }
+
+    /// Whether the same again would be refused again: the request itself is what Kubernetes does not want, or its name is
+    /// taken.
     pub fn is_refusal(&self) -> bool {
-        matches!(self.code(), Some(400 | 403 | 422))
+        matches!(self, Self::Foreign { .. }) || matches!(self.code(), Some(400 | 403 | 422))
     }
 
     fn code(&self) -> Option<u16> {

@@ -8,7 +8,7 @@
 //! | validate | `pgo_crd::desired` |
 //! | plan, and which status and events follow | `pgo_core::plan`, `pgo_core::commit` |
 //! | commit, one compare-and-swap | `write` |
-//! | execute | `execute`, `execute/make`, `execute/remove` |
+//! | execute | `execute`, `execute/make`, `execute/remove`, `execute/own` |
 //! | relay | `pgo_bus::Relay`; of clusters that are gone, `pages` |
 //! | what 4.1 keeps elsewhere | `project` |
 //! | PGO itself | `installation` |

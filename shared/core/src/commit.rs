@@ -7,7 +7,8 @@ use pgo_ids::{ClusterName, Namespace, OperationId, Seq, StreamId};
 
 use crate::{
     AgentPhase, ClusterStatus, ConditionStatus, DeleteOptions, Desired, InstanceStatus, Kind,
-    Milestone, Observed, Operation, Outcome, Phase, Problem, RESULT_READY, Role,
+    Milestone, Observed, Operation, Outcome, Phase, Problem, RESULT_READY, RESULT_UP_TO_DATE, Role,
+    applied::Applied,
     journal::Subject,
     plan::{Leftover, leftovers},
     status::set_condition,
@@ -99,20 +100,7 @@ pub fn commit(
 }
 
 fn creation(next: &mut ClusterStatus, cluster: &Cluster, observed: &Observed, now: Timestamp) {
-    let replacing = (!next.was_ready()).then_some(cluster.generation);
-    let (reached, problem) = match &cluster.desired {
-        Ok(desired) => (
-            Milestone::reached(desired, observed),
-            Problem::find(desired, observed, replacing, now),
-        ),
-        Err(invalid) => (
-            Milestone::Accepted,
-            Some(Problem {
-                reason: "Invalid",
-                cause: invalid.clone(),
-            }),
-        ),
-    };
+    let (reached, problem) = judge(next, cluster, observed, now);
     begin_creation(next, cluster, (reached, problem.as_ref()), now);
     let told: Vec<&str> = Milestone::ALL
         .into_iter()
@@ -155,6 +143,40 @@ fn creation(next: &mut ClusterStatus, cluster: &Cluster, observed: &Observed, no
         ),
     };
     describe(next, cluster, (phase, reason), &message, now);
+    let Applied {
+        status,
+        reason,
+        message,
+    } = Applied::of(next.was_ready(), cluster, observed);
+    let condition = (RESULT_UP_TO_DATE, status);
+    let at = (cluster.generation, now);
+    set_condition(&mut next.conditions, condition, reason, &message, at);
+}
+
+/// How far the creation is, and what keeps it from getting further.
+fn judge(
+    status: &ClusterStatus,
+    cluster: &Cluster,
+    observed: &Observed,
+    now: Timestamp,
+) -> (Milestone, Option<Problem>) {
+    let desired = match &cluster.desired {
+        Ok(desired) => desired,
+        Err(invalid) => return (Milestone::Accepted, Some(Problem::new("Invalid", invalid))),
+    };
+    match Milestone::reached(desired, observed) {
+        Milestone::Serving => (Milestone::Serving, None),
+        reached => {
+            let problem = Problem::find(desired, observed, !status.was_ready(), now);
+            (reached, problem)
+        }
+    }
+}
+
+/// The reason that was told last for not being ready.
+fn told_reason(status: &ClusterStatus) -> Option<&str> {
+    let ready = status.conditions.iter().find(|c| c.name == RESULT_READY)?;
+    Some(ready.reason.as_str())
 }
 
 /// A creation begins with the object, and again when a failed one gets further than it was without what made it fail, or
@@ -177,10 +199,7 @@ fn begin_creation(
                 .get(failed.steps + 1)
                 .is_some_and(|next_step| reached >= *next_step);
             // Kubernetes' words for one and the same problem change, its reason does not.
-            let same = problem.is_some_and(|problem| {
-                let told = next.conditions.iter().find(|c| c.name == RESULT_READY);
-                told.is_some_and(|told| told.reason == problem.reason)
-            });
+            let same = problem.is_some_and(|problem| told_reason(next) == Some(problem.reason));
             if (!further || same) && failed.generation == cluster.generation {
                 return;
             }

@@ -6,7 +6,9 @@
     reason = "a test fails by panicking"
 )]
 
+mod changes;
 mod creation;
 mod deletion;
+mod endpoints;
 mod installation;
 mod world;

@@ -92,6 +92,22 @@ fn a_volume_that_cannot_be_bound() {
     recovers(&cluster, &watch);
 }
 
+#[test]
+fn a_storage_class_that_was_named_wrongly_and_is_then_named_rightly() {
+    let _turn = together();
+    let watch = Watch::begin();
+    let cluster = Cluster::named("misclassed");
+    let wrong = unique("class");
+    let of = |class: &str| json!({"PrimaryStorage": {"storagetype": "dynamic", "storageclass": class, "size": "100Mi", "fsgroup": "26"}});
+    apply(&cluster.manifest(of(&wrong))).ok();
+    let cause = fails(&cluster, &watch, "VolumeNotBound");
+    assert!(cause.contains(&wrong), "the class is not named: {cause}");
+    apply(&cluster.manifest(of("local"))).ok();
+    recovers(&cluster, &watch);
+    let claim = get("pvc", &cluster.name, &namespace()).expect("its claim");
+    assert_eq!(text(&claim, "/spec/storageClassName"), "local");
+}
+
 /// A ConfigMap of the tests' namespace; gone with this value.
 struct Config(String);
 
