@@ -4,7 +4,7 @@
 //! |---|---|
 //! | what wakes a reconcile | `cache`, `agents`, `controller` |
 //! | the steps in their order | `reconcile` |
-//! | observe | `observe` |
+//! | observe | `observe`, `complaints` |
 //! | validate | `pgo_crd::desired` |
 //! | plan, and which status and events follow | `pgo_core::plan`, `pgo_core::commit` |
 //! | commit, one compare-and-swap | `write` |
@@ -15,6 +15,7 @@
 
 mod agents;
 mod cache;
+mod complaints;
 mod config;
 mod context;
 mod controller;

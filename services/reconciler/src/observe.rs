@@ -5,12 +5,12 @@ use std::{collections::BTreeMap, hash::Hash, sync::Arc, time::Duration};
 use jiff::Timestamp;
 use k8s_openapi::{
     api::{
-        core::v1::{ContainerStatus, Event, PersistentVolumeClaim, Pod, PodCondition},
+        core::v1::{ContainerStatus, PersistentVolumeClaim, Pod, PodCondition},
         discovery::v1::{Endpoint, EndpointSlice},
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
-use kube::{Api, Resource, ResourceExt as _, api::ListParams, runtime::reflector::Store};
+use kube::{Resource, ResourceExt as _, runtime::reflector::Store};
 use pgo_core::{
     AddressFamily, ClaimFacts, ClaimPhase, Cluster, DeleteRequest, Endpoints, Fixture, Observed,
     PodFacts, PodPhase, Waiting,
@@ -22,14 +22,12 @@ use pgo_objects::{CERTIFICATE_UNTIL, fixture_name, form, is_labelled, is_owned, 
 use crate::{
     agents,
     cache::{Cache, by_name},
+    complaints,
     context::Context,
 };
 
 /// A claim that is younger than this is not asked about: volumes take a moment.
 const CLAIM_GRACE: Duration = Duration::from_secs(3);
-
-/// How long Kubernetes may take to say what it complained of.
-const COMPLAINT_DEADLINE: Duration = Duration::from_secs(5);
 
 /// 4.1's label of Secrets that belong to backups; they do not go with the data.
 const OF_BACKUPS: &str = "pgo-backrest-repo";
@@ -74,12 +72,13 @@ pub async fn observe(object: &Pgcluster, cluster: &Cluster, context: &Context) -
     for pod in of_cluster(&cache.pods, cluster) {
         let is_ours = is_owned(&pod.metadata, &cluster.stream);
         if let Some(instance) = pod.name_any().parse().ok().filter(|_| is_ours) {
-            observed.pods.insert(instance, pod_facts(&pod));
+            let facts = with_complaint(pod_facts(&pod), context, cluster).await;
+            observed.pods.insert(instance, facts);
         }
     }
     for claim in of_cluster(&cache.claims, cluster) {
         if let Ok(instance) = claim.name_any().parse() {
-            let facts = claim_facts(&claim, context).await;
+            let facts = claim_facts(&claim, context, cluster).await;
             observed.claims.insert(instance, facts);
         }
     }
@@ -235,13 +234,28 @@ fn pod_facts(pod: &Pod) -> PodFacts {
             Some("Succeeded" | "Failed") => PodPhase::Ended,
             _ => PodPhase::Pending,
         },
+        placed: since.filter(|_| node.is_some()),
         node,
         ip: status.pod_ip.clone().filter(|ip| !ip.is_empty()),
         ready: condition("Ready").is_some_and(|condition| condition.status == "True"),
         terminating: pod.metadata.deletion_timestamp.is_some(),
         unschedulable,
         waiting: containers.into_iter().find_map(waiting),
+        complaint: None,
         form: form(&pod.metadata),
+    }
+}
+
+/// Asks what is wrong with a pod that should have started by now.
+async fn with_complaint(facts: PodFacts, context: &Context, cluster: &Cluster) -> PodFacts {
+    if !facts.is_slow(Timestamp::now()) {
+        return facts;
+    }
+    let namespace = cluster.namespace.as_str();
+    let said = complaints::about(&facts.uid, namespace, &context.client).await;
+    PodFacts {
+        complaint: complaints::standing(&said),
+        ..facts
     }
 }
 
@@ -265,7 +279,11 @@ fn waiting(status: &ContainerStatus) -> Option<Waiting> {
     })
 }
 
-async fn claim_facts(claim: &PersistentVolumeClaim, context: &Context) -> ClaimFacts {
+async fn claim_facts(
+    claim: &PersistentVolumeClaim,
+    context: &Context,
+    cluster: &Cluster,
+) -> ClaimFacts {
     let phase = match claim.status.as_ref().and_then(|s| s.phase.as_deref()) {
         Some("Bound") => ClaimPhase::Bound,
         Some("Lost") => ClaimPhase::Lost,
@@ -277,7 +295,8 @@ async fn claim_facts(claim: &PersistentVolumeClaim, context: &Context) -> ClaimF
         .unwrap_or_default();
     let uid = claim.uid().unwrap_or_default();
     let complaint = if phase == ClaimPhase::Pending && age > CLAIM_GRACE {
-        complaint(claim, context).await
+        let namespace = cluster.namespace.as_str();
+        complaints::last(&complaints::about(&uid, namespace, &context.client).await)
     } else {
         None
     };
@@ -292,28 +311,6 @@ async fn claim_facts(claim: &PersistentVolumeClaim, context: &Context) -> ClaimF
         form: form(&claim.metadata),
         complaint,
         terminating: claim.metadata.deletion_timestamp.is_some(),
-    }
-}
-
-/// What was complained of last about a claim, in Kubernetes' own events.
-async fn complaint(claim: &PersistentVolumeClaim, context: &Context) -> Option<String> {
-    let api: Api<Event> = Api::namespaced(context.client.clone(), &claim.namespace()?);
-    let about = format!(
-        "involvedObject.uid={},type=Warning",
-        claim.uid().unwrap_or_default()
-    );
-    let about = ListParams::default().fields(&about);
-    match tokio::time::timeout(COMPLAINT_DEADLINE, api.list(&about)).await {
-        Ok(Ok(events)) => events
-            .items
-            .into_iter()
-            .max_by_key(|event| event.last_timestamp.as_ref().map(|time| time.0))
-            .and_then(|event| event.message),
-        Ok(Err(error)) => {
-            tracing::warn!(claim = claim.name_any(), %error, "cannot read the claim's events");
-            None
-        }
-        Err(_) => None,
     }
 }
 

@@ -11,6 +11,7 @@ use crate::{
     applied::Applied,
     journal::Subject,
     plan::{Leftover, leftovers},
+    problem,
     status::set_condition,
 };
 
@@ -100,8 +101,9 @@ pub fn commit(
 }
 
 fn creation(next: &mut ClusterStatus, cluster: &Cluster, observed: &Observed, now: Timestamp) {
-    let (reached, problem) = judge(next, cluster, observed, now);
-    begin_creation(next, cluster, (reached, problem.as_ref()), now);
+    let (reached, found) = judge(next, cluster, observed, now);
+    begin_creation(next, cluster, (reached, found.as_ref()), now);
+    let problem = found.or_else(|| late(next, cluster, observed, now));
     let told: Vec<&str> = Milestone::ALL
         .into_iter()
         .filter(|m| *m > Milestone::Accepted && *m < Milestone::Serving && *m <= reached)
@@ -171,6 +173,24 @@ fn judge(
             (reached, problem)
         }
     }
+}
+
+/// A creation that takes too long; one that ended for that stays so until it gets further.
+fn late(
+    status: &ClusterStatus,
+    cluster: &Cluster,
+    observed: &Observed,
+    now: Timestamp,
+) -> Option<Problem> {
+    let desired = cluster.desired.as_ref().ok()?;
+    let creation = status.journal.newest(Kind::CreateCluster)?;
+    let problem = Problem::late(desired, observed)?;
+    let is_late = match creation.outcome {
+        None => problem::is_overdue(creation, desired, observed, now),
+        Some(Outcome::Failed) => told_reason(status) == Some(problem.reason),
+        Some(Outcome::Completed) => false,
+    };
+    is_late.then_some(problem)
 }
 
 /// The reason that was told last for not being ready.

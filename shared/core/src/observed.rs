@@ -5,10 +5,14 @@ use std::{
     net::IpAddr,
 };
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use pgo_ids::{InstanceName, Term};
 
 use crate::Form;
+
+/// How long the containers of a pod that has its node may take to begin. Volumes are mounted before, and the kubelet
+/// tries again what it complains of at first: a Secret is a moment old then.
+const STARTING_GRACE: SignedDuration = SignedDuration::from_secs(8);
 
 /// What a cluster has besides its data and its passwords, in the order in which it is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -131,6 +135,8 @@ pub struct PodFacts {
     pub phase: PodPhase,
     /// Where it runs.
     pub node: Option<String>,
+    /// Since when it has its node.
+    pub placed: Option<Timestamp>,
     /// Its address, once it has one.
     pub ip: Option<String>,
     /// Whether its readiness probe succeeds.
@@ -141,6 +147,8 @@ pub struct PodFacts {
     pub unschedulable: Option<(Timestamp, String)>,
     /// The first container that cannot start.
     pub waiting: Option<Waiting>,
+    /// What Kubernetes complained of last about it, if nothing went well since.
+    pub complaint: Option<String>,
     /// What it was made for; none where nobody wrote it down.
     pub form: Option<Form>,
 }
@@ -150,6 +158,16 @@ impl PodFacts {
     #[must_use]
     pub fn is_outdated(&self, wanted: &Form) -> bool {
         self.form.as_ref().is_some_and(|made| made.differs(wanted))
+    }
+
+    /// Whether its containers should have begun by now: what Kubernetes complains of is worth asking for, and counts.
+    #[must_use]
+    pub fn is_slow(&self, now: Timestamp) -> bool {
+        self.phase == PodPhase::Pending
+            && !self.terminating
+            && self
+                .placed
+                .is_some_and(|since| now.duration_since(since) >= STARTING_GRACE)
     }
 }
 

@@ -4,11 +4,17 @@ use jiff::{SignedDuration, Timestamp};
 use pgo_events::shortened;
 use pgo_ids::InstanceName;
 
-use crate::{AgentPhase, ClaimFacts, ClaimPhase, Desired, Observed, PodFacts, StorageKind};
+use crate::{
+    AgentPhase, ClaimFacts, ClaimPhase, Desired, Milestone, Observed, Operation, PodFacts,
+    PodPhase, StorageKind,
+};
 
 /// How long no node may take a pod before that is called a failure: while a volume is being made the scheduler says for
 /// a moment that none fits.
 const SCHEDULING_GRACE: SignedDuration = SignedDuration::from_secs(4);
+
+/// How long a creation may take while nobody says that he works on it. Images are pulled in that time.
+const CREATION_DEADLINE: SignedDuration = SignedDuration::from_mins(5);
 
 /// Reasons of a waiting container that do not go away by waiting (kubelet's `images` and `kuberuntime` packages).
 const NOT_STARTING: [&str; 9] = [
@@ -73,6 +79,65 @@ impl Problem {
             of_pod(instance, pod, now).or_else(|| of_agent(observed, instance))
         })
     }
+
+    /// A creation that takes too long: what it still waits for; none once the primary serves.
+    #[must_use]
+    pub fn late(desired: &Desired, observed: &Observed) -> Option<Self> {
+        let instance = desired.instances().into_iter().next()?;
+        let awaited = awaited(desired, observed, &instance)?;
+        let minutes = CREATION_DEADLINE.as_mins();
+        let cause = format!("not ready within {minutes} min; still waiting for {awaited}");
+        Some(Self::new("Late", &cause))
+    }
+}
+
+/// Whether a running creation should be over by now. Not while an agent says that it is at work: what it does has
+/// deadlines of its own, or takes as long as there is data.
+pub(crate) fn is_overdue(
+    creation: &Operation,
+    desired: &Desired,
+    observed: &Observed,
+    now: Timestamp,
+) -> bool {
+    let first = desired.instances().into_iter().next();
+    let agent = first.and_then(|instance| observed.agent(&instance));
+    let at_work = agent.is_some_and(|agent| {
+        matches!(
+            agent.phase,
+            AgentPhase::Initializing | AgentPhase::Recovering
+        )
+    });
+    !at_work && now.duration_since(creation.started) >= CREATION_DEADLINE
+}
+
+/// What must happen next.
+fn awaited(desired: &Desired, observed: &Observed, instance: &InstanceName) -> Option<String> {
+    let pod = observed.pods.get(instance);
+    Some(match (Milestone::reached(desired, observed), pod) {
+        (Milestone::Accepted, _) => "secrets, certificate and service".to_owned(),
+        (Milestone::Prepared, None) => format!("pod {instance} to be made"),
+        (Milestone::Prepared, Some(pod)) if pod.node.is_none() => {
+            format!("a node for pod {instance}")
+        }
+        (Milestone::Prepared, Some(_)) => {
+            format!("PersistentVolumeClaim {instance} to be bound")
+        }
+        (Milestone::Placed, Some(pod)) if pod.phase != PodPhase::Running => {
+            format!("the containers of pod {instance} to start")
+        }
+        (Milestone::Placed, pod) => {
+            let address = pod.and_then(|pod| pod.ip.as_deref()).unwrap_or("none yet");
+            format!(
+                "the agent in pod {instance} to answer at its address ({address}); see the pod's log, and whether a \
+                 NetworkPolicy is in the way"
+            )
+        }
+        (Milestone::Started, _) => {
+            format!("the agent in pod {instance} to bring PostgreSQL up; see the pod's log")
+        }
+        (Milestone::Initialized, _) => "the primary to answer on its service".to_owned(),
+        (Milestone::Serving, _) => return None,
+    })
 }
 
 fn of_claim(instance: &InstanceName, claim: &ClaimFacts) -> Option<Problem> {
@@ -93,6 +158,12 @@ fn of_agent(observed: &Observed, instance: &InstanceName) -> Option<Problem> {
             let error = error.unwrap_or("the agent gave no reason; see the pod's log");
             let cause = format!("instance {instance}: {error}");
             Some(Problem::new("PostgreSQLFailed", &cause))
+        }
+        // What it tells while PostgreSQL runs is about the way to it.
+        (AgentPhase::Running, Some(error)) => {
+            let cause =
+                format!("instance {instance} runs, but the service may not lead to it: {error}");
+            Some(Problem::new("ServiceNotDirected", &cause))
         }
         _ => None,
     }
@@ -119,5 +190,7 @@ fn of_pod(instance: &InstanceName, pod: &PodFacts, now: Timestamp) -> Option<Pro
         );
         return Some(Problem::new(reason, &cause));
     }
-    None
+    let complaint = pod.complaint.as_ref().filter(|_| pod.is_slow(now))?;
+    let cause = format!("pod {instance} does not start: {complaint}");
+    Some(Problem::new("PodNotStarted", &cause))
 }

@@ -101,3 +101,26 @@ fn endpoints_are_read_with_their_family_and_only_those_that_are_ready() {
     assert_eq!(endpoints.family, Some(AddressFamily::V6));
     assert_eq!(endpoints.addresses, ["fd00::7"]);
 }
+
+#[test]
+fn a_pod_is_placed_since_it_was_scheduled() {
+    let pod = |node: Value, scheduled: &str| -> PodFacts {
+        let pod = json!({
+            "metadata": {"name": "hippo", "annotations": {"pgo.crunchydata.com/made-for": "{\"port\":\"5432\"}"}},
+            "spec": {"containers": [], "nodeName": node},
+            "status": {"phase": "Pending", "conditions": [
+                {"type": "PodScheduled", "status": scheduled, "lastTransitionTime": "2026-10-15T10:11:12Z"}]},
+        });
+        pod_facts(&serde_json::from_value(pod).expect("a Pod"))
+    };
+    let at: Timestamp = "2026-10-15T10:11:12Z".parse().expect("a time");
+    let placed = pod(json!("node1"), "True");
+    assert_eq!(
+        (placed.placed, placed.unschedulable.is_none()),
+        (Some(at), true)
+    );
+    assert!(placed.is_slow(at + jiff::SignedDuration::from_secs(60)) && !placed.is_slow(at));
+    assert!(placed.form.is_some());
+    let waits = pod(Value::Null, "False");
+    assert_eq!((waits.placed, waits.unschedulable.is_some()), (None, true));
+}

@@ -9,6 +9,6 @@
 mod changes;
 mod creation;
 mod deletion;
-mod endpoints;
 mod installation;
+mod trouble;
 mod world;

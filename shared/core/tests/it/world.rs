@@ -257,11 +257,13 @@ impl World {
                     uid: self.uid("pod"),
                     phase: PodPhase::Pending,
                     node: None,
+                    placed: None,
                     ip: None,
                     ready: false,
                     terminating: false,
                     unschedulable: None,
                     waiting: None,
+                    complaint: None,
                     form: Some(desired.pod_form()),
                 };
                 let former = self.observed.pods.insert(instance.clone(), pod);
@@ -329,6 +331,7 @@ impl World {
         };
         if pod.node.is_none() {
             pod.node = Some("node1".to_owned());
+            pod.placed = Some(self.now);
             if let Some(claim) = self.observed.claims.get_mut(&instance) {
                 claim.phase = ClaimPhase::Bound;
                 claim.has_volume = true;
@@ -338,7 +341,7 @@ impl World {
         if pod.phase == PodPhase::Pending {
             pod.phase = PodPhase::Running;
             pod.ip = Some(format!("10.0.0.{}", self.made % 256));
-            pod.waiting = None;
+            (pod.waiting, pod.complaint) = (None, None);
             return;
         }
         let (uid, ip) = (pod.uid.clone(), pod.ip.clone());

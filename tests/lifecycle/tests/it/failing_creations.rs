@@ -138,6 +138,23 @@ impl Drop for Config {
 }
 
 #[test]
+fn a_configuration_that_is_not_there_and_then_is() {
+    let _turn = together();
+    let watch = Watch::begin();
+    let cluster = Cluster::named("unmounted");
+    let config = Config(unique("config"));
+    apply(&cluster.manifest(json!({"userlabels": {"custom-config": config.0}}))).ok();
+    let cause = fails(&cluster, &watch, "PodNotStarted");
+    assert!(
+        cause.contains(&config.0) && cause.contains("not found"),
+        "the ConfigMap is not named: {cause}"
+    );
+    config.with(json!({"postgresql.conf": "work_mem = '7MB'\n"}));
+    recovers(&cluster, &watch);
+    assert_eq!(cluster.ask("show work_mem"), "7MB");
+}
+
+#[test]
 fn a_setup_sql_that_fails_and_is_then_mended() {
     let _turn = together();
     let watch = Watch::begin();
