@@ -11,11 +11,13 @@
 //! | execute | `execute`, `execute/make`, `execute/remove`, `execute/own` |
 //! | relay | `pgo_bus::Relay`; of clusters that are gone, `pages` |
 //! | what 4.1 keeps elsewhere | `project` |
+//! | what nothing is done for | `not_yet` |
 //! | PGO itself | `installation` |
 
 mod agents;
 mod cache;
 mod complaints;
+mod conditions;
 mod config;
 mod context;
 mod controller;
@@ -23,6 +25,7 @@ mod error;
 mod execute;
 mod installation;
 mod metrics;
+mod not_yet;
 mod observe;
 mod outage;
 mod pages;
@@ -132,6 +135,8 @@ async fn lead(
         let api: Api<Pgcluster> = Api::namespaced(client.clone(), namespace);
         contexts.push((namespace.clone(), waker));
         tasks.spawn(controller::run(api, context, woken, shutdown.clone()));
+        let told = not_yet::tell(client.clone(), namespace.clone(), shutdown.clone());
+        tasks.spawn(told);
     }
     let keeper =
         installation::Keeper::new(client.clone(), operator.clone(), relay.clone(), was_down);

@@ -61,7 +61,7 @@ pub async fn reconcile(object: Arc<Pgcluster>, context: Arc<Context>) -> Result<
         .map(ToString::to_string);
     let news = context.set_refused(cluster.stream.as_str(), refused);
     done?;
-    project(&object, &next, &context).await;
+    project(&object, &cluster, &next, &context).await;
     context.metrics.reconciled(begin.elapsed());
     let gone = plan.steps.contains(&pgo_core::Step::RemoveFinalizer);
     if gone {

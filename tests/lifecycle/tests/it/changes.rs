@@ -114,3 +114,27 @@ fn what_needs_a_restart_is_told_by_name_and_in_force_after_one() {
     assert_eq!(limits["memory"], "600Mi");
     assert_eq!(cluster.ask("select 1"), "1");
 }
+
+#[test]
+fn a_cluster_that_is_made_says_so_in_4_1s_fields() {
+    let _turn = together();
+    let cluster = Cluster::ready("fields");
+    until("4.1's fields", READY, || {
+        let object = cluster.object().ok_or("it is not there")?;
+        let is = text(&object, "/spec/status") == "completed"
+            && text(&object, "/spec/PrimaryStorage/name") == cluster.name;
+        seen(is, || object["spec"].to_string())
+    });
+    let name = format!("{}-createcluster", cluster.name);
+    kubectl(&[
+        "wait",
+        "--for=condition=Complete",
+        &format!("pgtask/{name}"),
+        "-n",
+        &namespace(),
+        "--timeout=60s",
+    ])
+    .ok();
+    let task = get("pgtask", &name, &namespace()).expect("its task");
+    assert_eq!(text(&task, "/status/state"), "pgtask Processed");
+}
