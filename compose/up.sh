@@ -2,13 +2,17 @@
 # up.sh: runs the services of PGO in containers of this machine, for the Kubernetes that KUBECONFIG names. Custom
 # resources, users, certificates and pgo.yaml are put there by the installer; its own services are not. As root: the
 # containers run as user 2 and read only what is theirs.
-# Settings are the installer's (docs/configuration.md). down.sh ends it.
+# Settings are the installer's (docs/configuration.md); docs/compose.md says more. down.sh ends it.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck disable=SC1091
 source "$here/settings.sh"
 # shellcheck disable=SC1091
 source "$here/../deploy/install/progress.sh"
+# Built on this machine unless said otherwise.
+if [[ -z ${PGO_IMAGE_TAG:-} && -z ${PGO_IMAGE_PREFIX:-} && -z ${COMPOSE:-} ]]; then
+  PGO_IMAGE_TAG=$("$here/images.sh")
+fi
 # shellcheck disable=SC1091
 source "$here/../deploy/install/settings.sh"
 

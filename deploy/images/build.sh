@@ -61,4 +61,5 @@ for name in "$@"; do
     cached "image-$name" "$hash" build_image "$name" "$hash"
     say "built image $name in $(since "$begun")"
   fi
+  used "$(image_folder "$name" "$hash")"
 done

@@ -18,7 +18,7 @@ import_into() {
   local node=$1 socket=$2 name=$3 hash=$4 reference=$5 digest=$6 begun
   begun=$(clock_ms)
   if ! held "$socket" | grep -qxF "localhost/pgo/$name:$hash $digest"; then
-    node_ctr "$socket" images import "$(image_folder "$name" "$hash")/image.tar" >/dev/null
+    timeout 300 ctr --address "$socket" --namespace k8s.io images import "$(image_folder "$name" "$hash")/image.tar" >/dev/null
   fi
   node_ctr "$socket" images tag --force "localhost/pgo/$name:$hash" "$reference" >/dev/null
   say "$node has $reference now, after $(since "$begun")"

@@ -14,6 +14,7 @@ if ! something_is_there; then
 fi
 ((EUID == 0)) || fail "the local Kubernetes was started by root; end it as root"
 lock_machine
+same_folder
 begun=$(clock_ms)
 remove_everything
 say "everything has ended; freeing its disk space"

@@ -8,7 +8,8 @@ source "$here/progress.sh"
 
 # watch_events FILE: shows them, and keeps them in FILE.
 watch_events() {
-  pgo watch alltopic > >(tee "$1" | sed --unbuffered "s/^/${MARK}event: /") 2>&1 &
+  # From a moment ago on: what happens before the stream is there is shown, too.
+  pgo watch alltopic --since 2s > >(tee "$1" | sed --unbuffered "s/^/${MARK}event: /") 2>&1 &
   watcher=$!
   # By number: whatever ends this script ends it too.
   trap 'kill $watcher 2>/dev/null || true' EXIT
@@ -16,7 +17,10 @@ watch_events() {
 
 if kubectl get pgcluster hippo >/dev/null 2>&1; then
   say "cluster hippo is there already"
-  kubectl wait --for=condition=Ready pgcluster/hippo --timeout=120s
+  kubectl wait --for=condition=Ready pgcluster/hippo --timeout=120s || {
+    pgo show cluster hippo
+    fail "cluster hippo is not ready after 120 s; see above why"
+  }
 else
   events=$PGO_ROOT/.local/logs/hippo-events.log
   watch_events "$events"
@@ -33,4 +37,4 @@ PGUSER=$(secret username)
 PGPASSWORD=$(secret password)
 export PGUSER PGPASSWORD PGSSLMODE=require PGCONNECT_TIMEOUT=10
 say "psql through Service hippo ($address), as $PGUSER:"
-psql --host "$address" --dbname userdb --no-psqlrc --tuples-only --no-align --command 'select version()' | sed "s/^/$MARK  /"
+timeout 60 psql --host "$address" --dbname userdb --no-psqlrc --tuples-only --no-align --command 'select version()' | sed "s/^/$MARK  /"

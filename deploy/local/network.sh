@@ -10,7 +10,6 @@ in_node() {
 }
 
 make_host_network() {
-  refuse_strangers
   # Packets pass from node to node through the host's routing only for pods; put back by remove_network.
   cat /proc/sys/net/ipv4/ip_forward >"$PGO_LOCAL_DIR/ip_forward.before"
   echo 1 >/proc/sys/net/ipv4/ip_forward
@@ -23,9 +22,14 @@ make_host_network() {
 
 # Nothing of another's may be taken over, and removed later as if it were ours.
 refuse_strangers() {
-  local stranger
-  stranger=$(ip -o route show to match "$HOST_ADDRESS" | grep -v '^default' || true)
-  [[ -z $stranger ]] || fail "the network $BRIDGE_NETWORK is in use on this machine: $stranger"
+  local stranger network
+  for network in "$BRIDGE_NETWORK" "$POD_NETWORK" "$SERVICE_NETWORK"; do
+    stranger=$({
+      ip -o route show to match "${network%/*}"
+      ip -o route show to root "$network"
+    } | grep -v '^default' || true)
+    [[ -z $stranger ]] || fail "the network $network is in use on this machine: $stranger"
+  done
   ! nft list table ip kube-proxy >/dev/null 2>&1 ||
     fail "another kube-proxy runs or ran on this machine; if it is a leftover: nft delete table ip kube-proxy"
 }
@@ -59,8 +63,10 @@ remove_network() {
     ip link delete "$link" 2>/dev/null || true
   done
   if ip link show "$BRIDGE" >/dev/null 2>&1; then ip link delete "$BRIDGE"; fi
+  # Written after nobody else's kube-proxy was found: without it the rules are not ours.
+  [[ -s $PGO_LOCAL_DIR/ip_forward.before ]] || return 0
   for family in ip ip6; do
     if nft list table "$family" kube-proxy >/dev/null 2>&1; then nft delete table "$family" kube-proxy; fi
   done
-  if [[ -s $PGO_LOCAL_DIR/ip_forward.before ]]; then cat "$PGO_LOCAL_DIR/ip_forward.before" >/proc/sys/net/ipv4/ip_forward; fi
+  cat "$PGO_LOCAL_DIR/ip_forward.before" >/proc/sys/net/ipv4/ip_forward
 }

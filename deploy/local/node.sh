@@ -53,7 +53,8 @@ start_kubelet() {
   kubeconfig "$name" "$PGO_LOCAL_DIR/$name.kubeconfig"
   # A pod's names are the cluster's only: nothing of the host's search list.
   : >"$dir/resolv.conf"
-  # Rates: 50 clusters created at once are not to wait for the kubelet's courtesy. Disks are those of the machine,
+  # Rates: 50 clusters created at once are not to wait for the kubelet's courtesy, and a container that tests kill again
+  # and again not for minutes. Disks are those of the machine,
   # so a node never evicts because some other program filled 85 % of it, and never throws away an image that it
   # could not get again.
   cat >"$dir/kubelet.yaml" <<YAML
@@ -83,6 +84,8 @@ kubeAPIBurst: 400
 nodeStatusUpdateFrequency: 2s
 evictionHard: {memory.available: 100Mi, nodefs.available: 1%, imagefs.available: 1%, nodefs.inodesFree: 1%}
 imageGCHighThresholdPercent: 100
+featureGates: {KubeletCrashLoopBackOffMax: true}
+crashLoopBackOff: {maxContainerRestartPeriod: 2s}
 YAML
   start "$name-kubelet" nsenter --net="/run/netns/$(node_netns "$node")" -- "$PGO_BIN/kubelet" --config="$dir/kubelet.yaml" \
     --kubeconfig="$PGO_LOCAL_DIR/$name.kubeconfig" --hostname-override="$name" --node-ip="$address" --root-dir="$dir/kubelet"

@@ -9,9 +9,37 @@ packages=(
   etcd-server containerd runc containernetworking-plugins iproute2 nftables conntrack
   # Images.
   buildah mmdebstrap
-  # The scripts, the tests and the person who tries it.
-  ca-certificates curl gcc jq libc6-dev make openssl postgresql-client-15 procps shellcheck util-linux
+  # The scripts and the person who tries it.
+  ca-certificates curl gcc git jq libc6-dev make openssl postgresql-client-15 procps psmisc util-linux
+  # The tests: they start PostgreSQL, and check scripts.
+  postgresql-15 shellcheck
 )
+
+# Programs that Debian starts when they are installed and at each boot; ours have other ports, sockets and folders.
+units=(etcd.service containerd.service postgresql.service)
+
+# install_quietly PACKAGE...: without starting what was not there before, now or at the next boot.
+install_quietly() {
+  local policy=/usr/sbin/policy-rc.d clusters=/etc/postgresql-common/createcluster.conf unit there=()
+  for unit in "${units[@]}"; do
+    if systemctl cat "$unit" >/dev/null 2>&1; then there+=("$unit"); fi
+  done
+  # Debian's own switch for it (policy-rc.d(8)); one that is there already stays.
+  if [[ ! -e $policy ]]; then
+    trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod 755 "$policy"
+  fi
+  # Otherwise a database of nobody's comes with the programs.
+  if [[ ! -e $clusters ]]; then
+    mkdir -p "${clusters%/*}"
+    echo 'create_main_cluster = false' >"$clusters"
+  fi
+  apt-get install -y -q --no-install-recommends "$@" || fail "apt-get install failed (see above); $by_hand"
+  for unit in "${units[@]}"; do
+    [[ " ${there[*]} " == *" $unit "* ]] || systemctl disable "$unit" >/dev/null 2>&1 || true
+  done
+}
 
 # One query for all; an unknown package is only missing from its answer.
 installed=$(dpkg-query -W -f '${Package} ${db:Status-Status}\n' "${packages[@]}" 2>/dev/null | sed -n 's/ installed$//p' || true)
@@ -23,12 +51,11 @@ if ((${#missing[@]} > 0)); then
   ((EUID == 0)) || fail "these Debian packages are missing and this user may not install them; $by_hand"
   say "installing ${missing[*]}"
   export DEBIAN_FRONTEND=noninteractive
-  # Where Debian starts its own etcd and containerd now, they do not meet ours: other ports, sockets and folders.
   apt-get update -q || fail "apt-get update failed (see above); $by_hand"
-  apt-get install -y -q --no-install-recommends "${missing[@]}" || fail "apt-get install failed (see above); $by_hand"
+  install_quietly "${missing[@]}"
 fi
 
-for tool in cargo go; do
-  command -v "$tool" >/dev/null || fail "$tool is not installed or not in PATH; install the $tool toolchain first (Rust: rustup, Go: 1.24 or newer)"
+for tool in "cargo --version" "cargo clippy --version" "cargo fmt --version" "go version"; do
+  $tool >/dev/null 2>&1 || fail "\"$tool\" does not work: install the toolchain first (Rust: rustup with clippy and rustfmt, Go: 1.24 or newer) and put it into PATH"
 done
 say "Debian packages are there (${#packages[@]}), installed now: ${#missing[@]}"

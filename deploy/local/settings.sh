@@ -8,8 +8,10 @@ PGO_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 PGO_CACHE=${PGO_CACHE:-${HOME:-/root}/.cache/pgo}
 PGO_BIN=$PGO_CACHE/bin
 
-# Everything the running Kubernetes has on disk. Gone after down.sh.
-PGO_LOCAL_DIR=${PGO_LOCAL_DIR:-/var/lib/pgo-local}
+# Everything the running Kubernetes has on disk. Gone after down.sh. The note says where the one that runs has it; it goes
+# when the machine stops, as the processes do.
+PGO_LOCAL_NOTE=/run/pgo-local
+PGO_LOCAL_DIR=${PGO_LOCAL_DIR:-$(cat "$PGO_LOCAL_NOTE" 2>/dev/null || echo /var/lib/pgo-local)}
 PGO_KUBECONFIG=$PGO_LOCAL_DIR/admin.kubeconfig
 
 NODES=${NODES:-2}

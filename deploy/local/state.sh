@@ -20,7 +20,22 @@ fingerprint() {
     readlink -f "$PGO_BIN/$program"
   done
   echo "nodes: $NODES"
-  cat "$here"/{settings,network,certificates,control-plane,node}.sh "$here/storage-class.yaml"
+  # What is done, not what is said about it.
+  sed '/^ *#/d' "$here"/{settings,network,certificates,control-plane,node}.sh "$here/storage-class.yaml"
+}
+
+# same_folder: the one that runs has its files where this one would have them.
+same_folder() {
+  local noted
+  noted=$(cat "$PGO_LOCAL_NOTE" 2>/dev/null) || return 0
+  [[ $noted == "$PGO_LOCAL_DIR" ]] ||
+    fail "a local Kubernetes has its files in $noted, not in $PGO_LOCAL_DIR; end it first: env -u PGO_LOCAL_DIR make stop"
+}
+
+# clusters: how many Pgclusters there are; nothing where the API server does not say.
+clusters() {
+  KUBECACHEDIR=$PGO_LOCAL_DIR/kubectl-cache timeout 10 "$PGO_BIN/kubectl" --kubeconfig "$PGO_KUBECONFIG" \
+    get pgclusters --all-namespaces --output name 2>/dev/null | wc -l
 }
 
 something_is_there() {
@@ -51,6 +66,7 @@ remove_everything() {
   remove_cgroups
   remove_traces
   [[ ! -d $PGO_LOCAL_DIR ]] || mv "$PGO_LOCAL_DIR" "$PGO_LOCAL_DIR.removing.$BASHPID"
+  rm -f "$PGO_LOCAL_NOTE"
   # All of them: one may be left of a removal that was interrupted. Without the lock: it must not wait for this.
   setsid rm -rf --one-file-system "$PGO_LOCAL_DIR".removing.* {LOCK}>&- </dev/null >/dev/null 2>&1 &
   REMOVAL=$!

@@ -9,6 +9,7 @@ source "$here/progress.sh"
 source "$here/build/target.sh"
 kind=${1:-all}
 [[ $kind == all || $kind == fast ]] || fail "test.sh takes nothing or \"fast\", not \"$kind\""
+[[ $kind == fast ]] || ((EUID == 0)) || fail "the lifecycle tests start a Kubernetes on this machine, which only root may; run this as root, or make test-fast"
 
 use_kept_target
 export CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-never}
@@ -42,8 +43,11 @@ stage() {
 # The lifecycle tests are a package of their own because they need what the others do not.
 lifecycle=pgo-lifecycle-tests
 
+# However this ends, the local Kubernetes ends; if that is too early, with what is known of why.
 stop_afterwards() {
   local status=$?
+  trap - EXIT
+  ((status == 0)) || "$here/evidence.sh" || true
   echo "=== the end of the local Kubernetes"
   "$here/stop.sh" || status=1
   exit "$status"
@@ -62,7 +66,9 @@ stage "lint" "$here/lint.sh" lint
 stage "unit, property, architecture and conformance tests" cargo test --locked --workspace --exclude "$lifecycle"
 if [[ $kind == all ]]; then
   trap stop_afterwards EXIT
-  stage "PGO on the local Kubernetes" "$here/platform.sh"
+  stage "make run" tests/lifecycle/commands.sh run
   stage "lifecycle tests" lifecycle_tests
+  stage "make stop" tests/lifecycle/commands.sh stop
+  trap - EXIT
 fi
 echo "=== all passed after $(since "$begun")"

@@ -21,8 +21,10 @@ check_machine() {
 
 start_everything() {
   local node
+  refuse_strangers
   mkdir -p "$PGO_LOCAL_DIR" "$CONTROL_PLANE"
   touch "$MARKER"
+  echo "$PGO_LOCAL_DIR" >"$PGO_LOCAL_NOTE"
   note_fixed_places
   make_cgroup system
   make_identities
@@ -46,23 +48,37 @@ start_everything() {
     start_node_proxy "$node"
   done
   "$here/../images/import.sh" pause
-  KUBECACHEDIR=$PGO_LOCAL_DIR/kubectl-cache "$PGO_BIN/kubectl" --kubeconfig "$PGO_KUBECONFIG" apply -f "$here/storage-class.yaml" >/dev/null
+  KUBECACHEDIR=$PGO_LOCAL_DIR/kubectl-cache timeout 60 "$PGO_BIN/kubectl" --kubeconfig "$PGO_KUBECONFIG" apply -f "$here/storage-class.yaml" >/dev/null
   await "node1-kubelet" 90 "all $NODES nodes to be Ready" nodes_ready
   await coredns 60 "the cluster's DNS" curl --silent --fail --max-time 2 "http://$DNS_READY/ready"
   await host-proxy 60 "Services to work on the host" curl --silent --fail --max-time 2 http://127.0.0.1:10256/healthz
 }
 
+# keep_or_remove: ends this script where the one that runs is as wanted. Clusters that somebody made are not removed
+# because a program or a setting has changed: that is for him to say.
+keep_or_remove() {
+  local why="not all of its processes run"
+  if [[ -e $FINGERPRINT ]] && all_alive; then
+    if [[ $(fingerprint) == "$(<"$FINGERPRINT")" ]]; then
+      if poll 60 "the local Kubernetes to answer" healthy; then
+        say "the local Kubernetes is running ($NODES nodes): $PGO_KUBECONFIG"
+        exit
+      fi
+      why="it does not answer"
+    else
+      why="it was started from other programs or settings"
+      (($(clusters) == 0)) || fail "the local Kubernetes runs, but $why, and there are PostgreSQL clusters on it; make stop removes them with it, then run this again"
+    fi
+  fi
+  say "removing what is left of a local Kubernetes: $why"
+  remove_everything
+}
+
 check_machine
 lock_machine
-if [[ -e $FINGERPRINT ]] && healthy && [[ $(fingerprint) == "$(<"$FINGERPRINT")" ]]; then
-  say "the local Kubernetes is running ($NODES nodes): $PGO_KUBECONFIG"
-  exit
-fi
+same_folder
 begun=$(clock_ms)
-if something_is_there; then
-  say "removing what is left of a local Kubernetes that is not whole, or was started from other programs or settings"
-  remove_everything
-fi
+! something_is_there || keep_or_remove
 start_everything
 # Last: without it nothing counts as running.
 fingerprint >"$FINGERPRINT"

@@ -157,6 +157,26 @@ fn a_wrong_command_line_has_status_1_and_makes_no_request() {
             &["create", "cluster", "a", "--wait", "--timeout=soon"],
             &["10m"],
         ),
+        (
+            &[
+                "create",
+                "cluster",
+                "a",
+                "--wait",
+                "--timeout=9223372036854775807",
+            ],
+            &["--timeout", "at most a year"],
+        ),
+        (
+            &[
+                "delete",
+                "cluster",
+                "a",
+                "--wait",
+                "--timeout=18446744073709551615",
+            ],
+            &["--timeout", "at most a year"],
+        ),
         (&["watch"], &["TOPIC"]),
         (
             &["watch", "alltopic", "--since=5m", "--last=1"],
@@ -174,7 +194,14 @@ fn what_comes_later_says_so_and_makes_no_request() {
     for (line, what) in [
         ("scale hippo --replica-count=2", "scale"),
         ("show user hippo --expired 7", "show user"),
-        ("update cluster --all --autofail=true", "update"),
+        ("update cluster --all --autofail=true", "update cluster"),
+        ("update", "update"),
+        ("help scale", "scale"),
+        ("help show user", "show user"),
+        ("show help user", "show user"),
+        ("help update cluster", "update cluster"),
+        ("scale --help", "scale"),
+        ("-n other help update", "update"),
         ("create cluster a --autofail", "--autofail"),
         ("create cluster a --metrics", "--metrics"),
         ("create cluster a --pgbackrest true", "--pgbackrest=true"),
@@ -205,7 +232,13 @@ fn what_comes_later_says_so_and_makes_no_request() {
 
 #[test]
 fn every_flag_that_works_reaches_the_apiserver() {
-    let fake = Fake::start(|_| ok(json!(["created Pgcluster a"])));
+    let fake = Fake::start(|_| {
+        ok(json!([
+            "created Pgcluster a0",
+            "created Pgcluster a1",
+            "created Pgcluster a2"
+        ]))
+    });
     let line = "create cluster a --ccp-image i -c t --custom-config cc -l k=v --node-label n=1 -w -pw --pgbackrest=false \
                 -r small -s other -e 3 --service-type NodePort --storage-config fast --autofail=false --replica-count -1 \
                 -n elsewhere";
@@ -213,7 +246,10 @@ fn every_flag_that_works_reaches_the_apiserver() {
     let ran = run(&mut fake.pgo(&arguments));
     assert_eq!(
         (ran.code, ran.stdout.as_str()),
-        (Some(0), "created Pgcluster a\n"),
+        (
+            Some(0),
+            "created Pgcluster a0\ncreated Pgcluster a1\ncreated Pgcluster a2\n"
+        ),
         "{ran:?}"
     );
     let body = &fake.requests()[0].body;
@@ -368,6 +404,7 @@ fn json_is_all_there_is_on_standard_output() {
         }
         "/showclusters" => ok(json!([{ "Cluster": { "kind": "Pgcluster" } }])),
         "/status" => Reply::Json(json!({ "Result": {}, "Code": "ok", "Msg": "" })),
+        "/clustersdelete" => ok(json!(["deleted pgcluster a"])),
         _ => ok(json!(["created Pgcluster a"])),
     });
     for line in [
@@ -429,12 +466,40 @@ fn debug_tells_what_is_asked_and_no_password() {
     let fake = Fake::start(|_| ok(json!([])));
     let ran = run(&mut fake.pgo(&["show", "cluster", "--all", "--debug"]));
     assert_eq!(ran.code, Some(0));
+    let lines: Vec<&str> = ran.stderr.lines().collect();
+    let asked = format!(
+        "debug: POST /showclusters to http://127.0.0.1:{}",
+        fake.port
+    );
+    assert_eq!((lines.len(), lines[0]), (2, asked.as_str()), "{ran:?}");
     assert!(
-        ran.stderr.contains("debug: POST /showclusters"),
-        "{}",
-        ran.stderr
+        lines[1].starts_with("debug: POST /showclusters: 200 after "),
+        "{ran:?}"
     );
     assert!(!ran.stderr.contains("examplepassword"));
+}
+
+#[test]
+fn debug_tells_also_what_is_not_answered_or_refused_and_of_a_stream() {
+    for (reply, told) in [
+        ((|| Reply::Nothing) as fn() -> Reply, ": no answer after "),
+        (|| Reply::Text(401, "no\n"), ": 401 after "),
+    ] {
+        let fake = Fake::start(move |_| reply());
+        for (command, request) in [
+            (&["status", "--debug"][..], "GET /status"),
+            (&["watch", "alltopic", "--debug"], "GET /events"),
+        ] {
+            let ran = run(&mut fake.pgo(command));
+            assert_eq!(ran.code, Some(2), "{ran:?}");
+            for line in [
+                format!("debug: {request} to http://127.0.0.1:{}\n", fake.port),
+                format!("debug: {request}{told}"),
+            ] {
+                assert!(ran.stderr.contains(&line), "{line}: {}", ran.stderr);
+            }
+        }
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ mod fake;
 
 use std::{
     io::{BufRead, BufReader, Write},
-    process::{Child, Stdio},
+    process::{Child, Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -20,7 +20,7 @@ use std::{
     time::Duration,
 };
 
-use fake::{Fake, Reply, finish, run, until};
+use fake::{Fake, Reply, finish, run, unread, until};
 use serde_json::{Value, json};
 
 fn event(event_type: &str, seq: u64, more: &Value) -> Value {
@@ -54,12 +54,11 @@ struct Watch {
 impl Watch {
     fn start(fake: &Fake, arguments: &[&str]) -> Self {
         let arguments: Vec<&str> = ["watch"].iter().chain(arguments).copied().collect();
-        let mut child = fake
-            .pgo(&arguments)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        Self::of(fake.pgo(&arguments).stderr(Stdio::piped()))
+    }
+
+    fn of(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let (sender, lines) = mpsc::channel();
         let out = BufReader::new(child.stdout.take().unwrap());
         thread::spawn(move || {
@@ -79,9 +78,7 @@ impl Watch {
     /// Ends it by a signal, as a user does: the exit status.
     fn interrupt(mut self) -> Option<i32> {
         let id = self.child.id().to_string();
-        let kill = std::process::Command::new("kill")
-            .args(["-INT", &id])
-            .status();
+        let kill = Command::new("kill").args(["-INT", &id]).status();
         assert!(kill.unwrap().success());
         self.child.wait().unwrap().code()
     }
@@ -473,4 +470,90 @@ fn a_cluster_deleted_while_it_is_waited_for_is_a_failure() {
     let ran = finish(child);
     assert_eq!(ran.code, Some(2), "{ran:?}");
     assert!(ran.stderr.contains("deleted meanwhile"), "{}", ran.stderr);
+}
+
+#[test]
+fn nobody_reading_standard_error_does_not_end_a_watch() {
+    let connections = AtomicUsize::new(0);
+    let fake = Fake::start(move |_| {
+        let first = connections.fetch_add(1, Ordering::SeqCst) == 0;
+        Reply::lines(move |out| {
+            let seq = if first { 1 } else { 2 };
+            send(out, &json!({ "cut": "the log was replaced" }));
+            send(out, &numbered(seq));
+            if !first {
+                hold(out);
+            }
+        })
+    });
+    let watch = Watch::of(fake.pgo(&["watch", "alltopic"]).stderr(unread()));
+    assert!(watch.line().ends_with("step 1"));
+    assert!(watch.line().ends_with("step 2"));
+    assert_eq!(watch.interrupt(), Some(0));
+}
+
+#[test]
+fn nobody_reading_standard_error_does_not_end_a_wait() {
+    let fake = making(
+        vec![
+            status("Creating", "False", "Creating", ""),
+            status("Ready", "True", "Ready", ""),
+        ],
+        vec![event("CreateCluster", 1, &json!({ "stage": "started" }))],
+    );
+    let arguments = ["create", "cluster", "hippo", "--wait", "-o", "json"];
+    let child = fake
+        .pgo(&arguments)
+        .stdout(Stdio::piped())
+        .stderr(unread())
+        .spawn()
+        .unwrap();
+    assert_eq!(finish(child).code, Some(0));
+}
+
+#[test]
+fn a_look_that_is_refused_meanwhile_does_not_end_the_wait() {
+    let refusals = [
+        "Kubernetes cannot be reached: connection refused",
+        "no answer within 55 s",
+    ];
+    for (command, answered) in [
+        ("create", "created Pgcluster hippo"),
+        ("delete", "deleted pgcluster hippo"),
+    ] {
+        let looks = AtomicUsize::new(0);
+        let fake = Fake::start(move |request| match request.route() {
+            "/events" => Reply::Text(401, "Not authorized for this apiserver action\n"),
+            "/showclusters" => match refusals.get(looks.fetch_add(1, Ordering::SeqCst)) {
+                Some(why) => Reply::Json(json!({ "Results": [], "Code": "error", "Msg": why })),
+                None if command == "delete" => Reply::Json(json!({ "Results": [], "Code": "ok" })),
+                None => Reply::Json(
+                    json!({ "Results": [{ "Cluster": { "status": status("Ready", "True", "", "") } }], "Code": "ok" }),
+                ),
+            },
+            _ => Reply::Json(json!({ "Results": [answered], "Code": "ok", "Msg": "" })),
+        });
+        let mut line = fake.pgo(&[command, "cluster", "hippo", "--wait"]);
+        if command == "delete" {
+            line.arg("--no-prompt");
+        }
+        let ran = run(&mut line);
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+    }
+}
+
+#[test]
+fn a_refusal_that_stays_is_told_when_the_wait_is_over() {
+    let fake = Fake::start(|request| match request.route() {
+        "/events" => Reply::Text(401, "Not authorized for this apiserver action\n"),
+        "/showclusters" => Reply::Json(
+            json!({ "Results": [], "Code": "error", "Msg": "Kubernetes cannot be reached" }),
+        ),
+        _ => Reply::Json(json!({ "Results": ["created Pgcluster hippo"], "Code": "ok" })),
+    });
+    let ran = run(&mut fake.pgo(&["create", "cluster", "hippo", "--wait", "--timeout=2"]));
+    assert_eq!(ran.code, Some(2), "{ran:?}");
+    for word in ["not ready within 2.0s", "Kubernetes cannot be reached"] {
+        assert!(ran.stderr.contains(word), "{word}: {}", ran.stderr);
+    }
 }

@@ -13,9 +13,9 @@ export CGO_ENABLED=0 GOFLAGS='-mod=readonly -trimpath -buildvcs=false'
 
 kubernetes_version() { sed -n 's/^\tk8s.io\/kubernetes v//p' "$here/kubernetes/go.mod"; }
 
-# Each builds into the folder given.
+# Each builds into the folder given, and says which package it is at: Kubernetes takes minutes.
 build_nsq() {
-  go build -ldflags '-s -w' -o "$1/" github.com/nsqio/nsq/apps/{nsqd,nsqlookupd,nsqadmin}
+  go build -v -ldflags '-s -w' -o "$1/" github.com/nsqio/nsq/apps/{nsqd,nsqlookupd,nsqadmin}
 }
 
 build_kubernetes() {
@@ -23,16 +23,16 @@ build_kubernetes() {
   version=$(kubernetes_version)
   minor=${version#*.}
   # Without these the API server says it is v0.0.0 and clients refuse it.
-  go build -o "$1/kubernetes" \
+  go build -v -o "$1/kubernetes" \
     -ldflags "-s -w -X $package.gitVersion=v$version -X $package.gitMajor=${version%%.*} -X $package.gitMinor=${minor%.*}" .
   for program in kube-apiserver kube-controller-manager kube-scheduler kube-proxy kubelet kubectl; do
     ln -s kubernetes "$1/$program"
   done
 }
 
-build_coredns() { go build -ldflags '-s -w' -o "$1/coredns" .; }
+build_coredns() { go build -v -ldflags '-s -w' -o "$1/coredns" .; }
 
-build_provisioner() { go build -ldflags '-s -w' -o "$1/pgo-local-provisioner" .; }
+build_provisioner() { go build -v -ldflags '-s -w' -o "$1/pgo-local-provisioner" .; }
 
 build() {
   local name=$1 begun hash program
@@ -43,6 +43,7 @@ build() {
     (cd "$here/$name" && cached "$name" "$hash" "build_$name")
     say "built $name in $(since "$begun")"
   fi
+  used "$PGO_CACHE/built/$name-$hash"
   for program in "$PGO_CACHE/built/$name-$hash"/*; do
     ln -sfn "../built/$name-$hash/${program##*/}" "$PGO_BIN/${program##*/}"
   done

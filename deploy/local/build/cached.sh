@@ -16,12 +16,15 @@ cached() {
   (
     flock 9
     if [[ ! -d $folder ]]; then
-      rm -rf "$unfinished"
+      # What was interrupted, of this or of other inputs: nobody else is at it while the lock is held.
+      rm -rf "$PGO_CACHE/built/.unfinished-$name"-????????????????
       mkdir -p "$unfinished"
       "$@" "$unfinished"
       mv "$unfinished" "$folder"
       find "$PGO_CACHE/built" -mindepth 1 -maxdepth 1 -name "$name-????????????????" -mtime +30 -exec rm -rf {} +
     fi
-    touch "$folder"
   ) 9>"$PGO_CACHE/built/.lock-$name"
 }
+
+# used FOLDER: it is in use and not to go with those that are not.
+used() { touch "$1"; }

@@ -36,7 +36,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         Kind::Zsh => Shell::Zsh,
         Kind::Fish => Shell::Fish,
     };
-    Ok(output::print(&String::from_utf8_lossy(&script(shell)))?)
+    output::print(&String::from_utf8_lossy(&script(shell))).map_err(Failure::Output)
 }
 
 fn script(shell: Shell) -> Vec<u8> {

@@ -6,10 +6,11 @@ use clap::Args;
 use pgo_api::{CreateClusterRequest, CreateClusterResponse, Endpoint, PGO_VERSION, Secret};
 
 use super::{
-    Failure, Output, boolean,
+    Failure, Output, Report, boolean,
+    select::shows,
     wait::{Following, WaitFlags},
 };
-use crate::{client::Api, output};
+use crate::{client::Api, output::plain};
 
 /// Create a cluster, or a series of them
 ///
@@ -120,39 +121,76 @@ impl Arguments {
     }
 }
 
-/// Asks, and follows what was begun where that is wanted.
+/// Asks, and follows what was begun where that is wanted, also where it is only a part.
 pub async fn run(arguments: Arguments, api: Arc<Api>) -> Result<(), Failure> {
     let json = arguments.output.is_json();
     // From before the request on, so that no step is missed.
     let following = Following::begin(&arguments.wait, &api, json).await;
-    let created: CreateClusterResponse = api
-        .send(Endpoint::CreateCluster, &arguments.request(&api))
-        .await?;
+    let request = arguments.request(&api);
+    let answer = api.send::<CreateClusterResponse>(Endpoint::CreateCluster, &request);
+    let created = answer.await?.also_in_part();
     let results = created.results.as_deref().unwrap_or_default();
-    match json {
-        true => output::print_json(&created)?,
-        false => output::print(&lines(results))?,
+    let mut report = Report::default();
+    if shows(&created.outcome, results) {
+        match json {
+            true => report.print_json(&created),
+            false => report.print(&lines(results)),
+        }
     }
-    let Some(following) = following else {
-        return Ok(());
-    };
-    let of = |start: &str| -> Vec<String> {
-        let found = results
-            .iter()
-            .filter_map(|result| result.strip_prefix(start));
-        found.map(str::to_owned).collect()
-    };
-    let (names, operations) = (of("created Pgcluster "), of("workflow id "));
-    match names.is_empty() {
-        true => Err(Failure::Failed(format!(
-            "nothing was created: {}",
-            results.join("; ")
-        ))),
-        false => following.until_ready(names, operations).await,
+    let names = behind(CREATED, results);
+    match created.outcome.failure() {
+        Some(why) => report.problem(why),
+        None if count(&names) < request.series => report.problem(shortfall(&request, results)),
+        None => {}
     }
+    let operations = behind(WORKFLOW, results);
+    if let Some(following) = following {
+        following.until_ready(names, operations, &mut report).await;
+    }
+    report.end()
+}
+
+/// Results of 4.1: the name of a cluster is behind this one.
+const CREATED: &str = "created Pgcluster ";
+/// And the id of its operation behind this one.
+const WORKFLOW: &str = "workflow id ";
+
+fn count(names: &[String]) -> i64 {
+    i64::try_from(names.len()).unwrap_or(i64::MAX)
+}
+
+/// What is said of an answer that is no refusal and yet tells of fewer clusters than were asked for. 4.1's apiserver
+/// puts the text of an error in the place of a cluster it could not create.
+fn shortfall(request: &CreateClusterRequest, results: &[String]) -> String {
+    let done = |result: &&String| result.starts_with(CREATED) || result.starts_with(WORKFLOW);
+    let created = count(&behind(CREATED, results));
+    let why: Vec<&str> = results
+        .iter()
+        .filter(|result| !done(result))
+        .map(String::as_str)
+        .collect();
+    let what = match (created, request.series) {
+        (0, _) => "nothing was created".to_owned(),
+        (some, all) => format!("{some} of {all} clusters were created"),
+    };
+    match why.is_empty() {
+        true => format!("{what}, and the apiserver does not say why; its log may"),
+        false => format!("{what}: {}", why.join("; ")),
+    }
+}
+
+/// What is behind a text in each result that begins with it.
+pub fn behind(start: &str, results: &[String]) -> Vec<String> {
+    let found = results
+        .iter()
+        .filter_map(|result| result.strip_prefix(start));
+    found.map(str::to_owned).collect()
 }
 
 /// One line per result.
 pub fn lines(results: &[String]) -> String {
-    results.iter().map(|result| format!("{result}\n")).collect()
+    results
+        .iter()
+        .map(|result| format!("{}\n", plain(result)))
+        .collect()
 }

@@ -6,15 +6,13 @@ use clap::Args;
 use pgo_api::{DeleteClusterRequest, DeleteClusterResponse, Endpoint, PGO_VERSION};
 
 use super::{
-    Failure, Output, create_cluster,
+    Failure, Output, Report,
+    create_cluster::{behind, lines},
     prompt::{self, Answer},
-    select::{Selected, Selection},
+    select::{Selected, Selection, each, shows},
     wait::{Following, WaitFlags},
 };
-use crate::{
-    client::{Api, ClientError},
-    output,
-};
+use crate::{client::Api, output};
 
 /// Delete clusters
 ///
@@ -43,41 +41,37 @@ pub struct Arguments {
 pub async fn run(arguments: Arguments, api: Arc<Api>) -> Result<(), Failure> {
     let requests = arguments.selection.requests()?;
     if !arguments.no_prompt && prompt::confirm()? == Answer::No {
-        eprintln!("Aborting...");
+        output::note("Aborting...");
         return Ok(());
     }
     let json = arguments.output.is_json();
     let following = Following::begin(&arguments.wait, &api, json).await;
-    let mut all = DeleteClusterResponse::default();
-    let mut refusals = Vec::new();
-    for selected in requests {
-        let request = request(&arguments, &selected, &api);
-        let answer = api.send::<DeleteClusterResponse>(Endpoint::DeleteCluster, &request);
-        match answer.await {
-            Ok(answer) => {
-                if !json {
-                    output::print(&create_cluster::lines(&answer.results))?;
-                }
-                all.results.extend(answer.results);
-                all.outcome = answer.outcome;
-            }
-            Err(ClientError::Refused(why)) => refusals.push(match selected.name.as_str() {
-                "" => why,
-                name => format!("{why} (cluster {name})"),
-            }),
-            Err(other) => return Err(other.into()),
+    let mut results = Vec::new();
+    let mut report = Report::default();
+    let ask = async |selected: &Selected| {
+        let request = request(&arguments, selected, &api);
+        api.send(Endpoint::DeleteCluster, &request).await
+    };
+    let mut untold = Vec::new();
+    let take = |report: &mut Report, selected: &Selected, answer: DeleteClusterResponse| {
+        if !json {
+            report.print(&lines(&answer.results));
         }
+        if answer.outcome.failure().is_none() && behind(DELETED, &answer.results).is_empty() {
+            untold.push(selected.about("the answer does not say that anything was deleted"));
+        }
+        results.extend(answer.results);
+    };
+    let outcome = each(requests, &mut report, ask, take).await;
+    untold.iter().for_each(|what| report.problem(what));
+    let names = behind(DELETED, &results);
+    if json && shows(&outcome, &results) {
+        report.print_json(&DeleteClusterResponse { results, outcome });
     }
-    if json && (refusals.is_empty() || !all.results.is_empty()) {
-        output::print_json(&all)?;
+    if let Some(following) = following {
+        following.until_gone(names, &mut report).await;
     }
-    if !refusals.is_empty() {
-        return Err(Failure::Failed(refusals.join("; ")));
-    }
-    match following {
-        Some(following) => following.until_gone(names(&all.results)).await,
-        None => Ok(()),
-    }
+    report.end()
 }
 
 fn request(arguments: &Arguments, selected: &Selected, api: &Api) -> DeleteClusterRequest {
@@ -97,9 +91,5 @@ fn request(arguments: &Arguments, selected: &Selected, api: &Api) -> DeleteClust
     }
 }
 
-fn names(results: &[String]) -> Vec<String> {
-    let names = results
-        .iter()
-        .filter_map(|result| result.strip_prefix("deleted pgcluster "));
-    names.map(str::to_owned).collect()
-}
+/// Result of 4.1: the name of a cluster is behind it.
+const DELETED: &str = "deleted pgcluster ";

@@ -4,7 +4,7 @@ use std::{io, process::ExitCode};
 
 use pgo_api::texts;
 
-use crate::client::ClientError;
+use crate::{client::ClientError, output};
 
 /// Why, and so with which exit status.
 #[derive(Debug, thiserror::Error)]
@@ -21,9 +21,9 @@ pub enum Failure {
     /// It was asked and the outcome is not what was wanted.
     #[error("{0}")]
     Failed(String),
-    /// Standard output or a local file.
+    /// Standard output; everything else was done.
     #[error("cannot write the output: {0}")]
-    Output(#[from] io::Error),
+    Output(io::Error),
 }
 
 impl Failure {
@@ -32,14 +32,14 @@ impl Failure {
         match self {
             Self::NotAvailable(wanted) => {
                 for what in wanted {
-                    eprintln!("pgo: {}", texts::not_available(what));
+                    output::note(&format!("pgo: {}", texts::not_available(what)));
                 }
             }
             // Whoever read the output has enough of it.
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => {
                 return ExitCode::SUCCESS;
             }
-            _ => eprintln!("Error: {self}"),
+            _ => output::note(&format!("Error: {self}")),
         }
         ExitCode::from(match self {
             Self::Usage(_) | Self::NotAvailable(_) => 1,

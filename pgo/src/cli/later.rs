@@ -5,7 +5,7 @@
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-/// Commands by their path, with all that belongs to them.
+/// Commands by their path; a command comes before those below it.
 const COMMANDS: &[&str] = &[
     "apply",
     "backup",
@@ -51,6 +51,11 @@ const COMMANDS: &[&str] = &[
     "show user",
     "show workflow",
     "update",
+    "update cluster",
+    "update namespace",
+    "update pgorole",
+    "update pgouser",
+    "update user",
     "upgrade",
 ];
 
@@ -105,27 +110,31 @@ const FLAGS: &[Flag] = &[
 
 /// Adds what comes later to the tree, hidden from help.
 pub fn add(tree: Command) -> Command {
-    let tree = COMMANDS
-        .iter()
-        .fold(tree, |tree, path| at(tree, path, None));
-    FLAGS
-        .iter()
-        .fold(tree, |tree, flag| at(tree, flag.command, Some(flag)))
+    let tree = COMMANDS.iter().fold(tree, |tree, &path| {
+        let (parent, name) = path.rsplit_once(' ').unwrap_or(("", path));
+        at(tree, parent, |parent| {
+            parent.subcommand(anything(name, path))
+        })
+    });
+    FLAGS.iter().fold(tree, |tree, flag| {
+        at(tree, flag.command, |command| command.arg(argument(flag)))
+    })
 }
 
-/// Goes down the path; adds the flag to the command there, or else the command.
-fn at(parent: Command, path: &'static str, flag: Option<&Flag>) -> Command {
-    match (path.split_once(' '), flag) {
-        (Some((first, rest)), _) => parent.mut_subcommand(first, |inner| at(inner, rest, flag)),
-        (None, Some(flag)) => parent.mut_subcommand(path, |inner| inner.arg(argument(flag))),
-        (None, None) => parent.subcommand(anything(path)),
+/// Changes the command at the end of a path.
+fn at(tree: Command, path: &str, change: impl FnOnce(Command) -> Command) -> Command {
+    match path.split_once(' ') {
+        _ if path.is_empty() => change(tree),
+        Some((first, rest)) => tree.mut_subcommand(first, |inner| at(inner, rest, change)),
+        None => tree.mut_subcommand(path, change),
     }
 }
 
-/// A command that takes any arguments.
-fn anything(name: &'static str) -> Command {
+/// A command that takes any arguments. Its help is its path and no more, by which [`of_help`] knows it.
+fn anything(name: &'static str, path: &'static str) -> Command {
     Command::new(name)
         .hide(true)
+        .override_help(path)
         .disable_help_flag(true)
         .disable_help_subcommand(true)
         .arg(
@@ -153,6 +162,11 @@ fn argument(flag: &Flag) -> Arg {
     }
 }
 
+/// The command whose help this text is, if it comes later: there is no help for it yet.
+pub fn of_help(text: &str) -> Option<&'static str> {
+    COMMANDS.iter().copied().find(|path| *path == text.trim())
+}
+
 /// What of it was asked for: a command's path, or flags.
 pub fn wanted(matches: &ArgMatches) -> Vec<String> {
     let mut path = String::new();
@@ -163,9 +177,9 @@ pub fn wanted(matches: &ArgMatches) -> Vec<String> {
         }
         path.push_str(name);
         at = inner;
-        if COMMANDS.contains(&path.as_str()) {
-            return vec![path];
-        }
+    }
+    if COMMANDS.contains(&path.as_str()) {
+        return vec![path];
     }
     let flags = FLAGS.iter().filter(|flag| {
         let nothing = match flag.takes {

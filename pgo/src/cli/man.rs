@@ -1,7 +1,7 @@
 //! `pgo generate man`: the manual pages, which are part of the sources.
 
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -36,11 +36,17 @@ pub fn wanted(matches: &ArgMatches) -> Option<&Path> {
 pub fn write(folder: &Path) -> Result<(), Failure> {
     let mut tree = super::available().disable_help_subcommand(true);
     tree.build();
-    fs::create_dir_all(folder)?;
-    pages(&tree, folder)
+    fs::create_dir_all(folder)
+        .and_then(|()| pages(&tree, folder))
+        .map_err(|error| {
+            Failure::Failed(format!(
+                "cannot write the manual pages to {}: {error}",
+                folder.display()
+            ))
+        })
 }
 
-fn pages(command: &Command, folder: &Path) -> Result<(), Failure> {
+fn pages(command: &Command, folder: &Path) -> io::Result<()> {
     Man::new(command.clone())
         .source(format!("PGO {}", pgo_api::PGO_VERSION))
         .manual("PGO")

@@ -12,6 +12,7 @@ mod failure;
 mod later;
 mod man;
 mod prompt;
+mod report;
 mod select;
 mod show_cluster;
 mod status;
@@ -28,10 +29,11 @@ use clap::{
 
 use crate::{
     client::{Api, GlobalFlags, Settings},
-    output::Format,
+    output::{self, Format},
 };
 
 use failure::Failure;
+use report::Report;
 
 /// Create and look after PostgreSQL clusters on Kubernetes.
 ///
@@ -163,7 +165,7 @@ fn execute(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Failure>
     completion::write_where_4_1_did()?;
     let cli = Cli::from_arg_matches(&matches).map_err(|error| usage(&error))?;
     let Some(command) = cli.command else {
-        return Ok(crate::output::print(&tree().render_help().to_string())?);
+        return help(&tree().render_help().to_string());
     };
     dispatch(command, &cli.global)
 }
@@ -228,7 +230,8 @@ fn asking(
     let api = std::sync::Arc::new(Api::new(settings)?);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .build()?;
+        .build()
+        .map_err(|error| Failure::Failed(format!("cannot begin to ask the apiserver: {error}")))?;
     let result = runtime.block_on(command(api));
     // A name that is still being resolved must not hold up the end.
     runtime.shutdown_background();
@@ -238,12 +241,19 @@ fn asking(
 /// Help that was asked for is printed; all else is a wrong command line.
 fn of_clap(error: &clap::Error) -> Result<(), Failure> {
     match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Ok(crate::output::print(&format!(
-            "{}\n",
-            error.render().to_string().trim_end()
-        ))?),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            let text = error.render().to_string();
+            match later::of_help(&text) {
+                Some(path) => Err(Failure::NotAvailable(vec![path.to_owned()])),
+                None => help(&text),
+            }
+        }
         _ => Err(usage(error)),
     }
+}
+
+fn help(text: &str) -> Result<(), Failure> {
+    output::print(&format!("{}\n", text.trim_end())).map_err(Failure::Output)
 }
 
 fn usage(error: &clap::Error) -> Failure {

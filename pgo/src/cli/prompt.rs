@@ -16,24 +16,37 @@ pub fn confirm() -> Result<Answer, Failure> {
     ask(&mut io::stdin().lock(), &mut io::stderr().lock())
 }
 
-/// Asks until the answer is one. The end of the input is no answer: nothing is done, and that is a failure.
+/// Asks until the answer is one. Without one nothing is done, and that is a failure.
 fn ask(input: &mut impl BufRead, out: &mut impl Write) -> Result<Answer, Failure> {
     loop {
-        write!(out, "WARNING: Are you sure? (yes/no): ")?;
-        out.flush()?;
+        let asked = write!(out, "WARNING: Are you sure? (yes/no): ").and_then(|()| out.flush());
+        asked.map_err(|error| unconfirmed(&format!("the question cannot be shown: {error}")))?;
         let mut line = String::new();
-        if input.read_line(&mut line)? == 0 {
-            writeln!(out)?;
-            return Err(Failure::Failed(
-                "not confirmed: standard input ended before an answer, nothing was done; give --no-prompt to go ahead without the question".to_owned(),
-            ));
+        let read = input.read_line(&mut line);
+        if !matches!(read, Ok(1..)) {
+            // What is told next has a line of its own.
+            let _ = writeln!(out);
+        }
+        match read {
+            Ok(0) => return Err(unconfirmed("standard input ended before an answer")),
+            Ok(_) => {}
+            Err(error) => return Err(unconfirmed(&format!("no answer can be read: {error}"))),
         }
         match line.trim() {
             "y" | "Y" | "yes" | "Yes" | "YES" => return Ok(Answer::Yes),
             "n" | "N" | "no" | "No" | "NO" => return Ok(Answer::No),
-            _ => writeln!(out, "Please type yes or no and then press enter:")?,
+            _ => {
+                // Where this cannot be shown, the question cannot either.
+                let _ = writeln!(out, "Please type yes or no and then press enter:");
+            }
         }
     }
+}
+
+fn unconfirmed(why: &str) -> Failure {
+    Failure::Failed(format!(
+        "not confirmed: {why}, nothing was done; give --no-prompt to go ahead without the question"
+    ))
 }
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
-//! Which clusters a command is about.
+//! Which clusters a command is about, and asking for each of them.
 
 use clap::Args;
+use pgo_api::{Outcome, Response};
 
-use super::Failure;
+use super::{Failure, Report};
+use crate::client::{Answer, ClientError};
 
 /// Names, a selector, or all.
 #[derive(Args, Clone, Debug, Default)]
@@ -24,6 +26,16 @@ pub struct Selected {
     pub name: String,
     pub selector: String,
     pub all: bool,
+}
+
+impl Selected {
+    /// A text with the cluster it is about, if that is one.
+    pub fn about(&self, text: &str) -> String {
+        match self.name.as_str() {
+            "" => text.to_owned(),
+            name => format!("{text} (cluster {name})"),
+        }
+    }
 }
 
 impl Selection {
@@ -49,6 +61,52 @@ impl Selection {
             )),
         }
     }
+}
+
+/// Makes the requests one after the other, and gives each answer to `take`, also one that is a refusal.
+///
+/// A refusal is about its own request: the others are made all the same. Where the apiserver cannot be asked, the rest
+/// is not. Both are problems of the report. The outcome of all together is a refusal with these problems, or else the
+/// last one.
+pub async fn each<R: Response>(
+    requests: Vec<Selected>,
+    report: &mut Report,
+    ask: impl AsyncFn(&Selected) -> Result<Answer<R>, ClientError>,
+    mut take: impl FnMut(&mut Report, &Selected, R),
+) -> Outcome {
+    let mut outcome = Outcome::default();
+    let mut problems = Vec::new();
+    let mut requests = requests.into_iter();
+    while let Some(selected) = requests.next() {
+        match ask(&selected).await {
+            Ok(answer) => {
+                let answer = answer.also_in_part();
+                match answer.outcome().failure() {
+                    Some(why) => problems.push(selected.about(why)),
+                    None => outcome = answer.outcome().clone(),
+                }
+                take(report, &selected, answer);
+            }
+            Err(error) => {
+                problems.push(selected.about(&error.to_string()));
+                let left: Vec<String> = requests.map(|selected| selected.name).collect();
+                if !left.is_empty() {
+                    problems.push(format!("not asked for any more: {}", left.join(", ")));
+                }
+                break;
+            }
+        }
+    }
+    if !problems.is_empty() {
+        outcome = Outcome::error(problems.join("; "));
+        report.problem(&outcome.msg);
+    }
+    outcome
+}
+
+/// Whether an answer has anything to show beside why it was refused.
+pub fn shows<T>(outcome: &Outcome, results: &[T]) -> bool {
+    outcome.failure().is_none() || !results.is_empty()
 }
 
 #[cfg(test)]

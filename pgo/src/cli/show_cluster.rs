@@ -5,12 +5,12 @@ use pgo_api::{Endpoint, PGO_VERSION, ShowClusterDetail, ShowClusterRequest, Show
 use serde_json::Value;
 
 use super::{
-    Failure, Output,
-    select::{Selected, Selection},
+    Failure, Output, Report,
+    select::{Selected, Selection, each, shows},
 };
 use crate::{
-    client::{Api, ClientError},
-    output,
+    client::{Answer, Api, ClientError},
+    output::plain,
 };
 
 /// Show clusters and what belongs to them
@@ -35,30 +35,32 @@ pub struct Arguments {
 /// Asks for each name; what was not found is told when all were asked.
 pub async fn run(arguments: &Arguments, api: &Api) -> Result<(), Failure> {
     let json = arguments.output.is_json();
-    let mut all = ShowClusterResponse::default();
-    let mut missing = Vec::new();
-    for selected in arguments.selection.requests()? {
-        let answer = ask(api, &selected, &arguments.ccp_image_tag).await?;
-        if !json {
-            output::print(&render(&answer.results))?;
+    let (mut results, mut missing) = (Vec::new(), Vec::new());
+    let mut report = Report::default();
+    let ask = async |selected: &Selected| ask(api, selected, &arguments.ccp_image_tag).await;
+    let take = |report: &mut Report, selected: &Selected, answer: ShowClusterResponse| {
+        if !json && shows(&answer.outcome, &answer.results) {
+            report.print(&render(&answer.results));
         }
-        if answer.results.is_empty() && !selected.name.is_empty() {
-            missing.push(selected.name);
+        let found = !answer.results.is_empty() || answer.outcome.failure().is_some();
+        if !found && !selected.name.is_empty() {
+            missing.push(selected.name.clone());
         }
-        all.results.extend(answer.results);
-        all.outcome = answer.outcome;
+        results.extend(answer.results);
+    };
+    let requests = arguments.selection.requests()?;
+    let outcome = each(requests, &mut report, ask, take).await;
+    if json && shows(&outcome, &results) {
+        report.print_json(&ShowClusterResponse { results, outcome });
     }
-    if json {
-        output::print_json(&all)?;
-    }
-    match missing.is_empty() {
-        true => Ok(()),
-        false => Err(Failure::Failed(format!(
-            "not found in namespace {}: {}",
-            api.settings().namespace,
+    if !missing.is_empty() {
+        let namespace = &api.settings().namespace;
+        report.problem(format!(
+            "not found in namespace {namespace}: {}",
             missing.join(", ")
-        ))),
+        ));
     }
+    report.end()
 }
 
 /// One request to `/showclusters`.
@@ -66,7 +68,7 @@ pub async fn ask(
     api: &Api,
     selected: &Selected,
     image_tag: &str,
-) -> Result<ShowClusterResponse, ClientError> {
+) -> Result<Answer<ShowClusterResponse>, ClientError> {
     let request = ShowClusterRequest {
         cluster_name: selected.name.clone(),
         selector: selected.selector.clone(),
@@ -87,62 +89,72 @@ fn render(results: &[ShowClusterDetail]) -> String {
 
 fn cluster(detail: &ShowClusterDetail) -> String {
     let spec = &detail.cluster["spec"];
-    let at = |pointer: &str| detail.cluster.pointer(pointer).and_then(Value::as_str);
-    let of = |value: &Value, key: &str| value[key].as_str().unwrap_or_default().to_owned();
-
-    let mut lines = vec![format!(
-        "\ncluster : {} ({}:{})",
-        at("/metadata/name").unwrap_or_default(),
+    let name = detail.cluster.pointer("/metadata/name");
+    let title = format!(
+        "cluster : {} ({}:{})",
+        name.and_then(Value::as_str).unwrap_or_default(),
         of(spec, "ccpimage"),
         of(spec, "ccpimagetag")
-    )];
+    );
+    let details = details(detail).into_iter();
+    let details: String = details
+        .map(|text| format!("\t{}\n", plain(&text)))
+        .collect();
+    format!("\n{}\n{details}", plain(&title))
+}
+
+/// The lines about a cluster, as they are in 4.1.
+fn details(detail: &ShowClusterDetail) -> Vec<String> {
+    let spec = &detail.cluster["spec"];
+    let mut lines = Vec::new();
     if let Some(why) = not_ready(&detail.cluster) {
-        lines.push(format!("\tnot ready : {why}"));
+        lines.push(format!("not ready : {why}"));
     }
     for pod in &detail.pods {
         lines.push(format!(
-            "\tpod : {} ({}) on {} ({}) ({})",
+            "pod : {} ({}) on {} ({}) ({})",
             pod.name, pod.phase, pod.node_name, pod.ready_status, pod.kind
         ));
-        lines.extend(
-            pod.pvc_name
-                .values()
-                .map(|claim| format!("\tpvc : {claim}")),
-        );
+        let claims = pod.pvc_name.values();
+        lines.extend(claims.map(|claim| format!("pvc : {claim}")));
     }
     let resources = &spec["ContainerResources"];
     lines.push(format!(
-        "\tresources : CPU Limit={} Memory Limit={}, CPU Request={} Memory Request={}",
+        "resources : CPU Limit={} Memory Limit={}, CPU Request={} Memory Request={}",
         of(resources, "limitscpu"),
         of(resources, "limitsmemory"),
         of(resources, "requestscpu"),
         of(resources, "requestsmemory")
     ));
     lines.push(format!(
-        "\tstorage : Primary={} Replica={}",
+        "storage : Primary={} Replica={}",
         of(&spec["PrimaryStorage"], "size"),
         of(&spec["ReplicaStorage"], "size")
     ));
     let deployments = detail.deployments.iter();
-    lines.extend(deployments.map(|deployment| format!("\tdeployment : {}", deployment.name)));
+    lines.extend(deployments.map(|deployment| format!("deployment : {}", deployment.name)));
     let policies = detail.deployments.iter().take(1);
     let policies = policies.flat_map(|deployment| &deployment.policy_labels);
-    lines.extend(policies.map(|policy| format!("\tpolicy: {policy}")));
+    lines.extend(policies.map(|policy| format!("policy: {policy}")));
     for service in &detail.services {
         let external = match service.external_ip.as_str() {
             "" => String::new(),
             ip => format!(" ExternalIP ({ip})"),
         };
         lines.push(format!(
-            "\tservice : {} - ClusterIP ({}){external}",
+            "service : {} - ClusterIP ({}){external}",
             service.name, service.cluster_ip
         ));
     }
     let replicas = detail.replicas.iter();
-    lines.extend(replicas.map(|replica| format!("\treplica : {}", replica.name)));
+    lines.extend(replicas.map(|replica| format!("replica : {}", replica.name)));
     lines.push(labels(&detail.cluster["metadata"]["labels"]));
-    lines.push(String::new());
-    lines.join("\n")
+    lines
+}
+
+/// A text in an object; the empty one where there is none.
+fn of<'a>(value: &'a Value, key: &str) -> &'a str {
+    value[key].as_str().unwrap_or_default()
 }
 
 /// With a blank behind each, also the last one.
@@ -151,7 +163,7 @@ fn labels(labels: &Value) -> String {
     let pairs: String = pairs
         .map(|(key, value)| format!("{key}={} ", value.as_str().unwrap_or_default()))
         .collect();
-    format!("\tlabels : {pairs}")
+    format!("labels : {pairs}")
 }
 
 /// Whether a Pgcluster's status says that it is ready.
@@ -162,14 +174,11 @@ pub fn is_ready(cluster: &Value) -> bool {
 /// Why it is not, if its status says that it is not.
 pub fn not_ready(cluster: &Value) -> Option<String> {
     let ready = condition(cluster).filter(|ready| ready["status"] != "True")?;
-    let text = |key: &str| ready[key].as_str().unwrap_or_default();
-    Some(output::plain(
-        match (text("reason"), text("message")) {
-            ("", message) | (message, "") => message.to_owned(),
-            (reason, message) => format!("{reason}: {message}"),
-        }
-        .as_str(),
-    ))
+    let why = match (of(ready, "reason"), of(ready, "message")) {
+        ("", message) | (message, "") => message.to_owned(),
+        (reason, message) => format!("{reason}: {message}"),
+    };
+    Some(plain(&why))
 }
 
 fn condition(cluster: &Value) -> Option<&Value> {

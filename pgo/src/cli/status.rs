@@ -3,13 +3,15 @@
 use clap::Args;
 use pgo_api::{Endpoint, NodeInfo, PGO_VERSION, StatusDetail, StatusQuery, StatusResponse};
 
-use super::{Failure, Output};
+use super::{Failure, Output, Report};
 use crate::{
     client::Api,
-    output::{self, pad},
+    output::{pad, plain},
 };
 
 /// Show figures about the databases of a namespace and the nodes
+///
+/// Exit status 2 where figures could not be had: they are named on standard error, and shown as zero, empty or error.
 #[derive(Args)]
 pub struct Arguments {
     #[command(flatten)]
@@ -22,12 +24,18 @@ pub async fn run(arguments: &Arguments, api: &Api) -> Result<(), Failure> {
         version: PGO_VERSION.to_owned(),
         namespace: api.settings().namespace.clone(),
     };
-    let status: StatusResponse = api.get(Endpoint::Status, &query.to_query()).await?;
+    let answer = api.get(Endpoint::Status, &query.to_query()).await?;
+    let status: StatusResponse = answer.whole()?;
+    let mut report = Report::default();
     match arguments.output.is_json() {
-        true => output::print_json(&status)?,
-        false => output::print(&render(&status.result))?,
+        true => report.print_json(&status),
+        false => report.print(&render(&status.result)),
     }
-    Ok(())
+    let missing = &status.outcome.msg;
+    if !missing.is_empty() {
+        report.problem(format!("figures are missing in the status: {missing}"));
+    }
+    report.end()
 }
 
 /// Width of the labels of the first block; columns further in are as wide.
@@ -36,7 +44,7 @@ const LABEL: usize = 25;
 fn render(status: &StatusDetail) -> String {
     let mut text = String::new();
     let mut line = |label: &str, value: String| {
-        text.push_str(&format!("{}{value}\n", pad(label, LABEL)));
+        text.push_str(&format!("{}{}\n", pad(label, LABEL), plain(&value)));
     };
     line("Operator Start:", status.operator_start_time.clone());
     line("Databases:", status.num_databases.to_string());
@@ -46,25 +54,28 @@ fn render(status: &StatusDetail) -> String {
 
     text.push_str("\nDatabase Images:\n");
     for (image, count) in &status.db_tags {
-        text.push_str(&format!("{}{count}\t{image}\n", pad("", LABEL)));
+        text.push_str(&format!("{}{count}\t{}\n", pad("", LABEL), plain(image)));
     }
     text.push_str("\nDatabases Not Ready:\n");
     for pod in &status.not_ready {
-        text.push_str(&format!("\t{}\n", pad(pod, 30)));
+        text.push_str(&format!("\t{}\n", pad(&plain(pod), 30)));
     }
     text.push_str("\nNodes:\n");
     text.extend(status.nodes.iter().map(node));
 
     text.push_str("\nLabels (count > 1): [count] [label]\n");
     for label in status.labels.iter().filter(|label| label.value > 1) {
-        text.push_str(&format!("\t[{}]\t[{}]\n", label.value, label.key));
+        text.push_str(&format!("\t[{}]\t[{}]\n", label.value, plain(&label.key)));
     }
     text
 }
 
 fn node(node: &NodeInfo) -> String {
     let labels = node.labels.iter();
-    let labels: String = labels.map(|(k, v)| format!("\t\t\t{k}={v}\n")).collect();
-    let (name, status) = (pad(&node.name, 30), pad(&node.status, 30));
+    let labels: String = labels
+        .map(|(k, v)| format!("\t\t\t{}={}\n", plain(k), plain(v)))
+        .collect();
+    let padded = |text: &str| pad(&plain(text), 30);
+    let (name, status) = (padded(&node.name), padded(&node.status));
     format!("\t{name}\n\t\tStatus:{status}\n\t\tLabels:\n{labels}")
 }

@@ -4,12 +4,12 @@ use clap::Args;
 use pgo_api::{ClusterTestRequest, ClusterTestResponse, ClusterTestResult, Endpoint, PGO_VERSION};
 
 use super::{
-    Failure, Output,
-    select::{Selected, Selection},
+    Failure, Output, Report,
+    select::{Selected, Selection, each, shows},
 };
 use crate::{
     client::Api,
-    output::{self, Colours},
+    output::{Colours, plain},
 };
 
 /// Test whether the databases of clusters answer, with every user on every Service
@@ -26,26 +26,28 @@ pub struct Arguments {
 /// Asks for each name; the outcome is told when all were asked.
 pub async fn run(arguments: &Arguments, api: &Api) -> Result<(), Failure> {
     let json = arguments.output.is_json();
-    let mut all = ClusterTestResponse::default();
-    let mut failures = Vec::new();
-    for selected in arguments.selection.requests()? {
-        let answer: ClusterTestResponse = api
-            .send(Endpoint::TestCluster, &request(&selected, api))
-            .await?;
-        if !json {
-            output::print(&render(&answer.results, Colours::detect()))?;
+    let (mut results, mut failures) = (Vec::new(), Vec::new());
+    let mut report = Report::default();
+    let ask = async |selected: &Selected| {
+        api.send(Endpoint::TestCluster, &request(selected, api))
+            .await
+    };
+    let take = |report: &mut Report, selected: &Selected, answer: ClusterTestResponse| {
+        if shows(&answer.outcome, &answer.results) {
+            if !json {
+                report.print(&render(&answer.results, Colours::detect()));
+            }
+            failures.extend(failure(selected, &answer.results));
         }
-        failures.extend(failure(&selected, &answer.results));
-        all.results.extend(answer.results);
-        all.outcome = answer.outcome;
+        results.extend(answer.results);
+    };
+    let requests = arguments.selection.requests()?;
+    let outcome = each(requests, &mut report, ask, take).await;
+    if json && shows(&outcome, &results) {
+        report.print_json(&ClusterTestResponse { results, outcome });
     }
-    if json {
-        output::print_json(&all)?;
-    }
-    match failures.is_empty() {
-        true => Ok(()),
-        false => Err(Failure::Failed(failures.join("; "))),
-    }
+    failures.iter().for_each(|failure| report.problem(failure));
+    report.end()
 }
 
 fn request(selected: &Selected, api: &Api) -> ClusterTestRequest {
@@ -69,13 +71,13 @@ fn render(results: &[ClusterTestResult], colours: Colours) -> String {
     }
     let mut text = String::new();
     for result in results {
-        text.push_str(&format!("\ncluster : {} \n", result.cluster_name));
+        text.push_str(&format!("\ncluster : {} \n", plain(&result.cluster_name)));
         for item in &result.items {
             let working = match item.working {
                 true => colours.good("Working"),
                 false => colours.bad("NOT working"),
             };
-            text.push_str(&format!("\t{} is {working}\n", item.psql_string));
+            text.push_str(&format!("\t{} is {working}\n", plain(&item.psql_string)));
         }
     }
     text

@@ -17,16 +17,16 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, sleep_until, timeout, timeout_at},
 };
 
-use super::{Failure, select::Selected, show_cluster};
+use super::{Failure, Report, select::Selected, show_cluster};
 use crate::{
     client::{
-        Api,
+        Answer, Api, ClientError,
         events::{self, News},
     },
     output::{
         self, ago,
         event::{Line, Stage},
-        pad,
+        pad, plain,
     },
 };
 
@@ -41,8 +41,8 @@ pub struct WaitFlags {
     /// Follow the work until it is done or failed
     #[arg(long)]
     wait: bool,
-    /// How long to wait: 90s, 10m, 1h
-    #[arg(long, value_name = "DURATION", default_value = "10m", requires = "wait", value_parser = duration)]
+    /// How long to wait: 90s, 10m, 1h; at most a year
+    #[arg(long, value_name = "DURATION", default_value = "10m", requires = "wait", value_parser = limit)]
     timeout: Duration,
 }
 
@@ -51,6 +51,17 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     let seconds = text.parse().ok().map(Duration::from_secs);
     let read = seconds.or_else(|| text.parse::<SignedDuration>().ok()?.try_into().ok());
     read.ok_or_else(|| "write it as 90s, 10m or 1h30m".to_owned())
+}
+
+/// Longest wait. A clock cannot be set as late as some durations would have it.
+const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+
+/// A duration that can be waited for.
+fn limit(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        long if long > LONGEST => Err("at most a year (8784h) can be waited for".to_owned()),
+        limit => Ok(limit),
+    }
 }
 
 /// What is being waited for.
@@ -127,7 +138,9 @@ impl Following {
             Err(_) => Some("it did not begin in time".to_owned()),
         };
         if let Some(why) = &missing {
-            eprintln!("pgo: steps will not be shown, there is no stream of events: {why}");
+            output::note(&format!(
+                "pgo: steps will not be shown, there is no stream of events: {why}"
+            ));
         }
         Some(Self {
             api: api.clone(),
@@ -145,18 +158,29 @@ impl Following {
         mut self,
         names: Vec<String>,
         operations: Vec<String>,
-    ) -> Result<(), Failure> {
+        report: &mut Report,
+    ) {
         self.operations = operations;
-        self.until(Goal::Ready, names).await
+        self.follow(Goal::Ready, names, report).await;
     }
 
     /// Until none is there any more.
-    pub async fn until_gone(self, names: Vec<String>) -> Result<(), Failure> {
-        self.until(Goal::Gone, names).await
+    pub async fn until_gone(self, names: Vec<String>, report: &mut Report) {
+        self.follow(Goal::Gone, names, report).await;
     }
 
-    async fn until(mut self, goal: Goal, names: Vec<String>) -> Result<(), Failure> {
+    async fn follow(mut self, goal: Goal, names: Vec<String>, report: &mut Report) {
+        if names.is_empty() {
+            return;
+        }
+        report.tell_problems("waiting for the rest");
         self.pending = names.into_iter().map(|n| (n, Known::default())).collect();
+        if let Err(failure) = self.until(goal, report).await {
+            report.problem(failure);
+        }
+    }
+
+    async fn until(&mut self, goal: Goal, report: &mut Report) -> Result<(), Failure> {
         let deadline = self.began + self.limit;
         let mut tick = interval(PAUSE);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -165,14 +189,14 @@ impl Following {
                 () = sleep_until(deadline) => return Err(self.late(goal)),
                 news = next(&mut self.news) => match news {
                     Some(News::Event { event, .. }) => {
-                        if self.tell(goal, &Line::of(&event))? {
+                        if self.tell(goal, &Line::of(&event), report)? {
                             tick.reset_immediately();
                         }
                     }
                     Some(_) => {}
                     None => self.news = None,
                 },
-                _ = tick.tick() => match timeout_at(deadline, self.look(goal)).await {
+                _ = tick.tick() => match timeout_at(deadline, self.look(goal, report)).await {
                     Ok(looked) => looked?,
                     Err(_) => return Err(self.late(goal)),
                 },
@@ -182,21 +206,22 @@ impl Following {
     }
 
     /// Shows an event of an operation that is being followed; whether it ended well. A failure is a failure.
-    fn tell(&self, goal: Goal, line: &Line) -> Result<bool, Failure> {
+    fn tell(&self, goal: Goal, line: &Line, report: &mut Report) -> Result<bool, Failure> {
         let ours = self.operations.is_empty() || self.operations.contains(&line.operation);
         if line.what != goal.operation() || !ours || !self.pending.contains_key(&line.cluster) {
             return Ok(false);
         }
         match line.stage {
-            Stage::Failed => Err(self.failed(goal, &line.cluster, &line.detail)),
-            Stage::Completed => Ok(true),
-            Stage::Progress => self.say(&line.cluster, &line.detail).map(|()| false),
-            Stage::Started => self.say(&line.cluster, "started").map(|()| false),
+            Stage::Failed => return Err(self.failed(goal, &line.cluster, &line.detail)),
+            Stage::Completed => return Ok(true),
+            Stage::Progress => self.say(&line.cluster, &line.detail, report),
+            Stage::Started => self.say(&line.cluster, "started", report),
         }
+        Ok(false)
     }
 
     /// Asks for each cluster how it is, and drops those that have reached the goal.
-    async fn look(&mut self, goal: Goal) -> Result<(), Failure> {
+    async fn look(&mut self, goal: Goal, report: &mut Report) -> Result<(), Failure> {
         let names: Vec<String> = self.pending.keys().cloned().collect();
         for name in names {
             let selected = Selected {
@@ -204,9 +229,11 @@ impl Following {
                 selector: String::new(),
                 all: false,
             };
-            let there = match show_cluster::ask(&self.api, &selected, "").await {
+            let answer = show_cluster::ask(&self.api, &selected, "").await;
+            let there = match answer.and_then(Answer::whole) {
                 Ok(answer) => answer.results.into_iter().next().map(|one| one.cluster),
-                Err(error) if error.may_pass() => {
+                // The apiserver refuses also what it cannot look at just now.
+                Err(error) if error.may_pass() || matches!(error, ClientError::Refused(_)) => {
                     self.known(&name).why_not = Some(error.to_string());
                     continue;
                 }
@@ -222,7 +249,7 @@ impl Following {
             };
             if reached {
                 self.pending.remove(&name);
-                self.say(&name, goal.as_str())?;
+                self.say(&name, goal.as_str(), report);
                 continue;
             }
             if let Some(cluster) = there {
@@ -244,14 +271,13 @@ impl Following {
         self.pending.entry(name.to_owned()).or_default()
     }
 
-    fn say(&self, cluster: &str, what: &str) -> Result<(), Failure> {
+    fn say(&self, cluster: &str, what: &str, report: &mut Report) {
         let after = pad(&ago(self.began.elapsed()), 6);
-        let line = format!("{after}  {cluster}  {what}\n");
+        let line = plain(&format!("{after}  {cluster}  {what}"));
         match self.aside {
-            true => eprint!("{line}"),
-            false => output::print(&line)?,
+            true => output::note(&line),
+            false => report.print(&format!("{line}\n")),
         }
-        Ok(())
     }
 
     fn failed(&self, goal: Goal, cluster: &str, cause: &str) -> Failure {
@@ -304,6 +330,14 @@ mod tests {
         assert_eq!(seconds("1h30m"), Ok(5400));
         for wrong in ["", "soon", "-5s", "10 parsecs"] {
             assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_wait_has_an_end() {
+        assert_eq!(limit("8784h"), Ok(LONGEST));
+        for long in ["8785h", "9223372036854775807", "18446744073709551615"] {
+            assert!(limit(long).unwrap_err().contains("a year"), "{long}");
         }
     }
 }

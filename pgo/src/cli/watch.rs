@@ -5,7 +5,7 @@ use std::sync::Arc;
 use clap::Args;
 use jiff::Timestamp;
 use pgo_api::{EventsQuery, PGO_VERSION, StreamLine};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Failure, Output, wait::duration};
 use crate::{
@@ -58,8 +58,8 @@ pub async fn run(arguments: Arguments, api: Arc<Api>) -> Result<(), Failure> {
     };
     let json = arguments.output.is_json();
     let colours = Colours::detect();
-    let mut interrupted = signal(SignalKind::interrupt())?;
-    let mut terminated = signal(SignalKind::terminate())?;
+    let mut interrupted = on(SignalKind::interrupt())?;
+    let mut terminated = on(SignalKind::terminate())?;
     let mut news = events::follow(api, query);
     loop {
         let told = tokio::select! {
@@ -75,16 +75,29 @@ pub async fn run(arguments: Arguments, api: Arc<Api>) -> Result<(), Failure> {
     }
 }
 
+fn on(kind: SignalKind) -> Result<Signal, Failure> {
+    signal(kind).map_err(|error| Failure::Failed(format!("cannot listen for signals: {error}")))
+}
+
+fn json_of(line: &StreamLine) -> String {
+    output::json(&line.to_line())
+}
+
+/// Whoever read standard output may have enough of it: then the watch is over, and that is no failure.
 fn show(news: News, json: bool, colours: Colours) -> Result<(), Failure> {
+    let print = |text: &str| output::print(text).map_err(Failure::Output);
     match news {
         News::Event { cursor, event } if json => {
-            output::print(&StreamLine::Event { cursor, event }.to_line())?;
+            print(&json_of(&StreamLine::Event { cursor, event }))?;
         }
-        News::Event { event, .. } => output::print(&Line::of(&event).render(colours))?,
-        News::Cut(text) if json => output::print(&StreamLine::Cut { text }.to_line())?,
-        News::Cut(text) => eprintln!("pgo: events are missing here: {}", output::plain(&text)),
-        News::Lost(why) => eprintln!("pgo: {why}; trying again"),
-        News::Back => eprintln!("pgo: connected again"),
+        News::Event { event, .. } => print(&Line::of(&event).render(colours))?,
+        News::Cut(text) if json => print(&json_of(&StreamLine::Cut { text }))?,
+        News::Cut(text) => output::note(&format!(
+            "pgo: events are missing here: {}",
+            output::plain(&text)
+        )),
+        News::Lost(why) => output::note(&format!("pgo: {why}; trying again")),
+        News::Back => output::note("pgo: connected again"),
         News::CaughtUp | News::Ended(_) => {}
     }
     Ok(())

@@ -1,6 +1,8 @@
 //! What can go wrong between client and apiserver.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
+
+use crate::output::plain;
 
 /// Why a request could not be made or was not done.
 #[derive(Debug, thiserror::Error)]
@@ -80,9 +82,9 @@ pub enum ClientError {
     Unreachable { url: String, cause: String },
     /// No answer in time.
     #[error(
-        "{request} was not answered within {seconds} s; the apiserver may be overloaded or cut off, try again"
+        "{request} was not answered within {limit:?}; the apiserver may be overloaded or cut off, try again"
     )]
-    Timeout { request: String, seconds: u64 },
+    Timeout { request: String, limit: Duration },
     /// Wrong user, password or permission.
     #[error("Authentication Failed: {status}: {text} (user {user}, {request})")]
     Authentication {
@@ -113,6 +115,11 @@ pub enum ClientError {
 }
 
 impl ClientError {
+    /// A refusal with the apiserver's words, on one line.
+    pub fn refused(why: &str) -> Self {
+        Self::Refused(plain(why))
+    }
+
     /// Whether the same request may succeed in a moment without anybody changing anything.
     pub fn may_pass(&self) -> bool {
         match self {

@@ -11,7 +11,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use jiff::Timestamp;
-use pgo_api::{Endpoint, EventsQuery, KEEP_ALIVE, StreamLine};
+use pgo_api::{Endpoint, EventsQuery, StreamLine};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
@@ -21,8 +21,6 @@ use super::{Api, ClientError};
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// Longest pause: a service that comes back is seen again this soon.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// A connection silent for so long is dead.
-const SILENCE: Duration = Duration::from_secs(3 * KEEP_ALIVE.as_secs());
 /// Longest line; an event is a few hundred bytes.
 const LONGEST_LINE: usize = 1 << 20;
 /// News waiting to be printed; more make the connection wait.
@@ -136,17 +134,21 @@ impl Follower {
             buffer: Vec::new(),
             searched: 0,
         };
+        let silence = self.api.settings().limits.silence;
         let mut count = 0;
         loop {
-            let line = match tokio::time::timeout(SILENCE, lines.next()).await {
-                Err(_) => return Ok((self.broken("nothing came for 30 s"), count)),
+            let line = match tokio::time::timeout(silence, lines.next()).await {
+                Err(_) => {
+                    let why = format!("nothing came for {silence:?}");
+                    return Ok((self.broken(&why), count));
+                }
                 Ok(Err(why)) => return Ok((self.broken(&why), count)),
                 Ok(Ok(None)) => return Ok((self.broken("it was closed"), count)),
                 Ok(Ok(Some(line))) => line,
             };
             count += 1;
             match StreamLine::parse(&line) {
-                Ok(StreamLine::Refused { why }) => return Ok((ClientError::Refused(why), count)),
+                Ok(StreamLine::Refused { why }) => return Ok((ClientError::refused(&why), count)),
                 Ok(line) => self.take(line).await?,
                 Err(error) => return Ok((self.not_a_stream(&error.to_string()), count)),
             }

@@ -1,10 +1,6 @@
 //! Requests and answers.
 
-use std::{
-    error::Error as _,
-    io,
-    time::{Duration, Instant},
-};
+use std::{error::Error as _, io, time::Instant};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -19,13 +15,11 @@ use hyper_util::{
 use pgo_api::{Endpoint, Methods, Response};
 use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use serde::Serialize;
+use tokio::time::{error::Elapsed, timeout};
 
 use super::{ClientError, Settings, tls};
+use crate::output::{ago, note, plain};
 
-/// Time to connect; a server further away than that is not there.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Time for an answer, the same as 4.1.1's client gives.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// Largest answer read: a thousand clusters take about five megabytes.
 const LARGEST_ANSWER: usize = 256 << 20;
 /// So much of an answer that is not expected is shown.
@@ -38,11 +32,31 @@ pub struct Api {
     authorization: String,
 }
 
+/// What the apiserver answered: that it is done, or why not, and then what was done before.
+#[derive(Debug)]
+#[must_use]
+pub struct Answer<R>(R);
+
+impl<R: Response> Answer<R> {
+    /// The answer if everything was done.
+    pub fn whole(self) -> Result<R, ClientError> {
+        match self.0.outcome().failure() {
+            Some(why) => Err(ClientError::refused(why)),
+            None => Ok(self.0),
+        }
+    }
+
+    /// The answer in any case; its outcome says whether it is a refusal.
+    pub fn also_in_part(self) -> R {
+        self.0
+    }
+}
+
 impl Api {
     /// Reads the certificates; connects with the first request.
     pub fn new(settings: Settings) -> Result<Self, ClientError> {
         let mut connector = HttpConnector::new();
-        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        connector.set_connect_timeout(Some(settings.limits.connect));
         connector.set_nodelay(true);
         connector.enforce_http(false);
         let connector = HttpsConnectorBuilder::new()
@@ -69,7 +83,7 @@ impl Api {
         &self,
         endpoint: Endpoint,
         body: &impl Serialize,
-    ) -> Result<R, ClientError> {
+    ) -> Result<Answer<R>, ClientError> {
         let path = endpoint.route().path;
         let body = serde_json::to_vec(body).map_err(|error| ClientError::Answer {
             request: path.to_owned(),
@@ -84,7 +98,7 @@ impl Api {
         &self,
         endpoint: Endpoint,
         query: &str,
-    ) -> Result<R, ClientError> {
+    ) -> Result<Answer<R>, ClientError> {
         let path = endpoint.route().path;
         let target = match query {
             "" => path.to_owned(),
@@ -100,14 +114,15 @@ impl Api {
         let target = format!("{path}?{query}");
         let answer = async {
             let response = self.request(endpoint, &target, Vec::new()).await?;
-            let status = response.status();
-            if status == StatusCode::OK {
-                return Ok(response.into_body());
-            }
-            let text = self.text(&request, response.into_body()).await?;
-            Err(self.failed(&request, status, &text))
+            let (status, body) = (response.status(), response.into_body());
+            let body = match status {
+                StatusCode::OK => Ok(body),
+                _ => Err(self.text(&request, body).await?),
+            };
+            Ok((status, body))
         };
-        in_time(&request, answer).await
+        let (status, body) = self.in_time(&request, answer).await?;
+        body.map_err(|text| self.failed(&request, status, &text))
     }
 
     async fn exchange<R: Response>(
@@ -115,33 +130,53 @@ impl Api {
         endpoint: Endpoint,
         target: &str,
         body: Vec<u8>,
-    ) -> Result<R, ClientError> {
+    ) -> Result<Answer<R>, ClientError> {
         let request = format!("{} {}", method(endpoint), endpoint.route().path);
-        let began = Instant::now();
         let answer = async {
             let response = self.request(endpoint, target, body).await?;
             let status = response.status();
             Ok((status, self.text(&request, response.into_body()).await?))
         };
-        let (status, text) = in_time(&request, answer).await?;
-        if self.settings.debug {
-            let (url, took) = (&self.settings.url, began.elapsed().as_millis());
-            eprintln!(
-                "debug: {request} to {url}: {} in {took} ms",
-                status.as_u16()
-            );
-        }
+        let (status, text) = self.in_time(&request, answer).await?;
         if status != StatusCode::OK {
             return Err(self.failed(&request, status, &text));
         }
-        let answer: R = serde_json::from_slice(&text).map_err(|error| ClientError::Answer {
+        let answer = serde_json::from_slice(&text).map_err(|error| ClientError::Answer {
             request,
             url: self.settings.url.clone(),
             why: format!("{error}, in {}", shown(&text)),
         })?;
-        match answer.outcome().failure() {
-            Some(why) => Err(ClientError::Refused(why.to_owned())),
-            None => Ok(answer),
+        Ok(Answer(answer))
+    }
+
+    /// Gives an answer its time, and tells of request and answer where that is wanted.
+    async fn in_time<T>(
+        &self,
+        request: &str,
+        answer: impl Future<Output = Result<(StatusCode, T), ClientError>>,
+    ) -> Result<(StatusCode, T), ClientError> {
+        self.debug(|| format!("{request} to {}", self.settings.url));
+        let began = Instant::now();
+        let limit = self.settings.limits.request;
+        let answer = timeout(limit, answer).await.unwrap_or_else(|_| {
+            Err(ClientError::Timeout {
+                request: request.to_owned(),
+                limit,
+            })
+        });
+        self.debug(|| {
+            let took = ago(began.elapsed());
+            match &answer {
+                Ok((status, _)) => format!("{request}: {} after {took}", status.as_u16()),
+                Err(error) => format!("{request}: no answer after {took}: {error}"),
+            }
+        });
+        answer
+    }
+
+    fn debug(&self, what: impl FnOnce() -> String) {
+        if self.settings.debug {
+            note(&format!("debug: {}", what()));
         }
     }
 
@@ -198,7 +233,10 @@ impl Api {
         let mut source = error.source();
         let mut of_tls = None;
         while let Some(inner) = source {
-            cause = inner.to_string();
+            cause = match ran_out(inner) {
+                true => format!("no connection within {:?}", self.settings.limits.connect),
+                false => inner.to_string(),
+            };
             of_tls = of_tls.or_else(|| tls_error(inner));
             source = inner.source();
         }
@@ -246,25 +284,19 @@ fn tls_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rus
     inner.downcast_ref().or_else(|| tls_error(inner))
 }
 
+/// Whether this is the limit we set ourselves for connecting.
+fn ran_out(error: &(dyn std::error::Error + 'static)) -> bool {
+    let io = error.downcast_ref::<io::Error>();
+    io.and_then(io::Error::get_ref)
+        .is_some_and(|inner| inner.is::<Elapsed>())
+}
+
 /// The method a client uses on a route: where 4.1 takes any, its client uses GET.
 fn method(endpoint: Endpoint) -> &'static str {
     match endpoint.route().methods {
         Methods::Any => "GET",
         Methods::One(method) => method.as_str(),
     }
-}
-
-async fn in_time<T>(
-    request: &str,
-    answer: impl Future<Output = Result<T, ClientError>>,
-) -> Result<T, ClientError> {
-    let late = |_| ClientError::Timeout {
-        request: request.to_owned(),
-        seconds: REQUEST_TIMEOUT.as_secs(),
-    };
-    tokio::time::timeout(REQUEST_TIMEOUT, answer)
-        .await
-        .map_err(late)?
 }
 
 /// The beginning of a text, fit to be shown.
@@ -274,5 +306,5 @@ fn shown(text: &[u8]) -> String {
     if shown.is_empty() {
         shown.push_str("no text");
     }
-    crate::output::plain(&shown)
+    plain(&shown)
 }

@@ -9,9 +9,10 @@ mod credentials;
 mod error;
 pub mod events;
 mod http;
+mod limits;
 mod settings;
 mod tls;
 
 pub use error::ClientError;
-pub use http::Api;
+pub use http::{Answer, Api};
 pub use settings::{GlobalFlags, Settings};

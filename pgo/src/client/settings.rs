@@ -11,6 +11,7 @@ use http::Uri;
 use super::{
     ClientError,
     credentials::{self, Credentials},
+    limits::Limits,
 };
 
 /// Flags that every command takes. An empty value counts as not given.
@@ -64,6 +65,8 @@ pub struct Settings {
     pub tls: Option<TlsFiles>,
     /// Whether to tell what is sent.
     pub debug: bool,
+    /// How long to wait.
+    pub limits: Limits,
 }
 
 impl Settings {
@@ -93,6 +96,7 @@ impl Settings {
             credentials,
             tls,
             debug: flags.debug,
+            limits: Limits::default(),
         })
     }
 }

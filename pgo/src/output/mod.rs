@@ -7,7 +7,7 @@ use std::io::{self, IsTerminal, Write};
 
 use serde::Serialize;
 
-pub use text::{ago, pad, plain};
+pub use text::{ago, json, lines, pad, plain};
 
 /// Form of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -23,11 +23,18 @@ pub fn print(text: &str) -> io::Result<()> {
     out.flush()
 }
 
+/// Tells something on standard error, on lines of its own. Whether anybody reads it changes nothing of what is done, so
+/// that it cannot be written is no error.
+pub fn note(text: &str) {
+    let text = format!("{}\n", lines(text));
+    let _ = io::stderr().lock().write_all(text.as_bytes());
+}
+
 /// Prints a value as 4.1 does: indented by two blanks.
 pub fn print_json(value: &impl Serialize) -> io::Result<()> {
     let mut text = serde_json::to_string_pretty(value)?;
     text.push('\n');
-    print(&text)
+    print(&json(&text))
 }
 
 /// Colours, where standard output is a terminal and `NO_COLOR` is not set (no-color.org).

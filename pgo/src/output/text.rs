@@ -17,6 +17,30 @@ pub fn plain(text: &str) -> String {
     text.chars().map(visible).collect()
 }
 
+/// The text without control characters, but on as many lines, with its tabs: for what we wrote ourselves around
+/// something that comes from elsewhere.
+pub fn lines(text: &str) -> String {
+    let visible = |c: char| match c {
+        '\n' | '\t' => c,
+        c if c.is_control() => char::REPLACEMENT_CHARACTER,
+        c => c,
+    };
+    text.chars().map(visible).collect()
+}
+
+/// JSON whose texts have no control characters in them. Those from U+007F to U+009F need no escape there (RFC 8259,
+/// section 7), but terminals obey some of them.
+pub fn json(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\u{7f}'..='\u{9f}' => escaped.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
 /// A duration as people read it: `850ms`, `4.2s`, `3m07s`, `2h05m`.
 pub fn ago(duration: Duration) -> String {
     let (ms, s) = (duration.as_millis(), duration.as_secs());
@@ -44,6 +68,20 @@ mod tests {
     #[test]
     fn a_text_from_elsewhere_stays_on_its_line() {
         assert_eq!(plain("a\nb\x1b[2Jc"), "a b\u{fffd}[2Jc");
+    }
+
+    #[test]
+    fn lines_stay_and_what_moves_the_cursor_does_not() {
+        assert_eq!(lines("a\n\tb\r\x1b[2Jc"), "a\n\tb\u{fffd}\u{fffd}[2Jc");
+    }
+
+    #[test]
+    fn json_stays_the_same_value_without_control_characters_in_it() {
+        let value = serde_json::json!({ "a\u{9b}2J": ["\x1b\u{7f}\u{9f}\u{a0}é"] });
+        let text = json(&value.to_string());
+        assert!(!text.chars().any(char::is_control), "{text}");
+        let read: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(read, value);
     }
 
     #[test]

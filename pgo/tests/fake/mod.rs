@@ -128,6 +128,13 @@ pub fn pgo(arguments: &[&str]) -> Command {
     command
 }
 
+/// A standard stream that nobody reads any more.
+pub fn unread() -> Stdio {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    writer.into()
+}
+
 /// Runs it to its end, which must come in time.
 pub fn run(command: &mut Command) -> Ran {
     let child = command

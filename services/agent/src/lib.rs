@@ -36,3 +36,21 @@ pub mod state;
 pub mod store;
 pub mod supervise;
 pub mod watch;
+
+use std::process::ExitCode;
+
+use cli::{Cli, Role};
+
+/// Does what the role asks for until it ends; the exit code that is left says how.
+pub fn run(cli: Cli) -> ExitCode {
+    let result = match cli.role {
+        None => init::main(),
+        Some(Role::Run(settings)) => run::main(settings).map(|()| ExitCode::SUCCESS),
+        Some(Role::Install(settings)) => install::main(&settings).map(|()| ExitCode::SUCCESS),
+    };
+    result.unwrap_or_else(|error| {
+        // Logging may be what failed.
+        eprintln!("agent: {error:#}");
+        ExitCode::FAILURE
+    })
+}

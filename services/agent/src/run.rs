@@ -86,7 +86,7 @@ pub async fn serve<S: crate::store::Store>(
         supervisor.run(stop).await;
         ended.cancel();
         grpc.await.context("the gRPC server broke off")??;
-        admin.await.context("the administration port broke off")??;
+        admin.await.context("the administration port broke off")?;
         Ok(())
     })
 }

@@ -19,9 +19,10 @@ use tonic::transport::Channel;
 use crate::{
     Settings,
     access::{Access, Managed},
-    accounts,
+    accounts::{self, Account},
     certificate::{self, RestTls},
     configuration::{self, CONFIG_MAP, Configuration},
+    deadline,
     metrics::Metrics,
     mirror::Mirror,
 };
@@ -63,59 +64,16 @@ impl App {
         telemetry: Telemetry,
         shutdown: CancellationToken,
     ) -> anyhow::Result<Self> {
+        let client = deadline::for_calls(client);
         let namespace = settings.operator_namespace.as_str();
         let tls_files = Arc::new(TlsFiles::open(&settings.tls_dir)?);
-        let events = match settings.event_service.as_str() {
-            "" => None,
-            address => {
-                let channel = grpc::channel(address, EVENT_IDENTITY, tls_files.clone())
-                    .context("EVENT_SERVICE")?;
-                Some(EventLogClient::new(channel))
-            }
-        };
-
-        let condition = |name| telemetry.readiness().condition(name);
-        let secrets = Api::<Secret>::namespaced(client.clone(), namespace);
-        let accounts = Mirror::start(
-            secrets.clone(),
-            watcher::Config::default(),
-            accounts::account,
-            condition("accounts"),
-            shutdown.clone(),
-        );
-        let installation = settings.installation_name.clone();
-        let namespaces = Mirror::start(
-            Api::<Namespace>::all(client.clone()),
-            watcher::Config::default(),
-            move |namespace: &Namespace| Some(Managed::by(&installation, namespace)),
-            condition("namespaces"),
-            shutdown.clone(),
-        );
-        let texts = Mirror::start(
-            Api::<ConfigMap>::namespaced(client.clone(), namespace),
-            watcher::Config::default().fields(&format!("metadata.name={CONFIG_MAP}")),
-            configuration::text,
-            condition("configuration"),
-            shutdown.clone(),
-        );
-        accounts.synced("Secrets", SYNC_DEADLINE).await?;
-        namespaces.synced("Namespaces", SYNC_DEADLINE).await?;
-        texts.synced("ConfigMap pgo-config", SYNC_DEADLINE).await?;
+        let events = events(settings, &tls_files)?;
+        let (accounts, namespaces, texts) =
+            mirrors(settings, &client, &telemetry, &shutdown).await?;
 
         let configuration = Configuration::start(texts, client.clone()).await?;
         let open_routes = settings.open_routes();
-        // Made even where it is not used, as in 4.1: clients may need it after a change of mind.
-        let identity = certificate::get_or_make(&secrets, namespace, Timestamp::now()).await?;
-        let clients = if open_routes.is_empty() {
-            ClientCertificate::Required
-        } else {
-            ClientCertificate::IfGiven
-        };
-        let rest_tls = if settings.tls() {
-            Some(RestTls::start(&identity, clients, accounts.clone())?)
-        } else {
-            None
-        };
+        let rest_tls = rest_tls(settings, &client, &accounts).await?;
         Ok(Self {
             client,
             operator_namespace: namespace.to_owned(),
@@ -144,6 +102,78 @@ impl App {
     {
         Api::namespaced(self.client.clone(), namespace)
     }
+}
+
+/// The log of events, where there is one.
+fn events(
+    settings: &Settings,
+    tls_files: &Arc<TlsFiles>,
+) -> anyhow::Result<Option<EventLogClient<Channel>>> {
+    let address = settings.event_service.as_str();
+    if address.is_empty() {
+        return Ok(None);
+    }
+    let channel =
+        grpc::channel(address, EVENT_IDENTITY, tls_files.clone()).context("EVENT_SERVICE")?;
+    Ok(Some(EventLogClient::new(channel)))
+}
+
+/// What requests are checked against, once it is all there: users and roles, namespaces, pgo.yaml.
+async fn mirrors(
+    settings: &Settings,
+    client: &Client,
+    telemetry: &Telemetry,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<(Mirror<Account>, Mirror<Managed>, Mirror<String>)> {
+    let namespace = settings.operator_namespace.as_str();
+    let condition = |name| telemetry.readiness().condition(name);
+    let accounts = Mirror::start(
+        Api::<Secret>::namespaced(client.clone(), namespace),
+        watcher::Config::default(),
+        accounts::account,
+        condition("accounts"),
+        shutdown.clone(),
+    );
+    let installation = settings.installation_name.clone();
+    let namespaces = Mirror::start(
+        Api::<Namespace>::all(client.clone()),
+        watcher::Config::default(),
+        move |namespace: &Namespace| Some(Managed::by(&installation, namespace)),
+        condition("namespaces"),
+        shutdown.clone(),
+    );
+    let texts = Mirror::start(
+        Api::<ConfigMap>::namespaced(client.clone(), namespace),
+        watcher::Config::default().fields(&format!("metadata.name={CONFIG_MAP}")),
+        configuration::text,
+        condition("configuration"),
+        shutdown.clone(),
+    );
+    accounts.synced("Secrets", SYNC_DEADLINE).await?;
+    namespaces.synced("Namespaces", SYNC_DEADLINE).await?;
+    texts.synced("ConfigMap pgo-config", SYNC_DEADLINE).await?;
+    Ok((accounts, namespaces, texts))
+}
+
+/// The REST interface's TLS, where it has it. The certificate is made even where it is not used, as in 4.1: clients may
+/// need it after a change of mind.
+async fn rest_tls(
+    settings: &Settings,
+    client: &Client,
+    accounts: &Mirror<Account>,
+) -> anyhow::Result<Option<RestTls>> {
+    let namespace = settings.operator_namespace.as_str();
+    let secrets = Api::<Secret>::namespaced(client.clone(), namespace);
+    let identity = certificate::get_or_make(&secrets, namespace, Timestamp::now()).await?;
+    if !settings.tls() {
+        return Ok(None);
+    }
+    let clients = if settings.open_routes().is_empty() {
+        ClientCertificate::Required
+    } else {
+        ClientCertificate::IfGiven
+    };
+    Ok(Some(RestTls::start(&identity, clients, accounts.clone())?))
 }
 
 /// Locks by name of cluster, so that two creations of one name do not mix their Secrets. Kubernetes decides between

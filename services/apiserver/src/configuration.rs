@@ -15,6 +15,9 @@ pub(crate) const CONFIG_MAP: &str = "pgo-config";
 /// Key in it, as in 4.1.
 const KEY: &str = "pgo.yaml";
 
+/// The setting that clusters have pgBackRest, where a request does not say it.
+pub(crate) const BACKREST: &str = "Cluster.Backrest";
+
 /// The configuration in use. Clones are handles of the same.
 #[derive(Clone)]
 pub(crate) struct Configuration(watch::Receiver<Arc<PgoConfig>>);
@@ -148,7 +151,7 @@ fn nodes_exist(config: &PgoConfig, nodes: &[Node]) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// Settings that ask for what this version does not do: it goes on without.
+/// What this version does not do it goes on without; that is told here, and to those who create a cluster.
 fn warn_of_later_work(config: &PgoConfig) {
     let keys = later_work(config);
     if !keys.is_empty() {
@@ -160,13 +163,14 @@ fn warn_of_later_work(config: &PgoConfig) {
     }
 }
 
-fn later_work(config: &PgoConfig) -> BTreeSet<&'static str> {
+/// The settings that ask for what this version does not do.
+pub(crate) fn later_work(config: &PgoConfig) -> BTreeSet<&'static str> {
     let cluster = &config.cluster;
     let asked = [
         ("Cluster.Metrics", cluster.metrics),
         ("Cluster.Badger", cluster.badger),
         ("Cluster.Autofail", cluster.autofail),
-        ("Cluster.Backrest", cluster.backrest),
+        (BACKREST, cluster.backrest),
         ("Cluster.Policies", !cluster.policies.is_empty()),
         (
             "Cluster.Replicas",

@@ -16,6 +16,7 @@ mod accounts;
 mod app;
 mod certificate;
 mod configuration;
+mod deadline;
 mod events;
 mod metrics;
 mod mirror;
@@ -23,11 +24,12 @@ mod openapi;
 mod quantity;
 mod refusal;
 mod request;
+mod rights;
 mod routes;
 mod server;
 mod settings;
 
-use std::path::Path;
+use std::{path::Path, process::ExitCode};
 
 use anyhow::Context as _;
 use kube::{
@@ -36,17 +38,26 @@ use kube::{
 };
 
 pub use openapi::openapi;
+pub use rights::RIGHTS;
 pub use server::Server;
 pub use settings::{Settings, SettingsError};
 
 /// Exit code where the process cannot start: 4.1's.
-pub const EXIT_CANNOT_START: u8 = 2;
+const EXIT_CANNOT_START: u8 = 2;
 
-/// Runs the apiserver until the process is asked to end.
-///
-/// # Errors
-/// A setting, pgo.yaml or a certificate cannot be used, Kubernetes does not answer, or a port is taken.
-pub async fn run(settings: Settings) -> anyhow::Result<()> {
+/// Runs the apiserver until the process is asked to end. If it cannot, that is said on standard error: a setting, pgo.yaml
+/// or a certificate cannot be used, Kubernetes does not answer, or a port is taken.
+pub async fn run(settings: Settings) -> ExitCode {
+    match serve(settings).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("pgo-apiserver: {error:#}");
+            ExitCode::from(EXIT_CANNOT_START)
+        }
+    }
+}
+
+async fn serve(settings: Settings) -> anyhow::Result<()> {
     settings.check()?;
     let logging = pgo_telemetry::Settings::from_env("apiserver", pgo_api::PGO_VERSION)?;
     let telemetry = pgo_telemetry::init(&logging)?;
@@ -58,11 +69,9 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let client = connect(settings.kubeconfig.as_deref()).await?;
     let server = Server::start(&settings, client, telemetry, shutdown.clone()).await?;
     tracing::info!(addr = %server.addr(), tls = settings.tls(), "serving");
-    let served = server.run().await;
-    // Whatever ended the server: the other port ends, too.
-    shutdown.cancel();
-    admin.await??;
-    served
+    server.run().await;
+    admin.await?;
+    Ok(())
 }
 
 async fn connect(kubeconfig: Option<&Path>) -> anyhow::Result<Client> {

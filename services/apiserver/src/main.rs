@@ -3,15 +3,8 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use pgo_apiserver::{EXIT_CANNOT_START, Settings};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match pgo_apiserver::run(Settings::parse()).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("pgo-apiserver: {error:#}");
-            ExitCode::from(EXIT_CANNOT_START)
-        }
-    }
+    pgo_apiserver::run(pgo_apiserver::Settings::parse()).await
 }

@@ -7,10 +7,10 @@ use std::{
 };
 
 use anyhow::Context as _;
-use axum::{Router, extract::connect_info::Connected, serve::Listener};
+use axum::Router;
 use kube::Client;
-use pgo_telemetry::{CancellationToken, Telemetry};
-use pgo_tls::{Peer, TlsListener};
+use pgo_telemetry::{CancellationToken, Telemetry, serve};
+use pgo_tls::{Connection, TlsListener};
 use tokio::net::TcpListener;
 
 use crate::{Settings, app::App, request};
@@ -67,37 +67,18 @@ impl Server {
     }
 
     /// Serves until the token given to [`Server::start`] is cancelled, and lets open requests end.
-    ///
-    /// # Errors
-    /// Serving fails.
-    pub async fn run(self) -> anyhow::Result<()> {
-        let shutdown = self.app.shutdown.clone();
+    pub async fn run(self) {
+        let ending = self.app.shutdown.clone().cancelled_owned();
         let router = Router::new().fallback(request::handle).with_state(self.app);
-        match self.socket {
-            Socket::Tls(listener) => serve::<_, Peer>(listener, router, shutdown).await,
-            Socket::Plain(listener) => serve::<_, SocketAddr>(listener, router, shutdown).await,
-        }
-    }
-}
-
-async fn serve<L, P>(listener: L, router: Router, shutdown: CancellationToken) -> anyhow::Result<()>
-where
-    L: Listener,
-    L::Addr: std::fmt::Debug,
-    P: for<'a> Connected<axum::serve::IncomingStream<'a, L>> + Clone + Send + Sync + 'static,
-{
-    let service = router.into_make_service_with_connect_info::<P>();
-    let serving =
-        axum::serve(listener, service).with_graceful_shutdown(shutdown.clone().cancelled_owned());
-    let overdue = async {
-        shutdown.cancelled().await;
-        tokio::time::sleep(GRACE).await;
-    };
-    tokio::select! {
-        served = async { serving.await } => served.context("serving the REST interface"),
-        () = overdue => {
-            tracing::warn!("requests that were still open were cut off");
-            Ok(())
+        let cut_off = match self.socket {
+            Socket::Tls(listener) => {
+                let who = |connection: &Connection, _| connection.peer().clone();
+                serve(listener, router, who, ending, GRACE).await
+            }
+            Socket::Plain(listener) => serve(listener, router, |_, addr| addr, ending, GRACE).await,
+        };
+        if cut_off > 0 {
+            tracing::warn!(cut_off, "requests that were still open were cut off");
         }
     }
 }

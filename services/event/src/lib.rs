@@ -48,7 +48,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let admin = tokio::spawn(admin.run(shutdown.clone().cancelled_owned()));
     let served = serve(&settings, &telemetry, shutdown.clone()).await;
     shutdown.cancel();
-    admin.await??;
+    admin.await?;
     served
 }
 

@@ -31,6 +31,7 @@ mod outage;
 mod pages;
 mod project;
 mod reconcile;
+mod rights;
 mod settings;
 mod waker;
 mod write;
@@ -47,7 +48,11 @@ use pgo_telemetry::{CancellationToken, Telemetry};
 use pgo_tls::{Authority, TlsFiles};
 use tokio::task::JoinSet;
 
+pub use rights::RIGHTS;
 pub use settings::Settings;
+
+/// Name of the leader's Lease.
+const LEASE: &str = "pgo-reconciler";
 
 /// Identities of those the reconciler speaks to.
 const NSQD: &str = "nsqd.pgo";
@@ -69,11 +74,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let client = Client::try_default()
         .await
         .context("find the API server of Kubernetes")?;
-    let lease = LeaseSettings::new(
-        &settings.operator_namespace,
-        "pgo-reconciler",
-        &settings.identity,
-    );
+    let lease = LeaseSettings::new(&settings.operator_namespace, LEASE, &settings.identity);
     let election = Election::new(client.clone(), lease);
     let mut leadership = election.leadership();
     let outage = outage::Outage::look(&client, &settings.operator_namespace).await?;

@@ -29,7 +29,7 @@ impl Outage {
     /// The API server does not show it.
     pub async fn look(client: &Client, namespace: &str) -> anyhow::Result<Self> {
         let api: Api<Lease> = Api::namespaced(client.clone(), namespace);
-        let lease = tokio::time::timeout(DEADLINE, api.get_opt("pgo-reconciler"))
+        let lease = tokio::time::timeout(DEADLINE, api.get_opt(crate::LEASE))
             .await
             .context("the API server did not answer when asked for Lease pgo-reconciler")?
             .context("read Lease pgo-reconciler")?;

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use kube::{ResourceExt as _, runtime::controller::Action};
-use pgo_core::{ClusterStatus, Kind, Phase, commit, plan};
+use pgo_core::{Cluster, ClusterStatus, Kind, Phase, commit, plan};
 use pgo_crd::Pgcluster;
 use pgo_ids::Seq;
 
@@ -54,12 +54,7 @@ pub async fn reconcile(object: Arc<Pgcluster>, context: Arc<Context>) -> Result<
         .offer(&cluster.stream, next.journal.outbox.entries.clone());
     let plan = plan(&next, &cluster, &observed, now);
     let done = execute(&plan.steps, &object, &cluster, &context).await;
-    let refused = done
-        .as_ref()
-        .err()
-        .filter(|error| error.is_refusal())
-        .map(ToString::to_string);
-    let news = context.set_refused(cluster.stream.as_str(), refused);
+    let news = remember_refusal(&done, &cluster, &context);
     done?;
     project(&object, &cluster, &next, &context).await;
     context.metrics.reconciled(begin.elapsed());
@@ -73,14 +68,27 @@ pub async fn reconcile(object: Arc<Pgcluster>, context: Arc<Context>) -> Result<
         waiting_for = plan.waiting_for, "reconciled"
     );
     let restless = news || newest || !plan.steps.is_empty() || plan.waiting_for.is_some();
-    let at_rest = matches!(next.phase, Phase::Ready | Phase::Failed) && !restless;
-    Ok(Action::requeue(
-        if at_rest && next.journal.outbox.is_empty() {
-            LATER
-        } else {
-            SOON
-        },
-    ))
+    Ok(Action::requeue(pause(&next, restless)))
+}
+
+/// Notes for the next look what Kubernetes refused of this plan, if it did; whether that is news.
+fn remember_refusal(done: &Result<(), Error>, cluster: &Cluster, context: &Context) -> bool {
+    let refused = done
+        .as_ref()
+        .err()
+        .filter(|error| error.is_refusal())
+        .map(ToString::to_string);
+    context.set_refused(cluster.stream.as_str(), refused)
+}
+
+/// How long until the next look, if nothing wakes it.
+fn pause(status: &ClusterStatus, restless: bool) -> Duration {
+    let at_rest = matches!(status.phase, Phase::Ready | Phase::Failed) && !restless;
+    if at_rest && status.journal.outbox.is_empty() {
+        LATER
+    } else {
+        SOON
+    }
 }
 
 /// Confirmed events alone are no reason for a write while more may come: they go with the next one, or after a while.

@@ -10,6 +10,7 @@
 pub mod book;
 pub mod heartbeat;
 pub mod metrics;
+mod rights;
 pub mod rounds;
 pub mod schedule;
 mod settings;
@@ -21,6 +22,7 @@ use kube::Client;
 use metrics::Metrics;
 use pgo_k8s::lease::{Election, LeaseSettings};
 use pgo_telemetry::CancellationToken;
+pub use rights::RIGHTS;
 use rounds::Rounds;
 pub use settings::Settings;
 
@@ -58,6 +60,6 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     rounds.run(shutdown).await;
     over.cancel();
     elected.await.context("give the Lease back")?;
-    admin.await??;
+    admin.await?;
     Ok(())
 }

@@ -60,7 +60,8 @@ impl StatusQuery {
 }
 
 wire! {
-    /// Answer of `/status`.
+    /// Answer of `/status`. With `Code` `ok`, `Msg` names the figures that could not be had; it is empty where there are
+    /// none.
     pub response StatusResponse {
         /// The figures.
         result: StatusDetail = "Result",

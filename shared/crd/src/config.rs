@@ -1,5 +1,7 @@
 //! `pgo.yaml`, with 4.1's keys, defaults and rules.
 
+mod check;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -222,7 +224,7 @@ impl PgoConfig {
         if config.backrest_storage.is_empty() {
             config.backrest_storage.clone_from(&config.primary_storage);
         }
-        config.check()?;
+        check::check(&config)?;
         Ok(config)
     }
 
@@ -249,129 +251,4 @@ impl PgoConfig {
         over(&mut self.cluster.ccp_image_tag, "CCP_IMAGE_TAG");
         self
     }
-
-    fn check(&self) -> Result<(), ConfigError> {
-        let wrong = |key: &str, problem: &str| {
-            Err(ConfigError::Value {
-                key: key.to_owned(),
-                problem: problem.to_owned(),
-            })
-        };
-        if !matches!(
-            self.basic_auth.as_str(),
-            "" | "true"
-                | "false"
-                | "True"
-                | "False"
-                | "TRUE"
-                | "FALSE"
-                | "t"
-                | "f"
-                | "T"
-                | "F"
-                | "1"
-                | "0"
-        ) {
-            return wrong("BasicAuth", "give true or false");
-        }
-        for (key, name) in [
-            ("PrimaryStorage", &self.primary_storage),
-            ("BackupStorage", &self.backup_storage),
-            ("ReplicaStorage", &self.replica_storage),
-            ("BackrestStorage", &self.backrest_storage),
-        ] {
-            if !self.storage.contains_key(name) {
-                return wrong(key, &format!("{name:?} is not an entry of Storage"));
-            }
-        }
-        for (name, storage) in &self.storage {
-            check_storage(name, storage)?;
-        }
-        let resources = &self.default_container_resources;
-        if !resources.is_empty() && !self.container_resources.contains_key(resources) {
-            return wrong(
-                "DefaultContainerResources",
-                &format!("{resources:?} is not an entry of ContainerResources"),
-            );
-        }
-        let cluster = &self.cluster;
-        for (key, value) in [
-            ("Cluster.CCPImagePrefix", &cluster.ccp_image_prefix),
-            ("Cluster.CCPImageTag", &cluster.ccp_image_tag),
-            ("Cluster.User", &cluster.user),
-            ("Pgo.PGOImagePrefix", &self.pgo.image_prefix),
-            ("Pgo.PGOImageTag", &self.pgo.image_tag),
-        ] {
-            if value.is_empty() {
-                return wrong(key, "it is required");
-            }
-        }
-        for (key, value) in [
-            ("Cluster.Port", &cluster.port),
-            ("Cluster.PGBadgerPort", &cluster.pgbadger_port),
-            ("Cluster.ExporterPort", &cluster.exporter_port),
-        ] {
-            if value.parse::<u16>().is_err() {
-                return wrong(key, &format!("{value:?} is not a port"));
-            }
-        }
-        for (key, value) in [
-            (
-                "Cluster.LogMinDurationStatement",
-                &cluster.log_min_duration_statement,
-            ),
-            ("Cluster.Replicas", &cluster.replicas),
-            ("Cluster.ArchiveTimeout", &cluster.archive_timeout),
-            ("Pgo.AutofailSleepSeconds", &self.pgo.autofail_sleep_seconds),
-        ] {
-            if !value.is_empty() && value.parse::<i64>().is_err() {
-                return wrong(key, &format!("{value:?} is not a whole number"));
-            }
-        }
-        if !matches!(
-            cluster.service_type.as_str(),
-            "ClusterIP" | "NodePort" | "LoadBalancer"
-        ) {
-            return wrong(
-                "Cluster.ServiceType",
-                "give ClusterIP, NodePort or LoadBalancer",
-            );
-        }
-        if !matches!(
-            cluster.log_statement.as_str(),
-            "ddl" | "none" | "mod" | "all"
-        ) {
-            return wrong("Cluster.LogStatement", "give none, ddl, mod or all");
-        }
-        for (key, label) in [
-            ("Cluster.PrimaryNodeLabel", &cluster.primary_node_label),
-            ("Cluster.ReplicaNodeLabel", &cluster.replica_node_label),
-        ] {
-            if !label.is_empty() && label.split_once('=').is_none() {
-                return wrong(key, "give key=value");
-            }
-        }
-        Ok(())
-    }
-}
-
-fn check_storage(name: &str, storage: &StorageConfig) -> Result<(), ConfigError> {
-    let problem = if !matches!(
-        storage.storage_type.as_str(),
-        "create" | "dynamic" | "existing" | "emptydir" | ""
-    ) {
-        "StorageType is create, dynamic, existing or emptydir"
-    } else if !storage.fsgroup.is_empty() && !storage.supplemental_groups.is_empty() {
-        "Fsgroup and SupplementalGroups cannot both be set"
-    } else if !storage.fsgroup.is_empty() && storage.fsgroup.parse::<i64>().is_err() {
-        "Fsgroup is a number"
-    } else if !storage.match_labels.is_empty() && storage.match_labels.split_once('=').is_none() {
-        "MatchLabels is key=value"
-    } else {
-        return Ok(());
-    };
-    Err(ConfigError::Value {
-        key: format!("Storage.{name}"),
-        problem: problem.to_owned(),
-    })
 }

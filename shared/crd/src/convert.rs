@@ -1,6 +1,6 @@
 //! From a Pgcluster and `pgo.yaml` to what the core decides on.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use kube::ResourceExt as _;
 use pgo_core::{
@@ -10,7 +10,9 @@ use pgo_core::{
 use pgo_ids::{ClusterName, Namespace, OperationId};
 
 use crate::{
-    ContainerResources, Pgcluster, PgclusterSpec, PgoConfig, Pgtask, StorageSpec, TaskType, label,
+    ContainerResources, Pgcluster, PgclusterSpec, PgoConfig, Pgtask, StorageSpec, TaskType,
+    image::{self, ImageError},
+    label,
 };
 
 /// A spec that the schema lets through and PGO cannot make.
@@ -29,24 +31,6 @@ fn invalid<T>(field: &str, problem: impl Into<String>) -> Result<T, InvalidSpec>
         problem: problem.into(),
     })
 }
-
-/// User labels of 4.1 that carry settings, and so do not become labels of objects.
-const SETTINGS: [&str; 14] = [
-    "custom-config",
-    "service-type",
-    "NodeLabelKey",
-    "NodeLabelValue",
-    "pgbouncer-password",
-    "pgbouncer-user",
-    "pgbouncer-secret",
-    "pgpool-secret",
-    "backrest-storage-type",
-    "ccp-image-tag",
-    "pg-cluster",
-    "name",
-    "deployment-name",
-    "vendor",
-];
 
 /// What the core must know of a Pgcluster; none where the object has no uid, so was never stored.
 #[must_use]
@@ -155,7 +139,6 @@ pub fn desired(object: &Pgcluster, config: &PgoConfig) -> Result<Desired, Invali
     let Ok(namespace) = namespace.parse() else {
         return invalid("namespace", format!("{namespace:?} is no namespace"));
     };
-    let or = |value: &str, default: &str| if value.is_empty() { default } else { value }.to_owned();
     let user = or(&spec.user, &config.cluster.user);
     let user = user.parse().or_else(|error: pgo_ids::NameError| {
         invalid("user", format!("{user:?} is no role name: {error}"))
@@ -164,44 +147,13 @@ pub fn desired(object: &Pgcluster, config: &PgoConfig) -> Result<Desired, Invali
     let Ok(port) = port.parse::<u16>() else {
         return invalid("port", format!("{port:?} is not a port"));
     };
-    let setting = |key: &str| {
-        spec.userlabels
-            .get(key)
-            .map(String::as_str)
-            .filter(|v| !v.is_empty())
-    };
-    let service_type = match setting("service-type").unwrap_or(&config.cluster.service_type) {
-        "ClusterIP" => ServiceType::ClusterIp,
-        "NodePort" => ServiceType::NodePort,
-        "LoadBalancer" => ServiceType::LoadBalancer,
-        other => {
-            return invalid(
-                "userlabels.service-type",
-                format!("{other:?} is not ClusterIP, NodePort or LoadBalancer"),
-            );
-        }
-    };
-    let node_label = match (setting("NodeLabelKey"), setting("NodeLabelValue")) {
-        (Some(key), Some(value)) => Some((key.to_owned(), value.to_owned())),
-        (None, None) => config
-            .cluster
-            .primary_node_label
-            .split_once('=')
-            .map(|(key, value)| (key.to_owned(), value.to_owned())),
-        _ => {
-            return invalid(
-                "userlabels",
-                "NodeLabelKey and NodeLabelValue belong together; set both",
-            );
-        }
-    };
-    let image = or(&spec.ccpimage, "crunchy-postgres");
-    let tag = or(&spec.ccpimagetag, &config.cluster.ccp_image_tag);
-    let custom_config = setting("custom-config")
+    let service_type = service_type(spec, config)?;
+    let node_label = node_label(spec, config)?;
+    let custom_config = setting(spec, "custom-config")
         .map(str::to_owned)
         .or_else(|| (!spec.customconfig.is_empty()).then(|| spec.customconfig.clone()));
     Ok(Desired {
-        image: Image(format!("{}/{image}:{tag}", config.cluster.ccp_image_prefix)),
+        image: image(spec, config)?,
         agent_image: Image(format!(
             "{}/pgo-agent:{}",
             config.pgo.image_prefix, config.pgo.image_tag
@@ -226,6 +178,50 @@ pub fn desired(object: &Pgcluster, config: &PgoConfig) -> Result<Desired, Invali
     })
 }
 
+/// A value, or the default where it is empty.
+fn or(value: &str, default: &str) -> String {
+    if value.is_empty() { default } else { value }.to_owned()
+}
+
+/// A setting that 4.1 keeps among the user labels.
+fn setting<'a>(spec: &'a PgclusterSpec, key: &str) -> Option<&'a str> {
+    let value = spec.userlabels.get(key)?;
+    (!value.is_empty()).then_some(value.as_str())
+}
+
+fn service_type(spec: &PgclusterSpec, config: &PgoConfig) -> Result<ServiceType, InvalidSpec> {
+    match setting(spec, "service-type").unwrap_or(&config.cluster.service_type) {
+        "ClusterIP" => Ok(ServiceType::ClusterIp),
+        "NodePort" => Ok(ServiceType::NodePort),
+        "LoadBalancer" => Ok(ServiceType::LoadBalancer),
+        other => invalid(
+            "userlabels.service-type",
+            format!("{other:?} is not ClusterIP, NodePort or LoadBalancer"),
+        ),
+    }
+}
+
+/// The label of the nodes that are preferred: key and value.
+fn node_label(
+    spec: &PgclusterSpec,
+    config: &PgoConfig,
+) -> Result<Option<(String, String)>, InvalidSpec> {
+    let label = match (
+        setting(spec, "NodeLabelKey"),
+        setting(spec, "NodeLabelValue"),
+    ) {
+        (Some(key), Some(value)) => Some((key, value)),
+        (None, None) => config.cluster.primary_node_label.split_once('='),
+        _ => {
+            return invalid(
+                "userlabels",
+                "NodeLabelKey and NodeLabelValue belong together; set both",
+            );
+        }
+    };
+    Ok(label.map(|(key, value)| (key.to_owned(), value.to_owned())))
+}
+
 /// Refuses what PGO will do one day and does not do yet, rather than ignoring it.
 fn later(spec: &PgclusterSpec) -> Result<(), InvalidSpec> {
     let not_yet = "is not available in this version yet; leave it out";
@@ -247,25 +243,21 @@ fn later(spec: &PgclusterSpec) -> Result<(), InvalidSpec> {
     Ok(())
 }
 
+/// The image with PostgreSQL.
+fn image(spec: &PgclusterSpec, config: &PgoConfig) -> Result<Image, InvalidSpec> {
+    let name = or(&spec.ccpimage, "crunchy-postgres");
+    let tag = or(&spec.ccpimagetag, &config.cluster.ccp_image_tag);
+    image::image(&config.cluster.ccp_image_prefix, &name, &tag).or_else(|error| {
+        let field = match error {
+            ImageError::Name(_) => "ccpimage",
+            ImageError::Tag(_) => "ccpimagetag",
+        };
+        invalid(field, error.to_string())
+    })
+}
+
 fn storage(spec: &StorageSpec, config: &PgoConfig) -> Result<Storage, InvalidSpec> {
-    let unsaid = *spec
-        == StorageSpec {
-            name: spec.name.clone(),
-            ..StorageSpec::default()
-        };
-    let from_config;
-    let spec = if unsaid {
-        let Some(named) = config.storage.get(&config.primary_storage) else {
-            return invalid(
-                "PrimaryStorage",
-                "pgo.yaml names no storage to take by default",
-            );
-        };
-        from_config = StorageSpec::from(named);
-        &from_config
-    } else {
-        spec
-    };
+    let spec = said_or_default(spec, config)?;
     let kind = match spec.storagetype.as_str() {
         "create" => StorageKind::Create,
         "dynamic" | "" => StorageKind::Dynamic,
@@ -283,14 +275,6 @@ fn storage(spec: &StorageSpec, config: &PgoConfig) -> Result<Storage, InvalidSpe
             "it is empty; give a quantity such as 1Gi",
         );
     }
-    let number = |field: &str, text: &str| {
-        text.trim().parse::<i64>().or_else(|_| {
-            invalid(
-                &format!("PrimaryStorage.{field}"),
-                format!("{text:?} is not a number"),
-            )
-        })
-    };
     let supplemental_groups = spec
         .supplementalgroups
         .split(',')
@@ -321,6 +305,36 @@ fn storage(spec: &StorageSpec, config: &PgoConfig) -> Result<Storage, InvalidSpe
     })
 }
 
+/// The storage that a spec describes, or that of `pgo.yaml` where it says nothing.
+fn said_or_default<'a>(
+    spec: &'a StorageSpec,
+    config: &PgoConfig,
+) -> Result<Cow<'a, StorageSpec>, InvalidSpec> {
+    let nothing = StorageSpec {
+        name: spec.name.clone(),
+        ..StorageSpec::default()
+    };
+    if *spec != nothing {
+        return Ok(Cow::Borrowed(spec));
+    }
+    match config.storage.get(&config.primary_storage) {
+        Some(named) => Ok(Cow::Owned(StorageSpec::from(named))),
+        None => invalid(
+            "PrimaryStorage",
+            "pgo.yaml names no storage to take by default",
+        ),
+    }
+}
+
+fn number(field: &str, text: &str) -> Result<i64, InvalidSpec> {
+    text.trim().parse().or_else(|_| {
+        invalid(
+            &format!("PrimaryStorage.{field}"),
+            format!("{text:?} is not a number"),
+        )
+    })
+}
+
 fn resources(spec: &ContainerResources, config: &PgoConfig) -> Resources {
     let from_config;
     let spec = if *spec == ContainerResources::default() {
@@ -345,7 +359,7 @@ fn resources(spec: &ContainerResources, config: &PgoConfig) -> Resources {
     }
 }
 
-/// The user labels that can be labels: keys and values within Kubernetes' rules, settings and secrets left out.
+/// The user labels that can be labels: keys and values within Kubernetes' rules; what PGO sets itself is left out.
 fn labels(userlabels: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     let fits = |text: &str| {
         text.len() <= 63
@@ -361,7 +375,7 @@ fn labels(userlabels: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     };
     userlabels
         .iter()
-        .filter(|(key, value)| !SETTINGS.contains(&key.as_str()) && key_fits(key) && fits(value))
+        .filter(|(key, value)| label::is_passed_on(key) && key_fits(key) && fits(value))
         .map(|(key, value)| (key.clone(), value.clone()))
         .collect()
 }

@@ -17,7 +17,9 @@ mod cluster;
 mod config;
 mod convert;
 mod event_page;
+mod image;
 mod installation;
+pub mod label;
 mod policy;
 mod replica;
 mod schema;
@@ -48,32 +50,6 @@ pub const PGO_VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The finalizer that holds a Pgcluster until its database is stopped and its last event is safe.
 pub const FINALIZER: &str = "pgo.crunchydata.com/cluster";
-
-/// Labels of 4.1 and ours.
-pub mod label {
-    /// On every object of ours; its value is `crunchydata`.
-    pub const VENDOR: &str = "vendor";
-    /// Name of the cluster an object belongs to.
-    pub const PG_CLUSTER: &str = "pg-cluster";
-    /// On a Pgcluster: its own name, for selectors.
-    pub const NAME: &str = "name";
-    /// Who asked for it.
-    pub const PGOUSER: &str = "pgouser";
-    /// Id of the operation that made it.
-    pub const WORKFLOW_ID: &str = "workflow-id";
-    /// The same on a Pgtask.
-    pub const WORKFLOWID: &str = "workflowid";
-    /// Service an instance belongs to: `<c>` or `<c>-replica`.
-    pub const SERVICE_NAME: &str = "service-name";
-    /// Instance of a Pod or claim, under 4.1's key.
-    pub const DEPLOYMENT_NAME: &str = "deployment-name";
-    /// On claims that belong to a cluster.
-    pub const PGREMOVE: &str = "pgremove";
-    /// On a Pgtask that asks for a deletion.
-    pub const PGRMDATA: &str = "pgrmdata";
-    /// On a namespace: the installation that manages it.
-    pub const INSTALLATION: &str = "pgo-installation-name";
-}
 
 /// Every definition, in the order they are installed.
 #[must_use]

@@ -6,8 +6,10 @@
     reason = "a test fails by panicking"
 )]
 
+use std::collections::BTreeMap;
+
 use pgo_core::{ServiceType, StorageKind};
-use pgo_crd::{Pgcluster, PgclusterSpec, PgoConfig, Pgtask, delete_request, desired};
+use pgo_crd::{Pgcluster, PgclusterSpec, PgoConfig, Pgtask, delete_request, desired, label};
 use serde_json::json;
 
 const PGO_YAML: &str = "
@@ -84,12 +86,46 @@ fn what_the_spec_says_goes_before_pgo_yaml() {
 }
 
 #[test]
+fn labels_by_which_pgo_knows_its_objects_are_never_the_users() {
+    let taken = [
+        "crunchy-pgbouncer",
+        "crunchy-pgpool-pod",
+        "deployment-name",
+        "name",
+        "pg-cluster",
+        "pgbackup",
+        "pgo-backrest-job",
+        "pgo-backrest-repo",
+        "pgo-backrest-restore",
+        "pgremove",
+        "pgrmdata",
+        "service-name",
+        "vendor",
+        "workflowid",
+    ];
+    let userlabels: BTreeMap<&str, &str> = taken.into_iter().map(|key| (key, "x")).collect();
+    let mut spec = json!({"userlabels": userlabels});
+    spec["userlabels"]["env"] = json!("dev");
+    spec["userlabels"]["workflow-id"] = json!("id");
+    let desired = desired(&cluster(spec), &config()).expect("a cluster");
+    let passed_on: Vec<&str> = desired.labels.keys().map(String::as_str).collect();
+    assert_eq!(passed_on, ["env", "workflow-id"]);
+    for key in taken {
+        assert!(label::is_reserved(key), "{key}");
+    }
+    assert!(label::is_reserved("workflow-id") && !label::is_reserved("env"));
+}
+
+#[test]
 fn what_cannot_be_made_is_refused_with_its_field() {
     for (spec, field) in [
         (json!({"port": "seventy"}), "spec.port: "),
         (json!({"user": "pg_me"}), "spec.user: "),
         (json!({"replicas": "2"}), "spec.replicas: "),
         (json!({"policies": "p1"}), "spec.policies: "),
+        (json!({"ccpimage": "Crunchy"}), "spec.ccpimage: "),
+        (json!({"ccpimage": "a//b"}), "spec.ccpimage: "),
+        (json!({"ccpimagetag": "a:b"}), "spec.ccpimagetag: "),
         (
             json!({"userlabels": {"service-type": "Nope"}}),
             "spec.userlabels.service-type: ",

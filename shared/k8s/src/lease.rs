@@ -22,6 +22,8 @@ use tokio::{
     time::{Instant, sleep_until, timeout_at},
 };
 
+use crate::rights::{Right, Verb};
+
 /// How long a Lease is the holder's without a renewal; what the components of Kubernetes use.
 const DURATION: Duration = Duration::from_secs(15);
 
@@ -30,6 +32,28 @@ const RENEW: Duration = Duration::from_secs(5);
 
 /// How long a process that ends tries to give its Lease back; if it cannot, the others wait for [`DURATION`].
 const RELEASE: Duration = Duration::from_secs(2);
+
+/// What a candidate for a Lease of these names may do in the Lease's namespace.
+#[must_use]
+pub const fn rights(names: &'static [&'static str]) -> [Right; 2] {
+    const GROUP: &str = "coordination.k8s.io";
+    const LEASES: &[&str] = &["leases"];
+    [
+        Right::new(
+            GROUP,
+            LEASES,
+            &[Verb::Create],
+            "Leadership. A create cannot be bound to a name.",
+        ),
+        Right::new(
+            GROUP,
+            LEASES,
+            &[Verb::Get, Verb::Update],
+            "The Lease is taken, renewed and given back.",
+        )
+        .named(names),
+    ]
+}
 
 /// Which Lease, for whom, and how often.
 #[derive(Clone, Debug, PartialEq, Eq)]

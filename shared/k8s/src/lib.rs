@@ -1,3 +1,4 @@
-//! Apply, compare-and-swap, leases and watches.
+//! Apply, compare-and-swap, leases and watches; and what a process may do of all that.
 
 pub mod lease;
+pub mod rights;

@@ -16,11 +16,22 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::{Client, client::Body};
-use pgo_k8s::lease::{Election, Leadership, LeaseSettings};
+use pgo_k8s::{
+    lease::{self, Election, Leadership, LeaseSettings},
+    rights::{self, Rights},
+};
 use tokio::{
     sync::{oneshot, watch},
     task::JoinHandle,
     time::{Instant, timeout},
+};
+
+/// What a candidate for the Lease of these tests may do.
+const RIGHTS: Rights = Rights {
+    process: "test",
+    targets: &[],
+    operator: &lease::rights(&["pgo-test"]),
+    cluster: &[],
 };
 
 /// Nothing here takes as long unless it fails.
@@ -31,6 +42,7 @@ struct Server {
     lease: Arc<Mutex<Option<Lease>>>,
     version: Arc<Mutex<u64>>,
     hangs: Arc<AtomicBool>,
+    requests: Arc<Mutex<Vec<rights::Request>>>,
 }
 
 impl Server {
@@ -50,6 +62,11 @@ impl Server {
             std::future::pending::<()>().await;
         }
         let method = request.method().clone();
+        let query = request.uri().query().unwrap_or_default();
+        let asked = rights::Request::read(method.as_str(), request.uri().path(), query);
+        let asked = asked.expect("a request for a resource");
+        assert!(RIGHTS.allows("pgo", &asked), "no right to {asked:?}");
+        self.requests.lock().expect("the requests").push(asked);
         let body = request
             .into_body()
             .collect()
@@ -230,4 +247,15 @@ async fn a_restarted_process_leads_again_at_once() {
     let restarted = Instant::now();
     again.leads().await;
     assert!(restarted.elapsed() < Duration::from_millis(500));
+}
+
+#[tokio::test]
+async fn an_election_needs_each_of_its_rights() {
+    let server = Server::default();
+    let mut one = start(&server, "one");
+    one.leads().await;
+    one.end.send(()).expect("the election runs");
+    one.task.await.expect("no panic");
+    let requests = server.requests.lock().expect("the requests");
+    assert_eq!(RIGHTS.unused("pgo", &requests), [""; 0]);
 }

@@ -24,6 +24,7 @@ use pgo_postgres::{
 use secrecy::SecretString;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
+use tokio_postgres::Client;
 use unprivileged::unprivileged;
 
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -168,6 +169,29 @@ fn names(folder: &Path) -> Vec<String> {
     names
 }
 
+/// The application: its password is the one that was given, and its schema is its own.
+async fn application(server: &Server, database: &str) -> Client {
+    let (client, connection) = tokio_postgres::Config::new()
+        .host_path(server.folder.path())
+        .user("testuser")
+        .password(TESTUSER_PASSWORD)
+        .dbname(database)
+        .connect(tokio_postgres::NoTls)
+        .await
+        .expect("testuser gets in");
+    tokio::spawn(connection);
+    client
+        .batch_execute("CREATE TABLE first (id int); INSERT INTO first VALUES (1)")
+        .await
+        .expect("testuser has a place to write");
+    let row = client.query_one(
+        "SELECT schemaname FROM pg_tables WHERE tablename = 'first'",
+        &[],
+    );
+    assert_eq!(row.await.expect("a row").get::<_, String>(0), "testuser");
+    client
+}
+
 #[test]
 fn a_new_server_has_what_a_cluster_needs_and_no_password_in_its_log() {
     let name = "a_new_server_has_what_a_cluster_needs_and_no_password_in_its_log";
@@ -201,25 +225,7 @@ fn a_new_server_has_what_a_cluster_needs_and_no_password_in_its_log() {
             ]
         );
 
-        // The application's password is the one that was given, and its schema is its own.
-        let (client, connection) = tokio_postgres::Config::new()
-            .host_path(server.folder.path())
-            .user("testuser")
-            .password(TESTUSER_PASSWORD)
-            .dbname(&wanted.database)
-            .connect(tokio_postgres::NoTls)
-            .await
-            .expect("testuser gets in");
-        tokio::spawn(connection);
-        client
-            .batch_execute("CREATE TABLE first (id int); INSERT INTO first VALUES (1)")
-            .await
-            .expect("testuser has a place to write");
-        let row = client.query_one(
-            "SELECT schemaname FROM pg_tables WHERE tablename = 'first'",
-            &[],
-        );
-        assert_eq!(row.await.expect("a row").get::<_, String>(0), "testuser");
+        let client = application(&server, &wanted.database).await;
 
         // What the server says and what pg_control says is the same.
         let facts = session.facts(DEADLINE).await.expect("facts");

@@ -15,7 +15,7 @@ use axum::{
 };
 use tokio::net::TcpListener;
 
-use crate::Telemetry;
+use crate::{Telemetry, http};
 
 /// Where the administration port is, if nothing else is set.
 pub const ADMIN_ADDR: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 9090));
@@ -40,9 +40,6 @@ pub enum ServeError {
         /// The cause.
         cause: std::io::Error,
     },
-    /// Serving ended by itself.
-    #[error("administration port: serving failed: {0}")]
-    Serve(std::io::Error),
 }
 
 /// The administration port, bound and not yet served: connections wait.
@@ -71,13 +68,14 @@ impl Telemetry {
     /// Serves the administration port on `addr` until `shutdown` is there.
     ///
     /// # Errors
-    /// The address cannot be bound, or serving fails.
+    /// The address cannot be bound.
     pub async fn serve(
         &self,
         addr: SocketAddr,
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), ServeError> {
-        self.bind(addr).await?.run(shutdown).await
+        self.bind(addr).await?.run(shutdown).await;
+        Ok(())
     }
 }
 
@@ -88,30 +86,8 @@ impl AdminServer {
     }
 
     /// Serves until `shutdown` is there, and lets open requests end.
-    ///
-    /// # Errors
-    /// Serving fails.
-    pub async fn run(
-        self,
-        shutdown: impl Future<Output = ()> + Send + 'static,
-    ) -> Result<(), ServeError> {
-        let (ending, ended) = tokio::sync::oneshot::channel::<()>();
-        let signal = async move {
-            shutdown.await;
-            drop(ending);
-        };
-        let service = self
-            .router
-            .into_make_service_with_connect_info::<SocketAddr>();
-        let serve = axum::serve(self.listener, service).with_graceful_shutdown(signal);
-        let overdue = async {
-            let _ = ended.await;
-            tokio::time::sleep(GRACE).await;
-        };
-        tokio::select! {
-            served = async { serve.await } => served.map_err(ServeError::Serve),
-            () = overdue => Ok(()),
-        }
+    pub async fn run(self, shutdown: impl Future<Output = ()> + Send + 'static) {
+        http::serve(self.listener, self.router, |_, addr| addr, shutdown, GRACE).await;
     }
 }
 

@@ -1,4 +1,4 @@
-//! Logs and metrics, and the port that serves them.
+//! Logs and metrics, the port that serves them, and how HTTP is served.
 //!
 //! ```text
 //! Settings ─► init() ─► Telemetry ─┬─ register(..)   metrics of the process
@@ -14,8 +14,11 @@
 //! | `GET /readyz` | 200 `ok`, or 503 with a line for each condition that is not met |
 //! | `GET /metrics` | OpenMetrics text |
 //! | `PUT /log-level` | changes what is logged; only for peers on the loopback address |
+//!
+//! [`serve`] does that, and serves the REST interface too.
 
 mod admin;
+mod http;
 mod logs;
 mod metrics;
 mod readiness;
@@ -26,6 +29,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use prometheus_client::registry::Registry;
 
 pub use admin::{ADMIN_ADDR, AdminServer, ServeError};
+pub use http::{HEAD_DEADLINE, serve};
 pub use logs::{FilterError, Format};
 pub use prometheus_client;
 pub use readiness::{Condition, NotReady, Readiness};

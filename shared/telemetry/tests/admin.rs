@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use pgo_telemetry::{CancellationToken, Format, Settings, Telemetry};
+use pgo_telemetry::{CancellationToken, Format, HEAD_DEADLINE, Settings, Telemetry};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -17,10 +17,13 @@ use tokio::{
 /// No request here needs more.
 const DEADLINE: Duration = Duration::from_secs(5);
 
+/// Long enough to see that nothing happens.
+const SHORT: Duration = Duration::from_millis(50);
+
 struct Server {
     addr: SocketAddr,
     stop: CancellationToken,
-    task: JoinHandle<Result<(), pgo_telemetry::ServeError>>,
+    task: JoinHandle<()>,
 }
 
 async fn start(telemetry: &Telemetry) -> Server {
@@ -158,7 +161,31 @@ async fn an_open_connection_does_not_delay_the_end() {
     server.ask("GET", "/livez", "").await;
     server.stop.cancel();
     let ended = tokio::time::timeout(DEADLINE, server.task).await;
-    assert!(matches!(ended, Ok(Ok(Ok(())))), "{ended:?}");
+    assert!(matches!(ended, Ok(Ok(()))), "{ended:?}");
+}
+
+#[tokio::test]
+async fn a_client_that_says_nothing_or_half_is_let_go() {
+    let server = start(&Telemetry::without_logs("event", "4.1.0")).await;
+    for said in ["", "GET /livez HTTP/1.1\r\nHost"] {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, server.addr.port()))
+            .await
+            .expect("a connection");
+        stream
+            .write_all(said.as_bytes())
+            .await
+            .expect("it is written");
+        // Another full exchange: the server has accepted the first connection by then.
+        server.ask("GET", "/livez", "").await;
+        let mut answer = Vec::new();
+        let early = tokio::time::timeout(SHORT, stream.read_to_end(&mut answer));
+        assert!(early.await.is_err(), "it was let go at once");
+        tokio::time::pause();
+        tokio::time::advance(HEAD_DEADLINE).await;
+        tokio::time::resume();
+        let ended = tokio::time::timeout(DEADLINE, stream.read_to_end(&mut answer)).await;
+        assert!(ended.is_ok(), "it is still connected");
+    }
 }
 
 #[tokio::test]

@@ -3,6 +3,8 @@
 use std::{
     io::{BufRead as _, BufReader},
     process::{Command, Stdio},
+    sync::mpsc,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -10,7 +12,7 @@ use anyhow::Context as _;
 
 use crate::{
     figures::{Figure, Sample},
-    programs::{Beside, ms, namespace, run, unique, until},
+    programs::{Beside, clean_up_after, ms, namespace, run, unique, until},
 };
 
 /// Runs, one after the other.
@@ -34,18 +36,15 @@ pub fn measure() -> anyhow::Result<Vec<Figure>> {
     for _ in 0..RUNS {
         let name = unique("bench-create");
         let took = once(&name);
-        run(
-            "pgo",
-            &[
-                "delete",
-                "cluster",
-                &name,
-                "--no-prompt",
-                "--delete-data",
-                "--wait",
-            ],
-        )?;
-        times.push(ms(took?));
+        let delete = [
+            "delete",
+            "cluster",
+            &name,
+            "--no-prompt",
+            "--delete-data",
+            "--wait",
+        ];
+        times.push(ms(clean_up_after(took, || run("pgo", &delete))?));
         eprint!(" {:.1}s", times[times.len() - 1] / 1000.0);
     }
     eprintln!();
@@ -84,10 +83,18 @@ fn once(name: &str) -> anyhow::Result<Duration> {
         ],
     )?;
     let out = services.0.stdout.take().context("kubectl has no output")?;
+    let (sender, addresses) = mpsc::channel();
+    thread::spawn(move || {
+        for line in BufReader::new(out).lines().map_while(Result::ok) {
+            // Nobody waits any more when the measurement has ended.
+            let _ = sender.send(line);
+        }
+    });
     let begun = Instant::now();
     run("pgo", &["create", "cluster", name, "--password", PASSWORD])?;
-    let mut address = String::new();
-    BufReader::new(out).read_line(&mut address)?;
+    let address = addresses
+        .recv_timeout(LIMIT)
+        .context("the Service of the cluster was not seen")?;
     until("the first write", LIMIT, PAUSE, || {
         Ok(writes(address.trim())?.then_some(()))
     })?;

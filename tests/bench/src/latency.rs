@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use crate::{
     figures::{Figure, Sample},
-    programs::{Beside, namespace, operator, run, unique, until},
+    programs::{Beside, clean_up_after, namespace, operator, run, unique, until},
 };
 
 /// Events that are measured.
@@ -49,11 +49,9 @@ pub fn measure() -> anyhow::Result<Vec<Figure>> {
     for pod in &pods {
         log_level(pod, FILTER)?;
     }
-    let outcome = collect(&pods);
-    for pod in &pods {
-        log_level(pod, "info")?;
-    }
-    let (shown, written) = outcome?;
+    let (shown, written) = clean_up_after(collect(&pods), || {
+        pods.iter().try_for_each(|pod| log_level(pod, "info"))
+    })?;
     let mut by_type: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
     let latencies: Vec<f64> = shown
         .iter()

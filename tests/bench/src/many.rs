@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     figures::{Figure, Sample},
-    programs::{apply, kubectl, ms, namespace, unique, until},
+    programs::{apply, clean_up_after, kubectl, ms, namespace, unique, until},
 };
 
 /// Clusters.
@@ -18,22 +18,12 @@ const LIMIT: Duration = Duration::from_secs(900);
 /// Measures.
 pub fn measure() -> anyhow::Result<Vec<Figure>> {
     let series = unique("bench-many");
-    let outcome = together(&series);
     let selector = format!("bench={series}");
-    kubectl(&[
-        "delete",
-        "pgclusters",
-        "--selector",
-        &selector,
-        "--timeout=600s",
-    ])?;
-    kubectl(&[
-        "delete",
-        "persistentvolumeclaims,secrets",
-        "--selector",
-        &selector,
-    ])?;
-    let (all, ready, failed) = outcome?;
+    let of = |kinds| ["delete", kinds, "--selector", &selector, "--timeout=600s"];
+    let (all, ready, failed) = clean_up_after(together(&series), || {
+        kubectl(&of("pgclusters"))?;
+        kubectl(&of("persistentvolumeclaims,secrets"))
+    })?;
     Ok(vec![Figure {
         what: format!("{CLUSTERS} clusters created at once, to all Ready"),
         aim: "no failure",

@@ -89,6 +89,17 @@ impl Drop for Beside {
     }
 }
 
+/// Cleans up, and says what was measured; where that failed, that and not what failed afterwards.
+pub fn clean_up_after<T, U>(
+    measured: anyhow::Result<T>,
+    clean_up: impl FnOnce() -> anyhow::Result<U>,
+) -> anyhow::Result<T> {
+    let cleaned = clean_up();
+    let measured = measured?;
+    cleaned.context("cannot clean up after the measurement")?;
+    Ok(measured)
+}
+
 /// Looks until something is there.
 pub fn until<T>(
     what: &str,

@@ -2,13 +2,67 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _, time::Duration};
 
-use pgo_proto::agent::{Phase, Role};
+use pgo_proto::agent::{InstanceState, Phase, Role};
 use tonic::Code;
 
 use crate::{
     rig::{PASSWORDS, Rig, eventually},
     unprivileged::unprivileged,
 };
+
+/// What an instance tells that has just been initialised.
+fn assert_facts(state: &InstanceState) {
+    assert_eq!(state.role(), Role::Primary);
+    assert_eq!((state.term, state.timeline, state.restarts), (1, 1, 0));
+    assert!(
+        state
+            .postgres_version
+            .starts_with(|c: char| c.is_ascii_digit())
+    );
+    assert!(
+        state
+            .system_identifier
+            .parse::<u64>()
+            .is_ok_and(|id| id > 0)
+    );
+    assert!(state.lsn > 0 && state.running_since.is_some());
+    assert_eq!(
+        (state.cluster.as_str(), state.pod_uid.as_str()),
+        ("hippo", "pod-1")
+    );
+}
+
+/// What the application wrote over TLS is there after a crash of the postmaster, and the Service never led elsewhere.
+async fn survives_a_crash(rig: &Rig, state: &InstanceState) {
+    let client = rig.connect().await.expect("the application gets in");
+    client
+        .batch_execute("CREATE TABLE kept AS SELECT 1 AS n")
+        .await
+        .expect("it writes");
+
+    // A backend in the middle of a statement would keep the next server from starting.
+    let sleeper = rig.connect().await.expect("one more");
+    tokio::spawn(async move { sleeper.batch_execute("SELECT pg_sleep(600)").await });
+    eventually("a statement runs", async || {
+        let query = "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%pg_sleep(600)' AND pid <> pg_backend_pid()";
+        client.query(query, &[]).await.is_ok_and(|rows| !rows.is_empty())
+    })
+    .await;
+    rig.kill_postmaster();
+    let (after, _) = rig
+        .until("back", |state| {
+            state.restarts == 1 && state.phase() == Phase::Running
+        })
+        .await;
+    assert_eq!(after.system_identifier, state.system_identifier);
+    assert_eq!(rig.store.addresses(), ["127.0.0.1"]);
+    let client = rig.connect().await.expect("the application gets in again");
+    let row = client
+        .query_one("SELECT n FROM kept", &[])
+        .await
+        .expect("kept");
+    assert_eq!(row.get::<_, i32>(0), 1);
+}
 
 #[test]
 fn an_instance_comes_up_survives_a_crash_and_stops() {
@@ -20,24 +74,7 @@ fn an_instance_comes_up_survives_a_crash_and_stops() {
             .until("running", |state| state.phase() == Phase::Running)
             .await;
         assert!(!phases.contains(&Phase::Failed), "{phases:?}");
-        assert_eq!(state.role(), Role::Primary);
-        assert_eq!((state.term, state.timeline, state.restarts), (1, 1, 0));
-        assert!(
-            state
-                .postgres_version
-                .starts_with(|c: char| c.is_ascii_digit())
-        );
-        assert!(
-            state
-                .system_identifier
-                .parse::<u64>()
-                .is_ok_and(|id| id > 0)
-        );
-        assert!(state.lsn > 0 && state.running_since.is_some());
-        assert_eq!(
-            (state.cluster.as_str(), state.pod_uid.as_str()),
-            ("hippo", "pod-1")
-        );
+        assert_facts(&state);
 
         // The Lease was written before, and the Service leads here.
         let spec = rig.store.lease_now().spec.expect("a spec");
@@ -48,36 +85,7 @@ fn an_instance_comes_up_survives_a_crash_and_stops() {
         })
         .await;
 
-        // The application writes over TLS.
-        let client = rig.connect().await.expect("the application gets in");
-        client
-            .batch_execute("CREATE TABLE kept AS SELECT 1 AS n")
-            .await
-            .expect("it writes");
-
-        // A crash: the same data is back, and the Service never led elsewhere. A backend in the middle of a statement
-        // would keep the next server from starting.
-        let sleeper = rig.connect().await.expect("one more");
-        tokio::spawn(async move { sleeper.batch_execute("SELECT pg_sleep(600)").await });
-        eventually("a statement runs", async || {
-            let query = "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%pg_sleep(600)' AND pid <> pg_backend_pid()";
-            client.query(query, &[]).await.is_ok_and(|rows| !rows.is_empty())
-        })
-        .await;
-        rig.kill_postmaster();
-        let (after, _) = rig
-            .until("back", |state| {
-                state.restarts == 1 && state.phase() == Phase::Running
-            })
-            .await;
-        assert_eq!(after.system_identifier, state.system_identifier);
-        assert_eq!(rig.store.addresses(), ["127.0.0.1"]);
-        let client = rig.connect().await.expect("the application gets in again");
-        let row = client
-            .query_one("SELECT n FROM kept", &[])
-            .await
-            .expect("kept");
-        assert_eq!(row.get::<_, i32>(0), 1);
+        survives_a_crash(&rig, &state).await;
 
         rig.stop().await;
         assert!(

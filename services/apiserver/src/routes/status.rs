@@ -1,6 +1,7 @@
 //! `/status`: figures about one namespace and the nodes.
 //!
-//! A figure that cannot be had is zero, empty or `error`, as in 4.1; the answer is never one.
+//! A figure that cannot be had is zero, empty or `error`, as in 4.1, and the answer is never a refusal; its `Msg`, which
+//! is empty else, names those figures and the reason.
 
 use std::{collections::BTreeMap, fmt::Debug, sync::Arc};
 
@@ -29,9 +30,6 @@ use crate::{
 /// Name of the one PgInstallation.
 const INSTALLATION: &str = "pgo";
 
-/// Label on Jobs that back a cluster up, as in 4.1.
-const BACKUP_JOB: &str = "pgbackup";
-
 /// The size of a claim that is known.
 const STORAGE: &str = "storage";
 
@@ -40,10 +38,16 @@ pub(super) async fn status(call: Arc<Call>, query: StatusQuery) -> Result<Status
     let (start, pods, jobs, claims, nodes) = futures::join!(
         start_time(app),
         listed::<Pod>(app, namespace, label::PG_CLUSTER),
-        listed::<Job>(app, namespace, BACKUP_JOB),
+        listed::<Job>(app, namespace, label::PGBACKUP),
         listed::<PersistentVolumeClaim>(app, namespace, label::PGREMOVE),
         nodes(app),
     );
+    let mut missing = Missing::default();
+    let start = missing.or_note("OperatorStartTime", start.map(Some));
+    let pods = missing.or_note("NumDatabases, DbTags, NotReady, Labels", pods);
+    let jobs = missing.or_note("NumBackups", jobs);
+    let claims = missing.or_note("NumClaims, VolumeCap", claims);
+    let nodes = missing.or_note("Nodes", nodes);
     Ok(StatusResponse {
         result: StatusDetail {
             operator_start_time: start.map_or_else(|| "error".to_owned(), shown),
@@ -56,47 +60,64 @@ pub(super) async fn status(call: Arc<Call>, query: StatusQuery) -> Result<Status
             nodes: nodes.iter().map(node_info).collect(),
             labels: labels(&pods),
         },
-        outcome: Outcome::ok(),
+        outcome: missing.outcome(),
     })
+}
+
+/// Figures that could not be had, each with the reason.
+#[derive(Default)]
+struct Missing(Vec<String>);
+
+impl Missing {
+    /// What was asked for, else nothing; then the `figures` that are made of it are missing.
+    fn or_note<T: Default>(&mut self, figures: &str, asked: Result<T, Refusal>) -> T {
+        asked.unwrap_or_else(|Refusal(why)| {
+            tracing::warn!(figures, why, "figures of the status are missing");
+            self.0.push(format!("{figures}: {why}"));
+            T::default()
+        })
+    }
+
+    fn outcome(self) -> Outcome {
+        let mut outcome = Outcome::ok();
+        if !self.0.is_empty() {
+            outcome.msg = format!("figures that could not be had: {}", self.0.join("; "));
+        }
+        outcome
+    }
 }
 
 fn count(number: usize) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// Objects that carry a label; none where they cannot be had.
-async fn listed<K>(app: &App, namespace: &str, label: &str) -> Vec<K>
+/// Objects that carry a label.
+async fn listed<K>(app: &App, namespace: &str, label: &str) -> Result<Vec<K>, Refusal>
 where
     K: kube::Resource<Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
     K::DynamicType: Default,
 {
     let api: Api<K> = app.api(namespace);
-    match api.list(&ListParams::default().labels(label)).await {
-        Ok(list) => list.items,
-        Err(error) => {
-            tracing::warn!(%error, namespace, label, "a figure of the status is missing");
-            Vec::new()
-        }
-    }
+    Ok(api.list(&ListParams::default().labels(label)).await?.items)
 }
 
-async fn nodes(app: &App) -> Vec<Node> {
+async fn nodes(app: &App) -> Result<Vec<Node>, Refusal> {
     let nodes = Api::<Node>::all(app.client.clone());
-    match nodes.list(&ListParams::default()).await {
-        Ok(list) => list.items,
-        Err(error) => {
-            tracing::warn!(%error, "the nodes are missing in the status");
-            Vec::new()
-        }
-    }
+    Ok(nodes.list(&ListParams::default()).await?.items)
 }
 
 /// When PGO was started last, as its PgInstallation tells.
-async fn start_time(app: &App) -> Option<Timestamp> {
+async fn start_time(app: &App) -> Result<Timestamp, Refusal> {
     let api: Api<PgInstallation> = app.api(&app.operator_namespace);
-    let installation = api.get_opt(INSTALLATION).await.ok().flatten()?;
-    let status = installation.status?.0;
-    Some(status.journal.newest(Kind::StartPgo)?.started)
+    let installation = api.get_opt(INSTALLATION).await?;
+    let status = installation.and_then(|installation| installation.status);
+    let started = status.and_then(|status| Some(status.0.journal.newest(Kind::StartPgo)?.started));
+    started.ok_or_else(|| {
+        Refusal(format!(
+            "no PgInstallation {INSTALLATION} in namespace {} tells of a start of PGO",
+            app.operator_namespace
+        ))
+    })
 }
 
 /// As Go prints a time.

@@ -1,7 +1,13 @@
 //! Users, passwords, roles: who gets in, and how soon a change counts.
 
+use std::{
+    io,
+    sync::{Arc, Mutex},
+};
+
 use http::StatusCode;
-use serde_json::json;
+use serde_json::{Value, json};
+use tracing::subscriber::DefaultGuard;
 
 use crate::harness::{
     Answer, PGO_YAML, cluster_request, configure, eventually, installation, namespace, role,
@@ -135,6 +141,85 @@ async fn authentication_costs_no_call_of_kubernetes() {
         apiserver.plain().get("/version").await.done();
     }
     assert_eq!(kubernetes.requests(), before);
+}
+
+/// What is logged, one JSON object a line.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Log {
+    /// What this thread, on which the server runs too, logs from now on and as long as the guard is there.
+    fn begin() -> (Self, DefaultGuard) {
+        let log = Self::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .json()
+            .with_writer(move || writer.clone())
+            .finish();
+        (log, tracing::subscriber::set_default(subscriber))
+    }
+
+    /// User, permission and refusal in the records of the audit.
+    fn audit(&self) -> Vec<[String; 3]> {
+        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        let records = text
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let audit = records.filter(|record| record["target"] == "audit");
+        audit
+            .map(|record| {
+                let remote = record["fields"]["remote"].as_str().unwrap();
+                assert!(remote.starts_with("127.0.0.1:"), "{record}");
+                ["user", "permission", "refused"]
+                    .map(|field| record["fields"][field].as_str().unwrap().to_owned())
+            })
+            .collect()
+    }
+}
+
+#[tokio::test]
+async fn with_audit_on_each_request_is_recorded_and_else_none() {
+    let kubernetes = installation();
+    let (log, _guard) = Log::begin();
+    let apiserver = start_plain(&kubernetes).await;
+    apiserver.plain().get("/version").await.done();
+    assert_eq!(log.audit(), [[""; 3]; 0]);
+
+    configure(
+        &kubernetes,
+        &PGO_YAML.replace("Pgo:", "Pgo:\n  Audit: true"),
+    );
+    let apiserver = start_plain(&kubernetes).await;
+    let client = apiserver.plain();
+    client.get("/version").await.done();
+    let stranger = client.as_user("vic", "wr0ng");
+    stranger.post("/clusters", json!({})).await;
+    let vic = client.as_user("vic", "v1c");
+    vic.post("/clusters", json!({})).await;
+    assert_eq!(
+        log.audit(),
+        [
+            ["pgoadmin", "Version", ""],
+            ["vic", "CreateCluster", "Not authenticated in apiserver"],
+            [
+                "vic",
+                "CreateCluster",
+                "Not authorized for this apiserver action"
+            ],
+        ]
+    );
+    let all = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert!(!all.contains("wr0ng") && !all.contains("v1c\""), "{all}");
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! pgo.yaml: needed at the start, followed afterwards.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::harness::{
     PGO_YAML, authority, configure, create_request, eventually, installation, start_plain,
@@ -83,4 +83,72 @@ async fn a_change_is_used_and_a_wrong_one_is_not() {
         (ask("a").await == unknown).then_some(())
     })
     .await;
+}
+
+/// The results of a creation under a pgo.yaml with these lines in section Cluster, besides `Backrest: true`.
+async fn results(settings: &str, request: Value) -> Value {
+    let kubernetes = installation();
+    configure(
+        &kubernetes,
+        &PGO_YAML.replace("Cluster:", &format!("Cluster:{settings}")),
+    );
+    let apiserver = start_plain(&kubernetes).await;
+    let answer = apiserver.plain().post("/clusters", request).await.done();
+    answer["Results"].clone()
+}
+
+#[tokio::test]
+async fn what_pgo_yaml_asks_for_and_is_not_there_yet_is_told() {
+    let everything =
+        "\n  Metrics: true\n  Badger: true\n  Policies: p1\n  Replicas: 1\n  Autofail: true";
+    let told = results(everything, create_request("hippo")).await;
+    assert_eq!(
+        told[2],
+        "made without what Cluster.Autofail, Cluster.Backrest, Cluster.Badger, Cluster.Metrics, Cluster.Policies, \
+         Cluster.Replicas of pgo.yaml asks for: it is not available in this version yet"
+    );
+    let mut series = create_request("hippo");
+    series["Series"] = json!(2);
+    let told = results("", series).await;
+    let last = "made without what Cluster.Backrest of pgo.yaml asks for: it is not available in this version yet";
+    assert_eq!(told.as_array().unwrap().len(), 5, "once for all: {told}");
+    assert_eq!(told[4], last);
+    // Who says no to it misses nothing.
+    let mut without = create_request("hippo");
+    without["BackrestFlag"] = json!("false");
+    let told = results("", without).await;
+    assert_eq!(told.as_array().unwrap().len(), 2, "{told}");
+}
+
+#[tokio::test]
+async fn automatic_failover_of_pgo_yaml_needs_replicas_too() {
+    let kubernetes = installation();
+    let configured = PGO_YAML.replace("Cluster:", "Cluster:\n  Autofail: true");
+    configure(&kubernetes, &configured);
+    let apiserver = start_plain(&kubernetes).await;
+    let refusal = apiserver
+        .plain()
+        .post("/clusters", create_request("hippo"))
+        .await
+        .refusal();
+    assert_eq!(
+        refusal,
+        "replica-count of 1 or more is required when autofail is specified"
+    );
+    assert!(kubernetes.names("pgclusters", "pgouser1").is_empty());
+}
+
+#[tokio::test]
+async fn the_pgo_yaml_that_is_installed_asks_for_nothing_that_is_not_there() {
+    let kubernetes = installation();
+    configure(
+        &kubernetes,
+        include_str!("../../../../deploy/install/pgo.yaml"),
+    );
+    let apiserver = start_plain(&kubernetes).await;
+    let mut request = create_request("hippo");
+    // Its images are named by the installer.
+    request["CCPImageTag"] = json!("debian12-15");
+    let answer = apiserver.plain().post("/clusters", request).await.done();
+    assert_eq!(answer["Results"].as_array().unwrap().len(), 2, "{answer}");
 }

@@ -1,9 +1,14 @@
 //! What is in Kubernetes after a request to create clusters.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::{
-    harness::{create_request, eventually, in_secret, installation, secret, start_plain},
+    harness::{
+        cluster_request, create_request, eventually, in_secret, installation, secret, start_plain,
+        within,
+    },
     kubernetes::{Failure, place},
 };
 
@@ -122,7 +127,7 @@ async fn secrets_of_a_former_cluster_are_kept_and_that_is_told() {
         told.starts_with("kept Secret hippo-postgres-secret"),
         "{told}"
     );
-    assert_eq!(answer["Results"].as_array().unwrap().len(), 3);
+    assert_eq!(answer["Results"].as_array().unwrap().len(), 4);
 }
 
 #[tokio::test]
@@ -151,6 +156,90 @@ async fn secrets_are_taken_back_where_the_cluster_cannot_be_made() {
         .post("/clusters", with_password("new"))
         .await
         .done();
+}
+
+#[tokio::test]
+async fn secrets_are_taken_back_where_one_of_them_cannot_be_made() {
+    let kubernetes = installation();
+    let apiserver = start_plain(&kubernetes).await;
+    let third = format!("POST {}/{}", place("secrets", "pgouser1"), USER_SECRETS[2]);
+    kubernetes.fail(third.clone(), Failure::Forbidden);
+    let answer = apiserver
+        .plain()
+        .post("/clusters", with_password("new"))
+        .await;
+    assert_eq!(answer.refusal(), "not for you");
+    assert!(kubernetes.was_asked(&third), "the first two were made");
+    assert!(kubernetes.names("secrets", "pgouser1").is_empty());
+    assert!(kubernetes.names("pgclusters", "pgouser1").is_empty());
+}
+
+#[tokio::test]
+async fn a_task_that_kubernetes_cannot_take_now_is_tried_again() {
+    let kubernetes = installation();
+    let apiserver = start_plain(&kubernetes).await;
+    let task = format!("POST {}/hippo-createcluster", place("pgtasks", "pgouser1"));
+    kubernetes.fail(task.clone(), Failure::Unreachable);
+    let (client, body) = (apiserver.plain(), create_request("hippo"));
+    let asking = tokio::spawn(async move { client.post("/clusters", body).await });
+    eventually("the task was tried", async || {
+        kubernetes.was_asked(&task).then_some(())
+    })
+    .await;
+    kubernetes.heal();
+    let answer = asking.await.unwrap().done();
+    assert_eq!(answer["Results"][0], "created Pgcluster hippo");
+    assert_eq!(
+        kubernetes.names("pgtasks", "pgouser1"),
+        ["hippo-createcluster"]
+    );
+}
+
+#[tokio::test]
+async fn a_task_whose_answer_is_lost_is_found_again() {
+    let kubernetes = installation();
+    let apiserver = start_plain(&kubernetes).await;
+    let client = apiserver.plain();
+    let tasks = format!("POST {}", place("pgtasks", "pgouser1"));
+    kubernetes.fail(tasks, Failure::AnswerLost);
+    let answer = client.post("/clusters", create_request("hippo")).await;
+    assert!(
+        !answer.done().to_string().contains("could not"),
+        "{answer:?}"
+    );
+    let answer = client
+        .post("/clustersdelete", cluster_request("hippo"))
+        .await
+        .done();
+    assert_eq!(answer["Results"], json!(["deleted pgcluster hippo"]));
+    assert_eq!(
+        kubernetes.names("pgtasks", "pgouser1"),
+        ["hippo-createcluster", "hippo-rmdata"]
+    );
+}
+
+#[tokio::test]
+async fn a_task_that_cannot_be_stored_is_told_beside_the_cluster_that_can() {
+    for (failure, why) in [
+        (Failure::Forbidden, "not for you"),
+        (Failure::Unreachable, "no Kubernetes today"),
+        (Failure::Hangs, "did not answer within 20 s"),
+    ] {
+        let kubernetes = installation();
+        let apiserver = start_plain(&kubernetes).await;
+        kubernetes.fail(format!("POST {}", place("pgtasks", "pgouser1")), failure);
+        let client = apiserver.plain();
+        let asking = client.post("/clusters", create_request("hippo"));
+        let answer = within(Duration::from_secs(30), asking).await.done();
+        assert_eq!(answer["Results"][0], "created Pgcluster hippo");
+        let told = answer["Results"][2].as_str().unwrap();
+        let expected = "the cluster is being created, but pgtask hippo-createcluster, which shows its workflow, could not be made: ";
+        assert!(
+            told.starts_with(expected) && told.ends_with(why),
+            "{failure:?}: {told}"
+        );
+        assert_eq!(kubernetes.names("pgclusters", "pgouser1"), ["hippo"]);
+    }
 }
 
 #[tokio::test]
@@ -252,7 +341,7 @@ async fn a_series_makes_each_cluster_with_an_id_of_its_own() {
     request["Series"] = json!(2);
     let answer = apiserver.plain().post("/clusters", request).await.done();
     let results = answer["Results"].as_array().unwrap();
-    assert_eq!(results.len(), 4);
+    assert_eq!(results.len(), 5);
     assert_eq!(results[2], "created Pgcluster hippo1");
     assert_ne!(results[1], results[3]);
     assert_eq!(

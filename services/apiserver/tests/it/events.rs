@@ -1,5 +1,7 @@
 //! `GET /events`: the stream as clients read it.
 
+use std::time::Duration;
+
 use http::StatusCode;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
@@ -8,7 +10,7 @@ use pgo_api::{KEEP_ALIVE, StreamLine};
 use crate::{
     event_log::EventService,
     harness::{
-        Apiserver, Client, SOON, authority, eventually, installation, role, try_start, user,
+        Apiserver, Client, SOON, authority, eventually, installation, role, try_start, user, within,
     },
 };
 
@@ -265,6 +267,16 @@ async fn an_event_service_that_cannot_be_reached_is_worth_another_try() {
     );
     service.restart();
     Lines::open(&apiserver.plain(), "topic=alltopic").await;
+}
+
+#[tokio::test]
+async fn a_stream_outlives_every_deadline_of_a_request() {
+    let (apiserver, service) = with_events().await;
+    let mut lines = Lines::open(&apiserver.plain(), "topic=alltopic").await;
+    let long = Duration::from_secs(120);
+    within(long * 2, tokio::time::sleep(long)).await;
+    service.log.append("pgouser1", 1);
+    assert_eq!(lines.event().await, 1);
 }
 
 #[tokio::test]

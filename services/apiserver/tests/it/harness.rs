@@ -5,6 +5,7 @@ use std::{
     future::Future,
     net::SocketAddr,
     path::Path,
+    pin::pin,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -123,7 +124,7 @@ pub struct Apiserver {
     pub addr: SocketAddr,
     pub kubernetes: Kubernetes,
     shutdown: CancellationToken,
-    served: JoinHandle<anyhow::Result<()>>,
+    served: JoinHandle<()>,
     #[allow(dead_code, reason = "the folder is there as long as this is")]
     folder: TempDir,
 }
@@ -191,6 +192,10 @@ impl Drop for Apiserver {
     fn drop(&mut self) {
         self.shutdown.cancel();
         self.served.abort();
+        if !std::thread::panicking() {
+            let without_right = self.kubernetes.without_right();
+            assert!(without_right.is_empty(), "no right to {without_right:?}");
+        }
     }
 }
 
@@ -208,7 +213,7 @@ impl Apiserver {
     pub async fn stop(mut self) {
         self.shutdown.cancel();
         let served = tokio::time::timeout(SOON, &mut self.served).await;
-        served.expect("it ends in time").unwrap().unwrap();
+        served.expect("it ends in time").unwrap();
     }
 
     /// A client over plain HTTP, as `pgoadmin`.
@@ -372,6 +377,25 @@ pub fn create_request(name: &str) -> Value {
 /// A request about one cluster: to show, delete or test it.
 pub fn cluster_request(name: &str) -> Value {
     json!({"Clustername": name, "Namespace": "pgouser1", "ClientVersion": "4.1.0"})
+}
+
+/// Waits for `what` for at most `limit` of a time that runs much faster than that of the world outside, for the server, too.
+pub async fn within<T>(limit: Duration, what: impl Future<Output = T>) -> T {
+    const STEP: Duration = Duration::from_secs(1);
+    let mut what = pin!(what);
+    let mut passed = Duration::ZERO;
+    loop {
+        // Real time, in which connections carry what was sent.
+        let moment = tokio::time::timeout(Duration::from_millis(5), what.as_mut()).await;
+        if let Ok(output) = moment {
+            return output;
+        }
+        assert!(passed < limit, "not within {} s", limit.as_secs());
+        tokio::time::pause();
+        tokio::time::advance(STEP).await;
+        tokio::time::resume();
+        passed += STEP;
+    }
 }
 
 /// Asks until the answer is `Some`, in time.

@@ -1,10 +1,11 @@
-//! The few calls of Kubernetes that the apiserver makes, answered from memory.
+//! The few calls of Kubernetes that the apiserver makes, answered from memory, and only those that it has a right to.
 
 use std::{
     collections::BTreeMap,
     convert::Infallible,
     io,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -13,8 +14,13 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, StreamBody, combinators::BoxBody};
 use hyper::body::Frame;
 use kube::{Client, client::Body};
+use pgo_apiserver::RIGHTS;
+use pgo_k8s::rights;
 use serde_json::{Value, json};
 use tokio::sync::watch;
+
+/// The operator's namespace.
+const OPERATOR: &str = "pgo";
 
 /// Where objects of a kind in a namespace are: the path of their list.
 type Place = String;
@@ -24,8 +30,12 @@ struct State {
     objects: BTreeMap<(Place, String), Value>,
     /// Every change, with the resourceVersion it has: its index and one.
     changes: Vec<(Place, &'static str, Value)>,
-    /// Requests so far, as `METHOD path`.
+    /// Requests so far, as `METHOD path`, with the new object's name behind the path of a POST.
     requests: Vec<String>,
+    /// The same, as rights are about them.
+    uses: Vec<rights::Request>,
+    /// Those among them that there is no right to.
+    without_right: Vec<rights::Request>,
     /// Requests that are answered with a failure: how each begins.
     failing: Vec<(String, Failure)>,
 }
@@ -41,6 +51,8 @@ pub enum Failure {
     AnswerLost,
     /// Nothing is done and no answer comes until [`Kubernetes::heal`].
     Hangs,
+    /// It is done after so long.
+    Slow(Duration),
 }
 
 /// Clones are handles of the same.
@@ -106,6 +118,10 @@ impl Kubernetes {
         self.state.lock().unwrap().objects.get(&key).cloned()
     }
 
+    pub fn has(&self, kind: &str, namespace: &str, name: &str) -> bool {
+        self.get(kind, namespace, name).is_some()
+    }
+
     /// Names of the objects of a kind.
     pub fn names(&self, kind: &str, namespace: &str) -> Vec<String> {
         let place = place(kind, namespace);
@@ -137,16 +153,45 @@ impl Kubernetes {
         self.state.lock().unwrap().requests.len()
     }
 
+    /// Whether there was a request that begins so.
+    pub fn was_asked(&self, begin: &str) -> bool {
+        let state = self.state.lock().unwrap();
+        state.requests.iter().any(|asked| asked.starts_with(begin))
+    }
+
+    /// Requests that were refused because the apiserver has no right to them.
+    pub fn without_right(&self) -> Vec<rights::Request> {
+        self.state.lock().unwrap().without_right.clone()
+    }
+
+    /// Rights of the apiserver that were no use so far.
+    pub fn unused_rights(&self) -> Vec<String> {
+        RIGHTS.unused(OPERATOR, &self.state.lock().unwrap().uses)
+    }
+
     async fn answer(
         &self,
         request: Request<Body>,
     ) -> Result<Response<BoxBody<Bytes, Infallible>>, io::Error> {
         let (parts, body) = request.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        let body: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
         let path = parts.uri.path().to_owned();
-        let asked = format!("{} {path}", parts.method);
+        let query = parts.uri.query().unwrap_or_default();
+        let usage = rights::Request::read(parts.method.as_str(), &path, query).unwrap();
+        let mut asked = format!("{} {path}", parts.method);
+        if parts.method == Method::POST {
+            asked.extend(["/", body["metadata"]["name"].as_str().unwrap()]);
+        }
         let failure = {
             let mut state = self.state.lock().unwrap();
             state.requests.push(asked.clone());
+            state.uses.push(usage.clone());
+            if !RIGHTS.allows(OPERATOR, &usage) {
+                let text = format!("src/rights.rs has no right to {asked}");
+                state.without_right.push(usage);
+                return Ok(failed(StatusCode::FORBIDDEN, "Forbidden", text));
+            }
             let failing = state
                 .failing
                 .iter()
@@ -164,18 +209,14 @@ impl Kubernetes {
                 ));
             }
             Some(Failure::Hangs) => self.healed().await,
+            Some(Failure::Slow(time)) => tokio::time::sleep(time).await,
             Some(Failure::AnswerLost) | None => {}
         }
-        let query: BTreeMap<String, String> = parts
-            .uri
-            .query()
-            .unwrap_or_default()
+        let query: BTreeMap<String, String> = query
             .split('&')
             .filter_map(|pair| pair.split_once('='))
             .map(|(key, value)| (key.to_owned(), decoded(value)))
             .collect();
-        let body = body.collect().await.unwrap().to_bytes();
-        let body: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
         let answer = self.perform(&parts.method, &path, &query, body);
         match failure {
             Some(Failure::AnswerLost) => Err(lost()),

@@ -27,6 +27,16 @@ impl Drop for Postgres {
 impl Postgres {
     /// With this password for every user, and a certificate of this identity.
     pub async fn start(authority: &Authority, identity: &str, password: &'static str) -> Self {
+        Self::start_at("127.0.0.1:0", authority, identity, password).await
+    }
+
+    /// As [`Postgres::start`], at this address.
+    pub async fn start_at(
+        addr: &str,
+        authority: &Authority,
+        identity: &str,
+        password: &'static str,
+    ) -> Self {
         let spec = LeafSpec::of_identity(identity, SignedDuration::from_hours(1));
         let leaf = authority.issue(&spec, Timestamp::now()).unwrap();
         let chain = pem::certificates(leaf.certificate_pem.as_bytes(), "test").unwrap();
@@ -38,7 +48,7 @@ impl Postgres {
             .with_single_cert(chain, key)
             .unwrap();
         let acceptor = TlsAcceptor::from(Arc::new(config));
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = TcpListener::bind(addr).await.unwrap();
         let addr = listener.local_addr().unwrap();
         let serving = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {

@@ -234,12 +234,17 @@ async fn kubernetes_out_of_reach_is_told_and_probes_go_on() {
             "{target}: {refusal}"
         );
     }
-    // Figures that cannot be had are missing, as in 4.1.
+    // Figures that cannot be had are missing, as in 4.1, and that is told.
     let status = client
         .get("/status?version=4.1.0&namespace=pgouser1")
         .await
         .done();
     assert_eq!(status["Result"]["OperatorStartTime"], "error");
+    let told = status["Msg"].as_str().unwrap();
+    assert!(
+        told.contains("Nodes: Kubernetes cannot be reached"),
+        "{told}"
+    );
     client.get("/version").await.done();
     client.get("/health").await.done();
     kubernetes.heal();
@@ -247,6 +252,139 @@ async fn kubernetes_out_of_reach_is_told_and_probes_go_on() {
         .post("/clusters", create_request("hippo"))
         .await
         .done();
+}
+
+/// Wrong values of a creation, in the order in which 4.1 tells of them: field, value, how the answer begins.
+const WRONG: [(&str, &str, &str); 16] = [
+    ("UserLabels", "env", "invalid labels format"),
+    ("CustomConfig", "no-map", "no-map configmap was not found "),
+    ("ServiceType", "Nope", "error ServiceType should be "),
+    ("BackrestFlag", "maybe", "valid values for --pgbackrest "),
+    (
+        "BackrestStorageType",
+        "local",
+        "pgBackRest storage type is only ",
+    ),
+    (
+        "PgpoolSecret",
+        "no-secret",
+        "--pgpool-secret specified secret no-secret ",
+    ),
+    ("PgpoolFlag", "true", "--pgpool requires replica-count "),
+    (
+        "StorageConfig",
+        "moon",
+        "moon Storage config was not found ",
+    ),
+    ("NodeLabel", "abc", "abc node label does not follow "),
+    (
+        "ReplicaStorageConfig",
+        "sun",
+        "sun Storage config was not found ",
+    ),
+    (
+        "ContainerResources",
+        "huge",
+        "huge ContainerResource config was ",
+    ),
+    ("SecretFrom", "nobody", "nobody secret was not found "),
+    (
+        "AutofailFlag",
+        "true",
+        "replica-count of 1 or more is required ",
+    ),
+    ("MetricsFlag", "true", "'--metrics' is not available "),
+    (
+        "CCPImage",
+        "Postgres",
+        "spec.ccpimage: \"Postgres\" is no name ",
+    ),
+    ("CCPImageTag", "a:b", "spec.ccpimagetag: \"a:b\" is no tag "),
+];
+
+#[tokio::test]
+async fn of_all_that_is_wrong_with_a_creation_4_1s_first_is_told() {
+    let kubernetes = installation();
+    let apiserver = start_plain(&kubernetes).await;
+    let client = apiserver.plain();
+    client
+        .post("/clusters", create_request("taken"))
+        .await
+        .done();
+    let mut right = create_request("hippo");
+    // With backups, which pgo.yaml asks for, a storage type is in order.
+    right["BackrestFlag"] = json!("false");
+    let mut request = right.clone();
+    for (field, wrong, _) in WRONG {
+        request[field] = match wrong {
+            "true" => json!(true),
+            text => json!(text),
+        };
+    }
+    let begins = async |request: &Value, why: &str| {
+        let refusal = client.post("/clusters", request.clone()).await.refusal();
+        assert!(refusal.starts_with(why), "{why}: {refusal}");
+    };
+    for (name, why) in [
+        ("all", "invalid cluster name 'all' is not allowed"),
+        ("1a", "invalid cluster name format "),
+        ("taken", "pgcluster taken was found "),
+    ] {
+        request["Name"] = json!(name);
+        begins(&request, why).await;
+    }
+    // What is told is mended, and the next is told.
+    request["Name"] = json!("hippo");
+    for (field, _, why) in WRONG {
+        begins(&request, why).await;
+        request[field] = right[field].clone();
+    }
+    assert_eq!(kubernetes.names("pgclusters", "pgouser1"), ["taken"]);
+    client.post("/clusters", request).await.done();
+}
+
+#[tokio::test]
+async fn an_image_that_no_registry_has_is_refused() {
+    let kubernetes = installation();
+    let apiserver = start_plain(&kubernetes).await;
+    for name in ["Postgres", "a//b", "/a", "a/", "a b", "-a", "a:1"] {
+        let mut request = create_request("hippo");
+        request["CCPImage"] = json!(name);
+        let refusal = apiserver.plain().post("/clusters", request).await.refusal();
+        let expected = format!("spec.ccpimage: {name:?} is no name of an image; ");
+        assert!(refusal.starts_with(&expected), "{refusal}");
+    }
+    assert!(kubernetes.names("pgclusters", "pgouser1").is_empty());
+}
+
+#[tokio::test]
+async fn a_label_that_is_pgos_own_is_refused() {
+    let kubernetes = installation();
+    let apiserver = start_plain(&kubernetes).await;
+    for key in [
+        "crunchy-pgbouncer",
+        "crunchy-pgpool-pod",
+        "name",
+        "pg-cluster",
+        "pgbackup",
+        "pgbouncer-password",
+        "pgo-backrest-job",
+        "pgo-backrest-repo",
+        "pgo-backrest-restore",
+        "pgremove",
+        "pgrmdata",
+        "service-name",
+        "workflow-id",
+        "workflowid",
+    ] {
+        let mut request = create_request("hippo");
+        request["UserLabels"] = json!(format!("env=dev,{key}=x"));
+        let refusal = apiserver.plain().post("/clusters", request).await.refusal();
+        let expected =
+            format!("invalid labels format: {key} is set by PGO itself; take another key");
+        assert_eq!(refusal, expected);
+    }
+    assert!(kubernetes.names("pgclusters", "pgouser1").is_empty());
 }
 
 #[tokio::test]

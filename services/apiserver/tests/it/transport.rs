@@ -1,5 +1,6 @@
 //! TLS, and the certificate of 4.1's convention.
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::StatusCode;
 use jiff::Timestamp;
 use pgo_tls::{Authority, rest};
@@ -97,6 +98,48 @@ async fn a_certificate_that_is_there_is_used_and_its_successor_without_a_restart
         .get("/version")
         .await;
     assert_eq!(answer.status, StatusCode::OK, "the former stays in use");
+}
+
+/// An RSA key of 2048 bits as PKCS #8, and the same as PKCS #1, which is what is in it behind 26 bytes (RFC 5208, section 5;
+/// RFC 8017, appendix A.1.2).
+fn rsa_keys() -> [String; 2] {
+    let pkcs8 = include_str!("rsa-key.pem");
+    let encoded: String = pkcs8
+        .lines()
+        .filter(|line| !line.starts_with('-'))
+        .collect();
+    let der = STANDARD.decode(encoded).unwrap();
+    let pkcs1 = STANDARD.encode(&der[26..]);
+    let pkcs1 =
+        format!("-----BEGIN RSA PRIVATE KEY-----\n{pkcs1}\n-----END RSA PRIVATE KEY-----\n");
+    [pkcs8.to_owned(), pkcs1]
+}
+
+#[tokio::test]
+async fn a_certificate_that_4_1_made_is_used() {
+    let key = rcgen::KeyPair::from_pem(&rsa_keys()[0]).unwrap();
+    let mut params = rcgen::CertificateParams::default();
+    // 4.1's has no name that a client could check.
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params
+        .distinguished_name
+        .push(rcgen::DnType::CommonName, "*");
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    params.key_usages = vec![
+        rcgen::KeyUsagePurpose::KeyEncipherment,
+        rcgen::KeyUsagePurpose::DigitalSignature,
+        rcgen::KeyUsagePurpose::KeyCertSign,
+    ];
+    let certificate = params.self_signed(&key).unwrap().pem();
+    // The apiserver of 4.1 wrote PKCS #1, its installer PKCS #8.
+    for key in rsa_keys() {
+        let kubernetes = installation();
+        let data = [("tls.crt", certificate.as_str()), ("tls.key", key.as_str())];
+        kubernetes.put("secrets", "pgo", secret("pgo.tls", &data));
+        let apiserver = start(&kubernetes).await;
+        apiserver.tls().get("/version").await.done();
+        assert_eq!(apiserver.certificate().certificate_pem, certificate);
+    }
 }
 
 #[tokio::test]

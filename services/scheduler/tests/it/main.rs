@@ -1,4 +1,4 @@
-//! The scheduler's rounds against an API server in memory.
+//! The scheduler's rounds against an API server in memory, and its rights.
 
 #![allow(
     clippy::expect_used,
@@ -6,5 +6,6 @@
     reason = "a test fails by panicking"
 )]
 
+mod rights;
 mod rounds;
 mod server;

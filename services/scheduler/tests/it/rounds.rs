@@ -142,6 +142,8 @@ async fn a_wrong_schedule_is_told_in_its_annotations_until_it_is_mended() {
     server.apply("wrong", "0 7 * * *");
     eventually("the reason is gone", || complaint().is_none()).await;
     assert_eq!(server.notes(SCHEDULE_ERROR).len(), 1);
+    // Listed, watched and patched.
+    assert_eq!(server.unused_rights(), [""; 0]);
     scheduler.end().await;
 }
 

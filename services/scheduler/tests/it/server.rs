@@ -1,4 +1,5 @@
-//! An API server in memory: ConfigMaps of one namespace, with list, watch and a merge patch of annotations by version.
+//! An API server in memory: ConfigMaps of one namespace, with list, watch and a merge patch of annotations by version;
+//! for who has a right to them.
 
 use std::{
     collections::BTreeMap,
@@ -13,6 +14,8 @@ use http_body_util::{BodyExt, StreamBody, combinators::UnsyncBoxBody};
 use hyper::body::Frame;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Client, client::Body};
+use pgo_k8s::rights::{self, Rights};
+use pgo_scheduler::RIGHTS;
 use serde_json::{Value, json};
 use tokio::sync::broadcast;
 
@@ -33,6 +36,7 @@ struct State {
     notes: Vec<(String, String)>,
     refuses: bool,
     refusals: usize,
+    requests: Vec<rights::Request>,
 }
 
 impl Server {
@@ -83,6 +87,16 @@ impl Server {
         self.state.lock().expect("the state").refusals
     }
 
+    /// Rights to schedules that were no use so far. Those to the Lease are about no schedule; `pgo-k8s` has a test of
+    /// them.
+    pub fn unused_rights(&self) -> Vec<String> {
+        let of_schedules = Rights {
+            operator: &[],
+            ..RIGHTS
+        };
+        of_schedules.unused("pgo", &self.state.lock().expect("the state").requests)
+    }
+
     /// The values that an annotation had, one after the other.
     pub fn notes(&self, name: &str) -> Vec<String> {
         let state = self.state.lock().expect("the state");
@@ -114,6 +128,10 @@ impl Server {
         let (parts, body) = request.into_parts();
         let body = body.collect().await.expect("a body").to_bytes();
         let query = parts.uri.query().unwrap_or_default().to_owned();
+        let asked = rights::Request::read(parts.method.as_str(), parts.uri.path(), &query);
+        let asked = asked.expect("a request for a resource");
+        assert!(RIGHTS.allows("pgo", &asked), "no right to {asked:?}");
+        self.state.lock().expect("the state").requests.push(asked);
         assert_eq!(
             parts.uri.path().split('/').nth(4),
             Some("pgouser1"),

@@ -1,6 +1,17 @@
-//! What the documents point at is there.
+//! What the documents point at is there, and what can be set is in them.
 
-use crate::workspace::{files, root};
+use std::{collections::BTreeSet, fs};
+
+use crate::{
+    sources::words,
+    workspace::{files, root},
+};
+
+/// Where every setting is described.
+const CONFIGURATION: &str = "docs/configuration.md";
+
+/// Variables of other programs, which mean here what they mean there.
+const OF_OTHERS: [&str; 3] = ["CARGO_TERM_COLOR", "CI", "HOME"];
 
 /// Folders whose paths documents name.
 const FOLDERS: [&str; 10] = [
@@ -51,5 +62,88 @@ fn every_link_of_a_document_leads_somewhere() {
                 assert!(folder.join(link).exists(), "{document} links to {link}");
             }
         }
+    }
+}
+
+fn is_variable(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_uppercase())
+        && name
+            .chars()
+            .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
+}
+
+/// Variables that the document of settings names.
+fn documented() -> BTreeSet<String> {
+    let text = fs::read_to_string(root().join(CONFIGURATION)).expect("the document is there");
+    let named = text.split('`').skip(1).step_by(2);
+    named
+        .filter(|name| is_variable(name))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Variables that stand for a flag of a program, with the sources that say so.
+fn of_programs() -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for (path, text) in files(".rs") {
+        if !path.starts_with("tests/") {
+            for rest in text.split("env = \"").skip(1) {
+                let name = rest.split('"').next().unwrap_or_default();
+                found.push((name.to_owned(), path.clone()));
+            }
+        }
+    }
+    found
+}
+
+/// Variables that a script takes from its environment, `${NAME:-default}`, with the scripts.
+fn of_scripts() -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for (path, text) in files(".sh") {
+        for rest in text.split("${").skip(1) {
+            let name = words(rest).next().unwrap_or_default();
+            let taken = rest.strip_prefix(name).is_some_and(|rest| {
+                [":-", ":+", "-", "+"]
+                    .iter()
+                    .any(|operator| rest.starts_with(operator))
+            });
+            if taken && is_variable(name) && !OF_OTHERS.contains(&name) {
+                found.push((name.to_owned(), path.clone()));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn every_variable_that_programs_and_scripts_take_is_documented() {
+    let documented = documented();
+    let (programs, scripts) = (of_programs(), of_scripts());
+    assert!(
+        programs.len() > 40 && scripts.len() > 20,
+        "too few are found"
+    );
+    let missing: Vec<_> = programs
+        .into_iter()
+        .chain(scripts)
+        .filter(|(name, _)| !documented.contains(name))
+        .collect();
+    assert!(missing.is_empty(), "{CONFIGURATION} lacks {missing:?}");
+}
+
+#[test]
+fn every_documented_variable_is_read_by_something() {
+    let sources: Vec<(String, String)> =
+        [".rs", ".sh", ".awk"].into_iter().flat_map(files).collect();
+    let read: BTreeSet<&str> = sources
+        .iter()
+        .filter(|(path, _)| !path.starts_with("tests/architecture/"))
+        .flat_map(|(_, text)| words(text))
+        .collect();
+    for name in documented() {
+        assert!(
+            read.contains(name.as_str()),
+            "{CONFIGURATION} describes {name}, which nothing reads"
+        );
     }
 }

@@ -69,6 +69,23 @@ fn every_right_goes_to_an_account_that_the_installer_makes() {
 }
 
 #[test]
+fn each_file_of_rights_is_that_of_a_service_with_a_table_and_each_table_has_one() {
+    let below = |path: &str, folder: &str, end: &str| {
+        let rest = path.strip_prefix(folder)?.strip_suffix(end)?;
+        Some(rest.to_owned())
+    };
+    let printed: BTreeSet<String> = files(".yaml")
+        .iter()
+        .filter_map(|(path, _)| below(path, "deploy/rbac/", ".yaml"))
+        .collect();
+    let tables: BTreeSet<String> = files("rights.rs")
+        .iter()
+        .filter_map(|(path, _)| below(path, "services/", "/src/rights.rs"))
+        .collect();
+    assert_eq!(printed, tables);
+}
+
+#[test]
 fn rules_hold_in_each_target_namespace_and_in_the_operators() {
     let output = rights();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -9,6 +9,8 @@
 mod dependencies;
 mod documents;
 mod installer;
+mod layout;
 mod manifests;
+mod purity;
 mod sources;
 mod workspace;

@@ -26,7 +26,7 @@ fn rust() -> Vec<(String, String)> {
 }
 
 /// Code without comments and without what stands in quotes, roughly: enough to find words of the language.
-fn code(text: &str) -> String {
+pub fn code(text: &str) -> String {
     text.lines()
         .map(|line| {
             let line = line.split("//").next().unwrap_or_default();
@@ -35,7 +35,8 @@ fn code(text: &str) -> String {
         .collect()
 }
 
-fn words(code: &str) -> impl Iterator<Item = &str> {
+/// The words of code.
+pub fn words(code: &str) -> impl Iterator<Item = &str> {
     code.split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
         .filter(|word| !word.is_empty())
 }

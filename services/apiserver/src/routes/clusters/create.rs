@@ -1,10 +1,12 @@
 //! `POST /clusters`.
 //!
 //! ```text
-//! request ─► facts (what Kubernetes has) ─► wanted::creations (pure) ─► per cluster: Secrets ─► Pgcluster ─► Pgtask
-//!                                                  │                          ▲            │
-//!                                                  └─ refused                 └── removed ─┘ where it fails
+//! request ─► facts (what Kubernetes has) ─► wanted::judge (pure) ─► per cluster: Secrets ─► Pgcluster ─► Pgtask
+//!                                                  │                      ▲            │
+//!                                                  └─ refused             └── removed ─┘ where it fails
 //! ```
+//!
+//! With the Pgcluster the creation is asked for: what fails after it is told beside the success, not instead of it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -25,7 +27,7 @@ use uuid::Uuid;
 
 use super::{
     task::{self, Subject},
-    wanted::{self, Creation, Facts, GLOBAL_CONFIG, Passwords, is_object_name},
+    wanted::{self, Creation, Facts, GLOBAL_CONFIG, Judged, Passwords, is_object_name},
 };
 use crate::{app::App, refusal::Refusal, request::Call};
 
@@ -35,18 +37,18 @@ pub(crate) async fn create(
 ) -> Result<CreateClusterResponse, Refusal> {
     let config = call.app.configuration.now();
     let id = || OperationId::from(Uuid::new_v4());
-    let creations = match facts(&call.app, &request, &config).await {
+    let judged = match facts(&call.app, &request, &config).await {
         Ok(facts) => {
             let (caller, now) = (&call.caller.name, Timestamp::now());
-            wanted::creations(&request, &config, &facts, caller, now, id)
+            wanted::judge(&request, &config, &facts, caller, now, id)
         }
         Err(refusal) => Err(refusal),
     };
-    match creations {
-        Ok(creations) => {
+    match judged {
+        Ok(judged) => {
             // What was begun is finished, also when the client goes away.
             let making =
-                tokio::spawn(async move { make_all(&call, &request.namespace, creations).await });
+                tokio::spawn(async move { make_all(&call, &request.namespace, judged).await });
             let made = making.await;
             Ok(made.unwrap_or_else(|error| {
                 CreateClusterResponse::failed(format!("the creation broke off: {error}"))
@@ -150,20 +152,23 @@ async fn source(
 }
 
 /// Makes the clusters of a series one by one, until one cannot be made.
-async fn make_all(call: &Call, namespace: &str, creations: Vec<Creation>) -> CreateClusterResponse {
-    let mut results = Vec::new();
-    for creation in creations {
-        let made = make(call, namespace, &creation, &mut results).await;
-        if let Err(Refusal(why)) = made {
-            return CreateClusterResponse {
-                results: Some(results),
-                outcome: Outcome::error(why),
-            };
+async fn make_all(call: &Call, namespace: &str, judged: Judged) -> CreateClusterResponse {
+    let (mut results, mut outcome) = (Vec::new(), Outcome::ok());
+    for creation in &judged.creations {
+        if let Err(Refusal(why)) = make(call, namespace, creation, &mut results).await {
+            outcome = Outcome::error(why);
+            break;
         }
+    }
+    if !results.is_empty() && !judged.left_out.is_empty() {
+        let keys = Vec::from_iter(judged.left_out).join(", ");
+        results.push(format!(
+            "made without what {keys} of pgo.yaml asks for: it is not available in this version yet"
+        ));
     }
     CreateClusterResponse {
         results: Some(results),
-        outcome: Outcome::ok(),
+        outcome,
     }
 }
 
@@ -201,6 +206,23 @@ async fn make(
         format!("kept Secret {name} of a former cluster: its password has not changed")
     }));
 
+    if let Err(Refusal(why)) = follow(call, namespace, creation, &cluster).await {
+        tracing::error!(namespace, cluster = %creation.name, why, "the task that follows a creation is missing");
+        results.push(format!(
+            "the cluster is being created, but pgtask {}, which shows its workflow, could not be made: {why}",
+            task::creation_name(&creation.name)
+        ));
+    }
+    Ok(())
+}
+
+/// Stores the task that follows the creation of a cluster.
+async fn follow(
+    call: &Call,
+    namespace: &str,
+    creation: &Creation,
+    cluster: &Pgcluster,
+) -> Result<(), Refusal> {
     let uid: StreamId = cluster
         .uid()
         .and_then(|uid| uid.parse().ok())
@@ -212,14 +234,8 @@ async fn make(
         actor: &call.caller.name,
     };
     let task = task::creation(&subject, creation.id, Timestamp::now());
-    let stored = task::create(&tasks, &task, |found| task::is_older(found, &uid)).await;
-    stored.map_err(|error| {
-        let Refusal(why) = error.into();
-        Refusal(format!(
-            "pgcluster {} was created, but not the task that follows its creation: {why}",
-            creation.name
-        ))
-    })
+    let tasks = call.app.api(namespace);
+    task::create_patiently(&tasks, &task, |found| task::is_older(found, &uid)).await
 }
 
 /// A request to delete a former cluster of the name must not reach the new one.

@@ -7,13 +7,7 @@ use kube::ResourceExt as _;
 use pgo_api::ShowClusterPod;
 use pgo_crd::label;
 
-/// Labels of 4.1 on pods that are no instances.
-const BACKREST_JOB: &str = "pgo-backrest-job";
-const BACKREST_RESTORE: &str = "pgo-backrest-restore";
-const BACKREST_REPO: &str = "pgo-backrest-repo";
-const PGBOUNCER: &str = "crunchy-pgbouncer";
-const PGPOOL: &str = "crunchy-pgpool-pod";
-const BACKUP: &str = "pgbackup";
+/// Value of label `name` on 4.1's pods that list a volume.
 const LSPVC: &str = "lspvc";
 
 /// How many containers a pod has, and how many are ready.
@@ -43,13 +37,13 @@ impl Containers {
 /// What a pod is there for, under 4.1's names.
 pub(crate) fn kind(pod: &Pod, cluster: &str) -> &'static str {
     let is = |key: &str| pod.labels().contains_key(key);
-    if is(BACKREST_REPO) {
+    if is(label::BACKREST_REPO) {
         "pgbackrest"
-    } else if is(PGBOUNCER) {
+    } else if is(label::PGBOUNCER) {
         "pgbouncer"
-    } else if is(PGPOOL) {
+    } else if is(label::PGPOOL_POD) {
         "pgpool"
-    } else if is(BACKUP) {
+    } else if is(label::PGBACKUP) {
         "backup"
     } else if pod.labels().get(label::SERVICE_NAME).map(String::as_str) == Some(cluster) {
         "primary"
@@ -66,9 +60,13 @@ pub(crate) fn is_instance(pod: &Pod) -> bool {
 /// Whether a pod of a cluster is one that 4.1 shows: no Job's, no repository.
 pub(crate) fn is_shown(pod: &Pod) -> bool {
     let labels = pod.labels();
-    ![BACKREST_JOB, BACKREST_RESTORE, BACKREST_REPO, BACKUP]
-        .iter()
-        .any(|key| labels.contains_key(*key))
+    let hiding = [
+        label::BACKREST_JOB,
+        label::BACKREST_RESTORE,
+        label::BACKREST_REPO,
+        label::PGBACKUP,
+    ];
+    !hiding.iter().any(|key| labels.contains_key(*key))
         && labels.get(label::NAME).map(String::as_str) != Some(LSPVC)
 }
 

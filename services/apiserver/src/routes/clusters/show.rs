@@ -32,8 +32,7 @@ pub(crate) async fn show(
 ) -> Result<ShowClusterResponse, Refusal> {
     let (app, namespace) = (&*call.app, request.namespace.as_str());
     let selection = Selection::of(&request.selector, request.all_flag, &request.cluster_name);
-    let mut clusters = selection.clusters(app, namespace).await?;
-    clusters.retain(|cluster| has_tag(cluster, &request.ccp_image_tag));
+    let clusters = selection.clusters(app, namespace).await?;
     let mut results = Vec::with_capacity(clusters.len());
     if !clusters.is_empty() {
         let members = ListParams::default().labels(&selection.of_members());
@@ -53,7 +52,8 @@ pub(crate) async fn show(
         results.extend(
             clusters
                 .into_iter()
-                .map(|cluster| detail(cluster, &members, &config)),
+                .map(|cluster| detail(cluster, &members, &config))
+                .filter(|detail| has_tag(detail, &request.ccp_image_tag)),
         );
     }
     Ok(ShowClusterResponse {
@@ -69,8 +69,9 @@ struct Members {
     replicas: Vec<Pgreplica>,
 }
 
-fn has_tag(cluster: &DynamicObject, wanted: &str) -> bool {
-    wanted.is_empty() || cluster.data["spec"]["ccpimagetag"].as_str() == Some(wanted)
+/// Whether the cluster is shown with the tag that is wanted, its own or that of pgo.yaml.
+fn has_tag(detail: &ShowClusterDetail, wanted: &str) -> bool {
+    wanted.is_empty() || detail.cluster["spec"]["ccpimagetag"].as_str() == Some(wanted)
 }
 
 /// The objects that carry the cluster's name, in order of their own.
@@ -128,7 +129,7 @@ fn detail(cluster: DynamicObject, members: &Members, config: &PgoConfig) -> Show
 }
 
 fn is_repository(service: &Service) -> bool {
-    service.labels().contains_key("pgo-backrest-repo")
+    service.labels().contains_key(label::BACKREST_REPO)
 }
 
 pub(super) fn shown_service(service: &Service) -> ShowClusterService {

@@ -1,6 +1,6 @@
 //! Pgtasks that belong to a cluster and go with it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 use kube::{
@@ -9,6 +9,18 @@ use kube::{
 };
 use pgo_crd::{Pgtask, PgtaskSpec, TaskType, label};
 use pgo_ids::{ClusterName, OperationId, StreamId};
+
+use crate::refusal::Refusal;
+
+/// How long a task is tried again that must follow something done: a leader change of Kubernetes' API server or store is
+/// over by then, and the handler has time left.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Pause before the second try; it doubles with each further one.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+
+/// Longest pause between two tries.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// The cluster that a task is about.
 pub(super) struct Subject<'a> {
@@ -131,19 +143,63 @@ pub(super) async fn create(
     task: &Pgtask,
     is_left_over: impl Fn(&Pgtask) -> bool,
 ) -> Result<(), kube::Error> {
-    let created = tasks.create(&PostParams::default(), task).await;
-    let Err(kube::Error::Api(status)) = &created else {
-        return created.map(drop);
+    let refused = match tasks.create(&PostParams::default(), task).await {
+        Ok(_) => return Ok(()),
+        Err(error) => error,
     };
-    if !status.is_already_exists() {
-        return created.map(drop);
+    if matches!(&refused, kube::Error::Api(status) if !status.is_already_exists()) {
+        return Err(refused);
     }
+    // Another one has the name, or this one has it and the answer was lost.
     match tasks.get_opt(&task.name_any()).await? {
+        Some(found) if is_same(&found, task) => return Ok(()),
         Some(found) if is_left_over(&found) => remove(tasks, &found).await?,
-        Some(_) => return created.map(drop),
+        Some(_) => return Err(refused),
         None => {}
     }
     tasks.create(&PostParams::default(), task).await.map(drop)
+}
+
+/// As [`create`], and again and again while Kubernetes cannot answer, for as long as [`PATIENCE`].
+///
+/// # Errors
+/// As of [`create`], or Kubernetes was out of reach all the time.
+pub(super) async fn create_patiently(
+    tasks: &Api<Pgtask>,
+    task: &Pgtask,
+    is_left_over: impl Fn(&Pgtask) -> bool,
+) -> Result<(), Refusal> {
+    let mut why = Refusal(format!(
+        "Kubernetes did not answer within {} s",
+        PATIENCE.as_secs()
+    ));
+    let trying = async {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match create(tasks, task, &is_left_over).await {
+                Ok(()) => return Ok(()),
+                Err(error) if !is_passing(&error) => return Err(Refusal::from(error)),
+                Err(error) => why = error.into(),
+            }
+            tokio::time::sleep(pause).await;
+            pause = LONGEST_PAUSE.min(pause * 2);
+        }
+    };
+    let tried = tokio::time::timeout(PATIENCE, trying).await;
+    tried.unwrap_or(Err(why))
+}
+
+/// Whether the same call may succeed a moment later.
+fn is_passing(error: &kube::Error) -> bool {
+    match error {
+        kube::Error::Api(status) => status.code == 429 || status.code >= 500,
+        _ => true,
+    }
+}
+
+/// Whether a task that is there was stored by an earlier try: each request has an id of its own.
+fn is_same(found: &Pgtask, task: &Pgtask) -> bool {
+    found.labels().get(label::WORKFLOWID) == task.labels().get(label::WORKFLOWID)
 }
 
 /// Removes exactly this task, if it is still there.

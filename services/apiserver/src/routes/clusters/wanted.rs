@@ -11,7 +11,7 @@ use pgo_crd::{Pgcluster, PgoConfig, label};
 use pgo_ids::{ClusterName, OperationId};
 
 use super::spec;
-use crate::refusal::Refusal;
+use crate::{configuration, refusal::Refusal};
 
 /// Most clusters of one request: all are made within its deadline.
 const LONGEST_SERIES: i64 = 200;
@@ -21,34 +21,6 @@ const LONGEST_PASSWORD: usize = 255;
 
 /// ConfigMap that every cluster of a namespace takes its configuration files from, as in 4.1.
 pub(super) const GLOBAL_CONFIG: &str = "pgo-custom-pg-config";
-
-/// User labels that PGO sets itself; nobody else may.
-const RESERVED: [&str; 24] = [
-    "archive-timeout",
-    "autofail",
-    "backrest-storage-type",
-    "ccp-image-tag",
-    "crunchy-pgbadger",
-    "crunchy-pgbouncer",
-    "crunchy-pgpool",
-    "crunchy_collect",
-    "current-primary",
-    "custom-config",
-    "deployment-name",
-    "name",
-    "NodeLabelKey",
-    "NodeLabelValue",
-    "pg-cluster",
-    "pg-cluster-id",
-    "pgo-backrest",
-    "pgo-version",
-    "pgouser",
-    "replica-name",
-    "service-name",
-    "service-type",
-    "vendor",
-    "workflow-id",
-];
 
 /// What must be known of Kubernetes to judge a request.
 #[derive(Clone, Debug, Default)]
@@ -69,6 +41,13 @@ pub(super) struct Facts {
 
 /// A password for each user that a cluster begins with.
 pub(super) type Passwords = BTreeMap<UserSecret, String>;
+
+/// What a request comes to.
+pub(super) struct Judged {
+    pub creations: Vec<Creation>,
+    /// Settings of pgo.yaml that the clusters are made without, because they are not available yet.
+    pub left_out: BTreeSet<&'static str>,
+}
 
 /// A cluster to create.
 #[derive(Clone)]
@@ -107,14 +86,14 @@ pub(super) fn names(request: &CreateClusterRequest) -> Vec<String> {
 ///
 /// # Errors
 /// What is wrong, in 4.1's words where it has some.
-pub(super) fn creations(
+pub(super) fn judge(
     request: &CreateClusterRequest,
     config: &PgoConfig,
     facts: &Facts,
     caller: &str,
     now: Timestamp,
     mut id: impl FnMut() -> OperationId,
-) -> Result<Vec<Creation>, Refusal> {
+) -> Result<Judged, Refusal> {
     let names = check_names(request, facts)?;
     let checked = Checked {
         user_labels: check_user_labels(&request.user_labels)?,
@@ -122,11 +101,11 @@ pub(super) fn creations(
         node_label: check_resources(request, config, facts)?,
     };
     let passwords = check_passwords(request, facts)?;
-    if request.autofail_flag && request.replica_count == 0 {
+    let autofail = request.autofail_flag || config.cluster.autofail;
+    if autofail && replicas(request, config) < 1 {
         return refuse(texts::AUTOFAIL_REPLICAS);
     }
     refuse_later_work(request)?;
-    check_image(request)?;
     let mut creations = Vec::with_capacity(names.len());
     for name in names {
         let id = id();
@@ -145,7 +124,22 @@ pub(super) fn creations(
             secrets,
         });
     }
-    Ok(creations)
+    let mut left_out = configuration::later_work(config);
+    if !checked.backrest {
+        left_out.remove(configuration::BACKREST);
+    }
+    Ok(Judged {
+        creations,
+        left_out,
+    })
+}
+
+/// How many replicas each cluster is to have: as the request says, else as pgo.yaml does.
+fn replicas(request: &CreateClusterRequest, config: &PgoConfig) -> i64 {
+    match request.replica_count {
+        0 => config.cluster.replicas.parse().unwrap_or_default(),
+        count => count,
+    }
 }
 
 fn check_names(request: &CreateClusterRequest, facts: &Facts) -> Result<Vec<ClusterName>, Refusal> {
@@ -186,7 +180,7 @@ fn check_user_labels(text: &str) -> Result<BTreeMap<String, String>, Refusal> {
         let Some((key, value)) = element.split_once('=') else {
             return refuse(texts::LABELS_FORMAT);
         };
-        if RESERVED.contains(&key) {
+        if label::is_reserved(key) {
             return refuse(format!(
                 "{}: {key} is set by PGO itself; take another key",
                 texts::LABELS_FORMAT
@@ -410,25 +404,6 @@ fn refuse_later_work(request: &CreateClusterRequest) -> Result<(), Refusal> {
         }
         None => Ok(()),
     }
-}
-
-/// An image that no registry can have is refused here; one that is not there shows when it is pulled.
-fn check_image(request: &CreateClusterRequest) -> Result<(), Refusal> {
-    let image = request.ccp_image.as_str();
-    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    if !image.chars().all(|c| fits(c) || c == '/') || image.starts_with('/') || image.ends_with('/')
-    {
-        return refuse(format!(
-            "{image:?} is no name of an image; use letters, digits, '-', '_', '.' and '/', without prefix and tag"
-        ));
-    }
-    let tag = request.ccp_image_tag.as_str();
-    if !tag.chars().all(fits) || tag.starts_with(['-', '.']) || tag.len() > 128 {
-        return refuse(format!(
-            "{tag:?} is no tag of an image; use letters, digits, '-', '_' and '.', at most 128"
-        ));
-    }
-    Ok(())
 }
 
 /// The labels of a Pgcluster's metadata.

@@ -1,0 +1,81 @@
+//! What the apiserver may do in Kubernetes: what its routes need, verb by verb.
+
+use pgo_k8s::rights::{
+    Right, Rights,
+    Verb::{Create, Delete, Get, List, Watch},
+};
+
+/// 4.1's API group.
+const PGO: &str = "crunchydata.com";
+
+/// The rights of the process.
+pub const RIGHTS: Rights = Rights {
+    process: "apiserver",
+    targets: &[
+        Right::new(
+            PGO,
+            &["pgclusters"],
+            &[Get, List, Create],
+            "Clusters: shown, and made as asked for. Deleting one is a task, so there is no right to delete.",
+        ),
+        Right::new(PGO, &["pgreplicas"], &[List], "What is shown of a cluster."),
+        Right::new(
+            PGO,
+            &["pgtasks"],
+            &[Get, Create, Delete],
+            "Tasks that follow a creation or ask for a deletion; one that a former cluster of the name left behind \
+             makes way.",
+        ),
+        Right::new(
+            "",
+            &["secrets"],
+            &[Get, List, Create, Delete],
+            "User Secrets where a password is given, taken back where the cluster cannot be made; read to test \
+             connections.",
+        ),
+        Right::new(
+            "",
+            &["configmaps"],
+            &[Get],
+            "Whether the ConfigMap of --custom-config is there.",
+        ),
+        Right::new(
+            "",
+            &["pods", "services", "persistentvolumeclaims"],
+            &[List],
+            "What is shown of a cluster, and the figures of the status.",
+        ),
+        Right::new("batch", &["jobs"], &[List], "The backups in the status."),
+    ],
+    operator: &[
+        Right::new(
+            "",
+            &["secrets"],
+            &[Get, List, Watch, Create],
+            "Users and roles are Secrets. Names cannot limit list, watch and create; of what comes, only those and \
+             pgo.tls are kept.",
+        ),
+        Right::new(
+            "",
+            &["configmaps"],
+            &[List, Watch],
+            "pgo.yaml, as it is now.",
+        )
+        .named(&["pgo-config"]),
+        Right::new(PGO, &["pginstallations"], &[Get], "When PGO was started."),
+    ],
+    cluster: &[
+        Right::new(
+            "",
+            &["namespaces"],
+            &[List, Watch],
+            "Which namespaces there are, and whose.",
+        ),
+        Right::new(
+            "",
+            &["nodes"],
+            &[List],
+            "Node labels that a request or pgo.yaml names, and the nodes of the status.",
+        ),
+    ],
+};

@@ -1,0 +1,65 @@
+//! `deploy/rbac/apiserver.yaml` is what `src/rights.rs` says, and that is what is needed. That it is enough, all tests
+//! here show: their Kubernetes refuses the rest. `UPDATE=1 cargo test -p pgo-apiserver` writes the file anew.
+
+use std::{env, fs, path::Path, time::Duration};
+
+use pgo_apiserver::RIGHTS;
+use serde_json::json;
+
+use crate::{
+    harness::{SOON, cluster_request, create_request, installation, start_plain},
+    kubernetes::{Failure, place},
+};
+
+#[test]
+fn the_rights_that_are_installed_are_those_of_the_table() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/rbac/apiserver.yaml");
+    let generated = RIGHTS.manifest();
+    if env::var_os("UPDATE").is_some() {
+        fs::write(&path, &generated).expect("deploy/rbac can be written");
+    }
+    let installed = fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        installed == generated,
+        "deploy/rbac/apiserver.yaml is not what src/rights.rs says; run UPDATE=1 cargo test -p pgo-apiserver"
+    );
+}
+
+#[tokio::test]
+async fn each_right_is_needed() {
+    let kubernetes = installation();
+    // Left behind by a former cluster of the name.
+    kubernetes.put("pgtasks", "pgouser1", json!({
+        "metadata": {"name": "hippo-rmdata", "uid": "former-task", "ownerReferences": [
+            {"apiVersion": "crunchydata.com/v1", "kind": "Pgcluster", "name": "hippo", "uid": "former"}]},
+        "spec": {"tasktype": "delete-data"},
+    }));
+    let apiserver = start_plain(&kubernetes).await;
+    let client = apiserver.plain();
+    let mut request = create_request("hippo");
+    request["Password"] = json!("s3cret");
+    client.post("/clusters", request).await.done();
+    // With passwords that are copied, and taken back.
+    kubernetes.fail(
+        format!("POST {}", place("pgclusters", "pgouser1")),
+        Failure::Forbidden,
+    );
+    let mut request = create_request("zebra");
+    request["SecretFrom"] = json!("hippo");
+    client.post("/clusters", request).await.refusal();
+    kubernetes.heal();
+    for target in ["/showclusters", "/testclusters"] {
+        client.post(target, cluster_request("all")).await.done();
+    }
+    let status = "/status?version=4.1.0&namespace=pgouser1";
+    client.get(status).await.done();
+
+    let all_used = async {
+        // The watches begin when they like.
+        while !kubernetes.unused_rights().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let _ = tokio::time::timeout(SOON, all_used).await;
+    assert_eq!(kubernetes.unused_rights(), [""; 0]);
+}

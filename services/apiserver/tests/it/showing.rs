@@ -1,0 +1,97 @@
+//! What is shown of clusters and of PGO: which clusters, and which figures are missing.
+
+use serde_json::{Value, json};
+
+use crate::{
+    harness::{cluster_request, create_request, installation, start_plain},
+    kubernetes::{Failure, Kubernetes, place},
+};
+
+#[tokio::test]
+async fn a_cluster_is_found_by_the_tag_that_is_shown_of_it() {
+    let kubernetes = installation();
+    let apiserver = start_plain(&kubernetes).await;
+    let client = apiserver.plain();
+    let mut request = create_request("other");
+    request["CCPImageTag"] = json!("debian12-15");
+    client.post("/clusters", request).await.done();
+    client
+        .post("/clusters", create_request("plain"))
+        .await
+        .done();
+    // As kubectl makes one that leaves everything to pgo.yaml.
+    let bare = json!({"metadata": {"name": "bare", "uid": "u1"}, "spec": {}});
+    kubernetes.put("pgclusters", "pgouser1", bare);
+    for (tag, expected) in [
+        ("centos7-11.5-2.4.2", vec!["bare", "plain"]),
+        ("debian12-15", vec!["other"]),
+        ("nosuch", vec![]),
+        ("", vec!["bare", "other", "plain"]),
+    ] {
+        let mut request = cluster_request("all");
+        request["Ccpimagetag"] = json!(tag);
+        let shown = client.post("/showclusters", request).await.done();
+        let names: Vec<&str> = shown["Results"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|shown| shown["Cluster"]["metadata"]["name"].as_str().unwrap())
+            .collect();
+        assert_eq!(names, expected, "{tag}");
+    }
+}
+
+/// The status, and what it says besides.
+async fn status(kubernetes: &Kubernetes) -> (Value, String) {
+    let apiserver = start_plain(kubernetes).await;
+    let target = "/status?version=4.1.0&namespace=pgouser1";
+    let answer = apiserver.plain().get(target).await.done();
+    let told = answer["Msg"].as_str().unwrap().to_owned();
+    (answer["Result"].clone(), told)
+}
+
+fn started(kubernetes: &Kubernetes) {
+    let operation = json!({"id": "25927091-b343-4017-be4b-71575f0b3eb5", "kind": "StartPgo", "actor": "",
+        "started": "2026-11-22T14:23:53Z"});
+    let installation = json!({"metadata": {"name": "pgo"}, "spec": {}, "status": {
+        "phase": "Running", "operations": [operation], "outbox": {"last": 0, "entries": []}}});
+    kubernetes.put("pginstallations", "pgo", installation);
+}
+
+#[tokio::test]
+async fn a_status_without_gaps_says_nothing_besides() {
+    let kubernetes = installation();
+    started(&kubernetes);
+    let (figures, told) = status(&kubernetes).await;
+    assert_eq!(
+        figures["OperatorStartTime"],
+        "2026-11-22 14:23:53 +0000 UTC"
+    );
+    assert_eq!(told, "");
+}
+
+#[tokio::test]
+async fn figures_that_cannot_be_had_are_named_with_the_reason() {
+    for (kind, figures) in [
+        ("pods", "NumDatabases, DbTags, NotReady, Labels"),
+        ("jobs", "NumBackups"),
+        ("persistentvolumeclaims", "NumClaims, VolumeCap"),
+        ("nodes", "Nodes"),
+    ] {
+        let kubernetes = installation();
+        started(&kubernetes);
+        kubernetes.fail(
+            format!("GET {}", place(kind, "pgouser1")),
+            Failure::Forbidden,
+        );
+        let (_, told) = status(&kubernetes).await;
+        let expected = format!("figures that could not be had: {figures}: not for you");
+        assert_eq!(told, expected);
+    }
+    let (figures, told) = status(&installation()).await;
+    assert_eq!(figures["OperatorStartTime"], "error");
+    assert_eq!(
+        told,
+        "figures that could not be had: OperatorStartTime: no PgInstallation pgo in namespace pgo tells of a start of PGO"
+    );
+}

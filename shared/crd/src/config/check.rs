@@ -1,0 +1,141 @@
+//! What 4.1 demands of the values in `pgo.yaml`.
+
+use super::{ClusterConfig, ConfigError, PgoConfig, StorageConfig};
+
+/// Truth values as Go reads them.
+const BOOLEANS: [&str; 13] = [
+    "", "true", "false", "True", "False", "TRUE", "FALSE", "t", "f", "T", "F", "1", "0",
+];
+
+fn wrong(key: &str, problem: impl Into<String>) -> Result<(), ConfigError> {
+    Err(ConfigError::Value {
+        key: key.to_owned(),
+        problem: problem.into(),
+    })
+}
+
+/// All rules; the first one that is broken is told.
+pub(super) fn check(config: &PgoConfig) -> Result<(), ConfigError> {
+    if !BOOLEANS.contains(&config.basic_auth.as_str()) {
+        return wrong("BasicAuth", "give true or false");
+    }
+    entries(config)?;
+    required(config)?;
+    numbers(config)?;
+    choices(&config.cluster)?;
+    node_labels(&config.cluster)
+}
+
+/// What is named must be there, and usable.
+fn entries(config: &PgoConfig) -> Result<(), ConfigError> {
+    for (key, name) in [
+        ("PrimaryStorage", &config.primary_storage),
+        ("BackupStorage", &config.backup_storage),
+        ("ReplicaStorage", &config.replica_storage),
+        ("BackrestStorage", &config.backrest_storage),
+    ] {
+        if !config.storage.contains_key(name) {
+            return wrong(key, format!("{name:?} is not an entry of Storage"));
+        }
+    }
+    for (name, storage) in &config.storage {
+        storage_entry(name, storage)?;
+    }
+    let resources = &config.default_container_resources;
+    if !resources.is_empty() && !config.container_resources.contains_key(resources) {
+        return wrong(
+            "DefaultContainerResources",
+            format!("{resources:?} is not an entry of ContainerResources"),
+        );
+    }
+    Ok(())
+}
+
+fn required(config: &PgoConfig) -> Result<(), ConfigError> {
+    let (cluster, pgo) = (&config.cluster, &config.pgo);
+    for (key, value) in [
+        ("Cluster.CCPImagePrefix", &cluster.ccp_image_prefix),
+        ("Cluster.CCPImageTag", &cluster.ccp_image_tag),
+        ("Cluster.User", &cluster.user),
+        ("Pgo.PGOImagePrefix", &pgo.image_prefix),
+        ("Pgo.PGOImageTag", &pgo.image_tag),
+    ] {
+        if value.is_empty() {
+            return wrong(key, "it is required");
+        }
+    }
+    Ok(())
+}
+
+fn numbers(config: &PgoConfig) -> Result<(), ConfigError> {
+    let cluster = &config.cluster;
+    for (key, value) in [
+        ("Cluster.Port", &cluster.port),
+        ("Cluster.PGBadgerPort", &cluster.pgbadger_port),
+        ("Cluster.ExporterPort", &cluster.exporter_port),
+    ] {
+        if value.parse::<u16>().is_err() {
+            return wrong(key, format!("{value:?} is not a port"));
+        }
+    }
+    for (key, value) in [
+        (
+            "Cluster.LogMinDurationStatement",
+            &cluster.log_min_duration_statement,
+        ),
+        ("Cluster.Replicas", &cluster.replicas),
+        ("Cluster.ArchiveTimeout", &cluster.archive_timeout),
+        (
+            "Pgo.AutofailSleepSeconds",
+            &config.pgo.autofail_sleep_seconds,
+        ),
+    ] {
+        if !value.is_empty() && value.parse::<i64>().is_err() {
+            return wrong(key, format!("{value:?} is not a whole number"));
+        }
+    }
+    Ok(())
+}
+
+fn choices(cluster: &ClusterConfig) -> Result<(), ConfigError> {
+    if !["ClusterIP", "NodePort", "LoadBalancer"].contains(&cluster.service_type.as_str()) {
+        return wrong(
+            "Cluster.ServiceType",
+            "give ClusterIP, NodePort or LoadBalancer",
+        );
+    }
+    if !["ddl", "none", "mod", "all"].contains(&cluster.log_statement.as_str()) {
+        return wrong("Cluster.LogStatement", "give none, ddl, mod or all");
+    }
+    Ok(())
+}
+
+fn node_labels(cluster: &ClusterConfig) -> Result<(), ConfigError> {
+    for (key, label) in [
+        ("Cluster.PrimaryNodeLabel", &cluster.primary_node_label),
+        ("Cluster.ReplicaNodeLabel", &cluster.replica_node_label),
+    ] {
+        if !label.is_empty() && label.split_once('=').is_none() {
+            return wrong(key, "give key=value");
+        }
+    }
+    Ok(())
+}
+
+fn storage_entry(name: &str, storage: &StorageConfig) -> Result<(), ConfigError> {
+    let problem = if !matches!(
+        storage.storage_type.as_str(),
+        "create" | "dynamic" | "existing" | "emptydir" | ""
+    ) {
+        "StorageType is create, dynamic, existing or emptydir"
+    } else if !storage.fsgroup.is_empty() && !storage.supplemental_groups.is_empty() {
+        "Fsgroup and SupplementalGroups cannot both be set"
+    } else if !storage.fsgroup.is_empty() && storage.fsgroup.parse::<i64>().is_err() {
+        "Fsgroup is a number"
+    } else if !storage.match_labels.is_empty() && storage.match_labels.split_once('=').is_none() {
+        "MatchLabels is key=value"
+    } else {
+        return Ok(());
+    };
+    wrong(&format!("Storage.{name}"), problem)
+}

@@ -1,0 +1,112 @@
+//! Labels of 4.1 and ours, and which of them users may set.
+
+/// On every object of ours; its value is `crunchydata`.
+pub const VENDOR: &str = "vendor";
+/// Name of the cluster an object belongs to.
+pub const PG_CLUSTER: &str = "pg-cluster";
+/// On a Pgcluster: its own name, for selectors.
+pub const NAME: &str = "name";
+/// Who asked for it.
+pub const PGOUSER: &str = "pgouser";
+/// Id of the operation that made it.
+pub const WORKFLOW_ID: &str = "workflow-id";
+/// The same on a Pgtask.
+pub const WORKFLOWID: &str = "workflowid";
+/// Service an instance belongs to: `<c>` or `<c>-replica`.
+pub const SERVICE_NAME: &str = "service-name";
+/// Instance of a Pod or claim, under 4.1's key.
+pub const DEPLOYMENT_NAME: &str = "deployment-name";
+/// On claims that belong to a cluster.
+pub const PGREMOVE: &str = "pgremove";
+/// On a Pgtask that asks for a deletion.
+pub const PGRMDATA: &str = "pgrmdata";
+/// On a namespace: the installation that manages it.
+pub const INSTALLATION: &str = "pgo-installation-name";
+/// On what runs pg_basebackup.
+pub const PGBACKUP: &str = "pgbackup";
+/// On the repository of pgBackRest.
+pub const BACKREST_REPO: &str = "pgo-backrest-repo";
+/// On what runs a command of pgBackRest.
+pub const BACKREST_JOB: &str = "pgo-backrest-job";
+/// On what restores with pgBackRest.
+pub const BACKREST_RESTORE: &str = "pgo-backrest-restore";
+/// On pgBouncer.
+pub const PGBOUNCER: &str = "crunchy-pgbouncer";
+/// On pgpool.
+pub const PGPOOL_POD: &str = "crunchy-pgpool-pod";
+
+/// Labels by which PGO and 4.1 tell what an object is. A user's one would make an instance look like something else, and
+/// hide it.
+const KINDS: &[&str] = &[
+    BACKREST_JOB,
+    BACKREST_REPO,
+    BACKREST_RESTORE,
+    INSTALLATION,
+    PGBACKUP,
+    PGBOUNCER,
+    PGPOOL_POD,
+    PGREMOVE,
+    PGRMDATA,
+    SERVICE_NAME,
+    WORKFLOWID,
+    "backrest-command",
+    "crunchy-pgpool",
+    "crunchy-scheduler",
+    "pg-policy",
+    "pg-schedule",
+    "pg-task",
+    "pgdump",
+    "pgo-benchmark",
+    "pgo-load",
+    "pgo-pgbasebackup-restore",
+    "pgo-pgorole",
+    "pgo-pgouser",
+    "pgo-sqlrunner",
+    "pgrestore",
+    "replica-name",
+];
+
+/// User labels of 4.1 that carry settings or names that PGO sets on each object itself.
+const SETTINGS: &[&str] = &[
+    DEPLOYMENT_NAME,
+    NAME,
+    PG_CLUSTER,
+    VENDOR,
+    "NodeLabelKey",
+    "NodeLabelValue",
+    "backrest-storage-type",
+    "ccp-image-tag",
+    "custom-config",
+    "pgbouncer-password",
+    "pgbouncer-secret",
+    "pgbouncer-user",
+    "pgpool-secret",
+    "service-type",
+];
+
+/// Further labels that PGO sets on a Pgcluster, among its user labels or in its metadata.
+const OF_CLUSTERS: &[&str] = &[
+    PGOUSER,
+    WORKFLOW_ID,
+    "archive-timeout",
+    "autofail",
+    "crunchy-pgbadger",
+    "crunchy_collect",
+    "current-primary",
+    "minor-upgrade",
+    "pg-cluster-id",
+    "pgo-backrest",
+    "pgo-version",
+];
+
+/// Whether only PGO sets this label: a request to set it is refused.
+#[must_use]
+pub fn is_reserved(key: &str) -> bool {
+    !is_passed_on(key) || OF_CLUSTERS.contains(&key)
+}
+
+/// Whether a user label of a Pgcluster becomes a label of the cluster's objects.
+#[must_use]
+pub fn is_passed_on(key: &str) -> bool {
+    !KINDS.contains(&key) && !SETTINGS.contains(&key)
+}
