@@ -10,12 +10,13 @@ use pgo_postgres::{
     Installation,
     conf::{self, ServerConf},
     custom::Custom,
-    files::{FileError, named},
+    files::{FileError, named, read_if_there, write_atomically},
     hba,
     quote::NulError,
     setup::{Account, Setup, Verifier},
 };
 use secrecy::SecretString;
+use sha2::{Digest as _, Sha256};
 
 use crate::cli::Settings;
 
@@ -27,6 +28,9 @@ const MODULES: [&str; 2] = ["pg_stat_statements", "pgaudit"];
 
 /// File in the data directory that says that the user's `setup.sql` was run.
 const SETUP_DONE: &str = "pgo-setup.done";
+
+/// File in the data directory that says which `setup.sql` failed, and how: a hash of it in the first line, then the error.
+const SETUP_FAILED: &str = "pgo-setup.failed";
 
 /// Why PostgreSQL cannot be started.
 #[derive(Debug, thiserror::Error)]
@@ -130,25 +134,74 @@ fn remove(path: &Path) -> Result<(), FileError> {
     }
 }
 
-/// The user's `setup.sql`, if there is one that was not run yet.
+/// What is to be done with the user's `setup.sql`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SetupSql {
+    /// Nothing: there is none, or it was run.
+    Nothing,
+    /// It is to be run.
+    Run(SetupFile),
+    /// It was run and failed, and is still the same. A part of it was done, so that it is not run again.
+    Failed(String),
+}
+
+/// A `setup.sql`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetupFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Hash of its content, in hexadecimal digits.
+    hash: String,
+}
+
+/// What is to be done with the user's `setup.sql`.
 ///
 /// # Errors
-/// The folder cannot be read.
-pub fn setup_sql(settings: &Settings) -> Result<Option<PathBuf>, PrepareError> {
+/// A file cannot be read.
+pub fn setup_sql(settings: &Settings) -> Result<SetupSql, PrepareError> {
     if settings.data.join(SETUP_DONE).exists() {
-        return Ok(None);
+        return Ok(SetupSql::Nothing);
     }
-    Ok(Custom::read(&settings.custom)?.setup_sql)
+    let Some(path) = Custom::read(&settings.custom)?.setup_sql else {
+        return Ok(SetupSql::Nothing);
+    };
+    let content = named(fs::read(&path), "read", &path)?;
+    let hash = Sha256::digest(&content)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let file = SetupFile { path, hash };
+    let failed = read_if_there(&settings.data.join(SETUP_FAILED))?.unwrap_or_default();
+    Ok(match failed.split_once('\n') {
+        Some((of, error)) if of == file.hash => SetupSql::Failed(error.to_owned()),
+        _ => SetupSql::Run(file),
+    })
+}
+
+/// Remembers that a `setup.sql` failed.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn setup_failed(
+    settings: &Settings,
+    file: &SetupFile,
+    error: &str,
+) -> Result<(), PrepareError> {
+    let path = settings.data.join(SETUP_FAILED);
+    let content = format!("{}\n{error}", file.hash);
+    write_atomically(&path, content.as_bytes(), conf::MODE)?;
+    Ok(())
 }
 
 /// Remembers that the setup of this cluster is complete.
 ///
 /// # Errors
-/// The file cannot be written.
+/// A file cannot be written or removed.
 pub fn setup_done(settings: &Settings) -> Result<(), PrepareError> {
     let path = settings.data.join(SETUP_DONE);
     if !path.exists() {
-        pgo_postgres::files::write_atomically(&path, b"", conf::MODE)?;
+        write_atomically(&path, b"", conf::MODE)?;
     }
+    remove(&settings.data.join(SETUP_FAILED))?;
     Ok(())
 }

@@ -49,7 +49,7 @@ pub struct State {
     pub lsn: u64,
     /// When PostgreSQL began to serve.
     pub running_since: Option<Timestamp>,
-    /// Why it failed.
+    /// Why it failed; while it serves, why the Service may not lead here.
     pub error: Option<String>,
     /// How often PostgreSQL was started again after it had served.
     pub restarts: u32,

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use pgo_postgres::{
     Installation, SUPERUSER, Session,
     initdb::{self, Presence},
-    program, setup,
+    program, setup, setup_sql,
 };
 use pgo_telemetry::{CancellationToken, Telemetry};
 use pgo_tls::TlsFiles;
@@ -22,7 +22,7 @@ use crate::{
     cli::Settings,
     endpoint::{self, Target},
     lock::{self, Lock},
-    prepare,
+    prepare::{self, SetupSql},
     progress::{Event, Next, Progress, Stage},
     server::Server,
     state::{Phase, Reporter},
@@ -237,17 +237,33 @@ impl<S: Store> Supervisor<S> {
         let socket = settings.socket();
         let wanted = prepare::setup(settings).map_err(shown)?;
         setup::run(&socket, &wanted).await.map_err(shown)?;
-        if let Some(file) = prepare::setup_sql(settings).map_err(shown)? {
-            setup::run_setup_sql(self.installation()?, &socket, SUPERUSER, &file)
-                .await
-                .map_err(shown)?;
-        }
+        self.run_setup_sql().await?;
         prepare::setup_done(settings).map_err(shown)?;
         // Before the state says that it runs, it says what runs.
         let session = Session::open(&socket, SUPERUSER).await.map_err(shown)?;
         let facts = session.facts(FACTS_DEADLINE).await.map_err(shown)?;
         self.reporter.change(|state| state.learn(&facts));
         Ok(Event::Done)
+    }
+
+    /// Runs the user's `setup.sql` once; one that failed, again only when it is another.
+    async fn run_setup_sql(&self) -> Result<(), String> {
+        let settings = &self.settings;
+        let file = match prepare::setup_sql(settings).map_err(shown)? {
+            SetupSql::Nothing => return Ok(()),
+            SetupSql::Failed(error) => return Err(error),
+            SetupSql::Run(file) => file,
+        };
+        let socket = settings.socket();
+        let ran = setup_sql::run(self.installation()?, &socket, SUPERUSER, &file.path).await;
+        if let Err(error) = ran {
+            if error.is_final() {
+                let text = error.to_string();
+                prepare::setup_failed(settings, &file, &text).map_err(shown)?;
+            }
+            return Err(shown(error));
+        }
+        Ok(())
     }
 
     /// Directs the Service here. PostgreSQL serves also where that is not possible now; it is tried again later.
@@ -285,7 +301,7 @@ impl<S: Store> Supervisor<S> {
             biased;
             status = server.end() => status,
             never = watch.probe() => match never {},
-            never = watch::keep_directed(&self.store, &self.target) => match never {},
+            never = watch::keep_directed(&self.store, &self.target, &self.reporter) => match never {},
         };
         self.exited(status).await
     }

@@ -1,6 +1,10 @@
 //! Looks after a server that serves: whether it answers, and whether the Service still leads to it.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use nix::{sys::signal::Signal, unistd::Pid};
 use pgo_postgres::{SUPERUSER, Session, Socket, session::SessionError};
@@ -39,6 +43,12 @@ const DIRECTED_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The same where the last look failed.
 const DIRECTED_RETRY: Duration = Duration::from_secs(2);
+
+/// The same at first: the reconciler makes the EndpointSlice when it sees the address of the pod.
+const DIRECTED_FIRST_RETRY: Duration = Duration::from_millis(250);
+
+/// How long looks have to fail before the state tells it.
+const DIRECTED_GRACE: Duration = Duration::from_secs(5);
 
 /// What readiness and metrics tell of PostgreSQL.
 #[derive(Debug)]
@@ -153,14 +163,26 @@ impl Watch<'_> {
     }
 }
 
-/// Makes the Service lead to `target` again and again: whoever removes the EndpointSlice gets it back empty.
-pub async fn keep_directed(store: &impl Store, target: &Target) -> Infallible {
+/// Makes the Service lead to `target` again and again: whoever removes the EndpointSlice gets it back empty. Where that
+/// goes on failing, the state tells why.
+pub async fn keep_directed(store: &impl Store, target: &Target, reporter: &Reporter) -> Infallible {
+    let mut failing: Option<Instant> = None;
     loop {
         let pause = match endpoint::direct(store, Some(target)).await {
-            Ok(()) => DIRECTED_INTERVAL,
+            Ok(()) => {
+                failing = None;
+                reporter.change(|state| state.error = None);
+                DIRECTED_INTERVAL
+            }
             Err(error) => {
+                let since = *failing.get_or_insert_with(Instant::now);
                 tracing::warn!(%error, "the Service may not lead here; trying again");
-                DIRECTED_RETRY
+                if since.elapsed() < DIRECTED_GRACE {
+                    DIRECTED_FIRST_RETRY
+                } else {
+                    reporter.change(|state| state.error = Some(error.to_string()));
+                    DIRECTED_RETRY
+                }
             }
         };
         sleep(pause).await;

@@ -17,6 +17,19 @@ pub enum Error {
     /// An event has no JSON.
     #[error("cannot write an event as JSON: {0}")]
     Event(#[from] serde_json::Error),
+    /// A name is taken by an object that is not the cluster's.
+    #[error(
+        "cannot make {on}: one of that name is there and {whose}; remove it, or name the cluster or its user differently"
+    )]
+    Foreign {
+        /// Kind and name.
+        on: String,
+        /// Whose it is, as a clause.
+        whose: String,
+    },
+    /// A name is still taken by an object that is about to be gone.
+    #[error("cannot make {0} yet: the former one of that name is being removed")]
+    Leaving(String),
     /// No certificate could be made.
     #[error("cannot make a certificate for the agents: {0}")]
     Certificate(#[from] pgo_tls::Error),
@@ -30,6 +43,8 @@ impl Error {
             Self::Kubernetes { .. } => "kubernetes",
             Self::Deadline(_) => "deadline",
             Self::Event(_) => "event",
+            Self::Foreign { .. } => "foreign",
+            Self::Leaving(_) => "leaving",
             Self::Certificate(_) => "certificate",
         }
     }
@@ -39,9 +54,15 @@ impl Error {
         self.code() == Some(409)
     }
 
-    /// Whether the same again would be refused again: the request itself is what Kubernetes does not want.
+    /// Whether what was asked for is not there.
+    pub fn is_missing(&self) -> bool {
+        self.code() == Some(404)
+    }
+
+    /// Whether the same again would be refused again: the request itself is what Kubernetes does not want, or its name is
+    /// taken.
     pub fn is_refusal(&self) -> bool {
-        matches!(self.code(), Some(400 | 403 | 422))
+        matches!(self, Self::Foreign { .. }) || matches!(self.code(), Some(400 | 403 | 422))
     }
 
     fn code(&self) -> Option<u16> {

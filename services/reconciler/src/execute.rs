@@ -1,24 +1,20 @@
 //! Step 5, execute: each step of a plan as calls of Kubernetes, idempotent.
 
 mod make;
+mod own;
 mod remove;
 
-use std::{fmt::Debug, future::Future, sync::Arc};
+use std::{future::Future, sync::Arc};
 
 use kube::{
-    Api, Resource, ResourceExt as _,
-    api::{Patch, PatchParams, PostParams},
-    core::NamespaceResourceScope,
+    Api, ResourceExt as _,
+    api::{Patch, PatchParams},
 };
-use pgo_core::{Cluster, Desired, Step};
+use pgo_core::{Cluster, Step};
 use pgo_crd::{FINALIZER, Pgcluster};
-use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 
 use crate::{context::Context, error::Error, write::WRITE_DEADLINE};
-
-/// Name under which server-side apply records what is ours.
-const FIELD_MANAGER: &str = "pgo-reconciler";
 
 /// Carries out the steps in their order, until one fails; those that do not need each other at the same time.
 ///
@@ -39,7 +35,7 @@ pub async fn execute(
     Ok(())
 }
 
-/// Whether a step needs nothing that another one makes. A pod does: its account must be there before it.
+/// Whether a step needs nothing that another one does. A pod does: its account must be there before it.
 fn is_independent(step: &Step) -> bool {
     matches!(
         step,
@@ -48,8 +44,11 @@ fn is_independent(step: &Step) -> bool {
             | Step::MakeAccess
             | Step::MakeLease { .. }
             | Step::MakeService
-            | Step::MakeEndpointSlice
+            | Step::MakeEndpointSlice(_)
             | Step::MakeClaim(_)
+            | Step::RemoveUserSecret { .. }
+            | Step::RemoveFixture { .. }
+            | Step::RemoveTask { .. }
     )
 }
 
@@ -92,16 +91,16 @@ async fn one(
         Step::RemovePod { .. }
         | Step::RemoveCluster
         | Step::RemoveClaim { .. }
-        | Step::RemoveUserSecret(_)
-        | Step::RemoveFixtures
-        | Step::RemoveTasks => remove::one(step, cluster, context).await,
+        | Step::RemoveUserSecret { .. }
+        | Step::RemoveFixture { .. }
+        | Step::RemoveTask { .. } => remove::one(step, cluster, &context.client).await,
         Step::CopyEvents => crate::pages::copy(object, context).await,
         Step::MakeUserSecret(_)
         | Step::MakeCertificate
         | Step::MakeAccess
         | Step::MakeLease { .. }
         | Step::MakeService
-        | Step::MakeEndpointSlice
+        | Step::MakeEndpointSlice(_)
         | Step::MakeClaim(_)
         | Step::MakePod(_) => match &cluster.desired {
             Ok(desired) => make::one(step, desired, cluster, context).await,
@@ -151,44 +150,4 @@ async fn call<T>(
             what: format!("{what} {on}"),
             source: Box::new(source),
         })
-}
-
-/// Makes an object, unless one of its name is there; that one is not touched.
-async fn create<K>(desired: &Desired, context: &Context, object: &K) -> Result<(), Error>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Serialize
-        + DeserializeOwned
-        + Clone
-        + Debug,
-{
-    let api: Api<K> = Api::namespaced(context.client.clone(), desired.namespace.as_str());
-    let on = format!("{} {}", K::kind(&()), object.name_any());
-    let parameters = PostParams {
-        field_manager: Some(FIELD_MANAGER.to_owned()),
-        ..PostParams::default()
-    };
-    match call("make", &on, api.create(&parameters, object)).await {
-        Err(error) if error.is_conflict() => Ok(()),
-        result => result.map(|_| ()),
-    }
-}
-
-/// Makes an object or brings the one that is there to what it should be.
-async fn apply<K>(desired: &Desired, context: &Context, object: &K) -> Result<(), Error>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Serialize
-        + DeserializeOwned
-        + Clone
-        + Debug,
-{
-    let api: Api<K> = Api::namespaced(context.client.clone(), desired.namespace.as_str());
-    let name = object.name_any();
-    let on = format!("{} {name}", K::kind(&()));
-    let parameters = PatchParams::apply(FIELD_MANAGER).force();
-    let patch = Patch::Apply(object);
-    call("apply", &on, api.patch(&name, &parameters, &patch))
-        .await
-        .map(|_| ())
 }

@@ -15,7 +15,8 @@ use tokio::{sync::watch, task::JoinSet, time::timeout};
 
 use crate::{
     agents::Agents, cache::Cache, config, confirmations::Confirmations, context::Context,
-    controller, installation::Keeper, metrics::Metrics, pages, settings::Settings, waker::Waker,
+    controller, installation::Keeper, metrics::Metrics, not_yet, pages, settings::Settings,
+    waker::Waker,
 };
 
 /// Identities of those the reconciler speaks to.
@@ -79,6 +80,8 @@ pub async fn lead(
     for namespace in &settings.namespaces {
         let watched = namespace.clone();
         namespaces.spawn(reconcile_in(watched, shared.clone(), shutdown.clone()));
+        let told = not_yet::tell(shared.client.clone(), namespace.clone(), shutdown.clone());
+        background.spawn(told);
     }
     loop {
         tokio::select! {

@@ -5,17 +5,20 @@
 //! | who leads, and what a leader does | `lib`, `leader` |
 //! | what wakes a reconcile | `cache`, `agents`, `confirmations`, `controller` |
 //! | the steps in their order | `reconcile` |
-//! | observe | `observe` |
+//! | observe | `observe`, `complaints` |
 //! | validate | `pgo_crd::desired` |
 //! | plan, and which status and events follow | `pgo_core::plan`, `pgo_core::commit` |
 //! | commit, one compare-and-swap | `write` |
-//! | execute | `execute`, `execute/make`, `execute/remove` |
+//! | execute | `execute`, `execute/make`, `execute/remove`, `execute/own` |
 //! | relay | `pgo_bus::Relay`; of clusters that are gone, `pages` |
 //! | what 4.1 keeps elsewhere | `project` |
+//! | what nothing is done for | `not_yet` |
 //! | PGO itself | `installation` |
 
 mod agents;
 mod cache;
+mod complaints;
+mod conditions;
 mod config;
 mod confirmations;
 mod context;
@@ -25,6 +28,7 @@ mod execute;
 mod installation;
 mod leader;
 mod metrics;
+mod not_yet;
 mod observe;
 mod outage;
 mod pages;

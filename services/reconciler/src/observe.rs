@@ -1,31 +1,36 @@
 //! Step 1, observe: what is there of a cluster, from the caches and the agents; no call unless something is wrong.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, hash::Hash, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{
-    ContainerStatus, Event, PersistentVolumeClaim, Pod, PodCondition,
+use k8s_openapi::{
+    api::{
+        core::v1::{ContainerStatus, PersistentVolumeClaim, Pod, PodCondition},
+        discovery::v1::{Endpoint, EndpointSlice},
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
-use kube::{Api, Resource, ResourceExt as _, api::ListParams, runtime::reflector::Store};
+use kube::{Resource, ResourceExt as _, runtime::reflector::Store};
 use pgo_core::{
-    ClaimFacts, ClaimPhase, Cluster, DeleteRequest, Observed, PodFacts, PodPhase, UserSecret,
-    Waiting,
+    AddressFamily, ClaimFacts, ClaimPhase, Cluster, DeleteRequest, Endpoints, Fixture, Observed,
+    PodFacts, PodPhase, Waiting,
 };
 use pgo_crd::{FINALIZER, Pgcluster, label};
 use pgo_ids::InstanceName;
-use pgo_objects::{CERTIFICATE_UNTIL, GENERATION, certificate_secret_name, endpoint_slice_name};
+use pgo_objects::{CERTIFICATE_UNTIL, fixture_name, form, is_labelled, is_owned, owners};
 
 use crate::{
     agents::{self, Said},
-    cache::by_name,
+    cache::{Cache, by_name},
+    complaints,
     context::Context,
 };
 
 /// A claim that is younger than this is not asked about: volumes take a moment.
 const CLAIM_GRACE: Duration = Duration::from_secs(3);
 
-/// How long Kubernetes may take to say what it complained of.
-const COMPLAINT_DEADLINE: Duration = Duration::from_secs(5);
+/// 4.1's label of Secrets that belong to backups; they do not go with the data.
+const OF_BACKUPS: &str = "pgo-backrest-repo";
 
 /// The deletion that a Pgtask asks for.
 pub fn delete_request(object: &Pgcluster, context: &Context) -> Option<DeleteRequest> {
@@ -39,47 +44,42 @@ pub fn delete_request(object: &Pgcluster, context: &Context) -> Option<DeleteReq
 /// What is there of a cluster.
 pub async fn observe(object: &Pgcluster, cluster: &Cluster, context: &Context) -> Observed {
     let cache = &context.cache;
-    let (name, namespace) = (cluster.name.as_str(), cluster.namespace.as_str());
-    let agent_name = format!("{name}-agent");
+    let service = fixture(&cache.services, cluster, Fixture::Service);
+    let certificate = fixture(&cache.secrets, cluster, Fixture::Certificate);
+    let slice = fixture(&cache.slices, cluster, Fixture::EndpointSlice);
+    let secrets = of_cluster(&cache.secrets, cluster);
     let mut observed = Observed {
         finalizer: object.finalizers().iter().any(|f| f == FINALIZER),
-        user_secrets: user_secrets(cluster, context),
-        certificate_until: by_name(
-            &cache.secrets,
-            namespace,
-            &certificate_secret_name(&cluster.name),
-        )
-        .and_then(|secret| secret.annotations().get(CERTIFICATE_UNTIL)?.parse().ok()),
-        access: by_name(&cache.accounts, namespace, &agent_name).is_some()
-            && by_name(&cache.roles, namespace, &agent_name).is_some()
-            && by_name(&cache.bindings, namespace, &agent_name).is_some(),
-        lease: by_name(&cache.leases, namespace, name).is_some(),
-        service: by_name(&cache.services, namespace, name).is_some(),
-        endpoints: by_name(
-            &cache.slices,
-            namespace,
-            &endpoint_slice_name(&cluster.name),
-        )
-        .map(|slice| {
-            slice
-                .endpoints
-                .iter()
-                .filter(|e| e.conditions.as_ref().is_none_or(|c| c.ready != Some(false)))
-                .flat_map(|e| e.addresses.clone())
-                .collect()
+        user_secrets: uids(&secrets, |secret| {
+            opens_data(secret) && owners(secret).next().is_none()
         }),
-        tasks: of_cluster(&cache.tasks, cluster).len(),
+        lent_secrets: uids(&secrets, |secret| {
+            opens_data(secret) && owners(secret).next().is_some()
+        })
+        .into_keys()
+        .collect(),
+        fixtures: fixtures(cache, cluster),
+        certificate_until: certificate
+            .and_then(|secret| secret.annotations().get(CERTIFICATE_UNTIL)?.parse().ok()),
+        service_form: service.and_then(|service| form(&service.metadata)),
+        endpoints: slice.map(|slice| endpoints(&slice)),
+        family: own_family(),
+        tasks: uids(&of_cluster(&cache.tasks, cluster), |task| {
+            owners(task).next().is_none() || is_owned(task, &cluster.stream)
+        }),
         refused: context.refused(cluster.stream.as_str()),
         ..Observed::default()
     };
     for pod in of_cluster(&cache.pods, cluster) {
-        if let Ok(instance) = pod.name_any().parse() {
-            observed.pods.insert(instance, pod_facts(&pod));
+        let is_ours = is_owned(&pod.metadata, &cluster.stream);
+        if let Some(instance) = pod.name_any().parse().ok().filter(|_| is_ours) {
+            let facts = with_complaint(pod_facts(&pod), context, cluster).await;
+            observed.pods.insert(instance, facts);
         }
     }
     for claim in of_cluster(&cache.claims, cluster) {
         if let Ok(instance) = claim.name_any().parse() {
-            let facts = claim_facts(&claim, context).await;
+            let facts = claim_facts(&claim, context, cluster).await;
             observed.claims.insert(instance, facts);
         }
     }
@@ -87,52 +87,99 @@ pub async fn observe(object: &Pgcluster, cluster: &Cluster, context: &Context) -
     observed
 }
 
-/// Objects of a cluster in a store.
+/// Objects that carry a cluster's labels.
 fn of_cluster<K>(store: &Store<K>, cluster: &Cluster) -> Vec<Arc<K>>
 where
     K: Resource + Clone + 'static,
-    K::DynamicType: Eq + std::hash::Hash + Clone,
+    K::DynamicType: Eq + Hash + Clone,
 {
-    store.state_filtered(cluster)
+    let is_of_cluster = |object: &Arc<K>| {
+        let meta = object.meta();
+        let labels = meta.labels.as_ref();
+        labels
+            .and_then(|labels| labels.get(label::PG_CLUSTER))
+            .map(String::as_str)
+            == Some(cluster.name.as_str())
+            && meta.namespace.as_deref() == Some(cluster.namespace.as_str())
+    };
+    store.state().into_iter().filter(is_of_cluster).collect()
 }
 
-/// Selection by cluster, for every kind.
-trait StateFiltered<K> {
-    fn state_filtered(&self, cluster: &Cluster) -> Vec<Arc<K>>;
+/// Uids of objects, by name.
+fn uids<K: Resource>(
+    objects: &[Arc<K>],
+    wanted: impl Fn(&ObjectMeta) -> bool,
+) -> BTreeMap<String, String> {
+    let wanted = objects.iter().filter(|object| wanted(object.meta()));
+    wanted
+        .filter_map(|object| Some((object.name_any(), object.uid()?)))
+        .collect()
 }
 
-impl<K> StateFiltered<K> for Store<K>
+/// Whether a Secret of a cluster holds the password of a user: those of any user it ever had. A Pgcluster does not own
+/// them, as they stay with the data.
+fn opens_data(secret: &ObjectMeta) -> bool {
+    let labels = secret.labels.as_ref();
+    owners(secret).all(|owner| owner.kind != "Pgcluster")
+        && labels.is_none_or(|labels| !labels.contains_key(OF_BACKUPS))
+}
+
+/// A fixture, if it is this very cluster's.
+fn fixture<K>(store: &Store<K>, cluster: &Cluster, fixture: Fixture) -> Option<Arc<K>>
 where
     K: Resource + Clone + 'static,
-    K::DynamicType: Eq + std::hash::Hash + Clone,
+    K::DynamicType: Default + Eq + Hash + Clone,
 {
-    fn state_filtered(&self, cluster: &Cluster) -> Vec<Arc<K>> {
-        self.state()
-            .into_iter()
-            .filter(|object| {
-                let meta = object.meta();
-                let named = meta
-                    .labels
-                    .as_ref()
-                    .and_then(|labels| labels.get(label::PG_CLUSTER));
-                named.map(String::as_str) == Some(cluster.name.as_str())
-                    && meta.namespace.as_deref() == Some(cluster.namespace.as_str())
-            })
-            .collect()
-    }
+    let name = fixture_name(fixture, &cluster.name);
+    by_name(store, cluster.namespace.as_str(), &name).filter(|found| {
+        let meta = found.meta();
+        is_owned(meta, &cluster.stream) && is_labelled(meta, &cluster.name)
+    })
 }
 
-fn user_secrets(cluster: &Cluster, context: &Context) -> BTreeSet<UserSecret> {
-    let Ok(desired) = &cluster.desired else {
-        return BTreeSet::new();
+/// Uids of the cluster's fixtures.
+fn fixtures(cache: &Cache, cluster: &Cluster) -> BTreeMap<Fixture, String> {
+    fn uid<K>(store: &Store<K>, cluster: &Cluster, which: Fixture) -> Option<(Fixture, String)>
+    where
+        K: Resource + Clone + 'static,
+        K::DynamicType: Default + Eq + Hash + Clone,
+    {
+        Some((which, fixture(store, cluster, which)?.uid()?))
+    }
+    [
+        uid(&cache.services, cluster, Fixture::Service),
+        uid(&cache.slices, cluster, Fixture::EndpointSlice),
+        uid(&cache.leases, cluster, Fixture::Lease),
+        uid(&cache.secrets, cluster, Fixture::Certificate),
+        uid(&cache.bindings, cluster, Fixture::RoleBinding),
+        uid(&cache.roles, cluster, Fixture::Role),
+        uid(&cache.accounts, cluster, Fixture::Account),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// The family of addresses by which this process reaches the API server; none where it runs outside of the cluster.
+fn own_family() -> Option<AddressFamily> {
+    AddressFamily::of(&std::env::var("KUBERNETES_SERVICE_HOST").ok()?)
+}
+
+/// Where an EndpointSlice leads.
+fn endpoints(slice: &EndpointSlice) -> Endpoints {
+    let is_ready = |endpoint: &&Endpoint| {
+        let conditions = endpoint.conditions.as_ref();
+        conditions.is_none_or(|conditions| conditions.ready != Some(false))
     };
-    UserSecret::ALL
-        .into_iter()
-        .filter(|which| {
-            let name = desired.secret_name(*which);
-            by_name(&context.cache.secrets, cluster.namespace.as_str(), &name).is_some()
-        })
-        .collect()
+    let ready = slice.endpoints.iter().filter(is_ready);
+    Endpoints {
+        family: [AddressFamily::V4, AddressFamily::V6]
+            .into_iter()
+            .find(|family| family.as_str() == slice.address_type),
+        addresses: ready
+            .flat_map(|endpoint| endpoint.addresses.clone())
+            .collect(),
+    }
 }
 
 fn hear_agents(observed: &mut Observed, cluster: &Cluster, context: &Context) {
@@ -171,13 +218,17 @@ fn pod_facts(pod: &Pod) -> PodFacts {
             .flatten()
             .find(|condition| condition.type_ == name)
     };
-    let unschedulable = condition("PodScheduled")
+    let scheduled = condition("PodScheduled");
+    let since = scheduled
+        .and_then(|condition| condition.last_transition_time.as_ref())
+        .map(|time| time.0);
+    let unschedulable = scheduled
         .filter(|condition| condition.status == "False")
         .map(|condition| {
-            let since = condition.last_transition_time.as_ref().map(|time| time.0);
             let why = condition.message.clone().unwrap_or_default();
             (since.unwrap_or(Timestamp::UNIX_EPOCH), why)
         });
+    let node = pod.spec.as_ref().and_then(|spec| spec.node_name.clone());
     let containers = status
         .init_container_statuses
         .iter()
@@ -190,16 +241,28 @@ fn pod_facts(pod: &Pod) -> PodFacts {
             Some("Succeeded" | "Failed") => PodPhase::Ended,
             _ => PodPhase::Pending,
         },
-        node: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()),
+        placed: since.filter(|_| node.is_some()),
+        node,
         ip: status.pod_ip.clone().filter(|ip| !ip.is_empty()),
         ready: condition("Ready").is_some_and(|condition| condition.status == "True"),
         terminating: pod.metadata.deletion_timestamp.is_some(),
         unschedulable,
         waiting: containers.into_iter().find_map(waiting),
-        generation: pod
-            .annotations()
-            .get(GENERATION)
-            .and_then(|generation| generation.parse().ok()),
+        complaint: None,
+        form: form(&pod.metadata),
+    }
+}
+
+/// Asks what is wrong with a pod that should have started by now.
+async fn with_complaint(facts: PodFacts, context: &Context, cluster: &Cluster) -> PodFacts {
+    if !facts.is_slow(Timestamp::now()) {
+        return facts;
+    }
+    let namespace = cluster.namespace.as_str();
+    let said = complaints::about(&facts.uid, namespace, &context.client).await;
+    PodFacts {
+        complaint: complaints::standing(&said),
+        ..facts
     }
 }
 
@@ -223,7 +286,11 @@ fn waiting(status: &ContainerStatus) -> Option<Waiting> {
     })
 }
 
-async fn claim_facts(claim: &PersistentVolumeClaim, context: &Context) -> ClaimFacts {
+async fn claim_facts(
+    claim: &PersistentVolumeClaim,
+    context: &Context,
+    cluster: &Cluster,
+) -> ClaimFacts {
     let phase = match claim.status.as_ref().and_then(|s| s.phase.as_deref()) {
         Some("Bound") => ClaimPhase::Bound,
         Some("Lost") => ClaimPhase::Lost,
@@ -233,37 +300,26 @@ async fn claim_facts(claim: &PersistentVolumeClaim, context: &Context) -> ClaimF
         .creation_timestamp()
         .map(|made| Timestamp::now().duration_since(made.0).unsigned_abs())
         .unwrap_or_default();
+    let uid = claim.uid().unwrap_or_default();
     let complaint = if phase == ClaimPhase::Pending && age > CLAIM_GRACE {
-        complaint(claim, context).await
+        let namespace = cluster.namespace.as_str();
+        complaints::last(&complaints::about(&uid, namespace, &context.client).await)
     } else {
         None
     };
+    let volume = claim
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.volume_name.as_deref());
     ClaimFacts {
-        uid: claim.uid().unwrap_or_default(),
+        uid,
         phase,
+        has_volume: volume.is_some_and(|name| !name.is_empty()),
+        form: form(&claim.metadata),
         complaint,
         terminating: claim.metadata.deletion_timestamp.is_some(),
     }
 }
 
-/// What was complained of last about a claim, in Kubernetes' own events.
-async fn complaint(claim: &PersistentVolumeClaim, context: &Context) -> Option<String> {
-    let api: Api<Event> = Api::namespaced(context.client.clone(), &claim.namespace()?);
-    let about = format!(
-        "involvedObject.uid={},type=Warning",
-        claim.uid().unwrap_or_default()
-    );
-    let about = ListParams::default().fields(&about);
-    match tokio::time::timeout(COMPLAINT_DEADLINE, api.list(&about)).await {
-        Ok(Ok(events)) => events
-            .items
-            .into_iter()
-            .max_by_key(|event| event.last_timestamp.as_ref().map(|time| time.0))
-            .and_then(|event| event.message),
-        Ok(Err(error)) => {
-            tracing::warn!(claim = claim.name_any(), %error, "cannot read the claim's events");
-            None
-        }
-        Err(_) => None,
-    }
-}
+#[cfg(test)]
+mod tests;

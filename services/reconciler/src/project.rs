@@ -1,16 +1,20 @@
 //! Projections: what 4.1 keeps in specs and tasks, written after the status, from the status alone.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use jiff::Timestamp;
 use kube::{
     Api, ResourceExt as _,
     api::{Patch, PatchParams},
 };
-use pgo_core::{ClusterStatus, Kind, Outcome};
-use pgo_crd::{Pgcluster, Pgtask};
-use serde_json::json;
+use pgo_core::{Cluster, ClusterStatus, ConditionStatus, Kind, Operation, Outcome, StorageKind};
+use pgo_crd::{Pgcluster, Pgtask, TaskType, delete_request};
+use serde_json::{Value, json};
 
-use crate::{cache::by_name, context::Context};
+use crate::{
+    conditions::{self, Verdict},
+    context::Context,
+};
 
 /// How long a projection may take; it is only a courtesy to readers of 4.1's fields.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -18,37 +22,260 @@ const DEADLINE: Duration = Duration::from_secs(5);
 /// 4.1's time in the parameters of a workflow.
 const TIME_FORMAT: &str = "%Y-%m-%d.%H.%M.%S";
 
-/// Notes in the workflow's task that the cluster's creation is completed. What fails here is done by a later reconcile.
-pub async fn project(object: &Pgcluster, status: &ClusterStatus, context: &Context) {
-    let Some(created) = status
-        .journal
-        .newest(Kind::CreateCluster)
-        .filter(|created| created.outcome == Some(Outcome::Completed))
-    else {
-        return;
-    };
-    let namespace = object.namespace().unwrap_or_default();
-    let name = format!("{}-createcluster", object.name_any());
-    let task = by_name(&context.cache.tasks, &namespace, &name);
-    let Some(Ok(task)) = task.as_deref().map(|task| &task.0) else {
-        return;
-    };
-    if task.spec.parameters.contains_key("task completed") {
-        return;
-    }
-    let at = created.finished.unwrap_or(created.started);
-    let patch = json!({"spec": {
-        "status": "completed",
-        "parameters": {"task completed": at.strftime(TIME_FORMAT).to_string()},
-    }});
-    let api: Api<Pgtask> = Api::namespaced(context.client.clone(), &namespace);
-    let (parameters, patch) = (PatchParams::default(), Patch::Merge(&patch));
-    let patched = api.patch(&name, &parameters, &patch);
-    match tokio::time::timeout(DEADLINE, patched).await {
-        Ok(Ok(_)) => {}
-        Ok(Err(error)) => {
-            tracing::warn!(task = name, %error, "cannot note the completion in the task");
+/// 4.1's word for what is done.
+const COMPLETED: &str = "completed";
+
+/// Notes in the Pgcluster's spec and in its tasks how far they are. What fails here is done by a later reconcile.
+pub async fn project(
+    object: &Arc<Pgcluster>,
+    cluster: &Cluster,
+    status: &ClusterStatus,
+    context: &Context,
+) {
+    let namespace = cluster.namespace.as_str();
+    if let Some(patch) = of_spec(object, cluster, status) {
+        let api: Api<Pgcluster> = Api::namespaced(context.client.clone(), namespace);
+        let (name, parameters) = (cluster.name.as_str(), PatchParams::default());
+        let patch = Patch::Merge(&patch);
+        if let Some(patched) = within(name, api.patch(name, &parameters, &patch)).await {
+            context.remember(object.resource_version(), Arc::new(patched));
         }
-        Err(_) => tracing::warn!(task = name, "no answer while noting the completion"),
+    }
+    let api: Api<Pgtask> = Api::namespaced(context.client.clone(), namespace);
+    for task in context.cache.tasks.state() {
+        // What cannot be understood is noted nowhere.
+        let Ok(task) = &task.0 else { continue };
+        let Some(operation) = operation(task, object, status) else {
+            continue;
+        };
+        let (name, parameters) = (task.name_any(), PatchParams::default());
+        if let Some(patch) = of_task(task, operation) {
+            within(&name, api.patch(&name, &parameters, &Patch::Merge(&patch))).await;
+        }
+        if let Some(patch) = of_task_status(task, operation, Timestamp::now()) {
+            let patch = Patch::Merge(&patch);
+            within(&name, api.patch_status(&name, &parameters, &patch)).await;
+        }
+    }
+}
+
+async fn within<T>(name: &str, patched: impl Future<Output = Result<T, kube::Error>>) -> Option<T> {
+    match tokio::time::timeout(DEADLINE, patched).await {
+        Ok(Ok(patched)) => Some(patched),
+        Ok(Err(error)) => {
+            tracing::warn!(name, %error, "cannot note in 4.1's fields how far it is");
+            None
+        }
+        Err(_) => {
+            tracing::warn!(name, "no answer while noting in 4.1's fields how far it is");
+            None
+        }
+    }
+}
+
+/// 4.1's state of a cluster whose creation is completed, and the name of its claim; once, so that who changes them later is
+/// not overruled.
+fn of_spec(object: &Pgcluster, cluster: &Cluster, status: &ClusterStatus) -> Option<Value> {
+    if !status.was_ready() || object.spec.status == COMPLETED {
+        return None;
+    }
+    let on_a_claim = cluster
+        .desired
+        .as_ref()
+        .is_ok_and(|desired| desired.storage.kind != StorageKind::EmptyDir);
+    Some(if on_a_claim {
+        json!({"spec": {"status": COMPLETED, "PrimaryStorage": {"name": cluster.name.as_str()}}})
+    } else {
+        json!({"spec": {"status": COMPLETED}})
+    })
+}
+
+/// The operation of this cluster that a task is about.
+fn operation<'a>(
+    task: &Pgtask,
+    object: &Pgcluster,
+    status: &'a ClusterStatus,
+) -> Option<&'a Operation> {
+    let follows_creation = task.spec.tasktype == TaskType::Workflow.as_str()
+        && task.namespace() == object.namespace()
+        && task.name_any() == format!("{}-createcluster", object.name_any());
+    if follows_creation {
+        return status.journal.newest(Kind::CreateCluster);
+    }
+    delete_request(task, object)?;
+    status.journal.newest(Kind::DeleteCluster)
+}
+
+/// 4.1's note in the workflow's task that the creation is completed.
+fn of_task(task: &Pgtask, operation: &Operation) -> Option<Value> {
+    let is_noted = task.spec.parameters.contains_key("task completed");
+    let is_completed = operation.outcome == Some(Outcome::Completed);
+    if operation.kind != Kind::CreateCluster || !is_completed || is_noted {
+        return None;
+    }
+    let at = operation.finished.unwrap_or(operation.started);
+    Some(json!({"spec": {
+        "status": COMPLETED,
+        "parameters": {"task completed": at.strftime(TIME_FORMAT).to_string()},
+    }}))
+}
+
+/// 4.1's state of a task, and the condition that says what became of it.
+fn of_task_status(task: &Pgtask, operation: &Operation, now: Timestamp) -> Option<Value> {
+    let (status, reason, message) = match operation.outcome {
+        None => (
+            ConditionStatus::False,
+            "Running",
+            "it is under way".to_owned(),
+        ),
+        Some(Outcome::Completed) => (ConditionStatus::True, "Completed", "it is done".to_owned()),
+        Some(Outcome::Failed) => {
+            let cause = operation.cause.clone().unwrap_or_default();
+            (ConditionStatus::False, "Failed", cause)
+        }
+    };
+    let verdict = Verdict {
+        name: "Complete",
+        status,
+        reason,
+        message,
+    };
+    let present = task
+        .status
+        .as_ref()
+        .map(|status| status.conditions.as_slice());
+    let generation = task.metadata.generation.unwrap_or(0);
+    let conditions = conditions::with(present.unwrap_or_default(), &verdict, generation, now)?;
+    Some(json!({"status": {
+        "state": "pgtask Processed",
+        "message": "Successfully processed Pgtask by controller",
+        "conditions": conditions,
+    }}))
+}
+
+#[cfg(test)]
+mod tests {
+    use pgo_core::Journal;
+
+    use super::*;
+
+    fn cluster(desired: Result<pgo_core::Desired, String>) -> Cluster {
+        Cluster {
+            name: "hippo".parse().expect("a name"),
+            namespace: "pgouser1".parse().expect("a namespace"),
+            stream: "uid-1".parse().expect("a uid"),
+            generation: 1,
+            deleting: false,
+            actor: String::new(),
+            workflow: None,
+            delete_request: None,
+            desired,
+        }
+    }
+
+    fn object(spec: Value) -> Pgcluster {
+        let object = json!({
+            "apiVersion": "crunchydata.com/v1", "kind": "Pgcluster",
+            "metadata": {"name": "hippo", "namespace": "pgouser1", "uid": "uid-1"}, "spec": spec,
+        });
+        serde_json::from_value(object).expect("a Pgcluster")
+    }
+
+    fn task(name: &str, spec: Value, status: Value) -> Pgtask {
+        let task = json!({
+            "apiVersion": "crunchydata.com/v1", "kind": "Pgtask",
+            "metadata": {"name": name, "namespace": "pgouser1", "labels": {"workflowid": WORKFLOW}},
+            "spec": spec, "status": status,
+        });
+        serde_json::from_value(task).expect("a Pgtask")
+    }
+
+    const WORKFLOW: &str = "25927091-b343-4017-be4b-71575f0b3eb5";
+
+    fn status(kind: Kind, outcome: Option<Outcome>) -> ClusterStatus {
+        let operation = Operation {
+            id: WORKFLOW.parse().expect("an id"),
+            kind,
+            actor: String::new(),
+            started: Timestamp::UNIX_EPOCH,
+            finished: None,
+            outcome,
+            cause: Some("no disk".to_owned()),
+            steps: 0,
+            generation: 1,
+            delete: None,
+        };
+        ClusterStatus {
+            journal: Journal {
+                operations: vec![operation],
+                ..Journal::default()
+            },
+            ..ClusterStatus::default()
+        }
+    }
+
+    #[test]
+    fn a_spec_says_once_that_the_creation_is_completed() {
+        let cluster = cluster(Err("not needed here".to_owned()));
+        let completed = status(Kind::CreateCluster, Some(Outcome::Completed));
+        let patch = of_spec(&object(json!({})), &cluster, &completed).expect("news");
+        assert_eq!(patch, json!({"spec": {"status": "completed"}}));
+        let noted = object(json!({"status": "completed"}));
+        assert_eq!(of_spec(&noted, &cluster, &completed), None);
+        for outcome in [None, Some(Outcome::Failed)] {
+            let unfinished = status(Kind::CreateCluster, outcome);
+            assert_eq!(of_spec(&object(json!({})), &cluster, &unfinished), None);
+        }
+    }
+
+    #[test]
+    fn the_task_of_a_creation_follows_it() {
+        let object = object(json!({}));
+        let spec = json!({"tasktype": "workflow", "parameters": {}});
+        let following = task("hippo-createcluster", spec.clone(), json!({}));
+        for (outcome, holds, reason, is_noted) in [
+            (None, "False", "Running", false),
+            (Some(Outcome::Failed), "False", "Failed", false),
+            (Some(Outcome::Completed), "True", "Completed", true),
+        ] {
+            let status = status(Kind::CreateCluster, outcome);
+            let operation = operation(&following, &object, &status).expect("its operation");
+            assert_eq!(of_task(&following, operation).is_some(), is_noted);
+            let patch = of_task_status(&following, operation, Timestamp::UNIX_EPOCH);
+            let patch = patch.expect("news");
+            let condition = &patch["status"]["conditions"][0];
+            assert_eq!(
+                (&condition["status"], &condition["reason"]),
+                (&json!(holds), &json!(reason))
+            );
+            assert_eq!(patch["status"]["state"], "pgtask Processed");
+
+            let told = task("hippo-createcluster", spec.clone(), patch["status"].clone());
+            assert_eq!(of_task_status(&told, operation, Timestamp::now()), None);
+        }
+        let other = task("rhino-createcluster", spec, json!({}));
+        let status = status(Kind::CreateCluster, None);
+        assert!(operation(&other, &object, &status).is_none());
+    }
+
+    #[test]
+    fn the_task_of_a_deletion_follows_that_of_its_own_cluster() {
+        let mut object = object(json!({}));
+        object.metadata.creation_timestamp =
+            serde_json::from_value(json!("2026-10-15T10:11:12Z")).expect("a time");
+        let spec = json!({"tasktype": "delete-data", "parameters": {"pg-cluster": "hippo"}});
+        let mut asked = task("hippo-rmdata", spec, json!({}));
+        asked.metadata.creation_timestamp =
+            serde_json::from_value(json!("2026-10-15T10:11:13Z")).expect("a time");
+        let status = status(Kind::DeleteCluster, None);
+        assert!(operation(&asked, &object, &status).is_some());
+        std::mem::swap(
+            &mut object.metadata.creation_timestamp,
+            &mut asked.metadata.creation_timestamp,
+        );
+        assert!(
+            operation(&asked, &object, &status).is_none(),
+            "it is older than the cluster"
+        );
     }
 }

@@ -54,7 +54,7 @@ pub async fn reconcile(object: Arc<Pgcluster>, context: Arc<Context>) -> Result<
     let done = execute(&plan.steps, &object, &cluster, &context).await;
     let news = remember_refusal(&done, &cluster, &context);
     done?;
-    project(&object, &next, &context).await;
+    project(&object, &cluster, &next, &context).await;
     context.metrics.reconciled(begin.elapsed());
     let gone = plan.steps.contains(&pgo_core::Step::RemoveFinalizer);
     if gone {

@@ -5,7 +5,7 @@ use pgo_k8s::{
     lease,
     rights::{
         Right, Rights,
-        Verb::{Create, Delete, DeleteCollection, Get, List, Patch, Update, Watch},
+        Verb::{Create, Delete, Get, List, Patch, Update, Watch},
     },
 };
 
@@ -21,8 +21,9 @@ pub const RIGHTS: Rights = Rights {
         Right::new(
             PGO,
             &["pgclusters"],
-            &[List, Watch, Patch, Delete],
-            "Clusters: followed, given a finalizer; gone after a deletion that a task asked for.",
+            &[Get, List, Watch, Patch, Delete],
+            "Clusters: followed, given a finalizer and 4.1's state; gone after a deletion that a task asked for. Get: whether \
+             there is the one that a task names.",
         ),
         Right::new(
             PGO,
@@ -39,25 +40,42 @@ pub const RIGHTS: Rights = Rights {
         Right::new(
             PGO,
             &["pgtasks"],
-            &[List, Watch, Patch, DeleteCollection],
+            &[List, Watch, Patch, Delete],
             "Requests; the one that follows a creation gets 4.1's note of its end. A cluster's go with it.",
+        ),
+        Right::new(
+            PGO,
+            &["pgreplicas", "pgpolicies", "pgbackups"],
+            &[List, Watch],
+            "What nothing is done for yet.",
+        ),
+        Right::new(
+            PGO,
+            &[
+                "pgtasks/status",
+                "pgreplicas/status",
+                "pgpolicies/status",
+                "pgbackups/status",
+            ],
+            &[Patch],
+            "What became of a request, or that nothing is done for it.",
         ),
         Right::new(
             "",
             &["pods", "persistentvolumeclaims"],
-            &[List, Watch, Create, Delete],
-            "Instances of clusters and their data.",
+            &[Get, List, Watch, Create, Delete],
+            "Instances of clusters and their data. Get, also below: whose an object is that has the name already.",
         ),
         Right::new(
             "",
             &["secrets", "services", "serviceaccounts"],
-            &[List, Watch, Create, Patch, Delete],
-            "Objects of clusters. Server-side apply is a patch, and a create where there is nothing yet.",
+            &[Get, List, Watch, Create, Patch, Delete],
+            "Objects of clusters. Server-side apply, which renews them, is a patch.",
         ),
         Right::new(
             "rbac.authorization.k8s.io",
             &["roles", "rolebindings"],
-            &[List, Watch, Create, Patch, Delete],
+            &[Get, List, Watch, Create, Patch, Delete],
             "The agents' rights.",
         ),
         Right::new(
@@ -78,7 +96,12 @@ pub const RIGHTS: Rights = Rights {
             &[Create],
             "An EndpointSlice that names Pods directly needs it where the plugin that guards it is on (OpenShift).",
         ),
-        Right::new("", &["events"], &[List], "Why a claim is not bound."),
+        Right::new(
+            "",
+            &["events"],
+            &[List],
+            "Why a claim is not bound, or a pod does not start.",
+        ),
     ],
     operator: &[
         Right::new(

@@ -20,7 +20,11 @@ pub async fn status(
     next: &ClusterStatus,
     context: &Context,
 ) -> Result<Arc<Pgcluster>, Error> {
-    if object.status.as_ref().map(|status| &status.0) == Some(next) {
+    let is_written = match &object.status {
+        Some(status) => status.0 == *next,
+        None => *next == ClusterStatus::default(),
+    };
+    if is_written {
         return Ok(object);
     }
     let name = object.name_any();

@@ -7,10 +7,11 @@ use pgo_ids::{ClusterName, Namespace, OperationId, Seq, StreamId};
 
 use crate::{
     AgentPhase, ClusterStatus, ConditionStatus, DeleteOptions, Desired, InstanceStatus, Kind,
-    Milestone, Observed, Operation, Outcome, Phase, Problem, RESULT_READY, Role,
+    Milestone, Observed, Operation, Outcome, Phase, Problem, RESULT_READY, RESULT_UP_TO_DATE, Role,
+    applied::Applied,
     journal::Subject,
     plan::{Leftover, leftovers},
-    silence,
+    problem, silence,
     status::set_condition,
 };
 
@@ -55,6 +56,12 @@ impl Cluster {
         self.deleting || self.delete_request.is_some()
     }
 
+    /// Whether the object stays until what is begun has been told to its end: the finalizer holds it. Nothing begins
+    /// before.
+    pub(crate) fn is_held(&self, status: &ClusterStatus, observed: &Observed) -> bool {
+        observed.finalizer || !status.journal.operations.is_empty()
+    }
+
     fn subject(&self) -> Subject<'_> {
         Subject {
             stream: &self.stream,
@@ -67,7 +74,8 @@ impl Cluster {
 /// The status that follows.
 ///
 /// `confirmed` is how far the event service has the cluster's stream on disk. The same arguments give the same status,
-/// and the status given back as argument gives itself: nothing is told twice.
+/// and the status given back as argument gives itself: nothing is told twice. Nothing is begun before the finalizer is
+/// there, so the status stays as it is until then.
 #[must_use]
 pub fn commit(
     status: &ClusterStatus,
@@ -77,6 +85,9 @@ pub fn commit(
     now: Timestamp,
 ) -> ClusterStatus {
     let mut next = status.clone();
+    if !cluster.is_held(status, observed) {
+        return next;
+    }
     next.journal.outbox.confirm(confirmed);
     next.observed_generation = cluster.generation;
     if cluster.is_to_go() || next.journal.newest(Kind::DeleteCluster).is_some() {
@@ -93,8 +104,9 @@ pub fn commit(
 }
 
 fn creation(next: &mut ClusterStatus, cluster: &Cluster, observed: &Observed, now: Timestamp) {
-    let (reached, problem) = judge(next, cluster, observed, now);
-    begin_creation(next, cluster, (reached, problem.as_ref()), now);
+    let (reached, found) = judge(next, cluster, observed, now);
+    begin_creation(next, cluster, (reached, found.as_ref()), now);
+    let problem = found.or_else(|| late(next, cluster, observed, now));
     let told: Vec<&str> = Milestone::ALL
         .into_iter()
         .filter(|m| *m > Milestone::Accepted && *m < Milestone::Serving && *m <= reached)
@@ -143,6 +155,14 @@ fn creation(next: &mut ClusterStatus, cluster: &Cluster, observed: &Observed, no
         ),
     };
     describe(next, cluster, (phase, reason), &message, now);
+    let Applied {
+        status,
+        reason,
+        message,
+    } = Applied::of(next.was_ready(), cluster, observed);
+    let condition = (RESULT_UP_TO_DATE, status);
+    let at = (cluster.generation, now);
+    set_condition(&mut next.conditions, condition, reason, &message, at);
 }
 
 /// How far the creation is, and what keeps it from getting further.
@@ -152,20 +172,41 @@ fn judge(
     observed: &Observed,
     now: Timestamp,
 ) -> (Milestone, Option<Problem>) {
-    let replacing = (!status.was_ready()).then_some(cluster.generation);
-    match &cluster.desired {
-        Ok(desired) => (
-            Milestone::reached(desired, observed),
-            Problem::find(desired, observed, replacing, now),
-        ),
-        Err(invalid) => (
-            Milestone::Accepted,
-            Some(Problem {
-                reason: "Invalid",
-                cause: invalid.clone(),
-            }),
-        ),
+    let desired = match &cluster.desired {
+        Ok(desired) => desired,
+        Err(invalid) => return (Milestone::Accepted, Some(Problem::new("Invalid", invalid))),
+    };
+    match Milestone::reached(desired, observed) {
+        Milestone::Serving => (Milestone::Serving, None),
+        reached => {
+            let problem = Problem::find(desired, observed, !status.was_ready(), now);
+            (reached, problem)
+        }
     }
+}
+
+/// A creation that takes too long; one that ended for that stays so until it gets further.
+fn late(
+    status: &ClusterStatus,
+    cluster: &Cluster,
+    observed: &Observed,
+    now: Timestamp,
+) -> Option<Problem> {
+    let desired = cluster.desired.as_ref().ok()?;
+    let creation = status.journal.newest(Kind::CreateCluster)?;
+    let problem = Problem::late(desired, observed)?;
+    let is_late = match creation.outcome {
+        None => problem::is_overdue(creation, desired, observed, now),
+        Some(Outcome::Failed) => told_reason(status) == Some(problem.reason),
+        Some(Outcome::Completed) => false,
+    };
+    is_late.then_some(problem)
+}
+
+/// The reason that was told last for not being ready.
+fn told_reason(status: &ClusterStatus) -> Option<&str> {
+    let ready = status.conditions.iter().find(|c| c.name == RESULT_READY)?;
+    Some(ready.reason.as_str())
 }
 
 /// A creation begins with the object, and again when a failed one gets further than it was without what made it fail, or
@@ -188,10 +229,7 @@ fn begin_creation(
                 .get(failed.steps + 1)
                 .is_some_and(|next_step| reached >= *next_step);
             // Kubernetes' words for one and the same problem change, its reason does not.
-            let same = problem.is_some_and(|problem| {
-                let told = next.conditions.iter().find(|c| c.name == RESULT_READY);
-                told.is_some_and(|told| told.reason == problem.reason)
-            });
+            let same = problem.is_some_and(|problem| told_reason(next) == Some(problem.reason));
             if (!further || same) && failed.generation == cluster.generation {
                 return;
             }

@@ -20,6 +20,18 @@ pub enum StorageKind {
     EmptyDir,
 }
 
+impl StorageKind {
+    /// 4.1's word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Dynamic => "dynamic",
+            Self::EmptyDir => "emptydir",
+        }
+    }
+}
+
 /// Where an instance's data lives.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Storage {
@@ -61,6 +73,18 @@ pub enum ServiceType {
     NodePort,
     /// By a load balancer of the platform.
     LoadBalancer,
+}
+
+impl ServiceType {
+    /// Kubernetes' word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ClusterIp => "ClusterIP",
+            Self::NodePort => "NodePort",
+            Self::LoadBalancer => "LoadBalancer",
+        }
+    }
 }
 
 /// The three Secrets with a user's name and password, under 4.1's names.

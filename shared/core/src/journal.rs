@@ -1,7 +1,7 @@
 //! Operations and their events: begun once, told step by step, ended once.
 
 use jiff::Timestamp;
-use pgo_events::{Draft, EventType, Outbox, OutboxFull};
+use pgo_events::{Draft, EventType, Outbox, OutboxFull, shortened};
 use pgo_ids::{ClusterName, Namespace, OperationId, StreamId};
 use serde::{Deserialize, Serialize};
 
@@ -226,7 +226,7 @@ impl Journal {
         let took = now.duration_since(operation.started).as_millis();
         operation.finished = Some(now);
         operation.outcome = Some(outcome);
-        operation.cause = cause.clone();
+        operation.cause = cause.as_deref().map(shortened);
         let mut draft = draft(subject, operation, event_type);
         draft.time = now;
         draft.cause = cause;

@@ -11,8 +11,10 @@
 //!
 //! Nothing here does I/O, reads a clock, draws a random number or logs. Time is an argument.
 
+mod applied;
 mod commit;
 mod desired;
+mod form;
 pub mod installation;
 mod journal;
 mod milestone;
@@ -24,11 +26,16 @@ mod status;
 
 pub use commit::{Cluster, DeleteRequest, commit};
 pub use desired::{Desired, Image, Resources, ServiceType, Storage, StorageKind, UserSecret};
+pub use form::Form;
 pub use journal::{DeleteOptions, Journal, Kind, Operation, Outcome};
 pub use milestone::Milestone;
 pub use observed::{
-    AgentFacts, AgentPhase, ClaimFacts, ClaimPhase, Observed, PodFacts, PodPhase, Role, Waiting,
+    AddressFamily, AgentFacts, AgentPhase, ClaimFacts, ClaimPhase, Endpoints, Fixture, Observed,
+    PodFacts, PodPhase, Role, Waiting,
 };
 pub use plan::{Plan, Step, plan};
 pub use problem::Problem;
-pub use status::{ClusterStatus, Condition, ConditionStatus, InstanceStatus, Phase, RESULT_READY};
+pub use status::{
+    ClusterStatus, Condition, ConditionStatus, InstanceStatus, Phase, RESULT_READY,
+    RESULT_UP_TO_DATE,
+};

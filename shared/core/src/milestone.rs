@@ -1,6 +1,6 @@
 //! How far the creation of a cluster is.
 
-use crate::{AgentPhase, ClaimPhase, Desired, Observed, StorageKind};
+use crate::{AgentPhase, ClaimPhase, Desired, Fixture, Observed, StorageKind};
 
 /// Steps of a creation that a person can follow, in their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,7 +52,7 @@ impl Milestone {
         if observed.serving_primary().is_some() {
             return Self::Serving;
         }
-        if !(observed.service && observed.lease && observed.certificate_until.is_some()) {
+        if !observed.has(&[Fixture::Service, Fixture::Lease, Fixture::Certificate]) {
             return Self::Accepted;
         }
         let bound = desired.storage.kind == StorageKind::EmptyDir

@@ -1,11 +1,78 @@
 //! What is there, as of one moment.
 
+use core::net::IpAddr;
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use pgo_ids::{InstanceName, Term};
 
-use crate::UserSecret;
+use crate::Form;
+
+/// How long the containers of a pod that has its node may take to begin. Volumes are mounted before, and the kubelet
+/// tries again what it complains of at first: a Secret is a moment old then.
+const STARTING_GRACE: SignedDuration = SignedDuration::from_secs(8);
+
+/// What a cluster has besides its data and its passwords, in the order in which it is removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fixture {
+    /// The Service of the primary.
+    Service,
+    /// Its EndpointSlice.
+    EndpointSlice,
+    /// The Lease.
+    Lease,
+    /// The Secret with the agents' certificate.
+    Certificate,
+    /// What gives the agents' account its rights.
+    RoleBinding,
+    /// The agents' rights.
+    Role,
+    /// The agents' account.
+    Account,
+}
+
+impl Fixture {
+    /// What makes up the agents' access to Kubernetes.
+    pub const ACCESS: [Self; 3] = [Self::RoleBinding, Self::Role, Self::Account];
+}
+
+/// Kind of address that a Service and its EndpointSlice lead to; an EndpointSlice has one for all its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AddressFamily {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+impl AddressFamily {
+    /// The family of an address; none where the text is no address.
+    #[must_use]
+    pub fn of(address: &str) -> Option<Self> {
+        Some(match address.parse().ok()? {
+            IpAddr::V4(_) => Self::V4,
+            IpAddr::V6(_) => Self::V6,
+        })
+    }
+
+    /// Kubernetes' word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::V4 => "IPv4",
+            Self::V6 => "IPv6",
+        }
+    }
+}
+
+/// Where the Service leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoints {
+    /// Kind of the addresses; none where it is one we do not make.
+    pub family: Option<AddressFamily>,
+    /// The addresses.
+    pub addresses: Vec<String>,
+}
 
 /// A claim for a volume.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +81,10 @@ pub struct ClaimFacts {
     pub uid: String,
     /// How far it is.
     pub phase: ClaimPhase,
+    /// Whether a volume was chosen for it, so that there may be data behind it.
+    pub has_volume: bool,
+    /// What it was made for; none where nobody wrote it down.
+    pub form: Option<Form>,
     /// What whoever provides volumes complained of last.
     pub complaint: Option<String>,
     /// Whether its deletion was asked for.
@@ -62,6 +133,8 @@ pub struct PodFacts {
     pub phase: PodPhase,
     /// Where it runs.
     pub node: Option<String>,
+    /// Since when it has its node.
+    pub placed: Option<Timestamp>,
     /// Its address, once it has one.
     pub ip: Option<String>,
     /// Whether its readiness probe succeeds.
@@ -72,16 +145,27 @@ pub struct PodFacts {
     pub unschedulable: Option<(Timestamp, String)>,
     /// The first container that cannot start.
     pub waiting: Option<Waiting>,
-    /// `metadata.generation` of the Pgcluster it was made for; none where nobody wrote it down.
-    pub generation: Option<i64>,
+    /// What Kubernetes complained of last about it, if nothing went well since.
+    pub complaint: Option<String>,
+    /// What it was made for; none where nobody wrote it down.
+    pub form: Option<Form>,
 }
 
 impl PodFacts {
-    /// Whether it was made for another spec than that of `generation`.
+    /// Whether it was made for something else than what is wanted.
     #[must_use]
-    pub fn is_outdated(&self, generation: i64) -> bool {
-        self.generation
-            .is_some_and(|made_for| made_for != generation)
+    pub fn is_outdated(&self, wanted: &Form) -> bool {
+        self.form.as_ref().is_some_and(|made| made.differs(wanted))
+    }
+
+    /// Whether its containers should have begun by now: what Kubernetes complains of is worth asking for, and counts.
+    #[must_use]
+    pub fn is_slow(&self, now: Timestamp) -> bool {
+        self.phase == PodPhase::Pending
+            && !self.terminating
+            && self
+                .placed
+                .is_some_and(|since| now.duration_since(since) >= STARTING_GRACE)
     }
 }
 
@@ -126,27 +210,30 @@ pub struct AgentFacts {
     pub postgres_version: Option<String>,
     /// Timeline; 0 before there is one.
     pub timeline: u32,
-    /// Why it failed.
+    /// Why it failed; while it runs, why the Service may not lead to it.
     pub error: Option<String>,
 }
 
-/// What is there of a cluster.
+/// What is there of a cluster: objects that are its own by label and, where they have one, by owner. What others have
+/// made under the same names is not among it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Observed {
     /// Whether the finalizer is on the Pgcluster.
     pub finalizer: bool,
-    /// User Secrets that exist.
-    pub user_secrets: BTreeSet<UserSecret>,
+    /// Uids of the Secrets with users' passwords, by name: those of users that are not wanted any more, too.
+    pub user_secrets: BTreeMap<String, String>,
+    /// Names of the same that belong to somebody else, who gave them the cluster's labels: they are used and not removed.
+    pub lent_secrets: BTreeSet<String>,
+    /// Uids of what the cluster has besides its data and its passwords.
+    pub fixtures: BTreeMap<Fixture, String>,
     /// End of validity of the agents' certificate.
     pub certificate_until: Option<Timestamp>,
-    /// Whether ServiceAccount, Role and RoleBinding exist.
-    pub access: bool,
-    /// Whether the Lease exists.
-    pub lease: bool,
-    /// Whether the Service exists.
-    pub service: bool,
-    /// Addresses in the EndpointSlice, where that exists.
-    pub endpoints: Option<Vec<String>>,
+    /// What the Service was made for; none where nobody wrote it down.
+    pub service_form: Option<Form>,
+    /// Where the EndpointSlice leads, where there is one.
+    pub endpoints: Option<Endpoints>,
+    /// Family of addresses of the Kubernetes cluster, where it is known before a pod has one.
+    pub family: Option<AddressFamily>,
     /// Claims by instance.
     pub claims: BTreeMap<InstanceName, ClaimFacts>,
     /// Pods by instance.
@@ -156,13 +243,34 @@ pub struct Observed {
     /// Instances whose agent is called and has not answered, and since when: who observes has just begun, or it fell
     /// silent.
     pub silent: BTreeMap<InstanceName, Timestamp>,
-    /// How many Pgtasks of the cluster exist.
-    pub tasks: usize,
+    /// Uids of the cluster's Pgtasks, by name.
+    pub tasks: BTreeMap<String, String>,
     /// What Kubernetes refused of the last plan, and why; not what merely failed for now.
     pub refused: Option<String>,
 }
 
 impl Observed {
+    /// Whether all of these are there.
+    #[must_use]
+    pub fn has(&self, fixtures: &[Fixture]) -> bool {
+        fixtures
+            .iter()
+            .all(|fixture| self.fixtures.contains_key(fixture))
+    }
+
+    /// Whether the claim of an instance waits for a volume that is not wanted any more. No data goes with it: it has no
+    /// volume, and no pod has begun with it.
+    #[must_use]
+    pub fn waits_in_vain(&self, instance: &InstanceName, wanted: &Form) -> bool {
+        let is_unused = self.pods.get(instance).is_none_or(|pod| pod.node.is_none());
+        is_unused
+            && self.claims.get(instance).is_some_and(|claim| {
+                claim.phase == ClaimPhase::Pending
+                    && !claim.has_volume
+                    && claim.form.as_ref().is_some_and(|made| made.differs(wanted))
+            })
+    }
+
     /// What the agent in the present pod of an instance told; what a former pod's agent told does not count.
     #[must_use]
     pub fn agent(&self, instance: &InstanceName) -> Option<&AgentFacts> {
@@ -175,7 +283,7 @@ impl Observed {
     /// The instance that is primary, says so itself, and is what the Service leads to.
     #[must_use]
     pub fn serving_primary(&self) -> Option<&InstanceName> {
-        let endpoints = self.endpoints.as_ref()?;
+        let endpoints = &self.endpoints.as_ref()?.addresses;
         self.pods.iter().find_map(|(name, pod)| {
             let agent = self.agent(name)?;
             let serves = agent.phase == AgentPhase::Running

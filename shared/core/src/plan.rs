@@ -6,8 +6,8 @@ use jiff::{SignedDuration, Timestamp};
 use pgo_ids::InstanceName;
 
 use crate::{
-    Cluster, ClusterStatus, DeleteOptions, Desired, Kind, Observed, PodFacts, PodPhase,
-    StorageKind, UserSecret,
+    AddressFamily, Cluster, ClusterStatus, DeleteOptions, Desired, Fixture, Kind, Observed,
+    PodPhase, StorageKind, UserSecret,
 };
 
 /// The agents' certificate is made anew this long before it ends: a tenth of its year, so that an operator that was
@@ -34,10 +34,10 @@ pub enum Step {
         /// The instance that may make the data directory.
         first: InstanceName,
     },
-    /// Make the Service of the primary.
+    /// Make the Service of the primary, or bring the one there is to what is wanted.
     MakeService,
-    /// Make its EndpointSlice, empty.
-    MakeEndpointSlice,
+    /// Make its EndpointSlice, empty, for addresses of this family.
+    MakeEndpointSlice(AddressFamily),
     /// Make the claim of an instance.
     MakeClaim(InstanceName),
     /// Make the pod of an instance.
@@ -58,12 +58,27 @@ pub enum Step {
         /// Its uid.
         uid: String,
     },
-    /// Remove a user Secret.
-    RemoveUserSecret(UserSecret),
-    /// Remove Service, EndpointSlice, Lease, certificate and access.
-    RemoveFixtures,
-    /// Remove the cluster's Pgtasks.
-    RemoveTasks,
+    /// Remove exactly this Secret with a user's password.
+    RemoveUserSecret {
+        /// Its name.
+        name: String,
+        /// Its uid.
+        uid: String,
+    },
+    /// Remove exactly this fixture.
+    RemoveFixture {
+        /// Which one.
+        fixture: Fixture,
+        /// Its uid.
+        uid: String,
+    },
+    /// Remove exactly this Pgtask.
+    RemoveTask {
+        /// Its name.
+        name: String,
+        /// Its uid.
+        uid: String,
+    },
     /// Copy the unconfirmed events to a page in the operator's namespace.
     CopyEvents,
     /// Let the Pgcluster go.
@@ -89,6 +104,18 @@ pub fn plan(
     observed: &Observed,
     now: Timestamp,
 ) -> Plan {
+    if !cluster.is_held(status, observed) {
+        // On an object that is being deleted no finalizer can be put: nothing was begun, nothing is to be done.
+        let steps = if cluster.deleting {
+            Vec::new()
+        } else {
+            vec![Step::AddFinalizer]
+        };
+        return Plan {
+            steps,
+            waiting_for: None,
+        };
+    }
     if let Some(deletion) = status.journal.newest(Kind::DeleteCluster) {
         return removal(
             status,
@@ -115,66 +142,97 @@ pub fn plan(
             return plan;
         }
         fixtures(&mut plan, desired, observed, now);
-        let replacing = (!status.was_ready()).then_some(cluster.generation);
-        instances(&mut plan, desired, observed, replacing);
+        instances(&mut plan, desired, observed, !status.was_ready());
     }
     plan
 }
 
 fn fixtures(plan: &mut Plan, desired: &Desired, observed: &Observed, now: Timestamp) {
     let steps = &mut plan.steps;
+    let has = |which: &UserSecret| {
+        let name = desired.secret_name(*which);
+        observed.user_secrets.contains_key(&name) || observed.lent_secrets.contains(&name)
+    };
     steps.extend(
         UserSecret::ALL
             .into_iter()
-            .filter(|secret| !observed.user_secrets.contains(secret))
+            .filter(|which| !has(which))
             .map(Step::MakeUserSecret),
     );
-    if observed
+    let ends_soon = observed
         .certificate_until
-        .is_none_or(|until| until.duration_since(now) < RENEW_BEFORE)
-    {
+        .is_none_or(|until| until.duration_since(now) < RENEW_BEFORE);
+    if ends_soon || !observed.has(&[Fixture::Certificate]) {
         steps.push(Step::MakeCertificate);
     }
-    if !observed.access {
+    if !observed.has(&Fixture::ACCESS) {
         steps.push(Step::MakeAccess);
     }
-    if !observed.lease
+    if !observed.has(&[Fixture::Lease])
         && let Some(first) = desired.instances().into_iter().next()
     {
         steps.push(Step::MakeLease { first });
     }
-    if !observed.service {
+    let is_as_wanted = observed.service_form == Some(desired.service_form());
+    if !(is_as_wanted && observed.has(&[Fixture::Service])) {
         steps.push(Step::MakeService);
     }
-    if observed.endpoints.is_none() {
-        steps.push(Step::MakeEndpointSlice);
+    steps.extend(endpoint_slice(desired, observed));
+}
+
+/// The EndpointSlice is for the family of addresses that pods have; it is made anew where it is for another one.
+fn endpoint_slice(desired: &Desired, observed: &Observed) -> Option<Step> {
+    let of_pods = desired.instances().iter().find_map(|instance| {
+        let pod = observed.pods.get(instance)?;
+        AddressFamily::of(pod.ip.as_deref()?)
+    });
+    let family = of_pods.or(observed.family)?;
+    let fixture = Fixture::EndpointSlice;
+    match (observed.fixtures.get(&fixture), &observed.endpoints) {
+        (Some(uid), Some(endpoints)) if of_pods.is_some() && endpoints.family != of_pods => {
+            let uid = uid.clone();
+            Some(Step::RemoveFixture { fixture, uid })
+        }
+        (Some(_), Some(_)) => None,
+        _ => Some(Step::MakeEndpointSlice(family)),
     }
 }
 
-/// With a `replacing` generation, a pod that was made for another one makes way: nobody has used it yet.
-fn instances(plan: &mut Plan, desired: &Desired, observed: &Observed, replacing: Option<i64>) {
-    let outdated = |pod: &PodFacts| replacing.is_some_and(|generation| pod.is_outdated(generation));
+/// Where pods are `replaceable`, because nobody has used them yet, one that was made for something else makes way. So
+/// does, at any time, a claim that waits in vain, and the pod that waits for it.
+fn instances(plan: &mut Plan, desired: &Desired, observed: &Observed, replaceable: bool) {
+    let (claim_form, pod_form) = (desired.claim_form(), desired.pod_form());
     for instance in desired.instances() {
-        if desired.storage.kind != StorageKind::EmptyDir {
-            match observed.claims.get(&instance) {
-                None => plan.steps.push(Step::MakeClaim(instance.clone())),
-                Some(claim) if claim.terminating => {
-                    plan.waiting_for = Some("a claim that is being removed");
-                    continue;
-                }
-                Some(_) => {}
+        let (claim, pod) = (observed.claims.get(&instance), observed.pods.get(&instance));
+        let in_vain = observed.waits_in_vain(&instance, &claim_form);
+        match claim {
+            Some(claim) if claim.terminating => {
+                plan.waiting_for = Some("a claim that is being removed");
+                continue;
             }
+            Some(claim) if in_vain && pod.is_none() => {
+                let uid = claim.uid.clone();
+                plan.steps.push(Step::RemoveClaim { instance, uid });
+                plan.waiting_for = Some("a claim that is being removed");
+                continue;
+            }
+            None if desired.storage.kind != StorageKind::EmptyDir => {
+                plan.steps.push(Step::MakeClaim(instance.clone()));
+            }
+            _ => {}
         }
-        match observed.pods.get(&instance) {
+        match pod {
             None => plan.steps.push(Step::MakePod(instance)),
             Some(pod) if pod.terminating => {
                 plan.waiting_for = Some("a pod that is being removed");
             }
-            Some(pod) if pod.phase == PodPhase::Ended || outdated(pod) => {
-                plan.steps.push(Step::RemovePod {
-                    instance,
-                    uid: pod.uid.clone(),
-                });
+            Some(pod)
+                if pod.phase == PodPhase::Ended
+                    || in_vain
+                    || (replaceable && pod.is_outdated(&pod_form)) =>
+            {
+                let uid = pod.uid.clone();
+                plan.steps.push(Step::RemovePod { instance, uid });
             }
             Some(_) => {}
         }
@@ -196,16 +254,11 @@ pub(crate) enum Leftover {
 /// What is left to remove, in the order it goes.
 pub(crate) fn leftovers(observed: &Observed, options: DeleteOptions) -> BTreeSet<Leftover> {
     let data = options.data && !(observed.claims.is_empty() && observed.user_secrets.is_empty());
-    let fixtures = observed.service
-        || observed.lease
-        || observed.access
-        || observed.endpoints.is_some()
-        || observed.certificate_until.is_some();
     [
         (Leftover::Pods, !observed.pods.is_empty()),
         (Leftover::Data, data),
-        (Leftover::Fixtures, fixtures),
-        (Leftover::Tasks, observed.tasks > 0),
+        (Leftover::Fixtures, !observed.fixtures.is_empty()),
+        (Leftover::Tasks, !observed.tasks.is_empty()),
     ]
     .into_iter()
     .filter_map(|(what, left)| left.then_some(what))
@@ -251,20 +304,27 @@ fn removal(
                 instance: instance.clone(),
                 uid: claim.uid.clone(),
             }));
-            steps.extend(
-                observed
-                    .user_secrets
-                    .iter()
-                    .map(|secret| Step::RemoveUserSecret(*secret)),
-            );
+            let secrets = observed.user_secrets.iter();
+            steps.extend(secrets.map(|(name, uid)| Step::RemoveUserSecret {
+                name: name.clone(),
+                uid: uid.clone(),
+            }));
             Some("the volumes to be removed")
         }
         Some(Leftover::Fixtures) => {
-            steps.push(Step::RemoveFixtures);
+            let fixtures = observed.fixtures.iter();
+            steps.extend(fixtures.map(|(fixture, uid)| Step::RemoveFixture {
+                fixture: *fixture,
+                uid: uid.clone(),
+            }));
             None
         }
         Some(Leftover::Tasks) => {
-            steps.push(Step::RemoveTasks);
+            let tasks = observed.tasks.iter();
+            steps.extend(tasks.map(|(name, uid)| Step::RemoveTask {
+                name: name.clone(),
+                uid: uid.clone(),
+            }));
             None
         }
         None => return last_events(status, cluster, steps, now),

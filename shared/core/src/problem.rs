@@ -1,12 +1,20 @@
 //! What keeps a cluster from being ready, if it is more than time.
 
 use jiff::{SignedDuration, Timestamp};
+use pgo_events::shortened;
+use pgo_ids::InstanceName;
 
-use crate::{AgentPhase, ClaimPhase, Desired, Observed, PodFacts};
+use crate::{
+    AgentPhase, ClaimFacts, ClaimPhase, Desired, Milestone, Observed, Operation, PodFacts,
+    PodPhase, StorageKind,
+};
 
 /// How long no node may take a pod before that is called a failure: while a volume is being made the scheduler says for
 /// a moment that none fits.
 const SCHEDULING_GRACE: SignedDuration = SignedDuration::from_secs(4);
+
+/// How long a creation may take while nobody says that he works on it. Images are pulled in that time.
+const CREATION_DEADLINE: SignedDuration = SignedDuration::from_mins(5);
 
 /// Reasons of a waiting container that do not go away by waiting (kubelet's `images` and `kuberuntime` packages).
 const NOT_STARTING: [&str; 9] = [
@@ -26,88 +34,163 @@ const NOT_STARTING: [&str; 9] = [
 pub struct Problem {
     /// One word, for the condition's reason.
     pub reason: &'static str,
-    /// What failed, on what, why.
+    /// What failed, on what, why; as long as an event can tell it.
     pub cause: String,
 }
 
 impl Problem {
-    /// The first problem there is, from the ground up: volume, pod, PostgreSQL.
+    /// A problem with this cause.
+    #[must_use]
+    pub fn new(reason: &'static str, cause: &str) -> Self {
+        Self {
+            reason,
+            cause: shortened(cause),
+        }
+    }
+
+    /// The first problem there is, from the ground up: volume, pod, PostgreSQL, Service.
     ///
-    /// Where a `replacing` generation is given, pods that were made for another one are about to be replaced: what is
-    /// wrong with them is no problem any more.
+    /// Claims that wait in vain are about to be replaced, and outdated pods where they are `replaceable`: what is wrong with
+    /// them is no problem any more.
     #[must_use]
     pub fn find(
         desired: &Desired,
         observed: &Observed,
-        replacing: Option<i64>,
+        replaceable: bool,
         now: Timestamp,
     ) -> Option<Self> {
         if let Some(refused) = &observed.refused {
-            return Some(Self {
-                reason: "Refused",
-                cause: refused.clone(),
-            });
+            return Some(Self::new("Refused", refused));
         }
+        let (claim_form, pod_form) = (desired.claim_form(), desired.pod_form());
         desired.instances().iter().find_map(|instance| {
-            let claim = observed.claims.get(instance).and_then(|claim| {
-                let cause = match (claim.phase, &claim.complaint) {
-                    (ClaimPhase::Lost, _) => "its volume is gone".to_owned(),
-                    (ClaimPhase::Pending, Some(complaint)) => complaint.clone(),
-                    _ => return None,
-                };
-                Some(Self {
-                    reason: "VolumeNotBound",
-                    cause: format!("PersistentVolumeClaim {instance} cannot be bound: {cause}"),
-                })
-            });
-            let counts = |pod: &&PodFacts| {
-                !pod.terminating && !replacing.is_some_and(|generation| pod.is_outdated(generation))
-            };
-            let pod = || {
-                let pod = observed.pods.get(instance).filter(counts)?;
-                of_pod(instance.as_str(), pod, now)
-            };
-            let agent = || {
-                observed.pods.get(instance).filter(counts)?;
-                let agent = observed.agent(instance)?;
-                (agent.phase == AgentPhase::Failed).then(|| Self {
-                    reason: "PostgreSQLFailed",
-                    cause: format!(
-                        "instance {instance}: {}",
-                        agent
-                            .error
-                            .as_deref()
-                            .unwrap_or("the agent gave no reason; see the pod's log")
-                    ),
-                })
-            };
-            claim.or_else(pod).or_else(agent)
+            if observed.waits_in_vain(instance, &claim_form) {
+                return None;
+            }
+            let on_a_claim = desired.storage.kind != StorageKind::EmptyDir;
+            let claim = observed.claims.get(instance).filter(|_| on_a_claim);
+            if let Some(problem) = claim.and_then(|claim| of_claim(instance, claim)) {
+                return Some(problem);
+            }
+            let pod = observed.pods.get(instance)?;
+            if pod.terminating || (replaceable && pod.is_outdated(&pod_form)) {
+                return None;
+            }
+            of_pod(instance, pod, now).or_else(|| of_agent(observed, instance))
         })
+    }
+
+    /// A creation that takes too long: what it still waits for; none once the primary serves.
+    #[must_use]
+    pub fn late(desired: &Desired, observed: &Observed) -> Option<Self> {
+        let instance = desired.instances().into_iter().next()?;
+        let awaited = awaited(desired, observed, &instance)?;
+        let minutes = CREATION_DEADLINE.as_mins();
+        let cause = format!("not ready within {minutes} min; still waiting for {awaited}");
+        Some(Self::new("Late", &cause))
     }
 }
 
-fn of_pod(instance: &str, pod: &PodFacts, now: Timestamp) -> Option<Problem> {
+/// Whether a running creation should be over by now. Not while an agent says that it is at work: what it does has
+/// deadlines of its own, or takes as long as there is data.
+pub(crate) fn is_overdue(
+    creation: &Operation,
+    desired: &Desired,
+    observed: &Observed,
+    now: Timestamp,
+) -> bool {
+    let first = desired.instances().into_iter().next();
+    let agent = first.and_then(|instance| observed.agent(&instance));
+    let at_work = agent.is_some_and(|agent| {
+        matches!(
+            agent.phase,
+            AgentPhase::Initializing | AgentPhase::Recovering
+        )
+    });
+    !at_work && now.duration_since(creation.started) >= CREATION_DEADLINE
+}
+
+/// What must happen next.
+fn awaited(desired: &Desired, observed: &Observed, instance: &InstanceName) -> Option<String> {
+    let pod = observed.pods.get(instance);
+    Some(match (Milestone::reached(desired, observed), pod) {
+        (Milestone::Accepted, _) => "secrets, certificate and service".to_owned(),
+        (Milestone::Prepared, None) => format!("pod {instance} to be made"),
+        (Milestone::Prepared, Some(pod)) if pod.node.is_none() => {
+            format!("a node for pod {instance}")
+        }
+        (Milestone::Prepared, Some(_)) => {
+            format!("PersistentVolumeClaim {instance} to be bound")
+        }
+        (Milestone::Placed, Some(pod)) if pod.phase != PodPhase::Running => {
+            format!("the containers of pod {instance} to start")
+        }
+        (Milestone::Placed, pod) => {
+            let address = pod.and_then(|pod| pod.ip.as_deref()).unwrap_or("none yet");
+            format!(
+                "the agent in pod {instance} to answer at its address ({address}); see the pod's log, and whether a \
+                 NetworkPolicy is in the way"
+            )
+        }
+        (Milestone::Started, _) => {
+            format!("the agent in pod {instance} to bring PostgreSQL up; see the pod's log")
+        }
+        (Milestone::Initialized, _) => "the primary to answer on its service".to_owned(),
+        (Milestone::Serving, _) => return None,
+    })
+}
+
+fn of_claim(instance: &InstanceName, claim: &ClaimFacts) -> Option<Problem> {
+    let cause = match (claim.phase, &claim.complaint) {
+        (ClaimPhase::Lost, _) => "its volume is gone",
+        (ClaimPhase::Pending, Some(complaint)) => complaint,
+        _ => return None,
+    };
+    let cause = format!("PersistentVolumeClaim {instance} cannot be bound: {cause}");
+    Some(Problem::new("VolumeNotBound", &cause))
+}
+
+fn of_agent(observed: &Observed, instance: &InstanceName) -> Option<Problem> {
+    let agent = observed.agent(instance)?;
+    let error = agent.error.as_deref();
+    match (agent.phase, error) {
+        (AgentPhase::Failed, _) => {
+            let error = error.unwrap_or("the agent gave no reason; see the pod's log");
+            let cause = format!("instance {instance}: {error}");
+            Some(Problem::new("PostgreSQLFailed", &cause))
+        }
+        // What it tells while PostgreSQL runs is about the way to it.
+        (AgentPhase::Running, Some(error)) => {
+            let cause =
+                format!("instance {instance} runs, but the service may not lead to it: {error}");
+            Some(Problem::new("ServiceNotDirected", &cause))
+        }
+        _ => None,
+    }
+}
+
+fn of_pod(instance: &InstanceName, pod: &PodFacts, now: Timestamp) -> Option<Problem> {
     if let Some((since, why)) = &pod.unschedulable
         && now.duration_since(*since) >= SCHEDULING_GRACE
     {
-        return Some(Problem {
-            reason: "PodNotScheduled",
-            cause: format!("no node can take pod {instance}: {why}"),
-        });
+        let cause = format!("no node can take pod {instance}: {why}");
+        return Some(Problem::new("PodNotScheduled", &cause));
     }
-    let waiting = pod.waiting.as_ref()?;
-    let image = waiting.reason.contains("Image");
-    NOT_STARTING
-        .contains(&waiting.reason.as_str())
-        .then(|| Problem {
-            reason: if image {
-                "ImageNotPulled"
-            } else {
-                "ContainerNotStarted"
-            },
-            cause: format!(
-                "container {} of pod {instance} does not start: {}: {}",
-                waiting.container, waiting.reason, waiting.message
-            ),
-        })
+    if let Some(waiting) = &pod.waiting
+        && NOT_STARTING.contains(&waiting.reason.as_str())
+    {
+        let reason = if waiting.reason.contains("Image") {
+            "ImageNotPulled"
+        } else {
+            "ContainerNotStarted"
+        };
+        let cause = format!(
+            "container {} of pod {instance} does not start: {}: {}",
+            waiting.container, waiting.reason, waiting.message
+        );
+        return Some(Problem::new(reason, &cause));
+    }
+    let complaint = pod.complaint.as_ref().filter(|_| pod.is_slow(now))?;
+    let cause = format!("pod {instance} does not start: {complaint}");
+    Some(Problem::new("PodNotStarted", &cause))
 }

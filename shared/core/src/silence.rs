@@ -45,7 +45,7 @@ pub(crate) fn remembered_primary<'a>(
     let primary = status.current_primary.as_ref()?;
     remembered(status, observed, primary, now)?;
     let ip = observed.pods.get(primary)?.ip.as_ref()?;
-    let led_to = observed.endpoints.as_ref()?.contains(ip);
+    let led_to = observed.endpoints.as_ref()?.addresses.contains(ip);
     led_to.then_some(primary)
 }
 

@@ -9,6 +9,9 @@ use crate::{Journal, Kind, Outcome};
 /// Name of the condition that says whether a cluster can be used.
 pub const RESULT_READY: &str = "Ready";
 
+/// Name of the condition that says whether everything that the spec asks for is in force.
+pub const RESULT_UP_TO_DATE: &str = "UpToDate";
+
 /// In one word, how a cluster is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Phase {

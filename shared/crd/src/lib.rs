@@ -23,6 +23,7 @@ pub mod label;
 mod policy;
 mod replica;
 mod schema;
+mod state;
 mod storage;
 mod task;
 
@@ -30,7 +31,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSON,
 };
 
-pub use backup::{Pgbackup, PgbackupSpec, PgbackupStatus};
+pub use backup::{Pgbackup, PgbackupSpec};
 pub use cluster::{Pgcluster, PgclusterSpec, PgclusterStatus};
 pub use config::{
     ClusterConfig, ConfigError, PgoConfig, PgoSection, ResourcesConfig, StorageConfig,
@@ -38,10 +39,11 @@ pub use config::{
 pub use convert::{InvalidSpec, cluster, delete_request, desired};
 pub use event_page::{PgEventPage, PgEventPageSpec};
 pub use installation::{PgInstallation, PgInstallationSpec, PgInstallationStatus};
-pub use policy::{Pgpolicy, PgpolicySpec, PgpolicyStatus};
-pub use replica::{Pgreplica, PgreplicaSpec, PgreplicaStatus};
+pub use policy::{Pgpolicy, PgpolicySpec};
+pub use replica::{Pgreplica, PgreplicaSpec};
+pub use state::RequestStatus;
 pub use storage::{ContainerResources, StorageSpec};
-pub use task::{Pgtask, PgtaskSpec, PgtaskStatus, TaskType};
+pub use task::{Pgtask, PgtaskSpec, TaskType};
 
 /// What this version of PGO calls itself, in `pgo-version` labels and to clients.
 pub const PGO_VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -2,15 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use kube::CustomResource;
-use schemars::JsonSchema;
+use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use crate::{ContainerResources, StorageSpec};
+use crate::{ContainerResources, RequestStatus, StorageSpec};
 
 /// A replica, under 4.1's names.
 #[derive(
-    Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, CustomResource, JsonSchema,
+    Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, CustomResource, KubeSchema,
 )]
 #[kube(
     group = "crunchydata.com",
@@ -19,40 +18,43 @@ use crate::{ContainerResources, StorageSpec};
     plural = "pgreplicas",
     singular = "pgreplica",
     namespaced,
-    status = "PgreplicaStatus",
+    status = "RequestStatus",
     doc = "A replica of a PostgreSQL cluster",
     printcolumn(name = "Cluster", type_ = "string", json_path = ".spec.clustername"),
-    printcolumn(name = "State", type_ = "string", json_path = ".status.state"),
-    printcolumn(
-        name = "Age",
-        type_ = "date",
-        json_path = ".metadata.creationTimestamp"
-    )
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    validation = Rule::new("!has(self.spec.name) || self.spec.name == '' || self.spec.name == self.metadata.name")
+        .message("spec.name is the object's name")
 )]
-#[serde(default)]
+#[x_kube(
+    validation = Rule::new("has(self.clustername) && self.clustername.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')")
+        .message("clustername is the name of the replica's cluster")
+)]
 pub struct PgreplicaSpec {
     /// The object's namespace again.
+    #[schemars(length(max = 63))]
+    #[serde(default)]
     pub namespace: String,
     /// The object's name again.
+    #[schemars(length(max = 253))]
+    #[serde(default)]
     pub name: String,
     /// The cluster.
+    #[schemars(length(max = 58))]
+    #[serde(default)]
     pub clustername: String,
     /// Its storage.
+    #[serde(default)]
     pub replicastorage: StorageSpec,
     /// Its resources.
+    #[serde(default)]
     pub containerresources: ContainerResources,
     /// 4.1's state.
+    #[schemars(length(max = 64))]
+    #[serde(default)]
     pub status: String,
     /// Settings and labels.
+    #[schemars(extend("maxProperties" = 64, "additionalProperties" = {"type": "string", "maxLength": 1024}))]
+    #[serde(default)]
     pub userlabels: BTreeMap<String, String>,
-}
-
-/// 4.1's state of a replica.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-pub struct PgreplicaStatus {
-    /// `pgreplica Created` and the like.
-    pub state: String,
-    /// For people.
-    pub message: String,
 }

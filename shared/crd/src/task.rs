@@ -2,15 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use kube::CustomResource;
-use schemars::JsonSchema;
+use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use crate::StorageSpec;
+use crate::{RequestStatus, StorageSpec};
 
 /// A request, under 4.1's names.
 #[derive(
-    Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, CustomResource, JsonSchema,
+    Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, CustomResource, KubeSchema,
 )]
 #[kube(
     group = "crunchydata.com",
@@ -19,40 +18,49 @@ use crate::StorageSpec;
     plural = "pgtasks",
     singular = "pgtask",
     namespaced,
-    status = "PgtaskStatus",
+    status = "RequestStatus",
     doc = "A request of an operation on a PostgreSQL cluster",
     printcolumn(name = "Type", type_ = "string", json_path = ".spec.tasktype"),
     printcolumn(name = "Status", type_ = "string", json_path = ".spec.status"),
-    printcolumn(
-        name = "Age",
-        type_ = "date",
-        json_path = ".metadata.creationTimestamp"
-    )
+    printcolumn(name = "Complete", type_ = "string", json_path = ".status.conditions[?(@.type==\"Complete\")].status"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    validation = Rule::new("!has(self.spec.name) || self.spec.name == '' || self.spec.name == self.metadata.name")
+        .message("spec.name is the object's name")
 )]
-#[serde(default)]
+#[x_kube(
+    validation = Rule::new("has(self.tasktype) && self.tasktype in ['workflow', 'delete-data']")
+        .message("tasktype is workflow or delete-data; the other types of 4.1 are not available in this version yet"),
+    validation = Rule::new("!has(self.tasktype) || self.tasktype != 'delete-data' || (has(self.parameters) && 'pg-cluster' in self.parameters && self.parameters['pg-cluster'] != '')")
+        .message("a task of type delete-data names its cluster in parameters.pg-cluster"),
+    validation = Rule::new("!has(self.tasktype) || self.tasktype != 'delete-data' || !has(self.parameters) || ['delete-data', 'delete-backups', 'is-replica', 'is-backup'].all(key, !(key in self.parameters) || self.parameters[key] in ['', 'true', 'false'])")
+        .message("delete-data, delete-backups, is-replica and is-backup in parameters are true or false"),
+    validation = Rule::new("!has(self.tasktype) || self.tasktype != 'delete-data' || !has(self.parameters) || ['is-replica', 'is-backup'].all(key, !(key in self.parameters) || self.parameters[key] != 'true')")
+        .message("deleting a replica or a backup alone is not available in this version yet")
+)]
 pub struct PgtaskSpec {
     /// The object's namespace again.
+    #[schemars(length(max = 63))]
+    #[serde(default)]
     pub namespace: String,
     /// The object's name again.
+    #[schemars(length(max = 253))]
+    #[serde(default)]
     pub name: String,
     /// Storage, with the types that need some.
+    #[serde(default)]
     pub storagespec: StorageSpec,
     /// What is asked for; 4.1's words.
+    #[schemars(length(max = 64))]
+    #[serde(default)]
     pub tasktype: String,
     /// 4.1's state.
+    #[schemars(length(max = 256))]
+    #[serde(default)]
     pub status: String,
     /// What the type needs.
+    #[schemars(extend("maxProperties" = 64, "additionalProperties" = {"type": "string", "maxLength": 4096}))]
+    #[serde(default)]
     pub parameters: BTreeMap<String, String>,
-}
-
-/// 4.1's state of a task.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-pub struct PgtaskStatus {
-    /// `pgtask Created` and the like.
-    pub state: String,
-    /// For people.
-    pub message: String,
 }
 
 /// The types of task that PGO carries out.

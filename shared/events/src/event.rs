@@ -9,6 +9,46 @@ use crate::{EventType, Severity, Stage, Topic};
 /// Version of the fields below; raised when one changes its meaning.
 pub const SCHEMA_VERSION: u32 = 1;
 
+/// The most bytes that a cause takes as JSON. An event holds it twice, and an outbox a few events that have one.
+pub const CAUSE_MOST: usize = 1024;
+
+/// What stands for what was left out of a cause.
+const LEFT_OUT: &str = " … ";
+
+/// A cause of at most [`CAUSE_MOST`] bytes: of a longer one the middle goes. Its beginning says what failed, and its end
+/// what was said last.
+#[must_use]
+pub fn shortened(cause: &str) -> String {
+    if cause.chars().map(bytes_in_json).sum::<usize>() <= CAUSE_MOST {
+        return cause.to_owned();
+    }
+    let half = (CAUSE_MOST - LEFT_OUT.len()) / 2;
+    let head: String = fitting(cause.chars(), half).collect();
+    let tail: Vec<char> = fitting(cause.chars().rev(), half).collect();
+    let tail: String = tail.into_iter().rev().collect();
+    format!("{head}{LEFT_OUT}{tail}")
+}
+
+/// As many of the characters as take no more than `most` bytes.
+fn fitting(characters: impl Iterator<Item = char>, most: usize) -> impl Iterator<Item = char> {
+    characters
+        .scan(0, |taken, character| {
+            *taken += bytes_in_json(character);
+            Some((*taken, character))
+        })
+        .take_while(move |(taken, _)| *taken <= most)
+        .map(|(_, character)| character)
+}
+
+/// Bytes of a character in a JSON string (RFC 8259, section 7), as serde_json writes it.
+fn bytes_in_json(character: char) -> usize {
+    match character {
+        '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,
+        '\0'..='\u{1f}' => 6,
+        other => other.len_utf8(),
+    }
+}
+
 /// Who asked: the pgouser's name, or `kubectl` and the like; empty where nobody did, as in 4.1.
 pub type Actor = String;
 
@@ -29,7 +69,7 @@ pub struct Draft {
     pub actor: Actor,
     /// Which step is done; with progress.
     pub step: Option<String>,
-    /// Why it failed, or why it happened.
+    /// Why it failed, or why it happened; of any length.
     pub cause: Option<String>,
     /// Since the operation began, in milliseconds; with terminal events.
     pub duration_ms: Option<u64>,
@@ -94,10 +134,11 @@ pub struct Event {
 pub struct DecodeError(#[from] serde_json::Error);
 
 impl Event {
-    /// Gives a draft its place in a stream.
+    /// Gives a draft its place in a stream. Its cause is [`shortened`].
     #[must_use]
     pub fn new(draft: Draft, key: EventKey) -> Self {
         let stage = draft.event_type.stage();
+        let cause = draft.cause.as_deref().map(shortened);
         let of_41 = matches!(
             draft.event_type,
             EventType::CreateCluster
@@ -114,14 +155,14 @@ impl Event {
             },
             clustername: draft.cluster,
             workflowid: of_41.then_some(draft.operation),
-            errormessage: draft.cause.clone().filter(|_| stage == Stage::Failed),
+            errormessage: cause.clone().filter(|_| stage == Stage::Failed),
             stream: key.stream,
             seq: key.seq,
             operationid: draft.operation,
             stage,
             severity: draft.event_type.severity(),
             step: draft.step,
-            cause: draft.cause,
+            cause,
             durationms: draft.duration_ms,
             schemaversion: SCHEMA_VERSION,
         }
@@ -166,6 +207,8 @@ impl Event {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     pub(crate) fn draft(event_type: EventType) -> Draft {
@@ -222,6 +265,28 @@ pub(crate) mod tests {
             let read = Event::from_wire(&event.to_wire().expect("JSON")).expect("an event");
             assert_eq!(read, event);
         }
+    }
+
+    proptest! {
+        #[test]
+        fn a_cause_fits_and_is_told_whole_where_it_can_be(cause in "(?s).{0,1500}") {
+            let told = shortened(&cause);
+            let bytes = |text: &str| serde_json::to_string(text).expect("JSON").len() - 2;
+            prop_assert!(bytes(&told) <= CAUSE_MOST);
+            prop_assert_eq!(told == cause, bytes(&cause) <= CAUSE_MOST);
+            prop_assert_eq!(shortened(&told), told);
+        }
+    }
+
+    #[test]
+    fn of_a_long_cause_beginning_and_end_are_told() {
+        let cause = format!("initdb failed: {}: no space left", "é".repeat(CAUSE_MOST));
+        let told = shortened(&cause);
+        assert!(told.starts_with("initdb failed: é"), "{told}");
+        assert!(
+            told.contains("é … é") && told.ends_with("é: no space left"),
+            "{told}"
+        );
     }
 
     #[test]

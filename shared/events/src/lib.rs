@@ -15,7 +15,7 @@ mod topic;
 mod watermark;
 
 pub use catalogue::{EventType, Severity, Stage, UnknownEventType};
-pub use event::{Actor, DecodeError, Draft, Event, Header, SCHEMA_VERSION};
+pub use event::{Actor, CAUSE_MOST, DecodeError, Draft, Event, Header, SCHEMA_VERSION, shortened};
 pub use outbox::{Outbox, OutboxFull};
 pub use topic::{Topic, UnknownTopic};
 pub use watermark::{Arrival, Watermark};

@@ -29,6 +29,9 @@ impl Outbox {
     /// The most bytes of JSON.
     pub const MOST_BYTES: usize = 16 * 1024;
 
+    /// What the beginning and the end of an operation take at most, each with the longest cause and the longest names.
+    const OPERATION_BYTES: usize = 6 * 1024;
+
     /// Progress is told only while fewer entries than these wait: transitions need the rest.
     pub const PROGRESS_UP_TO: usize = 16;
 
@@ -37,8 +40,8 @@ impl Outbox {
     /// # Errors
     /// Too much is unconfirmed.
     pub fn room_for_an_operation(&self) -> Result<(), OutboxFull> {
-        let bytes = self.bytes();
-        if self.entries.len() + 4 > Self::MOST || bytes + 4 * 1024 > Self::MOST_BYTES {
+        let full = self.bytes() + Self::OPERATION_BYTES > Self::MOST_BYTES;
+        if full || self.entries.len() + 4 > Self::MOST {
             return Err(OutboxFull(self.entries.len()));
         }
         Ok(())
@@ -88,6 +91,28 @@ mod tests {
         "uid-1".parse().expect("a stream")
     }
 
+    fn longest_stream() -> StreamId {
+        "u".repeat(64).parse().expect("a stream")
+    }
+
+    /// A draft with names as long as they can be. Who asked is a label's value or a field manager: 128 bytes.
+    fn longest(event_type: EventType, cause: Option<String>) -> Draft {
+        Draft {
+            namespace: "n".repeat(63).parse().expect("a namespace"),
+            cluster: Some("c".repeat(58).parse().expect("a name")),
+            actor: "a".repeat(128),
+            step: Some("secrets, certificate and service made".to_owned()),
+            cause,
+            duration_ms: Some(u64::MAX),
+            ..draft(event_type)
+        }
+    }
+
+    fn any_cause() -> impl Strategy<Value = Option<String>> {
+        let long = (any::<char>(), 0usize..4000).prop_map(|(c, count)| c.to_string().repeat(count));
+        prop::option::of(prop_oneof!["(?s).{0,40}", long, Just("\0".repeat(2000))])
+    }
+
     proptest! {
         #[test]
         fn seqs_are_contiguous_whatever_is_pushed_and_confirmed(
@@ -106,19 +131,22 @@ mod tests {
         }
 
         #[test]
-        fn operations_that_ask_for_room_stay_within_the_limits(count in 0usize..60) {
+        fn operations_that_ask_for_room_stay_within_the_limits_whatever_their_causes(
+            causes in prop::collection::vec((any_cause(), any_cause()), 0..10),
+        ) {
             let mut outbox = Outbox::default();
-            for _ in 0..count {
+            for (began, failed) in causes {
                 if outbox.room_for_an_operation().is_ok() {
-                    outbox.push(&stream(), draft(EventType::CreateCluster));
+                    outbox.push(&longest_stream(), longest(EventType::CreateCluster, began));
                     for _ in 0..5 {
-                        outbox.push(&stream(), draft(EventType::CreateClusterProgress));
+                        let progress = longest(EventType::CreateClusterProgress, None);
+                        outbox.push(&longest_stream(), progress);
                     }
-                    outbox.push(&stream(), draft(EventType::CreateClusterCompleted));
+                    outbox.push(&longest_stream(), longest(EventType::CreateClusterFailure, failed));
                 }
+                prop_assert!(outbox.entries.len() <= Outbox::MOST);
+                prop_assert!(outbox.bytes() <= Outbox::MOST_BYTES, "{} bytes", outbox.bytes());
             }
-            prop_assert!(outbox.entries.len() <= Outbox::MOST);
-            prop_assert!(outbox.bytes() <= Outbox::MOST_BYTES);
         }
     }
 

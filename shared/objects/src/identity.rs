@@ -3,9 +3,60 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
-use pgo_core::Desired;
+use pgo_core::{Desired, Fixture, Form};
 use pgo_crd::label;
 use pgo_ids::{ClusterName, Namespace, StreamId};
+
+/// Annotation with what an object was made for, as JSON: fields of the spec and their values.
+pub const FORM: &str = "pgo.crunchydata.com/made-for";
+
+/// Name of a fixture of a cluster.
+#[must_use]
+pub fn fixture_name(fixture: Fixture, cluster: &ClusterName) -> String {
+    match fixture {
+        Fixture::Service | Fixture::Lease => cluster.to_string(),
+        Fixture::EndpointSlice => format!("{cluster}-primary"),
+        Fixture::Certificate => format!("{cluster}-agent-tls"),
+        Fixture::RoleBinding | Fixture::Role | Fixture::Account => format!("{cluster}-agent"),
+    }
+}
+
+/// Whether an object is one of the cluster by its labels: those of [`cluster_labels`].
+#[must_use]
+pub fn is_labelled(metadata: &ObjectMeta, cluster: &ClusterName) -> bool {
+    let label = |key: &str| {
+        let labels = metadata.labels.as_ref()?;
+        labels.get(key).map(String::as_str)
+    };
+    label(label::VENDOR) == Some("crunchydata")
+        && label(label::PG_CLUSTER) == Some(cluster.as_str())
+}
+
+/// Whether this very Pgcluster owns an object, and not a former one of its name.
+#[must_use]
+pub fn is_owned(metadata: &ObjectMeta, uid: &StreamId) -> bool {
+    owners(metadata).any(|owner| owner.uid == uid.as_str())
+}
+
+/// The owners of an object.
+pub fn owners(metadata: &ObjectMeta) -> impl Iterator<Item = &OwnerReference> {
+    metadata.owner_references.iter().flatten()
+}
+
+/// What an object was made for; none where nobody wrote it down, or in a form of another version.
+#[must_use]
+pub fn form(metadata: &ObjectMeta) -> Option<Form> {
+    let annotations = metadata.annotations.as_ref()?;
+    serde_json::from_str(annotations.get(FORM)?).ok()
+}
+
+/// Writes down what an object is made for.
+pub(crate) fn made_for(metadata: &mut ObjectMeta, form: &Form) {
+    // Texts by texts are always JSON.
+    let form = serde_json::to_string(form).unwrap_or_default();
+    let annotations = metadata.annotations.get_or_insert_default();
+    annotations.insert(FORM.to_owned(), form);
+}
 
 /// The identity of a cluster's agents in their certificate.
 #[must_use]

@@ -9,12 +9,12 @@ mod service;
 mod volume;
 
 pub use access::{agent_role, agent_role_binding, agent_service_account};
-pub use identity::{agent_identity, cluster_labels, owner};
-pub use pod::{GENERATION, pod};
-pub use secret::{
-    CERTIFICATE_UNTIL, certificate_names, certificate_secret, certificate_secret_name, user_secret,
+pub use identity::{
+    FORM, agent_identity, cluster_labels, fixture_name, form, is_labelled, is_owned, owner, owners,
 };
-pub use service::{TERM, endpoint_slice, endpoint_slice_name, lease, service};
+pub use pod::pod;
+pub use secret::{CERTIFICATE_UNTIL, certificate_names, certificate_secret, user_secret};
+pub use service::{TERM, endpoint_slice, lease, service};
 pub use volume::claim;
 
 /// Port of an agent's gRPC service.

@@ -13,11 +13,14 @@ use k8s_openapi::{
     },
     apimachinery::pkg::{api::resource::Quantity, util::intstr::IntOrString},
 };
-use pgo_core::{Desired, Image, StorageKind, UserSecret};
+use pgo_core::{Desired, Fixture, Image, StorageKind, UserSecret};
 use pgo_crd::label;
 use pgo_ids::{InstanceName, StreamId};
 
-use crate::{ADMIN_PORT, AGENT_PORT, identity::owned, secret::certificate_secret_name};
+use crate::{
+    ADMIN_PORT, AGENT_PORT,
+    identity::{fixture_name, made_for, owned},
+};
 
 /// User and group of PostgreSQL in 4.1's images, and so on existing volumes.
 const POSTGRES: i64 = 26;
@@ -25,18 +28,11 @@ const POSTGRES: i64 = 26;
 /// How long PostgreSQL may take to stop before the kubelet kills it: a fast shutdown writes a checkpoint.
 const GRACE_SECONDS: i64 = 120;
 
-/// Annotation with the `metadata.generation` of the Pgcluster that a pod was made for.
-pub const GENERATION: &str = "pgo.crunchydata.com/generation";
-
-/// The pod of an instance, made for this `generation` of the Pgcluster.
+/// The pod of an instance.
 #[must_use]
-pub fn pod(desired: &Desired, uid: &StreamId, instance: &InstanceName, generation: i64) -> Pod {
+pub fn pod(desired: &Desired, uid: &StreamId, instance: &InstanceName) -> Pod {
     let mut metadata = owned(desired, uid, instance.to_string());
-    let made_for = (GENERATION.to_owned(), generation.to_string());
-    metadata
-        .annotations
-        .get_or_insert_default()
-        .extend([made_for]);
+    made_for(&mut metadata, &desired.pod_form());
     if let Some(labels) = &mut metadata.labels {
         labels.extend([
             (label::SERVICE_NAME.to_owned(), desired.name.to_string()),
@@ -46,7 +42,7 @@ pub fn pod(desired: &Desired, uid: &StreamId, instance: &InstanceName, generatio
     Pod {
         metadata,
         spec: Some(PodSpec {
-            service_account_name: Some(format!("{}-agent", desired.name)),
+            service_account_name: Some(fixture_name(Fixture::Account, &desired.name)),
             enable_service_links: Some(false),
             termination_grace_period_seconds: Some(GRACE_SECONDS),
             security_context: Some(pod_security(desired)),
@@ -304,7 +300,7 @@ fn volumes(desired: &Desired, instance: &InstanceName) -> Vec<Volume> {
         empty("agent"),
         empty("tmp"),
         empty("run"),
-        secret("tls", certificate_secret_name(&desired.name)),
+        secret("tls", fixture_name(Fixture::Certificate, &desired.name)),
     ];
     volumes.extend(
         UserSecret::ALL.map(|which| secret(user_secret(which), desired.secret_name(which))),

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use k8s_openapi::{ByteString, api::core::v1::Secret};
-use pgo_core::{Desired, UserSecret};
-use pgo_ids::{ClusterName, StreamId};
+use pgo_core::{Desired, Fixture, UserSecret};
+use pgo_ids::StreamId;
 
-use crate::identity::{agent_identity, kept, owned};
+use crate::identity::{agent_identity, fixture_name, kept, owned};
 
 /// Annotation with the end of validity of the certificate beside it, so that nobody needs the Secret's content to know.
 pub const CERTIFICATE_UNTIL: &str = "pgo.crunchydata.com/certificate-until";
@@ -25,12 +25,6 @@ pub fn user_secret(desired: &Desired, which: UserSecret, password: &str) -> Secr
         ])),
         ..Secret::default()
     }
-}
-
-/// Name of the Secret with the agents' certificate.
-#[must_use]
-pub fn certificate_secret_name(cluster: &ClusterName) -> String {
-    format!("{cluster}-agent-tls")
 }
 
 /// Names the agents' certificate is for: their identity first, then those that clients of PostgreSQL use.
@@ -55,7 +49,8 @@ pub fn certificate_secret(
     (certificate, key, authority): (&str, &str, &str),
     until: Timestamp,
 ) -> Secret {
-    let mut metadata = owned(desired, uid, certificate_secret_name(&desired.name));
+    let name = fixture_name(Fixture::Certificate, &desired.name);
+    let mut metadata = owned(desired, uid, name);
     metadata.annotations = Some(BTreeMap::from([(
         CERTIFICATE_UNTIL.to_owned(),
         until.to_string(),

@@ -10,10 +10,10 @@ use k8s_openapi::{
     },
     apimachinery::pkg::util::intstr::IntOrString,
 };
-use pgo_core::{Desired, ServiceType};
-use pgo_ids::{ClusterName, InstanceName, StreamId, Term};
+use pgo_core::{AddressFamily, Desired, Fixture};
+use pgo_ids::{InstanceName, StreamId, Term};
 
-use crate::identity::owned;
+use crate::identity::{fixture_name, made_for, owned};
 
 /// Annotation of the Lease with the term its holder serves under.
 pub const TERM: &str = "pgo.crunchydata.com/term";
@@ -28,18 +28,12 @@ pub fn service(desired: &Desired, uid: &StreamId) -> Service {
     if let Some(labels) = &mut metadata.labels {
         labels.insert("name".to_owned(), desired.name.to_string());
     }
+    made_for(&mut metadata, &desired.service_form());
     let port = i32::from(desired.port);
     Service {
         metadata,
         spec: Some(ServiceSpec {
-            type_: Some(
-                match desired.service_type {
-                    ServiceType::ClusterIp => "ClusterIP",
-                    ServiceType::NodePort => "NodePort",
-                    ServiceType::LoadBalancer => "LoadBalancer",
-                }
-                .to_owned(),
-            ),
+            type_: Some(desired.service_type.as_str().to_owned()),
             ports: Some(vec![ServicePort {
                 name: Some(PORT.to_owned()),
                 port,
@@ -53,16 +47,11 @@ pub fn service(desired: &Desired, uid: &StreamId) -> Service {
     }
 }
 
-/// Name of the EndpointSlice of the primary's Service.
-#[must_use]
-pub fn endpoint_slice_name(cluster: &ClusterName) -> String {
-    format!("{cluster}-primary")
-}
-
 /// The EndpointSlice, still empty.
 #[must_use]
-pub fn endpoint_slice(desired: &Desired, uid: &StreamId) -> EndpointSlice {
-    let mut metadata = owned(desired, uid, endpoint_slice_name(&desired.name));
+pub fn endpoint_slice(desired: &Desired, uid: &StreamId, family: AddressFamily) -> EndpointSlice {
+    let name = fixture_name(Fixture::EndpointSlice, &desired.name);
+    let mut metadata = owned(desired, uid, name);
     if let Some(labels) = &mut metadata.labels {
         labels.extend([
             (
@@ -77,7 +66,7 @@ pub fn endpoint_slice(desired: &Desired, uid: &StreamId) -> EndpointSlice {
     }
     EndpointSlice {
         metadata,
-        address_type: "IPv4".to_owned(),
+        address_type: family.as_str().to_owned(),
         endpoints: Vec::new(),
         ports: Some(vec![EndpointPort {
             name: Some(PORT.to_owned()),

@@ -10,7 +10,7 @@ use pgo_core::{Desired, StorageKind};
 use pgo_crd::label;
 use pgo_ids::InstanceName;
 
-use crate::identity::kept;
+use crate::identity::{kept, made_for};
 
 /// The claim. It has no owner: it stays when the cluster goes without its data.
 #[must_use]
@@ -22,6 +22,7 @@ pub fn claim(desired: &Desired, instance: &InstanceName) -> PersistentVolumeClai
             (label::DEPLOYMENT_NAME.to_owned(), instance.to_string()),
         ]);
     }
+    made_for(&mut metadata, &desired.claim_form());
     let storage = &desired.storage;
     PersistentVolumeClaim {
         metadata,

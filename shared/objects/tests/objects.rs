@@ -9,7 +9,9 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{Container, Pod};
-use pgo_core::{Desired, Image, Resources, ServiceType, Storage, StorageKind, UserSecret};
+use pgo_core::{
+    AddressFamily, Desired, Image, Resources, ServiceType, Storage, StorageKind, UserSecret,
+};
 use pgo_ids::{InstanceName, StreamId};
 
 fn desired() -> Desired {
@@ -55,7 +57,7 @@ fn instance() -> InstanceName {
 }
 
 fn pod() -> Pod {
-    pgo_objects::pod(&desired(), &uid(), &instance(), 7)
+    pgo_objects::pod(&desired(), &uid(), &instance())
 }
 
 fn containers(pod: &Pod) -> Vec<Container> {
@@ -85,9 +87,43 @@ fn a_pod_meets_pod_security_restricted() {
 }
 
 #[test]
-fn a_pod_says_which_generation_it_was_made_for() {
-    let annotations = pod().metadata.annotations.expect("annotations");
-    assert_eq!(annotations[pgo_objects::GENERATION], "7");
+fn an_object_says_what_it_was_made_for() {
+    let desired = desired();
+    let claim = pgo_objects::claim(&desired, &instance()).metadata;
+    let service = pgo_objects::service(&desired, &uid()).metadata;
+    for (metadata, wanted) in [
+        (pod().metadata, desired.pod_form()),
+        (claim, desired.claim_form()),
+        (service, desired.service_form()),
+    ] {
+        assert_eq!(pgo_objects::form(&metadata), Some(wanted));
+    }
+    let lease = pgo_objects::lease(&desired, &uid(), &instance()).metadata;
+    assert_eq!(pgo_objects::form(&lease), None);
+}
+
+#[test]
+fn objects_of_a_cluster_are_known_by_label_and_owner() {
+    let (pod, claim) = (
+        pod().metadata,
+        pgo_objects::claim(&desired(), &instance()).metadata,
+    );
+    let name = |name: &str| name.parse().expect("a name");
+    for metadata in [&pod, &claim] {
+        assert!(pgo_objects::is_labelled(metadata, &name("hippo")));
+        assert!(!pgo_objects::is_labelled(metadata, &name("rhino")));
+    }
+    assert!(pgo_objects::is_owned(&pod, &uid()) && !pgo_objects::is_owned(&claim, &uid()));
+    let later: StreamId = "uid-2".parse().expect("a uid");
+    assert!(!pgo_objects::is_owned(&pod, &later));
+}
+
+#[test]
+fn endpoints_are_of_the_family_that_was_asked_for() {
+    for (family, word) in [(AddressFamily::V4, "IPv4"), (AddressFamily::V6, "IPv6")] {
+        let slice = pgo_objects::endpoint_slice(&desired(), &uid(), family);
+        assert_eq!(slice.address_type, word);
+    }
 }
 
 #[test]
@@ -124,7 +160,7 @@ fn what_holds_data_or_opens_it_has_no_owner_and_everything_else_has() {
         pgo_objects::service(&desired, &uid)
             .metadata
             .owner_references,
-        pgo_objects::endpoint_slice(&desired, &uid)
+        pgo_objects::endpoint_slice(&desired, &uid, AddressFamily::V4)
             .metadata
             .owner_references,
         pgo_objects::lease(&desired, &uid, &instance())
@@ -143,7 +179,7 @@ fn the_service_has_no_selector_and_its_slice_the_same_port() {
     let (desired, uid) = (desired(), uid());
     let service = pgo_objects::service(&desired, &uid).spec.expect("a spec");
     assert_eq!(service.selector, None);
-    let slice = pgo_objects::endpoint_slice(&desired, &uid);
+    let slice = pgo_objects::endpoint_slice(&desired, &uid, AddressFamily::V4);
     let (port, endpoint) = (
         &service.ports.expect("ports")[0],
         &slice.ports.expect("ports")[0],

@@ -18,6 +18,7 @@ pub mod program;
 pub mod quote;
 pub mod session;
 pub mod setup;
+pub mod setup_sql;
 pub mod tail;
 pub mod version;
 

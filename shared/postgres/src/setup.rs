@@ -2,27 +2,19 @@
 //!
 //! As in 4.1: the replication role `primaryuser`, an application role with a schema of its own, and the database.
 
-use std::{collections::BTreeSet, fmt, path::Path, process::Stdio, time::Duration};
+use std::{collections::BTreeSet, fmt, time::Duration};
 
 use pgo_ids::RoleName;
 use secrecy::{ExposeSecret as _, SecretString};
-use tokio::process::Command;
 
 use crate::{
-    Installation, SUPERUSER,
+    SUPERUSER,
     quote::{NulError, identifier, literal},
     session::{Session, SessionError, Socket},
-    tail::Tail,
 };
 
 /// How long one of our statements may take. CREATE DATABASE copies 8 MB and waits for a checkpoint.
 const STATEMENT_DEADLINE: Duration = Duration::from_secs(60);
-
-/// How long the user's `setup.sql` may take; it may load data.
-const SETUP_SQL_DEADLINE: Duration = Duration::from_secs(3600);
-
-/// How much of psql's output goes into an error.
-const TAIL: usize = 20;
 
 /// What PostgreSQL stores in place of a password: SCRAM-SHA-256, with a salt of its own.
 ///
@@ -97,12 +89,14 @@ impl Setup {
     /// A name holds a NUL byte.
     pub fn statements(&self, present: &Present) -> Result<Statements, NulError> {
         let mut server = Vec::new();
+        // One role may be both: its Secret is one then, too.
+        let mut roles: BTreeSet<&str> = present.roles.iter().map(String::as_str).collect();
+        roles.insert(SUPERUSER);
         for (account, attributes) in [
             (&self.replication, "LOGIN REPLICATION"),
             (&self.application, "LOGIN"),
         ] {
-            let missing = !present.roles.contains(account.role.as_str());
-            if missing && account.role.as_str() != SUPERUSER {
+            if roles.insert(account.role.as_str()) {
                 server.push(format!(
                     "CREATE ROLE {} {attributes} PASSWORD {}",
                     identifier(account.role.as_str())?,
@@ -146,17 +140,6 @@ pub enum SetupError {
     /// A name cannot be one.
     #[error("roles and database cannot be made: {0}")]
     Name(#[from] NulError),
-    /// psql cannot be run.
-    #[error(
-        "setup.sql of the custom configuration needs psql, which cannot be run: {0}; use an image that holds it"
-    )]
-    Psql(std::io::Error),
-    /// `setup.sql` did not end in time.
-    #[error("setup.sql of the custom configuration did not end within {} s", SETUP_SQL_DEADLINE.as_secs())]
-    Deadline,
-    /// `setup.sql` failed.
-    #[error("setup.sql of the custom configuration failed: {0}")]
-    SetupSql(Tail),
 }
 
 /// Makes what is missing on the server at `socket`. May be run any number of times.
@@ -195,43 +178,6 @@ async fn present(session: &Session) -> Result<Present, SessionError> {
         databases: names("SELECT datname::text FROM pg_catalog.pg_database").await?,
         extensions: names("SELECT name::text FROM pg_catalog.pg_available_extensions").await?,
     })
-}
-
-/// Runs the user's `setup.sql` on the server at `socket`, as its superuser and through psql, whose commands such files
-/// use. It stops at the first error.
-///
-/// # Errors
-/// psql is missing, takes too long, or a statement fails; then what psql said is in the error.
-pub async fn run_setup_sql(
-    installation: &Installation,
-    socket: &Socket,
-    database: &str,
-    file: &Path,
-) -> Result<(), SetupError> {
-    let own = installation.program("psql");
-    // Some images hold the client apart from the server.
-    let psql = if own.is_file() { own } else { "psql".into() };
-    let output = Command::new(psql)
-        .args(["-X", "-q", "-w", "-v", "ON_ERROR_STOP=1", "-f"])
-        .arg(file)
-        .env("PGHOST", &socket.folder)
-        .env("PGPORT", socket.port.to_string())
-        .env("PGUSER", SUPERUSER)
-        .env("PGDATABASE", database)
-        .env("LC_ALL", "C")
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output();
-    let output = tokio::time::timeout(SETUP_SQL_DEADLINE, output)
-        .await
-        .map_err(|_| SetupError::Deadline)?
-        .map_err(SetupError::Psql)?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let mut tail = Tail::new(TAIL);
-    tail.push_all(&String::from_utf8_lossy(&output.stderr));
-    Err(SetupError::SetupSql(tail))
 }
 
 #[cfg(test)]
@@ -285,6 +231,21 @@ mod tests {
                 "CREATE SCHEMA IF NOT EXISTS \"te\"\"st\" AUTHORIZATION \"te\"\"st\"",
                 "CREATE EXTENSION IF NOT EXISTS \"pg_stat_statements\"",
             ]
+        );
+    }
+
+    #[test]
+    fn a_role_that_is_for_replication_and_for_the_application_is_made_once() {
+        let statements = setup("primaryuser").statements(&Present::default());
+        let server = statements.expect("statements").server;
+        let created = server.iter().filter(|s| s.starts_with("CREATE ROLE"));
+        assert_eq!(created.count(), 1, "{server:?}");
+        assert!(server[0].contains("LOGIN REPLICATION"), "{server:?}");
+        let statements = setup("postgres").statements(&Present::default());
+        let server = statements.expect("statements").server;
+        assert!(
+            !server.concat().contains("CREATE ROLE \"postgres\""),
+            "{server:?}"
         );
     }
 

@@ -19,6 +19,7 @@ use pgo_postgres::{
     files::write_atomically,
     hba, initdb, program,
     setup::{self, Account, Setup, Verifier},
+    setup_sql,
 };
 use secrecy::SecretString;
 use tempfile::TempDir;
@@ -264,7 +265,7 @@ fn own_configuration_counts_where_pgo_does_not_depend_on_it() {
             ("pg_hba.conf", "local all all reject\n"),
             (
                 "setup.sql",
-                "\\set n 3\nCREATE TABLE own AS SELECT :n AS n;\n",
+                "\\set n 3\nCREATE TABLE own AS SELECT :n AS n, 's3cret' AS password;\n",
             ),
             ("server.key", "unused"),
         ];
@@ -282,14 +283,21 @@ fn own_configuration_counts_where_pgo_does_not_depend_on_it() {
 
         let file = custom.setup_sql.expect("setup.sql");
         let run = async || {
-            setup::run_setup_sql(&server.installation, &server.socket(), "postgres", &file).await
+            setup_sql::run(&server.installation, &server.socket(), "postgres", &file).await
         };
         run().await.expect("setup.sql runs");
         assert_eq!(ask("SELECT n::text FROM own").await, ["3"]);
         let error = run().await.expect_err("the table is there");
+        let text = error.to_string();
         assert!(
-            error.to_string().contains("\"own\" already exists"),
-            "{error}"
+            text.contains("line 2 of setup.sql with SQLSTATE 42P07") && !text.contains("s3cret"),
+            "{text}"
+        );
+        fs::write(&file, "SELECT 1;\n\\s3cret\n").expect("a file");
+        let text = run().await.expect_err("no command of psql").to_string();
+        assert!(
+            text.contains("line 2 of setup.sql by a command of psql") && !text.contains("s3cret"),
+            "{text}"
         );
 
         drop(session);

@@ -28,6 +28,8 @@ struct Objects {
     version: u64,
     /// Whether the API server is away.
     away: bool,
+    /// Whether the EndpointSlice is not there.
+    without_slice: bool,
 }
 
 impl Fake {
@@ -59,6 +61,7 @@ impl Fake {
             slice,
             version: 0,
             away: false,
+            without_slice: false,
         })))
     }
 
@@ -80,6 +83,11 @@ impl Fake {
     /// Lets the API server vanish or come back.
     pub fn set_away(&self, away: bool) {
         self.with(|objects| objects.away = away);
+    }
+
+    /// Removes the EndpointSlice, or makes it again.
+    pub fn set_without_slice(&self, without: bool) {
+        self.with(|objects| objects.without_slice = without);
     }
 
     /// The Lease now.
@@ -167,7 +175,8 @@ impl Store for Fake {
 
     async fn slice(&self) -> Result<Option<EndpointSlice>, StoreError> {
         self.reachable("read")?;
-        Ok(Some(self.slice_now()))
+        let without = self.with(|objects| objects.without_slice);
+        Ok((!without).then(|| self.slice_now()))
     }
 
     async fn write_slice(

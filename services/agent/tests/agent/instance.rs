@@ -207,6 +207,83 @@ fn a_server_that_does_not_start_is_told_in_its_own_words_and_leaves_the_service(
 }
 
 #[test]
+fn a_setup_sql_that_fails_is_run_once_and_again_when_it_is_another() {
+    let name = "instance::a_setup_sql_that_fails_is_run_once_and_again_when_it_is_another";
+    unprivileged(name, &[], async || {
+        let mut rig = Rig::new("hippo");
+        rig.customise(
+            "setup.sql",
+            "CREATE TABLE IF NOT EXISTS runs (n int);\nINSERT INTO runs VALUES (1);\nALTER ROLE testuser PASSWORD 's3cret' oops;\n",
+        );
+        rig.start().await;
+        let (state, _) = rig
+            .until("failed", |state| state.phase() == Phase::Failed)
+            .await;
+        let error = state.error.clone();
+        assert!(
+            error.contains("line 3 of setup.sql with SQLSTATE 42601"),
+            "{error}"
+        );
+        assert!(
+            !error.contains("s3cret") && !error.contains("oops"),
+            "{error}"
+        );
+        let count = async || {
+            let socket = rig.settings.socket();
+            let session = pgo_postgres::Session::open(&socket, "postgres").await;
+            let session = session.expect("a session");
+            let query = "SELECT count(*)::text FROM runs";
+            let counted = session.names(query, Duration::from_secs(10)).await;
+            counted.expect("counted")
+        };
+        assert_eq!(count().await, ["1"]);
+        // The agent tries again, at first within a second, and finds the same file.
+        rig.kill_postmaster();
+        rig.until("tried again", |state| {
+            state.phase() == Phase::Failed && state.error == error
+        })
+        .await;
+        eventually("it answers", async || {
+            pgo_postgres::Session::open(&rig.settings.socket(), "postgres")
+                .await
+                .is_ok()
+        })
+        .await;
+        assert_eq!(count().await, ["1"]);
+
+        rig.customise("setup.sql", "INSERT INTO runs VALUES (2);\n");
+        rig.until_running().await;
+        assert_eq!(count().await, ["2"]);
+        rig.stop().await;
+        assert!(!rig.settings.data.join("pgo-setup.failed").exists());
+    });
+}
+
+#[test]
+fn a_service_that_cannot_lead_here_is_told_while_the_database_serves() {
+    let name = "instance::a_service_that_cannot_lead_here_is_told_while_the_database_serves";
+    unprivileged(name, &[], async || {
+        let mut rig = Rig::new("hippo");
+        rig.store.set_without_slice(true);
+        rig.start().await;
+        let (_, phases) = rig
+            .until("told", |state| {
+                state.phase() == Phase::Running && state.error.contains("no EndpointSlice")
+            })
+            .await;
+        assert!(!phases.contains(&Phase::Failed), "{phases:?}");
+        rig.connect().await.expect("the application gets in");
+        rig.store.set_without_slice(false);
+        rig.until("over", |state| {
+            state.phase() == Phase::Running && state.error.is_empty()
+        })
+        .await;
+        assert_eq!(rig.store.addresses(), ["127.0.0.1"]);
+        rig.stop().await;
+    });
+}
+
+#[test]
 fn databases_go_on_while_kubernetes_is_away() {
     let name = "instance::databases_go_on_while_kubernetes_is_away";
     unprivileged(name, &[], async || {

@@ -5,7 +5,7 @@ use pgo_core::{Cluster, Desired, Step};
 use pgo_tls::LeafSpec;
 use rand::{Rng as _, distr::Alphanumeric};
 
-use super::{apply, create};
+use super::own::{Present, make};
 use crate::{context::Context, error::Error};
 
 /// How long the agents' certificate is valid.
@@ -21,38 +21,40 @@ pub async fn one(
     cluster: &Cluster,
     context: &Context,
 ) -> Result<(), Error> {
-    let uid = &cluster.stream;
+    let (client, uid) = (&context.client, &cluster.stream);
     match step {
         Step::MakeUserSecret(which) => {
-            let password = password();
-            let secret = pgo_objects::user_secret(desired, *which, &password);
-            create(desired, context, &secret).await
+            let secret = pgo_objects::user_secret(desired, *which, &password());
+            make(client, cluster, &secret, Present::Stays).await
         }
         Step::MakeCertificate => certificate(desired, cluster, context).await,
         Step::MakeAccess => {
-            apply(
-                desired,
-                context,
-                &pgo_objects::agent_service_account(desired, uid),
-            )
-            .await?;
-            apply(desired, context, &pgo_objects::agent_role(desired, uid)).await?;
+            let account = pgo_objects::agent_service_account(desired, uid);
+            make(client, cluster, &account, Present::Renewed).await?;
+            let role = pgo_objects::agent_role(desired, uid);
+            make(client, cluster, &role, Present::Renewed).await?;
             let binding = pgo_objects::agent_role_binding(desired, uid);
-            apply(desired, context, &binding).await
+            make(client, cluster, &binding, Present::Renewed).await
         }
         Step::MakeLease { first } => {
-            create(desired, context, &pgo_objects::lease(desired, uid, first)).await
+            let lease = pgo_objects::lease(desired, uid, first);
+            make(client, cluster, &lease, Present::Stays).await
         }
-        Step::MakeService => apply(desired, context, &pgo_objects::service(desired, uid)).await,
-        Step::MakeEndpointSlice => {
-            create(desired, context, &pgo_objects::endpoint_slice(desired, uid)).await
+        Step::MakeService => {
+            let service = pgo_objects::service(desired, uid);
+            make(client, cluster, &service, Present::Renewed).await
+        }
+        Step::MakeEndpointSlice(family) => {
+            let slice = pgo_objects::endpoint_slice(desired, uid, *family);
+            make(client, cluster, &slice, Present::Stays).await
         }
         Step::MakeClaim(instance) => {
-            create(desired, context, &pgo_objects::claim(desired, instance)).await
+            let claim = pgo_objects::claim(desired, instance);
+            make(client, cluster, &claim, Present::Stays).await
         }
         Step::MakePod(instance) => {
-            let pod = pgo_objects::pod(desired, uid, instance, cluster.generation);
-            create(desired, context, &pod).await
+            let pod = pgo_objects::pod(desired, uid, instance);
+            make(client, cluster, &pod, Present::Stays).await
         }
         _ => Ok(()),
     }
@@ -79,7 +81,7 @@ async fn certificate(desired: &Desired, cluster: &Cluster, context: &Context) ->
         ),
         until,
     );
-    apply(desired, context, &secret).await
+    make(&context.client, cluster, &secret, Present::Renewed).await
 }
 
 fn password() -> String {

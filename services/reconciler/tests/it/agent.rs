@@ -57,10 +57,9 @@ impl FakeAgent {
 
     /// The pod gets a node, a volume and an address, the agent brings PostgreSQL up and leads the Service to it.
     pub async fn bring_up(&mut self, kubernetes: &Kubernetes) {
-        let slice = || kubernetes.names("endpointslices", NS).first().cloned();
-        eventually("a pod, its claim and an EndpointSlice", || {
+        eventually("a pod and its claim", || {
             let there = |kind| kubernetes.get(kind, NS, &self.name).is_some();
-            there("pods") && there("persistentvolumeclaims") && slice().is_some()
+            there("pods") && there("persistentvolumeclaims")
         })
         .await;
         kubernetes.edit("persistentvolumeclaims", NS, &self.name, |claim| {
@@ -71,6 +70,9 @@ impl FakeAgent {
             pod["spec"]["nodeName"] = json!("node1");
             pod["status"] = json!({"phase": "Running", "podIP": ip});
         });
+        // Made when the pod's address says of which family it is to be.
+        let slice = || kubernetes.names("endpointslices", NS).first().cloned();
+        eventually("an EndpointSlice", || slice().is_some()).await;
         kubernetes.edit("endpointslices", NS, &slice().unwrap(), |slice| {
             slice["endpoints"] = json!([{"addresses": [ip]}]);
         });

@@ -1,6 +1,6 @@
 //! Deletions: what stays, what goes, and that each ends once.
 
-use pgo_core::{DeleteOptions, DeleteRequest};
+use pgo_core::{ClusterStatus, DeleteOptions, DeleteRequest, Plan};
 use proptest::prelude::*;
 
 use crate::world::{World, all_secrets, types};
@@ -16,7 +16,10 @@ fn ask(world: &mut World, data: bool) {
             backups: false,
         },
     });
-    world.observed.tasks = 2;
+    let names = ["hippo-createcluster", "hippo-rmdata"];
+    world.observed.tasks = names
+        .map(|name| (name.to_owned(), format!("uid of {name}")))
+        .into();
 }
 
 fn finish(world: &mut World) {
@@ -42,7 +45,7 @@ fn data_stays_unless_it_was_asked_for() {
     finish(&mut world);
     assert_eq!(world.observed.claims.len(), 1);
     assert_eq!(world.observed.user_secrets.len(), all_secrets());
-    assert!(!world.observed.service && !world.observed.lease && world.observed.tasks == 0);
+    assert!(world.observed.fixtures.is_empty() && world.observed.tasks.is_empty());
     let told = world.told();
     assert!(
         told.iter()
@@ -107,6 +110,58 @@ fn a_cluster_nobody_understands_can_be_deleted() {
     world.check_stream();
 }
 
+#[test]
+fn passwords_go_with_the_data_of_a_cluster_that_nobody_understands_any_more() {
+    let mut world = World::new();
+    world.settle();
+    let former = ("hippo-former-secret".to_owned(), "secret-0".to_owned());
+    world.observed.user_secrets.extend([former]);
+    world.cluster.desired = Err("spec.port: wrong".to_owned());
+    ask(&mut world, true);
+    finish(&mut world);
+    assert!(world.observed.user_secrets.is_empty() && world.observed.claims.is_empty());
+    assert!(world.observed.fixtures.is_empty());
+    world.check_stream();
+}
+
+#[test]
+fn passwords_that_somebody_else_provides_are_used_and_left_to_him() {
+    let mut world = World::new();
+    let lent = "hippo-testuser-secret".to_owned();
+    world.observed.lent_secrets.insert(lent.clone());
+    world.settle();
+    assert_eq!(world.observed.user_secrets.len(), all_secrets() - 1);
+    ask(&mut world, true);
+    finish(&mut world);
+    assert!(world.observed.user_secrets.is_empty() && world.observed.lent_secrets.contains(&lent));
+}
+
+#[test]
+fn a_deletion_that_comes_before_the_finalizer_begins_nothing() {
+    let mut world = World::unseen();
+    world.cluster.deleting = true;
+    assert_eq!(world.reconcile(), Plan::default());
+    assert_eq!(world.status, ClusterStatus::default());
+}
+
+#[test]
+fn a_deletion_that_is_asked_for_before_the_finalizer_is_there_is_told_to_its_end() {
+    let mut world = World::unseen();
+    ask(&mut world, true);
+    finish(&mut world);
+    let story = types(&world.told());
+    assert_eq!(
+        story,
+        [
+            "DeleteCluster",
+            "DeleteClusterProgress",
+            "DeleteClusterProgress",
+            "DeleteClusterCompleted"
+        ]
+    );
+    world.check_stream();
+}
+
 proptest! {
     #[test]
     fn a_deletion_at_any_moment_cut_off_anywhere_ends_and_is_told_once(
@@ -114,7 +169,7 @@ proptest! {
         cuts in prop::collection::vec((0usize..6, any::<bool>(), any::<bool>()), 0..25),
         data in any::<bool>(),
     ) {
-        let mut world = World::new();
+        let mut world = World::unseen();
         for _ in 0..before {
             world.reconcile();
             world.progress();

@@ -6,8 +6,10 @@
     reason = "a test fails by panicking"
 )]
 
+mod changes;
 mod creation;
 mod deletion;
 mod installation;
 mod silence;
+mod trouble;
 mod world;

@@ -70,7 +70,8 @@ fn another_pod_has_to_speak_for_itself() {
 #[test]
 fn a_service_that_leads_elsewhere_speaks_against_a_silent_primary() {
     let mut world = silent();
-    world.observed.endpoints = Some(Vec::new());
+    let endpoints = world.observed.endpoints.as_mut();
+    endpoints.expect("an EndpointSlice").addresses.clear();
     world.reconcile();
     assert_eq!(world.status.phase, Phase::NotReady);
     assert_eq!(world.status.current_primary, None);

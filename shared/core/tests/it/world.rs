@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use pgo_core::{
-    AgentFacts, AgentPhase, ClaimFacts, ClaimPhase, Cluster, ClusterStatus, Desired, Image,
-    Observed, Plan, PodFacts, PodPhase, Resources, Role, ServiceType, Step, Storage, StorageKind,
-    UserSecret, commit, plan,
+    AgentFacts, AgentPhase, ClaimFacts, ClaimPhase, Cluster, ClusterStatus, Condition, Desired,
+    Endpoints, Fixture, Image, Observed, Plan, PodFacts, PodPhase, Resources, Role, ServiceType,
+    Step, Storage, StorageKind, UserSecret, commit, plan,
 };
 use pgo_events::{Event, Stage};
 use pgo_ids::{InstanceName, OperationId, Seq, Term};
@@ -25,8 +25,8 @@ pub struct World {
     pub gone: bool,
     /// Events that were copied out of the outbox at the end.
     pub copied: Vec<Event>,
-    /// Pods made so far; each has another uid.
-    pods: u32,
+    /// Objects made so far; each has another uid.
+    made: u32,
 }
 
 pub fn desired() -> Desired {
@@ -57,31 +57,16 @@ pub fn desired() -> Desired {
     }
 }
 
-fn new_claim() -> ClaimFacts {
-    ClaimFacts {
-        uid: "claim".to_owned(),
-        phase: ClaimPhase::Pending,
-        complaint: None,
-        terminating: false,
-    }
-}
-
-fn new_pod(number: u32, generation: i64) -> PodFacts {
-    PodFacts {
-        uid: format!("pod-{number}"),
-        phase: PodPhase::Pending,
-        node: None,
-        ip: None,
-        ready: false,
-        terminating: false,
-        unschedulable: None,
-        waiting: None,
-        generation: Some(generation),
-    }
-}
-
 impl World {
+    /// A cluster whose finalizer is there: the next reconcile begins its creation.
     pub fn new() -> Self {
+        let mut world = Self::unseen();
+        world.reconcile();
+        world
+    }
+
+    /// A cluster that nobody has looked at.
+    pub fn unseen() -> Self {
         Self {
             cluster: Cluster {
                 name: "hippo".parse().expect("a name"),
@@ -101,12 +86,46 @@ impl World {
             storing: true,
             gone: false,
             copied: Vec::new(),
-            pods: 0,
+            made: 0,
         }
     }
 
     pub fn instance() -> InstanceName {
         "hippo".parse().expect("a name")
+    }
+
+    /// What the user wants.
+    pub fn wanted(&mut self) -> &mut Desired {
+        self.cluster.generation += 1;
+        self.cluster
+            .desired
+            .as_mut()
+            .expect("a spec that is understood")
+    }
+
+    /// The condition of this name, as it was told last.
+    pub fn condition(&self, name: &str) -> &Condition {
+        let mut conditions = self.status.conditions.iter();
+        conditions.find(|c| c.name == name).expect("the condition")
+    }
+
+    pub fn pod(&mut self) -> &mut PodFacts {
+        self.observed
+            .pods
+            .get_mut(&Self::instance())
+            .expect("a pod")
+    }
+
+    pub fn claim(&mut self) -> &mut ClaimFacts {
+        self.observed
+            .claims
+            .get_mut(&Self::instance())
+            .expect("a claim")
+    }
+
+    fn uid(&mut self, of: &str) -> String {
+        self.made += 1;
+        format!("{of}-{}", self.made)
     }
 
     fn confirmed(&self) -> Seq {
@@ -128,6 +147,11 @@ impl World {
         );
         let again = commit(&next, &self.cluster, &self.observed, confirmed, self.now);
         assert_eq!(next, again, "a commit of what was committed changes it");
+        let begun = next.journal.operations.iter().any(|o| o.is_running());
+        assert!(
+            !begun || self.observed.finalizer,
+            "something is begun that nothing holds"
+        );
         self.status = next;
         self.store();
         let plan = plan(&self.status, &self.cluster, &self.observed, self.now);
@@ -154,56 +178,135 @@ impl World {
     }
 
     fn carry_out(&mut self, step: &Step) {
-        let observed = &mut self.observed;
         match step {
-            Step::AddFinalizer => observed.finalizer = true,
-            Step::MakeUserSecret(secret) => {
-                observed.user_secrets.insert(*secret);
+            Step::AddFinalizer => self.observed.finalizer = true,
+            Step::MakeClaim(_) | Step::MakePod(_) => self.make_instance(step),
+            Step::RemovePod { .. }
+            | Step::RemoveClaim { .. }
+            | Step::RemoveUserSecret { .. }
+            | Step::RemoveFixture { .. }
+            | Step::RemoveTask { .. } => self.remove(step),
+            Step::RemoveCluster => self.cluster.deleting = true,
+            Step::CopyEvents => self.copied = self.status.journal.outbox.entries.clone(),
+            Step::RemoveFinalizer => self.gone = true,
+            _ => self.make_fixture(step),
+        }
+    }
+
+    fn make_fixture(&mut self, step: &Step) {
+        let desired = self
+            .cluster
+            .desired
+            .clone()
+            .expect("nobody makes what is not understood");
+        let fixtures: &[Fixture] = match step {
+            Step::MakeUserSecret(which) => {
+                let (name, uid) = (desired.secret_name(*which), self.uid("secret"));
+                self.observed.user_secrets.entry(name).or_insert(uid);
+                &[]
             }
             Step::MakeCertificate => {
-                observed.certificate_until = Some(self.now + SignedDuration::from_hours(24 * 365));
+                let until = self.now + SignedDuration::from_hours(24 * 365);
+                self.observed.certificate_until = Some(until);
+                &[Fixture::Certificate]
             }
-            Step::MakeAccess => observed.access = true,
-            Step::MakeLease { .. } => observed.lease = true,
-            Step::MakeService => observed.service = true,
-            Step::MakeEndpointSlice => observed.endpoints = Some(Vec::new()),
+            Step::MakeAccess => &Fixture::ACCESS,
+            Step::MakeLease { .. } => &[Fixture::Lease],
+            Step::MakeService => {
+                self.observed.service_form = Some(desired.service_form());
+                &[Fixture::Service]
+            }
+            Step::MakeEndpointSlice(family) => {
+                self.observed.endpoints = Some(Endpoints {
+                    family: Some(*family),
+                    addresses: Vec::new(),
+                });
+                &[Fixture::EndpointSlice]
+            }
+            other => panic!("{other:?} makes no fixture"),
+        };
+        for fixture in fixtures {
+            let uid = self.uid("fixture");
+            self.observed.fixtures.entry(*fixture).or_insert(uid);
+        }
+    }
+
+    fn make_instance(&mut self, step: &Step) {
+        let desired = self
+            .cluster
+            .desired
+            .clone()
+            .expect("nobody makes what is not understood");
+        match step {
             Step::MakeClaim(instance) => {
-                let claims = &mut observed.claims;
-                claims.entry(instance.clone()).or_insert_with(new_claim);
+                let claim = ClaimFacts {
+                    uid: self.uid("claim"),
+                    phase: ClaimPhase::Pending,
+                    has_volume: false,
+                    form: Some(desired.claim_form()),
+                    complaint: None,
+                    terminating: false,
+                };
+                self.observed
+                    .claims
+                    .entry(instance.clone())
+                    .or_insert(claim);
             }
             Step::MakePod(instance) => {
-                self.pods += 1;
-                let pod = new_pod(self.pods, self.cluster.generation);
-                let former = observed.pods.insert(instance.clone(), pod);
+                let pod = PodFacts {
+                    uid: self.uid("pod"),
+                    phase: PodPhase::Pending,
+                    node: None,
+                    placed: None,
+                    ip: None,
+                    ready: false,
+                    terminating: false,
+                    unschedulable: None,
+                    waiting: None,
+                    complaint: None,
+                    form: Some(desired.pod_form()),
+                };
+                let former = self.observed.pods.insert(instance.clone(), pod);
                 assert!(former.is_none(), "a second pod on one volume");
             }
+            other => panic!("{other:?} makes nothing of an instance"),
+        }
+    }
+
+    /// Removes exactly what a step names.
+    fn remove(&mut self, step: &Step) {
+        let observed = &mut self.observed;
+        match step {
             Step::RemovePod { instance, uid } => {
                 if let Some(pod) = observed.pods.get_mut(instance) {
                     assert_eq!(pod.uid, *uid);
                     pod.terminating = true;
                 }
             }
-            Step::RemoveClaim { instance, .. } => {
+            Step::RemoveClaim { instance, uid } => {
                 assert!(
                     observed.pods.is_empty(),
                     "data goes while a database may run"
                 );
-                observed.claims.remove(instance);
+                let removed = observed.claims.remove(instance);
+                assert_eq!(removed.map(|claim| claim.uid).as_ref(), Some(uid));
             }
-            Step::RemoveUserSecret(secret) => {
-                observed.user_secrets.remove(secret);
+            Step::RemoveUserSecret { name, uid } => {
+                assert_eq!(observed.user_secrets.remove(name).as_ref(), Some(uid));
             }
-            Step::RemoveCluster => self.cluster.deleting = true,
-            Step::RemoveFixtures => {
-                observed.service = false;
-                observed.lease = false;
-                observed.access = false;
-                observed.endpoints = None;
-                observed.certificate_until = None;
+            Step::RemoveFixture { fixture, uid } => {
+                assert_eq!(observed.fixtures.remove(fixture).as_ref(), Some(uid));
+                match fixture {
+                    Fixture::Service => observed.service_form = None,
+                    Fixture::EndpointSlice => observed.endpoints = None,
+                    Fixture::Certificate => observed.certificate_until = None,
+                    _ => {}
+                }
             }
-            Step::RemoveTasks => observed.tasks = 0,
-            Step::CopyEvents => self.copied = self.status.journal.outbox.entries.clone(),
-            Step::RemoveFinalizer => self.gone = true,
+            Step::RemoveTask { name, uid } => {
+                assert_eq!(observed.tasks.remove(name).as_ref(), Some(uid));
+            }
+            other => panic!("{other:?} removes nothing"),
         }
     }
 
@@ -219,7 +322,7 @@ impl World {
             self.observed.pods.remove(&instance);
             self.observed.agents.remove(&instance);
             if let Some(endpoints) = &mut self.observed.endpoints {
-                endpoints.clear();
+                endpoints.addresses.clear();
             }
             return;
         }
@@ -228,15 +331,17 @@ impl World {
         };
         if pod.node.is_none() {
             pod.node = Some("node1".to_owned());
+            pod.placed = Some(self.now);
             if let Some(claim) = self.observed.claims.get_mut(&instance) {
                 claim.phase = ClaimPhase::Bound;
+                claim.has_volume = true;
             }
             return;
         }
         if pod.phase == PodPhase::Pending {
             pod.phase = PodPhase::Running;
-            pod.ip = Some(format!("10.0.0.{}", self.pods));
-            pod.waiting = None;
+            pod.ip = Some(format!("10.0.0.{}", self.made % 256));
+            (pod.waiting, pod.complaint) = (None, None);
             return;
         }
         let (uid, ip) = (pod.uid.clone(), pod.ip.clone());
@@ -253,8 +358,10 @@ impl World {
             Some(_) => AgentPhase::Running,
         };
         self.say(phase, None);
-        if phase == AgentPhase::Running && self.observed.endpoints.is_some() {
-            self.observed.endpoints = Some(ip.into_iter().collect());
+        if phase == AgentPhase::Running
+            && let Some(endpoints) = &mut self.observed.endpoints
+        {
+            endpoints.addresses = ip.into_iter().collect();
         }
     }
 
@@ -314,6 +421,12 @@ impl World {
             }
         }
         all
+    }
+
+    /// How often an event of this type was told.
+    pub fn count(&self, event_type: &str) -> usize {
+        let told = self.told();
+        types(&told).iter().filter(|t| **t == event_type).count()
     }
 
     /// What must hold of the stream whatever happens.

@@ -4,12 +4,14 @@ use serde_json::json;
 
 use crate::harness::{
     Cluster, Watch,
-    cluster::READY,
+    cluster::{READY, unique},
     events::{check_stream, fields, types},
     kubectl,
-    kubernetes::{apply, text},
+    kubernetes::{apply, condition, get, text},
     namespace,
     turns::together,
+    until,
+    until::seen,
 };
 
 #[test]
@@ -55,6 +57,97 @@ fn the_schema_refuses_what_can_never_be() {
         assert!(!apply(&all).status.success(), "{wrong}");
     }
     assert!(cluster.object().is_none());
+}
+
+/// A manifest of another kind than Pgcluster.
+fn other(kind: &str, name: &str, spec: serde_json::Value) -> serde_json::Value {
+    json!({
+        "apiVersion": "crunchydata.com/v1", "kind": kind,
+        "metadata": {"name": name, "namespace": namespace()}, "spec": spec,
+    })
+}
+
+#[test]
+fn the_schema_refuses_requests_that_nobody_would_carry_out() {
+    let _turn = together();
+    let name = unique("request");
+    for (kind, spec, word) in [
+        (
+            "Pgtask",
+            json!({"tasktype": "failover"}),
+            "not available in this version yet",
+        ),
+        ("Pgtask", json!({}), "tasktype is"),
+        (
+            "Pgtask",
+            json!({"tasktype": "delete-data"}),
+            "parameters.pg-cluster",
+        ),
+        (
+            "Pgtask",
+            json!({"tasktype": "delete-data", "parameters": {"pg-cluster": "x", "delete-data": "yes"}}),
+            "are true or false",
+        ),
+        (
+            "Pgtask",
+            json!({"tasktype": "delete-data", "parameters": {"pg-cluster": "x", "is-replica": "true"}}),
+            "not available in this version yet",
+        ),
+        (
+            "Pgtask",
+            json!({"tasktype": "workflow", "name": "another"}),
+            "spec.name is",
+        ),
+        ("Pgreplica", json!({}), "clustername is"),
+        ("Pgpolicy", json!({}), "a policy has SQL"),
+        (
+            "Pgbackup",
+            json!({"backupport": "none"}),
+            "backupport is a number",
+        ),
+    ] {
+        let ran = apply(&other(kind, &name, spec.clone()));
+        assert!(
+            !ran.status.success() && ran.err.contains(word),
+            "{kind} {spec}: {word:?} is not said: {ran}"
+        );
+    }
+}
+
+#[test]
+fn requests_that_nothing_is_done_for_say_so() {
+    let _turn = together();
+    let name = unique("request");
+    for (kind, spec, name_of, reason) in [
+        (
+            "Pgreplica",
+            json!({"clustername": "x"}),
+            "Ready",
+            "NotAvailable",
+        ),
+        (
+            "Pgpolicy",
+            json!({"sql": "select 1"}),
+            "Ready",
+            "NotAvailable",
+        ),
+        ("Pgbackup", json!({}), "Ready", "NotAvailable"),
+        (
+            "Pgtask",
+            json!({"tasktype": "delete-data", "parameters": {"pg-cluster": name}}),
+            "Complete",
+            "NoSuchCluster",
+        ),
+    ] {
+        apply(&other(kind, &name, spec)).ok();
+        until(&format!("the condition of a {kind}"), READY, || {
+            let object = get(kind, &name, &namespace()).ok_or("it is not there")?;
+            let told = condition(&object, name_of).unwrap_or_default();
+            let is = told["status"] == "False" && told["reason"] == reason;
+            seen(is, || object["status"].to_string())
+        });
+        kubectl(&["delete", kind, &name, "-n", &namespace()]).ok();
+    }
 }
 
 #[test]

@@ -92,6 +92,91 @@ fn a_volume_that_cannot_be_bound() {
     recovers(&cluster, &watch);
 }
 
+#[test]
+fn a_storage_class_that_was_named_wrongly_and_is_then_named_rightly() {
+    let _turn = together();
+    let watch = Watch::begin();
+    let cluster = Cluster::named("misclassed");
+    let wrong = unique("class");
+    let of = |class: &str| json!({"PrimaryStorage": {"storagetype": "dynamic", "storageclass": class, "size": "100Mi", "fsgroup": "26"}});
+    apply(&cluster.manifest(of(&wrong))).ok();
+    let cause = fails(&cluster, &watch, "VolumeNotBound");
+    assert!(cause.contains(&wrong), "the class is not named: {cause}");
+    apply(&cluster.manifest(of("local"))).ok();
+    recovers(&cluster, &watch);
+    let claim = get("pvc", &cluster.name, &namespace()).expect("its claim");
+    assert_eq!(text(&claim, "/spec/storageClassName"), "local");
+}
+
+/// A ConfigMap of the tests' namespace; gone with this value.
+struct Config(String);
+
+impl Config {
+    fn with(&self, data: Value) {
+        let map = json!({
+            "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": self.0, "namespace": namespace()}, "data": data,
+        });
+        apply(&map).ok();
+    }
+}
+
+impl Drop for Config {
+    fn drop(&mut self) {
+        let namespace = std::env::var("PGO_NAMESPACE").unwrap_or_default();
+        let arguments = [
+            "delete",
+            "configmap",
+            &self.0,
+            "-n",
+            &namespace,
+            "--ignore-not-found",
+        ];
+        let mut command = crate::harness::programs::program("kubectl", &arguments);
+        let _ = command.output();
+    }
+}
+
+#[test]
+fn a_configuration_that_is_not_there_and_then_is() {
+    let _turn = together();
+    let watch = Watch::begin();
+    let cluster = Cluster::named("unmounted");
+    let config = Config(unique("config"));
+    apply(&cluster.manifest(json!({"userlabels": {"custom-config": config.0}}))).ok();
+    let cause = fails(&cluster, &watch, "PodNotStarted");
+    assert!(
+        cause.contains(&config.0) && cause.contains("not found"),
+        "the ConfigMap is not named: {cause}"
+    );
+    config.with(json!({"postgresql.conf": "work_mem = '7MB'\n"}));
+    recovers(&cluster, &watch);
+    assert_eq!(cluster.ask("show work_mem"), "7MB");
+}
+
+#[test]
+fn a_setup_sql_that_fails_and_is_then_mended() {
+    let _turn = together();
+    let watch = Watch::begin();
+    let cluster = Cluster::named("setup");
+    let config = Config(unique("config"));
+    let begin = "\\c userdb\ncreate table runs as select 1 as n;\n";
+    config.with(
+        json!({"setup.sql": format!("{begin}alter role testuser password 's3cret' oops;\n")}),
+    );
+    apply(&cluster.manifest(json!({"userlabels": {"custom-config": config.0}}))).ok();
+    let cause = fails(&cluster, &watch, "PostgreSQLFailed");
+    assert!(
+        cause.contains("line 3 of setup.sql") && !cause.contains("s3cret"),
+        "{cause}"
+    );
+    // The kubelet brings the change to the pod with its next look, once a minute.
+    config.with(json!({"setup.sql": "\\c userdb\ninsert into runs values (2);\n"}));
+    recovers(&cluster, &watch);
+    let runs = cluster.psql_as_superuser("select sum(n) from runs").ok();
+    assert_eq!(runs.out.trim(), "3", "what failed was run once");
+}
+
 /// Another name of the PostgreSQL image, on every node; gone with this value.
 struct Tag(String);
 

@@ -9,6 +9,7 @@
 )]
 
 mod agents;
+mod changes;
 mod create;
 mod custom_resources;
 mod delete;
@@ -16,6 +17,7 @@ mod failing_creations;
 mod harness;
 mod installation;
 mod kills;
+mod ownership;
 mod requests;
 mod rights;
 mod secrecy;

@@ -56,7 +56,15 @@ fn an_unknown_cluster_is_named() {
 fn a_name_that_is_taken_is_refused_and_the_cluster_stays_as_it_is() {
     let _turn = together();
     let cluster = Cluster::ready("taken");
-    let before = cluster.object().expect("the cluster");
+    // 4.1's state comes into the spec after the cluster is ready.
+    let before = until("the state in its spec", READY, || {
+        let object = cluster.object().ok_or("it is not there")?;
+        if object["spec"]["status"] == "completed" {
+            Ok(object)
+        } else {
+            Err(object["spec"].to_string())
+        }
+    });
     cluster.create(&["--password", "another"]).failed(
         2,
         &[&format!(
