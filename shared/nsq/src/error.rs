@@ -117,7 +117,9 @@ pub enum ConnectionError {
 /// Why a publish was not acknowledged.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum PublishError {
-    /// nsqd refused it: the message is not queued, and the same again will be refused again.
+    /// nsqd refused it: the message is not queued, and the same again will be refused again, unless the code is
+    /// `E_PUB_FAILED`, `E_DPUB_FAILED` or `E_MPUB_FAILED`: then nsqd could not write to its disk, or the topic was just being
+    /// deleted.
     ///
     /// One exception: `E_MPUB_FAILED` of [`publish_many`](crate::Producer::publish_many) can mean that nsqd's disk failed
     /// halfway, with the first messages queued.

@@ -123,6 +123,23 @@ impl Producer {
         self.accept(Command::PublishMany { topic, bodies }, messages, bytes)
     }
 
+    /// Publishes one message that no consumer gets before `delay` has passed; milliseconds count. nsqd refuses delays beyond
+    /// its `--max-req-timeout` (1 hour by default).
+    ///
+    /// The delay lives in nsqd's memory only: where the message goes to disk, because the memory queue is full or nsqd
+    /// stops, it is delivered as soon as it is read again. So this is good for slowing down and no good for appointments.
+    pub fn publish_deferred(
+        &self,
+        topic: &TopicName,
+        delay: Duration,
+        body: impl Into<Bytes>,
+    ) -> Publication {
+        let body = body.into();
+        let bytes = body.len();
+        let topic = topic.clone();
+        self.accept(Command::PublishDeferred { topic, delay, body }, 1, bytes)
+    }
+
     fn accept(&self, command: Command, messages: usize, bytes: usize) -> Publication {
         match self.handle.queue.push(command, messages, bytes) {
             Ok(result) => Publication { result },
