@@ -32,6 +32,12 @@ impl Delays {
         };
     }
 
+    /// Takes note of a connection that ended because the server refused what it was given: that says nothing about the
+    /// server, and the rest shall not wait longer and longer for it.
+    pub(crate) fn refused(&mut self) {
+        self.failures = 1;
+    }
+
     /// The delay now due; `chance` from 0 to 1 spreads clients that lost the same server.
     pub(crate) fn delay(&self, chance: f64) -> Duration {
         let doublings = self.failures.saturating_sub(1).min(31);
@@ -78,5 +84,7 @@ mod tests {
             seen.push(delays.delay(1.0).as_millis());
         }
         assert_eq!(seen, [50, 100, 200, 50, 100]);
+        delays.refused();
+        assert_eq!(delays.delay(1.0).as_millis(), 50);
     }
 }

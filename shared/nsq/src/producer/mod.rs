@@ -216,6 +216,7 @@ async fn run(server: Server, config: ProducerConfig, taken: Taken, state: watch:
             () = &mut out_of_time => break,
         };
         let started = Instant::now();
+        let mut refused = false;
         let reason = match opened {
             Ok(connection) => {
                 tracing::debug!(address = server.address, "connected to nsqd to publish");
@@ -234,12 +235,19 @@ async fn run(server: Server, config: ProducerConfig, taken: Taken, state: watch:
                         session.shut_down().await;
                         break;
                     }
-                    Err(reason) => session.settle(reason),
+                    Err(reason) => {
+                        refused = session.has_refused_message();
+                        session.settle(reason)
+                    }
                 }
             }
             Err(reason) => Arc::new(reason),
         };
-        delays.connection_ended(started.elapsed());
+        if refused {
+            delays.refused();
+        } else {
+            delays.connection_ended(started.elapsed());
+        }
         tracing::warn!(address = server.address, %reason, "no connection to nsqd; trying again");
         last = Some(reason.clone());
         state.send_replace(State::Disconnected { reason });
