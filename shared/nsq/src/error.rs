@@ -21,6 +21,12 @@ impl ServerError {
             "E_FIN_FAILED" | "E_REQ_FAILED" | "E_TOUCH_FAILED"
         )
     }
+
+    /// Whether nsqd could not learn what the client may do: its authentication service does not answer, or not properly.
+    /// nsqd asks it again when the answer of before has expired, so this can come at any time, and passes.
+    pub(crate) fn is_about_authentication_service(&self) -> bool {
+        self.code == "E_AUTH_FAILED"
+    }
 }
 
 impl fmt::Display for ServerError {
@@ -70,6 +76,12 @@ pub enum ConnectionError {
         address: String,
         /// What rustls says.
         source: io::Error,
+    },
+    /// nsqd wants to know who its clients are. Give [`Server::secret`](crate::Server::secret).
+    #[error("nsqd at {address} asks for a secret (AUTH), and none is configured")]
+    SecretRequired {
+        /// `host:port` as configured.
+        address: String,
     },
     /// nsqd answered with an error and closed the connection.
     #[error("nsqd at {address} refused: {error}")]

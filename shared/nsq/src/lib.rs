@@ -72,6 +72,7 @@ mod consumer;
 mod error;
 mod name;
 mod producer;
+mod secret;
 mod server;
 mod state;
 
@@ -79,5 +80,6 @@ pub use consumer::{Consumer, ConsumerConfig, Message};
 pub use error::{ConnectionError, NotSent, PublishError, ServerError};
 pub use name::{ChannelName, NameError, TopicName};
 pub use producer::{Producer, ProducerConfig, Publication};
+pub use secret::{EmptySecret, Secret};
 pub use server::{Backoff, OutputBuffer, Server, Tls};
 pub use state::State;

@@ -4,6 +4,8 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use rustls::{ClientConfig, pki_types::ServerName};
 
+use crate::secret::Secret;
+
 /// One nsqd, and how to speak with it: the same for a [`Producer`](crate::Producer) and a
 /// [`Consumer`](crate::Consumer).
 ///
@@ -18,6 +20,8 @@ pub struct Server {
     pub address: String,
     /// TLS, if wanted. Without it the connection stays plain.
     pub tls: Option<Tls>,
+    /// For an nsqd that asks its clients for one (`--auth-http-address`). One that does not ask is not shown it.
+    pub secret: Option<Secret>,
     /// The name under which nsqd lists the connection (its statistics, nsqadmin). The variable `HOSTNAME` unless set.
     pub client_id: String,
     /// What nsqd lists as the kind of client; name and version of this crate unless set.
@@ -27,7 +31,7 @@ pub struct Server {
     pub heartbeat: Duration,
     /// For name resolution and the TCP connection; 5 s unless set.
     pub connect_timeout: Duration,
-    /// For identification, TLS handshake and subscription together; 5 s unless set.
+    /// For identification, TLS handshake, authentication and subscription together; 5 s unless set.
     pub handshake_timeout: Duration,
     /// How long the socket may take nothing before the connection is given up; 5 s unless set.
     pub write_timeout: Duration,
@@ -44,6 +48,7 @@ impl Server {
         Self {
             address: address.into(),
             tls: None,
+            secret: None,
             client_id: std::env::var("HOSTNAME").unwrap_or_else(|_| "localhost".to_owned()),
             user_agent: concat!("nsq-rust/", env!("CARGO_PKG_VERSION")).to_owned(),
             heartbeat: Duration::from_secs(30),
@@ -62,6 +67,13 @@ impl Server {
             config,
             server_name,
         });
+        self
+    }
+
+    /// The same, with a secret for an nsqd that asks for one.
+    #[must_use]
+    pub fn with_secret(mut self, secret: Secret) -> Self {
+        self.secret = Some(secret);
         self
     }
 }

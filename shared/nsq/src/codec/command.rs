@@ -5,7 +5,10 @@ use std::time::Duration;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::{CodecError, MessageId, check_size, u32_at};
-use crate::name::{ChannelName, TopicName};
+use crate::{
+    name::{ChannelName, TopicName},
+    secret::Secret,
+};
 
 /// Longest line looked at. The longest that means something is `SUB` with two names of 64 bytes.
 const MAX_LINE: usize = 256;
@@ -20,6 +23,8 @@ const MAX_DELAY_MS: u128 = i32::MAX as u128;
 pub enum Command {
     /// `IDENTIFY`: who the client is and which features it wants, as JSON. The first command of a connection.
     Identify(Bytes),
+    /// `AUTH`: proves who the client is, where nsqd asks for it.
+    Auth(Secret),
     /// `SUB`: makes the connection a consumer.
     Subscribe {
         /// What to read.
@@ -76,6 +81,10 @@ impl Command {
             Self::Identify(body) => {
                 line(buffer, &[b"IDENTIFY"]);
                 sized(buffer, body);
+            }
+            Self::Auth(secret) => {
+                line(buffer, &[b"AUTH"]);
+                sized(buffer, secret.expose());
             }
             Self::Subscribe { topic, channel } => {
                 let names = [topic.as_str().as_bytes(), channel.as_str().as_bytes()];
@@ -145,6 +154,10 @@ impl Command {
             [b"NOP"] => Self::Nop,
             [b"IDENTIFY"] => {
                 return Ok(body(buffer, end + 1, max)?.map(Self::Identify));
+            }
+            [b"AUTH"] => {
+                let secret = body(buffer, end + 1, max)?.map(Secret::new);
+                return Ok(secret.transpose()?.map(Self::Auth));
             }
             [b"PUB", topic] => {
                 let topic = word(topic, bad)?.parse()?;
@@ -266,6 +279,7 @@ mod tests {
         let topics = || names().prop_map(|name| TopicName::new(&name).unwrap());
         prop_oneof![
             bodies().prop_map(Command::Identify),
+            bodies().prop_map(|secret| Command::Auth(Secret::new(secret).unwrap())),
             (topics(), names()).prop_map(|(topic, channel)| Command::Subscribe {
                 topic,
                 channel: channel.parse().unwrap()
@@ -355,6 +369,10 @@ mod tests {
                 body: "a".into()
             }),
             r"DPUB t 1500\n\x00\x00\x00\x01a"
+        );
+        assert_eq!(
+            bytes(Command::Auth(Secret::new("s3").unwrap())),
+            r"AUTH\n\x00\x00\x00\x02s3"
         );
         assert_eq!(bytes(Command::Ready(7)), r"RDY 7\n");
         assert_eq!(

@@ -1,4 +1,5 @@
-//! From an address to an identified stream: connect, `IDENTIFY`, then the upgrades that nsqd granted, in its order.
+//! From an address to an identified stream: connect, `IDENTIFY`, then the upgrades that nsqd granted, in its order, then
+//! `AUTH` where nsqd asks for it.
 
 use std::{io, time::Duration};
 
@@ -44,6 +45,7 @@ struct Identify<'a> {
 #[serde(default)]
 struct Answer {
     tls_v1: bool,
+    auth_required: bool,
     max_rdy_count: u64,
     msg_timeout: u64,
 }
@@ -53,6 +55,7 @@ impl Default for Answer {
     fn default() -> Self {
         Self {
             tls_v1: false,
+            auth_required: false,
             max_rdy_count: 2500,
             msg_timeout: 60_000,
         }
@@ -123,6 +126,9 @@ async fn identify(
         }
         stream = upgrade_to_tls(stream, tls, server).await?;
     }
+    if answer.auth_required {
+        authenticate(&mut stream, server).await?;
+    }
     Ok((stream, answer.into()))
 }
 
@@ -168,10 +174,51 @@ async fn upgrade_to_tls(
             ConnectionError::Io { source, .. } => failed(source),
             other => other,
         })?;
-    if answer != OK {
-        return Err(unexpected(&server.address, &Frame::Response(answer)));
-    }
+    expect_ok(answer, server)?;
     Ok(Box::new(stream))
+}
+
+/// Shows the secret, to an nsqd that asks for it and to no other.
+async fn authenticate(
+    stream: &mut Box<dyn Stream>,
+    server: &Server,
+) -> Result<(), ConnectionError> {
+    let Some(secret) = &server.secret else {
+        let address = server.address.clone();
+        return Err(ConnectionError::SecretRequired { address });
+    };
+    let mut command = BytesMut::new();
+    Command::Auth(secret.clone()).encode(&mut command);
+    let broke = |source| broke(server, source);
+    stream.write_all(&command).await.map_err(broke)?;
+    stream.flush().await.map_err(broke)?;
+
+    let answer = read_response(stream, server).await?;
+    let Ok(granted) = serde_json::from_slice::<Authenticated>(&answer) else {
+        return Err(unexpected(&server.address, &Frame::Response(answer)));
+    };
+    tracing::debug!(
+        address = server.address,
+        identity = granted.identity,
+        permissions = granted.permission_count,
+        "nsqd knows this client"
+    );
+    Ok(())
+}
+
+/// nsqd's answer to `AUTH`.
+#[derive(Deserialize)]
+struct Authenticated {
+    #[serde(default)]
+    identity: String,
+    permission_count: u64,
+}
+
+fn expect_ok(answer: Bytes, server: &Server) -> Result<(), ConnectionError> {
+    if answer == OK {
+        return Ok(());
+    }
+    Err(unexpected(&server.address, &Frame::Response(answer)))
 }
 
 /// Reads one response and not one byte more: what follows may belong to another layer.

@@ -71,7 +71,7 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Connects, identifies and upgrades to TLS where wanted.
+    /// Connects, identifies, and upgrades and authenticates where wanted.
     pub(crate) async fn open(server: &Server, wishes: &Wishes) -> Result<Self, ConnectionError> {
         let (stream, granted) = handshake::open(server, wishes).await?;
         let (reader, writer) = split(stream);

@@ -86,7 +86,10 @@ impl<'a> Session<'a> {
                 None => return Err(self.connection.unexpected(&Frame::Response(data))),
             },
             Frame::Error(error) => {
-                if let Some(sent) = self.in_flight.pop_front() {
+                // nsqd could not ask its authentication service: nothing is wrong with the message, so it stays.
+                if !error.is_about_authentication_service()
+                    && let Some(sent) = self.in_flight.pop_front()
+                {
                     let result = Err(PublishError::Rejected(error.clone()));
                     sent.entry.resolve(result);
                     self.refused_message = true;

@@ -8,6 +8,7 @@
 )]
 
 mod consuming;
+mod handshake;
 mod publishing;
 mod server;
 mod soon;
