@@ -67,6 +67,7 @@
 
 mod backoff;
 pub mod codec;
+mod compression;
 mod connection;
 mod consumer;
 mod error;
@@ -76,6 +77,7 @@ mod secret;
 mod server;
 mod state;
 
+pub use compression::{Compression, DeflateLevel, DeflateLevelError};
 pub use consumer::{Consumer, ConsumerConfig, Message};
 pub use error::{ConnectionError, NotSent, PublishError, ServerError};
 pub use name::{ChannelName, NameError, TopicName};

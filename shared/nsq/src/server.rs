@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use rustls::{ClientConfig, pki_types::ServerName};
 
-use crate::secret::Secret;
+use crate::{compression::Compression, secret::Secret};
 
 /// One nsqd, and how to speak with it: the same for a [`Producer`](crate::Producer) and a
 /// [`Consumer`](crate::Consumer).
@@ -20,6 +20,8 @@ pub struct Server {
     pub address: String,
     /// TLS, if wanted. Without it the connection stays plain.
     pub tls: Option<Tls>,
+    /// Compression, if wanted and nsqd offers it; none unless set.
+    pub compression: Compression,
     /// For an nsqd that asks its clients for one (`--auth-http-address`). One that does not ask is not shown it.
     pub secret: Option<Secret>,
     /// The name under which nsqd lists the connection (its statistics, nsqadmin). The variable `HOSTNAME` unless set.
@@ -48,6 +50,7 @@ impl Server {
         Self {
             address: address.into(),
             tls: None,
+            compression: Compression::None,
             secret: None,
             client_id: std::env::var("HOSTNAME").unwrap_or_else(|_| "localhost".to_owned()),
             user_agent: concat!("nsq-rust/", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -67,6 +70,13 @@ impl Server {
             config,
             server_name,
         });
+        self
+    }
+
+    /// The same, compressed where nsqd offers it.
+    #[must_use]
+    pub fn with_compression(mut self, compression: Compression) -> Self {
+        self.compression = compression;
         self
     }
 

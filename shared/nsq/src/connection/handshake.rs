@@ -1,5 +1,5 @@
-//! From an address to an identified stream: connect, `IDENTIFY`, then the upgrades that nsqd granted, in its order, then
-//! `AUTH` where nsqd asks for it.
+//! From an address to an identified stream: connect, `IDENTIFY`, then the upgrades that nsqd granted, in its order (TLS,
+//! then compression), then `AUTH` where nsqd asks for it.
 
 use std::{io, time::Duration};
 
@@ -12,9 +12,14 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use super::{Granted, Stream, unexpected};
+use super::{
+    Granted, Stream,
+    compression::{Compressed, Deflate, Snappy},
+    unexpected,
+};
 use crate::{
     codec::{Command, Frame, MAGIC, OK},
+    compression::{Compression, DeflateLevel},
     error::ConnectionError,
     server::{OutputBuffer, Server, Tls},
 };
@@ -26,6 +31,9 @@ pub(crate) struct Wishes {
     pub output_buffer: OutputBuffer,
 }
 
+/// nsqd's shortest time for gathering messages (`--min-output-buffer-timeout`), as it has by default.
+const SHORTEST_GATHERING: Duration = Duration::from_millis(25);
+
 /// Body of `IDENTIFY`. Durations are milliseconds; what is absent or 0 is left to nsqd.
 #[derive(Serialize)]
 struct Identify<'a> {
@@ -34,6 +42,9 @@ struct Identify<'a> {
     user_agent: &'a str,
     feature_negotiation: bool,
     tls_v1: bool,
+    snappy: bool,
+    deflate: bool,
+    deflate_level: u8,
     heartbeat_interval: u64,
     output_buffer_size: i64,
     output_buffer_timeout: u64,
@@ -45,6 +56,8 @@ struct Identify<'a> {
 #[serde(default)]
 struct Answer {
     tls_v1: bool,
+    snappy: bool,
+    deflate: bool,
     auth_required: bool,
     max_rdy_count: u64,
     msg_timeout: u64,
@@ -55,6 +68,8 @@ impl Default for Answer {
     fn default() -> Self {
         Self {
             tls_v1: false,
+            snappy: false,
+            deflate: false,
             auth_required: false,
             max_rdy_count: 2500,
             msg_timeout: 60_000,
@@ -126,6 +141,7 @@ async fn identify(
         }
         stream = upgrade_to_tls(stream, tls, server).await?;
     }
+    stream = compress(stream, &answer, server).await?;
     if answer.auth_required {
         authenticate(&mut stream, server).await?;
     }
@@ -134,8 +150,15 @@ async fn identify(
 
 fn identify_body(server: &Server, wishes: &Wishes) -> Result<Bytes, ConnectionError> {
     let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let deflate_level = match server.compression {
+        Compression::Deflate(level) => Some(level),
+        Compression::None | Compression::Snappy => None,
+    };
     let (output_buffer_size, output_buffer_timeout) = match wishes.output_buffer {
         OutputBuffer::Server => (0, 0),
+        // nsqd's deflate has a buffer of its own behind the one that is switched off, and it is flushed by the same timer:
+        // without it a message could stay there until the next heartbeat.
+        OutputBuffer::Off if deflate_level.is_some() => (0, milliseconds(SHORTEST_GATHERING)),
         OutputBuffer::Off => (-1, 0),
         OutputBuffer::Gather { bytes, timeout } => (bytes.into(), milliseconds(timeout)),
     };
@@ -145,6 +168,9 @@ fn identify_body(server: &Server, wishes: &Wishes) -> Result<Bytes, ConnectionEr
         user_agent: &server.user_agent,
         feature_negotiation: true,
         tls_v1: server.tls.is_some(),
+        snappy: server.compression == Compression::Snappy,
+        deflate: deflate_level.is_some(),
+        deflate_level: deflate_level.map_or(0, DeflateLevel::get),
         heartbeat_interval: milliseconds(server.heartbeat),
         output_buffer_size,
         output_buffer_timeout,
@@ -176,6 +202,28 @@ async fn upgrade_to_tls(
         })?;
     expect_ok(answer, server)?;
     Ok(Box::new(stream))
+}
+
+/// Compresses where both want it; nsqd may decline.
+async fn compress(
+    stream: Box<dyn Stream>,
+    answer: &Answer,
+    server: &Server,
+) -> Result<Box<dyn Stream>, ConnectionError> {
+    let mut stream: Box<dyn Stream> = match server.compression {
+        Compression::None => return Ok(stream),
+        Compression::Snappy if answer.snappy => Box::new(Compressed::new(stream, Snappy::new())),
+        Compression::Deflate(level) if answer.deflate => {
+            Box::new(Compressed::new(stream, Deflate::new(level)))
+        }
+        Compression::Snappy | Compression::Deflate(_) => {
+            let (address, wanted) = (&server.address, server.compression);
+            tracing::info!(address, ?wanted, "nsqd does not offer this compression");
+            return Ok(stream);
+        }
+    };
+    expect_ok(read_response(&mut stream, server).await?, server)?;
+    Ok(stream)
 }
 
 /// Shows the secret, to an nsqd that asks for it and to no other.

@@ -4,6 +4,7 @@
 //! then [`Connection::advance`]. No task and no timer of its own: [`Connection::deadline`] tells the session when to look
 //! with [`Connection::check`].
 
+mod compression;
 mod handshake;
 
 use std::{io, pin::Pin, time::Duration};
@@ -34,7 +35,7 @@ const OUTPUT_HIGH_WATER: usize = 64 << 10;
 /// take to close after us.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// A byte stream: TCP, or one layered upon another (TLS).
+/// A byte stream: TCP, or one layered upon another (TLS, compression).
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 

@@ -1,9 +1,12 @@
 //! What is asked for and shown when a connection begins.
 
-use nsq::{
-    ConnectionError, Producer, ProducerConfig, Secret, Server, State, codec::Command, codec::Frame,
-};
 use std::{sync::Arc, time::Duration};
+
+use nsq::{
+    Compression, ConnectionError, Consumer, ConsumerConfig, DeflateLevel, Producer, ProducerConfig,
+    Secret, Server, State, codec::Command, codec::Frame,
+};
+use tokio::io::AsyncWriteExt as _;
 
 use crate::{
     server::FakeServer,
@@ -89,6 +92,76 @@ async fn the_secret_is_in_no_text() {
     assert!(texts.contains("Secret(..)"), "{texts}");
     assert!(!texts.contains(SECRET), "{texts}");
     assert!(!texts.contains(&format!("{:?}", SECRET.as_bytes())));
+}
+
+#[tokio::test]
+async fn compression_that_is_not_granted_is_done_without() {
+    for compression in [
+        Compression::Snappy,
+        Compression::Deflate(DeflateLevel::try_from(3).unwrap()),
+    ] {
+        let fake = FakeServer::start().await;
+        let producer = publish(fake.server().with_compression(compression));
+        let mut peer = fake.accept_raw().await;
+        let identity = peer
+            .identify(r#"{"snappy": false, "deflate": false}"#)
+            .await;
+        let deflate = compression != Compression::Snappy;
+        assert_eq!(identity["snappy"], !deflate);
+        assert_eq!(identity["deflate"], deflate);
+        assert_eq!(identity["deflate_level"], if deflate { 3 } else { 0 });
+        connected(&producer).await;
+        peer.show_arrival().await;
+    }
+}
+
+#[tokio::test]
+async fn compression_that_nobody_asked_for_is_not_begun() {
+    let fake = FakeServer::start().await;
+    let producer = publish(fake.server());
+    let mut peer = fake.accept_raw().await;
+    peer.identify(r#"{"snappy": true, "deflate": true}"#).await;
+    connected(&producer).await;
+    peer.show_arrival().await;
+}
+
+#[tokio::test]
+async fn what_is_not_compressed_as_agreed_ends_the_connection_only() {
+    for (compression, granted) in [
+        (Compression::Snappy, r#"{"snappy": true}"#),
+        (
+            Compression::Deflate(DeflateLevel::default()),
+            r#"{"deflate": true}"#,
+        ),
+    ] {
+        let fake = FakeServer::start().await;
+        let producer = publish(fake.server().with_compression(compression));
+        let mut peer = fake.accept_raw().await;
+        peer.identify(granted).await;
+        peer.stream.write_all(&[0xfe; 400]).await.unwrap();
+        let reason = why_disconnected(&producer).await;
+        assert!(matches!(*reason, ConnectionError::Io { .. }), "{reason:?}");
+
+        // The next connection may be better.
+        let mut peer = fake.accept_raw().await;
+        peer.identify("{}").await;
+        connected(&producer).await;
+        peer.show_arrival().await;
+    }
+}
+
+#[tokio::test]
+async fn with_deflate_a_consumer_asks_for_the_shortest_gathering_instead_of_none() {
+    let fake = FakeServer::start().await;
+    let server = fake
+        .server()
+        .with_compression(Compression::Deflate(DeflateLevel::default()));
+    let (topic, channel) = ("orders".parse().unwrap(), "billing".parse().unwrap());
+    let _consumer = Consumer::subscribe(server, topic, channel, ConsumerConfig::default());
+    let mut peer = fake.accept_raw().await;
+    let identity = peer.identify("{}").await;
+    assert_eq!(identity["output_buffer_size"], 0);
+    assert_eq!(identity["output_buffer_timeout"], 25);
 }
 
 #[tokio::test]
