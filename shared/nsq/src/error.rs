@@ -2,7 +2,7 @@
 
 use std::{fmt, io, sync::Arc, time::Duration};
 
-use crate::codec::CodecError;
+use crate::{codec::CodecError, discovery::LookupError};
 
 /// An error that nsqd answered with: a code such as `E_BAD_MESSAGE`, and a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,6 +82,14 @@ pub enum ConnectionError {
     SecretRequired {
         /// `host:port` as configured.
         address: String,
+    },
+    /// nsqlookupd could not be asked which nsqd there are.
+    #[error("cannot ask nsqlookupd at {address}: {source}")]
+    Lookup {
+        /// `host:port` as configured.
+        address: String,
+        /// What went wrong.
+        source: LookupError,
     },
     /// nsqd answered with an error and closed the connection.
     #[error("nsqd at {address} refused: {error}")]

@@ -70,6 +70,7 @@ pub mod codec;
 mod compression;
 mod connection;
 mod consumer;
+mod discovery;
 mod error;
 mod name;
 mod producer;
@@ -79,6 +80,7 @@ mod state;
 
 pub use compression::{Compression, DeflateLevel, DeflateLevelError};
 pub use consumer::{Consumer, ConsumerConfig, Message};
+pub use discovery::{Discovery, LookupError, Node};
 pub use error::{ConnectionError, NotSent, PublishError, ServerError};
 pub use name::{ChannelName, NameError, TopicName};
 pub use producer::{Producer, ProducerConfig, Publication};

@@ -106,8 +106,10 @@ impl fmt::Debug for Tls {
     }
 }
 
-/// Delays between tries to connect: they double from `initial` to `max`, and each is shortened by chance to not less
-/// than its half, so that clients do not come back all at once.
+/// Delays after failures: they double from `initial` to `max`, and each is shortened by chance to not less than its half,
+/// so that clients do not come back all at once.
+///
+/// The values of [`default`](Self::default) are those for connecting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
     /// After the first failure; 50 ms unless set.

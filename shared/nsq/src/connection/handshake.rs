@@ -61,6 +61,7 @@ struct Answer {
     auth_required: bool,
     max_rdy_count: u64,
     msg_timeout: u64,
+    max_msg_timeout: u64,
 }
 
 impl Default for Answer {
@@ -73,6 +74,7 @@ impl Default for Answer {
             auth_required: false,
             max_rdy_count: 2500,
             msg_timeout: 60_000,
+            max_msg_timeout: 900_000,
         }
     }
 }
@@ -82,6 +84,7 @@ impl From<Answer> for Granted {
         Self {
             max_ready: answer.max_rdy_count.try_into().unwrap_or(u32::MAX),
             message_timeout: Duration::from_millis(answer.msg_timeout),
+            max_message_timeout: Duration::from_millis(answer.max_msg_timeout),
         }
     }
 }

@@ -46,6 +46,8 @@ pub(crate) struct Granted {
     pub max_ready: u32,
     /// After this time an unanswered message is given to another consumer.
     pub message_timeout: Duration,
+    /// After this time it is even if it was touched.
+    pub max_message_timeout: Duration,
 }
 
 /// See the module.

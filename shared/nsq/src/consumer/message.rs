@@ -1,6 +1,9 @@
 //! A message with the application, and its answer.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 use tokio::{
@@ -8,24 +11,36 @@ use tokio::{
     time::Instant,
 };
 
+use super::flow::LinkId;
 use crate::codec::{Delivery, MessageId};
 
 /// A message of a channel. To be answered with [`finish`](Self::finish) or [`requeue`](Self::requeue); dropping it
-/// requeues it at once.
+/// requeues it at once, as one that failed.
 ///
 /// Answers are written in the background. One that comes too late (nsqd's timeout has passed, or the connection was
 /// lost) has no effect but a line in the log: nsqd delivers the message again.
 #[derive(Debug)]
 pub struct Message {
     delivery: Delivery,
-    /// When nsqd gives it to somebody else, unless it was touched.
-    expires: Instant,
-    timeout: Duration,
-    session: u64,
-    answers: UnboundedSender<Answer>,
+    arrived: Instant,
+    /// Nanoseconds from the arrival to the last touch.
+    touched: AtomicU64,
+    origin: Origin,
     answered: bool,
     /// Its place among those with the application. Given back after the answer was sent.
     place: Option<OwnedSemaphorePermit>,
+}
+
+/// The connection that brought a message.
+#[derive(Clone, Debug)]
+pub(super) struct Origin {
+    pub link: LinkId,
+    /// Tells the connections of one link apart.
+    pub session: u64,
+    pub answers: UnboundedSender<Answer>,
+    /// What nsqd granted.
+    pub timeout: Duration,
+    pub max_timeout: Duration,
 }
 
 /// What the application says about a message.
@@ -37,6 +52,7 @@ pub(super) struct Answer {
     /// Tells two deliveries of one message over the same connection apart.
     pub attempts: u16,
     pub verdict: Verdict,
+    pub outcome: Outcome,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,19 +64,21 @@ pub(super) enum Verdict {
     Lapse,
 }
 
+/// What an answer means for the consumer's backoff.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Success,
+    Failure,
+    Neutral,
+}
+
 impl Message {
-    pub(super) fn new(
-        delivery: Delivery,
-        timeout: Duration,
-        session: u64,
-        answers: UnboundedSender<Answer>,
-    ) -> Self {
+    pub(super) fn new(delivery: Delivery, origin: Origin) -> Self {
         Self {
             delivery,
-            expires: Instant::now() + timeout,
-            timeout,
-            session,
-            answers,
+            arrived: Instant::now(),
+            touched: AtomicU64::new(0),
+            origin,
             answered: false,
             place: None,
         }
@@ -72,11 +90,15 @@ impl Message {
 
     /// Lets go of a message that nsqd gives to somebody else by itself. To requeue it could hit its next delivery.
     pub(super) fn lapse(mut self) {
-        self.answer(Verdict::Lapse);
+        self.answer(Verdict::Lapse, Outcome::Neutral);
     }
 
     pub(super) fn has_expired(&self, now: Instant) -> bool {
-        self.expires <= now
+        self.expires() <= now
+    }
+
+    pub(super) fn link(&self) -> LinkId {
+        self.origin.link
     }
 
     /// What was published.
@@ -96,44 +118,63 @@ impl Message {
 
     /// When nsqd took it, by nsqd's clock.
     pub fn timestamp(&self) -> SystemTime {
-        let nanoseconds = self.delivery.timestamp.try_into().unwrap_or(0);
-        SystemTime::UNIX_EPOCH + Duration::from_nanos(nanoseconds)
+        self.delivery.taken_at()
     }
 
     /// How long nsqd waits for the answer, counted from the delivery or the last [`touch`](Self::touch).
     pub fn timeout(&self) -> Duration {
-        self.timeout
+        self.origin.timeout
+    }
+
+    fn expires(&self) -> Instant {
+        let touched = Duration::from_nanos(self.touched.load(Ordering::Relaxed));
+        self.arrived + (touched + self.origin.timeout).min(self.latest())
+    }
+
+    /// The longest that nsqd waits, however often the message is touched.
+    fn latest(&self) -> Duration {
+        self.origin.max_timeout.max(self.origin.timeout)
     }
 
     /// The message is done: nsqd forgets it.
     pub fn finish(mut self) {
-        self.answer(Verdict::Finish);
+        self.answer(Verdict::Finish, Outcome::Success);
     }
 
-    /// The message shall come again when `delay` has passed, to whichever consumer. nsqd shortens the delay to its
-    /// `--max-req-timeout` (1 hour by default) and keeps it in memory only: after a restart it comes at once.
+    /// The message failed and shall come again when `delay` has passed, to whichever consumer. nsqd shortens the delay to
+    /// its `--max-req-timeout` (1 hour by default) and keeps it in memory only: after a restart it comes at once.
+    ///
+    /// It counts as a failure for [`ConsumerConfig::backoff`](crate::ConsumerConfig::backoff).
     pub fn requeue(mut self, delay: Duration) {
-        self.answer(Verdict::Requeue(delay));
+        self.answer(Verdict::Requeue(delay), Outcome::Failure);
+    }
+
+    /// The same for a message with which nothing is wrong, but whose time has not come: no backoff follows.
+    pub fn requeue_without_backoff(mut self, delay: Duration) {
+        self.answer(Verdict::Requeue(delay), Outcome::Neutral);
     }
 
     /// The work goes on: nsqd's timeout starts again. Together not longer than nsqd's `--max-msg-timeout` (15 min by
     /// default) from the delivery.
     pub fn touch(&self) {
-        self.send(Verdict::Touch);
+        let since = u64::try_from(self.arrived.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.touched.store(since, Ordering::Relaxed);
+        self.send(Verdict::Touch, Outcome::Neutral);
     }
 
-    fn answer(&mut self, verdict: Verdict) {
+    fn answer(&mut self, verdict: Verdict, outcome: Outcome) {
         self.answered = true;
-        self.send(verdict);
+        self.send(verdict, outcome);
     }
 
-    fn send(&self, verdict: Verdict) {
+    fn send(&self, verdict: Verdict, outcome: Outcome) {
         // Without a consumer there is no connection, and nsqd delivers the message again.
-        let _ = self.answers.send(Answer {
-            session: self.session,
+        let _ = self.origin.answers.send(Answer {
+            session: self.origin.session,
             id: self.delivery.id,
             attempts: self.delivery.attempts,
             verdict,
+            outcome,
         });
     }
 }
@@ -141,7 +182,7 @@ impl Message {
 impl Drop for Message {
     fn drop(&mut self) {
         if !self.answered {
-            self.answer(Verdict::Requeue(Duration::ZERO));
+            self.answer(Verdict::Requeue(Duration::ZERO), Outcome::Failure);
         }
     }
 }

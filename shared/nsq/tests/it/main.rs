@@ -8,7 +8,10 @@
 )]
 
 mod consuming;
+mod discovering;
+mod failing;
 mod handshake;
 mod publishing;
 mod server;
+mod several;
 mod soon;
