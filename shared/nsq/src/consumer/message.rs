@@ -1,6 +1,8 @@
 //! A message with the application, and its answer.
 
 use std::{
+    future::Future,
+    pin::pin,
     sync::atomic::{AtomicU64, Ordering},
     time::{Duration, SystemTime},
 };
@@ -8,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use tokio::{
     sync::{OwnedSemaphorePermit, mpsc::UnboundedSender},
-    time::Instant,
+    time::{Instant, sleep},
 };
 
 use super::flow::LinkId;
@@ -93,12 +95,21 @@ impl Message {
         self.answer(Verdict::Lapse, Outcome::Neutral);
     }
 
+    /// Finishes a message with which the application had nothing to do.
+    pub(super) fn put_away(mut self) {
+        self.answer(Verdict::Finish, Outcome::Neutral);
+    }
+
     pub(super) fn has_expired(&self, now: Instant) -> bool {
         self.expires() <= now
     }
 
     pub(super) fn link(&self) -> LinkId {
         self.origin.link
+    }
+
+    pub(super) fn delivery(&self) -> &Delivery {
+        &self.delivery
     }
 
     /// What was published.
@@ -124,6 +135,12 @@ impl Message {
     /// How long nsqd waits for the answer, counted from the delivery or the last [`touch`](Self::touch).
     pub fn timeout(&self) -> Duration {
         self.origin.timeout
+    }
+
+    /// When nsqd gives the message to somebody else, unless it is answered or touched before. By this machine's clock, and
+    /// counted from the arrival: nsqd, which counts from the sending, is earlier by the time that the message was under way.
+    pub fn deadline(&self) -> std::time::Instant {
+        self.expires().into_std()
     }
 
     fn expires(&self) -> Instant {
@@ -160,6 +177,36 @@ impl Message {
         let since = u64::try_from(self.arrived.elapsed().as_nanos()).unwrap_or(u64::MAX);
         self.touched.store(since, Ordering::Relaxed);
         self.send(Verdict::Touch, Outcome::Neutral);
+    }
+
+    /// Does some work and touches the message as often as it needs, for as long as nsqd allows.
+    ///
+    /// ```no_run
+    /// # async fn work(_: &[u8]) -> Result<(), String> { Ok(()) }
+    /// # async fn example(message: nsq::Message) {
+    /// match message.touch_while(work(message.body())).await {
+    ///     Ok(()) => message.finish(),
+    ///     Err(reason) => {
+    ///         eprintln!("{}: {reason}", message.id());
+    ///         message.requeue(std::time::Duration::from_secs(30));
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    pub async fn touch_while<T>(&self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        // Twice as often as needed: one may be late.
+        let pause = self.timeout() / 2;
+        loop {
+            tokio::select! {
+                result = &mut work => return result,
+                () = sleep(pause) => {}
+            }
+            if self.arrived.elapsed() >= self.latest() {
+                return work.await;
+            }
+            self.touch();
+        }
     }
 
     fn answer(&mut self, verdict: Verdict, outcome: Outcome) {

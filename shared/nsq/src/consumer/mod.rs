@@ -8,6 +8,7 @@
 //!                              └─► flow (windows, backoff)
 //! ```
 
+mod dead_letters;
 mod flow;
 mod inbox;
 mod link;
@@ -20,7 +21,10 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::{sync::watch, task::JoinHandle};
 
-pub use self::message::Message;
+pub use self::{
+    dead_letters::{DeadLetter, DeadLetters},
+    message::Message,
+};
 use self::{
     flow::Flow,
     inbox::Inbox,
@@ -54,6 +58,8 @@ pub struct ConsumerConfig {
     ///
     /// 1 s to 2 min unless set, as in other clients; `None` for no backoff.
     pub backoff: Option<Backoff>,
+    /// When to give a message up, and where to put it then; never unless set.
+    pub dead_letters: Option<DeadLetters>,
 }
 
 impl Default for ConsumerConfig {
@@ -67,6 +73,7 @@ impl Default for ConsumerConfig {
                 initial: Duration::from_secs(1),
                 max: Duration::from_secs(120),
             }),
+            dead_letters: None,
         }
     }
 }

@@ -24,7 +24,7 @@ pub(super) struct Session<'a> {
     connection: Connection,
     /// What nsqd waits for an answer to: the attempt by which it was delivered last.
     held: HashMap<MessageId, u16>,
-    /// Messages of this connection that are in the inbox or with the application.
+    /// Messages of this connection that are in the inbox, with the application, or being given up.
     outstanding: usize,
     /// What the flow has not been told.
     progress: Progress,
@@ -140,7 +140,13 @@ impl<'a> Session<'a> {
             // Dropping it gives it back.
             return None;
         }
-        Some(message)
+        match &self.shared.config.dead_letters {
+            Some(dead_letters) if dead_letters.are_due(&message) => {
+                dead_letters.take(message, &self.shared.topic, &self.shared.channel);
+                None
+            }
+            _ => Some(message),
+        }
     }
 
     /// nsqd has given the message to somebody else by now, or will do so.
