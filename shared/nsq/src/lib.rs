@@ -79,7 +79,9 @@ mod server;
 mod state;
 
 pub use compression::{Compression, DeflateLevel, DeflateLevelError};
-pub use consumer::{Consumer, ConsumerConfig, DeadLetter, DeadLetters, Message};
+pub use consumer::{
+    Consumer, ConsumerConfig, DeadLetter, DeadLetters, Message, SampleRate, SampleRateError,
+};
 pub use discovery::{Discovery, LookupError, Node};
 pub use error::{ConnectionError, NotSent, PublishError, ServerError};
 pub use name::{ChannelName, NameError, TopicName};

@@ -20,6 +20,7 @@ use super::{
 use crate::{
     codec::{Command, Frame, MAGIC, OK},
     compression::{Compression, DeflateLevel},
+    consumer::SampleRate,
     error::ConnectionError,
     server::{OutputBuffer, Server, Tls},
 };
@@ -29,6 +30,7 @@ use crate::{
 pub(crate) struct Wishes {
     pub message_timeout: Option<Duration>,
     pub output_buffer: OutputBuffer,
+    pub sample_rate: Option<SampleRate>,
 }
 
 /// nsqd's shortest time for gathering messages (`--min-output-buffer-timeout`), as it has by default.
@@ -49,6 +51,7 @@ struct Identify<'a> {
     output_buffer_size: i64,
     output_buffer_timeout: u64,
     msg_timeout: u64,
+    sample_rate: u8,
 }
 
 /// nsqd's answer to it. An nsqd that does not negotiate says `OK`.
@@ -178,6 +181,7 @@ fn identify_body(server: &Server, wishes: &Wishes) -> Result<Bytes, ConnectionEr
         output_buffer_size,
         output_buffer_timeout,
         msg_timeout: wishes.message_timeout.map_or(0, milliseconds),
+        sample_rate: wishes.sample_rate.map_or(0, SampleRate::get),
     })
     .map(Bytes::from)
     .map_err(|error| broke(server, error.into()))

@@ -187,6 +187,7 @@ fn open(
     let wishes = Wishes {
         message_timeout: config.message_timeout,
         output_buffer: config.output_buffer,
+        sample_rate: config.sample_rate,
     };
     async move { Connection::open(&server, &wishes).await }
 }

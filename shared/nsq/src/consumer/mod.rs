@@ -13,6 +13,7 @@ mod flow;
 mod inbox;
 mod link;
 mod message;
+mod sampling;
 mod session;
 mod status;
 mod supervisor;
@@ -24,6 +25,7 @@ use tokio::{sync::watch, task::JoinHandle};
 pub use self::{
     dead_letters::{DeadLetter, DeadLetters},
     message::Message,
+    sampling::{SampleRate, SampleRateError},
 };
 use self::{
     flow::Flow,
@@ -60,6 +62,8 @@ pub struct ConsumerConfig {
     pub backoff: Option<Backoff>,
     /// When to give a message up, and where to put it then; never unless set.
     pub dead_letters: Option<DeadLetters>,
+    /// Which part of the channel's messages to get, instead of all; the others are lost to the channel.
+    pub sample_rate: Option<SampleRate>,
 }
 
 impl Default for ConsumerConfig {
@@ -74,6 +78,7 @@ impl Default for ConsumerConfig {
                 max: Duration::from_secs(120),
             }),
             dead_letters: None,
+            sample_rate: None,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use nsq::{
     Compression, ConnectionError, Consumer, ConsumerConfig, DeflateLevel, Producer, ProducerConfig,
-    Secret, Server, State, codec::Command, codec::Frame,
+    SampleRate, Secret, Server, State, codec::Command, codec::Frame,
 };
 use tokio::io::AsyncWriteExt as _;
 
@@ -157,11 +157,16 @@ async fn with_deflate_a_consumer_asks_for_the_shortest_gathering_instead_of_none
         .server()
         .with_compression(Compression::Deflate(DeflateLevel::default()));
     let (topic, channel) = ("orders".parse().unwrap(), "billing".parse().unwrap());
-    let _consumer = Consumer::subscribe(server, topic, channel, ConsumerConfig::default());
+    let config = ConsumerConfig {
+        sample_rate: Some(SampleRate::try_from(20).unwrap()),
+        ..ConsumerConfig::default()
+    };
+    let _consumer = Consumer::subscribe(server, topic, channel, config);
     let mut peer = fake.accept_raw().await;
     let identity = peer.identify("{}").await;
     assert_eq!(identity["output_buffer_size"], 0);
     assert_eq!(identity["output_buffer_timeout"], 25);
+    assert_eq!(identity["sample_rate"], 20);
 }
 
 #[tokio::test]
