@@ -319,3 +319,71 @@ fn broke(server: &Server, source: io::Error) -> ConnectionError {
         source,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use tokio::io::duplex;
+
+    use super::*;
+    use crate::secret::Secret;
+
+    /// What a server could say: answers as nsqd's, damaged ones, and anything else.
+    fn answers() -> impl Strategy<Value = Vec<u8>> {
+        let flags = prop::collection::vec(any::<bool>(), 4);
+        let json = (flags, any::<u64>()).prop_map(|(flags, number)| {
+            format!(
+                r#"{{"tls_v1": {}, "snappy": {}, "deflate": {}, "auth_required": {}, "msg_timeout": {number}}}"#,
+                flags[0], flags[1], flags[2], flags[3]
+            )
+            .into_bytes()
+        });
+        let texts = prop::sample::select(vec![
+            "OK",
+            "_heartbeat_",
+            "E_INVALID",
+            r#"{"permission_count": 1}"#,
+        ]);
+        let framed = (
+            0u32..4,
+            prop_oneof![json, texts.prop_map(|text| text.as_bytes().to_vec())],
+        )
+            .prop_map(|(kind, data)| {
+                let size = (data.len() as u32 + 4).to_be_bytes();
+                [&size[..], &kind.to_be_bytes(), &data].concat()
+            });
+        let noise = prop::collection::vec(any::<u8>(), 0..40);
+        prop::collection::vec(prop_oneof![4 => framed, 1 => noise], 0..5)
+            .prop_map(|parts| parts.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn no_server_makes_it_panic_or_wait_for_ever(
+            said in answers(), at in any::<prop::sample::Index>(), byte in any::<u8>(),
+            damaged in any::<bool>(), compression in 0..3,
+        ) {
+            let mut said = said;
+            if damaged && !said.is_empty() {
+                let at = at.index(said.len());
+                said[at] = byte;
+            }
+            let mut server = Server::new("peer")
+                .with_secret(Secret::new("s3cret").unwrap())
+                .with_compression(match compression {
+                    0 => Compression::None,
+                    1 => Compression::Snappy,
+                    _ => Compression::Deflate(DeflateLevel::default()),
+                });
+            server.max_frame = 4096;
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            runtime.block_on(async {
+                let (ours, mut theirs) = duplex(1 << 16);
+                theirs.write_all(&said).await.unwrap();
+                theirs.shutdown().await.unwrap();
+                // Whatever it makes of it, it comes to an end.
+                let _ = identify(Box::new(ours), &server, &Wishes::default()).await;
+            });
+        }
+    }
+}

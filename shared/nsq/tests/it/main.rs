@@ -10,6 +10,7 @@
 mod consuming;
 mod discovering;
 mod failing;
+mod fuzz;
 mod handshake;
 mod publishing;
 mod server;
