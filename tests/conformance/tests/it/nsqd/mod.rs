@@ -3,5 +3,6 @@
 mod consuming;
 mod faults;
 mod harness;
+mod process;
 mod publishing;
 mod tls;
