@@ -1,6 +1,6 @@
 //! An nsqd of a test's own, and waiting for what it does.
 
-use std::{fs, future::Future, net::SocketAddr, time::Duration};
+use std::{fs, future::Future, net::SocketAddr, path::Path, time::Duration};
 
 use nsq::{ChannelName, Consumer, ConsumerConfig, Producer, ProducerConfig, Server, TopicName};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
@@ -37,6 +37,16 @@ impl Nsqd {
 
     pub fn address(&self) -> SocketAddr {
         self.process.tcp
+    }
+
+    /// As an nsqlookupd names it when it is about HTTP.
+    pub fn http_address(&self) -> SocketAddr {
+        self.process.http
+    }
+
+    /// Where it keeps its data.
+    pub fn folder(&self) -> &Path {
+        self.process.folder()
     }
 
     pub fn producer(&self) -> Producer {
@@ -102,6 +112,11 @@ impl Nsqd {
             "stats?format=json&include_mem=false&topic={topic}"
         ))["topics"][0]
             .clone()
+    }
+
+    /// A command over HTTP, as an operator gives it: `topic/pause?topic=orders`.
+    pub fn command(&self, path: &str) {
+        self.process.http("POST", path);
     }
 
     fn get(&self, path: &str) -> Value {
