@@ -1,4 +1,4 @@
-//! How long to wait before the next try to connect.
+//! How long to wait after something failed: before the next try to connect, before the next message is asked for.
 
 use std::time::Duration;
 
@@ -8,7 +8,21 @@ use crate::server::Backoff;
 /// breaks sooner (a server that accepts and closes) must not turn the delays into a busy loop.
 const GOOD_CONNECTION: Duration = Duration::from_secs(1);
 
-/// The delays of one client.
+impl Backoff {
+    /// The longest delay after so many failures in a row.
+    pub(crate) fn full_delay(&self, failures: u32) -> Duration {
+        let doublings = failures.saturating_sub(1).min(31);
+        self.initial.saturating_mul(1 << doublings).min(self.max)
+    }
+
+    /// The delay after so many failures; `chance` from 0 to 1 spreads those who wait for the same.
+    pub(crate) fn delay(&self, failures: u32, chance: f64) -> Duration {
+        self.full_delay(failures)
+            .mul_f64(0.5 + 0.5 * chance.clamp(0.0, 1.0))
+    }
+}
+
+/// The delays between a client's tries to connect.
 #[derive(Debug)]
 pub(crate) struct Delays {
     backoff: Backoff,
@@ -32,15 +46,15 @@ impl Delays {
         };
     }
 
+    /// Takes note of a connection that ended because the server refused what it was given: that says nothing about the
+    /// server, and the rest shall not wait longer and longer for it.
+    pub(crate) fn refused(&mut self) {
+        self.failures = 1;
+    }
+
     /// The delay now due; `chance` from 0 to 1 spreads clients that lost the same server.
     pub(crate) fn delay(&self, chance: f64) -> Duration {
-        let doublings = self.failures.saturating_sub(1).min(31);
-        let full = self
-            .backoff
-            .initial
-            .saturating_mul(1 << doublings)
-            .min(self.backoff.max);
-        full.mul_f64(0.5 + 0.5 * chance.clamp(0.0, 1.0))
+        self.backoff.delay(self.failures, chance)
     }
 }
 
@@ -78,5 +92,7 @@ mod tests {
             seen.push(delays.delay(1.0).as_millis());
         }
         assert_eq!(seen, [50, 100, 200, 50, 100]);
+        delays.refused();
+        assert_eq!(delays.delay(1.0).as_millis(), 50);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{fmt, io, sync::Arc, time::Duration};
 
-use crate::codec::CodecError;
+use crate::{codec::CodecError, discovery::LookupError};
 
 /// An error that nsqd answered with: a code such as `E_BAD_MESSAGE`, and a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +20,12 @@ impl ServerError {
             self.code.as_str(),
             "E_FIN_FAILED" | "E_REQ_FAILED" | "E_TOUCH_FAILED"
         )
+    }
+
+    /// Whether nsqd could not learn what the client may do: its authentication service does not answer, or not properly.
+    /// nsqd asks it again when the answer of before has expired, so this can come at any time, and passes.
+    pub(crate) fn is_about_authentication_service(&self) -> bool {
+        self.code == "E_AUTH_FAILED"
     }
 }
 
@@ -71,6 +77,20 @@ pub enum ConnectionError {
         /// What rustls says.
         source: io::Error,
     },
+    /// nsqd wants to know who its clients are. Give [`Server::secret`](crate::Server::secret).
+    #[error("nsqd at {address} asks for a secret (AUTH), and none is configured")]
+    SecretRequired {
+        /// `host:port` as configured.
+        address: String,
+    },
+    /// nsqlookupd could not be asked which nsqd there are.
+    #[error("cannot ask nsqlookupd at {address}: {source}")]
+    Lookup {
+        /// `host:port` as configured.
+        address: String,
+        /// What went wrong.
+        source: LookupError,
+    },
     /// nsqd answered with an error and closed the connection.
     #[error("nsqd at {address} refused: {error}")]
     Refused {
@@ -117,7 +137,9 @@ pub enum ConnectionError {
 /// Why a publish was not acknowledged.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum PublishError {
-    /// nsqd refused it: the message is not queued, and the same again will be refused again.
+    /// nsqd refused it: the message is not queued, and the same again will be refused again, unless the code is
+    /// `E_PUB_FAILED`, `E_DPUB_FAILED` or `E_MPUB_FAILED`: then nsqd could not write to its disk, or the topic was just being
+    /// deleted.
     ///
     /// One exception: `E_MPUB_FAILED` of [`publish_many`](crate::Producer::publish_many) can mean that nsqd's disk failed
     /// halfway, with the first messages queued.

@@ -4,6 +4,8 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use rustls::{ClientConfig, pki_types::ServerName};
 
+use crate::{compression::Compression, secret::Secret};
+
 /// One nsqd, and how to speak with it: the same for a [`Producer`](crate::Producer) and a
 /// [`Consumer`](crate::Consumer).
 ///
@@ -18,6 +20,10 @@ pub struct Server {
     pub address: String,
     /// TLS, if wanted. Without it the connection stays plain.
     pub tls: Option<Tls>,
+    /// Compression, if wanted and nsqd offers it; none unless set.
+    pub compression: Compression,
+    /// For an nsqd that asks its clients for one (`--auth-http-address`). One that does not ask is not shown it.
+    pub secret: Option<Secret>,
     /// The name under which nsqd lists the connection (its statistics, nsqadmin). The variable `HOSTNAME` unless set.
     pub client_id: String,
     /// What nsqd lists as the kind of client; name and version of this crate unless set.
@@ -27,7 +33,7 @@ pub struct Server {
     pub heartbeat: Duration,
     /// For name resolution and the TCP connection; 5 s unless set.
     pub connect_timeout: Duration,
-    /// For identification, TLS handshake and subscription together; 5 s unless set.
+    /// For identification, TLS handshake, authentication and subscription together; 5 s unless set.
     pub handshake_timeout: Duration,
     /// How long the socket may take nothing before the connection is given up; 5 s unless set.
     pub write_timeout: Duration,
@@ -44,6 +50,8 @@ impl Server {
         Self {
             address: address.into(),
             tls: None,
+            compression: Compression::None,
+            secret: None,
             client_id: std::env::var("HOSTNAME").unwrap_or_else(|_| "localhost".to_owned()),
             user_agent: concat!("nsq-rust/", env!("CARGO_PKG_VERSION")).to_owned(),
             heartbeat: Duration::from_secs(30),
@@ -68,6 +76,20 @@ impl Server {
             config: config.into(),
             server_name,
         });
+        self
+    }
+
+    /// The same, compressed where nsqd offers it.
+    #[must_use]
+    pub fn with_compression(mut self, compression: Compression) -> Self {
+        self.compression = compression;
+        self
+    }
+
+    /// The same, with a secret for an nsqd that asks for one.
+    #[must_use]
+    pub fn with_secret(mut self, secret: Secret) -> Self {
+        self.secret = Some(secret);
         self
     }
 }
@@ -120,8 +142,10 @@ impl fmt::Debug for Tls {
     }
 }
 
-/// Delays between tries to connect: they double from `initial` to `max`, and each is shortened by chance to not less
-/// than its half, so that clients do not come back all at once.
+/// Delays after failures: they double from `initial` to `max`, and each is shortened by chance to not less than its half,
+/// so that clients do not come back all at once.
+///
+/// The values of [`default`](Self::default) are those for connecting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
     /// After the first failure; 50 ms unless set.

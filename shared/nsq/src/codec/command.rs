@@ -5,13 +5,16 @@ use std::time::Duration;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::{CodecError, MessageId, check_size, u32_at};
-use crate::name::{ChannelName, TopicName};
+use crate::{
+    name::{ChannelName, TopicName},
+    secret::Secret,
+};
 
 /// Longest line looked at. The longest that means something is `SUB` with two names of 64 bytes.
 const MAX_LINE: usize = 256;
 
-/// Longest delay written for a requeue, in milliseconds (24 days). nsqd shortens it to its `--max-req-timeout` (1 hour by
-/// default), but overflows in doing so from 292 years on.
+/// Longest delay written, in milliseconds (24 days). nsqd shortens that of a requeue to its `--max-req-timeout` (1 hour by
+/// default) and refuses it for a publish, but overflows in looking at it from 292 years on.
 const MAX_DELAY_MS: u128 = i32::MAX as u128;
 
 /// One unit that a client sends.
@@ -20,6 +23,8 @@ const MAX_DELAY_MS: u128 = i32::MAX as u128;
 pub enum Command {
     /// `IDENTIFY`: who the client is and which features it wants, as JSON. The first command of a connection.
     Identify(Bytes),
+    /// `AUTH`: proves who the client is, where nsqd asks for it.
+    Auth(Secret),
     /// `SUB`: makes the connection a consumer.
     Subscribe {
         /// What to read.
@@ -40,6 +45,15 @@ pub enum Command {
         topic: TopicName,
         /// At least one.
         bodies: Vec<Bytes>,
+    },
+    /// `DPUB`: one message that is not delivered before its time.
+    PublishDeferred {
+        /// To which topic.
+        topic: TopicName,
+        /// Not before this time has passed; milliseconds count.
+        delay: Duration,
+        /// At least one byte.
+        body: Bytes,
     },
     /// `RDY`: nsqd may have this many messages in flight to the connection.
     Ready(u32),
@@ -68,6 +82,10 @@ impl Command {
                 line(buffer, &[b"IDENTIFY"]);
                 sized(buffer, body);
             }
+            Self::Auth(secret) => {
+                line(buffer, &[b"AUTH"]);
+                sized(buffer, secret.expose());
+            }
             Self::Subscribe { topic, channel } => {
                 let names = [topic.as_str().as_bytes(), channel.as_str().as_bytes()];
                 line(buffer, &[b"SUB", names[0], names[1]]);
@@ -83,10 +101,18 @@ impl Command {
                 buffer.put_u32(bodies.len() as u32);
                 bodies.iter().for_each(|body| sized(buffer, body));
             }
+            Self::PublishDeferred { topic, delay, body } => {
+                let delay = milliseconds(*delay);
+                line(
+                    buffer,
+                    &[b"DPUB", topic.as_str().as_bytes(), delay.as_bytes()],
+                );
+                sized(buffer, body);
+            }
             Self::Ready(count) => line(buffer, &[b"RDY", count.to_string().as_bytes()]),
             Self::Finish(id) => line(buffer, &[b"FIN", id.as_bytes()]),
             Self::Requeue { id, delay } => {
-                let delay = delay.as_millis().min(MAX_DELAY_MS).to_string();
+                let delay = milliseconds(*delay);
                 line(buffer, &[b"REQ", id.as_bytes(), delay.as_bytes()]);
             }
             Self::Touch(id) => line(buffer, &[b"TOUCH", id.as_bytes()]),
@@ -129,10 +155,20 @@ impl Command {
             [b"IDENTIFY"] => {
                 return Ok(body(buffer, end + 1, max)?.map(Self::Identify));
             }
+            [b"AUTH"] => {
+                let secret = body(buffer, end + 1, max)?.map(Secret::new);
+                return Ok(secret.transpose()?.map(Self::Auth));
+            }
             [b"PUB", topic] => {
                 let topic = word(topic, bad)?.parse()?;
                 let body = body(buffer, end + 1, max)?;
                 return Ok(body.map(|body| Self::Publish { topic, body }));
+            }
+            [b"DPUB", topic, delay] => {
+                let topic = word(topic, bad)?.parse()?;
+                let delay = Duration::from_millis(number(delay, bad)?.into());
+                let body = body(buffer, end + 1, max)?;
+                return Ok(body.map(|body| Self::PublishDeferred { topic, delay, body }));
             }
             [b"MPUB", topic] => {
                 let topic = word(topic, bad)?.parse()?;
@@ -157,6 +193,10 @@ fn line(buffer: &mut BytesMut, words: &[&[u8]]) {
         buffer.extend_from_slice(word);
     }
     buffer.put_u8(b'\n');
+}
+
+fn milliseconds(delay: Duration) -> String {
+    delay.as_millis().min(MAX_DELAY_MS).to_string()
 }
 
 fn sized(buffer: &mut BytesMut, body: &[u8]) {
@@ -239,6 +279,7 @@ mod tests {
         let topics = || names().prop_map(|name| TopicName::new(&name).unwrap());
         prop_oneof![
             bodies().prop_map(Command::Identify),
+            bodies().prop_map(|secret| Command::Auth(Secret::new(secret).unwrap())),
             (topics(), names()).prop_map(|(topic, channel)| Command::Subscribe {
                 topic,
                 channel: channel.parse().unwrap()
@@ -246,6 +287,13 @@ mod tests {
             (topics(), bodies()).prop_map(|(topic, body)| Command::Publish { topic, body }),
             (topics(), prop::collection::vec(bodies(), 1..5))
                 .prop_map(|(topic, bodies)| Command::PublishMany { topic, bodies }),
+            (topics(), 0..=i32::MAX as u64, bodies()).prop_map(|(topic, delay, body)| {
+                Command::PublishDeferred {
+                    topic,
+                    delay: Duration::from_millis(delay),
+                    body,
+                }
+            }),
             any::<u32>().prop_map(Command::Ready),
             ids().prop_map(Command::Finish),
             (ids(), 0..=i32::MAX as u64).prop_map(|(id, delay)| Command::Requeue {
@@ -313,6 +361,18 @@ mod tests {
                 bodies: vec!["a".into(), "bc".into()]
             }),
             r"MPUB t\n\x00\x00\x00\x0f\x00\x00\x00\x02\x00\x00\x00\x01a\x00\x00\x00\x02bc"
+        );
+        assert_eq!(
+            bytes(Command::PublishDeferred {
+                topic: "t".parse().unwrap(),
+                delay: Duration::from_micros(1_500_999),
+                body: "a".into()
+            }),
+            r"DPUB t 1500\n\x00\x00\x00\x01a"
+        );
+        assert_eq!(
+            bytes(Command::Auth(Secret::new("s3").unwrap())),
+            r"AUTH\n\x00\x00\x00\x02s3"
         );
         assert_eq!(bytes(Command::Ready(7)), r"RDY 7\n");
         assert_eq!(

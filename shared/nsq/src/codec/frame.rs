@@ -1,5 +1,7 @@
 //! What nsqd sends: `size (4) | type (4) | data`, where size counts type and data.
 
+use std::time::{Duration, SystemTime};
+
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::{CodecError, HEARTBEAT, MessageId, check_size, u32_at};
@@ -32,6 +34,14 @@ pub struct Delivery {
     pub id: MessageId,
     /// What was published.
     pub body: Bytes,
+}
+
+impl Delivery {
+    /// The timestamp as a time; 1970 if it lies before.
+    pub fn taken_at(&self) -> SystemTime {
+        let nanoseconds = self.timestamp.try_into().unwrap_or(0);
+        SystemTime::UNIX_EPOCH + Duration::from_nanos(nanoseconds)
+    }
 }
 
 impl Frame {

@@ -25,7 +25,7 @@ pub use frame::{Delivery, Frame};
 
 use std::fmt;
 
-use crate::name::NameError;
+use crate::{name::NameError, secret::EmptySecret};
 
 /// The first bytes of a connection: protocol version 2.
 pub const MAGIC: &[u8; 4] = b"  V2";
@@ -100,6 +100,9 @@ pub enum CodecError {
     /// A command with a name that is none.
     #[error(transparent)]
     Name(#[from] NameError),
+    /// A secret of no bytes.
+    #[error(transparent)]
+    Secret(#[from] EmptySecret),
 }
 
 /// The 4 bytes at `at`, big-endian, if they are there.

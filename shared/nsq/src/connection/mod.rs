@@ -4,6 +4,7 @@
 //! then [`Connection::advance`]. No task and no timer of its own: [`Connection::deadline`] tells the session when to look
 //! with [`Connection::check`].
 
+mod compression;
 mod handshake;
 
 use std::{io, pin::Pin, time::Duration};
@@ -34,7 +35,7 @@ const OUTPUT_HIGH_WATER: usize = 64 << 10;
 /// take to close after us.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// A byte stream: TCP, or one layered upon another (TLS).
+/// A byte stream: TCP, or one layered upon another (TLS, compression).
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
@@ -45,6 +46,8 @@ pub(crate) struct Granted {
     pub max_ready: u32,
     /// After this time an unanswered message is given to another consumer.
     pub message_timeout: Duration,
+    /// After this time it is even if it was touched.
+    pub max_message_timeout: Duration,
 }
 
 /// See the module.
@@ -71,7 +74,7 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Connects, identifies and upgrades to TLS where wanted.
+    /// Connects, identifies, and upgrades and authenticates where wanted.
     pub(crate) async fn open(server: &Server, wishes: &Wishes) -> Result<Self, ConnectionError> {
         let (stream, granted) = handshake::open(server, wishes).await?;
         let (reader, writer) = split(stream);

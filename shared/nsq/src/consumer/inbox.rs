@@ -10,7 +10,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::message::Message;
+use super::{flow::LinkId, message::Message};
 
 #[derive(Debug)]
 pub(super) struct Inbox {
@@ -76,9 +76,10 @@ impl Inbox {
         self.arrived.notify_one();
     }
 
-    /// Lets all go that were not handed out.
-    pub fn clear(&self) {
-        self.lock().messages.clear();
+    /// Lets all go that came over this link and were not handed out.
+    pub fn clear(&self, link: LinkId) {
+        let mut waiting = self.lock();
+        waiting.messages.retain(|message| message.link() != link);
     }
 
     /// Ends all waiting.

@@ -1,33 +1,51 @@
 //! Subscribing.
+//!
+//! ```text
+//!             ┌─ link ── session ── connection ── nsqd
+//! supervisor ─┼─ link ── session ── connection ── nsqd        each link a task; one inbox and one flow for all
+//!      ▲      └─ …             │
+//!  discovery                   ├─► inbox ─► Consumer::next ─► Message ─► answers ─► its session
+//!                              └─► flow (windows, backoff)
+//! ```
 
+mod dead_letters;
+mod flow;
 mod inbox;
+mod link;
 mod message;
+mod sampling;
 mod session;
+mod status;
+mod supervisor;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use tokio::{
-    sync::{mpsc, watch},
-    task::JoinHandle,
-    time::{Instant, sleep},
+use tokio::{sync::watch, task::JoinHandle};
+
+pub use self::{
+    dead_letters::{DeadLetter, DeadLetters},
+    message::Message,
+    sampling::{SampleRate, SampleRateError},
 };
-
-pub use self::message::Message;
-use self::{inbox::Inbox, message::Answer, session::Session};
+use self::{
+    flow::Flow,
+    inbox::Inbox,
+    link::Shared,
+    status::Status,
+    supervisor::{Filled, Source, Supervisor},
+};
 use crate::{
-    backoff::Delays,
-    connection::{Connection, Wishes},
-    error::ConnectionError,
+    discovery::Discovery,
     name::{ChannelName, TopicName},
-    server::{OutputBuffer, Server},
+    server::{Backoff, OutputBuffer, Server},
     state::State,
 };
 
 /// How a [`Consumer`] reads.
 #[derive(Clone, Debug)]
 pub struct ConsumerConfig {
-    /// At most this many messages are with the application at a time; 1 unless set, and never less. A message is with
-    /// the application until it is finished, requeued or dropped.
+    /// At most this many messages are with the application at a time, over all nsqd together; 1 unless set, and never less.
+    /// A message is with the application until it is finished, requeued or dropped.
     pub max_in_flight: usize,
     /// After this time nsqd gives an unanswered message to whichever consumer is free. nsqd's `--msg-timeout` (60 s by
     /// default) unless set; nsqd takes 1 s up to its `--max-msg-timeout` (15 min by default).
@@ -36,6 +54,16 @@ pub struct ConsumerConfig {
     pub output_buffer: OutputBuffer,
     /// How long closing waits for messages that are with the application; 5 s unless set.
     pub close_timeout: Duration,
+    /// After a message failed (it was requeued, or dropped unanswered) nothing is asked for during a delay, and then a single
+    /// message. If that one fails too, the next delay is twice as long; if it is finished, half as long, until there is none
+    /// any more. This keeps consumers whose database is gone from turning over the whole queue, again and again.
+    ///
+    /// 1 s to 2 min unless set, as in other clients; `None` for no backoff.
+    pub backoff: Option<Backoff>,
+    /// When to give a message up, and where to put it then; never unless set.
+    pub dead_letters: Option<DeadLetters>,
+    /// Which part of the channel's messages to get, instead of all; the others are lost to the channel.
+    pub sample_rate: Option<SampleRate>,
 }
 
 impl Default for ConsumerConfig {
@@ -45,21 +73,33 @@ impl Default for ConsumerConfig {
             message_timeout: None,
             output_buffer: OutputBuffer::Off,
             close_timeout: Duration::from_secs(5),
+            backoff: Some(Backoff {
+                initial: Duration::from_secs(1),
+                max: Duration::from_secs(120),
+            }),
+            dead_letters: None,
+            sample_rate: None,
         }
     }
 }
 
-/// Reads one channel of one nsqd.
+/// Reads one channel, of one nsqd, of several, or of all that nsqlookupd knows.
 ///
 /// Reconnects for ever. Messages that came over a lost connection and were not handed out yet are discarded: nsqd sends
 /// them again. Those that were handed out still count towards `max_in_flight` until they are answered, but an answer to
 /// them goes nowhere.
 ///
 /// Dropping the consumer closes it as [`close`](Self::close) does, in the background.
+///
+/// # Several nsqd
+///
+/// `max_in_flight` is one bound for all of them: each gets an equal share. Where there are fewer places than nsqd, they
+/// take turns of at most five seconds, and of one second if nothing comes.
 #[derive(Debug)]
 pub struct Consumer {
     inbox: Arc<Inbox>,
     state: watch::Receiver<State>,
+    nodes: watch::Receiver<BTreeMap<String, State>>,
     /// Dropped to close.
     open: watch::Sender<()>,
     task: JoinHandle<usize>,
@@ -77,27 +117,66 @@ impl Consumer {
         channel: ChannelName,
         config: ConsumerConfig,
     ) -> Self {
-        let inbox = Arc::new(Inbox::new(config.max_in_flight.max(1)));
-        let (state_sender, state) = watch::channel(State::Connecting);
+        Self::start(Source::Servers(vec![server]), topic, channel, config)
+    }
+
+    /// The same with several nsqd. Of several with the same address the first counts.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub fn subscribe_to_all(
+        servers: impl IntoIterator<Item = Server>,
+        topic: TopicName,
+        channel: ChannelName,
+        config: ConsumerConfig,
+    ) -> Self {
+        let servers = servers.into_iter().collect();
+        Self::start(Source::Servers(servers), topic, channel, config)
+    }
+
+    /// The same with those nsqd that have the topic, now and later, as nsqlookupd knows them.
+    ///
+    /// An nsqd that is no longer listed is left as soon as its connection ends, and not before.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub fn discover(
+        discovery: Discovery,
+        topic: TopicName,
+        channel: ChannelName,
+        config: ConsumerConfig,
+    ) -> Self {
+        Self::start(Source::Discovered(discovery), topic, channel, config)
+    }
+
+    fn start(
+        source: Source,
+        topic: TopicName,
+        channel: ChannelName,
+        config: ConsumerConfig,
+    ) -> Self {
+        let max_in_flight = config.max_in_flight.max(1);
+        let inbox = Arc::new(Inbox::new(max_in_flight));
+        let flow = Flow::new(max_in_flight, config.backoff);
+        let status = Status::new();
+        let (state, nodes) = (status.state(), status.nodes());
         let (open, closing) = watch::channel(());
-        let (answer, answers) = mpsc::unbounded_channel();
-        let worker = Worker {
-            server,
+        let shared = Shared {
             topic,
             channel,
             config,
-            inbox: Filled(inbox.clone()),
-            state: state_sender,
-            closing,
-            answer,
-            answers,
-            session: 0,
-            stale: 0,
+            inbox: inbox.clone(),
+            flow,
+            status,
         };
-        let task = tokio::spawn(worker.run());
+        let supervisor = Supervisor::new(Arc::new(shared), Filled(inbox.clone()));
+        let task = tokio::spawn(supervisor.run(source, closing));
         Self {
             inbox,
             state,
+            nodes,
             open,
             task,
         }
@@ -109,9 +188,15 @@ impl Consumer {
         self.inbox.next().await
     }
 
-    /// The connection as it is now, and a way to wait for its changes.
+    /// The state as it is now, and a way to wait for its changes. With several nsqd it is [`State::Connected`] if one of
+    /// them is.
     pub fn state(&self) -> watch::Receiver<State> {
         self.state.clone()
+    }
+
+    /// Each nsqd that is read from, by its address, with the state of its connection.
+    pub fn nodes(&self) -> watch::Receiver<BTreeMap<String, State>> {
+        self.nodes.clone()
     }
 
     /// Asks nsqd for no more messages, gives back those that were not handed out, waits until those that were are answered
@@ -123,94 +208,4 @@ impl Consumer {
         drop(open);
         task.await.unwrap_or_default()
     }
-}
-
-/// The task of a consumer: one connection after the other, until it is closed.
-struct Worker {
-    server: Server,
-    topic: TopicName,
-    channel: ChannelName,
-    config: ConsumerConfig,
-    inbox: Filled,
-    state: watch::Sender<State>,
-    /// Its sender is dropped when the consumer is closed.
-    closing: watch::Receiver<()>,
-    /// Goes into each message.
-    answer: mpsc::UnboundedSender<Answer>,
-    answers: mpsc::UnboundedReceiver<Answer>,
-    /// Number of the current connection, or of the last.
-    session: u64,
-    /// Messages of former connections that are still with the application.
-    stale: usize,
-}
-
-/// The task's hold on the inbox. Without the task nothing arrives any more, also if it was torn down with its runtime,
-/// before its first step even.
-struct Filled(Arc<Inbox>);
-
-impl Drop for Filled {
-    fn drop(&mut self) {
-        self.0.close();
-    }
-}
-
-impl Worker {
-    /// Returns how many messages were not answered.
-    async fn run(mut self) -> usize {
-        let mut delays = Delays::new(self.server.backoff);
-        let mut closing = self.closing.clone();
-        let unanswered = loop {
-            let opened = tokio::select! {
-                opened = self.connect() => opened,
-                () = closed(&mut closing) => break 0,
-            };
-            let started = Instant::now();
-            let ended = match opened {
-                Ok(connection) => self.consume(connection).await,
-                Err(reason) => Err(reason),
-            };
-            let reason = match ended {
-                Ok(unanswered) => break unanswered,
-                Err(reason) => Arc::new(reason),
-            };
-            delays.connection_ended(started.elapsed());
-            tracing::warn!(
-                topic = %self.topic, channel = %self.channel, %reason,
-                "no connection to nsqd; trying again"
-            );
-            self.state.send_replace(State::Disconnected { reason });
-            tokio::select! {
-                () = sleep(delays.delay(rand::random())) => {}
-                () = closed(&mut closing) => break 0,
-            }
-        };
-        self.state.send_replace(State::Closed);
-        unanswered
-    }
-
-    async fn connect(&self) -> Result<Connection, ConnectionError> {
-        let wishes = Wishes {
-            message_timeout: self.config.message_timeout,
-            output_buffer: self.config.output_buffer,
-        };
-        Connection::open(&self.server, &wishes).await
-    }
-
-    /// Reads until the consumer is closed; returns how many messages were not answered then.
-    async fn consume(&mut self, connection: Connection) -> Result<usize, ConnectionError> {
-        self.session += 1;
-        let mut session = Session::new(self, connection);
-        let ended = session.run().await;
-        let (connection, unanswered) = session.into_parts();
-        self.stale += unanswered;
-        self.inbox.0.clear();
-        ended?;
-        connection.shut_down().await;
-        Ok(unanswered)
-    }
-}
-
-/// Resolves when the consumer was closed.
-async fn closed(closing: &mut watch::Receiver<()>) {
-    while closing.changed().await.is_ok() {}
 }

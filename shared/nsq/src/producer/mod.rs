@@ -123,6 +123,23 @@ impl Producer {
         self.accept(Command::PublishMany { topic, bodies }, messages, bytes)
     }
 
+    /// Publishes one message that no consumer gets before `delay` has passed; milliseconds count. nsqd refuses delays beyond
+    /// its `--max-req-timeout` (1 hour by default).
+    ///
+    /// The delay lives in nsqd's memory only: where the message goes to disk, because the memory queue is full or nsqd
+    /// stops, it is delivered as soon as it is read again. So this is good for slowing down and no good for appointments.
+    pub fn publish_deferred(
+        &self,
+        topic: &TopicName,
+        delay: Duration,
+        body: impl Into<Bytes>,
+    ) -> Publication {
+        let body = body.into();
+        let bytes = body.len();
+        let topic = topic.clone();
+        self.accept(Command::PublishDeferred { topic, delay, body }, 1, bytes)
+    }
+
     fn accept(&self, command: Command, messages: usize, bytes: usize) -> Publication {
         match self.handle.queue.push(command, messages, bytes) {
             Ok(result) => Publication { result },
@@ -199,6 +216,7 @@ async fn run(server: Server, config: ProducerConfig, taken: Taken, state: watch:
             () = &mut out_of_time => break,
         };
         let started = Instant::now();
+        let mut refused = false;
         let reason = match opened {
             Ok(connection) => {
                 tracing::debug!(address = server.address, "connected to nsqd to publish");
@@ -217,12 +235,19 @@ async fn run(server: Server, config: ProducerConfig, taken: Taken, state: watch:
                         session.shut_down().await;
                         break;
                     }
-                    Err(reason) => session.settle(reason),
+                    Err(reason) => {
+                        refused = session.has_refused_message();
+                        session.settle(reason)
+                    }
                 }
             }
             Err(reason) => Arc::new(reason),
         };
-        delays.connection_ended(started.elapsed());
+        if refused {
+            delays.refused();
+        } else {
+            delays.connection_ended(started.elapsed());
+        }
         tracing::warn!(address = server.address, %reason, "no connection to nsqd; trying again");
         last = Some(reason.clone());
         state.send_replace(State::Disconnected { reason });

@@ -29,6 +29,8 @@ pub(super) struct Session<'a> {
     response_timeout: Duration,
     /// nsqd answered with an error and closed: it has not looked at what came behind.
     refused: bool,
+    /// That was about a message.
+    refused_message: bool,
 }
 
 impl<'a> Session<'a> {
@@ -39,6 +41,7 @@ impl<'a> Session<'a> {
             in_flight: VecDeque::new(),
             response_timeout,
             refused: false,
+            refused_message: false,
         }
     }
 
@@ -83,9 +86,13 @@ impl<'a> Session<'a> {
                 None => return Err(self.connection.unexpected(&Frame::Response(data))),
             },
             Frame::Error(error) => {
-                if let Some(sent) = self.in_flight.pop_front() {
+                // nsqd could not ask its authentication service: nothing is wrong with the message, so it stays.
+                if !error.is_about_authentication_service()
+                    && let Some(sent) = self.in_flight.pop_front()
+                {
                     let result = Err(PublishError::Rejected(error.clone()));
                     sent.entry.resolve(result);
+                    self.refused_message = true;
                 }
                 if error.is_fatal() {
                     self.refused = true;
@@ -114,6 +121,11 @@ impl<'a> Session<'a> {
         }
         self.queue.expire(now, None);
         Ok(())
+    }
+
+    /// Whether the connection ended because nsqd refused a message.
+    pub fn has_refused_message(&self) -> bool {
+        self.refused_message
     }
 
     pub fn out_of_time(&self, limit: Duration) -> ConnectionError {

@@ -20,6 +20,7 @@ fn subscribe(fake: &FakeServer, config: ConsumerConfig) -> Consumer {
 fn at_most(max_in_flight: usize) -> ConsumerConfig {
     ConsumerConfig {
         max_in_flight,
+        backoff: None,
         ..ConsumerConfig::default()
     }
 }

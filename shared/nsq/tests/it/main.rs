@@ -8,7 +8,12 @@
 )]
 
 mod consuming;
+mod discovering;
+mod failing;
+mod fuzz;
+mod handshake;
 mod publishing;
 mod server;
+mod several;
 mod soon;
 mod tls;

@@ -1,32 +1,20 @@
-//! An nsqd process on free loopback ports, with a folder of its own, gone when the value is.
+//! An nsqd of a test's own, and waiting for what it does.
 
-use std::{
-    fs,
-    future::Future,
-    io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::{SocketAddr, TcpStream},
-    path::PathBuf,
-    process::{Child, Command, Stdio},
-    sync::{Arc, Mutex, mpsc},
-    time::{Duration, Instant},
-};
+use std::{fs, future::Future, net::SocketAddr, path::Path, time::Duration};
 
 use nsq::{ChannelName, Consumer, ConsumerConfig, Producer, ProducerConfig, Server, TopicName};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::process::Process;
+
 /// Longest wait for anything that should be there at once, or after a timeout: nsqd looks at the timeouts of a new channel
 /// only after 5 s. Generous: it is reached only by a failing test.
 pub const SOON: Duration = Duration::from_secs(20);
 
 pub struct Nsqd {
-    child: Child,
-    folder: TempDir,
-    arguments: Vec<String>,
-    tcp: SocketAddr,
-    http: SocketAddr,
-    log: Arc<Mutex<String>>,
+    process: Process,
 }
 
 impl Nsqd {
@@ -38,26 +26,27 @@ impl Nsqd {
 
     /// With a folder that holds what the arguments name.
     pub fn start_in(folder: TempDir, arguments: &[&str]) -> Self {
-        let arguments: Vec<String> = arguments.iter().map(|a| (*a).to_owned()).collect();
-        let any: SocketAddr = ([127, 0, 0, 1], 0).into();
-        let log = Arc::default();
-        let (child, tcp, http) = spawn(&folder, &arguments, any, any, &log);
-        Self {
-            child,
-            folder,
-            arguments,
-            tcp,
-            http,
-            log,
-        }
+        let own = ["--data-path=.", "--https-address="];
+        let process = Process::start("nsqd", folder, &[&own, arguments].concat());
+        Self { process }
     }
 
     pub fn server(&self) -> Server {
-        Server::new(self.tcp.to_string())
+        Server::new(self.process.tcp.to_string())
     }
 
     pub fn address(&self) -> SocketAddr {
-        self.tcp
+        self.process.tcp
+    }
+
+    /// As an nsqlookupd names it when it is about HTTP.
+    pub fn http_address(&self) -> SocketAddr {
+        self.process.http
+    }
+
+    /// Where it keeps its data.
+    pub fn folder(&self) -> &Path {
+        self.process.folder()
     }
 
     pub fn producer(&self) -> Producer {
@@ -68,9 +57,13 @@ impl Nsqd {
         Consumer::subscribe(self.server(), topic(), channel(), config)
     }
 
+    fn pid(&self) -> Pid {
+        self.process.pid()
+    }
+
     /// It neither reads nor writes from now on, and the kernel goes on taking bytes for it.
     pub fn freeze(&self) {
-        let pid = Pid::from_child(&self.child);
+        let pid = self.pid();
         kill_process(pid, Signal::STOP).unwrap();
         waitpid(Some(pid), WaitOptions::UNTRACED).unwrap();
     }
@@ -78,7 +71,7 @@ impl Nsqd {
     /// Whether the kernel holds bytes that a client sent and nsqd has not read.
     pub fn has_unread(&self) -> bool {
         // Columns: number, local address, remote address, state, tx_queue:rx_queue.
-        let port = format!(":{:04X}", self.tcp.port());
+        let port = format!(":{:04X}", self.process.tcp.port());
         let sockets = fs::read_to_string("/proc/net/tcp").unwrap();
         sockets.lines().skip(1).any(|line| {
             let columns: Vec<&str> = line.split_whitespace().collect();
@@ -87,30 +80,22 @@ impl Nsqd {
     }
 
     pub fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        self.process.kill();
     }
 
     /// The same again, after [`kill`](Self::kill).
     pub fn restart(&mut self) {
-        let (child, ..) = spawn(
-            &self.folder,
-            &self.arguments,
-            self.tcp,
-            self.http,
-            &self.log,
-        );
-        self.child = child;
+        self.process.restart();
     }
 
     pub fn log(&self) -> String {
-        self.log.lock().unwrap().clone()
+        self.process.log()
     }
 
     /// What nsqd says about the channel; `Null` if it does not know it.
     pub fn channel_stats(&self, topic: &TopicName, channel: &ChannelName) -> Value {
         let stats = self.get(&format!(
-            "/stats?format=json&include_mem=false&topic={topic}"
+            "stats?format=json&include_mem=false&topic={topic}"
         ));
         stats["topics"][0]["channels"]
             .as_array()
@@ -124,107 +109,19 @@ impl Nsqd {
     /// What nsqd says about the topic; `Null` if it does not know it.
     pub fn topic_stats(&self, topic: &TopicName) -> Value {
         self.get(&format!(
-            "/stats?format=json&include_mem=false&topic={topic}"
+            "stats?format=json&include_mem=false&topic={topic}"
         ))["topics"][0]
             .clone()
     }
 
+    /// A command over HTTP, as an operator gives it: `topic/pause?topic=orders`.
+    pub fn command(&self, path: &str) {
+        self.process.http("POST", path);
+    }
+
     fn get(&self, path: &str) -> Value {
-        let mut stream = TcpStream::connect_timeout(&self.http, SOON).unwrap();
-        stream.set_read_timeout(Some(SOON)).unwrap();
-        write!(stream, "GET {path} HTTP/1.0\r\n\r\n").unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
-        serde_json::from_str(body).unwrap()
+        serde_json::from_str(&self.process.http("GET", path)).unwrap()
     }
-}
-
-impl Drop for Nsqd {
-    fn drop(&mut self) {
-        // Both fail only if it is gone already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        if std::thread::panicking() {
-            eprintln!("log of nsqd:\n{}", self.log());
-        }
-    }
-}
-
-fn binary() -> PathBuf {
-    let path = std::env::var_os("NSQD_BIN").map_or_else(
-        || {
-            let cache = std::env::var_os("PGO_CACHE").map_or_else(
-                || PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache/pgo"),
-                PathBuf::from,
-            );
-            cache.join("bin/nsqd")
-        },
-        PathBuf::from,
-    );
-    assert!(
-        path.is_file(),
-        "no nsqd at {}. Build it with deploy/local/build/build.sh, or set NSQD_BIN to an nsqd 1.3.0, built in a folder with this \
-         go.mod by `go build -o nsqd github.com/nsqio/nsq/apps/nsqd`:\n\n\
-         module nsqd\n\
-         go 1.22\n\
-         require github.com/nsqio/nsq v1.3.0\n\
-         replace github.com/judwhite/go-svc => github.com/mreiferson/go-svc v1.2.2-0.20210815184239-7a96e00010f6\n",
-        path.display()
-    );
-    path
-}
-
-/// Starts nsqd and waits until it listens; gives the ports that it has.
-fn spawn(
-    folder: &TempDir,
-    arguments: &[String],
-    tcp: SocketAddr,
-    http: SocketAddr,
-    log: &Arc<Mutex<String>>,
-) -> (Child, SocketAddr, SocketAddr) {
-    let mut child = Command::new(binary())
-        .current_dir(folder.path())
-        .arg("--data-path=.")
-        .arg("--broadcast-address=127.0.0.1")
-        .arg("--https-address=")
-        .arg(format!("--tcp-address={tcp}"))
-        .arg(format!("--http-address={http}"))
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-
-    let stderr = BufReader::new(child.stderr.take().unwrap());
-    let (sender, lines) = mpsc::channel();
-    let log_of_thread = log.clone();
-    std::thread::spawn(move || {
-        for line in stderr.lines().map_while(Result::ok) {
-            let mut log = log_of_thread.lock().unwrap();
-            log.push_str(&line);
-            log.push('\n');
-            drop(log);
-            // Nobody listens once both ports are known.
-            let _ = sender.send(line);
-        }
-    });
-
-    let (mut tcp, mut http) = (None, None);
-    let until = Instant::now() + SOON;
-    while tcp.is_none() || http.is_none() {
-        let left = until.saturating_duration_since(Instant::now());
-        let Ok(line) = lines.recv_timeout(left) else {
-            let _ = child.kill();
-            let _ = child.wait();
-            panic!("nsqd does not listen; its log:\n{}", log.lock().unwrap());
-        };
-        let port = |kind: &str| line.split_once(kind).map(|(_, at)| at.parse().unwrap());
-        tcp = tcp.or_else(|| port("TCP: listening on "));
-        http = http.or_else(|| port("HTTP: listening on "));
-    }
-    (child, tcp.unwrap(), http.unwrap())
 }
 
 pub fn topic() -> TopicName {

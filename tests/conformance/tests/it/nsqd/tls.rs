@@ -6,7 +6,7 @@ use nsq::{
     ConnectionError, Consumer, ConsumerConfig, NotSent, Producer, ProducerConfig, PublishError,
     Server,
 };
-use rcgen::{BasicConstraints, Certificate, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, Certificate, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::{
     ClientConfig, RootCertStore,
     crypto::ring,
@@ -16,14 +16,19 @@ use rustls::{
 use super::harness::{Nsqd, channel, next_body, soon, topic};
 
 /// An authority that nsqd and its clients trust, and an nsqd that asks for certificates of it.
-struct Secured {
+pub struct Secured {
     authority: Certificate,
     issuer: Issuer<'static, KeyPair>,
-    nsqd: Nsqd,
+    pub nsqd: Nsqd,
 }
 
 impl Secured {
-    fn start() -> Self {
+    pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// With further arguments of nsqd.
+    pub fn start_with(further: &[&str]) -> Self {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -36,18 +41,16 @@ impl Secured {
         write("ca.crt", authority.pem());
         write("tls.crt", certificate.pem());
         write("tls.key", key.serialize_pem());
-        let nsqd = Nsqd::start_in(
-            folder,
-            &[
-                "--tls-cert=tls.crt",
-                "--tls-key=tls.key",
-                "--tls-root-ca-file=ca.crt",
-                "--tls-client-auth-policy=require-verify",
-                // Plain HTTP stays open for the statistics.
-                "--tls-required=tcp-https",
-                "--tls-min-version=tls1.2",
-            ],
-        );
+        let own = [
+            "--tls-cert=tls.crt",
+            "--tls-key=tls.key",
+            "--tls-root-ca-file=ca.crt",
+            "--tls-client-auth-policy=require-verify",
+            // Plain HTTP stays open for the statistics.
+            "--tls-required=tcp-https",
+            "--tls-min-version=tls1.2",
+        ];
+        let nsqd = Nsqd::start_in(folder, &[&own, further].concat());
         Self {
             authority,
             issuer,
@@ -74,7 +77,7 @@ impl Secured {
         })
     }
 
-    fn server(&self, with_certificate: bool, name: &'static str) -> Server {
+    pub fn server(&self, with_certificate: bool, name: &'static str) -> Server {
         self.nsqd
             .server()
             .with_tls(self.client(with_certificate), name.try_into().unwrap())
@@ -83,11 +86,9 @@ impl Secured {
 
 fn leaf(issuer: &Issuer<'_, KeyPair>, name: &str) -> (Certificate, KeyPair) {
     let key = KeyPair::generate().unwrap();
-    let certificate = CertificateParams::new(vec![name.to_owned()])
-        .unwrap()
-        .signed_by(&key, issuer)
-        .unwrap();
-    (certificate, key)
+    let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+    params.distinguished_name.push(DnType::CommonName, name);
+    (params.signed_by(&key, issuer).unwrap(), key)
 }
 
 /// Why a producer with these settings cannot publish.
