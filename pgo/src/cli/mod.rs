@@ -8,6 +8,7 @@
 mod completion;
 mod create_cluster;
 mod delete_cluster;
+mod explain;
 mod failure;
 mod later;
 mod man;
@@ -73,6 +74,7 @@ enum Command {
     Version(version::Arguments),
     Status(status::Arguments),
     Watch(watch::Arguments),
+    Explain(explain::Arguments),
     Completion(completion::Arguments),
 }
 
@@ -177,6 +179,7 @@ fn dispatch(command: Command, global: &GlobalFlags) -> Result<(), Failure> {
         Command::Show { what: None } => Err(no_resource("show")),
         Command::Delete { what: None } => Err(no_resource("delete")),
         Command::Completion(arguments) => completion::run(&arguments),
+        Command::Explain(arguments) => explain::run(&arguments),
         Command::Create {
             what: Some(Create::Cluster(arguments)),
         } => asking(global, async |api| {
