@@ -101,11 +101,6 @@ const FLAGS: &[Flag] = &[
         ..flag("policies", Takes::Text)
     },
     flag("replica-storage-config", Takes::Text),
-    Flag {
-        command: "watch",
-        short: Some('a'),
-        ..flag("pgo-event-address", Takes::Text)
-    },
 ];
 
 /// Adds what comes later to the tree, hidden from help.

@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::Event;
+use crate::{Event, Severity};
 
 /// Before the name of a type: the group of the custom resources, turned round.
 pub const TYPE_PREFIX: &str = "com.crunchydata.pgo.";
@@ -38,46 +38,67 @@ impl CloudEvent {
     /// # Errors
     /// None that a value of this type can cause.
     pub fn of(event: &Event) -> Result<Self, serde_json::Error> {
-        let header = &event.eventheader;
-        let text = |text: String| Attribute::Text(text);
-        let source = format!("/namespaces/{}", header.namespace);
-        let subject = event
-            .cluster()
-            .map(|name| text(format!("pgclusters/{name}")));
-        let optional = [
-            ("subject", subject),
-            ("step", event.step.clone().map(text)),
-            ("cause", event.cause.clone().map(text)),
+        Ok(Self::of_json(serde_json::to_value(event)?))
+    }
+
+    /// Translates an event as it is on the wire; one of another version too: what is not there gives no attribute.
+    #[must_use]
+    pub fn of_json(data: Value) -> Self {
+        let text = |pointer: &str| {
+            let text = data.pointer(pointer).and_then(Value::as_str);
+            text.filter(|text| !text.is_empty()).map(str::to_owned)
+        };
+        let severity = text("/severity");
+        let number = severity
+            .as_deref()
+            .and_then(|text| text.parse::<Severity>().ok());
+        let seq = data["seq"].as_u64();
+        let id = text("/stream")
+            .zip(seq)
+            .map(|(stream, seq)| format!("{stream}/{seq}"));
+        let texts = [
+            ("specversion", Some("1.0".to_owned())),
+            ("id", id),
             (
-                "actor",
-                Some(text(header.username.clone())).filter(|_| !header.username.is_empty()),
+                "source",
+                text("/eventheader/namespace").map(|name| format!("/namespaces/{name}")),
             ),
-        ];
-        let required = [
-            ("specversion", text("1.0".to_owned())),
-            ("id", text(event.key().to_string())),
-            ("source", text(source)),
-            ("type", text(format!("{TYPE_PREFIX}{}", header.event_type))),
-            ("time", text(header.timestamp.to_string())),
-            ("datacontenttype", text(DATA_TYPE.to_owned())),
+            (
+                "type",
+                text("/eventheader/EventType").map(|name| format!("{TYPE_PREFIX}{name}")),
+            ),
+            ("time", text("/eventheader/timestamp")),
+            ("datacontenttype", Some(DATA_TYPE.to_owned())),
+            (
+                "subject",
+                text("/clustername").map(|name| format!("pgclusters/{name}")),
+            ),
             // Fixed in width, because the sequence extension compares texts.
-            ("sequence", text(format!("{:020}", event.seq.0))),
-            ("partitionkey", text(event.stream.to_string())),
-            ("correlationid", text(event.operationid.to_string())),
-            ("stage", text(event.stage.as_str().to_owned())),
-            ("severitytext", text(event.severity.as_str().to_owned())),
-            (
-                "severitynumber",
-                Attribute::Number(event.severity.number().into()),
-            ),
+            ("sequence", seq.map(|seq| format!("{seq:020}"))),
+            ("partitionkey", text("/stream")),
+            ("correlationid", text("/operationid")),
+            ("stage", text("/stage")),
+            ("step", text("/step")),
+            ("cause", text("/cause")),
+            ("actor", text("/eventheader/username")),
+            ("severitytext", severity),
         ];
-        let optional = optional
+        let texts = texts
             .into_iter()
-            .filter_map(|(name, value)| Some((name, value?)));
-        Ok(Self {
-            attributes: required.into_iter().chain(optional).collect(),
-            data: serde_json::to_value(event)?,
-        })
+            .filter_map(|(name, text)| Some((name, Attribute::Text(text?))));
+        let number = number.map(|severity| Attribute::Number(severity.number().into()));
+        Self {
+            attributes: texts
+                .chain(number.map(|number| ("severitynumber", number)))
+                .collect(),
+            data,
+        }
+    }
+
+    /// The event itself.
+    #[must_use]
+    pub fn data(&self) -> &Value {
+        &self.data
     }
 
     /// The attributes, those of the context first.

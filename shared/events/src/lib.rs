@@ -13,6 +13,7 @@ pub mod cloudevent;
 mod event;
 mod field;
 mod outbox;
+mod pattern;
 mod payload;
 pub mod reference;
 mod topic;
@@ -25,6 +26,7 @@ pub use catalogue::{
 pub use event::{Actor, DecodeError, Draft, Event, Header, SCHEMA_VERSION};
 pub use field::{Datum, Field, FieldKind, UnknownField};
 pub use outbox::{Outbox, OutboxFull};
+pub use pattern::TypePattern;
 pub use payload::Payload;
 pub use topic::{Topic, UnknownTopic};
 pub use watermark::{Arrival, Watermark};
