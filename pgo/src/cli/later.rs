@@ -220,7 +220,6 @@ mod tests {
             assert_eq!(asked(&line), [format!("--{}", flag.name)], "{line}");
         }
         assert_eq!(asked("pgo create cluster hippo -z pol1"), ["--policies"]);
-        assert_eq!(asked("pgo watch alltopic -a x:1"), ["--pgo-event-address"]);
     }
 
     #[test]

@@ -95,6 +95,7 @@ macro_rules! catalogue {
 
             /// What there is to know of it.
             #[must_use]
+            #[allow(clippy::too_many_lines, reason = "one arm a stage")]
             pub fn about(self) -> &'static About {
                 match self {
                     $(
