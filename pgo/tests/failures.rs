@@ -220,7 +220,6 @@ fn what_comes_later_says_so_and_makes_no_request() {
             "create cluster a --replica-storage-config=x",
             "--replica-storage-config",
         ),
-        ("watch alltopic -a localhost:14150", "--pgo-event-address"),
     ] {
         let arguments: Vec<&str> = line.split(' ').collect();
         let ran = run(&mut fake.pgo(&arguments));

@@ -94,7 +94,7 @@ mod tests {
             for there in ["watch", "resources-config", "namespace", "delete-data"] {
                 assert!(words.contains(there), "{shell}: {there}");
             }
-            for hidden in ["scaledown", "autofail", "pgo-event-address", "generate"] {
+            for hidden in ["scaledown", "autofail", "generate"] {
                 assert!(!words.contains(hidden), "{shell}: {hidden}");
             }
         }

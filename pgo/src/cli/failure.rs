@@ -21,13 +21,20 @@ pub enum Failure {
     /// It was asked and the outcome is not what was wanted.
     #[error("{0}")]
     Failed(String),
+    /// What was waited for did not come in time.
+    #[error("{0}")]
+    NotSeen(String),
+    /// The operation whose end was waited for ended otherwise.
+    #[error("{0}")]
+    EndedOtherwise(String),
     /// Standard output; everything else was done.
     #[error("cannot write the output: {0}")]
     Output(io::Error),
 }
 
 impl Failure {
-    /// Tells it on standard error; the exit status: 1 for the command line, 255 without a URL (as 4.1), else 2.
+    /// Tells it on standard error; the exit status: 1 for the command line, 255 without a URL (as 4.1), 3 and 4 for
+    /// what was waited for, else 2.
     pub fn report(&self) -> ExitCode {
         match self {
             Self::NotAvailable(wanted) => {
@@ -45,6 +52,8 @@ impl Failure {
             Self::Usage(_) | Self::NotAvailable(_) => 1,
             Self::Client(ClientError::NoUrl) => 255,
             Self::Client(_) | Self::Failed(_) | Self::Output(_) => 2,
+            Self::NotSeen(_) => 3,
+            Self::EndedOtherwise(_) => 4,
         })
     }
 }

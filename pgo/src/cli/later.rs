@@ -101,11 +101,6 @@ const FLAGS: &[Flag] = &[
         ..flag("policies", Takes::Text)
     },
     flag("replica-storage-config", Takes::Text),
-    Flag {
-        command: "watch",
-        short: Some('a'),
-        ..flag("pgo-event-address", Takes::Text)
-    },
 ];
 
 /// Adds what comes later to the tree, hidden from help.
@@ -225,7 +220,6 @@ mod tests {
             assert_eq!(asked(&line), [format!("--{}", flag.name)], "{line}");
         }
         assert_eq!(asked("pgo create cluster hippo -z pol1"), ["--policies"]);
-        assert_eq!(asked("pgo watch alltopic -a x:1"), ["--pgo-event-address"]);
     }
 
     #[test]

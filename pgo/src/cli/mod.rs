@@ -8,6 +8,8 @@
 mod completion;
 mod create_cluster;
 mod delete_cluster;
+mod direct;
+mod explain;
 mod failure;
 mod later;
 mod man;
@@ -73,6 +75,7 @@ enum Command {
     Version(version::Arguments),
     Status(status::Arguments),
     Watch(watch::Arguments),
+    Explain(explain::Arguments),
     Completion(completion::Arguments),
 }
 
@@ -177,6 +180,7 @@ fn dispatch(command: Command, global: &GlobalFlags) -> Result<(), Failure> {
         Command::Show { what: None } => Err(no_resource("show")),
         Command::Delete { what: None } => Err(no_resource("delete")),
         Command::Completion(arguments) => completion::run(&arguments),
+        Command::Explain(arguments) => explain::run(&arguments),
         Command::Create {
             what: Some(Create::Cluster(arguments)),
         } => asking(global, async |api| {
@@ -199,7 +203,10 @@ fn dispatch(command: Command, global: &GlobalFlags) -> Result<(), Failure> {
         Command::Status(arguments) => {
             asking(global, async |api| status::run(&arguments, &api).await)
         }
-        Command::Watch(arguments) => asking(global, async |api| watch::run(arguments, api).await),
+        Command::Watch(arguments) => match arguments.direct()? {
+            Some(direct) => in_runtime(watch::run_direct(direct)),
+            None => asking(global, async |api| watch::run(arguments, api).await),
+        },
     }
 }
 
@@ -228,11 +235,16 @@ fn asking(
 ) -> Result<(), Failure> {
     let settings = Settings::resolve(global, &|name| std::env::var_os(name))?;
     let api = std::sync::Arc::new(Api::new(settings)?);
+    in_runtime(command(api))
+}
+
+/// Runs what waits for others.
+fn in_runtime(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| Failure::Failed(format!("cannot begin to ask the apiserver: {error}")))?;
-    let result = runtime.block_on(command(api));
+        .map_err(|error| Failure::Failed(format!("cannot begin to wait for answers: {error}")))?;
+    let result = runtime.block_on(work);
     // A name that is still being resolved must not hold up the end.
     runtime.shutdown_background();
     result

@@ -216,6 +216,7 @@ impl Following {
             Stage::Completed => return Ok(true),
             Stage::Progress => self.say(&line.cluster, &line.detail, report),
             Stage::Started => self.say(&line.cluster, "started", report),
+            Stage::Notice => {}
         }
         Ok(false)
     }

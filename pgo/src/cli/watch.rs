@@ -1,13 +1,22 @@
 //! `pgo watch`.
+//!
+//! ```text
+//! flags ─► query (what the apiserver leaves out already) ─► follow ─► shown, waited for, counted ─► end
+//! ```
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use pgo_api::{EventsQuery, PGO_VERSION, StreamLine};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use pgo_events::{EventType, TypePattern, cloudevent::CloudEvent};
+use serde_json::Value;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::sleep,
+};
 
-use super::{Failure, Output, wait::duration};
+use super::{Failure, direct, wait::duration};
 use crate::{
     client::{
         Api,
@@ -21,86 +30,335 @@ use crate::{
 /// One line per event: time, cluster, what, result, duration, who asked, and the step or the cause. It begins with what
 /// happens from now on, unless --since or --last say otherwise, and continues where it was when the connection was lost.
 /// Events of all namespaces the user may read are shown; with --namespace, of that one (PGO_NAMESPACE does not count
-/// here). It ends with the first interrupt.
+/// here). It ends with the first interrupt, or where --until, --count or --for say.
+///
+/// Exit status, besides those of every command: 3 where --for was not seen within --timeout, 4 where the operation that
+/// --for waits for ended otherwise.
 #[derive(Args)]
 #[command(
-    after_help = "Topics: alltopic, clustertopic, backuptopic, loadtopic, postgresusertopic, policytopic, pgpooltopic, pgbouncertopic, pgotopic, pgousertopic\n\nExamples:\n  pgo watch alltopic\n  pgo watch clustertopic --since 1h\n  pgo watch alltopic --last 20 -o json"
+    after_help = "Topics: alltopic, clustertopic, backuptopic, loadtopic, postgresusertopic, policytopic, pgpooltopic, pgbouncertopic, pgotopic, pgousertopic\n\nExamples:\n  pgo watch alltopic\n  pgo watch clustertopic hippo --since 1h\n  pgo watch alltopic --last 20 -o json\n  pgo watch alltopic --severity warn --type '*Failure'\n  pgo watch alltopic --filter \"durationms > 5000 AND EXISTS cause\"\n  pgo watch clustertopic hippo --for CreateClusterCompleted --timeout 60s"
 )]
 pub struct Arguments {
     /// Topic to watch; alltopic has all events
     topic: String,
-    /// Begin with the events since then: 10m ago, or a time such as 2026-01-31T12:00:00Z
+    /// Only events of these clusters
+    #[arg(value_name = "CLUSTER")]
+    clusters: Vec<String>,
+    /// Only events of clusters with these labels
+    #[arg(short, long, value_name = "SELECTOR")]
+    selector: Option<String>,
+    /// Only events of these types; * stands for any text
+    #[arg(long = "type", value_name = "TYPE", value_delimiter = ',')]
+    types: Vec<String>,
+    /// Only events at least this grave: debug, info, warn or error
+    #[arg(long, value_name = "SEVERITY")]
+    severity: Option<String>,
+    /// Only events for which this CloudEvents SQL expression is true
+    #[arg(long, value_name = "CESQL")]
+    filter: Option<String>,
+    /// Begin with the events since then: 10m ago, a time such as 2026-01-31T12:00:00Z, or after a cursor
     #[arg(long, value_name = "TIME", value_parser = since, conflicts_with = "last")]
-    since: Option<Timestamp>,
+    since: Option<Place>,
     /// Begin with so many of the last events
     #[arg(long, value_name = "NUMBER")]
     last: Option<u32>,
+    /// End then: now, in 10m, or at a time
+    #[arg(long, value_name = "TIME", value_parser = until)]
+    until: Option<Timestamp>,
+    /// End after so many events
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
+    count: Option<u64>,
+    /// End with the first event of this type; * stands for any text
+    #[arg(long = "for", value_name = "TYPE")]
+    wanted: Option<String>,
+    /// How long --for waits
+    #[arg(long, value_name = "DURATION", requires = "wanted", value_parser = duration)]
+    timeout: Option<Duration>,
+    /// Form of the output, instead of a line per event
+    #[arg(short, long, value_name = "FORMAT")]
+    output: Option<Form>,
     #[command(flatten)]
-    output: Output,
+    direct: direct::DirectFlags,
 }
 
-/// A time, or how long ago.
-fn since(text: &str) -> Result<Timestamp, String> {
+/// How events are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Form {
+    /// A JSON object per line: the cursor and the event.
+    Json,
+    /// A YAML document per event.
+    Yaml,
+    /// A line with key, severity and operation too.
+    Wide,
+    /// A JSON object per line: the event as a CloudEvent.
+    Cloudevents,
+}
+
+/// Where to begin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Place {
+    Time(Timestamp),
+    After(String),
+}
+
+/// A time, how long ago, or a cursor.
+fn since(text: &str) -> Result<Place, String> {
     let ago = |text| Timestamp::now().checked_sub(duration(text).ok()?).ok();
-    let time = text.parse().ok().or_else(|| ago(text));
-    time.ok_or_else(|| "write it as 10m, 1h30m or 2026-01-31T12:00:00Z".to_owned())
+    if let Some(time) = text.parse().ok().or_else(|| ago(text)) {
+        return Ok(Place::Time(time));
+    }
+    let cursor = text.split_once(':').is_some_and(|(epoch, offset)| {
+        let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        !epoch.is_empty() && epoch.bytes().all(|b| b.is_ascii_alphanumeric()) && digits(offset)
+    });
+    match cursor {
+        true => Ok(Place::After(text.to_owned())),
+        false => Err(
+            "write it as 10m, 1h30m, 2026-01-31T12:00:00Z, or a cursor that -o json showed"
+                .to_owned(),
+        ),
+    }
 }
 
-/// Prints until it is interrupted or there is nothing to be had any more.
-pub async fn run(arguments: Arguments, api: Arc<Api>) -> Result<(), Failure> {
-    let query = EventsQuery {
-        topic: arguments.topic,
-        namespace: api.settings().namespace_flag.clone().unwrap_or_default(),
-        version: PGO_VERSION.to_owned(),
-        since: arguments.since.map(|time| time.to_string()),
-        last: arguments.last,
-        cursor: None,
+/// A time, in how long, or now.
+fn until(text: &str) -> Result<Timestamp, String> {
+    let now = Timestamp::now();
+    let ahead = |text| now.checked_add(duration(text).ok()?).ok();
+    let time = match text {
+        "now" => Some(now),
+        text => text.parse().ok().or_else(|| ahead(text)),
     };
-    let json = arguments.output.is_json();
-    let colours = Colours::detect();
-    let mut interrupted = on(SignalKind::interrupt())?;
-    let mut terminated = on(SignalKind::terminate())?;
-    let mut news = events::follow(api, query);
+    time.ok_or_else(|| "write it as now, 10m, or 2026-01-31T12:00:00Z".to_owned())
+}
+
+impl Arguments {
+    /// The address of an nsqd that is read directly, as 4.1 does it.
+    pub fn direct(&self) -> Result<Option<direct::Watch>, Failure> {
+        let Some(address) = self.direct.address() else {
+            return Ok(None);
+        };
+        let chosen = [
+            ("CLUSTER", !self.clusters.is_empty()),
+            ("--selector", self.selector.is_some()),
+            ("--type", !self.types.is_empty()),
+            ("--severity", self.severity.is_some()),
+            ("--filter", self.filter.is_some()),
+            ("--since", self.since.is_some()),
+            ("--last", self.last.is_some()),
+            ("--until", self.until.is_some()),
+            ("--count", self.count.is_some()),
+            ("--for", self.wanted.is_some()),
+            ("--output", self.output.is_some()),
+        ];
+        match chosen.into_iter().find(|(_, given)| *given) {
+            Some((name, _)) => Err(Failure::Usage(format!(
+                "{name} does not go with --pgo-event-address: nsqd has neither filters nor a history; leave out one of them"
+            ))),
+            None => Ok(Some(direct::Watch {
+                address: address.to_owned(),
+                topic: self.topic.clone(),
+            })),
+        }
+    }
+
+    fn query(&self, api: &Api) -> EventsQuery {
+        let text = |given: &Option<String>| given.clone().unwrap_or_default();
+        let (since, cursor) = match &self.since {
+            None => (None, None),
+            Some(Place::Time(time)) => (Some(time.to_string()), None),
+            Some(Place::After(cursor)) => (None, Some(cursor.clone())),
+        };
+        EventsQuery {
+            topic: self.topic.clone(),
+            namespace: api.settings().namespace_flag.clone().unwrap_or_default(),
+            version: PGO_VERSION.to_owned(),
+            since,
+            last: self.last,
+            cursor,
+            clusters: self.clusters.join(","),
+            selector: text(&self.selector),
+            types: self.types.join(","),
+            severity: text(&self.severity),
+            filter: text(&self.filter),
+        }
+    }
+}
+
+/// Prints until it is interrupted, the end that was asked for, or there is nothing to be had any more.
+pub async fn run(arguments: Arguments, api: Arc<Api>) -> Result<(), Failure> {
+    let mut interrupted = signal(SignalKind::interrupt()).map_err(unable)?;
+    let mut terminated = signal(SignalKind::terminate()).map_err(unable)?;
+    let mut news = events::follow(api.clone(), arguments.query(&api));
+    let mut watch = Watch {
+        colours: Colours::detect(),
+        left: arguments.count,
+        arguments,
+    };
+    let ends = watch.arguments.until.map(from_now);
+    let gives_up = watch.arguments.timeout;
+    let (at_end, late) = (after(ends), after(gives_up));
+    tokio::pin!(at_end, late);
     loop {
         let told = tokio::select! {
-            told = news.recv() => told,
+            biased;
             _ = interrupted.recv() => return Ok(()),
             _ = terminated.recv() => return Ok(()),
+            told = news.recv() => told,
+            () = &mut late => return Err(watch.too_late()),
+            () = &mut at_end, if ends.is_some_and(|ends| !ends.is_zero()) => return watch.end(),
         };
+        let Some(told) = told else {
+            return Ok(());
+        };
+        if let Some(end) = watch.take(told) {
+            return end;
+        }
+    }
+}
+
+fn unable(error: std::io::Error) -> Failure {
+    Failure::Failed(format!("cannot wait for signals: {error}"))
+}
+
+/// How long until then; nothing where it has been.
+fn from_now(time: Timestamp) -> Duration {
+    Duration::try_from(time.duration_since(Timestamp::now())).unwrap_or_default()
+}
+
+/// For ever without a duration.
+async fn after(duration: Option<Duration>) {
+    match duration {
+        Some(duration) => sleep(duration).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What is shown, and when it is enough.
+struct Watch {
+    arguments: Arguments,
+    colours: Colours,
+    /// Events that may still come.
+    left: Option<u64>,
+}
+
+impl Watch {
+    /// Shows what was told; the end, if this is it.
+    fn take(&mut self, told: News) -> Option<Result<(), Failure>> {
         match told {
-            Some(News::Ended(why)) => return Err(why.into()),
-            Some(news) => show(news, json, colours)?,
-            None => return Ok(()),
+            News::Event { cursor, event } => return self.take_event(cursor, event),
+            News::Cut(text) => {
+                if self.arguments.output == Some(Form::Json) {
+                    let line = StreamLine::Cut { text }.to_line();
+                    return self.print(&output::json(&line)).err().map(Err);
+                }
+                output::note(&format!(
+                    "pgo: events are missing here: {}",
+                    output::plain(&text)
+                ));
+            }
+            News::Lost(why) => {
+                output::note(&format!("pgo: {}; trying again", output::plain(&why)));
+            }
+            News::Back => output::note("pgo: connected again"),
+            // All that was there has been shown; a time that has been has no more.
+            News::CaughtUp => {
+                let over = |until: Timestamp| until <= Timestamp::now();
+                if self.arguments.until.is_some_and(over) {
+                    return Some(self.end());
+                }
+            }
+            News::Ended(why) => return Some(Err(why.into())),
         }
+        None
+    }
+
+    fn take_event(&mut self, cursor: String, event: Value) -> Option<Result<(), Failure>> {
+        let line = Line::of(&event);
+        let after_end = |until: Timestamp| line.at.is_some_and(|at| at > until);
+        if self.arguments.until.is_some_and(after_end) {
+            return None;
+        }
+        let event_type = event.pointer("/eventheader/EventType");
+        let event_type = event_type
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned();
+        let cause = line.detail.clone();
+        if let Err(failure) = self.show(&line, cursor, event) {
+            return Some(Err(failure));
+        }
+        if let Some(wanted) = &self.arguments.wanted {
+            if TypePattern::of(wanted).fits(&event_type) {
+                return Some(Ok(()));
+            }
+            if other_end(wanted).is_some_and(|other| other.as_str() == event_type) {
+                return Some(Err(Failure::EndedOtherwise(format!(
+                    "{event_type} came instead of {wanted}: {cause}"
+                ))));
+            }
+        }
+        let left = self.left.as_mut()?;
+        *left = left.saturating_sub(1);
+        (*left == 0).then(|| self.end())
+    }
+
+    fn show(&self, line: &Line, cursor: String, event: Value) -> Result<(), Failure> {
+        let text = match self.arguments.output {
+            None => line.render(self.colours),
+            Some(Form::Wide) => line.render_wide(self.colours),
+            Some(Form::Json) => output::json(&StreamLine::Event { cursor, event }.to_line()),
+            Some(Form::Cloudevents) => {
+                let event = CloudEvent::of_json(event).to_structured();
+                output::json(&format!("{event}\n"))
+            }
+            Some(Form::Yaml) => {
+                let text = serde_saphyr::to_string(&event).map_err(|error| {
+                    Failure::Failed(format!("an event cannot be written as YAML: {error}"))
+                })?;
+                format!("---\n{}", output::lines(&text))
+            }
+        };
+        self.print(&text)
+    }
+
+    fn print(&self, text: &str) -> Result<(), Failure> {
+        output::print(text).map_err(Failure::Output)
+    }
+
+    /// The end was reached; what was waited for was not there.
+    fn end(&self) -> Result<(), Failure> {
+        match self.arguments.wanted {
+            Some(_) => Err(self.too_late()),
+            None => Ok(()),
+        }
+    }
+
+    fn too_late(&self) -> Failure {
+        let wanted = self.arguments.wanted.as_deref().unwrap_or_default();
+        Failure::NotSeen(match self.arguments.timeout {
+            Some(timeout) => format!("{wanted} was not seen within {}", output::ago(timeout)),
+            None => format!("{wanted} was not seen"),
+        })
     }
 }
 
-fn on(kind: SignalKind) -> Result<Signal, Failure> {
-    signal(kind).map_err(|error| Failure::Failed(format!("cannot listen for signals: {error}")))
+/// The failure that comes where the success of an operation is waited for.
+fn other_end(wanted: &str) -> Option<EventType> {
+    let mut all = EventType::ALL.iter();
+    let wanted = all.find(|event_type| event_type.as_str().eq_ignore_ascii_case(wanted))?;
+    let operation = wanted.about().operation?;
+    (operation.completed() == *wanted).then(|| operation.failed())
 }
 
-fn json_of(line: &StreamLine) -> String {
-    output::json(&line.to_line())
-}
-
-/// Whoever read standard output may have enough of it: then the watch is over, and that is no failure.
-fn show(news: News, json: bool, colours: Colours) -> Result<(), Failure> {
-    let print = |text: &str| output::print(text).map_err(Failure::Output);
-    match news {
-        News::Event { cursor, event } if json => {
-            print(&json_of(&StreamLine::Event { cursor, event }))?;
-        }
-        News::Event { event, .. } => print(&Line::of(&event).render(colours))?,
-        News::Cut(text) if json => print(&json_of(&StreamLine::Cut { text }))?,
-        News::Cut(text) => output::note(&format!(
-            "pgo: events are missing here: {}",
-            output::plain(&text)
-        )),
-        News::Lost(why) => output::note(&format!("pgo: {why}; trying again")),
-        News::Back => output::note("pgo: connected again"),
-        News::CaughtUp | News::Ended(_) => {}
+/// Reads an nsqd directly, without an apiserver.
+pub async fn run_direct(watch: direct::Watch) -> Result<(), Failure> {
+    let mut interrupted = signal(SignalKind::interrupt()).map_err(unable)?;
+    let mut terminated = signal(SignalKind::terminate()).map_err(unable)?;
+    tokio::select! {
+        _ = interrupted.recv() => Ok(()),
+        _ = terminated.recv() => Ok(()),
+        ended = watch.run() => ended,
     }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -108,13 +366,42 @@ mod tests {
     use super::*;
 
     #[test]
-    fn since_is_a_time_or_how_long_ago() {
+    fn since_is_a_time_how_long_ago_or_a_cursor() {
         let time = "2026-01-31T12:00:00Z";
-        assert_eq!(since(time).unwrap().to_string(), time);
-        let hour = Timestamp::now()
-            .duration_since(since("1h").unwrap())
+        assert_eq!(since(time), Ok(Place::Time(time.parse().unwrap())));
+        let Ok(Place::Time(hour)) = since("1h") else {
+            panic!("not a time");
+        };
+        let seconds = Timestamp::now().duration_since(hour).as_secs();
+        assert!((3590..3660).contains(&seconds));
+        assert_eq!(since("0a1b:17"), Ok(Place::After("0a1b:17".to_owned())));
+        for wrong in ["yesterday", "a:", ":1", "a/b:1"] {
+            assert!(since(wrong).unwrap_err().contains("10m"), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn until_is_now_a_time_or_in_how_long() {
+        let ahead = until("1h")
+            .unwrap()
+            .duration_since(Timestamp::now())
             .as_secs();
-        assert!((3590..3660).contains(&hour));
-        assert!(since("yesterday").unwrap_err().contains("10m"));
+        assert!((3500..=3600).contains(&ahead));
+        assert!(until("now").unwrap() <= Timestamp::now());
+        assert!(until("tomorrow").unwrap_err().contains("now"));
+    }
+
+    #[test]
+    fn the_other_end_of_a_success_is_its_failure() {
+        let failure = EventType::CreateClusterFailure;
+        assert_eq!(other_end("createclustercompleted"), Some(failure));
+        for none in [
+            "CreateCluster",
+            "CreateClusterFailure",
+            "*Completed",
+            "nosuch",
+        ] {
+            assert_eq!(other_end(none), None, "{none}");
+        }
     }
 }

@@ -17,6 +17,7 @@ pub enum Stage {
     Progress,
     Completed,
     Failed,
+    Notice,
 }
 
 impl Stage {
@@ -26,6 +27,7 @@ impl Stage {
             Self::Progress => "progress",
             Self::Completed => "completed",
             Self::Failed => "failed",
+            Self::Notice => "notice",
         }
     }
 }
@@ -35,6 +37,8 @@ impl Stage {
 pub struct Line {
     /// When.
     pub time: String,
+    /// The same, where it is a time.
+    pub at: Option<Timestamp>,
     /// Namespace, of the cluster or PGO's.
     pub namespace: String,
     /// The cluster; empty where it is about none.
@@ -51,6 +55,10 @@ pub struct Line {
     pub detail: String,
     /// Equal in all events of an operation.
     pub operation: String,
+    /// How grave.
+    pub severity: String,
+    /// Stream and place in it.
+    pub key: String,
 }
 
 impl Line {
@@ -69,9 +77,13 @@ impl Line {
             Some("progress") => Stage::Progress,
             Some("completed") => Stage::Completed,
             Some("failed") => Stage::Failed,
+            Some("notice") => Stage::Notice,
             _ => of_name,
         };
         Self {
+            at: header["timestamp"]
+                .as_str()
+                .and_then(|text| text.parse().ok()),
             time: time(&text(&header["timestamp"])),
             namespace: text(&header["namespace"]),
             cluster: first(&["clustername"]),
@@ -81,11 +93,31 @@ impl Line {
             who: text(&header["username"]),
             detail: first(&["step", "cause", "errormessage"]),
             operation: first(&["operationid", "workflowid"]),
+            severity: first(&["severity"]),
+            key: event["seq"]
+                .as_u64()
+                .map_or_else(String::new, |seq| format!("{}/{seq}", first(&["stream"]))),
         }
     }
 
     /// The line, with its end.
     pub fn render(&self, colours: Colours) -> String {
+        let detail = self.detail.clone();
+        self.columns(colours, &[detail])
+    }
+
+    /// The line with severity, operation and key before the detail.
+    pub fn render_wide(&self, colours: Colours) -> String {
+        let more = [
+            pad(or_dash(&self.severity), 5),
+            pad(or_dash(&self.operation), 36),
+            pad(or_dash(&self.key), 38),
+            self.detail.clone(),
+        ];
+        self.columns(colours, &more)
+    }
+
+    fn columns(&self, colours: Colours, more: &[String]) -> String {
         let about = match self.cluster.as_str() {
             "" => self.namespace.clone(),
             cluster => format!("{}/{cluster}", self.namespace),
@@ -94,19 +126,25 @@ impl Line {
         let stage = match self.stage {
             Stage::Completed => colours.good(&stage),
             Stage::Failed => colours.bad(&stage),
-            Stage::Started | Stage::Progress => stage,
+            Stage::Started | Stage::Progress | Stage::Notice => stage,
         };
-        let or_dash = |text: &str| if text.is_empty() { "-" } else { text }.to_owned();
         let columns = [
             colours.faint(&pad(&self.time, 24)),
             pad(&about, 20),
             pad(&self.what, 14),
             stage,
             pad(&self.duration.map_or("-".to_owned(), ago), 6),
-            pad(&or_dash(&self.who), 10),
-            self.detail.clone(),
+            pad(or_dash(&self.who), 10),
         ];
+        let columns: Vec<&str> = columns.iter().chain(more).map(String::as_str).collect();
         format!("{}\n", columns.join("  ").trim_end())
+    }
+}
+
+fn or_dash(text: &str) -> &str {
+    match text {
+        "" => "-",
+        text => text,
     }
 }
 

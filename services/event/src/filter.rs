@@ -2,25 +2,47 @@
 
 use std::collections::BTreeSet;
 
-use pgo_events::{Topic, UnknownTopic};
+use cesql::{Attributes, Expression, ParseError, Value};
+use pgo_events::{
+    Severity, Topic, TypePattern, UnknownSeverity, UnknownTopic,
+    cloudevent::{Attribute, CloudEvent},
+};
 use pgo_proto::event::ReadRequest;
+use serde_json::Value as Json;
 
-use crate::log::Facets;
+use crate::log::Record;
 
 /// What a reader chose; nothing chosen means everything.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Filter {
     topics: BTreeSet<&'static str>,
     namespaces: BTreeSet<String>,
     clusters: BTreeSet<String>,
+    types: Vec<TypePattern>,
+    severity: Option<Severity>,
+    expression: Option<Expression>,
+}
+
+/// Why a request chooses nothing that can be found.
+#[derive(Debug, thiserror::Error)]
+pub enum FilterError {
+    /// A topic is none of ours.
+    #[error(transparent)]
+    Topic(#[from] UnknownTopic),
+    /// The severity is none.
+    #[error(transparent)]
+    Severity(#[from] UnknownSeverity),
+    /// The expression is not CESQL.
+    #[error("the filter is not a CloudEvents SQL expression: {0}")]
+    Expression(#[from] ParseError),
 }
 
 impl Filter {
     /// What a request chose.
     ///
     /// # Errors
-    /// A topic is none of ours.
-    pub fn of(request: &ReadRequest) -> Result<Self, UnknownTopic> {
+    /// A topic, the severity or the expression is none.
+    pub fn of(request: &ReadRequest) -> Result<Self, FilterError> {
         let topics: Vec<Topic> = request
             .topics
             .iter()
@@ -28,15 +50,36 @@ impl Filter {
             .collect::<Result<_, _>>()?;
         let all = topics.contains(&Topic::All);
         let chosen = topics.into_iter().filter(|_| !all);
+        let severity = match request.severity.as_str() {
+            "" => None,
+            text => Some(text.parse()?),
+        };
+        let expression = match request.filter.trim() {
+            "" => None,
+            text => Some(text.parse()?),
+        };
         Ok(Self {
             topics: chosen.map(Topic::as_str).collect(),
             namespaces: request.namespaces.iter().cloned().collect(),
             clusters: request.clusters.iter().cloned().collect(),
+            types: request
+                .types
+                .iter()
+                .map(|text| TypePattern::of(text))
+                .collect(),
+            severity,
+            expression,
         })
     }
 
-    /// Whether the reader wants a record with these facets.
-    pub fn wants(&self, facets: &Facets) -> bool {
+    /// Whether the reader wants a record.
+    pub fn wants(&self, record: &Record) -> bool {
+        self.wants_place(record) && self.wants_content(record)
+    }
+
+    /// By what is known without reading the event.
+    fn wants_place(&self, record: &Record) -> bool {
+        let facets = &record.facets;
         let mut topics = facets.topics.iter();
         (self.topics.is_empty() || topics.any(|topic| self.topics.contains(topic.as_str())))
             && (self.namespaces.is_empty() || self.namespaces.contains(&facets.namespace))
@@ -46,62 +89,233 @@ impl Filter {
                     .as_ref()
                     .is_some_and(|cluster| self.clusters.contains(cluster)))
     }
+
+    /// By what the event says; what cannot be read has nothing that could be wanted.
+    fn wants_content(&self, record: &Record) -> bool {
+        if self.types.is_empty() && self.severity.is_none() && self.expression.is_none() {
+            return true;
+        }
+        let Ok(event) = serde_json::from_slice::<Json>(&record.event) else {
+            return false;
+        };
+        let name = event.pointer("/eventheader/EventType");
+        let name = name.and_then(Json::as_str).unwrap_or_default();
+        let severity = event["severity"].as_str().unwrap_or_default().parse();
+        let grave = |least| severity.is_ok_and(|severity: Severity| severity >= least);
+        (self.types.is_empty() || self.types.iter().any(|pattern| pattern.fits(name)))
+            && self.severity.is_none_or(grave)
+            && self
+                .expression
+                .as_ref()
+                .is_none_or(|expression| expression.matches(&Read(CloudEvent::of_json(event))))
+    }
+}
+
+/// An event as an expression sees it: its attributes as a CloudEvent, then the fields of its own.
+struct Read(CloudEvent);
+
+impl Attributes for Read {
+    fn get(&self, name: &str) -> Option<Value> {
+        let mut attributes = self.0.attributes();
+        if let Some((_, attribute)) = attributes.find(|(known, _)| *known == name) {
+            return Some(match attribute {
+                Attribute::Text(text) => Value::String(text.clone()),
+                Attribute::Number(number) => Value::Integer(*number),
+            });
+        }
+        let event = self.0.data();
+        let header = &event["eventheader"];
+        let value = match name {
+            "eventtype" => &header["EventType"],
+            "namespace" => &header["namespace"],
+            "username" => &header["username"],
+            name => {
+                event
+                    .as_object()?
+                    .iter()
+                    .find(|(key, _)| key.eq_ignore_ascii_case(name))?
+                    .1
+            }
+        };
+        match value {
+            Json::String(text) => Some(Value::String(text.clone())),
+            Json::Bool(flag) => Some(Value::Boolean(*flag)),
+            // CESQL's integers have 32 bits; what does not fit is seen as its digits.
+            Json::Number(number) => {
+                let integer = number
+                    .as_i64()
+                    .and_then(|number| i32::try_from(number).ok());
+                Some(integer.map_or_else(|| Value::String(number.to_string()), Value::Integer))
+            }
+            _ => None,
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use bytes::Bytes;
+    use jiff::Timestamp;
 
-    fn facets() -> Facets {
-        Facets {
-            topics: vec!["clustertopic".to_owned()],
-            namespace: "pgouser1".to_owned(),
-            cluster: Some("hippo".to_owned()),
+    use super::*;
+    use crate::log::Facets;
+
+    fn record(event: &Json) -> Record {
+        let event = Bytes::from(event.to_string());
+        Record {
+            offset: 0,
+            appended: Timestamp::UNIX_EPOCH,
+            facets: Facets::of(&event),
+            event,
         }
     }
 
-    fn wants(topics: &[&str], namespaces: &[&str], clusters: &[&str]) -> bool {
-        let list = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
-        let request = ReadRequest {
+    fn failure() -> Record {
+        record(&serde_json::json!({
+            "eventheader": {
+                "EventType": "CreateClusterFailure", "namespace": "pgouser1", "username": "alice",
+                "timestamp": "2026-11-25T10:11:12Z", "topic": ["clustertopic"],
+            },
+            "clustername": "hippo", "stream": "uid-1", "seq": 3, "stage": "failed", "severity": "ERROR",
+            "durationms": 4260, "cause": "no disk",
+        }))
+    }
+
+    fn wants(request: ReadRequest) -> bool {
+        Filter::of(&request).expect("a filter").wants(&failure())
+    }
+
+    fn list(texts: &[&str]) -> Vec<String> {
+        texts.iter().map(|text| (*text).to_owned()).collect()
+    }
+
+    fn by_place(topics: &[&str], namespaces: &[&str], clusters: &[&str]) -> bool {
+        wants(ReadRequest {
             topics: list(topics),
             namespaces: list(namespaces),
             clusters: list(clusters),
             ..ReadRequest::default()
-        };
-        Filter::of(&request)
-            .expect("topics of ours")
-            .wants(&facets())
+        })
     }
 
     #[test]
     fn each_choice_must_fit_and_no_choice_fits_all() {
-        assert!(wants(&[], &[], &[]));
-        assert!(wants(&["alltopic", "pgotopic"], &[], &[]));
-        assert!(wants(&["clustertopic"], &["pgouser1", "x"], &["hippo"]));
-        assert!(!wants(&["pgotopic"], &["pgouser1"], &["hippo"]));
-        assert!(!wants(&["clustertopic"], &["pgouser2"], &["hippo"]));
-        assert!(!wants(&[], &[], &["other"]));
+        assert!(by_place(&[], &[], &[]));
+        assert!(by_place(&["alltopic", "pgotopic"], &[], &[]));
+        assert!(by_place(&["clustertopic"], &["pgouser1", "x"], &["hippo"]));
+        assert!(!by_place(&["pgotopic"], &["pgouser1"], &["hippo"]));
+        assert!(!by_place(&["clustertopic"], &["pgouser2"], &["hippo"]));
+        assert!(!by_place(&[], &[], &["other"]));
     }
 
     #[test]
     fn what_belongs_to_no_cluster_is_not_a_clusters() {
-        let filter = Filter {
-            clusters: ["hippo".to_owned()].into(),
-            ..Filter::default()
+        let request = ReadRequest {
+            clusters: list(&["hippo"]),
+            ..ReadRequest::default()
         };
-        let pgo = Facets {
-            cluster: None,
-            ..facets()
-        };
-        assert!(!filter.wants(&pgo));
+        let filter = Filter::of(&request).expect("a filter");
+        let start = serde_json::json!({ "eventheader": { "EventType": "PGOStart" } });
+        assert!(!filter.wants(&record(&start)));
     }
 
     #[test]
-    fn an_unknown_topic_is_an_error() {
+    fn types_are_patterns_in_any_case() {
+        let of_type = |types: &[&str]| {
+            wants(ReadRequest {
+                types: list(types),
+                ..ReadRequest::default()
+            })
+        };
+        for fits in [
+            "CreateClusterFailure",
+            "*failure",
+            "create*",
+            "*",
+            "c*cluster*e",
+            "**",
+        ] {
+            assert!(of_type(&[fits]), "{fits}");
+        }
+        for other in [
+            "CreateCluster",
+            "failure",
+            "*create",
+            "c*cluster*cluster*e",
+            "",
+            "x*",
+        ] {
+            assert!(!of_type(&[other]), "{other}");
+        }
+        assert!(of_type(&["nosuch", "*Failure"]));
+    }
+
+    #[test]
+    fn severity_is_at_least_the_one_asked_for() {
+        let of_severity = |severity: &str| {
+            wants(ReadRequest {
+                severity: severity.to_owned(),
+                ..ReadRequest::default()
+            })
+        };
+        assert!(of_severity("debug") && of_severity("WARN") && of_severity("error"));
         let request = ReadRequest {
-            topics: vec!["nosuchtopic".to_owned()],
+            severity: "warn".to_owned(),
             ..ReadRequest::default()
         };
-        assert!(Filter::of(&request).is_err());
+        let start = serde_json::json!({ "eventheader": {}, "severity": "INFO" });
+        assert!(
+            !Filter::of(&request)
+                .expect("a filter")
+                .wants(&record(&start))
+        );
+    }
+
+    #[test]
+    fn an_expression_sees_attributes_and_fields() {
+        let by = |filter: &str| {
+            wants(ReadRequest {
+                filter: filter.to_owned(),
+                ..ReadRequest::default()
+            })
+        };
+        for true_one in [
+            "clustername = 'hippo'",
+            "type LIKE '%.CreateCluster%'",
+            "durationms > 4000 AND severitynumber >= 13",
+            "EXISTS cause AND actor = 'alice'",
+            "eventtype IN ('CreateClusterFailure', 'DeleteClusterFailure')",
+            "subject = 'pgclusters/hippo' AND namespace = 'pgouser1'",
+        ] {
+            assert!(by(true_one), "{true_one}");
+        }
+        for false_one in [
+            "clustername = 'rhino'",
+            "EXISTS step",
+            "nosuch = 1",
+            "durationms / 0",
+        ] {
+            assert!(!by(false_one), "{false_one}");
+        }
+    }
+
+    #[test]
+    fn what_names_nothing_is_an_error_that_says_so() {
+        let why = |request: ReadRequest| Filter::of(&request).err().map(|e| e.to_string());
+        let topic = why(ReadRequest {
+            topics: list(&["nosuchtopic"]),
+            ..ReadRequest::default()
+        });
+        assert!(topic.is_some_and(|why| why.contains("nosuchtopic")));
+        let severity = why(ReadRequest {
+            severity: "loud".to_owned(),
+            ..ReadRequest::default()
+        });
+        assert!(severity.is_some_and(|why| why.contains("debug, info, warn")));
+        let filter = why(ReadRequest {
+            filter: "a = ".to_owned(),
+            ..ReadRequest::default()
+        });
+        assert!(filter.is_some_and(|why| why.contains("CloudEvents SQL")));
     }
 }

@@ -146,7 +146,7 @@ impl Reader {
         };
         for record in records {
             self.next = record.offset + 1;
-            if self.filter.wants(&record.facets) {
+            if self.filter.wants(&record) {
                 self.tell(read_response::What::Record(Record {
                     cursor: self.log.cursor(record.offset).to_string(),
                     event: record.event.to_vec(),
@@ -218,7 +218,7 @@ fn newest(log: &Log, filter: &Filter, count: u64, head: Offset) -> Result<Offset
             chunk.extend(more);
         }
         let before_end = chunk.iter().rev().filter(|record| record.offset < end);
-        for record in before_end.filter(|record| filter.wants(&record.facets)) {
+        for record in before_end.filter(|record| filter.wants(record)) {
             found += 1;
             if found == count {
                 return Ok(record.offset);

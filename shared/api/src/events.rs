@@ -47,6 +47,22 @@ pub struct EventsQuery {
     /// Continue after this place, which an earlier line named.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
+    /// Only events of these clusters; names with commas between them. Empty: of all.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub clusters: String,
+    /// Only events of clusters with these labels, as Kubernetes writes a selector: those that have them while the stream
+    /// goes on. Empty: of all.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub selector: String,
+    /// Only events of these types, with commas between them, where `*` stands for any text. Empty: of all.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub types: String,
+    /// Only events at least this grave: debug, info, warn or error. Empty: all.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub severity: String,
+    /// Only events for which this CloudEvents SQL expression is true. Empty: all.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub filter: String,
 }
 
 impl EventsQuery {
@@ -60,6 +76,11 @@ impl EventsQuery {
             ("since", self.since.as_deref()),
             ("last", last.as_deref()),
             ("cursor", self.cursor.as_deref()),
+            ("clusters", chosen(&self.clusters)),
+            ("selector", chosen(&self.selector)),
+            ("types", chosen(&self.types)),
+            ("severity", chosen(&self.severity)),
+            ("filter", chosen(&self.filter)),
         ];
         query(
             given
@@ -67,6 +88,11 @@ impl EventsQuery {
                 .filter_map(|(name, value)| Some((name, value?))),
         )
     }
+}
+
+/// What is chosen; nothing where the text is empty.
+fn chosen(text: &str) -> Option<&str> {
+    (!text.is_empty()).then_some(text)
 }
 
 /// Joins names and values to a query, with all but RFC 3986's unreserved characters escaped.

@@ -40,6 +40,7 @@ mod tests {
             step: None,
             cause: None,
             duration_ms: None,
+            details: std::collections::BTreeMap::new(),
         };
         Event::new(
             draft,

@@ -95,6 +95,7 @@ fn events(name: &str, seqs: impl IntoIterator<Item = u64>) -> Vec<Event> {
             step: None,
             cause: None,
             duration_ms: None,
+            details: std::collections::BTreeMap::new(),
         };
         let key = EventKey {
             stream: stream(name),

@@ -1,69 +1,14 @@
 //! Operations and their events: begun once, told step by step, ended once.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use pgo_events::{Draft, EventType, Outbox, OutboxFull, shortened};
 use pgo_ids::{ClusterName, Namespace, OperationId, StreamId};
 use serde::{Deserialize, Serialize};
 
-/// What an operation does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Kind {
-    /// Makes a cluster.
-    CreateCluster,
-    /// Removes one.
-    DeleteCluster,
-    /// Brings PGO up.
-    StartPgo,
-    /// Brings PGO down.
-    StopPgo,
-}
-
-/// The events of a kind of operation.
-struct Told {
-    started: EventType,
-    progress: Option<EventType>,
-    completed: EventType,
-    failed: Option<EventType>,
-}
-
-impl Kind {
-    /// All there are.
-    pub const ALL: [Self; 4] = [
-        Self::CreateCluster,
-        Self::DeleteCluster,
-        Self::StartPgo,
-        Self::StopPgo,
-    ];
-
-    fn told(self) -> Told {
-        match self {
-            Self::CreateCluster => Told {
-                started: EventType::CreateCluster,
-                progress: Some(EventType::CreateClusterProgress),
-                completed: EventType::CreateClusterCompleted,
-                failed: Some(EventType::CreateClusterFailure),
-            },
-            Self::DeleteCluster => Told {
-                started: EventType::DeleteCluster,
-                progress: Some(EventType::DeleteClusterProgress),
-                completed: EventType::DeleteClusterCompleted,
-                failed: Some(EventType::DeleteClusterFailure),
-            },
-            Self::StartPgo => Told {
-                started: EventType::PgoStart,
-                progress: None,
-                completed: EventType::PgoStartCompleted,
-                failed: Some(EventType::PgoStartFailure),
-            },
-            Self::StopPgo => Told {
-                started: EventType::PgoStop,
-                progress: None,
-                completed: EventType::PgoStopCompleted,
-                failed: None,
-            },
-        }
-    }
-}
+/// What an operation does; each kind has its events in the catalogue.
+pub use pgo_events::OperationKind as Kind;
 
 /// How an operation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -173,7 +118,7 @@ impl Journal {
         cause: Option<String>,
     ) -> Result<(), OutboxFull> {
         self.outbox.room_for_an_operation()?;
-        let mut draft = draft(subject, &operation, operation.kind.told().started);
+        let mut draft = draft(subject, &operation, operation.kind.started());
         draft.time = operation.started;
         draft.cause = cause;
         self.outbox.push(subject.stream, draft);
@@ -195,7 +140,7 @@ impl Journal {
             return;
         };
         let untold = texts.get(operation.steps..).unwrap_or_default();
-        let Some(event_type) = kind.told().progress else {
+        let Some(event_type) = kind.progress() else {
             return;
         };
         for text in untold {
@@ -218,10 +163,9 @@ impl Journal {
         let Some(operation) = running_mut(&mut self.operations, kind) else {
             return;
         };
-        let told = kind.told();
         let event_type = match outcome {
-            Outcome::Completed => told.completed,
-            Outcome::Failed => told.failed.unwrap_or(told.completed),
+            Outcome::Completed => kind.completed(),
+            Outcome::Failed => kind.failed(),
         };
         let took = now.duration_since(operation.started).as_millis();
         operation.finished = Some(now);
@@ -254,6 +198,7 @@ fn draft(subject: Subject<'_>, operation: &Operation, event_type: EventType) -> 
         step: None,
         cause: None,
         duration_ms: None,
+        details: BTreeMap::new(),
     }
 }
 
@@ -262,15 +207,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_kind_and_outcome_is_among_all() {
+    fn every_outcome_is_among_all() {
         // Whoever adds one is led here by the compiler.
-        let place = |kind: Kind| match kind {
-            Kind::CreateCluster => 0,
-            Kind::DeleteCluster => 1,
-            Kind::StartPgo => 2,
-            Kind::StopPgo => 3,
-        };
-        assert_eq!(Kind::ALL.map(place), [0, 1, 2, 3]);
         let place = |outcome: Outcome| match outcome {
             Outcome::Completed => 0,
             Outcome::Failed => 1,

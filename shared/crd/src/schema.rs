@@ -87,7 +87,7 @@ fn operations() -> Value {
             "required": ["id", "kind", "actor", "started"],
             "properties": {
                 "id": uuid(),
-                "kind": word(&Kind::ALL),
+                "kind": word(Kind::ALL),
                 "actor": {"type": "string"},
                 "started": time(),
                 "finished": time(),
@@ -136,7 +136,8 @@ fn event() -> Value {
                     "topic": {"type": "array", "items": word(&Topic::ALL)},
                 },
             },
-            "clustername": {"type": "string", "pattern": LABEL, "maxLength": 58},
+            // Empty where 4.1 has the field and there is no cluster.
+            "clustername": {"type": "string", "pattern": format!("^$|{LABEL}"), "maxLength": 58},
             "workflowid": uuid(),
             "errormessage": {"type": "string"},
             "stream": {"type": "string", "pattern": "^[-a-zA-Z0-9]+$", "maxLength": 64},

@@ -162,10 +162,14 @@ fn full() -> ClusterStatus {
                 step: Some("a step".to_owned()),
                 cause: Some("a cause".to_owned()),
                 duration_ms: Some(1),
+                details: std::collections::BTreeMap::new(),
             },
         );
     }
-    let operations = Kind::ALL.into_iter().zip(Outcome::ALL.into_iter().cycle());
+    let operations = Kind::ALL
+        .iter()
+        .copied()
+        .zip(Outcome::ALL.into_iter().cycle());
     let operations = operations.map(|(kind, outcome)| Operation {
         id,
         kind,

@@ -1,10 +1,12 @@
 //! An event as it is written, published and read: 4.1's envelope with new fields behind it.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use pgo_ids::{ClusterName, EventKey, Namespace, OperationId, Seq, StreamId};
 use serde::{Deserialize, Serialize};
 
-use crate::{EventType, Severity, Stage, Topic};
+use crate::{Datum, EventType, Field, Payload, Severity, Stage, Topic};
 
 /// Version of the fields below; raised when one changes its meaning.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -73,6 +75,22 @@ pub struct Draft {
     pub cause: Option<String>,
     /// Since the operation began, in milliseconds; with terminal events.
     pub duration_ms: Option<u64>,
+    /// Fields of the type that are not told above. What the type does not have is left out.
+    pub details: BTreeMap<Field, Datum>,
+}
+
+impl Draft {
+    /// What is known of a field.
+    fn known(&self, field: Field) -> Option<Datum> {
+        match field {
+            Field::ClusterName => Some(self.cluster.as_ref()?.to_string().into()),
+            Field::WorkflowId => Some(self.operation.to_string().into()),
+            Field::ErrorMessage => self.cause.clone().map(Datum::from),
+            // Whatever is given: no event has a secret.
+            Field::PostgresPassword => None,
+            other => self.details.get(&other).cloned(),
+        }
+    }
 }
 
 /// 4.1's header, field by field.
@@ -96,15 +114,9 @@ pub struct Header {
 pub struct Event {
     /// 4.1's header.
     pub eventheader: Header,
-    /// The cluster, where the event is about one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub clustername: Option<ClusterName>,
-    /// 4.1's name for [`Event::operationid`], on the types that have it there.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub workflowid: Option<OperationId>,
-    /// 4.1's name for [`Event::cause`] of a failure.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub errormessage: Option<String>,
+    /// The fields of its type, the cluster's name first.
+    #[serde(flatten)]
+    pub payload: Payload,
     /// The stream, first half of the key.
     pub stream: StreamId,
     /// The place in it, second half of the key.
@@ -136,33 +148,26 @@ pub struct DecodeError(#[from] serde_json::Error);
 impl Event {
     /// Gives a draft its place in a stream. Its cause is [`shortened`].
     #[must_use]
-    pub fn new(draft: Draft, key: EventKey) -> Self {
-        let stage = draft.event_type.stage();
-        let cause = draft.cause.as_deref().map(shortened);
-        let of_41 = matches!(
-            draft.event_type,
-            EventType::CreateCluster
-                | EventType::CreateClusterFailure
-                | EventType::CreateClusterCompleted
-        );
+    pub fn new(mut draft: Draft, key: EventKey) -> Self {
+        draft.cause = draft.cause.as_deref().map(shortened);
+        let about = draft.event_type.about();
+        let payload = Payload::of(about.fields, |field| draft.known(field));
         Self {
             eventheader: Header {
                 event_type: draft.event_type,
                 namespace: draft.namespace,
                 username: draft.actor,
                 timestamp: draft.time,
-                topic: draft.event_type.topics().to_vec(),
+                topic: about.topics.to_vec(),
             },
-            clustername: draft.cluster,
-            workflowid: of_41.then_some(draft.operation),
-            errormessage: cause.clone().filter(|_| stage == Stage::Failed),
+            payload,
             stream: key.stream,
             seq: key.seq,
             operationid: draft.operation,
-            stage,
-            severity: draft.event_type.severity(),
+            stage: about.stage,
+            severity: about.severity,
             step: draft.step,
-            cause,
+            cause: draft.cause,
             durationms: draft.duration_ms,
             schemaversion: SCHEMA_VERSION,
         }
@@ -175,6 +180,12 @@ impl Event {
             stream: self.stream.clone(),
             seq: self.seq,
         }
+    }
+
+    /// The cluster, where it is about one.
+    #[must_use]
+    pub fn cluster(&self) -> Option<&str> {
+        self.payload.text(Field::ClusterName)
     }
 
     /// Its type.
@@ -224,6 +235,7 @@ pub(crate) mod tests {
             step: None,
             cause: None,
             duration_ms: None,
+            details: BTreeMap::new(),
         }
     }
 

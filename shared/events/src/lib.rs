@@ -9,13 +9,24 @@
 //! Nothing here does I/O, reads a clock or logs.
 
 mod catalogue;
+pub mod cloudevent;
 mod event;
+mod field;
 mod outbox;
+mod pattern;
+mod payload;
+pub mod reference;
 mod topic;
 mod watermark;
 
-pub use catalogue::{EventType, Severity, Stage, UnknownEventType};
+pub use catalogue::{
+    About, EventType, Later, OperationKind, Published, Severity, Stage, UnknownEventType,
+    UnknownSeverity,
+};
 pub use event::{Actor, CAUSE_MOST, DecodeError, Draft, Event, Header, SCHEMA_VERSION, shortened};
+pub use field::{Datum, Field, FieldKind, UnknownField};
 pub use outbox::{Outbox, OutboxFull};
+pub use pattern::TypePattern;
+pub use payload::Payload;
 pub use topic::{Topic, UnknownTopic};
 pub use watermark::{Arrival, Watermark};

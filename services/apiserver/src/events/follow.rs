@@ -22,7 +22,12 @@ use serde_json::Value;
 use tokio::time::Instant;
 use tonic::{Code, Status, Streaming, transport::Channel};
 
-use super::wanted::{View, Viewer, Wanted};
+use crate::refusal::Refusal;
+
+use super::{
+    selected::Selected,
+    wanted::{View, Viewer, Wanted},
+};
 
 /// Pause before the second attempt to reconnect; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -68,6 +73,8 @@ pub(super) async fn open(
         pause: FIRST_PAUSE,
         quiet_until: Instant::now() + KEEP_ALIVE,
         caught_up: false,
+        selected: (!wanted.selector.is_empty())
+            .then(|| Selected::new(viewer.app.clone(), &wanted.selector)),
         events,
         wanted,
         viewer,
@@ -131,6 +138,8 @@ struct Follower {
     events: EventLogClient<Channel>,
     wanted: Wanted,
     viewer: Viewer,
+    /// Clusters with the labels asked for; none: all.
+    selected: Option<Selected>,
     /// Where the next connection begins.
     place: From,
     upstream: Upstream,
@@ -163,15 +172,31 @@ impl Follower {
             };
             match self.viewer.may_see(namespace) {
                 View::Hidden => {}
-                View::Shown => {
-                    self.quiet_until = Instant::now() + KEEP_ALIVE;
-                    return Some((line, Some(self)));
-                }
+                View::Shown => match self.is_selected(&line).await {
+                    Ok(false) => {}
+                    Ok(true) => {
+                        self.quiet_until = Instant::now() + KEEP_ALIVE;
+                        return Some((line, Some(self)));
+                    }
+                    Err(Refusal(why)) => return Some((StreamLine::Refused { why }, None)),
+                },
                 View::Over => {
                     let why = "the user may not read events any more".to_owned();
                     return Some((StreamLine::Refused { why }, None));
                 }
             }
+        }
+    }
+
+    /// Whether an event is of a cluster with the labels asked for; other lines are for everybody.
+    async fn is_selected(&mut self, line: &StreamLine) -> Result<bool, Refusal> {
+        let (Some(selected), StreamLine::Event { event, .. }) = (&mut self.selected, line) else {
+            return Ok(true);
+        };
+        let namespace = event["eventheader"]["namespace"].as_str();
+        match (namespace, event["clustername"].as_str()) {
+            (Some(namespace), Some(cluster)) => selected.has(namespace, cluster).await,
+            _ => Ok(false),
         }
     }
 

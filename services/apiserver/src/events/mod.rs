@@ -5,6 +5,7 @@
 //! ```
 
 mod follow;
+mod selected;
 mod wanted;
 
 use axum::{

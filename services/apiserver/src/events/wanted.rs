@@ -16,6 +16,16 @@ pub(super) struct Wanted {
     pub topics: Vec<String>,
     /// Empty: all.
     pub namespaces: Vec<String>,
+    /// Empty: all.
+    pub clusters: Vec<String>,
+    /// Patterns; empty: all.
+    pub types: Vec<String>,
+    /// The least; empty: all.
+    pub severity: String,
+    /// CESQL; empty: all.
+    pub filter: String,
+    /// Labels of the clusters; empty: all. The event service does not know them.
+    pub selector: String,
 }
 
 impl Wanted {
@@ -26,7 +36,10 @@ impl Wanted {
             follow: true,
             topics: self.topics.clone(),
             namespaces: self.namespaces.clone(),
-            clusters: Vec::new(),
+            clusters: self.clusters.clone(),
+            types: self.types.clone(),
+            severity: self.severity.clone(),
+            filter: self.filter.clone(),
         }
     }
 }
@@ -51,7 +64,21 @@ pub(super) fn of(call: &Call, head: &RequestHead, query: &EventsQuery) -> Result
         from: place(query)?,
         topics: topics(&query.topic)?,
         namespaces: namespaces(&call.caller.scope, &query.namespace),
+        clusters: listed(&query.clusters),
+        types: listed(&query.types),
+        severity: query.severity.clone(),
+        filter: query.filter.clone(),
+        selector: query.selector.clone(),
     })
+}
+
+/// The names in a list with commas.
+fn listed(text: &str) -> Vec<String> {
+    let names = text.split(',').map(str::trim);
+    names
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+        .collect()
 }
 
 fn place(query: &EventsQuery) -> Result<Option<From>, Refusal> {

@@ -18,6 +18,7 @@ pub fn event(name: &str, seq: u64) -> Event {
         step: None,
         cause: None,
         duration_ms: None,
+        details: std::collections::BTreeMap::new(),
     };
     let key = EventKey {
         stream: stream(name),

@@ -23,6 +23,7 @@ fn event(stream: &str, seq: u64) -> String {
         step: None,
         cause: None,
         duration_ms: None,
+        details: std::collections::BTreeMap::new(),
     };
     let key = EventKey {
         stream: stream.parse().unwrap(),

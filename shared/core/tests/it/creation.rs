@@ -143,7 +143,11 @@ fn a_volume_that_is_refused_names_the_claim_and_the_reason() {
     let told = world.told();
     let failure = told.last().expect("an event");
     assert_eq!(failure.event_type().as_str(), "CreateClusterFailure");
-    let cause = failure.errormessage.clone().expect("a cause");
+    let cause = failure
+        .payload
+        .text(pgo_events::Field::ErrorMessage)
+        .map(str::to_owned)
+        .expect("a cause");
     assert!(
         cause.contains("PersistentVolumeClaim hippo") && cause.contains("\"nope\" not found"),
         "{cause}"

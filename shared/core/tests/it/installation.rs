@@ -48,7 +48,10 @@ fn a_start_that_takes_too_long_fails_with_what_is_missing_and_is_taken_up_again(
     let late = now() + SignedDuration::from_mins(4);
     let status = commit(&status, &installation, Seq(0), late);
     let failure = status.journal.outbox.entries.last().expect("an event");
-    assert_eq!(failure.errormessage.as_deref(), Some("not ready: event"));
+    assert_eq!(
+        failure.payload.text(pgo_events::Field::ErrorMessage),
+        Some("not ready: event")
+    );
     installation.not_ready.clear();
     let status = commit(&status, &installation, Seq(0), late);
     assert_eq!(

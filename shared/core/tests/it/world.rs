@@ -437,6 +437,7 @@ impl World {
         for (at, event) in told.iter().enumerate() {
             assert_eq!(event.seq, Seq(at as u64 + 1), "a gap or a repeat");
             match event.stage {
+                Stage::Notice => {}
                 Stage::Started => *begun.entry(event.operationid).or_default() += 1,
                 Stage::Progress => assert!(begun.contains_key(&event.operationid)),
                 Stage::Completed | Stage::Failed => {

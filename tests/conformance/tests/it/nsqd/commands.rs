@@ -88,6 +88,7 @@ const ID: &str = "0123456789abcdef";
 /// What comes before the command, the command, and the code that nsqd answers with.
 type Refusal = (&'static str, String, &'static str);
 
+#[allow(clippy::too_many_lines, reason = "a table")]
 fn refusals() -> Vec<Refusal> {
     const SUB: &str = "SUB orders billing\n";
     let body = |line: &str, body: &str| {

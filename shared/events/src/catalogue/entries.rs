@@ -1,0 +1,438 @@
+//! The catalogue: every type of event, by the operation it belongs to, or by itself where it tells a fact.
+//!
+//! 4.1's types have 4.1's names, topics and fields, and are told when 4.1 tells them. For some operations that is when they
+//! begin (the type is the beginning, and `…Completed` is ours), for others when they are done (`…Started` is ours).
+//!
+//! ```text
+//! Operation "what it does" [topics] (fields) Now, or which part of PGO will publish it {
+//!     started, progress, failed "what to do", completed "what is so then" on [other topics] and (further fields)
+//! }
+//! Notice = "name on the wire" [topics] severity (fields) published
+//!     "what it means" "what to do"
+//! ```
+
+use super::{About, Later, Published, Severity, Stage, declare::catalogue};
+use crate::{Field, Topic};
+
+catalogue! {
+    operations {
+        // Creation and deletion of clusters.
+        CreateCluster "a cluster's creation" [Cluster] (ClusterName, WorkflowId) Now {
+            started CreateCluster = "CreateCluster";
+            progress CreateClusterProgress = "CreateClusterProgress";
+            failed CreateClusterFailure = "CreateClusterFailure"
+                "Mend the cause; it goes on by itself then, as an operation of its own." with (ClusterName, ErrorMessage, WorkflowId);
+            completed CreateClusterCompleted = "CreateClusterCompleted"
+                "A new cluster answers on its Service.";
+        }
+        DeleteCluster "a cluster's deletion" [Cluster] (ClusterName) Now {
+            started DeleteCluster = "DeleteCluster";
+            progress DeleteClusterProgress = "DeleteClusterProgress";
+            failed DeleteClusterFailure = "DeleteClusterFailure"
+                "Mend the cause; the deletion goes on by itself.";
+            completed DeleteClusterCompleted = "DeleteClusterCompleted"
+                "A cluster is gone, with its data where that was asked for.";
+        }
+
+        // Replicas.
+        ScaleCluster "adding a replica" [Cluster] (ClusterName, ReplicaName) HighAvailability {
+            started ScaleCluster = "ScaleCluster";
+            progress ScaleClusterProgress = "ScaleClusterProgress";
+            failed ScaleClusterFailure = "ScaleClusterFailure"
+                "Mend the cause, then ask again.";
+            completed ScaleClusterCompleted = "ScaleClusterCompleted"
+                "A replica streams and has caught up.";
+        }
+        ScaleDownCluster "removing a replica" [Cluster] (ClusterName, ReplicaName) HighAvailability {
+            started ScaleDownCluster = "ScaleDownCluster";
+            failed ScaleDownClusterFailure = "ScaleDownClusterFailure"
+                "Mend the cause, then ask again.";
+            completed ScaleDownClusterCompleted = "ScaleDownClusterCompleted"
+                "A replica is gone.";
+        }
+        RewindReplica "bringing a diverged replica back" [Cluster] (ClusterName, ReplicaName) HighAvailability {
+            started RewindReplica = "RewindReplica";
+            failed RewindReplicaFailure = "RewindReplicaFailure"
+                "Mend the cause, then ask again.";
+            completed RewindReplicaCompleted = "RewindReplicaCompleted"
+                "A replica that had diverged follows the primary again.";
+        }
+
+        // Who is primary.
+        FailoverCluster "a failover" [Cluster] (ClusterName, Target) HighAvailability {
+            started FailoverCluster = "FailoverCluster";
+            progress FailoverClusterProgress = "FailoverClusterProgress";
+            failed FailoverClusterFailure = "FailoverClusterFailure"
+                "Writes may be impossible: look at the instances with `pgo show cluster` at once.";
+            completed FailoverClusterCompleted = "FailoverClusterCompleted"
+                "Another instance is primary and takes writes." and (FormerPrimary, Timeline, Lsn, LostBytes);
+        }
+        SwitchoverCluster "a planned change of the primary" [Cluster] (ClusterName, Target) HighAvailability {
+            started SwitchoverCluster = "SwitchoverCluster";
+            progress SwitchoverClusterProgress = "SwitchoverClusterProgress";
+            failed SwitchoverClusterFailure = "SwitchoverClusterFailure"
+                "Mend the cause, then ask again.";
+            completed SwitchoverClusterCompleted = "SwitchoverClusterCompleted"
+                "Another instance is primary; nothing was lost." and (FormerPrimary, Timeline, Lsn, LostBytes);
+        }
+
+        // Changes to running clusters.
+        UpgradeCluster "a minor upgrade" [Cluster] (ClusterName) HighAvailability {
+            started UpgradeCluster = "UpgradeCluster";
+            progress UpgradeClusterProgress = "UpgradeClusterProgress";
+            failed UpgradeClusterFailure = "UpgradeClusterFailure"
+                "The cluster serves; the cause says which instance was not upgraded, and why.";
+            completed UpgradeClusterCompleted = "UpgradeClusterCompleted"
+                "All instances of a cluster run the new version.";
+        }
+        UpgradeInstance "the upgrade of one instance" [Cluster] (ClusterName, Instance) HighAvailability {
+            started UpgradeInstance = "UpgradeInstance";
+            failed UpgradeInstanceFailure = "UpgradeInstanceFailure"
+                "Mend the cause, then ask again.";
+            completed UpgradeInstanceCompleted = "UpgradeInstanceCompleted"
+                "The upgrade of one instance is done.";
+        }
+        RestartCluster "a restart" [Cluster] (ClusterName) HighAvailability {
+            started RestartCluster = "RestartCluster";
+            failed RestartClusterFailure = "RestartClusterFailure"
+                "Mend the cause, then ask again.";
+            completed RestartClusterCompleted = "RestartClusterCompleted"
+                "A restart is done.";
+        }
+        ReloadCluster "reloading the configuration" [Cluster] (ClusterName) HighAvailability {
+            started ReloadClusterStarted = "ReloadClusterStarted";
+            failed ReloadClusterFailure = "ReloadClusterFailure"
+                "Mend the cause, then ask again.";
+            completed ReloadCluster = "ReloadCluster"
+                "The configuration was reloaded.";
+        }
+        UpdateCluster "a change of settings" [Cluster] (ClusterName) DayTwo {
+            started UpdateCluster = "UpdateCluster";
+            failed UpdateClusterFailure = "UpdateClusterFailure"
+                "Mend the cause, then ask again.";
+            completed UpdateClusterCompleted = "UpdateClusterCompleted"
+                "A cluster has its new settings.";
+        }
+        TestCluster "a test of connections" [Cluster] (ClusterName) Clients {
+            started TestClusterStarted = "TestClusterStarted";
+            failed TestClusterFailure = "TestClusterFailure"
+                "Mend the cause, then ask again.";
+            completed TestCluster = "TestCluster"
+                "The connections of a cluster were tested.";
+        }
+        CreateLabel "labelling a cluster" [Cluster] (ClusterName, Label) DayTwo {
+            started CreateLabelStarted = "CreateLabelStarted";
+            failed CreateLabelFailure = "CreateLabelFailure"
+                "Mend the cause, then ask again.";
+            completed CreateLabel = "CreateLabel"
+                "A cluster has a label.";
+        }
+        DeleteLabel "taking a label away" [Cluster] (ClusterName, Label) DayTwo {
+            started DeleteLabelStarted = "DeleteLabelStarted";
+            failed DeleteLabelFailure = "DeleteLabelFailure"
+                "Mend the cause, then ask again.";
+            completed DeleteLabel = "DeleteLabel"
+                "A cluster does not have a label any more.";
+        }
+        Benchmark "a benchmark" [Cluster] (ClusterName) Backups {
+            started Benchmark = "Benchmark";
+            failed BenchmarkFailure = "BenchmarkFailure"
+                "Mend the cause, then ask again.";
+            completed BenchmarkCompleted = "BenchmarkCompleted"
+                "A benchmark is done.";
+        }
+
+        // Backups and restores.
+        CreateBackup "a backup" [Backup] (ClusterName, BackupType) Backups {
+            started CreateBackup = "CreateBackup";
+            progress CreateBackupProgress = "CreateBackupProgress";
+            failed CreateBackupFailure = "CreateBackupFailure"
+                "There is no new backup: mend the cause and back up again.";
+            completed CreateBackupCompleted = "CreateBackupCompleted"
+                "A backup is complete." on [Cluster, Backup] and (Path, SizeBytes, StartWal, StopWal);
+        }
+        DeleteBackup "the removal of backups" [Backup] (ClusterName, BackupType) Backups {
+            started DeleteBackup = "DeleteBackup";
+            failed DeleteBackupFailure = "DeleteBackupFailure"
+                "Mend the cause, then ask again.";
+            completed DeleteBackupCompleted = "DeleteBackupCompleted"
+                "Backups were removed.";
+        }
+        RestoreCluster "a restore" [Cluster] (ClusterName) Backups {
+            started RestoreCluster = "RestoreCluster";
+            progress RestoreClusterProgress = "RestoreClusterProgress";
+            failed RestoreClusterFailure = "RestoreClusterFailure"
+                "The former data is still there; the cause says where.";
+            completed RestoreClusterCompleted = "RestoreClusterCompleted"
+                "A cluster was restored and takes writes.";
+        }
+        VerifyBackup "the verification of a backup" [Backup] (ClusterName, BackupType) Backups {
+            started VerifyBackup = "VerifyBackup";
+            failed VerifyBackupFailure = "VerifyBackupFailure"
+                "Do not rely on this backup: make another one now.";
+            completed VerifyBackupCompleted = "VerifyBackupCompleted"
+                "A backup's files are whole.";
+        }
+        VerifyRestore "a restore drill" [Backup] (ClusterName, BackupType) Backups {
+            started VerifyRestore = "VerifyRestore";
+            failed VerifyRestoreFailure = "VerifyRestoreFailure"
+                "Do not rely on this backup: make another one now, and look at the cause.";
+            completed VerifyRestoreCompleted = "VerifyRestoreCompleted"
+                "A backup was restored to a throw-away instance, checked and read in full.";
+        }
+
+        // Schedules.
+        CreateSchedule "making a schedule" [Backup] (ClusterName, Schedule) Backups {
+            started CreateScheduleStarted = "CreateScheduleStarted";
+            failed CreateScheduleFailure = "CreateScheduleFailure"
+                "Mend the cause, then ask again.";
+            completed CreateSchedule = "CreateSchedule"
+                "A schedule is kept from now on.";
+        }
+        DeleteSchedule "removing a schedule" [Backup] (ClusterName, Schedule) Backups {
+            started DeleteScheduleStarted = "DeleteScheduleStarted";
+            failed DeleteScheduleFailure = "DeleteScheduleFailure"
+                "Mend the cause, then ask again.";
+            completed DeleteSchedule = "DeleteSchedule"
+                "A schedule is not kept any more.";
+        }
+
+        // Data and roles in PostgreSQL.
+        Load "a load of data" [Load] (ClusterName, LoadConfig) Backups {
+            started Load = "Load";
+            failed LoadFailure = "LoadFailure"
+                "Mend the cause, then ask again.";
+            completed LoadCompleted = "LoadCompleted"
+                "A load of data is done.";
+        }
+        CreateUser "making a role of PostgreSQL" [PostgresUser] (ClusterName, PostgresUserName, PostgresPassword, Managed) Users {
+            started CreateUserStarted = "CreateUserStarted";
+            failed CreateUserFailure = "CreateUserFailure"
+                "Mend the cause, then ask again.";
+            completed CreateUser = "CreateUser"
+                "A role of PostgreSQL was made.";
+        }
+        DeleteUser "removing a role of PostgreSQL" [PostgresUser] (ClusterName, PostgresUserName, Managed) Users {
+            started DeleteUserStarted = "DeleteUserStarted";
+            failed DeleteUserFailure = "DeleteUserFailure"
+                "Mend the cause, then ask again.";
+            completed DeleteUser = "DeleteUser"
+                "A role of PostgreSQL was removed.";
+        }
+        ChangePasswordUser "changing a role's password" [PostgresUser] (ClusterName, PostgresUserName, PostgresPassword) Users {
+            started ChangePasswordUserStarted = "ChangePasswordUserStarted";
+            failed ChangePasswordUserFailure = "ChangePasswordUserFailure"
+                "Mend the cause, then ask again.";
+            completed ChangePasswordUser = "ChangePasswordUser"
+                "A role has another password.";
+        }
+
+        // Policies.
+        CreatePolicy "making a policy" [Policy] (PolicyName) Policies {
+            started CreatePolicyStarted = "CreatePolicyStarted";
+            failed CreatePolicyFailure = "CreatePolicyFailure"
+                "Mend the cause, then ask again.";
+            completed CreatePolicy = "CreatePolicy"
+                "A policy was made.";
+        }
+        ApplyPolicy "applying a policy" [Policy] (ClusterName, PolicyName) Policies {
+            started ApplyPolicyStarted = "ApplyPolicyStarted";
+            failed ApplyPolicyFailure = "ApplyPolicyFailure"
+                "The cause has PostgreSQL's message and line; mend the policy and apply it again.";
+            completed ApplyPolicy = "ApplyPolicy"
+                "A policy was applied to a cluster.";
+        }
+        DeletePolicy "removing a policy" [Policy] (ClusterName, PolicyName) Policies {
+            started DeletePolicyStarted = "DeletePolicyStarted";
+            failed DeletePolicyFailure = "DeletePolicyFailure"
+                "Mend the cause, then ask again.";
+            completed DeletePolicy = "DeletePolicy"
+                "A policy was removed.";
+        }
+
+        // Connection poolers.
+        CreatePgpool "adding pgpool" [Pgpool] (ClusterName) Proxies {
+            started CreatePgpoolStarted = "CreatePgpoolStarted";
+            failed CreatePgpoolFailure = "CreatePgpoolFailure"
+                "Mend the cause, then ask again.";
+            completed CreatePgpool = "CreatePgpool"
+                "Adding pgpool is done.";
+        }
+        DeletePgpool "removing pgpool" [Pgpool] (ClusterName) Proxies {
+            started DeletePgpoolStarted = "DeletePgpoolStarted";
+            failed DeletePgpoolFailure = "DeletePgpoolFailure"
+                "Mend the cause, then ask again.";
+            completed DeletePgpool = "DeletePgpool"
+                "Removing pgpool is done.";
+        }
+        CreatePgbouncer "adding pgBouncer" [Pgbouncer] (ClusterName) Proxies {
+            started CreatePgbouncerStarted = "CreatePgbouncerStarted";
+            failed CreatePgbouncerFailure = "CreatePgbouncerFailure"
+                "Mend the cause, then ask again.";
+            completed CreatePgbouncer = "CreatePgbouncer"
+                "Adding pgBouncer is done.";
+        }
+        DeletePgbouncer "removing pgBouncer" [Pgbouncer] (ClusterName) Proxies {
+            started DeletePgbouncerStarted = "DeletePgbouncerStarted";
+            failed DeletePgbouncerFailure = "DeletePgbouncerFailure"
+                "Mend the cause, then ask again.";
+            completed DeletePgbouncer = "DeletePgbouncer"
+                "Removing pgBouncer is done.";
+        }
+
+        // Users, roles and namespaces of PGO.
+        PgoCreateUser "making a user of PGO" [PgoUser] (CreatedUserName) Namespaces {
+            started PgoCreateUserStarted = "PGOCreateUserStarted";
+            failed PgoCreateUserFailure = "PGOCreateUserFailure"
+                "Mend the cause, then ask again.";
+            completed PgoCreateUser = "PGOCreateUser"
+                "A user of PGO was made.";
+        }
+        PgoUpdateUser "changing a user of PGO" [PgoUser] (UpdatedUserName) Namespaces {
+            started PgoUpdateUserStarted = "PGOUpdateUserStarted";
+            failed PgoUpdateUserFailure = "PGOUpdateUserFailure"
+                "Mend the cause, then ask again.";
+            completed PgoUpdateUser = "PGOUpdateUser"
+                "A user of PGO was changed.";
+        }
+        PgoDeleteUser "removing a user of PGO" [PgoUser] (DeletedUserName) Namespaces {
+            started PgoDeleteUserStarted = "PGODeleteUserStarted";
+            failed PgoDeleteUserFailure = "PGODeleteUserFailure"
+                "Mend the cause, then ask again.";
+            completed PgoDeleteUser = "PGODeleteUser"
+                "A user of PGO was removed.";
+        }
+        PgoCreateRole "making a role of PGO" [PgoUser] (CreatedRoleName) Namespaces {
+            started PgoCreateRoleStarted = "PGOCreateRoleStarted";
+            failed PgoCreateRoleFailure = "PGOCreateRoleFailure"
+                "Mend the cause, then ask again.";
+            completed PgoCreateRole = "PGOCreateRole"
+                "A role of PGO was made.";
+        }
+        PgoUpdateRole "changing a role of PGO" [PgoUser] (UpdatedRoleName) Namespaces {
+            started PgoUpdateRoleStarted = "PGOUpdateRoleStarted";
+            failed PgoUpdateRoleFailure = "PGOUpdateRoleFailure"
+                "Mend the cause, then ask again.";
+            completed PgoUpdateRole = "PGOUpdateRole"
+                "A role of PGO was changed.";
+        }
+        PgoDeleteRole "removing a role of PGO" [PgoUser] (DeletedRoleName) Namespaces {
+            started PgoDeleteRoleStarted = "PGODeleteRoleStarted";
+            failed PgoDeleteRoleFailure = "PGODeleteRoleFailure"
+                "Mend the cause, then ask again.";
+            completed PgoDeleteRole = "PGODeleteRole"
+                "A role of PGO was removed.";
+        }
+        PgoCreateNamespace "taking a namespace in" [Pgo] (CreatedNamespace) Namespaces {
+            started PgoCreateNamespaceStarted = "PGOCreateNamespaceStarted";
+            failed PgoCreateNamespaceFailure = "PGOCreateNamespaceFailure"
+                "Mend the cause, then ask again.";
+            completed PgoCreateNamespace = "PGOCreateNamespace"
+                "A namespace may hold clusters.";
+        }
+        PgoDeleteNamespace "removing a namespace" [Pgo] (DeletedNamespace) Namespaces {
+            started PgoDeleteNamespaceStarted = "PGODeleteNamespaceStarted";
+            failed PgoDeleteNamespaceFailure = "PGODeleteNamespaceFailure"
+                "Mend the cause, then ask again.";
+            completed PgoDeleteNamespace = "PGODeleteNamespace"
+                "A namespace was removed.";
+        }
+
+        // PGO itself.
+        StartPgo "the start of PGO" [Pgo] () Now {
+            started PgoStart = "PGOStart";
+            failed PgoStartFailure = "PGOStartFailure"
+                "Look at their pods in PGO's namespace; databases go on meanwhile.";
+            completed PgoStartCompleted = "PGOStartCompleted"
+                "Every service of PGO is ready.";
+        }
+        StopPgo "the stop of PGO" [Pgo] () Now {
+            started PgoStop = "PGOStop";
+            failed PgoStopFailure = "PGOStopFailure"
+                "Stop it again.";
+            completed PgoStopCompleted = "PGOStopCompleted"
+                "PGO has nothing left to publish and may go.";
+        }
+    }
+
+    notices {
+        ReplicaAdded = "ReplicaAdded" [Cluster] Info (ClusterName, ReplicaName) HighAvailability
+            "A replica streams from the primary and may take over."
+            "Nothing to do.";
+        ReplicaRemoved = "ReplicaRemoved" [Cluster] Warn (ClusterName, ReplicaName) HighAvailability
+            "A replica does not belong to the cluster any more: it was removed, or has been away too long."
+            "Look at its pod and node if nobody removed it.";
+        ReplicaLagging = "ReplicaLagging" [Cluster] Warn (ClusterName, ReplicaName, LagBytes) HighAvailability
+            "A replica is far behind the primary."
+            "Look at the replica's node, disk and network, and for long queries on it.";
+        ReplicaCaughtUp = "ReplicaCaughtUp" [Cluster] Info (ClusterName, ReplicaName, LagBytes) HighAvailability
+            "A replica that was behind is near the primary again."
+            "Nothing to do.";
+        PrimaryNotReady = "PrimaryNotReady" [Cluster] Warn (ClusterName) HighAvailability
+            "The primary does not answer."
+            "A failover follows where it is switched on; else look at the primary's pod.";
+        PrimaryReady = "PrimaryReady" [Cluster] Info (ClusterName) HighAvailability
+            "The primary answers again."
+            "Nothing to do.";
+        PrimaryDeleted = "PrimaryDeleted" [Cluster] Warn (ClusterName, DeploymentName) HighAvailability
+            "The former primary is taken away during a failover."
+            "Nothing to do.";
+        CommitsLost = "CommitsLost" [Cluster] Error (ClusterName, FormerPrimary, LostBytes) HighAvailability
+            "A former primary had acknowledged writes that the new one does not have (asynchronous mode)."
+            "The WAL of the former primary is kept; compare what is missing before it is cloned again.";
+        ClusterDegraded = "ClusterDegraded" [Cluster] Warn (ClusterName) HighAvailability
+            "A cluster serves, with less protection than was asked for; the cause says what is missing."
+            "Mend the cause before the next fault.";
+        ClusterRecovered = "ClusterRecovered" [Cluster] Info (ClusterName) HighAvailability
+            "A cluster is again as was asked for."
+            "Nothing to do.";
+        ArchivingFailed = "ArchivingFailed" [Backup] Warn (ClusterName) Backups
+            "WAL is not archived; it stays on the primary's volume until it is."
+            "Mend the cause before the volume is full; the disk warnings say how long that takes.";
+        ArchivingRecovered = "ArchivingRecovered" [Backup] Info (ClusterName) Backups
+            "WAL is archived again, and all that waited has been."
+            "Nothing to do.";
+        ScheduleRun = "ScheduleRun" [Backup] Info (ClusterName, Schedule, Due) Backups
+            "A run of a schedule was due and has begun."
+            "Nothing to do.";
+        ScheduleRunSkipped = "ScheduleRunSkipped" [Backup] Warn (ClusterName, Schedule, Due) Backups
+            "A run of a schedule was due and was left out; the cause says why."
+            "Make the schedule rarer, or the work shorter, if runs overlap.";
+        ScheduleRunMissed = "ScheduleRunMissed" [Backup] Warn (ClusterName, Schedule, Due) Backups
+            "A run of a schedule was due while nobody was there to begin it."
+            "See why PGO was away at that time.";
+        PgoUpdateConfig = "PGOUpdateConfig" [Pgo] Info () Operations
+            "PGO works with a changed `pgo.yaml`."
+            "Nothing to do.";
+        ServiceStarted = "ServiceStarted" [Pgo] Info (Service) Operations
+            "A service of PGO is there again after it was not."
+            "Nothing to do.";
+        ServiceStopped = "ServiceStopped" [Pgo] Warn (Service) Operations
+            "A service of PGO is not there; what it does waits."
+            "Look at its pod in PGO's namespace.";
+        LeaderElected = "LeaderElected" [Pgo] Info (Service, Leader) Operations
+            "Another replica of a service leads."
+            "Nothing to do.";
+        CertificateWarning = "CertificateWarning" [Pgo] Warn (ClusterName, Certificate, Expires) DayTwo
+            "A certificate ends soon and could not be renewed."
+            "The cause says why; connections are refused after its end.";
+        CertificateRenewed = "CertificateRenewed" [Pgo] Info (ClusterName, Certificate, Expires) DayTwo
+            "A certificate was renewed."
+            "Nothing to do.";
+        DiskWarning = "DiskWarning" [Cluster] Warn (ClusterName, Instance, Volume, UsedPercent, FullInSeconds) Backups
+            "A volume is nearly full."
+            "Make room or make the volume larger before it is full.";
+        DiskRecovered = "DiskRecovered" [Cluster] Info (ClusterName, Instance, Volume, UsedPercent) Backups
+            "A volume has room again."
+            "Nothing to do.";
+        EventBacklog = "EventBacklog" [Cluster] Warn (ClusterName, Waiting) Now
+            "Events of a cluster wait to be stored, and so many that progress is left out."
+            "See that nsqd and the event service run.";
+        EventBacklogCleared = "EventBacklogCleared" [Cluster] Info (ClusterName, Skipped) Now
+            "All events of a cluster are stored again; `skipped` progress events were left out meanwhile."
+            "Nothing to do.";
+        HistoryCut = "HistoryCut" [Cluster] Warn (ClusterName) Now
+            "Events before this one were not published: eventing was switched off."
+            "Nothing to do.";
+    }
+}

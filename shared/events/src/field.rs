@@ -1,0 +1,187 @@
+//! The fields that some types of events have and others have not.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+/// What a field holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FieldKind {
+    /// Text.
+    Text,
+    /// A whole number from 0 on.
+    Number,
+    /// `true` or `false`.
+    Flag,
+}
+
+macro_rules! fields {
+    ($($field:ident = $wire:literal $kind:ident $from_41:literal $meaning:literal;)+) => {
+        /// A field of a payload.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Field {
+            $(#[doc = $meaning] $field,)+
+        }
+
+        impl Field {
+            /// Every field.
+            pub const ALL: &'static [Self] = &[$(Self::$field),+];
+
+            /// Name on the wire.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$field => $wire,)+ }
+            }
+
+            /// What it holds.
+            #[must_use]
+            pub fn kind(self) -> FieldKind {
+                match self { $(Self::$field => FieldKind::$kind,)+ }
+            }
+
+            /// Whether 4.1 has it; an event of such a field's type always carries it then, empty where nothing is known.
+            #[must_use]
+            pub fn is_of_41(self) -> bool {
+                match self { $(Self::$field => $from_41,)+ }
+            }
+
+            /// What it means.
+            #[must_use]
+            pub fn meaning(self) -> &'static str {
+                match self { $(Self::$field => $meaning,)+ }
+            }
+        }
+    };
+}
+
+fields! {
+    ClusterName = "clustername" Text true "The cluster.";
+    WorkflowId = "workflowid" Text true "4.1's name for the operation's id.";
+    ErrorMessage = "errormessage" Text true "4.1's name for the cause of a failure.";
+    ReplicaName = "replicaname" Text true "The replica.";
+    Target = "target" Text true "The instance that becomes primary.";
+    DeploymentName = "deploymentname" Text true "The former primary.";
+    Label = "label" Text true "The label, as it was asked for.";
+    BackupType = "backuptype" Text true "pgbackrest, pgbasebackup or pgdump.";
+    Path = "path" Text true "Where the backup lies.";
+    LoadConfig = "loadconfig" Text true "The table that is loaded.";
+    PostgresUserName = "postgresusername" Text true "The role of PostgreSQL.";
+    PostgresPassword = "postgrespassword" Text true "Always empty: 4.1 told the password.";
+    Managed = "managed" Flag true "Whether PGO keeps the password.";
+    PolicyName = "policyname" Text true "The policy.";
+    CreatedUserName = "createdusername" Text true "The user of PGO.";
+    UpdatedUserName = "updatedusername" Text true "The user of PGO.";
+    DeletedUserName = "deletedusername" Text true "The user of PGO.";
+    CreatedRoleName = "createdrolename" Text true "The role of PGO.";
+    UpdatedRoleName = "updatedrolename" Text true "The role of PGO.";
+    DeletedRoleName = "deletedRolename" Text true "The role of PGO.";
+    CreatedNamespace = "creatednamespace" Text true "The namespace.";
+    DeletedNamespace = "deletednamespace" Text true "The namespace.";
+    FormerPrimary = "formerprimary" Text false "The instance that was primary.";
+    Instance = "instance" Text false "The instance.";
+    Timeline = "timeline" Number false "PostgreSQL's timeline from now on.";
+    Lsn = "lsn" Text false "The WAL position at which it begins.";
+    LostBytes = "lostbytes" Number false "WAL of the former primary that the new one does not have, in bytes.";
+    LagBytes = "lagbytes" Number false "How far the replica is behind, in bytes of WAL.";
+    SizeBytes = "sizebytes" Number false "Size of the backup, in bytes.";
+    StartWal = "startwal" Text false "The first WAL segment that the backup needs.";
+    StopWal = "stopwal" Text false "The last WAL segment that the backup needs.";
+    Schedule = "schedule" Text false "The schedule.";
+    Due = "due" Text false "When the run was due (RFC 3339).";
+    Service = "service" Text false "The service of PGO.";
+    Leader = "leader" Text false "The pod that leads.";
+    Certificate = "certificate" Text false "The Secret that holds the certificate.";
+    Expires = "expires" Text false "When it ends (RFC 3339).";
+    Volume = "volume" Text false "The volume's claim.";
+    UsedPercent = "usedpercent" Number false "How much of it is used, in percent.";
+    FullInSeconds = "fullinseconds" Number false "When it is full at the present rate, in seconds from now.";
+    Waiting = "waiting" Number false "How many events wait to be stored.";
+    Skipped = "skipped" Number false "How many progress events were left out.";
+}
+
+/// A text that names no field.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no field {0:?}")]
+pub struct UnknownField(pub String);
+
+impl FromStr for Field {
+    type Err = UnknownField;
+
+    fn from_str(text: &str) -> Result<Self, UnknownField> {
+        let mut all = Self::ALL.iter().copied();
+        all.find(|field| field.as_str() == text)
+            .ok_or_else(|| UnknownField(text.chars().take(80).collect()))
+    }
+}
+
+impl fmt::Display for Field {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What a field of one event holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Datum {
+    /// `true` or `false`.
+    Flag(bool),
+    /// A whole number.
+    Number(u64),
+    /// Text.
+    Text(String),
+}
+
+impl Datum {
+    /// What it is.
+    #[must_use]
+    pub fn kind(&self) -> FieldKind {
+        match self {
+            Self::Flag(_) => FieldKind::Flag,
+            Self::Number(_) => FieldKind::Number,
+            Self::Text(_) => FieldKind::Text,
+        }
+    }
+
+    /// The text, if it is one.
+    #[must_use]
+    pub fn as_text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// What stands where 4.1 always has something and nothing is known.
+    pub(crate) fn nothing(kind: FieldKind) -> Self {
+        match kind {
+            FieldKind::Flag => Self::Flag(false),
+            FieldKind::Number => Self::Number(0),
+            FieldKind::Text => Self::Text(String::new()),
+        }
+    }
+}
+
+impl From<&str> for Datum {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl From<String> for Datum {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<u64> for Datum {
+    fn from(number: u64) -> Self {
+        Self::Number(number)
+    }
+}
+
+impl From<bool> for Datum {
+    fn from(flag: bool) -> Self {
+        Self::Flag(flag)
+    }
+}
