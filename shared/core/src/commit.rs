@@ -112,25 +112,40 @@ fn creation(next: &mut ClusterStatus, cluster: &Cluster, observed: &Observed, no
         .filter(|m| *m > Milestone::Accepted && *m < Milestone::Serving && *m <= reached)
         .map(Milestone::text)
         .collect();
+    next.journal
+        .progress(cluster.subject(), Kind::CreateCluster, &told, now);
+    let holds = reached < Milestone::Serving
+        && problem.is_none()
+        && silence::verdict_holds(next, observed, now);
+    if holds {
+        describe_backlog(next, cluster, now);
+    } else {
+        conclude(next, cluster, (reached, problem), now);
+    }
+    let Applied {
+        status,
+        reason,
+        message,
+    } = Applied::of(next.was_ready(), cluster, observed);
+    let condition = (RESULT_UP_TO_DATE, status);
+    let at = (cluster.generation, now);
+    set_condition(&mut next.conditions, condition, reason, &message, at);
+}
+
+/// What follows from how far the cluster is: the end of its creation, its phase and whether it is ready.
+fn conclude(
+    next: &mut ClusterStatus,
+    cluster: &Cluster,
+    (reached, problem): (Milestone, Option<Problem>),
+    now: Timestamp,
+) {
     let was_ready = next.was_ready();
     let subject = cluster.subject();
-    next.journal
-        .progress(subject, Kind::CreateCluster, &told, now);
-    if reached < Milestone::Serving
-        && problem.is_none()
-        && silence::verdict_holds(next, observed, now)
-    {
-        return describe_backlog(next, cluster, now);
-    }
     let journal = &mut next.journal;
     let (phase, reason, message) = match (reached, problem) {
         (Milestone::Serving, _) => {
-            journal.finish(
-                subject,
-                Kind::CreateCluster,
-                (Outcome::Completed, None),
-                now,
-            );
+            let completed = (Outcome::Completed, None);
+            journal.finish(subject, Kind::CreateCluster, completed, now);
             (Phase::Ready, "Serving", "answers on its service".to_owned())
         }
         (_, Some(problem)) => {
@@ -155,14 +170,6 @@ fn creation(next: &mut ClusterStatus, cluster: &Cluster, observed: &Observed, no
         ),
     };
     describe(next, cluster, (phase, reason), &message, now);
-    let Applied {
-        status,
-        reason,
-        message,
-    } = Applied::of(next.was_ready(), cluster, observed);
-    let condition = (RESULT_UP_TO_DATE, status);
-    let at = (cluster.generation, now);
-    set_condition(&mut next.conditions, condition, reason, &message, at);
 }
 
 /// How far the creation is, and what keeps it from getting further.
@@ -196,6 +203,8 @@ fn late(
     let creation = status.journal.newest(Kind::CreateCluster)?;
     let problem = Problem::late(desired, observed)?;
     let is_late = match creation.outcome {
+        // Who is silent for a moment may be at work.
+        None if silence::is_brief(observed, now) => false,
         None => problem::is_overdue(creation, desired, observed, now),
         Some(Outcome::Failed) => told_reason(status) == Some(problem.reason),
         Some(Outcome::Completed) => false,

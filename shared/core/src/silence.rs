@@ -13,7 +13,13 @@ use crate::{ClusterStatus, InstanceStatus, Observed, PodPhase, RESULT_READY};
 const GRACE: SignedDuration = SignedDuration::from_secs(10);
 
 /// Reasons of condition Ready that rest on the word of an agent.
-const ON_ITS_WORD: [&str; 2] = ["Serving", "PostgreSQLFailed"];
+const ON_ITS_WORD: [&str; 3] = ["Serving", "PostgreSQLFailed", "ServiceNotDirected"];
+
+/// Whether an agent is silent, and only since a moment ago.
+pub(crate) fn is_brief(observed: &Observed, now: Timestamp) -> bool {
+    let mut silences = observed.silent.values();
+    silences.any(|since| now.duration_since(*since) < GRACE)
+}
 
 /// What `status` says of an instance, if that was about its present pod, and the pod's agent is silent only since a
 /// moment ago.

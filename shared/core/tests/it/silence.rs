@@ -97,6 +97,26 @@ fn a_failure_stays_one_while_the_agent_that_told_it_is_silent() {
     world.check_stream();
 }
 
+#[test]
+fn a_creation_that_takes_long_is_not_late_because_its_agent_is_silent_for_a_moment() {
+    let mut world = World::new();
+    for _ in 0..3 {
+        world.reconcile();
+        world.progress();
+    }
+    world.say(AgentPhase::Recovering, None);
+    world.wait(3600);
+    world.reconcile();
+    assert_eq!(world.status.phase, Phase::Creating);
+    world.fall_silent();
+    world.wait(9);
+    world.reconcile();
+    assert_eq!(world.status.phase, Phase::Creating);
+    world.wait(1);
+    world.reconcile();
+    assert_eq!(world.status.phase, Phase::Failed);
+}
+
 proptest! {
     #[test]
     fn silences_shorter_than_the_grace_change_nothing(seconds in prop::collection::vec(0i64..10, 1..20)) {
