@@ -216,7 +216,10 @@ fn instances(plan: &mut Plan, desired: &Desired, observed: &Observed, replaceabl
                 plan.waiting_for = Some("a claim that is being removed");
                 continue;
             }
-            None if desired.storage.kind != StorageKind::EmptyDir => {
+            // A pod that has its node runs without one, and goes on without.
+            None if desired.storage.kind != StorageKind::EmptyDir
+                && pod.is_none_or(|pod| pod.terminating || pod.node.is_none()) =>
+            {
                 plan.steps.push(Step::MakeClaim(instance.clone()));
             }
             _ => {}
