@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use pgo_ids::{ClusterName, Namespace, OperationId, Seq, StreamId};
 
 use crate::{
@@ -270,6 +270,10 @@ fn begin_creation(
     let _ = next.journal.begin(cluster.subject(), operation, cause);
 }
 
+/// A deletion that takes longer is told as failed, though it goes on: PostgreSQL stops within a minute or two, and a volume
+/// goes as fast, unless something holds it.
+const DELETION_DEADLINE: SignedDuration = SignedDuration::from_mins(5);
+
 fn deletion(next: &mut ClusterStatus, cluster: &Cluster, observed: &Observed, now: Timestamp) {
     let subject = cluster.subject();
     if next.journal.newest(Kind::DeleteCluster).is_none() {
@@ -301,8 +305,9 @@ fn deletion(next: &mut ClusterStatus, cluster: &Cluster, observed: &Observed, no
         };
         let _ = next.journal.begin(subject, operation, None);
     }
+    take_up_deletion(next, cluster, observed, now);
     if let Some(running) = next.journal.running(Kind::DeleteCluster) {
-        let options = running.delete.unwrap_or_default();
+        let (options, began) = (running.delete.unwrap_or_default(), running.started);
         let left = leftovers(observed, options);
         let told = removed(&left, options);
         let journal = &mut next.journal;
@@ -310,14 +315,79 @@ fn deletion(next: &mut ClusterStatus, cluster: &Cluster, observed: &Observed, no
         if left.is_empty() && cluster.deleting {
             let completed = (Outcome::Completed, None);
             journal.finish(subject, Kind::DeleteCluster, completed, now);
+        } else if now.duration_since(began) >= DELETION_DEADLINE {
+            let failed = (Outcome::Failed, Some(in_the_way(&left, observed)));
+            journal.finish(subject, Kind::DeleteCluster, failed, now);
         }
     }
     let message = match next.journal.newest(Kind::DeleteCluster) {
-        None => "to be removed; its events must be stored first",
-        Some(deletion) if deletion.is_running() => "being removed",
-        Some(_) => "removed; its last events are being stored",
+        None => "to be removed; its events must be stored first".to_owned(),
+        Some(deletion) => match (deletion.outcome, &deletion.cause) {
+            (None, _) => "being removed".to_owned(),
+            (Some(Outcome::Failed), Some(cause)) => cause.clone(),
+            (Some(_), _) => "removed; its last events are being stored".to_owned(),
+        },
     };
-    describe(next, cluster, (Phase::Deleting, "Deleting"), message, now);
+    describe(next, cluster, (Phase::Deleting, "Deleting"), &message, now);
+}
+
+/// A deletion that was told as failed goes on; its end is that of an operation of its own.
+fn take_up_deletion(
+    next: &mut ClusterStatus,
+    cluster: &Cluster,
+    observed: &Observed,
+    now: Timestamp,
+) {
+    let newest = next.journal.newest(Kind::DeleteCluster);
+    let Some(failed) = newest.filter(|o| o.outcome == Some(Outcome::Failed)) else {
+        return;
+    };
+    let options = failed.delete.unwrap_or_default();
+    if !cluster.deleting || !leftovers(observed, options).is_empty() {
+        return;
+    }
+    let again = format!("delete again after {}", failed.id);
+    let operation = Operation {
+        id: OperationId::derived(&cluster.stream, &again),
+        started: now,
+        finished: None,
+        outcome: None,
+        cause: None,
+        ..failed.clone()
+    };
+    let cause = "what was in the way is gone".to_owned();
+    // With a full outbox at a later commit, as every beginning.
+    let _ = next
+        .journal
+        .begin(cluster.subject(), operation, Some(cause));
+}
+
+/// Why a deletion has not ended.
+fn in_the_way(left: &BTreeSet<Leftover>, observed: &Observed) -> String {
+    if let Some(refused) = &observed.refused {
+        return refused.clone();
+    }
+    let names = |names: Vec<&str>| names.join(", ");
+    let what = match left.first() {
+        Some(Leftover::Pods) => {
+            let pods = observed.pods.keys().map(|name| name.as_str());
+            format!("pod {} does not end", names(pods.collect()))
+        }
+        Some(Leftover::Data) => {
+            let claims = observed.claims.keys().map(|name| name.as_str());
+            format!(
+                "PersistentVolumeClaim {} does not go",
+                names(claims.collect())
+            )
+        }
+        Some(Leftover::Fixtures) => "objects of the cluster do not go".to_owned(),
+        Some(Leftover::Tasks) => "its tasks do not go".to_owned(),
+        None => "the Pgcluster does not go".to_owned(),
+    };
+    let minutes = DELETION_DEADLINE.as_mins();
+    format!(
+        "after {minutes} min {what}: look at its finalizers and events with kubectl describe; the deletion goes on"
+    )
 }
 
 /// What a person reads of a deletion that has this left to remove.

@@ -7,7 +7,7 @@ use pgo_ids::InstanceName;
 
 use crate::{
     AddressFamily, Cluster, ClusterStatus, DeleteOptions, Desired, Fixture, Kind, Observed,
-    PodPhase, StorageKind, UserSecret,
+    Outcome, PodPhase, StorageKind, UserSecret,
 };
 
 /// The agents' certificate is made anew this long before it ends: a tenth of its year, so that an operator that was
@@ -344,6 +344,7 @@ fn last_events(
     let ended = status
         .journal
         .newest(Kind::DeleteCluster)
+        .filter(|deletion| deletion.outcome == Some(Outcome::Completed))
         .and_then(|deletion| deletion.finished);
     let Some(ended) = ended.filter(|_| cluster.deleting) else {
         return Plan {

@@ -166,7 +166,7 @@ pub fn desired(object: &Pgcluster, config: &PgoConfig) -> Result<Desired, Invali
         service_type,
         node_label,
         custom_config,
-        labels: labels(&spec.userlabels),
+        labels: labels(&spec.userlabels)?,
         log_statement: config.cluster.log_statement.clone(),
         log_min_duration_statement: config
             .cluster
@@ -297,12 +297,19 @@ fn storage(spec: &StorageSpec, config: &PgoConfig) -> Result<Storage, InvalidSpe
             Some(number("fsgroup", &spec.fsgroup)?)
         },
         supplemental_groups,
-        match_labels: spec
-            .match_labels
-            .split_once('=')
-            .map(|(key, value)| BTreeMap::from([(key.to_owned(), value.to_owned())]))
-            .unwrap_or_default(),
+        match_labels: match_labels(&spec.match_labels)?,
     })
+}
+
+fn match_labels(text: &str) -> Result<BTreeMap<String, String>, InvalidSpec> {
+    match text.split_once('=') {
+        Some((key, value)) => Ok(BTreeMap::from([(key.to_owned(), value.to_owned())])),
+        None if text.is_empty() => Ok(BTreeMap::new()),
+        None => invalid(
+            "PrimaryStorage.matchLabels",
+            format!("{text:?} is not key=value"),
+        ),
+    }
 }
 
 /// The storage that a spec describes, or that of `pgo.yaml` where it says nothing.
@@ -359,8 +366,8 @@ fn resources(spec: &ContainerResources, config: &PgoConfig) -> Resources {
     }
 }
 
-/// The user labels that can be labels: keys and values within Kubernetes' rules; what PGO sets itself is left out.
-fn labels(userlabels: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+/// The user labels, within Kubernetes' rules for keys and values; what PGO sets itself is left out.
+fn labels(userlabels: &BTreeMap<String, String>) -> Result<BTreeMap<String, String>, InvalidSpec> {
     let fits = |text: &str| {
         text.len() <= 63
             && text
@@ -375,8 +382,16 @@ fn labels(userlabels: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     };
     userlabels
         .iter()
-        .filter(|(key, value)| label::is_passed_on(key) && key_fits(key) && fits(value))
-        .map(|(key, value)| (key.clone(), value.clone()))
+        .filter(|(key, _)| label::is_passed_on(key))
+        .map(|(key, value)| match key_fits(key) && fits(value) {
+            true => Ok((key.clone(), value.clone())),
+            false => invalid(
+                "userlabels",
+                format!(
+                    "{key}={value} cannot be a label: at most 63 of a-z, A-Z, 0-9, '-', '_' and '.', a letter or digit at both ends"
+                ),
+            ),
+        })
         .collect()
 }
 

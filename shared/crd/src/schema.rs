@@ -2,7 +2,7 @@
 //! stored that it does not understand. The words come from the core's types.
 
 use pgo_core::{ConditionStatus, Kind, Outcome, Phase};
-use pgo_events::{EventType, Severity, Stage, Topic};
+use pgo_events::{EventType, Field, FieldKind, Severity, Stage, Topic};
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -119,37 +119,41 @@ fn outbox() -> Value {
 }
 
 fn event() -> Value {
+    let mut properties = json!({
+        "eventheader": {
+            "type": "object",
+            "x-kubernetes-preserve-unknown-fields": true,
+            "required": ["EventType", "namespace", "username", "timestamp", "topic"],
+            "properties": {
+                "EventType": word(EventType::ALL),
+                "namespace": {"type": "string", "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", "maxLength": 63},
+                "username": {"type": "string"},
+                "timestamp": time(),
+                "topic": {"type": "array", "items": word(&Topic::ALL)},
+            },
+        },
+        "stream": {"type": "string", "pattern": "^[-a-zA-Z0-9]+$", "maxLength": 64},
+        "seq": count(),
+        "operationid": uuid(),
+        "stage": word(&Stage::ALL),
+        "severity": word(&Severity::ALL),
+        "step": {"type": "string"},
+        "cause": {"type": "string"},
+        "durationms": count(),
+        "schemaversion": {"type": "integer", "minimum": 0, "maximum": u32::MAX},
+    });
+    for field in Field::ALL {
+        properties[field.as_str()] = match field.kind() {
+            FieldKind::Text => json!({"type": "string"}),
+            FieldKind::Number => count(),
+            FieldKind::Flag => json!({"type": "boolean"}),
+        };
+    }
     json!({
         "type": "object",
         "x-kubernetes-preserve-unknown-fields": true,
         "required": ["eventheader", "stream", "seq", "operationid", "stage", "severity", "schemaversion"],
-        "properties": {
-            "eventheader": {
-                "type": "object",
-                "x-kubernetes-preserve-unknown-fields": true,
-                "required": ["EventType", "namespace", "username", "timestamp", "topic"],
-                "properties": {
-                    "EventType": word(EventType::ALL),
-                    "namespace": {"type": "string", "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", "maxLength": 63},
-                    "username": {"type": "string"},
-                    "timestamp": time(),
-                    "topic": {"type": "array", "items": word(&Topic::ALL)},
-                },
-            },
-            // Empty where 4.1 has the field and there is no cluster.
-            "clustername": {"type": "string", "pattern": format!("^$|{LABEL}"), "maxLength": 58},
-            "workflowid": uuid(),
-            "errormessage": {"type": "string"},
-            "stream": {"type": "string", "pattern": "^[-a-zA-Z0-9]+$", "maxLength": 64},
-            "seq": count(),
-            "operationid": uuid(),
-            "stage": word(&Stage::ALL),
-            "severity": word(&Severity::ALL),
-            "step": {"type": "string"},
-            "cause": {"type": "string"},
-            "durationms": count(),
-            "schemaversion": {"type": "integer", "minimum": 0, "maximum": u32::MAX},
-        },
+        "properties": properties,
     })
 }
 

@@ -306,3 +306,18 @@ fn a_spec_of_4_1_keeps_its_field_names() {
         assert!(json.get(key).is_some(), "{key} is missing");
     }
 }
+
+#[test]
+fn what_cannot_be_a_label_or_a_selector_is_refused_by_its_field() {
+    for (spec, field) in [
+        (json!({"userlabels": {"env": "a b"}}), "userlabels"),
+        (json!({"userlabels": {"-env": "dev"}}), "userlabels"),
+        (
+            json!({"PrimaryStorage": {"storagetype": "dynamic", "size": "1Gi", "matchLabels": "disk"}}),
+            "PrimaryStorage.matchLabels",
+        ),
+    ] {
+        let refused = desired(&cluster(spec.clone()), &config()).expect_err("nonsense");
+        assert_eq!(refused.field, field, "{spec}");
+    }
+}

@@ -195,8 +195,14 @@ fn row(event_type: EventType) -> String {
         .iter()
         .map(|field| format!("`{field}`"))
         .collect();
-    let note = match (about.stage, about.published) {
-        (Stage::Notice, Published::Later(_)) => " Not published yet.",
+    // Of a whole operation it is said once, above its table.
+    let of_operation = about
+        .operation
+        .map(|operation| operation.started().about().published);
+    let note = match about.published {
+        Published::Later(_) if of_operation.is_none_or(|all| all == Published::Now) => {
+            " Not published yet."
+        }
         _ => "",
     };
     format!(

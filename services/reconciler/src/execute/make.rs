@@ -11,8 +11,12 @@ use crate::{context::Context, error::Error};
 /// How long the agents' certificate is valid.
 const CERTIFICATE_LIFE: SignedDuration = SignedDuration::from_hours(24 * 365);
 
-/// Length of a password nobody chose: 22 of 62 characters are 131 bits.
-const PASSWORD_LENGTH: usize = 22;
+/// Length of a password nobody chose, where `PasswordLength` of `pgo.yaml` is none: 32 of 62 characters are 190 bits.
+const PASSWORD_LENGTH: usize = 32;
+
+/// The shortest and the longest that `PasswordLength` can ask for: what can be guessed is none, and PostgreSQL's clients
+/// take no more than a thousand bytes.
+const PASSWORD_LENGTHS: (usize, usize) = (8, 512);
 
 /// Carries out one of them.
 pub async fn one(
@@ -24,7 +28,9 @@ pub async fn one(
     let (client, uid) = (&context.client, &cluster.stream);
     match step {
         Step::MakeUserSecret(which) => {
-            let secret = pgo_objects::user_secret(desired, *which, &password());
+            let length = context.config.borrow().cluster.password_length.parse();
+            let password = password(length.unwrap_or(PASSWORD_LENGTH));
+            let secret = pgo_objects::user_secret(desired, *which, &password);
             make(client, cluster, &secret, Present::Stays).await
         }
         Step::MakeCertificate => certificate(desired, cluster, context).await,
@@ -84,10 +90,11 @@ async fn certificate(desired: &Desired, cluster: &Cluster, context: &Context) ->
     make(&context.client, cluster, &secret, Present::Renewed).await
 }
 
-fn password() -> String {
+fn password(length: usize) -> String {
+    let (shortest, longest) = PASSWORD_LENGTHS;
     rand::rng()
         .sample_iter(Alphanumeric)
-        .take(PASSWORD_LENGTH)
+        .take(length.clamp(shortest, longest))
         .map(char::from)
         .collect()
 }

@@ -191,3 +191,46 @@ proptest! {
         prop_assert_eq!(story.last(), Some(&"DeleteClusterCompleted"));
     }
 }
+
+#[test]
+fn a_deletion_that_something_holds_up_fails_with_what_it_is_and_ends_all_the_same() {
+    let mut world = World::new();
+    world.settle();
+    ask(&mut world, true);
+    world.reconcile();
+    // Its pod is there and does not go.
+    world.wait(5 * 60);
+    world.reconcile();
+    let told = world.told();
+    let failure = told.last().expect("an event");
+    assert_eq!(failure.event_type().as_str(), "DeleteClusterFailure");
+    let cause = failure.cause.clone().expect("a cause");
+    assert!(cause.contains("pod hippo does not end"), "{cause}");
+    assert_eq!(world.status.reason, cause);
+    finish(&mut world);
+    let mut told = types(&world.told());
+    told.retain(|event_type| *event_type != "DeleteClusterProgress");
+    let ends = [
+        "DeleteClusterFailure",
+        "DeleteCluster",
+        "DeleteClusterCompleted",
+    ];
+    assert_eq!(told[told.len() - 3..], ends);
+    world.check_stream();
+}
+
+#[test]
+fn a_removal_that_kubernetes_refuses_is_the_cause_of_the_failure() {
+    let mut world = World::new();
+    world.settle();
+    ask(&mut world, false);
+    world.reconcile();
+    world.observed.refused = Some("cannot remove pod hippo: forbidden".to_owned());
+    world.wait(5 * 60);
+    world.reconcile();
+    let told = world.told();
+    assert_eq!(
+        told.last().and_then(|event| event.cause.as_deref()),
+        Some("cannot remove pod hippo: forbidden")
+    );
+}

@@ -7,7 +7,7 @@ macro_rules! catalogue {
             $operation:ident $what:literal $topics:tt $fields:tt $published:ident {
                 started $started:ident = $started_wire:literal;
                 $(progress $progress:ident = $progress_wire:literal;)?
-                failed $failed:ident = $failed_wire:literal $advice:literal $(with $failed_fields:tt)?;
+                failed $failed:ident = $failed_wire:literal $advice:literal $(with $failed_fields:tt)? $(later $failed_later:ident)?;
                 completed $completed:ident = $completed_wire:literal $done:literal
                     $(on $done_topics:tt)? $(and $done_fields:tt)?;
             }
@@ -128,7 +128,7 @@ macro_rules! catalogue {
                             severity: Severity::Error,
                             topics: catalogue!(@topics $topics),
                             fields: catalogue!(@failed $fields $($failed_fields)?),
-                            published: catalogue!(@published $published),
+                            published: catalogue!(@published_or $published $($failed_later)?),
                             meaning: concat!($what, " failed; the cause says why."),
                             advice: $advice,
                         },
@@ -162,6 +162,8 @@ macro_rules! catalogue {
         }
     };
 
+    (@published_or $published:ident) => { catalogue!(@published $published) };
+    (@published_or $published:ident $later:ident) => { catalogue!(@published $later) };
     (@published Now) => { Published::Now };
     (@published $later:ident) => { Published::Later(Later::$later) };
     (@topics [$($topic:ident),+]) => { &[$(Topic::$topic),+] };

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! Operation "what it does" [topics] (fields) Now, or which part of PGO will publish it {
-//!     started, progress, failed "what to do", completed "what is so then" on [other topics] and (further fields)
+//!     started, progress, failed "what to do" with (other fields) later (if it alone is not published yet), completed "what is so then" on [other topics] and (further fields)
 //! }
 //! Notice = "name on the wire" [topics] severity (fields) published
 //!     "what it means" "what to do"
@@ -29,7 +29,7 @@ catalogue! {
             started DeleteCluster = "DeleteCluster";
             progress DeleteClusterProgress = "DeleteClusterProgress";
             failed DeleteClusterFailure = "DeleteClusterFailure"
-                "Mend the cause; the deletion goes on by itself.";
+                "Mend the cause; the deletion goes on by itself, and its end is an operation of its own.";
             completed DeleteClusterCompleted = "DeleteClusterCompleted"
                 "A cluster is gone, with its data where that was asked for.";
         }
@@ -349,7 +349,7 @@ catalogue! {
         StopPgo "the stop of PGO" [Pgo] () Now {
             started PgoStop = "PGOStop";
             failed PgoStopFailure = "PGOStopFailure"
-                "Stop it again.";
+                "Stop it again." later Operations;
             completed PgoStopCompleted = "PGOStopCompleted"
                 "PGO has nothing left to publish and may go.";
         }
@@ -425,13 +425,13 @@ catalogue! {
         DiskRecovered = "DiskRecovered" [Cluster] Info (ClusterName, Instance, Volume, UsedPercent) Backups
             "A volume has room again."
             "Nothing to do.";
-        EventBacklog = "EventBacklog" [Cluster] Warn (ClusterName, Waiting) Now
+        EventBacklog = "EventBacklog" [Cluster] Warn (ClusterName, Waiting) Operations
             "Events of a cluster wait to be stored, and so many that progress is left out."
             "See that nsqd and the event service run.";
-        EventBacklogCleared = "EventBacklogCleared" [Cluster] Info (ClusterName, Skipped) Now
+        EventBacklogCleared = "EventBacklogCleared" [Cluster] Info (ClusterName, Skipped) Operations
             "All events of a cluster are stored again; `skipped` progress events were left out meanwhile."
             "Nothing to do.";
-        HistoryCut = "HistoryCut" [Cluster] Warn (ClusterName) Now
+        HistoryCut = "HistoryCut" [Cluster] Warn (ClusterName) Operations
             "Events before this one were not published: eventing was switched off."
             "Nothing to do.";
     }

@@ -21,13 +21,14 @@ fn survives(process: &str) {
     let watch = Watch::begin();
     let cluster = Cluster::named("survivor");
     apply(&cluster.manifest(json!({}))).ok();
-    until("the begin of the creation", READY, || {
+    let phase = until("the begin of the creation", READY, || {
         let object = cluster.object().ok_or("no cluster")?;
         match text(&object, "/status/phase").as_str() {
             "" | "Pending" => Err("not begun".to_owned()),
             phase => Ok(phase.to_owned()),
         }
     });
+    assert_eq!(phase, "Creating", "it is over before anything was killed");
     assert!(
         kill_all_of(process) > 0,
         "no process of {process} was there to be killed"
@@ -79,8 +80,13 @@ fn a_creation_survives_all_of_them_at_once() {
     let cluster = Cluster::named("survivor");
     apply(&cluster.manifest(json!({}))).ok();
     for process in ["nsqd", "event", "reconciler", "apiserver", "scheduler"] {
-        kill_all_of(process);
+        assert!(
+            kill_all_of(process) > 0,
+            "no process of {process} was there"
+        );
     }
+    let phase = text(&cluster.object().expect("a cluster"), "/status/phase");
+    assert_ne!(phase, "Ready", "it is over before all were killed");
     cluster.until_ready();
     until_whole();
     let events = watch.until(&cluster.uid(), "CreateClusterCompleted");
