@@ -83,10 +83,14 @@ async fn one(
             .await
         }
         Step::RemoveFinalizer => {
-            set_finalizers(object, context, |finalizers| {
+            let removed = set_finalizers(object, context, |finalizers| {
                 finalizers.retain(|finalizer| finalizer != FINALIZER);
-            })
-            .await
+            });
+            match removed.await {
+                // With its last finalizer the object goes: it is removed already, which was only not seen yet.
+                Err(error) if error.is_missing() => Ok(()),
+                other => other,
+            }
         }
         Step::RemovePod { .. }
         | Step::RemoveCluster

@@ -49,9 +49,12 @@ pub async fn project(
             continue;
         };
         let (name, parameters) = (task.name_any(), PatchParams::default());
+        // What follows is about the generation that this makes: kubectl wait takes no older word.
+        let mut noted = None;
         if let Some(patch) = of_task(task, operation) {
-            within(&name, api.patch(&name, &parameters, &Patch::Merge(&patch))).await;
+            noted = within(&name, api.patch(&name, &parameters, &Patch::Merge(&patch))).await;
         }
+        let task = noted.as_ref().unwrap_or(task);
         if let Some(patch) = of_task_status(task, operation, Timestamp::now()) {
             let patch = Patch::Merge(&patch);
             within(&name, api.patch_status(&name, &parameters, &patch)).await;
