@@ -43,8 +43,14 @@ pub fn standing(events: &[Event]) -> Option<String> {
     is_warning(newest).then(|| text(newest))
 }
 
+/// A warning that something is wrong which does not pass by itself. Two are none: a readiness probe says no until PostgreSQL
+/// is up, and a kubelet with much to do has not read a Secret or ConfigMap yet, which it calls a failure.
 fn is_warning(event: &Event) -> bool {
+    let message = event.message.as_deref().unwrap_or_default();
     event.type_.as_deref() == Some("Warning")
+        && event.reason.as_deref() != Some("Unhealthy")
+        && !message.contains("failed to sync secret cache")
+        && !message.contains("failed to sync configmap cache")
 }
 
 /// When it happened last. Which of these there is depends on who tells.
@@ -92,6 +98,17 @@ mod tests {
         assert_eq!(standing(&events), None);
         assert_eq!(last(&events).as_deref(), Some("Reason: no ConfigMap"));
         assert_eq!(standing(&[]), None);
+    }
+
+    #[test]
+    fn what_passes_by_itself_is_no_complaint() {
+        let mut probe = event("Warning", LATER, "HTTP probe failed with statuscode: 503");
+        probe.reason = Some("Unhealthy".to_owned());
+        let busy =
+            "MountVolume.SetUp failed for volume \"tls\" : failed to sync secret cache: timed out";
+        let events = [probe, event("Warning", LATER, busy)];
+        assert_eq!(standing(&events), None);
+        assert_eq!(last(&events), None);
     }
 
     #[test]

@@ -195,7 +195,9 @@ impl Follower {
         };
         let namespace = event["eventheader"]["namespace"].as_str();
         match (namespace, event["clustername"].as_str()) {
-            (Some(namespace), Some(cluster)) => selected.has(namespace, cluster).await,
+            (Some(namespace), Some(cluster)) if !cluster.is_empty() => {
+                selected.has(namespace, cluster).await
+            }
             _ => Ok(false),
         }
     }

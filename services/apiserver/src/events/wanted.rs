@@ -198,6 +198,12 @@ mod tests {
     }
 
     #[test]
+    fn a_list_has_its_names_between_commas() {
+        assert_eq!(listed("hippo, rhino,,"), ["hippo", "rhino"]);
+        assert_eq!(listed(""), Vec::<String>::new());
+    }
+
+    #[test]
     fn an_unknown_topic_is_refused_and_alltopic_means_no_filter() {
         assert_eq!(topics("alltopic").ok(), Some(Vec::new()));
         assert_eq!(

@@ -40,9 +40,13 @@ pub struct EventService {
 
 impl Log {
     pub fn append(&self, namespace: &str, number: usize) {
+        self.append_of(namespace, "", number);
+    }
+
+    pub fn append_of(&self, namespace: &str, cluster: &str, number: usize) {
         let event = json!({
             "eventheader": {"EventType": "CreateCluster", "namespace": namespace, "topic": ["clustertopic"]},
-            "stream": "s", "seq": number,
+            "clustername": cluster, "stream": "s", "seq": number,
         });
         let mut events = self.events.lock().unwrap();
         events.push((namespace.to_owned(), event));

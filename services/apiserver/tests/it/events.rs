@@ -6,6 +6,7 @@ use http::StatusCode;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use pgo_api::{KEEP_ALIVE, StreamLine};
+use serde_json::json;
 
 use crate::{
     event_log::EventService,
@@ -301,4 +302,25 @@ async fn a_quiet_stream_is_kept_alive_and_ends_with_the_process() {
     );
     apiserver.stop().await;
     assert_eq!(lines.next().await, None);
+}
+
+#[tokio::test]
+async fn events_of_clusters_with_a_label_are_chosen_and_those_of_new_ones_too() {
+    let (apiserver, service) = with_events().await;
+    let labelled = |name: &str, env: &str| json!({"metadata": {"name": name, "namespace": "pgouser1", "labels": {"env": env}}, "spec": {}});
+    let kubernetes = &apiserver.kubernetes;
+    kubernetes.put("pgclusters", "pgouser1", labelled("hippo", "prod"));
+    kubernetes.put("pgclusters", "pgouser1", labelled("rhino", "dev"));
+    let mut lines = Lines::open(&apiserver.plain(), "selector=env%3Dprod").await;
+    service.log.append_of("pgouser1", "rhino", 1);
+    service.log.append_of("pgouser1", "hippo", 2);
+    assert_eq!(lines.event().await, 2);
+    // One that is made later, and one that is gone meanwhile.
+    kubernetes.put("pgclusters", "pgouser1", labelled("zebra", "prod"));
+    service.log.append_of("pgouser1", "zebra", 3);
+    assert_eq!(lines.event().await, 3);
+    kubernetes.remove("pgclusters", "pgouser1", "hippo");
+    service.log.append("pgo", 4);
+    service.log.append_of("pgouser1", "hippo", 5);
+    assert_eq!(lines.event().await, 5);
 }
