@@ -20,7 +20,7 @@ use std::{
     time::Duration,
 };
 
-use fake::{Fake, Reply, finish, run, unread, until};
+use fake::{Fake, Reply, finish, hold, run, unread, until};
 use serde_json::{Value, json};
 
 fn event(event_type: &str, seq: u64, more: &Value) -> Value {
@@ -89,16 +89,6 @@ impl Drop for Watch {
         // It may have ended by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();
-    }
-}
-
-/// Holds a connection open until the client is gone or ten seconds are over.
-fn hold(out: &mut dyn Write) {
-    for _ in 0..200 {
-        thread::sleep(Duration::from_millis(50));
-        if out.write_all(b"\n").and_then(|()| out.flush()).is_err() {
-            return;
-        }
     }
 }
 

@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fake::{Fake, Ran, Reply, run};
+use fake::{Fake, Ran, Reply, hold, run};
 use serde_json::{Value, json};
 
 fn event(event_type: &str, seq: u64, time: &str) -> Value {
@@ -46,12 +46,7 @@ fn sends(events: Vec<Value>) -> Fake {
                 let _ = out.write_all(format!("{line}\n").as_bytes());
             }
             let _ = out.flush();
-            for _ in 0..400 {
-                thread::sleep(Duration::from_millis(50));
-                if out.write_all(b"\n").and_then(|()| out.flush()).is_err() {
-                    return;
-                }
-            }
+            hold(out);
         })
     })
 }

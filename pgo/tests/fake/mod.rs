@@ -183,6 +183,16 @@ pub fn until(what: &str, mut so: impl FnMut() -> bool) {
     }
 }
 
+/// Holds a connection open until the client is gone or ten seconds are over.
+pub fn hold(out: &mut dyn Write) {
+    for _ in 0..200 {
+        thread::sleep(Duration::from_millis(50));
+        if out.write_all(b"\n").and_then(|()| out.flush()).is_err() {
+            return;
+        }
+    }
+}
+
 fn serve(stream: &mut dyn Stream, handler: &Handler, seen: &Mutex<Vec<Request>>) {
     let Some(request) = read(stream) else { return };
     seen.lock().unwrap().push(request.clone());
