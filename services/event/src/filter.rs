@@ -33,7 +33,8 @@ pub enum FilterError {
     #[error(transparent)]
     Severity(#[from] UnknownSeverity),
     /// The expression is not CESQL.
-    #[error("the filter is not a CloudEvents SQL expression: {0}")]
+    // On one line: it goes through a status and a stream of lines, where the place cannot be pointed at from below.
+    #[error("the filter is not a CloudEvents SQL expression: column {}: {}", .0.column(), .0.fault())]
     Expression(#[from] ParseError),
 }
 
@@ -316,6 +317,11 @@ mod tests {
             filter: "a = ".to_owned(),
             ..ReadRequest::default()
         });
-        assert!(filter.is_some_and(|why| why.contains("CloudEvents SQL")));
+        let filter = filter.expect("a refusal");
+        assert!(
+            filter.contains("CloudEvents SQL expression: column 4:"),
+            "{filter}"
+        );
+        assert_eq!(filter.lines().count(), 1, "{filter}");
     }
 }
