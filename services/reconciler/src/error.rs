@@ -30,6 +30,9 @@ pub enum Error {
     /// A name is still taken by an object that is about to be gone.
     #[error("cannot make {0} yet: the former one of that name is being removed")]
     Leaving(String),
+    /// A Secret that a password is to be copied from has gone since it was looked for.
+    #[error("cannot copy the password in Secret {0}: it is not there any more, or has none")]
+    NoPassword(String),
     /// No certificate could be made.
     #[error("cannot make a certificate for the agents: {0}")]
     Certificate(#[from] pgo_tls::Error),
@@ -45,6 +48,7 @@ impl Error {
             Self::Event(_) => "event",
             Self::Foreign { .. } => "foreign",
             Self::Leaving(_) => "leaving",
+            Self::NoPassword(_) => "no_password",
             Self::Certificate(_) => "certificate",
         }
     }

@@ -40,6 +40,7 @@ fn is_independent(step: &Step) -> bool {
     matches!(
         step,
         Step::MakeUserSecret(_)
+            | Step::CopyUserSecret { .. }
             | Step::MakeCertificate
             | Step::MakeAccess
             | Step::MakeLease { .. }
@@ -100,6 +101,7 @@ async fn one(
         | Step::RemoveTask { .. } => remove::one(step, cluster, &context.client).await,
         Step::CopyEvents => crate::pages::copy(object, context).await,
         Step::MakeUserSecret(_)
+        | Step::CopyUserSecret { .. }
         | Step::MakeCertificate
         | Step::MakeAccess
         | Step::MakeLease { .. }

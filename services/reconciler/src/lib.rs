@@ -32,6 +32,7 @@ mod not_yet;
 mod observe;
 mod outage;
 mod pages;
+mod passwords;
 mod project;
 mod reconcile;
 mod rights;

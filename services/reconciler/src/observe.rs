@@ -24,6 +24,7 @@ use crate::{
     cache::{Cache, by_name},
     complaints,
     context::Context,
+    passwords,
 };
 
 /// A claim that is younger than this is not asked about: volumes take a moment.
@@ -32,13 +33,11 @@ const CLAIM_GRACE: Duration = Duration::from_secs(3);
 /// 4.1's label of Secrets that belong to backups; they do not go with the data.
 const OF_BACKUPS: &str = "pgo-backrest-repo";
 
-/// The deletion that a Pgtask asks for.
+/// The deletion that Pgtasks ask for.
 pub fn delete_request(object: &Pgcluster, context: &Context) -> Option<DeleteRequest> {
     let tasks = context.cache.tasks.state();
-    tasks
-        .iter()
-        .filter_map(|task| task.0.as_ref().ok())
-        .find_map(|task| pgo_crd::delete_request(task, object))
+    let understood = tasks.iter().filter_map(|task| task.0.as_ref().ok());
+    pgo_crd::delete_requests(understood, object)
 }
 
 /// What is there of a cluster.
@@ -84,6 +83,7 @@ pub async fn observe(object: &Pgcluster, cluster: &Cluster, context: &Context) -
         }
     }
     hear_agents(&mut observed, cluster, context);
+    observed.sources = passwords::sources(cluster, &observed, &context.client).await;
     observed
 }
 

@@ -70,7 +70,8 @@ pub const RIGHTS: Rights = Rights {
             "",
             &["secrets", "services", "serviceaccounts"],
             &[Get, List, Watch, Create, Patch, Delete],
-            "Objects of clusters. Server-side apply, which renews them, is a patch.",
+            "Objects of clusters, and the passwords of the cluster that secretfrom names. Server-side apply, which renews them, is a \
+             patch.",
         ),
         Right::new(
             "rbac.authorization.k8s.io",

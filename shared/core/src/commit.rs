@@ -181,7 +181,7 @@ fn judge(
 ) -> (Milestone, Option<Problem>) {
     let desired = match &cluster.desired {
         Ok(desired) => desired,
-        Err(invalid) => return (Milestone::Accepted, Some(Problem::new("Invalid", invalid))),
+        Err(invalid) => return judge_invalid(status, observed, invalid, now),
     };
     match Milestone::reached(desired, observed) {
         Milestone::Serving => (Milestone::Serving, None),
@@ -190,6 +190,28 @@ fn judge(
             (reached, problem)
         }
     }
+}
+
+/// What is wrong with a spec is no word about a database that serves; whether the spec is in force is another condition.
+/// Without a primary it is what keeps one from being made.
+fn judge_invalid(
+    status: &ClusterStatus,
+    observed: &Observed,
+    invalid: &str,
+    now: Timestamp,
+) -> (Milestone, Option<Problem>) {
+    if !status.was_ready() {
+        return (Milestone::Accepted, Some(Problem::new("Invalid", invalid)));
+    }
+    if observed.serving_primary().is_some() {
+        return (Milestone::Serving, None);
+    }
+    let cause = format!(
+        "the primary does not answer on its service, and nothing is made while the spec is not understood: {invalid}"
+    );
+    let holds = silence::verdict_holds(status, observed, now);
+    let problem = (!holds).then(|| Problem::new("Invalid", &cause));
+    (Milestone::Accepted, problem)
 }
 
 /// A creation that takes too long; one that ended for that stays so until it gets further.
@@ -305,6 +327,7 @@ fn deletion(next: &mut ClusterStatus, cluster: &Cluster, observed: &Observed, no
         };
         let _ = next.journal.begin(subject, operation, None);
     }
+    widen_deletion(next, cluster);
     take_up_deletion(next, cluster, observed, now);
     if let Some(running) = next.journal.running(Kind::DeleteCluster) {
         let (options, began) = (running.delete.unwrap_or_default(), running.started);
@@ -331,31 +354,62 @@ fn deletion(next: &mut ClusterStatus, cluster: &Cluster, observed: &Observed, no
     describe(next, cluster, (Phase::Deleting, "Deleting"), &message, now);
 }
 
-/// A deletion that was told as failed goes on; its end is that of an operation of its own.
+/// A later request can have a deletion remove more while it goes on, never less.
+fn widen_deletion(next: &mut ClusterStatus, cluster: &Cluster) {
+    let Some(request) = &cluster.delete_request else {
+        return;
+    };
+    let operations = next.journal.operations.iter_mut().rev();
+    let mut deletions = operations.filter(|o| o.kind == Kind::DeleteCluster);
+    let Some(deletion) = deletions.next() else {
+        return;
+    };
+    let options = deletion.delete.unwrap_or_default();
+    if deletion.outcome != Some(Outcome::Completed) && !options.covers(request.options) {
+        deletion.delete = Some(options.with(request.options));
+        // That the data stays may have been told; that it has gone is told after it.
+        deletion.steps = deletion.steps.min(DATA_STEP);
+    }
+}
+
+/// A deletion that was told as failed goes on; its end is that of an operation of its own. So is that of one which was
+/// told as completed and is asked to remove more after all, while the object is still there.
 fn take_up_deletion(
     next: &mut ClusterStatus,
     cluster: &Cluster,
     observed: &Observed,
     now: Timestamp,
 ) {
-    let newest = next.journal.newest(Kind::DeleteCluster);
-    let Some(failed) = newest.filter(|o| o.outcome == Some(Outcome::Failed)) else {
+    let Some(ended) = next.journal.newest(Kind::DeleteCluster) else {
         return;
     };
-    let options = failed.delete.unwrap_or_default();
-    if !cluster.deleting || !leftovers(observed, options).is_empty() {
+    let options = ended.delete.unwrap_or_default();
+    let asked = cluster.delete_request.as_ref();
+    let asked = asked.map_or(options, |request| options.with(request.options));
+    let (steps, cause) = match ended.outcome {
+        Some(Outcome::Failed) if leftovers(observed, options).is_empty() => {
+            (ended.steps, "what was in the way is gone")
+        }
+        Some(Outcome::Completed) if observed.finalizer && !options.covers(asked) => {
+            (DATA_STEP, "asked to remove more than before")
+        }
+        _ => return,
+    };
+    if !cluster.deleting {
         return;
     }
-    let again = format!("delete again after {}", failed.id);
+    let again = format!("delete again after {}", ended.id);
     let operation = Operation {
         id: OperationId::derived(&cluster.stream, &again),
         started: now,
         finished: None,
         outcome: None,
         cause: None,
-        ..failed.clone()
+        steps,
+        delete: Some(asked),
+        ..ended.clone()
     };
-    let cause = "what was in the way is gone".to_owned();
+    let cause = cause.to_owned();
     // With a full outbox at a later commit, as every beginning.
     let _ = next
         .journal
@@ -389,6 +443,9 @@ fn in_the_way(left: &BTreeSet<Leftover>, observed: &Observed) -> String {
         "after {minutes} min {what}: look at its finalizers and events with kubectl describe; the deletion goes on"
     )
 }
+
+/// Place of what is told of the data among [`removed`].
+const DATA_STEP: usize = 1;
 
 /// What a person reads of a deletion that has this left to remove.
 fn removed(left: &BTreeSet<Leftover>, options: DeleteOptions) -> Vec<&'static str> {

@@ -101,6 +101,16 @@ pub enum UserSecret {
 impl UserSecret {
     /// All three.
     pub const ALL: [Self; 3] = [Self::Superuser, Self::Replication, Self::Application];
+
+    /// Its name, for a cluster and the application's role.
+    #[must_use]
+    pub fn name(self, cluster: &str, user: &str) -> String {
+        match self {
+            Self::Superuser => format!("{cluster}-postgres-secret"),
+            Self::Replication => format!("{cluster}-primaryuser-secret"),
+            Self::Application => format!("{cluster}-{user}-secret"),
+        }
+    }
 }
 
 /// What a user asked for.
@@ -120,6 +130,8 @@ pub struct Desired {
     pub database: String,
     /// The application's role.
     pub user: RoleName,
+    /// Cluster of the same namespace whose users' passwords its own users get; drawn where none is named.
+    pub secret_from: Option<ClusterName>,
     /// Storage of the instances.
     pub storage: Storage,
     /// Resources of the container with PostgreSQL.
@@ -148,11 +160,7 @@ impl Desired {
     /// Name of a user Secret.
     #[must_use]
     pub fn secret_name(&self, secret: UserSecret) -> String {
-        match secret {
-            UserSecret::Superuser => format!("{}-postgres-secret", self.name),
-            UserSecret::Replication => format!("{}-primaryuser-secret", self.name),
-            UserSecret::Application => format!("{}-{}-secret", self.name, self.user),
-        }
+        secret.name(self.name.as_str(), self.user.as_str())
     }
 
     /// Name of the PostgreSQL role in a user Secret.

@@ -33,6 +33,23 @@ pub struct DeleteOptions {
     pub backups: bool,
 }
 
+impl DeleteOptions {
+    /// What both together remove.
+    #[must_use]
+    pub fn with(self, other: Self) -> Self {
+        Self {
+            data: self.data || other.data,
+            backups: self.backups || other.backups,
+        }
+    }
+
+    /// Whether nothing is left for `other` to remove.
+    #[must_use]
+    pub fn covers(self, other: Self) -> bool {
+        self.with(other) == self
+    }
+}
+
 /// An operation, running or ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

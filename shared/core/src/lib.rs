@@ -19,6 +19,7 @@ pub mod installation;
 mod journal;
 mod milestone;
 mod observed;
+mod password;
 mod plan;
 mod problem;
 mod silence;

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 use pgo_ids::{InstanceName, Term};
 
-use crate::Form;
+use crate::{Form, UserSecret};
 
 /// How long the containers of a pod that has its node may take to begin. Volumes are mounted before, and the kubelet
 /// tries again what it complains of at first: a Secret is a moment old then.
@@ -224,6 +224,9 @@ pub struct Observed {
     pub user_secrets: BTreeMap<String, String>,
     /// Names of the same that belong to somebody else, who gave them the cluster's labels: they are used and not removed.
     pub lent_secrets: BTreeSet<String>,
+    /// Which user Secrets of the cluster that `secretfrom` names hold a password; none where nobody looked: there is no such
+    /// cluster, nothing is to be copied, or Kubernetes did not answer.
+    pub sources: Option<BTreeSet<UserSecret>>,
     /// Uids of what the cluster has besides its data and its passwords.
     pub fixtures: BTreeMap<Fixture, String>,
     /// End of validity of the agents' certificate.

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
-use pgo_ids::InstanceName;
+use pgo_ids::{ClusterName, InstanceName};
 
 use crate::{
     AddressFamily, Cluster, ClusterStatus, DeleteOptions, Desired, Fixture, Kind, Observed,
-    Outcome, PodPhase, StorageKind, UserSecret,
+    Outcome, PodPhase, StorageKind, UserSecret, password,
 };
 
 /// The agents' certificate is made anew this long before it ends: a tenth of its year, so that an operator that was
@@ -25,6 +25,13 @@ pub enum Step {
     AddFinalizer,
     /// Make a user Secret with a password drawn for it.
     MakeUserSecret(UserSecret),
+    /// Make a user Secret with the password that the same user of another cluster has.
+    CopyUserSecret {
+        /// Which one.
+        which: UserSecret,
+        /// The other cluster.
+        from: ClusterName,
+    },
     /// Make or renew the certificate of the agents.
     MakeCertificate,
     /// Make ServiceAccount, Role and RoleBinding of the agents.
@@ -141,6 +148,12 @@ pub fn plan(
             plan.waiting_for = Some("room for the event that tells of the creation");
             return plan;
         }
+        // Without its passwords nothing of it is made.
+        let Ok(secrets) = password::steps(desired, observed, status.was_ready()) else {
+            plan.waiting_for = Some("the Secrets of the cluster that secretfrom names");
+            return plan;
+        };
+        plan.steps.extend(secrets);
         fixtures(&mut plan, desired, observed, now);
         instances(&mut plan, desired, observed, !status.was_ready());
     }
@@ -149,16 +162,6 @@ pub fn plan(
 
 fn fixtures(plan: &mut Plan, desired: &Desired, observed: &Observed, now: Timestamp) {
     let steps = &mut plan.steps;
-    let has = |which: &UserSecret| {
-        let name = desired.secret_name(*which);
-        observed.user_secrets.contains_key(&name) || observed.lent_secrets.contains(&name)
-    };
-    steps.extend(
-        UserSecret::ALL
-            .into_iter()
-            .filter(|which| !has(which))
-            .map(Step::MakeUserSecret),
-    );
     let ends_soon = observed
         .certificate_until
         .is_none_or(|until| until.duration_since(now) < RENEW_BEFORE);

@@ -6,7 +6,7 @@ use pgo_ids::InstanceName;
 
 use crate::{
     AgentPhase, ClaimFacts, ClaimPhase, Desired, Milestone, Observed, Operation, PodFacts,
-    PodPhase, StorageKind,
+    PodPhase, StorageKind, password,
 };
 
 /// How long no node may take a pod before that is called a failure: while a volume is being made the scheduler says for
@@ -48,7 +48,7 @@ impl Problem {
         }
     }
 
-    /// The first problem there is, from the ground up: volume, pod, PostgreSQL, Service.
+    /// The first problem there is, from the ground up: passwords, volume, pod, PostgreSQL, Service.
     ///
     /// Claims that wait in vain are about to be replaced, and outdated pods where they are `replaceable`: what is wrong with
     /// them is no problem any more.
@@ -61,6 +61,9 @@ impl Problem {
     ) -> Option<Self> {
         if let Some(refused) = &observed.refused {
             return Some(Self::new("Refused", refused));
+        }
+        if let Some(problem) = of_passwords(desired, observed, !replaceable) {
+            return Some(problem);
         }
         let (claim_form, pod_form) = (desired.claim_form(), desired.pod_form());
         desired.instances().iter().find_map(|instance| {
@@ -138,6 +141,20 @@ fn awaited(desired: &Desired, observed: &Observed, instance: &InstanceName) -> O
         (Milestone::Initialized, _) => "the primary to answer on its service".to_owned(),
         (Milestone::Serving, _) => return None,
     })
+}
+
+fn of_passwords(desired: &Desired, observed: &Observed, was_ready: bool) -> Option<Problem> {
+    let lacking = password::steps(desired, observed, was_ready).err()?;
+    let (from, first) = (desired.secret_from.as_ref()?, lacking.first()?);
+    let others = match lacking.len() - 1 {
+        0 => String::new(),
+        others => format!(", and {others} more,"),
+    };
+    let cause = format!(
+        "spec.secretfrom: the passwords of cluster {from} cannot be copied: Secret {first}{others} is not there or has no \
+         password; make it, or name another cluster"
+    );
+    Some(Problem::new("SecretNotFound", &cause))
 }
 
 fn of_claim(instance: &InstanceName, claim: &ClaimFacts) -> Option<Problem> {

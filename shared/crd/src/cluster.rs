@@ -128,7 +128,7 @@ pub struct PgclusterSpec {
     #[schemars(length(max = 8))]
     #[serde(default)]
     pub strategy: String,
-    /// Cluster whose users' Secrets were copied.
+    /// Cluster of the namespace whose users' passwords its users get.
     #[schemars(length(max = 63))]
     #[serde(default)]
     pub secretfrom: String,

@@ -15,11 +15,11 @@ use crate::{
     label,
 };
 
-/// A spec that the schema lets through and PGO cannot make.
+/// A Pgcluster that the schema lets through and PGO cannot make.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("spec.{field}: {problem}")]
+#[error("{field}: {problem}")]
 pub struct InvalidSpec {
-    /// The field.
+    /// The field, with the path to it.
     pub field: String,
     /// What is wrong, and what would be right.
     pub problem: String,
@@ -27,7 +27,7 @@ pub struct InvalidSpec {
 
 fn invalid<T>(field: &str, problem: impl Into<String>) -> Result<T, InvalidSpec> {
     Err(InvalidSpec {
-        field: field.to_owned(),
+        field: format!("spec.{field}"),
         problem: problem.into(),
     })
 }
@@ -73,6 +73,26 @@ fn actor(object: &Pgcluster) -> String {
         .and_then(|fields| fields.manager.as_deref()?.split(['-', '/']).next())
         .unwrap_or_default()
         .to_owned()
+}
+
+/// The deletion that Pgtasks ask for: that of the first, which removes what any of them asks for.
+#[must_use]
+pub fn delete_requests<'a>(
+    tasks: impl Iterator<Item = &'a Pgtask>,
+    cluster: &Pgcluster,
+) -> Option<DeleteRequest> {
+    let mut requests: Vec<_> = tasks
+        .filter_map(|task| {
+            let request = delete_request(task, cluster)?;
+            let made = task.creation_timestamp().map(|time| time.0);
+            Some(((made, task.name_any()), request))
+        })
+        .collect();
+    requests.sort_by(|(one, _), (other, _)| one.cmp(other));
+    let mut requests = requests.into_iter().map(|(_, request)| request);
+    let first = requests.next()?;
+    let options = requests.fold(first.options, |all, more| all.with(more.options));
+    Some(DeleteRequest { options, ..first })
 }
 
 /// The deletion that a Pgtask asks for, where it asks for that of this whole cluster, and not of a former one of the same
@@ -127,12 +147,12 @@ fn is_later(task: &Pgtask, cluster: &Pgcluster) -> bool {
 /// A value that the schema could not refuse: the field, and what would be right.
 pub fn desired(object: &Pgcluster, config: &PgoConfig) -> Result<Desired, InvalidSpec> {
     let spec = &object.spec;
-    later(spec)?;
+    later(object, config)?;
     let name: ClusterName = object
         .name_any()
         .parse()
         .map_err(|error: pgo_ids::NameError| InvalidSpec {
-            field: "name".to_owned(),
+            field: "spec.name".to_owned(),
             problem: error.to_string(),
         })?;
     let namespace = object.namespace().unwrap_or_default();
@@ -161,6 +181,7 @@ pub fn desired(object: &Pgcluster, config: &PgoConfig) -> Result<Desired, Invali
         port,
         database: or(&spec.database, &config.cluster.database),
         user,
+        secret_from: secret_from(spec, &name)?,
         storage: storage(&spec.primary_storage, config)?,
         resources: resources(&spec.container_resources, config),
         service_type,
@@ -222,25 +243,66 @@ fn node_label(
     Ok(label.map(|(key, value)| (key.to_owned(), value.to_owned())))
 }
 
+/// What asks for work of later versions where its value is `true`: 4.1 keeps some of it among the labels of a Pgcluster
+/// itself, some among its user labels.
+const LATER: [&str; 7] = [
+    "archive",
+    "autofail",
+    "crunchy-pgbadger",
+    "crunchy-pgbouncer",
+    "crunchy-pgpool",
+    "crunchy_collect",
+    "pgo-backrest",
+];
+
 /// Refuses what PGO will do one day and does not do yet, rather than ignoring it.
-fn later(spec: &PgclusterSpec) -> Result<(), InvalidSpec> {
+///
+/// Where `pgo.yaml` wants pgBackRest for every cluster, `pgo create cluster` tells that it is left out, and sets 4.1's label
+/// all the same: nobody asked for it with this cluster.
+fn later(object: &Pgcluster, config: &PgoConfig) -> Result<(), InvalidSpec> {
     let not_yet = "is not available in this version yet; leave it out";
+    let spec = &object.spec;
     if !matches!(spec.replicas.as_str(), "" | "0") {
         return invalid("replicas", format!("a cluster with replicas {not_yet}"));
     }
     if !spec.policies.is_empty() {
         return invalid("policies", format!("applying policies {not_yet}"));
     }
-    for (key, wanted) in [
-        ("crunchy_collect", "true"),
-        ("crunchy-pgpool", "true"),
-        ("crunchy-pgbouncer", "true"),
-    ] {
-        if spec.userlabels.get(key).map(String::as_str) == Some(wanted) {
+    let is_asked_for = |labels: &BTreeMap<String, String>, key: &str| {
+        labels.get(key).is_some_and(|value| value == "true")
+    };
+    for key in LATER {
+        if is_asked_for(&spec.userlabels, key) {
             return invalid(&format!("userlabels.{key}"), format!("this {not_yet}"));
+        }
+        let of_every_cluster = key == "pgo-backrest" && config.cluster.backrest;
+        if is_asked_for(object.labels(), key) && !of_every_cluster {
+            return Err(InvalidSpec {
+                field: format!("metadata.labels.{key}"),
+                problem: format!("this {not_yet}, or say false"),
+            });
         }
     }
     Ok(())
+}
+
+/// The cluster that the users' passwords come from.
+fn secret_from(
+    spec: &PgclusterSpec,
+    name: &ClusterName,
+) -> Result<Option<ClusterName>, InvalidSpec> {
+    let from = &spec.secretfrom;
+    if from.is_empty() {
+        return Ok(None);
+    }
+    match from.parse::<ClusterName>() {
+        Ok(from) if from == *name => invalid(
+            "secretfrom",
+            "it names the cluster itself; name another one, or leave it out",
+        ),
+        Ok(from) => Ok(Some(from)),
+        Err(error) => invalid("secretfrom", format!("{from:?} is no cluster: {error}")),
+    }
 }
 
 /// The image with PostgreSQL.
@@ -273,6 +335,12 @@ fn storage(spec: &StorageSpec, config: &PgoConfig) -> Result<Storage, InvalidSpe
         return invalid(
             "PrimaryStorage.size",
             "it is empty; give a quantity such as 1Gi",
+        );
+    }
+    if !spec.fsgroup.is_empty() && !spec.supplementalgroups.is_empty() {
+        return invalid(
+            "PrimaryStorage",
+            "fsgroup and supplementalgroups cannot both be set; leave one of them out",
         );
     }
     let supplemental_groups = spec

@@ -36,7 +36,7 @@ pub use cluster::{Pgcluster, PgclusterSpec, PgclusterStatus};
 pub use config::{
     ClusterConfig, ConfigError, PgoConfig, PgoSection, ResourcesConfig, StorageConfig,
 };
-pub use convert::{InvalidSpec, cluster, delete_request, desired};
+pub use convert::{InvalidSpec, cluster, delete_request, delete_requests, desired};
 pub use event_page::{PgEventPage, PgEventPageSpec};
 pub use installation::{PgInstallation, PgInstallationSpec, PgInstallationStatus};
 pub use policy::{Pgpolicy, PgpolicySpec};

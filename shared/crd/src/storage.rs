@@ -14,7 +14,9 @@ use serde::{Deserialize, Serialize};
     validation = Rule::new("!has(self.accessmode) || self.accessmode in ['', 'ReadWriteOnce', 'ReadOnlyMany', 'ReadWriteMany', 'ReadWriteOncePod']")
         .message("accessmode is ReadWriteOnce, ReadOnlyMany, ReadWriteMany or ReadWriteOncePod"),
     validation = Rule::new("!has(self.fsgroup) || self.fsgroup.matches('^[0-9]{0,10}$')")
-        .message("fsgroup is a number")
+        .message("fsgroup is a number"),
+    validation = Rule::new("!has(self.fsgroup) || self.fsgroup == '' || !has(self.supplementalgroups) || self.supplementalgroups == ''")
+        .message("fsgroup and supplementalgroups cannot both be set; leave one of them out")
 )]
 pub struct StorageSpec {
     /// Name of the claim; PGO fills it in.

@@ -9,7 +9,9 @@
 use std::collections::BTreeMap;
 
 use pgo_core::{ServiceType, StorageKind};
-use pgo_crd::{Pgcluster, PgclusterSpec, PgoConfig, Pgtask, delete_request, desired, label};
+use pgo_crd::{
+    Pgcluster, PgclusterSpec, PgoConfig, Pgtask, delete_request, delete_requests, desired, label,
+};
 use serde_json::json;
 
 const PGO_YAML: &str = "
@@ -135,9 +137,15 @@ fn what_cannot_be_made_is_refused_with_its_field() {
             "spec.userlabels.crunchy_collect: ",
         ),
         (
+            json!({"userlabels": {"autofail": "true"}}),
+            "spec.userlabels.autofail: ",
+        ),
+        (
             json!({"userlabels": {"NodeLabelKey": "disk"}}),
             "spec.userlabels: ",
         ),
+        (json!({"secretfrom": "Zebra"}), "spec.secretfrom: "),
+        (json!({"secretfrom": "hippo"}), "spec.secretfrom: "),
         (
             json!({"PrimaryStorage": {"storagetype": "existing"}}),
             "spec.PrimaryStorage.storagetype: ",
@@ -150,10 +158,54 @@ fn what_cannot_be_made_is_refused_with_its_field() {
             json!({"PrimaryStorage": {"size": "1Gi", "fsgroup": "x"}}),
             "spec.PrimaryStorage.fsgroup: ",
         ),
+        (
+            json!({"PrimaryStorage": {"size": "1Gi", "fsgroup": "26", "supplementalgroups": "5"}}),
+            "spec.PrimaryStorage: fsgroup and supplementalgroups cannot both be set",
+        ),
     ] {
         let error = desired(&cluster(spec.clone()), &config()).expect_err("refused");
         assert!(error.to_string().starts_with(field), "{spec}: {error}");
     }
+}
+
+#[test]
+fn work_of_later_versions_that_a_label_of_the_cluster_asks_for_is_refused_by_that_label() {
+    for key in [
+        "autofail",
+        "crunchy-pgbadger",
+        "crunchy-pgbouncer",
+        "crunchy-pgpool",
+        "crunchy_collect",
+        "pgo-backrest",
+    ] {
+        let with = |value: &str| {
+            let mut object = cluster(json!({}));
+            object.metadata.labels = Some([(key.to_owned(), value.to_owned())].into());
+            desired(&object, &config())
+        };
+        let refused = with("true").expect_err(key).to_string();
+        let expected = format!("metadata.labels.{key}: this is not available in this version yet");
+        assert!(refused.starts_with(&expected), "{refused}");
+        assert!(with("false").is_ok(), "{key}");
+    }
+    // What pgo.yaml wants of every cluster is told by `pgo create cluster`, which sets the label.
+    let every =
+        PgoConfig::parse(&PGO_YAML.replace("  Port: 5432", "  Port: 5432\n  Backrest: true"));
+    let mut object = cluster(json!({}));
+    object.metadata.labels = Some([("pgo-backrest".to_owned(), "true".to_owned())].into());
+    assert!(desired(&object, &every.expect("a pgo.yaml")).is_ok());
+}
+
+#[test]
+fn the_cluster_that_passwords_come_from_is_read() {
+    let from = |spec| {
+        desired(&cluster(spec), &config())
+            .expect("a cluster")
+            .secret_from
+    };
+    assert_eq!(from(json!({})), None);
+    let zebra = from(json!({"secretfrom": "zebra"}));
+    assert_eq!(zebra.as_ref().map(|name| name.as_str()), Some("zebra"));
 }
 
 #[test]
@@ -253,6 +305,24 @@ fn a_task_of_4_1_asks_for_a_deletion() {
 }
 
 #[test]
+fn several_requests_are_the_first_one_and_remove_what_any_of_them_asks_for() {
+    let ask = |data: bool| json!({"pg-cluster": "hippo", "delete-data": data.to_string()});
+    let mut first = task(None, BEFORE, ask(false));
+    let mut later = task(None, AFTER, ask(true));
+    later.metadata.name = Some("hippo-rmdata-with-data".to_owned());
+    later.metadata.uid = Some("uid-3".to_owned());
+    let alone = delete_request(&first, &made(BEFORE)).expect("a request");
+    for _ in 0..2 {
+        let request = delete_requests([&later, &first].into_iter(), &made(BEFORE));
+        let request = request.expect("a request");
+        assert_eq!(request.operation, alone.operation);
+        assert!(request.options.data && !request.options.backups);
+        // In whatever order they are seen.
+        std::mem::swap(&mut first, &mut later);
+    }
+}
+
+#[test]
 fn a_task_for_a_former_cluster_of_the_same_name_deletes_nothing() {
     let ask = || json!({"pg-cluster": "hippo"});
     let own = task(Some("uid-1"), BEFORE, ask());
@@ -318,6 +388,6 @@ fn what_cannot_be_a_label_or_a_selector_is_refused_by_its_field() {
         ),
     ] {
         let refused = desired(&cluster(spec.clone()), &config()).expect_err("nonsense");
-        assert_eq!(refused.field, field, "{spec}");
+        assert_eq!(refused.field, format!("spec.{field}"), "{spec}");
     }
 }

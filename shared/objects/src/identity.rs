@@ -38,6 +38,27 @@ pub fn is_owned(metadata: &ObjectMeta, uid: &StreamId) -> bool {
     owners(metadata).any(|owner| owner.uid == uid.as_str())
 }
 
+/// Why an object with the name of one that stays when its cluster goes is not the cluster's, as a clause: whose it is
+/// then. None where it is the cluster's by its labels: that of a former cluster whose data was kept, or one that somebody
+/// wants to be used.
+#[must_use]
+pub fn stranger(found: &ObjectMeta, cluster: &ClusterName) -> Option<String> {
+    if is_labelled(found, cluster) {
+        return None;
+    }
+    let labels = found.labels.as_ref();
+    let other = labels.and_then(|labels| labels.get(label::PG_CLUSTER));
+    Some(match (other, owners(found).next()) {
+        (Some(other), _) if other != cluster.as_str() => format!("belongs to cluster {other}"),
+        (_, Some(owner)) => format!("belongs to {} {}", owner.kind, owner.name),
+        (_, None) => format!(
+            "does not carry the labels {}=crunchydata and {}={cluster}, by which it would be used",
+            label::VENDOR,
+            label::PG_CLUSTER
+        ),
+    })
+}
+
 /// The owners of an object.
 pub fn owners(metadata: &ObjectMeta) -> impl Iterator<Item = &OwnerReference> {
     metadata.owner_references.iter().flatten()

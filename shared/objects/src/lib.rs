@@ -11,9 +11,10 @@ mod volume;
 pub use access::{agent_role, agent_role_binding, agent_service_account};
 pub use identity::{
     FORM, agent_identity, cluster_labels, fixture_name, form, is_labelled, is_owned, owner, owners,
+    stranger,
 };
 pub use pod::pod;
-pub use secret::{CERTIFICATE_UNTIL, certificate_names, certificate_secret, user_secret};
+pub use secret::{CERTIFICATE_UNTIL, certificate_names, certificate_secret, password, user_secret};
 pub use service::{TERM, endpoint_slice, lease, service};
 pub use volume::claim;
 

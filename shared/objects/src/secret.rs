@@ -27,6 +27,14 @@ pub fn user_secret(desired: &Desired, which: UserSecret, password: &str) -> Secr
     }
 }
 
+/// The password in a user Secret, if there is one: a text that is not empty.
+#[must_use]
+pub fn password(secret: &Secret) -> Option<String> {
+    let bytes = secret.data.as_ref()?.get("password")?;
+    let password = String::from_utf8(bytes.0.clone()).ok()?;
+    (!password.is_empty()).then_some(password)
+}
+
 /// Names the agents' certificate is for: their identity first, then those that clients of PostgreSQL use.
 #[must_use]
 pub fn certificate_names(desired: &Desired) -> Vec<String> {

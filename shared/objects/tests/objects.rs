@@ -23,6 +23,7 @@ fn desired() -> Desired {
         port: 5433,
         database: "userdb".to_owned(),
         user: "testuser".parse().expect("a role"),
+        secret_from: None,
         storage: Storage {
             kind: StorageKind::Dynamic,
             class: Some("local".to_owned()),
@@ -213,4 +214,28 @@ fn the_agents_certificate_is_for_its_identity_and_its_services() {
     let names = pgo_objects::certificate_names(&desired());
     assert_eq!(names[0], "hippo.pgouser1.agent.pgo");
     assert!(names.contains(&"hippo.pgouser1.svc.cluster.local".to_owned()));
+}
+
+#[test]
+fn a_secret_that_stays_is_the_clusters_by_its_labels_alone() {
+    let hippo = "hippo".parse().expect("a name");
+    let mut found = pgo_objects::user_secret(&desired(), UserSecret::Superuser, "x").metadata;
+    assert_eq!(pgo_objects::stranger(&found, &hippo), None);
+    let zebra = "zebra".parse().expect("a name");
+    let whose = pgo_objects::stranger(&found, &zebra).expect("another's");
+    assert_eq!(whose, "belongs to cluster hippo");
+    found.labels = None;
+    let whose = pgo_objects::stranger(&found, &hippo).expect("nobody's");
+    assert!(whose.contains("pg-cluster=hippo"), "{whose}");
+}
+
+#[test]
+fn a_password_is_a_text_that_is_not_empty() {
+    let secret = |password| pgo_objects::user_secret(&desired(), UserSecret::Superuser, password);
+    let read = |password| pgo_objects::password(&secret(password));
+    assert_eq!(read("s3cret").as_deref(), Some("s3cret"));
+    assert_eq!(read(""), None);
+    let mut without = secret("x");
+    without.data = None;
+    assert_eq!(pgo_objects::password(&without), None);
 }

@@ -5,8 +5,11 @@ use pgo_core::{Cluster, Desired, Step};
 use pgo_tls::LeafSpec;
 use rand::{Rng as _, distr::Alphanumeric};
 
-use super::own::{Present, make};
-use crate::{context::Context, error::Error};
+use super::{
+    call,
+    own::{Present, make},
+};
+use crate::{context::Context, error::Error, passwords};
 
 /// How long the agents' certificate is valid.
 const CERTIFICATE_LIFE: SignedDuration = SignedDuration::from_hours(24 * 365);
@@ -30,6 +33,15 @@ pub async fn one(
         Step::MakeUserSecret(which) => {
             let length = context.config.borrow().cluster.password_length.parse();
             let password = password(length.unwrap_or(PASSWORD_LENGTH));
+            let secret = pgo_objects::user_secret(desired, *which, &password);
+            make(client, cluster, &secret, Present::Stays).await
+        }
+        Step::CopyUserSecret { which, from } => {
+            let of = (*which, from, &desired.user);
+            let name = which.name(from.as_str(), desired.user.as_str());
+            let read = passwords::password(client, desired.namespace.as_str(), of);
+            let found = call("read", &format!("Secret {name}"), read).await?;
+            let password = found.ok_or_else(|| Error::NoPassword(name))?;
             let secret = pgo_objects::user_secret(desired, *which, &password);
             make(client, cluster, &secret, Present::Stays).await
         }

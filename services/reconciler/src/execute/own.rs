@@ -16,7 +16,7 @@ use kube::{
 };
 use pgo_core::Cluster;
 use pgo_crd::label;
-use pgo_objects::{is_labelled, is_owned, owners};
+use pgo_objects::{is_labelled, is_owned, owners, stranger};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 
@@ -136,9 +136,10 @@ enum Whose {
 /// former cluster whose data was kept, or of somebody who wants it to be used.
 fn whose(found: &ObjectMeta, wanted: &ObjectMeta, cluster: &Cluster) -> Whose {
     let name = &cluster.name;
-    let is_kept = owners(wanted).next().is_none();
-    let is_labelled = is_labelled(found, name);
-    if is_labelled && (is_kept || is_owned(found, &cluster.stream)) {
+    if owners(wanted).next().is_none() {
+        return stranger(found, name).map_or(Whose::Ours, Whose::Foreign);
+    }
+    if is_labelled(found, name) && is_owned(found, &cluster.stream) {
         return Whose::Ours;
     }
     let is_former =
@@ -148,21 +149,16 @@ fn whose(found: &ObjectMeta, wanted: &ObjectMeta, cluster: &Cluster) -> Whose {
         .as_ref()
         .and_then(|labels| labels.get(label::PG_CLUSTER));
     match (owners(found).next(), other) {
-        (Some(_), _) if !is_kept && is_owned(found, &cluster.stream) => Whose::Foreign(format!(
+        (Some(_), _) if is_owned(found, &cluster.stream) => Whose::Foreign(format!(
             "has lost its labels {}=crunchydata and {}={name}",
             label::VENDOR,
             label::PG_CLUSTER
         )),
-        (Some(_), _) if !is_kept && is_former => Whose::Former,
+        (Some(_), _) if is_former => Whose::Former,
         (_, Some(other)) if other != name.as_str() => {
             Whose::Foreign(format!("belongs to cluster {other}"))
         }
         (Some(owner), _) => Whose::Foreign(format!("belongs to {} {}", owner.kind, owner.name)),
-        (None, _) if is_kept => Whose::Foreign(format!(
-            "does not carry the labels {}=crunchydata and {}={name}, by which it would be used",
-            label::VENDOR,
-            label::PG_CLUSTER
-        )),
         (None, _) => Whose::Foreign("was made by somebody else".to_owned()),
     }
 }

@@ -18,6 +18,7 @@ mod kubernetes;
 mod leading;
 mod namespaces;
 mod pages;
+mod passwords;
 mod rights;
 mod store;
 mod unreadable;

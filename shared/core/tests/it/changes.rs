@@ -136,6 +136,59 @@ fn what_is_refused_of_a_change_of_a_cluster_that_serves_is_told() {
     assert!(world.status.is_ready());
 }
 
+/// A cluster that was ready and whose spec is not understood any more.
+fn misunderstood() -> World {
+    let mut world = World::new();
+    world.settle();
+    world.cluster.generation += 1;
+    world.cluster.desired = Err("spec.port: \"http\" is not a port".to_owned());
+    world
+}
+
+#[test]
+fn a_spec_that_is_not_understood_is_no_word_about_the_database_that_serves() {
+    let mut world = misunderstood();
+    let before = world.status.clone();
+    world.wait(5);
+    world.reconcile();
+    assert!(world.status.is_ready());
+    assert_eq!(world.status.phase, Phase::Ready);
+    assert_eq!(world.status.reason, before.reason);
+    assert_eq!(world.status.state, before.state);
+    let ready = before.conditions.iter().find(|c| c.name == "Ready");
+    let since = ready.map(|ready| ready.last_transition_time);
+    assert_eq!(Some(world.condition("Ready").last_transition_time), since);
+    let invalid = "spec.port: \"http\" is not a port".to_owned();
+    assert_eq!(up_to_date(&world), ("Invalid".to_owned(), invalid));
+
+    // A moment of silence changes nothing either.
+    world.fall_silent();
+    world.reconcile();
+    assert!(world.status.is_ready());
+
+    world.cluster.desired = Ok(crate::world::desired());
+    world.settle();
+    assert_eq!(up_to_date(&world).0, "AsWanted");
+    assert_eq!(world.count("CreateCluster"), 1);
+    world.check_stream();
+}
+
+#[test]
+fn a_database_that_is_gone_while_its_spec_is_not_understood_is_not_ready_for_that() {
+    let mut world = misunderstood();
+    world.pod().terminating = true;
+    world.progress();
+    world.reconcile();
+    assert_eq!(world.status.phase, Phase::NotReady);
+    let ready = world.condition("Ready");
+    assert_eq!(ready.reason, "Invalid");
+    for part in ["does not answer", "nothing is made", "spec.port"] {
+        assert!(ready.message.contains(part), "{}", ready.message);
+    }
+    world.cluster.desired = Ok(crate::world::desired());
+    world.settle();
+}
+
 #[test]
 fn a_new_generation_alone_takes_no_pod_away() {
     let mut world = World::new();

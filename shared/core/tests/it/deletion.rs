@@ -75,6 +75,76 @@ fn a_deletion_on_the_object_itself_keeps_the_data() {
     world.check_stream();
 }
 
+/// What was told of the steps of deletions.
+fn steps(world: &World) -> Vec<String> {
+    let told = world.told().into_iter();
+    let told = told.filter(|event| event.event_type().as_str() == "DeleteClusterProgress");
+    told.filter_map(|event| event.step).collect()
+}
+
+#[test]
+fn a_later_request_has_a_deletion_that_goes_on_remove_the_data_too() {
+    let mut world = World::new();
+    world.settle();
+    world.cluster.deleting = true;
+    world.reconcile();
+    ask(&mut world, true);
+    finish(&mut world);
+    assert!(world.observed.claims.is_empty() && world.observed.user_secrets.is_empty());
+    assert_eq!(world.count("DeleteCluster"), 1);
+    assert_eq!(steps(&world), ["database stopped", "data removed"]);
+    world.check_stream();
+}
+
+#[test]
+fn data_that_was_told_to_stay_is_told_to_have_gone_where_it_goes_after_all() {
+    let mut world = World::new();
+    world.settle();
+    world.cluster.deleting = true;
+    world.reconcile();
+    world.progress();
+    // Its pod is gone; the rest goes with the next steps.
+    world.reconcile_cut_off(0);
+    assert_eq!(steps(&world), ["database stopped", "data kept"]);
+    ask(&mut world, true);
+    finish(&mut world);
+    assert!(world.observed.claims.is_empty());
+    let told = ["database stopped", "data kept", "data removed"];
+    assert_eq!(steps(&world), told);
+    assert_eq!(world.count("DeleteClusterCompleted"), 1);
+    world.check_stream();
+}
+
+#[test]
+fn a_deletion_that_was_told_as_completed_is_told_anew_where_more_is_asked_while_it_can_be() {
+    let mut world = World::new();
+    world.settle();
+    world.storing = false;
+    world.cluster.deleting = true;
+    while world.count("DeleteClusterCompleted") == 0 {
+        world.reconcile();
+        world.progress();
+    }
+    assert!(!world.gone && world.observed.claims.len() == 1);
+    ask(&mut world, true);
+    finish(&mut world);
+    assert!(world.observed.claims.is_empty());
+    assert_eq!(world.count("DeleteCluster"), 2);
+    assert_eq!(world.count("DeleteClusterCompleted"), 2);
+    world.check_stream();
+}
+
+#[test]
+fn no_later_request_keeps_what_an_earlier_one_removes() {
+    let mut world = World::new();
+    world.settle();
+    ask(&mut world, true);
+    world.reconcile();
+    ask(&mut world, false);
+    finish(&mut world);
+    assert!(world.observed.claims.is_empty());
+}
+
 #[test]
 fn a_creation_that_is_interrupted_ends_as_failed_before_the_deletion_begins() {
     let mut world = World::new();
@@ -163,6 +233,36 @@ fn a_deletion_that_is_asked_for_before_the_finalizer_is_there_is_told_to_its_end
 }
 
 proptest! {
+    #[test]
+    fn data_goes_where_that_is_asked_for_at_any_moment_before_the_end(
+        before in 0usize..20,
+        cuts in prop::collection::vec((0usize..6, any::<bool>(), any::<bool>()), 0..12),
+    ) {
+        let mut world = World::new();
+        world.settle();
+        world.cluster.deleting = true;
+        for _ in 0..before {
+            world.reconcile_cut_off(1);
+            world.progress();
+        }
+        if world.gone {
+            return Ok(());
+        }
+        ask(&mut world, true);
+        for (steps, progress, storing) in cuts {
+            world.storing = storing;
+            world.reconcile_cut_off(steps);
+            if progress {
+                world.progress();
+            }
+            world.wait(1);
+        }
+        world.storing = true;
+        finish(&mut world);
+        prop_assert!(world.observed.claims.is_empty() && world.observed.user_secrets.is_empty());
+        world.check_stream();
+    }
+
     #[test]
     fn a_deletion_at_any_moment_cut_off_anywhere_ends_and_is_told_once(
         before in 0usize..8,

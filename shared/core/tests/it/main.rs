@@ -10,6 +10,7 @@ mod changes;
 mod creation;
 mod deletion;
 mod installation;
+mod passwords;
 mod published;
 mod silence;
 mod trouble;

@@ -38,6 +38,7 @@ pub fn desired() -> Desired {
         port: 5432,
         database: "userdb".to_owned(),
         user: "testuser".parse().expect("a role"),
+        secret_from: None,
         storage: Storage {
             kind: StorageKind::Dynamic,
             class: None,
@@ -200,7 +201,7 @@ impl World {
             .clone()
             .expect("nobody makes what is not understood");
         let fixtures: &[Fixture] = match step {
-            Step::MakeUserSecret(which) => {
+            Step::MakeUserSecret(which) | Step::CopyUserSecret { which, .. } => {
                 let (name, uid) = (desired.secret_name(*which), self.uid("secret"));
                 self.observed.user_secrets.entry(name).or_insert(uid);
                 &[]
