@@ -18,6 +18,14 @@ const USER_SECRETS: [&str; 3] = [
     "hippo-testuser-secret",
 ];
 
+/// The superuser's Secret of hippo's name, with the labels of a cluster's.
+fn of_cluster(name: &str) -> Value {
+    let data = [("username", "postgres"), ("password", "old")];
+    let mut secret = secret(USER_SECRETS[0], &data);
+    secret["metadata"]["labels"] = json!({"vendor": "crunchydata", "pg-cluster": name});
+    secret
+}
+
 fn with_password(password: &str) -> Value {
     let mut request = create_request("hippo");
     request["Password"] = json!(password);
@@ -108,11 +116,7 @@ async fn passwords_of_another_cluster_are_copied() {
 async fn secrets_of_a_former_cluster_are_kept_and_that_is_told() {
     let kubernetes = installation();
     let apiserver = start_plain(&kubernetes).await;
-    let former = secret(
-        USER_SECRETS[0],
-        &[("username", "postgres"), ("password", "old")],
-    );
-    kubernetes.put("secrets", "pgouser1", former);
+    kubernetes.put("secrets", "pgouser1", of_cluster("hippo"));
     let answer = apiserver
         .plain()
         .post("/clusters", with_password("new"))
@@ -131,14 +135,93 @@ async fn secrets_of_a_former_cluster_are_kept_and_that_is_told() {
 }
 
 #[tokio::test]
+async fn a_secret_of_somebody_else_is_refused_by_name_and_nothing_is_made() {
+    let owned = json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": "theirs", "uid": "u"}]);
+    let of = |labels: Value, owners: Value| {
+        let mut secret = of_cluster("hippo");
+        secret["metadata"]["labels"] = labels;
+        secret["metadata"]["ownerReferences"] = owners;
+        secret
+    };
+    for (found, whose) in [
+        (of_cluster("zebra"), "belongs to cluster zebra"),
+        (of(json!({}), owned), "belongs to ConfigMap theirs"),
+        (
+            of(json!({}), json!([])),
+            "does not carry the labels vendor=crunchydata and pg-cluster=hippo, by which it would be used",
+        ),
+    ] {
+        let kubernetes = installation();
+        let apiserver = start_plain(&kubernetes).await;
+        kubernetes.put("secrets", "pgouser1", found);
+        let mut series = create_request("hip");
+        series["Series"] = json!(2);
+        for request in [create_request("hippo"), with_password("new")] {
+            let answer = apiserver.plain().post("/clusters", request).await;
+            assert_eq!(
+                answer.refusal(),
+                format!(
+                    "Secret hippo-postgres-secret is there and {whose}; remove it, or name the cluster differently"
+                )
+            );
+            assert_eq!(kubernetes.names("secrets", "pgouser1"), [USER_SECRETS[0]]);
+            assert!(kubernetes.names("pgclusters", "pgouser1").is_empty());
+            assert!(kubernetes.names("pgtasks", "pgouser1").is_empty());
+        }
+        apiserver.plain().post("/clusters", series).await.done();
+    }
+}
+
+#[tokio::test]
+async fn of_a_series_no_cluster_is_made_where_one_meets_a_secret_of_somebody_else() {
+    let kubernetes = installation();
+    let apiserver = start_plain(&kubernetes).await;
+    let mut found = of_cluster("zebra");
+    found["metadata"]["name"] = json!("hippo1-testuser-secret");
+    kubernetes.put("secrets", "pgouser1", found);
+    let mut request = with_password("new");
+    request["Series"] = json!(3);
+    let answer = apiserver.plain().post("/clusters", request).await;
+    let refusal = answer.refusal();
+    assert!(
+        refusal.starts_with("Secret hippo1-testuser-secret is there"),
+        "{refusal}"
+    );
+    assert!(kubernetes.names("pgclusters", "pgouser1").is_empty());
+    assert_eq!(kubernetes.names("secrets", "pgouser1").len(), 1);
+}
+
+#[tokio::test]
+async fn a_secret_of_somebody_else_that_comes_meanwhile_is_refused_too() {
+    let kubernetes = installation();
+    let apiserver = start_plain(&kubernetes).await;
+    // The look at the tasks is after that at the Secrets.
+    let look = format!("GET {}/hippo-rmdata", place("pgtasks", "pgouser1"));
+    kubernetes.fail(look.clone(), Failure::Hangs);
+    let client = apiserver.plain();
+    let asking = tokio::spawn(async move { client.post("/clusters", with_password("new")).await });
+    eventually("the tasks are looked at", async || {
+        kubernetes.was_asked(&look).then_some(())
+    })
+    .await;
+    let mut found = of_cluster("zebra");
+    found["metadata"]["name"] = json!(USER_SECRETS[2]);
+    kubernetes.put("secrets", "pgouser1", found);
+    kubernetes.heal();
+    let refusal = asking.await.unwrap().refusal();
+    assert!(
+        refusal.starts_with("Secret hippo-testuser-secret is there and belongs to cluster zebra"),
+        "{refusal}"
+    );
+    assert_eq!(kubernetes.names("secrets", "pgouser1"), [USER_SECRETS[2]]);
+    assert!(kubernetes.names("pgclusters", "pgouser1").is_empty());
+}
+
+#[tokio::test]
 async fn secrets_are_taken_back_where_the_cluster_cannot_be_made() {
     let kubernetes = installation();
     let apiserver = start_plain(&kubernetes).await;
-    let former = secret(
-        USER_SECRETS[0],
-        &[("username", "postgres"), ("password", "old")],
-    );
-    kubernetes.put("secrets", "pgouser1", former);
+    kubernetes.put("secrets", "pgouser1", of_cluster("hippo"));
     kubernetes.fail(
         format!("POST {}", place("pgclusters", "pgouser1")),
         Failure::Forbidden,

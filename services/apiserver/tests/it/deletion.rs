@@ -1,10 +1,10 @@
 //! What is in Kubernetes after a request to delete clusters.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
-    harness::{cluster_request, create_request, installation, start_plain},
-    kubernetes::{Failure, place},
+    harness::{Answer, cluster_request, create_request, eventually, installation, start_plain},
+    kubernetes::{Failure, Kubernetes, place},
 };
 
 #[tokio::test]
@@ -98,6 +98,116 @@ async fn all_and_a_selector_delete_what_they_name() {
         answer.refusal(),
         "pgtasks.crunchydata.com \"a-rmdata\" already exists; pgtasks.crunchydata.com \"c-rmdata\" already exists"
     );
+}
+
+fn with_data() -> Value {
+    let mut request = cluster_request("hippo");
+    request["DeleteData"] = json!(true);
+    request
+}
+
+/// Hippo, whose deletion goes on and keeps the data, and what it leaves.
+async fn going(kubernetes: &Kubernetes) {
+    let apiserver = start_plain(kubernetes).await;
+    let creation = create_request("hippo");
+    apiserver.plain().post("/clusters", creation).await.done();
+    removes(kubernetes, false);
+    let labels = json!({"vendor": "crunchydata", "pg-cluster": "hippo"});
+    let claim = json!({"metadata": {"name": "hippo", "labels": labels}});
+    kubernetes.put("persistentvolumeclaims", "pgouser1", claim);
+}
+
+/// The reconciler says what the deletion of hippo removes.
+fn removes(kubernetes: &Kubernetes, data: bool) {
+    let mut hippo = kubernetes.get("pgclusters", "pgouser1", "hippo").unwrap();
+    hippo["metadata"]["deletionTimestamp"] = json!("2026-10-15T10:11:12Z");
+    hippo["status"] = json!({"operations": [{
+        "id": "25927091-b343-4017-be4b-71575f0b3eb5", "kind": "DeleteCluster", "actor": "kubectl",
+        "started": "2026-10-15T10:11:12Z", "delete": {"data": data, "backups": false},
+    }]});
+    kubernetes.put("pgclusters", "pgouser1", hippo);
+}
+
+/// Asks for a deletion with data, and lets something happen while the answer is waited for.
+async fn ask_for_more(kubernetes: &Kubernetes, meanwhile: impl FnOnce()) -> Answer {
+    let apiserver = start_plain(kubernetes).await;
+    let client = apiserver.plain();
+    let look = format!("GET {}/hippo", place("pgclusters", "pgouser1"));
+    let looks = |kubernetes: &Kubernetes| kubernetes.count(&look);
+    let before = looks(kubernetes);
+    let asking = tokio::spawn(async move { client.post("/clustersdelete", with_data()).await });
+    // The first look is for the cluster itself.
+    eventually("a look at what becomes of it", async || {
+        (looks(kubernetes) > before + 1).then_some(())
+    })
+    .await;
+    meanwhile();
+    asking.await.unwrap()
+}
+
+#[tokio::test]
+async fn more_that_is_asked_of_a_deletion_that_goes_on_is_told_once_it_is_taken_up() {
+    let kubernetes = installation();
+    going(&kubernetes).await;
+    let answer = ask_for_more(&kubernetes, || removes(&kubernetes, true)).await;
+    assert_eq!(answer.done()["Results"], json!(["deleted pgcluster hippo"]));
+}
+
+#[tokio::test]
+async fn more_that_is_asked_too_late_is_refused_with_what_is_left_and_what_to_do() {
+    let kubernetes = installation();
+    going(&kubernetes).await;
+    let answer = ask_for_more(&kubernetes, || {
+        kubernetes.remove("pgclusters", "pgouser1", "hippo");
+    })
+    .await;
+    assert_eq!(
+        answer.refusal(),
+        "pgcluster hippo was gone before it could be asked to remove its data: PersistentVolumeClaim hippo is still \
+         there; unless a new cluster of that name uses it, remove it and its passwords: kubectl delete \
+         persistentvolumeclaims,secrets --namespace pgouser1 --selector vendor=crunchydata,pg-cluster=hippo"
+    );
+    assert_eq!(answer.json()["Results"], json!([]));
+}
+
+#[tokio::test]
+async fn a_cluster_that_is_gone_with_its_data_is_deleted() {
+    let kubernetes = installation();
+    going(&kubernetes).await;
+    let answer = ask_for_more(&kubernetes, || {
+        kubernetes.remove("persistentvolumeclaims", "pgouser1", "hippo");
+        kubernetes.remove("pgclusters", "pgouser1", "hippo");
+    })
+    .await;
+    answer.done();
+}
+
+#[tokio::test]
+async fn what_a_first_request_did_not_ask_for_is_asked_for_by_a_further_task() {
+    let kubernetes = installation();
+    going(&kubernetes).await;
+    let apiserver = start_plain(&kubernetes).await;
+    let client = apiserver.plain();
+    let plain = cluster_request("hippo");
+    client.post("/clustersdelete", plain.clone()).await.done();
+    removes(&kubernetes, true);
+    client.post("/clustersdelete", with_data()).await.done();
+    let task = |name: &str| kubernetes.get("pgtasks", "pgouser1", name).unwrap();
+    let first = task("hippo-rmdata");
+    assert_eq!(first["spec"]["parameters"]["delete-data"], "false");
+    let further = task("hippo-rmdata-with-data");
+    assert_eq!(further["spec"]["parameters"]["delete-data"], "true");
+    assert_eq!(further["metadata"]["labels"]["pg-cluster"], "hippo");
+
+    // The same, or less, is asked for already.
+    for (request, task) in [
+        (with_data(), "hippo-rmdata-with-data"),
+        (plain, "hippo-rmdata"),
+    ] {
+        let refused = client.post("/clustersdelete", request).await.refusal();
+        let expected = format!("pgtasks.crunchydata.com \"{task}\" already exists");
+        assert_eq!(refused, expected);
+    }
 }
 
 #[tokio::test]

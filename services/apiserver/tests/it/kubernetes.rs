@@ -155,8 +155,14 @@ impl Kubernetes {
 
     /// Whether there was a request that begins so.
     pub fn was_asked(&self, begin: &str) -> bool {
+        self.count(begin) > 0
+    }
+
+    /// How many requests there were that begin so.
+    pub fn count(&self, begin: &str) -> usize {
         let state = self.state.lock().unwrap();
-        state.requests.iter().any(|asked| asked.starts_with(begin))
+        let begins = |asked: &&String| asked.starts_with(begin);
+        state.requests.iter().filter(begins).count()
     }
 
     /// Requests that were refused because the apiserver has no right to them.

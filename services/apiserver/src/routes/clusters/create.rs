@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Node, Secret};
 use kube::{
     Api, ResourceExt as _,
-    api::{DeleteParams, ListParams, PostParams, Preconditions},
+    api::{DeleteParams, ListParams, ObjectMeta, PostParams, Preconditions},
 };
 use pgo_api::{CreateClusterRequest, CreateClusterResponse, Outcome, texts};
 use pgo_core::UserSecret;
@@ -67,13 +67,15 @@ async fn facts(
     let namespace = request.namespace.as_str();
     let config_maps: Api<ConfigMap> = app.api(namespace);
     let secrets: Api<Secret> = app.api(namespace);
-    let (taken, custom_config, global_config, pgpool_secret, nodes, source) = futures::try_join!(
+    let (user, names) = (&config.cluster.user, wanted::names(request));
+    let (taken, custom_config, global_config, pgpool_secret, nodes, source, present) = futures::try_join!(
         taken(app, request),
         exists(&config_maps, &request.custom_config),
         exists(&config_maps, GLOBAL_CONFIG),
         exists(&secrets, &request.pgpool_secret),
         nodes(app, &request.node_label),
-        source(&secrets, &request.secret_from, &config.cluster.user),
+        source(&secrets, &request.secret_from, user),
+        present(&secrets, &names, user),
     )?;
     Ok(Facts {
         taken,
@@ -82,6 +84,7 @@ async fn facts(
         pgpool_secret,
         nodes,
         source,
+        secrets: present,
     })
 }
 
@@ -130,25 +133,44 @@ async fn source(
 ) -> Result<Option<Passwords>, kube::Error> {
     let mut passwords = Passwords::new();
     for which in UserSecret::ALL {
-        let name = match which {
-            UserSecret::Superuser => format!("{cluster}-postgres-secret"),
-            UserSecret::Replication => format!("{cluster}-primaryuser-secret"),
-            UserSecret::Application => format!("{cluster}-{user}-secret"),
-        };
+        let name = which.name(cluster, user);
         if !is_object_name(&name) {
             return Ok(None);
         }
         let Some(secret) = secrets.get_opt(&name).await? else {
             return Ok(None);
         };
-        let password = secret.data.and_then(|mut data| data.remove("password"));
-        let password = password.and_then(|bytes| String::from_utf8(bytes.0).ok());
-        let Some(password) = password.filter(|password| !password.is_empty()) else {
+        let Some(password) = pgo_objects::password(&secret) else {
             return Ok(None);
         };
         passwords.insert(which, password);
     }
     Ok(Some(passwords))
+}
+
+/// The Secrets that are there with the names of the clusters' user Secrets: each asked for, or those of a series all at
+/// once.
+async fn present(
+    secrets: &Api<Secret>,
+    clusters: &[String],
+    user: &str,
+) -> Result<BTreeMap<String, ObjectMeta>, kube::Error> {
+    let names = clusters
+        .iter()
+        .flat_map(|cluster| UserSecret::ALL.map(|which| which.name(cluster, user)));
+    let names: BTreeSet<String> = names.filter(|name| is_object_name(name)).collect();
+    let found = if clusters.len() > 1 {
+        secrets.list_metadata(&ListParams::default()).await?.items
+    } else {
+        let gets = names.iter().map(|name| secrets.get_metadata_opt(name));
+        let found = futures::future::try_join_all(gets).await?;
+        found.into_iter().flatten().collect()
+    };
+    Ok(found
+        .into_iter()
+        .map(|secret| (secret.name_any(), secret.metadata))
+        .filter(|(name, _)| names.contains(name))
+        .collect())
 }
 
 /// Makes the clusters of a series one by one, until one cannot be made.
@@ -187,9 +209,9 @@ async fn make(
 
     forget_former(&clusters, &tasks, &creation.name).await?;
     let mut made = MadeSecrets::default();
-    let stored = match made.make(&secrets, &creation.secrets).await {
+    let stored = match made.make(&secrets, creation).await {
         Ok(()) => store(&clusters, creation).await,
-        Err(error) => Err(NotStored::Certainly(error.into())),
+        Err(refusal) => Err(NotStored::Certainly(refusal)),
     };
     let cluster = match stored {
         Ok(cluster) => cluster,
@@ -295,17 +317,21 @@ struct MadeSecrets {
 }
 
 impl MadeSecrets {
-    async fn make(&mut self, api: &Api<Secret>, secrets: &[Secret]) -> Result<(), kube::Error> {
-        for secret in secrets {
+    async fn make(&mut self, api: &Api<Secret>, creation: &Creation) -> Result<(), Refusal> {
+        for secret in &creation.secrets {
+            let name = secret.name_any();
             match api.create(&PostParams::default(), secret).await {
                 Ok(made) => self.made.push(made),
                 Err(kube::Error::Api(status)) if status.is_already_exists() => {
-                    let found = api.get_opt(&secret.name_any()).await?;
+                    let found = api.get_opt(&name).await?;
+                    if let Some(found) = &found {
+                        wanted::check_secret(&name, &found.metadata, &creation.name)?;
+                    }
                     if found.is_none_or(|found| found.data != secret.data) {
-                        self.kept.push(secret.name_any());
+                        self.kept.push(name);
                     }
                 }
-                Err(error) => return Err(error),
+                Err(error) => return Err(error.into()),
             }
         }
         Ok(())

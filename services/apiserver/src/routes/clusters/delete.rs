@@ -1,9 +1,24 @@
 //! `POST /clustersdelete`: asks for the deletion; the reconciler does it.
+//!
+//! ```text
+//! request ─► task ─┬─► asked for ────────────────────────────────────────────► deleted
+//!                  ├─ one is there that asks for less ─► a further task ─┐
+//!                  └─ the cluster is going already ──────────────────────┴─► was that in time? ─► deleted, or refused
+//! ```
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use kube::{ResourceExt as _, api::DynamicObject};
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use kube::{
+    Api, ResourceExt as _,
+    api::{DynamicObject, ListParams},
+};
 use pgo_api::{DeleteClusterRequest, DeleteClusterResponse, Outcome, texts};
+use pgo_core::{DeleteOptions, Kind};
+use pgo_crd::{Pgcluster, Pgtask, label};
 use pgo_ids::{ClusterName, OperationId, StreamId};
 use uuid::Uuid;
 
@@ -12,9 +27,17 @@ use super::{
     task::{self, Subject},
 };
 use crate::{
+    app::App,
     refusal::{Refusal, kubernetes_text},
     request::Call,
 };
+
+/// How long the reconciler may take to take up what is asked of a deletion that goes on. One that is away longer sees the
+/// task before it goes on.
+const TAKEN_UP_WITHIN: Duration = Duration::from_secs(5);
+
+/// Pause between two looks whether it has.
+const LOOK: Duration = Duration::from_millis(100);
 
 pub(crate) async fn delete(
     call: Arc<Call>,
@@ -70,11 +93,86 @@ async fn ask_one(
         uid: &uid,
         actor: &call.caller.name,
     };
+    let options = DeleteOptions {
+        data: request.delete_data,
+        backups: request.delete_backups,
+    };
+    let tasks: Api<Pgtask> = call.app.api(&request.namespace);
+    let is_further = ask_by_task(&tasks, &subject, options).await?;
+    let is_going = is_further || cluster.metadata.deletion_timestamp.is_some();
+    if is_going && options != DeleteOptions::default() {
+        in_time(&call.app, &subject, options).await?;
+    }
+    Ok(())
+}
+
+/// Stores the task that asks for a deletion; a further one where the first is there and asks for less. Whether it is that.
+async fn ask_by_task(
+    tasks: &Api<Pgtask>,
+    subject: &Subject<'_>,
+    options: DeleteOptions,
+) -> Result<bool, Refusal> {
     let id = OperationId::from(Uuid::new_v4());
-    let what = (request.delete_data, request.delete_backups);
-    let task = task::deletion(&subject, id, what);
-    let tasks = call.app.api(&request.namespace);
-    task::create(&tasks, &task, |found| task::is_anothers(found, &uid))
-        .await
-        .map_err(|error| Refusal(kubernetes_text(&error)))
+    let store = async |name: String| {
+        let task = task::deletion(subject, name, id, options);
+        task::create(tasks, &task, |found| task::is_anothers(found, subject.uid)).await
+    };
+    let name = task::deletion_name(subject.name);
+    let refused = match store(name.clone()).await {
+        Ok(()) => return Ok(false),
+        Err(refused) => refused,
+    };
+    let found = tasks.get_opt(&name).await?;
+    let asked = found.as_ref().and_then(task::asked_to_remove);
+    if asked.is_none_or(|asked| asked.covers(options)) {
+        return Err(Refusal(kubernetes_text(&refused)));
+    }
+    store(task::further_deletion_name(subject.name, options)).await?;
+    Ok(true)
+}
+
+/// Waits until a deletion that goes on has taken up what more is asked of it.
+///
+/// # Errors
+/// The cluster was gone before that, and data is left.
+async fn in_time(app: &App, subject: &Subject<'_>, options: DeleteOptions) -> Result<(), Refusal> {
+    let clusters: Api<Pgcluster> = app.api(subject.namespace);
+    let begin = Instant::now();
+    while begin.elapsed() < TAKEN_UP_WITHIN {
+        let found = clusters.get_opt(subject.name.as_str()).await?;
+        let found = found.filter(|found| found.uid().as_deref() == Some(subject.uid.as_str()));
+        let Some(cluster) = found else {
+            return nothing_left(app, subject).await;
+        };
+        let status = cluster.status.map(|status| status.0).unwrap_or_default();
+        let deletion = status.journal.newest(Kind::DeleteCluster);
+        let removes = deletion.and_then(|deletion| deletion.delete);
+        if removes.is_some_and(|removes| removes.covers(options)) {
+            return Ok(());
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    Ok(())
+}
+
+/// Refuses where a cluster that is gone has left data.
+async fn nothing_left(app: &App, subject: &Subject<'_>) -> Result<(), Refusal> {
+    let (name, namespace) = (subject.name, subject.namespace);
+    let selector = format!("{}=crunchydata,{}={name}", label::VENDOR, label::PG_CLUSTER);
+    let claims: Api<PersistentVolumeClaim> = app.api(namespace);
+    let left = claims
+        .list_metadata(&ListParams::default().labels(&selector))
+        .await?;
+    let mut left = left
+        .iter()
+        .filter(|claim| claim.metadata.deletion_timestamp.is_none());
+    match left.next() {
+        None => Ok(()),
+        Some(claim) => Err(Refusal(format!(
+            "pgcluster {name} was gone before it could be asked to remove its data: PersistentVolumeClaim {} is still \
+             there; unless a new cluster of that name uses it, remove it and its passwords: kubectl delete \
+             persistentvolumeclaims,secrets --namespace {namespace} --selector {selector}",
+            claim.name_any()
+        ))),
+    }
 }

@@ -7,6 +7,7 @@ use kube::{
     Api, ResourceExt as _,
     api::{DeleteParams, ObjectMeta, PostParams, Preconditions},
 };
+use pgo_core::DeleteOptions;
 use pgo_crd::{Pgtask, PgtaskSpec, TaskType, label};
 use pgo_ids::{ClusterName, OperationId, StreamId};
 
@@ -42,6 +43,27 @@ pub(super) fn deletion_name(cluster: &ClusterName) -> String {
     format!("{cluster}-rmdata")
 }
 
+/// Name of a further task that asks for a deletion, where the first asked for less.
+pub(super) fn further_deletion_name(cluster: &ClusterName, options: DeleteOptions) -> String {
+    let what = match (options.data, options.backups) {
+        (true, true) => "-with-data-and-backups",
+        (true, false) => "-with-data",
+        (false, true) => "-with-backups",
+        (false, false) => "",
+    };
+    format!("{}{what}", deletion_name(cluster))
+}
+
+/// What a task asks to remove; none where it asks for no deletion of a cluster.
+pub(super) fn asked_to_remove(task: &Pgtask) -> Option<DeleteOptions> {
+    let is_true = |key: &str| task.spec.parameters.get(key).map(String::as_str) == Some("true");
+    let is_deletion = task.spec.tasktype == TaskType::DeleteData.as_str();
+    is_deletion.then(|| DeleteOptions {
+        data: is_true("delete-data"),
+        backups: is_true("delete-backups"),
+    })
+}
+
 /// The task that follows a creation.
 pub(super) fn creation(subject: &Subject<'_>, id: OperationId, now: Timestamp) -> Pgtask {
     let parameters = [
@@ -60,8 +82,9 @@ pub(super) fn creation(subject: &Subject<'_>, id: OperationId, now: Timestamp) -
 /// The task that asks for a deletion.
 pub(super) fn deletion(
     subject: &Subject<'_>,
+    name: String,
     id: OperationId,
-    (data, backups): (bool, bool),
+    DeleteOptions { data, backups }: DeleteOptions,
 ) -> Pgtask {
     let parameters = [
         (label::PG_CLUSTER, subject.name.to_string()),
@@ -71,7 +94,6 @@ pub(super) fn deletion(
         ("is-backup", false.to_string()),
         ("replica-name", String::new()),
     ];
-    let name = deletion_name(subject.name);
     let labels = [(label::PGRMDATA, "true")];
     task(subject, name, TaskType::DeleteData, id, &labels, parameters)
 }
@@ -239,7 +261,11 @@ mod tests {
         let id = "25927091-b343-4017-be4b-71575f0b3eb5"
             .parse()
             .expect("an id");
-        deletion(&subject, id, (true, false))
+        let options = DeleteOptions {
+            data: true,
+            backups: false,
+        };
+        deletion(&subject, deletion_name(subject.name), id, options)
     }
 
     #[test]

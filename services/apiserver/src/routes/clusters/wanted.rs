@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
+use kube::api::ObjectMeta;
 use pgo_api::{CreateClusterRequest, texts};
-use pgo_core::UserSecret;
+use pgo_core::{Desired, UserSecret};
 use pgo_crd::{Pgcluster, PgoConfig, label};
 use pgo_ids::{ClusterName, OperationId};
 
@@ -37,6 +38,8 @@ pub(super) struct Facts {
     pub nodes: Vec<BTreeMap<String, String>>,
     /// Passwords of the cluster that `--secret-from` names; none where one of its Secrets is missing.
     pub source: Option<Passwords>,
+    /// Secrets that are there, among those with the names of the clusters' user Secrets.
+    pub secrets: BTreeMap<String, ObjectMeta>,
 }
 
 /// A password for each user that a cluster begins with.
@@ -113,6 +116,7 @@ pub(super) fn judge(
         // What the reconciler would refuse is refused before anything is stored.
         let desired =
             pgo_crd::desired(&cluster, config).map_err(|error| Refusal(error.to_string()))?;
+        check_secrets(&desired, facts)?;
         let secrets = passwords
             .iter()
             .map(|(which, password)| pgo_objects::user_secret(&desired, *which, password))
@@ -368,6 +372,31 @@ fn check_passwords(request: &CreateClusterRequest, facts: &Facts) -> Result<Pass
         .into_iter()
         .map(|which| (which, password.to_owned()))
         .collect())
+}
+
+/// A user Secret that is there is used, so it must be the cluster's.
+fn check_secrets(desired: &Desired, facts: &Facts) -> Result<(), Refusal> {
+    for which in UserSecret::ALL {
+        let name = desired.secret_name(which);
+        if let Some(found) = facts.secrets.get(&name) {
+            check_secret(&name, found, &desired.name)?;
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a Secret that has the name of one of the cluster's and is somebody else's.
+pub(super) fn check_secret(
+    name: &str,
+    found: &ObjectMeta,
+    cluster: &ClusterName,
+) -> Result<(), Refusal> {
+    match pgo_objects::stranger(found, cluster) {
+        None => Ok(()),
+        Some(whose) => refuse(format!(
+            "Secret {name} is there and {whose}; remove it, or name the cluster differently"
+        )),
+    }
 }
 
 /// What 4.1 does and this version does not yet: none of it is silently left out.
