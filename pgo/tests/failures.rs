@@ -440,6 +440,32 @@ fn a_cluster_that_is_not_ready_shows_why() {
 }
 
 #[test]
+fn a_ready_cluster_shows_what_of_its_spec_is_not_in_force() {
+    let shown = |ready: &'static str| {
+        let fake = Fake::start(move |_| {
+            ok(json!([{ "Cluster": {
+                "metadata": { "name": "hippo" },
+                "status": { "conditions": [
+                    { "type": "Ready", "status": ready, "reason": "R", "message": "r" },
+                    { "type": "UpToDate", "status": "False", "reason": "Invalid", "message": "spec.port: no\nport" },
+                ] } } }]))
+        });
+        run(&mut fake.pgo(&["show", "cluster", "hippo"])).stdout
+    };
+    let (ready, not_ready) = (shown("True"), shown("False"));
+    assert!(
+        ready.contains("\n\tnot in force : Invalid: spec.port: no port\n")
+            && !ready.contains("not ready"),
+        "{ready}"
+    );
+    // The reason for that goes first.
+    assert!(
+        not_ready.contains("not ready : R: r") && !not_ready.contains("not in force"),
+        "{not_ready}"
+    );
+}
+
+#[test]
 fn help_and_completion_need_no_apiserver() {
     for (line, words) in [
         ("--help", &["watch", "Exit status"][..]),

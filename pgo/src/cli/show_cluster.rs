@@ -110,6 +110,9 @@ fn details(detail: &ShowClusterDetail) -> Vec<String> {
     if let Some(why) = not_ready(&detail.cluster) {
         lines.push(format!("not ready : {why}"));
     }
+    if let Some(why) = not_in_force(&detail.cluster) {
+        lines.push(format!("not in force : {why}"));
+    }
     for pod in &detail.pods {
         lines.push(format!(
             "pod : {} ({}) on {} ({}) ({})",
@@ -168,20 +171,33 @@ fn labels(labels: &Value) -> String {
 
 /// Whether a Pgcluster's status says that it is ready.
 pub fn is_ready(cluster: &Value) -> bool {
-    condition(cluster).is_some_and(|ready| ready["status"] == "True")
+    condition(cluster, "Ready").is_some_and(|ready| ready["status"] == "True")
 }
 
 /// Why it is not, if its status says that it is not.
 pub fn not_ready(cluster: &Value) -> Option<String> {
-    let ready = condition(cluster).filter(|ready| ready["status"] != "True")?;
-    let why = match (of(ready, "reason"), of(ready, "message")) {
+    why_not(condition(cluster, "Ready")?)
+}
+
+/// What a ready cluster's spec asks for and does not have, if its status says so. While it is not ready, that goes first.
+fn not_in_force(cluster: &Value) -> Option<String> {
+    let up_to_date = condition(cluster, "UpToDate").filter(|_| is_ready(cluster))?;
+    why_not(up_to_date)
+}
+
+/// Why a condition does not hold, if it does not.
+fn why_not(condition: &Value) -> Option<String> {
+    if condition["status"] == "True" {
+        return None;
+    }
+    let why = match (of(condition, "reason"), of(condition, "message")) {
         ("", message) | (message, "") => message.to_owned(),
         (reason, message) => format!("{reason}: {message}"),
     };
     Some(plain(&why))
 }
 
-fn condition(cluster: &Value) -> Option<&Value> {
+fn condition<'a>(cluster: &'a Value, name: &str) -> Option<&'a Value> {
     let conditions = cluster.pointer("/status/conditions")?.as_array()?;
-    conditions.iter().find(|one| one["type"] == "Ready")
+    conditions.iter().find(|one| one["type"] == name)
 }

@@ -7,7 +7,7 @@ use crate::harness::{
     cluster::READY,
     kubectl,
     kubernetes::{apply, condition, get, secret, text},
-    namespace,
+    namespace, pgo,
     programs::{program, run},
     turns::together,
     until,
@@ -113,6 +113,40 @@ fn what_needs_a_restart_is_told_by_name_and_in_force_after_one() {
     let limits = &cluster.pod()["spec"]["containers"][0]["resources"]["limits"];
     assert_eq!(limits["memory"], "600Mi");
     assert_eq!(cluster.ask("select 1"), "1");
+}
+
+#[test]
+fn a_spec_that_cannot_be_understood_leaves_a_database_that_serves_ready() {
+    let _turn = together();
+    let cluster = Cluster::ready("misunderstood");
+    let patch = json!({"spec": {"userlabels": {"service-type": "Pigeon"}}}).to_string();
+    let name = cluster.name.as_str();
+    let arguments = [
+        "patch",
+        "pgcluster",
+        name,
+        "-n",
+        &namespace(),
+        "--type=merge",
+    ];
+    kubectl(&[&arguments[..], &["--patch", &patch]].concat()).ok();
+    let told = until_up_to_date_is(&cluster, "Invalid");
+    let message = text(&told, "/message");
+    assert!(message.contains("service-type"), "{message}");
+    cluster.until_ready_is("True", "Serving", READY);
+    assert_eq!(
+        text(&cluster.object().expect("the cluster"), "/status/phase"),
+        "Ready"
+    );
+    assert_eq!(cluster.ask("select 1"), "1");
+    let shown = pgo(&["show", "cluster", name]).ok();
+    assert!(
+        shown.out.contains("\tnot in force : Invalid: ") && !shown.out.contains("not ready : "),
+        "{shown}"
+    );
+    let patch = json!({"spec": {"userlabels": {"service-type": "ClusterIP"}}}).to_string();
+    kubectl(&[&arguments[..], &["--patch", &patch]].concat()).ok();
+    until_up_to_date_is(&cluster, "AsWanted");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use crate::harness::{
     cluster::{READY, unique},
     events::{check_stream, fields, types},
     kubectl,
-    kubernetes::{apply, condition, get, text},
+    kubernetes::{apply, condition, get, secret, text},
     namespace,
     turns::together,
     until,
@@ -42,6 +42,10 @@ fn the_schema_refuses_what_can_never_be() {
         (
             json!({"PrimaryStorage": {"fsgroup": "wheel"}}),
             "fsgroup is a number",
+        ),
+        (
+            json!({"PrimaryStorage": {"fsgroup": "26", "supplementalgroups": "5"}}),
+            "fsgroup and supplementalgroups cannot both be set",
         ),
         (json!({"userlabels": {"a": 1}}), "userlabels"),
     ] {
@@ -196,6 +200,50 @@ fn a_cluster_of_a_later_version_is_told_not_ignored() {
             "{spec}: {ready}"
         );
     }
+}
+
+#[test]
+fn what_4_1s_labels_ask_for_of_a_later_version_is_told_not_ignored() {
+    let _turn = together();
+    for label in ["autofail", "crunchy-pgbadger", "pgo-backrest"] {
+        let cluster = Cluster::named("labelled");
+        let mut manifest = cluster.manifest(json!({}));
+        manifest["metadata"]["labels"] = json!({(label): "true"});
+        apply(&manifest).ok();
+        let ready = cluster.until_ready_is("False", "Invalid", READY);
+        let message = text(&ready, "/message");
+        assert!(
+            message.starts_with(&format!("metadata.labels.{label}: "))
+                && message.contains("not available in this version yet"),
+            "{message}"
+        );
+        assert!(cluster.belongings().is_empty(), "nothing is half-made");
+    }
+}
+
+#[test]
+fn passwords_come_from_the_cluster_that_the_spec_names() {
+    let _turn = together();
+    let (first, second) = (Cluster::named("source"), Cluster::named("copy"));
+    apply(&second.manifest(json!({"secretfrom": first.name}))).ok();
+    let ready = second.until_ready_is("False", "SecretNotFound", READY);
+    let message = text(&ready, "/message");
+    assert!(
+        message.contains("spec.secretfrom") && message.contains(&first.name),
+        "{message}"
+    );
+    assert!(second.belongings().is_empty(), "nothing is half-made");
+
+    apply(&first.manifest(json!({}))).ok();
+    second.until_ready();
+    for user in ["postgres", "primaryuser", "testuser"] {
+        let password = |cluster: &Cluster| {
+            let name = format!("{}-{user}-secret", cluster.name);
+            secret(&name, "password")
+        };
+        assert_eq!(password(&first), password(&second), "{user}");
+    }
+    assert_eq!(second.ask("select 1"), "1");
 }
 
 #[test]

@@ -127,6 +127,34 @@ fn a_cluster_deleted_by_kubectl_keeps_its_data() {
 }
 
 #[test]
+fn data_goes_where_that_is_asked_for_while_a_deletion_without_it_goes_on() {
+    let _turn = together();
+    let watch = Watch::begin();
+    let cluster = Cluster::ready("more");
+    let stream = cluster.uid();
+    let name = cluster.name.as_str();
+    kubectl(&[
+        "delete",
+        "pgcluster",
+        name,
+        "-n",
+        &namespace(),
+        "--wait=false",
+    ])
+    .ok();
+    let more = ["delete", "cluster", name, "--no-prompt", "--delete-data"];
+    pgo(&[&more[..], &["--wait"]].concat()).ok();
+    until("nothing left", READY, || {
+        let left = names(&cluster.belongings());
+        seen(left.is_empty(), || format!("{left:?}"))
+    });
+    let events = watch.until(&stream, "DeleteClusterCompleted");
+    check_stream(&events);
+    let steps = fields(&events, "DeleteClusterProgress", "/step");
+    assert_eq!(steps.last().map(String::as_str), Some("data removed"));
+}
+
+#[test]
 fn a_cluster_deleted_while_it_is_made_ends_both_operations() {
     let _turn = together();
     let watch = Watch::begin();

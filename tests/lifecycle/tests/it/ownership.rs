@@ -7,7 +7,7 @@ use crate::harness::{
     cluster::READY,
     events::{check_stream, fields},
     kubectl,
-    kubernetes::{apply, get, secret, text},
+    kubernetes::{apply, condition, get, secret, text},
     namespace, pgo,
     turns::together,
     until,
@@ -118,7 +118,11 @@ fn a_cluster_that_nobody_understands_any_more_leaves_no_password_behind() {
     apply(&cluster.manifest(json!({}))).ok();
     cluster.until_ready();
     apply(&cluster.manifest(json!({"userlabels": {"service-type": "Pigeon"}}))).ok();
-    cluster.until_ready_is("False", "Invalid", READY);
+    until("word that the spec is not understood", READY, || {
+        let object = cluster.object().ok_or("it is not there")?;
+        let told = condition(&object, "UpToDate").unwrap_or_default();
+        seen(told["reason"] == "Invalid", || told.to_string())
+    });
     pgo(&[
         "delete",
         "cluster",
@@ -132,4 +136,25 @@ fn a_cluster_that_nobody_understands_any_more_leaves_no_password_behind() {
         let left = crate::harness::kubernetes::names(&cluster.belongings());
         seen(left.is_empty(), || format!("{left:?}"))
     });
+}
+
+#[test]
+fn a_secret_of_another_cluster_is_refused_where_pgo_is_asked_and_nothing_is_made() {
+    let _turn = together();
+    let cluster = Cluster::named("taken-secret");
+    let taken = format!("{}-postgres-secret", cluster.name);
+    let found = json!({
+        "apiVersion": "v1", "kind": "Secret",
+        "metadata": {"name": taken, "namespace": namespace(),
+            "labels": {"vendor": "crunchydata", "pg-cluster": "another"}},
+        "stringData": {"username": "postgres", "password": "theirs"},
+    });
+    apply(&found).ok();
+    let words = [taken.as_str(), "belongs to cluster another", "remove it"];
+    cluster.create(&[]).failed(2, &words);
+    cluster.create(&["--password", "s3cret"]).failed(2, &words);
+    assert!(cluster.object().is_none() && cluster.belongings().is_empty());
+    assert_eq!(secret(&taken, "password"), "theirs");
+    kubectl(&["delete", "secret", &taken, "-n", &namespace()]).ok();
+    cluster.create(&["--wait"]).ok();
 }
