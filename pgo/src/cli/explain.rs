@@ -70,6 +70,7 @@ fn list() -> String {
         let later = match about.published {
             Published::Now => "",
             Published::Later(_) => " (not published yet)",
+            Published::Never => " (never published)",
         };
         let (name, severity) = (pad(about.name, 28), pad(about.severity.as_str(), 5));
         format!("{name}  {severity}  {}{later}\n", about.meaning())

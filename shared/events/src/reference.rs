@@ -94,8 +94,12 @@ pub fn explain(event_type: EventType) -> String {
         ));
     }
     lines.push(format!("topics       {}", topics(about)));
-    if let Published::Later(_) = about.published {
-        lines.push("published    not yet: nothing publishes it in this version".to_owned());
+    match about.published {
+        Published::Now => {}
+        Published::Later(_) => {
+            lines.push("published    not yet: nothing publishes it in this version".to_owned());
+        }
+        Published::Never => lines.push("published    never: it cannot happen".to_owned()),
     }
     lines.push(String::new());
     lines.push("fields of its own:".to_owned());
@@ -185,6 +189,7 @@ fn published(about: &About) -> &'static str {
     match about.published {
         Published::Now => "Published.",
         Published::Later(_) => "Not published yet.",
+        Published::Never => "Never published.",
     }
 }
 
@@ -203,6 +208,7 @@ fn row(event_type: EventType) -> String {
         Published::Later(_) if of_operation.is_none_or(|all| all == Published::Now) => {
             " Not published yet."
         }
+        Published::Never => " Never published.",
         _ => "",
     };
     format!(

@@ -78,6 +78,9 @@ fn what_is_said_to_be_published_is_told_and_nothing_else() {
     let all = EventType::ALL.iter().copied();
     let (now, later): (BTreeSet<EventType>, BTreeSet<EventType>) =
         all.partition(|event_type| event_type.about().published == Published::Now);
+    let never = later.iter().copied();
+    let never = never.filter(|event_type| event_type.about().published == Published::Never);
+    assert_eq!(never.collect::<Vec<_>>(), [EventType::PgoStopFailure]);
     let names = |types: &BTreeSet<EventType>| {
         let names: Vec<&str> = types.iter().map(|event_type| event_type.as_str()).collect();
         names.join(", ")

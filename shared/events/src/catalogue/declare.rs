@@ -7,7 +7,8 @@ macro_rules! catalogue {
             $operation:ident $what:literal $topics:tt $fields:tt $published:ident {
                 started $started:ident = $started_wire:literal;
                 $(progress $progress:ident = $progress_wire:literal;)?
-                failed $failed:ident = $failed_wire:literal $advice:literal $(with $failed_fields:tt)? $(later $failed_later:ident)?;
+                failed $failed:ident = $failed_wire:literal $advice:literal $(with $failed_fields:tt)? $(later $failed_later:ident)?
+                    $(never $failed_never:literal)?;
                 completed $completed:ident = $completed_wire:literal $done:literal
                     $(on $done_topics:tt)? $(and $done_fields:tt)?;
             }
@@ -128,8 +129,8 @@ macro_rules! catalogue {
                             severity: Severity::Error,
                             topics: catalogue!(@topics $topics),
                             fields: catalogue!(@failed $fields $($failed_fields)?),
-                            published: catalogue!(@published_or $published $($failed_later)?),
-                            meaning: concat!($what, " failed; the cause says why."),
+                            published: catalogue!(@published_or $published $($failed_later)? $($failed_never)?),
+                            meaning: catalogue!(@failure $what $($failed_never)?),
                             advice: $advice,
                         },
                         Self::$completed => &About {
@@ -164,6 +165,9 @@ macro_rules! catalogue {
 
     (@published_or $published:ident) => { catalogue!(@published $published) };
     (@published_or $published:ident $later:ident) => { catalogue!(@published $later) };
+    (@published_or $published:ident $never:literal) => { Published::Never };
+    (@failure $what:literal) => { concat!($what, " failed; the cause says why.") };
+    (@failure $what:literal $never:literal) => { $never };
     (@published Now) => { Published::Now };
     (@published $later:ident) => { Published::Later(Later::$later) };
     (@topics [$($topic:ident),+]) => { &[$(Topic::$topic),+] };

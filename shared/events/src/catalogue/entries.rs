@@ -349,9 +349,10 @@ catalogue! {
         StopPgo "the stop of PGO" [Pgo] () Now {
             started PgoStop = "PGOStop";
             failed PgoStopFailure = "PGOStopFailure"
-                "Stop it again." later Operations;
+                "Nothing to do." never "the stop of PGO cannot fail: its beginning and its end are one write, and what is \
+                not stored by then waits in Kubernetes for the next start.";
             completed PgoStopCompleted = "PGOStopCompleted"
-                "PGO has nothing left to publish and may go.";
+                "PGO may go.";
         }
     }
 

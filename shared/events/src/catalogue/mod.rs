@@ -142,6 +142,8 @@ pub enum Published {
     Now,
     /// It is defined, so that consumers can be written for it.
     Later(Later),
+    /// What it tells of cannot happen; its meaning says why. Each operation has it, so that consumers need no exception.
+    Never,
 }
 
 /// What there is to know of a type.
