@@ -31,7 +31,7 @@ const HANDSHAKES: usize = 256;
 /// Pause after a failed accept: most often file descriptors are short, and some must be freed first.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Who is at the other end. Handlers get it as tonic's or axum's connection information.
+/// Who is at the other end. Handlers of tonic get it as connection information; who serves HTTP asks the [`Connection`].
 #[derive(Clone, Debug)]
 pub struct Peer {
     /// Address of the peer.
@@ -193,12 +193,6 @@ impl axum::serve::Listener for TlsListener {
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
         Ok(self.addr)
-    }
-}
-
-impl axum::extract::connect_info::Connected<axum::serve::IncomingStream<'_, TlsListener>> for Peer {
-    fn connect_info(stream: axum::serve::IncomingStream<'_, TlsListener>) -> Self {
-        stream.io().peer.clone()
     }
 }
 

@@ -15,10 +15,12 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, extract::ConnectInfo, routing::get};
+use axum::serve::Listener as _;
 use futures::{StreamExt as _, future, stream};
 use jiff::{SignedDuration, Timestamp};
-use pgo_tls::{Authority, KeyAndCertificate, LeafSpec, Peer, TlsFiles, TlsListener, grpc, rest};
+use pgo_tls::{
+    Authority, Connection, KeyAndCertificate, LeafSpec, Peer, TlsFiles, TlsListener, grpc, rest,
+};
 use rustls::{
     ClientConfig, SignatureScheme, client::ResolvesClientCert,
     crypto::ring::sign::any_supported_type, sign::CertifiedKey,
@@ -215,25 +217,30 @@ fn a_missing_file_and_a_foreign_key_are_named() {
 async fn serve_rest(own: &KeyAndCertificate, clients: rest::ClientCertificate) -> SocketAddr {
     let config = rest::server_config(own, clients).expect("a configuration");
     let addr = (Ipv4Addr::LOCALHOST, 0).into();
-    let listener = TlsListener::bind(addr, Arc::new(move || config.clone()))
+    let mut listener = TlsListener::bind(addr, Arc::new(move || config.clone()))
         .await
         .expect("a free port");
     let addr = listener.addr();
-    let router = Router::new().route(
-        "/",
-        get(|ConnectInfo(peer): ConnectInfo<Peer>| async move {
-            format!("certificate: {}", peer.has_certificate())
-        }),
-    );
     tokio::spawn(async move {
-        axum::serve(
-            listener,
-            router.into_make_service_with_connect_info::<Peer>(),
-        )
-        .await
-        .expect("serving");
+        loop {
+            let (connection, _) = listener.accept().await;
+            // Who breaks off is told by what he sees.
+            tokio::spawn(async move { tell(connection).await.ok() });
+        }
     });
     addr
+}
+
+/// Reads a request and answers it.
+async fn tell(mut connection: Connection) -> std::io::Result<()> {
+    let mut request = Vec::new();
+    while !request.ends_with(b"\r\n\r\n") {
+        request.push(connection.read_u8().await?);
+    }
+    let told = format!("certificate: {}", connection.peer().has_certificate());
+    let answer = format!("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{told}");
+    connection.write_all(answer.as_bytes()).await?;
+    connection.shutdown().await
 }
 
 async fn get_root(addr: SocketAddr, config: Arc<ClientConfig>) -> std::io::Result<String> {
