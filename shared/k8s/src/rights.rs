@@ -12,6 +12,7 @@ mod request;
 
 use std::fmt;
 
+pub use manifest::Differs;
 pub use request::Request;
 
 /// What can be done with a resource.

@@ -1,7 +1,7 @@
 //! `deploy/rbac/apiserver.yaml` is what `src/rights.rs` says, and that is what is needed. That it is enough, all tests
 //! here show: their Kubernetes refuses the rest. `UPDATE=1 cargo test -p pgo-apiserver` writes the file anew.
 
-use std::{env, fs, path::Path, time::Duration};
+use std::{path::Path, time::Duration};
 
 use pgo_apiserver::RIGHTS;
 use serde_json::json;
@@ -13,16 +13,10 @@ use crate::{
 
 #[test]
 fn the_rights_that_are_installed_are_those_of_the_table() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/rbac/apiserver.yaml");
-    let generated = RIGHTS.manifest();
-    if env::var_os("UPDATE").is_some() {
-        fs::write(&path, &generated).expect("deploy/rbac can be written");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/rbac");
+    if let Err(differs) = RIGHTS.hold_against(&folder) {
+        panic!("{differs}");
     }
-    let installed = fs::read_to_string(&path).unwrap_or_default();
-    assert!(
-        installed == generated,
-        "deploy/rbac/apiserver.yaml is not what src/rights.rs says; run UPDATE=1 cargo test -p pgo-apiserver"
-    );
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! `deploy/rbac/reconciler.yaml` is what `src/rights.rs` says. `UPDATE=1 cargo test -p pgo-reconciler` writes it anew.
 
-use std::{env, fs, path::Path};
+use std::path::Path;
 
 use pgo_crd::{Pgcluster, PgclusterSpec, PgoConfig};
 use pgo_k8s::rights::Request;
@@ -8,16 +8,10 @@ use pgo_reconciler::RIGHTS;
 
 #[test]
 fn the_rights_that_are_installed_are_those_of_the_table() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/rbac/reconciler.yaml");
-    let generated = RIGHTS.manifest();
-    if env::var_os("UPDATE").is_some() {
-        fs::write(&path, &generated).expect("deploy/rbac can be written");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/rbac");
+    if let Err(differs) = RIGHTS.hold_against(&folder) {
+        panic!("{differs}");
     }
-    let installed = fs::read_to_string(&path).unwrap_or_default();
-    assert!(
-        installed == generated,
-        "deploy/rbac/reconciler.yaml is not what src/rights.rs says; run UPDATE=1 cargo test -p pgo-reconciler"
-    );
 }
 
 /// Kubernetes lets nobody make a Role with rights that he does not have.

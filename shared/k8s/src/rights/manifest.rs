@@ -1,6 +1,11 @@
 //! The table as the YAML that is installed, with its reasons as comments.
 
-use std::fmt::{self, Write as _};
+use std::{
+    env,
+    fmt::{self, Write as _},
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use super::{Right, Rights};
 
@@ -34,6 +39,54 @@ impl Rights {
         .collect();
         comment(&head) + &documents.join("---\n")
     }
+
+    /// Holds the file `<process>.yaml` of a folder against the table. Where the environment has `UPDATE`, it is written
+    /// anew before.
+    ///
+    /// # Errors
+    /// It is something else than the table says, or cannot be read or written.
+    pub fn hold_against(&self, folder: &Path) -> Result<(), Differs> {
+        let Self { process, .. } = *self;
+        let path = folder.join(format!("{process}.yaml"));
+        let told = |cause| Differs::File {
+            path: path.clone(),
+            cause,
+        };
+        let generated = self.manifest();
+        if env::var_os("UPDATE").is_some() {
+            fs::write(&path, &generated).map_err(told)?;
+        }
+        let installed = fs::read_to_string(&path).map_err(told)?;
+        if installed == generated {
+            Ok(())
+        } else {
+            Err(Differs::Table { path, process })
+        }
+    }
+}
+
+/// Why an installed file is not what the table says.
+#[derive(Debug, thiserror::Error)]
+pub enum Differs {
+    /// It has something else.
+    #[error(
+        "{} is not what src/rights.rs says; run UPDATE=1 cargo test -p pgo-{process}",
+        path.display()
+    )]
+    Table {
+        /// The file.
+        path: PathBuf,
+        /// The process.
+        process: &'static str,
+    },
+    /// It cannot be read or written.
+    #[error("{}: {cause}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        cause: io::Error,
+    },
 }
 
 /// A rule, below its reason.
@@ -136,5 +189,14 @@ mod tests {
                 .all(|line| line.starts_with("# word") && line.len() <= WIDTH),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_file_that_is_missing_is_told_with_its_path() {
+        let differs = RIGHTS
+            .hold_against(Path::new("nowhere"))
+            .expect_err("no such folder");
+        let told = differs.to_string();
+        assert!(told.starts_with("nowhere/example.yaml: "), "{told}");
     }
 }
