@@ -6,17 +6,14 @@ use std::{
 };
 
 use kube::{Client, ResourceExt as _};
-use pgo_bus::Relay;
 use pgo_core::Cluster;
 use pgo_crd::{Pgcluster, PgoConfig};
-use pgo_events::Event;
+use pgo_events::Outbox;
 use pgo_ids::{Namespace, StreamId};
 use pgo_tls::Authority;
 use tokio::sync::watch;
 
-use crate::{
-    agents::Agents, cache::Cache, confirmations::Confirmations, metrics::Metrics, waker::Waker,
-};
+use crate::{agents::Agents, cache::Cache, metrics::Metrics, publishing::Publishing, waker::Waker};
 
 /// What every reconcile of one namespace shares.
 pub struct Context {
@@ -33,9 +30,7 @@ pub struct Context {
     /// `pgo.yaml`, as it is now.
     pub config: watch::Receiver<Arc<PgoConfig>>,
     /// Publishes outboxes.
-    pub relay: Relay,
-    /// Tells when something of one is stored.
-    confirmations: Confirmations,
+    pub publishing: Publishing,
     waker: Waker,
     /// Counts.
     pub metrics: Metrics,
@@ -64,8 +59,8 @@ impl Context {
         agents: Agents,
         authority: Arc<Authority>,
         config: watch::Receiver<Arc<PgoConfig>>,
-        relay: Relay,
-        (confirmations, waker): (Confirmations, Waker),
+        publishing: Publishing,
+        waker: Waker,
         metrics: Metrics,
     ) -> Self {
         Self {
@@ -75,8 +70,7 @@ impl Context {
             agents,
             authority,
             config,
-            relay,
-            confirmations,
+            publishing,
             waker,
             metrics,
             written: Mutex::default(),
@@ -85,19 +79,14 @@ impl Context {
     }
 
     /// Publishes what is unconfirmed of a cluster, which is reconciled again when it is stored.
-    pub fn offer(&self, cluster: &Cluster, unconfirmed: Vec<Event>) {
-        if unconfirmed.is_empty() {
-            return self.confirmations.forget(&cluster.stream);
-        }
+    pub async fn offer(&self, cluster: &Cluster, outbox: &Outbox) {
         let (waker, namespace, name) = (
             self.waker.clone(),
             cluster.namespace.clone(),
             cluster.name.clone(),
         );
-        self.confirmations.wait(&cluster.stream, move || {
-            waker.wake(namespace.as_str(), name.as_str());
-        });
-        self.relay.offer(&cluster.stream, unconfirmed);
+        let wake = move || waker.wake(namespace.as_str(), name.as_str());
+        self.publishing.offer(&cluster.stream, outbox, wake).await;
     }
 
     /// The object as it is newest known: our own last write while the cache still shows what that began from.
@@ -143,7 +132,7 @@ impl Context {
 
     /// Forgets a cluster that is gone.
     pub fn forget(&self, stream: &StreamId) {
-        self.confirmations.forget(stream);
+        self.publishing.forget(stream);
         self.set_refused(stream.as_str(), None);
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         written.remove(stream.as_str());

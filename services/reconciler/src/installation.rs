@@ -1,4 +1,6 @@
-//! PGO itself: the one PgInstallation, its status and the events of its start and stop.
+//! PGO itself: the one PgInstallation, its status and the events of its start and stop, and of its services.
+
+mod services;
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,14 +11,15 @@ use kube::{
     Api, Client, ResourceExt as _,
     api::{Patch, PatchParams, PostParams},
 };
-use pgo_bus::Relay;
 use pgo_core::installation::{Installation, InstallationStatus, Wanted, commit};
 use pgo_crd::{PGO_VERSION, PgInstallation, PgInstallationStatus};
 use pgo_ids::{Namespace, StreamId};
 use serde_json::json;
 use tokio::{sync::Notify, time::timeout};
 
-use crate::confirmations::Confirmations;
+pub use services::OTHERS;
+
+use crate::publishing::Publishing;
 
 /// Name of the one PgInstallation.
 const NAME: &str = "pgo";
@@ -35,8 +38,7 @@ const STATEFUL_SETS: [&str; 2] = ["nsqd", "event"];
 pub struct Keeper {
     client: Client,
     namespace: Namespace,
-    relay: Relay,
-    confirmations: Confirmations,
+    publishing: Publishing,
     /// Whether nobody reconciled before this process.
     was_down: bool,
     /// Rung when an event of it was confirmed.
@@ -48,15 +50,13 @@ impl Keeper {
     pub fn new(
         client: Client,
         namespace: Namespace,
-        relay: Relay,
-        confirmations: Confirmations,
+        publishing: Publishing,
         was_down: bool,
     ) -> Self {
         Self {
             client,
             namespace,
-            relay,
-            confirmations,
+            publishing,
             was_down,
             confirmed: Arc::default(),
         }
@@ -102,6 +102,8 @@ impl Keeper {
             version: PGO_VERSION.to_owned(),
             not_ready: self.not_ready().await?,
             was_down: self.was_down,
+            processes: services::processes(&self.client, self.namespace.as_str()).await?,
+            leases: services::leases(&self.client, self.namespace.as_str()).await?,
             stream: stream.clone(),
         };
         let status = object
@@ -109,19 +111,18 @@ impl Keeper {
             .clone()
             .map(|status| status.0)
             .unwrap_or_default();
-        let confirmed = self.relay.confirmed(&stream).unwrap_or_default();
-        let next = commit(&status, &installation, confirmed, Timestamp::now());
+        let eventing = self.publishing.eventing(&stream);
+        let mut next = commit(&status, &installation, eventing, Timestamp::now());
+        let outbox = &mut next.journal.outbox;
+        let written = status.journal.outbox.last;
+        self.publishing.make_room(&stream, outbox, written).await;
         if next != status {
             self.write(&api, object, &next).await?;
         }
-        if next.journal.outbox.is_empty() {
-            self.confirmations.forget(&stream);
-        } else {
-            let confirmed = self.confirmed.clone();
-            self.confirmations
-                .wait(&stream, move || confirmed.notify_one());
-            self.relay.offer(&stream, next.journal.outbox.entries);
-        }
+        let confirmed = self.confirmed.clone();
+        let wake = move || confirmed.notify_one();
+        let outbox = &next.journal.outbox;
+        self.publishing.offer(&stream, outbox, wake).await;
         Ok(())
     }
 

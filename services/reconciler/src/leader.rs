@@ -15,8 +15,8 @@ use tokio::{sync::watch, task::JoinSet, time::timeout};
 
 use crate::{
     agents::Agents, cache::Cache, config, confirmations::Confirmations, context::Context,
-    controller, installation::Keeper, metrics::Metrics, not_yet, pages, settings::Settings,
-    waker::Waker,
+    controller, installation::Keeper, metrics::Metrics, not_yet, pages, publishing::Publishing,
+    settings::Settings, waker::Waker,
 };
 
 /// Identities of those the reconciler speaks to.
@@ -40,6 +40,7 @@ struct Shared {
     config: watch::Receiver<Arc<PgoConfig>>,
     relay: Relay,
     confirmations: Confirmations,
+    publishing: Publishing,
     metrics: Metrics,
 }
 
@@ -64,10 +65,13 @@ pub async fn lead(
         begun = config::follow(&client, operator.as_str()) => begun?,
         () = shutdown.cancelled() => return Ok(()),
     };
+    let (relay, confirmations) = (relay(settings, &files)?, Confirmations::default());
+    let pages = Api::namespaced(client.clone(), operator.as_str());
     let shared = Shared {
         authority: Arc::new(authority(settings)?),
-        relay: relay(settings, &files)?,
-        confirmations: Confirmations::default(),
+        publishing: Publishing::new(relay.clone(), confirmations.clone(), pages),
+        relay,
+        confirmations,
         client,
         operator,
         files,
@@ -106,8 +110,7 @@ fn background(settings: &Settings, shared: &Shared, was_down: bool) -> anyhow::R
     let keeper = Keeper::new(
         client.clone(),
         shared.operator.clone(),
-        relay.clone(),
-        shared.confirmations.clone(),
+        shared.publishing.clone(),
         was_down,
     );
     let pages = Api::namespaced(client, shared.operator.as_str());
@@ -136,8 +139,8 @@ async fn reconcile_in(namespace: String, shared: Shared, shutdown: CancellationT
         Agents::new(shared.files, waker.clone()),
         shared.authority,
         shared.config,
-        shared.relay,
-        (shared.confirmations, waker),
+        shared.publishing,
+        waker,
         shared.metrics,
     ));
     controller::run(api, context, woken, shutdown).await;

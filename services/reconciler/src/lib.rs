@@ -10,7 +10,7 @@
 //! | plan, and which status and events follow | `pgo_core::plan`, `pgo_core::commit` |
 //! | commit, one compare-and-swap | `write` |
 //! | execute | `execute`, `execute/make`, `execute/remove`, `execute/own` |
-//! | relay | `pgo_bus::Relay`; of clusters that are gone, `pages` |
+//! | relay | `publishing`, `pgo_bus::Relay`; what has no room, and of clusters that are gone, `pages` |
 //! | what 4.1 keeps elsewhere | `project` |
 //! | what nothing is done for | `not_yet` |
 //! | PGO itself | `installation` |
@@ -34,6 +34,7 @@ mod outage;
 mod pages;
 mod passwords;
 mod project;
+mod publishing;
 mod reconcile;
 mod rights;
 mod settings;

@@ -1,22 +1,24 @@
-//! Last events of clusters that are gone: copied to pages in the operator's namespace, relayed from there.
+//! Events that have no room in a status, or whose cluster is gone: copied to pages in the operator's namespace, relayed from
+//! there.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-    time::Duration,
-};
+mod store;
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures::StreamExt as _;
 use kube::{
     Api, ResourceExt as _,
-    api::{DeleteParams, ObjectMeta, PostParams, Preconditions},
+    api::{DeleteParams, Preconditions},
     runtime::{WatchStreamExt as _, watcher},
 };
 use pgo_bus::Relay;
-use pgo_crd::{PgEventPage, PgEventPageSpec, Pgcluster};
+use pgo_crd::{PgEventPage, Pgcluster};
 use pgo_events::{DecodeError, Event};
+use pgo_ids::Seq;
 use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
+
+pub use store::{find, store};
 
 use crate::{context::Context, error::Error, metrics::Metrics, write::WRITE_DEADLINE};
 
@@ -25,43 +27,17 @@ const LOOK: Duration = Duration::from_secs(2);
 
 /// Copies the unconfirmed events of a cluster to a page. Copying again changes nothing.
 pub async fn copy(object: &Arc<Pgcluster>, context: &Context) -> Result<(), Error> {
-    let outbox = object
-        .status
-        .as_ref()
-        .map(|status| status.0.journal.outbox.clone())
-        .unwrap_or_default();
-    let Some(first) = outbox.entries.first() else {
+    let Some(status) = &object.status else {
         return Ok(());
-    };
-    let name = format!("{}-{}", first.stream, first.seq);
-    let page = PgEventPage {
-        metadata: ObjectMeta {
-            name: Some(name.clone()),
-            ..ObjectMeta::default()
-        },
-        spec: PgEventPageSpec {
-            stream: first.stream.to_string(),
-            events: outbox
-                .entries
-                .iter()
-                .map(serde_json::to_string)
-                .collect::<Result<_, _>>()?,
-        },
     };
     let api: Api<PgEventPage> =
         Api::namespaced(context.client.clone(), context.operator_namespace.as_str());
-    let parameters = PostParams::default();
-    let created = tokio::time::timeout(WRITE_DEADLINE, api.create(&parameters, &page))
-        .await
-        .map_err(|_| Error::Deadline("copy the last events to a page"))?;
-    match created {
-        Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
-        Err(source) => Err(Error::Kubernetes {
-            what: format!("copy the last events to PgEventPage {name}"),
-            source: Box::new(source),
-        }),
-    }
+    tokio::time::timeout(
+        WRITE_DEADLINE,
+        store(&api, &status.0.journal.outbox.entries),
+    )
+    .await
+    .map_err(|_| Error::Deadline("copy the last events to a page"))?
 }
 
 /// Relays the pages there are and those that come, and removes each when its events are confirmed.
@@ -71,7 +47,7 @@ pub async fn relay(api: Api<PgEventPage>, relay: Relay, metrics: Metrics) {
         relay,
         metrics,
         relayed: HashMap::new(),
-        listed: HashSet::new(),
+        listed: Vec::new(),
     };
     let changes = watcher(api, watcher::Config::default()).default_backoff();
     let mut changes = std::pin::pin!(changes);
@@ -92,21 +68,22 @@ struct Pages {
     metrics: Metrics,
     /// By uid.
     relayed: HashMap<String, AbortOnDropHandle<()>>,
-    /// Uids that a list has brought so far.
-    listed: HashSet<String>,
+    /// What a list has brought so far.
+    listed: Vec<PgEventPage>,
 }
 
 impl Pages {
     fn take(&mut self, change: watcher::Event<PgEventPage>) {
         match change {
             watcher::Event::Init => self.listed.clear(),
-            watcher::Event::InitApply(page) => {
-                self.listed.insert(page.uid().unwrap_or_default());
-                self.begin(page);
-            }
+            watcher::Event::InitApply(page) => self.listed.push(page),
             watcher::Event::InitDone => {
-                let listed = &self.listed;
-                self.relayed.retain(|uid, _| listed.contains(uid));
+                let mut listed = std::mem::take(&mut self.listed);
+                let uids: Vec<_> = listed.iter().filter_map(PgEventPage::uid).collect();
+                self.relayed.retain(|uid, _| uids.contains(uid));
+                // The oldest of a stream first: what is offered behind it must not count as the oldest.
+                listed.sort_by_cached_key(first_seq);
+                listed.into_iter().for_each(|page| self.begin(page));
             }
             watcher::Event::Apply(page) => self.begin(page),
             watcher::Event::Delete(page) => {
@@ -116,14 +93,26 @@ impl Pages {
     }
 
     fn begin(&mut self, page: PgEventPage) {
+        let uid = page.uid().unwrap_or_default();
+        if self.relayed.contains_key(&uid) {
+            return;
+        }
+        let (events, _) = understood(&page.spec.events);
+        if let Some(stream) = events.first().map(|first| first.stream.clone()) {
+            self.relay.offer(&stream, events);
+        }
         let (api, relay, metrics) = (&self.api, &self.relay, &self.metrics);
-        self.relayed
-            .entry(page.uid().unwrap_or_default())
-            .or_insert_with(|| {
-                let relaying = relay_one(page, api.clone(), relay.clone(), metrics.clone());
-                AbortOnDropHandle::new(tokio::spawn(relaying))
-            });
+        let relaying = relay_one(page, api.clone(), relay.clone(), metrics.clone());
+        let task = AbortOnDropHandle::new(tokio::spawn(relaying));
+        self.relayed.insert(uid, task);
     }
+}
+
+/// Where the events of a page begin, as far as they can be read.
+fn first_seq(page: &PgEventPage) -> Seq {
+    let first = page.spec.events.first();
+    let event = first.and_then(|text| Event::from_wire(text.as_bytes()).ok());
+    event.map(|event| event.seq).unwrap_or_default()
 }
 
 /// Until the page is removed. One that holds what this version does not understand is kept.
@@ -135,7 +124,6 @@ async fn relay_one(page: PgEventPage, api: Api<PgEventPage>, relay: Relay, metri
             relay.offer(&last.stream, events.clone());
             sleep(LOOK).await;
         }
-        relay.forget(&last.stream);
     }
     if let Some(error) = unreadable {
         let _unreadable = metrics.unreadable_page();
@@ -150,10 +138,7 @@ async fn relay_one(page: PgEventPage, api: Api<PgEventPage>, relay: Relay, metri
         tracing::warn!(%error, "an event page stays a while longer; trying again");
         sleep(LOOK).await;
     }
-    tracing::info!(
-        page = page.name_any(),
-        "the last events of a stream are stored"
-    );
+    tracing::info!(page = page.name_any(), "the events of a page are stored");
 }
 
 /// The events up to the first that cannot be read: what is behind one must not be taken before it.

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use kube::{ResourceExt as _, runtime::controller::Action};
 use pgo_core::{Cluster, ClusterStatus, Kind, Phase, commit, plan};
 use pgo_crd::Pgcluster;
-use pgo_ids::Seq;
+use pgo_events::Eventing;
 
 use crate::{context::Context, error::Error, execute::execute, observe, project::project, write};
 
@@ -41,15 +41,17 @@ pub async fn reconcile(object: Arc<Pgcluster>, context: Arc<Context>) -> Result<
         .map(|status| status.0)
         .unwrap_or_default();
     let now = Timestamp::now();
-    let confirmed = context.relay.confirmed(&cluster.stream).unwrap_or_default();
-    let next = commit(&status, &cluster, &observed, confirmed, now);
-    let next = if worth_writing(&status, &next, confirmed, now) {
-        next
-    } else {
-        status
-    };
+    let eventing = context.publishing.eventing(&cluster.stream);
+    let mut next = commit(&status, &cluster, &observed, eventing, now);
+    if !worth_writing(&status, &next, eventing, now) {
+        next = status.clone();
+    }
+    let written = status.journal.outbox.last;
+    let outbox = &mut next.journal.outbox;
+    let publishing = &context.publishing;
+    publishing.make_room(&cluster.stream, outbox, written).await;
     let object = write::status(object, &next, &context).await?;
-    context.offer(&cluster, next.journal.outbox.entries.clone());
+    context.offer(&cluster, &next.journal.outbox).await;
     let plan = plan(&next, &cluster, &observed, now);
     let done = execute(&plan.steps, &object, &cluster, &context).await;
     let news = remember_refusal(&done, &cluster, &context);
@@ -82,7 +84,8 @@ fn remember_refusal(done: &Result<(), Error>, cluster: &Cluster, context: &Conte
 /// How long until the next look, if nothing wakes it.
 fn pause(status: &ClusterStatus, restless: bool) -> Duration {
     let at_rest = matches!(status.phase, Phase::Ready | Phase::Failed) && !restless;
-    if at_rest && status.journal.outbox.is_empty() {
+    let outbox = &status.journal.outbox;
+    if at_rest && (!outbox.waits() || outbox.unpublished.is_some()) {
         LATER
     } else {
         SOON
@@ -93,14 +96,16 @@ fn pause(status: &ClusterStatus, restless: bool) -> Duration {
 fn worth_writing(
     status: &ClusterStatus,
     next: &ClusterStatus,
-    confirmed: Seq,
+    eventing: Eventing,
     now: Timestamp,
 ) -> bool {
     if status == next {
         return false;
     }
     let mut trimmed = status.clone();
-    trimmed.journal.outbox.confirm(confirmed);
+    if let Eventing::On { confirmed, .. } = eventing {
+        trimmed.journal.outbox.confirm(confirmed);
+    }
     if trimmed != *next {
         return true;
     }

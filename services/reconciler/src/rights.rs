@@ -133,11 +133,24 @@ pub const RIGHTS: Rights = Rights {
         Right::new(
             PGO,
             &["pgeventpages"],
-            &[List, Watch, Create, Delete],
-            "Last events of clusters that are gone, until they are confirmed.",
+            &[Get, List, Watch, Create, Delete],
+            "Events that have no room in a status, or whose cluster is gone, until they are confirmed.",
+        ),
+        Right::new(
+            "",
+            &["pods"],
+            &[List],
+            "Which processes of PGO run, and how others ended: events tell of it.",
         ),
         LEADERSHIP[0],
         LEADERSHIP[1],
+        Right::new(
+            "coordination.k8s.io",
+            &["leases"],
+            &[Get],
+            "Who leads the other services: events tell of it.",
+        )
+        .named(crate::installation::OTHERS),
     ],
     cluster: &[],
 };

@@ -68,7 +68,7 @@ impl Relay {
         }
     }
 
-    /// A relay that publishes nothing and confirms everything: eventing is switched off.
+    /// A relay that publishes nothing: eventing is switched off.
     #[must_use]
     pub fn off() -> Self {
         Self {
@@ -83,15 +83,13 @@ impl Relay {
         self.task.is_none()
     }
 
-    /// Takes all unconfirmed events of a stream, the oldest first; publishes those that it does not know yet, at once.
+    /// Takes unconfirmed events of a stream, the oldest first; publishes those that it does not know yet, at once.
     ///
-    /// The first one counts as the oldest that is unconfirmed: the history will not wait for any before it.
+    /// Nothing unconfirmed before them may be unknown ([`Relay::knows`]): the oldest that is known counts as the oldest
+    /// there is, and the history will not wait for any before it.
     pub fn offer(&self, stream: &StreamId, events: Vec<Event>) {
-        let Some(last) = events.last().map(|event| event.seq) else {
+        if events.is_empty() || self.is_off() {
             return;
-        };
-        if self.is_off() {
-            return self.confirm(stream, last);
         }
         self.shared.change(|backlog| backlog.offer(stream, events));
         self.shared.work.notify_one();
@@ -109,9 +107,10 @@ impl Relay {
         self.shared.lock().confirmed(stream)
     }
 
-    /// Forgets a stream whose object is gone.
-    pub fn forget(&self, stream: &StreamId) {
-        self.shared.change(|backlog| backlog.forget(stream));
+    /// Whether all unconfirmed events of a stream up to `seq` are known: those that come after may be offered.
+    #[must_use]
+    pub fn knows(&self, stream: &StreamId, seq: Seq) -> bool {
+        self.shared.lock().knows(stream, seq)
     }
 
     /// Number of events that are offered and not confirmed, or that their own topics still need, and a way to wait for its changes.

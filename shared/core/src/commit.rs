@@ -3,15 +3,17 @@
 use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
-use pgo_ids::{ClusterName, Namespace, OperationId, Seq, StreamId};
+use pgo_events::Eventing;
+use pgo_ids::{ClusterName, Namespace, OperationId, StreamId};
 
 use crate::{
     AgentPhase, ClusterStatus, ConditionStatus, DeleteOptions, Desired, InstanceStatus, Kind,
     Milestone, Observed, Operation, Outcome, Phase, Problem, RESULT_READY, RESULT_UP_TO_DATE, Role,
     applied::Applied,
+    backlog, certificate,
     journal::Subject,
     plan::{Leftover, leftovers},
-    problem, silence,
+    problem, serving, silence,
     status::set_condition,
 };
 
@@ -73,7 +75,7 @@ impl Cluster {
 
 /// The status that follows.
 ///
-/// `confirmed` is how far the event service has the cluster's stream on disk. The same arguments give the same status,
+/// `eventing` says whether events are published, and how far the event service has the cluster's stream on disk. The same arguments give the same status,
 /// and the status given back as argument gives itself: nothing is told twice. Nothing is begun before the finalizer is
 /// there, so the status stays as it is until then.
 #[must_use]
@@ -81,25 +83,32 @@ pub fn commit(
     status: &ClusterStatus,
     cluster: &Cluster,
     observed: &Observed,
-    confirmed: Seq,
+    eventing: Eventing,
     now: Timestamp,
 ) -> ClusterStatus {
     let mut next = status.clone();
     if !cluster.is_held(status, observed) {
         return next;
     }
-    next.journal.outbox.confirm(confirmed);
+    let subject = cluster.subject();
+    backlog::open(&mut next.journal, subject, eventing, now);
     next.observed_generation = cluster.generation;
     if cluster.is_to_go() || next.journal.newest(Kind::DeleteCluster).is_some() {
         deletion(&mut next, cluster, observed, now);
     } else {
         creation(&mut next, cluster, observed, now);
+        let known = (next.certificate.as_ref(), observed);
+        next.certificate = certificate::tell(&mut next.journal, subject, known, now);
     }
     next.instances = instances(status, observed, now);
     next.current_primary = observed
         .serving_primary()
         .or_else(|| silence::remembered_primary(status, observed, now))
         .cloned();
+    backlog::close(&mut next.journal, subject, eventing, now);
+    let (condition, reason, message) = backlog::condition(&next.journal.outbox);
+    let at = (cluster.generation, now);
+    set_condition(&mut next.conditions, condition, reason, &message, at);
     next
 }
 
@@ -117,9 +126,7 @@ fn creation(next: &mut ClusterStatus, cluster: &Cluster, observed: &Observed, no
     let holds = reached < Milestone::Serving
         && problem.is_none()
         && silence::verdict_holds(next, observed, now);
-    if holds {
-        describe_backlog(next, cluster, now);
-    } else {
+    if !holds {
         conclude(next, cluster, (reached, problem), now);
     }
     let Applied {
@@ -169,6 +176,9 @@ fn conclude(
             format!("being made: {}", reached.text()),
         ),
     };
+    let former = next.conditions.iter().find(|c| c.name == RESULT_READY);
+    let (former, told) = ((former, was_ready), (phase, message.as_str()));
+    serving::tell(&mut next.journal, subject, former, told, now);
     describe(next, cluster, (phase, reason), &message, now);
 }
 
@@ -288,8 +298,7 @@ fn begin_creation(
         generation: cluster.generation,
         delete: None,
     };
-    // With a full outbox it begins at a later commit: one runs whenever the event service confirms.
-    let _ = next.journal.begin(cluster.subject(), operation, cause);
+    next.journal.begin(cluster.subject(), operation, cause);
 }
 
 /// A deletion that takes longer is told as failed, though it goes on: PostgreSQL stops within a minute or two, and a volume
@@ -325,7 +334,7 @@ fn deletion(next: &mut ClusterStatus, cluster: &Cluster, observed: &Observed, no
             generation: cluster.generation,
             delete: Some(request.map(|request| request.options).unwrap_or_default()),
         };
-        let _ = next.journal.begin(subject, operation, None);
+        next.journal.begin(subject, operation, None);
     }
     widen_deletion(next, cluster);
     take_up_deletion(next, cluster, observed, now);
@@ -344,7 +353,7 @@ fn deletion(next: &mut ClusterStatus, cluster: &Cluster, observed: &Observed, no
         }
     }
     let message = match next.journal.newest(Kind::DeleteCluster) {
-        None => "to be removed; its events must be stored first".to_owned(),
+        None => "to be removed".to_owned(),
         Some(deletion) => match (deletion.outcome, &deletion.cause) {
             (None, _) => "being removed".to_owned(),
             (Some(Outcome::Failed), Some(cause)) => cause.clone(),
@@ -410,9 +419,7 @@ fn take_up_deletion(
         ..ended.clone()
     };
     let cause = cause.to_owned();
-    // With a full outbox at a later commit, as every beginning.
-    let _ = next
-        .journal
+    next.journal
         .begin(cluster.subject(), operation, Some(cause));
 }
 
@@ -483,25 +490,6 @@ fn describe(
         reason,
         message,
         at,
-    );
-    describe_backlog(next, cluster, now);
-}
-
-fn describe_backlog(next: &mut ClusterStatus, cluster: &Cluster, now: Timestamp) {
-    let (backlog, why, text) = match next.journal.outbox.room_for_an_operation() {
-        Ok(()) => (
-            ConditionStatus::False,
-            "Confirmed",
-            "events are stored as they come".to_owned(),
-        ),
-        Err(full) => (ConditionStatus::True, "OutboxFull", full.to_string()),
-    };
-    set_condition(
-        &mut next.conditions,
-        ("EventBacklog", backlog),
-        why,
-        &text,
-        (cluster.generation, now),
     );
 }
 

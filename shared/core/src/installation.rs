@@ -1,11 +1,16 @@
 //! PGO itself: whether it is up, told as events of the one PgInstallation.
 
+use std::collections::BTreeMap;
+
 use jiff::{SignedDuration, Timestamp};
-use pgo_ids::{Namespace, OperationId, Seq, StreamId};
+use pgo_events::Eventing;
+use pgo_ids::{Namespace, OperationId, StreamId};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Condition, ConditionStatus, Journal, Kind, Operation, Outcome, RESULT_READY, journal::Subject,
+    Condition, ConditionStatus, Journal, Kind, Operation, Outcome, RESULT_READY, backlog,
+    journal::Subject,
+    services::{LeaseFacts, Process, ProcessFacts, Told},
     status::set_condition,
 };
 
@@ -39,6 +44,10 @@ pub struct Installation {
     pub not_ready: Vec<String>,
     /// Whether nobody reconciled before this process: PGO was down.
     pub was_down: bool,
+    /// Processes of its services.
+    pub processes: Vec<ProcessFacts>,
+    /// Leases of those that have a leader.
+    pub leases: Vec<LeaseFacts>,
 }
 
 /// The status of a PgInstallation.
@@ -53,6 +62,12 @@ pub struct InstallationStatus {
     pub observed_generation: i64,
     /// Conditions.
     pub conditions: Vec<Condition>,
+    /// Processes of its services, as they were told last.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub processes: Vec<Process>,
+    /// Who leads, by service.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub leaders: BTreeMap<String, String>,
     /// Operations and outbox.
     #[serde(flatten)]
     pub journal: Journal,
@@ -63,16 +78,20 @@ pub struct InstallationStatus {
 pub fn commit(
     status: &InstallationStatus,
     installation: &Installation,
-    confirmed: Seq,
+    eventing: Eventing,
     now: Timestamp,
 ) -> InstallationStatus {
     let mut next = status.clone();
-    next.journal.outbox.confirm(confirmed);
+    backlog::open(&mut next.journal, subject(installation), eventing, now);
     next.observed_generation = installation.generation;
     match installation.wanted {
         Wanted::Running => start(&mut next, installation, now),
         Wanted::Stopped => stop(&mut next, installation, now),
     }
+    backlog::close(&mut next.journal, subject(installation), eventing, now);
+    let (condition, reason, message) = backlog::condition(&next.journal.outbox);
+    let at = (installation.generation, now);
+    set_condition(&mut next.conditions, condition, reason, &message, at);
     next
 }
 
@@ -128,10 +147,11 @@ fn start(next: &mut InstallationStatus, installation: &Installation, now: Timest
         // An operation that runs already goes on under the new version.
         if next.journal.running(Kind::StartPgo).is_none() {
             let operation = operation(installation, &next.journal, Kind::StartPgo, now);
-            let _ = next.journal.begin(subject, operation, cause);
+            next.journal.begin(subject, operation, cause);
         }
     }
     next.version.clone_from(&installation.version);
+    tell_of_services(next, installation, now);
     let missing = installation.not_ready.join("; ");
     let late = next
         .journal
@@ -158,6 +178,16 @@ fn start(next: &mut InstallationStatus, installation: &Installation, now: Timest
     describe(next, installation, (phase, ready), &message, now);
 }
 
+fn tell_of_services(next: &mut InstallationStatus, installation: &Installation, now: Timestamp) {
+    let mut told = Told {
+        journal: &mut next.journal,
+        subject: subject(installation),
+        now,
+    };
+    next.processes = told.processes(&next.processes, &installation.processes);
+    next.leaders = told.leaders(&next.leaders, &installation.leases);
+}
+
 fn stop(next: &mut InstallationStatus, installation: &Installation, now: Timestamp) {
     let subject = subject(installation);
     let newest = next.journal.operations.last();
@@ -166,11 +196,15 @@ fn stop(next: &mut InstallationStatus, installation: &Installation, now: Timesta
         let failed = (Outcome::Failed, Some(interrupted));
         next.journal.finish(subject, Kind::StartPgo, failed, now);
         let operation = operation(installation, &next.journal, Kind::StopPgo, now);
-        let _ = next.journal.begin(subject, operation, None);
+        next.journal.begin(subject, operation, None);
     }
     let completed = (Outcome::Completed, None);
     next.journal.finish(subject, Kind::StopPgo, completed, now);
-    let (phase, message) = if next.journal.outbox.is_empty() {
+    // They end now; who begins again is told anew.
+    next.processes.clear();
+    next.leaders.clear();
+    let outbox = &next.journal.outbox;
+    let (phase, message) = if !outbox.waits() || outbox.unpublished.is_some() {
         ("Stopped", "everything was told; the services may go")
     } else {
         ("Stopping", "the last events are being stored")

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use pgo_events::{Draft, EventType, Outbox, OutboxFull, shortened};
+use pgo_events::{Datum, Draft, EventType, Field, Outbox, shortened};
 use pgo_ids::{ClusterName, Namespace, OperationId, StreamId};
 use serde::{Deserialize, Serialize};
 
@@ -98,6 +98,20 @@ pub(crate) struct Subject<'a> {
     pub cluster: Option<&'a ClusterName>,
 }
 
+/// A fact to tell.
+#[derive(Clone, Debug)]
+pub(crate) struct Notice {
+    pub event_type: EventType,
+    /// What it is about: facts that belong together have the same, and so the same operation id.
+    pub about: String,
+    /// When it was, where that is not now.
+    pub time: Option<Timestamp>,
+    pub cause: String,
+    /// Since when the state lasted that ends with it.
+    pub since: Option<Timestamp>,
+    pub details: Vec<(Field, Datum)>,
+}
+
 /// The operations of one object and the events that tell of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -125,16 +139,12 @@ impl Journal {
     }
 
     /// Begins an operation and tells so.
-    ///
-    /// # Errors
-    /// Too many events are unconfirmed; it must wait.
     pub(crate) fn begin(
         &mut self,
         subject: Subject<'_>,
         operation: Operation,
         cause: Option<String>,
-    ) -> Result<(), OutboxFull> {
-        self.outbox.room_for_an_operation()?;
+    ) {
         let mut draft = draft(subject, &operation, operation.kind.started());
         draft.time = operation.started;
         draft.cause = cause;
@@ -142,7 +152,23 @@ impl Journal {
         self.operations.push(operation);
         let surplus = self.operations.len().saturating_sub(Self::REMEMBERED);
         self.operations.drain(..surplus);
-        Ok(())
+    }
+
+    /// Tells a fact.
+    pub(crate) fn tell(&mut self, subject: Subject<'_>, notice: Notice, now: Timestamp) {
+        let draft = Draft {
+            event_type: notice.event_type,
+            time: notice.time.unwrap_or(now),
+            namespace: subject.namespace.clone(),
+            cluster: subject.cluster.cloned(),
+            operation: OperationId::derived(subject.stream, &notice.about),
+            actor: String::new(),
+            step: None,
+            cause: Some(notice.cause),
+            duration_ms: notice.since.map(|since| milliseconds(since, now)),
+            details: notice.details.into_iter().collect(),
+        };
+        self.outbox.push(subject.stream, draft);
     }
 
     /// Tells the steps of a running operation that were not told yet: `texts` from the one after the last told.
@@ -184,16 +210,19 @@ impl Journal {
             Outcome::Completed => kind.completed(),
             Outcome::Failed => kind.failed(),
         };
-        let took = now.duration_since(operation.started).as_millis();
         operation.finished = Some(now);
         operation.outcome = Some(outcome);
         operation.cause = cause.as_deref().map(shortened);
         let mut draft = draft(subject, operation, event_type);
         draft.time = now;
         draft.cause = cause;
-        draft.duration_ms = Some(u64::try_from(took).unwrap_or(0));
+        draft.duration_ms = Some(milliseconds(operation.started, now));
         self.outbox.push(subject.stream, draft);
     }
+}
+
+fn milliseconds(since: Timestamp, now: Timestamp) -> u64 {
+    u64::try_from(now.duration_since(since).as_millis()).unwrap_or(0)
 }
 
 fn running_mut(operations: &mut [Operation], kind: Kind) -> Option<&mut Operation> {

@@ -12,6 +12,8 @@
 //! Nothing here does I/O, reads a clock, draws a random number or logs. Time is an argument.
 
 mod applied;
+mod backlog;
+mod certificate;
 mod commit;
 mod desired;
 mod form;
@@ -22,9 +24,12 @@ mod observed;
 mod password;
 mod plan;
 mod problem;
+pub mod services;
+mod serving;
 mod silence;
 mod status;
 
+pub use certificate::Certificate;
 pub use commit::{Cluster, DeleteRequest, commit};
 pub use desired::{Desired, Image, Resources, ServiceType, Storage, StorageKind, UserSecret};
 pub use form::Form;
@@ -37,6 +42,6 @@ pub use observed::{
 pub use plan::{Plan, Step, plan};
 pub use problem::Problem;
 pub use status::{
-    ClusterStatus, Condition, ConditionStatus, InstanceStatus, Phase, RESULT_READY,
+    ClusterStatus, Condition, ConditionStatus, InstanceStatus, Phase, RESULT_BACKLOG, RESULT_READY,
     RESULT_UP_TO_DATE,
 };

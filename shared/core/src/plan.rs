@@ -12,7 +12,7 @@ use crate::{
 
 /// The agents' certificate is made anew this long before it ends: a tenth of its year, so that an operator that was
 /// away for weeks is still in time.
-const RENEW_BEFORE: SignedDuration = SignedDuration::from_hours(24 * 36);
+pub(crate) const RENEW_BEFORE: SignedDuration = SignedDuration::from_hours(24 * 36);
 
 /// How long the last events of a removed cluster may stay in its own outbox before they are copied to a page in the
 /// operator's namespace, so that a deletion never hangs on the event service.

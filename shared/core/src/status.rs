@@ -4,13 +4,16 @@ use jiff::Timestamp;
 use pgo_ids::{InstanceName, Term};
 use serde::{Deserialize, Serialize};
 
-use crate::{Journal, Kind, Outcome};
+use crate::{Certificate, Journal, Kind, Outcome};
 
 /// Name of the condition that says whether a cluster can be used.
 pub const RESULT_READY: &str = "Ready";
 
 /// Name of the condition that says whether everything that the spec asks for is in force.
 pub const RESULT_UP_TO_DATE: &str = "UpToDate";
+
+/// Name of the condition that says whether events wait to be stored, too long or too many.
+pub const RESULT_BACKLOG: &str = "EventBacklog";
 
 /// In one word, how a cluster is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -135,6 +138,9 @@ pub struct ClusterStatus {
     /// The primary.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub current_primary: Option<InstanceName>,
+    /// The agents' certificate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<Certificate>,
     /// Operations and outbox.
     #[serde(flatten)]
     pub journal: Journal,

@@ -27,6 +27,12 @@ pub(crate) fn cluster_status(generator: &mut SchemaGenerator) -> Schema {
             "conditions": conditions(generator),
             "instances": instances(),
             "currentPrimary": with_description(&label(), "The primary."),
+            "certificate": {
+                "description": "The agents' certificate.",
+                "type": "object",
+                "required": ["until"],
+                "properties": {"until": time(), "late": {"type": "boolean"}},
+            },
             "operations": operations(),
             "outbox": outbox(),
         },
@@ -45,6 +51,12 @@ pub(crate) fn installation_status(generator: &mut SchemaGenerator) -> Schema {
                 "description": "`Starting`, `Running`, `Degraded`, `Stopping` or `Stopped`.",
             },
             "version": {"type": "string", "description": "Version that runs."},
+            "processes": processes(),
+            "leaders": {
+                "description": "Who leads, by service.",
+                "type": "object",
+                "additionalProperties": {"type": "string"},
+            },
             "observedGeneration": {
                 "type": "integer", "format": "int64", "description": "Generation this status is about.",
             },
@@ -114,6 +126,15 @@ fn outbox() -> Value {
         "properties": {
             "last": with_description(&count(), "Seq of the newest event."),
             "entries": {"type": "array", "x-kubernetes-list-type": "atomic", "items": event()},
+            "paged": with_description(&count(), "Unconfirmed events up to this seq are in PgEventPages."),
+            "omitted": with_description(&count(), "Steps left out since the newest event."),
+            "backlog": {
+                "description": "There while events wait for too long, or too many.",
+                "type": "object",
+                "required": ["since", "omitted"],
+                "properties": {"since": time(), "omitted": count()},
+            },
+            "unpublished": with_description(&count(), "There while eventing is off: events that were not published."),
         },
     })
 }
@@ -140,6 +161,7 @@ fn event() -> Value {
         "step": {"type": "string"},
         "cause": {"type": "string"},
         "durationms": count(),
+        "omitted": count(),
         "schemaversion": {"type": "integer", "minimum": 0, "maximum": u32::MAX},
     });
     for field in Field::ALL {
@@ -174,6 +196,25 @@ fn instances() -> Value {
                 "term": count(),
                 "timeline": {"type": "integer", "format": "int64", "minimum": 0, "maximum": u32::MAX},
                 "postgresVersion": {"type": "string"},
+            },
+        },
+    })
+}
+
+/// Processes of PGO's services.
+fn processes() -> Value {
+    json!({
+        "description": "Processes of PGO's services, as they were told last.",
+        "type": "array",
+        "items": {
+            "type": "object",
+            "required": ["service", "pod", "uid", "running"],
+            "properties": {
+                "service": {"type": "string"},
+                "pod": {"type": "string"},
+                "uid": {"type": "string"},
+                "running": {"type": "boolean"},
+                "ended": time(),
             },
         },
     })

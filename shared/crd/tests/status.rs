@@ -11,8 +11,8 @@ use pgo_core::{
     Operation, Outcome, Phase,
 };
 use pgo_crd::{Pgcluster, PgclusterStatus, definitions};
-use pgo_events::{Draft, EventType, Outbox};
-use pgo_ids::{OperationId, StreamId, Term};
+use pgo_events::{Backlog, Draft, EventType, Outbox};
+use pgo_ids::{OperationId, Seq, StreamId, Term};
 use proptest::{prelude::*, sample::select, string::string_regex};
 use serde_json::{Map, Value, json};
 
@@ -148,7 +148,11 @@ fn full() -> ClusterStatus {
     let time = "2026-10-15T10:11:12.5Z".parse().expect("a time");
     let stream: StreamId = "uid-1".parse().expect("a stream");
     let id = OperationId::derived(&stream, "create");
-    let mut outbox = Outbox::default();
+    let mut outbox = Outbox {
+        paged: Seq(1),
+        omitted: 1,
+        ..Outbox::default()
+    };
     for event_type in EventType::ALL {
         outbox.push(
             &stream,
@@ -166,6 +170,11 @@ fn full() -> ClusterStatus {
             },
         );
     }
+    outbox.backlog = Some(Backlog {
+        since: time,
+        omitted: 1,
+    });
+    outbox.unpublished = Some(1);
     let operations = Kind::ALL
         .iter()
         .copied()
@@ -208,6 +217,10 @@ fn full() -> ClusterStatus {
             postgres_version: Some("15.18".to_owned()),
         }],
         current_primary: Some("hippo".parse().expect("a name")),
+        certificate: Some(pgo_core::Certificate {
+            until: time,
+            late: true,
+        }),
         journal: Journal {
             operations: operations.collect(),
             outbox,

@@ -136,6 +136,9 @@ pub struct Event {
     /// Since the operation began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub durationms: Option<u64>,
+    /// Steps told before it were left out, so many since the event before; with the first event after that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub omitted: Option<u64>,
     /// [`SCHEMA_VERSION`] of who wrote it.
     pub schemaversion: u32,
 }
@@ -169,6 +172,7 @@ impl Event {
             step: draft.step,
             cause: draft.cause,
             durationms: draft.duration_ms,
+            omitted: None,
             schemaversion: SCHEMA_VERSION,
         }
     }

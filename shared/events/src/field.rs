@@ -89,7 +89,8 @@ fields! {
     Schedule = "schedule" Text false "The schedule.";
     Due = "due" Text false "When the run was due (RFC 3339).";
     Service = "service" Text false "The service of PGO.";
-    Leader = "leader" Text false "The pod that leads.";
+    Pod = "pod" Text false "The pod of the process.";
+    Leader = "leader" Text false "The pod that leads, or led.";
     Certificate = "certificate" Text false "The Secret that holds the certificate.";
     Expires = "expires" Text false "When it ends (RFC 3339).";
     Volume = "volume" Text false "The volume's claim.";
@@ -97,6 +98,7 @@ fields! {
     FullInSeconds = "fullinseconds" Number false "When it is full at the present rate, in seconds from now.";
     Waiting = "waiting" Number false "How many events wait to be stored.";
     Skipped = "skipped" Number false "How many progress events were left out.";
+    Unpublished = "unpublished" Number false "How many events were not published.";
 }
 
 /// A text that names no field.

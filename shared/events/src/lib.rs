@@ -25,7 +25,7 @@ pub use catalogue::{
 };
 pub use event::{Actor, CAUSE_MOST, DecodeError, Draft, Event, Header, SCHEMA_VERSION, shortened};
 pub use field::{Datum, Field, FieldKind, UnknownField};
-pub use outbox::{Outbox, OutboxFull};
+pub use outbox::{Backlog, Eventing, Outbox};
 pub use pattern::TypePattern;
 pub use payload::Payload;
 pub use topic::{Topic, UnknownTopic};

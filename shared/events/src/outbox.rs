@@ -1,25 +1,72 @@
 //! Events that are written but not yet known to be on disk at the event service.
+//!
+//! ```text
+//!  push ──► entries ──────────────────────────► confirm (on disk at the event service) ──► gone
+//!              │ too much for a status
+//!              └──► overflow ──► a page (an object of its own) ──► leave_to_pages
+//! ```
+//!
+//! Transitions are never left out. Steps are, while much waits; the next event tells how many. While eventing is switched
+//! off, events get their seq and go no further.
 
+use jiff::{SignedDuration, Timestamp};
 use pgo_ids::{EventKey, Seq, StreamId};
 use serde::{Deserialize, Serialize};
 
 use crate::{Draft, Event, Stage};
 
+/// Whether events are published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Eventing {
+    /// They are not: switched off.
+    Off,
+    /// They are.
+    On {
+        /// Up to here the event service has the stream on disk, as far as is known.
+        confirmed: Seq,
+        /// Since when this process publishes: what waited longer did not wait for the event service.
+        since: Timestamp,
+    },
+}
+
+/// Events wait, for too long or too many.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Backlog {
+    /// Since when the oldest has been waiting.
+    pub since: Timestamp,
+    /// Progress left out so far.
+    pub omitted: u64,
+}
+
 /// The outbox of one stream, a part of the status it lives in.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outbox {
-    /// Seq of the newest event that was ever put in.
+    /// Seq of the newest event that was ever told.
     pub last: Seq,
-    /// Not confirmed yet, oldest first, contiguous up to `last`.
+    /// Not confirmed yet, oldest first; contiguous, but for those that were told while eventing was off.
     pub entries: Vec<Event>,
+    /// Events up to this one that are neither confirmed nor among `entries` are in pages; 0 where none is.
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    pub paged: Seq,
+    /// Progress left out since the newest event.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub omitted: u64,
+    /// There from when a backlog begins until everything is confirmed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backlog: Option<Backlog>,
+    /// There while eventing is off: how many events got a seq and were not published.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unpublished: Option<u64>,
 }
 
-/// There is no room for a transition, so the operation that wants to tell it must wait.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the outbox holds {0} events that the event service has not confirmed; no operation begins until it does"
-)]
-pub struct OutboxFull(pub usize);
+fn is_nothing(seq: &Seq) -> bool {
+    *seq == Seq(0)
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
 
 impl Outbox {
     /// The most entries: with [`Outbox::MOST_BYTES`], what keeps a status far below etcd's limit of 1.5 MiB for a
@@ -29,50 +76,119 @@ impl Outbox {
     /// The most bytes of JSON.
     pub const MOST_BYTES: usize = 16 * 1024;
 
-    /// What the beginning and the end of an operation take at most, each with the longest cause and the longest names.
-    const OPERATION_BYTES: usize = 6 * 1024;
+    /// A backlog begins when so many entries wait, or half of the bytes.
+    pub const CROWD: usize = 16;
 
-    /// Progress is told only while fewer entries than these wait: transitions need the rest.
-    pub const PROGRESS_UP_TO: usize = 16;
+    /// A backlog begins when an event has waited for so long: a restart of nsqd or of the event service is over by then.
+    pub const PATIENCE: SignedDuration = SignedDuration::from_secs(60);
 
-    /// Whether an operation may begin: its beginning and its end must both fit.
-    ///
-    /// # Errors
-    /// Too much is unconfirmed.
-    pub fn room_for_an_operation(&self) -> Result<(), OutboxFull> {
-        let full = self.bytes() + Self::OPERATION_BYTES > Self::MOST_BYTES;
-        if full || self.entries.len() + 4 > Self::MOST {
-            return Err(OutboxFull(self.entries.len()));
-        }
-        Ok(())
-    }
-
-    /// Puts an event in and gives it its seq; progress is left out silently when much is waiting, before it has a seq,
-    /// so that the stream stays without gaps.
+    /// Gives an event its seq and puts it in. Progress is left out while there is a backlog, before it has a seq, so that
+    /// the stream stays without gaps. While eventing is off, nothing is put in.
     pub fn push(&mut self, stream: &StreamId, draft: Draft) -> Option<&Event> {
-        if draft.event_type.stage() == Stage::Progress
-            && (self.entries.len() >= Self::PROGRESS_UP_TO || self.bytes() > Self::MOST_BYTES / 2)
-        {
+        let crowded = || self.backlog.is_some() || self.is_crowded();
+        if draft.event_type.stage() == Stage::Progress && crowded() {
+            self.omitted += 1;
+            if let Some(backlog) = &mut self.backlog {
+                backlog.omitted += 1;
+            }
             return None;
         }
         self.last = self.last.next();
+        let omitted = std::mem::take(&mut self.omitted);
+        if let Some(count) = &mut self.unpublished {
+            *count += 1;
+            return None;
+        }
         let key = EventKey {
             stream: stream.clone(),
             seq: self.last,
         };
-        self.entries.push(Event::new(draft, key));
+        let mut event = Event::new(draft, key);
+        event.omitted = (omitted > 0).then_some(omitted);
+        self.entries.push(event);
         self.entries.last()
     }
 
     /// Drops what the event service has on disk: everything up to `watermark`.
     pub fn confirm(&mut self, watermark: Seq) {
         self.entries.retain(|event| event.seq > watermark);
+        if self.paged <= watermark {
+            self.paged = Seq(0);
+        }
     }
 
-    /// Whether everything was confirmed.
+    /// Whether the next confirmation may bring something: an event waits, here or in a page.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        !self.entries.is_empty() || self.paged > Seq(0)
+    }
+
+    /// Whether no event is in here; some may be in pages.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
+    }
+
+    /// Whether so much waits that progress is not worth its place.
+    fn is_crowded(&self) -> bool {
+        self.entries.len() >= Self::CROWD || self.bytes() > Self::MOST_BYTES / 2
+    }
+
+    /// A backlog that begins now, where none is yet. It is over when everything is confirmed, not when a little is: so
+    /// that it does not come and go.
+    #[must_use]
+    pub fn begin_backlog(&mut self, relayed_since: Timestamp, now: Timestamp) -> Option<&Backlog> {
+        let oldest = self.entries.first()?.eventheader.timestamp;
+        let waited = now.duration_since(oldest.max(relayed_since));
+        let begins = self.is_crowded() || waited >= Self::PATIENCE;
+        if self.backlog.is_some() || !begins {
+            return None;
+        }
+        let told = self.entries.iter().filter_map(|event| event.omitted);
+        self.backlog = Some(Backlog {
+            since: oldest,
+            omitted: told.sum::<u64>() + self.omitted,
+        });
+        self.backlog.as_ref()
+    }
+
+    /// The backlog that is over, where one is.
+    #[must_use]
+    pub fn end_backlog(&mut self) -> Option<Backlog> {
+        if self.waits() {
+            return None;
+        }
+        self.backlog.take()
+    }
+
+    /// Eventing is off from now on: what is told gets a seq and goes no further. What waited goes on waiting.
+    pub fn switch_off(&mut self) {
+        self.unpublished.get_or_insert(0);
+    }
+
+    /// Eventing is on; how many events were not published since it was switched off, where some were.
+    #[must_use]
+    pub fn switch_on(&mut self) -> Option<u64> {
+        self.unpublished.take().filter(|count| *count > 0)
+    }
+
+    /// What has to go to a page before this outbox is written, so that it stays within its limits. `written` is the seq of
+    /// the newest event in the status as it is stored: only what is written may leave, as a write that meets another's
+    /// has told nothing.
+    #[must_use]
+    pub fn overflow(&self, written: Seq) -> &[Event] {
+        let fits = self.entries.len() <= Self::MOST && self.bytes() <= Self::MOST_BYTES;
+        if fits {
+            return &[];
+        }
+        let end = self.entries.partition_point(|event| event.seq <= written);
+        self.entries.get(..end).unwrap_or_default()
+    }
+
+    /// Drops what is in a page now: everything up to `last`.
+    pub fn leave_to_pages(&mut self, last: Seq) {
+        self.entries.retain(|event| event.seq > last);
+        self.paged = self.paged.max(last);
     }
 
     fn bytes(&self) -> usize {
@@ -81,83 +197,4 @@ impl Outbox {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::{EventType, event::tests::draft};
-
-    fn stream() -> StreamId {
-        "uid-1".parse().expect("a stream")
-    }
-
-    fn longest_stream() -> StreamId {
-        "u".repeat(64).parse().expect("a stream")
-    }
-
-    /// A draft with names as long as they can be. Who asked is a label's value or a field manager: 128 bytes.
-    fn longest(event_type: EventType, cause: Option<String>) -> Draft {
-        Draft {
-            namespace: "n".repeat(63).parse().expect("a namespace"),
-            cluster: Some("c".repeat(58).parse().expect("a name")),
-            actor: "a".repeat(128),
-            step: Some("secrets, certificate and service made".to_owned()),
-            cause,
-            duration_ms: Some(u64::MAX),
-            ..draft(event_type)
-        }
-    }
-
-    fn any_cause() -> impl Strategy<Value = Option<String>> {
-        let long = (any::<char>(), 0usize..4000).prop_map(|(c, count)| c.to_string().repeat(count));
-        prop::option::of(prop_oneof!["(?s).{0,40}", long, Just("\0".repeat(2000))])
-    }
-
-    proptest! {
-        #[test]
-        fn seqs_are_contiguous_whatever_is_pushed_and_confirmed(
-            actions in prop::collection::vec((0..EventType::ALL.len(), 0u64..80), 0..120),
-        ) {
-            let mut outbox = Outbox::default();
-            let mut told = Vec::new();
-            for (kind, watermark) in actions {
-                if let Some(event) = outbox.push(&stream(), draft(EventType::ALL[kind])) {
-                    told.push(event.seq.0);
-                }
-                outbox.confirm(Seq(watermark.min(outbox.last.0)));
-            }
-            let expected: Vec<u64> = (1..=told.len() as u64).collect();
-            prop_assert_eq!(told, expected);
-        }
-
-        #[test]
-        fn operations_that_ask_for_room_stay_within_the_limits_whatever_their_causes(
-            causes in prop::collection::vec((any_cause(), any_cause()), 0..10),
-        ) {
-            let mut outbox = Outbox::default();
-            for (began, failed) in causes {
-                if outbox.room_for_an_operation().is_ok() {
-                    outbox.push(&longest_stream(), longest(EventType::CreateCluster, began));
-                    for _ in 0..5 {
-                        let progress = longest(EventType::CreateClusterProgress, None);
-                        outbox.push(&longest_stream(), progress);
-                    }
-                    outbox.push(&longest_stream(), longest(EventType::CreateClusterFailure, failed));
-                }
-                prop_assert!(outbox.entries.len() <= Outbox::MOST);
-                prop_assert!(outbox.bytes() <= Outbox::MOST_BYTES, "{} bytes", outbox.bytes());
-            }
-        }
-    }
-
-    #[test]
-    fn confirmed_events_go_and_the_others_stay() {
-        let mut outbox = Outbox::default();
-        outbox.push(&stream(), draft(EventType::CreateCluster));
-        outbox.push(&stream(), draft(EventType::CreateClusterCompleted));
-        outbox.confirm(Seq(1));
-        assert_eq!(outbox.entries.len(), 1);
-        assert_eq!(outbox.entries[0].seq, Seq(2));
-        assert_eq!(outbox.last, Seq(2));
-    }
-}
+mod tests;

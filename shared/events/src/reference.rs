@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Fields that every event has, with their JSON type and what they mean. Those that may be absent have `false`.
-const COMMON: [(&str, &str, bool, &str); 9] = [
+const COMMON: [(&str, &str, bool, &str); 10] = [
     (
         "stream",
         "string",
@@ -51,7 +51,13 @@ const COMMON: [(&str, &str, bool, &str); 9] = [
         "durationms",
         "integer",
         false,
-        "With the end of an operation: milliseconds since its beginning.",
+        "With the end of an operation, or of a state: milliseconds since its beginning.",
+    ),
+    (
+        "omitted",
+        "integer",
+        false,
+        "So many steps were left out before this event, because too many events waited to be stored.",
     ),
     (
         "schemaversion",

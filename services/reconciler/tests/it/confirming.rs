@@ -55,6 +55,6 @@ async fn a_confirmation_of_its_own_event_wakes_the_keeper_of_pgo() {
     eventually("an event of PGO", || unconfirmed() > 0).await;
     log.heard().await;
     let stream = pgo()["metadata"]["uid"].as_str().unwrap().to_owned();
-    log.confirm(&stream, 1);
+    log.confirm(&stream, 1000);
     eventually("an empty outbox", || unconfirmed() == 0).await;
 }

@@ -96,7 +96,7 @@ impl Certificates {
     pub fn new() -> Self {
         pgo_tls::provider();
         let folder = tempfile::tempdir().unwrap();
-        let life = SignedDuration::from_hours(10);
+        let life = SignedDuration::from_hours(24 * 400);
         let generated = Authority::generate("test authority", Timestamp::now(), life).unwrap();
         let key = generated.key_pem();
         let ca = folder.path().join("ca");
@@ -156,7 +156,6 @@ impl Reconciler {
             "reconciler",
             "--operator-namespace=pgo",
             "--installation-name=one",
-            "--event-addr=127.0.0.1:1",
             &tls,
             &ca,
         ];
@@ -164,6 +163,7 @@ impl Reconciler {
             ("--identity", "--identity=first"),
             ("--namespaces", "--namespaces=pgouser1"),
             ("--event-service", "--event-service=127.0.0.1:1"),
+            ("--event-addr", "--event-addr=127.0.0.1:1"),
         ] {
             if !arguments.iter().any(|given| given.starts_with(name)) {
                 all.push(default);

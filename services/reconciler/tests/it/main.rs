@@ -9,9 +9,11 @@
 )]
 
 mod agent;
+mod backlog;
 mod confirming;
 mod deletion;
 mod event_log;
+mod eventing;
 mod following;
 mod harness;
 mod kubernetes;
@@ -20,6 +22,7 @@ mod namespaces;
 mod pages;
 mod passwords;
 mod rights;
+mod services;
 mod store;
 mod unreadable;
 mod writing;

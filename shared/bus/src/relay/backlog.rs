@@ -112,6 +112,12 @@ impl Stream {
         self.overdue_at = None;
     }
 
+    fn sent_again(&mut self) {
+        let sent = self.entries.values_mut();
+        sent.filter(|entry| entry.progress == Progress::Sent)
+            .for_each(Entry::again);
+    }
+
     /// Waits for nothing where nothing is left.
     fn rest_if_empty(&mut self) -> bool {
         let empty = self.entries.is_empty();
@@ -197,6 +203,10 @@ impl Backlog {
             .retain(|at, entry| *at > seq || own_topics_need(entry));
         known.unanswered = 0;
         known.overdue_at = known.overdue_at.map(|_| now + known.patience());
+        if known.unconfirmed_from() > seq.next() {
+            // What is missing in between will never come. Whoever waits for it is told with the next publication.
+            known.sent_again();
+        }
         if known.rest_if_empty() {
             self.drop_idle();
         }
@@ -208,9 +218,13 @@ impl Backlog {
         (known.confirmed > Seq(0)).then_some(known.confirmed)
     }
 
-    /// Forgets a stream.
-    pub(super) fn forget(&mut self, stream: &StreamId) {
-        self.streams.remove(stream);
+    /// Whether all unconfirmed events of a stream up to `seq` are known. They are offered from the oldest on, so one of
+    /// them stands for all that are older; the newest may have been too many to keep, and are offered again.
+    pub(super) fn knows(&self, stream: &StreamId, seq: Seq) -> bool {
+        self.streams.get(stream).is_some_and(|known| {
+            let mut unconfirmed = known.entries.range(known.confirmed.next()..);
+            known.confirmed >= seq || unconfirmed.next().is_some_and(|(first, _)| *first <= seq)
+        })
     }
 
     fn drop_idle(&mut self) {

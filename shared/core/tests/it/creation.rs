@@ -219,49 +219,6 @@ fn what_kubernetes_refuses_is_a_failure_with_its_words() {
 }
 
 #[test]
-fn a_pod_that_is_lost_later_is_made_again_and_the_creation_is_not_told_again() {
-    let mut world = World::new();
-    world.settle();
-    let told = world.told().len();
-    world.observed.pods.clear();
-    let endpoints = world.observed.endpoints.as_mut();
-    endpoints.expect("an EndpointSlice").addresses.clear();
-    world.reconcile();
-    assert_eq!(world.status.phase, Phase::NotReady);
-    world.settle();
-    assert_eq!(world.told().len(), told);
-}
-
-#[test]
-fn nothing_begins_that_could_not_be_told() {
-    let mut world = World::new();
-    world.storing = false;
-    for round in 0..20 {
-        let wrong = format!("spec.port: wrong in round {round}, {}", "\0".repeat(3000));
-        world.cluster.desired = Err(wrong);
-        world.cluster.generation += 1;
-        world.reconcile();
-        let entries = serde_json::to_vec(&world.status.journal.outbox.entries).expect("JSON");
-        assert!(entries.len() <= pgo_events::Outbox::MOST_BYTES);
-    }
-    assert!(world.status.journal.outbox.entries.len() <= pgo_events::Outbox::MOST);
-    assert_eq!(
-        world.condition("EventBacklog").status,
-        ConditionStatus::True
-    );
-    world.storing = true;
-    world.store();
-    world.cluster.desired = Ok(crate::world::desired());
-    world.cluster.generation += 1;
-    world.settle();
-    assert_eq!(
-        world.condition("EventBacklog").status,
-        ConditionStatus::False
-    );
-    world.check_stream();
-}
-
-#[test]
 fn milestones_have_an_order_and_a_text_each() {
     for pair in Milestone::ALL.windows(2) {
         assert!(pair[0] < pair[1]);

@@ -2,11 +2,10 @@
 
 use jiff::{SignedDuration, Timestamp};
 use pgo_core::installation::{Installation, InstallationStatus, Wanted, commit};
-use pgo_ids::Seq;
 
-use crate::world::types;
+use crate::world::{on, types};
 
-fn pgo() -> Installation {
+pub fn pgo() -> Installation {
     Installation {
         stream: "uid-pgo".parse().expect("a stream"),
         namespace: "pgo".parse().expect("a namespace"),
@@ -15,6 +14,8 @@ fn pgo() -> Installation {
         version: "4.1.0".to_owned(),
         not_ready: vec!["event".to_owned()],
         was_down: false,
+        processes: Vec::new(),
+        leases: Vec::new(),
     }
 }
 
@@ -29,39 +30,34 @@ fn story(status: &InstallationStatus) -> Vec<&'static str> {
 #[test]
 fn a_start_is_completed_when_every_service_is_ready() {
     let mut installation = pgo();
-    let status = commit(&InstallationStatus::default(), &installation, Seq(0), now());
+    let status = commit(&InstallationStatus::default(), &installation, on(0), now());
     assert_eq!(
         (story(&status), status.phase.as_str()),
         (vec!["PGOStart"], "Starting")
     );
     installation.not_ready.clear();
-    let status = commit(&status, &installation, Seq(0), now());
+    let status = commit(&status, &installation, on(0), now());
     assert_eq!(story(&status), ["PGOStart", "PGOStartCompleted"]);
-    let again = commit(&status, &installation, Seq(0), now());
+    let again = commit(&status, &installation, on(0), now());
     assert_eq!(again, status);
 }
 
 #[test]
 fn a_start_that_takes_too_long_fails_with_what_is_missing_and_is_taken_up_again() {
     let mut installation = pgo();
-    let status = commit(&InstallationStatus::default(), &installation, Seq(0), now());
+    let status = commit(&InstallationStatus::default(), &installation, on(0), now());
     let late = now() + SignedDuration::from_mins(4);
-    let status = commit(&status, &installation, Seq(0), late);
+    let status = commit(&status, &installation, on(1), late);
     let failure = status.journal.outbox.entries.last().expect("an event");
     assert_eq!(
         failure.payload.text(pgo_events::Field::ErrorMessage),
         Some("not ready: event")
     );
     installation.not_ready.clear();
-    let status = commit(&status, &installation, Seq(0), late);
+    let status = commit(&status, &installation, on(1), late);
     assert_eq!(
         story(&status),
-        [
-            "PGOStart",
-            "PGOStartFailure",
-            "PGOStart",
-            "PGOStartCompleted"
-        ]
+        ["PGOStartFailure", "PGOStart", "PGOStartCompleted"]
     );
 }
 
@@ -69,15 +65,15 @@ fn a_start_that_takes_too_long_fails_with_what_is_missing_and_is_taken_up_again(
 fn a_stop_is_told_before_pgo_goes_and_a_later_start_is_one_of_its_own() {
     let mut installation = pgo();
     installation.not_ready.clear();
-    let status = commit(&InstallationStatus::default(), &installation, Seq(0), now());
+    let status = commit(&InstallationStatus::default(), &installation, on(0), now());
     installation.wanted = Wanted::Stopped;
-    let status = commit(&status, &installation, Seq(2), now());
+    let status = commit(&status, &installation, on(2), now());
     assert_eq!(story(&status), ["PGOStop", "PGOStopCompleted"]);
     assert_eq!(status.phase, "Stopping");
-    let status = commit(&status, &installation, Seq(4), now());
+    let status = commit(&status, &installation, on(4), now());
     assert_eq!(status.phase, "Stopped");
     installation.wanted = Wanted::Running;
-    let status = commit(&status, &installation, Seq(4), now());
+    let status = commit(&status, &installation, on(4), now());
     assert_eq!(story(&status), ["PGOStart", "PGOStartCompleted"]);
     let ids: Vec<_> = status.journal.operations.iter().map(|o| o.id).collect();
     assert_eq!(ids.len(), 3);
@@ -88,9 +84,9 @@ fn a_stop_is_told_before_pgo_goes_and_a_later_start_is_one_of_its_own() {
 fn a_new_version_is_a_new_start() {
     let mut installation = pgo();
     installation.not_ready.clear();
-    let status = commit(&InstallationStatus::default(), &installation, Seq(0), now());
+    let status = commit(&InstallationStatus::default(), &installation, on(0), now());
     installation.version = "4.2.0".to_owned();
-    let status = commit(&status, &installation, Seq(2), now());
+    let status = commit(&status, &installation, on(2), now());
     assert_eq!(story(&status), ["PGOStart", "PGOStartCompleted"]);
     let cause = status.journal.outbox.entries[0].cause.clone();
     assert_eq!(cause.as_deref(), Some("version 4.2.0 follows 4.1.0"));

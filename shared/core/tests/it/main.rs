@@ -6,12 +6,16 @@
     reason = "a test fails by panicking"
 )]
 
+mod backlog;
+mod certificate;
 mod changes;
 mod creation;
 mod deletion;
 mod installation;
 mod passwords;
 mod published;
+mod services;
+mod serving;
 mod silence;
 mod trouble;
 mod world;

@@ -5,12 +5,28 @@ use std::collections::BTreeSet;
 use jiff::{SignedDuration, Timestamp};
 use pgo_core::{
     AgentPhase, DeleteOptions, DeleteRequest,
-    installation::{Installation, InstallationStatus, Wanted, commit},
+    installation::{InstallationStatus, Wanted, commit},
 };
-use pgo_events::{EventType, Published};
-use pgo_ids::Seq;
+use pgo_events::{Event, EventType, Published};
 
-use crate::world::World;
+use crate::{
+    installation::pgo,
+    services::{lease, process},
+    world::{World, on},
+};
+
+/// A cluster whose database does not answer for a while, and whose certificate is renewed, late.
+fn of_running_clusters() -> BTreeSet<EventType> {
+    let mut world = World::new();
+    world.settle();
+    world.observed.pods.clear();
+    world.reconcile();
+    world.settle();
+    world.observed.certificate_until = Some(world.now + SignedDuration::from_hours(1));
+    world.reconcile_cut_off(0);
+    world.settle();
+    world.told().iter().map(Event::event_type).collect()
+}
 
 /// A cluster that fails, recovers, serves and goes.
 fn of_clusters() -> BTreeSet<EventType> {
@@ -49,32 +65,47 @@ fn of_clusters() -> BTreeSet<EventType> {
     told.into_iter().collect()
 }
 
+/// Events that are not stored for a while, and eventing that is off for a while.
+fn of_outages() -> BTreeSet<EventType> {
+    let mut world = World::new();
+    world.storing = false;
+    world.settle();
+    world.wait(60);
+    world.reconcile();
+    world.storing = true;
+    world.store();
+    world.reconcile();
+    world.publishing = false;
+    world.cluster.deleting = true;
+    world.reconcile();
+    world.publishing = true;
+    world.reconcile();
+    world.told().iter().map(Event::event_type).collect()
+}
+
 /// PGO that comes up late, comes up, and is stopped.
 fn of_pgo() -> BTreeSet<EventType> {
     let now: Timestamp = "2026-10-15T10:11:12Z".parse().expect("a time");
-    let mut installation = Installation {
-        stream: "uid-pgo".parse().expect("a stream"),
-        namespace: "pgo".parse().expect("a namespace"),
-        generation: 1,
-        wanted: Wanted::Running,
-        version: "4.1.0".to_owned(),
-        not_ready: vec!["event".to_owned()],
-        was_down: false,
-    };
-    let status = commit(&InstallationStatus::default(), &installation, Seq(0), now);
+    let mut installation = pgo();
+    installation.processes = vec![process("apiserver", "uid-1")];
+    installation.leases = vec![lease("scheduler", Some("scheduler-1"))];
+    let status = commit(&InstallationStatus::default(), &installation, on(0), now);
+    installation.processes.clear();
+    installation.leases = vec![lease("scheduler", None)];
     let late = now + SignedDuration::from_mins(4);
-    let status = commit(&status, &installation, Seq(0), late);
+    let status = commit(&status, &installation, on(0), late);
     installation.not_ready.clear();
-    let status = commit(&status, &installation, Seq(0), late);
+    let status = commit(&status, &installation, on(0), late);
     installation.wanted = Wanted::Stopped;
-    let status = commit(&status, &installation, Seq(0), late);
+    let status = commit(&status, &installation, on(0), late);
     let told = status.journal.outbox.entries.iter();
     told.map(|event| event.event_type()).collect()
 }
 
 #[test]
 fn what_is_said_to_be_published_is_told_and_nothing_else() {
-    let told: BTreeSet<EventType> = of_clusters().union(&of_pgo()).copied().collect();
+    let told = [of_clusters(), of_running_clusters(), of_outages(), of_pgo()];
+    let told: BTreeSet<EventType> = told.into_iter().flatten().collect();
     let all = EventType::ALL.iter().copied();
     let (now, later): (BTreeSet<EventType>, BTreeSet<EventType>) =
         all.partition(|event_type| event_type.about().published == Published::Now);

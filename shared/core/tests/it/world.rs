@@ -8,7 +8,7 @@ use pgo_core::{
     Endpoints, Fixture, Image, Observed, Plan, PodFacts, PodPhase, Resources, Role, ServiceType,
     Step, Storage, StorageKind, UserSecret, commit, plan,
 };
-use pgo_events::{Event, Stage};
+use pgo_events::{Event, Eventing, Outbox, Stage};
 use pgo_ids::{InstanceName, OperationId, Seq, Term};
 
 /// The world.
@@ -21,6 +21,12 @@ pub struct World {
     pub stored: Vec<Event>,
     /// Whether it takes anything.
     pub storing: bool,
+    /// Whether events are published.
+    pub publishing: bool,
+    /// What was left to pages.
+    pub pages: Vec<Event>,
+    /// Whether the next page is all that gets written: the process ends between page and status.
+    pub ends_after_page: bool,
     /// Whether the Pgcluster is gone.
     pub gone: bool,
     /// Events that were copied out of the outbox at the end.
@@ -85,6 +91,9 @@ impl World {
             now: "2026-10-15T10:11:12Z".parse().expect("a time"),
             stored: Vec::new(),
             storing: true,
+            publishing: true,
+            pages: Vec::new(),
+            ends_after_page: false,
             gone: false,
             copied: Vec::new(),
             made: 0,
@@ -138,21 +147,24 @@ impl World {
         if self.gone {
             return Plan::default();
         }
-        let confirmed = self.confirmed();
-        let next = commit(
+        let eventing = self.eventing();
+        let mut next = commit(
             &self.status,
             &self.cluster,
             &self.observed,
-            confirmed,
+            eventing,
             self.now,
         );
-        let again = commit(&next, &self.cluster, &self.observed, confirmed, self.now);
+        let again = commit(&next, &self.cluster, &self.observed, eventing, self.now);
         assert_eq!(next, again, "a commit of what was committed changes it");
         let begun = next.journal.operations.iter().any(|o| o.is_running());
         assert!(
             !begun || self.observed.finalizer,
             "something is begun that nothing holds"
         );
+        if !self.make_room(&mut next.journal.outbox) {
+            return Plan::default();
+        }
         self.status = next;
         self.store();
         let plan = plan(&self.status, &self.cluster, &self.observed, self.now);
@@ -162,20 +174,35 @@ impl World {
         plan
     }
 
+    fn eventing(&self) -> Eventing {
+        if !self.publishing {
+            return Eventing::Off;
+        }
+        on(self.confirmed().0)
+    }
+
+    /// Leaves to pages what is too much; false where the process ends over it.
+    fn make_room(&mut self, outbox: &mut Outbox) -> bool {
+        let page = outbox.overflow(self.status.journal.outbox.last).to_vec();
+        let Some(last) = page.last().map(|event| event.seq) else {
+            return true;
+        };
+        self.pages.extend(page);
+        outbox.leave_to_pages(last);
+        !std::mem::take(&mut self.ends_after_page)
+    }
+
     pub fn reconcile(&mut self) -> Plan {
         self.reconcile_cut_off(usize::MAX)
     }
 
     /// The event service takes what is in the outbox and follows what it has.
     pub fn store(&mut self) {
-        if !self.storing {
+        if !self.storing || !self.publishing {
             return;
         }
-        for event in &self.status.journal.outbox.entries {
-            if event.seq == self.confirmed().next() {
-                self.stored.push(event.clone());
-            }
-        }
+        // What is not there any more will never come.
+        self.stored = self.told();
     }
 
     fn carry_out(&mut self, step: &Step) {
@@ -412,10 +439,9 @@ impl World {
     /// Everything that was told: stored, copied at the end, or still in the outbox.
     pub fn told(&self) -> Vec<Event> {
         let mut all = self.stored.clone();
-        let rest = self
-            .copied
-            .iter()
-            .chain(&self.status.journal.outbox.entries);
+        let mut rest: Vec<&Event> = self.pages.iter().chain(&self.copied).collect();
+        rest.extend(&self.status.journal.outbox.entries);
+        rest.sort_by_key(|event| event.seq);
         for event in rest {
             if event.seq > all.last().map_or(Seq(0), |last: &Event| last.seq) {
                 all.push(event.clone());
@@ -461,4 +487,12 @@ pub fn types(events: &[Event]) -> Vec<&'static str> {
 
 pub fn all_secrets() -> usize {
     UserSecret::ALL.len()
+}
+
+/// Eventing that is on, with so much confirmed.
+pub fn on(confirmed: u64) -> Eventing {
+    Eventing::On {
+        confirmed: Seq(confirmed),
+        since: "2026-10-15T10:11:12Z".parse().expect("a time"),
+    }
 }

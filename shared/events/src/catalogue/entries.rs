@@ -369,11 +369,11 @@ catalogue! {
         ReplicaCaughtUp = "ReplicaCaughtUp" [Cluster] Info (ClusterName, ReplicaName, LagBytes) HighAvailability
             "A replica that was behind is near the primary again."
             "Nothing to do.";
-        PrimaryNotReady = "PrimaryNotReady" [Cluster] Warn (ClusterName) HighAvailability
-            "The primary does not answer."
+        PrimaryNotReady = "PrimaryNotReady" [Cluster] Warn (ClusterName) Now
+            "The primary does not answer on the cluster's Service; the cause says what is known."
             "A failover follows where it is switched on; else look at the primary's pod.";
-        PrimaryReady = "PrimaryReady" [Cluster] Info (ClusterName) HighAvailability
-            "The primary answers again."
+        PrimaryReady = "PrimaryReady" [Cluster] Info (ClusterName) Now
+            "The primary answers again; the duration is how long it did not."
             "Nothing to do.";
         PrimaryDeleted = "PrimaryDeleted" [Cluster] Warn (ClusterName, DeploymentName) HighAvailability
             "The former primary is taken away during a failover."
@@ -405,19 +405,22 @@ catalogue! {
         PgoUpdateConfig = "PGOUpdateConfig" [Pgo] Info () Operations
             "PGO works with a changed `pgo.yaml`."
             "Nothing to do.";
-        ServiceStarted = "ServiceStarted" [Pgo] Info (Service) Operations
-            "A service of PGO is there again after it was not."
+        ServiceStarted = "ServiceStarted" [Pgo] Info (Service, Pod) Now
+            "A process of a service of PGO runs, for the first time or again."
             "Nothing to do.";
-        ServiceStopped = "ServiceStopped" [Pgo] Warn (Service) Operations
-            "A service of PGO is not there; what it does waits."
-            "Look at its pod in PGO's namespace.";
-        LeaderElected = "LeaderElected" [Pgo] Info (Service, Leader) Operations
+        ServiceStopped = "ServiceStopped" [Pgo] Warn (Service, Pod) Now
+            "A process of a service of PGO ended; the cause says how. What it does waits, or another does it."
+            "Look at its pod in PGO's namespace if it does not start again, or nobody stopped it.";
+        LeaderElected = "LeaderElected" [Pgo] Info (Service, Leader) Now
             "Another replica of a service leads."
             "Nothing to do.";
-        CertificateWarning = "CertificateWarning" [Pgo] Warn (ClusterName, Certificate, Expires) DayTwo
+        LeaderLost = "LeaderLost" [Pgo] Warn (Service, Leader) Now
+            "A replica of a service does not lead any more; the cause says whether another does."
+            "See why it ended or lost touch with Kubernetes if none follows within a minute.";
+        CertificateWarning = "CertificateWarning" [Cluster, Pgo] Warn (ClusterName, Certificate, Expires) Now
             "A certificate ends soon and could not be renewed."
             "The cause says why; connections are refused after its end.";
-        CertificateRenewed = "CertificateRenewed" [Pgo] Info (ClusterName, Certificate, Expires) DayTwo
+        CertificateRenewed = "CertificateRenewed" [Cluster, Pgo] Info (ClusterName, Certificate, Expires) Now
             "A certificate was renewed."
             "Nothing to do.";
         DiskWarning = "DiskWarning" [Cluster] Warn (ClusterName, Instance, Volume, UsedPercent, FullInSeconds) Backups
@@ -426,14 +429,14 @@ catalogue! {
         DiskRecovered = "DiskRecovered" [Cluster] Info (ClusterName, Instance, Volume, UsedPercent) Backups
             "A volume has room again."
             "Nothing to do.";
-        EventBacklog = "EventBacklog" [Cluster] Warn (ClusterName, Waiting) Operations
-            "Events of a cluster wait to be stored, and so many that progress is left out."
+        EventBacklog = "EventBacklog" [Cluster, Pgo] Warn (ClusterName, Waiting) Now
+            "Events of a cluster, or of PGO, wait to be stored, for too long or too many; steps are left out from here on."
             "See that nsqd and the event service run.";
-        EventBacklogCleared = "EventBacklogCleared" [Cluster] Info (ClusterName, Skipped) Operations
-            "All events of a cluster are stored again; `skipped` progress events were left out meanwhile."
+        EventBacklogCleared = "EventBacklogCleared" [Cluster, Pgo] Info (ClusterName, Skipped) Now
+            "All events that waited are stored; `skipped` steps were left out meanwhile."
             "Nothing to do.";
-        HistoryCut = "HistoryCut" [Cluster] Warn (ClusterName) Operations
-            "Events before this one were not published: eventing was switched off."
+        HistoryCut = "HistoryCut" [Cluster, Pgo] Warn (ClusterName, Unpublished) Now
+            "The `unpublished` events before this one were not published: eventing was switched off."
             "Nothing to do.";
     }
 }

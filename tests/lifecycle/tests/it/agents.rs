@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::harness::{
     Cluster, Watch,
     containers::{kill, process},
-    events::{check_stream, types},
+    events::{check_stream, of_operations, types},
     kubectl,
     kubernetes::text,
     namespace,
@@ -71,7 +71,7 @@ fn a_killed_postmaster_comes_back_under_the_same_agent() {
     let events = watch.of(&stream);
     check_stream(&events);
     assert_eq!(
-        types(&events).len(),
+        of_operations(&events).len(),
         6,
         "a crash is no creation: {:?}",
         types(&events)

@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::harness::{
     Cluster, Ran, Watch,
     containers::{pods_of, until_whole},
-    events::{check_stream, types},
+    events::{check_stream, of_operations},
     kubectl,
     kubernetes::{get, text},
     namespace, operator,
@@ -250,7 +250,7 @@ fn pgo_can_be_stopped_and_started_while_databases_go_on() {
         "the stop and the start in the history",
         Duration::from_secs(30),
         || {
-            let told = types(&watch.of(&stream));
+            let told = of_operations(&watch.of(&stream));
             let stop = told.iter().rposition(|t| t == "PGOStop");
             stop.map(|stop| told[stop..].to_vec())
                 .filter(|told| told.len() >= 4)

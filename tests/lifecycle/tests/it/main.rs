@@ -13,6 +13,7 @@ mod changes;
 mod create;
 mod custom_resources;
 mod delete;
+mod eventing;
 mod failing_creations;
 mod harness;
 mod installation;

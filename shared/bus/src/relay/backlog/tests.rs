@@ -372,3 +372,31 @@ fn streams_without_events_are_not_kept_for_ever() {
     }
     assert!(backlog.streams.len() <= IDLE_STREAMS);
 }
+
+#[test]
+fn a_gap_that_eventing_left_is_told_as_soon_as_what_is_before_it_is_confirmed() {
+    let mut backlog = Backlog::default();
+    let now = Instant::now();
+    backlog.offer(&stream(0), events(0, [1, 2, 7]));
+    assert_eq!(published(&mut backlog, now), [1, 2, 7]);
+    backlog.confirm(&stream(0), Seq(1), now);
+    assert!(published(&mut backlog, now).is_empty());
+    backlog.confirm(&stream(0), Seq(2), now);
+    let jobs = backlog.take(now, 8);
+    let claims: Vec<_> = jobs.iter().map(|job| job.unconfirmed_from).collect();
+    assert_eq!(claims, [Seq(7)]);
+}
+
+#[test]
+fn one_unconfirmed_event_stands_for_all_that_are_older() {
+    let mut backlog = Backlog::default();
+    let now = Instant::now();
+    assert!(!backlog.knows(&stream(0), Seq(5)));
+    backlog.offer(&stream(0), events(0, 6..=8));
+    assert!(!backlog.knows(&stream(0), Seq(5)));
+    backlog.offer(&stream(0), events(0, 2..=5));
+    assert!(backlog.knows(&stream(0), Seq(5)));
+    published(&mut backlog, now);
+    backlog.confirm(&stream(0), Seq(5), now);
+    assert!(backlog.knows(&stream(0), Seq(5)));
+}

@@ -133,7 +133,7 @@ pub fn check_stream(events: &[Value]) {
     let streams: BTreeSet<String> = events.iter().map(|event| text(event, "/stream")).collect();
     assert!(streams.len() <= 1, "one stream: {streams:?}");
     let mut operations: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for event in events {
+    for event in events.iter().filter(|event| event["stage"] != "notice") {
         let stages = operations.entry(text(event, "/operationid")).or_default();
         stages.push(text(event, "/stage"));
     }
@@ -150,6 +150,12 @@ pub fn check_stream(events: &[Value]) {
             "{operation} ends with it: {stages:?}"
         );
     }
+}
+
+/// The types without those of facts: what was asked for, and what became of it.
+pub fn of_operations(events: &[Value]) -> Vec<String> {
+    let all = events.iter().filter(|event| event["stage"] != "notice");
+    types(&all.cloned().collect::<Vec<_>>())
 }
 
 /// Texts of one field, in order, of the events of this type.
