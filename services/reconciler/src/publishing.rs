@@ -99,3 +99,6 @@ impl Publishing {
         self.confirmations.forget(stream);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use pgo_events::{Datum, Draft, EventType, Field, Outbox, shortened};
+use pgo_events::{Datum, Draft, EventType, Field, Outbox, shortened, without_secrets};
 use pgo_ids::{ClusterName, Namespace, OperationId, StreamId};
 use serde::{Deserialize, Serialize};
 
@@ -212,7 +212,9 @@ impl Journal {
         };
         operation.finished = Some(now);
         operation.outcome = Some(outcome);
-        operation.cause = cause.as_deref().map(shortened);
+        operation.cause = cause
+            .as_deref()
+            .map(|cause| shortened(&without_secrets(cause)));
         let mut draft = draft(subject, operation, event_type);
         draft.time = now;
         draft.cause = cause;

@@ -1,10 +1,10 @@
-//! PgEventPage: events of a cluster that is gone, until the event service has them.
+//! PgEventPage: events that have no room in a status, or whose object is gone, until the event service has them.
 
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Events, copied out of an outbox whose object could not wait. Named `<stream>-<first seq>`, so that copying again makes
+/// Events, copied out of an outbox that had no room, or whose object could not wait. Named `<stream>-<first seq>`, so that copying again makes
 /// no second one.
 #[derive(
     Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, CustomResource, JsonSchema,
@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
     plural = "pgeventpages",
     singular = "pgeventpage",
     namespaced,
-    doc = "Events of an object that is gone, waiting to be stored",
+    doc = "Events that have no room in a status, or whose object is gone, waiting to be stored",
     printcolumn(
         name = "Age",
         type_ = "date",

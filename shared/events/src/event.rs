@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use pgo_ids::{ClusterName, EventKey, Namespace, OperationId, Seq, StreamId};
 use serde::{Deserialize, Serialize};
 
-use crate::{Datum, EventType, Field, Payload, Severity, Stage, Topic};
+use crate::{Datum, EventType, Field, Payload, Severity, Stage, Topic, without_secrets};
 
 /// Version of the fields below; raised when one changes its meaning.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -88,7 +88,10 @@ impl Draft {
             Field::ErrorMessage => self.cause.clone().map(Datum::from),
             // Whatever is given: no event has a secret.
             Field::PostgresPassword => None,
-            other => self.details.get(&other).cloned(),
+            other => match self.details.get(&other)? {
+                Datum::Text(text) => Some(Datum::Text(without_secrets(text).into_owned())),
+                datum => Some(datum.clone()),
+            },
         }
     }
 }
@@ -149,10 +152,12 @@ pub struct Event {
 pub struct DecodeError(#[from] serde_json::Error);
 
 impl Event {
-    /// Gives a draft its place in a stream. Its cause is [`shortened`].
+    /// Gives a draft its place in a stream. Its cause is [`shortened`]; no text has what looks like a secret.
     #[must_use]
     pub fn new(mut draft: Draft, key: EventKey) -> Self {
-        draft.cause = draft.cause.as_deref().map(shortened);
+        let clean = |text: Option<String>| text.map(|text| without_secrets(&text).into_owned());
+        draft.step = clean(draft.step);
+        draft.cause = clean(draft.cause).as_deref().map(shortened);
         let about = draft.event_type.about();
         let payload = Payload::of(about.fields, |field| draft.known(field));
         Self {

@@ -16,6 +16,7 @@ mod outbox;
 mod pattern;
 mod payload;
 pub mod reference;
+mod secrecy;
 mod topic;
 mod watermark;
 
@@ -28,5 +29,6 @@ pub use field::{Datum, Field, FieldKind, UnknownField};
 pub use outbox::{Backlog, Eventing, Outbox};
 pub use pattern::TypePattern;
 pub use payload::Payload;
+pub use secrecy::without_secrets;
 pub use topic::{Topic, UnknownTopic};
 pub use watermark::{Arrival, Watermark};

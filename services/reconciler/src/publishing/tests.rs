@@ -1,0 +1,143 @@
+//! What a reconciler that has just begun publishes of a stream whose older events are in pages.
+
+use std::{
+    io,
+    sync::{Arc, Mutex},
+};
+
+use bytes::Bytes;
+use futures::{FutureExt as _, future::BoxFuture};
+use http::{Request, Response, StatusCode};
+use http_body_util::Full;
+use kube::{Client, client::Body};
+use pgo_bus::{Message, PublishFailed, Publisher};
+use pgo_events::{Draft, Event, EventType, Topic};
+use pgo_ids::EventKey;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use super::*;
+
+fn stream() -> StreamId {
+    "uid-1".parse().expect("a stream")
+}
+
+fn event(seq: u64) -> Event {
+    let draft = Draft {
+        event_type: EventType::CreateClusterFailure,
+        time: "2026-10-15T10:11:12.5Z".parse().expect("a time"),
+        namespace: "pgouser1".parse().expect("a namespace"),
+        cluster: None,
+        operation: "25927091-b343-4017-be4b-71575f0b3eb5"
+            .parse()
+            .expect("an id"),
+        actor: String::new(),
+        step: None,
+        cause: None,
+        duration_ms: None,
+        details: std::collections::BTreeMap::new(),
+    };
+    let key = EventKey {
+        stream: stream(),
+        seq: Seq(seq),
+    };
+    Event::new(draft, key)
+}
+
+/// A broker that remembers what came on `alltopic`: seq, and from where on the publisher says that events may come.
+#[derive(Clone)]
+struct Broker {
+    seen: Arc<Mutex<Vec<(u64, u64)>>>,
+    losses: watch::Sender<u64>,
+}
+
+impl Publisher for Broker {
+    fn publish(&self, topic: Topic, body: Bytes) -> BoxFuture<'static, Result<(), PublishFailed>> {
+        if topic == Topic::All {
+            let message = Message::decode(&body).expect("a message");
+            let line = (message.event.seq.0, message.unconfirmed_from.0);
+            self.seen.lock().expect("no panic").push(line);
+        }
+        std::future::ready(Ok(())).boxed()
+    }
+
+    fn losses(&self) -> watch::Receiver<u64> {
+        self.losses.subscribe()
+    }
+}
+
+/// Pages with these events each; none: nobody may list them.
+fn pages(pages: Option<Vec<Vec<Event>>>) -> Api<PgEventPage> {
+    let items = pages.map(|pages| {
+        let page = |events: Vec<Event>| {
+            let texts = events
+                .iter()
+                .map(|event| serde_json::to_string(event).expect("JSON"));
+            let texts: Vec<String> = texts.collect();
+            let name = format!("uid-1-{}", events[0].seq);
+            json!({"metadata": {"name": name}, "spec": {"stream": "uid-1", "events": texts}})
+        };
+        pages.into_iter().map(page).collect::<Vec<Value>>()
+    });
+    let (code, body) = match items {
+        Some(items) => (StatusCode::OK, json!({"metadata": {}, "items": items})),
+        None => {
+            let refused = json!({"kind": "Status", "status": "Failure", "code": 403, "reason": "Forbidden", "message": "no"});
+            (StatusCode::FORBIDDEN, refused)
+        }
+    };
+    let service = tower::service_fn(move |_: Request<Body>| {
+        let mut answer = Response::new(Full::new(Bytes::from(body.to_string())));
+        *answer.status_mut() = code;
+        async move { Ok::<_, io::Error>(answer) }
+    });
+    Api::namespaced(Client::new(service, "pgo"), "pgo")
+}
+
+fn outbox() -> Outbox {
+    Outbox {
+        last: Seq(41),
+        entries: vec![event(40), event(41)],
+        paged: Seq(39),
+        ..Outbox::default()
+    }
+}
+
+/// What is published of `outbox()` where these pages are there.
+async fn published(of_pages: Option<Vec<Vec<Event>>>) -> Vec<(u64, u64)> {
+    let broker = Broker {
+        seen: Arc::default(),
+        losses: watch::Sender::new(0),
+    };
+    let relay = Relay::start(broker.clone());
+    let publishing = Publishing::new(relay.clone(), Confirmations::default(), pages(of_pages));
+    publishing.offer(&stream(), &outbox(), || {}).await;
+    let offered = *relay.unconfirmed().borrow();
+    let all = async {
+        while broker.seen.lock().expect("no panic").len() < offered {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(Duration::from_secs(10), all)
+        .await
+        .expect("all of it in time");
+    broker.seen.lock().expect("no panic").clone()
+}
+
+#[tokio::test]
+async fn nothing_is_published_as_the_oldest_while_an_older_one_is_in_a_page() {
+    // As Kubernetes lists them: by name.
+    let listed = vec![vec![event(10), event(39)], vec![event(9)]];
+    let seen = published(Some(listed)).await;
+    assert_eq!(seen, [9, 10, 39, 40, 41].map(|seq| (seq, 9)));
+}
+
+#[tokio::test]
+async fn events_wait_while_the_pages_before_them_cannot_be_read() {
+    assert_eq!(published(None).await, []);
+}
+
+#[tokio::test]
+async fn pages_that_are_gone_hold_up_nothing() {
+    assert_eq!(published(Some(Vec::new())).await, [(40, 40), (41, 40)]);
+}

@@ -1,0 +1,216 @@
+//! What looks like a secret is taken out of every text of an event. Causes repeat what PostgreSQL, Kubernetes and programs say,
+//! and those repeat what they were given.
+//!
+//! | found | example |
+//! |---|---|
+//! | the password of a URL (RFC 3986, section 3.2.1) | `postgres://alice:***@hippo/userdb` |
+//! | what is given under a name that ends like a secret's | `PGPASSWORD=***`, `"token": "***"` |
+//! | a password in SQL | `alter role alice password '***'` |
+//! | a password as PostgreSQL keeps it | `SCRAM-SHA-256$***`, `md5***` |
+//! | a private key (RFC 7468) | `-----BEGIN PRIVATE KEY-----***` |
+
+use std::borrow::Cow;
+
+/// What stands for a secret.
+const HIDDEN: &str = "***";
+
+/// How names end whose value is a secret.
+const NAMES: [&str; 7] = [
+    "password",
+    "passwd",
+    "pwd",
+    "passphrase",
+    "token",
+    "secret_key",
+    "secret",
+];
+
+/// The text without what looks like a secret.
+#[must_use]
+pub fn without_secrets(text: &str) -> Cow<'_, str> {
+    let mut kept = String::new();
+    let mut from = 0;
+    while let Some((begin, end)) = text
+        .get(from..)
+        .and_then(|rest| first_secret(text, from, rest))
+    {
+        kept.push_str(text.get(from..begin).unwrap_or_default());
+        kept.push_str(HIDDEN);
+        from = end;
+    }
+    if from == 0 {
+        return Cow::Borrowed(text);
+    }
+    kept.push_str(text.get(from..).unwrap_or_default());
+    Cow::Owned(kept)
+}
+
+/// The first secret at or behind `from`, as bytes of `text`.
+fn first_secret(text: &str, from: usize, rest: &str) -> Option<(usize, usize)> {
+    rest.char_indices().find_map(|(at, _)| {
+        let here = from + at;
+        let found = kept_password(text, here)
+            .or_else(|| private_key(text, here))
+            .or_else(|| of_url(text, here))
+            .or_else(|| named(text, here))?;
+        // What was hidden before stays as it is.
+        let is_new =
+            found.0 >= from && found.0 < found.1 && text.get(found.0..found.1) != Some(HIDDEN);
+        is_new.then_some(found)
+    })
+}
+
+/// The password in `scheme://user:password@host`, where `://` is here.
+fn of_url(text: &str, here: usize) -> Option<(usize, usize)> {
+    let begin = here + text.get(here..)?.strip_prefix("://").map(|_| 3)?;
+    let rest = text.get(begin..)?;
+    let authority = rest
+        .find(|c: char| c.is_whitespace() || matches!(c, '/' | '?' | '#' | '"' | '\''))
+        .map_or(rest, |end| rest.get(..end).unwrap_or(rest));
+    let at = authority.rfind('@')?;
+    let colon = authority.get(..at)?.find(':')?;
+    Some((begin + colon + 1, begin + at))
+}
+
+/// The value under a name that ends here.
+fn named(text: &str, here: usize) -> Option<(usize, usize)> {
+    let rest = text.get(here..)?;
+    let name = NAMES.into_iter().find(|name| {
+        let begins = rest.get(..name.len());
+        begins.is_some_and(|begins| begins.eq_ignore_ascii_case(name))
+    })?;
+    let behind = rest.get(name.len()..)?;
+    let of_password = name == "password";
+    let unquoted = behind.trim_start_matches(['"', '\'']);
+    let sign = unquoted.trim_start();
+    let value = if let Some(value) = sign.strip_prefix('=').or_else(|| {
+        let colon = unquoted.strip_prefix(':');
+        // Whoever tells of a Secret writes a colon behind it, too.
+        colon.filter(|_| name != "secret" || unquoted.len() < behind.len())
+    }) {
+        value.trim_start()
+    } else if of_password && behind.len() > sign.len() && sign.starts_with('\'') {
+        sign
+    } else {
+        return None;
+    };
+    let begin = text.len() - value.len();
+    let (open, end) = match value.chars().next()? {
+        quote @ ('"' | '\'') => {
+            let inside = value.get(1..)?;
+            (1, inside.find(quote).map_or(value.len(), |end| end + 1))
+        }
+        _ => {
+            let ends =
+                |c: char| c.is_whitespace() || matches!(c, ',' | ';' | ')' | '}' | '&' | '"');
+            (0, value.find(ends).unwrap_or(value.len()))
+        }
+    };
+    Some((begin + open, begin + end))
+}
+
+/// A password as PostgreSQL keeps it in `pg_authid`, which begins here.
+fn kept_password(text: &str, here: usize) -> Option<(usize, usize)> {
+    let rest = text.get(here..)?;
+    if let Some(verifier) = rest.strip_prefix("SCRAM-SHA-256$") {
+        let ends = |c: char| !c.is_ascii_alphanumeric() && !"+/=:$".contains(c);
+        let length = verifier.find(ends).unwrap_or(verifier.len());
+        let begin = text.len() - verifier.len();
+        return Some((begin, begin + length));
+    }
+    let hash = rest.strip_prefix("md5")?.get(..32)?;
+    let is_hash = hash.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_hash.then_some((here + 3, here + 3 + 32))
+}
+
+/// A private key whose first line begins here.
+fn private_key(text: &str, here: usize) -> Option<(usize, usize)> {
+    let rest = text.get(here..)?;
+    let label = rest.strip_prefix("-----BEGIN ")?;
+    let (label, key) = label.split_once("-----")?;
+    if !label.ends_with("PRIVATE KEY") {
+        return None;
+    }
+    let begin = text.len() - key.len();
+    Some((
+        begin,
+        key.find("-----END").map_or(text.len(), |end| begin + end),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Ways in which a secret gets into a text.
+    const LEAKS: [&str; 15] = [
+        "cannot connect to postgres://alice:<>@hippo/userdb?x=1: refused",
+        "cannot connect to postgresql://alice:<>@hippo:5432/userdb",
+        "connection string host=hippo user=alice password=<> dbname=userdb",
+        "connection string password = '<>' dbname=userdb",
+        "env PGPASSWORD=<> psql failed",
+        "env POSTGRES_PASSWORD=<>; exit 1",
+        r#"refused: {"username":"alice","password":"<>"}"#,
+        r#"refused: {"token": "<>", "kind": "Secret"}"#,
+        "syntax error in: alter role alice password '<>' valid until 'infinity'",
+        "syntax error in: CREATE USER alice WITH PASSWORD '<>';",
+        "aws_secret_key=<> is not valid",
+        "client_secret=<>&scope=x",
+        "role alice has SCRAM-SHA-256$4096:<>==$<>:<>=",
+        "key: -----BEGIN EC PRIVATE KEY-----\n<>\n-----END EC PRIVATE KEY-----",
+        "a key that was cut: -----BEGIN PRIVATE KEY-----\n<>",
+    ];
+
+    proptest! {
+        #[test]
+        fn a_secret_is_in_no_text_however_it_got_there(
+            leak in prop::sample::select(LEAKS.to_vec()),
+            secret in "[a-zA-Z0-9]{8,24}",
+            before in "[ -~]{0,20}",
+        ) {
+            let text = format!("{before} {}", leak.replace("<>", &secret));
+            let kept = without_secrets(&text);
+            prop_assert!(!kept.contains(&secret), "{kept}");
+            prop_assert_eq!(without_secrets(&kept).into_owned(), kept.into_owned());
+        }
+
+        #[test]
+        fn every_text_can_be_looked_through(text in "(?s).{0,200}") {
+            let kept = without_secrets(&text);
+            prop_assert_eq!(without_secrets(&kept).into_owned(), kept.into_owned());
+        }
+
+        #[test]
+        fn a_hash_of_md5_is_taken_out(hash in "[0-9a-f]{32}") {
+            let text = format!("role alice has md5{hash}.");
+            prop_assert_eq!(without_secrets(&text), "role alice has md5***.");
+        }
+    }
+
+    #[test]
+    fn what_is_no_secret_stays() {
+        for text in [
+            "password authentication failed for user \"alice\"",
+            "secrets \"hippo-postgres-secret\" not found",
+            "cannot write Secret hippo-agent-tls: forbidden",
+            "cannot write Secret: exceeded quota",
+            "initdb: error: no space left on device",
+            "PersistentVolumeClaim hippo: no storage class \"fast\"",
+            "https://hippo.example.org:8443/a@b: not found",
+            "the password of alice is managed by PGO",
+        ] {
+            assert_eq!(without_secrets(text), text);
+        }
+    }
+
+    #[test]
+    fn what_stands_around_a_secret_stays() {
+        let text = "cannot connect to postgres://alice:hunter2@hippo/userdb: refused; password='x y' ssl=on";
+        assert_eq!(
+            without_secrets(text),
+            "cannot connect to postgres://alice:***@hippo/userdb: refused; password='***' ssl=on"
+        );
+    }
+}
