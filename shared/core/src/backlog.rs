@@ -67,7 +67,7 @@ pub(crate) fn close(
         event_type: EventType::EventBacklog,
         about: about(since),
         time: None,
-        cause: format!("{waiting} events wait to be stored, the oldest since {since}"),
+        cause: format!("{waiting} events wait to be stored, and none was since {since}"),
         since: None,
         details: vec![(
             Field::Waiting,
@@ -96,7 +96,7 @@ pub(crate) fn condition(
             ""
         };
         let message = format!(
-            "{} events{more} wait to be stored, the oldest since {}: see that nsqd and the event service run; work goes \
+            "{} events{more} wait to be stored, and none was since {}: see that nsqd and the event service run; work goes \
              on, steps are left out",
             outbox.entries.len(),
             backlog.since,

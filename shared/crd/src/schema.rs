@@ -128,6 +128,7 @@ fn outbox() -> Value {
             "entries": {"type": "array", "x-kubernetes-list-type": "atomic", "items": event()},
             "paged": with_description(&count(), "Unconfirmed events up to this seq are in PgEventPages."),
             "omitted": with_description(&count(), "Steps left out since the newest event."),
+            "waiting": with_description(&time(), "Since when something waits and nothing of it was confirmed."),
             "backlog": {
                 "description": "There while events wait for too long, or too many.",
                 "type": "object",

@@ -175,6 +175,7 @@ fn full() -> ClusterStatus {
         omitted: 1,
     });
     outbox.unpublished = Some(1);
+    outbox.waiting = Some(time);
     let operations = Kind::ALL
         .iter()
         .copied()

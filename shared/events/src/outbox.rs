@@ -32,7 +32,7 @@ pub enum Eventing {
 /// Events wait, for too long or too many.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Backlog {
-    /// Since when the oldest has been waiting.
+    /// Since when events wait and none is confirmed.
     pub since: Timestamp,
     /// Progress left out so far.
     pub omitted: u64,
@@ -51,6 +51,10 @@ pub struct Outbox {
     /// Progress left out since the newest event.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub omitted: u64,
+    /// Since when something waits and nothing of it was confirmed. An event's own time does not tell: what Kubernetes
+    /// shows late was long ago when it is told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<Timestamp>,
     /// There from when a backlog begins until everything is confirmed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backlog: Option<Backlog>,
@@ -79,7 +83,7 @@ impl Outbox {
     /// A backlog begins when so many entries wait, or half of the bytes.
     pub const CROWD: usize = 16;
 
-    /// A backlog begins when an event has waited for so long: a restart of nsqd or of the event service is over by then.
+    /// A backlog begins when nothing was confirmed for so long: a restart of nsqd or of the event service is over by then.
     pub const PATIENCE: SignedDuration = SignedDuration::from_secs(60);
 
     /// Gives an event its seq and puts it in. Progress is left out while there is a backlog, before it has a seq, so that
@@ -111,9 +115,13 @@ impl Outbox {
 
     /// Drops what the event service has on disk: everything up to `watermark`.
     pub fn confirm(&mut self, watermark: Seq) {
+        let before = (self.entries.len(), self.paged);
         self.entries.retain(|event| event.seq > watermark);
         if self.paged <= watermark {
             self.paged = Seq(0);
+        }
+        if before != (self.entries.len(), self.paged) {
+            self.waiting = None;
         }
     }
 
@@ -134,19 +142,22 @@ impl Outbox {
         self.entries.len() >= Self::CROWD || self.bytes() > Self::MOST_BYTES / 2
     }
 
-    /// A backlog that begins now, where none is yet. It is over when everything is confirmed, not when a little is: so
-    /// that it does not come and go.
+    /// A backlog that begins now, where none is yet; to be asked whenever something was told or confirmed. It is over when
+    /// everything is confirmed, not when a little is: so that it does not come and go.
     #[must_use]
     pub fn begin_backlog(&mut self, relayed_since: Timestamp, now: Timestamp) -> Option<&Backlog> {
-        let oldest = self.entries.first()?.eventheader.timestamp;
-        let waited = now.duration_since(oldest.max(relayed_since));
+        if !self.waits() {
+            return None;
+        }
+        let since = *self.waiting.get_or_insert(now);
+        let waited = now.duration_since(since.max(relayed_since));
         let begins = self.is_crowded() || waited >= Self::PATIENCE;
         if self.backlog.is_some() || !begins {
             return None;
         }
         let told = self.entries.iter().filter_map(|event| event.omitted);
         self.backlog = Some(Backlog {
-            since: oldest,
+            since,
             omitted: told.sum::<u64>() + self.omitted,
         });
         self.backlog.as_ref()

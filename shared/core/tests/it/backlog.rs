@@ -165,6 +165,8 @@ fn a_pause_of_eventing_in_which_nothing_happened_cuts_nothing() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     /// Whatever is stored late, and wherever the process ends between a page and its status.
     #[test]
     fn no_outage_loses_or_repeats_a_transition(
