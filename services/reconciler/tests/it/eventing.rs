@@ -97,7 +97,6 @@ async fn switched_off_nothing_is_published_and_what_waited_is_kept() {
         phase(&kubernetes, "hippo") == "Ready"
     })
     .await;
-    off.reconciles(1).await;
     assert_eq!(entries(&kubernetes), waiting);
     let called = tokio::time::timeout(Duration::from_millis(100), broker.accept()).await;
     assert!(called.is_err(), "who publishes nothing does not call nsqd");
