@@ -2,11 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use kube::{ResourceExt as _, runtime::controller::Action};
-use pgo_core::{Cluster, ClusterStatus, Kind, Phase, commit, plan};
+use pgo_core::{Cluster, ClusterStatus, Phase, commit, plan, worth_writing};
 use pgo_crd::Pgcluster;
-use pgo_events::Eventing;
 
 use crate::{context::Context, error::Error, execute::execute, observe, project::project, write};
 
@@ -15,9 +14,6 @@ const SOON: Duration = Duration::from_secs(1);
 
 /// A cluster at rest is looked at again after this, in case a change was missed.
 const LATER: Duration = Duration::from_secs(300);
-
-/// Confirmed events stay this long after the last write where nothing else is to be written.
-const TRIM_AFTER: SignedDuration = SignedDuration::from_secs(10);
 
 /// Brings a cluster nearer to what was asked for, and tells what happened.
 pub async fn reconcile(object: Arc<Pgcluster>, context: Arc<Context>) -> Result<Action, Error> {
@@ -90,26 +86,4 @@ fn pause(status: &ClusterStatus, restless: bool) -> Duration {
     } else {
         SOON
     }
-}
-
-/// Confirmed events alone are no reason for a write while more may come: they go with the next one, or after a while.
-fn worth_writing(
-    status: &ClusterStatus,
-    next: &ClusterStatus,
-    eventing: Eventing,
-    now: Timestamp,
-) -> bool {
-    if status == next {
-        return false;
-    }
-    let mut trimmed = status.clone();
-    if let Eventing::On { confirmed, .. } = eventing {
-        trimmed.journal.outbox.confirm(confirmed);
-    }
-    if trimmed != *next {
-        return true;
-    }
-    let newest = status.journal.outbox.entries.last();
-    newest.is_none_or(|event| now.duration_since(event.eventheader.timestamp) > TRIM_AFTER)
-        || status.journal.newest(Kind::DeleteCluster).is_some()
 }

@@ -19,7 +19,7 @@ pub use confirmations::follow_confirmations;
 pub use history::{HISTORY_CHANNEL, history_consumer};
 pub use message::Message;
 pub use publisher::{NsqPublisher, PublishFailed, Publisher};
-pub use relay::Relay;
+pub use relay::{Relay, backlog};
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,6 @@
 //! The relay: a task that publishes what is unconfirmed.
 
-mod backlog;
+pub mod backlog;
 
 use std::{
     sync::{

@@ -28,6 +28,7 @@ pub mod services;
 mod serving;
 mod silence;
 mod status;
+mod worth;
 
 pub use certificate::Certificate;
 pub use commit::{Cluster, DeleteRequest, commit};
@@ -45,3 +46,4 @@ pub use status::{
     ClusterStatus, Condition, ConditionStatus, InstanceStatus, Phase, RESULT_BACKLOG, RESULT_READY,
     RESULT_UP_TO_DATE,
 };
+pub use worth::worth_writing;

@@ -12,6 +12,9 @@
 //!
 //! A confirmation says that an event is in the history, which is read from the topic that all events are on. For its own
 //! topics the broker's answer has to do, so an event that is confirmed earlier than it is answered stays for them.
+//!
+//! Nothing here does I/O or reads a clock: [`Relay`](crate::Relay) drives it over a network, the simulation over one that
+//! fails.
 
 use std::{
     collections::BTreeMap,
@@ -25,13 +28,13 @@ use pgo_ids::{EventKey, Seq, StreamId};
 
 /// How long a confirmation may take before events are published again: many times what the event service needs, and
 /// less than nsqd's time for a message that a dead consumer held.
-pub(super) const CONFIRM_WITHIN: Duration = Duration::from_secs(5);
+pub const CONFIRM_WITHIN: Duration = Duration::from_secs(5);
 
 /// The longest time between two publications of the same event. While the event service is away, nsqd keeps each copy.
-pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(300);
+pub const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
 /// Pause after a refusal.
-pub(super) const RETRY: Duration = Duration::from_secs(1);
+pub const RETRY: Duration = Duration::from_secs(1);
 
 /// The most events kept of a stream, the oldest. An outbox holds fewer: transitions alone may exceed its limit.
 const PER_STREAM: usize = 4 * Outbox::MOST;
@@ -42,28 +45,30 @@ const IDLE_STREAMS: usize = 10_000;
 
 /// One event to publish.
 #[derive(Clone, Debug)]
-pub(super) struct Job {
-    pub(super) event: Arc<Event>,
+pub struct Job {
+    /// The event.
+    pub event: Arc<Event>,
     /// Whether its own topics still need it.
-    pub(super) own_topics: bool,
+    pub own_topics: bool,
     /// Whether the topic that all events are on still needs it.
-    pub(super) all_topic: bool,
+    pub all_topic: bool,
     /// No event of the stream before this one will be published again.
-    pub(super) unconfirmed_from: Seq,
+    pub unconfirmed_from: Seq,
 }
 
 /// What became of a [`Job`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Outcome {
+pub struct Outcome {
     /// The broker has it on its own topics, or they did not need it.
-    pub(super) own_topics: bool,
+    pub own_topics: bool,
     /// The broker has it on the one that all events are on, or that did not need it.
-    pub(super) all_topic: bool,
+    pub all_topic: bool,
 }
 
 impl Outcome {
     /// Nothing is left to publish.
-    pub(super) fn complete(self) -> bool {
+    #[must_use]
+    pub fn complete(self) -> bool {
         self.own_topics && self.all_topic
     }
 }
@@ -152,14 +157,16 @@ impl Stream {
 
 /// When the backlog has something to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Wake {
+pub enum Wake {
+    /// At once.
     Now,
+    /// Then.
     At(Instant),
 }
 
 /// All streams.
 #[derive(Debug, Default)]
-pub(super) struct Backlog {
+pub struct Backlog {
     streams: BTreeMap<StreamId, Stream>,
     /// Where the last batch ended, so that no stream waits for ever behind the others.
     served: Option<StreamId>,
@@ -167,7 +174,7 @@ pub(super) struct Backlog {
 
 impl Backlog {
     /// Adds what is not known yet. `events` begins with the oldest unconfirmed event of the stream.
-    pub(super) fn offer(&mut self, stream: &StreamId, events: Vec<Event>) {
+    pub fn offer(&mut self, stream: &StreamId, events: Vec<Event>) {
         if events.is_empty() {
             return;
         }
@@ -191,7 +198,7 @@ impl Backlog {
     }
 
     /// Forgets the events up to `seq`, but for those that their own topics still need.
-    pub(super) fn confirm(&mut self, stream: &StreamId, seq: Seq, now: Instant) {
+    pub fn confirm(&mut self, stream: &StreamId, seq: Seq, now: Instant) {
         let known = self.streams.entry(stream.clone()).or_default();
         if seq <= known.confirmed {
             return;
@@ -213,14 +220,16 @@ impl Backlog {
     }
 
     /// Up to which event a stream is confirmed, as far as is known.
-    pub(super) fn confirmed(&self, stream: &StreamId) -> Option<Seq> {
+    #[must_use]
+    pub fn confirmed(&self, stream: &StreamId) -> Option<Seq> {
         let known = self.streams.get(stream)?;
         (known.confirmed > Seq(0)).then_some(known.confirmed)
     }
 
     /// Whether all unconfirmed events of a stream up to `seq` are known. They are offered from the oldest on, so one of
     /// them stands for all that are older; the newest may have been too many to keep, and are offered again.
-    pub(super) fn knows(&self, stream: &StreamId, seq: Seq) -> bool {
+    #[must_use]
+    pub fn knows(&self, stream: &StreamId, seq: Seq) -> bool {
         self.streams.get(stream).is_some_and(|known| {
             let mut unconfirmed = known.entries.range(known.confirmed.next()..);
             known.confirmed >= seq || unconfirmed.next().is_some_and(|(first, _)| *first <= seq)
@@ -234,20 +243,23 @@ impl Backlog {
     }
 
     /// Streams with unconfirmed events.
-    pub(super) fn unconfirmed_streams(&self) -> Vec<StreamId> {
+    #[must_use]
+    pub fn unconfirmed_streams(&self) -> Vec<StreamId> {
         let waiting = self.streams.iter();
         let waiting = waiting.filter(|(_, stream)| !stream.entries.is_empty());
         waiting.map(|(id, _)| id.clone()).collect()
     }
 
     /// Number of unconfirmed events.
-    pub(super) fn unconfirmed(&self) -> usize {
+    #[must_use]
+    pub fn unconfirmed(&self) -> usize {
         self.streams.values().map(|s| s.entries.len()).sum()
     }
 
     /// The next events to publish, at most `most`, each stream's in order; they are being published until
     /// [`Backlog::settle`] tells what became of them.
-    pub(super) fn take(&mut self, now: Instant, most: usize) -> Vec<Job> {
+    #[must_use]
+    pub fn take(&mut self, now: Instant, most: usize) -> Vec<Job> {
         let mut jobs = Vec::new();
         for id in self.in_turn() {
             let Some(stream) = self.streams.get_mut(&id) else {
@@ -299,7 +311,7 @@ impl Backlog {
     }
 
     /// Tells what became of the events of a batch.
-    pub(super) fn settle(&mut self, outcomes: &[(EventKey, Outcome)], now: Instant) {
+    pub fn settle(&mut self, outcomes: &[(EventKey, Outcome)], now: Instant) {
         for (key, outcome) in outcomes {
             let Some(stream) = self.streams.get_mut(&key.stream) else {
                 continue;
@@ -329,7 +341,7 @@ impl Backlog {
     }
 
     /// The broker may be another one now, or have lost what it had: everything is published again, on all topics.
-    pub(super) fn reconnected(&mut self) {
+    pub fn reconnected(&mut self) {
         for stream in self.streams.values_mut() {
             stream.all_again();
             stream.unanswered = 0;
@@ -342,7 +354,7 @@ impl Backlog {
 
     /// The event service is there again: whatever it does not confirm now is published again soon, however long it was
     /// away.
-    pub(super) fn expect_confirmations(&mut self, now: Instant) {
+    pub fn expect_confirmations(&mut self, now: Instant) {
         for stream in self.streams.values_mut() {
             stream.unanswered = 0;
             stream.overdue_at = stream.overdue_at.map(|at| at.min(now + CONFIRM_WITHIN));
@@ -350,7 +362,8 @@ impl Backlog {
     }
 
     /// When to look again; nothing if only an offer can bring work.
-    pub(super) fn next_wake(&self) -> Option<Wake> {
+    #[must_use]
+    pub fn next_wake(&self) -> Option<Wake> {
         self.streams.values().filter_map(Stream::next_wake).min()
     }
 }
