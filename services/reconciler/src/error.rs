@@ -1,5 +1,7 @@
 //! Why a reconcile did not get to its end; it is tried again.
 
+use pgo_ids::{ClusterName, OperationId};
+
 /// Why a reconcile did not get to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -33,6 +35,11 @@ pub enum Error {
     /// A Secret that a password is to be copied from has gone since it was looked for.
     #[error("cannot copy the password in Secret {0}: it is not there any more, or has none")]
     NoPassword(String),
+    /// A request to remove the cluster has not been taken up.
+    #[error(
+        "cannot let {0} go yet: its deletion was asked for a moment ago as {1}, which is told first"
+    )]
+    Unheard(ClusterName, OperationId),
     /// No certificate could be made.
     #[error("cannot make a certificate for the agents: {0}")]
     Certificate(#[from] pgo_tls::Error),
@@ -49,6 +56,7 @@ impl Error {
             Self::Foreign { .. } => "foreign",
             Self::Leaving(_) => "leaving",
             Self::NoPassword(_) => "no_password",
+            Self::Unheard(..) => "unheard",
             Self::Certificate(_) => "certificate",
         }
     }

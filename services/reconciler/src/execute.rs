@@ -8,10 +8,11 @@ use std::{future::Future, sync::Arc};
 
 use kube::{
     Api, ResourceExt as _,
-    api::{Patch, PatchParams},
+    api::{ListParams, Patch, PatchParams},
+    core::DeserializeGuard,
 };
-use pgo_core::{Cluster, Step};
-use pgo_crd::{FINALIZER, Pgcluster};
+use pgo_core::{Cluster, Kind, Step};
+use pgo_crd::{FINALIZER, Pgcluster, Pgtask, delete_requests};
 use serde_json::json;
 
 use crate::{context::Context, error::Error, write::WRITE_DEADLINE};
@@ -84,6 +85,7 @@ async fn one(
             .await
         }
         Step::RemoveFinalizer => {
+            hear_every_request(object, cluster, context).await?;
             let removed = set_finalizers(object, context, |finalizers| {
                 finalizers.retain(|finalizer| finalizer != FINALIZER);
             });
@@ -114,6 +116,33 @@ async fn one(
             Err(_) => Ok(()),
         },
     }
+}
+
+/// Asks Kubernetes itself, as the last thing before a cluster goes, whether its deletion was asked for by a task that no
+/// cache has shown: who asked is owed the end of it.
+async fn hear_every_request(
+    object: &Arc<Pgcluster>,
+    cluster: &Cluster,
+    context: &Context,
+) -> Result<(), Error> {
+    let api: Api<DeserializeGuard<Pgtask>> =
+        Api::namespaced(context.client.clone(), cluster.namespace.as_str());
+    let parameters = ListParams::default();
+    let tasks = call("list", "Pgtasks", api.list(&parameters)).await?;
+    let tasks = tasks.items.iter().filter_map(|task| task.0.as_ref().ok());
+    let Some(request) = delete_requests(tasks, object) else {
+        return Ok(());
+    };
+    let journal = object.status.as_ref().map(|status| &status.0.journal);
+    let is_taken_up = journal.is_some_and(|journal| {
+        let removes = journal.newest(Kind::DeleteCluster).and_then(|o| o.delete);
+        journal.knows(request.operation)
+            && removes.is_some_and(|removes| removes.covers(request.options))
+    });
+    if is_taken_up {
+        return Ok(());
+    }
+    Err(Error::Unheard(cluster.name.clone(), request.operation))
 }
 
 /// Changes the finalizers by compare-and-swap: a foreign one that came meanwhile is not lost.

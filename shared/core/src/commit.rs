@@ -308,7 +308,10 @@ const DELETION_DEADLINE: SignedDuration = SignedDuration::from_mins(5);
 fn deletion(next: &mut ClusterStatus, cluster: &Cluster, observed: &Observed, now: Timestamp) {
     let subject = cluster.subject();
     if next.journal.newest(Kind::DeleteCluster).is_none() {
-        let request = cluster.delete_request.clone();
+        if next.journal.newest(Kind::CreateCluster).is_none() {
+            // Nobody has begun it, and who asked for it is told all the same.
+            begin_creation(next, cluster, (Milestone::Accepted, None), now);
+        }
         let interrupted = "the cluster was deleted before it was ready".to_owned();
         next.journal.finish(
             subject,
@@ -316,26 +319,8 @@ fn deletion(next: &mut ClusterStatus, cluster: &Cluster, observed: &Observed, no
             (Outcome::Failed, Some(interrupted)),
             now,
         );
-        let operation = Operation {
-            id: request.as_ref().map_or_else(
-                || OperationId::derived(&cluster.stream, "delete"),
-                |request| request.operation,
-            ),
-            kind: Kind::DeleteCluster,
-            actor: request
-                .as_ref()
-                .map(|request| request.actor.clone())
-                .unwrap_or_default(),
-            started: now,
-            finished: None,
-            outcome: None,
-            cause: None,
-            steps: 0,
-            generation: cluster.generation,
-            delete: Some(request.map(|request| request.options).unwrap_or_default()),
-        };
-        next.journal.begin(subject, operation, None);
     }
+    begin_deletion(next, cluster, now);
     widen_deletion(next, cluster);
     take_up_deletion(next, cluster, observed, now);
     if let Some(running) = next.journal.running(Kind::DeleteCluster) {
@@ -361,6 +346,41 @@ fn deletion(next: &mut ClusterStatus, cluster: &Cluster, observed: &Observed, no
         },
     };
     describe(next, cluster, (Phase::Deleting, "Deleting"), &message, now);
+}
+
+/// A deletion begins with the request, or with that of the object itself. A request that comes to one under way, as its
+/// task is seen later than what the object says, is an operation of its own, with what it asks for.
+fn begin_deletion(next: &mut ClusterStatus, cluster: &Cluster, now: Timestamp) {
+    let request = cluster.delete_request.clone();
+    let is_begun = match &request {
+        Some(request) => next.journal.knows(request.operation),
+        None => next.journal.newest(Kind::DeleteCluster).is_some(),
+    };
+    if is_begun {
+        return;
+    }
+    let asked = request.as_ref().map(|request| request.options);
+    let former = next.journal.newest(Kind::DeleteCluster);
+    let former = former.and_then(|deletion| deletion.delete);
+    let operation = Operation {
+        id: request.as_ref().map_or_else(
+            || OperationId::derived(&cluster.stream, "delete"),
+            |request| request.operation,
+        ),
+        kind: Kind::DeleteCluster,
+        actor: request
+            .as_ref()
+            .map(|request| request.actor.clone())
+            .unwrap_or_default(),
+        started: now,
+        finished: None,
+        outcome: None,
+        cause: None,
+        steps: 0,
+        generation: cluster.generation,
+        delete: Some(former.unwrap_or_default().with(asked.unwrap_or_default())),
+    };
+    next.journal.begin(cluster.subject(), operation, None);
 }
 
 /// A later request can have a deletion remove more while it goes on, never less.

@@ -138,6 +138,12 @@ impl Journal {
         self.newest(kind).filter(|o| o.is_running())
     }
 
+    /// Whether it remembers an operation.
+    #[must_use]
+    pub fn knows(&self, id: OperationId) -> bool {
+        self.operations.iter().any(|operation| operation.id == id)
+    }
+
     /// Begins an operation and tells so.
     pub(crate) fn begin(
         &mut self,
@@ -195,7 +201,8 @@ impl Journal {
         operation.steps = operation.steps.max(texts.len());
     }
 
-    /// Ends a running operation and tells how. Nothing happens where none runs, so it ends once.
+    /// Ends the running operations of a kind and tells how: there are several where several asked for the same. Nothing
+    /// happens where none runs, so each ends once.
     pub(crate) fn finish(
         &mut self,
         subject: Subject<'_>,
@@ -203,23 +210,23 @@ impl Journal {
         (outcome, cause): (Outcome, Option<String>),
         now: Timestamp,
     ) {
-        let Some(operation) = running_mut(&mut self.operations, kind) else {
-            return;
-        };
         let event_type = match outcome {
             Outcome::Completed => kind.completed(),
             Outcome::Failed => kind.failed(),
         };
-        operation.finished = Some(now);
-        operation.outcome = Some(outcome);
-        operation.cause = cause
-            .as_deref()
-            .map(|cause| shortened(&without_secrets(cause)));
-        let mut draft = draft(subject, operation, event_type);
-        draft.time = now;
-        draft.cause = cause;
-        draft.duration_ms = Some(milliseconds(operation.started, now));
-        self.outbox.push(subject.stream, draft);
+        let running = self.operations.iter_mut();
+        for operation in running.filter(|o| o.kind == kind && o.is_running()) {
+            operation.finished = Some(now);
+            operation.outcome = Some(outcome);
+            operation.cause = cause
+                .as_deref()
+                .map(|cause| shortened(&without_secrets(cause)));
+            let mut draft = draft(subject, operation, event_type);
+            draft.time = now;
+            draft.cause.clone_from(&cause);
+            draft.duration_ms = Some(milliseconds(operation.started, now));
+            self.outbox.push(subject.stream, draft);
+        }
     }
 }
 

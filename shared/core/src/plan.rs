@@ -123,7 +123,11 @@ pub fn plan(
             waiting_for: None,
         };
     }
-    if let Some(deletion) = status.journal.newest(Kind::DeleteCluster) {
+    let request = cluster.delete_request.as_ref();
+    let is_recorded = request.is_none_or(|request| status.journal.knows(request.operation));
+    if let Some(deletion) = status.journal.newest(Kind::DeleteCluster)
+        && is_recorded
+    {
         return removal(
             status,
             cluster,

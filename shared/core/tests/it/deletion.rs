@@ -1,6 +1,6 @@
 //! Deletions: what stays, what goes, and that each ends once.
 
-use pgo_core::{ClusterStatus, DeleteOptions, DeleteRequest, Plan};
+use pgo_core::{ClusterStatus, DeleteOptions, DeleteRequest, Plan, plan};
 use proptest::prelude::*;
 
 use crate::world::{World, all_secrets, types};
@@ -223,6 +223,8 @@ fn a_deletion_that_is_asked_for_before_the_finalizer_is_there_is_told_to_its_end
     assert_eq!(
         story,
         [
+            "CreateCluster",
+            "CreateClusterFailure",
             "DeleteCluster",
             "DeleteClusterProgress",
             "DeleteClusterProgress",
@@ -333,4 +335,33 @@ fn a_removal_that_kubernetes_refuses_is_the_cause_of_the_failure() {
         told.last().and_then(|event| event.cause.as_deref()),
         Some("cannot remove pod hippo: forbidden")
     );
+}
+
+#[test]
+fn a_request_that_comes_to_a_deletion_under_way_is_told_to_its_end_as_well() {
+    let mut world = World::new();
+    world.settle();
+    world.cluster.deleting = true;
+    world.reconcile();
+    // Its task was seen later than what the object says. It asks for more: the data goes, too.
+    ask(&mut world, true);
+    finish(&mut world);
+    assert!(world.observed.claims.is_empty());
+    for (event_type, count) in [("DeleteCluster", 2), ("DeleteClusterCompleted", 2)] {
+        assert_eq!(world.count(event_type), count, "{:?}", types(&world.told()));
+    }
+    world.check_stream();
+}
+
+#[test]
+fn nothing_of_a_request_is_removed_before_it_is_recorded() {
+    let mut world = World::new();
+    world.settle();
+    world.cluster.deleting = true;
+    world.reconcile();
+    let before = world.status.clone();
+    ask(&mut world, true);
+    // Written by who has not seen the request.
+    let next = plan(&before, &world.cluster, &world.observed, world.now);
+    assert!(next.steps.is_empty(), "{next:?}");
 }
