@@ -3,7 +3,7 @@
 # PGO_IMAGE_PREFIX, PGO_IMAGE_TAG, CCP_IMAGE_PREFIX, CCP_IMAGE_TAG (make install).
 
 .DEFAULT_GOAL := help
-.PHONY: help run stop clean install test test-fast bench fmt lint images binaries local-up local-down local-status
+.PHONY: help run stop clean install test test-fast simulate bench fmt lint images binaries local-up local-down local-status
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -25,6 +25,9 @@ test: ## all checks and tests, the lifecycle tests on the local Kubernetes among
 
 test-fast: ## the checks and tests that need no Kubernetes
 	@deploy/local/test.sh fast
+
+simulate: ## schedules of faults: so many (SEEDS=1000000), a range (SEEDS=5-9), or one again (SEED=123)
+	@SEED="$(SEED)" SEEDS="$(SEEDS)" tests/simulation/run.sh
 
 bench: ## measure and print the figures, on the local Kubernetes
 	@deploy/local/platform.sh

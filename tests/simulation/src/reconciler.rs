@@ -1,0 +1,447 @@
+//! One reconciler: its caches, its relay, and the reconcile it is in the middle of.
+//!
+//! `look → commit → write → offer → plan → carry out, step by step`, the order of `services/reconciler/src/reconcile.rs`,
+//! each a step after which it may be killed.
+
+use std::{collections::VecDeque, rc::Rc};
+
+use jiff::{SignedDuration, Timestamp};
+use pgo_core::{
+    Cluster, ClusterStatus, Condition, ConditionStatus, Observed, Phase, Plan, Step, commit, plan,
+    worth_writing,
+};
+
+use crate::{
+    chance::Chance,
+    climate::Climate,
+    ground,
+    publishing::Publishing,
+    store::{Object, Page, Refused, Slot},
+    world::World,
+    wrong::Wrong,
+};
+
+/// A cluster on its way is looked at again after this, besides being woken by each change.
+const SOON: SignedDuration = SignedDuration::from_secs(1);
+
+/// A cluster at rest is looked at again after this.
+const LATER: SignedDuration = SignedDuration::from_secs(300);
+
+/// What a cache shows of a cluster: places in the store's histories.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Seen {
+    /// Of the Pgcluster.
+    pub object: usize,
+    /// Of what is around it.
+    pub ground: usize,
+    /// When it is looked at again.
+    pub due: Timestamp,
+}
+
+/// A reconcile on its way.
+#[derive(Debug)]
+pub struct Working {
+    slot: Slot,
+    cluster: Rc<Cluster>,
+    observed: Observed,
+    object: Rc<Object>,
+    next: Rc<ClusterStatus>,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Write,
+    Offer,
+    CarryOut(VecDeque<Step>),
+}
+
+/// What becomes of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It is done, and answered.
+    Done,
+    /// It is done, and the answer is lost.
+    Unanswered,
+    /// It is not done.
+    Failed,
+}
+
+impl Fate {
+    fn draw(climate: &Climate, chance: &mut Chance) -> Self {
+        match chance.below(1000) {
+            drawn if drawn < climate.lost_answers / 2 => Self::Unanswered,
+            drawn if drawn < climate.lost_answers => Self::Failed,
+            _ => Self::Done,
+        }
+    }
+}
+
+/// The process.
+#[derive(Debug, Default)]
+pub struct Reconciler {
+    /// Whether it runs.
+    pub up: bool,
+    /// Whether it believes that it leads.
+    pub leads: bool,
+    /// When it began.
+    pub began: Timestamp,
+    /// Its caches, by cluster.
+    pub seen: Vec<Seen>,
+    /// Its relay.
+    pub publishing: Publishing,
+    /// Whether it has asked for the watermarks since it listens.
+    pub asked: bool,
+    /// What it is in the middle of.
+    pub working: Option<Working>,
+}
+
+impl World {
+    /// A step of a reconcile: the one that is on its way, or the beginning of one.
+    pub fn reconcile(&mut self, process: usize) -> Result<(), String> {
+        if self.reconcilers[process].working.is_some() {
+            return self.go_on(process);
+        }
+        if self.store.clusters.is_empty() {
+            return Ok(());
+        }
+        self.look_around(process);
+        let seen = &self.reconcilers[process].seen;
+        let now = self.now;
+        let due: Vec<Slot> = (0..seen.len()).filter(|s| seen[*s].due <= now).collect();
+        let slot = if due.is_empty() || self.chance.happens(50) {
+            self.chance.place(self.store.clusters.len())
+        } else {
+            due[self.chance.place(due.len())]
+        };
+        self.begin(process, slot)
+    }
+
+    /// The caches hear of changes, of some later.
+    pub fn look_around(&mut self, process: usize) {
+        let reconciler = &mut self.reconcilers[process];
+        let clusters = &self.store.clusters;
+        reconciler.seen.resize(clusters.len(), Seen::default());
+        for (seen, kept) in reconciler.seen.iter_mut().zip(clusters) {
+            for (at, newest) in [
+                (&mut seen.object, kept.objects.len() - 1),
+                (&mut seen.ground, kept.grounds.len() - 1),
+            ] {
+                if *at < newest && !self.chance.happens(self.climate.stale_caches) {
+                    *at = newest;
+                    seen.due = self.now;
+                }
+            }
+        }
+    }
+
+    /// The first steps: observe and commit.
+    fn begin(&mut self, process: usize, slot: Slot) -> Result<(), String> {
+        let reconciler = &mut self.reconcilers[process];
+        let seen = &mut reconciler.seen[slot];
+        let kept = &self.store.clusters[slot];
+        let Some(object) = kept.objects[seen.object].clone() else {
+            seen.due = Timestamp::MAX;
+            return Ok(());
+        };
+        let around = &kept.grounds[seen.ground];
+        let mut observed = around.observed.clone();
+        observed.finalizer = object.finalizer;
+        if self.chance.happens(self.climate.silent_agents) {
+            let silent = std::mem::take(&mut observed.agents).into_keys();
+            observed.silent = silent.map(|name| (name, reconciler.began)).collect();
+        }
+        let mut cluster = object.cluster.clone();
+        if around.request.is_some() {
+            Rc::make_mut(&mut cluster)
+                .delete_request
+                .clone_from(&around.request);
+        }
+        let confirmed = reconciler.publishing.confirmed(&cluster.stream);
+        let committed = commit(&object.status, &cluster, &observed, confirmed, self.now);
+        let next = if worth_writing(&object.status, &committed, confirmed, self.now) {
+            Rc::new(committed)
+        } else {
+            object.status.clone()
+        };
+        if self.wrong == Some(Wrong::PublishedBeforeWrite) {
+            let events = next.journal.outbox.entries.clone();
+            reconciler.publishing.backlog.offer(&cluster.stream, events);
+        }
+        reconciler.working = Some(Working {
+            slot,
+            cluster,
+            observed,
+            object,
+            next,
+            stage: Stage::Write,
+        });
+        Ok(())
+    }
+
+    fn go_on(&mut self, process: usize) -> Result<(), String> {
+        let Some(working) = self.reconcilers[process].working.take() else {
+            return Ok(());
+        };
+        match working.stage {
+            Stage::Write => self.write(process, working),
+            Stage::Offer => {
+                self.offer(process, working);
+                Ok(())
+            }
+            Stage::CarryOut(_) => self.carry_out(process, working),
+        }
+    }
+
+    /// A reconcile ends here; it is tried again.
+    fn give_up(&mut self, process: usize, slot: Slot) {
+        self.reconcilers[process].seen[slot].due = self.now + SOON;
+    }
+
+    fn write(&mut self, process: usize, mut working: Working) -> Result<(), String> {
+        let slot = working.slot;
+        working.stage = Stage::Offer;
+        if Rc::ptr_eq(&working.next, &working.object.status)
+            || working.next == working.object.status
+        {
+            self.reconcilers[process].working = Some(working);
+            return Ok(());
+        }
+        let fate = Fate::draw(&self.climate, &mut self.chance);
+        if fate == Fate::Failed {
+            self.give_up(process, slot);
+            return Ok(());
+        }
+        let compares = self.wrong != Some(Wrong::StoreWithoutCompare);
+        let version = compares.then_some(working.object.version);
+        let before = self.store.clusters[slot].object().map(|o| o.status.clone());
+        let next = working.next.clone();
+        let written = self
+            .store
+            .change(slot, version, |object| object.status = next);
+        let (Ok(object), Some(before)) = (written, before) else {
+            self.count.conflicts += 1;
+            self.give_up(process, slot);
+            return Ok(());
+        };
+        self.count.writes += 1;
+        let mut conditions = working.next.conditions.iter();
+        let is_backlog =
+            |c: &Condition| c.name == "EventBacklog" && c.status == ConditionStatus::True;
+        self.count.backlogs += usize::from(conditions.any(is_backlog));
+        self.ledger
+            .written(slot, (&before, &working.next), &self.store.pages)?;
+        if fate == Fate::Unanswered {
+            self.give_up(process, slot);
+            return Ok(());
+        }
+        working.object = object;
+        self.remember(process, slot);
+        self.reconcilers[process].working = Some(working);
+        Ok(())
+    }
+
+    /// A reconciler knows its own last write before its cache shows it.
+    fn remember(&mut self, process: usize, slot: Slot) {
+        let newest = self.store.clusters[slot].objects.len() - 1;
+        self.reconcilers[process].seen[slot].object = newest;
+    }
+
+    fn offer(&mut self, process: usize, mut working: Working) {
+        let events = working.next.journal.outbox.entries.clone();
+        if !events.is_empty() {
+            let publishing = &mut self.reconcilers[process].publishing;
+            publishing.backlog.offer(&working.cluster.stream, events);
+        }
+        let plan = plan(&working.next, &working.cluster, &working.observed, self.now);
+        let due = self.now + pause(&working.next, &plan);
+        self.reconcilers[process].seen[working.slot].due = due;
+        working.stage = Stage::CarryOut(plan.steps.into());
+        self.reconcilers[process].working = Some(working);
+    }
+
+    fn carry_out(&mut self, process: usize, mut working: Working) -> Result<(), String> {
+        let Stage::CarryOut(steps) = &mut working.stage else {
+            return Ok(());
+        };
+        let Some(step) = steps.pop_front() else {
+            return Ok(());
+        };
+        let slot = working.slot;
+        let fate = Fate::draw(&self.climate, &mut self.chance);
+        if fate == Fate::Failed {
+            self.give_up(process, slot);
+            return Ok(());
+        }
+        self.say(|| format!("reconciler {process}, cluster {slot}: {step:?} {fate:?}"));
+        let done = self.one(process, &step, &mut working)?;
+        if fate == Fate::Unanswered || done.is_err() {
+            self.give_up(process, slot);
+            return Ok(());
+        }
+        self.reconcilers[process].working = Some(working);
+        Ok(())
+    }
+
+    fn one(
+        &mut self,
+        process: usize,
+        step: &Step,
+        working: &mut Working,
+    ) -> Result<Result<(), Refused>, String> {
+        let slot = working.slot;
+        match step {
+            Step::AddFinalizer | Step::RemoveFinalizer => {
+                let add = *step == Step::AddFinalizer;
+                if !add && self.is_asked_anew(slot, &working.next) {
+                    return Ok(Err(Refused::Conflict));
+                }
+                let version = Some(working.object.version);
+                let changed = self.store.change(slot, version, |o| o.finalizer = add);
+                match changed {
+                    Ok(object) => {
+                        working.object = object;
+                        self.remember(process, slot);
+                        self.look_for_the_end(slot)?;
+                    }
+                    Err(Refused::Gone) if !add => {}
+                    Err(refused) => return Ok(Err(refused)),
+                }
+            }
+            Step::RemoveCluster => {
+                let removed = self.store.change(slot, None, |object| {
+                    Rc::make_mut(&mut object.cluster).deleting = true;
+                });
+                if removed.is_ok() {
+                    self.look_for_the_end(slot)?;
+                }
+            }
+            Step::CopyEvents => self.copy_events(working),
+            _ if self.store.clusters[slot].object().is_none() => {}
+            _ => {
+                let (now, made) = (self.now, &mut self.made);
+                let desired = working.cluster.desired.as_ref().ok();
+                self.store.shape(slot, |ground| {
+                    ground::carry_out(ground, step, desired, made, now);
+                });
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// As `services/reconciler/src/execute.rs` asks before a cluster goes: whether there is a request that no cache has shown.
+    fn is_asked_anew(&self, slot: Slot, status: &ClusterStatus) -> bool {
+        let request = self.store.clusters[slot].ground().request.as_ref();
+        request.is_some_and(|request| !status.journal.knows(request.operation))
+    }
+
+    /// As `services/reconciler/src/pages.rs` copies: a page of the same name is there already.
+    fn copy_events(&mut self, working: &Working) {
+        if self.wrong == Some(Wrong::LastEventsNotCopied) {
+            return;
+        }
+        let events = working.object.status.journal.outbox.entries.clone();
+        let Some(first) = events.first() else { return };
+        let name = (first.stream.clone(), first.seq);
+        let slot = working.slot;
+        self.count.pages += 1;
+        self.store
+            .pages
+            .entry(name)
+            .or_insert(Page { slot, events });
+    }
+
+    /// Whether a change was a cluster's last.
+    pub fn look_for_the_end(&mut self, slot: Slot) -> Result<(), String> {
+        let kept = &self.store.clusters[slot];
+        if kept.object().is_some() {
+            return Ok(());
+        }
+        if self.ledger.is_silent(slot) {
+            self.ledger.release(slot);
+        }
+        let before = kept.objects.iter().rev().flatten().next();
+        let status = before.map(|object| object.status.clone());
+        self.ledger
+            .gone(slot, &status.unwrap_or_default(), &self.store.pages)
+    }
+
+    /// Relays a page, or removes it when its events are stored.
+    pub fn relay_page(&mut self, process: usize) -> Result<(), String> {
+        if self.store.pages.is_empty() {
+            return Ok(());
+        }
+        let place = self.chance.place(self.store.pages.len());
+        let Some((name, page)) = self.store.pages.iter().nth(place) else {
+            return Ok(());
+        };
+        let (name, page) = (name.clone(), page.clone());
+        let Some(last) = page.events.last() else {
+            return Ok(());
+        };
+        let publishing = &mut self.reconcilers[process].publishing;
+        let is_stored = publishing.backlog.confirmed(&last.stream) >= Some(last.seq);
+        if !is_stored {
+            publishing.backlog.offer(&last.stream, page.events.clone());
+            if self.wrong != Some(Wrong::PageRemovedEarly) {
+                return Ok(());
+            }
+        }
+        if Fate::draw(&self.climate, &mut self.chance) != Fate::Failed {
+            self.ledger.page_removed(&page)?;
+            self.store.pages.remove(&name);
+            let publishing = &mut self.reconcilers[process].publishing;
+            publishing.backlog.forget(&last.stream);
+        }
+        Ok(())
+    }
+
+    /// Listens to the event service: first the stream of confirmations, then the question for what is unconfirmed, as
+    /// `shared/bus/src/confirmations.rs` does.
+    pub fn listen(&mut self, process: usize) {
+        let (reconciler, event) = (&mut self.reconcilers[process], &mut self.event);
+        let backlog = &mut reconciler.publishing.backlog;
+        let mut heard = Vec::new();
+        match &mut event.listeners[process] {
+            None if event.up => {
+                event.listeners[process] = Some(VecDeque::new());
+                reconciler.asked = false;
+                backlog.expect_confirmations(self.instant);
+            }
+            None => {}
+            Some(_) if !reconciler.asked => {
+                reconciler.asked = true;
+                let streams = backlog.unconfirmed_streams().into_iter();
+                heard.extend(streams.map(|stream| {
+                    let mark = event.mark(&stream);
+                    (stream, mark)
+                }));
+            }
+            Some(news) => {
+                let count = news.len().min(self.chance.between(1, 8));
+                heard.extend(news.drain(..count));
+            }
+        }
+        for (stream, seq) in heard {
+            backlog.confirm(&stream, seq, self.instant);
+            let mut clusters = self.store.clusters.iter();
+            let slot = clusters.position(|kept| kept.stream == stream);
+            if let Some(seen) = slot.and_then(|slot| reconciler.seen.get_mut(slot))
+                && seen.due != Timestamp::MAX
+            {
+                seen.due = self.now;
+            }
+        }
+    }
+}
+
+/// How long until the next look, if nothing wakes it.
+fn pause(status: &ClusterStatus, plan: &Plan) -> SignedDuration {
+    let restless = !plan.steps.is_empty() || plan.waiting_for.is_some();
+    let at_rest = matches!(status.phase, Phase::Ready | Phase::Failed) && !restless;
+    if at_rest && status.journal.outbox.is_empty() {
+        LATER
+    } else {
+        SOON
+    }
+}
