@@ -27,7 +27,7 @@ test-fast: ## the checks and tests that need no Kubernetes
 	@deploy/local/test.sh fast
 
 simulate: ## schedules of faults: so many (SEEDS=1000000), a range (SEEDS=5-9), or one again (SEED=123)
-	@SEED="$(SEED)" SEEDS="$(SEEDS)" tests/simulation/run.sh
+	@SEED="$(SEED)" SEEDS="$(SEEDS)" CAMPAIGN="$(CAMPAIGN)" tests/simulation/run.sh
 
 bench: ## measure and print the figures, on the local Kubernetes
 	@deploy/local/platform.sh

@@ -8,6 +8,8 @@ use crate::chance::Chance;
 pub struct Climate {
     /// Steps until the faults stop.
     pub steps: usize,
+    /// Or until so many operations were accepted, where that is not 0.
+    pub operations: usize,
     /// Clusters at a time.
     pub clusters: usize,
     /// Clusters altogether.
@@ -47,6 +49,8 @@ pub struct Kills {
     pub event: u64,
     /// Of nsqd.
     pub nsqd: u64,
+    /// Of the apiserver: nobody can ask by `pgo`, and who reads through it is interrupted.
+    pub apiserver: u64,
     /// Of one connection.
     pub connection: u64,
 }
@@ -54,11 +58,11 @@ pub struct Kills {
 impl Climate {
     /// Draws one.
     pub fn draw(chance: &mut Chance) -> Self {
-        let flood = chance.happens(60);
+        let flood = chance.happens(80);
         let steps = if flood {
             chance.between(240, 400)
         } else {
-            chance.between(60, 240)
+            chance.between(40, 160)
         };
         let mut often = |most: u64| {
             if chance.happens(400) {
@@ -73,6 +77,7 @@ impl Climate {
                 reconciler: often(10),
                 event: often(10),
                 nsqd: often(10),
+                apiserver: often(6),
                 connection: 1 + often(10),
             },
             long_outages: often(500),
@@ -85,9 +90,38 @@ impl Climate {
             two_leaders: chance.happens(300),
             encoded: chance.happens(60),
             flood,
+            operations: 0,
             steps,
-            clusters: chance.between(1, if flood { 2 } else { 4 }),
+            clusters: if flood { 1 } else { chance.between(1, 4) },
             most_clusters: chance.between(1, 6),
+        }
+    }
+
+    /// A long run in which everything is killed again and again, until so many operations were accepted.
+    pub fn campaign(operations: usize) -> Self {
+        Self {
+            steps: usize::MAX,
+            operations,
+            clusters: 6,
+            most_clusters: usize::MAX,
+            faults: 30,
+            kills: Kills {
+                reconciler: 3,
+                event: 3,
+                nsqd: 3,
+                apiserver: 3,
+                connection: 2,
+            },
+            long_outages: 100,
+            lost_answers: 20,
+            stale_caches: 100,
+            reordering: 200,
+            lost_acknowledgements: 20,
+            silent_agents: 20,
+            time_jumps: 5,
+            two_leaders: false,
+            flood: false,
+            encoded: true,
         }
     }
 

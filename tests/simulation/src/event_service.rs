@@ -224,17 +224,6 @@ impl EventService {
         records.collect()
     }
 
-    /// What readers see at a place that is not on disk, which is only asked for where they are shown too much.
-    pub fn pending(&self, place: usize) -> Option<Record> {
-        match &self.doing {
-            Doing::Append(batch, _) => self
-                .records(batch)
-                .into_iter()
-                .nth(place.checked_sub(self.disk.len())?),
-            _ => None,
-        }
-    }
-
     fn append(&mut self, records: &[Record]) {
         self.disk.extend(records.iter().cloned());
         for record in records {

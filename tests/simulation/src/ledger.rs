@@ -181,12 +181,15 @@ impl Ledger {
                 )
             })?;
             for event in told {
+                let (begun, ended) = match event.stage {
+                    Stage::Started => (1, 0),
+                    Stage::Completed | Stage::Failed => (0, 1),
+                    Stage::Progress => (0, 0),
+                    // A fact by itself.
+                    Stage::Notice => continue,
+                };
                 let count = ends.entry((slot, event.operationid)).or_default();
-                match event.stage {
-                    Stage::Started => count.0 += 1,
-                    Stage::Completed | Stage::Failed => count.1 += 1,
-                    Stage::Progress | Stage::Notice => {}
-                }
+                *count = (count.0 + begun, count.1 + ended);
             }
         }
         for (slot, operation) in &self.accepted {

@@ -32,7 +32,8 @@ mod wrong;
 
 use std::fmt;
 
-pub use climate::Climate;
+use chance::Chance;
+use climate::Climate;
 pub use world::Count;
 use world::World;
 pub use wrong::Wrong;
@@ -45,6 +46,8 @@ const TOLD: usize = 400;
 pub struct Failure {
     /// The schedule.
     pub seed: u64,
+    /// What shows it again.
+    pub again: String,
     /// What was broken.
     pub what: String,
     /// What happened before.
@@ -55,7 +58,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let skipped = self.trace.len().saturating_sub(TOLD);
         writeln!(f, "seed {}: {}", self.seed, self.what)?;
-        writeln!(f, "the same again: make simulate SEED={}", self.seed)?;
+        writeln!(f, "the same again: {}", self.again)?;
         for line in &self.trace[skipped..] {
             writeln!(f, "  {line}")?;
         }
@@ -68,13 +71,31 @@ impl fmt::Display for Failure {
 /// # Errors
 /// A promise was broken.
 pub fn run(seed: u64, wrong: Option<Wrong>) -> Result<Count, Box<Failure>> {
-    World::new(seed, wrong, false).run().map_err(|what| {
+    let again = format!("make simulate SEED={seed}");
+    told(seed, again, |traced| World::new(seed, wrong, traced))
+}
+
+/// Runs one long schedule in which every process is killed again and again, until so many operations were accepted.
+///
+/// # Errors
+/// A promise was broken.
+pub fn campaign(seed: u64, operations: usize) -> Result<Count, Box<Failure>> {
+    let climate = Climate::campaign(operations);
+    let again = format!("make simulate CAMPAIGN={seed}");
+    told(seed, again, |traced| {
+        World::with(Chance::new(seed), climate.clone(), None, traced)
+    })
+}
+
+fn told(seed: u64, again: String, world: impl Fn(bool) -> World) -> Result<Count, Box<Failure>> {
+    world(false).run().map_err(|what| {
         // Once more, telling what happens: the same seed is the same schedule.
-        let mut world = World::new(seed, wrong, true);
-        let again = world.run().err().unwrap_or_default();
-        debug_assert_eq!(what, again, "the schedule of a seed is not always the same");
+        let mut world = world(true);
+        let same = world.run().err().unwrap_or_default();
+        debug_assert_eq!(what, same, "the schedule of a seed is not always the same");
         Box::new(Failure {
             seed,
+            again,
             what,
             trace: world.trace().to_vec(),
         })

@@ -29,6 +29,11 @@ impl Reader {
         }
     }
 
+    /// Its connection is lost, or who it reads through.
+    pub fn interrupt(&mut self) {
+        self.connected = false;
+    }
+
     /// Is shown a record.
     ///
     /// # Errors

@@ -1,22 +1,27 @@
 //! One reconciler: its caches, its relay, and the reconcile it is in the middle of.
 //!
-//! `look → commit → write → offer → plan → carry out, step by step`, the order of `services/reconciler/src/reconcile.rs`,
+//! `look → commit → make room → write → offer → plan → carry out, step by step`, the order of `services/reconciler/src/reconcile.rs`,
 //! each a step after which it may be killed.
 
-use std::{collections::VecDeque, rc::Rc};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    rc::Rc,
+};
 
 use jiff::{SignedDuration, Timestamp};
 use pgo_core::{
     Cluster, ClusterStatus, Condition, ConditionStatus, Observed, Phase, Plan, Step, commit, plan,
     worth_writing,
 };
+use pgo_events::{Event, Eventing};
+use pgo_ids::Seq;
 
 use crate::{
     chance::Chance,
     climate::Climate,
     ground,
     publishing::Publishing,
-    store::{Object, Page, Refused, Slot},
+    store::{Object, Page, PageName, Refused, Slot},
     world::World,
     wrong::Wrong,
 };
@@ -51,6 +56,7 @@ pub struct Working {
 
 #[derive(Debug)]
 enum Stage {
+    MakeRoom,
     Write,
     Offer,
     CarryOut(VecDeque<Step>),
@@ -92,6 +98,8 @@ pub struct Reconciler {
     pub publishing: Publishing,
     /// Whether it has asked for the watermarks since it listens.
     pub asked: bool,
+    /// Pages that it relays.
+    pub paged: BTreeSet<PageName>,
     /// What it is in the middle of.
     pub working: Option<Working>,
 }
@@ -157,9 +165,12 @@ impl World {
                 .delete_request
                 .clone_from(&around.request);
         }
-        let confirmed = reconciler.publishing.confirmed(&cluster.stream);
-        let committed = commit(&object.status, &cluster, &observed, confirmed, self.now);
-        let next = if worth_writing(&object.status, &committed, confirmed, self.now) {
+        let eventing = Eventing::On {
+            confirmed: reconciler.publishing.confirmed(&cluster.stream),
+            since: reconciler.began,
+        };
+        let committed = commit(&object.status, &cluster, &observed, eventing, self.now);
+        let next = if worth_writing(&object.status, &committed, eventing, self.now) {
             Rc::new(committed)
         } else {
             object.status.clone()
@@ -174,7 +185,7 @@ impl World {
             observed,
             object,
             next,
-            stage: Stage::Write,
+            stage: Stage::MakeRoom,
         });
         Ok(())
     }
@@ -184,6 +195,10 @@ impl World {
             return Ok(());
         };
         match working.stage {
+            Stage::MakeRoom => {
+                self.make_room(process, working);
+                Ok(())
+            }
             Stage::Write => self.write(process, working),
             Stage::Offer => {
                 self.offer(process, working);
@@ -196,6 +211,49 @@ impl World {
     /// A reconcile ends here; it is tried again.
     fn give_up(&mut self, process: usize, slot: Slot) {
         self.reconcilers[process].seen[slot].due = self.now + SOON;
+    }
+
+    /// What the status has no room for goes to a page, as in `services/reconciler/src/publishing.rs`; where that fails, the
+    /// status grows.
+    fn make_room(&mut self, process: usize, mut working: Working) {
+        let written = working.object.status.journal.outbox.last;
+        let events = working.next.journal.outbox.overflow(written).to_vec();
+        let fate = Fate::draw(&self.climate, &mut self.chance);
+        if let Some(last) = events.last().map(|event| event.seq)
+            && fate != Fate::Failed
+        {
+            self.count.overflows += 1;
+            self.store_page(working.slot, &events);
+            if fate == Fate::Done {
+                let backlog = &mut self.reconcilers[process].publishing.backlog;
+                backlog.offer(&working.cluster.stream, events);
+                let next = Rc::make_mut(&mut working.next);
+                next.journal.outbox.leave_to_pages(last);
+            }
+        }
+        working.stage = Stage::Write;
+        self.reconcilers[process].working = Some(working);
+    }
+
+    /// As `services/reconciler/src/pages/store.rs` makes pages: what one of the name does not have goes behind it.
+    fn store_page(&mut self, slot: Slot, events: &[Event]) {
+        let mut rest = events;
+        while let Some(first) = rest.first() {
+            let name = (first.stream.clone(), first.seq);
+            match self.store.pages.get(&name) {
+                Some(page) => {
+                    let end = page.events.last().map(|event| event.seq);
+                    let from = rest.partition_point(|event| Some(event.seq) <= end);
+                    rest = &rest[from..];
+                }
+                None => {
+                    self.count.pages += 1;
+                    let events = rest.to_vec();
+                    self.store.pages.insert(name, Page { slot, events });
+                    return;
+                }
+            }
+        }
     }
 
     fn write(&mut self, process: usize, mut working: Working) -> Result<(), String> {
@@ -248,16 +306,29 @@ impl World {
     }
 
     fn offer(&mut self, process: usize, mut working: Working) {
-        let events = working.next.journal.outbox.entries.clone();
-        if !events.is_empty() {
-            let publishing = &mut self.reconcilers[process].publishing;
-            publishing.backlog.offer(&working.cluster.stream, events);
-        }
+        self.offer_outbox(process, &working);
         let plan = plan(&working.next, &working.cluster, &working.observed, self.now);
         let due = self.now + pause(&working.next, &plan);
         self.reconcilers[process].seen[working.slot].due = due;
         working.stage = Stage::CarryOut(plan.steps.into());
         self.reconcilers[process].working = Some(working);
+    }
+
+    /// As `services/reconciler/src/publishing.rs` offers: nothing before what is older.
+    fn offer_outbox(&mut self, process: usize, working: &Working) {
+        let outbox = &working.next.journal.outbox;
+        let stream = &working.cluster.stream;
+        if !outbox.waits() {
+            return;
+        }
+        let backlog = &mut self.reconcilers[process].publishing.backlog;
+        if outbox.paged > Seq(0) && !backlog.knows(stream, outbox.paged) {
+            if Fate::draw(&self.climate, &mut self.chance) != Fate::Done {
+                return;
+            }
+            backlog.offer(stream, self.store.in_pages(stream));
+        }
+        backlog.offer(stream, outbox.entries.clone());
     }
 
     fn carry_out(&mut self, process: usize, mut working: Working) -> Result<(), String> {
@@ -335,20 +406,11 @@ impl World {
         request.is_some_and(|request| !status.journal.knows(request.operation))
     }
 
-    /// As `services/reconciler/src/pages.rs` copies: a page of the same name is there already.
     fn copy_events(&mut self, working: &Working) {
-        if self.wrong == Some(Wrong::LastEventsNotCopied) {
-            return;
+        if self.wrong != Some(Wrong::LastEventsNotCopied) {
+            let events = &working.object.status.journal.outbox.entries;
+            self.store_page(working.slot, events);
         }
-        let events = working.object.status.journal.outbox.entries.clone();
-        let Some(first) = events.first() else { return };
-        let name = (first.stream.clone(), first.seq);
-        let slot = working.slot;
-        self.count.pages += 1;
-        self.store
-            .pages
-            .entry(name)
-            .or_insert(Page { slot, events });
     }
 
     /// Whether a change was a cluster's last.
@@ -366,32 +428,37 @@ impl World {
             .gone(slot, &status.unwrap_or_default(), &self.store.pages)
     }
 
-    /// Relays a page, or removes it when its events are stored.
+    /// As `services/reconciler/src/pages.rs` relays: pages that are seen are offered at once, the oldest first; then one
+    /// that is stored is removed, or offered again.
     pub fn relay_page(&mut self, process: usize) -> Result<(), String> {
-        if self.store.pages.is_empty() {
-            return Ok(());
-        }
-        let place = self.chance.place(self.store.pages.len());
-        let Some((name, page)) = self.store.pages.iter().nth(place) else {
-            return Ok(());
-        };
-        let (name, page) = (name.clone(), page.clone());
-        let Some(last) = page.events.last() else {
-            return Ok(());
-        };
-        let publishing = &mut self.reconcilers[process].publishing;
-        let is_stored = publishing.backlog.confirmed(&last.stream) >= Some(last.seq);
-        if !is_stored {
-            publishing.backlog.offer(&last.stream, page.events.clone());
-            if self.wrong != Some(Wrong::PageRemovedEarly) {
-                return Ok(());
+        let reconciler = &mut self.reconcilers[process];
+        for (name, page) in &self.store.pages {
+            if !reconciler.paged.contains(name) {
+                // A watch tells later, and in order.
+                if self.chance.happens(self.climate.stale_caches) {
+                    break;
+                }
+                reconciler.paged.insert(name.clone());
+                let backlog = &mut reconciler.publishing.backlog;
+                backlog.offer(&name.0, page.events.clone());
             }
         }
-        if Fate::draw(&self.climate, &mut self.chance) != Fate::Failed {
+        let place = self.chance.place(reconciler.paged.len());
+        let Some(name) = reconciler.paged.iter().nth(place).cloned() else {
+            return Ok(());
+        };
+        let Some(page) = self.store.pages.get(&name).cloned() else {
+            reconciler.paged.remove(&name);
+            return Ok(());
+        };
+        let newest = page.events.last().map(|event| event.seq);
+        let backlog = &mut reconciler.publishing.backlog;
+        let is_stored = backlog.confirmed(&name.0) >= newest;
+        if !is_stored && self.wrong != Some(Wrong::PageRemovedEarly) {
+            backlog.offer(&name.0, page.events);
+        } else if Fate::draw(&self.climate, &mut self.chance) != Fate::Failed {
             self.ledger.page_removed(&page)?;
             self.store.pages.remove(&name);
-            let publishing = &mut self.reconcilers[process].publishing;
-            publishing.backlog.forget(&last.stream);
         }
         Ok(())
     }
@@ -439,7 +506,7 @@ impl World {
 fn pause(status: &ClusterStatus, plan: &Plan) -> SignedDuration {
     let restless = !plan.steps.is_empty() || plan.waiting_for.is_some();
     let at_rest = matches!(status.phase, Phase::Ready | Phase::Failed) && !restless;
-    if at_rest && status.journal.outbox.is_empty() {
+    if at_rest && !status.journal.outbox.waits() {
         LATER
     } else {
         SOON

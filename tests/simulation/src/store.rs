@@ -142,6 +142,16 @@ impl Store {
         result
     }
 
+    /// The events of a stream that are in pages, oldest first.
+    pub fn in_pages(&self, stream: &StreamId) -> Vec<Event> {
+        let pages = self.pages.values();
+        let of_stream = pages.filter(|page| self.clusters[page.slot].stream == *stream);
+        let mut events: Vec<Event> = of_stream.flat_map(|page| page.events.clone()).collect();
+        events.sort_by_key(|event| event.seq);
+        events.dedup_by_key(|event| event.seq);
+        events
+    }
+
     /// Clusters that are there.
     pub fn present(&self) -> Vec<Slot> {
         let all = self.clusters.iter().enumerate();

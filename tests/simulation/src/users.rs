@@ -8,7 +8,11 @@ use pgo_core::{
 };
 use pgo_ids::OperationId;
 
-use crate::{ground, store::Slot, world::World};
+use crate::{
+    ground,
+    store::Slot,
+    world::{Process, World},
+};
 
 /// What the smallest cluster is.
 ///
@@ -46,12 +50,15 @@ fn desired(name: &str) -> Result<Desired, String> {
 impl World {
     /// Somebody asks for something.
     pub fn act(&mut self) -> Result<(), String> {
+        let by_pgo = self.is_there(Process::Apiserver);
         let present = self.store.present();
         let more = present.len() < self.climate.clusters
             && self.store.clusters.len() < self.climate.most_clusters;
         if present.is_empty() || (more && self.chance.happens(300)) {
-            if self.store.clusters.len() < self.climate.most_clusters {
-                self.create()?;
+            // Whoever has no apiserver applies a manifest, half of the time.
+            let can = by_pgo || self.chance.happens(500);
+            if can && self.store.clusters.len() < self.climate.most_clusters {
+                self.create(by_pgo)?;
             }
             return Ok(());
         }
@@ -59,7 +66,8 @@ impl World {
         // In a flood everybody tries again and again.
         match self.chance.below(if self.climate.flood { 11 } else { 20 }) {
             0..10 => self.change_spec(slot),
-            10..13 => self.ask_for_deletion(slot),
+            10..13 if by_pgo => self.ask_for_deletion(slot),
+            10..13 => {}
             13 => self.delete_object(slot)?,
             14..16 => self.annotate(slot),
             _ => {
@@ -72,15 +80,12 @@ impl World {
         Ok(())
     }
 
-    fn create(&mut self) -> Result<(), String> {
+    fn create(&mut self, by_pgo: bool) -> Result<(), String> {
         let number = self.store.clusters.len();
         let stream = format!("uid-{number}").parse();
         let stream = stream.map_err(|error| format!("{error}"))?;
         let wanted = desired(&format!("c{number}"))?;
-        let workflow = self
-            .chance
-            .happens(500)
-            .then(|| OperationId::derived(&stream, "asked for"));
+        let workflow = by_pgo.then(|| OperationId::derived(&stream, "asked for"));
         let operation = workflow.unwrap_or_else(|| OperationId::derived(&stream, "create"));
         let wrong = if self.climate.flood { 900 } else { 150 };
         let understood = !self.chance.happens(wrong);

@@ -32,6 +32,8 @@ pub struct Count {
     pub kills: usize,
     /// Pages made.
     pub pages: usize,
+    /// Outboxes that had no room.
+    pub overflows: usize,
     /// Writes of a status that says that too much is unconfirmed.
     pub backlogs: usize,
     /// Events told.
@@ -46,6 +48,7 @@ impl std::ops::AddAssign for Count {
         self.conflicts += other.conflicts;
         self.kills += other.kills;
         self.pages += other.pages;
+        self.overflows += other.overflows;
         self.backlogs += other.backlogs;
         self.events += other.events;
         self.operations += other.operations;
@@ -61,6 +64,8 @@ pub enum Process {
     Event,
     /// nsqd.
     Nsqd,
+    /// The apiserver.
+    Apiserver,
 }
 
 /// The world.
@@ -146,10 +151,23 @@ impl World {
         }
         for _ in 0..self.climate.steps {
             self.step()?;
+            if self.has_enough() {
+                break;
+            }
         }
         self.settle()?;
         (self.count.events, self.count.operations) = self.ledger.counts();
         Ok(self.count)
+    }
+
+    fn has_enough(&self) -> bool {
+        let wanted = self.climate.operations;
+        wanted > 0 && self.ledger.counts().1 >= wanted
+    }
+
+    /// Whether a process runs.
+    pub(crate) fn is_there(&self, process: Process) -> bool {
+        self.away.iter().all(|(away, _)| *away != process)
     }
 
     fn step(&mut self) -> Result<(), String> {
@@ -160,8 +178,12 @@ impl World {
             let seconds = self.chance.between(10, 400);
             self.pass(Duration::from_secs(seconds as u64))?;
         }
-        if self.climate.flood && self.chance.happens(150) {
+        if self.climate.flood && self.chance.happens(300) {
             self.act()?;
+            // Long enough that what was asked for is taken up.
+            for process in 0..self.reconcilers.len() {
+                self.reconciles(process, 16)?;
+            }
         }
         let process = self.chance.place(2);
         match self.chance.below(100) {
@@ -262,9 +284,13 @@ impl World {
             self.readers.push(Reader::new(self.event.head));
         }
         let most = self.chance.between(1, 20);
+        let readable = self.is_there(Process::Apiserver);
         for reader in &mut self.readers {
             if !self.event.up {
-                reader.connected = false;
+                reader.interrupt();
+                continue;
+            }
+            if !readable {
                 continue;
             }
             if !reader.connected {
@@ -277,10 +303,9 @@ impl World {
                 if reader.cursor >= self.event.head {
                     break;
                 }
-                let pending = self.event.pending(reader.cursor);
-                match self.event.disk.get(reader.cursor).or(pending.as_ref()) {
+                match self.event.disk.get(reader.cursor) {
                     Some(record) => reader.take(record)?,
-                    None => break,
+                    None => return Err("a reader is shown what is not on disk".to_owned()),
                 }
             }
         }
@@ -318,6 +343,7 @@ impl World {
             }
             Process::Event => self.event.start(),
             Process::Nsqd => self.broker.up = true,
+            Process::Apiserver => {}
         }
     }
 
@@ -330,6 +356,7 @@ impl World {
                 continue;
             }
             reconciler.leads = true;
+            reconciler.paged.clear();
             reconciler.seen.clear();
             for kept in &self.store.clusters {
                 let mut seen = Seen::default();
@@ -345,10 +372,10 @@ impl World {
 
     fn fault(&mut self) -> Result<(), String> {
         let kills = &self.climate.kills;
-        let all = kills.reconciler + kills.event + kills.nsqd + kills.connection;
-        let drawn = self.chance.below(all);
         let (reconciler, event) = (kills.reconciler, kills.reconciler + kills.event);
         let nsqd = event + kills.nsqd;
+        let apiserver = nsqd + kills.apiserver;
+        let drawn = self.chance.below(apiserver + kills.connection);
         if drawn < reconciler {
             let which = self.chance.place(2);
             self.kill(Process::Reconciler(which))
@@ -356,6 +383,8 @@ impl World {
             self.kill(Process::Event)
         } else if drawn < nsqd {
             self.kill(Process::Nsqd)
+        } else if drawn < apiserver {
+            self.kill(Process::Apiserver)
         } else {
             self.break_connection();
             Ok(())
@@ -380,6 +409,7 @@ impl World {
         self.count.kills += 1;
         self.away.push((process, until));
         match process {
+            Process::Apiserver => self.readers.iter_mut().for_each(Reader::interrupt),
             Process::Reconciler(which) => {
                 self.reconcilers[which] = Reconciler::default();
                 self.event.listeners[which] = None;
@@ -415,7 +445,7 @@ impl World {
             }
             _ => {
                 let which = self.chance.place(self.readers.len());
-                self.readers[which].connected = false;
+                self.readers[which].interrupt();
             }
         }
     }
@@ -461,7 +491,7 @@ impl World {
             }
             self.reconcile(leader)?;
         }
-        for _ in 0..self.store.pages.len().min(4) {
+        for _ in 0..self.store.pages.len().min(8) {
             self.relay_page(leader)?;
         }
         for _ in 0..4 {
@@ -496,7 +526,8 @@ impl World {
             let at_rest = !wants
                 && status.observed_generation == cluster.generation
                 && (status.is_ready() || cluster.desired.is_err())
-                && status.journal.outbox.is_empty()
+                && !status.journal.outbox.waits()
+                && status.journal.outbox.backlog.is_none()
                 && status.journal.operations.iter().all(|o| !o.is_running())
                 && !status.journal.operations.is_empty();
             (!at_rest).then(|| {

@@ -23,4 +23,5 @@ mod requests;
 mod rights;
 mod secrecy;
 mod show;
+mod storm;
 mod wrong_input;

@@ -10,7 +10,7 @@ use std::{
     time::Instant,
 };
 
-use pgo_simulation::{Count, Failure, Wrong, run};
+use pgo_simulation::{Count, Failure, Wrong, campaign, run};
 
 /// How many schedules every test run goes through.
 const SCHEDULES: u64 = 100_000;
@@ -23,12 +23,6 @@ const CHUNK: u64 = 250;
 
 /// The seeds that were asked for: `SEED=123`, `SEEDS=5000` or `SEEDS=5000-9000`; every test run has its own.
 fn seeds() -> Range<u64> {
-    let number = |text: &str| -> u64 {
-        text.trim()
-            .parse()
-            .unwrap_or_else(|error| panic!("SEED or SEEDS: {text:?}: {error}"))
-    };
-    let asked = |name| std::env::var(name).ok().filter(|text| !text.is_empty());
     if let Some(seed) = asked("SEED") {
         let seed = number(&seed);
         return seed..seed + 1;
@@ -40,6 +34,16 @@ fn seeds() -> Range<u64> {
         },
         None => 0..SCHEDULES,
     }
+}
+
+/// A setting, where it is made.
+fn asked(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|text| !text.is_empty())
+}
+
+fn number(text: &str) -> u64 {
+    let number = text.trim().parse();
+    number.unwrap_or_else(|error| panic!("SEED, SEEDS or CAMPAIGN: {text:?}: {error}"))
 }
 
 /// Runs them on all cores; the first failure by its seed, or what all have done.
@@ -99,8 +103,17 @@ fn schedules_are_what_they_are_for() {
     assert!(count.events > 8000, "{count:?}");
     assert!(count.conflicts > 500, "{count:?}");
     assert!(count.kills > 1000, "{count:?}");
-    assert!(count.pages > 250, "{count:?}");
-    assert!(count.backlogs > 20, "{count:?}");
+    assert!(count.pages > 150, "{count:?}");
+    assert!(count.overflows > 30, "{count:?}");
+    assert!(count.backlogs > 1000, "{count:?}");
+}
+
+#[test]
+fn a_thousand_operations_survive_kills_of_everything() {
+    let seed = asked("CAMPAIGN").map_or(0, |text| number(&text));
+    let count = campaign(seed, 1000).unwrap_or_else(|failure| panic!("{failure}"));
+    println!("campaign {seed}: {count:#?}");
+    assert!(count.operations >= 1000 && count.kills > 1000, "{count:?}");
 }
 
 #[test]

@@ -1,0 +1,177 @@
+//! Operations go on while the processes of PGO are killed at random: each has one end, and `pgo watch`, which runs all the
+//! time, shows each event once.
+
+use std::{
+    collections::BTreeSet,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use serde_json::Value;
+
+use crate::harness::{
+    Cluster, Watch,
+    cluster::READY,
+    containers::{kill_all_of, until_whole},
+    events::{check_stream, types},
+    kubectl,
+    kubernetes::{get, text},
+    namespace, pgo,
+    turns::alone,
+    until,
+};
+
+/// What is killed.
+const PROCESSES: [&str; 4] = ["nsqd", "event", "reconciler", "apiserver"];
+
+/// Between two kills, in milliseconds: sometimes nothing has come back yet.
+const PAUSES: (u64, u64) = (1500, 7000);
+
+/// How many clusters come and go.
+const CLUSTERS: usize = 4;
+
+/// An operation may have to wait for several processes to come back; Kubernetes waits longer each time.
+const WITHIN: Duration = Duration::from_secs(300);
+
+/// Chance from a seed (xorshift64, Marsaglia 2003), so that the order of the kills can be had again.
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, below: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % below
+    }
+}
+
+/// `STORM_SEED`, or another one each time.
+fn seed() -> u64 {
+    let given = std::env::var("STORM_SEED").ok();
+    let given = given.map(|text| text.parse().expect("STORM_SEED is a number"));
+    given.unwrap_or_else(|| {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        now.expect("a time after 1970").as_secs() | 1
+    })
+}
+
+/// The event that ends the last operation of a cluster.
+const LAST: &str = "DeleteClusterCompleted";
+
+/// The events up to that one, where it is among them: that they waited may be told behind it.
+fn up_to_the_end(events: &[Value]) -> Option<Vec<Value>> {
+    let end = types(events).iter().position(|found| found == LAST)?;
+    Some(events[..=end].to_vec())
+}
+
+/// Kills one after the other until it is told to end; how many it killed.
+fn kill_at_random(seed: u64, over: &AtomicBool) -> usize {
+    let mut chance = Chance(seed.max(1));
+    let mut killed = 0;
+    while !over.load(Ordering::Relaxed) {
+        let process = PROCESSES[usize::try_from(chance.below(4)).expect("small")];
+        killed += kill_all_of(process);
+        let pause = PAUSES.0 + chance.below(PAUSES.1 - PAUSES.0);
+        thread::sleep(Duration::from_millis(pause));
+    }
+    killed
+}
+
+/// Asks until somebody accepts. What was accepted without an answer is there the next time, which is an answer, too.
+fn ask(arguments: &[&str], is_accepted: impl Fn() -> bool) {
+    let what = format!("pgo {}", arguments.join(" "));
+    until(&what, WITHIN, || {
+        if is_accepted() {
+            return Ok(());
+        }
+        let ran = pgo(arguments);
+        if ran.status.success() {
+            Ok(())
+        } else {
+            Err(ran.to_string())
+        }
+    });
+}
+
+/// A cluster comes, and goes by `pgo` or by `kubectl`; its stream.
+fn come_and_go(number: usize) -> String {
+    let cluster = Cluster::named("storm");
+    let name = cluster.name.clone();
+    ask(&["create", "cluster", &name], || cluster.object().is_some());
+    let stream = until("the cluster", READY, || {
+        let object = cluster.object().ok_or("it is not there")?;
+        Ok(text(&object, "/metadata/uid"))
+    });
+    // Every second one goes before it is ready.
+    if number.is_multiple_of(2) {
+        cluster.until_ready_is("True", "", WITHIN);
+    }
+    if number < 2 {
+        let task = format!("{name}-rmdata");
+        ask(&["delete", "cluster", &name, "--no-prompt"], || {
+            cluster.object().is_none() || get("pgtask", &task, &namespace()).is_some()
+        });
+    } else {
+        let namespace = namespace();
+        let line = [
+            "delete",
+            "pgcluster",
+            &name,
+            "-n",
+            &namespace,
+            "--wait=false",
+        ];
+        kubectl(&line).ok();
+    }
+    until(&format!("{name} gone"), WITHIN, || match cluster.object() {
+        None => Ok(()),
+        Some(object) => Err(object["status"].to_string()),
+    });
+    stream
+}
+
+#[test]
+fn each_operation_has_one_end_and_is_shown_once_whatever_is_killed() {
+    let _turn = alone();
+    until_whole();
+    let seed = seed();
+    println!("the kills again, in the same order: STORM_SEED={seed}");
+    let watch = Watch::begin();
+    let over = AtomicBool::new(false);
+    let (streams, killed) = thread::scope(|scope| {
+        let killer = scope.spawn(|| kill_at_random(seed, &over));
+        let clusters: Vec<_> = (0..CLUSTERS)
+            .map(|number| scope.spawn(move || come_and_go(number)))
+            .collect();
+        let ended: Vec<_> = clusters
+            .into_iter()
+            .map(thread::ScopedJoinHandle::join)
+            .collect();
+        over.store(true, Ordering::Relaxed);
+        let killed = killer.join().expect("the killer");
+        let streams: BTreeSet<String> = ended
+            .into_iter()
+            .map(|stream| {
+                stream
+                    .unwrap_or_else(|_| panic!("STORM_SEED={seed}: a cluster did not come and go"))
+            })
+            .collect();
+        (streams, killed)
+    });
+    until_whole();
+    println!("{killed} processes were killed");
+    assert!(killed > 3, "only {killed} processes were killed");
+    assert_eq!(streams.len(), CLUSTERS);
+    for stream in &streams {
+        let shown = until("the end of a deletion in pgo watch", WITHIN, || {
+            let events = watch.of(stream);
+            up_to_the_end(&events).ok_or_else(|| format!("STORM_SEED={seed}: {:?}", types(&events)))
+        });
+        check_stream(&shown);
+        // Who comes later is told the same.
+        let later = Watch::begin_since("30m");
+        let told = later.until(stream, LAST);
+        assert_eq!(up_to_the_end(&told), Some(shown), "STORM_SEED={seed}");
+    }
+}
