@@ -361,6 +361,8 @@ fn begin_deletion(next: &mut ClusterStatus, cluster: &Cluster, now: Timestamp) {
     }
     let asked = request.as_ref().map(|request| request.options);
     let former = next.journal.newest(Kind::DeleteCluster);
+    // That the data stays may have been told; that it has gone is told after it.
+    let steps = former.map_or(0, |former| former.steps.min(DATA_STEP));
     let former = former.and_then(|deletion| deletion.delete);
     let operation = Operation {
         id: request.as_ref().map_or_else(
@@ -376,7 +378,7 @@ fn begin_deletion(next: &mut ClusterStatus, cluster: &Cluster, now: Timestamp) {
         finished: None,
         outcome: None,
         cause: None,
-        steps: 0,
+        steps,
         generation: cluster.generation,
         delete: Some(former.unwrap_or_default().with(asked.unwrap_or_default())),
     };
