@@ -58,7 +58,7 @@ pub struct Kills {
 impl Climate {
     /// Draws one.
     pub fn draw(chance: &mut Chance) -> Self {
-        let flood = chance.happens(80);
+        let flood = chance.happens(30);
         let steps = if flood {
             chance.between(240, 400)
         } else {

@@ -42,6 +42,7 @@ fn desired(name: &str) -> Result<Desired, String> {
         node_label: None,
         custom_config: None,
         labels: BTreeMap::new(),
+        secret_from: None,
         log_statement: "none".to_owned(),
         log_min_duration_statement: 60_000,
     })
