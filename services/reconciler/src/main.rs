@@ -2,7 +2,7 @@
 
 use clap::Parser as _;
 
-#[tokio::main]
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> anyhow::Result<()> {
     pgo_reconciler::run(pgo_reconciler::Settings::parse()).await
 }
