@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures::{StreamExt as _, stream};
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::{
     Api, ResourceExt as _,
@@ -35,6 +36,9 @@ use crate::{
 /// How long the reconciler may take to take up what is asked of a deletion that goes on. One that is away longer sees the
 /// task before it goes on.
 const TAKEN_UP_WITHIN: Duration = Duration::from_secs(5);
+
+/// Clusters asked for at the same time: each may wait that long.
+const AT_ONCE: usize = 16;
 
 /// Pause between two looks whether it has.
 const LOOK: Duration = Duration::from_millis(100);
@@ -62,8 +66,13 @@ async fn ask(
     clusters: &[DynamicObject],
 ) -> DeleteClusterResponse {
     let (mut results, mut problems) = (Vec::new(), Vec::new());
+    let mut asking = Vec::with_capacity(clusters.len());
     for cluster in clusters {
-        match ask_one(call, request, cluster).await {
+        asking.push(ask_one(call, request, cluster));
+    }
+    let asked: Vec<_> = stream::iter(asking).buffered(AT_ONCE).collect().await;
+    for (cluster, asked) in clusters.iter().zip(asked) {
+        match asked {
             Ok(()) => results.push(texts::deleted_cluster(&cluster.name_any())),
             Err(Refusal(why)) => problems.push(why),
         }
