@@ -2,25 +2,18 @@
 //!
 //! `next → judge → append (fsync) → confirm → finish`
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use bytes::Bytes;
 use futures::FutureExt as _;
-use jiff::Timestamp;
 use nsq::{Consumer, Message, State};
 use pgo_ids::{Seq, StreamId};
 use pgo_telemetry::{CancellationToken, Condition};
-use tokio::{
-    sync::{broadcast, watch},
-    task::spawn_blocking,
-    time::{MissedTickBehavior, interval},
-};
+use tokio::sync::{broadcast, watch};
 
 use crate::{
+    append::{Appender, Interrupted},
     intake::{Arrived, Batch, Intake},
     log::Log,
     metrics::Metrics,
@@ -29,34 +22,24 @@ use crate::{
 /// The most messages of a batch; more only make it later for the first of them.
 const BATCH: usize = 256;
 
-/// Between looks at the age and the size of the log.
-const TIDY_EVERY: Duration = Duration::from_secs(60);
-
 /// A watermark that is on disk.
 pub type Confirmation = (StreamId, Seq);
 
 /// Takes events over until `shutdown`.
 ///
 /// # Errors
-/// The log cannot be written. Nothing was finished or confirmed then that is not on disk; a new process opens the log anew
-/// and gets the messages again.
+/// The reader of nsqd ended by itself.
 pub async fn consume(
     mut consumer: Consumer,
-    log: Arc<Log>,
+    appender: Appender,
     confirmations: broadcast::Sender<Confirmation>,
     metrics: Metrics,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let mut intake = Intake::default();
-    let mut tidy = interval(TIDY_EVERY);
-    tidy.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let first = tokio::select! {
             () = shutdown.cancelled() => break,
-            _ = tidy.tick() => {
-                keep_tidy(&log, &metrics).await?;
-                continue;
-            }
             message = consumer.next() => message.context("the reader of nsqd ended")?,
         };
         let mut messages = vec![first];
@@ -65,21 +48,61 @@ pub async fn consume(
         {
             messages.push(message);
         }
-        let arrived: Vec<_> = messages
-            .iter()
-            .filter_map(|m| decode(m, &metrics))
-            .collect();
-        let mut batch = intake.judge(arrived, |stream| log.watermark(stream));
-        metrics.took(&batch);
-        append(&mut batch, &log, &metrics).await?;
-        for confirmation in batch.confirm {
-            // Without listeners there is nobody to tell; who comes later asks for the watermarks.
-            let _ = confirmations.send(confirmation);
+        let batch = judge(&mut intake, &messages, &appender.log, &metrics);
+        if take_over(batch, &messages, &appender, &confirmations)
+            .await
+            .is_err()
+        {
+            break;
         }
         messages.into_iter().for_each(Message::finish);
     }
     let unanswered = consumer.close().await;
     tracing::info!(unanswered, "reading from nsqd has ended");
+    Ok(())
+}
+
+fn judge(intake: &mut Intake, messages: &[Message], log: &Arc<Log>, metrics: &Metrics) -> Batch {
+    let arrived: Vec<_> = messages
+        .iter()
+        .filter_map(|message| decode(message, metrics))
+        .collect();
+    let batch = intake.judge(arrived, |stream| log.watermark(stream));
+    metrics.took(&batch);
+    for (stream, after, next) in &batch.cuts {
+        if *after == Seq(0) {
+            tracing::info!(%stream, %next, "nothing of the stream from before this event is in the log");
+        } else {
+            tracing::warn!(%stream, %after, %next, "the stream goes on after a gap: its publisher has no more what is missing");
+        }
+    }
+    batch
+}
+
+/// Appends and confirms. nsqd keeps the messages for us as long as that takes.
+async fn take_over(
+    batch: Batch,
+    messages: &[Message],
+    appender: &Appender,
+    confirmations: &broadcast::Sender<Confirmation>,
+) -> Result<(), Interrupted> {
+    let mut appending = std::pin::pin!(appender.append(batch.append));
+    loop {
+        let touch = messages
+            .iter()
+            .map(Message::timeout)
+            .min()
+            .unwrap_or_default()
+            / 2;
+        tokio::select! {
+            appended = &mut appending => break appended?,
+            () = tokio::time::sleep(touch) => messages.iter().for_each(Message::touch),
+        }
+    }
+    for confirmation in batch.confirm {
+        // Without listeners there is nobody to tell; who comes later asks for the watermarks.
+        let _ = confirmations.send(confirmation);
+    }
     Ok(())
 }
 
@@ -98,39 +121,6 @@ fn decode(message: &Message, metrics: &Metrics) -> Option<Arrived> {
             None
         }
     }
-}
-
-async fn append(batch: &mut Batch, log: &Arc<Log>, metrics: &Metrics) -> anyhow::Result<()> {
-    for (stream, after, next) in &batch.cuts {
-        if *after == Seq(0) {
-            tracing::info!(%stream, %next, "nothing of the stream from before this event is in the log");
-        } else {
-            tracing::warn!(%stream, %after, %next, "the stream goes on after a gap: its publisher has no more what is missing");
-        }
-    }
-    let entries = std::mem::take(&mut batch.append);
-    if entries.is_empty() {
-        return Ok(());
-    }
-    let begin = Instant::now();
-    let log = log.clone();
-    spawn_blocking(move || log.append(entries, Timestamp::now()))
-        .await
-        .context("append to the log")??;
-    metrics.appended_in(begin.elapsed());
-    Ok(())
-}
-
-async fn keep_tidy(log: &Arc<Log>, metrics: &Metrics) -> anyhow::Result<()> {
-    let (log, metrics) = (log.clone(), metrics.clone());
-    spawn_blocking(move || {
-        let tidied = log.tidy(Timestamp::now());
-        metrics.log_is(&log);
-        tidied
-    })
-    .await
-    .context("tidy the log")??;
-    Ok(())
 }
 
 /// Tells the readiness whether nsqd is there, until the reader ends.

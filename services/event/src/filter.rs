@@ -80,7 +80,7 @@ impl Filter {
 
     /// By what is known without reading the event.
     fn wants_place(&self, record: &Record) -> bool {
-        let facets = &record.facets;
+        let facets = record.facets();
         let mut topics = facets.topics.iter();
         (self.topics.is_empty() || topics.any(|topic| self.topics.contains(topic.as_str())))
             && (self.namespaces.is_empty() || self.namespaces.contains(&facets.namespace))
@@ -158,17 +158,17 @@ mod tests {
     use bytes::Bytes;
     use jiff::Timestamp;
 
+    use pgo_ids::{EventKey, Seq};
+
     use super::*;
-    use crate::log::Facets;
 
     fn record(event: &Json) -> Record {
         let event = Bytes::from(event.to_string());
-        Record {
-            offset: 0,
-            appended: Timestamp::UNIX_EPOCH,
-            facets: Facets::of(&event),
-            event,
-        }
+        let key = EventKey {
+            stream: "uid-1".parse().expect("a stream"),
+            seq: Seq(1),
+        };
+        Record::new((0, 0), Timestamp::UNIX_EPOCH, key, Seq(0), event)
     }
 
     fn failure() -> Record {

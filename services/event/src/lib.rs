@@ -6,9 +6,11 @@
 //!                             └─ finish                    └─► confirmations ─► Confirmations ─► relay of the reconciler
 //! ```
 
+pub mod append;
 pub mod consume;
 pub mod filter;
 pub mod intake;
+pub mod keeper;
 pub mod log;
 pub mod metrics;
 pub mod reader;
@@ -18,6 +20,7 @@ mod settings;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use append::Appender;
 use jiff::Timestamp;
 use log::Log;
 use metrics::Metrics;
@@ -82,7 +85,14 @@ async fn serve(
     let nsqd = nsqd(settings, &files)?;
     let consumer = pgo_bus::history_consumer(nsqd)?;
     tokio::spawn(consume::watch_connection(consumer.state(), connected));
-    let consuming = consume::consume(consumer, log, confirmations, metrics, shutdown.clone());
+    tokio::spawn(keeper::keep(log.clone(), metrics.clone(), shutdown.clone()));
+    let appender = Appender {
+        log,
+        condition: log_open,
+        metrics: metrics.clone(),
+        shutdown: shutdown.clone(),
+    };
+    let consuming = consume::consume(consumer, appender, confirmations, metrics, shutdown.clone());
 
     let consuming = async {
         let ended = consuming.await;

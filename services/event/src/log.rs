@@ -1,38 +1,59 @@
 //! The durable log: events in the order in which they were taken over, each once.
 //!
 //! ```text
-//! append(batch) ─► newest segment (one transaction, fsync) ─► recent records ─► head (watch) ─► readers
-//!                       │ too large or too old                                                   │
-//!                       ▼                                                                        ▼
-//!                  next segment; the oldest are dropped whole          read(from): memory, else the segment's file
+//! write(batch) ─► newest segment (one write, one fsync) ─► recent records ─► commit ─► head (watch) ─► readers
+//!                    │ too large or too old                                                            │
+//!                    ▼                                                                                 ▼
+//!               next segment; the oldest are dropped whole                read(from): memory, else the segment's file
 //! ```
+//!
+//! `write` and `commit` are two steps, because a record counts only once the other replica has it too (`replication`).
+//! Nothing that is not committed is shown to readers.
 
 mod cursor;
 mod folder;
+mod frame;
+mod lineage;
+mod load;
+mod lookup;
+mod missing;
 mod recent;
 mod record;
+mod replica;
+mod scan;
 mod segment;
+mod tip;
+mod upkeep;
 
 use std::{
     collections::VecDeque,
+    ops::Range,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use bytes::Bytes;
 pub use cursor::{Cursor, CursorError, Offset};
-use folder::{Folder, SegmentFile};
+use folder::Folder;
+use frame::Head;
 use jiff::Timestamp;
+pub use lineage::{Kin, Lineage};
+use load::Loaded;
+use missing::Missing;
 use pgo_events::Watermark;
 use pgo_ids::{EventKey, Seq, StreamId};
 use recent::Recent;
 pub use record::{Facets, Record};
-use segment::{Found, Readable, Segment, Watermarks};
+use segment::{Segment, Watermarks, Writer};
+use tip::{Confirmed, Tip};
 use tokio::sync::watch;
 
-/// Of a file system, the log takes no more than this: a full one would end it. In hundredths.
-const SHARE_OF_DISK: u64 = 75;
+/// Under whose leadership a record was written: 0 where there is one replica, else it rises with each change.
+pub type Term = u64;
 
 /// What is kept.
 #[derive(Clone, Debug)]
@@ -66,19 +87,29 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A file in it.
-    #[error("cannot use the log's segment {}: {source}", path.display())]
+    #[error("cannot {what} the log's file {}: {source}", path.display())]
     Segment {
+        /// What was tried.
+        what: &'static str,
         /// The file.
         path: PathBuf,
         /// The cause.
-        source: Box<redb::Error>,
+        source: std::io::Error,
     },
-    /// A file is another log's.
-    #[error("{} belongs to another log; give this log its own folder", path.display())]
-    Foreign {
-        /// The file.
-        path: PathBuf,
+    /// Records of another replica that do not follow the last one here.
+    #[error("record {found} of the other replica does not follow: this log ends at {end}")]
+    NoSuccessor {
+        /// Its offset.
+        found: Offset,
+        /// The end of the log.
+        end: Offset,
     },
+}
+
+impl Error {
+    fn is_not_found(&self) -> bool {
+        matches!(self, Self::Segment { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
+    }
 }
 
 /// An event to append.
@@ -90,104 +121,162 @@ pub struct Entry {
     pub event: Bytes,
 }
 
-/// The log. One process at a time may have it open; the files are locked.
+/// The log. One process at a time may have it open; a file in it is locked.
 #[derive(Debug)]
 pub struct Log {
     folder: Folder,
     limits: Limits,
-    epoch: String,
-    /// Held over a whole append: there is one writer.
-    writing: Mutex<()>,
+    /// Held over a whole write: there is one writer.
+    writing: Mutex<Writer>,
+    /// Held by whoever removes or replaces files; taken before `writing`.
+    upkeep: Mutex<()>,
+    tip: Mutex<Tip>,
     state: RwLock<State>,
-    /// The offset that the next record gets.
+    /// The first offset that is not committed.
     head: watch::Sender<Offset>,
+    /// Whether another process writes what is copied here.
+    follows: AtomicBool,
+    /// Rises when committed records are taken out or the log is replaced by another.
+    generation: watch::Sender<u64>,
 }
 
 #[derive(Debug)]
 struct State {
     /// The oldest first; the last one is written.
-    segments: VecDeque<SegmentFile>,
-    newest: Arc<Segment>,
-    /// The segment that was read last, besides the newest.
-    open: Option<(SegmentFile, Readable)>,
+    segments: VecDeque<Arc<Segment>>,
+    lineage: Lineage,
+    /// The offset that the next record gets.
+    end: Offset,
     last_appended: Timestamp,
+    last_term: Term,
+    /// Of what is committed.
     watermarks: Watermarks,
+    /// What is written and not committed.
+    pending: VecDeque<(Offset, EventKey)>,
     recent: Recent,
+    missing: Missing,
+}
+
+impl State {
+    fn of(loaded: Loaded) -> (Self, Writer) {
+        let state = Self {
+            segments: loaded.segments,
+            lineage: loaded.lineage,
+            end: loaded.end,
+            last_appended: loaded.last_appended,
+            last_term: loaded.last_term,
+            watermarks: loaded.watermarks,
+            pending: loaded.pending,
+            recent: Recent::default(),
+            missing: loaded.missing,
+        };
+        (state, loaded.writer)
+    }
+
+    /// The first offset that is not committed.
+    fn committed(&self) -> Offset {
+        self.pending.front().map_or(self.end, |(offset, _)| *offset)
+    }
 }
 
 impl Log {
-    /// Opens the log in a folder, or makes one there.
+    /// Opens the log in a folder, or makes one there. Everything in it counts as committed: there is no other replica.
     ///
     /// # Errors
     /// The folder or a file in it cannot be used.
     pub fn open(path: &Path, limits: Limits, now: Timestamp) -> Result<Self, Error> {
+        let log = Self::open_replica(path, limits, now)?;
+        log.commit(log.end());
+        Ok(log)
+    }
+
+    /// Opens one of several logs of the same events. Records that were not known to be committed are not shown until
+    /// [`Log::commit`] says so.
+    ///
+    /// # Errors
+    /// As of [`Log::open`].
+    pub fn open_replica(path: &Path, limits: Limits, now: Timestamp) -> Result<Self, Error> {
         let folder = Folder::new(path)?;
-        let mut segments: VecDeque<_> = folder.segments()?.into();
-        let (file, found) = match segments.back().cloned() {
-            Some(file) => {
-                let found = Segment::open(folder.path(&file))?;
-                (file, found)
-            }
-            None => {
-                let epoch = uuid::Uuid::new_v4().simple().to_string();
-                let (file, segment) = begin(&folder, &epoch, &Watermarks::new(), 1, now)?;
-                segments.push_back(file.clone());
-                let found = Found {
-                    segment,
-                    epoch,
-                    watermarks: Watermarks::new(),
-                    newest: None,
-                };
-                (file, found)
-            }
-        };
-        if found.epoch.is_empty() {
-            return Err(Error::Foreign {
-                path: folder.path(&file),
-            });
+        let tip = Tip::open(path)?;
+        let loaded = load::load(&folder, tip.confirmed(), now)?;
+        let (state, writer) = State::of(loaded);
+        let (committed, generation) = (state.committed(), 1);
+        let missing = state.missing.count();
+        if missing > 0 {
+            tracing::error!(records = missing, ranges = ?state.missing.ranges(), "records of the log are damaged");
         }
-        let head = found.newest.map_or(file.first, |(offset, _)| offset + 1);
-        let last_appended = found.newest.map_or(file.created, |(_, time)| time);
         Ok(Self {
             folder,
             limits,
-            epoch: found.epoch,
-            writing: Mutex::default(),
-            state: RwLock::new(State {
-                segments,
-                newest: Arc::new(found.segment),
-                open: None,
-                last_appended,
-                watermarks: found.watermarks,
-                recent: Recent::default(),
-            }),
-            head: watch::Sender::new(head),
+            writing: Mutex::new(writer),
+            upkeep: Mutex::default(),
+            tip: Mutex::new(tip),
+            state: RwLock::new(state),
+            head: watch::Sender::new(committed),
+            follows: AtomicBool::new(false),
+            generation: watch::Sender::new(generation),
         })
     }
 
     /// The cursor of a record.
     pub fn cursor(&self, offset: Offset) -> Cursor {
         Cursor {
-            epoch: self.epoch.clone(),
+            epoch: self.state().lineage.epoch().to_owned(),
             offset,
         }
     }
 
-    /// Whether a cursor is one of this log.
+    /// Whether a cursor is one of this log, in its present epoch.
     pub fn knows(&self, cursor: &Cursor) -> bool {
-        cursor.epoch == self.epoch
+        self.kin(cursor) == Kin::Same
     }
 
-    /// The offset that the next record gets, and a way to wait for records.
+    /// What a cursor is to this log.
+    pub fn kin(&self, cursor: &Cursor) -> Kin {
+        self.state().lineage.kin(cursor)
+    }
+
+    /// Which log this is.
+    pub fn lineage(&self) -> Lineage {
+        self.state().lineage.clone()
+    }
+
+    /// The first offset that is not committed, and a way to wait for records.
     pub fn head(&self) -> watch::Receiver<Offset> {
         self.head.subscribe()
+    }
+
+    /// Rises whenever records that were shown are not in the log any more: who reads must ask anew where to go on.
+    pub fn generation(&self) -> u64 {
+        *self.generation.borrow()
+    }
+
+    /// Whether this log is a copy that may be some records behind.
+    pub fn follows(&self) -> bool {
+        self.follows.load(Ordering::Relaxed)
+    }
+
+    /// Says whether this log is a copy.
+    pub fn set_follows(&self, follows: bool) {
+        self.follows.store(follows, Ordering::Relaxed);
+    }
+
+    /// The offset that the next record gets.
+    pub fn end(&self) -> Offset {
+        self.state().end
+    }
+
+    /// The offset that the next record gets, and the term of the one before.
+    pub fn tip(&self) -> (Offset, Term) {
+        let state = self.state();
+        (state.end, state.last_term)
     }
 
     /// The oldest record there is; equal to the head in a log without any.
     pub fn oldest(&self) -> Offset {
         let state = self.state();
-        let first = state.segments.front().map(|segment| segment.first);
-        first.unwrap_or(1)
+        let first = state.segments.front();
+        first.map_or(1, |segment| segment.file.first)
     }
 
     /// Up to which event a stream is in the log; 0 for a stream of which nothing is in it any more.
@@ -205,190 +294,180 @@ impl Log {
 
     /// Size of the files, in bytes.
     pub fn bytes(&self) -> u64 {
-        let segments = self.state().segments.clone();
-        segments.iter().map(|file| self.folder.bytes(file)).sum()
+        let state = self.state();
+        state.segments.iter().map(|segment| segment.length()).sum()
+    }
+
+    /// Number of records that are damaged and have not been got back.
+    pub fn damaged(&self) -> u64 {
+        self.state().missing.count()
+    }
+
+    /// Which records are damaged, the oldest first.
+    pub fn damaged_ranges(&self) -> Vec<Range<Offset>> {
+        self.state().missing.ranges().to_vec()
     }
 
     /// Appends events, all or nothing; they are on disk when it returns, and readers are awake. Blocks for a disk's time.
     ///
     /// # Errors
-    /// The file cannot be written. Whether the events are in it shows when the log is opened anew.
+    /// The file cannot be written; nothing of it is in the log then, and the call may be made again.
     pub fn append(&self, entries: Vec<Entry>, now: Timestamp) -> Result<(), Error> {
-        let writing = self.lock();
-        self.roll_if_due(&writing, now)?;
-        let (newest, appended) = {
-            let state = self.state();
-            (state.newest.clone(), now.max(state.last_appended))
-        };
-        let mut watermarks = Watermarks::new();
-        let mut records = Vec::with_capacity(entries.len());
-        let mut next = *self.head.borrow();
-        for entry in entries {
-            watermarks.insert(entry.key.stream, entry.key.seq);
-            records.push(Arc::new(Record {
-                offset: next,
-                appended,
-                facets: Facets::of(&entry.event),
-                event: entry.event,
-            }));
-            next += 1;
-        }
-        newest.append(&records, &watermarks)?;
+        let end = self.write(entries, 0, now)?;
+        self.commit(end);
+        Ok(())
+    }
 
+    /// Writes events, all or nothing; they are on disk when it returns, and shown to readers once they are committed. Gives the
+    /// end of the log. Blocks for a disk's time.
+    ///
+    /// # Errors
+    /// As of [`Log::append`].
+    pub fn write(&self, entries: Vec<Entry>, term: Term, now: Timestamp) -> Result<Offset, Error> {
+        let mut writer = self.lock();
+        let records = self.state().records_of(entries, term, now);
+        self.store(&mut writer, records, now)
+    }
+
+    /// Writes records as another replica has them. Blocks for a disk's time.
+    ///
+    /// # Errors
+    /// As of [`Log::append`], or they do not follow the last record here.
+    pub fn write_copies(&self, records: Vec<Arc<Record>>, now: Timestamp) -> Result<Offset, Error> {
+        let mut writer = self.lock();
+        let end = self.end();
+        match records.first() {
+            Some(first) if first.offset < end => Err(Error::NoSuccessor {
+                found: first.offset,
+                end,
+            }),
+            _ => self.store(&mut writer, records, now),
+        }
+    }
+
+    fn store(
+        &self,
+        writer: &mut MutexGuard<'_, Writer>,
+        records: Vec<Arc<Record>>,
+        now: Timestamp,
+    ) -> Result<Offset, Error> {
+        let mut frames = Vec::new();
+        let head = self.head_if_due(now);
+        if let Some(head) = &head {
+            frame::put_head(&mut frames, head);
+        }
+        let begin = if head.is_some() {
+            0
+        } else {
+            writer.segment.length()
+        };
+        let mut marks = Vec::with_capacity(records.len());
+        for record in &records {
+            marks.push((record.offset, begin + frames.len() as u64));
+            frame::put_record(&mut frames, record);
+        }
+        if head.is_some() {
+            **writer = self.roll(&frames, &marks, now)?;
+        } else if !records.is_empty() {
+            writer.append(&frames, &marks)?;
+        }
+        Ok(self.written(records))
+    }
+
+    /// What the next segment begins with, if there is to be one: where the newest is large or old, and holds anything.
+    fn head_if_due(&self, now: Timestamp) -> Option<Head> {
+        let state = self.state();
+        let newest = state.segments.back()?;
+        let age = Duration::try_from(now.duration_since(newest.file.created)).unwrap_or_default();
+        let large = newest.length() >= self.limits.segment_bytes;
+        let due = newest.file.first < state.end && (large || age >= self.limits.segment_time());
+        due.then(|| state.next_head())
+    }
+
+    /// Makes the next segment, with its head and its first records in one write.
+    fn roll(
+        &self,
+        frames: &[u8],
+        marks: &[(Offset, u64)],
+        now: Timestamp,
+    ) -> Result<Writer, Error> {
+        let (first, created) = {
+            let state = self.state();
+            let before = state.segments.back().map(|newest| newest.file.created);
+            // Names of two differ, also where the one before is empty.
+            let after = before.map_or(now, |before| before + Duration::from_millis(1));
+            (state.end, now.max(state.last_appended).max(after))
+        };
+        let segment = Arc::new(load::new_segment(&self.folder, first, created));
+        let mut writer = Writer::create(segment.clone())?;
+        let made = writer
+            .append(frames, marks)
+            .and_then(|()| self.folder.sync());
+        if let Err(error) = made {
+            // Should it stay, it is found empty when the log is opened, and removed then.
+            let _ = self.folder.remove(&segment.file);
+            return Err(error);
+        }
         let mut state = self.state_mut();
-        state.watermarks.extend(watermarks);
-        state.last_appended = appended;
+        state.last_appended = segment.file.created;
+        state.segments.push_back(segment);
+        Ok(writer)
+    }
+
+    fn written(&self, records: Vec<Arc<Record>>) -> Offset {
+        let mut state = self.state_mut();
         for record in records {
+            // Offsets that the other replica has no record for, either.
+            let gap = state.end..record.offset;
+            state.missing.add(gap);
+            state.end = record.offset + 1;
+            state.last_appended = record.appended;
+            state.last_term = record.term;
+            state.pending.push_back((record.offset, record.key.clone()));
             state.recent.push(record);
         }
-        drop(state);
-        self.head.send_replace(next);
-        Ok(())
+        state.end
     }
 
-    /// Closes the newest segment if it is old, and drops the oldest ones that are too much, with the watermarks of streams
-    /// whose last event was in them. Blocks for a disk's time.
-    ///
-    /// # Errors
-    /// A file cannot be made or removed.
-    pub fn tidy(&self, now: Timestamp) -> Result<(), Error> {
-        let writing = self.lock();
-        self.roll_if_due(&writing, now)?;
-        let segments: Vec<_> = self.state().segments.iter().cloned().collect();
-        let sized: Vec<_> = segments
-            .into_iter()
-            .map(|file| {
-                let bytes = self.folder.bytes(&file);
-                (file, bytes)
-            })
-            .collect();
-        let of_disk = self.folder.capacity().map(|all| all / 100 * SHARE_OF_DISK);
-        let most = of_disk.map_or(self.limits.most_bytes, |b| b.min(self.limits.most_bytes));
-        let surplus = folder::surplus(&sized, most, self.limits.longest, now);
-        for (file, bytes) in &sized[..surplus] {
-            let ended_with = self.watermarks_of(file);
-            // First out of the list, so that no reader begins with it; who reads it now keeps the open file.
-            let mut state = self.state_mut();
-            state.segments.pop_front();
-            // Who has not risen since has no event in a later segment.
-            let is_over = |stream: &StreamId, seq: &Seq| ended_with.get(stream) == Some(seq);
-            state.watermarks.retain(|stream, seq| !is_over(stream, seq));
-            let open = state.open.take_if(|(open, _)| open == file);
-            drop(state);
-            drop(open);
-            self.folder.remove(file)?;
-            tracing::info!(
-                first = file.first,
-                bytes,
-                "the oldest segment of the log was dropped"
-            );
-        }
-        Ok(())
-    }
-
-    /// The watermarks at the end of a closed segment. None of one that is damaged: its streams are kept then, which costs
-    /// memory only.
-    fn watermarks_of(&self, file: &SegmentFile) -> Watermarks {
-        let read = self.segment_of(file.first);
-        read.and_then(|(_, segment)| segment.watermarks())
-            .unwrap_or_else(|error| {
-                tracing::warn!(%error, "the streams that ended in a dropped segment are not forgotten");
-                Watermarks::new()
-            })
-    }
-
-    /// Begins a segment when the newest is large or old, and holds anything.
-    fn roll_if_due(&self, _writing: &MutexGuard<'_, ()>, now: Timestamp) -> Result<(), Error> {
-        let head = *self.head.borrow();
-        let (file, last_appended) = {
-            let state = self.state();
-            (state.segments.back().cloned(), state.last_appended)
-        };
-        let Some(file) = file.filter(|file| file.first < head) else {
-            return Ok(());
-        };
-        let age = Duration::try_from(now.duration_since(file.created)).unwrap_or_default();
-        let large = self.folder.bytes(&file) >= self.limits.segment_bytes;
-        if !large && age < self.limits.segment_time() {
-            return Ok(());
-        }
-        let watermarks = self.state().watermarks.clone();
-        let created = now.max(last_appended);
-        let (next, segment) = begin(&self.folder, &self.epoch, &watermarks, head, created)?;
+    /// Records before `next` are safe: readers get them, and their watermarks count.
+    pub fn commit(&self, next: Offset) {
         let mut state = self.state_mut();
-        state.last_appended = next.created;
-        state.segments.push_back(next);
-        let closed = std::mem::replace(&mut state.newest, Arc::new(segment));
-        let before = state.open.replace((file, Readable::Written(closed)));
+        while let Some((_, key)) = state.pending.pop_front_if(|(offset, _)| *offset < next) {
+            let known = state.watermarks.entry(key.stream).or_default();
+            *known = key.seq.max(*known);
+        }
+        let confirmed = Confirmed {
+            epoch: state.lineage.epoch().to_owned(),
+            next: next.min(state.end),
+        };
         drop(state);
-        // Closing a file takes a disk's time: not while readers wait for the lock.
-        drop(before);
-        Ok(())
-    }
-
-    /// Records that are in memory, from `from` on.
-    pub fn recent(&self, from: Offset, most: usize) -> Option<Vec<Arc<Record>>> {
-        self.state().recent.read(from, most)
-    }
-
-    /// Records from `from` on, or from the oldest if that is later; at most `most`, and fewer at the end of a segment.
-    /// Nothing only at the log's end. Blocks for a disk's time.
-    ///
-    /// # Errors
-    /// A file cannot be read.
-    pub fn read(&self, from: Offset, most: usize) -> Result<Vec<Arc<Record>>, Error> {
-        if let Some(records) = self.recent(from, most) {
-            return Ok(records);
+        let next = confirmed.next;
+        let known = *self.head.borrow();
+        if next >= known {
+            self.note(confirmed);
         }
-        self.segment_of(from)?.1.read(from, most)
+        self.head.send_if_modified(|head| {
+            let rises = next > *head;
+            *head = next.max(*head);
+            rises
+        });
     }
 
-    /// The first record that was appended at `time` or later; the head if there is none. Blocks for a disk's time.
-    ///
-    /// # Errors
-    /// A file cannot be read.
-    pub fn since(&self, time: Timestamp) -> Result<Offset, Error> {
-        let head = *self.head.borrow();
-        let from = {
-            let state = self.state();
-            let earlier = state.segments.iter().rev();
-            let mut earlier = earlier.skip_while(|file| file.created >= time);
-            let first = state.segments.front();
-            earlier.next().or(first).map_or(head, |file| file.first)
-        };
-        let (file, segment) = self.segment_of(from)?;
-        let found = segment.since(time)?;
-        // All of that segment is earlier: the next one begins with the first that is not.
-        let next = || {
-            let state = self.state();
-            let later = state.segments.iter().find(|later| later.first > file.first);
-            later.map_or(head, |later| later.first)
-        };
-        Ok(found.unwrap_or_else(next))
-    }
-
-    /// The segment that holds a record, or the oldest; opened if it is not the newest.
-    fn segment_of(&self, offset: Offset) -> Result<(SegmentFile, Readable), Error> {
-        let mut state = self.state_mut();
-        let holds = state.segments.iter().rposition(|file| file.first <= offset);
-        let older = state.segments.len().saturating_sub(1);
-        let file = state.segments[holds.unwrap_or(0)].clone();
-        if holds.unwrap_or(0) == older {
-            return Ok((file, Readable::Written(state.newest.clone())));
+    /// Without it, what is damaged at the very end is taken for torn: not a reason to refuse an event.
+    fn note(&self, confirmed: Confirmed) {
+        let mut tip = self.tip.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = tip.write(confirmed) {
+            tracing::warn!(%error, "cannot note up to where the log is confirmed");
         }
-        if let Some((open, segment)) = &state.open
-            && *open == file
-        {
-            return Ok((file, segment.clone()));
-        }
-        // Closed first: its reader may want the one that is to be opened next.
-        state.open = None;
-        let segment = Readable::open(self.folder.path(&file))?;
-        state.open = Some((file.clone(), segment.clone()));
-        Ok((file, segment))
     }
 
-    fn lock(&self) -> MutexGuard<'_, ()> {
+    /// What the file beside the log says.
+    fn confirmed(&self) -> Option<Confirmed> {
+        let tip = self.tip.lock().unwrap_or_else(PoisonError::into_inner);
+        tip.confirmed().cloned()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Writer> {
         self.writing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -401,22 +480,36 @@ impl Log {
     }
 }
 
-/// Makes a segment and then names it: a crash in between leaves nothing that is taken for one.
-fn begin(
-    folder: &Folder,
-    epoch: &str,
-    watermarks: &Watermarks,
-    first: Offset,
-    created: Timestamp,
-) -> Result<(SegmentFile, Segment), Error> {
-    // The name holds milliseconds. Rounded up, so that what was written before is not younger.
-    let millis = (created.as_microsecond() + 999).div_euclid(1000);
-    let created = Timestamp::from_millisecond(millis).unwrap_or(created);
-    let file = SegmentFile { first, created };
-    let path = folder.path(&file);
-    let segment = Segment::create(&folder.unfinished(&file), path, epoch, watermarks)?;
-    folder.finish(&file)?;
-    Ok((file, segment))
+impl State {
+    fn records_of(&self, entries: Vec<Entry>, term: Term, now: Timestamp) -> Vec<Arc<Record>> {
+        let appended = now.max(self.last_appended);
+        // Of streams with events that are not committed, those of this call among them.
+        let mut marks: Watermarks = Watermarks::new();
+        load::raise(&mut marks, self.pending.iter().cloned());
+        let record = |(offset, entry): (Offset, Entry)| {
+            let known = marks.insert(entry.key.stream.clone(), entry.key.seq);
+            let known = known.or_else(|| self.watermarks.get(&entry.key.stream).copied());
+            let after = known.unwrap_or_default();
+            Arc::new(Record::new(
+                (offset, term),
+                appended,
+                entry.key,
+                after,
+                entry.event,
+            ))
+        };
+        (self.end..).zip(entries).map(record).collect()
+    }
+
+    fn next_head(&self) -> Head {
+        let mut watermarks = self.watermarks.clone();
+        load::raise(&mut watermarks, self.pending.iter().cloned());
+        Head {
+            term: self.last_term,
+            lineage: self.lineage.clone(),
+            watermarks,
+        }
+    }
 }
 
 #[cfg(test)]

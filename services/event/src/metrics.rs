@@ -25,6 +25,8 @@ pub struct Metrics {
     cuts: Counter,
     malformed: Counter,
     append_seconds: Histogram,
+    append_failures: Counter,
+    log_damaged: Gauge,
     readers: Gauge,
     log_bytes: Gauge,
     log_oldest: Gauge,
@@ -43,6 +45,8 @@ impl Metrics {
                 malformed: Counter::default(),
                 // 100 µs to 1.6 s: a disk's times, good and bad.
                 append_seconds: Histogram::new(exponential_buckets(0.0001, 2.0, 15)),
+                append_failures: Counter::default(),
+                log_damaged: Gauge::default(),
                 readers: Gauge::default(),
                 log_bytes: Gauge::default(),
                 log_oldest: Gauge::default(),
@@ -78,6 +82,16 @@ impl Metrics {
             m.append_seconds,
         );
         registry.register(
+            "pgo_event_append_failures",
+            "Writes that failed; each is tried again, and nothing is confirmed meanwhile",
+            m.append_failures,
+        );
+        registry.register(
+            "pgo_event_log_damaged",
+            "Records of the log that are damaged and have not been got back",
+            m.log_damaged,
+        );
+        registry.register(
             "pgo_event_readers",
             "Readers of the log at the moment",
             m.readers,
@@ -99,16 +113,21 @@ impl Metrics {
         );
     }
 
-    /// A batch was taken over.
+    /// A batch was judged.
     pub fn took(&self, batch: &Batch) {
-        self.appended.inc_by(batch.append.len() as u64);
         self.repeats.inc_by(batch.repeats);
         self.gaps.inc_by(batch.gaps);
         self.cuts.inc_by(batch.cuts.len() as u64);
     }
 
+    /// A write failed.
+    pub fn append_failed(&self) {
+        self.append_failures.inc();
+    }
+
     /// A batch is on the disk.
-    pub fn appended_in(&self, time: Duration) {
+    pub fn appended_in(&self, count: usize, time: Duration) {
+        self.appended.inc_by(count as u64);
         self.append_seconds.observe(time.as_secs_f64());
     }
 
@@ -122,6 +141,7 @@ impl Metrics {
         let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         self.log_bytes.set(number(log.bytes()));
         self.log_oldest.set(number(log.oldest()));
+        self.log_damaged.set(number(log.damaged()));
         self.log_next.set(number(*log.head().borrow()));
     }
 

@@ -14,7 +14,7 @@ use tonic::Status;
 
 use crate::{
     filter::Filter,
-    log::{self, Cursor, Log, Offset},
+    log::{self, Cursor, Kin, Log, Offset},
     metrics::Reading,
 };
 
@@ -30,6 +30,9 @@ pub struct Reader {
     follow: bool,
     /// The next record to look at.
     next: Offset,
+    /// Of the log, when the reader began.
+    generation: u64,
+    epoch: String,
     /// Where the log ended when the reader asked; none once it was told that it is there.
     live_from: Option<Offset>,
     ready: VecDeque<ReadResponse>,
@@ -64,6 +67,7 @@ impl Reader {
         let filter = Filter::of(&request).map_err(|error| invalid(&error))?;
         let head = log.head();
         let now = *head.borrow();
+        let (generation, epoch) = (log.generation(), log.cursor(0).epoch);
         let begin = match request.from {
             None => Begin::at(now),
             Some(read_request::From::Beginning(_)) => Begin::at(log.oldest()),
@@ -87,6 +91,8 @@ impl Reader {
             filter,
             follow: request.follow,
             next: begin.next,
+            generation,
+            epoch,
             live_from: Some(now),
             ready: VecDeque::new(),
             shutdown,
@@ -110,11 +116,14 @@ impl Reader {
             if self.shutdown.is_cancelled() {
                 return Err(ending());
             }
+            if self.log.generation() != self.generation {
+                return Err(replaced());
+            }
             let head = *self.head.borrow_and_update();
             self.skip_what_is_gone(head);
             if self.live_from.is_some_and(|live| self.next >= live) {
                 self.live_from = None;
-                let cursor = self.log.cursor(self.next - 1).to_string();
+                let cursor = self.cursor(self.next - 1);
                 self.tell(read_response::What::CaughtUp(CaughtUp { cursor }));
             } else if self.next < head {
                 self.read_on().await?;
@@ -144,17 +153,42 @@ impl Reader {
                 blocking(move || log.read(from, CHUNK)).await?
             }
         };
+        // Nothing up to the head can be read any more.
+        let end = records.is_empty().then(|| *self.head.borrow());
         for record in records {
-            self.next = record.offset + 1;
-            if self.filter.wants(&record) {
-                self.tell(read_response::What::Record(Record {
-                    cursor: self.log.cursor(record.offset).to_string(),
-                    event: record.event.to_vec(),
-                    appended: Some(to_proto(record.appended)),
-                }));
-            }
+            self.show(&record);
+        }
+        if let Some(end) = end {
+            self.skip_damaged(end);
         }
         Ok(())
+    }
+
+    fn show(&mut self, record: &log::Record) {
+        self.skip_damaged(record.offset);
+        self.next = record.offset + 1;
+        if !self.filter.wants(record) {
+            return;
+        }
+        if record.cut() > 0 {
+            self.tell(read_response::What::Cut(never_came(record)));
+        }
+        self.tell(read_response::What::Record(Record {
+            cursor: self.cursor(record.offset),
+            event: record.event.to_vec(),
+            appended: Some(to_proto(record.appended)),
+        }));
+    }
+
+    fn skip_damaged(&mut self, to: Offset) {
+        if self.next < to {
+            self.tell(read_response::What::Cut(damaged(self.next, to)));
+            self.next = to;
+        }
+    }
+
+    fn cursor(&self, offset: Offset) -> String {
+        format!("{}:{offset}", self.epoch)
     }
 
     async fn wait(&mut self) -> Result<(), Status> {
@@ -173,6 +207,30 @@ fn ending() -> Status {
     Status::unavailable("the event service ends; read on from the last cursor")
 }
 
+fn replaced() -> Status {
+    Status::unavailable(
+        "the log was replaced by that of the other replica; read on from the last cursor",
+    )
+}
+
+fn damaged(from: Offset, to: Offset) -> String {
+    let count = to - from;
+    format!(
+        "{count} records are damaged in the log and could not be got back; the next one there is follows"
+    )
+}
+
+fn never_came(record: &log::Record) -> String {
+    let (stream, seq) = (&record.key.stream, record.key.seq);
+    match record.after.0 {
+        0 => format!("the events of stream {stream} before {seq} are not in the log"),
+        after => {
+            let (first, last) = (after + 1, seq.0 - 1);
+            format!("events {first} to {last} of stream {stream} never came to the log")
+        }
+    }
+}
+
 fn gone(from: Offset, oldest: Offset) -> String {
     let count = oldest - from;
     format!("{count} records are not kept any more; the oldest one there is follows")
@@ -180,22 +238,28 @@ fn gone(from: Offset, oldest: Offset) -> String {
 
 /// Behind a cursor; one of another log, or of a record that is gone, leads to the oldest there is.
 fn after(log: &Log, cursor: &Cursor, head: Offset) -> Begin {
-    if !log.knows(cursor) {
-        return Begin {
-            next: log.oldest(),
-            cut: Some(
-                "the cursor is of another log, which is gone; this one follows from its beginning"
-                    .to_owned(),
-            ),
-        };
+    let cut = |next: Offset, why: &str| Begin {
+        next,
+        cut: Some(why.to_owned()),
+    };
+    match log.kin(cursor) {
+        Kin::Stranger => cut(
+            log.oldest(),
+            "the cursor is of another log, which is gone; this one follows from its beginning",
+        ),
+        Kin::Ancestor(next) => cut(
+            cursor.offset.saturating_add(1).min(next),
+            "the log goes on from a copy that may not have had everything: events may be missing; what it has follows",
+        ),
+        // The one that writes has it, and it will be here in a moment.
+        Kin::Same if cursor.offset < head || log.follows() => {
+            Begin::at(cursor.offset.saturating_add(1))
+        }
+        Kin::Same => cut(
+            head,
+            "the log ends before the cursor: it was put back to an earlier state; what comes follows",
+        ),
     }
-    if cursor.offset >= head {
-        return Begin {
-            next: head,
-            cut: Some("the log ends before the cursor: it was put back to an earlier state; what comes follows".to_owned()),
-        };
-    }
-    Begin::at(cursor.offset + 1)
 }
 
 /// Where the newest `count` records begin that the filter wants. Blocks for a disk's time.

@@ -12,10 +12,13 @@ use jiff::Timestamp;
 use super::{Error, Offset};
 
 /// End of a segment's name.
-const SEGMENT: &str = ".redb";
+const SEGMENT: &str = ".log";
 
 /// End of the name of a segment that is being made.
 const UNFINISHED: &str = ".new";
+
+/// Folder in the folder for what was taken out of the log.
+const ASIDE: &str = "aside";
 
 /// A file with records. The name carries what must be known of a segment without opening it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,7 +30,7 @@ pub(super) struct SegmentFile {
 }
 
 impl SegmentFile {
-    fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         let millis = self.created.as_millisecond();
         format!("{:020}-{millis}{SEGMENT}", self.first)
     }
@@ -61,11 +64,21 @@ impl Folder {
         self.0.join(segment.name() + UNFINISHED)
     }
 
-    /// Gives a segment its name; from then on it is a part of the log.
-    pub(super) fn finish(&self, segment: &SegmentFile) -> Result<(), Error> {
-        fs::rename(self.unfinished(segment), self.path(segment))
-            .and_then(|()| File::open(&self.0)?.sync_all())
-            .map_err(self.failed("name a segment in"))
+    /// Makes durable which files there are.
+    pub(super) fn sync(&self) -> Result<(), Error> {
+        let synced = File::open(&self.0).and_then(|folder| folder.sync_all());
+        synced.map_err(self.failed("sync"))
+    }
+
+    /// Where what does not belong to the log any more is kept, for people.
+    pub(super) fn aside(&self, name: &str) -> Result<PathBuf, Error> {
+        let folder = self.0.join(ASIDE);
+        fs::create_dir_all(&folder).map_err(self.failed("make a folder in"))?;
+        Ok(folder.join(name))
+    }
+
+    pub(super) fn path_of_all(&self) -> &Path {
+        &self.0
     }
 
     /// The segments, the oldest first; removes what a crash left of one that was being made.
@@ -159,7 +172,7 @@ mod tests {
     #[test]
     fn a_name_tells_what_is_in_it() {
         let (segment, _) = segments(&[1, 1])[1].clone();
-        assert_eq!(segment.name(), "00000000000000000011-86400000.redb");
+        assert_eq!(segment.name(), "00000000000000000011-86400000.log");
         assert_eq!(SegmentFile::parse(&segment.name()), Some(segment));
         assert_eq!(SegmentFile::parse("lost+found"), None);
     }

@@ -16,6 +16,10 @@ pub(super) struct Recent {
 
 impl Recent {
     pub(super) fn push(&mut self, record: Arc<Record>) {
+        let follows = |newest: &Arc<Record>| newest.offset + 1 == record.offset;
+        if !self.records.back().is_none_or(follows) {
+            *self = Self::default();
+        }
         self.bytes += record.event.len();
         self.records.push_back(record);
         while self.bytes > BYTES
@@ -38,16 +42,18 @@ impl Recent {
 
 #[cfg(test)]
 mod tests {
+    use pgo_ids::{EventKey, Seq};
+
     use super::*;
-    use crate::log::Facets;
 
     fn record(offset: Offset, bytes: usize) -> Arc<Record> {
-        Arc::new(Record {
-            offset,
-            appended: jiff::Timestamp::UNIX_EPOCH,
-            event: vec![b'x'; bytes].into(),
-            facets: Facets::default(),
-        })
+        let key = EventKey {
+            stream: "a".parse().expect("a stream"),
+            seq: Seq(offset),
+        };
+        let event = vec![b'x'; bytes].into();
+        let time = jiff::Timestamp::UNIX_EPOCH;
+        Arc::new(Record::new((offset, 0), time, key, Seq(0), event))
     }
 
     fn offsets(found: Option<Vec<Arc<Record>>>) -> Option<Vec<Offset>> {

@@ -1,23 +1,74 @@
 //! What the log holds.
 
+use std::sync::OnceLock;
+
 use bytes::Bytes;
 use jiff::Timestamp;
+use pgo_ids::{EventKey, Seq};
 use serde::Deserialize;
 
-use super::Offset;
+use super::{Offset, Term};
 
 /// A record of the log.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Record {
     /// Its place.
     pub offset: Offset,
-    /// When it was written here; never earlier than that of the record before.
+    /// Under whose leadership it was written.
+    pub term: Term,
+    /// When it was written; never earlier than that of the record before.
     pub appended: Timestamp,
+    /// What identifies the event.
+    pub key: EventKey,
+    /// The newest event of its stream that was in the log before it; 0 if there was none.
+    pub after: Seq,
     /// The event as it was published, byte for byte.
     pub event: Bytes,
-    /// What readers choose by.
-    pub facets: Facets,
+    facets: OnceLock<Facets>,
 }
+
+impl Record {
+    /// A record.
+    pub fn new(
+        place: (Offset, Term),
+        appended: Timestamp,
+        key: EventKey,
+        after: Seq,
+        event: Bytes,
+    ) -> Self {
+        Self {
+            offset: place.0,
+            term: place.1,
+            appended,
+            key,
+            after,
+            event,
+            facets: OnceLock::new(),
+        }
+    }
+
+    /// Events of its stream that should be between it and the one before, and never came here: how many.
+    pub fn cut(&self) -> u64 {
+        let between = self.key.seq.0.saturating_sub(self.after.0);
+        between.saturating_sub(1)
+    }
+
+    /// What readers choose it by; found out when it is asked for first.
+    pub fn facets(&self) -> &Facets {
+        self.facets.get_or_init(|| Facets::of(&self.event))
+    }
+}
+
+impl PartialEq for Record {
+    fn eq(&self, other: &Self) -> bool {
+        let place = |record: &Self| (record.offset, record.term, record.appended);
+        place(self) == place(other)
+            && (&self.key, self.after) == (&other.key, other.after)
+            && self.event == other.event
+    }
+}
+
+impl Eq for Record {}
 
 /// What readers choose records by.
 ///

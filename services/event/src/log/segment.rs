@@ -1,42 +1,30 @@
-//! One segment: a redb file with records, and the watermarks as of its newest record.
+//! One segment: a file with a head and records, and where in it they are.
 
 use std::{
     collections::HashMap,
-    fmt,
+    fs::File,
+    io,
+    ops::Range,
+    os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
-    sync::Arc,
-    time::{Duration, Instant},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
-use bytes::Bytes;
 use jiff::Timestamp;
 use pgo_ids::{Seq, StreamId};
-use redb::{
-    Builder, Database, DatabaseError, Durability, ReadOnlyDatabase, ReadOnlyTable,
-    ReadableDatabase, ReadableTable as _, TableDefinition, WriteTransaction,
+
+use super::{
+    Error, Offset, Record,
+    folder::SegmentFile,
+    frame::{self, Content, Head},
+    scan::{Found, Scan},
 };
 
-use super::{Error, Facets, Offset, Record};
-
-/// Offset → (appended, microseconds since 1970; the event's bytes).
-const RECORDS: TableDefinition<'_, Offset, (i64, &[u8])> = TableDefinition::new("records");
-
-/// Stream → seq of its newest event in this log.
-const WATERMARKS: TableDefinition<'_, &str, u64> = TableDefinition::new("watermarks");
-
-/// Name → value; the epoch is the only one.
-const META: TableDefinition<'_, &str, &str> = TableDefinition::new("meta");
-const EPOCH: &str = "epoch";
-
-/// redb's own default is 1 GiB; what is read again is in the log's own memory.
-const CACHE_BYTES: usize = 4 * 1024 * 1024;
-
-/// Of segments that are only read, once and from the beginning to the end.
-const OLD_CACHE_BYTES: usize = 1024 * 1024;
-
-/// How long a segment may stay locked by readers that got it from its writer; they take milliseconds.
-const LOCK_DEADLINE: Duration = Duration::from_secs(5);
-const LOCK_PAUSE: Duration = Duration::from_millis(2);
+/// Bytes between two remembered places.
+const MARK_EVERY: u64 = 64 * 1024;
 
 /// The most bytes of events that one read returns, so that a chunk of large ones stays small.
 const CHUNK_BYTES: usize = 512 * 1024;
@@ -44,255 +32,243 @@ const CHUNK_BYTES: usize = 512 * 1024;
 /// Watermarks by stream.
 pub(super) type Watermarks = HashMap<StreamId, Seq>;
 
-/// A segment to write to.
+/// A segment's file.
 #[derive(Debug)]
 pub(super) struct Segment {
-    database: Database,
-    path: PathBuf,
+    pub(super) file: SegmentFile,
+    pub(super) path: PathBuf,
+    /// Bytes that are written and on disk; of a closed segment, all.
+    length: AtomicU64,
+    index: Mutex<Index>,
 }
 
-/// What is known of a segment once it is open.
-pub(super) struct Found {
-    pub(super) segment: Segment,
-    pub(super) epoch: String,
-    pub(super) watermarks: Watermarks,
-    pub(super) newest: Option<(Offset, Timestamp)>,
+/// Where records are, as far as the file was read or written in this process' time.
+#[derive(Debug)]
+struct Index {
+    /// Offset of a record and where it begins, ascending.
+    marks: Vec<(Offset, u64)>,
+    /// Up to where the file is known.
+    known_to: u64,
+}
+
+/// Records, and which ones are missing before and among them.
+#[derive(Debug, Default)]
+pub(super) struct Part {
+    pub(super) records: Vec<Arc<Record>>,
+    pub(super) missing: Vec<Range<Offset>>,
 }
 
 impl Segment {
-    /// Makes a segment without records in `file`, which will be called `path`.
-    pub(super) fn create(
-        file: &Path,
-        path: PathBuf,
-        epoch: &str,
-        watermarks: &Watermarks,
-    ) -> Result<Self, Error> {
-        let database = builder(CACHE_BYTES).create(file);
-        let database = database.map_err(|e| failed(file, e.into()))?;
-        begin(&database, epoch, watermarks).map_err(|e| failed(file, e))?;
-        Ok(Self { database, path })
-    }
-
-    /// Opens a segment; repairs it if the process that wrote it was killed.
-    pub(super) fn open(path: PathBuf) -> Result<Found, Error> {
-        let database = builder(CACHE_BYTES).open(&path);
-        let database = database.map_err(|e| failed(&path, e.into()))?;
-        let (epoch, watermarks, newest) = look(&database).map_err(|e| failed(&path, e))?;
-        Ok(Found {
-            segment: Self { database, path },
-            epoch,
-            watermarks,
-            newest,
-        })
-    }
-
-    /// Writes records and the watermarks that go with them, all or nothing; they are on disk when it returns.
-    pub(super) fn append(
-        &self,
-        records: &[Arc<Record>],
-        watermarks: &Watermarks,
-    ) -> Result<(), Error> {
-        write(&self.database, records, watermarks).map_err(|e| failed(&self.path, e))
-    }
-}
-
-/// A segment to read from.
-#[derive(Clone)]
-pub(super) enum Readable {
-    /// One that is written, or was until a moment ago.
-    Written(Arc<Segment>),
-    /// One that is not written any more.
-    Old(Arc<ReadOnlyDatabase>, PathBuf),
-}
-
-impl fmt::Debug for Readable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (kind, path) = match self {
-            Self::Written(segment) => ("Written", &segment.path),
-            Self::Old(_, path) => ("Old", path),
-        };
-        f.debug_tuple(kind).field(path).finish()
-    }
-}
-
-impl Readable {
-    /// Opens a segment that is not written; one that its writer could not close is repaired first.
-    ///
-    /// It is locked as long as somebody still reads it through its writer, for milliseconds; that is waited for.
-    pub(super) fn open(path: PathBuf) -> Result<Self, Error> {
-        let give_up = Instant::now() + LOCK_DEADLINE;
-        loop {
-            let error = match builder(OLD_CACHE_BYTES).open_read_only(&path) {
-                Ok(database) => return Ok(Self::Old(Arc::new(database), path)),
-                Err(error) => error,
-            };
-            let again = Instant::now() < give_up;
-            match error {
-                DatabaseError::DatabaseAlreadyOpen if again => std::thread::sleep(LOCK_PAUSE),
-                DatabaseError::RepairAborted if again => {
-                    let repaired = builder(OLD_CACHE_BYTES).open(&path);
-                    drop(repaired.map_err(|e| failed(&path, e.into()))?);
-                }
-                other => return Err(failed(&path, other.into())),
-            }
+    pub(super) fn new(file: SegmentFile, path: PathBuf, length: u64) -> Self {
+        Self {
+            index: Mutex::new(Index {
+                marks: vec![(file.first, 0)],
+                known_to: 0,
+            }),
+            file,
+            path,
+            length: AtomicU64::new(length),
         }
     }
 
-    /// Records from `from` on.
-    pub(super) fn read(&self, from: Offset, most: usize) -> Result<Vec<Arc<Record>>, Error> {
-        let (records, path) = match self {
-            Self::Written(segment) => (read(&segment.database, from, most), &segment.path),
-            Self::Old(database, path) => (read(&**database, from, most), path),
-        };
-        records.map_err(|e| failed(path, e))
+    pub(super) fn length(&self) -> u64 {
+        self.length.load(Ordering::Acquire)
     }
 
-    /// The watermarks as of its newest record.
-    pub(super) fn watermarks(&self) -> Result<Watermarks, Error> {
-        let (found, path) = match self {
-            Self::Written(segment) => (watermarks(&segment.database), &segment.path),
-            Self::Old(database, path) => (watermarks(&**database), path),
-        };
-        found.map_err(|e| failed(path, e))
+    /// Its head, if that is whole.
+    pub(super) fn head(&self) -> Result<Option<Head>, Error> {
+        let mut scan = self.scan(0)?;
+        let found = scan.next().map_err(|e| self.failed("read", e))?;
+        Ok(match found {
+            Some(Found::Frame { body, .. }) => match frame::decode(&body) {
+                Some(Content::Head(head)) => Some(head),
+                _ => None,
+            },
+            _ => None,
+        })
+    }
+
+    /// Frames from a place on.
+    pub(super) fn scan(&self, at: u64) -> Result<Scan, Error> {
+        Scan::open(&self.path, at, self.length()).map_err(|e| self.failed("open", e))
+    }
+
+    /// Records of `wanted`, at most `most`, and fewer where they are large. `end` is where the next segment begins, if this one
+    /// is closed: what is not found below it is missing.
+    pub(super) fn read(
+        &self,
+        wanted: Range<Offset>,
+        most: usize,
+        end: Option<Offset>,
+    ) -> Result<Part, Error> {
+        let (mut next, at) = self.index().place(wanted.start);
+        let mut scan = self.scan(at)?;
+        let mut part = Part::default();
+        let mut bytes = 0;
+        let mut marks = Vec::new();
+        loop {
+            if part.records.len() >= most || bytes >= CHUNK_BYTES || next >= wanted.end {
+                break;
+            }
+            let found = scan.next().map_err(|e| self.failed("read", e))?;
+            let Some(found) = found else {
+                if let Some(end) = end.filter(|end| *end > next) {
+                    part.missing.push(next..end);
+                }
+                break;
+            };
+            let Found::Frame { at, body } = found else {
+                continue;
+            };
+            let Some(offset) = frame::offset(&body).filter(|offset| *offset >= next) else {
+                continue;
+            };
+            marks.push((offset, at));
+            if offset > next {
+                part.missing.push(next..offset);
+            }
+            next = offset + 1;
+            if wanted.contains(&offset)
+                && let Some(Content::Record(record)) = frame::decode(&body)
+            {
+                bytes += record.event.len();
+                part.records.push(Arc::new(record));
+            }
+        }
+        self.index().learn(at, &marks, scan.at);
+        Ok(part)
     }
 
     /// The first record of `time` or later.
     pub(super) fn since(&self, time: Timestamp) -> Result<Option<Offset>, Error> {
-        let (found, path) = match self {
-            Self::Written(segment) => (since(&segment.database, time), &segment.path),
-            Self::Old(database, path) => (since(&**database, time), path),
-        };
-        found.map_err(|e| failed(path, e))
+        let mut scan = self.scan(0)?;
+        while let Some(found) = scan.next().map_err(|e| self.failed("read", e))? {
+            if let Found::Frame { body, .. } = found
+                && let Some(Content::Record(record)) = frame::decode(&body)
+                && record.appended >= time
+            {
+                return Ok(Some(record.offset));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Bytes up to `length` are on disk, with a record at each of these places.
+    pub(super) fn grown(&self, marks: &[(Offset, u64)], length: u64) {
+        let before = self.length.swap(length, Ordering::AcqRel);
+        self.index().learn(before, marks, length);
+    }
+
+    /// The file was read: records are at these places, and it counts up to `length`.
+    pub(super) fn surveyed(&self, marks: &[(Offset, u64)], length: u64) {
+        self.length.store(length, Ordering::Release);
+        self.index().learn(0, marks, length);
+    }
+
+    fn index(&self) -> MutexGuard<'_, Index> {
+        self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn failed(&self, what: &'static str, source: io::Error) -> Error {
+        failed(what, &self.path, source)
     }
 }
 
-fn builder(cache_bytes: usize) -> Builder {
-    let mut builder = Builder::new();
-    builder.set_cache_size(cache_bytes);
-    builder
+impl Index {
+    /// The last known place at or before a record.
+    fn place(&self, offset: Offset) -> (Offset, u64) {
+        let after = self.marks.partition_point(|(known, _)| *known <= offset);
+        let first = self.marks.first();
+        let mark = after.checked_sub(1).map_or(first, |at| self.marks.get(at));
+        mark.copied().unwrap_or((offset, 0))
+    }
+
+    /// From `from` to `to` there are records at these places.
+    fn learn(&mut self, from: u64, marks: &[(Offset, u64)], to: u64) {
+        if from > self.known_to || to <= self.known_to {
+            return;
+        }
+        for mark in marks.iter().filter(|(_, at)| *at >= self.known_to) {
+            let last = self.marks.last().map_or(0, |(_, at)| *at);
+            if mark.1 >= last + MARK_EVERY {
+                self.marks.push(*mark);
+            }
+        }
+        self.known_to = to;
+    }
 }
 
-fn failed(path: &Path, source: redb::Error) -> Error {
+pub(super) fn failed(what: &'static str, path: &Path, source: io::Error) -> Error {
     Error::Segment {
+        what,
         path: path.to_owned(),
-        source: Box::new(source),
+        source,
     }
 }
 
-fn begin(database: &Database, epoch: &str, watermarks: &Watermarks) -> Result<(), redb::Error> {
-    let write = database.begin_write()?;
-    write.open_table(META)?.insert(EPOCH, epoch)?;
-    write.open_table(RECORDS)?;
-    put(&write, watermarks)?;
-    write.commit()?;
-    Ok(())
+/// The file that is written.
+#[derive(Debug)]
+pub(super) struct Writer {
+    file: File,
+    pub(super) segment: Arc<Segment>,
+    /// What a failed write may have left behind the end is not removed yet.
+    dirty: bool,
 }
 
-fn put(write: &WriteTransaction, watermarks: &Watermarks) -> Result<(), redb::Error> {
-    let mut table = write.open_table(WATERMARKS)?;
-    for (stream, seq) in watermarks {
-        table.insert(stream.as_str(), seq.0)?;
+impl Writer {
+    /// Writes on at the segment's length; what is behind it goes.
+    pub(super) fn open(segment: Arc<Segment>) -> Result<Self, Error> {
+        let file = File::options().write(true).open(&segment.path);
+        let file = file.map_err(|e| failed("open", &segment.path, e))?;
+        let mut writer = Self {
+            file,
+            segment,
+            dirty: true,
+        };
+        writer.clean()?;
+        Ok(writer)
     }
-    Ok(())
-}
 
-fn write(
-    database: &Database,
-    records: &[Arc<Record>],
-    watermarks: &Watermarks,
-) -> Result<(), redb::Error> {
-    let mut write = database.begin_write()?;
-    write.set_durability(Durability::Immediate)?;
-    let mut table = write.open_table(RECORDS)?;
-    for record in records {
-        let value = (record.appended.as_microsecond(), record.event.as_ref());
-        table.insert(record.offset, value)?;
+    /// Makes the file; a name that is there already is an error.
+    pub(super) fn create(segment: Arc<Segment>) -> Result<Self, Error> {
+        let file = File::options()
+            .write(true)
+            .create_new(true)
+            .open(&segment.path);
+        let file = file.map_err(|e| failed("create", &segment.path, e))?;
+        Ok(Self {
+            file,
+            segment,
+            dirty: false,
+        })
     }
-    drop(table);
-    put(&write, watermarks)?;
-    write.commit()?;
-    Ok(())
-}
 
-type Look = (String, Watermarks, Option<(Offset, Timestamp)>);
-
-fn look(database: &Database) -> Result<Look, redb::Error> {
-    let read = database.begin_read()?;
-    let meta = read.open_table(META)?;
-    let epoch = meta.get(EPOCH)?.map(|value| value.value().to_owned());
-    let watermarks = watermarks(database)?;
-    let records = read.open_table(RECORDS)?;
-    let newest = records
-        .last()?
-        .map(|(offset, value)| (offset.value(), timestamp(value.value().0)));
-    Ok((epoch.unwrap_or_default(), watermarks, newest))
-}
-
-fn watermarks(database: &impl ReadableDatabase) -> Result<Watermarks, redb::Error> {
-    let mut watermarks = Watermarks::new();
-    let read = database.begin_read()?;
-    for entry in read.open_table(WATERMARKS)?.iter()? {
-        let (stream, seq) = entry?;
-        // Only valid names are ever written.
-        if let Ok(stream) = stream.value().parse() {
-            watermarks.insert(stream, Seq(seq.value()));
+    /// Writes frames, all or nothing; they are on disk when it returns. After an error nothing of them is in the log, and the
+    /// next call begins with removing what is left of them.
+    pub(super) fn append(&mut self, frames: &[u8], marks: &[(Offset, u64)]) -> Result<(), Error> {
+        self.clean()?;
+        let at = self.segment.length();
+        let written = self.file.write_all_at(frames, at);
+        if let Err(error) = written.and_then(|()| self.file.sync_data()) {
+            self.dirty = true;
+            // At once, so that a full disk is not kept full by it; if that fails, the next call says so.
+            let _ = self.clean();
+            return Err(failed("write", &self.segment.path, error));
         }
+        self.segment.grown(marks, at + frames.len() as u64);
+        Ok(())
     }
-    Ok(watermarks)
-}
 
-fn records(
-    database: &impl ReadableDatabase,
-) -> Result<ReadOnlyTable<Offset, (i64, &'static [u8])>, redb::Error> {
-    Ok(database.begin_read()?.open_table(RECORDS)?)
-}
-
-fn read(
-    database: &impl ReadableDatabase,
-    from: Offset,
-    most: usize,
-) -> Result<Vec<Arc<Record>>, redb::Error> {
-    let mut found = Vec::new();
-    let mut bytes = 0;
-    for entry in records(database)?.range(from..)?.take(most) {
-        let (offset, value) = entry?;
-        let (appended, event) = value.value();
-        bytes += event.len();
-        found.push(Arc::new(Record {
-            offset: offset.value(),
-            appended: timestamp(appended),
-            event: Bytes::copy_from_slice(event),
-            facets: Facets::of(event),
-        }));
-        if bytes >= CHUNK_BYTES {
-            break;
+    fn clean(&mut self) -> Result<(), Error> {
+        if self.dirty {
+            let length = self.segment.length();
+            let cleaned = self
+                .file
+                .set_len(length)
+                .and_then(|()| self.file.sync_all());
+            cleaned.map_err(|e| failed("shorten", &self.segment.path, e))?;
+            self.dirty = false;
         }
+        Ok(())
     }
-    Ok(found)
-}
-
-/// Offsets are contiguous and times do not fall, so halving finds it.
-fn since(database: &impl ReadableDatabase, time: Timestamp) -> Result<Option<Offset>, redb::Error> {
-    let table = records(database)?;
-    let (Some((first, _)), Some((last, _))) = (table.first()?, table.last()?) else {
-        return Ok(None);
-    };
-    let (mut low, mut high) = (first.value(), last.value() + 1);
-    while low < high {
-        let middle = low + (high - low) / 2;
-        let earlier = table
-            .get(middle)?
-            .is_some_and(|value| timestamp(value.value().0) < time);
-        if earlier {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    Ok((low <= last.value()).then_some(low))
-}
-
-/// Only valid times are ever written.
-fn timestamp(micros: i64) -> Timestamp {
-    Timestamp::from_microsecond(micros).unwrap_or(Timestamp::UNIX_EPOCH)
 }

@@ -49,7 +49,7 @@ fn all(log: &Log) -> Vec<(Offset, String)> {
         };
         next = last.offset + 1;
         found.extend(records.iter().map(|record| {
-            let cluster = record.facets.cluster.clone().expect("a cluster");
+            let cluster = record.facets().cluster.clone().expect("a cluster");
             (record.offset, cluster)
         }));
     }
@@ -102,7 +102,10 @@ fn segments_follow_each_other_and_carry_the_watermarks() {
     }
     assert_eq!(all(&log), expected(1..=5));
     drop(log);
-    assert_eq!(std::fs::read_dir(folder.path()).expect("files").count(), 5);
+    let segments = super::Folder::new(folder.path())
+        .expect("a folder")
+        .segments();
+    assert_eq!(segments.expect("files").len(), 5);
     let log = open(&folder, &small());
     assert_eq!(log.watermark(&stream("a")), Watermark(Seq(5)));
     assert_eq!(all(&log), expected(1..=5));
@@ -210,7 +213,7 @@ fn a_segment_that_was_being_made_is_forgotten() {
     drop(open(&folder, &limits()));
     let left = folder
         .path()
-        .join("00000000000000000009-1800000000000.redb.new");
+        .join("00000000000000000009-1800000000000.log.new");
     std::fs::write(&left, b"half").expect("a file");
     let log = open(&folder, &limits());
     assert!(!left.exists());
@@ -222,33 +225,148 @@ fn two_processes_cannot_have_the_log_open() {
     let folder = TempDir::new().expect("a folder");
     let _log = open(&folder, &limits());
     let again = Log::open(folder.path(), limits(), at(0));
-    assert!(again.is_err_and(|error| error.to_string().contains("cannot use the log's segment")));
+    assert!(again.is_err_and(|error| {
+        error
+            .to_string()
+            .contains("another process has the log open")
+    }));
 }
 
 #[test]
-fn readers_of_a_segment_do_not_mind_that_it_is_closed() {
+fn readers_mind_neither_new_segments_nor_that_old_ones_go() {
     let folder = TempDir::new().expect("a folder");
     let log = Arc::new(open(&folder, &small()));
     let reading = log.clone();
     let reader = std::thread::spawn(move || {
         let mut next = 1;
         while next <= 60 {
-            for record in reading
-                .segment_of(next)
-                .expect("a segment")
-                .1
-                .read(next, 2)
-                .expect("a read")
-            {
-                assert_eq!(record.offset, next);
-                next += 1;
+            for record in reading.read_between(next..61, 2).expect("a read") {
+                assert!(record.offset == next || next < reading.oldest());
+                next = record.offset + 1;
             }
         }
     });
+    let day = 86_400;
     for seq in 1..=60 {
         log.append(vec![entry("a", seq)], at(1)).expect("an append");
+        log.tidy(at(if seq == 30 { 40 * day } else { 1 }))
+            .expect("tidied");
     }
     reader.join().expect("no panic");
+    assert!(log.oldest() > 1);
+    assert_eq!(log.damaged(), 0);
+}
+
+#[test]
+fn what_is_not_committed_is_not_shown_and_does_not_count() {
+    let folder = TempDir::new().expect("a folder");
+    let replica = || Log::open_replica(folder.path(), limits(), at(0)).expect("the log opens");
+    let log = replica();
+    let end = log
+        .write(vec![entry("a", 1), entry("a", 2)], 3, at(1))
+        .expect("a write");
+    assert_eq!((end, *log.head().borrow()), (3, 1));
+    assert_eq!(log.read(1, 10).expect("a read"), []);
+    assert_eq!(log.watermark(&stream("a")), Watermark(Seq(0)));
+    log.commit(2);
+    assert_eq!(log.read(1, 10).expect("a read").len(), 1);
+    assert_eq!(log.watermark(&stream("a")), Watermark(Seq(1)));
+    drop(log);
+    // Also when it is opened anew; the rest is there, for who knows more.
+    let log = replica();
+    assert_eq!((log.tip(), *log.head().borrow()), ((3, 3), 2));
+    assert_eq!(log.watermark(&stream("a")), Watermark(Seq(1)));
+    assert_eq!(log.read_all(1, 10).expect("a read").len(), 2);
+    log.commit(3);
+    assert_eq!(all(&log), expected(1..=2));
+}
+
+#[test]
+fn a_tail_is_cut_back_and_kept_aside() {
+    for limits in [limits(), small()] {
+        let folder = TempDir::new().expect("a folder");
+        let log = open(&folder, &limits);
+        for seq in 1..=5 {
+            log.append(vec![entry("a", seq)], at(1)).expect("an append");
+        }
+        let generation = log.generation();
+        assert_eq!(log.cut_back(4, at(2)).expect("a cut"), 2);
+        assert_eq!(all(&log), expected(1..=3));
+        assert_eq!(log.watermark(&stream("a")), Watermark(Seq(3)));
+        assert!(log.generation() > generation);
+        log.append(vec![entry("a", 4)], at(3)).expect("an append");
+        assert_eq!(all(&log), expected(1..=4));
+        assert_eq!(log.damaged(), 0);
+        let aside = std::fs::read_dir(folder.path().join("aside")).expect("files");
+        assert!(aside.count() > 0);
+    }
+}
+
+#[test]
+fn a_log_starts_over_as_a_copy_that_begins_later() {
+    let folder = TempDir::new().expect("a folder");
+    let log = open(&folder, &limits());
+    log.append(vec![entry("a", 1)], at(1)).expect("an append");
+    let lineage = Lineage::new(1);
+    log.start_over(lineage.clone(), 7, at(2))
+        .expect("a new log");
+    assert_eq!(
+        (log.oldest(), log.end(), log.lineage()),
+        (7, 7, lineage.clone())
+    );
+    assert_eq!(log.watermark(&stream("a")), Watermark(Seq(0)));
+    drop(log);
+    let log = open(&folder, &limits());
+    assert_eq!((log.oldest(), log.end(), log.lineage()), (7, 7, lineage));
+}
+
+#[test]
+fn a_new_epoch_knows_the_cursors_of_the_former_one() {
+    let folder = TempDir::new().expect("a folder");
+    let log = open(&folder, &limits());
+    log.append(vec![entry("a", 1)], at(1)).expect("an append");
+    let cursor = log.cursor(1);
+    log.begin_epoch(at(2)).expect("an epoch");
+    log.append(vec![entry("a", 2)], at(3)).expect("an append");
+    assert_eq!(log.kin(&cursor), Kin::Ancestor(2));
+    assert_eq!(log.kin(&log.cursor(1)), Kin::Same);
+    drop(log);
+    let log = open(&folder, &limits());
+    assert_eq!(log.kin(&cursor), Kin::Ancestor(2));
+    assert_eq!(all(&log), expected(1..=2));
+}
+
+#[test]
+fn damaged_records_are_put_back_where_they_were() {
+    for limits in [limits(), small()] {
+        let folder = TempDir::new().expect("a folder");
+        let log = open(&folder, &limits);
+        for seq in 1..=6 {
+            log.append(vec![entry("a", seq)], at(1)).expect("an append");
+        }
+        let good = log.read(1, 10).expect("a read");
+        drop(log);
+        for file in std::fs::read_dir(folder.path()).expect("files") {
+            let path = file.expect("a file").path();
+            let mut bytes = std::fs::read(&path).expect("bytes");
+            let text = br#""c3""#;
+            if let Some(at) = bytes.windows(text.len()).position(|part| part == text) {
+                bytes[at + 2] = b'9';
+                std::fs::write(&path, bytes).expect("written");
+            }
+        }
+        let log = open(&folder, &limits);
+        log.look_for_damage().expect("a look");
+        assert!(log.damaged_ranges().into_iter().flatten().eq([3]));
+        assert_eq!(all(&log), expected([1, 2, 4, 5, 6]));
+        assert_eq!(log.mend(&good).expect("mended"), 1);
+        assert_eq!((log.damaged(), all(&log)), (0, expected(1..=6)));
+        log.append(vec![entry("a", 7)], at(2)).expect("an append");
+        drop(log);
+        let log = open(&folder, &limits);
+        log.look_for_damage().expect("a look");
+        assert_eq!((log.damaged(), all(&log)), (0, expected(1..=7)));
+    }
 }
 
 proptest! {

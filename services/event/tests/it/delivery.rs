@@ -15,7 +15,7 @@ use tonic::transport::Channel;
 
 use crate::{
     events::{event, events, stream},
-    installation::{Installation, beginning, eventually, open, records, soon},
+    installation::{Installation, beginning, eventually, next, open, records, soon},
 };
 
 type Seen = Arc<Mutex<BTreeMap<String, Vec<u64>>>>;
@@ -133,6 +133,14 @@ async fn a_stream_whose_beginning_was_confirmed_elsewhere_goes_on() {
     let relay = installation.relay();
     relay.offer(&stream("a"), events("a", 8..=9));
     let mut reader = open(&mut installation.client("apiserver"), beginning()).await;
+    let told = loop {
+        match next(&mut reader).await.unwrap().unwrap() {
+            read_response::What::Cut(cut) => break cut,
+            read_response::What::CaughtUp(_) => {}
+            read_response::What::Record(record) => panic!("{record:?}"),
+        }
+    };
+    assert_eq!(told, "the events of stream a before 8 are not in the log");
     let seqs: Vec<u64> = records(&mut reader, 2)
         .await
         .into_iter()

@@ -17,6 +17,7 @@ use pgo_proto::event::{
     ReadRequest, ReadResponse, event_log_client::EventLogClient, read_request, read_response,
 };
 use pgo_tls::{Authority, LeafSpec, TlsFiles};
+use rustix::process::{Resource, Rlimit, prlimit};
 use tempfile::TempDir;
 use tokio::time::timeout;
 use tonic::{Status, Streaming, transport::Channel};
@@ -88,7 +89,10 @@ impl Installation {
 
     pub fn start_event(&mut self) {
         let event = Process::spawn(
-            Command::new(env!("CARGO_BIN_EXE_pgo-event"))
+            // Writing beyond a file-size limit is an error then, not the end.
+            Command::new("/bin/sh")
+                .args(["-c", "trap '' XFSZ; exec \"$0\""])
+                .arg(env!("CARGO_BIN_EXE_pgo-event"))
                 .env("EVENT_ADDR", self.nsqd_addr.to_string())
                 .env("PGO_TLS_DIR", self.folder.path().join("event"))
                 .env("PGO_EVENT_DATA", self.folder.path().join("data"))
@@ -126,6 +130,27 @@ impl Installation {
     /// Whether the event service ended well when it was asked to.
     pub fn terminate_event(&mut self) -> bool {
         self.event.take().unwrap().terminate()
+    }
+
+    /// From now on no file of the event service grows beyond this size.
+    pub fn limit_files_to(&self, bytes: Option<u64>) {
+        let limit = Rlimit {
+            current: bytes,
+            maximum: None,
+        };
+        let event = self.event.as_ref().unwrap();
+        prlimit(Some(event.pid()), Resource::Fsize, limit).unwrap();
+    }
+
+    /// The files of the log, the oldest first.
+    pub fn segments(&self) -> Vec<PathBuf> {
+        let files = fs::read_dir(self.data()).unwrap();
+        let files = files.map(|file| file.unwrap().path());
+        let mut files: Vec<_> = files
+            .filter(|path| path.extension().is_some_and(|end| end == "log"))
+            .collect();
+        files.sort();
+        files
     }
 
     pub fn set(&mut self, name: &'static str, value: &str) {

@@ -7,7 +7,9 @@
     reason = "a test fails by panicking"
 )]
 
+mod damage;
 mod delivery;
+mod disk;
 mod events;
 mod installation;
 mod operation;

@@ -48,6 +48,10 @@ impl Process {
         }
     }
 
+    pub fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -55,7 +59,7 @@ impl Process {
 
     /// Asks it to end, and tells whether it did so well.
     pub fn terminate(&mut self) -> bool {
-        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
+        kill_process(self.pid(), Signal::TERM).unwrap();
         let until = Instant::now() + SOON;
         while Instant::now() < until {
             if let Some(status) = self.child.try_wait().unwrap() {

@@ -9,23 +9,36 @@ use pgo_event::{
     metrics::Metrics,
     reader::Reader,
 };
+use pgo_ids::EventKey;
 use pgo_proto::event::{ReadRequest, read_request::From, read_response::What};
 use pgo_telemetry::{CancellationToken, Telemetry};
 use tempfile::TempDir;
 use tonic::{Code, Status};
 
 use crate::{
-    events::event,
+    events::{event, stream},
     installation::{beginning, soon},
 };
 
-struct World {
-    log: Arc<Log>,
+pub struct World {
+    pub log: Arc<Log>,
     metrics: Metrics,
     _folder: TempDir,
 }
 
-fn at(seconds: i64) -> Timestamp {
+pub fn entry(cluster: &str, seq: u64) -> Entry {
+    let event = event(cluster, seq);
+    Entry {
+        // All are of one stream, whatever cluster they are about.
+        key: EventKey {
+            stream: stream("all"),
+            seq: event.seq,
+        },
+        event: Bytes::from(event.to_wire().unwrap()),
+    }
+}
+
+pub fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + seconds).unwrap()
 }
 
@@ -46,6 +59,16 @@ impl World {
         }
     }
 
+    /// A log that is somewhere else.
+    pub fn of(log: Log) -> Self {
+        let telemetry = Telemetry::without_logs("event", "test");
+        Self {
+            log: Arc::new(log),
+            metrics: Metrics::register(&telemetry),
+            _folder: TempDir::new().unwrap(),
+        }
+    }
+
     /// Events of the clusters named, one second after the other.
     fn with(segment_bytes: u64, clusters: &[&str]) -> Self {
         let world = Self::new(segment_bytes);
@@ -56,16 +79,11 @@ impl World {
     }
 
     fn append(&self, cluster: &str, seq: u64) {
-        let event = event(cluster, seq);
-        let entry = Entry {
-            key: event.key(),
-            event: Bytes::from(event.to_wire().unwrap()),
-        };
         let time = at(i64::try_from(seq).unwrap());
-        self.log.append(vec![entry], time).unwrap();
+        self.log.append(vec![entry(cluster, seq)], time).unwrap();
     }
 
-    async fn reader(&self, request: ReadRequest) -> Result<Reader, Status> {
+    pub async fn reader(&self, request: ReadRequest) -> Result<Reader, Status> {
         let reading = self.metrics.reader();
         let shutdown = CancellationToken::new();
         Reader::begin(self.log.clone(), request, reading, shutdown).await

@@ -1,0 +1,122 @@
+//! What is done to the files beside writing: dropping the oldest, looking for damage, making durable what can wait.
+
+use std::sync::{Arc, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+use pgo_ids::{Seq, StreamId};
+
+use super::{
+    Error, Log, Offset, folder,
+    segment::{Segment, Watermarks},
+};
+
+/// Of a file system, the log takes no more than this: a full one would keep it from taking events. In hundredths.
+const SHARE_OF_DISK: u64 = 75;
+
+/// Records read at once where a segment is looked through.
+const CHUNK: usize = 1024;
+
+impl Log {
+    /// Closes the newest segment if it is old, and drops the oldest ones that are too much, with the watermarks of streams
+    /// whose last event was in them. Blocks for a disk's time; writers do not wait for it.
+    ///
+    /// # Errors
+    /// A file cannot be made or removed.
+    pub fn tidy(&self, now: Timestamp) -> Result<(), Error> {
+        let _upkeep = self.upkeep();
+        let rolled = {
+            let mut writer = self.lock();
+            self.store(&mut writer, Vec::new(), now)
+        };
+        // A full disk is no reason not to make room on it.
+        let segments: Vec<_> = self.state().segments.iter().cloned().collect();
+        let sized: Vec<_> = segments
+            .iter()
+            .map(|segment| (segment.file.clone(), segment.length()))
+            .collect();
+        let of_disk = self.folder.capacity().map(|all| all / 100 * SHARE_OF_DISK);
+        let most = of_disk.map_or(self.limits.most_bytes, |b| b.min(self.limits.most_bytes));
+        let surplus = folder::surplus(&sized, most, self.limits.longest, now);
+        for (segment, next) in segments.iter().zip(segments.iter().skip(1)).take(surplus) {
+            self.drop_oldest(segment, next)?;
+        }
+        rolled.map(|_| ())
+    }
+
+    fn drop_oldest(&self, segment: &Arc<Segment>, next: &Arc<Segment>) -> Result<(), Error> {
+        let ended_with = watermarks_before(next);
+        // First out of the list, so that no reader begins with it; one that reads it now sees that it is gone.
+        let mut state = self.state_mut();
+        state.segments.pop_front();
+        // Who has not risen since has no event in a later segment.
+        let is_over = |stream: &StreamId, seq: &Seq| ended_with.get(stream) == Some(seq);
+        let pending: Vec<_> = state
+            .pending
+            .iter()
+            .map(|(_, key)| key.stream.clone())
+            .collect();
+        state
+            .watermarks
+            .retain(|stream, seq| !is_over(stream, seq) || pending.contains(stream));
+        state.missing.remove(&(0..next.file.first));
+        drop(state);
+        self.folder.remove(&segment.file)?;
+        tracing::info!(
+            first = segment.file.first,
+            bytes = segment.length(),
+            "the oldest segment of the log was dropped"
+        );
+        Ok(())
+    }
+
+    /// Reads all files to find what is damaged before somebody needs it. Blocks for many a disk's time; nobody waits for it.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub fn look_for_damage(&self) -> Result<(), Error> {
+        let mut from = self.oldest();
+        loop {
+            let head: Offset = *self.head().borrow();
+            let records = self.read_between(from..head, CHUNK)?;
+            match records.last() {
+                Some(last) => from = last.offset + 1,
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Makes durable up to where the log is confirmed. Blocks for a disk's time; nobody waits for it.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn sync_confirmed(&self) -> Result<(), Error> {
+        let file = {
+            let mut tip = self.tip.lock().unwrap_or_else(PoisonError::into_inner);
+            tip.take_unsynced()
+        };
+        let synced = file.map_or(Ok(()), |file| file.sync_data());
+        synced.map_err(|e| super::segment::failed("sync", self.folder.path_of_all(), e))
+    }
+
+    pub(super) fn upkeep(&self) -> MutexGuard<'_, ()> {
+        self.upkeep.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The watermarks at the end of the segment before this one. None where its head is damaged: the streams that ended there
+/// are kept then, which costs memory only.
+fn watermarks_before(next: &Segment) -> Watermarks {
+    match next.head() {
+        Ok(Some(head)) => head.watermarks,
+        Ok(None) => {
+            tracing::warn!(
+                "the head of a segment is damaged; the streams that ended before it are not forgotten"
+            );
+            Watermarks::new()
+        }
+        Err(error) => {
+            tracing::warn!(%error, "the streams that ended in a dropped segment are not forgotten");
+            Watermarks::new()
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! A disk that is full, and one that lost or changed what was written to it.
+
+use pgo_proto::event::read_response::What;
+
+use crate::{
+    events::{events, stream},
+    installation::{Installation, beginning, eventually, next, open, records, soon},
+};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_confirms_nothing_is_told_and_is_recovered_from() {
+    let installation = Installation::start(&[]);
+    let relay = installation.relay();
+    let mut unconfirmed = relay.unconfirmed();
+    relay.offer(&stream("a"), events("a", 1..=3));
+    let confirmed = unconfirmed.wait_for(|count| *count == 0);
+    soon("the first are confirmed", confirmed).await.unwrap();
+    eventually("ready", || installation.admin("/readyz").unwrap().0 == 200).await;
+
+    let size = installation.segments()[0].metadata().unwrap().len();
+    installation.limit_files_to(Some(size + 100));
+    relay.offer(&stream("a"), events("a", 4..=6));
+    eventually("it is told", || {
+        installation.admin("/readyz").unwrap().0 == 503
+    })
+    .await;
+    let (_, reason) = installation.admin("/readyz").unwrap();
+    assert!(reason.starts_with("log: cannot write"), "{reason}");
+    eventually("it is counted", || {
+        installation.metric("pgo_event_append_failures_total") > 1
+    })
+    .await;
+    assert_eq!(relay.confirmed(&stream("a")).map(|seq| seq.0), Some(3));
+    assert_eq!(installation.segments()[0].metadata().unwrap().len(), size);
+    // What is there is still read.
+    let mut reader = open(&mut installation.client("apiserver"), beginning()).await;
+    assert_eq!(records(&mut reader, 3).await[2].1, 3);
+
+    installation.limit_files_to(None);
+    let confirmed = unconfirmed.wait_for(|count| *count == 0);
+    soon("all is confirmed", confirmed).await.unwrap();
+    let seqs: Vec<u64> = records(&mut reader, 3)
+        .await
+        .into_iter()
+        .map(|r| r.1)
+        .collect();
+    assert_eq!(seqs, [4, 5, 6]);
+    eventually("ready again", || {
+        installation.admin("/readyz").unwrap().0 == 200
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_record_is_told_counted_and_costs_no_other() {
+    let mut installation = Installation::start(&[]);
+    let relay = installation.relay();
+    relay.offer(&stream("a"), events("a", 1..=9));
+    let mut client = installation.client("apiserver");
+    records(&mut open(&mut client, beginning()).await, 9).await;
+    assert!(installation.terminate_event());
+
+    let path = installation.segments().remove(0);
+    let mut bytes = std::fs::read(&path).unwrap();
+    let text = b"CreateClusterProgress";
+    let mut places = bytes
+        .windows(text.len())
+        .enumerate()
+        .filter(|(_, part)| part == text);
+    let (fifth, _) = places.nth(4).unwrap();
+    bytes[fifth] = b'D';
+    std::fs::write(&path, bytes).unwrap();
+    installation.start_event();
+    eventually("it is counted", || {
+        installation.metric("pgo_event_log_damaged") == 1
+    })
+    .await;
+
+    let mut reader = open(&mut client, beginning()).await;
+    let mut found = Vec::new();
+    while found.len() < 9 {
+        match next(&mut reader).await.unwrap().unwrap() {
+            What::Record(record) => {
+                let event = pgo_events::Event::from_wire(&record.event).unwrap();
+                found.push(event.seq.to_string());
+            }
+            What::Cut(cut) => found.push(cut),
+            What::CaughtUp(_) => {}
+        }
+    }
+    let cut =
+        "1 records are damaged in the log and could not be got back; the next one there is follows";
+    assert_eq!(found, ["1", "2", "3", "4", cut, "6", "7", "8", "9"]);
+}
