@@ -22,6 +22,9 @@ PGO_CLIENT_DIR=${PGO_CLIENT_DIR:-$HOME/.pgo}
 # Whether the services themselves are installed, or only what they need: they may run elsewhere (compose/).
 PGO_SERVICES=${PGO_SERVICES:-true}
 
+# Of the event service.
+EVENT_REPLICAS=${EVENT_REPLICAS:-2}
+
 DISABLE_EVENTING=${DISABLE_EVENTING:-false}
 DISABLE_TLS=${DISABLE_TLS:-false}
 NOAUTH_ROUTES=${NOAUTH_ROUTES:-}
@@ -58,6 +61,7 @@ check_settings() {
   needs PGO_ADMIN_USERNAME '[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?' "a user's name of a-z, 0-9, '-' and '.'"
   [[ $PGO_ADMIN_PASSWORD != *$'\n'* ]] || fail "PGO_ADMIN_PASSWORD has more than one line; one is possible"
   needs PGO_SERVICES 'true|false' "true or false"
+  needs EVENT_REPLICAS '[12]' "1 or 2"
   needs DISABLE_EVENTING 'true|false' "true or false"
   needs DISABLE_TLS 'true|false' "true or false"
   needs NOAUTH_ROUTES '[a-z/,]*' "a comma list of routes, such as /health"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # run.sh: "make bench" with .local/env sourced: measures and prints the figures; ROW=create (or latency, memory, client,
-# many) measures one of them.
+# many, log) measures one of them.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck disable=SC1091
@@ -9,4 +9,9 @@ source "$here/../../deploy/local/settings.sh"
 source "$here/../../deploy/local/build/target.sh"
 use_kept_target
 cd "$here"
-exec cargo run --locked --quiet --release --package pgo-bench -- ${ROW:+"$ROW"}
+# The event log needs no Kubernetes; its rows go below those of the table.
+if [[ ${ROW:-log} != log ]]; then
+  exec cargo run --locked --quiet --release --package pgo-bench -- "$ROW"
+fi
+[[ -n ${ROW:-} ]] || cargo run --locked --quiet --release --package pgo-bench
+exec cargo bench --locked --quiet --package pgo-event --bench log

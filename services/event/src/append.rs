@@ -13,8 +13,9 @@ use pgo_telemetry::{CancellationToken, Condition};
 use tokio::{task::spawn_blocking, time::sleep};
 
 use crate::{
-    log::{Entry, Log},
+    log::{Entry, Log, Offset},
     metrics::Metrics,
+    replication::leading::Leading,
 };
 
 /// Pause after a write that failed.
@@ -28,6 +29,8 @@ const SAY_EVERY: Duration = Duration::from_secs(60);
 pub struct Appender {
     /// Where to.
     pub log: Arc<Log>,
+    /// The leadership, where there is another replica that must have the events too.
+    pub leading: Option<Arc<Leading>>,
     /// Whether the log takes events.
     pub condition: Condition,
     /// Counts what failed, and measures.
@@ -52,11 +55,12 @@ impl Appender {
         }
         let begin = Instant::now();
         let mut said: Option<Instant> = None;
-        loop {
+        let end = loop {
             let (log, again) = (self.log.clone(), entries.clone());
-            let written = spawn_blocking(move || log.append(again, Timestamp::now())).await;
+            let term = self.leading.as_ref().map_or(0, |leading| leading.term());
+            let written = spawn_blocking(move || log.write(again, term, Timestamp::now())).await;
             let reason = match written {
-                Ok(Ok(())) => break,
+                Ok(Ok(end)) => break end,
                 Ok(Err(error)) => error.to_string(),
                 Err(error) => error.to_string(),
             };
@@ -73,12 +77,29 @@ impl Appender {
                 () = self.shutdown.cancelled() => return Err(Interrupted),
                 () = sleep(PAUSE) => {}
             }
-        }
+        };
         if said.is_some() {
             tracing::info!("the log takes events again");
         }
         self.condition.met();
+        self.make_safe(end).await?;
         self.metrics.appended_in(entries.len(), begin.elapsed());
         Ok(())
+    }
+
+    /// Lets what is on the own disk count.
+    async fn make_safe(&self, end: Offset) -> Result<(), Interrupted> {
+        let Some(leading) = &self.leading else {
+            self.log.commit(end);
+            return Ok(());
+        };
+        leading.tell();
+        tokio::select! {
+            () = self.shutdown.cancelled() => Err(Interrupted),
+            safe = leading.safe(end) => safe.map_err(|fenced| {
+                tracing::warn!(%fenced, "events are left to the replica that leads now");
+                Interrupted
+            }),
+        }
     }
 }

@@ -14,22 +14,31 @@ pub mod keeper;
 pub mod log;
 pub mod metrics;
 pub mod reader;
+pub mod replication;
+mod rights;
 pub mod service;
 mod settings;
+pub mod together;
+pub mod work;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use append::Appender;
 use jiff::Timestamp;
 use log::Log;
 use metrics::Metrics;
-use pgo_proto::event::event_log_server::EventLogServer;
+use pgo_proto::event::{
+    event_log_server::EventLogServer,
+    event_replica_server::{EventReplicaServer, SERVICE_NAME as REPLICA},
+};
 use pgo_telemetry::{CancellationToken, Telemetry};
 use pgo_tls::TlsFiles;
+use replication::{Replica, ReplicaService, Turn};
+pub use rights::RIGHTS;
 use service::Service;
 pub use settings::Settings;
 use tokio::{sync::broadcast, task::spawn_blocking};
+use work::Work;
 
 /// Identity of nsqd.
 const NSQD: &str = "nsqd.pgo";
@@ -68,6 +77,11 @@ async fn serve(
     log_open.met();
     let (confirmations, _) = broadcast::channel(CONFIRMATIONS);
 
+    let turn = Turn::new(None);
+    let replica = EventReplicaServer::new(ReplicaService {
+        log: log.clone(),
+        turn: turn.subscribe(),
+    });
     let service = Service {
         log: log.clone(),
         confirmations: confirmations.clone(),
@@ -77,22 +91,21 @@ async fn serve(
     let listener = pgo_tls::grpc::listen(settings.listen, files.clone()).await?;
     tracing::info!(addr = %listener.addr(), "serving the log");
     let serving = pgo_tls::grpc::server().serve_with_incoming_shutdown(
-        EventLogServer::new(service),
+        together::together(REPLICA, replica, EventLogServer::new(service)),
         listener,
         shutdown.clone().cancelled_owned(),
     );
 
-    let nsqd = nsqd(settings, &files)?;
-    let consumer = pgo_bus::history_consumer(nsqd)?;
-    tokio::spawn(consume::watch_connection(consumer.state(), connected));
     tokio::spawn(keeper::keep(log.clone(), metrics.clone(), shutdown.clone()));
-    let appender = Appender {
+    let work = Work {
+        nsqd: nsqd(settings, &files)?,
         log,
-        condition: log_open,
-        metrics: metrics.clone(),
-        shutdown: shutdown.clone(),
+        confirmations,
+        metrics,
+        takes: log_open,
+        connected,
     };
-    let consuming = consume::consume(consumer, appender, confirmations, metrics, shutdown.clone());
+    let consuming = take_over_events(settings, telemetry, work, turn, files, shutdown.clone());
 
     let consuming = async {
         let ended = consuming.await;
@@ -106,9 +119,44 @@ async fn serve(
     served
 }
 
+/// Alone, or as one of two replicas, in turns.
+async fn take_over_events(
+    settings: &Settings,
+    telemetry: &Telemetry,
+    work: Work,
+    turn: Turn,
+    files: Arc<TlsFiles>,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let Some(address) = settings.replica_address() else {
+        work.metrics.leads(true);
+        return work.run(None, shutdown).await;
+    };
+    pgo_tls::provider();
+    let client = kube::Client::try_default().await;
+    let replica = Replica {
+        log: work.log.clone(),
+        me: settings.identity.clone(),
+        address,
+        namespace: settings.operator_namespace.clone(),
+        client: client.context("find the API server of Kubernetes")?,
+        turn,
+        confirmations: work.confirmations.clone(),
+        files,
+        condition: telemetry.readiness().condition("replica"),
+        metrics: work.metrics.clone(),
+        gone_after: Duration::from_secs(settings.gone_seconds.into()),
+    };
+    work.connected.met();
+    let lead = |leading, stop| work.run(Some(leading), stop);
+    replica.run(lead, shutdown).await
+}
+
 async fn open(settings: &Settings) -> anyhow::Result<Log> {
     let (data, limits) = (settings.data.clone(), settings.limits());
-    let log = spawn_blocking(move || Log::open(&data, limits, Timestamp::now()))
+    let alone = settings.replica_address().is_none();
+    let open = if alone { Log::open } else { Log::open_replica };
+    let log = spawn_blocking(move || open(&data, limits, Timestamp::now()))
         .await
         .context("open the log")??;
     let (oldest, next) = (log.oldest(), *log.head().borrow());

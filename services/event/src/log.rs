@@ -136,6 +136,8 @@ pub struct Log {
     head: watch::Sender<Offset>,
     /// Whether another process writes what is copied here.
     follows: AtomicBool,
+    /// Whether the other log is known to have more that counts.
+    stale: AtomicBool,
     /// Rises when committed records are taken out or the log is replaced by another.
     generation: watch::Sender<u64>,
 }
@@ -214,6 +216,7 @@ impl Log {
             state: RwLock::new(state),
             head: watch::Sender::new(committed),
             follows: AtomicBool::new(false),
+            stale: AtomicBool::new(false),
             generation: watch::Sender::new(generation),
         })
     }
@@ -259,6 +262,17 @@ impl Log {
     /// Says whether this log is a copy.
     pub fn set_follows(&self, follows: bool) {
         self.follows.store(follows, Ordering::Relaxed);
+        self.set_stale(follows);
+    }
+
+    /// Whether another log is known to have more that counts, or may have.
+    pub fn is_stale(&self) -> bool {
+        self.stale.load(Ordering::Relaxed)
+    }
+
+    /// Says whether another log has more.
+    pub fn set_stale(&self, stale: bool) {
+        self.stale.store(stale, Ordering::Relaxed);
     }
 
     /// The offset that the next record gets.
@@ -429,10 +443,12 @@ impl Log {
         state.end
     }
 
-    /// Records before `next` are safe: readers get them, and their watermarks count.
-    pub fn commit(&self, next: Offset) {
+    /// Records before `next` are safe: readers get them, and their watermarks count. Gives what counts since.
+    pub fn commit(&self, next: Offset) -> Vec<EventKey> {
         let mut state = self.state_mut();
+        let mut news = Vec::new();
         while let Some((_, key)) = state.pending.pop_front_if(|(offset, _)| *offset < next) {
+            news.push(key.clone());
             let known = state.watermarks.entry(key.stream).or_default();
             *known = key.seq.max(*known);
         }
@@ -451,6 +467,7 @@ impl Log {
             *head = next.max(*head);
             rises
         });
+        news
     }
 
     /// Without it, what is damaged at the very end is taken for torn: not a reason to refuse an event.

@@ -27,6 +27,8 @@ pub struct Metrics {
     append_seconds: Histogram,
     append_failures: Counter,
     log_damaged: Gauge,
+    leading: Gauge,
+    in_sync: Gauge,
     readers: Gauge,
     log_bytes: Gauge,
     log_oldest: Gauge,
@@ -47,12 +49,15 @@ impl Metrics {
                 append_seconds: Histogram::new(exponential_buckets(0.0001, 2.0, 15)),
                 append_failures: Counter::default(),
                 log_damaged: Gauge::default(),
+                leading: Gauge::default(),
+                in_sync: Gauge::default(),
                 readers: Gauge::default(),
                 log_bytes: Gauge::default(),
                 log_oldest: Gauge::default(),
                 log_next: Gauge::default(),
             };
             metrics.add_to(registry);
+            metrics.add_replication_to(registry);
             metrics
         })
     }
@@ -113,6 +118,20 @@ impl Metrics {
         );
     }
 
+    fn add_replication_to(&self, registry: &mut Registry) {
+        let m = self.clone();
+        registry.register(
+            "pgo_event_leading",
+            "1 where this replica leads, and where there is no other",
+            m.leading,
+        );
+        registry.register(
+            "pgo_event_in_sync",
+            "Replicas that have every event that was confirmed; told by the one that leads",
+            m.in_sync,
+        );
+    }
+
     /// A batch was judged.
     pub fn took(&self, batch: &Batch) {
         self.repeats.inc_by(batch.repeats);
@@ -134,6 +153,17 @@ impl Metrics {
     /// A message was no event.
     pub fn malformed(&self) {
         self.malformed.inc();
+    }
+
+    /// Whether this replica leads.
+    pub fn leads(&self, leads: bool) {
+        self.leading.set(i64::from(leads));
+        self.in_sync.set(i64::from(leads));
+    }
+
+    /// How many replicas have everything.
+    pub fn in_sync(&self, count: usize) {
+        self.in_sync.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// What the log is like now.

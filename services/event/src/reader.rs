@@ -63,6 +63,11 @@ impl Reader {
         reading: Reading,
         shutdown: CancellationToken,
     ) -> Result<Self, Status> {
+        if log.is_stale() {
+            return Err(Status::unavailable(
+                "this replica of the event service has not everything yet; ask again",
+            ));
+        }
         let invalid = |error: &dyn std::fmt::Display| Status::invalid_argument(error.to_string());
         let filter = Filter::of(&request).map_err(|error| invalid(&error))?;
         let head = log.head();

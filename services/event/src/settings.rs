@@ -1,6 +1,10 @@
 //! Settings of the process.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use crate::log::Limits;
 
@@ -18,6 +22,15 @@ pub struct Settings {
     /// Name of the installation.
     #[arg(long, env = "PGO_INSTALLATION_NAME", default_value = "")]
     pub installation_name: String,
+    /// Name of this process among its like; the pod's name.
+    #[arg(long, env = "MY_POD_NAME", default_value = "")]
+    pub identity: String,
+    /// Address at which the other replica can ask this one, the pod's; none where there is no other.
+    #[arg(long, env = "MY_POD_IP")]
+    pub pod_ip: Option<IpAddr>,
+    /// A replica that has not everything goes on without the other after this many seconds, in a new epoch.
+    #[arg(long, env = "PGO_EVENT_GONE_SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u32).range(30..))]
+    pub gone_seconds: u32,
     /// host:port of nsqd.
     #[arg(long, env = "EVENT_ADDR")]
     pub event_addr: String,
@@ -46,6 +59,12 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Where the other replica can ask this one; none where there is no other.
+    pub fn replica_address(&self) -> Option<String> {
+        let ip = self.pod_ip?;
+        Some(SocketAddr::new(ip, self.listen.port()).to_string())
+    }
+
     /// What is kept.
     pub fn limits(&self) -> Limits {
         Limits {

@@ -18,17 +18,8 @@ use super::{
 };
 
 impl Log {
-    /// Goes on in a new epoch: from a copy of which it is not known that it has everything.
-    ///
-    /// # Errors
-    /// The next segment, which says so, cannot be made.
-    pub fn begin_epoch(&self, now: Timestamp) -> Result<(), Error> {
-        let mut lineage = self.lineage();
-        lineage.begin(self.end());
-        self.adopt(lineage, now)
-    }
-
-    /// Takes over which log this is from the replica that writes. All records here must be in that one, too.
+    /// Says which log this is from now on: that of the replica that leads, which must have all records that are here; or a
+    /// new epoch of the same, where it goes on from a copy of which it is not known that it has everything.
     ///
     /// # Errors
     /// The next segment, which says so, cannot be made.
@@ -58,25 +49,34 @@ impl Log {
     /// A file cannot be read.
     pub fn common(&self, end: Offset, term: Term) -> Result<Offset, Error> {
         let mut end = end.min(self.end());
-        let oldest = self.oldest();
-        while end > oldest {
-            let last = self.read_all(end - 1, 1)?;
-            match last.first() {
-                Some(record) if record.offset < end && record.term <= term => break,
-                _ => end -= 1,
+        while let Some(last) = self.last_before(end)? {
+            if last.term <= term {
+                break;
             }
+            end = last.offset;
         }
         Ok(end)
     }
 
-    /// The term of the record before `end`; 0 where it is not there.
+    /// The term of the last record before `end` that is not damaged; 0 where there is none.
     ///
     /// # Errors
     /// A file cannot be read.
     pub fn term_before(&self, end: Offset) -> Result<Term, Error> {
-        let last = self.read_all(end.saturating_sub(1), 1)?;
-        let last = last.first().filter(|record| record.offset + 1 == end);
-        Ok(last.map_or(0, |record| record.term))
+        Ok(self.last_before(end)?.map_or(0, |record| record.term))
+    }
+
+    fn last_before(&self, end: Offset) -> Result<Option<Arc<Record>>, Error> {
+        let oldest = self.oldest();
+        let mut at = end.min(self.end());
+        while at > oldest {
+            at -= 1;
+            let found = self.read_all(at, 1)?;
+            if let Some(record) = found.first().filter(|record| record.offset == at) {
+                return Ok(Some(record.clone()));
+            }
+        }
+        Ok(None)
     }
 
     /// Takes out what is at `end` and after it. The files with it are kept aside, for people. Tells how many records that were.

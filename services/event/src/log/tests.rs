@@ -326,7 +326,9 @@ fn a_new_epoch_knows_the_cursors_of_the_former_one() {
     let log = open(&folder, &limits());
     log.append(vec![entry("a", 1)], at(1)).expect("an append");
     let cursor = log.cursor(1);
-    log.begin_epoch(at(2)).expect("an epoch");
+    let mut lineage = log.lineage();
+    lineage.begin(2);
+    log.adopt(lineage, at(2)).expect("an epoch");
     log.append(vec![entry("a", 2)], at(3)).expect("an append");
     assert_eq!(log.kin(&cursor), Kin::Ancestor(2));
     assert_eq!(log.kin(&log.cursor(1)), Kin::Same);

@@ -15,3 +15,5 @@ mod installation;
 mod operation;
 mod process;
 mod reading;
+mod replicas;
+mod rights;

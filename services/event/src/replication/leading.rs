@@ -1,0 +1,428 @@
+//! The replica that leads: a record counts once every replica that is in sync has it on disk.
+//!
+//! ```text
+//! write (own disk) ─► the other asks for what follows, which says that it has it ─► commit ─► confirmed
+//!                        │ not in time: written to the register that this one is alone (degraded) ─► commit
+//!                        └ the register says that somebody else leads ─► nothing is confirmed any more
+//! ```
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use pgo_proto::event::{CopyBatch, CopyRequest, CopyResponse, copy_response::What};
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
+use tonic::Status;
+
+use super::{
+    convert,
+    register::{Register, Roster, Version},
+};
+use crate::log::{self, Log, Offset, Term};
+
+/// How long a record waits for the other replica before this one goes on alone.
+pub const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Pause after the register could not be written.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Records of an answer.
+const CHUNK: usize = 512;
+
+/// Somebody else leads now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("another replica leads now")]
+pub struct Fenced;
+
+/// Why this replica cannot lead.
+#[derive(Debug, thiserror::Error)]
+pub enum CannotLead {
+    /// The other one has records that count and are not here.
+    #[error("replica {0} has events that this one has not")]
+    Behind(String),
+    /// The register.
+    #[error(transparent)]
+    Register(#[from] super::register::RegisterError),
+    /// Somebody else was faster.
+    #[error("another replica was faster")]
+    Faster,
+    /// The own log.
+    #[error(transparent)]
+    Log(#[from] log::Error),
+}
+
+/// A leadership.
+#[derive(Debug)]
+pub struct Leading {
+    log: Arc<Log>,
+    me: String,
+    term: Term,
+    register: Arc<dyn Register>,
+    /// Held over a change of the register.
+    roster: tokio::sync::Mutex<(Roster, Version)>,
+    quorum: Mutex<Quorum>,
+    /// Rises with each change of the quorum.
+    news: watch::Sender<u64>,
+    patience: Duration,
+}
+
+#[derive(Debug, Default)]
+struct Quorum {
+    /// Replicas besides this one that must have a record before it counts.
+    required: BTreeSet<String>,
+    /// Those of them of which the register says so.
+    noted: BTreeSet<String>,
+    /// Up to where they have everything, and where they can be asked.
+    acked: BTreeMap<String, (Offset, String)>,
+    committed: Offset,
+    fenced: bool,
+}
+
+impl Leading {
+    /// Takes the leadership over; `forced` also where the other replica had more, in a new epoch then.
+    ///
+    /// # Errors
+    /// Others must lead, or it cannot be known.
+    pub async fn take_over(
+        log: Arc<Log>,
+        register: Arc<dyn Register>,
+        me: (String, String),
+        forced: bool,
+        patience: Duration,
+    ) -> Result<Self, CannotLead> {
+        let (me, address) = me;
+        let found = register.read().await?;
+        let (former, version) = found.map_or((None, None), |(r, v)| (Some(r), Some(v)));
+        let behind = behind(&log, former.as_ref(), &me);
+        if let Some(other) = behind.clone().filter(|_| !forced) {
+            return Err(CannotLead::Behind(other));
+        }
+        let (end, last_term) = log.tip();
+        let mut lineage = log.lineage();
+        if behind.is_some() {
+            lineage.begin(end);
+        }
+        let roster = Roster {
+            term: former
+                .as_ref()
+                .map_or(0, |roster| roster.term)
+                .max(last_term)
+                + 1,
+            leader: me.clone(),
+            address,
+            epoch: lineage.epoch().to_owned(),
+            in_sync: [me.clone()].into(),
+        };
+        let written = register.write(&roster, version.as_ref()).await?;
+        let version = written.ok_or(CannotLead::Faster)?;
+        if let Some(other) = behind {
+            tracing::error!(
+                other,
+                "going on without the other replica, which had events that this one has not; readers are told that history was cut"
+            );
+            let log = log.clone();
+            let begun =
+                tokio::task::spawn_blocking(move || log.adopt(lineage, jiff::Timestamp::now()));
+            begun.await.map_err(|_| CannotLead::Faster)??;
+        }
+        log.set_follows(false);
+        log.commit(log.end());
+        let quorum = Quorum {
+            committed: log.end(),
+            ..Quorum::default()
+        };
+        tracing::info!(
+            term = roster.term,
+            end = log.end(),
+            "this replica leads the log"
+        );
+        Ok(Self {
+            log,
+            me,
+            term: roster.term,
+            register,
+            roster: tokio::sync::Mutex::new((roster, version)),
+            quorum: Mutex::new(quorum),
+            news: watch::Sender::new(0),
+            patience,
+        })
+    }
+
+    /// The term that its records have.
+    pub fn term(&self) -> Term {
+        self.term
+    }
+
+    /// Replicas besides this one that have everything.
+    pub fn in_sync(&self) -> BTreeSet<String> {
+        self.quorum().noted.clone()
+    }
+
+    /// Where the other replica can be asked, if it was heard.
+    pub fn other(&self) -> Option<String> {
+        let quorum = self.quorum();
+        quorum
+            .acked
+            .values()
+            .next()
+            .map(|(_, address)| address.clone())
+    }
+
+    /// Whether somebody else leads now, as far as this one knows.
+    pub fn is_fenced(&self) -> bool {
+        self.quorum().fenced
+    }
+
+    /// Returns when records before `end` are safe, and lets them count.
+    ///
+    /// # Errors
+    /// Somebody else leads now; whether they will count is for it to say.
+    pub async fn safe(&self, end: Offset) -> Result<(), Fenced> {
+        let mut news = self.news.subscribe();
+        loop {
+            let waiting = timeout(self.patience, async {
+                while !self.have_it(end)? {
+                    // The sender is this value's own.
+                    let _ = news.changed().await;
+                }
+                Ok(())
+            });
+            match waiting.await {
+                Ok(Ok(())) => {
+                    self.log.commit(end);
+                    self.tell();
+                    return Ok(());
+                }
+                Ok(Err(fenced)) => return Err(fenced),
+                Err(_) => self.go_on_alone().await?,
+            }
+        }
+    }
+
+    /// Whether all that must have the records before `end` have them. They count from that moment.
+    fn have_it(&self, end: Offset) -> Result<bool, Fenced> {
+        let mut quorum = self.quorum();
+        if quorum.fenced {
+            return Err(Fenced);
+        }
+        let has = |name: &String| {
+            quorum
+                .acked
+                .get(name)
+                .is_some_and(|(acked, _)| *acked >= end)
+        };
+        let all = quorum.required.iter().all(has);
+        if all {
+            quorum.committed = quorum.committed.max(end);
+        }
+        Ok(all)
+    }
+
+    /// Says in the register that the other replica does not have everything any more.
+    async fn go_on_alone(&self) -> Result<(), Fenced> {
+        let mut kept = self.roster.lock().await;
+        let mut roster = kept.0.clone();
+        roster.in_sync = [self.me.clone()].into();
+        match self.register.write(&roster, Some(&kept.1)).await {
+            Ok(Some(version)) => {
+                *kept = (roster, version);
+                let gone = {
+                    let mut quorum = self.quorum();
+                    quorum.noted.clear();
+                    std::mem::take(&mut quorum.required)
+                };
+                tracing::warn!(
+                    ?gone,
+                    "the other replica does not answer; events are confirmed by this one alone"
+                );
+                self.tell();
+                Ok(())
+            }
+            Ok(None) => self.look_who_leads(&mut kept).await,
+            Err(error) => {
+                tracing::warn!(%error, "the other replica does not answer, and that cannot be noted; nothing is confirmed until one of them can");
+                sleep(PAUSE).await;
+                Ok(())
+            }
+        }
+    }
+
+    /// A write that was cut off may have succeeded, so that a conflict is with oneself.
+    async fn look_who_leads(&self, kept: &mut (Roster, Version)) -> Result<(), Fenced> {
+        match self.register.read().await {
+            Ok(Some(found)) if found.0.leader == self.me && found.0.term == self.term => {
+                *kept = found;
+                Ok(())
+            }
+            Ok(_) => {
+                self.quorum().fenced = true;
+                self.tell();
+                Err(Fenced)
+            }
+            Err(_) => {
+                sleep(PAUSE).await;
+                Ok(())
+            }
+        }
+    }
+
+    /// Answers the replica that follows.
+    ///
+    /// # Errors
+    /// `failed_precondition` where it follows another leadership than this; `internal` where the log cannot be read.
+    pub async fn answer(&self, request: CopyRequest) -> Result<CopyResponse, Status> {
+        if request.term != self.term || self.is_fenced() {
+            return Err(Status::failed_precondition(
+                "this replica does not lead in that term",
+            ));
+        }
+        let log = self.log.clone();
+        let (end, last_term, epoch) = (request.end, request.last_term, request.epoch.clone());
+        let judged = tokio::task::spawn_blocking(move || fits(&log, &epoch, end, last_term)).await;
+        let judged = judged.map_err(|error| Status::internal(error.to_string()))?;
+        if let Some(what) = judged.map_err(|error| Status::internal(error.to_string()))? {
+            return Ok(self.response(what));
+        }
+        let was_in_sync = self.in_sync().contains(&request.replica);
+        let in_sync = self.heard(&request).await;
+        if in_sync == was_in_sync {
+            self.wait_for_news(&request, in_sync).await;
+        }
+        let log = self.log.clone();
+        let read = tokio::task::spawn_blocking(move || log.read_all(end, CHUNK)).await;
+        let read = read.map_err(|error| Status::internal(error.to_string()))?;
+        let records = read.map_err(|error| Status::internal(error.to_string()))?;
+        let batch = CopyBatch {
+            records: records
+                .iter()
+                .map(|record| convert::to_proto(record))
+                .collect(),
+            committed: *self.log.head().borrow(),
+            in_sync,
+        };
+        Ok(self.response(What::Batch(batch)))
+    }
+
+    fn response(&self, what: What) -> CopyResponse {
+        CopyResponse {
+            what: Some(what),
+            lineage: convert::lineage_to_proto(&self.log.lineage()),
+        }
+    }
+
+    /// The replica that asks has everything before its end. Tells whether it is waited for from now on.
+    async fn heard(&self, request: &CopyRequest) -> bool {
+        let name = &request.replica;
+        let joins = {
+            let mut quorum = self.quorum();
+            let acked = (request.end, request.address.clone());
+            quorum.acked.insert(name.clone(), acked);
+            !quorum.noted.contains(name) && request.end >= quorum.committed
+        };
+        self.tell();
+        if joins {
+            self.let_join(name, request.end).await;
+        }
+        self.quorum().noted.contains(name)
+    }
+
+    async fn let_join(&self, name: &str, end: Offset) {
+        let mut kept = self.roster.lock().await;
+        {
+            let mut quorum = self.quorum();
+            if end < quorum.committed {
+                return;
+            }
+            // First: from now on nothing counts that it does not have.
+            quorum.required.insert(name.to_owned());
+        }
+        let mut roster = kept.0.clone();
+        roster.in_sync.insert(name.to_owned());
+        match self.register.write(&roster, Some(&kept.1)).await {
+            Ok(Some(version)) => *kept = (roster, version),
+            // Whoever leads now is found out here or with the next record.
+            Ok(None) => {
+                let _ = self.look_who_leads(&mut kept).await;
+            }
+            // It may be written: the other replica stays required.
+            Err(error) => {
+                tracing::warn!(replica = name, %error, "cannot note that the other replica has everything");
+                return;
+            }
+        }
+        if kept.0.in_sync.contains(name) {
+            tracing::info!(replica = name, "the other replica has everything");
+            self.quorum().noted.insert(name.to_owned());
+        }
+        self.tell();
+    }
+
+    async fn wait_for_news(&self, request: &CopyRequest, in_sync: bool) {
+        let mut news = self.news.subscribe();
+        let old = || {
+            let same_epoch = self.log.lineage().epoch() == request.epoch;
+            let in_sync_still = self.quorum().noted.contains(&request.replica) == in_sync;
+            self.log.end() <= request.end
+                && *self.log.head().borrow() <= request.committed
+                && same_epoch
+                && in_sync_still
+        };
+        let changed = async {
+            while old() && !self.is_fenced() {
+                let _ = news.changed().await;
+            }
+        };
+        // Long before the one that asks, or whoever waits for it, loses patience.
+        let _ = timeout(self.patience / 2, changed).await;
+    }
+
+    /// Wakes who waits: records were written, or count, or were heard of.
+    pub fn tell(&self) {
+        self.news.send_modify(|count| *count += 1);
+    }
+
+    fn quorum(&self) -> MutexGuard<'_, Quorum> {
+        self.quorum.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The replica that has what this one may lack, if there is one.
+fn behind(log: &Log, roster: Option<&Roster>, me: &str) -> Option<String> {
+    let Some(roster) = roster else {
+        // Nobody has led yet. The first one of a StatefulSet is older than the others.
+        let empty = log.end() == log.oldest();
+        return (empty && !me.ends_with("-0")).then(|| "0".to_owned());
+    };
+    let has_all = roster.in_sync.contains(me) && log.lineage().continues(&roster.epoch);
+    let nobody = roster.in_sync.is_empty();
+    (!has_all && !nobody).then(|| {
+        let mut others = roster.in_sync.iter().filter(|name| *name != me);
+        others
+            .next()
+            .cloned()
+            .unwrap_or_else(|| roster.leader.clone())
+    })
+}
+
+/// What a log that ends at `end` must do before it can go on from there; nothing if it is the same up to there.
+fn fits(log: &Log, epoch: &str, end: Offset, last_term: Term) -> Result<Option<What>, log::Error> {
+    let oldest = log.oldest();
+    if !log.lineage().continues(epoch) || end < oldest {
+        return Ok(Some(What::StartAt(oldest)));
+    }
+    if end == oldest {
+        // Nothing here to compare with: the same only if there is nothing there either.
+        return Ok((last_term != 0).then_some(What::StartAt(oldest)));
+    }
+    let common = log.common(end, last_term)?;
+    if common < end {
+        return Ok(Some(What::CutTo(common)));
+    }
+    let differs = log.term_before(end)? != last_term;
+    Ok(differs.then(|| What::CutTo(end - 1)))
+}

@@ -1,0 +1,336 @@
+//! A replica's life: follow until it is this one's turn, lead until it is not.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use kube::Client;
+use pgo_k8s::lease::{Election, LeaseSettings};
+use pgo_proto::event::{
+    CopyRequest, CopyResponse, FetchRequest, FetchResponse,
+    event_replica_client::EventReplicaClient, event_replica_server::EventReplica,
+};
+use pgo_telemetry::{CancellationToken, Condition};
+use pgo_tls::{TlsFiles, grpc};
+use tokio::{
+    sync::{broadcast, watch},
+    time::{Instant, sleep, timeout},
+};
+use tonic::{Request, Response, Status, transport::Channel};
+
+use super::{
+    following::{self, Following, StepError},
+    leading::{CannotLead, Leading, PATIENCE},
+    register::{InKubernetes, Register, Roster},
+};
+use crate::{consume::Confirmation, log::Log, metrics::Metrics};
+
+/// Name of the Lease.
+pub const LEASE: &str = "pgo-event";
+
+/// Identity of the other replica.
+const OTHER: &str = "event.pgo";
+
+/// How long a Lease is the holder's without a renewal, and the time between renewals. Shorter than those of other processes:
+/// events are not confirmed meanwhile.
+const LEASE_TIMES: (Duration, Duration) = (Duration::from_secs(9), Duration::from_secs(3));
+
+/// Pause after a step that failed, and between a turn that could not be used and the next.
+const PAUSE: Duration = Duration::from_millis(500);
+const NEXT_TURN: Duration = Duration::from_secs(2);
+
+/// How long the other replica may take for an answer; it waits a second for news.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+
+/// Between looks at how many replicas have everything.
+const COUNT_EVERY: Duration = Duration::from_secs(1);
+
+/// Between attempts to get damaged records back.
+const MEND_EVERY: Duration = Duration::from_secs(30);
+
+/// Who leads here: this process, in a leadership, or not.
+pub type Turn = watch::Sender<Option<Arc<Leading>>>;
+
+/// What a replica is and has.
+#[derive(Clone)]
+pub struct Replica {
+    /// The log.
+    pub log: Arc<Log>,
+    /// Name of this process among its like.
+    pub me: String,
+    /// Where the other replica can ask it, host:port.
+    pub address: String,
+    /// Namespace of Lease and register.
+    pub namespace: String,
+    /// Kubernetes.
+    pub client: Client,
+    /// The leadership of this process, for those who answer the other replica.
+    pub turn: Turn,
+    /// Told of what counts, while this one follows.
+    pub confirmations: broadcast::Sender<Confirmation>,
+    /// Certificates.
+    pub files: Arc<TlsFiles>,
+    /// Whether this replica has what readers want.
+    pub condition: Condition,
+    /// Who leads, and how many have everything.
+    pub metrics: Metrics,
+    /// After this time without the other replica, which had more, this one goes on without it.
+    pub gone_after: Duration,
+}
+
+impl fmt::Debug for Replica {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Replica")
+            .field("me", &self.me)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Replica {
+    /// Follows and leads until `shutdown`; `lead` is what is done while it leads, until its token is cancelled.
+    ///
+    /// # Errors
+    /// What is done while it leads ended by itself, with an error.
+    pub async fn run<F: Future<Output = anyhow::Result<()>>>(
+        &self,
+        lead: impl Fn(Arc<Leading>, CancellationToken) -> F,
+        shutdown: CancellationToken,
+    ) -> anyhow::Result<()> {
+        self.log.set_follows(true);
+        let mending = tokio::spawn(mend(self.clone(), shutdown.clone()));
+        let heard: Mutex<Instant> = Mutex::new(Instant::now());
+        let mut ended = Ok(());
+        while !shutdown.is_cancelled() && ended.is_ok() {
+            let over = CancellationToken::new();
+            let mut settings = LeaseSettings::new(&self.namespace, LEASE, &self.me);
+            (settings.duration, settings.renew) = LEASE_TIMES;
+            let election = Election::new(self.client.clone(), settings);
+            let mut leadership = election.leadership();
+            let elected = tokio::spawn(election.run(over.clone().cancelled_owned()));
+
+            let following = shutdown.child_token();
+            let follow = self.follow(&heard, &following);
+            let await_turn = async {
+                tokio::select! {
+                    () = shutdown.cancelled() => {}
+                    // The sender goes only when the election is over.
+                    _ = leadership.wait_for(|now| now.is_leading()) => {}
+                }
+                following.cancel();
+            };
+            tokio::join!(follow, await_turn);
+            if !shutdown.is_cancelled() {
+                let gone = heard
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .elapsed()
+                    >= self.gone_after;
+                if let Some(leading) = self.take_over(gone).await {
+                    let stop = shutdown.child_token();
+                    let lost = async {
+                        let _ = leadership.wait_for(|now| !now.is_leading()).await;
+                        stop.cancel();
+                        std::future::pending::<()>().await;
+                    };
+                    let counting = self.count(leading.clone());
+                    let work = lead(leading, stop.clone());
+                    tokio::select! {
+                        done = work => ended = done,
+                        () = lost => {}
+                        () = counting => {}
+                    }
+                    self.step_down(&heard);
+                }
+            }
+            over.cancel();
+            // It ends with its token.
+            let _ = elected.await;
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                () = sleep(NEXT_TURN) => {}
+            }
+        }
+        mending.abort();
+        ended
+    }
+
+    async fn take_over(&self, gone: bool) -> Option<Arc<Leading>> {
+        let register = Arc::new(InKubernetes::new(self.client.clone(), &self.namespace));
+        let me = (self.me.clone(), self.address.clone());
+        match Leading::take_over(self.log.clone(), register, me, gone, PATIENCE).await {
+            Ok(leading) => {
+                let leading = Arc::new(leading);
+                self.turn.send_replace(Some(leading.clone()));
+                self.condition.met();
+                self.metrics.leads(true);
+                Some(leading)
+            }
+            Err(error) => {
+                self.condition.not_met(error.to_string());
+                let level = matches!(error, CannotLead::Behind(_));
+                tracing::warn!(%error, waits_for_the_other = level, "it is this replica's turn, but it cannot lead");
+                None
+            }
+        }
+    }
+
+    /// Tells how many replicas have everything, for ever.
+    async fn count(&self, leading: Arc<Leading>) {
+        loop {
+            self.metrics.in_sync(1 + leading.in_sync().len());
+            sleep(COUNT_EVERY).await;
+        }
+    }
+
+    fn step_down(&self, heard: &Mutex<Instant>) {
+        self.turn.send_replace(None);
+        self.log.set_follows(true);
+        self.metrics.leads(false);
+        *heard.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        tracing::info!("this replica does not lead the log any more");
+    }
+
+    /// Copies what the one in the roster has, until it is told to stop.
+    async fn follow(&self, heard: &Mutex<Instant>, stop: &CancellationToken) {
+        let following = Following {
+            log: self.log.clone(),
+            me: self.me.clone(),
+            address: self.address.clone(),
+        };
+        let mut leader: Option<(Roster, EventReplicaClient<Channel>)> = None;
+        while !stop.is_cancelled() {
+            let asked = tokio::select! {
+                () = stop.cancelled() => return,
+                asked = self.ask(&following, &mut leader) => asked,
+            };
+            let step = match asked {
+                Ok(answer) => following.apply(answer).await,
+                Err(error) => Err(error),
+            };
+            match step {
+                Ok(step) => {
+                    *heard.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+                    self.took(step);
+                }
+                Err(error) => {
+                    leader = None;
+                    tracing::debug!(%error, "cannot follow");
+                    tokio::select! {
+                        () = stop.cancelled() => return,
+                        () = sleep(PAUSE) => {}
+                    }
+                }
+            }
+        }
+    }
+
+    async fn ask(
+        &self,
+        following: &Following,
+        leader: &mut Option<(Roster, EventReplicaClient<Channel>)>,
+    ) -> Result<CopyResponse, StepError> {
+        if leader.is_none() {
+            *leader = Some(self.find_leader().await?);
+        }
+        let Some((roster, client)) = leader else {
+            return Err(StepError::Answer);
+        };
+        let asking = following.ask(&*client, roster.term);
+        let late = |_| StepError::Other(Status::deadline_exceeded("no answer in 5 s"));
+        timeout(ANSWER_WITHIN, asking).await.map_err(late)?
+    }
+
+    async fn find_leader(&self) -> Result<(Roster, EventReplicaClient<Channel>), StepError> {
+        let register = InKubernetes::new(self.client.clone(), &self.namespace);
+        let unavailable = |error: &dyn fmt::Display| Status::unavailable(error.to_string());
+        let found = register.read().await.map_err(|error| unavailable(&error))?;
+        let (roster, _) = found.ok_or_else(|| unavailable(&"nobody has led yet"))?;
+        if roster.leader == self.me {
+            Err(unavailable(&"this replica led last"))?;
+        }
+        let channel = grpc::channel(&roster.address, OTHER, self.files.clone());
+        let channel = channel.map_err(|error| unavailable(&error))?;
+        Ok((roster, EventReplicaClient::new(channel)))
+    }
+
+    fn took(&self, step: following::Step) {
+        self.log.set_stale(!step.in_sync);
+        if step.in_sync {
+            self.condition.met();
+        } else {
+            self.condition
+                .not_met("it has not everything yet that the other replica has");
+        }
+        for key in step.committed {
+            // Without listeners there is nobody to tell.
+            let _ = self.confirmations.send((key.stream, key.seq));
+        }
+    }
+}
+
+/// Gets back from the other replica what is damaged here.
+async fn mend(replica: Replica, shutdown: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = sleep(MEND_EVERY) => {}
+        }
+        if replica.log.damaged() == 0 {
+            continue;
+        }
+        let leading = replica.turn.borrow().clone();
+        let other = match leading {
+            Some(leading) => leading.other().and_then(|address| {
+                let channel = grpc::channel(&address, OTHER, replica.files.clone());
+                channel.ok().map(EventReplicaClient::new)
+            }),
+            None => replica.find_leader().await.ok().map(|(_, client)| client),
+        };
+        let Some(other) = other else { continue };
+        match following::mend(&replica.log, &other).await {
+            Ok(0) => {}
+            Ok(records) => tracing::info!(
+                records,
+                "damaged records were got back from the other replica"
+            ),
+            Err(error) => {
+                tracing::warn!(%error, "damaged records cannot be got back from the other replica");
+            }
+        }
+    }
+}
+
+/// What the other replica may ask.
+#[derive(Debug)]
+pub struct ReplicaService {
+    /// The log.
+    pub log: Arc<Log>,
+    /// The leadership of this process.
+    pub turn: watch::Receiver<Option<Arc<Leading>>>,
+}
+
+#[tonic::async_trait]
+impl EventReplica for ReplicaService {
+    async fn copy(&self, request: Request<CopyRequest>) -> Result<Response<CopyResponse>, Status> {
+        grpc::require_identity(&request, &[OTHER])?;
+        let leading = self.turn.borrow().clone();
+        let leading =
+            leading.ok_or_else(|| Status::failed_precondition("this replica does not lead"))?;
+        Ok(Response::new(leading.answer(request.into_inner()).await?))
+    }
+
+    async fn fetch(
+        &self,
+        request: Request<FetchRequest>,
+    ) -> Result<Response<FetchResponse>, Status> {
+        grpc::require_identity(&request, &[OTHER])?;
+        let (log, request) = (self.log.clone(), request.into_inner());
+        let read = tokio::task::spawn_blocking(move || following::fetch(&log, request)).await;
+        let read = read.map_err(|error| Status::internal(error.to_string()))?;
+        Ok(Response::new(
+            read.map_err(|error| Status::internal(error.to_string()))?,
+        ))
+    }
+}
