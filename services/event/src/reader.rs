@@ -6,6 +6,7 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use jiff::Timestamp;
+use pgo_ids::{Seq, StreamId};
 use pgo_proto::event::{CaughtUp, ReadRequest, ReadResponse, Record, read_request, read_response};
 use pgo_telemetry::CancellationToken;
 use prost_types::Timestamp as ProtoTimestamp;
@@ -84,6 +85,13 @@ impl Reader {
                 let time = from_proto(&time).ok_or_else(|| invalid(&"since: not a time"))?;
                 let log = log.clone();
                 Begin::at(blocking(move || log.since(time)).await?)
+            }
+            Some(read_request::From::After(place)) => {
+                let stream: StreamId = place.stream.parse().map_err(|error| invalid(&error))?;
+                let log = log.clone();
+                let (seq, from) = (Seq(place.seq), stream.clone());
+                let found = blocking(move || log.after(&from, seq)).await?;
+                after_event(&stream, seq, found, now)
             }
             Some(read_request::From::Last(count)) => {
                 let (log, filter) = (log.clone(), filter.clone());
@@ -264,6 +272,22 @@ fn after(log: &Log, cursor: &Cursor, head: Offset) -> Begin {
             head,
             "the log ends before the cursor: it was put back to an earlier state; what comes follows",
         ),
+    }
+}
+
+/// At an event that was found, the first of its stream after `seq`.
+fn after_event(stream: &StreamId, seq: Seq, found: Option<(Offset, Seq)>, head: Offset) -> Begin {
+    let Some((offset, next)) = found else {
+        return Begin::at(head);
+    };
+    let cut = next > seq.next();
+    let gone = || {
+        let (first, last) = (seq.next(), next.0 - 1);
+        format!("events {first} to {last} of stream {stream} are not in the log any more")
+    };
+    Begin {
+        next: offset,
+        cut: cut.then(gone),
     }
 }
 

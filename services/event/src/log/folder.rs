@@ -4,7 +4,7 @@ use std::{
     fs::{self, File},
     io,
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use jiff::Timestamp;
@@ -75,6 +75,21 @@ impl Folder {
         let folder = self.0.join(ASIDE);
         fs::create_dir_all(&folder).map_err(self.failed("make a folder in"))?;
         Ok(folder.join(name))
+    }
+
+    /// Removes what was kept aside before `time`.
+    pub(super) fn forget_aside(&self, time: SystemTime) -> Result<(), Error> {
+        let Ok(kept) = fs::read_dir(self.0.join(ASIDE)) else {
+            return Ok(());
+        };
+        for entry in kept {
+            let entry = entry.map_err(self.failed("read"))?;
+            let changed = entry.metadata().and_then(|data| data.modified());
+            if changed.is_ok_and(|changed| changed < time) {
+                fs::remove_file(entry.path()).map_err(self.failed("clean"))?;
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn path_of_all(&self) -> &Path {

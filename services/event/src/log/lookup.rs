@@ -3,11 +3,15 @@
 use std::{ops::Range, sync::Arc};
 
 use jiff::Timestamp;
+use pgo_ids::{Seq, StreamId};
 
 use super::{
     Error, Log, Offset, Record,
     segment::{Part, Segment},
 };
+
+/// Records looked at in one go.
+const CHUNK: usize = 1024;
 
 impl Log {
     /// Records that are in memory, from `from` on.
@@ -114,6 +118,29 @@ impl Log {
         // All of that segment is earlier: the next one begins with the first that is not.
         let next = segments.get(later.max(1)).map(|next| next.file.first);
         Ok(found.or(next).unwrap_or(head).min(head))
+    }
+
+    /// The first event of a stream after `seq`: its offset, and its seq. Blocks for many a disk's time.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub fn after(&self, stream: &StreamId, seq: Seq) -> Result<Option<(Offset, Seq)>, Error> {
+        if self.watermark(stream).0 <= seq {
+            return Ok(None);
+        }
+        let mut next = self.oldest();
+        loop {
+            let records = self.read(next, CHUNK)?;
+            let found =
+                |record: &&Arc<Record>| record.key.stream == *stream && record.key.seq > seq;
+            if let Some(record) = records.iter().find(found) {
+                return Ok(Some((record.offset, record.key.seq)));
+            }
+            let Some(last) = records.last() else {
+                return Ok(None);
+            };
+            next = last.offset + 1;
+        }
     }
 
     /// The segment that holds a record, or the oldest, and where the next one begins.

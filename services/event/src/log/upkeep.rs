@@ -1,6 +1,9 @@
 //! What is done to the files beside writing: dropping the oldest, looking for damage, making durable what can wait.
 
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::{
+    sync::{Arc, MutexGuard, PoisonError},
+    time::SystemTime,
+};
 
 use jiff::Timestamp;
 use pgo_ids::{Seq, StreamId};
@@ -39,6 +42,9 @@ impl Log {
         let surplus = folder::surplus(&sized, most, self.limits.longest, now);
         for (segment, next) in segments.iter().zip(segments.iter().skip(1)).take(surplus) {
             self.drop_oldest(segment, next)?;
+        }
+        if let Some(before) = SystemTime::now().checked_sub(self.limits.longest) {
+            self.folder.forget_aside(before)?;
         }
         rolled.map(|_| ())
     }

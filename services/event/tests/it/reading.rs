@@ -10,7 +10,7 @@ use pgo_event::{
     reader::Reader,
 };
 use pgo_ids::EventKey;
-use pgo_proto::event::{ReadRequest, read_request::From, read_response::What};
+use pgo_proto::event::{ReadRequest, Watermark, read_request::From, read_response::What};
 use pgo_telemetry::{CancellationToken, Telemetry};
 use tempfile::TempDir;
 use tonic::{Code, Status};
@@ -128,7 +128,16 @@ async fn a_reader_begins_where_it_asked_to() {
                 nanos: 0,
             })
         };
-        let cases: [(Option<From>, &[&str]); 10] = [
+        let after = |seq| {
+            From::After(Watermark {
+                stream: "all".to_owned(),
+                seq,
+            })
+        };
+        let cases: [(Option<From>, &[&str]); 13] = [
+            (Some(after(0)), &["1", "2", "3", "4", "5", "live"]),
+            (Some(after(3)), &["4", "5", "live"]),
+            (Some(after(5)), &["live"]),
             (None, &["live"]),
             (
                 Some(From::Beginning(true)),
