@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Records looked at in one go.
-const CHUNK: usize = 256;
+const CHUNK: usize = 1024;
 
 /// A reader, as far as it has come.
 #[derive(Debug)]

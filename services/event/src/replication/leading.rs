@@ -281,6 +281,7 @@ impl Leading {
                 "this replica does not lead in that term",
             ));
         }
+        self.leave_out_who_lost(&request).await?;
         let log = self.log.clone();
         let (end, last_term, epoch) = (request.end, request.last_term, request.epoch.clone());
         let judged = tokio::task::spawn_blocking(move || fits(&log, &epoch, end, last_term)).await;
@@ -329,6 +330,27 @@ impl Leading {
             self.let_join(name, request.end).await;
         }
         self.quorum().noted.contains(name)
+    }
+
+    /// A replica that was in sync and has less now has lost its volume. Before it is told anything, the register must say that it
+    /// has not everything: it may lead the next moment.
+    async fn leave_out_who_lost(&self, request: &CopyRequest) -> Result<(), Status> {
+        let lost = || {
+            let quorum = self.quorum();
+            let stranger = !self.log.lineage().continues(&request.epoch);
+            quorum.required.contains(&request.replica)
+                && (stranger || request.end < quorum.committed)
+        };
+        if !lost() {
+            return Ok(());
+        }
+        let left_out = self.go_on_alone().await;
+        if left_out.is_err() || lost() {
+            return Err(Status::unavailable(
+                "it cannot be noted that the replica has lost records; ask again",
+            ));
+        }
+        Ok(())
     }
 
     async fn let_join(&self, name: &str, end: Offset) {
