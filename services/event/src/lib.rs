@@ -3,7 +3,8 @@
 //! ```text
 //! nsqd, alltopic/history ─► consume ─► intake (judge) ─► log (append, fsync) ─► head ─► reader ─► Read
 //!                             │                            │
-//!                             └─ finish                    └─► confirmations ─► Confirmations ─► relay of the reconciler
+//!                             └─ finish                    └─► confirmations ─┬─► Confirmations ─► relay of the reconciler
+//!                                                                            └─► news ─► nsqd, pgo.confirm
 //! ```
 
 pub mod consume;
@@ -11,6 +12,7 @@ pub mod filter;
 pub mod intake;
 pub mod log;
 pub mod metrics;
+pub mod news;
 pub mod reader;
 pub mod service;
 mod settings;
@@ -27,9 +29,6 @@ use pgo_tls::TlsFiles;
 use service::Service;
 pub use settings::Settings;
 use tokio::{sync::broadcast, task::spawn_blocking};
-
-/// Identity of nsqd.
-const NSQD: &str = "nsqd.pgo";
 
 /// Confirmations that a slow listener may be behind; after that it gets all watermarks.
 const CONFIRMATIONS: usize = 1024;
@@ -79,7 +78,10 @@ async fn serve(
         shutdown.clone().cancelled_owned(),
     );
 
-    let nsqd = nsqd(settings, &files)?;
+    let files = files.clone();
+    let tls = nsq::TlsConfig::source(move || files.client_config());
+    let nsqd = pgo_bus::nsqd(&settings.event_addr, tls).context("EVENT_ADDR")?;
+    let _news = news::begin(&nsqd, &confirmations)?;
     let consumer = pgo_bus::history_consumer(nsqd)?;
     tokio::spawn(consume::watch_connection(consumer.state(), connected));
     let consuming = consume::consume(consumer, log, confirmations, metrics, shutdown.clone());
@@ -104,11 +106,4 @@ async fn open(settings: &Settings) -> anyhow::Result<Log> {
     let (oldest, next) = (log.oldest(), *log.head().borrow());
     tracing::info!(oldest, next, bytes = log.bytes(), "the log is open");
     Ok(log)
-}
-
-fn nsqd(settings: &Settings, files: &Arc<TlsFiles>) -> anyhow::Result<nsq::Server> {
-    let name = NSQD.try_into().context("the identity of nsqd")?;
-    let files = files.clone();
-    let config = nsq::TlsConfig::source(move || files.client_config());
-    Ok(nsq::Server::new(&settings.event_addr).with_tls(config, name))
 }

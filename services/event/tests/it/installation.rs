@@ -1,6 +1,8 @@
 //! nsqd and the event service with an authority of their own.
 
 use std::{
+    cell::Cell,
+    collections::BTreeMap,
     fs,
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpStream},
@@ -28,6 +30,7 @@ pub struct Installation {
     nsqd: Option<Process>,
     event: Option<Process>,
     nsqd_addr: SocketAddr,
+    nsqd_http: SocketAddr,
     grpc: SocketAddr,
     admin: SocketAddr,
     settings: Vec<(&'static str, String)>,
@@ -53,6 +56,7 @@ impl Installation {
             nsqd: None,
             event: None,
             nsqd_addr: none,
+            nsqd_http: none,
             grpc: none,
             admin: none,
             settings: settings
@@ -82,7 +86,14 @@ impl Installation {
                 .arg(file("tls-key", "tls.key"))
                 .arg(file("tls-root-ca-file", "ca.crt")),
         );
-        self.nsqd_addr = nsqd.line(|line| line.split_once("TCP: listening on ")?.1.parse().ok());
+        // In whichever order.
+        let (tcp, http) = (Cell::new(None), Cell::new(None));
+        let addr = |line: &str, kind: &str| line.split_once(kind)?.1.parse::<SocketAddr>().ok();
+        (self.nsqd_addr, self.nsqd_http) = nsqd.line(|line| {
+            tcp.set(tcp.get().or_else(|| addr(line, "TCP: listening on ")));
+            http.set(http.get().or_else(|| addr(line, "HTTP: listening on ")));
+            tcp.get().zip(http.get())
+        });
         self.nsqd = Some(nsqd);
     }
 
@@ -140,7 +151,7 @@ impl Installation {
         EventLogClient::new(self.channel(process))
     }
 
-    fn channel(&self, process: &str) -> Channel {
+    pub fn channel(&self, process: &str) -> Channel {
         let files = self.files(process);
         pgo_tls::grpc::channel(&self.grpc.to_string(), "event.pgo", files).unwrap()
     }
@@ -151,8 +162,7 @@ impl Installation {
 
     pub fn nsq_server(&self) -> nsq::Server {
         let config = self.files("reconciler").client_config();
-        let name = "nsqd.pgo".try_into().unwrap();
-        let mut server = nsq::Server::new(self.nsqd_addr.to_string()).with_tls(config, name);
+        let mut server = pgo_bus::nsqd(&self.nsqd_addr.to_string(), config.into()).unwrap();
         server.backoff.max = Duration::from_millis(500);
         server
     }
@@ -170,14 +180,24 @@ impl Installation {
 
     /// Status and body of an answer of the administration port; nothing where nobody listens.
     pub fn admin(&self, path: &str) -> Option<(u16, String)> {
-        let mut stream = TcpStream::connect_timeout(&self.admin, SOON).ok()?;
-        stream.set_read_timeout(Some(SOON)).unwrap();
-        write!(stream, "GET {path} HTTP/1.0\r\n\r\n").ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).ok()?;
-        let (head, body) = answer.split_once("\r\n\r\n")?;
-        let status = head.split(' ').nth(1)?.parse().ok()?;
-        Some((status, body.to_owned()))
+        get(self.admin, path)
+    }
+
+    /// How many messages wait in nsqd, by topic and by `topic/channel`.
+    pub fn depths(&self) -> BTreeMap<String, u64> {
+        let (_, text) = get(self.nsqd_http, "/stats?format=json").unwrap();
+        let stats: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let mut depths = BTreeMap::new();
+        for topic in stats["topics"].as_array().unwrap() {
+            let name = topic["topic_name"].as_str().unwrap();
+            depths.insert(name.to_owned(), topic["depth"].as_u64().unwrap());
+            for channel in topic["channels"].as_array().unwrap() {
+                let channel_name = channel["channel_name"].as_str().unwrap();
+                let depth = channel["depth"].as_u64().unwrap();
+                depths.insert(format!("{name}/{channel_name}"), depth);
+            }
+        }
+        depths
     }
 
     /// A metric's value.
@@ -191,6 +211,18 @@ impl Installation {
             .parse()
             .unwrap()
     }
+}
+
+/// Status and body of an answer; nothing where nobody listens.
+fn get(addr: SocketAddr, path: &str) -> Option<(u16, String)> {
+    let mut stream = TcpStream::connect_timeout(&addr, SOON).ok()?;
+    stream.set_read_timeout(Some(SOON)).unwrap();
+    write!(stream, "GET {path} HTTP/1.0\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    let status = head.split(' ').nth(1)?.parse().ok()?;
+    Some((status, body.to_owned()))
 }
 
 fn certify_all(folder: &Path) {

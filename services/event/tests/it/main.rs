@@ -10,6 +10,7 @@
 mod delivery;
 mod events;
 mod installation;
+mod news;
 mod operation;
 mod process;
 mod reading;
