@@ -100,9 +100,14 @@ impl Doorbells {
     /// Hears what the doorman hears, for ever.
     pub async fn hear(self, mut doorman: Doorman) {
         while let Some(doorbell) = doorman.next().await {
-            // Fails only where nobody listens.
-            let _ = self.0.send(doorbell);
+            self.tell(doorbell);
         }
+    }
+
+    /// Tells those whom it concerns.
+    pub fn tell(&self, doorbell: Doorbell) {
+        // Fails only where nobody listens.
+        let _ = self.0.send(doorbell);
     }
 
     /// Name and version of each object of this kind, in this namespace, that is rung for from now on. One who is slow misses
