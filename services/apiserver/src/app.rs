@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
 use kube::{Api, Client, runtime::watcher};
+use pgo_bus::{Bell, Kind};
 use pgo_proto::event::event_log_client::EventLogClient;
 use pgo_telemetry::{CancellationToken, Telemetry};
 use pgo_tls::{TlsFiles, grpc, rest::ClientCertificate};
@@ -22,9 +23,9 @@ use crate::{
     accounts::{self, Account},
     certificate::{self, RestTls},
     configuration::{self, CONFIG_MAP, Configuration},
-    deadline,
+    deadline, doorbell,
     metrics::Metrics,
-    mirror::Mirror,
+    mirror::{Mirror, News},
 };
 
 /// How long Kubernetes may take to tell what is there when the process starts.
@@ -41,6 +42,8 @@ pub(crate) struct App {
     pub configuration: Configuration,
     /// Our certificate, and the authority by which we know PostgreSQL and the event service.
     pub tls_files: Arc<TlsFiles>,
+    /// Tells the other services of what was stored.
+    pub bell: Bell,
     /// None: not configured.
     pub events: Option<EventLogClient<Channel>>,
     pub telemetry: Telemetry,
@@ -68,8 +71,17 @@ impl App {
         let namespace = settings.operator_namespace.as_str();
         let tls_files = Arc::new(TlsFiles::open(&settings.tls_dir)?);
         let events = events(settings, &tls_files)?;
+        let (bell, doorbells) = doorbell::begin(settings, &tls_files)?;
+        let news = |kind| {
+            Some(News {
+                kind,
+                namespace: namespace.to_owned(),
+                doorbells: doorbells.clone(),
+                bell: bell.clone(),
+            })
+        };
         let (accounts, namespaces, texts) =
-            mirrors(settings, &client, &telemetry, &shutdown).await?;
+            mirrors(settings, &client, news, &telemetry, &shutdown).await?;
 
         let configuration = Configuration::start(texts, client.clone()).await?;
         let open_routes = settings.open_routes();
@@ -84,6 +96,7 @@ impl App {
             },
             configuration,
             tls_files,
+            bell,
             events,
             metrics: Metrics::register(&telemetry),
             telemetry,
@@ -122,6 +135,7 @@ fn events(
 async fn mirrors(
     settings: &Settings,
     client: &Client,
+    news: impl Fn(Kind) -> Option<News>,
     telemetry: &Telemetry,
     shutdown: &CancellationToken,
 ) -> anyhow::Result<(Mirror<Account>, Mirror<Managed>, Mirror<String>)> {
@@ -131,6 +145,7 @@ async fn mirrors(
         Api::<Secret>::namespaced(client.clone(), namespace),
         watcher::Config::default(),
         accounts::account,
+        news(Kind::Secret),
         condition("accounts"),
         shutdown.clone(),
     );
@@ -139,6 +154,7 @@ async fn mirrors(
         Api::<Namespace>::all(client.clone()),
         watcher::Config::default(),
         move |namespace: &Namespace| Some(Managed::by(&installation, namespace)),
+        None,
         condition("namespaces"),
         shutdown.clone(),
     );
@@ -146,6 +162,7 @@ async fn mirrors(
         Api::<ConfigMap>::namespaced(client.clone(), namespace),
         watcher::Config::default().fields(&format!("metadata.name={CONFIG_MAP}")),
         configuration::text,
+        news(Kind::ConfigMap),
         condition("configuration"),
         shutdown.clone(),
     );
