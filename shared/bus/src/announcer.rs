@@ -125,7 +125,8 @@ async fn announce<T: Serialize>(
         match publish(&producer, &topic, body).await {
             Ok(()) => {
                 if std::mem::take(&mut failing) {
-                    tracing::info!(%topic, "news reach nsqd again");
+                    let lost = lost.load(Ordering::Relaxed);
+                    tracing::info!(%topic, lost, "news reach nsqd again");
                 }
             }
             Err(error) => {
