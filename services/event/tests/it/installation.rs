@@ -160,6 +160,16 @@ impl Installation {
         Arc::new(TlsFiles::open(self.folder.path().join(process)).unwrap())
     }
 
+    /// `host:port` of nsqd.
+    pub fn nsqd_address(&self) -> String {
+        self.nsqd_addr.to_string()
+    }
+
+    /// The folder with the certificate of a process.
+    pub fn identity(&self, process: &str) -> PathBuf {
+        self.folder.path().join(process)
+    }
+
     pub fn nsq_server(&self) -> nsq::Server {
         let config = self.files("reconciler").client_config();
         let mut server = pgo_bus::nsqd(&self.nsqd_addr.to_string(), config.into()).unwrap();
@@ -228,7 +238,14 @@ fn get(addr: SocketAddr, path: &str) -> Option<(u16, String)> {
 fn certify_all(folder: &Path) {
     let life = SignedDuration::from_hours(1);
     let authority = Authority::generate("test", Timestamp::now(), life).unwrap();
-    for name in ["nsqd", "event", "reconciler", "apiserver", "scheduler"] {
+    for name in [
+        "nsqd",
+        "event",
+        "reconciler",
+        "apiserver",
+        "scheduler",
+        "consumer",
+    ] {
         certify(&authority, name, &folder.join(name));
     }
 }

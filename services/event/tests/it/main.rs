@@ -9,6 +9,7 @@
 
 mod delivery;
 mod events;
+mod examples;
 mod installation;
 mod news;
 mod operation;
