@@ -24,4 +24,5 @@ mod rights;
 mod secrecy;
 mod show;
 mod storm;
+mod without_nsqd;
 mod wrong_input;
