@@ -13,6 +13,9 @@ const tls = require('tls')
 // The name in nsqd's certificate, whatever its address.
 const NSQD = 'nsqd.pgo'
 
+// What to say where nsqd asks for a secret. It is none: the certificate decides.
+const SECRET = 'certificate'
+
 // Milliseconds that an event waits for those before it. They are late, or from before the channel was made.
 const PATIENCE = 5000
 
@@ -89,6 +92,7 @@ function main(address, folder, channel, count) {
     ca: file('ca.crt'),
     cert: file('tls.crt'),
     key: file('tls.key'),
+    authSecret: SECRET,
   })
 
   function letGo() {

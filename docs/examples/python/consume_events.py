@@ -19,6 +19,9 @@ import tornado.iostream
 # The name in nsqd's certificate, whatever its address.
 NSQD = "nsqd.pgo"
 
+# What to say where nsqd asks for a secret. It is none: the certificate decides.
+SECRET = "certificate"
+
 # Seconds that an event waits for those before it. They are late, or from before the channel was made.
 PATIENCE = 5
 
@@ -121,6 +124,7 @@ def main(address, folder, channel, count=None):
         nsqd_tcp_addresses=[address],
         max_in_flight=MAX_IN_FLIGHT,
         tls_v1=True,
+        auth_secret=SECRET,
     )
     # Whoever came too early is let go in the end, also when nothing comes.
     tornado.ioloop.PeriodicCallback(let_go, 100).start()

@@ -20,7 +20,7 @@ use std::{
     time::Duration,
 };
 
-use nsq::{Consumer, ConsumerConfig, Message, Server};
+use nsq::{Consumer, ConsumerConfig, Message, Secret, Server};
 use rustls::{
     ClientConfig, RootCertStore,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
@@ -30,6 +30,9 @@ use tokio::time::{Instant, timeout};
 
 /// The name in nsqd's certificate, whatever its address.
 const NSQD: &str = "nsqd.pgo";
+
+/// What to say where nsqd asks for a secret. It is none: the certificate decides.
+const SECRET: &str = "certificate";
 
 /// How long an event waits for those before it. They are late, or from before the channel was made.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -42,7 +45,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
     let count: Option<usize> = count.first().map(|count| count.parse()).transpose()?;
 
-    let server = Server::new(address).with_tls(Arc::new(tls(Path::new(folder))?), NSQD.try_into()?);
+    let server = Server::new(address)
+        .with_tls(Arc::new(tls(Path::new(folder))?), NSQD.try_into()?)
+        .with_secret(Secret::new(SECRET)?);
     let config = ConsumerConfig {
         // As many may be held here until the ones before them have come.
         max_in_flight: 100,

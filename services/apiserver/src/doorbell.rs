@@ -24,7 +24,7 @@ pub(crate) fn begin(
     }
     let files = files.clone();
     let tls = nsq::TlsConfig::source(move || files.client_config());
-    let nsqd = pgo_bus::nsqd(&settings.event_addr, tls).context("EVENT_ADDR")?;
+    let nsqd = pgo_bus::server(&settings.event_addr, tls).context("EVENT_ADDR")?;
     // First the channel: a topic without one keeps what is rung.
     let doorman = Doorman::at(nsqd.clone(), ROLE)?;
     tokio::spawn(doorbells.clone().hear(doorman));

@@ -80,7 +80,7 @@ async fn serve(
 
     let files = files.clone();
     let tls = nsq::TlsConfig::source(move || files.client_config());
-    let nsqd = pgo_bus::nsqd(&settings.event_addr, tls).context("EVENT_ADDR")?;
+    let nsqd = pgo_bus::server(&settings.event_addr, tls).context("EVENT_ADDR")?;
     let _news = news::begin(&nsqd, &confirmations)?;
     let consumer = pgo_bus::history_consumer(nsqd)?;
     tokio::spawn(consume::watch_connection(consumer.state(), connected));

@@ -195,7 +195,7 @@ fn nsqd(settings: &Settings, files: &Arc<TlsFiles>) -> anyhow::Result<Option<nsq
     }
     let files = files.clone();
     let tls = nsq::TlsConfig::source(move || files.client_config());
-    let nsqd = pgo_bus::nsqd(&settings.event_addr, tls).context("EVENT_ADDR")?;
+    let nsqd = pgo_bus::server(&settings.event_addr, tls).context("EVENT_ADDR")?;
     Ok(Some(nsqd))
 }
 

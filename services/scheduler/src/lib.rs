@@ -75,7 +75,7 @@ fn doorbells(settings: &Settings) -> anyhow::Result<Doorbells> {
     if !settings.event_addr.is_empty() && settings.disable_eventing != "true" {
         let files = Arc::new(TlsFiles::open(&settings.tls_dir)?);
         let tls = nsq::TlsConfig::source(move || files.client_config());
-        let nsqd = pgo_bus::nsqd(&settings.event_addr, tls).context("EVENT_ADDR")?;
+        let nsqd = pgo_bus::server(&settings.event_addr, tls).context("EVENT_ADDR")?;
         tokio::spawn(doorbells.clone().hear(Doorman::at(nsqd, "scheduler")?));
     }
     Ok(doorbells)

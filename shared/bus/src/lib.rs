@@ -32,7 +32,7 @@ pub use history::{HISTORY_CHANNEL, history_consumer};
 pub use message::Message;
 pub use publisher::{NsqPublisher, PublishFailed, Publisher};
 pub use relay::{Relay, backlog};
-pub use server::nsqd;
+pub use server::{NSQD, SECRET, ServerUnusable, server};
 
 #[cfg(test)]
 mod tests {

@@ -70,7 +70,7 @@ impl Nsqd {
     /// How another service finds it.
     pub fn server(&self) -> nsq::Server {
         let files = TlsFiles::open(self.folder.path().join("peer.pgo")).unwrap();
-        pgo_bus::nsqd(&self.addr, files.client_config().into()).unwrap()
+        pgo_bus::server(&self.addr, files.client_config().into()).unwrap()
     }
 }
 

@@ -23,7 +23,10 @@ use tempfile::TempDir;
 use tokio::time::timeout;
 use tonic::{Status, Streaming, transport::Channel};
 
-use crate::process::{Process, SOON};
+use crate::{
+    authd,
+    process::{Process, SOON},
+};
 
 pub struct Installation {
     folder: TempDir,
@@ -31,6 +34,7 @@ pub struct Installation {
     event: Option<Process>,
     nsqd_addr: SocketAddr,
     nsqd_http: SocketAddr,
+    authd: SocketAddr,
     grpc: SocketAddr,
     admin: SocketAddr,
     settings: Vec<(&'static str, String)>,
@@ -57,6 +61,7 @@ impl Installation {
             event: None,
             nsqd_addr: none,
             nsqd_http: none,
+            authd: authd::start(),
             grpc: none,
             admin: none,
             settings: settings
@@ -82,6 +87,7 @@ impl Installation {
                 .args(["--mem-queue-size=0", "--sync-every=1"])
                 .args(["--tls-required=tcp-https", "--tls-min-version=tls1.2"])
                 .arg("--tls-client-auth-policy=require-verify")
+                .arg(format!("--auth-http-address={}", self.authd))
                 .arg(file("tls-cert", "tls.crt"))
                 .arg(file("tls-key", "tls.key"))
                 .arg(file("tls-root-ca-file", "ca.crt")),
@@ -171,8 +177,13 @@ impl Installation {
     }
 
     pub fn nsq_server(&self) -> nsq::Server {
-        let config = self.files("reconciler").client_config();
-        let mut server = pgo_bus::nsqd(&self.nsqd_addr.to_string(), config.into()).unwrap();
+        self.nsq_server_for("reconciler")
+    }
+
+    /// nsqd as a process speaks with it.
+    pub fn nsq_server_for(&self, process: &str) -> nsq::Server {
+        let config = self.files(process).client_config();
+        let mut server = pgo_bus::server(&self.nsqd_addr.to_string(), config.into()).unwrap();
         server.backoff.max = Duration::from_millis(500);
         server
     }
@@ -244,7 +255,7 @@ fn certify_all(folder: &Path) {
         "reconciler",
         "apiserver",
         "scheduler",
-        "consumer",
+        "audit.consumer",
     ] {
         certify(&authority, name, &folder.join(name));
     }

@@ -7,6 +7,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod authd;
 mod delivery;
 mod events;
 mod examples;

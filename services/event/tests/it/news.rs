@@ -68,7 +68,8 @@ async fn subscribe(installation: &Installation, topic: &str, channel: &str) -> C
         ..ConsumerConfig::default()
     };
     let (topic, channel) = (topic.parse().unwrap(), channel.parse().unwrap());
-    let consumer = Consumer::subscribe(installation.nsq_server(), topic, channel, config);
+    let server = installation.nsq_server_for("audit.consumer");
+    let consumer = Consumer::subscribe(server, topic, channel, config);
     let mut state = consumer.state();
     let connected = state.wait_for(nsq::State::is_connected);
     soon("a connection", connected).await.unwrap();

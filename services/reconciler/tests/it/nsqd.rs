@@ -91,7 +91,7 @@ impl Nsqd {
     pub fn server(&self, certificates: &Certificates, identity: &str) -> nsq::Server {
         let files = pgo_tls::TlsFiles::open(certificates.of(identity)).unwrap();
         let config = files.client_config();
-        let mut server = pgo_bus::nsqd(&self.addr.to_string(), config.into()).unwrap();
+        let mut server = pgo_bus::server(&self.addr.to_string(), config.into()).unwrap();
         server.backoff.max = std::time::Duration::from_millis(200);
         server
     }
