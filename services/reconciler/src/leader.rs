@@ -19,8 +19,7 @@ use crate::{
     settings::Settings, waker::Waker,
 };
 
-/// Identities of those the reconciler speaks to.
-const NSQD: &str = "nsqd.pgo";
+/// Identity of the event service.
 const EVENT: &str = "event.pgo";
 
 /// How often it is said of a namespace that it cannot be read.
@@ -170,9 +169,8 @@ fn relay(settings: &Settings, files: &Arc<TlsFiles>) -> anyhow::Result<Relay> {
         tracing::warn!("DISABLE_EVENTING is true: no event is published");
         return Ok(Relay::off());
     }
-    let name = NSQD.try_into().context("the identity of nsqd")?;
     let files = files.clone();
     let config = nsq::TlsConfig::source(move || files.client_config());
-    let server = nsq::Server::new(&settings.event_addr).with_tls(config, name);
+    let server = pgo_bus::server(&settings.event_addr, config)?;
     Ok(Relay::start(NsqPublisher::connect(server)))
 }
