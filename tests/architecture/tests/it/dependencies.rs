@@ -40,13 +40,14 @@ const SHARED: [(&str, &[&str]); 14] = [
 ];
 
 /// Packages that touch Kubernetes; k8s-openapi costs the others more build time than all of theirs.
-const ON_KUBERNETES: [&str; 7] = [
+const ON_KUBERNETES: [&str; 8] = [
     "pgo-crd",
     "pgo-objects",
     "pgo-k8s",
     "pgo-apiserver",
     "pgo-reconciler",
     "pgo-scheduler",
+    "pgo-event",
     "pgo-agent",
 ];
 
