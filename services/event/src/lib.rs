@@ -5,31 +5,41 @@
 //!                             │                            │
 //!                             └─ finish                    └─► confirmations ─► Confirmations ─► relay of the reconciler
 //! ```
+//!
+//! A reader comes by gRPC ([`service`]) or by HTTP ([`http`]). What clients of nsqd may do is answered by
+//! [`auth`]. A reader of our own tells Kubernetes ([`mirror`]). What nobody can
+//! handle is kept by [`dead`].
 
+pub mod auth;
 pub mod consume;
+pub mod dead;
+mod faces;
 pub mod filter;
+pub mod http;
+pub mod identity;
 pub mod intake;
 pub mod log;
 pub mod metrics;
+pub mod mirror;
 pub mod reader;
+mod rights;
 pub mod service;
 mod settings;
 
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use faces::Faces;
 use jiff::Timestamp;
 use log::Log;
 use metrics::Metrics;
 use pgo_proto::event::event_log_server::EventLogServer;
 use pgo_telemetry::{CancellationToken, Telemetry};
 use pgo_tls::TlsFiles;
+pub use rights::RIGHTS;
 use service::Service;
 pub use settings::Settings;
 use tokio::{sync::broadcast, task::spawn_blocking};
-
-/// Identity of nsqd.
-const NSQD: &str = "nsqd.pgo";
 
 /// Confirmations that a slow listener may be behind; after that it gets all watermarks.
 const CONFIRMATIONS: usize = 1024;
@@ -61,10 +71,21 @@ async fn serve(
     let metrics = Metrics::register(telemetry);
     let files = Arc::new(TlsFiles::open(&settings.tls_dir)?);
 
+    let faces = Faces {
+        settings,
+        files: &files,
+        metrics: &metrics,
+        shutdown: &shutdown,
+    };
+    // Before all else: nsqd asks here whether this process may read.
+    faces.auth().await?;
     let log = Arc::new(open(settings).await?);
     log_open.met();
     let (confirmations, _) = broadcast::channel(CONFIRMATIONS);
 
+    faces.mirror(&log).await;
+    let face = faces.http(&log).await?;
+    let (undertaker, dead) = faces.dead_letters()?;
     let service = Service {
         log: log.clone(),
         confirmations: confirmations.clone(),
@@ -74,15 +95,21 @@ async fn serve(
     let listener = pgo_tls::grpc::listen(settings.listen, files.clone()).await?;
     tracing::info!(addr = %listener.addr(), "serving the log");
     let serving = pgo_tls::grpc::server().serve_with_incoming_shutdown(
-        EventLogServer::new(service),
+        faces::both(EventLogServer::new(service), dead),
         listener,
         shutdown.clone().cancelled_owned(),
     );
 
-    let nsqd = nsqd(settings, &files)?;
-    let consumer = pgo_bus::history_consumer(nsqd)?;
+    let consumer = pgo_bus::history_consumer(faces.nsqd()?, undertaker.after_many_attempts())?;
     tokio::spawn(consume::watch_connection(consumer.state(), connected));
-    let consuming = consume::consume(consumer, log, confirmations, metrics, shutdown.clone());
+    let consuming = consume::consume(
+        consumer,
+        log,
+        confirmations,
+        undertaker,
+        metrics.clone(),
+        shutdown.clone(),
+    );
 
     let consuming = async {
         let ended = consuming.await;
@@ -91,7 +118,7 @@ async fn serve(
         ended
     };
     let serving = async { serving.await.context("serve the log") };
-    let (consumed, served) = tokio::join!(consuming, serving);
+    let (consumed, served, ()) = tokio::join!(consuming, serving, face);
     consumed?;
     served
 }
@@ -104,11 +131,4 @@ async fn open(settings: &Settings) -> anyhow::Result<Log> {
     let (oldest, next) = (log.oldest(), *log.head().borrow());
     tracing::info!(oldest, next, bytes = log.bytes(), "the log is open");
     Ok(log)
-}
-
-fn nsqd(settings: &Settings, files: &Arc<TlsFiles>) -> anyhow::Result<nsq::Server> {
-    let name = NSQD.try_into().context("the identity of nsqd")?;
-    let files = files.clone();
-    let config = nsq::TlsConfig::source(move || files.client_config());
-    Ok(nsq::Server::new(&settings.event_addr).with_tls(config, name))
 }

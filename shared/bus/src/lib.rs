@@ -10,16 +10,20 @@
 //! (stream, seq) tells.
 
 mod confirmations;
+mod dead;
 mod history;
 mod message;
 mod publisher;
 mod relay;
+mod server;
 
 pub use confirmations::follow_confirmations;
+pub use dead::{DEAD_CHANNEL, DEAD_TOPIC, DeadLetter, Undertaker, dead_consumer};
 pub use history::{HISTORY_CHANNEL, history_consumer};
 pub use message::Message;
 pub use publisher::{NsqPublisher, PublishFailed, Publisher};
 pub use relay::{Relay, backlog};
+pub use server::{NSQD, SECRET, ServerUnusable, server};
 
 #[cfg(test)]
 mod tests {

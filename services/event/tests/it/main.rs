@@ -7,9 +7,14 @@
     reason = "a test fails by panicking"
 )]
 
+mod dead;
 mod delivery;
 mod events;
+mod faces;
 mod installation;
+mod mirror;
 mod operation;
+mod permissions;
 mod process;
 mod reading;
+mod rights;
