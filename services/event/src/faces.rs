@@ -89,7 +89,7 @@ impl Faces<'_> {
     pub(crate) fn nsqd(&self) -> anyhow::Result<Server> {
         let files = self.files.clone();
         let config = nsq::TlsConfig::source(move || files.client_config());
-        Ok(pgo_bus::server(&self.settings.event_addr, config)?)
+        Ok(pgo_bus::nsqd(&self.settings.event_addr, config)?)
     }
 
     /// Keeps dead letters from now on; who puts them away, and what shows them to the apiserver.

@@ -116,7 +116,7 @@ impl Mirror {
                 }
                 Some(What::CaughtUp(there)) => place.keep(&there.cursor),
                 Some(What::Cut(cut)) => {
-                    tracing::warn!(cut, "not all that happened is told to Kubernetes")
+                    tracing::warn!(cut, "not all that happened is told to Kubernetes");
                 }
                 None => {}
             }

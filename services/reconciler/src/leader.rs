@@ -171,6 +171,6 @@ fn relay(settings: &Settings, files: &Arc<TlsFiles>) -> anyhow::Result<Relay> {
     }
     let files = files.clone();
     let config = nsq::TlsConfig::source(move || files.client_config());
-    let server = pgo_bus::server(&settings.event_addr, config)?;
+    let server = pgo_bus::nsqd(&settings.event_addr, config)?;
     Ok(Relay::start(NsqPublisher::connect(server)))
 }

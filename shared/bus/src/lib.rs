@@ -23,7 +23,7 @@ pub use history::{HISTORY_CHANNEL, history_consumer};
 pub use message::Message;
 pub use publisher::{NsqPublisher, PublishFailed, Publisher};
 pub use relay::{Relay, backlog};
-pub use server::{NSQD, SECRET, ServerUnusable, server};
+pub use server::{ServerUnusable, nsqd};
 
 #[cfg(test)]
 mod tests {

@@ -3,11 +3,11 @@
 use nsq::{Secret, Server, TlsConfig};
 
 /// The name in nsqd's certificate.
-pub const NSQD: &str = "nsqd.pgo";
+const IDENTITY: &str = "nsqd.pgo";
 
 /// What a process says where nsqd asks for a secret. It is none: nsqd wants some text (`AUTH`) before it asks the event
 /// service what the client may do, and that decides by the certificate which nsqd has verified.
-pub const SECRET: &str = "certificate";
+const SECRET: &str = "certificate";
 
 /// An address or a name that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -18,12 +18,10 @@ pub struct ServerUnusable(String);
 ///
 /// # Errors
 /// None that constants can cause.
-pub fn server(address: &str, config: TlsConfig) -> Result<Server, ServerUnusable> {
-    let name = NSQD
+pub fn nsqd(address: &str, tls: TlsConfig) -> Result<Server, ServerUnusable> {
+    let name = IDENTITY
         .try_into()
-        .map_err(|error| ServerUnusable(format!("{NSQD}: {error}")))?;
+        .map_err(|error| ServerUnusable(format!("{IDENTITY}: {error}")))?;
     let secret = Secret::new(SECRET).map_err(|error| ServerUnusable(error.to_string()))?;
-    Ok(Server::new(address)
-        .with_tls(config, name)
-        .with_secret(secret))
+    Ok(Server::new(address).with_tls(tls, name).with_secret(secret))
 }

@@ -12,6 +12,9 @@ const DOORBELLS: &str = r"^pgo\.(commands|confirm)$";
 /// Where messages go that nobody could handle.
 const DEAD: &str = r"^pgo\.dead$";
 
+/// A channel that takes what nobody else reads, so that it does not fill nsqd's volume.
+const DRAIN: &str = "^drain#ephemeral$";
+
 /// Any text, the empty one too: a publication has no channel, and nsqd looks for an expression that fits the empty one.
 const ANY: &str = "^.*$";
 
@@ -54,6 +57,7 @@ pub fn authorizations(identity: Identity) -> Vec<Authorization> {
             subscribe(&whole(Topic::All.as_str()), &[&whole(HISTORY_CHANNEL)]),
             subscribe(DEAD, &[ANY]),
             subscribe(DOORBELLS, &[ANY]),
+            subscribe(&own_topics(), &[DRAIN]),
         ],
         Identity::Apiserver | Identity::Scheduler => vec![
             publish(DOORBELLS),
@@ -67,17 +71,21 @@ pub fn authorizations(identity: Identity) -> Vec<Authorization> {
 
 /// All events, on channels of their own: who read from the history's would take its messages.
 fn consumer() -> Vec<Authorization> {
-    let topics = Topic::ALL.iter().filter(|topic| **topic != Topic::All);
-    let names: Vec<&str> = topics.map(|topic| topic.as_str()).collect();
-    let own = format!("^({})$", names.join("|"));
     vec![
-        subscribe(&own, &[ANY]),
+        subscribe(&own_topics(), &[ANY]),
         Authorization {
             topic: whole(Topic::All.as_str()),
             channels: all_but(HISTORY_CHANNEL),
             permissions: vec!["subscribe"],
         },
     ]
+}
+
+/// The topics of events besides the one that all are on.
+fn own_topics() -> String {
+    let topics = Topic::ALL.iter().filter(|topic| **topic != Topic::All);
+    let names: Vec<&str> = topics.map(|topic| topic.as_str()).collect();
+    format!("^({})$", names.join("|"))
 }
 
 /// Fits this text and no other; names of topics and channels have no signs of expressions but the dot.
@@ -149,6 +157,8 @@ mod tests {
             (Reconciler, "alltopic", "history", false),
             (Event, "alltopic", "history", true),
             (Event, "alltopic", "other", false),
+            (Event, "clustertopic", "drain#ephemeral", true),
+            (Event, "clustertopic", "mine", false),
             (Event, "pgo.dead", "kept", true),
             (Event, "clustertopic", "", true),
             (Apiserver, "pgo.commands", "", true),

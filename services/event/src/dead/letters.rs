@@ -145,7 +145,7 @@ impl Letters {
     /// # Errors
     /// The file cannot be read.
     pub fn all(&self) -> Result<Vec<DeadLetter>, Error> {
-        let kept = self.read(|table| all(table))?;
+        let kept = self.read(all)?;
         Ok(kept.into_iter().map(|(letter, _)| letter).collect())
     }
 

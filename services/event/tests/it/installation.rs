@@ -169,7 +169,7 @@ impl Installation {
     /// nsqd as a process speaks with it.
     pub fn nsq_server_for(&self, process: &str) -> nsq::Server {
         let config = self.files(process).client_config();
-        let mut server = pgo_bus::server(&self.nsqd_addr.to_string(), config.into()).unwrap();
+        let mut server = pgo_bus::nsqd(&self.nsqd_addr.to_string(), config.into()).unwrap();
         server.backoff.max = Duration::from_millis(500);
         server
     }
