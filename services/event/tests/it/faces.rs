@@ -29,19 +29,26 @@ pub async fn get(
     target: &str,
     headers: &str,
 ) -> Answer {
-    request(
-        installation,
-        process,
-        &format!("GET {target} HTTP/1.0\r\n{headers}\r\n"),
-    )
-    .await
+    let request = format!("GET {target} HTTP/1.0\r\n{headers}\r\n");
+    let socket = TcpSocket::new_v4().unwrap();
+    ask(installation, process, &request, socket).await
 }
 
-async fn request(installation: &Installation, process: &str, request: &str) -> Answer {
+/// Asks by a connection whose window is small, so that it is felt at once when nobody reads from it.
+async fn get_by_a_small_window(installation: &Installation, process: &str, target: &str) -> Answer {
+    let request = format!("GET {target} HTTP/1.0\r\n\r\n");
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(32 << 10).unwrap();
+    ask(installation, process, &request, socket).await
+}
+
+async fn ask(
+    installation: &Installation,
+    process: &str,
+    request: &str,
+    socket: TcpSocket,
+) -> Answer {
     let asking = async {
-        // A small window, so that a client that does not read is felt at once.
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.set_recv_buffer_size(4096).unwrap();
         let stream = socket.connect(installation.http).await.unwrap();
         let connector = TlsConnector::from(installation.files(process).client_config());
         let name = "event.pgo".try_into().unwrap();
@@ -245,12 +252,9 @@ async fn what_is_wrong_is_said_with_what_would_be_right() {
             "{body}"
         );
     }
-    let written = request(
-        &installation,
-        "apiserver",
-        "POST /v1/events HTTP/1.0\r\nContent-Length: 0\r\n\r\n",
-    )
-    .await;
+    let post = "POST /v1/events HTTP/1.0\r\nContent-Length: 0\r\n\r\n";
+    let socket = TcpSocket::new_v4().unwrap();
+    let written = ask(&installation, "apiserver", post, socket).await;
     assert_eq!(written.status, 405);
 }
 
@@ -300,7 +304,7 @@ async fn a_reader_over_http_that_does_not_read_slows_no_other_and_misses_nothing
     let installation = Installation::start(&[("PGO_EVENT_SEGMENT_BYTES", "200000")]);
     let relay = installation.relay();
     let follow = "/v1/events?follow=true&since=beginning";
-    let mut slow = get(&installation, "apiserver", follow, "").await;
+    let mut slow = get_by_a_small_window(&installation, "apiserver", follow).await;
     let mut fast = get(&installation, "apiserver", follow, "").await;
     // More than the buffers of two sockets hold: some 800 kB.
     let expected: Vec<u64> = (1..=1_200).collect();
@@ -314,7 +318,8 @@ async fn a_reader_over_http_that_does_not_read_slows_no_other_and_misses_nothing
         }
         seqs(&lines)
     };
-    for part in expected.chunks(120) {
+    // A relay holds no more of a stream than this, twice.
+    for part in expected.chunks(60) {
         relay.offer(&stream("a"), events("a", part.iter().copied()));
         assert_eq!(read(&mut fast, part.len()).await, part);
     }
