@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
 use kube::{Api, Client, runtime::watcher};
 use pgo_bus::{Bell, Kind};
-use pgo_proto::event::event_log_client::EventLogClient;
+use pgo_proto::event::{dead_letters_client::DeadLettersClient, event_log_client::EventLogClient};
 use pgo_telemetry::{CancellationToken, Telemetry};
 use pgo_tls::{TlsFiles, grpc, rest::ClientCertificate};
 use tokio::sync::{Mutex, MutexGuard};
@@ -46,6 +46,8 @@ pub(crate) struct App {
     pub bell: Bell,
     /// None: not configured.
     pub events: Option<EventLogClient<Channel>>,
+    /// The same.
+    pub dead_letters: Option<DeadLettersClient<Channel>>,
     pub telemetry: Telemetry,
     pub metrics: Metrics,
     pub shutdown: CancellationToken,
@@ -70,7 +72,7 @@ impl App {
         let client = deadline::for_calls(client);
         let namespace = settings.operator_namespace.as_str();
         let tls_files = Arc::new(TlsFiles::open(&settings.tls_dir)?);
-        let events = events(settings, &tls_files)?;
+        let event_service = event_service(settings, &tls_files)?;
         let (bell, doorbells) = doorbell::begin(settings, &tls_files)?;
         let news = |kind| {
             Some(News {
@@ -97,7 +99,8 @@ impl App {
             configuration,
             tls_files,
             bell,
-            events,
+            events: event_service.clone().map(EventLogClient::new),
+            dead_letters: event_service.map(DeadLettersClient::new),
             metrics: Metrics::register(&telemetry),
             telemetry,
             shutdown,
@@ -117,18 +120,18 @@ impl App {
     }
 }
 
-/// The log of events, where there is one.
-fn events(
+/// The way to the event service, where there is one.
+fn event_service(
     settings: &Settings,
     tls_files: &Arc<TlsFiles>,
-) -> anyhow::Result<Option<EventLogClient<Channel>>> {
+) -> anyhow::Result<Option<Channel>> {
     let address = settings.event_service.as_str();
     if address.is_empty() {
         return Ok(None);
     }
     let channel =
         grpc::channel(address, EVENT_IDENTITY, tls_files.clone()).context("EVENT_SERVICE")?;
-    Ok(Some(EventLogClient::new(channel)))
+    Ok(Some(channel))
 }
 
 /// What requests are checked against, once it is all there: users and roles, namespaces, pgo.yaml.

@@ -3,6 +3,7 @@
 //! `next → judge → append (fsync) → confirm → finish`
 
 use std::{
+    collections::HashMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -11,7 +12,9 @@ use anyhow::Context as _;
 use bytes::Bytes;
 use futures::FutureExt as _;
 use jiff::Timestamp;
-use nsq::{Consumer, Message, State};
+use nsq::{Consumer, Message, State, codec::MessageId};
+use pgo_bus::{HISTORY_CHANNEL, Undertaker};
+use pgo_events::Topic;
 use pgo_ids::{Seq, StreamId};
 use pgo_telemetry::{CancellationToken, Condition};
 use tokio::{
@@ -32,6 +35,12 @@ const BATCH: usize = 256;
 /// Between looks at the age and the size of the log.
 const TIDY_EVERY: Duration = Duration::from_secs(60);
 
+/// What is read here.
+const HISTORY: (&str, &str) = (Topic::All.as_str(), HISTORY_CHANNEL);
+
+/// Messages that are no events, with the reason.
+type Strays = HashMap<MessageId, String>;
+
 /// A watermark that is on disk.
 pub type Confirmation = (StreamId, Seq);
 
@@ -44,6 +53,7 @@ pub async fn consume(
     mut consumer: Consumer,
     log: Arc<Log>,
     confirmations: broadcast::Sender<Confirmation>,
+    undertaker: Undertaker,
     metrics: Metrics,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
@@ -65,9 +75,10 @@ pub async fn consume(
         {
             messages.push(message);
         }
+        let mut strays = Strays::new();
         let arrived: Vec<_> = messages
             .iter()
-            .filter_map(|m| decode(m, &metrics))
+            .filter_map(|m| decode(m, &mut strays, &metrics))
             .collect();
         let mut batch = intake.judge(arrived, |stream| log.watermark(stream));
         metrics.took(&batch);
@@ -76,15 +87,20 @@ pub async fn consume(
             // Without listeners there is nobody to tell; who comes later asks for the watermarks.
             let _ = confirmations.send(confirmation);
         }
-        messages.into_iter().for_each(Message::finish);
+        for message in messages {
+            match strays.remove(&message.id()) {
+                Some(reason) => undertaker.give_up(message, HISTORY, reason),
+                None => message.finish(),
+            }
+        }
     }
     let unanswered = consumer.close().await;
     tracing::info!(unanswered, "reading from nsqd has ended");
     Ok(())
 }
 
-/// What cannot be read is logged, and finished like the rest: it would come again for ever.
-fn decode(message: &Message, metrics: &Metrics) -> Option<Arrived> {
+/// What cannot be read is one of the strays: it would come again for ever.
+fn decode(message: &Message, strays: &mut Strays, metrics: &Metrics) -> Option<Arrived> {
     match pgo_bus::Message::decode(message.body()) {
         Ok(decoded) => Some(Arrived {
             key: decoded.event.key(),
@@ -95,6 +111,7 @@ fn decode(message: &Message, metrics: &Metrics) -> Option<Arrived> {
         Err(error) => {
             metrics.malformed();
             tracing::warn!(id = %message.id(), bytes = message.body().len(), %error, "a message that is no event");
+            strays.insert(message.id(), error.to_string());
             None
         }
     }

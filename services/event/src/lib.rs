@@ -6,26 +6,39 @@
 //!                             └─ finish                    └─► confirmations ─┬─► Confirmations ─► relay of the reconciler
 //!                                                                            └─► news ─► nsqd, pgo.confirm
 //! ```
+//!
+//! A reader comes by gRPC ([`service`]) or by HTTP ([`http`]). What clients of nsqd may do is answered by
+//! [`auth`]. A reader of our own tells Kubernetes ([`mirror`]). What nobody can
+//! handle is kept by [`dead`].
 
+pub mod auth;
 pub mod consume;
+pub mod dead;
+mod faces;
 pub mod filter;
+pub mod http;
+pub mod identity;
 pub mod intake;
 pub mod log;
 pub mod metrics;
+pub mod mirror;
 pub mod news;
 pub mod reader;
+mod rights;
 pub mod service;
 mod settings;
 
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use faces::Faces;
 use jiff::Timestamp;
 use log::Log;
 use metrics::Metrics;
 use pgo_proto::event::event_log_server::EventLogServer;
 use pgo_telemetry::{CancellationToken, Telemetry};
 use pgo_tls::TlsFiles;
+pub use rights::RIGHTS;
 use service::Service;
 pub use settings::Settings;
 use tokio::{sync::broadcast, task::spawn_blocking};
@@ -60,10 +73,21 @@ async fn serve(
     let metrics = Metrics::register(telemetry);
     let files = Arc::new(TlsFiles::open(&settings.tls_dir)?);
 
+    let faces = Faces {
+        settings,
+        files: &files,
+        metrics: &metrics,
+        shutdown: &shutdown,
+    };
+    // Before all else: nsqd asks here whether this process may read.
+    faces.auth().await?;
     let log = Arc::new(open(settings).await?);
     log_open.met();
     let (confirmations, _) = broadcast::channel(CONFIRMATIONS);
 
+    faces.mirror(&log).await;
+    let face = faces.http(&log).await?;
+    let (undertaker, dead) = faces.dead_letters()?;
     let service = Service {
         log: log.clone(),
         confirmations: confirmations.clone(),
@@ -73,18 +97,23 @@ async fn serve(
     let listener = pgo_tls::grpc::listen(settings.listen, files.clone()).await?;
     tracing::info!(addr = %listener.addr(), "serving the log");
     let serving = pgo_tls::grpc::server().serve_with_incoming_shutdown(
-        EventLogServer::new(service),
+        faces::both(EventLogServer::new(service), dead),
         listener,
         shutdown.clone().cancelled_owned(),
     );
 
-    let files = files.clone();
-    let tls = nsq::TlsConfig::source(move || files.client_config());
-    let nsqd = pgo_bus::server(&settings.event_addr, tls).context("EVENT_ADDR")?;
+    let nsqd = faces.nsqd()?;
     let _news = news::begin(&nsqd, &confirmations)?;
-    let consumer = pgo_bus::history_consumer(nsqd)?;
+    let consumer = pgo_bus::history_consumer(nsqd, undertaker.after_many_attempts())?;
     tokio::spawn(consume::watch_connection(consumer.state(), connected));
-    let consuming = consume::consume(consumer, log, confirmations, metrics, shutdown.clone());
+    let consuming = consume::consume(
+        consumer,
+        log,
+        confirmations,
+        undertaker,
+        metrics.clone(),
+        shutdown.clone(),
+    );
 
     let consuming = async {
         let ended = consuming.await;
@@ -93,7 +122,7 @@ async fn serve(
         ended
     };
     let serving = async { serving.await.context("serve the log") };
-    let (consumed, served) = tokio::join!(consuming, serving);
+    let (consumed, served, ()) = tokio::join!(consuming, serving, face);
     consumed?;
     served
 }

@@ -6,7 +6,9 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use jiff::Timestamp;
-use pgo_proto::event::{CaughtUp, ReadRequest, ReadResponse, Record, read_request, read_response};
+use pgo_proto::event::{
+    CaughtUp, Place, ReadRequest, ReadResponse, Record, read_request, read_response,
+};
 use pgo_telemetry::CancellationToken;
 use prost_types::Timestamp as ProtoTimestamp;
 use tokio::{sync::watch, task::spawn_blocking};
@@ -76,6 +78,10 @@ impl Reader {
                 let log = log.clone();
                 Begin::at(blocking(move || log.since(time)).await?)
             }
+            Some(read_request::From::Event(place)) => {
+                let log = log.clone();
+                Begin::at(blocking(move || behind(&log, &place, now)).await?)
+            }
             Some(read_request::From::Last(count)) => {
                 let (log, filter) = (log.clone(), filter.clone());
                 Begin::at(blocking(move || newest(&log, &filter, count, now)).await?)
@@ -124,6 +130,11 @@ impl Reader {
                 return Ok(None);
             }
         }
+    }
+
+    /// Whether there is more at once, which a reader may wait for before it does what costs time.
+    pub fn has_more(&self) -> bool {
+        !self.ready.is_empty() || self.next < *self.head.borrow()
     }
 
     /// The oldest segments may go while somebody reads.
@@ -227,6 +238,33 @@ fn newest(log: &Log, filter: &Filter, count: u64, head: Offset) -> Result<Offset
         end = from;
     }
     Ok(end)
+}
+
+/// What of a record says which event it is.
+#[derive(serde::Deserialize)]
+struct Key<'a> {
+    #[serde(borrow)]
+    stream: std::borrow::Cow<'a, str>,
+    seq: u64,
+}
+
+/// Where the first record is that holds a later event of a stream; the head where there is none. Blocks for the disk's
+/// time to read the log up to there.
+fn behind(log: &Log, place: &Place, head: Offset) -> Result<Offset, log::Error> {
+    let later = |record: &Arc<log::Record>| {
+        serde_json::from_slice::<Key<'_>>(&record.event)
+            .is_ok_and(|key| key.stream == place.stream && key.seq > place.seq)
+    };
+    let mut next = log.oldest();
+    while next < head {
+        let records = log.read(next, CHUNK)?;
+        if let Some(found) = records.iter().find(|record| later(record)) {
+            return Ok(found.offset);
+        }
+        let Some(last) = records.last() else { break };
+        next = last.offset + 1;
+    }
+    Ok(head)
 }
 
 async fn blocking<T: Send + 'static>(

@@ -12,6 +12,7 @@ mod access;
 mod configuration;
 mod connections;
 mod creation;
+mod dead_letters;
 mod deadlines;
 mod deletion;
 mod description;

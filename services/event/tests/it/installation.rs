@@ -5,7 +5,7 @@ use std::{
     collections::BTreeMap,
     fs,
     io::{Read as _, Write as _},
-    net::{SocketAddr, TcpStream},
+    net::{IpAddr, SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::Command,
     sync::Arc,
@@ -16,17 +16,15 @@ use futures::StreamExt as _;
 use jiff::{SignedDuration, Timestamp};
 use pgo_bus::{NsqPublisher, Relay, follow_confirmations};
 use pgo_proto::event::{
-    ReadRequest, ReadResponse, event_log_client::EventLogClient, read_request, read_response,
+    ReadRequest, ReadResponse, dead_letters_client::DeadLettersClient,
+    event_log_client::EventLogClient, read_request, read_response,
 };
 use pgo_tls::{Authority, LeafSpec, TlsFiles};
 use tempfile::TempDir;
 use tokio::time::timeout;
 use tonic::{Status, Streaming, transport::Channel};
 
-use crate::{
-    authd,
-    process::{Process, SOON},
-};
+use crate::process::{Process, SOON};
 
 pub struct Installation {
     folder: TempDir,
@@ -34,8 +32,9 @@ pub struct Installation {
     event: Option<Process>,
     nsqd_addr: SocketAddr,
     nsqd_http: SocketAddr,
-    authd: SocketAddr,
     grpc: SocketAddr,
+    pub http: SocketAddr,
+    auth: SocketAddr,
     admin: SocketAddr,
     settings: Vec<(&'static str, String)>,
 }
@@ -61,8 +60,9 @@ impl Installation {
             event: None,
             nsqd_addr: none,
             nsqd_http: none,
-            authd: authd::start(),
             grpc: none,
+            http: none,
+            auth: free_address(),
             admin: none,
             settings: settings
                 .iter()
@@ -87,7 +87,7 @@ impl Installation {
                 .args(["--mem-queue-size=0", "--sync-every=1"])
                 .args(["--tls-required=tcp-https", "--tls-min-version=tls1.2"])
                 .arg("--tls-client-auth-policy=require-verify")
-                .arg(format!("--auth-http-address={}", self.authd))
+                .arg(format!("--auth-http-address=https://{}/auth", self.auth))
                 .arg(file("tls-cert", "tls.crt"))
                 .arg(file("tls-key", "tls.key"))
                 .arg(file("tls-root-ca-file", "ca.crt")),
@@ -110,6 +110,8 @@ impl Installation {
                 .env("PGO_TLS_DIR", self.folder.path().join("event"))
                 .env("PGO_EVENT_DATA", self.folder.path().join("data"))
                 .env("PGO_EVENT_LISTEN", self.grpc.to_string())
+                .env("PGO_EVENT_AUTH_LISTEN", self.auth.to_string())
+                .env("PGO_EVENT_HTTP_LISTEN", self.http.to_string())
                 .env("PGO_ADMIN_ADDR", self.admin.to_string())
                 .env("LOG_FORMAT", "json")
                 .env("LOG_LEVEL", "info")
@@ -123,6 +125,7 @@ impl Installation {
             addr?.parse().ok()
         };
         self.admin = event.line(|line| addr(line, "serving the administration port"));
+        self.http = event.line(|line| addr(line, "serving the log over HTTP"));
         self.grpc = event.line(|line| addr(line, "serving the log"));
         self.event = Some(event);
     }
@@ -157,12 +160,16 @@ impl Installation {
         EventLogClient::new(self.channel(process))
     }
 
+    pub fn dead_letters(&self, process: &str) -> DeadLettersClient<Channel> {
+        DeadLettersClient::new(self.channel(process))
+    }
+
     pub fn channel(&self, process: &str) -> Channel {
         let files = self.files(process);
         pgo_tls::grpc::channel(&self.grpc.to_string(), "event.pgo", files).unwrap()
     }
 
-    fn files(&self, process: &str) -> Arc<TlsFiles> {
+    pub fn files(&self, process: &str) -> Arc<TlsFiles> {
         Arc::new(TlsFiles::open(self.folder.path().join(process)).unwrap())
     }
 
@@ -246,6 +253,12 @@ fn get(addr: SocketAddr, path: &str) -> Option<(u16, String)> {
     Some((status, body.to_owned()))
 }
 
+/// An address for a port that is told to others before somebody listens there.
+fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    listener.local_addr().unwrap()
+}
+
 fn certify_all(folder: &Path) {
     let life = SignedDuration::from_hours(1);
     let authority = Authority::generate("test", Timestamp::now(), life).unwrap();
@@ -256,6 +269,8 @@ fn certify_all(folder: &Path) {
         "apiserver",
         "scheduler",
         "audit.consumer",
+        "billing.consumer",
+        "hippo.pgouser1.agent",
     ] {
         certify(&authority, name, &folder.join(name));
     }
@@ -264,7 +279,9 @@ fn certify_all(folder: &Path) {
 fn certify(authority: &Authority, process: &str, folder: &Path) {
     fs::create_dir_all(folder).unwrap();
     let life = SignedDuration::from_hours(1);
-    let leaf = LeafSpec::of_identity(format!("{process}.pgo"), life);
+    let mut leaf = LeafSpec::of_identity(format!("{process}.pgo"), life);
+    // nsqd asks the event service by address.
+    leaf.addresses = vec![IpAddr::from([127, 0, 0, 1])];
     let leaf = authority.issue(&leaf, Timestamp::now()).unwrap();
     fs::write(folder.join("tls.crt"), leaf.certificate_pem).unwrap();
     fs::write(folder.join("tls.key"), leaf.key_pem.as_bytes()).unwrap();

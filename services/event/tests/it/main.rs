@@ -7,12 +7,16 @@
     reason = "a test fails by panicking"
 )]
 
-mod authd;
+mod dead;
 mod delivery;
 mod events;
 mod examples;
+mod faces;
 mod installation;
+mod mirror;
 mod news;
 mod operation;
+mod permissions;
 mod process;
 mod reading;
+mod rights;

@@ -40,14 +40,17 @@ const SHARED: [(&str, &[&str]); 14] = [
 ];
 
 /// Packages that touch Kubernetes; k8s-openapi costs the others more build time than all of theirs.
-const ON_KUBERNETES: [&str; 7] = [
+const ON_KUBERNETES: [&str; 9] = [
     "pgo-crd",
     "pgo-objects",
     "pgo-k8s",
     "pgo-apiserver",
     "pgo-reconciler",
     "pgo-scheduler",
+    "pgo-event",
     "pgo-agent",
+    // By the intake of the event service, which tells Kubernetes what it took.
+    "pgo-simulation",
 ];
 
 fn set(names: &[&str]) -> BTreeSet<String> {

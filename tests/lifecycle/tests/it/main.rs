@@ -14,6 +14,7 @@ mod create;
 mod custom_resources;
 mod delete;
 mod eventing;
+mod faces;
 mod failing_creations;
 mod harness;
 mod installation;
