@@ -30,12 +30,11 @@ simulate: ## schedules of faults: so many (SEEDS=1000000), a range (SEEDS=5-9), 
 	@SEED="$(SEED)" SEEDS="$(SEEDS)" CAMPAIGN="$(CAMPAIGN)" tests/simulation/run.sh
 
 bench: ## measure and print the figures, on the local Kubernetes
-	@deploy/local/platform.sh
-	@. .local/env && tests/bench/run.sh
+	@tests/bench/run.sh
 
 fmt: ## format all sources
 	cargo fmt --all
-	gofmt -w deploy
+	gofmt -w deploy tests
 
 lint: ## format and lint checks, warnings denied
 	@deploy/local/lint.sh

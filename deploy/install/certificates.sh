@@ -25,13 +25,25 @@ self_signed() {
   openssl req -x509 -new -sha256 -days "$days" -key "$WORK/$name.key" -config "$WORK/$name.cnf" -out "$WORK/$name.crt"
 }
 
-# issue PROCESS: $WORK/PROCESS.key and .crt, signed by $WORK/ca.
+# names_of PROCESS: what its certificate names, the identity first. nsqd asks the event service whom it may trust, and it
+# compares the name with the address, as everybody does but ourselves.
+names_of() {
+  if [[ $1 == event ]]; then
+    echo "event.pgo event.$PGO_OPERATOR_NAMESPACE.svc"
+  else
+    echo "$1.pgo"
+  fi
+}
+
+# issue NAME DNS_NAME...: $WORK/NAME.key and .crt, signed by $WORK/ca; the first DNS name is the identity.
 issue() {
-  local name=$1 identity=$1.pgo
+  local name=$1 identity=$2 names
+  shift
+  printf -v names 'DNS:%s, ' "$@"
   new_key "$WORK/$name.key"
   printf '%s\n' '[req]' 'prompt = no' 'distinguished_name = dn' '[dn]' "CN = $identity" \
     '[ext]' 'basicConstraints = critical, CA:FALSE' 'keyUsage = critical, digitalSignature' \
-    'extendedKeyUsage = serverAuth, clientAuth' "subjectAltName = DNS:$identity" \
+    'extendedKeyUsage = serverAuth, clientAuth' "subjectAltName = ${names%, }" \
     'subjectKeyIdentifier = hash' 'authorityKeyIdentifier = keyid' >"$WORK/$name.cnf"
   openssl req -new -sha256 -key "$WORK/$name.key" -config "$WORK/$name.cnf" -out "$WORK/$name.csr"
   openssl x509 -req -sha256 -days "$PROCESS_DAYS" -set_serial "0x$(openssl rand -hex 16)" -in "$WORK/$name.csr" \
@@ -46,13 +58,15 @@ existing() {
   [[ -n $certificate ]] && base64 -d <<<"$certificate" >"$WORK/$1.crt"
 }
 
-# is_good PROCESS: its certificate is of our authority, carries its name, and lasts.
+# is_good PROCESS: its certificate is of our authority, carries its names, and lasts.
 is_good() {
-  local file=$WORK/pgo-$1-tls.crt
+  local file=$WORK/pgo-$1-tls.crt name
   existing "pgo-$1-tls" &&
     openssl x509 -noout -in "$file" -checkend "$PROCESS_RENEWAL" >/dev/null &&
-    openssl x509 -noout -in "$file" -checkhost "$1.pgo" | grep -q 'does match' &&
-    openssl verify -CAfile "$WORK/ca.crt" "$file" >/dev/null 2>&1
+    openssl verify -CAfile "$WORK/ca.crt" "$file" >/dev/null 2>&1 || return 1
+  for name in $(names_of "$1"); do
+    openssl x509 -noout -in "$file" -checkhost "$name" | grep -q 'does match' || return 1
+  done
 }
 
 # make_authority: $WORK/ca.crt; a new authority's Secret goes into the stream.
@@ -75,7 +89,8 @@ make_identities() {
   for process in "${PROCESSES[@]}"; do
     is_good "$process" && continue
     [[ -s $WORK/ca.key ]] || secret_value pgo-ca tls.key >"$WORK/ca.key"
-    issue "$process"
+    # shellcheck disable=SC2046
+    issue "$process" $(names_of "$process")
     tls_secret "pgo-$process-tls" "$WORK/$process.crt" "$WORK/$process.key" "$WORK/ca.crt"
     renewed+=("$process")
   done

@@ -11,7 +11,7 @@ cd "$PGO_ROOT"
 format() {
   cargo fmt --all --check
   local unformatted
-  unformatted=$(gofmt -l deploy)
+  unformatted=$(gofmt -l deploy tests)
   [[ -z $unformatted ]] || fail "gofmt would change these files: $unformatted"
 }
 

@@ -11,9 +11,11 @@ packages=(
   buildah mmdebstrap
   # The scripts and the person who tries it.
   ca-certificates curl gcc git jq libc6-dev make openssl postgresql-client-15 procps psmisc util-linux
-  # The tests: they start PostgreSQL, and check scripts.
-  postgresql-15 shellcheck
+  # The tests: they start PostgreSQL, check scripts, and run consumers in Python.
+  postgresql-15 python3-venv shellcheck
 )
+# And in JavaScript. Where somebody else's Node.js is, Debian's npm cannot be installed beside it.
+command -v node >/dev/null && command -v npm >/dev/null || packages+=(nodejs npm)
 
 # Programs that Debian starts when they are installed and at each boot; ours have other ports, sockets and folders.
 units=(etcd.service containerd.service postgresql.service)

@@ -1,12 +1,23 @@
 #!/usr/bin/env bash
-# run.sh: "make bench" with .local/env sourced: measures and prints the figures; ROW=create (or latency, memory, client,
-# many, log) measures one of them.
+# run.sh: "make bench": measures and prints the figures; ROW=create (or latency, memory, client, many, nsq, log) measures one
+# of them. The local Kubernetes is started first where it is needed: not for nsq and log.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+local=$here/../../deploy/local
 # shellcheck disable=SC1091
-source "$here/../../deploy/local/settings.sh"
+source "$local/settings.sh"
 # shellcheck disable=SC1091
-source "$here/../../deploy/local/build/target.sh"
+source "$local/build/target.sh"
+case ${ROW:-} in
+  nsq) "$local/build/build.sh" nsq ;;
+  log) ;;
+  *)
+    "$local/platform.sh"
+    # shellcheck disable=SC1091
+    source "$here/../../.local/env"
+    ;;
+esac
+export PGO_BIN
 use_kept_target
 cd "$here"
 # The event log needs no Kubernetes; its rows go below those of the table.

@@ -7,6 +7,7 @@
 
 mod completion;
 mod create_cluster;
+mod dead_letter;
 mod delete_cluster;
 mod direct;
 mod explain;
@@ -61,15 +62,20 @@ enum Command {
         #[command(subcommand)]
         what: Option<Create>,
     },
-    /// Show clusters
+    /// Show clusters, or messages that nobody could handle
     Show {
         #[command(subcommand)]
         what: Option<Show>,
     },
-    /// Delete clusters
+    /// Delete clusters, or messages that nobody could handle
     Delete {
         #[command(subcommand)]
         what: Option<Delete>,
+    },
+    /// Publish messages that nobody could handle again
+    Requeue {
+        #[command(subcommand)]
+        what: Option<Requeue>,
     },
     Test(test::Arguments),
     Version(version::Arguments),
@@ -87,11 +93,21 @@ enum Create {
 #[derive(Subcommand)]
 enum Show {
     Cluster(show_cluster::Arguments),
+    #[command(name = "deadletter", visible_alias = "deadletters")]
+    DeadLetter(dead_letter::Show),
 }
 
 #[derive(Subcommand)]
 enum Delete {
     Cluster(delete_cluster::Arguments),
+    #[command(name = "deadletter", visible_alias = "deadletters")]
+    DeadLetter(dead_letter::Delete),
+}
+
+#[derive(Subcommand)]
+enum Requeue {
+    #[command(name = "deadletter", visible_alias = "deadletters")]
+    DeadLetter(dead_letter::Requeue),
 }
 
 /// The form of the output, for the commands that have a choice.
@@ -179,6 +195,22 @@ fn dispatch(command: Command, global: &GlobalFlags) -> Result<(), Failure> {
         Command::Create { what: None } => Err(no_resource("create")),
         Command::Show { what: None } => Err(no_resource("show")),
         Command::Delete { what: None } => Err(no_resource("delete")),
+        Command::Requeue { what: None } => Err(no_resource("requeue")),
+        Command::Show {
+            what: Some(Show::DeadLetter(arguments)),
+        } => asking(global, async |api| {
+            dead_letter::show(&arguments, &api).await
+        }),
+        Command::Delete {
+            what: Some(Delete::DeadLetter(arguments)),
+        } => asking(global, async |api| {
+            dead_letter::delete(&arguments, &api).await
+        }),
+        Command::Requeue {
+            what: Some(Requeue::DeadLetter(arguments)),
+        } => asking(global, async |api| {
+            dead_letter::requeue(&arguments, &api).await
+        }),
         Command::Completion(arguments) => completion::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Create {
@@ -223,6 +255,12 @@ fn check(command: &Command) -> Result<(), Failure> {
             what: Some(Delete::Cluster(arguments)),
         } => &arguments.selection,
         Command::Test(arguments) => &arguments.selection,
+        Command::Delete {
+            what: Some(Delete::DeadLetter(arguments)),
+        } => return arguments.check(),
+        Command::Requeue {
+            what: Some(Requeue::DeadLetter(arguments)),
+        } => return arguments.check(),
         _ => return Ok(()),
     };
     selection.requests().map(|_| ())

@@ -10,7 +10,8 @@ use anyhow::Context as _;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
 use kube::{Api, Client, runtime::watcher};
-use pgo_proto::event::event_log_client::EventLogClient;
+use pgo_bus::{Bell, Kind};
+use pgo_proto::event::{dead_letters_client::DeadLettersClient, event_log_client::EventLogClient};
 use pgo_telemetry::{CancellationToken, Telemetry};
 use pgo_tls::{TlsFiles, grpc, rest::ClientCertificate};
 use tokio::sync::{Mutex, MutexGuard};
@@ -22,9 +23,9 @@ use crate::{
     accounts::{self, Account},
     certificate::{self, RestTls},
     configuration::{self, CONFIG_MAP, Configuration},
-    deadline,
+    deadline, doorbell,
     metrics::Metrics,
-    mirror::Mirror,
+    mirror::{Mirror, News},
 };
 
 /// How long Kubernetes may take to tell what is there when the process starts.
@@ -41,8 +42,12 @@ pub(crate) struct App {
     pub configuration: Configuration,
     /// Our certificate, and the authority by which we know PostgreSQL and the event service.
     pub tls_files: Arc<TlsFiles>,
+    /// Tells the other services of what was stored.
+    pub bell: Bell,
     /// None: not configured.
     pub events: Option<EventLogClient<Channel>>,
+    /// The same.
+    pub dead_letters: Option<DeadLettersClient<Channel>>,
     pub telemetry: Telemetry,
     pub metrics: Metrics,
     pub shutdown: CancellationToken,
@@ -67,9 +72,18 @@ impl App {
         let client = deadline::for_calls(client);
         let namespace = settings.operator_namespace.as_str();
         let tls_files = Arc::new(TlsFiles::open(&settings.tls_dir)?);
-        let events = events(settings, &tls_files)?;
+        let event_service = event_service(settings, &tls_files)?;
+        let (bell, doorbells) = doorbell::begin(settings, &tls_files)?;
+        let news = |kind| {
+            Some(News {
+                kind,
+                namespace: namespace.to_owned(),
+                doorbells: doorbells.clone(),
+                bell: bell.clone(),
+            })
+        };
         let (accounts, namespaces, texts) =
-            mirrors(settings, &client, &telemetry, &shutdown).await?;
+            mirrors(settings, &client, news, &telemetry, &shutdown).await?;
 
         let configuration = Configuration::start(texts, client.clone()).await?;
         let open_routes = settings.open_routes();
@@ -84,7 +98,9 @@ impl App {
             },
             configuration,
             tls_files,
-            events,
+            bell,
+            events: event_service.clone().map(EventLogClient::new),
+            dead_letters: event_service.map(DeadLettersClient::new),
             metrics: Metrics::register(&telemetry),
             telemetry,
             shutdown,
@@ -104,24 +120,25 @@ impl App {
     }
 }
 
-/// The log of events, where there is one.
-fn events(
+/// The way to the event service, where there is one.
+fn event_service(
     settings: &Settings,
     tls_files: &Arc<TlsFiles>,
-) -> anyhow::Result<Option<EventLogClient<Channel>>> {
+) -> anyhow::Result<Option<Channel>> {
     let address = settings.event_service.as_str();
     if address.is_empty() {
         return Ok(None);
     }
     let channel =
         grpc::channel(address, EVENT_IDENTITY, tls_files.clone()).context("EVENT_SERVICE")?;
-    Ok(Some(EventLogClient::new(channel)))
+    Ok(Some(channel))
 }
 
 /// What requests are checked against, once it is all there: users and roles, namespaces, pgo.yaml.
 async fn mirrors(
     settings: &Settings,
     client: &Client,
+    news: impl Fn(Kind) -> Option<News>,
     telemetry: &Telemetry,
     shutdown: &CancellationToken,
 ) -> anyhow::Result<(Mirror<Account>, Mirror<Managed>, Mirror<String>)> {
@@ -131,6 +148,7 @@ async fn mirrors(
         Api::<Secret>::namespaced(client.clone(), namespace),
         watcher::Config::default(),
         accounts::account,
+        news(Kind::Secret),
         condition("accounts"),
         shutdown.clone(),
     );
@@ -139,6 +157,7 @@ async fn mirrors(
         Api::<Namespace>::all(client.clone()),
         watcher::Config::default(),
         move |namespace: &Namespace| Some(Managed::by(&installation, namespace)),
+        None,
         condition("namespaces"),
         shutdown.clone(),
     );
@@ -146,6 +165,7 @@ async fn mirrors(
         Api::<ConfigMap>::namespaced(client.clone(), namespace),
         watcher::Config::default().fields(&format!("metadata.name={CONFIG_MAP}")),
         configuration::text,
+        news(Kind::ConfigMap),
         condition("configuration"),
         shutdown.clone(),
     );

@@ -4,7 +4,8 @@
 //! request ─► certificate ─► route ─► user, permission ─► version ─► namespace ─► routes::… ─► Kubernetes
 //!               403          404/405       401               ╰── Code "error" ──╯    │
 //!                                                                                    ├─► PostgreSQL (test)
-//!                                                                                    └─► event service (events)
+//!                                                                                    ├─► event service (events)
+//!                                                                                    └─► NSQ (doorbells), of what was stored
 //! ```
 //!
 //! What a request is checked against comes from watches ([`mirror`]): users, roles, namespaces and pgo.yaml as they are
@@ -17,6 +18,7 @@ mod app;
 mod certificate;
 mod configuration;
 mod deadline;
+mod doorbell;
 mod events;
 mod metrics;
 mod mirror;

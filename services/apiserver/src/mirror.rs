@@ -2,17 +2,18 @@
 
 use std::{collections::BTreeMap, fmt::Debug, sync::Arc, time::Duration};
 
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use kube::{
     Api, Resource, ResourceExt as _,
-    runtime::{
-        WatchStreamExt as _,
-        watcher::{self, Event, watcher},
-    },
+    runtime::watcher::{self, Event},
 };
+use pgo_bus::{Bell, Doorbells, Kind};
+use pgo_k8s::ahead;
 use pgo_telemetry::{CancellationToken, Condition};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
+
+use crate::doorbell::doorbell;
 
 /// What is known, by name of object.
 type Known<V> = BTreeMap<String, Arc<V>>;
@@ -40,33 +41,49 @@ pub(crate) struct NotSynced {
 }
 
 impl<V: Send + Sync + 'static> Mirror<V> {
-    /// Watches the objects of `api` until `shutdown`; of each, only what `keep` takes is kept.
+    /// Watches the objects of `api` until `shutdown`; of each, only what `keep` takes is kept. Those that `news` hears of are
+    /// looked at right away, and it tells others of those that have changed.
     pub(crate) fn start<K>(
         api: Api<K>,
         config: watcher::Config,
         keep: impl Fn(&K) -> Option<V> + Send + Sync + 'static,
+        news: Option<News>,
         condition: Condition,
         shutdown: CancellationToken,
     ) -> Self
     where
-        K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+        K: Resource + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
     {
         let (sender, known) = watch::channel(None);
+        let (events, ahead) = ahead::watch(api, config);
+        let rung = news.as_ref().map(News::rung);
         tokio::spawn(async move {
             let mut copy = Copy {
                 sender,
                 listing: BTreeMap::new(),
                 condition,
+                news,
             };
-            let events = watcher(api, config)
-                .default_backoff()
+            let events = events
                 .inspect_err(|error| tracing::warn!(%error, "a watch was interrupted"))
                 .take_until(shutdown.cancelled_owned());
-            let mut events = std::pin::pin!(events);
-            while let Some(event) = events.next().await {
-                if let Ok(event) = event {
-                    copy.take(event, &keep);
+            let follow = async {
+                let mut events = std::pin::pin!(events);
+                while let Some(event) = events.next().await {
+                    if let Ok(event) = event {
+                        copy.take(event, &keep);
+                    }
                 }
+            };
+            let look = async {
+                if let Some(rung) = rung {
+                    ahead.look_at(rung).await;
+                }
+                std::future::pending::<()>().await;
+            };
+            tokio::select! {
+                () = follow => {}
+                () = look => {}
             }
         });
         Self { known }
@@ -100,12 +117,31 @@ impl<V: Send + Sync + 'static> Mirror<V> {
     }
 }
 
+/// Where news of objects of one kind come from and go to: the watch of another process may be faster than ours, or stall.
+pub(crate) struct News {
+    pub kind: Kind,
+    pub namespace: String,
+    pub doorbells: Doorbells,
+    pub bell: Bell,
+}
+
+impl News {
+    fn rung(&self) -> impl Stream<Item = (String, String)> + Send + use<> {
+        self.doorbells.of(self.kind, &self.namespace)
+    }
+
+    fn tell(&self, object: &impl Resource) {
+        self.bell.tell(doorbell(self.kind, object, None));
+    }
+}
+
 /// The writing side.
 struct Copy<V> {
     sender: watch::Sender<Option<Known<V>>>,
     /// What a new list has brought so far; it replaces the former when it is complete.
     listing: Known<V>,
     condition: Condition,
+    news: Option<News>,
 }
 
 impl<V> Copy<V> {
@@ -124,6 +160,9 @@ impl<V> Copy<V> {
             }
             Event::Apply(object) => {
                 let (name, value) = (object.name_any(), keep(&object));
+                if let Some(news) = self.news.as_ref().filter(|_| value.is_some()) {
+                    news.tell(&object);
+                }
                 self.sender.send_if_modified(|known| {
                     let known = known.get_or_insert_default();
                     match value {
@@ -174,6 +213,7 @@ mod tests {
             sender,
             listing: BTreeMap::new(),
             condition: readiness.condition("objects"),
+            news: None,
         };
         (copy, Mirror { known })
     }

@@ -2,9 +2,10 @@
 
 use pgo_api::{
     Carrier, ClusterTestRequest, ClusterTestResponse, CreateClusterRequest, CreateClusterResponse,
-    DeleteClusterRequest, DeleteClusterResponse, Endpoint, EventsQuery, Methods, Outcome,
-    PGO_VERSION, ROUTES, RequestHead, Route, STREAM_TYPE, ShowClusterRequest, ShowClusterResponse,
-    StatusQuery, StatusResponse, VersionResponse,
+    DeadLetterRequest, DeadLetterResponse, DeleteClusterRequest, DeleteClusterResponse, Endpoint,
+    EventsQuery, Methods, Outcome, PGO_VERSION, ROUTES, RequestHead, Route, STREAM_TYPE,
+    ShowClusterRequest, ShowClusterResponse, ShowDeadLetterResponse, StatusQuery, StatusResponse,
+    VersionResponse,
 };
 use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
@@ -128,6 +129,10 @@ fn answer(endpoint: Endpoint, generator: &mut SchemaGenerator) -> Value {
         Endpoint::DeleteCluster => schema::<DeleteClusterResponse>(generator),
         Endpoint::TestCluster => schema::<ClusterTestResponse>(generator),
         Endpoint::Status => schema::<StatusResponse>(generator),
+        Endpoint::ShowDeadLetter => schema::<ShowDeadLetterResponse>(generator),
+        Endpoint::RequeueDeadLetter | Endpoint::DeleteDeadLetter => {
+            schema::<DeadLetterResponse>(generator)
+        }
         _ => schema::<Outcome>(generator),
     }
 }
@@ -138,6 +143,9 @@ fn request(endpoint: Endpoint, generator: &mut SchemaGenerator) -> Value {
         Endpoint::ShowCluster => optional::<ShowClusterRequest>(generator),
         Endpoint::DeleteCluster => optional::<DeleteClusterRequest>(generator),
         Endpoint::TestCluster => optional::<ClusterTestRequest>(generator),
+        Endpoint::ShowDeadLetter | Endpoint::RequeueDeadLetter | Endpoint::DeleteDeadLetter => {
+            optional::<DeadLetterRequest>(generator)
+        }
         _ => optional::<RequestHead>(generator),
     }
 }

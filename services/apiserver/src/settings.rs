@@ -39,6 +39,13 @@ pub struct Settings {
     /// Folder with tls.crt, tls.key and ca.crt of this process.
     #[arg(long, env = "PGO_TLS_DIR", default_value = "/etc/pgo/tls")]
     pub tls_dir: PathBuf,
+    /// host:port of nsqd, on which the other services are told of what was stored; empty: they learn of it from Kubernetes
+    /// alone.
+    #[arg(long, env = "EVENT_ADDR", default_value = "")]
+    pub event_addr: String,
+    /// Exactly `true`: as if EVENT_ADDR were empty.
+    #[arg(long, env = "DISABLE_EVENTING", default_value = "")]
+    pub disable_eventing: String,
     /// host:port of the event service; empty: there is no GET /events.
     #[arg(long, env = "EVENT_SERVICE", default_value = "")]
     pub event_service: String,

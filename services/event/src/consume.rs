@@ -2,12 +2,14 @@
 //!
 //! `next → judge → append (fsync) → confirm → finish`
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use anyhow::Context as _;
 use bytes::Bytes;
 use futures::FutureExt as _;
-use nsq::{Consumer, Message, State};
+use nsq::{Consumer, Message, State, codec::MessageId};
+use pgo_bus::{HISTORY_CHANNEL, Undertaker};
+use pgo_events::Topic;
 use pgo_ids::{Seq, StreamId};
 use pgo_telemetry::{CancellationToken, Condition};
 use tokio::sync::{broadcast, watch};
@@ -22,6 +24,12 @@ use crate::{
 /// The most messages of a batch; more only make it later for the first of them.
 const BATCH: usize = 256;
 
+/// What is read here.
+const HISTORY: (&str, &str) = (Topic::All.as_str(), HISTORY_CHANNEL);
+
+/// Messages that are no events, with the reason.
+type Strays = HashMap<MessageId, String>;
+
 /// A watermark that is on disk.
 pub type Confirmation = (StreamId, Seq);
 
@@ -33,6 +41,7 @@ pub async fn consume(
     mut consumer: Consumer,
     appender: Appender,
     confirmations: broadcast::Sender<Confirmation>,
+    undertaker: Undertaker,
     metrics: Metrics,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
@@ -48,24 +57,36 @@ pub async fn consume(
         {
             messages.push(message);
         }
-        let batch = judge(&mut intake, &messages, &appender.log, &metrics);
+        let mut strays = Strays::new();
+        let batch = judge(&mut intake, &messages, &mut strays, &appender.log, &metrics);
         if take_over(batch, &messages, &appender, &confirmations)
             .await
             .is_err()
         {
             break;
         }
-        messages.into_iter().for_each(Message::finish);
+        for message in messages {
+            match strays.remove(&message.id()) {
+                Some(reason) => undertaker.give_up(message, HISTORY, reason),
+                None => message.finish(),
+            }
+        }
     }
     let unanswered = consumer.close().await;
     tracing::info!(unanswered, "reading from nsqd has ended");
     Ok(())
 }
 
-fn judge(intake: &mut Intake, messages: &[Message], log: &Arc<Log>, metrics: &Metrics) -> Batch {
+fn judge(
+    intake: &mut Intake,
+    messages: &[Message],
+    strays: &mut Strays,
+    log: &Arc<Log>,
+    metrics: &Metrics,
+) -> Batch {
     let arrived: Vec<_> = messages
         .iter()
-        .filter_map(|message| decode(message, metrics))
+        .filter_map(|message| decode(message, strays, metrics))
         .collect();
     let batch = intake.judge(arrived, |stream| log.watermark(stream));
     metrics.took(&batch);
@@ -106,8 +127,8 @@ async fn take_over(
     Ok(())
 }
 
-/// What cannot be read is logged, and finished like the rest: it would come again for ever.
-fn decode(message: &Message, metrics: &Metrics) -> Option<Arrived> {
+/// What cannot be read is one of the strays: it would come again for ever.
+fn decode(message: &Message, strays: &mut Strays, metrics: &Metrics) -> Option<Arrived> {
     match pgo_bus::Message::decode(message.body()) {
         Ok(decoded) => Some(Arrived {
             key: decoded.event.key(),
@@ -118,6 +139,7 @@ fn decode(message: &Message, metrics: &Metrics) -> Option<Arrived> {
         Err(error) => {
             metrics.malformed();
             tracing::warn!(id = %message.id(), bytes = message.body().len(), %error, "a message that is no event");
+            strays.insert(message.id(), error.to_string());
             None
         }
     }

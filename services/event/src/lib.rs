@@ -3,16 +3,30 @@
 //! ```text
 //! nsqd, alltopic/history ─► consume ─► intake (judge) ─► log (append, fsync) ─► head ─► reader ─► Read
 //!                             │                            │
-//!                             └─ finish                    └─► confirmations ─► Confirmations ─► relay of the reconciler
+//!                             └─ finish                    └─► confirmations ─┬─► Confirmations ─► relay of the reconciler
+//!                                                                            └─► news ─► nsqd, pgo.confirm
 //! ```
+//!
+//! A reader comes by gRPC ([`service`]) or by HTTP ([`http`]). What clients of nsqd may do is answered by
+//! [`auth`]. A reader of our own tells Kubernetes ([`mirror`]). What nobody can
+//! handle is kept by [`dead`]. Of two replicas one leads: only that one reads from nsqd, gives hints and tells Kubernetes
+//! ([`work`]); what the other one cannot answer itself it asks the one that leads ([`forward`]).
 
 pub mod append;
+pub mod auth;
 pub mod consume;
+pub mod dead;
+mod faces;
 pub mod filter;
+pub mod forward;
+pub mod http;
+pub mod identity;
 pub mod intake;
 pub mod keeper;
 pub mod log;
 pub mod metrics;
+pub mod mirror;
+pub mod news;
 pub mod reader;
 pub mod replication;
 mod rights;
@@ -24,24 +38,25 @@ pub mod work;
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
+use faces::Faces;
+use forward::{Leader, forward};
 use jiff::Timestamp;
 use log::Log;
 use metrics::Metrics;
 use pgo_proto::event::{
+    dead_letters_server::{DeadLettersServer, SERVICE_NAME as DEAD_LETTERS},
     event_log_server::EventLogServer,
     event_replica_server::{EventReplicaServer, SERVICE_NAME as REPLICA},
 };
 use pgo_telemetry::{CancellationToken, Telemetry};
 use pgo_tls::TlsFiles;
-use replication::{Replica, ReplicaService, Turn};
+use replication::{Replica, ReplicaService, Turn, Way};
 pub use rights::RIGHTS;
 use service::Service;
 pub use settings::Settings;
+use together::together;
 use tokio::{sync::broadcast, task::spawn_blocking};
 use work::Work;
-
-/// Identity of nsqd.
-const NSQD: &str = "nsqd.pgo";
 
 /// Confirmations that a slow listener may be behind; after that it gets all watermarks.
 const CONFIRMATIONS: usize = 1024;
@@ -73,11 +88,23 @@ async fn serve(
     let metrics = Metrics::register(telemetry);
     let files = Arc::new(TlsFiles::open(&settings.tls_dir)?);
 
+    let faces = Faces {
+        settings,
+        files: &files,
+        metrics: &metrics,
+        shutdown: &shutdown,
+    };
+    // Before all else: nsqd asks here whether this process may read.
+    faces.auth().await?;
     let log = Arc::new(open(settings).await?);
     log_open.met();
     let (confirmations, _) = broadcast::channel(CONFIRMATIONS);
 
-    let turn = Turn::new(None);
+    let (turn, way) = (Turn::new(None), Way::new(None));
+    let mirror = faces.mirror(&log).await;
+    let face = faces.http(&log).await?;
+    let (undertaker, dead) = faces.dead_letters()?;
+    let shelf = dead.shelf.clone();
     let replica = EventReplicaServer::new(ReplicaService {
         log: log.clone(),
         turn: turn.subscribe(),
@@ -88,24 +115,35 @@ async fn serve(
         metrics: metrics.clone(),
         shutdown: shutdown.clone(),
     };
+    let leader = Leader {
+        log: log.clone(),
+        way: way.subscribe(),
+        shutdown: shutdown.clone(),
+    };
+    let dead = DeadLettersServer::new(dead);
+    let shown = together(DEAD_LETTERS, dead, EventLogServer::new(service));
     let listener = pgo_tls::grpc::listen(settings.listen, files.clone()).await?;
     tracing::info!(addr = %listener.addr(), "serving the log");
     let serving = pgo_tls::grpc::server().serve_with_incoming_shutdown(
-        together::together(REPLICA, replica, EventLogServer::new(service)),
+        together(REPLICA, replica, forward(leader, shown)),
         listener,
         shutdown.clone().cancelled_owned(),
     );
 
     tokio::spawn(keeper::keep(log.clone(), metrics.clone(), shutdown.clone()));
     let work = Work {
-        nsqd: nsqd(settings, &files)?,
+        nsqd: faces.nsqd()?,
         log,
         confirmations,
+        undertaker,
+        shelf,
+        mirror,
         metrics,
         takes: log_open,
         connected,
     };
-    let consuming = take_over_events(settings, telemetry, work, turn, files, shutdown.clone());
+    let places = (turn, way);
+    let consuming = take_over_events(settings, telemetry, work, places, files, shutdown.clone());
 
     let consuming = async {
         let ended = consuming.await;
@@ -114,7 +152,7 @@ async fn serve(
         ended
     };
     let serving = async { serving.await.context("serve the log") };
-    let (consumed, served) = tokio::join!(consuming, serving);
+    let (consumed, served, ()) = tokio::join!(consuming, serving, face);
     consumed?;
     served
 }
@@ -124,7 +162,7 @@ async fn take_over_events(
     settings: &Settings,
     telemetry: &Telemetry,
     work: Work,
-    turn: Turn,
+    (turn, way): (Turn, Way),
     files: Arc<TlsFiles>,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
@@ -141,6 +179,7 @@ async fn take_over_events(
         namespace: settings.operator_namespace.clone(),
         client: client.context("find the API server of Kubernetes")?,
         turn,
+        way,
         confirmations: work.confirmations.clone(),
         files,
         condition: telemetry.readiness().condition("replica"),
@@ -159,14 +198,8 @@ async fn open(settings: &Settings) -> anyhow::Result<Log> {
     let log = spawn_blocking(move || open(&data, limits, Timestamp::now()))
         .await
         .context("open the log")??;
+    log.set_follows(!alone);
     let (oldest, next) = (log.oldest(), *log.head().borrow());
     tracing::info!(oldest, next, bytes = log.bytes(), "the log is open");
     Ok(log)
-}
-
-fn nsqd(settings: &Settings, files: &Arc<TlsFiles>) -> anyhow::Result<nsq::Server> {
-    let name = NSQD.try_into().context("the identity of nsqd")?;
-    let files = files.clone();
-    let config = nsq::TlsConfig::source(move || files.client_config());
-    Ok(nsq::Server::new(&settings.event_addr).with_tls(config, name))
 }

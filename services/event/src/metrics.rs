@@ -30,6 +30,12 @@ pub struct Metrics {
     leading: Gauge,
     in_sync: Gauge,
     readers: Gauge,
+    readers_refused: Counter,
+    nsq_clients_refused: Counter,
+    mirrored: Counter,
+    not_mirrored: Counter,
+    dead_letters: Gauge,
+    dead_letters_came: Counter,
     log_bytes: Gauge,
     log_oldest: Gauge,
     log_next: Gauge,
@@ -52,6 +58,12 @@ impl Metrics {
                 leading: Gauge::default(),
                 in_sync: Gauge::default(),
                 readers: Gauge::default(),
+                readers_refused: Counter::default(),
+                nsq_clients_refused: Counter::default(),
+                mirrored: Counter::default(),
+                not_mirrored: Counter::default(),
+                dead_letters: Gauge::default(),
+                dead_letters_came: Counter::default(),
                 log_bytes: Gauge::default(),
                 log_oldest: Gauge::default(),
                 log_next: Gauge::default(),
@@ -102,6 +114,17 @@ impl Metrics {
             m.readers,
         );
         registry.register(
+            "pgo_event_readers_refused",
+            "Readers over HTTP for whom there was no place",
+            m.readers_refused,
+        );
+        registry.register(
+            "pgo_event_nsq_clients_refused",
+            "Clients of nsqd that may do nothing there",
+            m.nsq_clients_refused,
+        );
+        self.add_more_to(registry);
+        registry.register(
             "pgo_event_log_bytes",
             "Size of the log's files",
             m.log_bytes,
@@ -130,6 +153,51 @@ impl Metrics {
             "Replicas that have every event that was confirmed; told by the one that leads",
             m.in_sync,
         );
+    }
+
+    fn add_more_to(&self, registry: &mut Registry) {
+        let m = self.clone();
+        registry.register(
+            "pgo_event_mirrored",
+            "Events told to Kubernetes",
+            m.mirrored,
+        );
+        registry.register(
+            "pgo_event_not_mirrored",
+            "Events that Kubernetes refused",
+            m.not_mirrored,
+        );
+        registry.register(
+            "pgo_event_dead_letters",
+            "Messages nobody could handle that are kept",
+            m.dead_letters,
+        );
+        registry.register(
+            "pgo_event_dead_letters_came",
+            "Messages nobody could handle that came",
+            m.dead_letters_came,
+        );
+    }
+
+    /// A dead letter came.
+    pub fn dead_letter(&self) {
+        self.dead_letters_came.inc();
+    }
+
+    /// So many dead letters are kept.
+    pub fn dead_letters_are(&self, count: usize) {
+        self.dead_letters
+            .set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// An event was told to Kubernetes.
+    pub fn mirrored(&self) {
+        self.mirrored.inc();
+    }
+
+    /// Kubernetes refused an event.
+    pub fn not_mirrored(&self) {
+        self.not_mirrored.inc();
     }
 
     /// A batch was judged.
@@ -164,6 +232,16 @@ impl Metrics {
     /// How many replicas have everything.
     pub fn in_sync(&self, count: usize) {
         self.in_sync.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// There was no place for a reader.
+    pub fn reader_refused(&self) {
+        self.readers_refused.inc();
+    }
+
+    /// A client of nsqd may do nothing.
+    pub fn nsq_client_refused(&self) {
+        self.nsq_clients_refused.inc();
     }
 
     /// What the log is like now.

@@ -86,7 +86,7 @@ impl Reader {
                 let log = log.clone();
                 Begin::at(blocking(move || log.since(time)).await?)
             }
-            Some(read_request::From::After(place)) => {
+            Some(read_request::From::Event(place)) => {
                 let stream: StreamId = place.stream.parse().map_err(|error| invalid(&error))?;
                 let log = log.clone();
                 let (seq, from) = (Seq(place.seq), stream.clone());
@@ -146,6 +146,11 @@ impl Reader {
                 return Ok(None);
             }
         }
+    }
+
+    /// Whether there is more at once, which a reader may wait for before it does what costs time.
+    pub fn has_more(&self) -> bool {
+        !self.ready.is_empty() || self.next < *self.head.borrow()
     }
 
     /// The oldest segments may go while somebody reads.

@@ -14,4 +14,4 @@ pub mod leading;
 pub mod register;
 mod run;
 
-pub use run::{LEASE, Replica, ReplicaService, Turn};
+pub use run::{LEASE, Replica, ReplicaService, Turn, Way};

@@ -1,4 +1,4 @@
-//! What the event service may do in Kubernetes: be the leader of its two replicas.
+//! What the event service may do in Kubernetes: be the leader of its two replicas, and tell what happened.
 
 use pgo_k8s::{
     lease,
@@ -14,10 +14,17 @@ const CONFIG_MAPS: &[&str] = &["configmaps"];
 
 const LEADERSHIP: [Right; 2] = lease::rights(&[LEASE]);
 
+const TELL: Right = Right::new(
+    "events.k8s.io",
+    &["events"],
+    &[Create],
+    "What happened to a cluster is mirrored to Kubernetes Events; one that is there already is refused.",
+);
+
 /// The rights of the process.
 pub const RIGHTS: Rights = Rights {
     process: "event",
-    targets: &[],
+    targets: &[TELL],
     operator: &[
         LEADERSHIP[0],
         LEADERSHIP[1],
@@ -34,6 +41,7 @@ pub const RIGHTS: Rights = Rights {
             "Who leads notes there who has everything; who takes over looks.",
         )
         .named(&[register::NAME]),
+        TELL,
     ],
     cluster: &[],
 };

@@ -53,6 +53,21 @@ pub struct Settings {
     /// Address of the gRPC port.
     #[arg(long, env = "PGO_EVENT_LISTEN", default_value = "0.0.0.0:8444")]
     pub listen: SocketAddr,
+    /// Address of the HTTP port.
+    #[arg(long, env = "PGO_EVENT_HTTP_LISTEN", default_value = "0.0.0.0:8446")]
+    pub http_listen: SocketAddr,
+    /// So many readers over HTTP may there be at a time.
+    #[arg(long, env = "PGO_EVENT_HTTP_READERS", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub http_readers: u32,
+    /// Address of the port where nsqd asks what its clients may do.
+    #[arg(long, env = "PGO_EVENT_AUTH_LISTEN", default_value = "0.0.0.0:8447")]
+    pub auth_listen: SocketAddr,
+    /// For so many seconds nsqd need not ask again.
+    #[arg(long, env = "PGO_EVENT_AUTH_TTL", default_value_t = 86_400, value_parser = clap::value_parser!(u32).range(1..=31_536_000))]
+    pub auth_ttl: u32,
+    /// Whether events are mirrored to Kubernetes Events: the process needs a kubeconfig or the account of its pod then.
+    #[arg(long, env = "PGO_EVENT_MIRROR", default_value_t = false, action = clap::ArgAction::Set)]
+    pub mirror: bool,
     /// Address of the administration port.
     #[arg(long, env = "PGO_ADMIN_ADDR", default_value = "0.0.0.0:9090")]
     pub admin_addr: SocketAddr,

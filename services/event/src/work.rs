@@ -1,20 +1,24 @@
-//! What the replica that leads does, or the only one: take events over from nsqd.
+//! What the replica that leads does, or the only one: take events over from nsqd, and all that must not be done twice.
 
 use std::sync::Arc;
 
+use anyhow::Context as _;
+use pgo_bus::Undertaker;
 use pgo_telemetry::{CancellationToken, Condition};
-use tokio::sync::broadcast;
+use tokio::{sync::broadcast, task::JoinSet};
 
 use crate::{
     append::Appender,
     consume::{self, Confirmation},
+    dead::{self, Shelf},
     log::Log,
     metrics::Metrics,
+    mirror::Mirror,
+    news,
     replication::leading::Leading,
 };
 
 /// What is needed to take events over.
-#[derive(Debug)]
 pub struct Work {
     /// Where events come from.
     pub nsqd: nsq::Server,
@@ -22,6 +26,12 @@ pub struct Work {
     pub log: Arc<Log>,
     /// Told of what counts.
     pub confirmations: broadcast::Sender<Confirmation>,
+    /// Puts away what nobody can handle.
+    pub undertaker: Undertaker,
+    /// Where that is kept.
+    pub shelf: Arc<Shelf>,
+    /// Tells Kubernetes, where that is wanted.
+    pub mirror: Option<Mirror>,
     /// Counts.
     pub metrics: Metrics,
     /// Whether the log takes events.
@@ -40,7 +50,10 @@ impl Work {
         leading: Option<Arc<Leading>>,
         stop: CancellationToken,
     ) -> anyhow::Result<()> {
-        let consumer = pgo_bus::history_consumer(self.nsqd.clone())?;
+        let after_another = leading.as_ref().is_some_and(|l| l.is_after_another());
+        let mut beside = self.beside(after_another, &stop)?;
+        let dead = self.undertaker.after_many_attempts();
+        let consumer = pgo_bus::history_consumer(self.nsqd.clone(), dead)?;
         let watching = consume::watch_connection(consumer.state(), self.connected.clone());
         let watching = tokio::spawn(watching);
         let appender = Appender {
@@ -55,13 +68,30 @@ impl Work {
             consumer,
             appender,
             confirmations,
+            self.undertaker.clone(),
             self.metrics.clone(),
             stop,
         )
         .await;
+        beside.shutdown().await;
         watching.abort();
         self.connected.met();
         self.takes.met();
         ended
+    }
+    /// Begins hints, drains, the keeping of dead letters and the mirror; they end with the set.
+    fn beside(&self, after_another: bool, stop: &CancellationToken) -> anyhow::Result<JoinSet<()>> {
+        let mut beside = news::begin(&self.nsqd, &self.confirmations)?;
+        let consumer = pgo_bus::dead_consumer(self.nsqd.clone()).context("read dead letters")?;
+        let (shelf, metrics) = (self.shelf.clone(), self.metrics.clone());
+        beside.spawn(dead::keep(consumer, shelf, metrics, stop.clone()));
+        if let Some(mirror) = self.mirror.clone() {
+            if after_another {
+                mirror.forget();
+            }
+            let shutdown = stop.clone();
+            beside.spawn(Mirror { shutdown, ..mirror }.run());
+        }
+        Ok(beside)
     }
 }

@@ -18,7 +18,9 @@ use kube::{
         watcher,
     },
 };
+use pgo_bus::{Doorbells, Kind};
 use pgo_crd::{Pgtask, label};
+use pgo_k8s::ahead::{self, Ahead};
 use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
 
@@ -51,8 +53,8 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// Begins to watch.
-    pub fn watch(client: &Client, namespace: &str, waker: &Waker) -> Self {
+    /// Begins to watch; requests that the doorbell is rung for are looked at right away.
+    pub fn watch(client: &Client, namespace: &str, waker: &Waker, doorbells: &Doorbells) -> Self {
         let ours = watcher::Config::default().labels("vendor=crunchydata");
         let mut watches = JoinSet::new();
         let mut watch = Watch {
@@ -61,12 +63,15 @@ impl Cache {
             waker,
             tasks: &mut watches,
         };
+        // 4.1's tasks do not carry the vendor's label.
+        let (tasks, ahead) = watch.keep_ahead(&watcher::Config::default(), complain);
+        let rung = doorbells.of(Kind::Pgtask, namespace);
+        watch.tasks.spawn(ahead.look_at(rung));
         Self {
             pods: watch.keep(&ours, |_| {}),
             claims: watch.keep(&ours, |_| {}),
             slices: watch.keep(&ours, |_| {}),
-            // 4.1's tasks do not carry the vendor's label.
-            tasks: watch.keep(&watcher::Config::default(), complain),
+            tasks,
             secrets: watch.keep(&ours, |_| {}),
             services: watch.keep(&ours, |_| {}),
             leases: watch.keep(&ours, |_| {}),
@@ -115,11 +120,25 @@ impl Watch<'_> {
             + Sync
             + 'static,
     {
+        self.keep_ahead(config, seen).0
+    }
+
+    /// The same, with what makes the watch look at an object at once.
+    fn keep_ahead<K>(&mut self, config: &watcher::Config, seen: fn(&K)) -> (Store<K>, Ahead<K>)
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + Debug
+            + DeserializeOwned
+            + Send
+            + Sync
+            + 'static,
+    {
         let api: Api<K> = Api::namespaced(self.client.clone(), self.namespace);
         let (store, writer) = reflector::store();
         let (waker, namespace) = (self.waker.clone(), self.namespace.to_owned());
-        let stream = watcher(api, config.clone())
-            .default_backoff()
+        let (changes, ahead) = ahead::watch(api, config.clone());
+        let stream = changes
             .modify(|object| object.managed_fields_mut().clear())
             .reflect(writer)
             .touched_objects();
@@ -138,7 +157,7 @@ impl Watch<'_> {
                 }
             }
         });
-        store
+        (store, ahead)
     }
 }
 

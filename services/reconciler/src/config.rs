@@ -3,13 +3,14 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use futures::StreamExt as _;
+use futures::{Stream, StreamExt as _};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{
     Api, Client,
     runtime::{WatchStreamExt as _, watcher},
 };
 use pgo_crd::PgoConfig;
+use pgo_k8s::ahead;
 use tokio::sync::watch;
 
 /// How long the API server may take to give it at the start.
@@ -22,29 +23,43 @@ const NAME: &str = "pgo-config";
 const KEY: &str = "pgo.yaml";
 
 /// Reads it, and gives what follows its changes, for ever; a change that cannot be used is logged, and what was before
-/// stays.
+/// stays. `rung` are objects that the watch is to look at, with their versions.
 ///
 /// # Errors
 /// It is not there, or cannot be used.
-pub async fn follow(
+pub async fn follow<S>(
     client: &Client,
     namespace: &str,
+    rung: S,
 ) -> anyhow::Result<(
     watch::Receiver<Arc<PgoConfig>>,
-    impl Future<Output = ()> + use<>,
-)> {
+    impl Future<Output = ()> + use<S>,
+)>
+where
+    S: Stream<Item = (String, String)>,
+{
     let api: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
     let map = tokio::time::timeout(DEADLINE, api.get(NAME))
         .await
         .context("the API server did not answer when asked for ConfigMap pgo-config")?
         .with_context(|| format!("cannot read ConfigMap {NAME} in namespace {namespace}"))?;
     let (sender, receiver) = watch::channel(Arc::new(parse(&map)?));
-    Ok((receiver, keep_up(api, sender)))
+    let only = watcher::Config::default().fields(&format!("metadata.name={NAME}"));
+    let (changes, ahead) = ahead::watch(api, only);
+    let following = async move {
+        tokio::join!(
+            keep_up(changes.applied_objects(), sender),
+            ahead.look_at(rung)
+        );
+    };
+    Ok((receiver, following))
 }
 
-async fn keep_up(api: Api<ConfigMap>, sender: watch::Sender<Arc<PgoConfig>>) {
-    let only = watcher::Config::default().fields(&format!("metadata.name={NAME}"));
-    let mut changes = std::pin::pin!(watcher(api, only).default_backoff().applied_objects());
+async fn keep_up(
+    changes: impl Stream<Item = watcher::Result<ConfigMap>>,
+    sender: watch::Sender<Arc<PgoConfig>>,
+) {
+    let mut changes = std::pin::pin!(changes);
     while let Some(change) = changes.next().await {
         match change
             .map_err(anyhow::Error::from)

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use pgo_bus::{Relay, follow_confirmations};
+use pgo_bus::{Hint, Listener, Relay, follow_confirmations, follow_hints};
 use pgo_ids::StreamId;
 use tonic::transport::Channel;
 
@@ -31,12 +31,18 @@ impl Confirmations {
 
     /// Hears what is on disk at the event service behind `channel`, for ever.
     pub async fn follow(self, channel: Channel, relay: Relay) {
-        follow_confirmations(channel, relay, move |stream, _| {
-            if let Some(wake) = self.lock().get(stream) {
-                wake();
-            }
-        })
-        .await;
+        follow_confirmations(channel, relay, move |stream, _| self.wake(stream)).await;
+    }
+
+    /// Asks that service about each hint that its stream has not brought, for ever.
+    pub async fn follow_hints(self, hints: Listener<Hint>, channel: Channel, relay: Relay) {
+        follow_hints(hints, channel, relay, move |stream, _| self.wake(stream)).await;
+    }
+
+    fn wake(&self, stream: &StreamId) {
+        if let Some(wake) = self.lock().get(stream) {
+            wake();
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<StreamId, Wake>> {

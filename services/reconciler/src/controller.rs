@@ -1,19 +1,24 @@
 //! The loop that reconciles each cluster of one namespace whenever something about it changes.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    future::{pending, ready},
+    sync::Arc,
+    time::Duration,
+};
 
-use futures::{FutureExt as _, StreamExt as _};
+use futures::{FutureExt as _, Stream, StreamExt as _};
 use kube::{
     Api, ResourceExt as _,
     core::DeserializeGuard,
     runtime::{
-        Controller,
+        Controller, WatchStreamExt as _,
         controller::Action,
-        reflector::{ObjectRef, Store},
+        reflector::{self, ObjectRef, Store},
         watcher,
     },
 };
 use pgo_crd::Pgcluster;
+use pgo_k8s::ahead;
 use pgo_telemetry::CancellationToken;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_stream::wrappers::UnboundedReceiverStream;
@@ -32,15 +37,23 @@ const AFTER_CONFLICT: Duration = Duration::from_millis(50);
 /// Pause after any other error.
 const AFTER_ERROR: Duration = Duration::from_secs(2);
 
-/// Reconciles until told to end; those under way are finished first.
+/// Reconciles until told to end; those under way are finished first. `rung` are clusters to look at, with their versions.
 pub async fn run(
-    api: Api<Stored>,
+    (api, rung): (Api<Stored>, impl Stream<Item = (String, String)>),
     context: Arc<Context>,
     woken: UnboundedReceiver<ObjectRef<Stored>>,
     shutdown: CancellationToken,
 ) {
-    let controller = Controller::new(api, watcher::Config::default());
-    let clusters = controller.store();
+    let (changes, ahead) = ahead::watch(api, watcher::Config::default());
+    let (clusters, writer) = reflector::store();
+    // Failures end here: the controller would pause for them, and with it all that wakes a reconcile otherwise.
+    let changes = changes.reflect(writer).applied_objects().filter(|change| {
+        if let Err(error) = change {
+            tracing::warn!(%error, "the watch of clusters was interrupted; it begins again");
+        }
+        ready(change.is_ok())
+    });
+    let controller = Controller::for_stream(changes, clusters.clone());
     let reconciling = controller
         .with_config(kube::runtime::controller::Config::default().concurrency(CONCURRENCY))
         .reconcile_on(UnboundedReceiverStream::new(woken))
@@ -55,11 +68,16 @@ pub async fn run(
                 // A cluster that was woken and is gone is no error.
                 tracing::debug!(%error, "a reconcile did not get to its end");
             }
-            std::future::ready(())
+            ready(())
         });
+    let answering = async {
+        ahead.look_at(rung).await;
+        pending::<()>().await;
+    };
     tokio::select! {
         () = reconciling => {}
         () = nothing_to_finish(&clusters, &shutdown) => {}
+        () = answering => {}
     }
 }
 
@@ -67,7 +85,7 @@ pub async fn run(
 async fn nothing_to_finish(clusters: &Store<Stored>, shutdown: &CancellationToken) {
     shutdown.cancelled().await;
     if clusters.wait_until_ready().now_or_never().is_some() {
-        std::future::pending::<()>().await;
+        pending::<()>().await;
     }
 }
 

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use kube::{Api, Client};
-use pgo_bus::{NsqPublisher, Relay};
+use pgo_bus::{Doorbells, Doorman, Kind, Listener, NsqPublisher, Relay};
 use pgo_crd::PgoConfig;
 use pgo_ids::Namespace;
 use pgo_telemetry::{CancellationToken, Telemetry};
@@ -19,9 +19,11 @@ use crate::{
     settings::Settings, waker::Waker,
 };
 
-/// Identities of those the reconciler speaks to.
-const NSQD: &str = "nsqd.pgo";
+/// Identity of the event service.
 const EVENT: &str = "event.pgo";
+
+/// How the reconciler's channels begin.
+const ROLE: &str = "reconciler";
 
 /// How often it is said of a namespace that it cannot be read.
 const COMPLAINT: Duration = Duration::from_secs(30);
@@ -41,6 +43,7 @@ struct Shared {
     relay: Relay,
     confirmations: Confirmations,
     publishing: Publishing,
+    doorbells: Doorbells,
     metrics: Metrics,
 }
 
@@ -61,24 +64,29 @@ pub async fn lead(
         .operator_namespace
         .parse()
         .context("PGO_OPERATOR_NAMESPACE")?;
+    let doorbells = Doorbells::default();
+    let of_config = doorbells.of(Kind::ConfigMap, operator.as_str());
     let (config, following) = tokio::select! {
-        begun = config::follow(&client, operator.as_str()) => begun?,
+        begun = config::follow(&client, operator.as_str(), of_config) => begun?,
         () = shutdown.cancelled() => return Ok(()),
     };
-    let (relay, confirmations) = (relay(settings, &files)?, Confirmations::default());
+    let nsqd = nsqd(settings, &files)?;
+    let relay = nsqd.as_ref().map_or_else(Relay::off, relay);
+    let confirmations = Confirmations::default();
     let pages = Api::namespaced(client.clone(), operator.as_str());
     let shared = Shared {
         authority: Arc::new(authority(settings)?),
         publishing: Publishing::new(relay.clone(), confirmations.clone(), pages),
         relay,
         confirmations,
+        doorbells,
         client,
         operator,
         files,
         config,
         metrics,
     };
-    let mut background = background(settings, &shared, was_down)?;
+    let mut background = background(settings, &shared, was_down, nsqd)?;
     background.spawn(following);
     let mut namespaces = JoinSet::new();
     for namespace in &settings.namespaces {
@@ -104,7 +112,12 @@ pub async fn lead(
 }
 
 /// What does not belong to one namespace.
-fn background(settings: &Settings, shared: &Shared, was_down: bool) -> anyhow::Result<JoinSet<()>> {
+fn background(
+    settings: &Settings,
+    shared: &Shared,
+    was_down: bool,
+    nsqd: Option<nsq::Server>,
+) -> anyhow::Result<JoinSet<()>> {
     let (client, relay) = (shared.client.clone(), shared.relay.clone());
     let channel = pgo_tls::grpc::channel(&settings.event_service, EVENT, shared.files.clone())?;
     let keeper = Keeper::new(
@@ -117,14 +130,22 @@ fn background(settings: &Settings, shared: &Shared, was_down: bool) -> anyhow::R
     let mut background = JoinSet::new();
     background.spawn(keeper.run());
     background.spawn(pages::relay(pages, relay.clone(), shared.metrics.clone()));
-    background.spawn(shared.confirmations.clone().follow(channel, relay));
+    let confirmations = shared.confirmations.clone();
+    if let Some(nsqd) = nsqd {
+        let hints = Listener::hints(nsqd.clone(), ROLE)?;
+        let hinted = confirmations.clone();
+        background.spawn(hinted.follow_hints(hints, channel.clone(), relay.clone()));
+        let doorman = Doorman::at(nsqd, ROLE)?;
+        background.spawn(shared.doorbells.clone().hear(doorman));
+    }
+    background.spawn(confirmations.follow(channel, relay));
     Ok(background)
 }
 
 /// Reconciles the clusters of a namespace, from when it can be read.
 async fn reconcile_in(namespace: String, shared: Shared, shutdown: CancellationToken) {
     let (waker, woken) = Waker::new();
-    let cache = Cache::watch(&shared.client, &namespace, &waker);
+    let cache = Cache::watch(&shared.client, &namespace, &waker, &shared.doorbells);
     shared.metrics.reads(&namespace, false);
     tokio::select! {
         () = readable(&cache, &namespace) => {}
@@ -132,6 +153,7 @@ async fn reconcile_in(namespace: String, shared: Shared, shutdown: CancellationT
     }
     shared.metrics.reads(&namespace, true);
     let api = Api::namespaced(shared.client.clone(), &namespace);
+    let rung = shared.doorbells.of(Kind::Pgcluster, &namespace);
     let context = Arc::new(Context::new(
         shared.client,
         shared.operator,
@@ -143,7 +165,7 @@ async fn reconcile_in(namespace: String, shared: Shared, shutdown: CancellationT
         waker,
         shared.metrics,
     ));
-    controller::run(api, context, woken, shutdown).await;
+    controller::run((api, rung), context, woken, shutdown).await;
 }
 
 /// Waits until everything in a namespace was seen once.
@@ -165,14 +187,18 @@ fn authority(settings: &Settings) -> anyhow::Result<Authority> {
     Ok(Authority::from_pem(&read("tls.crt")?, &read("tls.key")?)?)
 }
 
-fn relay(settings: &Settings, files: &Arc<TlsFiles>) -> anyhow::Result<Relay> {
+/// nsqd, unless nothing is to be published: then there need not be one.
+fn nsqd(settings: &Settings, files: &Arc<TlsFiles>) -> anyhow::Result<Option<nsq::Server>> {
     if settings.disable_eventing == "true" {
         tracing::warn!("DISABLE_EVENTING is true: no event is published");
-        return Ok(Relay::off());
+        return Ok(None);
     }
-    let name = NSQD.try_into().context("the identity of nsqd")?;
     let files = files.clone();
-    let config = nsq::TlsConfig::source(move || files.client_config());
-    let server = nsq::Server::new(&settings.event_addr).with_tls(config, name);
-    Ok(Relay::start(NsqPublisher::connect(server)))
+    let tls = nsq::TlsConfig::source(move || files.client_config());
+    let nsqd = pgo_bus::server(&settings.event_addr, tls).context("EVENT_ADDR")?;
+    Ok(Some(nsqd))
+}
+
+fn relay(nsqd: &nsq::Server) -> Relay {
+    Relay::start(NsqPublisher::connect(nsqd.clone()))
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! ConfigMap crunchy-scheduler=true ─► schedule (parse) ─► book ─► due at `now`? ─► annotation, by compare-and-swap
-//!                                        timetable ────────┘                         (log, metric)
+//!     ▲ a watch, and doorbells           timetable ────────┘                         (log, metric)
 //! ```
 //!
 //! Nothing can be run yet; a run that is due is recorded as skipped, with the reason.
@@ -16,12 +16,16 @@ pub mod schedule;
 mod settings;
 pub mod timetable;
 
+use std::sync::Arc;
+
 use anyhow::Context as _;
 use heartbeat::Heartbeat;
 use kube::Client;
 use metrics::Metrics;
+use pgo_bus::{Doorbells, Doorman};
 use pgo_k8s::lease::{Election, LeaseSettings};
 use pgo_telemetry::CancellationToken;
+use pgo_tls::TlsFiles;
 pub use rights::RIGHTS;
 use rounds::Rounds;
 pub use settings::Settings;
@@ -49,6 +53,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let election = Election::new(client.clone(), lease);
     let rounds = Rounds {
         client,
+        doorbells: doorbells(&settings)?,
         namespaces: settings.namespaces,
         leadership: election.leadership(),
         heartbeat: Heartbeat::new(settings.heartbeat),
@@ -62,4 +67,16 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     elected.await.context("give the Lease back")?;
     admin.await?;
     Ok(())
+}
+
+/// What is rung for on nsqd, where there is one.
+fn doorbells(settings: &Settings) -> anyhow::Result<Doorbells> {
+    let doorbells = Doorbells::default();
+    if !settings.event_addr.is_empty() && settings.disable_eventing != "true" {
+        let files = Arc::new(TlsFiles::open(&settings.tls_dir)?);
+        let tls = nsq::TlsConfig::source(move || files.client_config());
+        let nsqd = pgo_bus::server(&settings.event_addr, tls).context("EVENT_ADDR")?;
+        tokio::spawn(doorbells.clone().hear(Doorman::at(nsqd, "scheduler")?));
+    }
+    Ok(doorbells)
 }

@@ -4,19 +4,24 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    future::ready,
     pin::Pin,
     time::Duration,
 };
 
-use futures::{Stream, StreamExt as _, stream::select_all};
+use futures::{
+    Stream, StreamExt as _,
+    stream::{self, select_all},
+};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{
     Api, Client,
     api::{Patch, PatchParams},
-    runtime::{WatchStreamExt as _, watcher},
+    runtime::watcher,
 };
-use pgo_k8s::lease::Leadership;
+use pgo_bus::{Doorbells, Kind};
+use pgo_k8s::{ahead, lease::Leadership};
 use pgo_telemetry::{CancellationToken, Condition};
 use tokio::{
     sync::watch,
@@ -63,6 +68,8 @@ pub struct Rounds {
     pub client: Client,
     /// Where schedules are looked for.
     pub namespaces: Vec<String>,
+    /// Of schedules that have changed: they are looked at right away.
+    pub doorbells: Doorbells,
     /// Whether this process is the one that writes.
     pub leadership: watch::Receiver<Leadership>,
     /// Sign of life.
@@ -79,7 +86,8 @@ impl Rounds {
         let mut book = Book::default();
         let mut listing = Listing::default();
         let namespaces = self.namespaces.iter();
-        let mut changes = select_all(namespaces.map(|namespace| follow(&self.client, namespace)));
+        let follow = |namespace: &String| follow(&self.client, namespace, &self.doorbells);
+        let mut changes = select_all(namespaces.map(follow));
         loop {
             let now = Timestamp::now();
             let leading = self.leadership.borrow_and_update().is_leading();
@@ -173,11 +181,15 @@ impl Rounds {
     }
 }
 
-fn follow(client: &Client, namespace: &str) -> Changes {
+fn follow(client: &Client, namespace: &str, doorbells: &Doorbells) -> Changes {
     let api: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
+    let (changes, ahead) = ahead::watch(api, watcher::Config::default().labels(LABEL));
+    let looking = ahead.look_at(doorbells.of(Kind::ConfigMap, namespace));
+    // Gives nothing, and goes on with the changes.
+    let looking = stream::once(looking).filter_map(|()| ready(None));
     let namespace = namespace.to_owned();
-    let changes = watcher(api, watcher::Config::default().labels(LABEL)).default_backoff();
-    Box::pin(changes.map(move |change| (namespace.clone(), change)))
+    let changes = changes.map(move |change| (namespace.clone(), change));
+    Box::pin(stream::select(changes, looking))
 }
 
 /// What is known of the namespaces while they are read.

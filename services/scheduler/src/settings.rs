@@ -22,6 +22,15 @@ pub struct Settings {
     /// Name of this process among its like; the pod's name.
     #[arg(long, env = "MY_POD_NAME")]
     pub identity: String,
+    /// host:port of nsqd, on which it is told that a schedule has changed; empty: it learns of it from Kubernetes alone.
+    #[arg(long, env = "EVENT_ADDR", default_value = "")]
+    pub event_addr: String,
+    /// Exactly `true`: as if EVENT_ADDR were empty.
+    #[arg(long, env = "DISABLE_EVENTING", default_value = "")]
+    pub disable_eventing: String,
+    /// Folder with tls.crt, tls.key and ca.crt of this process; needed with nsqd.
+    #[arg(long, env = "PGO_TLS_DIR", default_value = "/etc/pgo/tls")]
+    pub tls_dir: PathBuf,
     /// File that is written at least every minute while the scheduler works.
     #[arg(
         long,

@@ -13,6 +13,7 @@
 //! the routes that are new here.
 
 mod cluster;
+mod dead_letter;
 mod events;
 mod permission;
 mod route;
@@ -25,6 +26,9 @@ pub use cluster::{
     CreateClusterRequest, CreateClusterResponse, DeleteClusterRequest, DeleteClusterResponse,
     ShowClusterDeployment, ShowClusterDetail, ShowClusterPod, ShowClusterReplica,
     ShowClusterRequest, ShowClusterResponse, ShowClusterService,
+};
+pub use dead_letter::{
+    DeadLetterDetail, DeadLetterRequest, DeadLetterResponse, ShowDeadLetterResponse,
 };
 pub use events::{EventsQuery, KEEP_ALIVE, NotALine, STREAM_TYPE, StreamLine};
 pub use permission::{Permission, UnknownPermission};

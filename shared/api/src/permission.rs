@@ -32,9 +32,9 @@ macro_rules! permissions {
 permissions! {
     ApplyPolicy Cat CreateBackup CreateBenchmark CreateCluster CreateDump CreateFailover CreateIngest CreateNamespace
     CreatePgbouncer CreatePgorole CreatePgouser CreatePgpool CreatePolicy CreateSchedule CreateUpgrade CreateUser
-    DeleteBackup DeleteBenchmark DeleteCluster DeleteIngest DeleteNamespace DeletePgbouncer DeletePgorole DeletePgouser
-    DeletePgpool DeletePolicy DeleteSchedule DeleteUser DfCluster Label Load Ls Reload Restore RestoreDump
-    RestorePgbasebackup ScaleCluster ShowBackup ShowBenchmark ShowCluster ShowConfig ShowIngest ShowNamespace ShowPVC
+    DeleteBackup DeleteBenchmark DeleteCluster DeleteDeadLetter DeleteIngest DeleteNamespace DeletePgbouncer DeletePgorole DeletePgouser
+    DeletePgpool DeletePolicy DeleteSchedule DeleteUser DfCluster Label Load Ls Reload RequeueDeadLetter Restore RestoreDump
+    RestorePgbasebackup ScaleCluster ShowBackup ShowBenchmark ShowCluster ShowConfig ShowDeadLetter ShowIngest ShowNamespace ShowPVC
     ShowPgorole ShowPgouser ShowPolicy ShowSchedule ShowSecrets ShowUser ShowWorkflow Status TestCluster UpdateCluster
     UpdateNamespace UpdatePgorole UpdatePgouser UpdateUser Version
 }

@@ -149,6 +149,12 @@ routes! {
     Metrics Get "/metrics" None, x, x, None, AVAILABLE;
     /// New: history and stream of events.
     Events Get "/events" Some(P::ShowCluster), V, Given, Query, AVAILABLE;
+    /// New: messages that nobody could handle.
+    ShowDeadLetter Post "/deadlettershow" Some(P::ShowDeadLetter), V, x, Body, AVAILABLE;
+    /// New: they go to their topics again.
+    RequeueDeadLetter Post "/deadletterrequeue" Some(P::RequeueDeadLetter), V, x, Body, AVAILABLE;
+    /// New: they are forgotten.
+    DeleteDeadLetter Post "/deadletterdelete" Some(P::DeleteDeadLetter), V, x, Body, AVAILABLE;
 
     CreateCluster Post "/clusters" Some(P::CreateCluster), V, N, Body, AVAILABLE;
     ShowCluster Post "/showclusters" Some(P::ShowCluster), V, N, Body, AVAILABLE;

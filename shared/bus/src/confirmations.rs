@@ -79,13 +79,13 @@ async fn follow(
     Ok(())
 }
 
-async fn in_time<T>(call: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
+pub(crate) async fn in_time<T>(call: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
     timeout(ANSWER_WITHIN, call)
         .await
         .unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer in 5 s")))
 }
 
-fn take(watermark: &Watermark, relay: &Relay, on: &(impl Fn(&StreamId, Seq) + Send)) {
+pub(crate) fn take(watermark: &Watermark, relay: &Relay, on: &(impl Fn(&StreamId, Seq) + Send)) {
     match watermark.stream.parse::<StreamId>() {
         Ok(stream) => {
             let seq = Seq(watermark.seq);

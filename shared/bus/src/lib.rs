@@ -1,4 +1,4 @@
-//! Events on NSQ: from the outboxes to nsqd, and their confirmations back.
+//! What the services say to each other over NSQ: events from the outboxes to nsqd and their confirmations back, and news.
 //!
 //! ```text
 //! outbox ─offer─► Relay ─Message─► Publisher (nsqd) ─► topic of its type, alltopic ─► event service, channel `history`
@@ -8,18 +8,33 @@
 //!
 //! An event is published until it is confirmed, so it is never lost and may arrive more than once; its key
 //! (stream, seq) tells.
+//!
+//! Besides events there is news between the services, which may be lost at the cost of time: doorbells ([`Bell`],
+//! [`Doorman`]) and hints that something is confirmed ([`Hint`]).
 
+mod announcer;
 mod confirmations;
+mod dead;
+mod doorbell;
+mod drain;
+mod hints;
 mod history;
 mod message;
 mod publisher;
 mod relay;
+mod server;
 
+pub use announcer::{Announcer, Listener};
 pub use confirmations::follow_confirmations;
+pub use dead::{DEAD_CHANNEL, DEAD_TOPIC, DeadLetter, Undertaker, dead_consumer};
+pub use doorbell::{Bell, COMMANDS_TOPIC, Doorbell, Doorbells, Doorman, Kind};
+pub use drain::{DRAIN_CHANNEL, drain, drained_topics};
+pub use hints::{CONFIRM_TOPIC, Hint, follow_hints};
 pub use history::{HISTORY_CHANNEL, history_consumer};
 pub use message::Message;
 pub use publisher::{NsqPublisher, PublishFailed, Publisher};
 pub use relay::{Relay, backlog};
+pub use server::{NSQD, SECRET, ServerUnusable, server};
 
 #[cfg(test)]
 mod tests {

@@ -61,7 +61,7 @@ impl Topic {
 
     /// Name on the wire.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::All => "alltopic",
             Self::Cluster => "clustertopic",

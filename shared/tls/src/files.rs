@@ -34,6 +34,8 @@ pub struct TlsFiles {
 struct Loaded {
     stamps: [Stamp; 3],
     server: Arc<ServerConfig>,
+    http: Arc<ServerConfig>,
+    open: Arc<ServerConfig>,
     client: Arc<ClientConfig>,
     details: Details,
 }
@@ -58,6 +60,16 @@ impl TlsFiles {
     /// For servers: a client must show a certificate of the authority. Offers HTTP/2 to those who ask (gRPC).
     pub fn server_config(&self) -> Arc<ServerConfig> {
         self.current().server
+    }
+
+    /// The same for HTTP/1.1.
+    pub fn http_config(&self) -> Arc<ServerConfig> {
+        self.current().http
+    }
+
+    /// For HTTP/1.1 with clients that have no certificate, such as nsqd when it asks whom it may trust.
+    pub fn open_config(&self) -> Arc<ServerConfig> {
+        self.current().open
     }
 
     /// For clients: shows our certificate; the server must show one of the authority that carries the name which the
@@ -123,6 +135,15 @@ impl Loaded {
             .with_single_cert(chain.clone(), key.clone_key())
             .map_err(|error| unusable(folder, &error))?;
         server.alpn_protocols = vec![b"h2".to_vec()];
+        let mut http = server.clone();
+        http.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let mut open = ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .map_err(|error| unusable(folder, &error))?
+            .with_no_client_auth()
+            .with_single_cert(chain.clone(), key.clone_key())
+            .map_err(|error| unusable(folder, &error))?;
+        open.alpn_protocols = vec![b"http/1.1".to_vec()];
 
         let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider())
             .build()
@@ -136,6 +157,8 @@ impl Loaded {
         Ok(Self {
             stamps,
             server: Arc::new(server),
+            http: Arc::new(http),
+            open: Arc::new(open),
             client: Arc::new(client),
             details,
         })

@@ -1,12 +1,14 @@
 //! Measures the figures that PGO is held to, on the local Kubernetes with PGO installed, and prints them as a table.
 //!
 //! ```text
-//! pgo-bench [create|latency|memory|client|many]
+//! pgo-bench [create|latency|memory|client|many|nsq]
 //! ```
 //!
-//! Without an argument every row is measured. `.local/env` must be sourced. Nothing else should run on the machine.
+//! Without an argument every row is measured. `.local/env` must be sourced, but for `nsq`. Nothing else should run on the
+//! machine.
 
 mod client;
+mod clients;
 mod create;
 mod figures;
 mod latency;
@@ -21,12 +23,13 @@ use figures::Figure;
 type Measure = fn() -> anyhow::Result<Vec<Figure>>;
 
 /// Each row of the table with its name on the command line.
-const ROWS: [(&str, Measure); 5] = [
+const ROWS: [(&str, Measure); 6] = [
     ("create", create::measure),
     ("latency", latency::measure),
     ("memory", memory::measure),
     ("client", client::measure),
     ("many", many::measure),
+    ("nsq", clients::measure),
 ];
 
 fn main() -> anyhow::Result<()> {

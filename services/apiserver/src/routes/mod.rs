@@ -1,6 +1,7 @@
 //! Which handler a route has: one file per group of routes.
 
 mod clusters;
+mod dead_letters;
 mod service;
 mod status;
 
@@ -35,6 +36,9 @@ pub(crate) async fn dispatch(call: Arc<Call>) -> Result<Response, Stop> {
         Endpoint::DeleteCluster => call.answer(clusters::delete).await,
         Endpoint::TestCluster => call.answer(clusters::test).await,
         Endpoint::Status => call.answer(status::status).await,
+        Endpoint::ShowDeadLetter => call.answer(dead_letters::show).await,
+        Endpoint::RequeueDeadLetter => call.answer(dead_letters::requeue).await,
+        Endpoint::DeleteDeadLetter => call.answer(dead_letters::delete).await,
         Endpoint::Events => events::stream(&call).await,
         _ => call.answer(later).await,
     }

@@ -189,7 +189,7 @@ impl EventLog for Log {
                 Status::invalid_argument(format!("{cursor:?} is no cursor of this log"))
             })?,
             Some(From::Last(last)) => length.saturating_sub(usize::try_from(*last).unwrap()),
-            Some(From::Since(_) | From::Beginning(_) | From::After(_)) => 0,
+            Some(From::Since(_) | From::Beginning(_) | From::Event(_)) => 0,
         };
         let reader = Reader {
             log: self.clone(),

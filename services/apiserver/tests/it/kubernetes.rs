@@ -38,6 +38,8 @@ struct State {
     without_right: Vec<rights::Request>,
     /// Requests that are answered with a failure: how each begins.
     failing: Vec<(String, Failure)>,
+    /// Watches bring nothing.
+    stalled: bool,
 }
 
 /// How a request fails.
@@ -135,9 +137,15 @@ impl Kubernetes {
         self.state.lock().unwrap().failing.push((begin, failure));
     }
 
+    /// From now on, watches bring nothing.
+    pub fn stall(&self) {
+        self.state.lock().unwrap().stalled = true;
+    }
+
     pub fn heal(&self) {
         let mut state = self.state.lock().unwrap();
         state.failing.clear();
+        state.stalled = false;
         self.changed.send_replace(state.changes.len());
     }
 
@@ -273,7 +281,7 @@ impl Kubernetes {
                     loop {
                         {
                             let state = state.lock().unwrap();
-                            while at < state.changes.len() {
+                            while !state.stalled && at < state.changes.len() {
                                 let (place, change, object) = &state.changes[at];
                                 at += 1;
                                 if *place == list && selected(object, &query) {

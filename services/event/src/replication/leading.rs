@@ -62,6 +62,7 @@ pub struct Leading {
     log: Arc<Log>,
     me: String,
     term: Term,
+    after_another: bool,
     register: Arc<dyn Register>,
     /// Held over a change of the register.
     roster: tokio::sync::Mutex<(Roster, Version)>,
@@ -130,6 +131,7 @@ impl Leading {
                 tokio::task::spawn_blocking(move || log.adopt(lineage, jiff::Timestamp::now()));
             begun.await.map_err(|_| CannotLead::Faster)??;
         }
+        let after_another = former.is_some_and(|former| former.leader != me);
         log.set_follows(false);
         log.commit(log.end());
         let quorum = Quorum {
@@ -145,6 +147,7 @@ impl Leading {
             log,
             me,
             term: roster.term,
+            after_another,
             register,
             roster: tokio::sync::Mutex::new((roster, version)),
             quorum: Mutex::new(quorum),
@@ -156,6 +159,11 @@ impl Leading {
     /// The term that its records have.
     pub fn term(&self) -> Term {
         self.term
+    }
+
+    /// Whether another replica led before.
+    pub fn is_after_another(&self) -> bool {
+        self.after_another
     }
 
     /// Replicas besides this one that have everything.

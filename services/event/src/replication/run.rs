@@ -50,6 +50,9 @@ const COUNT_EVERY: Duration = Duration::from_secs(1);
 /// Between attempts to get damaged records back.
 const MEND_EVERY: Duration = Duration::from_secs(30);
 
+/// How the replica that leads is reached by one that follows; none where that is not known.
+pub type Way = watch::Sender<Option<Channel>>;
+
 /// Who leads here: this process, in a leadership, or not.
 pub type Turn = watch::Sender<Option<Arc<Leading>>>;
 
@@ -68,6 +71,8 @@ pub struct Replica {
     pub client: Client,
     /// The leadership of this process, for those who answer the other replica.
     pub turn: Turn,
+    /// How the one that leads is reached, while this one follows.
+    pub way: Way,
     /// Told of what counts, while this one follows.
     pub confirmations: broadcast::Sender<Confirmation>,
     /// Certificates.
@@ -245,6 +250,7 @@ impl Replica {
     async fn find_leader(&self) -> Result<(Roster, EventReplicaClient<Channel>), StepError> {
         let register = InKubernetes::new(self.client.clone(), &self.namespace);
         let unavailable = |error: &dyn fmt::Display| Status::unavailable(error.to_string());
+        self.way.send_replace(None);
         let found = register.read().await.map_err(|error| unavailable(&error))?;
         let (roster, _) = found.ok_or_else(|| unavailable(&"nobody has led yet"))?;
         if roster.leader == self.me {
@@ -252,6 +258,7 @@ impl Replica {
         }
         let channel = grpc::channel(&roster.address, OTHER, self.files.clone());
         let channel = channel.map_err(|error| unavailable(&error))?;
+        self.way.send_replace(Some(channel.clone()));
         Ok((roster, EventReplicaClient::new(channel)))
     }
 

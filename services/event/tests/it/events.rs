@@ -8,8 +8,12 @@ pub fn stream(name: &str) -> StreamId {
 }
 
 pub fn event(name: &str, seq: u64) -> Event {
+    of_type(EventType::CreateClusterProgress, name, seq)
+}
+
+pub fn of_type(event_type: EventType, name: &str, seq: u64) -> Event {
     let draft = Draft {
-        event_type: EventType::CreateClusterProgress,
+        event_type,
         time: "2026-10-15T10:11:12.5Z".parse().unwrap(),
         namespace: "pgouser1".parse().unwrap(),
         cluster: Some(name.parse().unwrap()),

@@ -1,9 +1,11 @@
 //! nsqd and the event service with an authority of their own.
 
 use std::{
+    cell::Cell,
+    collections::BTreeMap,
     fs,
     io::{Read as _, Write as _},
-    net::{SocketAddr, TcpStream},
+    net::{IpAddr, SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::Command,
     sync::Arc,
@@ -14,7 +16,8 @@ use futures::StreamExt as _;
 use jiff::{SignedDuration, Timestamp};
 use pgo_bus::{NsqPublisher, Relay, follow_confirmations};
 use pgo_proto::event::{
-    ReadRequest, ReadResponse, event_log_client::EventLogClient, read_request, read_response,
+    ReadRequest, ReadResponse, dead_letters_client::DeadLettersClient,
+    event_log_client::EventLogClient, read_request, read_response,
 };
 use pgo_tls::{Authority, LeafSpec, TlsFiles};
 use rustix::process::{Resource, Rlimit, prlimit};
@@ -29,7 +32,10 @@ pub struct Installation {
     nsqd: Option<Process>,
     event: Option<Process>,
     nsqd_addr: SocketAddr,
+    nsqd_http: SocketAddr,
     grpc: SocketAddr,
+    pub http: SocketAddr,
+    auth: SocketAddr,
     admin: SocketAddr,
     settings: Vec<(&'static str, String)>,
 }
@@ -54,7 +60,10 @@ impl Installation {
             nsqd: None,
             event: None,
             nsqd_addr: none,
+            nsqd_http: none,
             grpc: none,
+            http: none,
+            auth: free_address(),
             admin: none,
             settings: settings
                 .iter()
@@ -79,11 +88,19 @@ impl Installation {
                 .args(["--mem-queue-size=0", "--sync-every=1"])
                 .args(["--tls-required=tcp-https", "--tls-min-version=tls1.2"])
                 .arg("--tls-client-auth-policy=require-verify")
+                .arg(format!("--auth-http-address=https://{}/auth", self.auth))
                 .arg(file("tls-cert", "tls.crt"))
                 .arg(file("tls-key", "tls.key"))
                 .arg(file("tls-root-ca-file", "ca.crt")),
         );
-        self.nsqd_addr = nsqd.line(|line| line.split_once("TCP: listening on ")?.1.parse().ok());
+        // In whichever order.
+        let (tcp, http) = (Cell::new(None), Cell::new(None));
+        let addr = |line: &str, kind: &str| line.split_once(kind)?.1.parse::<SocketAddr>().ok();
+        (self.nsqd_addr, self.nsqd_http) = nsqd.line(|line| {
+            tcp.set(tcp.get().or_else(|| addr(line, "TCP: listening on ")));
+            http.set(http.get().or_else(|| addr(line, "HTTP: listening on ")));
+            tcp.get().zip(http.get())
+        });
         self.nsqd = Some(nsqd);
     }
 
@@ -97,6 +114,8 @@ impl Installation {
                 .env("PGO_TLS_DIR", self.folder.path().join("event"))
                 .env("PGO_EVENT_DATA", self.folder.path().join("data"))
                 .env("PGO_EVENT_LISTEN", self.grpc.to_string())
+                .env("PGO_EVENT_AUTH_LISTEN", self.auth.to_string())
+                .env("PGO_EVENT_HTTP_LISTEN", self.http.to_string())
                 .env("PGO_ADMIN_ADDR", self.admin.to_string())
                 .env("LOG_FORMAT", "json")
                 .env("LOG_LEVEL", "info")
@@ -110,6 +129,7 @@ impl Installation {
             addr?.parse().ok()
         };
         self.admin = event.line(|line| addr(line, "serving the administration port"));
+        self.http = event.line(|line| addr(line, "serving the log over HTTP"));
         self.grpc = event.line(|line| addr(line, "serving the log"));
         self.event = Some(event);
     }
@@ -165,19 +185,37 @@ impl Installation {
         EventLogClient::new(self.channel(process))
     }
 
-    fn channel(&self, process: &str) -> Channel {
+    pub fn dead_letters(&self, process: &str) -> DeadLettersClient<Channel> {
+        DeadLettersClient::new(self.channel(process))
+    }
+
+    pub fn channel(&self, process: &str) -> Channel {
         let files = self.files(process);
         pgo_tls::grpc::channel(&self.grpc.to_string(), "event.pgo", files).unwrap()
     }
 
-    fn files(&self, process: &str) -> Arc<TlsFiles> {
+    pub fn files(&self, process: &str) -> Arc<TlsFiles> {
         Arc::new(TlsFiles::open(self.folder.path().join(process)).unwrap())
     }
 
+    /// `host:port` of nsqd.
+    pub fn nsqd_address(&self) -> String {
+        self.nsqd_addr.to_string()
+    }
+
+    /// The folder with the certificate of a process.
+    pub fn identity(&self, process: &str) -> PathBuf {
+        self.folder.path().join(process)
+    }
+
     pub fn nsq_server(&self) -> nsq::Server {
-        let config = self.files("reconciler").client_config();
-        let name = "nsqd.pgo".try_into().unwrap();
-        let mut server = nsq::Server::new(self.nsqd_addr.to_string()).with_tls(config, name);
+        self.nsq_server_for("reconciler")
+    }
+
+    /// nsqd as a process speaks with it.
+    pub fn nsq_server_for(&self, process: &str) -> nsq::Server {
+        let config = self.files(process).client_config();
+        let mut server = pgo_bus::server(&self.nsqd_addr.to_string(), config.into()).unwrap();
         server.backoff.max = Duration::from_millis(500);
         server
     }
@@ -195,14 +233,24 @@ impl Installation {
 
     /// Status and body of an answer of the administration port; nothing where nobody listens.
     pub fn admin(&self, path: &str) -> Option<(u16, String)> {
-        let mut stream = TcpStream::connect_timeout(&self.admin, SOON).ok()?;
-        stream.set_read_timeout(Some(SOON)).unwrap();
-        write!(stream, "GET {path} HTTP/1.0\r\n\r\n").ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).ok()?;
-        let (head, body) = answer.split_once("\r\n\r\n")?;
-        let status = head.split(' ').nth(1)?.parse().ok()?;
-        Some((status, body.to_owned()))
+        get(self.admin, path)
+    }
+
+    /// How many messages wait in nsqd, by topic and by `topic/channel`.
+    pub fn depths(&self) -> BTreeMap<String, u64> {
+        let (_, text) = get(self.nsqd_http, "/stats?format=json").unwrap();
+        let stats: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let mut depths = BTreeMap::new();
+        for topic in stats["topics"].as_array().unwrap() {
+            let name = topic["topic_name"].as_str().unwrap();
+            depths.insert(name.to_owned(), topic["depth"].as_u64().unwrap());
+            for channel in topic["channels"].as_array().unwrap() {
+                let channel_name = channel["channel_name"].as_str().unwrap();
+                let depth = channel["depth"].as_u64().unwrap();
+                depths.insert(format!("{name}/{channel_name}"), depth);
+            }
+        }
+        depths
     }
 
     /// A metric's value.
@@ -218,10 +266,37 @@ impl Installation {
     }
 }
 
+/// Status and body of an answer; nothing where nobody listens.
+fn get(addr: SocketAddr, path: &str) -> Option<(u16, String)> {
+    let mut stream = TcpStream::connect_timeout(&addr, SOON).ok()?;
+    stream.set_read_timeout(Some(SOON)).unwrap();
+    write!(stream, "GET {path} HTTP/1.0\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    let status = head.split(' ').nth(1)?.parse().ok()?;
+    Some((status, body.to_owned()))
+}
+
+/// An address for a port that is told to others before somebody listens there.
+fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    listener.local_addr().unwrap()
+}
+
 fn certify_all(folder: &Path) {
     let life = SignedDuration::from_hours(1);
     let authority = Authority::generate("test", Timestamp::now(), life).unwrap();
-    for name in ["nsqd", "event", "reconciler", "apiserver", "scheduler"] {
+    for name in [
+        "nsqd",
+        "event",
+        "reconciler",
+        "apiserver",
+        "scheduler",
+        "audit.consumer",
+        "billing.consumer",
+        "hippo.pgouser1.agent",
+    ] {
         certify(&authority, name, &folder.join(name));
     }
 }
@@ -229,7 +304,9 @@ fn certify_all(folder: &Path) {
 fn certify(authority: &Authority, process: &str, folder: &Path) {
     fs::create_dir_all(folder).unwrap();
     let life = SignedDuration::from_hours(1);
-    let leaf = LeafSpec::of_identity(format!("{process}.pgo"), life);
+    let mut leaf = LeafSpec::of_identity(format!("{process}.pgo"), life);
+    // nsqd asks the event service by address.
+    leaf.addresses = vec![IpAddr::from([127, 0, 0, 1])];
     let leaf = authority.issue(&leaf, Timestamp::now()).unwrap();
     fs::write(folder.join("tls.crt"), leaf.certificate_pem).unwrap();
     fs::write(folder.join("tls.key"), leaf.key_pem.as_bytes()).unwrap();

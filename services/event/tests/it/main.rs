@@ -8,11 +8,18 @@
 )]
 
 mod damage;
+mod dead;
 mod delivery;
 mod disk;
 mod events;
+mod examples;
+mod faces;
+mod forward;
 mod installation;
+mod mirror;
+mod news;
 mod operation;
+mod permissions;
 mod process;
 mod reading;
 mod replicas;

@@ -3,16 +3,22 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use futures::StreamExt as _;
 use jiff::Timestamp;
 use pgo_event::{
+    http::{
+        frames::Frames,
+        query::{Form, Framing},
+    },
     log::{Entry, Limits, Log},
     metrics::Metrics,
     reader::Reader,
 };
 use pgo_ids::EventKey;
-use pgo_proto::event::{ReadRequest, Watermark, read_request::From, read_response::What};
+use pgo_proto::event::{Place, ReadRequest, read_request::From, read_response::What};
 use pgo_telemetry::{CancellationToken, Telemetry};
 use tempfile::TempDir;
+use tokio::sync::Semaphore;
 use tonic::{Code, Status};
 
 use crate::{
@@ -129,7 +135,7 @@ async fn a_reader_begins_where_it_asked_to() {
             })
         };
         let after = |seq| {
-            From::After(Watermark {
+            From::Event(Place {
                 stream: "all".to_owned(),
                 seq,
             })
@@ -254,5 +260,43 @@ async fn wrong_requests_are_refused() {
     for request in [topics, time] {
         let refused = world.reader(request).await;
         assert_eq!(refused.unwrap_err().code(), Code::InvalidArgument);
+    }
+}
+
+#[tokio::test]
+async fn who_follows_over_http_hears_that_the_connection_lives_and_misses_nothing_by_it() {
+    for (framing, sign) in [
+        (Framing::Lines, "\n"),
+        (Framing::ServerSent, ": still here\n\n"),
+    ] {
+        let world = World::with(u64::MAX, &["a"]);
+        let request = ReadRequest {
+            from: Some(From::Beginning(true)),
+            follow: true,
+            ..ReadRequest::default()
+        };
+        let reader = world.reader(request).await.unwrap();
+        let place = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+        let form = Form::Envelope;
+        let frames = Frames { framing, form };
+        let body = pgo_event::http::body(reader, frames, Duration::from_millis(20), place);
+        let mut body = std::pin::pin!(body);
+        let mut signs = 0;
+        let mut seqs = Vec::new();
+        while signs < 5 || seqs.len() < 2 {
+            let frame = soon("a frame", body.next()).await.unwrap().unwrap();
+            let frame = String::from_utf8(frame.to_vec()).unwrap();
+            if frame == sign {
+                signs += 1;
+                if signs == 3 {
+                    world.append("a", 2);
+                }
+            } else if let Some(at) = frame.find("\"seq\":") {
+                let digits = &frame[at + 6..];
+                let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap();
+                seqs.push(digits[..end].to_owned());
+            }
+        }
+        assert_eq!(seqs, ["1", "2"]);
     }
 }

@@ -1,4 +1,5 @@
-//! `deploy/rbac/event.yaml` is what `src/rights.rs` says. `UPDATE=1 cargo test -p pgo-event` writes it anew.
+//! `deploy/rbac/event.yaml` is what `src/rights.rs` says. `UPDATE=1 cargo test -p pgo-event` writes it anew. That the rights
+//! are enough, the tests of the mirror show: their server refuses the rest.
 
 use std::path::Path;
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use pgo_bus::{Doorbell, Doorbells, Kind};
 use pgo_k8s::lease::Leadership;
 use pgo_scheduler::{
     book::{LAST_SKIPPED, SCHEDULE_ERROR},
@@ -23,6 +24,7 @@ use crate::server::Server;
 const SOON: Duration = Duration::from_secs(20);
 
 struct Scheduler {
+    doorbells: Doorbells,
     leadership: watch::Sender<Leadership>,
     telemetry: Telemetry,
     shutdown: CancellationToken,
@@ -38,8 +40,10 @@ fn start(server: &Server, leadership: Leadership) -> Scheduler {
     let telemetry = Telemetry::without_logs("scheduler", "test");
     let leadership = watch::Sender::new(leadership);
     let folder = TempDir::new().expect("a folder");
+    let doorbells = Doorbells::default();
     let rounds = Rounds {
         client: server.client(),
+        doorbells: doorbells.clone(),
         namespaces: vec!["pgouser1".to_owned()],
         leadership: leadership.subscribe(),
         heartbeat: Heartbeat::new(folder.path().join("scheduler.hb")),
@@ -49,6 +53,7 @@ fn start(server: &Server, leadership: Leadership) -> Scheduler {
     let shutdown = CancellationToken::new();
     Scheduler {
         task: tokio::spawn(rounds.run(shutdown.clone())),
+        doorbells,
         leadership,
         telemetry,
         shutdown,
@@ -144,6 +149,29 @@ async fn a_wrong_schedule_is_told_in_its_annotations_until_it_is_mended() {
     assert_eq!(server.notes(SCHEDULE_ERROR).len(), 1);
     // Listed, watched and patched.
     assert_eq!(server.unused_rights(), [""; 0]);
+    scheduler.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_doorbell_brings_a_schedule_that_the_watch_has_not_brought() {
+    let server = Server::new();
+    server.stall();
+    let scheduler = start(&server, Leadership::Leading);
+    eventually("a watch", || server.watches() > 0).await;
+    server.apply("every-second", "* * * * * *");
+    let rung = Doorbell {
+        kind: Kind::ConfigMap,
+        namespace: "pgouser1".to_owned(),
+        name: "every-second".to_owned(),
+        uid: String::new(),
+        resource_version: server.version(),
+        operation: None,
+    };
+    eventually("a note", || {
+        scheduler.doorbells.tell(rung.clone());
+        !noted(&server).is_empty()
+    })
+    .await;
     scheduler.end().await;
 }
 

@@ -36,6 +36,9 @@ struct State {
     notes: Vec<(String, String)>,
     refuses: bool,
     refusals: usize,
+    /// Watches bring nothing.
+    stalls: bool,
+    watches: usize,
     requests: Vec<rights::Request>,
 }
 
@@ -80,6 +83,22 @@ impl Server {
 
     pub fn refuse(&self, refuses: bool) {
         self.state.lock().expect("the state").refuses = refuses;
+    }
+
+    /// From now on, watches bring nothing.
+    pub fn stall(&self) {
+        self.state.lock().expect("the state").stalls = true;
+    }
+
+    /// How many watches were begun.
+    pub fn watches(&self) -> usize {
+        self.state.lock().expect("the state").watches
+    }
+
+    /// The version of what was stored last.
+    pub fn version(&self) -> String {
+        let state = self.state.lock().expect("the state");
+        state.version.to_string()
     }
 
     /// How many patches were refused.
@@ -152,8 +171,18 @@ impl Server {
 
     fn list(&self, query: &str) -> Answer {
         assert!(query.contains("labelSelector=crunchy-scheduler"), "{query}");
+        let one = query.split('&').find_map(|pair| {
+            let selector = pair.strip_prefix("fieldSelector=")?;
+            selector.strip_prefix("metadata.name%3D")
+        });
         let state = self.state.lock().expect("the state");
-        let items: Vec<_> = state.maps.values().collect();
+        let wanted = |name: &str| one.is_none_or(|one| one == name);
+        let items: Vec<_> = state
+            .maps
+            .iter()
+            .filter(|(name, _)| wanted(name))
+            .map(|(_, map)| map)
+            .collect();
         let list = json!({
             "kind": "ConfigMapList", "apiVersion": "v1",
             "metadata": {"resourceVersion": state.version.to_string()}, "items": items,
@@ -168,8 +197,10 @@ impl Server {
             .find_map(|pair| pair.strip_prefix("resourceVersion="))
             .and_then(|version| version.parse().ok())
             .expect("a version");
-        let state = self.state.lock().expect("the state");
+        let mut state = self.state.lock().expect("the state");
+        state.watches += 1;
         let changes = self.changes.subscribe();
+        let stalls = state.stalls;
         let before: Vec<_> = state
             .history
             .iter()
@@ -182,6 +213,7 @@ impl Server {
             Some((change, changes))
         });
         let lines = stream::iter(before).chain(after);
+        let lines = lines.filter(move |_| std::future::ready(!stalls));
         let frames = lines.map(|(_, line)| Ok(Frame::data(Bytes::from(line))));
         Response::new(BodyExt::boxed_unsync(StreamBody::new(frames)))
     }

@@ -49,6 +49,7 @@ const ON_KUBERNETES: [&str; 9] = [
     "pgo-scheduler",
     "pgo-event",
     "pgo-agent",
+    // By the intake of the event service, which tells Kubernetes what it took.
     "pgo-simulation",
 ];
 

@@ -63,7 +63,7 @@ const FOLDERS: [(&str, &[&str]); 3] = [
             "rbac",
         ],
     ),
-    ("docs", &["decisions", "man"]),
+    ("docs", &["decisions", "examples", "man"]),
 ];
 
 /// Lines of a `main.rs`: what a process does is in its library, where tests reach it.

@@ -1,22 +1,17 @@
 //! PGO itself: probes, metrics, logs, installing again, stopping.
 
-use std::{
-    net::TcpListener,
-    path::PathBuf,
-    process::{Child, Command, Stdio},
-    time::Duration,
-};
+use std::{path::PathBuf, process::Command, time::Duration};
 
 use serde_json::Value;
 
 use crate::harness::{
-    Cluster, Ran, Watch,
+    Cluster, Forward, Ran, Watch,
     containers::{pods_of, until_whole},
     events::{check_stream, of_operations},
     kubectl,
     kubernetes::{get, text},
     namespace, operator,
-    programs::{program, run, setting},
+    programs::{run, setting},
     turns::{alone, together},
     until,
 };
@@ -32,71 +27,6 @@ fn processes() -> Vec<(&'static str, String)> {
         .collect()
 }
 
-/// A forwarded port; closed with this value.
-struct Forward {
-    child: Child,
-    port: u16,
-}
-
-impl Forward {
-    fn to(pod: &str, namespace: &str) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0")
-            .and_then(|listener| listener.local_addr())
-            .expect("a free port")
-            .port();
-        let child = program(
-            "kubectl",
-            &[
-                "port-forward",
-                pod,
-                "-n",
-                namespace,
-                &format!("{port}:9090"),
-            ],
-        )
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("kubectl port-forward");
-        let forward = Self { child, port };
-        until(
-            &format!("port 9090 of {pod}"),
-            Duration::from_secs(20),
-            || {
-                let ran = forward.curl("/livez", &[]);
-                if ran.status.success() {
-                    Ok(())
-                } else {
-                    Err(ran.err)
-                }
-            },
-        );
-        forward
-    }
-
-    fn curl(&self, path: &str, arguments: &[&str]) -> Ran {
-        let url = format!("http://127.0.0.1:{}{path}", self.port);
-        let mut all = vec![
-            "--silent",
-            "--show-error",
-            "--fail-with-body",
-            "--max-time",
-            "10",
-            &url,
-        ];
-        all.extend(arguments);
-        run(program("curl", &all), "")
-    }
-}
-
-impl Drop for Forward {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 #[test]
 fn every_process_serves_probes_metrics_and_its_log_level() {
     let _turn = together();
@@ -107,7 +37,7 @@ fn every_process_serves_probes_metrics_and_its_log_level() {
         .collect();
     all.push(("agent", cluster.name.clone(), namespace()));
     for (process, pod, namespace) in all {
-        let forward = Forward::to(&pod, &namespace);
+        let forward = Forward::to(&pod, &namespace, 9090, "/livez");
         assert_eq!(forward.curl("/livez", &[]).ok().out, "ok", "{process}");
         assert_eq!(forward.curl("/readyz", &[]).ok().out, "ok", "{process}");
         let metrics = forward.curl("/metrics", &[]).ok().out;

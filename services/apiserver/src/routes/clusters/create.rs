@@ -6,6 +6,8 @@
 //!                                                  └─ refused             └── removed ─┘ where it fails
 //! ```
 //!
+//! Of Pgcluster and Pgtask the other services are told by a doorbell as soon as they are stored.
+//!
 //! With the Pgcluster the creation is asked for: what fails after it is told beside the success, not instead of it.
 
 use std::{
@@ -20,6 +22,7 @@ use kube::{
     api::{DeleteParams, ListParams, ObjectMeta, PostParams, Preconditions},
 };
 use pgo_api::{CreateClusterRequest, CreateClusterResponse, Outcome, texts};
+use pgo_bus::Kind;
 use pgo_core::UserSecret;
 use pgo_crd::{Pgcluster, PgoConfig, Pgtask, label};
 use pgo_ids::{ClusterName, OperationId, StreamId};
@@ -29,7 +32,7 @@ use super::{
     task::{self, Subject},
     wanted::{self, Creation, Facts, GLOBAL_CONFIG, Judged, Passwords, is_object_name},
 };
-use crate::{app::App, refusal::Refusal, request::Call};
+use crate::{app::App, doorbell::doorbell, refusal::Refusal, request::Call};
 
 pub(crate) async fn create(
     call: Arc<Call>,
@@ -221,6 +224,8 @@ async fn make(
             return Err(why);
         }
     };
+    app.bell
+        .tell(doorbell(Kind::Pgcluster, &cluster, Some(creation.id)));
     tracing::info!(namespace, cluster = %creation.name, operation = %creation.id, user = call.caller.name, "a cluster was created");
     results.push(texts::created_cluster(creation.name.as_str()));
     results.push(texts::workflow_id(&creation.id.to_string()));
@@ -257,7 +262,10 @@ async fn follow(
     };
     let task = task::creation(&subject, creation.id, Timestamp::now());
     let tasks = call.app.api(namespace);
-    task::create_patiently(&tasks, &task, |found| task::is_older(found, &uid)).await
+    let stored = task::create_patiently(&tasks, &task, |found| task::is_older(found, &uid)).await?;
+    let rung = doorbell(Kind::Pgtask, &stored, Some(creation.id));
+    call.app.bell.tell(rung);
+    Ok(())
 }
 
 /// A request to delete a former cluster of the name must not reach the new one.

@@ -29,6 +29,7 @@ use super::{
 };
 use crate::{
     app::App,
+    doorbell::doorbell,
     refusal::{Refusal, kubernetes_text},
     request::Call,
 };
@@ -106,8 +107,7 @@ async fn ask_one(
         data: request.delete_data,
         backups: request.delete_backups,
     };
-    let tasks: Api<Pgtask> = call.app.api(&request.namespace);
-    let is_further = ask_by_task(&tasks, &subject, options).await?;
+    let is_further = ask_by_task(&call.app, &subject, options).await?;
     let is_going = is_further || cluster.metadata.deletion_timestamp.is_some();
     if is_going && options != DeleteOptions::default() {
         in_time(&call.app, &subject, options).await?;
@@ -117,14 +117,19 @@ async fn ask_one(
 
 /// Stores the task that asks for a deletion; a further one where the first is there and asks for less. Whether it is that.
 async fn ask_by_task(
-    tasks: &Api<Pgtask>,
+    app: &App,
     subject: &Subject<'_>,
     options: DeleteOptions,
 ) -> Result<bool, Refusal> {
+    let tasks: Api<Pgtask> = app.api(subject.namespace);
     let id = OperationId::from(Uuid::new_v4());
     let store = async |name: String| {
         let task = task::deletion(subject, name, id, options);
-        task::create(tasks, &task, |found| task::is_anothers(found, subject.uid)).await
+        let is_former = |found: &Pgtask| task::is_anothers(found, subject.uid);
+        let stored = task::create(&tasks, &task, is_former).await?;
+        app.bell
+            .tell(doorbell(pgo_bus::Kind::Pgtask, &stored, Some(id)));
+        Ok::<_, kube::Error>(())
     };
     let name = task::deletion_name(subject.name);
     let refused = match store(name.clone()).await {

@@ -156,7 +156,7 @@ pub(super) fn is_older(task: &Pgtask, new: &StreamId) -> bool {
     !is_of(task, new)
 }
 
-/// Stores a task. One of the same name that `is_left_over` makes way.
+/// Stores a task, and gives it as it was stored. One of the same name that `is_left_over` makes way.
 ///
 /// # Errors
 /// A task of that name is there and stays, or Kubernetes refuses.
@@ -164,9 +164,9 @@ pub(super) async fn create(
     tasks: &Api<Pgtask>,
     task: &Pgtask,
     is_left_over: impl Fn(&Pgtask) -> bool,
-) -> Result<(), kube::Error> {
+) -> Result<Pgtask, kube::Error> {
     let refused = match tasks.create(&PostParams::default(), task).await {
-        Ok(_) => return Ok(()),
+        Ok(stored) => return Ok(stored),
         Err(error) => error,
     };
     if matches!(&refused, kube::Error::Api(status) if !status.is_already_exists()) {
@@ -174,12 +174,12 @@ pub(super) async fn create(
     }
     // Another one has the name, or this one has it and the answer was lost.
     match tasks.get_opt(&task.name_any()).await? {
-        Some(found) if is_same(&found, task) => return Ok(()),
+        Some(found) if is_same(&found, task) => return Ok(found),
         Some(found) if is_left_over(&found) => remove(tasks, &found).await?,
         Some(_) => return Err(refused),
         None => {}
     }
-    tasks.create(&PostParams::default(), task).await.map(drop)
+    tasks.create(&PostParams::default(), task).await
 }
 
 /// As [`create`], and again and again while Kubernetes cannot answer, for as long as [`PATIENCE`].
@@ -190,7 +190,7 @@ pub(super) async fn create_patiently(
     tasks: &Api<Pgtask>,
     task: &Pgtask,
     is_left_over: impl Fn(&Pgtask) -> bool,
-) -> Result<(), Refusal> {
+) -> Result<Pgtask, Refusal> {
     let mut why = Refusal(format!(
         "Kubernetes did not answer within {} s",
         PATIENCE.as_secs()
@@ -199,7 +199,7 @@ pub(super) async fn create_patiently(
         let mut pause = FIRST_PAUSE;
         loop {
             match create(tasks, task, &is_left_over).await {
-                Ok(()) => return Ok(()),
+                Ok(stored) => return Ok(stored),
                 Err(error) if !is_passing(&error) => return Err(Refusal::from(error)),
                 Err(error) => why = error.into(),
             }

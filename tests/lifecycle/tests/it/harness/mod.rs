@@ -3,6 +3,7 @@
 pub mod cluster;
 pub mod containers;
 pub mod events;
+pub mod forward;
 pub mod kubernetes;
 pub mod programs;
 pub mod sql;
@@ -11,6 +12,7 @@ pub mod until;
 
 pub use cluster::Cluster;
 pub use events::Watch;
+pub use forward::Forward;
 pub use programs::{Ran, kubectl, pgo};
 pub use until::until;
 

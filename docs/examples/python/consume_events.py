@@ -1,0 +1,137 @@
+"""Reads PGO's events from NSQ, each once and in order, and prints a line for each.
+
+    consume_events.py HOST:PORT TLS-FOLDER CHANNEL [COUNT]
+
+The folder holds tls.crt, tls.key and ca.crt. The channel is this program's own; it gets everything from when it is made.
+With a count, the program ends after so many events. Needs pynsq (requirements.txt).
+"""
+
+import json
+import os
+import ssl
+import sys
+import time
+
+import nsq
+import tornado.ioloop
+import tornado.iostream
+
+# The name in nsqd's certificate, whatever its address.
+NSQD = "nsqd.pgo"
+
+# What to say where nsqd asks for a secret. It is none: the certificate decides.
+SECRET = "certificate"
+
+# Seconds that an event waits for those before it. They are late, or from before the channel was made.
+PATIENCE = 5
+
+# As many may be held here until the ones before them have come.
+MAX_IN_FLIGHT = 100
+
+
+def use_tls(folder):
+    """pynsq makes its own TLS context, which does not look at the name in nsqd's certificate; this one does."""
+    context = ssl.create_default_context(cafile=os.path.join(folder, "ca.crt"))
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(os.path.join(folder, "tls.crt"), os.path.join(folder, "tls.key"))
+    start_tls = tornado.iostream.IOStream.start_tls
+
+    def start_tls_with_name(stream, server_side, ssl_options=None, server_hostname=None):
+        return start_tls(stream, server_side, context, NSQD)
+
+    tornado.iostream.IOStream.start_tls = start_tls_with_name
+
+
+class Streams:
+    """What is known of each stream: its last event, and those that came too early.
+
+    A program with a database keeps the last seq of each stream in it, and writes it in the transaction in which it writes
+    what the event means to it: then nothing is done twice, whatever dies when.
+    """
+
+    def __init__(self):
+        self.last = {}
+        self.waiting = {}
+
+    def take(self, message):
+        """Takes a message; a repeat is finished and forgotten."""
+        try:
+            event = json.loads(message.body)
+            stream, seq = event["stream"], event["seq"]
+        except (ValueError, KeyError, TypeError):
+            print("not an event of PGO:", message.id, file=sys.stderr)
+            message.finish()
+            return
+        waiting = self.waiting.setdefault(stream, {})
+        if seq <= self.last.get(stream, 0) or seq in waiting:
+            message.finish()
+            return
+        waiting[seq] = (time.monotonic(), event, message)
+
+    def ready(self):
+        """What is next in its stream, or has waited long enough for what is before it."""
+        for stream, waiting in self.waiting.items():
+            while waiting:
+                seq = min(waiting)
+                since, event, message = waiting[seq]
+                if seq != self.last.get(stream, 0) + 1 and time.monotonic() - since < PATIENCE:
+                    break
+                del waiting[seq]
+                self.last[stream] = seq
+                yield event, message
+
+
+def line(event):
+    header = event["eventheader"]
+    cluster = event.get("clustername", "")
+    return (
+        f"{header['timestamp']} {header['namespace']}/{cluster} {header['EventType']} "
+        f"{event['stream']}/{event['seq']}"
+    )
+
+
+def main(address, folder, channel, count=None):
+    use_tls(folder)
+    streams = Streams()
+    left = int(count) if count else None
+    reader = None
+
+    def handle(message):
+        # It is answered later, from let_go: until then it is in flight.
+        message.enable_async()
+        streams.take(message)
+        let_go()
+
+    def let_go():
+        nonlocal left
+        for event, message in streams.ready():
+            if left == 0:
+                return
+            print(line(event), flush=True)
+            # Only now: if this program dies before, nsqd delivers the event again.
+            message.finish()
+            left = left - 1 if left else left
+        if left == 0:
+            # Once what was finished is written.
+            reader.close()
+            loop.call_later(0.2, loop.stop)
+
+    loop = tornado.ioloop.IOLoop.current()
+    reader = nsq.Reader(
+        topic="alltopic",
+        channel=channel,
+        message_handler=handle,
+        nsqd_tcp_addresses=[address],
+        max_in_flight=MAX_IN_FLIGHT,
+        tls_v1=True,
+        auth_secret=SECRET,
+    )
+    # Whoever came too early is let go in the end, also when nothing comes.
+    tornado.ioloop.PeriodicCallback(let_go, 100).start()
+    loop.start()
+
+
+if __name__ == "__main__":
+    if not 4 <= len(sys.argv) <= 5:
+        sys.exit(__doc__)
+    main(*sys.argv[1:])

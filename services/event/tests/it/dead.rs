@@ -1,0 +1,200 @@
+//! Dead letters, from a real nsqd to who decides about them.
+
+use std::{sync::Arc, time::Duration};
+
+use nsq::{Consumer, ConsumerConfig, Producer, ProducerConfig};
+use pgo_bus::{DEAD_TOPIC, DeadLetter as Letter, Undertaker};
+use pgo_proto::event::{DeadLetter, DeadLetterIds, dead_letters_client::DeadLettersClient};
+use tokio::time::Instant;
+use tonic::{Code, transport::Channel};
+
+use crate::{
+    events::{events, stream},
+    installation::{Installation, beginning, open, records, soon},
+};
+
+fn of(ids: &[&str]) -> DeadLetterIds {
+    let ids = ids.iter().map(|id| (*id).to_owned()).collect();
+    DeadLetterIds { ids }
+}
+
+/// The letters, once there are `count`.
+async fn letters(client: &mut DeadLettersClient<Channel>, count: usize) -> Vec<DeadLetter> {
+    let until = Instant::now() + Duration::from_secs(30);
+    loop {
+        let listed = soon("a list", client.list(of(&[]))).await;
+        let letters = listed
+            .map(|list| list.into_inner().letters)
+            .unwrap_or_default();
+        if letters.len() == count {
+            return letters;
+        }
+        assert!(
+            Instant::now() < until,
+            "{count} letters are not there: {letters:?}"
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn publish(installation: &Installation, topic: &str, body: impl Into<bytes::Bytes>) {
+    let producer = Producer::connect(installation.nsq_server(), ProducerConfig::default());
+    producer
+        .publish(&topic.parse().unwrap(), body)
+        .await
+        .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_no_event_is_kept_until_somebody_decides() {
+    let mut installation = Installation::start(&[]);
+    let mut client = installation.dead_letters("apiserver");
+    publish(&installation, "alltopic", vec![0xff, b'n', b'o']).await;
+    let first = letters(&mut client, 1).await.remove(0);
+    assert_eq!(
+        (first.topic.as_str(), first.channel.as_str()),
+        ("alltopic", "history")
+    );
+    assert_eq!(
+        (first.body.as_slice(), first.size, first.attempts),
+        ([0xff, b'n', b'o'].as_slice(), 3, 1)
+    );
+    assert!(first.reason.contains("not an event"), "{}", first.reason);
+    assert_eq!(installation.metric("pgo_event_dead_letters"), 1);
+    assert_eq!(installation.metric("pgo_event_dead_letters_came_total"), 1);
+
+    // It outlives the process, and the log went on.
+    assert!(installation.terminate_event());
+    installation.start_event();
+    let mut client = installation.dead_letters("apiserver");
+    assert_eq!(letters(&mut client, 1).await[0].id, first.id);
+    let relay = installation.relay();
+    relay.offer(&stream("a"), events("a", 1..=1));
+    let mut reader = open(&mut installation.client("apiserver"), beginning()).await;
+    assert_eq!(records(&mut reader, 1).await[0].1, 1);
+
+    // To its topic again: there it is no event again, and comes back as another letter.
+    let outcomes = soon("an outcome", client.requeue(of(&[&first.id, "nosuch"])))
+        .await
+        .unwrap();
+    let outcomes = outcomes.into_inner().outcomes;
+    assert_eq!(
+        (outcomes[0].topic.as_str(), outcomes[0].problem.as_str()),
+        ("alltopic", "")
+    );
+    assert!(outcomes[1].problem.contains("no such"), "{outcomes:?}");
+    let until = Instant::now() + Duration::from_secs(30);
+    let second = loop {
+        let second = letters(&mut client, 1).await.remove(0);
+        if second.id != first.id {
+            break second;
+        }
+        assert!(Instant::now() < until, "it comes back");
+    };
+    let outcomes = soon("an outcome", client.delete(of(&[&second.id])))
+        .await
+        .unwrap();
+    assert_eq!(outcomes.into_inner().outcomes[0].problem, "");
+    letters(&mut client, 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_letter_goes_to_the_topic_that_it_came_from() {
+    let installation = Installation::start(&[]);
+    let mut reader = Consumer::subscribe(
+        installation.nsq_server_for("billing.consumer"),
+        "clustertopic".parse().unwrap(),
+        "mine".parse().unwrap(),
+        ConsumerConfig::default(),
+    );
+    let mut state = reader.state();
+    soon("a subscription", state.wait_for(nsq::State::is_connected))
+        .await
+        .unwrap();
+    let letter = Letter {
+        topic: "clustertopic".to_owned(),
+        channel: "theirs".to_owned(),
+        message: "0123456789abcdef".to_owned(),
+        attempts: 20,
+        time: jiff::Timestamp::now(),
+        reason: "too hard".to_owned(),
+        body: b"the body".to_vec(),
+    };
+    let json = serde_json::to_vec(&letter).unwrap();
+    publish(&installation, DEAD_TOPIC, json.clone()).await;
+    // Twice, as all in NSQ may come twice.
+    publish(&installation, DEAD_TOPIC, json).await;
+    let mut client = installation.dead_letters("apiserver");
+    assert_eq!(letters(&mut client, 1).await[0].reason, "too hard");
+    let id = letter.id();
+    let named = soon("a letter", client.list(of(&[&id])))
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(named.letters.len(), 1);
+    soon("an outcome", client.requeue(of(&[&id])))
+        .await
+        .unwrap();
+    let message = soon("the message", reader.next()).await.unwrap();
+    assert_eq!(message.body().as_ref(), b"the body");
+    message.finish();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_that_fails_again_and_again_is_given_up() {
+    let installation = Installation::start(&[]);
+    let server = installation.nsq_server();
+    let producer = Arc::new(Producer::connect(server.clone(), ProducerConfig::default()));
+    let undertaker = Undertaker::new(producer).unwrap();
+    let mut reader = Consumer::subscribe(
+        server,
+        "pgo.commands".parse().unwrap(),
+        "reconciler".parse().unwrap(),
+        ConsumerConfig {
+            dead_letters: Some(undertaker.after_many_attempts()),
+            ..ConsumerConfig::default()
+        },
+    );
+    publish(&installation, "pgo.commands", "too hard").await;
+    let failing = tokio::spawn(async move {
+        while let Some(message) = reader.next().await {
+            message.requeue_without_backoff(Duration::ZERO);
+        }
+    });
+    let mut client = installation.dead_letters("apiserver");
+    let letter = letters(&mut client, 1).await.remove(0);
+    assert_eq!(
+        (letter.topic.as_str(), letter.channel.as_str()),
+        ("pgo.commands", "reconciler")
+    );
+    assert_eq!(
+        (letter.attempts, letter.body.as_slice()),
+        (21, b"too hard".as_slice())
+    );
+    failing.abort();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_the_apiserver_decides() {
+    let installation = Installation::start(&[]);
+    for stranger in [
+        "reconciler",
+        "scheduler",
+        "billing.consumer",
+        "hippo.pgouser1.agent",
+    ] {
+        let mut client = installation.dead_letters(stranger);
+        let listed = soon("an answer", client.list(of(&[]))).await;
+        assert_eq!(
+            listed.unwrap_err().code(),
+            Code::PermissionDenied,
+            "{stranger}"
+        );
+        let deleted = soon("an answer", client.delete(of(&["x"]))).await;
+        assert_eq!(
+            deleted.unwrap_err().code(),
+            Code::PermissionDenied,
+            "{stranger}"
+        );
+    }
+}

@@ -1,0 +1,213 @@
+//! The consumers of docs/examples, each run as somebody who copies it runs it: its packages from the registry, a channel of
+//! its own, a client certificate. Each must print every event once, and each stream in order.
+
+use std::{
+    collections::{BTreeMap, hash_map::DefaultHasher},
+    fs,
+    hash::{Hash as _, Hasher as _},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use nsq::{Producer, ProducerConfig};
+use pgo_bus::Message;
+use pgo_ids::Seq;
+use rustix::fs::{FlockOperation, flock};
+
+use crate::{
+    events::{event, events, stream},
+    installation::{Installation, eventually, soon},
+};
+
+/// Events of each stream that are published in their order.
+const ORDERED: u64 = 40;
+
+fn examples() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/examples")
+}
+
+fn run(command: &mut Command) {
+    let output = command.stdin(Stdio::null()).output().unwrap_or_else(|error| {
+        panic!("cannot start {command:?}: {error}; deploy/local/packages.sh installs what the tests need")
+    });
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        output.status.success(),
+        "{command:?} failed; the packages come from the registries, over the network:\n{said}"
+    );
+}
+
+/// A folder for the packages that these files name, filled once and kept for all clones on the machine.
+fn packages(language: &str, files: &[&str], fill: impl FnOnce(&Path)) -> PathBuf {
+    let mut hasher = DefaultHasher::new();
+    for file in files {
+        fs::read(examples().join(language).join(file))
+            .unwrap()
+            .hash(&mut hasher);
+    }
+    let cache = std::env::var_os("PGO_CACHE").map_or_else(
+        || PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache/pgo"),
+        PathBuf::from,
+    );
+    let kept = cache
+        .join("examples")
+        .join(format!("{language}-{:016x}", hasher.finish()));
+    fs::create_dir_all(&kept).unwrap();
+    // Only one fills it; who was interrupted has left no mark.
+    let lock = fs::File::create(kept.join("lock")).unwrap();
+    flock(&lock, FlockOperation::LockExclusive).unwrap();
+    if !kept.join("complete").exists() {
+        fill(&kept);
+        fs::write(kept.join("complete"), "").unwrap();
+    }
+    kept
+}
+
+fn python() -> Command {
+    let files = ["requirements-build.txt", "requirements.txt"];
+    let kept = packages("python", &files, |folder| {
+        run(Command::new("python3")
+            .args(["-m", "venv", "--clear"])
+            .arg(folder.join("venv")));
+        for file in files {
+            run(Command::new(folder.join("venv/bin/pip"))
+                .args([
+                    "install",
+                    "--quiet",
+                    "--require-hashes",
+                    "--no-build-isolation",
+                ])
+                .arg("--requirement")
+                .arg(examples().join("python").join(file)));
+        }
+    });
+    let mut command = Command::new(kept.join("venv/bin/python"));
+    command.arg(examples().join("python/consume_events.py"));
+    command
+}
+
+fn javascript() -> Command {
+    let kept = packages(
+        "javascript",
+        &["package.json", "package-lock.json"],
+        |folder| {
+            for file in ["package.json", "package-lock.json"] {
+                fs::copy(examples().join("javascript").join(file), folder.join(file)).unwrap();
+            }
+            run(Command::new("npm").current_dir(folder).args([
+                "ci",
+                "--omit=optional",
+                "--ignore-scripts",
+                "--no-audit",
+                "--no-fund",
+            ]));
+        },
+    );
+    let mut command = Command::new("node");
+    command
+        .arg(examples().join("javascript/consume_events.js"))
+        // It lies beside its packages where somebody uses it.
+        .env("NODE_PATH", kept.join("node_modules"));
+    command
+}
+
+/// Cargo builds it with the tests.
+fn rust() -> Command {
+    let tests = std::env::current_exe().unwrap();
+    let built = tests.parent().unwrap().with_file_name("examples");
+    let program = built.join("consume-events");
+    assert!(
+        program.is_file(),
+        "no {}: cargo test -p pgo-event builds it, cargo test --test it does not",
+        program.display()
+    );
+    Command::new(program)
+}
+
+/// Publishes what a consumer meets: streams in order, repeats, one that comes out of order, and one whose beginning was
+/// before.
+async fn publish(installation: &Installation) -> BTreeMap<String, Vec<u64>> {
+    let relay = installation.relay();
+    for name in ["a", "b"] {
+        relay.offer(&stream(name), events(name, 1..=ORDERED));
+    }
+    let producer = Producer::connect(installation.nsq_server(), ProducerConfig::default());
+    let topic = "alltopic".parse().unwrap();
+    for (name, seq) in [
+        ("c", 3),
+        ("c", 1),
+        ("c", 3),
+        ("c", 2),
+        ("c", 1),
+        ("late", 8),
+        ("late", 7),
+    ] {
+        let body = Message::encode(&event(name, seq), Seq(1)).unwrap();
+        producer.publish(&topic, body).await.unwrap();
+    }
+    BTreeMap::from([
+        ("a".to_owned(), (1..=ORDERED).collect()),
+        ("b".to_owned(), (1..=ORDERED).collect()),
+        ("c".to_owned(), vec![1, 2, 3]),
+        ("late".to_owned(), vec![7, 8]),
+    ])
+}
+
+async fn reads_everything_once_and_in_order(channel: &str, mut command: Command) {
+    let installation = Installation::start(&[]);
+    let count = 2 * ORDERED + 3 + 2;
+    let child = command
+        .arg(installation.nsqd_address())
+        .arg(installation.identity("audit.consumer"))
+        .args([channel, &count.to_string()])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let own = format!("alltopic/{channel}");
+    eventually("the channel is there", || {
+        installation.depths().contains_key(&own)
+    })
+    .await;
+    let expected = publish(&installation).await;
+    let ended = tokio::task::spawn_blocking(move || child.wait_with_output());
+    let output = soon("the end of the consumer", ended)
+        .await
+        .unwrap()
+        .unwrap();
+    let lines = String::from_utf8(output.stdout).unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}\n{lines}");
+
+    let mut printed: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+    for line in lines.lines() {
+        let words: Vec<&str> = line.split(' ').collect();
+        let [time, cluster, kind, key] = words.as_slice() else {
+            panic!("{line}");
+        };
+        let (name, seq) = key.split_once('/').unwrap();
+        assert_eq!(*time, "2026-10-15T10:11:12.5Z");
+        assert_eq!(*cluster, format!("pgouser1/{name}"));
+        assert_eq!(*kind, "CreateClusterProgress");
+        let seqs = printed.entry(name.to_owned()).or_default();
+        seqs.push(seq.parse().unwrap());
+    }
+    assert_eq!(printed, expected);
+    assert_eq!(installation.depths()[&own], 0, "all of it was answered");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_consumer_in_rust() {
+    reads_everything_once_and_in_order("audit-rust", rust()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_consumer_in_python() {
+    reads_everything_once_and_in_order("audit-python", python()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_consumer_in_javascript() {
+    reads_everything_once_and_in_order("audit-javascript", javascript()).await;
+}
