@@ -11,8 +11,8 @@ source "$here/../deploy/images/images.sh"
 tag=$(pgo_image_tag)
 for name in "${SERVICES[@]}" pgo-nsqd; do
   reference=$(image_reference "$name" "$tag")
-  # Of no use to podman: it runs in pods.
-  if [[ $name == pgo-agent ]] || podman image exists "$reference"; then continue; fi
+  # They run in pods only.
+  if [[ $name == pgo-agent || $name == pgo-direct ]] || podman image exists "$reference"; then continue; fi
   hash=$(image_hash "$name")
   archive=$(image_folder "$name" "$hash")/image.tar
   [[ -e $archive ]] || fail "image $name is not built; build it with: make images"

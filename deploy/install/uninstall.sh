@@ -73,8 +73,8 @@ remove_services() {
   in_operator delete service nsqd event --ignore-not-found >/dev/null
   in_operator delete lease pgo-reconciler pgo-scheduler --ignore-not-found >/dev/null
   in_operator delete secret --ignore-not-found \
-    pgo-{apiserver,reconciler,scheduler,event,nsqd}-tls >/dev/null
-  for name in apiserver reconciler scheduler event nsqd; do
+    pgo-{apiserver,reconciler,scheduler,event,direct,nsqd}-tls >/dev/null
+  for name in apiserver reconciler scheduler event direct nsqd; do
     in_operator delete --ignore-not-found serviceaccount/pgo-$name role/pgo-$name-operator rolebinding/pgo-$name-operator >/dev/null
     k delete --ignore-not-found "clusterrolebinding/pgo-$name-$PGO_OPERATOR_NAMESPACE" >/dev/null
     for namespace in "${TARGET_NAMESPACES[@]}"; do

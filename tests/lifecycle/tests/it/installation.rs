@@ -1,11 +1,6 @@
 //! PGO itself: probes, metrics, logs, installing again, stopping.
 
-use std::{
-    net::TcpListener,
-    path::PathBuf,
-    process::{Child, Command, Stdio},
-    time::Duration,
-};
+use std::{path::PathBuf, process::Command, time::Duration};
 
 use serde_json::Value;
 
@@ -13,6 +8,7 @@ use crate::harness::{
     Cluster, Ran, Watch,
     containers::{pods_of, until_whole},
     events::{check_stream, of_operations},
+    forward::Forward,
     kubectl,
     kubernetes::{get, text},
     namespace, operator,
@@ -32,69 +28,19 @@ fn processes() -> Vec<(&'static str, String)> {
         .collect()
 }
 
-/// A forwarded port; closed with this value.
-struct Forward {
-    child: Child,
-    port: u16,
-}
-
-impl Forward {
-    fn to(pod: &str, namespace: &str) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0")
-            .and_then(|listener| listener.local_addr())
-            .expect("a free port")
-            .port();
-        let child = program(
-            "kubectl",
-            &[
-                "port-forward",
-                pod,
-                "-n",
-                namespace,
-                &format!("{port}:9090"),
-            ],
-        )
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("kubectl port-forward");
-        let forward = Self { child, port };
-        until(
-            &format!("port 9090 of {pod}"),
-            Duration::from_secs(20),
-            || {
-                let ran = forward.curl("/livez", &[]);
-                if ran.status.success() {
-                    Ok(())
-                } else {
-                    Err(ran.err)
-                }
-            },
-        );
-        forward
-    }
-
-    fn curl(&self, path: &str, arguments: &[&str]) -> Ran {
-        let url = format!("http://127.0.0.1:{}{path}", self.port);
-        let mut all = vec![
-            "--silent",
-            "--show-error",
-            "--fail-with-body",
-            "--max-time",
-            "10",
-            &url,
-        ];
-        all.extend(arguments);
-        run(program("curl", &all), "")
-    }
-}
-
-impl Drop for Forward {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// An answer of a forwarded administration port.
+fn curl(forward: &Forward, path: &str, arguments: &[&str]) -> Ran {
+    let url = format!("http://127.0.0.1:{}{path}", forward.port);
+    let mut all = vec![
+        "--silent",
+        "--show-error",
+        "--fail-with-body",
+        "--max-time",
+        "10",
+        &url,
+    ];
+    all.extend(arguments);
+    run(program("curl", &all), "")
 }
 
 #[test]
@@ -107,22 +53,32 @@ fn every_process_serves_probes_metrics_and_its_log_level() {
         .collect();
     all.push(("agent", cluster.name.clone(), namespace()));
     for (process, pod, namespace) in all {
-        let forward = Forward::to(&pod, &namespace);
-        assert_eq!(forward.curl("/livez", &[]).ok().out, "ok", "{process}");
-        assert_eq!(forward.curl("/readyz", &[]).ok().out, "ok", "{process}");
-        let metrics = forward.curl("/metrics", &[]).ok().out;
+        let forward = Forward::to(&pod, &namespace, 9090);
+        assert_eq!(curl(&forward, "/livez", &[]).ok().out, "ok", "{process}");
+        assert_eq!(curl(&forward, "/readyz", &[]).ok().out, "ok", "{process}");
+        let metrics = curl(&forward, "/metrics", &[]).ok().out;
         assert!(
             metrics.contains("# TYPE") && metrics.trim_end().ends_with("# EOF"),
             "{process}: {metrics}"
         );
-        let wrong = forward.curl("/log-level", &["--request", "PUT", "--data", "loud!!=x"]);
+        let wrong = curl(
+            &forward,
+            "/log-level",
+            &["--request", "PUT", "--data", "loud!!=x"],
+        );
         assert!(!wrong.status.success(), "{process}: {wrong}");
-        forward
-            .curl("/log-level", &["--request", "PUT", "--data", "debug"])
-            .ok();
-        forward
-            .curl("/log-level", &["--request", "PUT", "--data", "info"])
-            .ok();
+        curl(
+            &forward,
+            "/log-level",
+            &["--request", "PUT", "--data", "debug"],
+        )
+        .ok();
+        curl(
+            &forward,
+            "/log-level",
+            &["--request", "PUT", "--data", "info"],
+        )
+        .ok();
     }
 }
 

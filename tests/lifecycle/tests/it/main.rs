@@ -9,6 +9,7 @@
 )]
 
 mod agents;
+mod beside;
 mod changes;
 mod create;
 mod custom_resources;
@@ -16,6 +17,7 @@ mod delete;
 mod eventing;
 mod failing_creations;
 mod harness;
+mod images;
 mod installation;
 mod kills;
 mod ownership;

@@ -1,8 +1,10 @@
 //! What every test needs.
 
+pub mod beside;
 pub mod cluster;
 pub mod containers;
 pub mod events;
+pub mod forward;
 pub mod kubernetes;
 pub mod programs;
 pub mod sql;
