@@ -184,7 +184,9 @@ three_nodes() {
   source "$PGO_ROOT/.local/env"
   kubectl delete pgclusters --all --all-namespaces --timeout=120s
   NODES=3 make_target "$PGO_ROOT" local-up
-  [[ $(kubectl get nodes --no-headers | awk '$2 == "Ready"' | wc -l) == 3 ]]
+  [[ $(kubectl --kubeconfig "$PGO_KUBECONFIG" get nodes --no-headers | awk '$2 == "Ready"' | wc -l) == 3 ]] || return 1
+  # It would lead to what was there before.
+  [[ ! -e $PGO_ROOT/.local/env ]]
 }
 
 clean_removes_what_was_made() {
