@@ -39,6 +39,27 @@ fn only_of(mirror: &Mirror, images: &[String]) -> bool {
     !images.is_empty() && images.iter().all(mirrored)
 }
 
+/// An answer without any certificate has this in it and ends with this status.
+#[track_caller]
+fn answers(beside: &Beside, url: &str, wanted: &str, status: &str) {
+    let answer = beside.curl(url).ok();
+    let said = answer.out.contains(wanted) && answer.out.ends_with(status);
+    assert!(said, "{wanted:?} and {status}: {answer}");
+}
+
+/// A cluster is made and its events are watched over plain HTTP; its images come from the mirror, too.
+fn clusters_are_made_over_http(beside: &Beside, mirror: &Mirror) {
+    let create = ["create", "cluster", "plain", "--wait"];
+    beside.pgo(&create, "http").ok();
+    let pods = list("pods", "pg-cluster=plain", &beside.clusters());
+    let found = images(&pods);
+    assert_eq!(found.len(), 2, "agent and database: {found:?}");
+    assert!(only_of(mirror, &found), "{found:?}");
+    let wanted = ["--for", "CreateClusterCompleted", "--timeout", "20s"];
+    let watch = ["watch", "alltopic", "--since", "5m"];
+    beside.pgo(&[watch, wanted].concat(), "http").ok();
+}
+
 #[test]
 fn make_install_takes_images_from_the_prefix_given_and_the_rest_interface_as_it_is_to_be() {
     let _turn = together();
@@ -56,69 +77,39 @@ fn make_install_takes_images_from_the_prefix_given_and_the_rest_interface_as_it_
     };
 
     beside.install(&settings("false"));
-    let pods = list("pods", "pgo-process", beside.name);
-    assert_eq!(pods.len(), 6, "{:?}", images(&pods));
-    assert!(only_of(&mirror, &images(&pods)), "{:?}", images(&pods));
-    let address = beside.address();
-    let open = beside.curl(&format!("https://{address}/health")).ok();
-    assert!(
-        open.out.contains("healthy") && open.out.ends_with(" 200"),
-        "{open}"
-    );
-    let closed = beside.curl(&format!("https://{address}/version")).ok();
-    assert!(
-        closed.out.contains("Client Certificate Required"),
-        "{closed}"
-    );
-    assert!(closed.out.ends_with(" 403"), "{closed}");
+    let found = images(&list("pods", "pgo-process", beside.name));
+    assert!(found.len() == 6 && only_of(&mirror, &found), "{found:?}");
+    let https = format!("https://{}", beside.address());
+    answers(&beside, &format!("{https}/health"), "healthy", " 200");
+    let certificate = "Client Certificate Required";
+    answers(&beside, &format!("{https}/version"), certificate, " 403");
     beside.pgo(&["version"], "https").ok();
 
     beside.install(&settings("true"));
-    let open = beside.curl(&format!("http://{address}/health")).ok();
-    assert!(open.out.ends_with(" 200"), "{open}");
-    let unknown = beside.curl(&format!("http://{address}/version")).ok();
-    assert!(
-        unknown.out.ends_with(" 401"),
-        "without a password: {unknown}"
-    );
+    let http = format!("http://{}", beside.address());
+    answers(&beside, &format!("{http}/health"), "healthy", " 200");
+    answers(&beside, &format!("{http}/version"), "", " 401");
     let version = beside.pgo(&["version"], "http").ok();
     assert!(version.out.contains("pgo-apiserver version"), "{version}");
-    beside
-        .pgo(&["create", "cluster", "plain", "--wait"], "http")
-        .ok();
-    let pods = list("pods", "pg-cluster=plain", &beside.clusters());
-    assert_eq!(
-        images(&pods).len(),
-        2,
-        "agent and database: {:?}",
-        images(&pods)
-    );
-    assert!(only_of(&mirror, &images(&pods)), "{:?}", images(&pods));
-    let watched = [
-        "watch",
-        "alltopic",
-        "--since",
-        "5m",
-        "--for",
-        "CreateClusterCompleted",
-        "--timeout",
-        "20s",
-    ];
-    beside.pgo(&watched, "http").ok();
+    clusters_are_made_over_http(&beside, &mirror);
 
-    // Of the first installation nothing was touched.
-    let first = kubectl(&[
+    let operator = operator();
+    let first = [
         "get",
         "pods",
         "-n",
-        &operator(),
+        &operator,
         "-l",
         "pgo-process",
         "-o",
         "name",
-    ])
-    .ok();
-    assert_eq!(first.out.lines().count(), 6, "{first}");
+    ];
+    let first = kubectl(&first).ok();
+    assert_eq!(
+        first.out.lines().count(),
+        6,
+        "the other installation is whole: {first}"
+    );
 }
 
 /// The nodes, topics or whatever a broker's page shows at a path, as JSON.
