@@ -1,10 +1,35 @@
 #!/usr/bin/env bash
-# down.sh: ends what up.sh started. What the installer put into Kubernetes stays, and so do the data of nsqd and event,
-# in $PGO_COMPOSE_DIR.
+# down.sh: ends what up.sh started, after PGO has told that it stops. What the installer put into Kubernetes stays, and so
+# do the data of nsqd and event, in $PGO_COMPOSE_DIR.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck disable=SC1091
 source "$here/settings.sh"
-export PGO_OPERATOR_NAMESPACE=- PGO_INSTALLATION_NAME=- NAMESPACE=- LOG_LEVEL=-
-export PGO_IMAGE_PREFIX=- PGO_IMAGE_TAG=- CCP_IMAGE_PREFIX=- CCP_IMAGE_TAG=-
-compose down
+for part in progress stop; do
+  # shellcheck disable=SC1090
+  source "$here/../deploy/install/$part.sh"
+done
+
+# How long a service may take to end in order. Longer than any of them takes.
+STOP_SECONDS=20
+
+if [[ ! -e $STARTED ]]; then
+  say "nothing was started by up.sh (there is no $STARTED)"
+  exit
+fi
+# shellcheck disable=SC1090
+source "$STARTED"
+export KUBECONFIG=$PGO_COMPOSE_DIR/kubeconfig
+if k get --raw /readyz >/dev/null 2>&1; then
+  stop_telling
+else
+  say "Kubernetes does not answer, so PGO cannot tell that it stops"
+fi
+compose stop --timeout "$STOP_SECONDS" >"$PGO_COMPOSE_DIR/compose.log" 2>&1 ||
+  fail "the services cannot be stopped:
+$(tail -n 20 "$PGO_COMPOSE_DIR/compose.log")"
+compose down >"$PGO_COMPOSE_DIR/compose.log" 2>&1 ||
+  fail "the containers cannot be removed:
+$(tail -n 20 "$PGO_COMPOSE_DIR/compose.log")"
+rm -f "$STARTED"
+say "the services have ended"

@@ -3,7 +3,7 @@
 # shellcheck shell=bash
 
 IMAGES=$PGO_ROOT/deploy/images
-SERVICES=(pgo-apiserver pgo-reconciler pgo-scheduler pgo-event pgo-agent)
+SERVICES=(pgo-apiserver pgo-reconciler pgo-scheduler pgo-event pgo-direct pgo-agent)
 # What an installation of PGO runs, and what it puts into the pods of clusters.
 INSTALLED_IMAGES=("${SERVICES[@]}" pgo-nsqd pgo-postgres)
 

@@ -3,7 +3,7 @@
 # shellcheck shell=bash disable=SC2153
 
 # Who has an identity: its name is <process>.pgo, its Secret pgo-<process>-tls.
-PROCESSES=(apiserver reconciler scheduler event nsqd)
+PROCESSES=(apiserver reconciler scheduler event direct nsqd)
 
 AUTHORITY_DAYS=3650
 PROCESS_DAYS=365

@@ -107,14 +107,28 @@ choose_configuration() {
 # hash is of only when it starts.
 # shellcheck disable=SC2034
 services() {
-  local NSQD_IDENTITY AUTHORITY_HASH NSQD_STORAGE_CLASS EVENT_STORAGE_CLASS manifest
+  local NSQD_IDENTITY AUTHORITY_HASH NSQD_STORAGE_CLASS EVENT_STORAGE_CLASS NSQD_BESIDE manifest
   AUTHORITY_HASH=$(hash_of "$WORK/ca.crt")
   NSQD_IDENTITY=$(hash_of "$(certificate_of nsqd)")
   NSQD_STORAGE_CLASS=$(class_of nsqd)
   EVENT_STORAGE_CLASS=$(class_of event)
+  NSQD_BESIDE=$(beside_nsqd)
   for manifest in nsqd event apiserver reconciler scheduler; do
     render "$here/manifests/$manifest.yaml"
   done
+  if $PGO_DIRECT_WATCH; then render "$here/manifests/direct.yaml"; fi
+}
+
+# beside_nsqd: the containers of nsqd's pod that there are only where they are asked for.
+beside_nsqd() {
+  if $PGO_NSQLOOKUPD; then render "$here/manifests/beside-nsqd/nsqlookupd.yaml" | tail -n +2; fi
+  if $PGO_NSQADMIN; then render "$here/manifests/beside-nsqd/nsqadmin.yaml" | tail -n +2; fi
+}
+
+# remove_unwanted: what a former installation had and this one has not.
+remove_unwanted() {
+  $PGO_DIRECT_WATCH ||
+    k delete deployment direct --namespace "$PGO_OPERATOR_NAMESPACE" --ignore-not-found >/dev/null
 }
 
 # client_files: what a client needs, in PGO_CLIENT_DIR.
@@ -152,6 +166,8 @@ apply "$STREAM"
 
 client_files
 if $PGO_SERVICES; then
+  remove_unwanted
+  if $PGO_DIRECT_WATCH; then WORKLOADS+=(deployment/direct); fi
   wait_until_ready
   say "PGO is ready; what a client needs is in $PGO_CLIENT_DIR (client.crt, client.key, ca.crt, pgouser)"
 else

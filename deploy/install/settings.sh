@@ -28,6 +28,15 @@ EVENT_REPLICAS=${EVENT_REPLICAS:-2}
 DISABLE_EVENTING=${DISABLE_EVENTING:-false}
 DISABLE_TLS=${DISABLE_TLS:-false}
 NOAUTH_ROUTES=${NOAUTH_ROUTES:-}
+# What an installation has beside nsqd only where it is asked for.
+PGO_NSQADMIN=${PGO_NSQADMIN:-false}
+PGO_NSQLOOKUPD=${PGO_NSQLOOKUPD:-false}
+PGO_DIRECT_WATCH=${PGO_DIRECT_WATCH:-false}
+# What follows for the manifests; empty: it is not there.
+NSQLOOKUPD_PORT='' NSQLOOKUPD_TCP=''
+if [[ $PGO_NSQLOOKUPD == true ]]; then
+  NSQLOOKUPD_PORT=4161 NSQLOOKUPD_TCP=127.0.0.1:4160
+fi
 LOG_LEVEL=${LOG_LEVEL:-info}
 LOG_FORMAT=${LOG_FORMAT:-json}
 
@@ -64,6 +73,9 @@ check_settings() {
   needs EVENT_REPLICAS '[12]' "1 or 2"
   needs DISABLE_EVENTING 'true|false' "true or false"
   needs DISABLE_TLS 'true|false' "true or false"
+  needs PGO_NSQADMIN 'true|false' "true or false"
+  needs PGO_NSQLOOKUPD 'true|false' "true or false"
+  needs PGO_DIRECT_WATCH 'true|false' "true or false"
   needs NOAUTH_ROUTES '[a-z/,]*' "a comma list of routes, such as /health"
   needs LOG_LEVEL '[-a-zA-Z0-9_=,:]+' "a filter such as info or info,pgo_core=debug"
   needs LOG_FORMAT 'json|text' "json or text"

@@ -9,7 +9,7 @@
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck disable=SC1090
-for part in progress settings; do
+for part in progress settings stop; do
   source "$here/$part.sh"
 done
 
@@ -60,21 +60,10 @@ remove_clusters() {
   done
 }
 
-# stop: has PGO tell that it stops, and waits until that is stored.
+# stop: as long as there is somebody to tell it. Services that run elsewhere are ended where they run (compose/down.sh).
 stop() {
-  local deadline=$((SECONDS + PGO_STOP_SECONDS)) phase
-  in_operator get deployment/reconciler pginstallation/pgo >/dev/null 2>&1 || return 0
-  in_operator patch pginstallation pgo --type merge --patch '{"spec":{"state":"Stopped"}}' >/dev/null
-  while true; do
-    phase=$(in_operator get pginstallation pgo -o 'jsonpath={.status.phase}')
-    [[ $phase == Stopped ]] && break
-    if ((SECONDS >= deadline)); then
-      say "warning: PGO did not say within $PGO_STOP_SECONDS s that it stopped (it is ${phase:-silent}); its last events will be told by the next installation"
-      return
-    fi
-    sleep 0.3
-  done
-  say "PGO has stopped; its last event is stored"
+  in_operator get deployment/reconciler >/dev/null 2>&1 || return 0
+  stop_telling
 }
 
 remove_services() {
@@ -84,8 +73,8 @@ remove_services() {
   in_operator delete service nsqd event --ignore-not-found >/dev/null
   in_operator delete lease pgo-reconciler pgo-scheduler --ignore-not-found >/dev/null
   in_operator delete secret --ignore-not-found \
-    pgo-{apiserver,reconciler,scheduler,event,nsqd}-tls >/dev/null
-  for name in apiserver reconciler scheduler event nsqd; do
+    pgo-{apiserver,reconciler,scheduler,event,direct,nsqd}-tls >/dev/null
+  for name in apiserver reconciler scheduler event direct nsqd; do
     in_operator delete --ignore-not-found serviceaccount/pgo-$name role/pgo-$name-operator rolebinding/pgo-$name-operator >/dev/null
     k delete --ignore-not-found "clusterrolebinding/pgo-$name-$PGO_OPERATOR_NAMESPACE" >/dev/null
     for namespace in "${TARGET_NAMESPACES[@]}"; do

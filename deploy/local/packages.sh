@@ -11,14 +11,15 @@ packages=(
   buildah mmdebstrap
   # The scripts and the person who tries it.
   ca-certificates curl gcc git jq libc6-dev make openssl postgresql-client-15 procps psmisc util-linux
-  # The tests: they start PostgreSQL, check scripts, and run consumers in Python.
-  postgresql-15 python3-venv shellcheck
+  # The tests: they start PostgreSQL, check scripts, run consumers in Python, and the services in containers (compose).
+  postgresql-15 python3-venv shellcheck podman podman-compose
 )
 # And in JavaScript. Where somebody else's Node.js is, Debian's npm cannot be installed beside it.
 command -v node >/dev/null && command -v npm >/dev/null || packages+=(nodejs npm)
 
 # Programs that Debian starts when they are installed and at each boot; ours have other ports, sockets and folders.
-units=(etcd.service containerd.service postgresql.service)
+units=(etcd.service containerd.service postgresql.service podman.service podman.socket podman-restart.service
+  podman-auto-update.service podman-auto-update.timer)
 
 # install_quietly PACKAGE...: without starting what was not there before, now or at the next boot.
 install_quietly() {

@@ -65,8 +65,10 @@ stage "format" "$here/lint.sh" format
 stage "lint" "$here/lint.sh" lint
 stage "unit, property, architecture and conformance tests" cargo test --locked --workspace --exclude "$lifecycle"
 if [[ $kind == all ]]; then
+  stage "commands" tests/lifecycle/commands.sh alone
   trap stop_afterwards EXIT
   stage "make run" tests/lifecycle/commands.sh run
+  stage "services in containers" tests/lifecycle/commands.sh compose
   stage "lifecycle tests" lifecycle_tests
   stage "make stop" tests/lifecycle/commands.sh stop
   trap - EXIT

@@ -72,6 +72,8 @@ keep_or_remove() {
   fi
   say "removing what is left of a local Kubernetes: $why"
   remove_everything
+  # What it leads to is gone.
+  rm -f "$PGO_ROOT/.local/env"
 }
 
 check_machine

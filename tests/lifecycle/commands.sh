@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# commands.sh run|stop: holds "make run" and "make stop" to what the README says of them. "run" ends with PGO installed and
-# no cluster there; "stop" with nothing of it left on the machine.
+# commands.sh alone|run|compose|stop: holds the commands to what the README says of them. "alone" needs no Kubernetes;
+# "run" ends with PGO installed and no cluster there; "compose" runs the services in containers beside that; "stop" ends
+# with nothing of it left on the machine.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 source "$here/../../deploy/local/settings.sh"
@@ -14,6 +15,85 @@ holds() {
   "$@" || fail "does not hold: $what"
   echo "ok: $what"
   passed=$((passed + 1))
+}
+
+SCRATCH=$(mktemp -d)
+# Each is a command that undoes something; the last one first.
+UNDO=("rm -rf '$SCRATCH'")
+undo() {
+  local i
+  for ((i = ${#UNDO[@]} - 1; i >= 0; i--)); do eval "${UNDO[i]}" || true; done
+}
+trap undo EXIT
+
+make_target() { make --no-print-directory -C "$@"; }
+
+# fails_and_says TEXT COMMAND...: on standard output or error.
+fails_and_says() {
+  local text=$1
+  shift
+  if "$@" >"$SCRATCH/output" 2>&1; then
+    echo "it succeeds, and says:"
+    cat "$SCRATCH/output"
+    return 1
+  fi
+  grep -qF -- "$text" "$SCRATCH/output" || {
+    echo "\"$text\" is not in what it says:"
+    cat "$SCRATCH/output"
+    return 1
+  }
+}
+
+# scratch_clone FOLDER: what the commands consist of, in another place.
+scratch_clone() {
+  mkdir "$1"
+  cp -r "$PGO_ROOT/Makefile" "$PGO_ROOT/deploy" "$1/"
+}
+
+help_lists_every_target() {
+  diff <(sed -n 's/^\.PHONY: //p' "$PGO_ROOT/Makefile" | tr ' ' '\n' | sort) \
+    <(make_target "$PGO_ROOT" help | awk 'NF < 2 {exit 1} {print $1}' | sort)
+}
+
+# missing_packages PATH: packages.sh as it speaks to a user that may not install anything, with no package there.
+missing_packages() {
+  setpriv --reuid=65534 --regid=65534 --clear-groups env -i PATH="$1" bash "$SCRATCH/packages/packages.sh"
+}
+
+# Debian's list of packages, which knows of none.
+prepare_missing_packages() {
+  local program
+  chmod 0755 "$SCRATCH"
+  mkdir -p "$SCRATCH"/packages/{bin,without-apt}
+  cp "$PGO_ROOT"/deploy/local/{packages,progress}.sh "$SCRATCH/packages/"
+  printf '#!/bin/sh\nexit 1\n' >"$SCRATCH/packages/bin/dpkg-query"
+  chmod 0755 "$SCRATCH/packages/bin/dpkg-query"
+  for program in bash dirname sed grep; do ln -s "$(command -v "$program")" "$SCRATCH/packages/without-apt/"; done
+}
+
+a_failed_step_shows_its_log() {
+  local path=$SCRATCH/broken
+  mkdir "$path"
+  # shellcheck disable=SC2016 # for that script
+  printf '#!/bin/sh\n[ "$1" = version ] && exec "%s" version\necho "this go builds nothing" >&2\nexit 1\n' \
+    "$(command -v go)" >"$path/go"
+  chmod 0755 "$path/go"
+  fails_and_says "    | this go builds nothing" \
+    env PATH="$path:$PATH" PGO_CACHE="$SCRATCH/empty-cache" make --no-print-directory -C "$SCRATCH/clone" run || return 1
+  grep -qF "failed after" "$SCRATCH/output" && grep -qF "$SCRATCH/clone/.local/logs/2-7-programs" "$SCRATCH/output" &&
+    ! grep -q '^3/7' "$SCRATCH/output"
+}
+
+alone() {
+  local install="install them as root: apt-get install --no-install-recommends etcd-server"
+  holds "make help lists every target with what it does" help_lists_every_target
+  prepare_missing_packages
+  holds "which packages are missing, and how to get them, is said to a user who may not install them" \
+    fails_and_says "this user may not install them; $install" missing_packages "$SCRATCH/packages/bin:$PATH"
+  holds "and where there is no apt-get" \
+    fails_and_says "there is no apt-get here; $install" missing_packages "$SCRATCH/packages/bin:$SCRATCH/packages/without-apt"
+  scratch_clone "$SCRATCH/clone"
+  holds "the log of a failed step is shown, and nothing is done after it" a_failed_step_shows_its_log
 }
 
 # Every variable that .local/env promises, in a shell that has none of them before.
@@ -33,6 +113,8 @@ within_a_minute() { (($(clock_ms) - $1 < 60000)); }
 run() {
   local output=$PGO_ROOT/.local/run.log begun
   holds "make run runs" make --no-print-directory -C "$PGO_ROOT" run
+  holds "another number of nodes is not forced upon a cluster that is there" \
+    fails_and_says "there are PostgreSQL clusters on it; make stop removes them" env NODES=3 make --no-print-directory -C "$PGO_ROOT" run
   begun=$(clock_ms)
   make --no-print-directory -C "$PGO_ROOT" run | tee "$output"
   holds "where nothing changed, make run takes under 60 s ($(since "$begun"))" within_a_minute "$begun"
@@ -42,6 +124,48 @@ run() {
   source "$PGO_ROOT/.local/env"
   holds "the first run showed the events of hippo" grep -Eq "/hippo +CreateCluster +completed" "$PGO_ROOT/.local/logs/hippo-events.log"
   holds "hippo can be deleted" pgo delete cluster hippo --delete-data --no-prompt --wait
+}
+
+# in_compose COMMAND...: with what up.sh says that one needs.
+in_compose() (
+  source "$PGO_COMPOSE_DIR/env"
+  "$@"
+)
+
+# our_containers: what of compose is there, running or not.
+our_containers() { podman ps --all --quiet --filter label=io.podman.compose.project=pgo; }
+
+our_images() { podman images --format '{{.Repository}}:{{.Tag}}' | grep '^localhost/pgo/' | sort; }
+
+nothing_of_compose_is_left() {
+  local ports
+  [[ -z $(our_containers) && -z $(podman network ls --quiet --filter name=pgo_) ]] || return 1
+  ports=$(ss --no-header --tcp --listening --numeric '( sport = :8443 or sport = :8444 or sport = :4150 or sport = :4161 or sport = :4171 or sport = :9092 )')
+  [[ -z $ports ]] || { echo "$ports"; return 1; }
+}
+
+stop_of_compose_is_stored() {
+  "$PGO_ROOT/compose/down.sh" >"$SCRATCH/down"
+  grep -q "its last event is stored" "$SCRATCH/down"
+}
+
+uninstall_compose() { "$PGO_ROOT/deploy/install/uninstall.sh" --delete-namespaces; }
+
+compose() {
+  source "$PGO_ROOT/.local/env"
+  export PGO_COMPOSE_DIR=$SCRATCH/compose PGO_OPERATOR_NAMESPACE=pgo-compose PGO_INSTALLATION_NAME=compose NAMESPACE=compose1
+  our_images >"$SCRATCH/images"
+  UNDO+=('our_images | comm -13 "$SCRATCH/images" - | xargs -r podman image rm >/dev/null')
+  UNDO+=(uninstall_compose "\"$PGO_ROOT/compose/down.sh\"")
+  holds "compose/up.sh runs the services in containers" "$PGO_ROOT/compose/up.sh"
+  holds "their start is told as completed" in_compose pgo watch pgotopic --since 5m --for PGOStartCompleted --timeout 20s
+  holds "nsqadmin shows topics" curl --silent --fail --max-time 10 --output /dev/null http://127.0.0.1:4171/api/topics
+  holds "a cluster is created through them" in_compose pgo create cluster boxed --wait
+  holds "its events are told" in_compose pgo watch clustertopic boxed --since 5m --for CreateClusterCompleted --timeout 20s
+  holds "and it is deleted" in_compose pgo delete cluster boxed --delete-data --no-prompt --wait
+  holds "compose/down.sh ends them, and that they stop is stored" stop_of_compose_is_stored
+  holds "nothing of them is left" nothing_of_compose_is_left
+  holds "what was installed can be removed" uninstall_compose
 }
 
 nothing_of_it_is_left() {
@@ -56,20 +180,42 @@ nothing_of_it_is_left() {
   [[ ! -e $PGO_LOCAL_DIR && ! -e $PGO_LOCAL_NOTE && ! -e $PGO_ROOT/.local/env ]]
 }
 
+three_nodes() {
+  source "$PGO_ROOT/.local/env"
+  kubectl delete pgclusters --all --all-namespaces --timeout=120s
+  NODES=3 make_target "$PGO_ROOT" local-up
+  [[ $(kubectl --kubeconfig "$PGO_KUBECONFIG" get nodes --no-headers | awk '$2 == "Ready"' | wc -l) == 3 ]] || return 1
+  # It would lead to what was there before.
+  [[ ! -e $PGO_ROOT/.local/env ]]
+}
+
+clean_removes_what_was_made() {
+  local clone=$SCRATCH/clean cache=$SCRATCH/cache
+  scratch_clone "$clone"
+  mkdir -p "$clone"/{.local/bin,target/debug} "$cache"/{bin,built/x,buildah,target}
+  touch "$cache/of-others"
+  PGO_CACHE=$cache make_target "$clone" clean
+  [[ ! -e $clone/.local && ! -e $clone/target && $(ls "$cache") == of-others ]] || return 1
+  rm "$cache/of-others"
+  PGO_CACHE=$cache make_target "$clone" clean
+  [[ ! -e $cache && -e $clone/Makefile ]]
+}
+
 stop() {
+  holds "where no cluster is in the way, the local Kubernetes gets the number of nodes that is asked for" three_nodes
   # A process of somebody else, which has a name like ours.
   (exec -a kubelet sleep 300) &
   local stranger=$!
-  # shellcheck disable=SC2064 # this process, now
-  trap "kill $stranger 2>/dev/null || true" EXIT
+  UNDO+=("kill $stranger 2>/dev/null")
   holds "make stop stops" make --no-print-directory -C "$PGO_ROOT" stop
   holds "nothing that it started is left" nothing_of_it_is_left
   holds "what it did not start goes on" kill -0 "$stranger"
   holds "make stop can be said again" make --no-print-directory -C "$PGO_ROOT" stop
+  holds "make clean removes what was made, and only that" clean_removes_what_was_made
 }
 
 case ${1:-} in
-  run | stop) "$1" ;;
-  *) fail "commands.sh takes \"run\" or \"stop\"" ;;
+  alone | run | compose | stop) "$1" ;;
+  *) fail "commands.sh takes \"alone\", \"run\", \"compose\" or \"stop\"" ;;
 esac
 echo "$passed passed, 0 failed"

@@ -38,6 +38,7 @@ pub mod work;
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
+use dead::DeadLetterService;
 use faces::Faces;
 use forward::{Leader, forward};
 use jiff::Timestamp;
@@ -54,7 +55,7 @@ use replication::{Replica, ReplicaService, Turn, Way};
 pub use rights::RIGHTS;
 use service::Service;
 pub use settings::Settings;
-use together::together;
+use together::{Grpc, together};
 use tokio::{sync::broadcast, task::spawn_blocking};
 use work::Work;
 
@@ -105,27 +106,16 @@ async fn serve(
     let face = faces.http(&log).await?;
     let (undertaker, dead) = faces.dead_letters()?;
     let shelf = dead.shelf.clone();
-    let replica = EventReplicaServer::new(ReplicaService {
-        log: log.clone(),
-        turn: turn.subscribe(),
-    });
     let service = Service {
         log: log.clone(),
         confirmations: confirmations.clone(),
         metrics: metrics.clone(),
         shutdown: shutdown.clone(),
     };
-    let leader = Leader {
-        log: log.clone(),
-        way: way.subscribe(),
-        shutdown: shutdown.clone(),
-    };
-    let dead = DeadLettersServer::new(dead);
-    let shown = together(DEAD_LETTERS, dead, EventLogServer::new(service));
     let listener = pgo_tls::grpc::listen(settings.listen, files.clone()).await?;
     tracing::info!(addr = %listener.addr(), "serving the log");
     let serving = pgo_tls::grpc::server().serve_with_incoming_shutdown(
-        together(REPLICA, replica, forward(leader, shown)),
+        shown(service, dead, &turn, &way),
         listener,
         shutdown.clone().cancelled_owned(),
     );
@@ -155,6 +145,22 @@ async fn serve(
     let (consumed, served, ()) = tokio::join!(consuming, serving, face);
     consumed?;
     served
+}
+
+/// What the gRPC port shows.
+fn shown(service: Service, dead: DeadLetterService, turn: &Turn, way: &Way) -> impl Grpc {
+    let replica = ReplicaService {
+        log: service.log.clone(),
+        turn: turn.subscribe(),
+    };
+    let leader = Leader {
+        log: service.log.clone(),
+        way: way.subscribe(),
+        shutdown: service.shutdown.clone(),
+    };
+    let (dead, service) = (DeadLettersServer::new(dead), EventLogServer::new(service));
+    let clients = forward(leader, together(DEAD_LETTERS, dead, service));
+    together(REPLICA, EventReplicaServer::new(replica), clients)
 }
 
 /// Alone, or as one of two replicas, in turns.

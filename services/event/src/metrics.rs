@@ -108,21 +108,6 @@ impl Metrics {
             "Records of the log that are damaged and have not been got back",
             m.log_damaged,
         );
-        registry.register(
-            "pgo_event_readers",
-            "Readers of the log at the moment",
-            m.readers,
-        );
-        registry.register(
-            "pgo_event_readers_refused",
-            "Readers over HTTP for whom there was no place",
-            m.readers_refused,
-        );
-        registry.register(
-            "pgo_event_nsq_clients_refused",
-            "Clients of nsqd that may do nothing there",
-            m.nsq_clients_refused,
-        );
         self.add_more_to(registry);
         registry.register(
             "pgo_event_log_bytes",
@@ -157,6 +142,21 @@ impl Metrics {
 
     fn add_more_to(&self, registry: &mut Registry) {
         let m = self.clone();
+        registry.register(
+            "pgo_event_readers",
+            "Readers of the log at the moment",
+            m.readers,
+        );
+        registry.register(
+            "pgo_event_readers_refused",
+            "Readers over HTTP for whom there was no place",
+            m.readers_refused,
+        );
+        registry.register(
+            "pgo_event_nsq_clients_refused",
+            "Clients of nsqd that may do nothing there",
+            m.nsq_clients_refused,
+        );
         registry.register(
             "pgo_event_mirrored",
             "Events told to Kubernetes",

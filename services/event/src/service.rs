@@ -20,7 +20,7 @@ use tonic::{Request, Response, Status};
 use crate::{consume::Confirmation, log::Log, metrics::Metrics, reader::Reader};
 
 /// Who may read.
-pub(crate) const READERS: &[&str] = &["apiserver.pgo", "reconciler.pgo", "event.pgo"];
+pub(crate) const READERS: &[&str] = &["apiserver.pgo", "direct.pgo", "reconciler.pgo", "event.pgo"];
 
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 

@@ -1,12 +1,12 @@
 //! PGO itself: the one PgInstallation, its status and the events of its start and stop, and of its services.
 
+mod ready;
 mod services;
 
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use kube::{
     Api, Client, ResourceExt as _,
     api::{Patch, PatchParams, PostParams},
@@ -17,6 +17,7 @@ use pgo_ids::{Namespace, StreamId};
 use serde_json::json;
 use tokio::{sync::Notify, time::timeout};
 
+pub use ready::{ReadyUrl, Services, named_url};
 pub use services::OTHERS;
 
 use crate::publishing::Publishing;
@@ -30,14 +31,11 @@ const LOOK: Duration = Duration::from_secs(2);
 /// How long one look may take.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// What PGO consists of besides the reconciler, which is there if this runs.
-const DEPLOYMENTS: [&str; 2] = ["apiserver", "scheduler"];
-const STATEFUL_SETS: [&str; 2] = ["nsqd", "event"];
-
 /// Keeps the status of the PgInstallation.
 pub struct Keeper {
     client: Client,
     namespace: Namespace,
+    services: Services,
     publishing: Publishing,
     /// Whether nobody reconciled before this process.
     was_down: bool,
@@ -50,12 +48,14 @@ impl Keeper {
     pub fn new(
         client: Client,
         namespace: Namespace,
+        services: Services,
         publishing: Publishing,
         was_down: bool,
     ) -> Self {
         Self {
             client,
             namespace,
+            services,
             publishing,
             was_down,
             confirmed: Arc::default(),
@@ -100,7 +100,7 @@ impl Keeper {
                 Wanted::Running
             },
             version: PGO_VERSION.to_owned(),
-            not_ready: self.not_ready().await?,
+            not_ready: self.services.not_ready().await?,
             was_down: self.was_down,
             processes: services::processes(&self.client, self.namespace.as_str()).await?,
             leases: services::leases(&self.client, self.namespace.as_str()).await?,
@@ -152,34 +152,5 @@ impl Keeper {
             .await
             .context("write the status of PgInstallation pgo")?;
         Ok(())
-    }
-
-    /// Services of PGO that are not ready.
-    async fn not_ready(&self) -> anyhow::Result<Vec<String>> {
-        let deployments: Api<Deployment> =
-            Api::namespaced(self.client.clone(), self.namespace.as_str());
-        let sets: Api<StatefulSet> = Api::namespaced(self.client.clone(), self.namespace.as_str());
-        let mut missing = Vec::new();
-        for name in DEPLOYMENTS {
-            let found = deployments.get_opt(name).await;
-            let found = found.with_context(|| format!("read Deployment {name}"))?;
-            let ready = found
-                .and_then(|found| found.status)
-                .and_then(|status| status.ready_replicas);
-            if ready.unwrap_or(0) == 0 {
-                missing.push(name.to_owned());
-            }
-        }
-        for name in STATEFUL_SETS {
-            let found = sets.get_opt(name).await;
-            let found = found.with_context(|| format!("read StatefulSet {name}"))?;
-            let ready = found
-                .and_then(|found| found.status)
-                .and_then(|status| status.ready_replicas);
-            if ready.unwrap_or(0) == 0 {
-                missing.push(name.to_owned());
-            }
-        }
-        Ok(missing)
     }
 }

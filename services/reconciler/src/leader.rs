@@ -14,9 +14,18 @@ use pgo_tls::{Authority, TlsFiles};
 use tokio::{sync::watch, task::JoinSet, time::timeout};
 
 use crate::{
-    agents::Agents, cache::Cache, config, confirmations::Confirmations, context::Context,
-    controller, installation::Keeper, metrics::Metrics, not_yet, pages, publishing::Publishing,
-    settings::Settings, waker::Waker,
+    agents::Agents,
+    cache::Cache,
+    config,
+    confirmations::Confirmations,
+    context::Context,
+    controller,
+    installation::{Keeper, Services},
+    metrics::Metrics,
+    not_yet, pages,
+    publishing::Publishing,
+    settings::Settings,
+    waker::Waker,
 };
 
 /// Identity of the event service.
@@ -123,6 +132,11 @@ fn background(
     let keeper = Keeper::new(
         client.clone(),
         shared.operator.clone(),
+        Services::new(
+            &settings.ready_urls,
+            client.clone(),
+            shared.operator.clone(),
+        ),
         shared.publishing.clone(),
         was_down,
     );

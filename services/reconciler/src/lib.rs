@@ -13,7 +13,7 @@
 //! | relay | `publishing`, `pgo_bus::Relay`; what has no room, and of clusters that are gone, `pages` |
 //! | what 4.1 keeps elsewhere | `project` |
 //! | what nothing is done for | `not_yet` |
-//! | PGO itself | `installation` |
+//! | PGO itself | `installation`, `installation/services`, `installation/ready` |
 
 mod agents;
 mod cache;

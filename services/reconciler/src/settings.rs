@@ -2,6 +2,9 @@
 
 use std::path::PathBuf;
 
+pub use crate::installation::ReadyUrl;
+use crate::installation::named_url;
+
 /// What the reconciler needs to know to begin; each also an environment variable.
 #[derive(Clone, Debug, clap::Parser)]
 #[command(
@@ -37,6 +40,10 @@ pub struct Settings {
     /// Exactly `true`: nothing is published.
     #[arg(long, env = "DISABLE_EVENTING", default_value = "")]
     pub disable_eventing: String,
+    /// Where PGO's other services do not run in pods of its namespace: a comma list of name=url, each answered with 200
+    /// where that service is ready. Empty: as their Deployments and StatefulSets say.
+    #[arg(long, env = "PGO_READY_URLS", value_delimiter = ',', value_parser = named_url)]
+    pub ready_urls: Vec<(String, ReadyUrl)>,
     /// Address of the administration port.
     #[arg(long, env = "PGO_ADMIN_ADDR", default_value = "0.0.0.0:9090")]
     pub admin_addr: std::net::SocketAddr,

@@ -8,7 +8,14 @@ use crate::workspace::{Workspace, files, root};
 const CRATES: [(&str, &[&str]); 3] = [
     (
         "services",
-        &["agent", "apiserver", "event", "reconciler", "scheduler"],
+        &[
+            "agent",
+            "apiserver",
+            "direct",
+            "event",
+            "reconciler",
+            "scheduler",
+        ],
     ),
     (
         "shared",

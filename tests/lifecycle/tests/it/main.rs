@@ -9,6 +9,7 @@
 )]
 
 mod agents;
+mod beside;
 mod changes;
 mod create;
 mod custom_resources;
@@ -18,6 +19,7 @@ mod eventing;
 mod faces;
 mod failing_creations;
 mod harness;
+mod images;
 mod installation;
 mod kills;
 mod ownership;

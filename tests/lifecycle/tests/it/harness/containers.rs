@@ -44,6 +44,13 @@ pub fn tag_image(from: &str, to: &str) {
     }
 }
 
+/// Gives an image, an OCI archive, to every node.
+pub fn import_image(archive: &str) {
+    for node in nodes() {
+        ctr(&node, &["images", "import", archive]);
+    }
+}
+
 /// Takes a name that [`tag_image`] gave.
 pub fn untag_image(name: &str) {
     for node in nodes() {

@@ -1,7 +1,7 @@
 //! Ports of pods, through `kubectl port-forward`.
 
 use std::{
-    net::TcpListener,
+    net::{SocketAddr, TcpListener, TcpStream},
     process::{Child, Stdio},
     time::Duration,
 };
@@ -11,6 +11,9 @@ use super::{
     programs::{program, run},
     until,
 };
+
+/// How long it may take to be there.
+const OPEN: Duration = Duration::from_secs(20);
 
 /// A forwarded port; closed with this value.
 pub struct Forward {
@@ -23,13 +26,24 @@ impl Forward {
     pub fn to(target: &str, namespace: &str, port: u16, path: &str) -> Self {
         let forward = Self::begin(target, namespace, port);
         let what = format!("port {port} of {target}");
-        until(&what, Duration::from_secs(20), || {
+        until(&what, OPEN, || {
             let ran = forward.curl(path, &[]);
             if ran.status.success() {
                 Ok(())
             } else {
                 Err(ran.err)
             }
+        });
+        forward
+    }
+
+    /// To a port that speaks something else, once it takes connections.
+    pub fn open(target: &str, namespace: &str, port: u16) -> Self {
+        let forward = Self::begin(target, namespace, port);
+        let address = SocketAddr::from(([127, 0, 0, 1], forward.port));
+        until(&format!("port {port} of {target}"), OPEN, || {
+            let connected = TcpStream::connect_timeout(&address, OPEN);
+            connected.map(drop).map_err(|error| error.to_string())
         });
         forward
     }

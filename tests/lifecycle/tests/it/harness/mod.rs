@@ -1,5 +1,6 @@
 //! What every test needs.
 
+pub mod beside;
 pub mod cluster;
 pub mod containers;
 pub mod events;
