@@ -137,7 +137,7 @@ pub struct Log {
     /// Whether another process writes what is copied here.
     follows: AtomicBool,
     /// Whether the other log is known to have more that counts.
-    stale: AtomicBool,
+    stale: watch::Sender<bool>,
     /// Rises when committed records are taken out or the log is replaced by another.
     generation: watch::Sender<u64>,
 }
@@ -216,7 +216,7 @@ impl Log {
             state: RwLock::new(state),
             head: watch::Sender::new(committed),
             follows: AtomicBool::new(false),
-            stale: AtomicBool::new(false),
+            stale: watch::Sender::new(false),
             generation: watch::Sender::new(generation),
         })
     }
@@ -267,12 +267,17 @@ impl Log {
 
     /// Whether another log is known to have more that counts, or may have.
     pub fn is_stale(&self) -> bool {
-        self.stale.load(Ordering::Relaxed)
+        *self.stale.borrow()
     }
 
     /// Says whether another log has more.
     pub fn set_stale(&self, stale: bool) {
-        self.stale.store(stale, Ordering::Relaxed);
+        self.stale.send_replace(stale);
+    }
+
+    /// Whether another log has more, and a way to wait for it.
+    pub fn stale(&self) -> watch::Receiver<bool> {
+        self.stale.subscribe()
     }
 
     /// The offset that the next record gets.

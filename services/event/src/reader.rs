@@ -27,6 +27,8 @@ const CHUNK: usize = 1024;
 pub struct Reader {
     log: Arc<Log>,
     head: watch::Receiver<Offset>,
+    /// Whether another replica has more; whoever asks again gets it from there.
+    stale: watch::Receiver<bool>,
     filter: Filter,
     follow: bool,
     /// The next record to look at.
@@ -65,13 +67,11 @@ impl Reader {
         shutdown: CancellationToken,
     ) -> Result<Self, Status> {
         if log.is_stale() {
-            return Err(Status::unavailable(
-                "this replica of the event service has not everything yet; ask again",
-            ));
+            return Err(behind());
         }
         let invalid = |error: &dyn std::fmt::Display| Status::invalid_argument(error.to_string());
         let filter = Filter::of(&request).map_err(|error| invalid(&error))?;
-        let head = log.head();
+        let (head, stale) = (log.head(), log.stale());
         let now = *head.borrow();
         let (generation, epoch) = (log.generation(), log.cursor(0).epoch);
         let begin = match request.from {
@@ -101,6 +101,7 @@ impl Reader {
         let mut reader = Self {
             log,
             head,
+            stale,
             filter,
             follow: request.follow,
             next: begin.next,
@@ -131,6 +132,9 @@ impl Reader {
             }
             if self.log.generation() != self.generation {
                 return Err(replaced());
+            }
+            if *self.stale.borrow() {
+                return Err(behind());
             }
             let head = *self.head.borrow_and_update();
             self.skip_what_is_gone(head);
@@ -212,6 +216,7 @@ impl Reader {
     async fn wait(&mut self) -> Result<(), Status> {
         tokio::select! {
             changed = self.head.changed() => changed.map_err(|_| ending()),
+            stale = self.stale.changed() => stale.map_err(|_| ending()),
             () = self.shutdown.cancelled() => Err(ending()),
         }
     }
@@ -223,6 +228,12 @@ impl Reader {
 
 fn ending() -> Status {
     Status::unavailable("the event service ends; read on from the last cursor")
+}
+
+fn behind() -> Status {
+    Status::unavailable(
+        "this replica of the event service has not everything; ask again, from the last cursor on",
+    )
 }
 
 fn replaced() -> Status {

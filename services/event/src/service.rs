@@ -14,7 +14,13 @@ use pgo_proto::event::{
 };
 use pgo_telemetry::CancellationToken;
 use pgo_tls::grpc::require_identity;
-use tokio::sync::broadcast::{self, error::RecvError, error::TryRecvError};
+use tokio::sync::{
+    broadcast::{
+        self,
+        error::{RecvError, TryRecvError},
+    },
+    watch,
+};
 use tonic::{Request, Response, Status};
 
 use crate::{consume::Confirmation, log::Log, metrics::Metrics, reader::Reader};
@@ -85,6 +91,7 @@ impl EventLog for Service {
         let listener = Listener {
             log: self.log.clone(),
             confirmations: self.confirmations.subscribe(),
+            stale: self.log.stale(),
             ready: VecDeque::new(),
             shutdown: self.shutdown.clone(),
         };
@@ -99,6 +106,8 @@ impl EventLog for Service {
 struct Listener {
     log: Arc<Log>,
     confirmations: broadcast::Receiver<Confirmation>,
+    /// Whether another replica has more; whoever asks again hears it from there.
+    stale: watch::Receiver<bool>,
     ready: VecDeque<Watermark>,
     shutdown: CancellationToken,
 }
@@ -111,6 +120,7 @@ impl Listener {
             }
             let heard = tokio::select! {
                 heard = self.confirmations.recv() => heard,
+                _ = self.stale.wait_for(|stale| *stale) => return Err(behind()),
                 () = self.shutdown.cancelled() => return Err(ending()),
             };
             match heard {
@@ -144,6 +154,10 @@ impl Listener {
         });
         self.ready.extend(watermarks);
     }
+}
+
+fn behind() -> Status {
+    Status::unavailable("this replica of the event service has not everything; ask again")
 }
 
 fn ending() -> Status {
@@ -187,6 +201,7 @@ mod tests {
         Listener {
             log: log.clone(),
             confirmations: confirmations.subscribe(),
+            stale: log.stale(),
             ready: VecDeque::new(),
             shutdown: CancellationToken::new(),
         }

@@ -253,6 +253,9 @@ impl Replica {
         self.way.send_replace(None);
         let found = register.read().await.map_err(|error| unavailable(&error))?;
         let (roster, _) = found.ok_or_else(|| unavailable(&"nobody has led yet"))?;
+        if !roster.in_sync.contains(&self.me) {
+            self.has_not_everything();
+        }
         if roster.leader == self.me {
             Err(unavailable(&"this replica led last"))?;
         }
@@ -262,13 +265,19 @@ impl Replica {
         Ok((roster, EventReplicaClient::new(channel)))
     }
 
+    /// Readers are sent to the one that leads.
+    fn has_not_everything(&self) {
+        self.log.set_stale(true);
+        self.condition
+            .not_met("it has not everything yet that the other replica has");
+    }
+
     fn took(&self, step: following::Step) {
-        self.log.set_stale(!step.in_sync);
         if step.in_sync {
+            self.log.set_stale(false);
             self.condition.met();
         } else {
-            self.condition
-                .not_met("it has not everything yet that the other replica has");
+            self.has_not_everything();
         }
         for key in step.committed {
             // Without listeners there is nobody to tell.

@@ -163,6 +163,27 @@ async fn one_that_has_not_everything_shows_what_the_one_that_leads_has() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_falls_behind_sends_who_listens_to_the_one_that_leads() {
+    let certificates = Installation::prepare(&[]);
+    let (_leads, follows) = two(&certificates).await;
+    follows.log.set_stale(false);
+    let channel = follows.channel(&certificates, "reconciler");
+    let mut client = EventLogClient::new(channel);
+    let mut reading = open(&mut client, beginning()).await;
+    let live = soon("the end of what is there", reading.message()).await;
+    assert!(live.unwrap().is_some());
+    let opening = client.confirmations(ConfirmationsRequest {});
+    let mut confirmations = soon("a stream", opening).await.unwrap().into_inner();
+    follows.log.set_stale(true);
+    let ended = soon("the reader's end", reading.message()).await;
+    assert_eq!(ended.unwrap_err().code(), Code::Unavailable);
+    let ended = soon("the listener's end", confirmations.message()).await;
+    assert_eq!(ended.unwrap_err().code(), Code::Unavailable);
+    let mut reading = open(&mut client, beginning()).await;
+    assert_eq!(records(&mut reading, 1).await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn dead_letters_are_those_of_the_one_that_leads() {
     let certificates = Installation::prepare(&[]);
     let (_leads, follows) = two(&certificates).await;
