@@ -135,7 +135,8 @@ in_compose() (
 # our_containers: what of compose is there, running or not.
 our_containers() { podman ps --all --quiet --filter label=io.podman.compose.project=pgo; }
 
-our_images() { podman images --format '{{.Repository}}:{{.Tag}}' | grep '^localhost/pgo/' | sort; }
+# None at all is no failure.
+our_images() { podman images --format '{{.Repository}}:{{.Tag}}' | { grep '^localhost/pgo/' || true; } | sort; }
 
 nothing_of_compose_is_left() {
   local ports
