@@ -78,7 +78,7 @@ fn make_install_takes_images_from_the_prefix_given_and_the_rest_interface_as_it_
 
     beside.install(&settings("false"));
     let found = images(&list("pods", "pgo-process", beside.name));
-    assert!(found.len() == 6 && only_of(&mirror, &found), "{found:?}");
+    assert!(found.len() == 7 && only_of(&mirror, &found), "{found:?}");
     let https = format!("https://{}", beside.address());
     answers(&beside, &format!("{https}/health"), "healthy", " 200");
     let certificate = "Client Certificate Required";
