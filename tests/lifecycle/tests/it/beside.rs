@@ -22,6 +22,9 @@ use crate::harness::{
     until,
 };
 
+/// Pods of an installation: apiserver, two of the reconciler, scheduler, two of the event service, nsqd.
+const PODS: usize = 7;
+
 /// The images of all containers of these pods.
 fn images(pods: &[Value]) -> Vec<String> {
     let lists = ["/spec/initContainers", "/spec/containers"];
@@ -78,7 +81,7 @@ fn make_install_takes_images_from_the_prefix_given_and_the_rest_interface_as_it_
 
     beside.install(&settings("false"));
     let found = images(&list("pods", "pgo-process", beside.name));
-    assert!(found.len() == 7 && only_of(&mirror, &found), "{found:?}");
+    assert!(found.len() == PODS && only_of(&mirror, &found), "{found:?}");
     let https = format!("https://{}", beside.address());
     answers(&beside, &format!("{https}/health"), "healthy", " 200");
     let certificate = "Client Certificate Required";
@@ -107,7 +110,7 @@ fn make_install_takes_images_from_the_prefix_given_and_the_rest_interface_as_it_
     let first = kubectl(&first).ok();
     assert_eq!(
         first.out.lines().count(),
-        6,
+        PODS,
         "the other installation is whole: {first}"
     );
 }
