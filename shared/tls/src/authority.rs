@@ -12,6 +12,7 @@ use rcgen::{
     Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType,
 };
 use rustls_pki_types::CertificateDer;
+use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use crate::{Details, Error, Validity, pem};
@@ -214,6 +215,25 @@ pub(crate) fn issue_failed(name: &str) -> impl Fn(rcgen::Error) -> Error {
     }
 }
 
+/// Longest common name (X.520, `ub-common-name`).
+const LONGEST_COMMON_NAME: usize = 64;
+
+/// Digits of a hash that stands for the end of a longer name: 64 bits.
+const HASH_DIGITS: usize = 16;
+
+/// The common name in a certificate of `identity`, which PostgreSQL knows its bearer by; other peers know it by its
+/// alternative names, where the identity is whole. The end of one that is too long is replaced by a hash, so that
+/// different ones stay different.
+pub fn common_name(identity: &str) -> String {
+    if identity.len() <= LONGEST_COMMON_NAME {
+        return identity.to_owned();
+    }
+    let hash = Sha256::digest(identity.as_bytes());
+    let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    let head = &identity[..identity.floor_char_boundary(LONGEST_COMMON_NAME - HASH_DIGITS - 1)];
+    format!("{head}~{}", &hash[..HASH_DIGITS])
+}
+
 /// What all our certificates have in common.
 pub(crate) fn params(
     common_name: &str,
@@ -223,9 +243,8 @@ pub(crate) fn params(
 ) -> Result<CertificateParams, rcgen::Error> {
     let mut params = CertificateParams::new(dns_names)?;
     params.distinguished_name = DistinguishedName::new();
-    // X.520's upper bound of a common name; the whole name is in the alternative names.
-    let short: String = common_name.chars().take(64).collect();
-    params.distinguished_name.push(DnType::CommonName, short);
+    let name = self::common_name(common_name);
+    params.distinguished_name.push(DnType::CommonName, name);
     params.not_before = (SystemTime::from(now) - CLOCK_SKEW).into();
     params.not_after = SystemTime::from(end).into();
     Ok(params)

@@ -40,6 +40,8 @@ impl Validity {
 /// What is read from a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Details {
+    /// The common name: see [`common_name`](crate::common_name).
+    pub common_name: String,
     /// The DNS names, in the certificate's order: the first is the identity.
     pub dns_names: Vec<String>,
     /// The IP addresses.
@@ -80,7 +82,10 @@ impl Details {
                 _ => None,
             })
             .collect();
+        let common_name = parsed.subject().iter_common_name().next();
+        let common_name = common_name.and_then(|name| name.as_str().ok());
         Ok(Self {
+            common_name: common_name.unwrap_or_default().to_owned(),
             dns_names,
             addresses,
             validity,

@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use rustls::crypto::{CryptoProvider, ring};
 
-pub use authority::{Authority, KeyAndCertificate, LeafSpec};
+pub use authority::{Authority, KeyAndCertificate, LeafSpec, common_name};
 pub use certificate::{Details, Validity, peer_identities};
 pub use error::Error;
 pub use files::TlsFiles;

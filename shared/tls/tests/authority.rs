@@ -3,7 +3,7 @@
 #![allow(clippy::expect_used, reason = "a test fails by panicking")]
 
 use jiff::{SignedDuration, Timestamp};
-use pgo_tls::{Authority, LeafSpec};
+use pgo_tls::{Authority, LeafSpec, common_name};
 
 const DAY: SignedDuration = SignedDuration::from_hours(24);
 
@@ -48,6 +48,21 @@ fn a_cluster_whose_service_is_called_like_a_process_does_not_get_that_name() {
     let details = leaf.details().expect("details");
     assert_eq!(details.dns_names, ["event.pgo.agent.pgo", "event.pgo.svc"]);
     assert!(spec.is_met_by(&details));
+}
+
+#[test]
+fn a_common_name_is_short_and_different_for_different_identities() {
+    let short = "hippo.pgouser1.agent.pgo";
+    assert_eq!(common_name(short), short);
+    let cluster = "h".repeat(58);
+    let [one, other] =
+        ["pgouser1", "pgouser2"].map(|namespace| format!("{cluster}.{namespace}.agent.pgo"));
+    assert!(common_name(&one).len() <= 64);
+    assert_ne!(common_name(&one), common_name(&other));
+    let leaf = authority(DAY).issue(&LeafSpec::of_identity(&one, DAY), Timestamp::now());
+    let details = leaf.expect("a leaf").details().expect("details");
+    assert_eq!(details.common_name, common_name(&one));
+    assert_eq!(details.identity(), Some(one.as_str()));
 }
 
 #[test]
