@@ -6,5 +6,5 @@
 mod name;
 mod number;
 
-pub use name::{ClusterName, InstanceName, NameError, Namespace, RoleName};
+pub use name::{ClusterName, InstanceName, NameError, Namespace, RoleName, SLOT_PREFIX};
 pub use number::{EventKey, OperationId, OperationIdError, Seq, StreamId, StreamIdError, Term};

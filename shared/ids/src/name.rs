@@ -151,6 +151,36 @@ impl From<&ClusterName> for InstanceName {
     }
 }
 
+/// How the names of replication slots of ours begin; others are users' and are left alone.
+pub const SLOT_PREFIX: &str = "pgo_";
+
+/// Longest name of a replication slot, in bytes (`NAMEDATALEN` - 1).
+const SLOT_LENGTH: usize = 63;
+
+/// Digits of the hash that stands for the end of a name that is too long, and `_` before it.
+const SLOT_HASH: usize = 17;
+
+impl InstanceName {
+    /// Name of the replication slot that keeps WAL for the instance. Names of instances have no `_`, so different ones have
+    /// different slots; the end of one that is too long is replaced by a hash.
+    #[must_use]
+    pub fn slot(&self) -> String {
+        let name = format!("{SLOT_PREFIX}{}", self.0.replace('-', "_"));
+        if name.len() <= SLOT_LENGTH {
+            return name;
+        }
+        let hash = fnv1a(name.as_bytes());
+        format!("{}_{hash:016x}", &name[..SLOT_LENGTH - SLOT_HASH])
+    }
+}
+
+/// FNV-1a of 64 bits: the same in every version of PGO, which the standard library's hashes are not.
+fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
 /// Name of a PostgreSQL role: 1 to 63 bytes (`NAMEDATALEN` - 1), no NUL, and not beginning with `pg_`, which PostgreSQL
 /// keeps for itself.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -263,5 +293,17 @@ mod tests {
     fn a_role_of_postgresql_itself_is_refused() {
         assert!("pg_monitor".parse::<RoleName>().is_err());
         assert!("Ann O'Neil".parse::<RoleName>().is_ok());
+    }
+
+    #[test]
+    fn each_instance_has_a_slot_of_its_own_with_a_name_that_is_allowed() {
+        let slot = |name: &str| name.parse::<InstanceName>().expect("a name").slot();
+        assert_eq!(slot("hippo-abcd"), "pgo_hippo_abcd");
+        let long = "a".repeat(58);
+        let (one, other) = (slot(&format!("{long}-abcd")), slot(&format!("{long}-abce")));
+        assert_eq!((one.len(), other.len()), (63, 63));
+        assert_ne!(one, other);
+        let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+        assert!(one.chars().all(allowed), "{one}");
     }
 }

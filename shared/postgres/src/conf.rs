@@ -9,6 +9,7 @@ use crate::{
     Version,
     files::{FileError, read_if_there, write_if_changed},
     quote::{NulError, conf_value},
+    standby::{Standby, is_configured_by_settings},
 };
 
 /// Our file in the data directory.
@@ -16,6 +17,9 @@ pub const FILE: &str = "pgo.conf";
 
 /// Our pg_hba.conf in the data directory.
 pub const HBA_FILE: &str = "pgo_hba.conf";
+
+/// Our pg_ident.conf in the data directory.
+pub const IDENT_FILE: &str = "pgo_ident.conf";
 
 /// Only PostgreSQL's user needs to read configuration.
 pub const MODE: u32 = 0o600;
@@ -35,10 +39,14 @@ pub struct ServerConf {
     pub certificate: PathBuf,
     /// Its key.
     pub key: PathBuf,
+    /// Authority of the certificates that clients may show.
+    pub authority: PathBuf,
     /// Our pg_hba.conf.
     pub hba_file: PathBuf,
-    /// The user's pg_ident.conf.
-    pub ident_file: Option<PathBuf>,
+    /// Our pg_ident.conf.
+    pub ident_file: PathBuf,
+    /// Whom the server follows, where it is a standby.
+    pub standby: Option<Standby>,
     /// The user's postgresql.conf.
     pub custom: Option<PathBuf>,
     /// Modules to load, unless the user says otherwise.
@@ -81,7 +89,17 @@ impl ServerConf {
             // A standby added later needs no restart of its primary.
             ("max_wal_senders", "10".to_owned()),
             ("max_replication_slots", "10".to_owned()),
+            // A replica that lost its primary for a moment comes back as soon as it is there again.
+            ("wal_retrieve_retry_interval", "500ms".to_owned()),
+            ("wal_receiver_timeout", "20s".to_owned()),
         ];
+        // A former primary can only be rewound where it has its WAL since the last checkpoint that both have; and what a
+        // replica misses while another one takes over is still there.
+        settings.push(if self.version.major() >= 13 {
+            ("wal_keep_size", "128MB".to_owned())
+        } else {
+            ("wal_keep_segments", "8".to_owned())
+        });
         if !self.preload.is_empty() {
             settings.push(("shared_preload_libraries", self.preload.join(",")));
         }
@@ -109,6 +127,8 @@ impl ServerConf {
             ("ssl", "on".to_owned()),
             ("ssl_cert_file", shown(&self.certificate)),
             ("ssl_key_file", shown(&self.key)),
+            ("ssl_ca_file", shown(&self.authority)),
+            ("ident_file", shown(&self.ident_file)),
             ("password_encryption", "scram-sha-256".to_owned()),
             ("wal_level", "replica".to_owned()),
             ("hot_standby", "on".to_owned()),
@@ -116,8 +136,10 @@ impl ServerConf {
             ("log_destination", "stderr".to_owned()),
             ("logging_collector", "off".to_owned()),
         ];
-        if let Some(ident) = &self.ident_file {
-            settings.push(("ident_file", shown(ident)));
+        if let Some(standby) = &self.standby
+            && is_configured_by_settings(&self.version)
+        {
+            settings.extend(standby.settings());
         }
         if self.version.major() >= 12 {
             settings.push(("ssl_min_protocol_version", "TLSv1.2".to_owned()));
@@ -140,13 +162,29 @@ fn path_value(path: &Path) -> Result<String, NulError> {
     conf_value(&path.display().to_string())
 }
 
-/// Writes the configuration into the data directory: our two files, and the line that includes them.
+/// What stands in our files.
+#[derive(Clone, Debug)]
+pub struct Texts {
+    /// [`FILE`].
+    pub conf: String,
+    /// [`HBA_FILE`].
+    pub hba: String,
+    /// [`IDENT_FILE`].
+    pub ident: String,
+}
+
+/// Writes the configuration into the data directory: our files, and the line that includes the first of them.
 ///
 /// # Errors
 /// A file cannot be read or written.
-pub fn write(data: &Path, conf: &str, hba: &str) -> Result<(), FileError> {
-    write_if_changed(&data.join(FILE), conf.as_bytes(), MODE)?;
-    write_if_changed(&data.join(HBA_FILE), hba.as_bytes(), MODE)?;
+pub fn write(data: &Path, texts: &Texts) -> Result<(), FileError> {
+    for (name, text) in [
+        (FILE, &texts.conf),
+        (HBA_FILE, &texts.hba),
+        (IDENT_FILE, &texts.ident),
+    ] {
+        write_if_changed(&data.join(name), text.as_bytes(), MODE)?;
+    }
     let main = data.join("postgresql.conf");
     let present = read_if_there(&main)?.unwrap_or_default();
     if let Some(text) = with_include(&present) {
@@ -185,7 +223,9 @@ mod tests {
             certificate: "/tls/server.crt".into(),
             key: "/tls/server.key".into(),
             hba_file: "/pgdata/hippo/pgo_hba.conf".into(),
-            ident_file: None,
+            authority: "/tls/ca.crt".into(),
+            ident_file: "/pgdata/hippo/pgo_ident.conf".into(),
+            standby: None,
             custom: Some("/pgconf/postgresql.conf".into()),
             preload: vec!["pg_stat_statements".to_owned()],
             log_statement: Some("ddl'\nport = '1".to_owned()),
@@ -223,7 +263,8 @@ mod tests {
     #[test]
     fn an_older_version_gets_no_setting_that_it_does_not_know() {
         let old = conf("11.5").render().expect("rendered");
-        assert!(!old.contains("ssl_min_protocol_version"));
+        assert!(!old.contains("ssl_min_protocol_version") && !old.contains("wal_keep_size"));
+        assert!(old.contains("wal_keep_segments"));
     }
 
     #[test]

@@ -14,8 +14,8 @@ pub struct Custom {
     pub postgresql_conf: Option<PathBuf>,
     /// `pg_hba.conf`, its text: in place of our rules.
     pub pg_hba: Option<String>,
-    /// `pg_ident.conf`: in place of the empty one.
-    pub pg_ident: Option<PathBuf>,
+    /// `pg_ident.conf`, its text: behind our map.
+    pub pg_ident: Option<String>,
     /// `setup.sql`: run once, after the database was made.
     pub setup_sql: Option<PathBuf>,
     /// Files of other names, which nothing reads. 4.1's image knew more than we do; whoever gives one is told.
@@ -42,7 +42,7 @@ impl Custom {
             match name.as_str() {
                 "postgresql.conf" => custom.postgresql_conf = Some(path),
                 "pg_hba.conf" => custom.pg_hba = read_if_there(&path)?,
-                "pg_ident.conf" => custom.pg_ident = Some(path),
+                "pg_ident.conf" => custom.pg_ident = read_if_there(&path)?,
                 "setup.sql" => custom.setup_sql = Some(path),
                 // kubelet's own, behind the names of a ConfigMap.
                 name if name.starts_with("..") => {}

@@ -185,13 +185,13 @@ async fn initdb(
     })
 }
 
-fn beside(data: &Path, suffix: &str) -> PathBuf {
+pub(crate) fn beside(data: &Path, suffix: &str) -> PathBuf {
     let mut path = data.as_os_str().to_owned();
     path.push(suffix);
     path.into()
 }
 
-fn clear(folder: &Path) -> Result<(), FileError> {
+pub(crate) fn clear(folder: &Path) -> Result<(), FileError> {
     match fs::remove_dir_all(folder) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         result => named(result, "remove", folder),

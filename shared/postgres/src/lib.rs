@@ -1,13 +1,14 @@
 //! PostgreSQL as a program: find it, initialise, configure, ask.
 //!
 //! ```text
-//! program  ─► initdb ─► conf, hba, custom ─► (the caller starts `postgres`) ─► session ─► setup
-//! which one   folder    files                                                  SQL       roles, database
+//! program  ─► initdb ──────► conf, hba, custom ─► (the caller starts `postgres`) ─► session ─► setup
+//! which one   or clone, rewind   and standby                                     SQL       roles, database
 //! ```
 //!
 //! The modules make texts and read answers; what runs a program or opens a socket says so and has a deadline. Nothing
 //! here assumes a certain image: any that holds PostgreSQL will do.
 
+pub mod clone;
 pub mod conf;
 pub mod control;
 pub mod custom;
@@ -16,14 +17,17 @@ pub mod hba;
 pub mod initdb;
 pub mod program;
 pub mod quote;
+pub mod rewind;
 pub mod session;
 pub mod setup;
 pub mod setup_sql;
+pub mod standby;
 pub mod tail;
+pub mod upstream;
 pub mod version;
 
 pub use program::Installation;
-pub use session::{Facts, Session, Socket};
+pub use session::{Facts, Follower, Following, Session, Socket};
 pub use version::Version;
 
 /// Name of the superuser that each cluster has.

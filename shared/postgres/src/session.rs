@@ -37,7 +37,7 @@ pub enum SessionError {
 }
 
 /// The server's own words where it has some, else the cause.
-fn shown(error: &tokio_postgres::Error) -> String {
+pub fn shown(error: &tokio_postgres::Error) -> String {
     match (error.as_db_error(), std::error::Error::source(error)) {
         (Some(db), _) => format!("{} ({})", db.message(), db.code().code()),
         (None, Some(source)) => format!("{error}: {source}"),
@@ -56,6 +56,38 @@ pub struct Facts {
     pub timeline: u32,
     /// Position of the last write, or replay in recovery; 0 where there is none.
     pub lsn: u64,
+}
+
+/// How a standby gets on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Following {
+    /// Whether WAL flows from another server now.
+    pub streaming: bool,
+    /// Timeline of what it receives; 0 where nothing flows.
+    pub timeline: u32,
+    /// Position up to which it has received WAL.
+    pub received: u64,
+    /// Position up to which it has replayed WAL.
+    pub replayed: u64,
+    /// What it knows of that it has not replayed yet, in bytes.
+    pub lag_bytes: u64,
+    /// How old the last replayed transaction is, in milliseconds, where there is more to replay.
+    pub lag_ms: u64,
+}
+
+/// A standby as the server that it follows knows it: by the slot that keeps WAL for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Follower {
+    /// Name of the slot.
+    pub slot: String,
+    /// Whether WAL flows to it now.
+    pub streaming: bool,
+    /// PostgreSQL's word for it: `async`, `sync`, `quorum` or `potential`; empty where none flows.
+    pub sync: String,
+    /// What it has not replayed yet, in bytes.
+    pub lag_bytes: u64,
+    /// WAL that is kept for it, in bytes.
+    pub kept_bytes: u64,
 }
 
 /// One connection as the superuser.
@@ -131,6 +163,99 @@ impl Session {
         rows.iter()
             .map(|row| row.try_get(0).map_err(SessionError::Statement))
             .collect()
+    }
+
+    /// The answer to a question of yes or no.
+    ///
+    /// # Errors
+    /// It fails, takes too long, or returns something else.
+    pub async fn truth(&self, query: &str, deadline: Duration) -> Result<bool, SessionError> {
+        let row = within(deadline, self.client.query_one(query, &[])).await?;
+        row.try_get(0).map_err(SessionError::Statement)
+    }
+
+    /// How a standby gets on. For PostgreSQL 10 and newer.
+    ///
+    /// # Errors
+    /// The query fails or takes too long.
+    pub async fn following(&self, deadline: Duration) -> Result<Following, SessionError> {
+        const QUERY: &str = "
+            SELECT coalesce(receiver.status = 'streaming', false),
+                   coalesce(receiver.received_tli, 0),
+                   received, replayed,
+                   greatest(pg_catalog.pg_wal_lsn_diff(greatest(receiver.latest_end_lsn, received), replayed), 0)::bigint,
+                   CASE WHEN greatest(receiver.latest_end_lsn, received) <= replayed THEN 0
+                        ELSE greatest(extract(epoch FROM pg_catalog.clock_timestamp()
+                                      - pg_catalog.pg_last_xact_replay_timestamp()) * 1000, 0) END::bigint
+              FROM (SELECT pg_catalog.pg_last_wal_receive_lsn() AS received,
+                           pg_catalog.pg_last_wal_replay_lsn() AS replayed) AS now
+                   LEFT JOIN pg_catalog.pg_stat_wal_receiver AS receiver ON true";
+        let row = within(deadline, self.client.query_one(QUERY, &[])).await?;
+        let read = || {
+            let lsn = |at| {
+                row.try_get::<_, Option<PgLsn>>(at)
+                    .map(|lsn| lsn.map(u64::from).unwrap_or_default())
+            };
+            let count = |at| {
+                row.try_get::<_, Option<i64>>(at)
+                    .map(|count| count.unwrap_or_default().cast_unsigned())
+            };
+            Ok(Following {
+                streaming: row.try_get(0)?,
+                timeline: row.try_get::<_, i32>(1)?.cast_unsigned(),
+                received: lsn(2)?,
+                replayed: lsn(3)?,
+                lag_bytes: count(4)?,
+                lag_ms: count(5)?,
+            })
+        };
+        read().map_err(SessionError::Statement)
+    }
+
+    /// The standbys that a primary has slots of ours for, by the names of those.
+    ///
+    /// # Errors
+    /// The query fails or takes too long.
+    pub async fn followers(&self, deadline: Duration) -> Result<Vec<Follower>, SessionError> {
+        const QUERY: &str = "
+            SELECT slot.slot_name::text,
+                   coalesce(sender.state = 'streaming', false),
+                   coalesce(sender.sync_state, ''),
+                   coalesce(greatest(pg_catalog.pg_wal_lsn_diff(now, sender.replay_lsn), 0), 0)::bigint,
+                   coalesce(greatest(pg_catalog.pg_wal_lsn_diff(now, slot.restart_lsn), 0), 0)::bigint
+              FROM pg_catalog.pg_replication_slots AS slot
+                   LEFT JOIN pg_catalog.pg_stat_replication AS sender ON sender.pid = slot.active_pid,
+                   pg_catalog.pg_current_wal_lsn() AS now
+             WHERE slot.slot_type = 'physical' AND left(slot.slot_name, 4) = 'pgo_'
+             ORDER BY 1";
+        let rows = within(deadline, self.client.query(QUERY, &[])).await?;
+        let read = |row: &tokio_postgres::Row| {
+            Ok(Follower {
+                slot: row.try_get(0)?,
+                streaming: row.try_get(1)?,
+                sync: row.try_get(2)?,
+                lag_bytes: row.try_get::<_, i64>(3)?.cast_unsigned(),
+                kept_bytes: row.try_get::<_, i64>(4)?.cast_unsigned(),
+            })
+        };
+        rows.iter()
+            .map(|row| read(row).map_err(SessionError::Statement))
+            .collect()
+    }
+
+    /// Removes a slot, and ends who streams from it; whether it is gone.
+    ///
+    /// # Errors
+    /// A query fails or takes too long.
+    pub async fn drop_slot(&self, slot: &str, deadline: Duration) -> Result<(), SessionError> {
+        const END: &str = "SELECT pg_catalog.pg_terminate_backend(active_pid) FROM pg_catalog.pg_replication_slots \
+                           WHERE slot_name = $1 AND active_pid IS NOT NULL";
+        const DROP: &str = "SELECT pg_catalog.pg_drop_replication_slot(slot_name) FROM pg_catalog.pg_replication_slots \
+                            WHERE slot_name = $1";
+        within(deadline, self.client.query(END, &[&slot])).await?;
+        within(deadline, self.client.query(DROP, &[&slot]))
+            .await
+            .map(drop)
     }
 
     /// What the server says of itself. For PostgreSQL 10 and newer.

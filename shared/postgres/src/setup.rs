@@ -1,6 +1,7 @@
 //! The roles and the database that every cluster has: what is missing is made, what is there is left as it is.
 //!
-//! As in 4.1: the replication role `primaryuser`, an application role with a schema of its own, and the database.
+//! As in 4.1: the replication role `primaryuser`, an application role with a schema of its own, and the database. Ours:
+//! the role that instances replicate as.
 
 use std::{collections::BTreeSet, fmt, time::Duration};
 
@@ -11,6 +12,7 @@ use crate::{
     SUPERUSER,
     quote::{NulError, identifier, literal},
     session::{Session, SessionError, Socket},
+    upstream,
 };
 
 /// How long one of our statements may take. CREATE DATABASE copies 8 MB and waits for a checkpoint.
@@ -62,6 +64,14 @@ pub struct Setup {
     pub extensions: Vec<String>,
 }
 
+/// Functions that pg_rewind needs of its source (documentation of pg_rewind, "Notes").
+const REWIND: [&str; 4] = [
+    "pg_ls_dir(text, boolean, boolean)",
+    "pg_stat_file(text, boolean)",
+    "pg_read_binary_file(text)",
+    "pg_read_binary_file(text, bigint, bigint, boolean)",
+];
+
 /// What a cluster has.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Present {
@@ -71,6 +81,8 @@ pub struct Present {
     pub databases: BTreeSet<String>,
     /// Names of extensions that could be created.
     pub extensions: BTreeSet<String>,
+    /// Whether pg_rewind may use it as a source without being a superuser: from version 11 on.
+    pub is_rewindable: bool,
 }
 
 /// Statements that make what is missing.
@@ -103,6 +115,18 @@ impl Setup {
                     literal(account.verifier.as_str())?
                 ));
             }
+        }
+        if roles.insert(upstream::ROLE) {
+            // Without a password: only a certificate opens it.
+            server.push(format!("CREATE ROLE {} LOGIN REPLICATION", upstream::ROLE));
+        }
+        if present.is_rewindable {
+            server.extend(REWIND.map(|function| {
+                format!(
+                    "GRANT EXECUTE ON FUNCTION pg_catalog.{function} TO {}",
+                    upstream::ROLE
+                )
+            }));
         }
         let database = identifier(&self.database)?;
         if !present.databases.contains(&self.database) {
@@ -177,6 +201,12 @@ async fn present(session: &Session) -> Result<Present, SessionError> {
         roles: names("SELECT rolname::text FROM pg_catalog.pg_roles").await?,
         databases: names("SELECT datname::text FROM pg_catalog.pg_database").await?,
         extensions: names("SELECT name::text FROM pg_catalog.pg_available_extensions").await?,
+        is_rewindable: session
+            .truth(
+                "SELECT pg_catalog.current_setting('server_version_num')::int >= 110000",
+                STATEMENT_DEADLINE,
+            )
+            .await?,
     })
 }
 
@@ -221,6 +251,7 @@ mod tests {
             [
                 "CREATE ROLE \"primaryuser\" LOGIN REPLICATION",
                 "CREATE ROLE \"te\"\"st\" LOGIN",
+                "CREATE ROLE pgo_replication LOGIN REPLICATION",
                 "CREATE DATABASE \"user\"\"db\"",
                 "GRANT ALL PRIVILEGES ON DATABASE \"user\"\"db\" TO \"te\"\"st\"",
             ]
@@ -238,7 +269,9 @@ mod tests {
     fn a_role_that_is_for_replication_and_for_the_application_is_made_once() {
         let statements = setup("primaryuser").statements(&Present::default());
         let server = statements.expect("statements").server;
-        let created = server.iter().filter(|s| s.starts_with("CREATE ROLE"));
+        let created = server
+            .iter()
+            .filter(|s| s.starts_with("CREATE ROLE \"primaryuser\""));
         assert_eq!(created.count(), 1, "{server:?}");
         assert!(server[0].contains("LOGIN REPLICATION"), "{server:?}");
         let statements = setup("postgres").statements(&Present::default());

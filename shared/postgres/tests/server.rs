@@ -105,16 +105,22 @@ impl Server {
             cluster_name: "hip'po".to_owned(),
             certificate,
             key,
+            authority: self.folder.path().join("server.crt"),
             hba_file: self.data().join(conf::HBA_FILE),
-            ident_file: custom.pg_ident.clone(),
+            ident_file: self.data().join(conf::IDENT_FILE),
+            standby: None,
             custom: custom.postgresql_conf.clone(),
             preload: vec!["pg_stat_statements".to_owned()],
             // The strictest test for what we log: everything.
             log_statement: Some("all".to_owned()),
             log_min_duration_statement: Some("0".to_owned()),
         };
-        let hba = hba::render(custom.pg_hba.as_deref());
-        conf::write(&self.data(), &conf.render().expect("rendered"), &hba).expect("written");
+        let texts = conf::Texts {
+            conf: conf.render().expect("rendered"),
+            hba: hba::render(custom.pg_hba.as_deref()),
+            ident: hba::ident("agent", custom.pg_ident.as_deref()),
+        };
+        conf::write(&self.data(), &texts).expect("written");
     }
 
     async fn start(&mut self) -> Session {
@@ -214,11 +220,12 @@ fn a_new_server_has_what_a_cluster_needs_and_no_password_in_its_log() {
         assert_eq!(ask("SHOW cluster_name").await, ["hip'po"]);
         assert_eq!(ask("SHOW ssl").await, ["on"]);
         let verifiers = ask(
-            "SELECT rolname || substr(rolpassword, 1, 14) FROM pg_authid WHERE rolcanlogin ORDER BY 1",
+            "SELECT rolname || coalesce(substr(rolpassword, 1, 14), '') FROM pg_authid WHERE rolcanlogin ORDER BY 1",
         );
         assert_eq!(
             verifiers.await,
             [
+                "pgo_replication",
                 "postgresSCRAM-SHA-256$",
                 "primaryuserSCRAM-SHA-256$",
                 "testuserSCRAM-SHA-256$"

@@ -46,7 +46,15 @@ pub fn unprivileged(test: &str, programs: &[(&str, &str)], body: impl AsyncFnOnc
         std::os::unix::fs::chown(folder.path(), Some(user), Some(group)).expect("given away");
         again.uid(user).gid(group);
     }
-    let status = again.status().expect("the test runs again");
+    let status = loop {
+        match again.status() {
+            // Another test has started a program while the copy was written, and that one holds it for a moment.
+            Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy => {
+                std::thread::yield_now();
+            }
+            status => break status.expect("the test runs again"),
+        }
+    };
     assert!(status.success(), "{test} failed");
 }
 
