@@ -1,13 +1,39 @@
-//! Whether this instance may serve: the Lease of the cluster names it, and this run of the agent has written the Lease.
+//! What this instance is to be: primary where the Lease of the cluster names it and this run of the agent has written the
+//! Lease, else a replica of the one that it names.
+
+use std::net::SocketAddr;
 
 use jiff::Timestamp;
 use k8s_openapi::{api::coordination::v1::Lease, apimachinery::pkg::apis::meta::v1::MicroTime};
 use pgo_ids::{InstanceName, Term};
 
-use crate::store::{Store, StoreError, Written};
+use crate::{
+    endpoint,
+    store::{Store, StoreError, Written},
+};
 
 /// Annotation of the Lease with the term its holder serves under; the reconciler makes the Lease with term 1.
 pub const TERM: &str = "pgo.crunchydata.com/term";
+
+/// What this instance is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Course {
+    /// The primary, in this term.
+    Lead(Term),
+    /// A replica.
+    Follow(Leader),
+}
+
+/// Whom a replica follows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leader {
+    /// The instance.
+    pub instance: InstanceName,
+    /// Its term.
+    pub term: Term,
+    /// Where it is, once it serves.
+    pub address: Option<SocketAddr>,
+}
 
 /// Why this instance may not serve.
 #[derive(Debug, thiserror::Error)]
@@ -15,9 +41,9 @@ pub enum AuthorityError {
     /// There is no Lease.
     #[error("the cluster has no Lease yet; the reconciler makes it")]
     Missing,
-    /// The Lease names another instance, or none.
-    #[error("the Lease names {0} as primary, so this instance does not serve")]
-    Other(String),
+    /// The Lease names nobody, or something that is no instance.
+    #[error("the Lease names {0:?} as primary, which is no instance")]
+    Nobody(String),
     /// The Lease has no term.
     #[error("the Lease's annotation {TERM} is {0:?}; a number was expected")]
     Term(String),
@@ -29,27 +55,38 @@ pub enum AuthorityError {
     Store(#[from] StoreError),
 }
 
-/// The Lease as this instance has to write it before it serves, and the term in it.
+/// What a Lease says of an instance.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Claim {
+    /// It is the holder: the Lease as it has to write it before it serves, and the term in it.
+    Ours(Box<Lease>, Term),
+    /// Another one is.
+    Of(InstanceName, Term),
+}
+
+/// Finds an instance in the Lease.
 ///
 /// # Errors
-/// This instance may not serve.
+/// The Lease does not say who is primary, and in which term.
 pub fn claim(
     lease: Lease,
     instance: &InstanceName,
     now: Timestamp,
-) -> Result<(Lease, Term), AuthorityError> {
+) -> Result<Claim, AuthorityError> {
     let term = term_of(&lease)?;
     let mut lease = lease;
     let mut spec = lease.spec.unwrap_or_default();
-    match spec.holder_identity.as_deref() {
-        Some(holder) if holder == instance.as_str() => {}
-        Some("") | None => return Err(AuthorityError::Other("nobody".to_owned())),
-        Some(holder) => return Err(AuthorityError::Other(holder.to_owned())),
+    let holder = spec.holder_identity.as_deref().unwrap_or_default();
+    let named: InstanceName = holder
+        .parse()
+        .map_err(|_| AuthorityError::Nobody(holder.to_owned()))?;
+    if named != *instance {
+        return Ok(Claim::Of(named, term));
     }
     spec.acquire_time.get_or_insert(MicroTime(now));
     spec.renew_time = Some(MicroTime(now));
     lease.spec = Some(spec);
-    Ok((lease, term))
+    Ok(Claim::Ours(Box::new(lease), term))
 }
 
 fn term_of(lease: &Lease) -> Result<Term, AuthorityError> {
@@ -65,19 +102,38 @@ fn term_of(lease: &Lease) -> Result<Term, AuthorityError> {
         .map_err(|_| AuthorityError::Term(text.to_owned()))
 }
 
-/// Reads the Lease and writes it as its holder; returns the term.
+/// Reads the Lease, and writes it where this instance is its holder; else finds the holder.
 ///
 /// A write without an answer may have been done. Whoever fails here begins again with reading, which settles it.
 ///
 /// # Errors
-/// This instance may not serve, or that cannot be found out.
-pub async fn write(store: &impl Store, instance: &InstanceName) -> Result<Term, AuthorityError> {
+/// It cannot be found out.
+pub async fn decide(store: &impl Store, instance: &InstanceName) -> Result<Course, AuthorityError> {
     let lease = store.lease().await?.ok_or(AuthorityError::Missing)?;
-    let (lease, term) = claim(lease, instance, Timestamp::now())?;
-    match store.write_lease(&lease).await? {
-        Written::Done(_) => Ok(term),
-        Written::Conflict => Err(AuthorityError::Conflict),
+    match claim(lease, instance, Timestamp::now())? {
+        Claim::Ours(lease, term) => match store.write_lease(&lease).await? {
+            Written::Done(_) => Ok(Course::Lead(term)),
+            Written::Conflict => Err(AuthorityError::Conflict),
+        },
+        Claim::Of(leader, term) => {
+            let slice = store.slice().await?;
+            Ok(Course::Follow(Leader {
+                address: slice.and_then(|slice| endpoint::address_of(&slice, &leader)),
+                instance: leader,
+                term,
+            }))
+        }
     }
+}
+
+/// Whether the Lease names this instance.
+///
+/// # Errors
+/// It cannot be found out.
+pub async fn is_ours(store: &impl Store, instance: &InstanceName) -> Result<bool, AuthorityError> {
+    let lease = store.lease().await?.ok_or(AuthorityError::Missing)?;
+    let claim = claim(lease, instance, Timestamp::now())?;
+    Ok(matches!(claim, Claim::Ours(..)))
 }
 
 #[cfg(test)]
@@ -111,7 +167,10 @@ mod tests {
     #[test]
     fn the_holder_renews_and_keeps_version_and_term() {
         let now = Timestamp::new(9, 0).expect("a time");
-        let (claimed, term) = claim(lease(Some("hippo"), Some("3")), &hippo(), now).expect("ours");
+        let claimed = claim(lease(Some("hippo"), Some("3")), &hippo(), now).expect("a claim");
+        let Claim::Ours(claimed, term) = claimed else {
+            panic!("it is ours");
+        };
         assert_eq!(term, Term(3));
         assert_eq!(claimed.metadata.resource_version.as_deref(), Some("7"));
         let spec = claimed.spec.expect("a spec");
@@ -121,15 +180,24 @@ mod tests {
     }
 
     #[test]
-    fn nobody_else_claims_it() {
-        for (holder, words) in [
-            (Some("hippo-abcd"), "names hippo-abcd"),
-            (Some(""), "names nobody"),
-            (None, "names nobody"),
-        ] {
-            let error = claim(lease(holder, Some("1")), &hippo(), Timestamp::UNIX_EPOCH)
-                .expect_err("not ours");
-            assert!(error.to_string().contains(words), "{error}");
+    fn all_others_learn_who_the_holder_is() {
+        let claimed = claim(
+            lease(Some("hippo-abcd"), Some("2")),
+            &hippo(),
+            Timestamp::UNIX_EPOCH,
+        );
+        let holder = "hippo-abcd".parse().expect("a name");
+        assert_eq!(claimed.expect("a claim"), Claim::Of(holder, Term(2)));
+    }
+
+    #[test]
+    fn a_lease_of_nobody_makes_no_primary_and_no_replica() {
+        for holder in [Some(""), None, Some("No Instance")] {
+            let claimed = claim(lease(holder, Some("1")), &hippo(), Timestamp::UNIX_EPOCH);
+            assert!(
+                matches!(claimed, Err(AuthorityError::Nobody(_))),
+                "{claimed:?}"
+            );
         }
     }
 

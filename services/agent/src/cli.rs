@@ -90,6 +90,11 @@ impl Settings {
             port: self.port,
         }
     }
+
+    /// The agents' key, as only PostgreSQL's user may read it: beside the socket, which goes with the pod.
+    pub fn private_key(&self) -> PathBuf {
+        self.socket().folder.join("agent.key")
+    }
 }
 
 /// Settings of `agent install`.

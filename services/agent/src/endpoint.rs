@@ -1,12 +1,12 @@
 //! Where the cluster's Service leads: to the pod of this instance, or nowhere.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use k8s_openapi::api::{
     core::v1::ObjectReference,
     discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice},
 };
-use pgo_ids::Namespace;
+use pgo_ids::{InstanceName, Namespace};
 
 use crate::store::{Store, StoreError, Written};
 
@@ -83,6 +83,21 @@ fn endpoint(target: &Target) -> Endpoint {
     }
 }
 
+/// The address at which an instance serves, if the Service leads to it. Pods have the names of their instances.
+#[must_use]
+pub fn address_of(slice: &EndpointSlice, instance: &InstanceName) -> Option<SocketAddr> {
+    let endpoint = slice.endpoints.iter().find(|endpoint| {
+        let pod = endpoint.target_ref.as_ref();
+        pod.and_then(|pod| pod.name.as_deref()) == Some(instance.as_str())
+    })?;
+    let mut ports = slice.ports.iter().flatten();
+    let port = ports
+        .find(|port| port.name.as_deref() == Some(PORT))?
+        .port?;
+    let address = endpoint.addresses.first()?.parse().ok()?;
+    Some(SocketAddr::new(address, u16::try_from(port).ok()?))
+}
+
 /// Makes the Service lead to `target`, or nowhere.
 ///
 /// # Errors
@@ -139,6 +154,19 @@ mod tests {
         assert!(nowhere.endpoints.is_empty());
         assert_eq!(nowhere.ports, full.ports);
         assert_eq!(directed(&nowhere, None), None);
+    }
+
+    #[test]
+    fn the_primary_is_found_where_the_service_leads_to_it() {
+        let full = directed(&EndpointSlice::default(), Some(&target())).expect("changed");
+        let hippo = "hippo".parse().expect("a name");
+        assert_eq!(
+            address_of(&full, &hippo),
+            Some(SocketAddr::from(([10, 0, 0, 7], 5432)))
+        );
+        let other = "hippo-abcd".parse().expect("a name");
+        assert_eq!(address_of(&full, &other), None);
+        assert_eq!(address_of(&EndpointSlice::default(), &hippo), None);
     }
 
     #[test]

@@ -10,12 +10,15 @@
 //! ```
 //!
 //! What `agent run` does is a row of stages; which one comes next is decided by [`progress`], without I/O, and
-//! done by [`supervise`]:
+//! done by [`supervise`]. At any time one way can turn into the other, while the agent goes on:
 //!
 //! ```text
-//! Lock ─► Authorise ─► Inspect ─► Initialise ─► Configure ─► Start ─► Await ─► SetUp ─► Publish ─► Serve
-//! volume  Lease                   initdb        files        postgres SELECT 1 roles    Endpoint-  until
-//!                                                                                       Slice      it ends
+//! Lock ─► Decide ─► Inspect ─┬─► Initialise ─► Configure ─► Start ─► Await ─► Promote ─► SetUp ─► Publish ─► Serve
+//! volume  Lease              │   initdb        files        postgres SELECT 1  ends      roles    Endpoint-  until it
+//!            ▲               │                                          │     recovery           Slice      ends, or
+//!            │               └─► Clone, Rewind ─► Configure ─► Start ─► Await ─► Stream                      another
+//!            │                   from the primary                                  │                         leads
+//!            └─────────────────────────────────────────────────────────────────────┴───────────────────────────┘
 //! ```
 //!
 //! Each change of the [`state::State`] goes to those who watch over gRPC ([`grpc`]).
@@ -28,6 +31,7 @@ pub mod init;
 pub mod install;
 pub mod lock;
 pub mod prepare;
+pub mod primary;
 pub mod processes;
 pub mod progress;
 pub mod run;

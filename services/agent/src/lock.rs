@@ -19,7 +19,16 @@ use rustix::{
 /// A lock that is held until this and all child processes started meanwhile are gone.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: File,
+}
+
+impl Lock {
+    /// Gives it back, also for all child processes that inherited it: none of them may use the volume any more.
+    pub fn release(self) {
+        if let Err(error) = flock(&self.file, FlockOperation::Unlock) {
+            tracing::warn!(%error, "the volume stays locked until the last child process is gone");
+        }
+    }
 }
 
 /// Why there is no lock.
@@ -61,7 +70,7 @@ pub fn take(data: &Path) -> Result<Lock, LockError> {
         "share",
         &path,
     )?;
-    Ok(Lock { _file: file })
+    Ok(Lock { file })
 }
 
 #[cfg(test)]
@@ -94,6 +103,22 @@ mod tests {
             assert!(begin.elapsed() < Duration::from_secs(30), "free again");
             std::thread::sleep(Duration::from_millis(10));
         }
+    }
+
+    #[test]
+    fn a_lock_that_is_given_back_is_free_whoever_has_inherited_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let data = folder.path().join("hippo");
+        let lock = take(&data).expect("free");
+        let mut child = Command::new("cat")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("started");
+        lock.release();
+        assert!(take(&data).is_ok());
+        drop(child.stdin.take());
+        child.wait().expect("ended");
     }
 
     #[test]

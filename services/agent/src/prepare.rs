@@ -10,13 +10,16 @@ use pgo_postgres::{
     Installation,
     conf::{self, ServerConf},
     custom::Custom,
-    files::{FileError, named, read_if_there, write_atomically},
+    files::{FileError, named, read_if_there, write_atomically, write_if_changed},
     hba,
     quote::NulError,
     setup::{Account, Setup, Verifier},
+    standby::Standby,
 };
+use pgo_tls::TlsFiles;
 use secrecy::SecretString;
 use sha2::{Digest as _, Sha256};
+use zeroize::Zeroizing;
 
 use crate::cli::Settings;
 
@@ -83,12 +86,30 @@ pub fn setup(settings: &Settings) -> Result<Setup, PrepareError> {
     })
 }
 
-/// Writes PostgreSQL's configuration, and removes what a former server left: the lock on the volume says that none
-/// lives, but process numbers of a former container may be in use again.
+/// Removes what a former server left: the lock on the volume says that none lives, but process numbers of a former
+/// container may be in use again.
+///
+/// # Errors
+/// A file cannot be removed.
+pub fn clear(settings: &Settings) -> Result<(), PrepareError> {
+    remove(&settings.data.join("postmaster.pid"))?;
+    for folder in &settings.sockets {
+        remove(&folder.join(format!(".s.PGSQL.{}.lock", settings.port)))?;
+        remove(&folder.join(format!(".s.PGSQL.{}", settings.port)))?;
+    }
+    Ok(())
+}
+
+/// Writes PostgreSQL's configuration; a running server is to be told.
 ///
 /// # Errors
 /// A file cannot be read or written.
-pub fn configure(settings: &Settings, installation: &Installation) -> Result<(), PrepareError> {
+pub fn write_conf(
+    settings: &Settings,
+    installation: &Installation,
+    tls: &TlsFiles,
+    standby: Option<&Standby>,
+) -> Result<(), PrepareError> {
     let custom = Custom::read(&settings.custom)?;
     if !custom.unused.is_empty() {
         let files = custom.unused.join(", ");
@@ -105,8 +126,10 @@ pub fn configure(settings: &Settings, installation: &Installation) -> Result<(),
         cluster_name: settings.instance.to_string(),
         certificate: settings.tls.join("tls.crt"),
         key: settings.tls.join("tls.key"),
+        authority: settings.tls.join("ca.crt"),
         hba_file: data.join(conf::HBA_FILE),
-        ident_file: custom.pg_ident.clone(),
+        ident_file: data.join(conf::IDENT_FILE),
+        standby: standby.cloned(),
         custom: custom.postgresql_conf.clone(),
         preload: MODULES
             .into_iter()
@@ -116,15 +139,25 @@ pub fn configure(settings: &Settings, installation: &Installation) -> Result<(),
         log_statement: settings.log_statement.clone(),
         log_min_duration_statement: settings.log_min_duration_statement.clone(),
     };
-    let hba = hba::render(custom.pg_hba.as_deref());
-    conf::write(data, &conf.render()?, &hba)?;
-
-    remove(&data.join("postmaster.pid"))?;
-    for folder in &settings.sockets {
-        remove(&folder.join(format!(".s.PGSQL.{}.lock", settings.port)))?;
-        remove(&folder.join(format!(".s.PGSQL.{}", settings.port)))?;
-    }
+    let texts = conf::Texts {
+        conf: conf.render()?,
+        hba: hba::render(custom.pg_hba.as_deref()),
+        ident: hba::ident(&tls.details().common_name, custom.pg_ident.as_deref()),
+    };
+    conf::write(data, &texts)?;
+    copy_key(settings)?;
     Ok(())
+}
+
+/// Copies the agents' key to where only PostgreSQL's user reads it: the mounted one belongs to root, which libpq takes
+/// only in later releases.
+///
+/// # Errors
+/// A file cannot be read or written.
+pub fn copy_key(settings: &Settings) -> Result<(), FileError> {
+    let from = settings.tls.join("tls.key");
+    let key = Zeroizing::new(named(fs::read(&from), "read", &from)?);
+    write_if_changed(&settings.private_key(), &key, conf::MODE).map(drop)
 }
 
 fn remove(path: &Path) -> Result<(), FileError> {

@@ -4,29 +4,46 @@ use std::time::Duration;
 
 use crate::state::Phase;
 
+/// Which of the two ways an instance goes; it can change at any time, by [`Event::Turned`] or [`Event::Elected`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// It is the primary.
+    Lead,
+    /// It follows the primary.
+    Follow,
+}
+
 /// A step on the way to a PostgreSQL that serves; in their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
     /// Lock the data volume.
     Lock,
-    /// Find this instance in the Lease, and write the Lease.
-    Authorise,
+    /// Find this instance in the Lease, and write the Lease where it is the holder.
+    Decide,
     /// Find PostgreSQL in the image, and look whether there is data.
     Inspect,
-    /// Make a data directory.
+    /// Make a data directory: the primary.
     Initialise,
+    /// Copy the primary's: a replica without data, or with data that is of no use.
+    Clone,
+    /// Bring data that has diverged back to what the primary has: a replica.
+    Rewind,
     /// Write the configuration.
     Configure,
     /// Start the server.
     Start,
     /// Wait until it answers.
     Await,
+    /// End recovery, where it was a standby: the primary.
+    Promote,
     /// Make roles and database.
     SetUp,
     /// Lead the Service here.
     Publish,
-    /// Watch it until it ends.
+    /// Watch the primary until it ends.
     Serve,
+    /// Watch the replica until it ends.
+    Stream,
 }
 
 /// How a stage, or the rest after it, ended.
@@ -34,8 +51,20 @@ pub enum Stage {
 pub enum Event {
     /// The stage is done.
     Done,
+    /// [`Stage::Decide`] is done, and this is the way to go.
+    Decided(Way),
     /// [`Stage::Inspect`] is done, and there is no data yet.
     Empty,
+    /// The data may hold what the primary has not.
+    Diverged,
+    /// The data cannot be brought back to what the primary has.
+    Unusable,
+    /// A replica was made the primary while it ran.
+    Elected,
+    /// Another instance is primary now; the server has been stopped.
+    Turned,
+    /// What the stage needs is not there yet.
+    Missing(String),
     /// The stage failed, for this reason.
     Failed(String),
     /// The server ended by itself.
@@ -62,6 +91,9 @@ pub enum Next {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Progress {
     stage: Stage,
+    way: Way,
+    /// What is being waited for.
+    missing: Option<String>,
     resting: bool,
     /// Failures in a row; they make the rests longer.
     failures: u32,
@@ -81,6 +113,9 @@ const STEADY: Duration = Duration::from_secs(10);
 /// Rest after the first failure.
 const FIRST_REST: Duration = Duration::from_millis(250);
 
+/// Rest before it is asked again whether what is missing is there.
+const MISSING_REST: Duration = Duration::from_secs(1);
+
 /// Longest rest: once the cause of a failure is gone, the instance comes back within this time.
 const LONGEST_REST: Duration = Duration::from_secs(10);
 
@@ -88,6 +123,9 @@ impl Default for Progress {
     fn default() -> Self {
         Self {
             stage: Stage::Lock,
+            // Nobody leads before it was decided.
+            way: Way::Follow,
+            missing: None,
             resting: false,
             failures: 0,
             failure: None,
@@ -99,7 +137,9 @@ impl Default for Progress {
 impl Progress {
     /// What to do now.
     pub fn next(&self) -> Next {
-        if self.resting {
+        if self.resting && self.missing.is_some() {
+            Next::Rest(MISSING_REST)
+        } else if self.resting {
             let doublings = self.failures.saturating_sub(1).min(16);
             Next::Rest((FIRST_REST * 2_u32.pow(doublings)).min(LONGEST_REST))
         } else {
@@ -111,16 +151,26 @@ impl Progress {
     pub fn phase(&self) -> Phase {
         match self.stage {
             _ if self.failure.is_some() => Phase::Failed,
-            Stage::Lock | Stage::Authorise | Stage::Inspect | Stage::Configure => Phase::Starting,
+            Stage::Lock | Stage::Decide | Stage::Inspect | Stage::Configure => Phase::Starting,
             Stage::Initialise => Phase::Initializing,
-            Stage::Start | Stage::Await | Stage::SetUp | Stage::Publish => Phase::Recovering,
-            Stage::Serve => Phase::Running,
+            Stage::Clone => Phase::Cloning,
+            Stage::Rewind => Phase::Rewinding,
+            Stage::Start | Stage::Await | Stage::Promote | Stage::SetUp | Stage::Publish => {
+                Phase::Recovering
+            }
+            Stage::Serve | Stage::Stream => Phase::Running,
         }
     }
 
-    /// Why it failed, if it did.
+    /// Why it failed, if it did; else what is being waited for, if anything is.
     pub fn error(&self) -> Option<&str> {
-        self.failure.as_ref().map(|failure| failure.reason.as_str())
+        let failure = self.failure.as_ref().map(|failure| failure.reason.as_str());
+        failure.or(self.missing.as_deref())
+    }
+
+    /// Which way this instance goes.
+    pub fn way(&self) -> Way {
+        self.way
     }
 
     /// How often a server that had served was started again.
@@ -133,8 +183,25 @@ impl Progress {
     pub fn after(mut self, event: Event) -> Self {
         match event {
             Event::Rested => self.resting = false,
-            Event::Done => self.go_on(following(self.stage)),
-            Event::Empty => self.go_on(Stage::Initialise),
+            Event::Done => self.go_on(following(self.stage, self.way)),
+            Event::Decided(way) => {
+                self.way = way;
+                self.go_on(Stage::Inspect);
+            }
+            Event::Empty if self.way == Way::Lead => self.go_on(Stage::Initialise),
+            Event::Empty | Event::Unusable => self.go_on(Stage::Clone),
+            Event::Diverged => self.go_on(Stage::Rewind),
+            Event::Elected => {
+                self.way = Way::Lead;
+                self.go_on(Stage::Promote);
+            }
+            Event::Turned => self.go_on(Stage::Decide),
+            Event::Missing(what) => {
+                self.missing = Some(what);
+                self.resting = true;
+                // Who is primary may have changed meanwhile.
+                self.stage = Stage::Decide;
+            }
             Event::Failed(reason) => self.fail(retry(self.stage), reason),
             Event::Exited { reason, served } => self.exited(reason, served),
         }
@@ -142,6 +209,9 @@ impl Progress {
     }
 
     fn go_on(&mut self, to: Stage) {
+        if self.stage > Stage::Inspect {
+            self.missing = None;
+        }
         if self
             .failure
             .as_ref()
@@ -157,6 +227,7 @@ impl Progress {
     }
 
     fn fail(&mut self, to: Stage, reason: String) {
+        self.missing = None;
         self.failure = Some(Failure {
             at: self.stage,
             reason,
@@ -167,7 +238,7 @@ impl Progress {
     }
 
     fn exited(&mut self, reason: String, served: Duration) {
-        if self.stage == Stage::Serve {
+        if matches!(self.stage, Stage::Serve | Stage::Stream) {
             self.restarts = self.restarts.saturating_add(1);
             if served >= STEADY {
                 self.failures = 0;
@@ -185,16 +256,18 @@ impl Progress {
     }
 }
 
-fn following(stage: Stage) -> Stage {
-    match stage {
-        Stage::Lock => Stage::Authorise,
-        Stage::Authorise => Stage::Inspect,
-        Stage::Inspect | Stage::Initialise => Stage::Configure,
-        Stage::Configure => Stage::Start,
-        Stage::Start => Stage::Await,
-        Stage::Await => Stage::SetUp,
-        Stage::SetUp => Stage::Publish,
-        Stage::Publish | Stage::Serve => Stage::Serve,
+fn following(stage: Stage, way: Way) -> Stage {
+    match (stage, way) {
+        (Stage::Lock, _) => Stage::Decide,
+        (Stage::Decide, _) => Stage::Inspect,
+        (Stage::Inspect | Stage::Initialise | Stage::Clone | Stage::Rewind, _) => Stage::Configure,
+        (Stage::Configure, _) => Stage::Start,
+        (Stage::Start, _) => Stage::Await,
+        (Stage::Await, Way::Lead) => Stage::Promote,
+        (Stage::Promote, _) => Stage::SetUp,
+        (Stage::SetUp, _) => Stage::Publish,
+        (Stage::Publish | Stage::Serve, _) => Stage::Serve,
+        (Stage::Await | Stage::Stream, _) => Stage::Stream,
     }
 }
 
@@ -202,150 +275,12 @@ fn following(stage: Stage) -> Stage {
 fn retry(failed: Stage) -> Stage {
     match failed {
         Stage::Initialise => Stage::Inspect,
+        // Who is primary, and where, may have changed.
+        Stage::Clone | Stage::Rewind => Stage::Decide,
         Stage::Start => Stage::Configure,
         stage => stage,
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn failed(reason: &str) -> Event {
-        Event::Failed(reason.to_owned())
-    }
-
-    fn exited(served: Duration) -> Event {
-        Event::Exited {
-            reason: "gone".to_owned(),
-            served,
-        }
-    }
-
-    fn any_event() -> impl Strategy<Value = Event> {
-        prop_oneof![
-            Just(Event::Done),
-            Just(Event::Empty),
-            Just(failed("cause")),
-            (0u64..30).prop_map(|seconds| exited(Duration::from_secs(seconds))),
-        ]
-    }
-
-    /// Goes through `events`, resting whenever it is asked for, and checks each step.
-    fn after_all(events: Vec<Event>) -> Progress {
-        events
-            .into_iter()
-            .fold(Progress::default(), |progress, event| {
-                match progress.next() {
-                    Next::Rest(_) => progress.after(Event::Rested).after(event),
-                    Next::Run(_) => progress.after(event),
-                }
-            })
-    }
-
-    proptest! {
-        #[test]
-        fn from_everywhere_success_leads_to_serving_without_an_error(events in prop::collection::vec(any_event(), 0..40)) {
-            let mut progress = after_all(events);
-            for _ in 0..20 {
-                let event = if progress.resting { Event::Rested } else { Event::Done };
-                progress = progress.after(event);
-            }
-            prop_assert_eq!(progress.next(), Next::Run(Stage::Serve));
-            prop_assert_eq!(progress.phase(), Phase::Running);
-            prop_assert_eq!(progress.error(), None);
-        }
-
-        #[test]
-        fn a_failure_is_told_and_every_rest_is_bounded(events in prop::collection::vec(any_event(), 0..40)) {
-            let progress = after_all(events);
-            prop_assert_eq!(progress.phase() == Phase::Failed, progress.error().is_some());
-            if let Next::Rest(rest) = progress.next() {
-                prop_assert!(rest >= FIRST_REST && rest <= LONGEST_REST);
-                prop_assert_eq!(progress.phase(), Phase::Failed);
-            }
-        }
-
-        #[test]
-        fn a_server_is_never_started_without_lock_and_lease(events in prop::collection::vec(any_event(), 0..40)) {
-            let mut progress = Progress::default();
-            let mut done = Vec::new();
-            for event in events {
-                if let Next::Run(stage) = progress.next() {
-                    if stage >= Stage::Inspect {
-                        prop_assert!(done.contains(&Stage::Lock) && done.contains(&Stage::Authorise));
-                    }
-                    // Nothing else can happen in these stages.
-                    let early = stage < Stage::Inspect;
-                    let event = if early && event != Event::Done { failed("cause") } else { event };
-                    if event == Event::Done {
-                        done.push(stage);
-                    }
-                    progress = progress.after(event);
-                } else {
-                    progress = progress.after(Event::Rested);
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn rests_become_longer_and_the_failure_stays_until_its_stage_succeeds() {
-        let mut progress = Progress::default().after(Event::Done);
-        let mut rests = Vec::new();
-        for _ in 0..8 {
-            progress = progress.after(failed("the Lease names another"));
-            if let Next::Rest(rest) = progress.next() {
-                rests.push(rest.as_millis());
-            }
-            progress = progress.after(Event::Rested);
-            assert_eq!(progress.phase(), Phase::Failed);
-        }
-        assert_eq!(rests, [250, 500, 1000, 2000, 4000, 8000, 10000, 10000]);
-        let progress = progress.after(Event::Done);
-        assert_eq!(
-            (progress.phase(), progress.error()),
-            (Phase::Starting, None)
-        );
-    }
-
-    #[test]
-    fn an_initdb_that_fails_is_tried_from_the_inspection_on() {
-        let inspecting = Progress::default().after(Event::Done).after(Event::Done);
-        let progress = inspecting.after(Event::Empty);
-        assert_eq!(progress.phase(), Phase::Initializing);
-        let progress = progress.after(failed("disk full")).after(Event::Rested);
-        assert_eq!(progress.next(), Next::Run(Stage::Inspect));
-        // It is still the failure of initdb that is told, until initdb succeeds.
-        let progress = progress.after(Event::Empty);
-        assert_eq!(progress.error(), Some("disk full"));
-        assert_eq!(progress.after(Event::Done).error(), None);
-    }
-
-    #[test]
-    fn the_first_crash_is_answered_at_once_and_the_next_ones_slower() {
-        let serving = after_all(vec![Event::Done; 9]);
-        assert_eq!(serving.next(), Next::Run(Stage::Serve));
-        let again = serving.after(exited(Duration::from_secs(1)));
-        assert_eq!(again.next(), Next::Run(Stage::Configure));
-        assert_eq!((again.error(), again.restarts()), (None, 1));
-
-        let serving = (0..5).fold(again, |progress, _| progress.after(Event::Done));
-        let slower = serving.after(exited(Duration::from_secs(1)));
-        assert!(matches!(slower.next(), Next::Rest(_)));
-        assert_eq!((slower.phase(), slower.restarts()), (Phase::Failed, 2));
-
-        let serving = after_all(vec![Event::Done; 9]);
-        let steady = serving
-            .after(exited(Duration::from_secs(1)))
-            .after(Event::Done)
-            .after(Event::Done)
-            .after(Event::Done)
-            .after(Event::Done)
-            .after(Event::Done)
-            .after(exited(Duration::from_secs(60)));
-        assert_eq!(steady.next(), Next::Run(Stage::Configure));
-    }
-}
+mod tests;

@@ -72,7 +72,7 @@ pub async fn serve<S: crate::store::Store>(
     let admin = telemetry.bind(settings.admin).await?;
     let admin = tokio::spawn(admin.run(ended.clone().cancelled_owned()));
     let listener = pgo_tls::grpc::listen(settings.listen, tls.clone()).await?;
-    let service = AgentServer::new(grpc::Service::new(reporter.watch()));
+    let service = AgentServer::new(grpc::Service::new(reporter.watch(), settings.socket()));
     let grpc = pgo_tls::grpc::server().serve_with_incoming_shutdown(
         service,
         listener,

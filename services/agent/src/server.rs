@@ -43,6 +43,24 @@ pub struct Server {
     reader: JoinHandle<()>,
 }
 
+/// What a server said last.
+#[derive(Clone, Debug)]
+pub struct Output(Arc<Mutex<Tail>>);
+
+impl Output {
+    /// The last lines.
+    pub fn text(&self) -> String {
+        let tail = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        tail.to_string()
+    }
+
+    /// Forgets them.
+    pub fn clear(&self) {
+        let mut tail = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        tail.clear();
+    }
+}
+
 impl Server {
     /// Starts the server of the data directory `data`. Its log goes to ours.
     ///
@@ -98,10 +116,7 @@ impl Server {
 
     /// Forgets what it has said: what comes now explains its end.
     pub fn forget_output(&self) {
-        self.tail
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
+        self.output().clear();
     }
 
     /// To be called once it ended: ends what it left, and tells how it ended and what it said last.
@@ -109,11 +124,7 @@ impl Server {
         clear_leftovers(&self.data).await;
         // All that held the other side of the pipe is gone, so this is over in a moment.
         let _ = tokio::time::timeout(LEFTOVER_DEADLINE, self.reader).await;
-        let said = self
-            .tail
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .to_string();
+        let said = Output(self.tail).text();
         let how = match (status.code(), status.signal()) {
             (Some(code), _) => format!("PostgreSQL ended with exit code {code}"),
             (None, Some(signal)) => format!("PostgreSQL was ended by signal {signal}"),
@@ -124,6 +135,20 @@ impl Server {
         } else {
             format!("{how}: {said}")
         }
+    }
+
+    /// What it says from here on, for errors; also while somebody waits for its end.
+    pub fn output(&self) -> Output {
+        Output(self.tail.clone())
+    }
+
+    /// Ends every process of it at once.
+    pub async fn kill(mut self) {
+        processes::send(self.pid, Signal::SIGKILL);
+        if tokio::time::timeout(IMMEDIATE, self.end()).await.is_err() {
+            tracing::warn!("PostgreSQL does not die");
+        }
+        clear_leftovers(&self.data).await;
     }
 
     /// Stops it: as fast as it can without losing anything, and harder after a deadline.

@@ -1,8 +1,8 @@
 //! What this instance tells of itself.
 
 use jiff::Timestamp;
-use pgo_ids::Term;
-use pgo_postgres::Facts;
+use pgo_ids::{InstanceName, Term};
+use pgo_postgres::{Facts, Follower, Following};
 use pgo_proto::agent;
 use tokio::sync::watch;
 
@@ -22,6 +22,10 @@ pub enum Phase {
     Stopping,
     /// It could not be brought up; it is tried again.
     Failed,
+    /// The data directory is being copied from another instance.
+    Cloning,
+    /// The data directory is brought back to what the primary has.
+    Rewinding,
 }
 
 /// All that is told; a reader needs no earlier one.
@@ -49,10 +53,18 @@ pub struct State {
     pub lsn: u64,
     /// When PostgreSQL began to serve.
     pub running_since: Option<Timestamp>,
-    /// Why it failed; while it serves, why the Service may not lead here.
+    /// Why it failed; while it serves, why the Service may not lead here; before it runs, what is being waited for.
     pub error: Option<String>,
     /// How often PostgreSQL was started again after it had served.
     pub restarts: u32,
+    /// On a replica: the instance that it follows.
+    pub leader: Option<InstanceName>,
+    /// On a replica: how it gets on.
+    pub following: Following,
+    /// On a primary: those that follow it.
+    pub followers: Vec<Follower>,
+    /// While the data directory is being copied: how much is done, in per cent.
+    pub clone_percent: u8,
 }
 
 /// Longest error that is told, in bytes: it ends up in the status of a custom resource.
@@ -65,6 +77,22 @@ impl State {
         self.system_identifier = facts.system_identifier;
         self.timeline = facts.timeline;
         self.lsn = facts.lsn;
+        if facts.in_recovery {
+            self.followers.clear();
+        } else {
+            self.following = Following::default();
+            self.leader = None;
+        }
+    }
+
+    /// Takes over how a standby gets on.
+    pub fn follow(&mut self, following: Following) {
+        self.replica = Some(true);
+        self.lsn = following.replayed;
+        if following.timeline > 0 {
+            self.timeline = following.timeline;
+        }
+        self.following = following;
     }
 
     /// The same in the protocol's words.
@@ -76,6 +104,8 @@ impl State {
             Phase::Running => agent::Phase::Running,
             Phase::Stopping => agent::Phase::Stopping,
             Phase::Failed => agent::Phase::Failed,
+            Phase::Cloning => agent::Phase::Cloning,
+            Phase::Rewinding => agent::Phase::Rewinding,
         };
         let role = match self.replica {
             None => agent::Role::Unspecified,
@@ -105,7 +135,27 @@ impl State {
             error: self.error.as_deref().map(shortened).unwrap_or_default(),
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
             restarts: self.restarts,
+            streaming: self.following.streaming,
+            received_lsn: self.following.received,
+            lag_bytes: self.following.lag_bytes,
+            lag_ms: self.following.lag_ms,
+            followers: self.followers.iter().map(follower).collect(),
+            clone_percent: self.clone_percent.into(),
+            leader: self
+                .leader
+                .as_ref()
+                .map_or_else(String::new, ToString::to_string),
         }
+    }
+}
+
+fn follower(follower: &Follower) -> agent::Follower {
+    agent::Follower {
+        slot: follower.slot.clone(),
+        streaming: follower.streaming,
+        sync: follower.sync.clone(),
+        lag_bytes: follower.lag_bytes,
+        kept_bytes: follower.kept_bytes,
     }
 }
 

@@ -1,4 +1,7 @@
-//! Does what [`crate::progress`] decides, stage by stage, until it is told to stop.
+//! Does what [`crate::progress`] decides, stage by stage, until it is told to stop. What only a replica does is in
+//! [`follow`].
+
+mod follow;
 
 use std::{
     fmt::Display,
@@ -11,23 +14,24 @@ use jiff::Timestamp;
 use pgo_postgres::{
     Installation, SUPERUSER, Session,
     initdb::{self, Presence},
-    program, setup, setup_sql,
+    program, setup, setup_sql, standby,
 };
 use pgo_telemetry::{CancellationToken, Telemetry};
 use pgo_tls::TlsFiles;
 use tokio::time::sleep;
 
 use crate::{
-    authority,
+    authority::{self, Course, Leader},
     cli::Settings,
     endpoint::{self, Target},
     lock::{self, Lock},
     prepare::{self, SetupSql},
-    progress::{Event, Next, Progress, Stage},
+    processes,
+    progress::{Event, Next, Progress, Stage, Way},
     server::Server,
     state::{Phase, Reporter},
     store::Store,
-    watch::{self, Health, PROBE_DEADLINE, Watch},
+    watch::{self, Health, PROBE_DEADLINE, Watch, Watched},
 };
 
 /// Time between two tries to connect to a server that has just started.
@@ -60,6 +64,10 @@ pub struct Supervisor<S> {
     lock: Option<Lock>,
     installation: Option<Installation>,
     server: Option<Server>,
+    /// Whom a replica follows; none where that could not be found out.
+    leader: Option<Leader>,
+    /// Whether the present server was promoted and has written no checkpoint since.
+    promoted: bool,
     /// Since when the present server serves.
     serving: Option<Instant>,
     /// Whether the Service may lead here. A former run of the agent may have directed it.
@@ -93,6 +101,8 @@ impl<S: Store> Supervisor<S> {
             lock: None,
             installation: None,
             server: None,
+            leader: None,
+            promoted: false,
             serving: None,
             published: true,
         }
@@ -144,15 +154,19 @@ impl<S: Store> Supervisor<S> {
     async fn execute(&mut self, stage: Stage) -> Event {
         let result = match stage {
             Stage::Lock => self.lock(),
-            Stage::Authorise => self.authorise().await,
+            Stage::Decide => self.decide().await,
             Stage::Inspect => self.inspect().await,
             Stage::Initialise => self.initialise().await,
+            Stage::Clone => self.clone_leader().await,
+            Stage::Rewind => self.rewind().await,
             Stage::Configure => self.configure(),
             Stage::Start => self.start(),
             Stage::Await => self.wait_for_answer().await,
+            Stage::Promote => self.promote().await,
             Stage::SetUp => self.set_up().await,
             Stage::Publish => self.publish().await,
             Stage::Serve => Ok(self.serve().await),
+            Stage::Stream => Ok(self.stream().await),
         };
         result.unwrap_or_else(Event::Failed)
     }
@@ -162,12 +176,38 @@ impl<S: Store> Supervisor<S> {
         Ok(Event::Done)
     }
 
-    async fn authorise(&mut self) -> Result<Event, String> {
-        let term = authority::write(&self.store, &self.settings.instance)
-            .await
-            .map_err(shown)?;
-        self.reporter.change(|state| state.term = term);
-        Ok(Event::Done)
+    async fn decide(&mut self) -> Result<Event, String> {
+        let decided = authority::decide(&self.store, &self.settings.instance).await;
+        let course = match decided {
+            Ok(course) => course,
+            // A standby can do no harm, and serves readers while Kubernetes is away.
+            Err(error) if standby::is_standby(&self.settings.data) => {
+                tracing::warn!(%error, "who is primary is not known; the standby goes on");
+                self.leader = None;
+                return Ok(Event::Decided(Way::Follow));
+            }
+            Err(error) => return Err(shown(error)),
+        };
+        Ok(Event::Decided(self.take(course)))
+    }
+
+    /// Goes on as decided.
+    fn take(&mut self, course: Course) -> Way {
+        match course {
+            Course::Lead(term) => {
+                self.leader = None;
+                self.reporter.change(|state| state.term = term);
+                Way::Lead
+            }
+            Course::Follow(leader) => {
+                self.reporter.change(|state| {
+                    state.term = leader.term;
+                    state.leader = Some(leader.instance.clone());
+                });
+                self.leader = Some(leader);
+                Way::Follow
+            }
+        }
     }
 
     async fn inspect(&mut self) -> Result<Event, String> {
@@ -179,6 +219,7 @@ impl<S: Store> Supervisor<S> {
             .change(|state| state.postgres_version = version);
         self.installation = Some(installation);
         match initdb::presence(data).map_err(shown)? {
+            Presence::Data if self.progress.way() == Way::Follow => self.judge_data().await,
             Presence::Data => Ok(Event::Done),
             // initdb says what is wrong with foreign things.
             Presence::Nothing | Presence::Foreign => Ok(Event::Empty),
@@ -198,7 +239,21 @@ impl<S: Store> Supervisor<S> {
     }
 
     fn configure(&mut self) -> Result<Event, String> {
-        prepare::configure(&self.settings, self.installation()?).map_err(shown)?;
+        let standby = self.standby();
+        prepare::clear(&self.settings).map_err(shown)?;
+        // A standby that knows nobody goes on as it was configured before.
+        if standby.is_some() || !self.follows() {
+            prepare::write_conf(
+                &self.settings,
+                self.installation()?,
+                &self.tls,
+                standby.as_ref(),
+            )
+            .map_err(shown)?;
+        }
+        if self.follows() {
+            self.make_standby()?;
+        }
         Ok(Event::Done)
     }
 
@@ -227,6 +282,26 @@ impl<S: Store> Supervisor<S> {
             let long = begin.elapsed() > AWAIT_LONG;
             sleep(if long { AWAIT_LONG_PAUSE } else { AWAIT_PAUSE }).await;
         }
+    }
+
+    /// Ends recovery, where this was a standby until now.
+    async fn promote(&mut self) -> Result<Event, String> {
+        if let Some(event) = self.ended().await {
+            return Ok(event);
+        }
+        let session = Session::open(&self.settings.socket(), SUPERUSER)
+            .await
+            .map_err(shown)?;
+        let facts = session.facts(FACTS_DEADLINE).await.map_err(shown)?;
+        if facts.in_recovery {
+            let version = &self.installation()?.version;
+            standby::promote(&session, &self.settings.data, version)
+                .await
+                .map_err(shown)?;
+            tracing::info!("PostgreSQL was promoted");
+            self.promoted = true;
+        }
+        Ok(Event::Done)
     }
 
     async fn set_up(&mut self) -> Result<Event, String> {
@@ -296,14 +371,35 @@ impl<S: Store> Supervisor<S> {
             tls: &self.tls,
             reporter: &self.reporter,
             health: &self.health,
+            watched: Watched::Primary,
         };
+        let promoted = std::mem::take(&mut self.promoted);
+        let socket = self.settings.socket();
         let status = tokio::select! {
             biased;
-            status = server.end() => status,
+            status = server.end() => Some(status),
+            never = watch::checkpoint(&socket, promoted) => match never {},
             never = watch.probe() => match never {},
             never = watch::keep_directed(&self.store, &self.target, &self.reporter) => match never {},
+            () = watch::until_another_leads(&self.store, &self.settings.instance) => None,
         };
-        self.exited(status).await
+        match status {
+            Some(status) => self.exited(status).await,
+            None => self.step_down().await,
+        }
+    }
+
+    /// Another instance is primary: every server process ends at once, and nothing is acknowledged any more.
+    async fn step_down(&mut self) -> Event {
+        tracing::warn!("the Lease names another instance; PostgreSQL ends here");
+        // The Service is the other's now.
+        self.published = false;
+        self.health.down("another instance is primary".to_owned());
+        self.serving = None;
+        if let Some(server) = self.server.take() {
+            server.kill().await;
+        }
+        Event::Turned
     }
 
     /// What happened to the server, if it does not live any more.
@@ -336,8 +432,7 @@ impl<S: Store> Supervisor<S> {
 
     /// Makes the Service lead nowhere, if it may lead here and is ours to direct.
     async fn withdraw(&mut self) {
-        let ours = self.reporter.now().term.0 > 0;
-        if !self.published || !ours {
+        if !self.published || self.follows() {
             return;
         }
         let direct = endpoint::direct(&self.store, None);
@@ -361,6 +456,11 @@ impl<S: Store> Supervisor<S> {
                 server.stop().await;
             }
         });
+        if let Some(lock) = self.lock.take()
+            && processes::working_in(&self.settings.data).is_empty()
+        {
+            lock.release();
+        }
     }
 
     fn installation(&self) -> Result<&Installation, String> {

@@ -7,6 +7,7 @@ use std::{
 };
 
 use nix::{sys::signal::Signal, unistd::Pid};
+use pgo_ids::InstanceName;
 use pgo_postgres::{SUPERUSER, Session, Socket, session::SessionError};
 use pgo_telemetry::{
     Condition, Telemetry,
@@ -16,6 +17,7 @@ use pgo_tls::TlsFiles;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::{
+    authority,
     endpoint::{self, Target},
     processes,
     state::{Phase, Reporter},
@@ -105,7 +107,21 @@ pub struct Watch<'a> {
     pub reporter: &'a Reporter,
     /// Who tells readiness.
     pub health: &'a Health,
+    /// What it is.
+    pub watched: Watched,
 }
+
+/// What is being looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Watched {
+    /// A primary: ready while it answers.
+    Primary,
+    /// A replica: ready while it answers and WAL flows to it, or did until a moment ago.
+    Replica,
+}
+
+/// How long a replica is ready without WAL: readers need not notice that the primary changes.
+const STREAMLESS: Duration = Duration::from_secs(30);
 
 impl Watch<'_> {
     /// Asks the server again and again. One session is kept for it, so that an idle server starts no process a second.
@@ -115,12 +131,21 @@ impl Watch<'_> {
         let mut session = None;
         let mut misses = 0;
         let mut certificates = self.tls.server_config();
+        let mut streamed: Option<Instant> = None;
         for count in 0_u32.. {
             ticks.tick().await;
             match self.ask(&mut session, count % PROBES_PER_LOOK == 0).await {
-                Ok(()) => {
+                Ok(flows) => {
                     misses = 0;
-                    self.health.up();
+                    if flows {
+                        streamed = Some(Instant::now());
+                    }
+                    if streamed.is_some_and(|last| last.elapsed() < STREAMLESS) {
+                        self.health.up();
+                    } else {
+                        let reason = "no WAL comes from the primary".to_owned();
+                        self.health.down(reason);
+                    }
                     self.reporter.change(|state| state.phase = Phase::Running);
                 }
                 Err(error) => {
@@ -139,17 +164,35 @@ impl Watch<'_> {
         std::future::pending().await
     }
 
-    async fn ask(&self, session: &mut Option<Session>, look: bool) -> Result<(), SessionError> {
+    /// Whether it does what it is there for; to `look` is to ask for what changes slowly, too.
+    async fn ask(&self, session: &mut Option<Session>, look: bool) -> Result<bool, SessionError> {
         let session = match session {
             Some(session) => session,
             None => session.insert(Session::open(&self.socket, SUPERUSER).await?),
         };
-        session.check(PROBE_DEADLINE).await?;
         if look {
             let facts = session.facts(PROBE_DEADLINE).await?;
-            self.reporter.change(|state| state.learn(&facts));
+            let followers = match facts.in_recovery {
+                true => Vec::new(),
+                false => session.followers(PROBE_DEADLINE).await?,
+            };
+            self.reporter.change(|state| {
+                state.learn(&facts);
+                state.followers = followers;
+            });
         }
-        Ok(())
+        if self.watched == Watched::Primary {
+            return session.check(PROBE_DEADLINE).await.map(|()| true);
+        }
+        let following = session.following(PROBE_DEADLINE).await?;
+        let flows = following.streaming;
+        self.reporter.change(|state| {
+            // Positions change all the time; whether any WAL flows is news at once.
+            if look || state.following.streaming != flows {
+                state.follow(following);
+            }
+        });
+        Ok(flows)
     }
 
     fn missed(&self, misses: u32, error: &SessionError) {
@@ -161,6 +204,40 @@ impl Watch<'_> {
                 .change(|state| state.phase = Phase::Recovering);
         }
     }
+}
+
+/// Time between two looks at the Lease; at a thousand clusters of three 100 reads a second. Whoever takes over tells it
+/// sooner.
+pub const LEASE_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Until the Lease names another instance. That Kubernetes does not answer says nothing.
+pub async fn until_another_leads(store: &impl Store, instance: &InstanceName) {
+    loop {
+        sleep(LEASE_INTERVAL).await;
+        match authority::is_ours(store, instance).await {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(error) => tracing::warn!(%error, "the Lease cannot be looked at; trying again"),
+        }
+    }
+}
+
+/// How long a checkpoint may take: it writes all that has changed in memory.
+const CHECKPOINT_DEADLINE: Duration = Duration::from_secs(600);
+
+/// Has a server that was `promoted` write a checkpoint: until then pg_control, which pg_rewind reads, has the former
+/// timeline. Nobody who writes waits for it.
+pub async fn checkpoint(socket: &Socket, promoted: bool) -> Infallible {
+    if promoted {
+        let written = async {
+            let session = Session::open(socket, SUPERUSER).await?;
+            session.execute("CHECKPOINT", CHECKPOINT_DEADLINE).await
+        };
+        if let Err(error) = written.await {
+            tracing::warn!(%error, "no checkpoint after the promotion; the next one by itself will do");
+        }
+    }
+    std::future::pending().await
 }
 
 /// Makes the Service lead to `target` again and again: whoever removes the EndpointSlice gets it back empty. Where that

@@ -9,6 +9,7 @@
 mod fake;
 mod instance;
 mod process;
+mod replica;
 mod rig;
 #[path = "../../../../shared/postgres/tests/unprivileged/mod.rs"]
 mod unprivileged;

@@ -14,7 +14,10 @@ use nix::{
     unistd::Pid,
 };
 use pgo_agent::{cli::Settings, run};
-use pgo_proto::agent::{InstanceState, Phase, WatchRequest, agent_client::AgentClient};
+use pgo_postgres::Session;
+use pgo_proto::agent::{
+    DropSlotRequest, InstanceState, Phase, WatchRequest, agent_client::AgentClient,
+};
 use pgo_telemetry::{CancellationToken, Telemetry};
 use pgo_tls::{Authority, LeafSpec, TlsFiles, grpc};
 use rustls::{ClientConfig, RootCertStore};
@@ -46,7 +49,7 @@ pub const PASSWORDS: [(&str, &str, &str); 3] = [
 /// An instance and its surroundings.
 pub struct Rig {
     folder: TempDir,
-    pub authority: Authority,
+    pub authority: Arc<Authority>,
     pub settings: Settings,
     pub store: Fake,
     running: Option<(CancellationToken, JoinHandle<anyhow::Result<()>>)>,
@@ -67,6 +70,16 @@ fn put(path: &Path, text: &str) {
 impl Rig {
     /// An instance `hippo`, not started; the Lease names `holder`.
     pub fn new(holder: &str) -> Self {
+        let authority = Authority::generate("test", Timestamp::now(), LIFE).expect("an authority");
+        Self::of("hippo", Fake::new(holder), Arc::new(authority))
+    }
+
+    /// Another instance of the same cluster, not started.
+    pub fn beside(&self, instance: &str) -> Self {
+        Self::of(instance, self.store.clone(), self.authority.clone())
+    }
+
+    fn of(instance: &str, store: Fake, authority: Arc<Authority>) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let root = folder.path();
         for (name, user, password) in PASSWORDS {
@@ -80,11 +93,11 @@ impl Rig {
         let settings = Settings {
             cluster: "hippo".parse().expect("a name"),
             namespace: "pgouser1".parse().expect("a name"),
-            instance: "hippo".parse().expect("a name"),
-            pod_name: "hippo".to_owned(),
+            instance: instance.parse().expect("a name"),
+            pod_name: instance.to_owned(),
             pod_uid: "pod-1".to_owned(),
             pod_ip: Ipv4Addr::LOCALHOST.into(),
-            data: root.join("pgdata/hippo"),
+            data: root.join("pgdata").join(instance),
             database: "userdb".to_owned(),
             port: free_port(),
             log_statement: Some("none".to_owned()),
@@ -96,12 +109,11 @@ impl Rig {
             listen: local(free_port()),
             admin: local(free_port()),
         };
-        let authority = Authority::generate("test", Timestamp::now(), LIFE).expect("an authority");
         let rig = Self {
             folder,
             authority,
             settings,
-            store: Fake::new(holder),
+            store,
             running: None,
         };
         rig.issue_certificate();
@@ -166,14 +178,7 @@ impl Rig {
         identity: &str,
         term: u64,
     ) -> Result<Streaming<InstanceState>, Status> {
-        let folder = self.folder.path().join(identity);
-        self.write_leaf(&folder, &LeafSpec::of_identity(identity, LIFE));
-        let files = Arc::new(TlsFiles::open(&folder).expect("certificates"));
-        let address = self.settings.listen.to_string();
-        let channel = grpc::channel(&address, AGENT, files).expect("a channel");
-        let answer = AgentClient::new(channel)
-            .watch(WatchRequest { term })
-            .await?;
+        let answer = self.client(identity).watch(WatchRequest { term }).await?;
         Ok(answer.into_inner())
     }
 
@@ -209,6 +214,31 @@ impl Rig {
         self.until("running", |state| state.phase() == Phase::Running)
             .await
             .0
+    }
+
+    /// Waits until WAL flows here from the instance `leader`; the phases before that.
+    pub async fn until_streaming_from(&self, leader: &str) -> (InstanceState, Vec<Phase>) {
+        let wanted = |state: &InstanceState| {
+            state.phase() == Phase::Running && state.streaming && state.leader == leader
+        };
+        self.until(&format!("streaming from {leader}"), wanted)
+            .await
+    }
+
+    /// Asks the agent to remove a slot.
+    pub async fn drop_slot(&self, identity: &str, slot: &str) -> Result<(), Status> {
+        let request = DropSlotRequest {
+            slot: slot.to_owned(),
+        };
+        self.client(identity).drop_slot(request).await.map(drop)
+    }
+
+    fn client(&self, identity: &str) -> AgentClient<tonic::transport::Channel> {
+        let folder = self.folder.path().join(identity);
+        self.write_leaf(&folder, &LeafSpec::of_identity(identity, LIFE));
+        let files = Arc::new(TlsFiles::open(&folder).expect("certificates"));
+        let address = self.settings.listen.to_string();
+        AgentClient::new(grpc::channel(&address, AGENT, files).expect("a channel"))
     }
 
     /// Status and text of `/readyz`.
@@ -256,6 +286,17 @@ impl Rig {
     /// Number of the postmaster, by its own file.
     pub fn postmaster(&self) -> Pid {
         postmaster(&self.settings.data)
+    }
+
+    /// Lets the server forget all WAL that nobody asked it to keep.
+    pub async fn forget_wal(&self) {
+        let socket = self.settings.socket();
+        let session = Session::open(&socket, "postgres").await.expect("a session");
+        // More than `wal_keep_size`, by files of 16 MB.
+        for _ in 0..12 {
+            let statements = "SELECT pg_switch_wal(); CREATE TABLE x (); DROP TABLE x; CHECKPOINT";
+            session.execute(statements, DEADLINE).await.expect("done");
+        }
     }
 
     /// Kills the postmaster, and nothing else.

@@ -1,0 +1,443 @@
+//! What only a replica does: copy the primary's data, follow its WAL, and notice when it cannot any more.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use nix::{sys::signal::Signal, unistd::Pid};
+use pgo_postgres::{
+    Installation, clone, control,
+    files::{FileError, named, write_atomically},
+    initdb::{Presence, presence},
+    rewind,
+    standby::{self, Standby},
+    upstream::Upstream,
+};
+use pgo_tls::TlsFiles;
+use tokio::time::sleep;
+
+use super::{Supervisor, shown};
+use crate::{
+    authority::{self, Course, Leader},
+    cli::Settings,
+    prepare,
+    primary::{Primary, PrimaryError},
+    processes,
+    progress::{Event, Way},
+    server::Output,
+    state::Reporter,
+    store::Store,
+    watch::{LEASE_INTERVAL, Watch, Watched},
+};
+
+/// Pause between two looks at whether WAL flows.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// How long no WAL may flow before it is asked who is primary; and the pause between two such questions. A receiver
+/// that lost its connection has another one by then.
+const ASK: Duration = Duration::from_secs(2);
+
+/// How long no WAL may flow, with a primary that answers, before the log is asked for the reason.
+const JUDGE: Duration = Duration::from_secs(4);
+
+/// First version that takes another primary without a restart.
+const RELOADS_SINCE: u32 = 13;
+
+/// What became of following.
+enum Turn {
+    /// This instance is to lead.
+    Elected(Course),
+    /// The server has to be started anew, to follow another.
+    Restart,
+    /// The data holds what the primary has not.
+    Diverged,
+    /// The primary does not have the WAL any more.
+    Unusable,
+}
+
+/// What the server's log says of a receiver that gets no WAL.
+fn judge(log: &str) -> Option<Turn> {
+    let says = |words: &[&str]| words.iter().any(|word| log.contains(word));
+    // PostgreSQL's sources: walsender.c, walreceiver.c, xlogrecovery.c.
+    if says(&[
+        "is not in this server's history",
+        "current recovery point",
+        "is behind recovery timeline",
+        "is ahead of the WAL flush position",
+    ]) {
+        return Some(Turn::Diverged);
+    }
+    says(&["has already been removed"]).then_some(Turn::Unusable)
+}
+
+/// File beside the data directory that says that it is being rewound: while it is there, the data is of no use.
+fn rewinding_mark(data: &Path) -> PathBuf {
+    let mut path = data.as_os_str().to_owned();
+    path.push(".rewinding");
+    path.into()
+}
+
+impl<S: Store> Supervisor<S> {
+    /// Whom to follow, as PostgreSQL is told; none while the primary serves nowhere.
+    pub(super) fn standby(&self) -> Option<Standby> {
+        standby_of(&self.settings, &self.tls, self.leader.as_ref()?)
+    }
+
+    /// Whether data that is there can follow the primary.
+    pub(super) async fn judge_data(&mut self) -> Result<Event, String> {
+        let data = &self.settings.data;
+        if rewinding_mark(data).exists() {
+            return Ok(Event::Unusable);
+        }
+        if !standby::is_standby(data) {
+            return Ok(Event::Diverged);
+        }
+        // A primary that was made one meanwhile keeps nothing for us yet; who cannot be asked now is asked later.
+        if let Some(standby) = self.standby()
+            && let Err(error) = make_slot(&standby, &self.tls).await
+        {
+            tracing::warn!(%error, "the primary may not keep WAL for this instance");
+        }
+        Ok(Event::Done)
+    }
+
+    fn awaited(&self) -> Event {
+        let leader = self.leader.as_ref();
+        let name = leader.map_or("unknown", |leader| leader.instance.as_str());
+        Event::Missing(format!("waiting for the primary, {name}, to serve"))
+    }
+
+    /// Copies the data of the primary. What is there goes, if it is of the same system and so is only a former state of it.
+    pub(super) async fn clone_leader(&mut self) -> Result<Event, String> {
+        let Some(standby) = self.standby() else {
+            return Ok(self.awaited());
+        };
+        prepare::copy_key(&self.settings).map_err(shown)?;
+        let data = self.settings.data.clone();
+        let primary = Primary::connect(&standby.upstream, &self.tls)
+            .await
+            .map_err(shown)?;
+        match presence(&data).map_err(shown)? {
+            Presence::Nothing => {}
+            Presence::Data => self.discard(&data, &primary).await?,
+            Presence::Foreign => {
+                return Err(format!(
+                    "{} is not empty and holds no PG_VERSION; move away what is in it",
+                    data.display()
+                ));
+            }
+        }
+        primary.make_slot(&standby.slot).await.map_err(shown)?;
+        let reporter = &self.reporter;
+        reporter.change(|state| state.clone_percent = 0);
+        clone::run(self.installation()?, &data, &standby, |percent| {
+            reporter.change(|state| state.clone_percent = percent);
+        })
+        .await
+        .map_err(shown)?;
+        remove(&rewinding_mark(&data)).map_err(shown)?;
+        tracing::info!(from = %standby.upstream.address, "the data of the primary was copied");
+        Ok(Event::Done)
+    }
+
+    /// Refuses to touch data that is not a former state of the primary's.
+    async fn check_system(&self, data: &Path, primary: &Primary) -> Result<(), String> {
+        let theirs = primary.system_identifier().await.map_err(shown)?;
+        let ours = control::read(self.installation()?, data)
+            .await
+            .map_err(shown)?
+            .system_identifier;
+        if ours == theirs {
+            return Ok(());
+        }
+        Err(format!(
+            "the data in {} is of another system ({ours}) than the primary's ({theirs}); it is left as it is: if nobody \
+             needs it, remove the PersistentVolumeClaim and the pod",
+            data.display()
+        ))
+    }
+
+    /// Removes data that is of no use any more.
+    async fn discard(&self, data: &Path, primary: &Primary) -> Result<(), String> {
+        let mark = rewinding_mark(data);
+        if !mark.exists() {
+            self.check_system(data, primary).await?;
+            // From here on it is incomplete.
+            write_atomically(&mark, b"", 0o600).map_err(shown)?;
+        }
+        tracing::warn!(data = %data.display(), "the data cannot follow the primary; it is copied anew");
+        named(fs::remove_dir_all(data), "remove", data).map_err(shown)
+    }
+
+    /// Brings data that may have diverged back to what the primary has.
+    pub(super) async fn rewind(&mut self) -> Result<Event, String> {
+        let Some(standby) = self.standby() else {
+            return Ok(self.awaited());
+        };
+        prepare::copy_key(&self.settings).map_err(shown)?;
+        let data = &self.settings.data;
+        let primary = Primary::connect(&standby.upstream, &self.tls)
+            .await
+            .map_err(shown)?;
+        self.check_system(data, &primary).await?;
+        if !primary.has_settled().await.map_err(shown)? {
+            let what = "waiting for the primary to write its first checkpoint";
+            return Ok(Event::Missing(what.to_owned()));
+        }
+        primary.make_slot(&standby.slot).await.map_err(shown)?;
+        let mark = rewinding_mark(data);
+        write_atomically(&mark, b"", 0o600).map_err(shown)?;
+        match rewind::run(self.installation()?, data, &standby.upstream).await {
+            Ok(()) => {
+                // Before the mark goes: what was rewound is a primary's as it is.
+                self.make_standby()?;
+                remove(&mark).map_err(shown)?;
+                Ok(Event::Done)
+            }
+            Err(error) if error.is_early() => {
+                remove(&mark).map_err(shown)?;
+                Err(shown(error))
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the data cannot be rewound");
+                Ok(Event::Unusable)
+            }
+        }
+    }
+
+    /// Makes the data directory a standby's.
+    pub(super) fn make_standby(&self) -> Result<(), String> {
+        let Some(standby) = self.standby() else {
+            return Ok(());
+        };
+        let version = &self.installation()?.version;
+        standby::follow(&self.settings.data, version, &standby).map_err(shown)
+    }
+
+    /// Looks after a replica, until it ends or is to be something else.
+    pub(super) async fn stream(&mut self) -> Event {
+        let now = Timestamp::now();
+        let Self {
+            settings,
+            store,
+            tls,
+            reporter,
+            health,
+            installation: Some(installation),
+            server: Some(server),
+            leader,
+            serving,
+            ..
+        } = self
+        else {
+            return Event::Failed("there is no server to look after".to_owned());
+        };
+        server.forget_output();
+        *serving = Some(Instant::now());
+        reporter.change(|state| state.running_since = Some(now));
+        let watch = Watch {
+            socket: settings.socket(),
+            server: server.pid(),
+            tls,
+            reporter,
+            health,
+            watched: Watched::Replica,
+        };
+        let mut follower = Follower {
+            settings,
+            store,
+            tls,
+            reporter,
+            installation,
+            server: server.pid(),
+            output: server.output(),
+            leader,
+        };
+        let turned = tokio::select! {
+            biased;
+            status = server.end() => Err(status),
+            never = watch.probe() => match never {},
+            turn = follower.keep_following() => Ok(turn),
+        };
+        match turned {
+            Err(status) => self.exited(status).await,
+            Ok(turn) => self.turn(turn).await,
+        }
+    }
+
+    async fn turn(&mut self, turn: Turn) -> Event {
+        let event = match turn {
+            // It is promoted as it is.
+            Turn::Elected(course) => {
+                self.take(course);
+                return Event::Elected;
+            }
+            Turn::Diverged => Event::Diverged,
+            Turn::Unusable => Event::Unusable,
+            Turn::Restart => Event::Turned,
+        };
+        self.health.down("PostgreSQL is started anew".to_owned());
+        self.serving = None;
+        if let Some(server) = self.server.take() {
+            server.stop().await;
+        }
+        event
+    }
+
+    /// Whether this instance is a replica, or is to be one.
+    pub(super) fn follows(&self) -> bool {
+        self.progress.way() == Way::Follow
+    }
+}
+
+/// A replica that runs.
+struct Follower<'a, S> {
+    settings: &'a Settings,
+    store: &'a S,
+    tls: &'a Arc<TlsFiles>,
+    reporter: &'a Reporter,
+    installation: &'a Installation,
+    server: Pid,
+    output: Output,
+    leader: &'a mut Option<Leader>,
+}
+
+impl<S: Store> Follower<'_, S> {
+    /// Sees that WAL flows, and from whom it should.
+    async fn keep_following(&mut self) -> Turn {
+        let mut silent: Option<Instant> = None;
+        let mut asked = Instant::now();
+        loop {
+            sleep(LOOK).await;
+            let pause = if self.reporter.now().following.streaming {
+                if silent.take().is_some() {
+                    self.output.clear();
+                }
+                LEASE_INTERVAL
+            } else {
+                silent.get_or_insert_with(Instant::now);
+                ASK
+            };
+            if asked.elapsed() < pause {
+                continue;
+            }
+            asked = Instant::now();
+            let leader = match authority::decide(self.store, &self.settings.instance).await {
+                Ok(Course::Follow(leader)) => leader,
+                Ok(course @ Course::Lead(_)) => return Turn::Elected(course),
+                Err(error) => {
+                    tracing::warn!(%error, "who is primary cannot be found out; trying again");
+                    continue;
+                }
+            };
+            if self.leader.as_ref() != Some(&leader) && leader.address.is_some() {
+                match self.turn_to(&leader) {
+                    Ok(true) => processes::send(self.server, Signal::SIGHUP),
+                    Ok(false) => return Turn::Restart,
+                    Err(error) => {
+                        tracing::warn!(error, "the new primary cannot be followed yet");
+                        continue;
+                    }
+                }
+                self.output.clear();
+                silent = silent.map(|_| Instant::now());
+                *self.leader = Some(leader);
+            }
+            if let Some(since) = silent
+                && let Some(turn) = self.why_silent(since.elapsed() > JUDGE).await
+            {
+                return turn;
+            }
+        }
+    }
+
+    /// Tells PostgreSQL to follow another primary; whether a reload is enough.
+    fn turn_to(&self, leader: &Leader) -> Result<bool, String> {
+        let standby = standby_of(self.settings, self.tls, leader);
+        tracing::info!(leader = %leader.instance, address = ?leader.address, "following another primary");
+        prepare::write_conf(self.settings, self.installation, self.tls, standby.as_ref())
+            .map_err(shown)?;
+        self.reporter.change(|state| {
+            state.term = leader.term;
+            state.leader = Some(leader.instance.clone());
+        });
+        Ok(reloads(self.installation))
+    }
+
+    /// Why no WAL flows although the primary can be asked, if that lasts and the log says so.
+    async fn why_silent(&self, lasts: bool) -> Option<Turn> {
+        let standby = standby_of(self.settings, self.tls, self.leader.as_ref()?)?;
+        match make_slot(&standby, self.tls).await {
+            Ok(()) if lasts => {
+                let log = self.output.text();
+                let turn = judge(&log);
+                if turn.is_some() {
+                    tracing::warn!(log, "this instance cannot follow the primary as it is");
+                }
+                turn
+            }
+            Ok(()) => None,
+            Err(error) => {
+                tracing::debug!(%error, "no WAL flows, and the primary cannot be asked");
+                None
+            }
+        }
+    }
+}
+
+/// Whom to follow, as PostgreSQL is told.
+fn standby_of(settings: &Settings, tls: &TlsFiles, leader: &Leader) -> Option<Standby> {
+    let address = leader.address?;
+    Some(Standby {
+        upstream: Upstream {
+            identity: tls.details().identity()?.to_owned(),
+            address: address.ip(),
+            port: address.port(),
+            application: settings.instance.to_string(),
+            certificate: settings.tls.join("tls.crt"),
+            key: settings.private_key(),
+            authority: settings.tls.join("ca.crt"),
+        },
+        slot: settings.instance.slot(),
+    })
+}
+
+async fn make_slot(standby: &Standby, tls: &Arc<TlsFiles>) -> Result<(), PrimaryError> {
+    let primary = Primary::connect(&standby.upstream, tls).await?;
+    primary.make_slot(&standby.slot).await
+}
+
+fn reloads(installation: &Installation) -> bool {
+    installation.version.major() >= RELOADS_SINCE
+}
+
+fn remove(path: &Path) -> Result<(), FileError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => named(result, "remove", path),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_says_whether_data_has_diverged_or_wal_is_gone() {
+        let diverged = "FATAL:  could not start WAL streaming: ERROR:  requested starting point 0/5000000 on timeline 1 \
+                        is not in this server's history";
+        assert!(matches!(judge(diverged), Some(Turn::Diverged)));
+        let forked = "LOG:  new timeline 2 forked off current database system timeline 1 before current recovery point \
+                      0/50000A0";
+        assert!(matches!(judge(forked), Some(Turn::Diverged)));
+        let gone = "FATAL:  could not receive data from WAL stream: ERROR:  requested WAL segment 000000010000000000000003 \
+                    has already been removed";
+        assert!(matches!(judge(gone), Some(Turn::Unusable)));
+        let away = "FATAL:  could not connect to the primary server: connection refused";
+        assert!(judge(away).is_none());
+    }
+}

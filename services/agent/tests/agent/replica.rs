@@ -1,0 +1,200 @@
+//! Replicas: from the copy of the primary's data to following another primary.
+
+use pgo_proto::agent::{InstanceState, Phase, Role};
+use tokio_postgres::Client;
+use tonic::Code;
+
+use crate::{
+    rig::{Rig, eventually},
+    unprivileged::unprivileged,
+};
+
+/// Writes a row into table `kept`.
+async fn write(client: &Client, n: i32) {
+    let statement =
+        format!("CREATE TABLE IF NOT EXISTS kept (n int); INSERT INTO kept VALUES ({n})");
+    client.batch_execute(&statement).await.expect("written");
+}
+
+/// Waits until an instance has these rows.
+async fn has(rig: &Rig, rows: &[i32]) {
+    let client = rig.connect().await.expect("readers get in");
+    eventually(&format!("{rows:?} are there"), async || {
+        let found = client.query("SELECT n FROM kept ORDER BY n", &[]).await;
+        found.is_ok_and(|found| {
+            let found: Vec<i32> = found.iter().map(|row| row.get(0)).collect();
+            found == rows
+        })
+    })
+    .await;
+}
+
+/// A primary that serves and a replica that streams from it.
+async fn pair() -> (Rig, Rig) {
+    let mut primary = Rig::new("hippo");
+    let mut replica = primary.beside("hippo-abcd");
+    // In no order: whoever comes first waits.
+    replica.start().await;
+    primary.start().await;
+    let (_, phases) = replica.until_streaming_from("hippo").await;
+    assert!(phases.contains(&Phase::Cloning), "{phases:?}");
+    assert!(!phases.contains(&Phase::Failed), "{phases:?}");
+    (primary, replica)
+}
+
+#[test]
+fn a_replica_copies_streams_and_comes_back_after_the_primary_did() {
+    let name = "replica::a_replica_copies_streams_and_comes_back_after_the_primary_did";
+    unprivileged(name, &[], async || {
+        let (mut primary, mut replica) = pair().await;
+        let state = replica.until_running().await;
+        assert_eq!(
+            (state.role(), state.leader.as_str()),
+            (Role::Replica, "hippo")
+        );
+        assert_eq!(
+            primary.store.addresses(),
+            ["127.0.0.1"],
+            "the Service leads to one"
+        );
+        eventually("ready", async || replica.readyz().await.0 == 200).await;
+
+        let client = primary.connect().await.expect("the application gets in");
+        write(&client, 1).await;
+        has(&replica, &[1]).await;
+        let reader = replica.connect().await.expect("readers get in");
+        let refused = reader.batch_execute("INSERT INTO kept VALUES (2)").await;
+        assert!(refused.is_err(), "a replica takes no writes");
+
+        let knows = |state: &InstanceState| {
+            let mut followers = state.followers.iter();
+            followers
+                .any(|one| one.slot == "pgo_hippo_abcd" && one.streaming && one.sync == "async")
+        };
+        primary.until("followed", knows).await;
+
+        // The slot keeps what the replica misses meanwhile.
+        replica.stop().await;
+        write(&client, 3).await;
+        client
+            .batch_execute("SELECT 1")
+            .await
+            .expect("it serves alone");
+        replica.start().await;
+        let (_, phases) = replica.until_streaming_from("hippo").await;
+        assert!(!phases.contains(&Phase::Cloning), "{phases:?}");
+        has(&replica, &[1, 3]).await;
+
+        drop(client);
+        primary.stop().await;
+        let (state, _) = replica.until("alone", |state| !state.streaming).await;
+        assert_eq!(state.phase(), Phase::Running, "readers go on");
+        primary.start().await;
+        replica.until_streaming_from("hippo").await;
+        assert_eq!(replica.until_running().await.restarts, 0);
+        replica.stop().await;
+        primary.stop().await;
+    });
+}
+
+#[test]
+fn a_replica_whose_wal_is_gone_is_copied_anew() {
+    let name = "replica::a_replica_whose_wal_is_gone_is_copied_anew";
+    unprivileged(name, &[], async || {
+        let (mut primary, mut replica) = pair().await;
+        replica.stop().await;
+
+        let refused = primary.drop_slot("apiserver.pgo", "pgo_hippo_abcd").await;
+        assert_eq!(
+            refused.expect_err("not its task").code(),
+            Code::PermissionDenied
+        );
+        let refused = primary.drop_slot("reconciler.pgo", "theirs").await;
+        assert_eq!(refused.expect_err("not ours").code(), Code::InvalidArgument);
+        for _ in 0..2 {
+            primary
+                .drop_slot("reconciler.pgo", "pgo_hippo_abcd")
+                .await
+                .expect("gone, also the second time");
+        }
+        let client = primary.connect().await.expect("the application gets in");
+        write(&client, 1).await;
+        primary.forget_wal().await;
+
+        replica.start().await;
+        replica
+            .until("copied anew", |state| state.phase() == Phase::Cloning)
+            .await;
+        replica.until_streaming_from("hippo").await;
+        has(&replica, &[1]).await;
+        replica.stop().await;
+        primary.stop().await;
+    });
+}
+
+#[test]
+fn a_replica_that_the_lease_names_leads_and_the_former_primary_follows_it() {
+    let name = "replica::a_replica_that_the_lease_names_leads_and_the_former_primary_follows_it";
+    unprivileged(name, &[], async || {
+        let (mut primary, mut replica) = pair().await;
+        let mut third = primary.beside("hippo-efgh");
+        third.start().await;
+        third.until_streaming_from("hippo").await;
+        let client = primary.connect().await.expect("the application gets in");
+        write(&client, 1).await;
+        has(&replica, &[1]).await;
+        has(&third, &[1]).await;
+
+        // What only the former primary has is lost, so it has diverged.
+        replica.stop().await;
+        third.stop().await;
+        write(&client, 2).await;
+        drop(client);
+        primary.stop().await;
+        primary.store.set_holder("hippo-abcd");
+        replica.start().await;
+        third.start().await;
+        let leads = |state: &InstanceState| {
+            state.phase() == Phase::Running && state.role() == Role::Primary
+        };
+        let (state, _) = replica.until("primary", leads).await;
+        assert_eq!(state.timeline, 2);
+        let client = replica.connect().await.expect("the application gets in");
+        write(&client, 3).await;
+
+        primary.start().await;
+        let (state, phases) = primary.until_streaming_from("hippo-abcd").await;
+        assert!(phases.contains(&Phase::Rewinding), "{phases:?}");
+        assert!(!phases.contains(&Phase::Cloning), "{phases:?}");
+        assert_eq!(state.role(), Role::Replica);
+        third.until_streaming_from("hippo-abcd").await;
+        has(&primary, &[1, 3]).await;
+        has(&third, &[1, 3]).await;
+        for mut rig in [primary, third, replica] {
+            rig.stop().await;
+        }
+    });
+}
+
+#[test]
+fn data_of_another_system_is_never_replaced() {
+    let name = "replica::data_of_another_system_is_never_replaced";
+    unprivileged(name, &[], async || {
+        let mut primary = Rig::new("hippo");
+        let mut other = Rig::new("hippo");
+        other.start().await;
+        other.until_running().await;
+        other.stop().await;
+        primary.start().await;
+        primary.until_running().await;
+
+        let mut replica = primary.beside("hippo-abcd");
+        std::fs::rename(&other.settings.data, &replica.settings.data).expect("moved");
+        replica.start().await;
+        let refusal = |state: &InstanceState| state.error.contains("is of another system");
+        replica.until("refused", refusal).await;
+        assert!(replica.settings.data.join("PG_VERSION").exists());
+        replica.stop().await;
+        primary.stop().await;
+    });
+}
