@@ -7,10 +7,12 @@ use std::{
 };
 
 use jiff::Timestamp;
-use pgo_core::{AgentFacts, AgentPhase, Role};
+use pgo_core::{AgentFacts, AgentPhase, Follower, Role};
 use pgo_ids::{ClusterName, InstanceName, Namespace, Term};
 use pgo_objects::{AGENT_PORT, agent_identity};
-use pgo_proto::agent::{self, InstanceState, WatchRequest, agent_client::AgentClient};
+use pgo_proto::agent::{
+    self, DropSlotRequest, InstanceState, WatchRequest, agent_client::AgentClient,
+};
 use pgo_tls::TlsFiles;
 use tokio::{task::AbortHandle, time::sleep};
 
@@ -21,6 +23,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
 /// Longest such pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(3);
+
+/// How long an agent may take for what it is asked to do.
+const CALL_DEADLINE: Duration = Duration::from_secs(15);
 
 /// A pod whose agent is to be heard.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -128,6 +133,40 @@ impl Agents {
             .map(|known| known.said.clone())
     }
 
+    /// Has the agent of an instance remove a replication slot.
+    ///
+    /// # Errors
+    /// It is not heard, or did not.
+    pub async fn drop_slot(
+        &self,
+        namespace: &Namespace,
+        instance: &InstanceName,
+        slot: &str,
+    ) -> anyhow::Result<()> {
+        let pod = {
+            let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+            let known = heard.get(&(namespace.clone(), instance.clone()));
+            known.map(|known| known.pod.clone())
+        };
+        let pod = pod.ok_or_else(|| anyhow::anyhow!("the agent of {instance} is not heard"))?;
+        let request = DropSlotRequest {
+            slot: slot.to_owned(),
+        };
+        let mut client = AgentClient::new(self.channel(&pod)?);
+        tokio::time::timeout(CALL_DEADLINE, client.drop_slot(request)).await??;
+        Ok(())
+    }
+
+    fn channel(&self, pod: &Pod) -> anyhow::Result<tonic::transport::Channel> {
+        let identity = agent_identity(&pod.cluster, &pod.namespace);
+        let address = format!("{}:{AGENT_PORT}", pod.ip);
+        Ok(pgo_tls::grpc::channel(
+            &address,
+            &identity,
+            self.files.clone(),
+        )?)
+    }
+
     async fn listen(self, pod: Pod) {
         let mut pause = FIRST_PAUSE;
         loop {
@@ -151,10 +190,7 @@ impl Agents {
 
     /// Until the stream ends.
     async fn listen_once(&self, pod: &Pod) -> Result<(), anyhow::Error> {
-        let identity = agent_identity(&pod.cluster, &pod.namespace);
-        let address = format!("{}:{AGENT_PORT}", pod.ip);
-        let channel = pgo_tls::grpc::channel(&address, &identity, self.files.clone())?;
-        let mut states = AgentClient::new(channel)
+        let mut states = AgentClient::new(self.channel(pod)?)
             .watch(WatchRequest { term: 0 })
             .await?
             .into_inner();
@@ -191,6 +227,8 @@ fn facts(state: InstanceState) -> AgentFacts {
         agent::Phase::Running => AgentPhase::Running,
         agent::Phase::Stopping => AgentPhase::Stopping,
         agent::Phase::Failed => AgentPhase::Failed,
+        agent::Phase::Cloning => AgentPhase::Cloning,
+        agent::Phase::Rewinding => AgentPhase::Rewinding,
     };
     let role = match state.role() {
         agent::Role::Unspecified => None,
@@ -205,6 +243,17 @@ fn facts(state: InstanceState) -> AgentFacts {
         term: Term(state.term),
         postgres_version: given(state.postgres_version),
         timeline: state.timeline,
+        streaming: state.streaming,
+        lag_bytes: state.lag_bytes,
+        followers: state.followers.into_iter().map(follower).collect(),
         error: given(state.error),
+    }
+}
+
+fn follower(follower: agent::Follower) -> Follower {
+    Follower {
+        slot: follower.slot,
+        streaming: follower.streaming,
+        lag_bytes: follower.lag_bytes,
     }
 }

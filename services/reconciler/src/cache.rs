@@ -19,7 +19,7 @@ use kube::{
     },
 };
 use pgo_bus::{Doorbells, Kind};
-use pgo_crd::{Pgtask, label};
+use pgo_crd::{Pgreplica, Pgtask, label};
 use pgo_k8s::ahead::{self, Ahead};
 use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
@@ -36,6 +36,8 @@ pub struct Cache {
     pub slices: Store<EndpointSlice>,
     /// Requests; one that cannot be understood must not hide the others.
     pub tasks: Store<DeserializeGuard<Pgtask>>,
+    /// Requests for replicas; likewise.
+    pub replicas: Store<DeserializeGuard<Pgreplica>>,
     /// Secrets, without their content.
     pub secrets: Store<PartialObjectMeta<Secret>>,
     /// Services.
@@ -64,20 +66,25 @@ impl Cache {
             tasks: &mut watches,
         };
         // 4.1's tasks do not carry the vendor's label.
-        let (tasks, ahead) = watch.keep_ahead(&watcher::Config::default(), complain);
+        let all = watcher::Config::default();
+        let (tasks, ahead) = watch.keep_ahead(&all, by_label, complain);
         let rung = doorbells.of(Kind::Pgtask, namespace);
         watch.tasks.spawn(ahead.look_at(rung));
+        let (replicas, ahead) = watch.keep_ahead(&all, by_spec, complain);
+        let rung = doorbells.of(Kind::Pgreplica, namespace);
+        watch.tasks.spawn(ahead.look_at(rung));
         Self {
-            pods: watch.keep(&ours, |_| {}),
-            claims: watch.keep(&ours, |_| {}),
-            slices: watch.keep(&ours, |_| {}),
+            pods: watch.keep(&ours),
+            claims: watch.keep(&ours),
+            slices: watch.keep(&ours),
             tasks,
-            secrets: watch.keep(&ours, |_| {}),
-            services: watch.keep(&ours, |_| {}),
-            leases: watch.keep(&ours, |_| {}),
-            accounts: watch.keep(&ours, |_| {}),
-            roles: watch.keep(&ours, |_| {}),
-            bindings: watch.keep(&ours, |_| {}),
+            replicas,
+            secrets: watch.keep(&ours),
+            services: watch.keep(&ours),
+            leases: watch.keep(&ours),
+            accounts: watch.keep(&ours),
+            roles: watch.keep(&ours),
+            bindings: watch.keep(&ours),
             _watches: watches,
         }
     }
@@ -90,6 +97,7 @@ impl Cache {
             self.claims.wait_until_ready(),
             self.slices.wait_until_ready(),
             self.tasks.wait_until_ready(),
+            self.replicas.wait_until_ready(),
             self.secrets.wait_until_ready(),
             self.services.wait_until_ready(),
             self.leases.wait_until_ready(),
@@ -100,6 +108,9 @@ impl Cache {
     }
 }
 
+/// Tells the cluster that an object belongs to.
+type Whose<K> = fn(&K) -> Option<&str>;
+
 /// How watches begin.
 struct Watch<'a> {
     client: &'a Client,
@@ -109,8 +120,8 @@ struct Watch<'a> {
 }
 
 impl Watch<'_> {
-    /// Keeps the objects of a kind; `seen` is called with each that came or has changed.
-    fn keep<K>(&mut self, config: &watcher::Config, seen: fn(&K)) -> Store<K>
+    /// Keeps the objects of a kind.
+    fn keep<K>(&mut self, config: &watcher::Config) -> Store<K>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
             + Clone
@@ -120,11 +131,17 @@ impl Watch<'_> {
             + Sync
             + 'static,
     {
-        self.keep_ahead(config, seen).0
+        self.keep_ahead(config, by_label, |_| {}).0
     }
 
-    /// The same, with what makes the watch look at an object at once.
-    fn keep_ahead<K>(&mut self, config: &watcher::Config, seen: fn(&K)) -> (Store<K>, Ahead<K>)
+    /// The same, with what makes the watch look at an object at once. `cluster` tells whose an object is, and `seen` is called
+    /// with each that came or has changed.
+    fn keep_ahead<K>(
+        &mut self,
+        config: &watcher::Config,
+        cluster: Whose<K>,
+        seen: fn(&K),
+    ) -> (Store<K>, Ahead<K>)
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
             + Clone
@@ -148,7 +165,11 @@ impl Watch<'_> {
                 match object {
                     Ok(object) => {
                         seen(&object);
-                        wake(&object, &waker);
+                        if let (Some(cluster), Some(namespace)) =
+                            (cluster(&object), object.meta().namespace.as_deref())
+                        {
+                            waker.wake(namespace, cluster);
+                        }
                     }
                     Err(error) => {
                         let kind = K::kind(&());
@@ -161,26 +182,31 @@ impl Watch<'_> {
     }
 }
 
-/// Says of a task that cannot be understood why.
-fn complain(task: &DeserializeGuard<Pgtask>) {
-    if let Err(unreadable) = &task.0 {
+/// Says of a request that cannot be understood why.
+fn complain<K: Resource<DynamicType = ()>>(request: &DeserializeGuard<K>) {
+    if let Err(unreadable) = &request.0 {
+        let kind = K::kind(&());
         tracing::error!(
-            task = task.name_any(),
-            namespace = task.namespace(),
+            %kind,
+            name = request.name_any(),
+            namespace = request.namespace(),
             error = unreadable.error,
-            "the Pgtask cannot be understood and is left alone; mend it, or remove it"
+            "a request cannot be understood and is left alone; mend it, or remove it"
         );
     }
 }
 
-fn wake<K: Resource>(object: &K, waker: &Waker) {
-    let meta = object.meta();
-    let cluster = meta
-        .labels
-        .as_ref()
-        .and_then(|labels| labels.get(label::PG_CLUSTER));
-    if let (Some(cluster), Some(namespace)) = (cluster, &meta.namespace) {
-        waker.wake(namespace, cluster);
+/// The cluster that an object belongs to by its label.
+fn by_label<K: Resource>(object: &K) -> Option<&str> {
+    let labels = object.meta().labels.as_ref()?;
+    labels.get(label::PG_CLUSTER).map(String::as_str)
+}
+
+/// The cluster that a Pgreplica is for: one that was made by hand may have no label.
+fn by_spec(replica: &DeserializeGuard<Pgreplica>) -> Option<&str> {
+    match &replica.0 {
+        Ok(replica) => Some(&replica.spec.clustername),
+        Err(_) => by_label(replica),
     }
 }
 

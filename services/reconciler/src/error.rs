@@ -40,6 +40,14 @@ pub enum Error {
         "cannot let {0} go yet: its deletion was asked for a moment ago as {1}, which is told first"
     )]
     Unheard(ClusterName, OperationId),
+    /// An agent did not do what it was asked to.
+    #[error("cannot {what}: {why}")]
+    Agent {
+        /// What it was asked to do.
+        what: String,
+        /// The cause.
+        why: String,
+    },
     /// No certificate could be made.
     #[error("cannot make a certificate for the agents: {0}")]
     Certificate(#[from] pgo_tls::Error),
@@ -57,6 +65,7 @@ impl Error {
             Self::Leaving(_) => "leaving",
             Self::NoPassword(_) => "no_password",
             Self::Unheard(..) => "unheard",
+            Self::Agent { .. } => "agent",
             Self::Certificate(_) => "certificate",
         }
     }

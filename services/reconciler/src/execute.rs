@@ -3,6 +3,7 @@
 mod make;
 mod own;
 mod remove;
+mod replica;
 
 use std::{future::Future, sync::Arc};
 
@@ -46,10 +47,12 @@ fn is_independent(step: &Step) -> bool {
             | Step::MakeAccess
             | Step::MakeLease { .. }
             | Step::MakeService
+            | Step::MakeReplicaService
             | Step::MakeEndpointSlice(_)
             | Step::MakeClaim(_)
             | Step::RemoveUserSecret { .. }
             | Step::RemoveFixture { .. }
+            | Step::RemoveReplica { .. }
             | Step::RemoveTask { .. }
     )
 }
@@ -100,7 +103,19 @@ async fn one(
         | Step::RemoveClaim { .. }
         | Step::RemoveUserSecret { .. }
         | Step::RemoveFixture { .. }
+        | Step::RemoveReplica { .. }
         | Step::RemoveTask { .. } => remove::one(step, cluster, &context.client).await,
+        Step::HoldReplica { name, uid } => replica::hold(cluster, (name, uid), true, context).await,
+        Step::ReleaseReplica { name, uid } => {
+            replica::hold(cluster, (name, uid), false, context).await
+        }
+        Step::DropSlot { primary, slot } => {
+            let asked = context.agents.drop_slot(&cluster.namespace, primary, slot);
+            asked.await.map_err(|error| Error::Agent {
+                what: format!("have {primary} remove replication slot {slot}"),
+                why: format!("{error:#}"),
+            })
+        }
         Step::CopyEvents => crate::pages::copy(object, context).await,
         Step::MakeUserSecret(_)
         | Step::CopyUserSecret { .. }
@@ -108,12 +123,16 @@ async fn one(
         | Step::MakeAccess
         | Step::MakeLease { .. }
         | Step::MakeService
-        | Step::MakeEndpointSlice(_)
-        | Step::MakeClaim(_)
-        | Step::MakePod(_) => match &cluster.desired {
+        | Step::MakeReplicaService
+        | Step::MakeReplica(_)
+        | Step::MakeEndpointSlice(_) => match &cluster.desired {
             Ok(desired) => make::one(step, desired, cluster, context).await,
             // Nothing is planned to be made of what nobody understands.
             Err(_) => Ok(()),
+        },
+        Step::MakeClaim(instance) | Step::MakePod(instance) => match cluster.desired_of(instance) {
+            Some(desired) => make::one(step, &desired, cluster, context).await,
+            None => Ok(()),
         },
     }
 }

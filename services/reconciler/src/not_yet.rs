@@ -74,9 +74,9 @@ async fn tell_one(
     api: &Api<DynamicObject>,
     clusters: &Api<Pgcluster>,
 ) -> Result<(), kube::Error> {
-    let verdict = match cluster_to_delete(kind, object) {
+    let verdict = match cluster_of(kind, object) {
         Some(cluster) if clusters.get_metadata_opt(cluster).await?.is_none() => {
-            no_such_cluster(cluster)
+            no_such_cluster(kind, cluster)
         }
         Some(_) => return Ok(()),
         None => match not_available(kind) {
@@ -99,27 +99,40 @@ async fn tell_one(
         .map(drop)
 }
 
-/// The cluster whose deletion a Pgtask asks for.
-fn cluster_to_delete<'a>(kind: &str, object: &'a DynamicObject) -> Option<&'a str> {
+/// The cluster that a request is about: a replica is for one, and a Pgtask asks for the deletion of one.
+fn cluster_of<'a>(kind: &str, object: &'a DynamicObject) -> Option<&'a str> {
     let spec = &object.data["spec"];
-    (kind == "Pgtask" && spec["tasktype"] == TaskType::DeleteData.as_str())
-        .then(|| spec["parameters"][label::PG_CLUSTER].as_str())
-        .flatten()
+    match kind {
+        "Pgreplica" => spec["clustername"].as_str(),
+        "Pgtask" if spec["tasktype"] == TaskType::DeleteData.as_str() => {
+            spec["parameters"][label::PG_CLUSTER].as_str()
+        }
+        _ => None,
+    }
 }
 
-fn no_such_cluster(cluster: &str) -> Verdict {
+fn no_such_cluster(kind: &str, cluster: &str) -> Verdict {
+    let (name, message) = match kind {
+        "Pgreplica" => (
+            RESULT_READY,
+            format!("there is no Pgcluster {cluster} that it could be a replica of"),
+        ),
+        _ => (
+            "Complete",
+            format!("there is no Pgcluster {cluster} to delete"),
+        ),
+    };
     Verdict {
-        name: "Complete",
+        name,
         status: ConditionStatus::False,
         reason: "NoSuchCluster",
-        message: format!("there is no Pgcluster {cluster} to delete"),
+        message,
     }
 }
 
 /// What is said of objects of a kind that this version does nothing for.
 fn not_available(kind: &str) -> Option<Verdict> {
     let what = match kind {
-        "Pgreplica" => "replicas",
         "Pgpolicy" => "policies",
         "Pgbackup" => "base backups",
         _ => return None,
@@ -140,11 +153,7 @@ mod tests {
 
     #[test]
     fn each_kind_that_is_kept_for_later_says_so() {
-        for (kind, word) in [
-            ("Pgreplica", "replicas"),
-            ("Pgpolicy", "policies"),
-            ("Pgbackup", "backups"),
-        ] {
+        for (kind, word) in [("Pgpolicy", "policies"), ("Pgbackup", "backups")] {
             let verdict = not_available(kind).expect("a verdict");
             assert!(verdict.message.contains(word), "{verdict:?}");
         }
@@ -152,16 +161,17 @@ mod tests {
     }
 
     #[test]
-    fn a_deletion_names_its_cluster() {
+    fn a_deletion_and_a_replica_name_their_cluster() {
         let object = |spec: Value| -> DynamicObject {
             let object = json!({"metadata": {"name": "x"}, "spec": spec});
             serde_json::from_value(object).expect("an object")
         };
         let deletion =
             object(json!({"tasktype": "delete-data", "parameters": {"pg-cluster": "hippo"}}));
-        assert_eq!(cluster_to_delete("Pgtask", &deletion), Some("hippo"));
-        assert_eq!(cluster_to_delete("Pgreplica", &deletion), None);
+        assert_eq!(cluster_of("Pgtask", &deletion), Some("hippo"));
+        let replica = object(json!({"clustername": "zebra"}));
+        assert_eq!(cluster_of("Pgreplica", &replica), Some("zebra"));
         let workflow = object(json!({"tasktype": "workflow"}));
-        assert_eq!(cluster_to_delete("Pgtask", &workflow), None);
+        assert_eq!(cluster_of("Pgtask", &workflow), None);
     }
 }

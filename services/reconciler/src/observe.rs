@@ -12,10 +12,10 @@ use k8s_openapi::{
 };
 use kube::{Resource, ResourceExt as _, runtime::reflector::Store};
 use pgo_core::{
-    AddressFamily, ClaimFacts, ClaimPhase, Cluster, DeleteRequest, Endpoints, Fixture, Observed,
-    PodFacts, PodPhase, Waiting,
+    AddressFamily, ClaimFacts, ClaimPhase, Cluster, Endpoints, Fixture, Observed, PodFacts,
+    PodPhase, Waiting,
 };
-use pgo_crd::{FINALIZER, Pgcluster, label};
+use pgo_crd::{FINALIZER, Pgcluster, PgoConfig, Requests, label};
 use pgo_ids::InstanceName;
 use pgo_objects::{CERTIFICATE_UNTIL, fixture_name, form, is_labelled, is_owned, owners};
 
@@ -33,17 +33,29 @@ const CLAIM_GRACE: Duration = Duration::from_secs(3);
 /// 4.1's label of Secrets that belong to backups; they do not go with the data.
 const OF_BACKUPS: &str = "pgo-backrest-repo";
 
-/// The deletion that Pgtasks ask for.
-pub fn delete_request(object: &Pgcluster, context: &Context) -> Option<DeleteRequest> {
+/// What other objects ask for of a cluster.
+pub fn requests(object: &Pgcluster, config: &PgoConfig, context: &Context) -> Requests {
     let tasks = context.cache.tasks.state();
-    let understood = tasks.iter().filter_map(|task| task.0.as_ref().ok());
-    pgo_crd::delete_requests(understood, object)
+    let tasks = || tasks.iter().filter_map(|task| task.0.as_ref().ok());
+    let replicas = context.cache.replicas.state();
+    let replicas = replicas
+        .iter()
+        .filter_map(|replica| replica.0.as_ref().ok());
+    let replicas = replicas.filter_map(|one| pgo_crd::replica(one, object, config));
+    let mut replicas: Vec<_> = replicas.collect();
+    replicas.sort_by(|one, other| one.name.cmp(&other.name));
+    Requests {
+        delete: pgo_crd::delete_requests(tasks(), object),
+        scale_down: pgo_crd::scale_down_requests(tasks(), object),
+        replicas,
+    }
 }
 
 /// What is there of a cluster.
 pub async fn observe(object: &Pgcluster, cluster: &Cluster, context: &Context) -> Observed {
     let cache = &context.cache;
     let service = fixture(&cache.services, cluster, Fixture::Service);
+    let replica_service = fixture(&cache.services, cluster, Fixture::ReplicaService);
     let certificate = fixture(&cache.secrets, cluster, Fixture::Certificate);
     let slice = fixture(&cache.slices, cluster, Fixture::EndpointSlice);
     let secrets = of_cluster(&cache.secrets, cluster);
@@ -61,6 +73,7 @@ pub async fn observe(object: &Pgcluster, cluster: &Cluster, context: &Context) -
         certificate_until: certificate
             .and_then(|secret| secret.annotations().get(CERTIFICATE_UNTIL)?.parse().ok()),
         service_form: service.and_then(|service| form(&service.metadata)),
+        replica_service_form: replica_service.and_then(|service| form(&service.metadata)),
         endpoints: slice.map(|slice| endpoints(&slice)),
         family: own_family(),
         tasks: uids(&of_cluster(&cache.tasks, cluster), |task| {
@@ -148,6 +161,7 @@ fn fixtures(cache: &Cache, cluster: &Cluster) -> BTreeMap<Fixture, String> {
     }
     [
         uid(&cache.services, cluster, Fixture::Service),
+        uid(&cache.services, cluster, Fixture::ReplicaService),
         uid(&cache.slices, cluster, Fixture::EndpointSlice),
         uid(&cache.leases, cluster, Fixture::Lease),
         uid(&cache.secrets, cluster, Fixture::Certificate),

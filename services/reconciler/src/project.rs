@@ -1,5 +1,7 @@
 //! Projections: what 4.1 keeps in specs and tasks, written after the status, from the status alone.
 
+mod replicas;
+
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
@@ -8,7 +10,7 @@ use kube::{
     api::{Patch, PatchParams},
 };
 use pgo_core::{Cluster, ClusterStatus, ConditionStatus, Kind, Operation, Outcome, StorageKind};
-use pgo_crd::{Pgcluster, Pgtask, TaskType, delete_request};
+use pgo_crd::{Pgcluster, Pgtask, TaskType, delete_request, scale_down_request};
 use serde_json::{Value, json};
 
 use crate::{
@@ -41,6 +43,7 @@ pub async fn project(
             context.remember(object.resource_version(), Arc::new(patched));
         }
     }
+    replicas::project(cluster, status, context).await;
     let api: Api<Pgtask> = Api::namespaced(context.client.clone(), namespace);
     for task in context.cache.tasks.state() {
         // What cannot be understood is noted nowhere.
@@ -76,9 +79,23 @@ async fn within<T>(name: &str, patched: impl Future<Output = Result<T, kube::Err
     }
 }
 
+/// What a spec is to say: how many replicas there are, and 4.1's state.
+fn of_spec(object: &Pgcluster, cluster: &Cluster, status: &ClusterStatus) -> Option<Value> {
+    let count = status
+        .replica_count
+        .filter(|count| count.wanted != cluster.replica_count);
+    let state = of_state(object, cluster, status);
+    let Some(count) = count else {
+        return state;
+    };
+    let mut patch = state.unwrap_or_else(|| json!({"spec": {}}));
+    patch["spec"]["replicaCount"] = count.wanted.into();
+    Some(patch)
+}
+
 /// 4.1's state of a cluster whose creation is completed, and the name of its claim; once, so that who changes them later is
 /// not overruled.
-fn of_spec(object: &Pgcluster, cluster: &Cluster, status: &ClusterStatus) -> Option<Value> {
+fn of_state(object: &Pgcluster, cluster: &Cluster, status: &ClusterStatus) -> Option<Value> {
     if !status.was_ready() || object.spec.status == COMPLETED {
         return None;
     }
@@ -104,6 +121,10 @@ fn operation<'a>(
         && task.name_any() == format!("{}-createcluster", object.name_any());
     if follows_creation {
         return status.journal.newest(Kind::CreateCluster);
+    }
+    if let Some(request) = scale_down_request(task, object) {
+        let mut operations = status.journal.operations.iter();
+        return operations.find(|operation| operation.id == request.operation);
     }
     delete_request(task, object)?;
     status.journal.newest(Kind::DeleteCluster)
@@ -172,6 +193,9 @@ mod tests {
             actor: String::new(),
             workflow: None,
             delete_request: None,
+            replicas: Vec::new(),
+            replica_count: 0,
+            scale_down: Vec::new(),
             desired,
         }
     }
@@ -199,6 +223,7 @@ mod tests {
         let operation = Operation {
             id: WORKFLOW.parse().expect("an id"),
             kind,
+            instance: None,
             actor: String::new(),
             started: Timestamp::UNIX_EPOCH,
             finished: None,

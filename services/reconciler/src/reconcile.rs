@@ -21,9 +21,9 @@ pub async fn reconcile(object: Arc<Pgcluster>, context: Arc<Context>) -> Result<
     let cached = object.resource_version();
     let object = context.newest(object);
     let newest = object.resource_version() != cached;
-    let request = observe::delete_request(&object, &context);
     let config = context.config.borrow().clone();
-    let Some(cluster) = pgo_crd::cluster(&object, &config, request) else {
+    let requests = observe::requests(&object, &config, &context);
+    let Some(cluster) = pgo_crd::cluster(&object, &config, requests) else {
         tracing::error!(
             cluster = object.name_any(),
             "the Pgcluster has a name that its schema refuses; rename it"

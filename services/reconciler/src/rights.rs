@@ -45,7 +45,13 @@ pub const RIGHTS: Rights = Rights {
         ),
         Right::new(
             PGO,
-            &["pgreplicas", "pgpolicies", "pgbackups"],
+            &["pgreplicas"],
+            &[Get, List, Watch, Create, Patch, Delete],
+            "Replicas: followed, given a finalizer and 4.1's state; made and removed where a cluster is to have more or fewer.",
+        ),
+        Right::new(
+            PGO,
+            &["pgpolicies", "pgbackups"],
             &[List, Watch],
             "What nothing is done for yet.",
         ),

@@ -23,6 +23,8 @@ pub enum Kind {
     Pgcluster,
     /// A task was asked for.
     Pgtask,
+    /// A replica was asked for.
+    Pgreplica,
     /// `pgo.yaml`, or a schedule.
     ConfigMap,
     /// A user of PGO, or a role.

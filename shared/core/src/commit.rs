@@ -8,12 +8,13 @@ use pgo_ids::{ClusterName, Namespace, OperationId, StreamId};
 
 use crate::{
     AgentPhase, ClusterStatus, ConditionStatus, DeleteOptions, Desired, InstanceStatus, Kind,
-    Milestone, Observed, Operation, Outcome, Phase, Problem, RESULT_READY, RESULT_UP_TO_DATE, Role,
+    Milestone, Observed, Operation, Outcome, Phase, Problem, RESULT_READY, RESULT_UP_TO_DATE,
+    Replica, Role, ScaleDownRequest,
     applied::Applied,
     backlog, certificate,
-    journal::Subject,
+    journal::{Of, Subject},
     plan::{Leftover, leftovers},
-    problem, serving, silence,
+    problem, replicas, serving, silence,
     status::set_condition,
 };
 
@@ -47,6 +48,12 @@ pub struct Cluster {
     pub workflow: Option<OperationId>,
     /// Deletion asked for by a Pgtask.
     pub delete_request: Option<DeleteRequest>,
+    /// Its Pgreplicas.
+    pub replicas: Vec<Replica>,
+    /// `spec.replicaCount`.
+    pub replica_count: u32,
+    /// Replicas whose removal Pgtasks ask for.
+    pub scale_down: Vec<ScaleDownRequest>,
     /// What the user wants, or why that cannot be understood.
     pub desired: Result<Desired, String>,
 }
@@ -64,7 +71,7 @@ impl Cluster {
         observed.finalizer || !status.journal.operations.is_empty()
     }
 
-    fn subject(&self) -> Subject<'_> {
+    pub(crate) fn subject(&self) -> Subject<'_> {
         Subject {
             stream: &self.stream,
             namespace: &self.namespace,
@@ -97,6 +104,9 @@ pub fn commit(
         deletion(&mut next, cluster, observed, now);
     } else {
         creation(&mut next, cluster, observed, now);
+        if next.journal.newest(Kind::CreateCluster).is_some() {
+            replicas::commit(&mut next, cluster, observed, now);
+        }
         let known = (next.certificate.as_ref(), observed);
         next.certificate = certificate::tell(&mut next.journal, subject, known, now);
     }
@@ -112,6 +122,12 @@ pub fn commit(
     next
 }
 
+/// The operations that make a cluster.
+const CREATION: Of<'static> = (Kind::CreateCluster, None);
+
+/// The operations that remove it.
+const DELETION: Of<'static> = (Kind::DeleteCluster, None);
+
 fn creation(next: &mut ClusterStatus, cluster: &Cluster, observed: &Observed, now: Timestamp) {
     let (reached, found) = judge(next, cluster, observed, now);
     begin_creation(next, cluster, (reached, found.as_ref()), now);
@@ -122,7 +138,7 @@ fn creation(next: &mut ClusterStatus, cluster: &Cluster, observed: &Observed, no
         .map(Milestone::text)
         .collect();
     next.journal
-        .progress(cluster.subject(), Kind::CreateCluster, &told, now);
+        .progress(cluster.subject(), CREATION, &told, now);
     let holds = reached < Milestone::Serving
         && problem.is_none()
         && silence::verdict_holds(next, observed, now);
@@ -152,12 +168,12 @@ fn conclude(
     let (phase, reason, message) = match (reached, problem) {
         (Milestone::Serving, _) => {
             let completed = (Outcome::Completed, None);
-            journal.finish(subject, Kind::CreateCluster, completed, now);
+            journal.finish(subject, CREATION, completed, now);
             (Phase::Ready, "Serving", "answers on its service".to_owned())
         }
         (_, Some(problem)) => {
             let outcome = (Outcome::Failed, Some(problem.cause.clone()));
-            journal.finish(subject, Kind::CreateCluster, outcome, now);
+            journal.finish(subject, CREATION, outcome, now);
             let phase = if was_ready {
                 Phase::NotReady
             } else {
@@ -289,6 +305,7 @@ fn begin_creation(
     let operation = Operation {
         id,
         kind: Kind::CreateCluster,
+        instance: None,
         actor: cluster.actor.clone(),
         started: now,
         finished: None,
@@ -313,28 +330,25 @@ fn deletion(next: &mut ClusterStatus, cluster: &Cluster, observed: &Observed, no
             begin_creation(next, cluster, (Milestone::Accepted, None), now);
         }
         let interrupted = "the cluster was deleted before it was ready".to_owned();
-        next.journal.finish(
-            subject,
-            Kind::CreateCluster,
-            (Outcome::Failed, Some(interrupted)),
-            now,
-        );
+        replicas::break_off(next, cluster, now);
+        next.journal
+            .finish(subject, CREATION, (Outcome::Failed, Some(interrupted)), now);
     }
     begin_deletion(next, cluster, now);
     widen_deletion(next, cluster);
     take_up_deletion(next, cluster, observed, now);
     if let Some(running) = next.journal.running(Kind::DeleteCluster) {
         let (options, began) = (running.delete.unwrap_or_default(), running.started);
-        let left = leftovers(observed, options);
+        let left = leftovers(cluster, observed, options);
         let told = removed(&left, options);
         let journal = &mut next.journal;
-        journal.progress(subject, Kind::DeleteCluster, &told, now);
+        journal.progress(subject, DELETION, &told, now);
         if left.is_empty() && cluster.deleting {
             let completed = (Outcome::Completed, None);
-            journal.finish(subject, Kind::DeleteCluster, completed, now);
+            journal.finish(subject, DELETION, completed, now);
         } else if now.duration_since(began) >= DELETION_DEADLINE {
             let failed = (Outcome::Failed, Some(in_the_way(&left, observed)));
-            journal.finish(subject, Kind::DeleteCluster, failed, now);
+            journal.finish(subject, DELETION, failed, now);
         }
     }
     let message = match next.journal.newest(Kind::DeleteCluster) {
@@ -370,6 +384,7 @@ fn begin_deletion(next: &mut ClusterStatus, cluster: &Cluster, now: Timestamp) {
             |request| request.operation,
         ),
         kind: Kind::DeleteCluster,
+        instance: None,
         actor: request
             .as_ref()
             .map(|request| request.actor.clone())
@@ -418,7 +433,7 @@ fn take_up_deletion(
     let asked = cluster.delete_request.as_ref();
     let asked = asked.map_or(options, |request| options.with(request.options));
     let (steps, cause) = match ended.outcome {
-        Some(Outcome::Failed) if leftovers(observed, options).is_empty() => {
+        Some(Outcome::Failed) if leftovers(cluster, observed, options).is_empty() => {
             (ended.steps, "what was in the way is gone")
         }
         Some(Outcome::Completed) if observed.finalizer && !options.covers(asked) => {
@@ -452,6 +467,10 @@ fn in_the_way(left: &BTreeSet<Leftover>, observed: &Observed) -> String {
     }
     let names = |names: Vec<&str>| names.join(", ");
     let what = match left.first() {
+        Some(Leftover::Replicas) => {
+            let pods = observed.pods.keys().map(|name| name.as_str());
+            format!("replicas do not go; pods: {}", names(pods.collect()))
+        }
         Some(Leftover::Pods) => {
             let pods = observed.pods.keys().map(|name| name.as_str());
             format!("pod {} does not end", names(pods.collect()))
@@ -483,7 +502,7 @@ fn removed(left: &BTreeSet<Leftover>, options: DeleteOptions) -> Vec<&'static st
         (false, true) => Some("data removed"),
         (false, false) => Some("data kept"),
     };
-    if left.contains(&Leftover::Pods) {
+    if left.contains(&Leftover::Pods) || left.contains(&Leftover::Replicas) {
         return Vec::new();
     }
     ["database stopped"].into_iter().chain(data).collect()
@@ -538,8 +557,25 @@ fn instances(status: &ClusterStatus, observed: &Observed, now: Timestamp) -> Vec
                 node: pod.node.clone(),
                 term: agent.map(|agent| agent.term).unwrap_or_default(),
                 timeline: agent.map_or(0, |agent| agent.timeline),
+                streaming: agent
+                    .filter(|agent| agent.role == Some(Role::Replica))
+                    .map(|agent| agent.streaming),
+                lag_bytes: agent
+                    .filter(|agent| agent.role == Some(Role::Replica))
+                    .map(|agent| coarse(agent.lag_bytes)),
                 postgres_version: agent.and_then(|agent| agent.postgres_version.clone()),
             }
         })
         .collect()
+}
+
+/// A lag as a status tells it: the next power of two, and none where it is less than a MiB. It changes all the time, and
+/// each change of a status is a write.
+fn coarse(bytes: u64) -> u64 {
+    const LEAST: u64 = 1 << 20;
+    if bytes < LEAST {
+        0
+    } else {
+        bytes.checked_next_power_of_two().unwrap_or(u64::MAX >> 1)
+    }
 }

@@ -1,5 +1,6 @@
 //! What a user asked for, validated and with every default filled in.
 
+use core::fmt;
 use std::collections::BTreeMap;
 
 use pgo_ids::{ClusterName, InstanceName, Namespace, RoleName};
@@ -87,6 +88,24 @@ impl ServiceType {
     }
 }
 
+/// Which nodes a pod prefers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum NodePreference {
+    /// Those with this label: key and value.
+    With(String, String),
+    /// Those without it.
+    Without(String, String),
+}
+
+impl fmt::Display for NodePreference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::With(key, value) => write!(f, "{key}={value}"),
+            Self::Without(key, value) => write!(f, "{key}!={value}"),
+        }
+    }
+}
+
 /// The three Secrets with a user's name and password, under 4.1's names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub enum UserSecret {
@@ -138,8 +157,10 @@ pub struct Desired {
     pub resources: Resources,
     /// Type of the Service.
     pub service_type: ServiceType,
-    /// Node label the pods prefer: key and value.
-    pub node_label: Option<(String, String)>,
+    /// Type of the replicas' Service.
+    pub replica_service_type: ServiceType,
+    /// Nodes that pods prefer.
+    pub node: Option<NodePreference>,
     /// ConfigMap with configuration files.
     pub custom_config: Option<String>,
     /// Labels for every object of the cluster.
@@ -155,6 +176,16 @@ impl Desired {
     #[must_use]
     pub fn instances(&self) -> Vec<InstanceName> {
         vec![InstanceName::from(&self.name)]
+    }
+
+    /// Name of the Service that an instance is behind when it is made, as in 4.1.
+    #[must_use]
+    pub fn service_of(&self, instance: &InstanceName) -> String {
+        if self.instances().contains(instance) {
+            self.name.to_string()
+        } else {
+            format!("{}-replica", self.name)
+        }
     }
 
     /// Name of a user Secret.

@@ -58,6 +58,16 @@ impl Desired {
         ])
     }
 
+    /// What the Service of the replicas is made for.
+    #[must_use]
+    pub fn replica_service_form(&self) -> Form {
+        let desired = Self {
+            service_type: self.replica_service_type,
+            ..self.clone()
+        };
+        desired.service_form()
+    }
+
     /// What a claim is made for.
     #[must_use]
     pub fn claim_form(&self) -> Form {
@@ -125,12 +135,7 @@ impl Desired {
             ),
             (
                 "userlabels.NodeLabelKey",
-                text(
-                    self.node_label
-                        .as_ref()
-                        .map(|(key, value)| format!("{key}={value}"))
-                        .as_ref(),
-                ),
+                text(self.node.as_ref().map(ToString::to_string).as_ref()),
             ),
             (
                 "userlabels.custom-config",

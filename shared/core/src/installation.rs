@@ -111,6 +111,7 @@ fn operation(
 ) -> Operation {
     let what = format!("{kind:?} after {}", journal.outbox.last);
     Operation {
+        instance: None,
         id: OperationId::derived(&installation.stream, &what),
         kind,
         actor: String::new(),
@@ -159,11 +160,13 @@ fn start(next: &mut InstallationStatus, installation: &Installation, now: Timest
         .is_some_and(|starting| now.duration_since(starting.started) >= START_DEADLINE);
     let (phase, ready) = if installation.not_ready.is_empty() {
         let completed = (Outcome::Completed, None);
-        next.journal.finish(subject, Kind::StartPgo, completed, now);
+        next.journal
+            .finish(subject, (Kind::StartPgo, None), completed, now);
         ("Running", ConditionStatus::True)
     } else if late {
         let failed = (Outcome::Failed, Some(format!("not ready: {missing}")));
-        next.journal.finish(subject, Kind::StartPgo, failed, now);
+        next.journal
+            .finish(subject, (Kind::StartPgo, None), failed, now);
         ("Degraded", ConditionStatus::False)
     } else if next.journal.running(Kind::StartPgo).is_some() {
         ("Starting", ConditionStatus::False)
@@ -194,12 +197,14 @@ fn stop(next: &mut InstallationStatus, installation: &Installation, now: Timesta
     if newest.is_none_or(|newest| newest.kind != Kind::StopPgo) {
         let interrupted = "PGO was stopped before it was ready".to_owned();
         let failed = (Outcome::Failed, Some(interrupted));
-        next.journal.finish(subject, Kind::StartPgo, failed, now);
+        next.journal
+            .finish(subject, (Kind::StartPgo, None), failed, now);
         let operation = operation(installation, &next.journal, Kind::StopPgo, now);
         next.journal.begin(subject, operation, None);
     }
     let completed = (Outcome::Completed, None);
-    next.journal.finish(subject, Kind::StopPgo, completed, now);
+    next.journal
+        .finish(subject, (Kind::StopPgo, None), completed, now);
     // They end now; who begins again is told anew.
     next.processes.clear();
     next.leaders.clear();

@@ -1,10 +1,8 @@
 //! Operations and their events: begun once, told step by step, ended once.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 use pgo_events::{Datum, Draft, EventType, Field, Outbox, shortened, without_secrets};
-use pgo_ids::{ClusterName, Namespace, OperationId, StreamId};
+use pgo_ids::{ClusterName, InstanceName, Namespace, OperationId, StreamId};
 use serde::{Deserialize, Serialize};
 
 /// What an operation does; each kind has its events in the catalogue.
@@ -58,6 +56,9 @@ pub struct Operation {
     pub id: OperationId,
     /// What it does.
     pub kind: Kind,
+    /// With which of the cluster's instances, where it is about one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<InstanceName>,
     /// Who asked; empty where nobody did.
     pub actor: String,
     /// When it began.
@@ -87,6 +88,15 @@ impl Operation {
     #[must_use]
     pub fn is_running(&self) -> bool {
         self.outcome.is_none()
+    }
+}
+
+/// Which operations: of a kind, and of an instance where they are about one.
+pub(crate) type Of<'a> = (Kind, Option<&'a InstanceName>);
+
+impl Operation {
+    fn is(&self, (kind, instance): Of<'_>) -> bool {
+        self.kind == kind && self.instance.as_ref() == instance
     }
 }
 
@@ -138,6 +148,16 @@ impl Journal {
         self.newest(kind).filter(|o| o.is_running())
     }
 
+    /// The newest operation of a kind with an instance.
+    pub(crate) fn newest_of(&self, of: Of<'_>) -> Option<&Operation> {
+        self.operations.iter().rev().find(|o| o.is(of))
+    }
+
+    /// The running operation of a kind with an instance.
+    pub(crate) fn running_of(&self, of: Of<'_>) -> Option<&Operation> {
+        self.newest_of(of).filter(|o| o.is_running())
+    }
+
     /// Whether it remembers an operation.
     #[must_use]
     pub fn knows(&self, id: OperationId) -> bool {
@@ -156,8 +176,24 @@ impl Journal {
         draft.cause = cause;
         self.outbox.push(subject.stream, draft);
         self.operations.push(operation);
-        let surplus = self.operations.len().saturating_sub(Self::REMEMBERED);
-        self.operations.drain(..surplus);
+        self.forget();
+    }
+
+    /// Forgets the oldest operations beyond those to remember, but none that runs, nor the newest of its kind: what the
+    /// cluster is follows from those.
+    fn forget(&mut self) {
+        let mut surplus = self.operations.len().saturating_sub(Self::REMEMBERED);
+        let mut at = 0;
+        while surplus > 0 && at < self.operations.len() {
+            let (kind, later) = (self.operations[at].kind, &self.operations[at + 1..]);
+            let is_newest = later.iter().all(|other| other.kind != kind);
+            if is_newest || self.operations[at].is_running() {
+                at += 1;
+            } else {
+                self.operations.remove(at);
+                surplus -= 1;
+            }
+        }
     }
 
     /// Tells a fact.
@@ -181,15 +217,15 @@ impl Journal {
     pub(crate) fn progress(
         &mut self,
         subject: Subject<'_>,
-        kind: Kind,
+        of: Of<'_>,
         texts: &[&str],
         now: Timestamp,
     ) {
-        let Some(operation) = running_mut(&mut self.operations, kind) else {
+        let Some(operation) = running_mut(&mut self.operations, of) else {
             return;
         };
         let untold = texts.get(operation.steps..).unwrap_or_default();
-        let Some(event_type) = kind.progress() else {
+        let Some(event_type) = of.0.progress() else {
             return;
         };
         for text in untold {
@@ -206,16 +242,16 @@ impl Journal {
     pub(crate) fn finish(
         &mut self,
         subject: Subject<'_>,
-        kind: Kind,
+        of: Of<'_>,
         (outcome, cause): (Outcome, Option<String>),
         now: Timestamp,
     ) {
         let event_type = match outcome {
-            Outcome::Completed => kind.completed(),
-            Outcome::Failed => kind.failed(),
+            Outcome::Completed => of.0.completed(),
+            Outcome::Failed => of.0.failed(),
         };
         let running = self.operations.iter_mut();
-        for operation in running.filter(|o| o.kind == kind && o.is_running()) {
+        for operation in running.filter(|o| o.is(of) && o.is_running()) {
             operation.finished = Some(now);
             operation.outcome = Some(outcome);
             operation.cause = cause
@@ -234,11 +270,11 @@ fn milliseconds(since: Timestamp, now: Timestamp) -> u64 {
     u64::try_from(now.duration_since(since).as_millis()).unwrap_or(0)
 }
 
-fn running_mut(operations: &mut [Operation], kind: Kind) -> Option<&mut Operation> {
+fn running_mut<'a>(operations: &'a mut [Operation], of: Of<'_>) -> Option<&'a mut Operation> {
     operations
         .iter_mut()
         .rev()
-        .find(|o| o.kind == kind)
+        .find(|o| o.is(of))
         .filter(|o| o.is_running())
 }
 
@@ -253,7 +289,11 @@ fn draft(subject: Subject<'_>, operation: &Operation, event_type: EventType) -> 
         step: None,
         cause: None,
         duration_ms: None,
-        details: BTreeMap::new(),
+        details: operation
+            .instance
+            .iter()
+            .map(|instance| (Field::ReplicaName, Datum::Text(instance.to_string())))
+            .collect(),
     }
 }
 

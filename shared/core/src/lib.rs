@@ -24,6 +24,7 @@ mod observed;
 mod password;
 mod plan;
 mod problem;
+mod replicas;
 pub mod services;
 mod serving;
 mod silence;
@@ -32,16 +33,19 @@ mod worth;
 
 pub use certificate::Certificate;
 pub use commit::{Cluster, DeleteRequest, commit};
-pub use desired::{Desired, Image, Resources, ServiceType, Storage, StorageKind, UserSecret};
+pub use desired::{
+    Desired, Image, NodePreference, Resources, ServiceType, Storage, StorageKind, UserSecret,
+};
 pub use form::Form;
 pub use journal::{DeleteOptions, Journal, Kind, Operation, Outcome};
 pub use milestone::Milestone;
 pub use observed::{
-    AddressFamily, AgentFacts, AgentPhase, ClaimFacts, ClaimPhase, Endpoints, Fixture, Observed,
-    PodFacts, PodPhase, Role, Waiting,
+    AddressFamily, AgentFacts, AgentPhase, ClaimFacts, ClaimPhase, Endpoints, Fixture, Follower,
+    Observed, PodFacts, PodPhase, Role, Waiting,
 };
 pub use plan::{Plan, Step, plan};
 pub use problem::Problem;
+pub use replicas::{Replica, ReplicaCount, ReplicaStatus, ScaleDownRequest, WantedReplica};
 pub use status::{
     ClusterStatus, Condition, ConditionStatus, InstanceStatus, Phase, RESULT_BACKLOG, RESULT_READY,
     RESULT_UP_TO_DATE,

@@ -17,6 +17,8 @@ const STARTING_GRACE: SignedDuration = SignedDuration::from_secs(8);
 pub enum Fixture {
     /// The Service of the primary.
     Service,
+    /// The Service of the replicas.
+    ReplicaService,
     /// Its EndpointSlice.
     EndpointSlice,
     /// The Lease.
@@ -184,6 +186,10 @@ pub enum AgentPhase {
     Stopping,
     /// It could not be brought up.
     Failed,
+    /// It copies the data of the primary.
+    Cloning,
+    /// It brings its data back to what the primary has.
+    Rewinding,
 }
 
 /// Role of an instance as PostgreSQL says.
@@ -212,6 +218,31 @@ pub struct AgentFacts {
     pub timeline: u32,
     /// Why it failed; while it runs, why the Service may not lead to it.
     pub error: Option<String>,
+    /// On a replica: whether WAL flows to it.
+    pub streaming: bool,
+    /// On a replica: how far it is behind, in bytes.
+    pub lag_bytes: u64,
+    /// On a primary: who follows it.
+    pub followers: Vec<Follower>,
+}
+
+impl AgentFacts {
+    /// Whether it is a replica to which WAL flows.
+    #[must_use]
+    pub fn follows(&self) -> bool {
+        self.phase == AgentPhase::Running && self.role == Some(Role::Replica) && self.streaming
+    }
+}
+
+/// A replica as its primary knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Follower {
+    /// Name of the slot that keeps WAL for it.
+    pub slot: String,
+    /// Whether WAL flows to it.
+    pub streaming: bool,
+    /// How far it is behind, in bytes.
+    pub lag_bytes: u64,
 }
 
 /// What is there of a cluster: objects that are its own by label and, where they have one, by owner. What others have
@@ -233,6 +264,8 @@ pub struct Observed {
     pub certificate_until: Option<Timestamp>,
     /// What the Service was made for; none where nobody wrote it down.
     pub service_form: Option<Form>,
+    /// The same of the replicas' Service.
+    pub replica_service_form: Option<Form>,
     /// Where the EndpointSlice leads, where there is one.
     pub endpoints: Option<Endpoints>,
     /// Family of addresses of the Kubernetes cluster, where it is known before a pod has one.

@@ -7,7 +7,7 @@ use pgo_ids::{ClusterName, InstanceName};
 
 use crate::{
     AddressFamily, Cluster, ClusterStatus, DeleteOptions, Desired, Fixture, Kind, Observed,
-    Outcome, PodPhase, StorageKind, UserSecret, password,
+    Outcome, PodPhase, StorageKind, UserSecret, password, replicas,
 };
 
 /// The agents' certificate is made anew this long before it ends: a tenth of its year, so that an operator that was
@@ -49,6 +49,38 @@ pub enum Step {
     MakeClaim(InstanceName),
     /// Make the pod of an instance.
     MakePod(InstanceName),
+    /// Make the Service of the replicas, or bring the one there is to what is wanted.
+    MakeReplicaService,
+    /// Make a Pgreplica.
+    MakeReplica(InstanceName),
+    /// Put the finalizer on exactly this Pgreplica.
+    HoldReplica {
+        /// Its name.
+        name: InstanceName,
+        /// Its uid.
+        uid: String,
+    },
+    /// Let exactly this Pgreplica go.
+    ReleaseReplica {
+        /// Its name.
+        name: InstanceName,
+        /// Its uid.
+        uid: String,
+    },
+    /// Ask for the deletion of exactly this Pgreplica; the finalizer holds it.
+    RemoveReplica {
+        /// Its name.
+        name: InstanceName,
+        /// Its uid.
+        uid: String,
+    },
+    /// Have the primary keep no WAL for an instance that does not belong to the cluster.
+    DropSlot {
+        /// The primary.
+        primary: InstanceName,
+        /// Name of the slot.
+        slot: String,
+    },
     /// Remove exactly this pod.
     RemovePod {
         /// Its instance.
@@ -159,7 +191,9 @@ pub fn plan(
         };
         plan.steps.extend(secrets);
         fixtures(&mut plan, desired, observed, now);
+        replica_service(&mut plan, status, desired, observed);
         instances(&mut plan, desired, observed, !status.was_ready());
+        replicas::steps(&mut plan, status, cluster, observed);
     }
     plan
 }
@@ -205,56 +239,96 @@ fn endpoint_slice(desired: &Desired, observed: &Observed) -> Option<Step> {
     }
 }
 
-/// Where pods are `replaceable`, because nobody has used them yet, one that was made for something else makes way. So
-/// does, at any time, a claim that waits in vain, and the pod that waits for it.
+/// The Service of the replicas is there while any replica is.
+fn replica_service(
+    plan: &mut Plan,
+    status: &ClusterStatus,
+    desired: &Desired,
+    observed: &Observed,
+) {
+    let fixture = Fixture::ReplicaService;
+    let is_wanted = status.replicas.iter().any(|known| !known.leaving);
+    let is_as_wanted = observed.replica_service_form == Some(desired.replica_service_form());
+    match observed.fixtures.get(&fixture) {
+        Some(uid) if !is_wanted => plan.steps.push(Step::RemoveFixture {
+            fixture,
+            uid: uid.clone(),
+        }),
+        present if is_wanted && !(present.is_some() && is_as_wanted) => {
+            plan.steps.push(Step::MakeReplicaService);
+        }
+        _ => {}
+    }
+}
+
+/// The first instance.
 fn instances(plan: &mut Plan, desired: &Desired, observed: &Observed, replaceable: bool) {
-    let (claim_form, pod_form) = (desired.claim_form(), desired.pod_form());
-    for instance in desired.instances() {
-        let (claim, pod) = (observed.claims.get(&instance), observed.pods.get(&instance));
-        let in_vain = observed.waits_in_vain(&instance, &claim_form);
-        match claim {
-            Some(claim) if claim.terminating => {
-                plan.waiting_for = Some("a claim that is being removed");
-                continue;
-            }
-            Some(claim) if in_vain && pod.is_none() => {
-                let uid = claim.uid.clone();
-                plan.steps.push(Step::RemoveClaim { instance, uid });
-                plan.waiting_for = Some("a claim that is being removed");
-                continue;
-            }
-            // A pod that has its node runs without one, and goes on without.
-            None if desired.storage.kind != StorageKind::EmptyDir
-                && pod.is_none_or(|pod| pod.terminating || pod.node.is_none()) =>
-            {
-                plan.steps.push(Step::MakeClaim(instance.clone()));
-            }
-            _ => {}
-        }
-        match pod {
-            None => plan.steps.push(Step::MakePod(instance)),
-            Some(pod) if pod.terminating => {
-                plan.waiting_for = Some("a pod that is being removed");
-            }
-            Some(pod)
-                if pod.phase == PodPhase::Ended
-                    || in_vain
-                    || (replaceable && pod.is_outdated(&pod_form)) =>
-            {
-                let uid = pod.uid.clone();
-                plan.steps.push(Step::RemovePod { instance, uid });
-            }
-            Some(_) => {}
-        }
+    for first in desired.instances() {
+        instance(plan, desired, observed, &first, replaceable);
     }
     if plan.waiting_for.is_none() && observed.serving_primary().is_none() {
         plan.waiting_for = Some("the primary to answer on its service");
     }
 }
 
+/// Claim and pod of an instance, for which this is wanted.
+///
+/// Where pods are `replaceable`, because nobody has used them yet, one that was made for something else makes way. So
+/// does, at any time, a claim that waits in vain, and the pod that waits for it.
+pub(crate) fn instance(
+    plan: &mut Plan,
+    desired: &Desired,
+    observed: &Observed,
+    instance: &InstanceName,
+    replaceable: bool,
+) {
+    let (claim_form, pod_form) = (desired.claim_form(), desired.pod_form());
+    let (claim, pod) = (observed.claims.get(instance), observed.pods.get(instance));
+    let in_vain = observed.waits_in_vain(instance, &claim_form);
+    match claim {
+        Some(claim) if claim.terminating => {
+            plan.waiting_for = Some("a claim that is being removed");
+            return;
+        }
+        Some(claim) if in_vain && pod.is_none() => {
+            plan.steps.push(Step::RemoveClaim {
+                instance: instance.clone(),
+                uid: claim.uid.clone(),
+            });
+            plan.waiting_for = Some("a claim that is being removed");
+            return;
+        }
+        // A pod that has its node runs without one, and goes on without.
+        None if desired.storage.kind != StorageKind::EmptyDir
+            && pod.is_none_or(|pod| pod.terminating || pod.node.is_none()) =>
+        {
+            plan.steps.push(Step::MakeClaim(instance.clone()));
+        }
+        _ => {}
+    }
+    match pod {
+        None => plan.steps.push(Step::MakePod(instance.clone())),
+        Some(pod) if pod.terminating => {
+            plan.waiting_for = Some("a pod that is being removed");
+        }
+        Some(pod)
+            if pod.phase == PodPhase::Ended
+                || in_vain
+                || (replaceable && pod.is_outdated(&pod_form)) =>
+        {
+            plan.steps.push(Step::RemovePod {
+                instance: instance.clone(),
+                uid: pod.uid.clone(),
+            });
+        }
+        Some(_) => {}
+    }
+}
+
 /// What a deletion still has to remove.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Leftover {
+    Replicas,
     Pods,
     Data,
     Fixtures,
@@ -262,9 +336,17 @@ pub(crate) enum Leftover {
 }
 
 /// What is left to remove, in the order it goes.
-pub(crate) fn leftovers(observed: &Observed, options: DeleteOptions) -> BTreeSet<Leftover> {
+pub(crate) fn leftovers(
+    cluster: &Cluster,
+    observed: &Observed,
+    options: DeleteOptions,
+) -> BTreeSet<Leftover> {
+    let first = InstanceName::from(&cluster.name);
+    let replicas =
+        !cluster.replicas.is_empty() || observed.pods.keys().any(|instance| *instance != first);
     let data = options.data && !(observed.claims.is_empty() && observed.user_secrets.is_empty());
     [
+        (Leftover::Replicas, replicas),
         (Leftover::Pods, !observed.pods.is_empty()),
         (Leftover::Data, data),
         (Leftover::Fixtures, !observed.fixtures.is_empty()),
@@ -290,19 +372,14 @@ fn removal(
             steps.push(Step::AddFinalizer);
         }
     }
-    let left = leftovers(observed, options);
+    let left = leftovers(cluster, observed, options);
     let waiting_for = match left.first() {
+        Some(Leftover::Replicas) => {
+            remove_replicas(&mut steps, cluster, observed);
+            Some("the replicas to stop")
+        }
         Some(Leftover::Pods) => {
-            steps.extend(
-                observed
-                    .pods
-                    .iter()
-                    .filter(|(_, pod)| !pod.terminating)
-                    .map(|(instance, pod)| Step::RemovePod {
-                        instance: instance.clone(),
-                        uid: pod.uid.clone(),
-                    }),
-            );
+            steps.extend(remove_pods(observed, |_| true));
             Some("the database to stop")
         }
         Some(Leftover::Data) => {
@@ -340,6 +417,32 @@ fn removal(
         None => return last_events(status, cluster, steps, now),
     };
     Plan { steps, waiting_for }
+}
+
+fn remove_pods(
+    observed: &Observed,
+    which: impl Fn(&InstanceName) -> bool,
+) -> impl Iterator<Item = Step> {
+    let pods = observed.pods.iter();
+    pods.filter(move |(instance, pod)| which(instance) && !pod.terminating)
+        .map(|(instance, pod)| Step::RemovePod {
+            instance: instance.clone(),
+            uid: pod.uid.clone(),
+        })
+}
+
+/// Replicas go before the primary: what it has written by then, nobody needs to be told.
+fn remove_replicas(steps: &mut Vec<Step>, cluster: &Cluster, observed: &Observed) {
+    let first = InstanceName::from(&cluster.name);
+    steps.extend(remove_pods(observed, |instance| *instance != first));
+    for replica in &cluster.replicas {
+        let (name, uid) = (replica.name.clone(), replica.uid.clone());
+        if !replica.deleting {
+            steps.push(Step::RemoveReplica { name, uid });
+        } else if replica.finalizer && !observed.pods.contains_key(&name) {
+            steps.push(Step::ReleaseReplica { name, uid });
+        }
+    }
 }
 
 fn last_events(

@@ -65,22 +65,36 @@ impl Problem {
         if let Some(problem) = of_passwords(desired, observed, !replaceable) {
             return Some(problem);
         }
+        let instances = desired.instances();
+        let mut instances = instances.iter();
+        instances.find_map(|name| Self::of_instance(desired, observed, name, replaceable, now))
+    }
+
+    /// Reason of a problem that an agent tells.
+    pub(crate) const OF_AGENT: &'static str = "PostgreSQLFailed";
+
+    /// The first problem of one instance, for which this is wanted.
+    pub(crate) fn of_instance(
+        desired: &Desired,
+        observed: &Observed,
+        instance: &InstanceName,
+        replaceable: bool,
+        now: Timestamp,
+    ) -> Option<Self> {
         let (claim_form, pod_form) = (desired.claim_form(), desired.pod_form());
-        desired.instances().iter().find_map(|instance| {
-            if observed.waits_in_vain(instance, &claim_form) {
-                return None;
-            }
-            let on_a_claim = desired.storage.kind != StorageKind::EmptyDir;
-            let claim = observed.claims.get(instance).filter(|_| on_a_claim);
-            if let Some(problem) = claim.and_then(|claim| of_claim(instance, claim)) {
-                return Some(problem);
-            }
-            let pod = observed.pods.get(instance)?;
-            if pod.terminating || (replaceable && pod.is_outdated(&pod_form)) {
-                return None;
-            }
-            of_pod(instance, pod, now).or_else(|| of_agent(observed, instance))
-        })
+        if observed.waits_in_vain(instance, &claim_form) {
+            return None;
+        }
+        let on_a_claim = desired.storage.kind != StorageKind::EmptyDir;
+        let claim = observed.claims.get(instance).filter(|_| on_a_claim);
+        if let Some(problem) = claim.and_then(|claim| of_claim(instance, claim)) {
+            return Some(problem);
+        }
+        let pod = observed.pods.get(instance)?;
+        if pod.terminating || (replaceable && pod.is_outdated(&pod_form)) {
+            return None;
+        }
+        of_pod(instance, pod, now).or_else(|| of_agent(observed, instance))
     }
 
     /// A creation that takes too long: what it still waits for; none once the primary serves.
@@ -174,7 +188,7 @@ fn of_agent(observed: &Observed, instance: &InstanceName) -> Option<Problem> {
         (AgentPhase::Failed, _) => {
             let error = error.unwrap_or("the agent gave no reason; see the pod's log");
             let cause = format!("instance {instance}: {error}");
-            Some(Problem::new("PostgreSQLFailed", &cause))
+            Some(Problem::new(Problem::OF_AGENT, &cause))
         }
         // What it tells while PostgreSQL runs is about the way to it.
         (AgentPhase::Running, Some(error)) => {

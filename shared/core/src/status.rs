@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use pgo_ids::{InstanceName, Term};
 use serde::{Deserialize, Serialize};
 
-use crate::{Certificate, Journal, Kind, Outcome};
+use crate::{Certificate, Journal, Kind, Outcome, ReplicaCount, ReplicaStatus};
 
 /// Name of the condition that says whether a cluster can be used.
 pub const RESULT_READY: &str = "Ready";
@@ -115,6 +115,12 @@ pub struct InstanceStatus {
     /// Version of its PostgreSQL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub postgres_version: Option<String>,
+    /// On a replica: whether WAL flows to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub streaming: Option<bool>,
+    /// How far a replica is behind, coarsely: 0 is less than a MiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lag_bytes: Option<u64>,
 }
 
 /// The status of a Pgcluster.
@@ -138,6 +144,12 @@ pub struct ClusterStatus {
     /// The primary.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub current_primary: Option<InstanceName>,
+    /// The replicas that belong to it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub replicas: Vec<ReplicaStatus>,
+    /// How many there are to be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replica_count: Option<ReplicaCount>,
     /// The agents' certificate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub certificate: Option<Certificate>,

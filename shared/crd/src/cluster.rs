@@ -23,6 +23,10 @@ use crate::{ContainerResources, StorageSpec, schema};
     status = "PgclusterStatus",
     derive = "PartialEq",
     doc = "A PostgreSQL cluster",
+    scale(
+        spec_replicas_path = ".spec.replicaCount",
+        status_replicas_path = ".status.replicaCount.wanted"
+    ),
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
     printcolumn(name = "Primary", type_ = "string", json_path = ".status.currentPrimary"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
@@ -120,10 +124,15 @@ pub struct PgclusterSpec {
     #[schemars(length(max = 63))]
     #[serde(default)]
     pub database: String,
-    /// Number of replicas, as text.
+    /// Number of replicas at the creation, as text: 4.1's.
     #[schemars(length(max = 3))]
     #[serde(default)]
     pub replicas: String,
+    /// Number of replicas, for kubectl scale. Without it `replicas` counts.
+    #[serde(rename = "replicaCount")]
+    #[schemars(range(max = 100))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replica_count: Option<u32>,
     /// Always `1`.
     #[schemars(length(max = 8))]
     #[serde(default)]

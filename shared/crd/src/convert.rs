@@ -1,11 +1,11 @@
 //! From a Pgcluster and `pgo.yaml` to what the core decides on.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::collections::BTreeMap;
 
 use kube::ResourceExt as _;
 use pgo_core::{
-    Cluster, DeleteOptions, DeleteRequest, Desired, Image, Resources, ServiceType, Storage,
-    StorageKind,
+    Cluster, DeleteOptions, DeleteRequest, Desired, Image, NodePreference, Replica, Resources,
+    ScaleDownRequest, ServiceType,
 };
 use pgo_ids::{ClusterName, Namespace, OperationId};
 
@@ -13,6 +13,7 @@ use crate::{
     ContainerResources, Pgcluster, PgclusterSpec, PgoConfig, Pgtask, StorageSpec, TaskType,
     image::{self, ImageError},
     label,
+    volume::storage,
 };
 
 /// A Pgcluster that the schema lets through and PGO cannot make.
@@ -25,20 +26,27 @@ pub struct InvalidSpec {
     pub problem: String,
 }
 
-fn invalid<T>(field: &str, problem: impl Into<String>) -> Result<T, InvalidSpec> {
+pub(crate) fn invalid<T>(field: &str, problem: impl Into<String>) -> Result<T, InvalidSpec> {
     Err(InvalidSpec {
         field: format!("spec.{field}"),
         problem: problem.into(),
     })
 }
 
+/// What other objects ask for of a cluster.
+#[derive(Clone, Debug, Default)]
+pub struct Requests {
+    /// Its deletion.
+    pub delete: Option<DeleteRequest>,
+    /// The removal of replicas.
+    pub scale_down: Vec<ScaleDownRequest>,
+    /// Its replicas.
+    pub replicas: Vec<Replica>,
+}
+
 /// What the core must know of a Pgcluster; none where the object has no uid, so was never stored.
 #[must_use]
-pub fn cluster(
-    object: &Pgcluster,
-    config: &PgoConfig,
-    delete_request: Option<DeleteRequest>,
-) -> Option<Cluster> {
+pub fn cluster(object: &Pgcluster, config: &PgoConfig, requests: Requests) -> Option<Cluster> {
     let name: ClusterName = object.name_any().parse().ok()?;
     let namespace: Namespace = object.namespace()?.parse().ok()?;
     let stream = object.uid()?.parse().ok()?;
@@ -47,21 +55,38 @@ pub fn cluster(
         .userlabels
         .get(label::WORKFLOW_ID)
         .and_then(|id| id.parse::<OperationId>().ok());
+    let mut desired = desired(object, config).map_err(|invalid| invalid.to_string());
+    let mut wanted = requests
+        .replicas
+        .iter()
+        .filter_map(|one| one.wanted.as_ref().ok());
+    if let (Ok(desired), Some(kind)) = (&mut desired, wanted.find_map(|one| one.service_type)) {
+        desired.replica_service_type = kind;
+    }
     Some(Cluster {
-        desired: desired(object, config).map_err(|invalid| invalid.to_string()),
+        desired,
         stream,
         generation: object.metadata.generation.unwrap_or(0),
         deleting: object.metadata.deletion_timestamp.is_some(),
         actor: actor(object),
         workflow,
-        delete_request,
+        delete_request: requests.delete,
+        replicas: requests.replicas,
+        replica_count: replica_count(&object.spec),
+        scale_down: requests.scale_down,
         name,
         namespace,
     })
 }
 
+/// How many replicas there are to be: `replicaCount`, else what 4.1's `replicas` says.
+fn replica_count(spec: &PgclusterSpec) -> u32 {
+    let said = spec.replicas.parse().unwrap_or_default();
+    spec.replica_count.unwrap_or(said)
+}
+
 /// Who made it: the pgouser, or the first word of the program's name that Kubernetes noted (`kubectl-create` is `kubectl`).
-fn actor(object: &Pgcluster) -> String {
+pub(crate) fn actor(object: &impl kube::ResourceExt) -> String {
     if let Some(user) = object.labels().get(label::PGOUSER) {
         return user.clone();
     }
@@ -130,7 +155,7 @@ pub fn delete_request(task: &Pgtask, cluster: &Pgcluster) -> Option<DeleteReques
 }
 
 /// Whether a task was made for this very cluster: it says so by its owner, or else it is not older.
-fn is_later(task: &Pgtask, cluster: &Pgcluster) -> bool {
+pub(crate) fn is_later(task: &Pgtask, cluster: &Pgcluster) -> bool {
     let owner = task
         .owner_references()
         .iter()
@@ -167,9 +192,10 @@ pub fn desired(object: &Pgcluster, config: &PgoConfig) -> Result<Desired, Invali
     let Ok(port) = port.parse::<u16>() else {
         return invalid("port", format!("{port:?} is not a port"));
     };
-    let service_type = service_type(spec, config)?;
-    let node_label = node_label(spec, config)?;
-    let custom_config = setting(spec, "custom-config")
+    let default = &config.cluster.service_type;
+    let service_type = service_type(setting(&spec.userlabels, "service-type").unwrap_or(default))?;
+    let node = node_label(&spec.userlabels, config)?;
+    let custom_config = setting(&spec.userlabels, "custom-config")
         .map(str::to_owned)
         .or_else(|| (!spec.customconfig.is_empty()).then(|| spec.customconfig.clone()));
     Ok(Desired {
@@ -182,10 +208,11 @@ pub fn desired(object: &Pgcluster, config: &PgoConfig) -> Result<Desired, Invali
         database: or(&spec.database, &config.cluster.database),
         user,
         secret_from: secret_from(spec, &name)?,
-        storage: storage(&spec.primary_storage, config)?,
+        storage: storage("PrimaryStorage", &spec.primary_storage, config)?,
         resources: resources(&spec.container_resources, config),
         service_type,
-        node_label,
+        replica_service_type: service_type,
+        node: node.map(|(key, value)| NodePreference::With(key, value)),
         custom_config,
         labels: labels(&spec.userlabels)?,
         log_statement: config.cluster.log_statement.clone(),
@@ -200,18 +227,19 @@ pub fn desired(object: &Pgcluster, config: &PgoConfig) -> Result<Desired, Invali
 }
 
 /// A value, or the default where it is empty.
-fn or(value: &str, default: &str) -> String {
+pub(crate) fn or(value: &str, default: &str) -> String {
     if value.is_empty() { default } else { value }.to_owned()
 }
 
 /// A setting that 4.1 keeps among the user labels.
-fn setting<'a>(spec: &'a PgclusterSpec, key: &str) -> Option<&'a str> {
-    let value = spec.userlabels.get(key)?;
+pub(crate) fn setting<'a>(userlabels: &'a BTreeMap<String, String>, key: &str) -> Option<&'a str> {
+    let value = userlabels.get(key)?;
     (!value.is_empty()).then_some(value.as_str())
 }
 
-fn service_type(spec: &PgclusterSpec, config: &PgoConfig) -> Result<ServiceType, InvalidSpec> {
-    match setting(spec, "service-type").unwrap_or(&config.cluster.service_type) {
+/// A type of Service by Kubernetes' word.
+pub(crate) fn service_type(word: &str) -> Result<ServiceType, InvalidSpec> {
+    match word {
         "ClusterIP" => Ok(ServiceType::ClusterIp),
         "NodePort" => Ok(ServiceType::NodePort),
         "LoadBalancer" => Ok(ServiceType::LoadBalancer),
@@ -224,15 +252,23 @@ fn service_type(spec: &PgclusterSpec, config: &PgoConfig) -> Result<ServiceType,
 
 /// The label of the nodes that are preferred: key and value.
 fn node_label(
-    spec: &PgclusterSpec,
+    userlabels: &BTreeMap<String, String>,
     config: &PgoConfig,
 ) -> Result<Option<(String, String)>, InvalidSpec> {
-    let label = match (
-        setting(spec, "NodeLabelKey"),
-        setting(spec, "NodeLabelValue"),
-    ) {
-        (Some(key), Some(value)) => Some((key, value)),
-        (None, None) => config.cluster.primary_node_label.split_once('='),
+    let said = said_node_label(userlabels)?;
+    let default = config.cluster.primary_node_label.split_once('=');
+    let default = default.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    Ok(said.or(default))
+}
+
+/// The node label among user labels.
+pub(crate) fn said_node_label(
+    userlabels: &BTreeMap<String, String>,
+) -> Result<Option<(String, String)>, InvalidSpec> {
+    let said = |key: &str| userlabels.get(key).filter(|value| !value.is_empty());
+    let label = match (said("NodeLabelKey"), said("NodeLabelValue")) {
+        (Some(key), Some(value)) => Some((key.clone(), value.clone())),
+        (None, None) => None,
         _ => {
             return invalid(
                 "userlabels",
@@ -240,7 +276,7 @@ fn node_label(
             );
         }
     };
-    Ok(label.map(|(key, value)| (key.to_owned(), value.to_owned())))
+    Ok(label)
 }
 
 /// What asks for work of later versions where its value is `true`: 4.1 keeps some of it among the labels of a Pgcluster
@@ -262,9 +298,6 @@ const LATER: [&str; 7] = [
 fn later(object: &Pgcluster, config: &PgoConfig) -> Result<(), InvalidSpec> {
     let not_yet = "is not available in this version yet; leave it out";
     let spec = &object.spec;
-    if !matches!(spec.replicas.as_str(), "" | "0") {
-        return invalid("replicas", format!("a cluster with replicas {not_yet}"));
-    }
     if !spec.policies.is_empty() {
         return invalid("policies", format!("applying policies {not_yet}"));
     }
@@ -307,8 +340,17 @@ fn secret_from(
 
 /// The image with PostgreSQL.
 fn image(spec: &PgclusterSpec, config: &PgoConfig) -> Result<Image, InvalidSpec> {
+    image_with(spec, &spec.ccpimagetag, config)
+}
+
+/// The same with a tag of its own.
+pub(crate) fn image_with(
+    spec: &PgclusterSpec,
+    tag: &str,
+    config: &PgoConfig,
+) -> Result<Image, InvalidSpec> {
     let name = or(&spec.ccpimage, "crunchy-postgres");
-    let tag = or(&spec.ccpimagetag, &config.cluster.ccp_image_tag);
+    let tag = or(tag, &config.cluster.ccp_image_tag);
     image::image(&config.cluster.ccp_image_prefix, &name, &tag).or_else(|error| {
         let field = match error {
             ImageError::Name(_) => "ccpimage",
@@ -318,99 +360,7 @@ fn image(spec: &PgclusterSpec, config: &PgoConfig) -> Result<Image, InvalidSpec>
     })
 }
 
-fn storage(spec: &StorageSpec, config: &PgoConfig) -> Result<Storage, InvalidSpec> {
-    let spec = said_or_default(spec, config)?;
-    let kind = match spec.storagetype.as_str() {
-        "create" => StorageKind::Create,
-        "dynamic" | "" => StorageKind::Dynamic,
-        "emptydir" => StorageKind::EmptyDir,
-        other => {
-            return invalid(
-                "PrimaryStorage.storagetype",
-                format!("{other:?} cannot be used; give create, dynamic or emptydir"),
-            );
-        }
-    };
-    if kind != StorageKind::EmptyDir && spec.size.is_empty() {
-        return invalid(
-            "PrimaryStorage.size",
-            "it is empty; give a quantity such as 1Gi",
-        );
-    }
-    if !spec.fsgroup.is_empty() && !spec.supplementalgroups.is_empty() {
-        return invalid(
-            "PrimaryStorage",
-            "fsgroup and supplementalgroups cannot both be set; leave one of them out",
-        );
-    }
-    let supplemental_groups = spec
-        .supplementalgroups
-        .split(',')
-        .filter(|group| !group.trim().is_empty())
-        .map(|group| number("supplementalgroups", group))
-        .collect::<Result<_, _>>()?;
-    Ok(Storage {
-        kind,
-        class: (kind == StorageKind::Dynamic && !spec.storageclass.is_empty())
-            .then(|| spec.storageclass.clone()),
-        access_mode: if spec.accessmode.is_empty() {
-            "ReadWriteOnce".to_owned()
-        } else {
-            spec.accessmode.clone()
-        },
-        size: spec.size.clone(),
-        fs_group: if spec.fsgroup.is_empty() {
-            None
-        } else {
-            Some(number("fsgroup", &spec.fsgroup)?)
-        },
-        supplemental_groups,
-        match_labels: match_labels(&spec.match_labels)?,
-    })
-}
-
-fn match_labels(text: &str) -> Result<BTreeMap<String, String>, InvalidSpec> {
-    match text.split_once('=') {
-        Some((key, value)) => Ok(BTreeMap::from([(key.to_owned(), value.to_owned())])),
-        None if text.is_empty() => Ok(BTreeMap::new()),
-        None => invalid(
-            "PrimaryStorage.matchLabels",
-            format!("{text:?} is not key=value"),
-        ),
-    }
-}
-
-/// The storage that a spec describes, or that of `pgo.yaml` where it says nothing.
-fn said_or_default<'a>(
-    spec: &'a StorageSpec,
-    config: &PgoConfig,
-) -> Result<Cow<'a, StorageSpec>, InvalidSpec> {
-    let nothing = StorageSpec {
-        name: spec.name.clone(),
-        ..StorageSpec::default()
-    };
-    if *spec != nothing {
-        return Ok(Cow::Borrowed(spec));
-    }
-    match config.storage.get(&config.primary_storage) {
-        Some(named) => Ok(Cow::Owned(StorageSpec::from(named))),
-        None => invalid(
-            "PrimaryStorage",
-            "pgo.yaml names no storage to take by default",
-        ),
-    }
-}
-
-fn number(field: &str, text: &str) -> Result<i64, InvalidSpec> {
-    text.trim().parse().or_else(|_| {
-        invalid(
-            &format!("PrimaryStorage.{field}"),
-            format!("{text:?} is not a number"),
-        )
-    })
-}
-
-fn resources(spec: &ContainerResources, config: &PgoConfig) -> Resources {
+pub(crate) fn resources(spec: &ContainerResources, config: &PgoConfig) -> Resources {
     let from_config;
     let spec = if *spec == ContainerResources::default() {
         match config

@@ -22,6 +22,8 @@ pub const PGREMOVE: &str = "pgremove";
 pub const PGRMDATA: &str = "pgrmdata";
 /// On a namespace: the installation that manages it.
 pub const INSTALLATION: &str = "pgo-installation-name";
+/// On a Pgreplica that PGO made because of a Pgcluster's `spec.replicaCount`.
+pub const DERIVED: &str = "pgo.crunchydata.com/derived";
 /// On what runs pg_basebackup.
 pub const PGBACKUP: &str = "pgbackup";
 /// On the repository of pgBackRest.

@@ -22,10 +22,12 @@ mod installation;
 pub mod label;
 mod policy;
 mod replica;
+mod scaling;
 mod schema;
 mod state;
 mod storage;
 mod task;
+mod volume;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSON,
@@ -36,11 +38,12 @@ pub use cluster::{Pgcluster, PgclusterSpec, PgclusterStatus};
 pub use config::{
     ClusterConfig, ConfigError, PgoConfig, PgoSection, ResourcesConfig, StorageConfig,
 };
-pub use convert::{InvalidSpec, cluster, delete_request, delete_requests, desired};
+pub use convert::{InvalidSpec, Requests, cluster, delete_request, delete_requests, desired};
 pub use event_page::{PgEventPage, PgEventPageSpec};
 pub use installation::{PgInstallation, PgInstallationSpec, PgInstallationStatus};
 pub use policy::{Pgpolicy, PgpolicySpec};
 pub use replica::{Pgreplica, PgreplicaSpec};
+pub use scaling::{replica, scale_down_request, scale_down_requests};
 pub use state::RequestStatus;
 pub use storage::{ContainerResources, StorageSpec};
 pub use task::{Pgtask, PgtaskSpec, TaskType};
@@ -50,6 +53,9 @@ pub const PGO_VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The finalizer that holds a Pgcluster until its database is stopped and its last event is safe.
 pub const FINALIZER: &str = "pgo.crunchydata.com/cluster";
+
+/// The finalizer that holds a Pgreplica until its pod is gone.
+pub const REPLICA_FINALIZER: &str = "pgo.crunchydata.com/replica";
 
 /// Every definition, in the order they are installed.
 #[must_use]

@@ -26,6 +26,13 @@ pub(crate) fn cluster_status(generator: &mut SchemaGenerator) -> Schema {
             },
             "conditions": conditions(generator),
             "instances": instances(),
+            "replicas": replicas(),
+            "replicaCount": {
+                "description": "How many replicas there are to be, as it was accounted last.",
+                "type": "object",
+                "required": ["asked", "wanted", "made"],
+                "properties": {"asked": small(), "wanted": small(), "made": small()},
+            },
             "currentPrimary": with_description(&label(), "The primary."),
             "certificate": {
                 "description": "The agents' certificate.",
@@ -100,6 +107,7 @@ fn operations() -> Value {
             "properties": {
                 "id": uuid(),
                 "kind": word(Kind::ALL),
+                "instance": label(),
                 "actor": {"type": "string"},
                 "started": time(),
                 "finished": time(),
@@ -197,6 +205,31 @@ fn instances() -> Value {
                 "term": count(),
                 "timeline": {"type": "integer", "format": "int64", "minimum": 0, "maximum": u32::MAX},
                 "postgresVersion": {"type": "string"},
+                "streaming": {"type": "boolean"},
+                "lagBytes": count(),
+            },
+        },
+    })
+}
+
+/// Replicas of a cluster.
+fn replicas() -> Value {
+    json!({
+        "description": "The replicas that belong to the cluster.",
+        "type": "array",
+        "items": {
+            "type": "object",
+            "required": ["name"],
+            "properties": {
+                "name": label(),
+                "uid": {"type": "string"},
+                "joined": {"type": "boolean"},
+                "leaving": {"type": "boolean"},
+                "data": {"type": "boolean"},
+                "behind": {"type": "boolean"},
+                "ready": {"type": "boolean"},
+                "reason": {"type": "string"},
+                "message": {"type": "string"},
             },
         },
     })
@@ -232,6 +265,10 @@ fn label() -> Value {
 
 fn count() -> Value {
     json!({"type": "integer", "format": "int64", "minimum": 0})
+}
+
+fn small() -> Value {
+    json!({"type": "integer", "format": "int64", "minimum": 0, "maximum": u32::MAX})
 }
 
 fn time() -> Value {

@@ -34,8 +34,10 @@ use crate::{RequestStatus, StorageSpec};
         .message("a task of type delete-data names its cluster in parameters.pg-cluster"),
     validation = Rule::new("!has(self.tasktype) || self.tasktype != 'delete-data' || !has(self.parameters) || ['delete-data', 'delete-backups', 'is-replica', 'is-backup'].all(key, !(key in self.parameters) || self.parameters[key] in ['', 'true', 'false'])")
         .message("delete-data, delete-backups, is-replica and is-backup in parameters are true or false"),
-    validation = Rule::new("!has(self.tasktype) || self.tasktype != 'delete-data' || !has(self.parameters) || ['is-replica', 'is-backup'].all(key, !(key in self.parameters) || self.parameters[key] != 'true')")
-        .message("deleting a replica or a backup alone is not available in this version yet")
+    validation = Rule::new("!has(self.tasktype) || self.tasktype != 'delete-data' || !has(self.parameters) || !('is-replica' in self.parameters) || self.parameters['is-replica'] != 'true' || ('replica-name' in self.parameters && self.parameters['replica-name'] != '')")
+        .message("a task that deletes a replica names it in parameters.replica-name"),
+    validation = Rule::new("!has(self.tasktype) || self.tasktype != 'delete-data' || !has(self.parameters) || !('is-backup' in self.parameters) || self.parameters['is-backup'] != 'true'")
+        .message("deleting a backup alone is not available in this version yet")
 )]
 pub struct PgtaskSpec {
     /// The object's namespace again.

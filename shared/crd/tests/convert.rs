@@ -8,9 +8,10 @@
 
 use std::collections::BTreeMap;
 
-use pgo_core::{ServiceType, StorageKind};
+use pgo_core::{NodePreference, ServiceType, StorageKind};
 use pgo_crd::{
-    Pgcluster, PgclusterSpec, PgoConfig, Pgtask, delete_request, delete_requests, desired, label,
+    Pgcluster, PgclusterSpec, PgoConfig, Pgreplica, Pgtask, Requests, delete_request,
+    delete_requests, desired, label, scale_down_request,
 };
 use serde_json::json;
 
@@ -123,7 +124,6 @@ fn what_cannot_be_made_is_refused_with_its_field() {
     for (spec, field) in [
         (json!({"port": "seventy"}), "spec.port: "),
         (json!({"user": "pg_me"}), "spec.user: "),
-        (json!({"replicas": "2"}), "spec.replicas: "),
         (json!({"policies": "p1"}), "spec.policies: "),
         (json!({"ccpimage": "Crunchy"}), "spec.ccpimage: "),
         (json!({"ccpimage": "a//b"}), "spec.ccpimage: "),
@@ -258,7 +258,9 @@ fn who_made_a_cluster_is_the_pgouser_or_the_program() {
         {"manager": "kubectl-client-side-apply", "operation": "Update", "time": "2026-10-15T10:11:12Z"},
     ]))
     .expect("managed fields");
-    let made = |object: &Pgcluster| pgo_crd::cluster(object, &config(), None).expect("a cluster");
+    let made = |object: &Pgcluster| {
+        pgo_crd::cluster(object, &config(), Requests::default()).expect("a cluster")
+    };
     assert_eq!(made(&object).actor, "kubectl");
     let user = ("pgouser".to_owned(), "ann".to_owned());
     object.metadata.labels = Some([user].into());
@@ -302,6 +304,98 @@ fn a_task_of_4_1_asks_for_a_deletion() {
         delete_request(&task(None, AFTER, replica), &made(BEFORE)),
         None
     );
+}
+
+/// A Pgreplica of cluster `hippo`.
+fn replica(name: &str, spec: serde_json::Value) -> Pgreplica {
+    let mut spec = spec;
+    spec["clustername"] = json!("hippo");
+    serde_json::from_value(json!({
+        "apiVersion": "crunchydata.com/v1", "kind": "Pgreplica",
+        "metadata": {"name": name, "namespace": "pgouser1", "uid": "uid-3", "labels": {"pgouser": "ann"}},
+        "spec": spec,
+    }))
+    .expect("a Pgreplica")
+}
+
+#[test]
+fn a_replica_has_its_own_settings_before_those_of_the_cluster_and_of_pgo_yaml() {
+    let object = cluster(json!({
+        "ReplicaStorage": {"storagetype": "dynamic", "size": "2Gi"},
+        "ContainerResources": {"limitscpu": "1"},
+        "userlabels": {"NodeLabelKey": "disk", "NodeLabelValue": "fast"},
+    }));
+    let found = pgo_crd::replica(&replica("hippo-abcd", json!({})), &object, &config());
+    let found = found.expect("its replica");
+    assert_eq!((found.actor.as_str(), found.derived), ("ann", false));
+    let wanted = found.wanted.expect("understood");
+    assert_eq!(wanted.storage.size, "2Gi");
+    assert_eq!(wanted.resources.limits_cpu, "1");
+    let without = NodePreference::Without("disk".to_owned(), "fast".to_owned());
+    assert_eq!(wanted.node, Some(without));
+
+    let own = json!({
+        "replicastorage": {"storagetype": "emptydir"},
+        "containerresources": {"limitscpu": "2"},
+        "userlabels": {
+            "NodeLabelKey": "zone", "NodeLabelValue": "b", "ccp-image-tag": "debian12-15.20", "service-type": "NodePort",
+        },
+    });
+    let found = pgo_crd::replica(&replica("hippo-abcd", own), &object, &config());
+    let wanted = found
+        .and_then(|found| found.wanted.ok())
+        .expect("understood");
+    assert_eq!(wanted.storage.kind, StorageKind::EmptyDir);
+    assert_eq!(wanted.resources.limits_cpu, "2");
+    let with = NodePreference::With("zone".to_owned(), "b".to_owned());
+    assert_eq!(wanted.node, Some(with));
+    assert!(
+        wanted.image.0.ends_with(":debian12-15.20"),
+        "{}",
+        wanted.image.0
+    );
+}
+
+#[test]
+fn a_replica_that_cannot_be_made_says_which_field_is_wrong() {
+    for (name, spec, words) in [
+        ("hippo", json!({}), "metadata.name: "),
+        (
+            "hippo-abcd",
+            json!({"replicastorage": {"storagetype": "dynamic"}}),
+            "spec.replicastorage.size: ",
+        ),
+        (
+            "hippo-abcd",
+            json!({"userlabels": {"NodeLabelKey": "disk"}}),
+            "spec.userlabels: ",
+        ),
+    ] {
+        let object = cluster(json!({}));
+        let found = pgo_crd::replica(&replica(name, spec), &object, &config());
+        let error = found.expect("its replica").wanted.expect_err("refused");
+        assert!(error.starts_with(words), "{error}");
+    }
+}
+
+#[test]
+fn a_task_asks_for_the_removal_of_a_replica_in_4_1_s_words() {
+    let ask = |more: serde_json::Value| {
+        let mut parameters = json!({
+            "pg-cluster": "hippo", "is-replica": "true", "replica-name": "hippo-abcd",
+        });
+        for (key, value) in more.as_object().expect("an object") {
+            parameters[key] = value.clone();
+        }
+        scale_down_request(&task(None, AFTER, parameters), &made(BEFORE))
+    };
+    let request = ask(json!({"delete-data": "true"})).expect("a request");
+    assert_eq!(request.replica.as_str(), "hippo-abcd");
+    assert_eq!((request.actor.as_str(), request.data), ("ann", true));
+    assert!(!ask(json!({})).expect("a request").data);
+    assert_eq!(ask(json!({"is-replica": "false"})), None);
+    assert_eq!(ask(json!({"pg-cluster": "rhino"})), None);
+    assert_eq!(ask(json!({"replica-name": "Not a name"})), None);
 }
 
 #[test]

@@ -8,7 +8,7 @@
 
 use pgo_core::{
     ClusterStatus, Condition, ConditionStatus, DeleteOptions, InstanceStatus, Journal, Kind,
-    Operation, Outcome, Phase,
+    Operation, Outcome, Phase, ReplicaCount, ReplicaStatus,
 };
 use pgo_crd::{Pgcluster, PgclusterStatus, definitions};
 use pgo_events::{Backlog, Draft, EventType, Outbox};
@@ -183,6 +183,7 @@ fn full() -> ClusterStatus {
     let operations = operations.map(|(kind, outcome)| Operation {
         id,
         kind,
+        instance: Some("hippo-abcd".parse().expect("a name")),
         actor: "pgoadmin".to_owned(),
         started: time,
         finished: Some(time),
@@ -216,7 +217,25 @@ fn full() -> ClusterStatus {
             term: Term(1),
             timeline: 1,
             postgres_version: Some("15.18".to_owned()),
+            streaming: Some(true),
+            lag_bytes: Some(1 << 20),
         }],
+        replicas: vec![ReplicaStatus {
+            name: "hippo-abcd".parse().expect("a name"),
+            uid: "uid-3".to_owned(),
+            joined: true,
+            leaving: true,
+            data: true,
+            behind: true,
+            ready: true,
+            reason: "Streaming".to_owned(),
+            message: "follows the primary".to_owned(),
+        }],
+        replica_count: Some(ReplicaCount {
+            asked: 1,
+            wanted: 2,
+            made: 3,
+        }),
         current_primary: Some("hippo".parse().expect("a name")),
         certificate: Some(pgo_core::Certificate {
             until: time,

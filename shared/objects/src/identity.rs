@@ -15,6 +15,7 @@ pub const FORM: &str = "pgo.crunchydata.com/made-for";
 pub fn fixture_name(fixture: Fixture, cluster: &ClusterName) -> String {
     match fixture {
         Fixture::Service | Fixture::Lease => cluster.to_string(),
+        Fixture::ReplicaService => format!("{cluster}-replica"),
         Fixture::EndpointSlice => format!("{cluster}-primary"),
         Fixture::Certificate => format!("{cluster}-agent-tls"),
         Fixture::RoleBinding | Fixture::Role | Fixture::Account => format!("{cluster}-agent"),

@@ -4,6 +4,7 @@
 mod access;
 mod identity;
 mod pod;
+mod replica;
 mod secret;
 mod service;
 mod volume;
@@ -14,8 +15,9 @@ pub use identity::{
     stranger,
 };
 pub use pod::pod;
+pub use replica::replica;
 pub use secret::{CERTIFICATE_UNTIL, certificate_names, certificate_secret, password, user_secret};
-pub use service::{TERM, endpoint_slice, lease, service};
+pub use service::{TERM, endpoint_slice, lease, replica_service, service};
 pub use volume::claim;
 
 /// Port of an agent's gRPC service.

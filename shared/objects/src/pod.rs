@@ -7,13 +7,18 @@ use k8s_openapi::{
         Affinity, Capabilities, ConfigMapVolumeSource, Container, ContainerPort,
         EmptyDirVolumeSource, EnvVar, EnvVarSource, HTTPGetAction, NodeAffinity,
         NodeSelectorRequirement, NodeSelectorTerm, ObjectFieldSelector,
-        PersistentVolumeClaimVolumeSource, Pod, PodSecurityContext, PodSpec,
-        PreferredSchedulingTerm, Probe, ResourceRequirements, SeccompProfile, SecretVolumeSource,
-        SecurityContext, Volume, VolumeMount,
+        PersistentVolumeClaimVolumeSource, Pod, PodAffinityTerm, PodAntiAffinity,
+        PodSecurityContext, PodSpec, PreferredSchedulingTerm, Probe, ResourceRequirements,
+        SeccompProfile, SecretVolumeSource, SecurityContext, Volume, VolumeMount,
+        WeightedPodAffinityTerm,
     },
-    apimachinery::pkg::{api::resource::Quantity, util::intstr::IntOrString},
+    apimachinery::pkg::{
+        api::resource::Quantity,
+        apis::meta::v1::{LabelSelector, LabelSelectorRequirement},
+        util::intstr::IntOrString,
+    },
 };
-use pgo_core::{Desired, Fixture, Image, StorageKind, UserSecret};
+use pgo_core::{Desired, Fixture, Image, NodePreference, StorageKind, UserSecret};
 use pgo_crd::label;
 use pgo_ids::{InstanceName, StreamId};
 
@@ -35,7 +40,7 @@ pub fn pod(desired: &Desired, uid: &StreamId, instance: &InstanceName) -> Pod {
     made_for(&mut metadata, &desired.pod_form());
     if let Some(labels) = &mut metadata.labels {
         labels.extend([
-            (label::SERVICE_NAME.to_owned(), desired.name.to_string()),
+            (label::SERVICE_NAME.to_owned(), desired.service_of(instance)),
             (label::DEPLOYMENT_NAME.to_owned(), instance.to_string()),
         ]);
     }
@@ -46,7 +51,7 @@ pub fn pod(desired: &Desired, uid: &StreamId, instance: &InstanceName) -> Pod {
             enable_service_links: Some(false),
             termination_grace_period_seconds: Some(GRACE_SECONDS),
             security_context: Some(pod_security(desired)),
-            affinity: desired.node_label.as_ref().map(prefers),
+            affinity: Some(affinity(desired)),
             init_containers: Some(vec![installer(&desired.agent_image)]),
             containers: vec![database(desired, instance)],
             volumes: Some(volumes(desired, instance)),
@@ -87,25 +92,65 @@ fn container_security() -> SecurityContext {
     }
 }
 
-fn prefers((key, value): &(String, String)) -> Affinity {
+/// Weight of keeping a cluster's pods apart, against [`NODE_WEIGHT`] of the nodes that somebody asked for.
+const SPREAD_WEIGHT: i32 = 50;
+
+/// Weight of a preference for nodes.
+const NODE_WEIGHT: i32 = 100;
+
+/// Both are preferences: a pod on a node that is less fit is better than none.
+fn affinity(desired: &Desired) -> Affinity {
     Affinity {
-        node_affinity: Some(NodeAffinity {
-            preferred_during_scheduling_ignored_during_execution: Some(vec![
-                PreferredSchedulingTerm {
-                    weight: 1,
-                    preference: NodeSelectorTerm {
-                        match_expressions: Some(vec![NodeSelectorRequirement {
-                            key: key.clone(),
-                            operator: "In".to_owned(),
-                            values: Some(vec![value.clone()]),
-                        }]),
-                        ..NodeSelectorTerm::default()
-                    },
-                },
-            ]),
-            ..NodeAffinity::default()
-        }),
+        node_affinity: desired.node.as_ref().map(prefers),
+        pod_anti_affinity: Some(apart(desired)),
         ..Affinity::default()
+    }
+}
+
+/// Instances of one cluster are to be on different nodes.
+fn apart(desired: &Desired) -> PodAntiAffinity {
+    let instances = LabelSelector {
+        match_labels: Some(BTreeMap::from([
+            (label::VENDOR.to_owned(), "crunchydata".to_owned()),
+            (label::PG_CLUSTER.to_owned(), desired.name.to_string()),
+        ])),
+        match_expressions: Some(vec![LabelSelectorRequirement {
+            key: label::DEPLOYMENT_NAME.to_owned(),
+            operator: "Exists".to_owned(),
+            values: None,
+        }]),
+    };
+    PodAntiAffinity {
+        preferred_during_scheduling_ignored_during_execution: Some(vec![WeightedPodAffinityTerm {
+            weight: SPREAD_WEIGHT,
+            pod_affinity_term: PodAffinityTerm {
+                label_selector: Some(instances),
+                topology_key: "kubernetes.io/hostname".to_owned(),
+                ..PodAffinityTerm::default()
+            },
+        }]),
+        ..PodAntiAffinity::default()
+    }
+}
+
+fn prefers(node: &NodePreference) -> NodeAffinity {
+    let (key, operator, value) = match node {
+        NodePreference::With(key, value) => (key, "In", value),
+        NodePreference::Without(key, value) => (key, "NotIn", value),
+    };
+    NodeAffinity {
+        preferred_during_scheduling_ignored_during_execution: Some(vec![PreferredSchedulingTerm {
+            weight: NODE_WEIGHT,
+            preference: NodeSelectorTerm {
+                match_expressions: Some(vec![NodeSelectorRequirement {
+                    key: key.clone(),
+                    operator: operator.to_owned(),
+                    values: Some(vec![value.clone()]),
+                }]),
+                ..NodeSelectorTerm::default()
+            },
+        }]),
+        ..NodeAffinity::default()
     }
 }
 

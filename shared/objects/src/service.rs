@@ -10,7 +10,8 @@ use k8s_openapi::{
     },
     apimachinery::pkg::util::intstr::IntOrString,
 };
-use pgo_core::{AddressFamily, Desired, Fixture};
+use pgo_core::{AddressFamily, Desired, Fixture, Form, ServiceType};
+use pgo_crd::label;
 use pgo_ids::{InstanceName, StreamId, Term};
 
 use crate::identity::{fixture_name, made_for, owned};
@@ -24,16 +25,42 @@ const PORT: &str = "postgres";
 /// The Service of the primary. It has no selector: the agent that holds the term says where it leads.
 #[must_use]
 pub fn service(desired: &Desired, uid: &StreamId) -> Service {
-    let mut metadata = owned(desired, uid, desired.name.to_string());
+    let name = fixture_name(Fixture::Service, &desired.name);
+    let kind = desired.service_type;
+    service_of(desired, uid, (name, kind), &desired.service_form(), None)
+}
+
+/// The Service of the replicas: as in 4.1, it leads to the pods that carry its name.
+#[must_use]
+pub fn replica_service(desired: &Desired, uid: &StreamId) -> Service {
+    let name = fixture_name(Fixture::ReplicaService, &desired.name);
+    let selector = BTreeMap::from([
+        (label::SERVICE_NAME.to_owned(), name.clone()),
+        (label::PG_CLUSTER.to_owned(), desired.name.to_string()),
+    ]);
+    let form = desired.replica_service_form();
+    let kind = desired.replica_service_type;
+    service_of(desired, uid, (name, kind), &form, Some(selector))
+}
+
+fn service_of(
+    desired: &Desired,
+    uid: &StreamId,
+    (name, kind): (String, ServiceType),
+    form: &Form,
+    selector: Option<BTreeMap<String, String>>,
+) -> Service {
+    let mut metadata = owned(desired, uid, name.clone());
     if let Some(labels) = &mut metadata.labels {
-        labels.insert("name".to_owned(), desired.name.to_string());
+        labels.insert("name".to_owned(), name);
     }
-    made_for(&mut metadata, &desired.service_form());
+    made_for(&mut metadata, form);
     let port = i32::from(desired.port);
     Service {
         metadata,
         spec: Some(ServiceSpec {
-            type_: Some(desired.service_type.as_str().to_owned()),
+            type_: Some(kind.as_str().to_owned()),
+            selector,
             ports: Some(vec![ServicePort {
                 name: Some(PORT.to_owned()),
                 port,

@@ -10,7 +10,8 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{Container, Pod};
 use pgo_core::{
-    AddressFamily, Desired, Image, Resources, ServiceType, Storage, StorageKind, UserSecret,
+    AddressFamily, Desired, Image, NodePreference, Resources, ServiceType, Storage, StorageKind,
+    UserSecret,
 };
 use pgo_ids::{InstanceName, StreamId};
 
@@ -38,7 +39,8 @@ fn desired() -> Desired {
             ..Resources::default()
         },
         service_type: ServiceType::ClusterIp,
-        node_label: Some(("disk".to_owned(), "fast".to_owned())),
+        replica_service_type: ServiceType::ClusterIp,
+        node: Some(NodePreference::With("disk".to_owned(), "fast".to_owned())),
         custom_config: None,
         labels: BTreeMap::from([
             ("env".to_owned(), "dev".to_owned()),

@@ -216,7 +216,9 @@ fn agent_goes_on(observed: &mut Observed, instance: &InstanceName) {
         Some(AgentPhase::Starting | AgentPhase::Failed | AgentPhase::Stopping) => {
             AgentPhase::Initializing
         }
-        Some(AgentPhase::Initializing) => AgentPhase::Recovering,
+        Some(AgentPhase::Initializing | AgentPhase::Cloning | AgentPhase::Rewinding) => {
+            AgentPhase::Recovering
+        }
         Some(AgentPhase::Recovering | AgentPhase::Running) => AgentPhase::Running,
     };
     let ip = observed.pods.get(instance).and_then(|pod| pod.ip.clone());
@@ -245,6 +247,9 @@ pub fn say(
         term: Term(1),
         postgres_version: None,
         timeline: 1,
+        streaming: false,
+        lag_bytes: 0,
+        followers: Vec::new(),
         error: error.map(str::to_owned),
     };
     observed.agents.insert(instance.clone(), facts);

@@ -39,7 +39,8 @@ fn desired(name: &str) -> Result<Desired, String> {
         },
         resources: Resources::default(),
         service_type: ServiceType::ClusterIp,
-        node_label: None,
+        replica_service_type: ServiceType::ClusterIp,
+        node: None,
         custom_config: None,
         labels: BTreeMap::new(),
         secret_from: None,
@@ -99,6 +100,9 @@ impl World {
             actor: "pgoadmin".to_owned(),
             workflow,
             delete_request: None,
+            replicas: Vec::new(),
+            replica_count: 0,
+            scale_down: Vec::new(),
             desired: if understood {
                 Ok(wanted)
             } else {

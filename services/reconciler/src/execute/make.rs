@@ -62,6 +62,14 @@ pub async fn one(
             let service = pgo_objects::service(desired, uid);
             make(client, cluster, &service, Present::Renewed).await
         }
+        Step::MakeReplicaService => {
+            let service = pgo_objects::replica_service(desired, uid);
+            make(client, cluster, &service, Present::Renewed).await
+        }
+        Step::MakeReplica(name) => {
+            let replica = pgo_objects::replica(desired, uid, name);
+            make(client, cluster, &replica, Present::Stays).await
+        }
         Step::MakeEndpointSlice(family) => {
             let slice = pgo_objects::endpoint_slice(desired, uid, *family);
             make(client, cluster, &slice, Present::Stays).await

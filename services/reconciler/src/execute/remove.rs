@@ -8,7 +8,7 @@ use k8s_openapi::api::{
 };
 use kube::Client;
 use pgo_core::{Cluster, Fixture, Step};
-use pgo_crd::{Pgcluster, Pgtask};
+use pgo_crd::{Pgcluster, Pgreplica, Pgtask};
 use pgo_objects::fixture_name;
 
 use super::own::remove;
@@ -28,6 +28,9 @@ pub async fn one(step: &Step, cluster: &Cluster, client: &Client) -> Result<(), 
             let (name, uid) = (cluster.name.as_str(), cluster.stream.as_str());
             remove::<Pgcluster>(client, cluster, (name, uid)).await
         }
+        Step::RemoveReplica { name, uid } => {
+            remove::<Pgreplica>(client, cluster, (name.as_str(), uid)).await
+        }
         Step::RemoveUserSecret { name, uid } => {
             remove::<Secret>(client, cluster, (name, uid)).await
         }
@@ -35,7 +38,9 @@ pub async fn one(step: &Step, cluster: &Cluster, client: &Client) -> Result<(), 
             let name = fixture_name(*fixture, &cluster.name);
             let exactly = (name.as_str(), uid.as_str());
             match fixture {
-                Fixture::Service => remove::<Service>(client, cluster, exactly).await,
+                Fixture::Service | Fixture::ReplicaService => {
+                    remove::<Service>(client, cluster, exactly).await
+                }
                 Fixture::EndpointSlice => remove::<EndpointSlice>(client, cluster, exactly).await,
                 Fixture::Lease => remove::<Lease>(client, cluster, exactly).await,
                 Fixture::Certificate => remove::<Secret>(client, cluster, exactly).await,

@@ -20,6 +20,9 @@ fn cluster() -> Cluster {
         actor: String::new(),
         workflow: None,
         delete_request: None,
+        replicas: Vec::new(),
+        replica_count: 0,
+        scale_down: Vec::new(),
         // A cluster that nobody understands has its objects all the same.
         desired: Err("spec.port: wrong".to_owned()),
     }

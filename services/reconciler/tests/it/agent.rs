@@ -12,7 +12,7 @@ use std::{
 use futures::{Stream, StreamExt as _};
 use pgo_objects::{AGENT_PORT, agent_identity};
 use pgo_proto::agent::{
-    InstanceState, Phase, Role, WatchRequest,
+    DropSlotRequest, DropSlotResponse, InstanceState, Phase, Role, WatchRequest,
     agent_server::{Agent, AgentServer},
 };
 use pgo_telemetry::CancellationToken;
@@ -147,5 +147,16 @@ impl Agent for Told {
         let states = WatchStream::new(self.state.subscribe()).map(Ok);
         let silent = self.silent.clone().cancelled_owned();
         Ok(Response::new(Box::pin(states.take_until(silent))))
+    }
+
+    async fn drop_slot(
+        &self,
+        request: Request<DropSlotRequest>,
+    ) -> Result<Response<DropSlotResponse>, Status> {
+        grpc::require_identity(&request, &["reconciler.pgo"])?;
+        let slot = request.into_inner().slot;
+        self.state
+            .send_modify(|state| state.followers.retain(|one| one.slot != slot));
+        Ok(Response::new(DropSlotResponse {}))
     }
 }

@@ -11,6 +11,7 @@ use pgo_events::{Event, EventType, Published};
 
 use crate::{
     installation::pgo,
+    replicas,
     services::{lease, process},
     world::{World, on},
 };
@@ -104,7 +105,13 @@ fn of_pgo() -> BTreeSet<EventType> {
 
 #[test]
 fn what_is_said_to_be_published_is_told_and_nothing_else() {
-    let told = [of_clusters(), of_running_clusters(), of_outages(), of_pgo()];
+    let told = [
+        of_clusters(),
+        of_running_clusters(),
+        of_outages(),
+        of_pgo(),
+        replicas::told(),
+    ];
     let told: BTreeSet<EventType> = told.into_iter().flatten().collect();
     let all = EventType::ALL.iter().copied();
     let (now, later): (BTreeSet<EventType>, BTreeSet<EventType>) =

@@ -56,7 +56,8 @@ pub fn desired() -> Desired {
         },
         resources: Resources::default(),
         service_type: ServiceType::ClusterIp,
-        node_label: None,
+        replica_service_type: ServiceType::ClusterIp,
+        node: None,
         custom_config: None,
         labels: BTreeMap::new(),
         log_statement: "none".to_owned(),
@@ -84,6 +85,9 @@ impl World {
                 actor: "pgoadmin".to_owned(),
                 workflow: None,
                 delete_request: None,
+                replicas: Vec::new(),
+                replica_count: 0,
+                scale_down: Vec::new(),
                 desired: Ok(desired()),
             },
             status: ClusterStatus::default(),
@@ -133,7 +137,7 @@ impl World {
             .expect("a claim")
     }
 
-    fn uid(&mut self, of: &str) -> String {
+    pub fn uid(&mut self, of: &str) -> String {
         self.made += 1;
         format!("{of}-{}", self.made)
     }
@@ -208,7 +212,14 @@ impl World {
     fn carry_out(&mut self, step: &Step) {
         match step {
             Step::AddFinalizer => self.observed.finalizer = true,
-            Step::MakeClaim(_) | Step::MakePod(_) => self.make_instance(step),
+            Step::MakeClaim(instance) | Step::MakePod(instance) => {
+                self.make_instance(step, instance);
+            }
+            Step::MakeReplica(_)
+            | Step::HoldReplica { .. }
+            | Step::ReleaseReplica { .. }
+            | Step::RemoveReplica { .. }
+            | Step::DropSlot { .. } => self.scale(step),
             Step::RemovePod { .. }
             | Step::RemoveClaim { .. }
             | Step::RemoveUserSecret { .. }
@@ -240,6 +251,10 @@ impl World {
             }
             Step::MakeAccess => &Fixture::ACCESS,
             Step::MakeLease { .. } => &[Fixture::Lease],
+            Step::MakeReplicaService => {
+                self.observed.replica_service_form = Some(desired.replica_service_form());
+                &[Fixture::ReplicaService]
+            }
             Step::MakeService => {
                 self.observed.service_form = Some(desired.service_form());
                 &[Fixture::Service]
@@ -259,11 +274,10 @@ impl World {
         }
     }
 
-    fn make_instance(&mut self, step: &Step) {
+    fn make_instance(&mut self, step: &Step, instance: &InstanceName) {
         let desired = self
             .cluster
-            .desired
-            .clone()
+            .desired_of(instance)
             .expect("nobody makes what is not understood");
         match step {
             Step::MakeClaim(instance) => {
@@ -313,7 +327,7 @@ impl World {
             }
             Step::RemoveClaim { instance, uid } => {
                 assert!(
-                    observed.pods.is_empty(),
+                    !observed.pods.contains_key(instance),
                     "data goes while a database may run"
                 );
                 let removed = observed.claims.remove(instance);
@@ -326,6 +340,7 @@ impl World {
                 assert_eq!(observed.fixtures.remove(fixture).as_ref(), Some(uid));
                 match fixture {
                     Fixture::Service => observed.service_form = None,
+                    Fixture::ReplicaService => observed.replica_service_form = None,
                     Fixture::EndpointSlice => observed.endpoints = None,
                     Fixture::Certificate => observed.certificate_until = None,
                     _ => {}
@@ -338,20 +353,25 @@ impl World {
         }
     }
 
-    /// Kubernetes and the agent get one step further.
+    /// Kubernetes and the agents get one step further.
     pub fn progress(&mut self) {
-        let instance = Self::instance();
+        let instances: Vec<InstanceName> = self.observed.pods.keys().cloned().collect();
+        for instance in instances {
+            self.progress_of(&instance);
+        }
+    }
+
+    /// The same of one instance.
+    pub fn progress_of(&mut self, instance: &InstanceName) {
+        let leads = *instance == Self::instance();
+        let instance = instance.clone();
         let terminating = self
             .observed
             .pods
             .get(&instance)
             .is_some_and(|pod| pod.terminating);
         if terminating {
-            self.observed.pods.remove(&instance);
-            self.observed.agents.remove(&instance);
-            if let Some(endpoints) = &mut self.observed.endpoints {
-                endpoints.addresses.clear();
-            }
+            self.pod_is_gone(&instance);
             return;
         }
         let Some(pod) = self.observed.pods.get_mut(&instance) else {
@@ -381,31 +401,46 @@ impl World {
             .map(|agent| agent.phase);
         let phase = match before {
             None => AgentPhase::Starting,
-            Some(AgentPhase::Starting | AgentPhase::Failed) => AgentPhase::Initializing,
-            Some(AgentPhase::Initializing) => AgentPhase::Recovering,
+            Some(AgentPhase::Starting | AgentPhase::Failed) if leads => AgentPhase::Initializing,
+            Some(AgentPhase::Starting | AgentPhase::Failed) => AgentPhase::Cloning,
+            Some(AgentPhase::Initializing | AgentPhase::Cloning) => AgentPhase::Recovering,
             Some(_) => AgentPhase::Running,
         };
-        self.say(phase, None);
-        if phase == AgentPhase::Running
+        self.say_of(&instance, phase, None);
+        self.keep_wal(&instance, phase);
+        if leads
+            && phase == AgentPhase::Running
             && let Some(endpoints) = &mut self.observed.endpoints
         {
             endpoints.addresses = ip.into_iter().collect();
         }
     }
 
-    /// The agent says something.
+    /// The agent of the first instance says something.
     pub fn say(&mut self, phase: AgentPhase, error: Option<&str>) {
-        let instance = Self::instance();
+        self.say_of(&Self::instance(), phase, error);
+    }
+
+    /// The agent of an instance says something.
+    pub fn say_of(&mut self, instance: &InstanceName, phase: AgentPhase, error: Option<&str>) {
+        let leads = *instance == Self::instance();
+        let instance = instance.clone();
+        let followers = self.observed.agents.get(&instance);
+        let followers = followers.map(|agent| agent.followers.clone());
+        let runs = phase == AgentPhase::Running;
         let Some(pod) = self.observed.pods.get(&instance) else {
             return;
         };
         let facts = AgentFacts {
             pod_uid: pod.uid.clone(),
             phase,
-            role: (phase == AgentPhase::Running).then_some(Role::Primary),
+            role: runs.then_some(if leads { Role::Primary } else { Role::Replica }),
             term: Term(1),
             postgres_version: Some("15.18".to_owned()),
             timeline: 1,
+            streaming: runs && !leads,
+            lag_bytes: 0,
+            followers: followers.unwrap_or_default(),
             error: error.map(str::to_owned),
         };
         self.observed.silent.remove(&instance);

@@ -35,7 +35,7 @@ catalogue! {
         }
 
         // Replicas.
-        ScaleCluster "adding a replica" [Cluster] (ClusterName, ReplicaName) HighAvailability {
+        ScaleCluster "adding a replica" [Cluster] (ClusterName, ReplicaName) Now {
             started ScaleCluster = "ScaleCluster";
             progress ScaleClusterProgress = "ScaleClusterProgress";
             failed ScaleClusterFailure = "ScaleClusterFailure"
@@ -43,14 +43,14 @@ catalogue! {
             completed ScaleClusterCompleted = "ScaleClusterCompleted"
                 "A replica streams and has caught up.";
         }
-        ScaleDownCluster "removing a replica" [Cluster] (ClusterName, ReplicaName) HighAvailability {
+        ScaleDownCluster "removing a replica" [Cluster] (ClusterName, ReplicaName) Now {
             started ScaleDownCluster = "ScaleDownCluster";
             failed ScaleDownClusterFailure = "ScaleDownClusterFailure"
                 "Mend the cause, then ask again.";
             completed ScaleDownClusterCompleted = "ScaleDownClusterCompleted"
                 "A replica is gone.";
         }
-        RewindReplica "bringing a diverged replica back" [Cluster] (ClusterName, ReplicaName) HighAvailability {
+        RewindReplica "bringing a diverged replica back" [Cluster] (ClusterName, ReplicaName) Now {
             started RewindReplica = "RewindReplica";
             failed RewindReplicaFailure = "RewindReplicaFailure"
                 "Mend the cause, then ask again.";
@@ -357,16 +357,16 @@ catalogue! {
     }
 
     notices {
-        ReplicaAdded = "ReplicaAdded" [Cluster] Info (ClusterName, ReplicaName) HighAvailability
+        ReplicaAdded = "ReplicaAdded" [Cluster] Info (ClusterName, ReplicaName) Now
             "A replica streams from the primary and may take over."
             "Nothing to do.";
-        ReplicaRemoved = "ReplicaRemoved" [Cluster] Warn (ClusterName, ReplicaName) HighAvailability
+        ReplicaRemoved = "ReplicaRemoved" [Cluster] Warn (ClusterName, ReplicaName) Now
             "A replica does not belong to the cluster any more: it was removed, or has been away too long."
             "Look at its pod and node if nobody removed it.";
-        ReplicaLagging = "ReplicaLagging" [Cluster] Warn (ClusterName, ReplicaName, LagBytes) HighAvailability
+        ReplicaLagging = "ReplicaLagging" [Cluster] Warn (ClusterName, ReplicaName, LagBytes) Now
             "A replica is far behind the primary."
             "Look at the replica's node, disk and network, and for long queries on it.";
-        ReplicaCaughtUp = "ReplicaCaughtUp" [Cluster] Info (ClusterName, ReplicaName, LagBytes) HighAvailability
+        ReplicaCaughtUp = "ReplicaCaughtUp" [Cluster] Info (ClusterName, ReplicaName, LagBytes) Now
             "A replica that was behind is near the primary again."
             "Nothing to do.";
         PrimaryNotReady = "PrimaryNotReady" [Cluster] Warn (ClusterName) Now

@@ -149,6 +149,9 @@ fn cluster(name: &str) -> Cluster {
         actor: String::new(),
         workflow: None,
         delete_request: None,
+        replicas: Vec::new(),
+        replica_count: 0,
+        scale_down: Vec::new(),
         desired: Err("not needed here".to_owned()),
     }
 }

@@ -1,0 +1,271 @@
+//! The number of replicas and the Pgreplicas, each brought to the other.
+
+use jiff::Timestamp;
+use pgo_events::EventType;
+use pgo_ids::{ClusterName, InstanceName, OperationId, StreamId};
+
+use super::{ReplicaCount, ReplicaStatus, tell};
+use crate::{Cluster, ClusterStatus, Kind, Observed, Operation, Outcome};
+
+/// Name of the `n`th replica that PGO makes for a cluster: 4.1's four letters, the same whenever it is asked for.
+fn name(cluster: &ClusterName, stream: &StreamId, n: u32) -> Option<InstanceName> {
+    let id = OperationId::derived(stream, &format!("replica {n}")).to_string();
+    let digits: String = id
+        .chars()
+        .filter(char::is_ascii_hexdigit)
+        .take(12)
+        .collect();
+    let mut rest = u64::from_str_radix(&digits, 16).unwrap_or_default();
+    let letters: String = (0..4)
+        .map(|_| {
+            let letter = u8::try_from(rest % 26).unwrap_or_default();
+            rest /= 26;
+            char::from(b'a' + letter)
+        })
+        .collect();
+    format!("{cluster}-{letters}").parse().ok()
+}
+
+/// Takes over a change of `spec.replicaCount`; what is still to be projected there is none.
+pub(super) fn count(next: &mut ClusterStatus, cluster: &Cluster) {
+    let asked = cluster.replica_count;
+    let count = next.replica_count.get_or_insert(ReplicaCount {
+        asked,
+        wanted: asked,
+        made: 0,
+    });
+    if asked != count.asked && asked != count.wanted {
+        count.wanted = asked;
+    }
+    count.asked = asked;
+}
+
+fn wanted(next: &mut ClusterStatus) -> &mut u32 {
+    &mut next.replica_count.get_or_insert_default().wanted
+}
+
+/// Pgreplicas that nobody has seen yet.
+pub(super) fn notice_new(next: &mut ClusterStatus, cluster: &Cluster, now: Timestamp) {
+    for replica in &cluster.replicas {
+        let known = next.replicas.iter_mut().find(|k| k.name == replica.name);
+        match known {
+            Some(known) if known.uid.is_empty() => known.uid.clone_from(&replica.uid),
+            // One that is made anew while the former one is not gone is seen when it is.
+            Some(_) => {}
+            None if replica.deleting => {}
+            None => {
+                if !replica.derived {
+                    *wanted(next) += 1;
+                }
+                let id = OperationId::derived(&cluster.stream, &format!("add {}", replica.uid));
+                let how = (id, replica.actor.as_str());
+                add(next, cluster, &replica.name, &replica.uid, how, now);
+            }
+        }
+    }
+}
+
+fn add(
+    next: &mut ClusterStatus,
+    cluster: &Cluster,
+    name: &InstanceName,
+    uid: &str,
+    (id, actor): (OperationId, &str),
+    now: Timestamp,
+) {
+    next.replicas.push(ReplicaStatus {
+        name: name.clone(),
+        uid: uid.to_owned(),
+        joined: false,
+        leaving: false,
+        data: false,
+        behind: false,
+        ready: false,
+        reason: "Creating".to_owned(),
+        message: "being made".to_owned(),
+    });
+    next.replicas
+        .sort_by(|one, other| one.name.cmp(&other.name));
+    let operation = operation(Kind::ScaleCluster, id, (name, actor), cluster, now);
+    next.journal.begin(cluster.subject(), operation, None);
+}
+
+pub(super) fn operation(
+    kind: Kind,
+    id: OperationId,
+    (instance, actor): (&InstanceName, &str),
+    cluster: &Cluster,
+    now: Timestamp,
+) -> Operation {
+    Operation {
+        id,
+        kind,
+        instance: Some(instance.clone()),
+        actor: actor.to_owned(),
+        started: now,
+        finished: None,
+        outcome: None,
+        cause: None,
+        steps: 0,
+        generation: cluster.generation,
+        delete: None,
+    }
+}
+
+/// Replicas whose Pgreplica somebody has removed, or a task asks to remove.
+pub(super) fn notice_gone(next: &mut ClusterStatus, cluster: &Cluster, now: Timestamp) {
+    for at in 0..next.replicas.len() {
+        let known = &next.replicas[at];
+        if known.leaving {
+            continue;
+        }
+        let request = cluster.scale_down.iter().find(|r| r.replica == known.name);
+        let present = cluster
+            .replicas
+            .iter()
+            .any(|replica| replica.uid == known.uid && !replica.deleting);
+        if request.is_none() && (present || known.uid.is_empty()) {
+            continue;
+        }
+        let id = request.map_or_else(
+            || OperationId::derived(&cluster.stream, &format!("remove {}", known.uid)),
+            |request| request.operation,
+        );
+        let actor = request.map_or("", |request| request.actor.as_str());
+        let count = wanted(next);
+        *count = count.saturating_sub(1);
+        next.replicas[at].data = request.is_some_and(|request| request.data);
+        leave(next, at, (id, actor), cluster, now);
+    }
+}
+
+fn leave(
+    next: &mut ClusterStatus,
+    at: usize,
+    (id, actor): (OperationId, &str),
+    cluster: &Cluster,
+    now: Timestamp,
+) {
+    let known = &mut next.replicas[at];
+    known.leaving = true;
+    known.ready = false;
+    known.reason = "Leaving".to_owned();
+    known.message = "being removed".to_owned();
+    let instance = known.name.clone();
+    let ended = (
+        Outcome::Failed,
+        Some("the replica was removed before it followed the primary".to_owned()),
+    );
+    for kind in [Kind::ScaleCluster, Kind::RewindReplica] {
+        let of = (kind, Some(&instance));
+        next.journal
+            .finish(cluster.subject(), of, ended.clone(), now);
+    }
+    let operation = operation(Kind::ScaleDownCluster, id, (&instance, actor), cluster, now);
+    next.journal.begin(cluster.subject(), operation, None);
+}
+
+/// Brings the number of replicas to what is wanted.
+pub(super) fn make_up(
+    next: &mut ClusterStatus,
+    cluster: &Cluster,
+    observed: &Observed,
+    now: Timestamp,
+) {
+    let staying = |next: &ClusterStatus| {
+        let staying = next.replicas.iter().filter(|known| !known.leaving);
+        u32::try_from(staying.count()).unwrap_or(u32::MAX)
+    };
+    let count = next.replica_count.unwrap_or_default();
+    for _ in staying(next)..count.wanted {
+        let made = &mut next.replica_count.get_or_insert_default().made;
+        let n = *made;
+        *made += 1;
+        let Some(name) = name(&cluster.name, &cluster.stream, n) else {
+            return;
+        };
+        if next.replicas.iter().any(|known| known.name == name) {
+            continue;
+        }
+        let id = OperationId::derived(&cluster.stream, &format!("add {name}"));
+        // Who changed the number is not known, but who made the cluster with it.
+        let is_first = next.journal.running(Kind::CreateCluster).is_some();
+        let actor = if is_first { cluster.actor.as_str() } else { "" };
+        add(next, cluster, &name, "", (id, actor), now);
+    }
+    for _ in count.wanted..staying(next) {
+        let Some(at) = worst(next, observed) else {
+            return;
+        };
+        let known = &next.replicas[at];
+        let what = format!("take away {} {}", known.name, known.uid);
+        let id = OperationId::derived(&cluster.stream, &what);
+        leave(next, at, (id, ""), cluster, now);
+    }
+}
+
+/// The replica that is missed least; the primary never.
+fn worst(next: &ClusterStatus, observed: &Observed) -> Option<usize> {
+    let primary = next.current_primary.as_ref();
+    let places = next.replicas.iter().enumerate();
+    places
+        .filter(|(_, known)| !known.leaving && primary != Some(&known.name))
+        .min_by_key(|(_, known)| {
+            let agent = observed.agent(&known.name);
+            (
+                known.joined,
+                agent.is_some_and(|agent| agent.streaming),
+                core::cmp::Reverse(known.name.clone()),
+            )
+        })
+        .map(|(at, _)| at)
+}
+
+/// Replicas of which nothing is left; whether there are any.
+pub(super) fn bid_farewell(
+    next: &mut ClusterStatus,
+    cluster: &Cluster,
+    observed: &Observed,
+    now: Timestamp,
+) -> bool {
+    let gone: Vec<ReplicaStatus> = next
+        .replicas
+        .iter()
+        .filter(|known| known.leaving && !remains(known, cluster, observed))
+        .cloned()
+        .collect();
+    let any = !gone.is_empty();
+    for known in gone {
+        let subject = cluster.subject();
+        let of = (Kind::ScaleDownCluster, Some(&known.name));
+        next.journal
+            .finish(subject, of, (Outcome::Completed, None), now);
+        if known.joined {
+            let data = if known.data {
+                "with its data"
+            } else {
+                "its data is kept"
+            };
+            let cause = format!("it was removed; {data}");
+            tell::notice(
+                next,
+                subject,
+                (EventType::ReplicaRemoved, &known.name),
+                cause,
+                now,
+            );
+        }
+        next.replicas.retain(|other| other.name != known.name);
+    }
+    any
+}
+
+/// Whether anything is left of a replica that goes.
+fn remains(known: &ReplicaStatus, cluster: &Cluster, observed: &Observed) -> bool {
+    let object = cluster
+        .replicas
+        .iter()
+        .any(|replica| replica.uid == known.uid);
+    let data = known.data && observed.claims.contains_key(&known.name);
+    object || data || observed.pods.contains_key(&known.name)
+}

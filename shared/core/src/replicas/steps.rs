@@ -1,0 +1,125 @@
+//! What is to be done for the replicas.
+
+use std::collections::BTreeSet;
+
+use pgo_ids::InstanceName;
+
+use super::{Replica, ReplicaStatus};
+use crate::{Cluster, ClusterStatus, Observed, Plan, Step, plan};
+
+/// What is to be done for the replicas.
+pub(crate) fn steps(
+    plan: &mut Plan,
+    status: &ClusterStatus,
+    cluster: &Cluster,
+    observed: &Observed,
+) {
+    for known in &status.replicas {
+        let object = cluster
+            .replicas
+            .iter()
+            .find(|replica| replica.name == known.name);
+        if known.leaving {
+            remove(plan, known, object, observed);
+            continue;
+        }
+        let Some(object) = object else {
+            if known.uid.is_empty() {
+                plan.steps.push(Step::MakeReplica(known.name.clone()));
+            }
+            continue;
+        };
+        if !object.finalizer && !object.deleting {
+            plan.steps.push(Step::HoldReplica {
+                name: object.name.clone(),
+                uid: object.uid.clone(),
+            });
+        }
+        if let Some(desired) = cluster.desired_of(&known.name) {
+            plan::instance(plan, &desired, observed, &known.name, !known.joined);
+        }
+    }
+    release_strangers(plan, status, cluster, observed);
+    forget_slots(plan, status, cluster, observed);
+}
+
+/// Pgreplicas that were removed before anybody has seen them are held by nothing but our finalizer.
+fn release_strangers(
+    plan: &mut Plan,
+    status: &ClusterStatus,
+    cluster: &Cluster,
+    observed: &Observed,
+) {
+    let is_known = |replica: &Replica| {
+        let mut known = status.replicas.iter();
+        known.any(|known| known.name == replica.name) || observed.pods.contains_key(&replica.name)
+    };
+    let strangers = cluster.replicas.iter();
+    let strangers = strangers.filter(|one| one.deleting && one.finalizer && !is_known(one));
+    plan.steps.extend(strangers.map(|one| Step::ReleaseReplica {
+        name: one.name.clone(),
+        uid: one.uid.clone(),
+    }));
+}
+
+/// A replica goes: pod, data, then the request itself.
+fn remove(plan: &mut Plan, known: &ReplicaStatus, object: Option<&Replica>, observed: &Observed) {
+    let ours = object.filter(|object| object.uid == known.uid);
+    if let Some(object) = ours.filter(|object| !object.deleting) {
+        plan.steps.push(Step::RemoveReplica {
+            name: object.name.clone(),
+            uid: object.uid.clone(),
+        });
+    }
+    if let Some(pod) = observed.pods.get(&known.name) {
+        if !pod.terminating {
+            plan.steps.push(Step::RemovePod {
+                instance: known.name.clone(),
+                uid: pod.uid.clone(),
+            });
+        }
+        plan.waiting_for = Some("a replica to stop");
+        return;
+    }
+    if let Some(claim) = observed.claims.get(&known.name).filter(|_| known.data) {
+        if !claim.terminating {
+            plan.steps.push(Step::RemoveClaim {
+                instance: known.name.clone(),
+                uid: claim.uid.clone(),
+            });
+        }
+        plan.waiting_for = Some("the volume of a replica to be removed");
+        return;
+    }
+    if let Some(object) = ours.filter(|object| object.finalizer) {
+        plan.steps.push(Step::ReleaseReplica {
+            name: object.name.clone(),
+            uid: object.uid.clone(),
+        });
+    }
+}
+
+/// WAL is kept for no instance that does not belong to the cluster.
+fn forget_slots(plan: &mut Plan, status: &ClusterStatus, cluster: &Cluster, observed: &Observed) {
+    let Some((primary, agent)) = observed
+        .serving_primary()
+        .and_then(|primary| Some((primary, observed.agent(primary)?)))
+    else {
+        return;
+    };
+    let mut kept: BTreeSet<String> = status
+        .replicas
+        .iter()
+        .filter(|known| !known.leaving || observed.pods.contains_key(&known.name))
+        .map(|known| known.name.slot())
+        .collect();
+    kept.insert(InstanceName::from(&cluster.name).slot());
+    let strangers = agent
+        .followers
+        .iter()
+        .filter(|follower| !kept.contains(&follower.slot) && !follower.streaming);
+    plan.steps.extend(strangers.map(|follower| Step::DropSlot {
+        primary: primary.clone(),
+        slot: follower.slot.clone(),
+    }));
+}

@@ -1,0 +1,252 @@
+//! What is told of a replica: how far it is, whether it follows, and what happens to it.
+
+use jiff::{SignedDuration, Timestamp};
+use pgo_events::{Datum, EventType, Field};
+use pgo_ids::{InstanceName, OperationId};
+
+use super::account;
+use crate::{
+    AgentFacts, AgentPhase, ClaimPhase, Cluster, ClusterStatus, Desired, Kind, Observed, Operation,
+    Outcome, Problem, StorageKind,
+    journal::{Notice, Subject},
+};
+
+/// How far a replica is behind when that is told: a hundred times what a busy one is for a moment.
+const FAR: u64 = 128 << 20;
+
+/// How near a replica is to its primary when it counts as added: less than one file of WAL.
+const NEAR: u64 = 16 << 20;
+
+/// How long the agent of a replica may fail before that is told as the end of adding it: the primary may be about to
+/// come.
+const AGENT_GRACE: SignedDuration = SignedDuration::from_secs(60);
+
+/// How far a replica is.
+fn reached(desired: &Desired, observed: &Observed, instance: &InstanceName) -> Vec<&'static str> {
+    let bound = desired.storage.kind == StorageKind::EmptyDir
+        || observed
+            .claims
+            .get(instance)
+            .is_some_and(|claim| claim.phase == ClaimPhase::Bound);
+    let placed = observed
+        .pods
+        .get(instance)
+        .is_some_and(|pod| pod.node.is_some());
+    let phase = observed.agent(instance).map(|agent| agent.phase);
+    let copied = matches!(phase, Some(AgentPhase::Recovering | AgentPhase::Running));
+    let all = [
+        ("volume bound and pod placed", bound && placed || copied),
+        ("agent started", phase.is_some()),
+        ("data copied from the primary", copied),
+    ];
+    let reached = all.iter().take_while(|(_, reached)| *reached);
+    reached.map(|(text, _)| *text).collect()
+}
+
+/// Tells how far a replica is, and whether it follows the primary.
+pub(super) fn describe(
+    next: &mut ClusterStatus,
+    at: usize,
+    cluster: &Cluster,
+    observed: &Observed,
+    now: Timestamp,
+) {
+    let subject = cluster.subject();
+    let instance = next.replicas[at].name.clone();
+    let of = (Kind::ScaleCluster, Some(&instance));
+    let replica = cluster.replicas.iter().find(|one| one.name == instance);
+    let invalid = replica.and_then(|replica| replica.wanted.as_ref().err());
+    let agent = observed.agent(&instance);
+    let follows = agent.is_some_and(|agent| agent.follows());
+    let Some(desired) = cluster.desired_of(&instance) else {
+        let (reason, message) = match (invalid, &cluster.desired) {
+            (Some(invalid), _) | (None, Err(invalid)) => ("Invalid", invalid.clone()),
+            (None, Ok(_)) => ("Creating", "being made".to_owned()),
+        };
+        if invalid.is_some() {
+            let failed = (Outcome::Failed, Some(message.clone()));
+            next.journal.finish(subject, of, failed, now);
+        }
+        say(next, at, follows, reason, message);
+        return;
+    };
+    let told = reached(&desired, observed, &instance);
+    next.journal.progress(subject, of, &told, now);
+    if follows && agent.is_some_and(|agent| agent.lag_bytes < NEAR) {
+        joined(next, at, cluster, now);
+    }
+    if let Some(agent) = agent {
+        mending(next, at, cluster, agent, now);
+        lag(next, at, cluster, agent, now);
+    }
+    let problem = Problem::of_instance(
+        &desired,
+        observed,
+        &instance,
+        !next.replicas[at].joined,
+        now,
+    );
+    let (reason, message) = match (follows, problem) {
+        (true, _) => ("Streaming", "follows the primary".to_owned()),
+        (false, Some(problem)) => {
+            let began = next.journal.running_of(of).map(|running| running.started);
+            let lasts = began.is_some_and(|began| now.duration_since(began) >= AGENT_GRACE);
+            if lasts || problem.reason != Problem::OF_AGENT {
+                let failed = (Outcome::Failed, Some(problem.cause.clone()));
+                next.journal.finish(subject, of, failed, now);
+            }
+            (problem.reason, problem.cause)
+        }
+        (false, None) => awaited(next.replicas[at].joined, agent, told.last().copied()),
+    };
+    say(next, at, follows, reason, message);
+}
+
+/// What is being waited for, where nothing is wrong.
+fn awaited(
+    joined: bool,
+    agent: Option<&AgentFacts>,
+    reached: Option<&str>,
+) -> (&'static str, String) {
+    if joined {
+        return ("NotStreaming", "no WAL comes from the primary".to_owned());
+    }
+    let said = agent.and_then(|agent| agent.error.as_deref());
+    let far = said.or(reached).unwrap_or("accepted");
+    ("Creating", format!("being made: {far}"))
+}
+
+fn say(next: &mut ClusterStatus, at: usize, ready: bool, reason: &str, message: String) {
+    let known = &mut next.replicas[at];
+    known.ready = ready;
+    known.reason = reason.to_owned();
+    known.message = message;
+}
+
+/// A replica follows the primary and is near it.
+fn joined(next: &mut ClusterStatus, at: usize, cluster: &Cluster, now: Timestamp) {
+    let instance = next.replicas[at].name.clone();
+    let of = (Kind::ScaleCluster, Some(&instance));
+    if next.replicas[at].joined {
+        return;
+    }
+    next.replicas[at].joined = true;
+    // What was told as failed has succeeded after all.
+    let failed = next
+        .journal
+        .newest_of(of)
+        .filter(|o| !o.is_running())
+        .cloned();
+    if let Some(failed) = failed {
+        let again = format!("add again after {}", failed.id);
+        let operation = Operation {
+            id: OperationId::derived(&cluster.stream, &again),
+            started: now,
+            finished: None,
+            outcome: None,
+            cause: None,
+            ..failed
+        };
+        let cause = "tried again: what made it fail has changed".to_owned();
+        next.journal
+            .begin(cluster.subject(), operation, Some(cause));
+    }
+    let subject = cluster.subject();
+    next.journal
+        .finish(subject, of, (Outcome::Completed, None), now);
+    let cause = "it streams from the primary".to_owned();
+    notice(
+        next,
+        subject,
+        (EventType::ReplicaAdded, &instance),
+        cause,
+        now,
+    );
+}
+
+/// A replica that had followed the primary and cannot any more is brought back to what the primary has.
+fn mending(
+    next: &mut ClusterStatus,
+    at: usize,
+    cluster: &Cluster,
+    agent: &AgentFacts,
+    now: Timestamp,
+) {
+    if !next.replicas[at].joined {
+        return;
+    }
+    let instance = next.replicas[at].name.clone();
+    let of = (Kind::RewindReplica, Some(&instance));
+    let subject = cluster.subject();
+    let running = next.journal.running_of(of).map(|running| running.started);
+    match (agent.phase, running) {
+        (AgentPhase::Rewinding | AgentPhase::Cloning, None) => {
+            let id = OperationId::derived(&cluster.stream, &format!("mend {instance} at {now}"));
+            let operation = account::operation(of.0, id, (&instance, ""), cluster, now);
+            let cause = match agent.phase {
+                AgentPhase::Rewinding => "its data may hold what the primary's has not",
+                _ => "the primary does not have the WAL that it needs",
+            };
+            next.journal
+                .begin(subject, operation, Some(cause.to_owned()));
+        }
+        (AgentPhase::Failed, Some(began)) if now.duration_since(began) >= AGENT_GRACE => {
+            let error = agent.error.clone().unwrap_or_default();
+            let failed = (Outcome::Failed, Some(error));
+            next.journal.finish(subject, of, failed, now);
+        }
+        (_, Some(_)) if agent.follows() => {
+            let completed = (Outcome::Completed, None);
+            next.journal.finish(subject, of, completed, now);
+        }
+        _ => {}
+    }
+}
+
+/// Tells when a replica falls far behind, and when it is near again.
+fn lag(next: &mut ClusterStatus, at: usize, cluster: &Cluster, agent: &AgentFacts, now: Timestamp) {
+    let known = &mut next.replicas[at];
+    if !known.joined || !agent.follows() {
+        return;
+    }
+    let (event_type, cause) = match agent.lag_bytes {
+        FAR.. if !known.behind => (
+            EventType::ReplicaLagging,
+            "it replays slower than the primary writes",
+        ),
+        ..NEAR if known.behind => (EventType::ReplicaCaughtUp, "it has replayed nearly all"),
+        _ => return,
+    };
+    known.behind = !known.behind;
+    let notice = Notice {
+        event_type,
+        about: format!("{} {} at {now}", event_type.as_str(), known.name),
+        time: None,
+        cause: cause.to_owned(),
+        since: None,
+        details: vec![
+            (Field::ReplicaName, Datum::Text(known.name.to_string())),
+            (Field::LagBytes, Datum::Number(agent.lag_bytes)),
+        ],
+    };
+    next.journal.tell(cluster.subject(), notice, now);
+}
+
+/// Tells a fact about a replica.
+pub(super) fn notice(
+    next: &mut ClusterStatus,
+    subject: Subject<'_>,
+    (event_type, instance): (EventType, &InstanceName),
+    cause: String,
+    now: Timestamp,
+) {
+    let notice = Notice {
+        event_type,
+        about: format!("{} {instance} at {now}", event_type.as_str()),
+        time: None,
+        cause,
+        since: None,
+        details: vec![(Field::ReplicaName, Datum::Text(instance.to_string()))],
+    };
+    next.journal.tell(subject, notice, now);
+}

@@ -1,0 +1,102 @@
+//! The world's replicas: what Kubernetes and the primary do with them.
+
+use pgo_core::{AgentPhase, Follower, Replica, Step, WantedReplica};
+use pgo_ids::InstanceName;
+
+use crate::world::{World, desired};
+
+/// A Pgreplica as somebody made it.
+pub fn replica(name: &str, uid: &str, derived: bool) -> Replica {
+    let desired = desired();
+    Replica {
+        name: name.parse().expect("a name"),
+        uid: uid.to_owned(),
+        deleting: false,
+        finalizer: derived,
+        derived,
+        actor: "alice".to_owned(),
+        wanted: Ok(WantedReplica {
+            storage: desired.storage,
+            resources: desired.resources,
+            node: None,
+            image: desired.image,
+            service_type: None,
+        }),
+    }
+}
+
+impl World {
+    /// A Pgreplica comes, or goes.
+    pub fn scale(&mut self, step: &Step) {
+        let uid = self.uid("replica");
+        let replicas = &mut self.cluster.replicas;
+        let find = |replicas: &mut Vec<Replica>, uid: &str| {
+            replicas.iter().position(|replica| replica.uid == uid)
+        };
+        match step {
+            Step::MakeReplica(name) => {
+                if replicas.iter().all(|replica| replica.name != *name) {
+                    replicas.push(replica(name.as_str(), &uid, true));
+                }
+            }
+            Step::HoldReplica { uid, .. } => {
+                let at = find(replicas, uid).expect("it is there");
+                replicas[at].finalizer = true;
+            }
+            Step::RemoveReplica { uid, .. } => {
+                let at = find(replicas, uid).expect("it is there");
+                replicas[at].deleting = true;
+                // Nothing holds it.
+                replicas.retain(|replica| !replica.deleting || replica.finalizer);
+            }
+            Step::ReleaseReplica { uid, .. } => {
+                let at = find(replicas, uid).expect("it is there");
+                assert!(replicas[at].deleting, "let go before anybody asked for it");
+                let name = &replicas[at].name;
+                assert!(
+                    !self.observed.pods.contains_key(name),
+                    "let go with its pod"
+                );
+                replicas.remove(at);
+            }
+            Step::DropSlot { primary, slot } => {
+                let agent = self.observed.agents.get_mut(primary).expect("it is heard");
+                agent.followers.retain(|follower| follower.slot != *slot);
+            }
+            other => panic!("{other:?} is about no replica"),
+        }
+    }
+
+    /// A replica has its slot at the primary from when it begins to copy.
+    pub fn keep_wal(&mut self, instance: &InstanceName, phase: AgentPhase) {
+        if *instance == Self::instance() || phase == AgentPhase::Starting {
+            return;
+        }
+        if let Some(primary) = self.observed.agents.get_mut(&Self::instance()) {
+            let slot = instance.slot();
+            primary.followers.retain(|follower| follower.slot != slot);
+            primary.followers.push(Follower {
+                slot,
+                streaming: phase == AgentPhase::Running,
+                lag_bytes: 0,
+            });
+        }
+    }
+
+    /// A pod has ended, and with it what it had at the others.
+    pub fn pod_is_gone(&mut self, instance: &InstanceName) {
+        self.observed.pods.remove(instance);
+        self.observed.agents.remove(instance);
+        let slot = instance.slot();
+        for agent in self.observed.agents.values_mut() {
+            let mut followers = agent.followers.iter_mut();
+            if let Some(follower) = followers.find(|follower| follower.slot == slot) {
+                follower.streaming = false;
+            }
+        }
+        let leads = *instance == Self::instance();
+        if let Some(endpoints) = self.observed.endpoints.as_mut().filter(|_| leads) {
+            endpoints.addresses.clear();
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! From a storage as 4.1 writes it to one that the core decides on.
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use pgo_core::{Storage, StorageKind};
+
+use crate::{
+    PgoConfig, StorageSpec,
+    convert::{InvalidSpec, invalid},
+};
+
+/// The storage that a field of a spec describes, or that of `pgo.yaml` where it says nothing.
+pub(crate) fn storage(
+    field: &str,
+    spec: &StorageSpec,
+    config: &PgoConfig,
+) -> Result<Storage, InvalidSpec> {
+    let spec = said_or_default(field, spec, config)?;
+    let of = |part: &str| format!("{field}.{part}");
+    let kind = match spec.storagetype.as_str() {
+        "create" => StorageKind::Create,
+        "dynamic" | "" => StorageKind::Dynamic,
+        "emptydir" => StorageKind::EmptyDir,
+        other => {
+            return invalid(
+                &of("storagetype"),
+                format!("{other:?} cannot be used; give create, dynamic or emptydir"),
+            );
+        }
+    };
+    if kind != StorageKind::EmptyDir && spec.size.is_empty() {
+        return invalid(&of("size"), "it is empty; give a quantity such as 1Gi");
+    }
+    if !spec.fsgroup.is_empty() && !spec.supplementalgroups.is_empty() {
+        return invalid(
+            field,
+            "fsgroup and supplementalgroups cannot both be set; leave one of them out",
+        );
+    }
+    let supplemental_groups = spec
+        .supplementalgroups
+        .split(',')
+        .filter(|group| !group.trim().is_empty())
+        .map(|group| number(&of("supplementalgroups"), group))
+        .collect::<Result<_, _>>()?;
+    Ok(Storage {
+        kind,
+        class: (kind == StorageKind::Dynamic && !spec.storageclass.is_empty())
+            .then(|| spec.storageclass.clone()),
+        access_mode: if spec.accessmode.is_empty() {
+            "ReadWriteOnce".to_owned()
+        } else {
+            spec.accessmode.clone()
+        },
+        size: spec.size.clone(),
+        fs_group: if spec.fsgroup.is_empty() {
+            None
+        } else {
+            Some(number(&of("fsgroup"), &spec.fsgroup)?)
+        },
+        supplemental_groups,
+        match_labels: match_labels(&of("matchLabels"), &spec.match_labels)?,
+    })
+}
+
+fn match_labels(field: &str, text: &str) -> Result<BTreeMap<String, String>, InvalidSpec> {
+    match text.split_once('=') {
+        Some((key, value)) => Ok(BTreeMap::from([(key.to_owned(), value.to_owned())])),
+        None if text.is_empty() => Ok(BTreeMap::new()),
+        None => invalid(field, format!("{text:?} is not key=value")),
+    }
+}
+
+/// Whether a storage says anything. The name of the claim is filled in by PGO.
+pub(crate) fn says_nothing(spec: &StorageSpec) -> bool {
+    let nothing = StorageSpec {
+        name: spec.name.clone(),
+        ..StorageSpec::default()
+    };
+    *spec == nothing
+}
+
+fn said_or_default<'a>(
+    field: &str,
+    spec: &'a StorageSpec,
+    config: &PgoConfig,
+) -> Result<Cow<'a, StorageSpec>, InvalidSpec> {
+    if !says_nothing(spec) {
+        return Ok(Cow::Borrowed(spec));
+    }
+    match config.storage.get(&config.primary_storage) {
+        Some(named) => Ok(Cow::Owned(StorageSpec::from(named))),
+        None => invalid(field, "pgo.yaml names no storage to take by default"),
+    }
+}
+
+fn number(field: &str, text: &str) -> Result<i64, InvalidSpec> {
+    text.trim()
+        .parse()
+        .or_else(|_| invalid(field, format!("{text:?} is not a number")))
+}
