@@ -192,15 +192,15 @@ fn a_wrong_command_line_has_status_1_and_makes_no_request() {
 fn what_comes_later_says_so_and_makes_no_request() {
     let fake = Fake::start(|_| ok(json!([])));
     for (line, what) in [
-        ("scale hippo --replica-count=2", "scale"),
+        ("backup hippo --backup-type=pgdump", "backup"),
         ("show user hippo --expired 7", "show user"),
         ("update cluster --all --autofail=true", "update cluster"),
         ("update", "update"),
-        ("help scale", "scale"),
+        ("help backup", "backup"),
         ("help show user", "show user"),
         ("show help user", "show user"),
         ("help update cluster", "update cluster"),
-        ("scale --help", "scale"),
+        ("backup --help", "backup"),
         ("-n other help update", "update"),
         ("create cluster a --autofail", "--autofail"),
         ("create cluster a --metrics", "--metrics"),
@@ -215,11 +215,6 @@ fn what_comes_later_says_so_and_makes_no_request() {
         ("create cluster a --pgpool", "--pgpool"),
         ("create cluster a --pgpool-secret=x", "--pgpool-secret"),
         ("create cluster a -z pol1", "--policies"),
-        ("create cluster a --replica-count=1", "--replica-count=1"),
-        (
-            "create cluster a --replica-storage-config=x",
-            "--replica-storage-config",
-        ),
     ] {
         let arguments: Vec<&str> = line.split(' ').collect();
         let ran = run(&mut fake.pgo(&arguments));
@@ -482,7 +477,7 @@ fn help_and_completion_need_no_apiserver() {
         for word in words {
             assert!(ran.stdout.contains(word), "{line}: {word}");
         }
-        assert!(!ran.stdout.contains("scaledown"), "{line}");
+        assert!(!ran.stdout.contains("benchmark"), "{line}");
     }
 }
 

@@ -91,10 +91,16 @@ mod tests {
                 .split(|c: char| !c.is_alphanumeric() && c != '-')
                 .map(|word| word.trim_start_matches('-'))
                 .collect();
-            for there in ["watch", "resources-config", "namespace", "delete-data"] {
+            for there in [
+                "watch",
+                "resources-config",
+                "namespace",
+                "delete-data",
+                "scaledown",
+            ] {
                 assert!(words.contains(there), "{shell}: {there}");
             }
-            for hidden in ["scaledown", "autofail", "generate"] {
+            for hidden in ["benchmark", "autofail", "generate"] {
                 assert!(!words.contains(hidden), "{shell}: {hidden}");
             }
         }

@@ -43,7 +43,7 @@ pub struct Arguments {
     /// Whether pgBackRest archives and backs up: false is all there is yet
     #[arg(long, value_name = "BOOL")]
     pgbackrest: Option<String>,
-    /// Number of replicas: 0 is all there is yet
+    /// Number of replicas
     #[arg(
         long,
         value_name = "NUMBER",
@@ -51,6 +51,9 @@ pub struct Arguments {
         allow_negative_numbers = true
     )]
     replica_count: i64,
+    /// Storage configuration of pgo.yaml for the replicas
+    #[arg(long, value_name = "NAME")]
+    replica_storage_config: Option<String>,
     /// Resource configuration of pgo.yaml
     #[arg(short, long, value_name = "NAME")]
     resources_config: Option<String>,
@@ -87,12 +90,9 @@ impl Arguments {
     pub fn check(&self) -> Result<(), Failure> {
         let backrest = self.pgbackrest.as_deref().map(boolean);
         let backrest = (backrest == Some(Ok(true))).then(|| "--pgbackrest=true".to_owned());
-        let replicas =
-            (self.replica_count > 0).then(|| format!("--replica-count={}", self.replica_count));
-        let later: Vec<String> = backrest.into_iter().chain(replicas).collect();
-        match later.is_empty() {
-            true => Ok(()),
-            false => Err(Failure::NotAvailable(later)),
+        match backrest {
+            None => Ok(()),
+            Some(later) => Err(Failure::NotAvailable(vec![later])),
         }
     }
 
@@ -114,6 +114,7 @@ impl Arguments {
             pgbouncer_user: "pgbouncer".to_owned(),
             custom_config: text(&self.custom_config),
             storage_config: text(&self.storage_config),
+            replica_storage_config: text(&self.replica_storage_config),
             container_resources: text(&self.resources_config),
             client_version: PGO_VERSION.to_owned(),
             ..CreateClusterRequest::default()

@@ -37,8 +37,6 @@ const COMMANDS: &[&str] = &[
     "ls",
     "reload",
     "restore",
-    "scale",
-    "scaledown",
     "show backup",
     "show benchmark",
     "show config",
@@ -85,8 +83,7 @@ const fn flag(name: &'static str, takes: Takes) -> Flag {
     }
 }
 
-/// Flags, besides those of which only some values come later: `--pgbackrest` and `--replica-count` of `create cluster`
-/// say so themselves.
+/// Flags, besides the one of which only some values come later: `--pgbackrest` of `create cluster` says so itself.
 const FLAGS: &[Flag] = &[
     flag("autofail", Takes::Switch),
     flag("metrics", Takes::Switch),
@@ -100,7 +97,6 @@ const FLAGS: &[Flag] = &[
         short: Some('z'),
         ..flag("policies", Takes::Text)
     },
-    flag("replica-storage-config", Takes::Text),
 ];
 
 /// Adds what comes later to the tree, hidden from help.

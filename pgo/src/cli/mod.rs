@@ -16,6 +16,7 @@ mod later;
 mod man;
 mod prompt;
 mod report;
+mod scale;
 mod select;
 mod show_cluster;
 mod status;
@@ -77,6 +78,9 @@ enum Command {
         #[command(subcommand)]
         what: Option<Requeue>,
     },
+    Scale(scale::Up),
+    #[command(name = "scaledown")]
+    ScaleDown(scale::Down),
     Test(test::Arguments),
     Version(version::Arguments),
     Status(status::Arguments),
@@ -228,6 +232,10 @@ fn dispatch(command: Command, global: &GlobalFlags) -> Result<(), Failure> {
         } => asking(global, async |api| {
             delete_cluster::run(arguments, api).await
         }),
+        Command::Scale(arguments) => asking(global, async |api| scale::up(&arguments, &api).await),
+        Command::ScaleDown(arguments) => {
+            asking(global, async |api| scale::down(&arguments, &api).await)
+        }
         Command::Test(arguments) => asking(global, async |api| test::run(&arguments, &api).await),
         Command::Version(arguments) => {
             asking(global, async |api| version::run(&arguments, &api).await)
@@ -255,6 +263,8 @@ fn check(command: &Command) -> Result<(), Failure> {
             what: Some(Delete::Cluster(arguments)),
         } => &arguments.selection,
         Command::Test(arguments) => &arguments.selection,
+        Command::Scale(arguments) => return arguments.check(),
+        Command::ScaleDown(arguments) => return arguments.check(),
         Command::Delete {
             what: Some(Delete::DeadLetter(arguments)),
         } => return arguments.check(),

@@ -121,6 +121,7 @@ fn details(detail: &ShowClusterDetail) -> Vec<String> {
         let claims = pod.pvc_name.values();
         lines.extend(claims.map(|claim| format!("pvc : {claim}")));
     }
+    lines.extend(instances(&detail.cluster));
     let resources = &spec["ContainerResources"];
     lines.push(format!(
         "resources : CPU Limit={} Memory Limit={}, CPU Request={} Memory Request={}",
@@ -153,6 +154,44 @@ fn details(detail: &ShowClusterDetail) -> Vec<String> {
     lines.extend(replicas.map(|replica| format!("replica : {}", replica.name)));
     lines.push(labels(&detail.cluster["metadata"]["labels"]));
     lines
+}
+
+/// What there is to know of the instances where there are several: who leads, and how far the others are behind.
+fn instances(cluster: &Value) -> Vec<String> {
+    let all = cluster
+        .pointer("/status/instances")
+        .and_then(Value::as_array);
+    let all = all.map(Vec::as_slice).unwrap_or_default();
+    let line = |instance: &Value| {
+        let number = |key: &str| instance[key].as_u64().unwrap_or_default();
+        let state = match (of(instance, "role"), instance["ready"] == true) {
+            ("", _) => "starting".to_owned(),
+            (role, false) => format!("{role}, not ready"),
+            ("replica", true) if instance["streaming"] == false => {
+                "replica, not streaming".to_owned()
+            }
+            ("replica", true) => format!("replica, lag {}", lag(number("lagBytes"))),
+            (role, true) => role.to_owned(),
+        };
+        format!(
+            "instance : {} ({state}) timeline {}",
+            of(instance, "name"),
+            number("timeline")
+        )
+    };
+    match all {
+        [] | [_] => Vec::new(),
+        several => several.iter().map(line).collect(),
+    }
+}
+
+/// A lag as a status tells it, which rounds it up.
+fn lag(bytes: u64) -> String {
+    const MIB: u64 = 1 << 20;
+    match bytes / MIB {
+        0 => "under 1 MiB".to_owned(),
+        megabytes => format!("up to {megabytes} MiB"),
+    }
 }
 
 /// A text in an object; the empty one where there is none.

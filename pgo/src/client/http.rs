@@ -107,6 +107,18 @@ impl Api {
         self.exchange(endpoint, &target, Vec::new()).await
     }
 
+    /// Asks with a query about what a variable segment of the path names.
+    pub async fn get_of<R: Response>(
+        &self,
+        endpoint: Endpoint,
+        variable: &str,
+        query: &str,
+    ) -> Result<Answer<R>, ClientError> {
+        let path = endpoint.route().path_with(variable);
+        self.exchange(endpoint, &format!("{path}?{query}"), Vec::new())
+            .await
+    }
+
     /// Asks with a query for an answer that has no end. Its status came in time; its body may take for ever.
     pub async fn open(&self, endpoint: Endpoint, query: &str) -> Result<Incoming, ClientError> {
         let path = endpoint.route().path;

@@ -172,10 +172,6 @@ pub(crate) fn later_work(config: &PgoConfig) -> BTreeSet<&'static str> {
         ("Cluster.Autofail", cluster.autofail),
         (BACKREST, cluster.backrest),
         ("Cluster.Policies", !cluster.policies.is_empty()),
-        (
-            "Cluster.Replicas",
-            !matches!(cluster.replicas.as_str(), "" | "0"),
-        ),
     ];
     asked
         .into_iter()
@@ -240,10 +236,10 @@ mod tests {
         let mut config = PgoConfig::default();
         assert!(later_work(&config).is_empty());
         config.cluster.autofail = true;
-        config.cluster.replicas = "2".to_owned();
+        config.cluster.metrics = true;
         assert_eq!(
             later_work(&config),
-            BTreeSet::from(["Cluster.Autofail", "Cluster.Replicas"])
+            BTreeSet::from(["Cluster.Autofail", "Cluster.Metrics"])
         );
     }
 }

@@ -14,6 +14,7 @@
 
 mod access;
 mod accounts;
+mod agents;
 mod app;
 mod certificate;
 mod configuration;

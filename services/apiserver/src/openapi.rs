@@ -1,11 +1,12 @@
 //! The OpenAPI description of the REST interface, put together from the route table and the types of requests and answers.
 
 use pgo_api::{
-    Carrier, ClusterTestRequest, ClusterTestResponse, CreateClusterRequest, CreateClusterResponse,
-    DeadLetterRequest, DeadLetterResponse, DeleteClusterRequest, DeleteClusterResponse, Endpoint,
-    EventsQuery, Methods, Outcome, PGO_VERSION, ROUTES, RequestHead, Route, STREAM_TYPE,
-    ShowClusterRequest, ShowClusterResponse, ShowDeadLetterResponse, StatusQuery, StatusResponse,
-    VersionResponse,
+    Carrier, ClusterScaleResponse, ClusterTestRequest, ClusterTestResponse, CreateClusterRequest,
+    CreateClusterResponse, DeadLetterRequest, DeadLetterResponse, DeleteClusterRequest,
+    DeleteClusterResponse, Endpoint, EventsQuery, Methods, Outcome, PGO_VERSION, ROUTES,
+    RequestHead, Route, STREAM_TYPE, ScaleDownQuery, ScaleDownResponse, ScaleQuery,
+    ScaleQueryResponse, ShowClusterRequest, ShowClusterResponse, ShowDeadLetterResponse,
+    StatusQuery, StatusResponse, VersionResponse,
 };
 use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
@@ -129,6 +130,9 @@ fn answer(endpoint: Endpoint, generator: &mut SchemaGenerator) -> Value {
         Endpoint::DeleteCluster => schema::<DeleteClusterResponse>(generator),
         Endpoint::TestCluster => schema::<ClusterTestResponse>(generator),
         Endpoint::Status => schema::<StatusResponse>(generator),
+        Endpoint::ScaleCluster => schema::<ClusterScaleResponse>(generator),
+        Endpoint::ScaleQuery => schema::<ScaleQueryResponse>(generator),
+        Endpoint::ScaleDown => schema::<ScaleDownResponse>(generator),
         Endpoint::ShowDeadLetter => schema::<ShowDeadLetterResponse>(generator),
         Endpoint::RequeueDeadLetter | Endpoint::DeleteDeadLetter => {
             schema::<DeadLetterResponse>(generator)
@@ -173,6 +177,8 @@ fn parameters(route: &Route, generator: &mut SchemaGenerator) -> Vec<Value> {
     if route.carrier == Carrier::Query {
         let query = match route.endpoint {
             Endpoint::Events => generator.root_schema_for::<EventsQuery>(),
+            Endpoint::ScaleCluster => generator.root_schema_for::<ScaleQuery>(),
+            Endpoint::ScaleDown => generator.root_schema_for::<ScaleDownQuery>(),
             _ => generator.root_schema_for::<StatusQuery>(),
         };
         let properties = query.get("properties").and_then(Value::as_object);

@@ -262,6 +262,14 @@ impl Call {
         Ok(())
     }
 
+    /// The variable segment of the path; empty where it has none.
+    pub(crate) fn variable(&self) -> String {
+        match &self.arguments {
+            Arguments::Query(uri) => decoded(self.route.variable(uri.path())),
+            Arguments::Body(_) => String::new(),
+        }
+    }
+
     /// The arguments as a type. A body that is missing is an empty object, as in 4.1.
     pub(crate) fn read<T: DeserializeOwned>(&self) -> Result<T, Stop> {
         match &self.arguments {
@@ -273,6 +281,28 @@ impl Call {
             Arguments::Body(body) => parse(body),
         }
     }
+}
+
+/// A segment of a path without its escapes (RFC 3986, section 2.1); as it is where they make no text.
+fn decoded(segment: &str) -> String {
+    let mut bytes = Vec::with_capacity(segment.len());
+    let mut rest = segment.as_bytes();
+    while let [first, more @ ..] = rest {
+        let escaped = (*first == b'%')
+            .then(|| core::str::from_utf8(more.get(..2)?).ok())
+            .flatten();
+        match escaped.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &more[2..];
+            }
+            None => {
+                bytes.push(*first);
+                rest = more;
+            }
+        }
+    }
+    String::from_utf8(bytes).unwrap_or_else(|_| segment.to_owned())
 }
 
 /// Parses JSON; what is wrong is named with field and position.
@@ -304,6 +334,14 @@ mod tests {
             Err(Stop::Malformed(why)) => why,
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn a_segment_loses_its_escapes() {
+        assert_eq!(decoded("hippo"), "hippo");
+        assert_eq!(decoded("a%2Fb%20c"), "a/b c");
+        assert_eq!(decoded("50%"), "50%");
+        assert_eq!(decoded("%ff"), "%ff");
     }
 
     #[test]

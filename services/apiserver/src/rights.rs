@@ -18,7 +18,12 @@ pub const RIGHTS: Rights = Rights {
             &[Get, List, Create],
             "Clusters: shown, and made as asked for. Deleting one is a task, so there is no right to delete.",
         ),
-        Right::new(PGO, &["pgreplicas"], &[List], "What is shown of a cluster."),
+        Right::new(
+            PGO,
+            &["pgreplicas"],
+            &[List, Create],
+            "Replicas: shown, and made as asked for. Removing one is a task.",
+        ),
         Right::new(
             PGO,
             &["pgtasks"],

@@ -17,6 +17,7 @@ mod dead_letter;
 mod events;
 mod permission;
 mod route;
+mod scale;
 mod service;
 pub mod texts;
 mod wire;
@@ -33,6 +34,10 @@ pub use dead_letter::{
 pub use events::{EventsQuery, KEEP_ALIVE, NotALine, STREAM_TYPE, StreamLine};
 pub use permission::{Permission, UnknownPermission};
 pub use route::{Carrier, Endpoint, Method, Methods, NamespaceCheck, NoRoute, ROUTES, Route};
+pub use scale::{
+    ClusterScaleResponse, ScaleDownQuery, ScaleDownResponse, ScaleQuery, ScaleQueryResponse,
+    ScaleQueryTarget,
+};
 pub use service::{KeyValue, NodeInfo, StatusDetail, StatusQuery, StatusResponse, VersionResponse};
 pub use wire::{Code, Outcome, RequestHead, Response, Secret};
 

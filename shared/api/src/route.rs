@@ -163,9 +163,9 @@ routes! {
     Status Any "/status" Some(P::Status), V, N, Query, AVAILABLE;
 
     UpdateCluster Post "/clustersupdate" Some(P::UpdateCluster), V, N, Body, LATER;
-    ScaleCluster Any "/clusters/scale/{name}" Some(P::ScaleCluster), V, N, Query, LATER;
-    ScaleQuery Get "/scale/{name}" Some(P::ScaleCluster), V, N, Query, LATER;
-    ScaleDown Get "/scaledown/{name}" Some(P::ScaleCluster), V, N, Query, LATER;
+    ScaleCluster Any "/clusters/scale/{name}" Some(P::ScaleCluster), V, N, Query, AVAILABLE;
+    ScaleQuery Get "/scale/{name}" Some(P::ScaleCluster), V, N, Query, AVAILABLE;
+    ScaleDown Get "/scaledown/{name}" Some(P::ScaleCluster), V, N, Query, AVAILABLE;
     Df Any "/df/{name}" Some(P::DfCluster), V, N, Query, LATER;
     ShowConfig Any "/config" Some(P::ShowConfig), V, N, Query, LATER;
     ShowWorkflow Get "/workflow/{id}" Some(P::ShowWorkflow), V, N, Query, LATER;
@@ -255,6 +255,25 @@ impl Route {
         Err(why)
     }
 
+    /// The variable segment of a path that this route is for; empty where it has none.
+    pub fn variable<'a>(&self, path: &'a str) -> &'a str {
+        let at = self.path.split('/').position(|part| part.starts_with('{'));
+        at.and_then(|at| path.split('/').nth(at))
+            .unwrap_or_default()
+    }
+
+    /// Its path with a value in place of the variable segment.
+    pub fn path_with(&self, value: &str) -> String {
+        let parts = self.path.split('/');
+        let parts: Vec<String> = parts
+            .map(|part| match part.starts_with('{') {
+                true => crate::events::escape(value),
+                false => part.to_owned(),
+            })
+            .collect();
+        parts.join("/")
+    }
+
     fn matches(&self, path: &str) -> bool {
         let mut have = path.split('/');
         let all = self.path.split('/').all(|want| match have.next() {
@@ -294,6 +313,15 @@ mod tests {
             Route::find("DELETE", "/pgbouncer").map(|route| route.endpoint),
             Ok(Endpoint::DeletePgbouncerByMethod)
         );
+    }
+
+    #[test]
+    fn a_variable_segment_is_filled_and_found_again() {
+        let route = Endpoint::ScaleCluster.route();
+        let path = route.path_with("hippo/../x");
+        assert_eq!(path, "/clusters/scale/hippo%2F..%2Fx");
+        assert_eq!(route.variable("/clusters/scale/hippo"), "hippo");
+        assert_eq!(Endpoint::Status.route().variable("/status"), "");
     }
 
     #[test]

@@ -38,6 +38,39 @@ pub const NO_CLUSTERS: &str = "no clusters found";
 /// A cluster to test has a primary that is not ready.
 pub const NOT_READY: &str = "cluster not ready yet, try later";
 
+/// Not all clusters at once.
+pub const SCALE_ALL: &str = "all is not allowed for the scale command";
+/// A type of Service that is none, asked for with more replicas.
+pub const SCALE_SERVICE_TYPE: &str =
+    "error --service-type should be either ClusterIP, NodePort, or LoadBalancer ";
+/// Nothing to scale down.
+pub const NO_REPLICAS: &str = "no replicas found for this cluster";
+
+/// Kubernetes' words for a Pgcluster that is not there.
+pub fn no_such_cluster(cluster: &str) -> String {
+    format!("pgclusters.crunchydata.com {cluster:?} not found")
+}
+
+/// Result of `/clusters/scale/{name}`, one per replica.
+pub fn created_replica(replica: &str) -> String {
+    format!("created Pgreplica {replica}")
+}
+
+/// Result of `/scaledown/{name}`.
+pub fn deleted_replica(replica: &str) -> String {
+    format!("deleted Pgreplica {replica}")
+}
+
+/// The replica to remove is not one of the cluster.
+pub fn replica_not_found(replica: &str) -> String {
+    format!("{replica} replica not found")
+}
+
+/// How far a replica has received and replayed WAL, in bytes.
+pub fn replication_status(received: u64, replayed: u64) -> String {
+    format!("receive {received} replay {replayed}")
+}
+
 /// The user's namespaces do not have this one, or it does not exist.
 pub fn namespace_not_allowed(user: &str, namespace: &str) -> String {
     format!("user [{user}] is not allowed access to namespace [{namespace}]")

@@ -26,5 +26,6 @@ mod postgres;
 mod recorded;
 mod refusals;
 mod rights;
+mod scaling;
 mod showing;
 mod transport;

@@ -45,6 +45,8 @@ async fn each_right_is_needed() {
     for target in ["/showclusters", "/testclusters"] {
         client.post(target, cluster_request("all")).await.done();
     }
+    let scale = "/clusters/scale/hippo?replica-count=1&version=4.1.0&namespace=pgouser1";
+    client.get(scale).await.done();
     let status = "/status?version=4.1.0&namespace=pgouser1";
     client.get(status).await.done();
 

@@ -119,7 +119,10 @@ where
 }
 
 /// Labels of the nodes, where a label of one is asked for.
-async fn nodes(app: &App, node_label: &str) -> Result<Vec<BTreeMap<String, String>>, kube::Error> {
+pub(super) async fn nodes(
+    app: &App,
+    node_label: &str,
+) -> Result<Vec<BTreeMap<String, String>>, kube::Error> {
     if node_label.is_empty() {
         return Ok(Vec::new());
     }

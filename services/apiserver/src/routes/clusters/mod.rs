@@ -1,8 +1,9 @@
-//! Clusters: create, show, delete, test.
+//! Clusters: create, show, delete, test, scale.
 
 mod create;
 mod delete;
 pub(crate) mod pod;
+mod scale;
 mod show;
 mod spec;
 mod task;
@@ -18,6 +19,7 @@ use pgo_ids::ClusterName;
 
 pub(super) use create::create;
 pub(super) use delete::delete;
+pub(super) use scale::{down as scale_down, query as scale_query, scale};
 pub(super) use show::show;
 pub(super) use test::test;
 

@@ -1,6 +1,6 @@
 //! What 4.1's answers say of a pod.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
@@ -31,6 +31,12 @@ impl Containers {
 
     pub(crate) fn all_ready(self) -> bool {
         self.all > 0 && self.ready == self.all
+    }
+}
+
+impl fmt::Display for Containers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.ready, self.all)
     }
 }
 
@@ -99,7 +105,7 @@ pub(crate) fn shown(pod: &Pod, cluster: &str) -> ShowClusterPod {
             .and_then(|spec| spec.node_name.clone())
             .unwrap_or_default(),
         pvc_name: claims,
-        ready_status: format!("{}/{}", containers.ready, containers.all),
+        ready_status: containers.to_string(),
         ready: containers.all_ready(),
         primary: kind == "primary",
         kind: kind.to_owned(),

@@ -8,7 +8,7 @@ use pgo_api::{CreateClusterRequest, PGO_VERSION};
 use pgo_crd::{ContainerResources, Pgcluster, PgclusterSpec, PgoConfig, StorageSpec, label};
 use pgo_ids::{ClusterName, OperationId};
 
-use super::wanted::{Checked, Facts, GLOBAL_CONFIG, metadata_labels};
+use super::wanted::{self, Checked, Facts, GLOBAL_CONFIG, metadata_labels};
 
 /// Image with PostgreSQL, as in 4.1.
 const IMAGE: &str = "crunchy-postgres";
@@ -27,6 +27,7 @@ pub(super) fn cluster(
 ) -> Pgcluster {
     let or = |given: &str, default: &str| if given.is_empty() { default } else { given }.to_owned();
     let settings = &config.cluster;
+    let replicas = wanted::replicas(request, config);
     let spec = PgclusterSpec {
         namespace: request.namespace.clone(),
         name: name.to_string(),
@@ -40,7 +41,10 @@ pub(super) fn cluster(
             config,
             &or(&request.storage_config, &config.primary_storage),
         ),
-        replica_storage: storage(config, &config.replica_storage),
+        replica_storage: storage(
+            config,
+            &or(&request.replica_storage_config, &config.replica_storage),
+        ),
         backrest_storage: storage(config, &config.backrest_storage),
         container_resources: resources(
             config,
@@ -52,8 +56,8 @@ pub(super) fn cluster(
         primaryhost: name.to_string(),
         user: settings.user.clone(),
         database: settings.database.clone(),
-        // What pgo.yaml asks for beyond that is not available yet.
-        replicas: request.replica_count.to_string(),
+        replicas: replicas.to_string(),
+        replica_count: u32::try_from(replicas).ok().filter(|count| *count > 0),
         strategy: or(&settings.strategy, STRATEGY),
         secretfrom: request.secret_from.clone(),
         usersecretname: format!("{name}-{}-secret", settings.user),

@@ -98,6 +98,33 @@ pub(super) fn deletion(
     task(subject, name, TaskType::DeleteData, id, &labels, parameters)
 }
 
+/// The task that asks for the removal of a replica.
+pub(super) fn scale_down(
+    subject: &Subject<'_>,
+    replica: &str,
+    id: OperationId,
+    with_data: bool,
+) -> Pgtask {
+    let parameters = [
+        (label::PG_CLUSTER, subject.name.to_string()),
+        ("delete-data", with_data.to_string()),
+        ("delete-backups", false.to_string()),
+        ("is-replica", true.to_string()),
+        ("is-backup", false.to_string()),
+        ("replica-name", replica.to_owned()),
+    ];
+    let labels = [(label::PGRMDATA, "true")];
+    let name = format!("{replica}-rmdata");
+    task(subject, name, TaskType::DeleteData, id, &labels, parameters)
+}
+
+/// Whether what a task asks for is done, so that it makes way for another one.
+pub(super) fn is_done(task: &Pgtask) -> bool {
+    let status = task.status.as_ref();
+    let mut conditions = status.into_iter().flat_map(|status| &status.conditions);
+    conditions.any(|one| one["type"] == "Complete" && one["status"] == "True")
+}
+
 fn task<const N: usize>(
     subject: &Subject<'_>,
     name: String,

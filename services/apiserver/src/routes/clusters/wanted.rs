@@ -17,6 +17,9 @@ use crate::{configuration, refusal::Refusal};
 /// Most clusters of one request: all are made within its deadline.
 const LONGEST_SERIES: i64 = 200;
 
+/// Most replicas of a cluster, as its definition has it.
+pub(super) const MOST_REPLICAS: i64 = 100;
+
 /// Longest password, in bytes; psql and drivers take more nowhere.
 const LONGEST_PASSWORD: usize = 255;
 
@@ -139,7 +142,7 @@ pub(super) fn judge(
 }
 
 /// How many replicas each cluster is to have: as the request says, else as pgo.yaml does.
-fn replicas(request: &CreateClusterRequest, config: &PgoConfig) -> i64 {
+pub(super) fn replicas(request: &CreateClusterRequest, config: &PgoConfig) -> i64 {
     match request.replica_count {
         0 => config.cluster.replicas.parse().unwrap_or_default(),
         count => count,
@@ -152,6 +155,12 @@ fn check_names(request: &CreateClusterRequest, facts: &Facts) -> Result<Vec<Clus
     }
     if request.replica_count < 0 {
         return refuse(texts::NEGATIVE_REPLICA_COUNT);
+    }
+    if request.replica_count > MOST_REPLICAS {
+        return refuse(format!(
+            "invalid replica-count {}, should be at most {MOST_REPLICAS}",
+            request.replica_count
+        ));
     }
     if !(0..=LONGEST_SERIES).contains(&request.series) {
         return refuse(format!(
@@ -323,19 +332,30 @@ fn check_node_label(
     config: &PgoConfig,
     facts: &Facts,
 ) -> Result<Option<(String, String)>, Refusal> {
-    let pair = |text: &str| {
-        let (key, value) = text.split_once('=')?;
-        let fits = !key.is_empty() && !value.contains('=');
-        fits.then(|| (key.to_owned(), value.to_owned()))
-    };
     if text.is_empty() {
         return Ok(pair(&config.cluster.primary_node_label));
+    }
+    node_label(text, &facts.nodes)
+}
+
+fn pair(text: &str) -> Option<(String, String)> {
+    let (key, value) = text.split_once('=')?;
+    let fits = !key.is_empty() && !value.contains('=');
+    fits.then(|| (key.to_owned(), value.to_owned()))
+}
+
+/// A node label that is asked for, which some node must have; none where none is.
+pub(super) fn node_label(
+    text: &str,
+    nodes: &[BTreeMap<String, String>],
+) -> Result<Option<(String, String)>, Refusal> {
+    if text.is_empty() {
+        return Ok(None);
     }
     let Some((key, value)) = pair(text) else {
         return refuse(texts::node_label_format(text));
     };
-    let mut values = facts
-        .nodes
+    let mut values = nodes
         .iter()
         .filter_map(|labels| labels.get(&key))
         .peekable();
@@ -402,7 +422,6 @@ pub(super) fn check_secret(
 /// What 4.1 does and this version does not yet: none of it is silently left out.
 fn refuse_later_work(request: &CreateClusterRequest) -> Result<(), Refusal> {
     let asked = [
-        ("--replica-count", request.replica_count > 0),
         ("--metrics", request.metrics_flag),
         ("--pgbadger", request.badger_flag),
         ("--autofail", request.autofail_flag),
@@ -417,10 +436,6 @@ fn refuse_later_work(request: &CreateClusterRequest) -> Result<(), Refusal> {
         ("--pgbouncer-pass", !request.pgbouncer_pass.is_empty()),
         ("PgbouncerSecret", !request.pgbouncer_secret.is_empty()),
         ("--policies", !request.policies.is_empty()),
-        (
-            "--replica-storage-config",
-            !request.replica_storage_config.is_empty(),
-        ),
     ];
     match asked.into_iter().find(|(_, is)| *is) {
         Some((what, _)) => refuse(texts::not_available(what)),

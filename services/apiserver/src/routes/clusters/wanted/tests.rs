@@ -331,10 +331,22 @@ fn what_needs_replicas_says_so_before_it_says_that_it_is_for_later() {
 }
 
 #[test]
+fn replicas_are_counted_in_4_1s_text_and_in_a_number() {
+    let creation = created(|request| {
+        request.replica_count = 2;
+        request.replica_storage_config = "big".to_owned();
+    });
+    let spec = &creation.cluster.spec;
+    assert_eq!((spec.replicas.as_str(), spec.replica_count), ("2", Some(2)));
+    assert_eq!(spec.replica_storage.size, "10G");
+    let refused = refused(|request| request.replica_count = 101);
+    assert!(refused.contains("at most 100"), "{refused}");
+}
+
+#[test]
 fn nothing_of_later_work_is_silently_left_out() {
     type Change = fn(&mut CreateClusterRequest);
-    let changes: [(&str, Change); 9] = [
-        ("--replica-count", |request| request.replica_count = 1),
+    let changes: [(&str, Change); 7] = [
         ("--metrics", |request| request.metrics_flag = true),
         ("--pgbadger", |request| request.badger_flag = true),
         ("--pgbackrest=true", |request| {
@@ -345,9 +357,6 @@ fn nothing_of_later_work_is_silently_left_out() {
         }),
         ("--pgbouncer", |request| request.pgbouncer_flag = true),
         ("--policies", |request| request.policies = "p1".to_owned()),
-        ("--replica-storage-config", |request| {
-            request.replica_storage_config = "big".to_owned();
-        }),
         ("ArchiveFlag", |request| request.archive_flag = true),
     ];
     for (what, change) in changes {
