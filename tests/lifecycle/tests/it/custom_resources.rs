@@ -95,7 +95,7 @@ fn the_schema_refuses_requests_that_nobody_would_carry_out() {
         (
             "Pgtask",
             json!({"tasktype": "delete-data", "parameters": {"pg-cluster": "x", "is-replica": "true"}}),
-            "not available in this version yet",
+            "parameters.replica-name",
         ),
         (
             "Pgtask",
@@ -127,7 +127,7 @@ fn requests_that_nothing_is_done_for_say_so() {
             "Pgreplica",
             json!({"clustername": "x"}),
             "Ready",
-            "NotAvailable",
+            "NoSuchCluster",
         ),
         (
             "Pgpolicy",
@@ -188,7 +188,6 @@ fn what_the_schema_cannot_know_is_told_in_the_condition_and_mended_by_a_change()
 fn a_cluster_of_a_later_version_is_told_not_ignored() {
     let _turn = together();
     for spec in [
-        json!({"replicas": "2"}),
         json!({"policies": "one,two"}),
         json!({"userlabels": {"crunchy-pgbouncer": "true"}}),
     ] {

@@ -25,6 +25,7 @@ mod kills;
 mod ownership;
 mod requests;
 mod rights;
+mod scale;
 mod secrecy;
 mod show;
 mod storm;

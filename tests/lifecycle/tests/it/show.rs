@@ -110,6 +110,8 @@ fn every_command_has_help_and_completion_is_written() {
         vec!["show", "deadletter"],
         vec!["requeue", "deadletter"],
         vec!["delete", "deadletter"],
+        vec!["scale"],
+        vec!["scaledown"],
         vec!["test"],
         vec!["version"],
         vec!["status"],
