@@ -20,13 +20,27 @@ use crate::{
 
 /// What all of them need.
 pub(crate) struct Faces<'a> {
-    pub settings: &'a Settings,
-    pub files: &'a Arc<TlsFiles>,
-    pub metrics: &'a Metrics,
-    pub shutdown: &'a CancellationToken,
+    settings: &'a Settings,
+    files: &'a Arc<TlsFiles>,
+    metrics: &'a Metrics,
+    shutdown: &'a CancellationToken,
 }
 
-impl Faces<'_> {
+impl<'a> Faces<'a> {
+    pub(crate) fn new(
+        settings: &'a Settings,
+        files: &'a Arc<TlsFiles>,
+        metrics: &'a Metrics,
+        shutdown: &'a CancellationToken,
+    ) -> Self {
+        Self {
+            settings,
+            files,
+            metrics,
+            shutdown,
+        }
+    }
+
     /// Answers nsqd's questions from now on: whether this process itself may read is one of them.
     pub(crate) async fn auth(&self) -> anyhow::Result<()> {
         let files = self.files.clone();

@@ -15,7 +15,7 @@ use std::{
 use pgo_proto::event::{CopyBatch, CopyRequest, CopyResponse, copy_response::What};
 use tokio::{
     sync::watch,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tonic::Status;
 
@@ -23,13 +23,16 @@ use super::{
     convert,
     register::{Register, Roster, Version},
 };
-use crate::log::{self, Log, Offset, Term};
+use crate::log::{self, Lineage, Log, Offset, Term};
 
 /// How long a record waits for the other replica before this one goes on alone.
 pub const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Pause after the register could not be written.
 const PAUSE: Duration = Duration::from_millis(500);
+
+/// A replica that has asked within this time is following; it asks every second at least.
+const LATELY: Duration = Duration::from_secs(3);
 
 /// Records of an answer.
 const CHUNK: usize = 512;
@@ -45,6 +48,9 @@ pub enum CannotLead {
     /// The other one has records that count and are not here.
     #[error("replica {0} has events that this one has not")]
     Behind(String),
+    /// Nobody has led yet, and this replica is neither the first one nor has anything.
+    #[error("no replica has led yet, and the first one begins")]
+    NotTheFirst,
     /// The register.
     #[error(transparent)]
     Register(#[from] super::register::RegisterError),
@@ -78,14 +84,27 @@ struct Quorum {
     required: BTreeSet<String>,
     /// Those of them of which the register says so.
     noted: BTreeSet<String>,
-    /// Up to where they have everything, and where they can be asked.
-    acked: BTreeMap<String, (Offset, String)>,
+    /// Those that asked.
+    followers: BTreeMap<String, Follower>,
     committed: Offset,
     fenced: bool,
 }
 
+/// A replica that asked.
+#[derive(Debug)]
+struct Follower {
+    /// Up to where it has everything.
+    end: Offset,
+    /// Where it can be asked.
+    address: String,
+    /// When it asked last.
+    heard: Instant,
+}
+
 impl Leading {
-    /// Takes the leadership over; `forced` also where the other replica had more, in a new epoch then.
+    /// Takes the leadership over; `forced` also where the other replica had more, in a new epoch then. Where nobody has led
+    /// yet, nothing forces an empty replica that is not the first: the first one's volume may be full of events that were
+    /// written before there were two.
     ///
     /// # Errors
     /// Others must lead, or it cannot be known.
@@ -99,7 +118,11 @@ impl Leading {
         let (me, address) = me;
         let found = register.read().await?;
         let (former, version) = found.map_or((None, None), |(r, v)| (Some(r), Some(v)));
-        let behind = behind(&log, former.as_ref(), &me);
+        let behind = match &former {
+            Some(roster) => behind(&log, roster, &me),
+            None if is_for_the_first(&log, &me) => return Err(CannotLead::NotTheFirst),
+            None => None,
+        };
         if let Some(other) = behind.clone().filter(|_| !forced) {
             return Err(CannotLead::Behind(other));
         }
@@ -122,14 +145,7 @@ impl Leading {
         let written = register.write(&roster, version.as_ref()).await?;
         let version = written.ok_or(CannotLead::Faster)?;
         if let Some(other) = behind {
-            tracing::error!(
-                other,
-                "going on without the other replica, which had events that this one has not; readers are told that history was cut"
-            );
-            let log = log.clone();
-            let begun =
-                tokio::task::spawn_blocking(move || log.adopt(lineage, jiff::Timestamp::now()));
-            begun.await.map_err(|_| CannotLead::Faster)??;
+            go_on_without(&log, &other, lineage).await?;
         }
         let after_another = former.is_some_and(|former| former.leader != me);
         log.set_follows(false);
@@ -174,11 +190,8 @@ impl Leading {
     /// Where the other replica can be asked, if it was heard.
     pub fn other(&self) -> Option<String> {
         let quorum = self.quorum();
-        quorum
-            .acked
-            .values()
-            .next()
-            .map(|(_, address)| address.clone())
+        let mut followers = quorum.followers.values();
+        followers.next().map(|follower| follower.address.clone())
     }
 
     /// Whether somebody else leads now, as far as this one knows.
@@ -219,16 +232,40 @@ impl Leading {
             return Err(Fenced);
         }
         let has = |name: &String| {
-            quorum
-                .acked
-                .get(name)
-                .is_some_and(|(acked, _)| *acked >= end)
+            let follower = quorum.followers.get(name);
+            follower.is_some_and(|follower| follower.end >= end)
         };
         let all = quorum.required.iter().all(has);
         if all {
             quorum.committed = quorum.committed.max(end);
         }
         Ok(all)
+    }
+
+    /// Before this replica ends: waits until one that is just copying has everything, but no longer than `most`. What is
+    /// confirmed is on this one's volume only until then, and the other one would wait for it to come back.
+    pub async fn hand_over(&self, most: Duration) {
+        let mut news = self.news.subscribe();
+        let handing_over = async {
+            while self.is_being_copied() {
+                // One that does not ask any more is no news.
+                let _ = timeout(LATELY, news.changed()).await;
+            }
+        };
+        if timeout(most, handing_over).await.is_err() {
+            tracing::warn!(
+                "this replica ends before the other one has everything, which waits for it therefore"
+            );
+        }
+    }
+
+    /// Whether a replica is on its way to have everything.
+    fn is_being_copied(&self) -> bool {
+        let quorum = self.quorum();
+        let catches_up = |(name, follower): (&String, &Follower)| {
+            !quorum.noted.contains(name) && follower.heard.elapsed() < LATELY
+        };
+        !quorum.fenced && quorum.followers.iter().any(catches_up)
     }
 
     /// Says in the register that the other replica does not have everything any more.
@@ -329,8 +366,12 @@ impl Leading {
         let name = &request.replica;
         let joins = {
             let mut quorum = self.quorum();
-            let acked = (request.end, request.address.clone());
-            quorum.acked.insert(name.clone(), acked);
+            let follower = Follower {
+                end: request.end,
+                address: request.address.clone(),
+                heard: Instant::now(),
+            };
+            quorum.followers.insert(name.clone(), follower);
             !quorum.noted.contains(name) && request.end >= quorum.committed
         };
         self.tell();
@@ -421,13 +462,25 @@ impl Leading {
     }
 }
 
+/// Begins the epoch that the lineage ends with.
+async fn go_on_without(log: &Arc<Log>, other: &str, lineage: Lineage) -> Result<(), CannotLead> {
+    tracing::error!(
+        other,
+        "going on without the other replica, which had events that this one has not; readers are told that history was cut"
+    );
+    let log = log.clone();
+    let begun = tokio::task::spawn_blocking(move || log.adopt(lineage, jiff::Timestamp::now()));
+    begun.await.map_err(|_| CannotLead::Faster)??;
+    Ok(())
+}
+
+/// Whether it is the first one of a StatefulSet that begins, which is older than the others, and this is not it.
+fn is_for_the_first(log: &Log, me: &str) -> bool {
+    log.end() == log.oldest() && !me.ends_with("-0")
+}
+
 /// The replica that has what this one may lack, if there is one.
-fn behind(log: &Log, roster: Option<&Roster>, me: &str) -> Option<String> {
-    let Some(roster) = roster else {
-        // Nobody has led yet. The first one of a StatefulSet is older than the others.
-        let empty = log.end() == log.oldest();
-        return (empty && !me.ends_with("-0")).then(|| "0".to_owned());
-    };
+fn behind(log: &Log, roster: &Roster, me: &str) -> Option<String> {
     let has_all = roster.in_sync.contains(me) && log.lineage().continues(&roster.epoch);
     let nobody = roster.in_sync.is_empty();
     (!has_all && !nobody).then(|| {

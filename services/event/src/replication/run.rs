@@ -172,6 +172,13 @@ impl Replica {
                 self.metrics.leads(true);
                 Some(leading)
             }
+            Err(error @ CannotLead::NotTheFirst) => {
+                // Callers are told to ask again, which the first one answers. An update begins with the last replica and goes on
+                // to the first only once this one is ready.
+                self.condition.met();
+                tracing::debug!(%error, "it is this replica's turn");
+                None
+            }
             Err(error) => {
                 self.condition.not_met(error.to_string());
                 let level = matches!(error, CannotLead::Behind(_));

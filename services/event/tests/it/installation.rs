@@ -28,7 +28,9 @@ use tonic::{Status, Streaming, transport::Channel};
 use crate::process::{Process, SOON};
 
 pub struct Installation {
-    folder: TempDir,
+    folder: Arc<TempDir>,
+    /// Folder of the log, below the one of all.
+    log: &'static str,
     nsqd: Option<Process>,
     event: Option<Process>,
     nsqd_addr: SocketAddr,
@@ -56,12 +58,14 @@ impl Installation {
         fs::create_dir(folder.path().join("queue")).unwrap();
         let none = SocketAddr::from(([127, 0, 0, 1], 0));
         Self {
-            folder,
+            folder: Arc::new(folder),
+            log: "data",
             nsqd: None,
             event: None,
             nsqd_addr: none,
             nsqd_http: none,
-            grpc: none,
+            // Fixed: replicas tell each other where they are.
+            grpc: free_address(),
             http: none,
             auth: free_address(),
             admin: none,
@@ -72,8 +76,32 @@ impl Installation {
         }
     }
 
-    /// As in the product: all queues on disk, TLS with certificates only.
+    /// Another event service with the same certificates, settings and nsqd; its log is in a folder of this name.
+    pub fn another(&self, log: &'static str) -> Self {
+        Self {
+            folder: self.folder.clone(),
+            log,
+            nsqd: None,
+            event: None,
+            auth: free_address(),
+            grpc: free_address(),
+            settings: self.settings.clone(),
+            ..*self
+        }
+    }
+
+    /// As in the product: all queues on disk, TLS with certificates only, and who may what is asked of the event service.
     pub fn start_nsqd(&mut self) {
+        let auth = format!("--auth-http-address=https://{}/auth", self.auth);
+        self.start_nsqd_with(&[auth]);
+    }
+
+    /// Whoever has a certificate may do everything: several event services use it, of which any may be away.
+    pub fn start_nsqd_open_to_all(&mut self) {
+        self.start_nsqd_with(&[]);
+    }
+
+    fn start_nsqd_with(&mut self, arguments: &[String]) {
         let tls = self.folder.path().join("nsqd");
         let file = |flag: &str, name: &str| format!("--{flag}={}", tls.join(name).display());
         let nsqd = Process::spawn(
@@ -88,7 +116,7 @@ impl Installation {
                 .args(["--mem-queue-size=0", "--sync-every=1"])
                 .args(["--tls-required=tcp-https", "--tls-min-version=tls1.2"])
                 .arg("--tls-client-auth-policy=require-verify")
-                .arg(format!("--auth-http-address=https://{}/auth", self.auth))
+                .args(arguments)
                 .arg(file("tls-cert", "tls.crt"))
                 .arg(file("tls-key", "tls.key"))
                 .arg(file("tls-root-ca-file", "ca.crt")),
@@ -112,7 +140,7 @@ impl Installation {
                 .arg(env!("CARGO_BIN_EXE_pgo-event"))
                 .env("EVENT_ADDR", self.nsqd_addr.to_string())
                 .env("PGO_TLS_DIR", self.folder.path().join("event"))
-                .env("PGO_EVENT_DATA", self.folder.path().join("data"))
+                .env("PGO_EVENT_DATA", self.data())
                 .env("PGO_EVENT_LISTEN", self.grpc.to_string())
                 .env("PGO_EVENT_AUTH_LISTEN", self.auth.to_string())
                 .env("PGO_EVENT_HTTP_LISTEN", self.http.to_string())
@@ -178,7 +206,7 @@ impl Installation {
     }
 
     pub fn data(&self) -> PathBuf {
-        self.folder.path().join("data")
+        self.folder.path().join(self.log)
     }
 
     pub fn client(&self, process: &str) -> EventLogClient<Channel> {

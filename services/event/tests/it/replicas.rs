@@ -465,6 +465,36 @@ async fn a_replica_whose_volume_was_lost_does_not_lead_before_it_has_everything_
 }
 
 #[tokio::test]
+async fn where_nobody_has_led_yet_nothing_makes_an_empty_replica_begin_that_is_not_the_first() {
+    let mut world = World::new();
+    assert!(!world.take_over(1, false).await);
+    assert!(!world.take_over(1, true).await, "even after a long time");
+    assert_eq!(world.register.roster(), None);
+    assert!(world.take_over(0, false).await);
+}
+
+#[tokio::test]
+async fn a_leader_that_is_to_end_waits_for_the_one_that_copies() {
+    let mut world = World::new();
+    assert!(world.take_over(0, false).await);
+    world.apart = true;
+    world.publish(0, 3).await;
+    world.apart = false;
+    let leading = world.nodes[0].leading.clone().unwrap();
+    let handed_over = || timeout(Duration::from_millis(50), leading.hand_over(10 * STEP));
+    assert!(handed_over().await.is_ok(), "nobody follows");
+    // It begins anew, and then gets what is there.
+    assert!(!world.follow(1).await && !world.follow(1).await);
+    assert!(
+        handed_over().await.is_err(),
+        "it has not said that it has everything"
+    );
+    while !world.follow(1).await {}
+    assert!(handed_over().await.is_ok());
+    assert!(world.take_over(1, false).await);
+}
+
+#[tokio::test]
 async fn who_was_frozen_while_another_took_over_confirms_nothing() {
     let mut world = World::new();
     assert!(world.take_over(0, false).await);

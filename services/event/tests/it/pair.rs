@@ -1,0 +1,148 @@
+//! Two replicas as processes, with a real nsqd and an API server in memory: which of them is ready, who leads after what.
+
+use std::time::Duration;
+
+use pgo_bus::Relay;
+
+use crate::{
+    events::{events, stream},
+    installation::{Installation, beginning, eventually, open, records},
+    kubernetes::Kubernetes,
+};
+
+/// `event-0`, `event-1`, and what they share.
+struct Pair {
+    kubernetes: Kubernetes,
+    replicas: [Installation; 2],
+}
+
+impl Pair {
+    /// nsqd runs, and neither of the two.
+    async fn prepare() -> Self {
+        let mut zero = Installation::prepare(&[]);
+        zero.start_nsqd_open_to_all();
+        let kubeconfig = zero.identity("kubeconfig");
+        let kubernetes = Kubernetes::start(&kubeconfig).await;
+        zero.set("KUBECONFIG", &kubeconfig.to_string_lossy());
+        let one = zero.another("data-1");
+        let mut pair = Self {
+            kubernetes,
+            replicas: [zero, one],
+        };
+        for (replica, name) in pair.replicas.iter_mut().zip(["event-0", "event-1"]) {
+            replica.set("MY_POD_NAME", name);
+        }
+        pair
+    }
+
+    /// Both run, and both have everything.
+    async fn start() -> Self {
+        let mut pair = Self::prepare().await;
+        pair.start_replica(0);
+        eventually("event-0 leads", || pair.leads(0)).await;
+        pair.start_replica(1);
+        pair.both_have_everything().await;
+        pair
+    }
+
+    fn start_replica(&mut self, at: usize) {
+        self.replicas[at].set("MY_POD_IP", "127.0.0.1");
+        self.replicas[at].start_event();
+    }
+
+    fn leads(&self, at: usize) -> bool {
+        self.kubernetes.roster("leader") == format!("event-{at}")
+    }
+
+    fn is_ready(&self, at: usize) -> bool {
+        self.replicas[at]
+            .admin("/readyz")
+            .is_some_and(|(status, _)| status == 200)
+    }
+
+    async fn both_have_everything(&self) {
+        eventually("both have everything", || {
+            self.kubernetes.roster("in-sync") == "event-0,event-1"
+                && self.is_ready(0)
+                && self.is_ready(1)
+        })
+        .await;
+    }
+
+    /// A relay that hears confirmations from this replica.
+    fn relay(&self, at: usize) -> Relay {
+        self.replicas[at].relay()
+    }
+
+    async fn has(&self, at: usize, count: u64) {
+        let mut reader = open(&mut self.replicas[at].client("apiserver"), beginning()).await;
+        let found = records(&mut reader, usize::try_from(count).unwrap()).await;
+        let seqs: Vec<u64> = found.into_iter().map(|(_, seq, _)| seq).collect();
+        assert_eq!(seqs, (1..=count).collect::<Vec<_>>(), "event-{at}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_update_from_one_replica_of_a_version_without_replication_ends_and_keeps_every_event() {
+    let mut pair = Pair::prepare().await;
+    // Without an address for the other one it is what it was before there were two.
+    pair.replicas[0].start_event();
+    let relay = pair.relay(0);
+    relay.offer(&stream("a"), events("a", 1..=3));
+    eventually("confirmations", || *relay.unconfirmed().borrow() == 0).await;
+
+    // The update begins with the last replica, and waits until that is ready.
+    pair.start_replica(1);
+    eventually("event-1 is ready", || pair.is_ready(1)).await;
+    assert_eq!(
+        pair.kubernetes.roster("leader"),
+        "",
+        "an empty one does not lead"
+    );
+    let mut client = pair.replicas[1].client("apiserver");
+    let refused = client.read(beginning()).await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::Unavailable, "{refused}");
+
+    assert!(pair.replicas[0].terminate_event());
+    pair.start_replica(0);
+    eventually("event-0 leads", || pair.leads(0)).await;
+    pair.both_have_everything().await;
+    let relay = pair.relay(1);
+    relay.offer(&stream("a"), events("a", 4..=5));
+    pair.has(0, 5).await;
+    pair.has(1, 5).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_one_that_stays_takes_over_at_once_and_has_every_event() {
+    let mut pair = Pair::start().await;
+    // event-1 leads, as after a restart of event-0.
+    assert!(pair.replicas[0].terminate_event());
+    eventually("event-1 leads", || pair.leads(1)).await;
+    pair.start_replica(0);
+    pair.both_have_everything().await;
+    let relay = pair.relay(1);
+    relay.offer(&stream("a"), events("a", 1..=3));
+    pair.has(1, 3).await;
+
+    // From two to one.
+    let begin = tokio::time::Instant::now();
+    assert!(pair.replicas[1].terminate_event());
+    eventually("event-0 leads", || pair.leads(0)).await;
+    pair.has(0, 3).await;
+    assert!(
+        begin.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        begin.elapsed()
+    );
+    let relay = pair.relay(0);
+    relay.offer(&stream("a"), events("a", 4..=5));
+    pair.has(0, 5).await;
+    eventually("event-0 is ready", || pair.is_ready(0)).await;
+
+    // And to two again, with the volume that event-1 left behind.
+    pair.start_replica(1);
+    pair.both_have_everything().await;
+    relay.offer(&stream("a"), events("a", 6..=6));
+    pair.has(1, 6).await;
+}
