@@ -16,6 +16,7 @@ use crate::{
     log::Log,
     metrics::Metrics,
     mirror::Mirror,
+    replication::Turn,
 };
 
 /// What all of them need.
@@ -101,11 +102,14 @@ impl<'a> Faces<'a> {
     }
 
     /// Who puts dead letters away, and what shows those that are kept to the apiserver.
-    pub(crate) fn dead_letters(&self) -> anyhow::Result<(Undertaker, DeadLetterService)> {
+    pub(crate) fn dead_letters(
+        &self,
+        turn: &Turn,
+    ) -> anyhow::Result<(Undertaker, DeadLetterService)> {
         let producer = Producer::connect(self.nsqd()?, ProducerConfig::default());
         let producer = Arc::new(producer);
         let service = DeadLetterService {
-            shelf: Arc::new(Shelf::new(&self.settings.data)),
+            shelf: Arc::new(Shelf::new(&self.settings.data, turn.subscribe())),
             producer: producer.clone(),
             metrics: self.metrics.clone(),
         };

@@ -1,5 +1,5 @@
 //! What a replica that follows asks the one that leads for its callers, whose connection stays where it once led: dead letters,
-//! which are where nsqd is read, and the log while it has not everything itself.
+//! which only the one that leads changes, and the log while it has not everything itself.
 //!
 //! ```text
 //! caller ─► may it? ─► leads, or has everything: the service itself

@@ -103,7 +103,7 @@ async fn serve(
 
     let mirror = faces.mirror(&log).await;
     let face = faces.http(&log).await?;
-    let (undertaker, dead) = faces.dead_letters()?;
+    let (undertaker, dead) = faces.dead_letters(&turn)?;
     let shelf = dead.shelf.clone();
     let service = Service {
         log: log.clone(),
@@ -164,6 +164,7 @@ fn after_handing_over(asked: CancellationToken, turn: &Turn) -> CancellationToke
 fn shown(service: Service, dead: DeadLetterService, turn: &Turn, way: &Way) -> impl Grpc {
     let replica = ReplicaService {
         log: service.log.clone(),
+        shelf: dead.shelf.clone(),
         turn: turn.subscribe(),
     };
     let leader = Leader {
@@ -193,6 +194,7 @@ async fn take_over_events(
     let client = kube::Client::try_default().await;
     let replica = Replica {
         log: work.log.clone(),
+        shelf: work.shelf.clone(),
         me: settings.identity.clone(),
         address,
         namespace: settings.operator_namespace.clone(),

@@ -86,15 +86,61 @@ struct Quorum {
     noted: BTreeSet<String>,
     /// Those that asked.
     followers: BTreeMap<String, Follower>,
-    committed: Offset,
+    /// What counts.
+    committed: Has,
+    /// The newest change of dead letters; the first one is the leadership itself.
+    letters: Change,
     fenced: bool,
+}
+
+impl Quorum {
+    /// Of a replica that leads from now on: what it has counts.
+    fn of_one_with(end: Offset) -> Self {
+        let letters = 1;
+        Self {
+            committed: Has { end, letters },
+            letters,
+            ..Self::default()
+        }
+    }
+}
+
+/// Number of a change of dead letters in a leadership, from 1 on; 0 is none.
+pub type Change = u64;
+
+/// Up to where a replica has everything.
+#[derive(Clone, Copy, Debug, Default)]
+struct Has {
+    /// Records before this offset.
+    end: Offset,
+    /// Dead letters as they are after this change.
+    letters: Change,
+}
+
+impl Has {
+    fn covers(self, other: Self) -> bool {
+        self.end >= other.end && self.letters >= other.letters
+    }
+
+    fn and(self, other: Self) -> Self {
+        Self {
+            end: self.end.max(other.end),
+            letters: self.letters.max(other.letters),
+        }
+    }
+
+    fn of(request: &CopyRequest) -> Self {
+        Self {
+            end: request.end,
+            letters: request.letters,
+        }
+    }
 }
 
 /// A replica that asked.
 #[derive(Debug)]
 struct Follower {
-    /// Up to where it has everything.
-    end: Offset,
+    has: Has,
     /// Where it can be asked.
     address: String,
     /// When it asked last.
@@ -150,23 +196,19 @@ impl Leading {
         let after_another = former.is_some_and(|former| former.leader != me);
         log.set_follows(false);
         log.commit(log.end());
-        let quorum = Quorum {
-            committed: log.end(),
-            ..Quorum::default()
-        };
         tracing::info!(
             term = roster.term,
             end = log.end(),
             "this replica leads the log"
         );
         Ok(Self {
+            quorum: Mutex::new(Quorum::of_one_with(log.end())),
             log,
             me,
             term: roster.term,
             after_another,
             register,
             roster: tokio::sync::Mutex::new((roster, version)),
-            quorum: Mutex::new(quorum),
             news: watch::Sender::new(0),
             patience,
         })
@@ -204,40 +246,61 @@ impl Leading {
     /// # Errors
     /// Somebody else leads now; whether they will count is for it to say.
     pub async fn safe(&self, end: Offset) -> Result<(), Fenced> {
+        self.until_safe(Has { end, letters: 0 }).await?;
+        self.log.commit(end);
+        self.tell();
+        Ok(())
+    }
+
+    /// The newest change of dead letters. Whoever reads them after that has it.
+    pub fn letters(&self) -> Change {
+        self.quorum().letters
+    }
+
+    /// Returns when the dead letters are safe as they are on the own disk now.
+    ///
+    /// # Errors
+    /// Somebody else leads now, and its letters are those that count.
+    pub async fn letters_changed(&self) -> Result<(), Fenced> {
+        let letters = {
+            let mut quorum = self.quorum();
+            quorum.letters += 1;
+            quorum.letters
+        };
+        self.tell();
+        self.until_safe(Has { end: 0, letters }).await
+    }
+
+    async fn until_safe(&self, what: Has) -> Result<(), Fenced> {
         let mut news = self.news.subscribe();
         loop {
             let waiting = timeout(self.patience, async {
-                while !self.have_it(end)? {
+                while !self.have_it(what)? {
                     // The sender is this value's own.
                     let _ = news.changed().await;
                 }
                 Ok(())
             });
             match waiting.await {
-                Ok(Ok(())) => {
-                    self.log.commit(end);
-                    self.tell();
-                    return Ok(());
-                }
-                Ok(Err(fenced)) => return Err(fenced),
+                Ok(done) => return done,
                 Err(_) => self.go_on_alone().await?,
             }
         }
     }
 
-    /// Whether all that must have the records before `end` have them. They count from that moment.
-    fn have_it(&self, end: Offset) -> Result<bool, Fenced> {
+    /// Whether all that must have it have it. It counts from that moment.
+    fn have_it(&self, what: Has) -> Result<bool, Fenced> {
         let mut quorum = self.quorum();
         if quorum.fenced {
             return Err(Fenced);
         }
         let has = |name: &String| {
             let follower = quorum.followers.get(name);
-            follower.is_some_and(|follower| follower.end >= end)
+            follower.is_some_and(|follower| follower.has.covers(what))
         };
         let all = quorum.required.iter().all(has);
         if all {
-            quorum.committed = quorum.committed.max(end);
+            quorum.committed = quorum.committed.and(what);
         }
         Ok(all)
     }
@@ -350,6 +413,7 @@ impl Leading {
                 .collect(),
             committed: *self.log.head().borrow(),
             in_sync,
+            letters: self.letters(),
         };
         Ok(self.response(What::Batch(batch)))
     }
@@ -367,16 +431,16 @@ impl Leading {
         let joins = {
             let mut quorum = self.quorum();
             let follower = Follower {
-                end: request.end,
+                has: Has::of(request),
                 address: request.address.clone(),
                 heard: Instant::now(),
             };
             quorum.followers.insert(name.clone(), follower);
-            !quorum.noted.contains(name) && request.end >= quorum.committed
+            !quorum.noted.contains(name) && Has::of(request).covers(quorum.committed)
         };
         self.tell();
         if joins {
-            self.let_join(name, request.end).await;
+            self.let_join(name, Has::of(request)).await;
         }
         self.quorum().noted.contains(name)
     }
@@ -388,7 +452,7 @@ impl Leading {
             let quorum = self.quorum();
             let stranger = !self.log.lineage().continues(&request.epoch);
             quorum.required.contains(&request.replica)
-                && (stranger || request.end < quorum.committed)
+                && (stranger || !Has::of(request).covers(quorum.committed))
         };
         if !lost() {
             return Ok(());
@@ -402,11 +466,11 @@ impl Leading {
         Ok(())
     }
 
-    async fn let_join(&self, name: &str, end: Offset) {
+    async fn let_join(&self, name: &str, has: Has) {
         let mut kept = self.roster.lock().await;
         {
             let mut quorum = self.quorum();
-            if end < quorum.committed {
+            if !has.covers(quorum.committed) {
                 return;
             }
             // First: from now on nothing counts that it does not have.
@@ -437,11 +501,16 @@ impl Leading {
         let mut news = self.news.subscribe();
         let old = || {
             let same_epoch = self.log.lineage().epoch() == request.epoch;
-            let in_sync_still = self.quorum().noted.contains(&request.replica) == in_sync;
+            let quorum = self.quorum();
+            let in_sync_still = quorum.noted.contains(&request.replica) == in_sync;
+            // One that cannot copy them is not told again and again.
+            let same_letters = request.letters == 0 || quorum.letters <= request.letters;
+            drop(quorum);
             self.log.end() <= request.end
                 && *self.log.head().borrow() <= request.committed
                 && same_epoch
                 && in_sync_still
+                && same_letters
         };
         let changed = async {
             while old() && !self.is_fenced() {

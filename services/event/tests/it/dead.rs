@@ -13,13 +13,13 @@ use crate::{
     installation::{Installation, beginning, open, records, soon},
 };
 
-fn of(ids: &[&str]) -> DeadLetterIds {
+pub fn of(ids: &[&str]) -> DeadLetterIds {
     let ids = ids.iter().map(|id| (*id).to_owned()).collect();
     DeadLetterIds { ids }
 }
 
 /// The letters, once there are `count`.
-async fn letters(client: &mut DeadLettersClient<Channel>, count: usize) -> Vec<DeadLetter> {
+pub async fn letters(client: &mut DeadLettersClient<Channel>, count: usize) -> Vec<DeadLetter> {
     let until = Instant::now() + Duration::from_secs(30);
     loop {
         let listed = soon("a list", client.list(of(&[]))).await;
@@ -37,7 +37,7 @@ async fn letters(client: &mut DeadLettersClient<Channel>, count: usize) -> Vec<D
     }
 }
 
-async fn publish(installation: &Installation, topic: &str, body: impl Into<bytes::Bytes>) {
+pub async fn publish(installation: &Installation, topic: &str, body: impl Into<bytes::Bytes>) {
     let producer = Producer::connect(installation.nsq_server(), ProducerConfig::default());
     producer
         .publish(&topic.parse().unwrap(), body)

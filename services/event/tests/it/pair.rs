@@ -5,8 +5,9 @@ use std::time::Duration;
 use pgo_bus::Relay;
 
 use crate::{
+    dead::{letters, of, publish},
     events::{events, stream},
-    installation::{Installation, beginning, eventually, open, records},
+    installation::{Installation, beginning, eventually, open, records, soon},
     kubernetes::Kubernetes,
 };
 
@@ -145,4 +146,30 @@ async fn the_one_that_stays_takes_over_at_once_and_has_every_event() {
     pair.both_have_everything().await;
     relay.offer(&stream("a"), events("a", 6..=6));
     pair.has(1, 6).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dead_letters_are_on_both_replicas_whoever_leads_next() {
+    let mut pair = Pair::start().await;
+    publish(&pair.replicas[0], "alltopic", "no event").await;
+    publish(&pair.replicas[0], "alltopic", "none either").await;
+    let mut zero = pair.replicas[0].dead_letters("apiserver");
+    let found = letters(&mut zero, 2).await;
+    pair.replicas[0].kill_event();
+    eventually("event-1 leads", || pair.leads(1)).await;
+    let mut one = pair.replicas[1].dead_letters("apiserver");
+    assert_eq!(letters(&mut one, 2).await, found);
+
+    // What one that leads forgets is not there again when the other one does.
+    let deleted = soon("an outcome", one.delete(of(&[&found[0].id]))).await;
+    assert_eq!(deleted.unwrap().into_inner().outcomes[0].problem, "");
+    pair.start_replica(0);
+    pair.both_have_everything().await;
+    assert_eq!(pair.replicas[0].metric("pgo_event_dead_letters"), 1);
+    let deleted = soon("an outcome", one.delete(of(&[&found[1].id]))).await;
+    assert_eq!(deleted.unwrap().into_inner().outcomes[0].problem, "");
+    pair.replicas[1].kill_event();
+    eventually("event-0 leads", || pair.leads(0)).await;
+    let mut zero = pair.replicas[0].dead_letters("apiserver");
+    letters(&mut zero, 0).await;
 }
