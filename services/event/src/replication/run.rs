@@ -39,8 +39,10 @@ pub const LEASE: &str = "pgo-event";
 const OTHER: &str = "event.pgo";
 
 /// How long a Lease is the holder's without a renewal, and the time between renewals. Shorter than those of other processes:
-/// events are not confirmed meanwhile.
-const LEASE_TIMES: (Duration, Duration) = (Duration::from_secs(9), Duration::from_secs(3));
+/// events are not confirmed from the end of a leader until another has taken over, which is this long, and twice half of the
+/// time between renewals, in which the other one looks. Not shorter, so that an answer of the API server may be late by a
+/// second. It is safe at any length: the register guards what is confirmed.
+const LEASE_TIMES: (Duration, Duration) = (Duration::from_secs(3), Duration::from_millis(750));
 
 /// Pause after a step that failed, and between a turn that could not be used and the next.
 const PAUSE: Duration = Duration::from_millis(500);

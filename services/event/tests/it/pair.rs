@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use pgo_bus::Relay;
+use tokio::time::Instant;
 
 use crate::{
     dead::{letters, of, publish},
@@ -127,7 +128,7 @@ async fn the_one_that_stays_takes_over_at_once_and_has_every_event() {
     pair.has(1, 3).await;
 
     // From two to one.
-    let begin = tokio::time::Instant::now();
+    let begin = Instant::now();
     assert!(pair.replicas[1].terminate_event());
     eventually("event-0 leads", || pair.leads(0)).await;
     pair.has(0, 3).await;
@@ -172,4 +173,43 @@ async fn dead_letters_are_on_both_replicas_whoever_leads_next() {
     eventually("event-0 leads", || pair.leads(0)).await;
     let mut zero = pair.replicas[0].dead_letters("apiserver");
     letters(&mut zero, 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_the_leader_was_killed_the_other_one_confirms_within_seconds() {
+    let mut pair = Pair::start().await;
+    let relay = pair.relay(1);
+    relay.offer(&stream("a"), events("a", 1..=3));
+    pair.has(1, 3).await;
+    let begin = Instant::now();
+    pair.replicas[0].kill_event();
+    relay.offer(&stream("a"), events("a", 4..=4));
+    pair.has(1, 4).await;
+    // The Lease of 3 s and two looks are 3.75 s.
+    assert!(
+        begin.elapsed() < Duration::from_secs(6),
+        "{:?}",
+        begin.elapsed()
+    );
+    assert!(pair.leads(1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_was_killed_and_is_there_again_at_once_goes_on_leading() {
+    let mut pair = Pair::start().await;
+    let relay = pair.relay(0);
+    relay.offer(&stream("a"), events("a", 1..=3));
+    pair.has(0, 3).await;
+    let term = |pair: &Pair| pair.kubernetes.roster("term").parse::<u64>().unwrap();
+    let before = term(&pair);
+    pair.replicas[0].kill_event();
+    pair.start_replica(0);
+    eventually("another term", || term(&pair) > before).await;
+    assert!(pair.leads(0), "the Lease is its own still");
+    pair.both_have_everything().await;
+    let relay = pair.relay(1);
+    relay.offer(&stream("a"), events("a", 4..=5));
+    pair.has(1, 5).await;
+    pair.has(0, 5).await;
+    assert_eq!(term(&pair), before + 1);
 }

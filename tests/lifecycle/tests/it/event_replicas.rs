@@ -16,8 +16,8 @@ use crate::harness::{
     until,
 };
 
-/// The Lease of the one that is gone runs out in 9 s, and is looked at every 1.5 s.
-const TAKEOVER: Duration = Duration::from_secs(20);
+/// The Lease of the one that is gone runs out in 3 s, and is looked at twice in 0.75 s.
+const TAKEOVER: Duration = Duration::from_secs(10);
 
 /// How long a replica may take to come back and to have everything.
 const BOTH: Duration = Duration::from_secs(90);
