@@ -12,7 +12,6 @@ mod keep;
 mod letters;
 mod shelf;
 
-pub(crate) use grpc::DECIDES;
 pub use grpc::DeadLetterService;
 pub(crate) use keep::count;
 pub use keep::keep;

@@ -8,16 +8,14 @@ use pgo_proto::event::{
     DeadLetter, DeadLetterIds, DeadLetterList, DeadLetterOutcome, DeadLetterOutcomes,
     dead_letters_server::DeadLetters,
 };
-use pgo_tls::grpc::require_identity;
 use tokio::time::timeout;
 use tonic::{Request, Response, Status};
 
 use super::{ChangeError, Error, Letters, Shelf, keep::count};
-use crate::metrics::Metrics;
-
-/// Who may look at them and decide: the apiserver, which asks its users for their permissions, and the other replica, which
-/// asks for the apiserver.
-pub(crate) const DECIDES: &[&str] = &["apiserver.pgo", "event.pgo"];
+use crate::{
+    identity::{Deed, require},
+    metrics::Metrics,
+};
 
 /// So many bytes of a body are listed where all letters are: a list stays below gRPC's limit of 4 MiB.
 const SHOWN: usize = 512;
@@ -143,7 +141,7 @@ impl DeadLetterService {
 }
 
 fn ids(request: &Request<DeadLetterIds>) -> Result<Vec<String>, Status> {
-    require_identity(request, DECIDES)?;
+    require(request, Deed::Decide)?;
     let ids = &request.get_ref().ids;
     match ids.len() {
         0..=MOST_IDS => Ok(ids.clone()),

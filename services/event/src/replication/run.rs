@@ -28,6 +28,7 @@ use super::{
 use crate::{
     consume::Confirmation,
     dead::{self, Shelf, copy},
+    identity::{Deed, require},
     log::Log,
     metrics::Metrics,
 };
@@ -429,7 +430,7 @@ fn does_not_lead() -> Status {
 #[tonic::async_trait]
 impl EventReplica for ReplicaService {
     async fn copy(&self, request: Request<CopyRequest>) -> Result<Response<CopyResponse>, Status> {
-        grpc::require_identity(&request, &[OTHER])?;
+        require(&request, Deed::Copy)?;
         let answer = self.leading()?.answer(request.into_inner()).await?;
         Ok(Response::new(answer))
     }
@@ -438,7 +439,7 @@ impl EventReplica for ReplicaService {
         &self,
         request: Request<CopyLettersRequest>,
     ) -> Result<Response<CopyLettersResponse>, Status> {
-        grpc::require_identity(&request, &[OTHER])?;
+        require(&request, Deed::Copy)?;
         let (leading, request) = (self.leading()?, request.into_inner());
         if leading.term() != request.term {
             return Err(does_not_lead());
@@ -457,7 +458,7 @@ impl EventReplica for ReplicaService {
         &self,
         request: Request<FetchRequest>,
     ) -> Result<Response<FetchResponse>, Status> {
-        grpc::require_identity(&request, &[OTHER])?;
+        require(&request, Deed::Copy)?;
         let (log, request) = (self.log.clone(), request.into_inner());
         let read = tokio::task::spawn_blocking(move || following::fetch(&log, request)).await;
         let read = read.map_err(|error| Status::internal(error.to_string()))?;
