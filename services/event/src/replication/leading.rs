@@ -544,7 +544,7 @@ async fn go_on_without(log: &Arc<Log>, other: &str, lineage: Lineage) -> Result<
 }
 
 /// Whether it is the first one of a StatefulSet that begins, which is older than the others, and this is not it.
-fn is_for_the_first(log: &Log, me: &str) -> bool {
+pub(super) fn is_for_the_first(log: &Log, me: &str) -> bool {
     log.end() == log.oldest() && !me.ends_with("-0")
 }
 

@@ -22,7 +22,7 @@ use tonic::{Request, Response, Status, transport::Channel};
 
 use super::{
     following::{self, Following, StepError},
-    leading::{CannotLead, Change, Leading, PATIENCE},
+    leading::{self, CannotLead, Change, Leading, PATIENCE},
     register::{InKubernetes, Register, Roster},
 };
 use crate::{
@@ -118,6 +118,7 @@ impl Replica {
         let heard: Mutex<Instant> = Mutex::new(Instant::now());
         let mut ended = Ok(());
         while !shutdown.is_cancelled() && ended.is_ok() {
+            self.let_the_first_begin(&heard, &shutdown).await;
             let over = CancellationToken::new();
             let mut settings = LeaseSettings::new(&self.namespace, LEASE, &self.me);
             (settings.duration, settings.renew) = LEASE_TIMES;
@@ -171,6 +172,24 @@ impl Replica {
         ended
     }
 
+    /// Waits while nobody has led yet and another replica is the one that begins.
+    ///
+    /// This one is ready meanwhile: it has all there is, and an update, which begins with the last replica, goes on to the first
+    /// only once this one is ready. Callers are told to ask again, which the first one answers.
+    async fn let_the_first_begin(&self, heard: &Mutex<Instant>, shutdown: &CancellationToken) {
+        let register = InKubernetes::new(self.client.clone(), &self.namespace);
+        while leading::is_for_the_first(&self.log, &self.me)
+            && matches!(register.read().await, Ok(None))
+        {
+            self.condition.met();
+            *heard.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = sleep(PAUSE) => {}
+            }
+        }
+    }
+
     async fn take_over(&self, gone: bool) -> Option<Arc<Leading>> {
         let register = Arc::new(InKubernetes::new(self.client.clone(), &self.namespace));
         let me = (self.me.clone(), self.address.clone());
@@ -181,13 +200,6 @@ impl Replica {
                 self.condition.met();
                 self.metrics.leads(true);
                 Some(leading)
-            }
-            Err(error @ CannotLead::NotTheFirst) => {
-                // Callers are told to ask again, which the first one answers. An update begins with the last replica and goes on
-                // to the first only once this one is ready.
-                self.condition.met();
-                tracing::debug!(%error, "it is this replica's turn");
-                None
             }
             Err(error) => {
                 self.condition.not_met(error.to_string());

@@ -47,6 +47,11 @@ impl Kubernetes {
         server
     }
 
+    /// How often something was written.
+    pub fn writes(&self) -> u64 {
+        self.0.lock().unwrap().writes
+    }
+
     /// A field of ConfigMap `pgo-event-log`; empty where there is none.
     pub fn roster(&self, field: &str) -> String {
         let objects = self.0.lock().unwrap();
