@@ -7,7 +7,10 @@ use std::{
     net::{IpAddr, SocketAddr, TcpStream},
     path::{Path, PathBuf},
     process::Command,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
     time::Duration,
 };
 
@@ -61,8 +64,7 @@ impl Installation {
             nsqd: None,
             event: None,
             nsqd_addr: none,
-            // Fixed: replicas tell each other where they are.
-            grpc: free_address(),
+            grpc: none,
             http: none,
             auth: free_address(),
             admin: none,
@@ -81,10 +83,21 @@ impl Installation {
             nsqd: None,
             event: None,
             auth: free_address(),
-            grpc: free_address(),
             settings: self.settings.clone(),
             ..*self
         }
+    }
+
+    /// Gives the log's port an address of the loopback network (127.0.0.0/8) that nobody else has, so that it is known before
+    /// the process runs, and is free whenever it is started.
+    pub fn listen_at_own_address(&mut self) -> IpAddr {
+        static GIVEN: AtomicU8 = AtomicU8::new(0);
+        let [.., high, low] = std::process::id().to_be_bytes();
+        let number = GIVEN.fetch_add(1, Ordering::Relaxed);
+        // 127.0.0.1 is for all others.
+        let ip = IpAddr::from([127, high | 0x80, low, number % 254 + 1]);
+        self.grpc = SocketAddr::new(ip, 8444);
+        ip
     }
 
     /// As in the product: all queues on disk, TLS with certificates only, and who may what is asked of the event service.

@@ -16,6 +16,7 @@ use crate::{
 struct Pair {
     kubernetes: Kubernetes,
     replicas: [Installation; 2],
+    addresses: [String; 2],
 }
 
 impl Pair {
@@ -27,14 +28,17 @@ impl Pair {
         let kubernetes = Kubernetes::start(&kubeconfig).await;
         zero.set("KUBECONFIG", &kubeconfig.to_string_lossy());
         let one = zero.another("data-1");
-        let mut pair = Self {
-            kubernetes,
-            replicas: [zero, one],
-        };
-        for (replica, name) in pair.replicas.iter_mut().zip(["event-0", "event-1"]) {
+        let mut replicas = [zero, one];
+        for (replica, name) in replicas.iter_mut().zip(["event-0", "event-1"]) {
             replica.set("MY_POD_NAME", name);
         }
-        pair
+        Self {
+            kubernetes,
+            addresses: replicas
+                .each_mut()
+                .map(|replica| replica.listen_at_own_address().to_string()),
+            replicas,
+        }
     }
 
     /// Both run, and both have everything.
@@ -48,7 +52,7 @@ impl Pair {
     }
 
     fn start_replica(&mut self, at: usize) {
-        self.replicas[at].set("MY_POD_IP", "127.0.0.1");
+        self.replicas[at].set("MY_POD_IP", &self.addresses[at]);
         self.replicas[at].start_event();
     }
 
