@@ -10,7 +10,7 @@ use tonic::{Code, transport::Channel};
 
 use crate::{
     events::{events, stream},
-    installation::{Installation, beginning, open, records, soon},
+    installation::{Installation, beginning, eventually, open, records, soon},
 };
 
 pub fn of(ids: &[&str]) -> DeadLetterIds {
@@ -60,8 +60,16 @@ async fn what_is_no_event_is_kept_until_somebody_decides() {
         ([0xff, b'n', b'o'].as_slice(), 3, 1)
     );
     assert!(first.reason.contains("not an event"), "{}", first.reason);
-    assert_eq!(installation.metric("pgo_event_dead_letters"), 1);
-    assert_eq!(installation.metric("pgo_event_dead_letters_came_total"), 1);
+    // Counted just after it can be seen.
+    eventually("it is counted", || {
+        [
+            "pgo_event_dead_letters",
+            "pgo_event_dead_letters_came_total",
+        ]
+        .iter()
+        .all(|name| installation.metric(name) == 1)
+    })
+    .await;
 
     // It outlives the process, and the log went on.
     assert!(installation.terminate_event());

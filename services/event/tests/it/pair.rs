@@ -167,7 +167,10 @@ async fn dead_letters_are_on_both_replicas_whoever_leads_next() {
     assert_eq!(deleted.unwrap().into_inner().outcomes[0].problem, "");
     pair.start_replica(0);
     pair.both_have_everything().await;
-    assert_eq!(pair.replicas[0].metric("pgo_event_dead_letters"), 1);
+    eventually("the copy is counted", || {
+        pair.replicas[0].metric("pgo_event_dead_letters") == 1
+    })
+    .await;
     let deleted = soon("an outcome", one.delete(of(&[&found[1].id]))).await;
     assert_eq!(deleted.unwrap().into_inner().outcomes[0].problem, "");
     pair.replicas[1].kill_event();
