@@ -38,7 +38,12 @@ use tokio::{
 };
 use tonic::Code;
 
-use crate::{identity::Identity, log::Log, metrics::Metrics, reader::Reader};
+use crate::{
+    identity::{Deed, Identity},
+    log::Log,
+    metrics::Metrics,
+    reader::Reader,
+};
 
 /// Where the events are.
 pub const PATH: &str = "/v1/events";
@@ -192,7 +197,7 @@ async fn events(
 /// Who asks, if it may read.
 fn allowed(peer: &Peer) -> Result<String, Refused> {
     let identity = peer.identity().unwrap_or_default();
-    if Identity::of(&identity).may_read() {
+    if Identity::of(&identity).may(Deed::ReadOverHttp) {
         return Ok(identity);
     }
     Err(Refused::new(
