@@ -77,7 +77,7 @@ pub fn framing(accept: Option<&str>) -> Result<Framing, Wrong> {
 }
 
 /// The weight in thousandths that a client gives to the most specific of the ranges it names.
-fn weight(accept: &str, ranges: &[&str]) -> u16 {
+pub(super) fn weight(accept: &str, ranges: &[&str]) -> u16 {
     let named = |range: &&str| {
         accept.split(',').find_map(|part| {
             let mut pieces = part.split(';').map(str::trim);
