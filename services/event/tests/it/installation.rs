@@ -254,6 +254,23 @@ impl Installation {
         get(self.admin, path)
     }
 
+    /// Does something by nsqd's HTTP port.
+    pub fn post_to_nsqd(&self, path: &str) {
+        let (status, text) = ask(self.nsqd.as_ref().unwrap().http(), "POST", path).unwrap();
+        assert_eq!(status, 200, "{path}: {text}");
+    }
+
+    /// How many messages a channel has had that neither wait nor are in flight.
+    pub fn finished(&self, queue: &str) -> u64 {
+        let (topic, channel) = queue.split_once('/').unwrap();
+        let path = format!("/stats?format=json&topic={topic}&channel={channel}");
+        let (_, text) = get(self.nsqd.as_ref().unwrap().http(), &path).unwrap();
+        let stats: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let channel = &stats["topics"][0]["channels"][0];
+        let count = |name: &str| channel[name].as_u64().unwrap();
+        count("message_count") - count("depth") - count("in_flight_count")
+    }
+
     /// How many messages wait in nsqd, by topic and by `topic/channel`.
     pub fn depths(&self) -> BTreeMap<String, u64> {
         let (_, text) = get(self.nsqd.as_ref().unwrap().http(), "/stats?format=json").unwrap();
@@ -286,9 +303,13 @@ impl Installation {
 
 /// Status and body of an answer; nothing where nobody listens.
 fn get(addr: SocketAddr, path: &str) -> Option<(u16, String)> {
+    ask(addr, "GET", path)
+}
+
+fn ask(addr: SocketAddr, method: &str, path: &str) -> Option<(u16, String)> {
     let mut stream = TcpStream::connect_timeout(&addr, SOON).ok()?;
     stream.set_read_timeout(Some(SOON)).unwrap();
-    write!(stream, "GET {path} HTTP/1.0\r\n\r\n").ok()?;
+    write!(stream, "{method} {path} HTTP/1.0\r\n\r\n").ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;
     let (head, body) = answer.split_once("\r\n\r\n")?;
