@@ -15,6 +15,7 @@ mod applied;
 mod backlog;
 mod certificate;
 mod commit;
+mod deletion;
 mod desired;
 mod form;
 pub mod installation;
@@ -31,7 +32,8 @@ mod status;
 mod worth;
 
 pub use certificate::Certificate;
-pub use commit::{Cluster, DeleteRequest, commit};
+pub use commit::{Cluster, commit};
+pub use deletion::DeleteRequest;
 pub use desired::{Desired, Image, Resources, ServiceType, Storage, StorageKind, UserSecret};
 pub use form::Form;
 pub use journal::{DeleteOptions, Journal, Kind, Operation, Outcome};
