@@ -105,8 +105,11 @@ fn operation<'a>(
     if follows_creation {
         return status.journal.newest(Kind::CreateCluster);
     }
-    delete_request(task, object)?;
-    status.journal.newest(Kind::DeleteCluster)
+    let request = delete_request(task, object)?;
+    let mut deletions = status.journal.all(Kind::DeleteCluster);
+    let own = deletions.find(|deletion| deletion.id == request.operation);
+    // One that is none of its own follows the deletion as a whole.
+    own.or_else(|| status.journal.newest(Kind::DeleteCluster))
 }
 
 /// 4.1's note in the workflow's task that the creation is completed.
@@ -171,7 +174,7 @@ mod tests {
             deleting: false,
             actor: String::new(),
             workflow: None,
-            delete_request: None,
+            delete_requests: Vec::new(),
             desired,
         }
     }
@@ -270,8 +273,25 @@ mod tests {
         let mut asked = task("hippo-rmdata", spec, json!({}));
         asked.metadata.creation_timestamp =
             serde_json::from_value(json!("2026-10-15T10:11:13Z")).expect("a time");
-        let status = status(Kind::DeleteCluster, None);
+        let mut status = status(Kind::DeleteCluster, None);
         assert!(operation(&asked, &object, &status).is_some());
+        let another = "9c0f4c0e-6d29-4a86-9f9c-2b5f0c4d7a11";
+        let operations = &mut status.journal.operations;
+        operations.push(Operation {
+            id: another.parse().expect("an id"),
+            ..operations[0].clone()
+        });
+        for (id, followed) in [
+            (WORKFLOW, WORKFLOW),
+            (another, another),
+            // Of a flood of requests not each is an operation of its own.
+            ("0c9de7c2-0f0e-4b0c-8f55-4a2d3f6a7e10", another),
+        ] {
+            let labels = asked.metadata.labels.get_or_insert_default();
+            labels.insert("workflowid".to_owned(), id.to_owned());
+            let found = operation(&asked, &object, &status).expect("its operation");
+            assert_eq!(found.id.to_string(), followed);
+        }
         std::mem::swap(
             &mut object.metadata.creation_timestamp,
             &mut asked.metadata.creation_timestamp,

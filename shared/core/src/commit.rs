@@ -28,8 +28,8 @@ pub struct Cluster {
     pub actor: String,
     /// 4.1's workflow id, where the request had one.
     pub workflow: Option<OperationId>,
-    /// Deletion asked for by a Pgtask.
-    pub delete_request: Option<DeleteRequest>,
+    /// Deletion asked for by Pgtasks, the first to ask first.
+    pub delete_requests: Vec<DeleteRequest>,
     /// What the user wants, or why that cannot be understood.
     pub desired: Result<Desired, String>,
 }
@@ -38,7 +38,7 @@ impl Cluster {
     /// Whether it is to be removed.
     #[must_use]
     pub fn is_to_go(&self) -> bool {
-        self.deleting || self.delete_request.is_some()
+        self.deleting || !self.delete_requests.is_empty()
     }
 
     /// Whether the object stays until what is begun has been told to its end: the finalizer holds it. Nothing begins

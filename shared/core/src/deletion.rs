@@ -6,7 +6,8 @@ use jiff::{SignedDuration, Timestamp};
 use pgo_ids::OperationId;
 
 use crate::{
-    Cluster, ClusterStatus, DeleteOptions, Kind, Milestone, Observed, Operation, Outcome, Phase,
+    Cluster, ClusterStatus, DeleteOptions, Journal, Kind, Milestone, Observed, Operation, Outcome,
+    Phase,
     commit::{begin_creation, describe},
     plan::{Leftover, leftovers},
 };
@@ -25,6 +26,10 @@ pub struct DeleteRequest {
 /// A deletion that takes longer is told as failed, though it goes on: PostgreSQL stops within a minute or two, and a volume
 /// goes as fast, unless something holds it.
 const DELETION_DEADLINE: SignedDuration = SignedDuration::from_mins(5);
+
+/// From so many operations on, a request that asks for nothing more is none of its own: each has a place in the status and
+/// two events, and whoever can make Pgtasks could fill both. Far more than people and programs that ask for one deletion.
+const MOST_DELETIONS: usize = 16;
 
 /// Takes a deletion one step further: what was asked is begun, what is done is told.
 pub(crate) fn deletion(
@@ -47,11 +52,11 @@ pub(crate) fn deletion(
             now,
         );
     }
-    begin_deletion(next, cluster, now);
+    begin_deletions(next, cluster, now);
     widen_deletion(next, cluster);
     take_up_deletion(next, cluster, observed, now);
     if let Some(running) = next.journal.running(Kind::DeleteCluster) {
-        let (options, began) = (running.delete.unwrap_or_default(), running.started);
+        let options = running.delete.unwrap_or_default();
         let left = leftovers(observed, options);
         let told = removed(&left, options);
         let journal = &mut next.journal;
@@ -59,7 +64,7 @@ pub(crate) fn deletion(
         if left.is_empty() && cluster.deleting {
             let completed = (Outcome::Completed, None);
             journal.finish(subject, Kind::DeleteCluster, completed, now);
-        } else if now.duration_since(began) >= DELETION_DEADLINE {
+        } else if is_overdue(journal, now) {
             let failed = (Outcome::Failed, Some(in_the_way(&left, observed)));
             journal.finish(subject, Kind::DeleteCluster, failed, now);
         }
@@ -75,56 +80,114 @@ pub(crate) fn deletion(
     describe(next, cluster, (Phase::Deleting, "Deleting"), &message, now);
 }
 
-/// A deletion begins with the request, or with that of the object itself. A request that comes to one under way, as its
-/// task is seen later than what the object says, is an operation of its own, with what it asks for.
-fn begin_deletion(next: &mut ClusterStatus, cluster: &Cluster, now: Timestamp) {
-    let request = cluster.delete_request.clone();
-    let is_begun = match &request {
-        Some(request) => next.journal.knows(request.operation),
-        None => next.journal.newest(Kind::DeleteCluster).is_some(),
-    };
-    if is_begun {
-        return;
+/// Whether the deletion goes on for too long, as whoever asked first sees it: who joins late puts nothing off.
+fn is_overdue(journal: &Journal, now: Timestamp) -> bool {
+    let mut deletions = journal.all(Kind::DeleteCluster);
+    deletions
+        .find(|deletion| deletion.is_running())
+        .is_some_and(|first| now.duration_since(first.started) >= DELETION_DEADLINE)
+}
+
+/// A deletion begins with that of the object itself, or with a request. Each request is an operation of its own, also one
+/// that comes to a deletion that goes on: whoever asked is told the end under the id he has.
+fn begin_deletions(next: &mut ClusterStatus, cluster: &Cluster, now: Timestamp) {
+    let is_begun = next.journal.newest(Kind::DeleteCluster).is_some();
+    if cluster.delete_requests.is_empty() && !is_begun {
+        let own = DeleteRequest {
+            operation: OperationId::derived(&cluster.stream, "delete"),
+            actor: String::new(),
+            options: DeleteOptions::default(),
+        };
+        begin_deletion(next, cluster, &own, now);
     }
-    let asked = request.as_ref().map(|request| request.options);
+    for request in &cluster.delete_requests {
+        if !is_taken_up(&next.journal, request) {
+            begin_deletion(next, cluster, request, now);
+        }
+    }
+}
+
+fn begin_deletion(
+    next: &mut ClusterStatus,
+    cluster: &Cluster,
+    request: &DeleteRequest,
+    now: Timestamp,
+) {
     let former = next.journal.newest(Kind::DeleteCluster);
-    // That the data stays may have been told; that it has gone is told after it.
-    let steps = former.map_or(0, |former| former.steps.min(DATA_STEP));
-    let former = former.and_then(|deletion| deletion.delete);
+    let before = former.and_then(|deletion| deletion.delete);
+    let before = before.unwrap_or_default();
+    let told = former.map_or(0, |former| former.steps);
+    let steps = if before.covers(request.options) {
+        told
+    } else {
+        // That the data stays may have been told; that it has gone is told after it.
+        told.min(DATA_STEP)
+    };
+    let first = next.journal.all(Kind::DeleteCluster).next();
+    let cause = first.map(|first| format!("asks for the same deletion as operation {}", first.id));
     let operation = Operation {
-        id: request.as_ref().map_or_else(
-            || OperationId::derived(&cluster.stream, "delete"),
-            |request| request.operation,
-        ),
+        id: request.operation,
         kind: Kind::DeleteCluster,
-        actor: request
-            .as_ref()
-            .map(|request| request.actor.clone())
-            .unwrap_or_default(),
+        actor: request.actor.clone(),
         started: now,
         finished: None,
         outcome: None,
         cause: None,
         steps,
         generation: cluster.generation,
-        delete: Some(former.unwrap_or_default().with(asked.unwrap_or_default())),
+        delete: Some(before.with(request.options)),
     };
-    next.journal.begin(cluster.subject(), operation, None);
+    next.journal.begin(cluster.subject(), operation, cause);
+}
+
+/// Whether a request is an operation already, or need not be one.
+fn is_taken_up(journal: &Journal, request: &DeleteRequest) -> bool {
+    let mut deletions = journal.all(Kind::DeleteCluster);
+    if deletions.any(|deletion| deletion.id == request.operation) {
+        return true;
+    }
+    let is_crowded = journal.all(Kind::DeleteCluster).count() >= MOST_DELETIONS;
+    is_crowded && is_covered(journal, request)
+}
+
+/// Whether what a request asks for is removed without it.
+fn is_covered(journal: &Journal, request: &DeleteRequest) -> bool {
+    let newest = journal.newest(Kind::DeleteCluster);
+    let removes = newest.and_then(|deletion| deletion.delete);
+    removes.is_some_and(|removes| removes.covers(request.options))
+}
+
+/// The first request whose operation is not recorded yet, or not with all that it asks for. While there is one, nothing is
+/// removed, and the cluster does not go.
+#[must_use]
+pub fn unrecorded<'a>(
+    journal: &Journal,
+    requests: &'a [DeleteRequest],
+) -> Option<&'a DeleteRequest> {
+    requests
+        .iter()
+        .find(|request| !is_taken_up(journal, request) || !is_covered(journal, request))
+}
+
+/// What all requests together ask for.
+fn asked_by_all(cluster: &Cluster) -> DeleteOptions {
+    let requests = cluster.delete_requests.iter();
+    requests.fold(DeleteOptions::default(), |all, request| {
+        all.with(request.options)
+    })
 }
 
 /// A later request can have a deletion remove more while it goes on, never less.
 fn widen_deletion(next: &mut ClusterStatus, cluster: &Cluster) {
-    let Some(request) = &cluster.delete_request else {
-        return;
-    };
+    let asked = asked_by_all(cluster);
     let operations = next.journal.operations.iter_mut().rev();
     let mut deletions = operations.filter(|o| o.kind == Kind::DeleteCluster);
     let Some(deletion) = deletions.next() else {
         return;
     };
     let options = deletion.delete.unwrap_or_default();
-    if deletion.outcome != Some(Outcome::Completed) && !options.covers(request.options) {
-        deletion.delete = Some(options.with(request.options));
+    if deletion.outcome != Some(Outcome::Completed) && !options.covers(asked) {
+        deletion.delete = Some(options.with(asked));
         // That the data stays may have been told; that it has gone is told after it.
         deletion.steps = deletion.steps.min(DATA_STEP);
     }
@@ -142,8 +205,7 @@ fn take_up_deletion(
         return;
     };
     let options = ended.delete.unwrap_or_default();
-    let asked = cluster.delete_request.as_ref();
-    let asked = asked.map_or(options, |request| options.with(request.options));
+    let asked = options.with(asked_by_all(cluster));
     let (steps, cause) = match ended.outcome {
         Some(Outcome::Failed) if leftovers(observed, options).is_empty() => {
             (ended.steps, "what was in the way is gone")

@@ -33,7 +33,7 @@ mod worth;
 
 pub use certificate::Certificate;
 pub use commit::{Cluster, commit};
-pub use deletion::DeleteRequest;
+pub use deletion::{DeleteRequest, unrecorded};
 pub use desired::{Desired, Image, Resources, ServiceType, Storage, StorageKind, UserSecret};
 pub use form::Form;
 pub use journal::{DeleteOptions, Journal, Kind, Operation, Outcome};

@@ -7,7 +7,7 @@ use pgo_ids::{ClusterName, InstanceName};
 
 use crate::{
     AddressFamily, Cluster, ClusterStatus, DeleteOptions, Desired, Fixture, Kind, Observed,
-    Outcome, PodPhase, StorageKind, UserSecret, password,
+    Outcome, PodPhase, StorageKind, UserSecret, deletion::unrecorded, password,
 };
 
 /// The agents' certificate is made anew this long before it ends: a tenth of its year, so that an operator that was
@@ -123,8 +123,7 @@ pub fn plan(
             waiting_for: None,
         };
     }
-    let request = cluster.delete_request.as_ref();
-    let is_recorded = request.is_none_or(|request| status.journal.knows(request.operation));
+    let is_recorded = unrecorded(&status.journal, &cluster.delete_requests).is_none();
     if let Some(deletion) = status.journal.newest(Kind::DeleteCluster)
         && is_recorded
     {

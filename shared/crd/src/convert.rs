@@ -37,7 +37,7 @@ fn invalid<T>(field: &str, problem: impl Into<String>) -> Result<T, InvalidSpec>
 pub fn cluster(
     object: &Pgcluster,
     config: &PgoConfig,
-    delete_request: Option<DeleteRequest>,
+    delete_requests: Vec<DeleteRequest>,
 ) -> Option<Cluster> {
     let name: ClusterName = object.name_any().parse().ok()?;
     let namespace: Namespace = object.namespace()?.parse().ok()?;
@@ -54,7 +54,7 @@ pub fn cluster(
         deleting: object.metadata.deletion_timestamp.is_some(),
         actor: actor(object),
         workflow,
-        delete_request,
+        delete_requests,
         name,
         namespace,
     })
@@ -75,12 +75,12 @@ fn actor(object: &Pgcluster) -> String {
         .to_owned()
 }
 
-/// The deletion that Pgtasks ask for: that of the first, which removes what any of them asks for.
+/// The deletions that Pgtasks ask for, the first to ask first.
 #[must_use]
 pub fn delete_requests<'a>(
     tasks: impl Iterator<Item = &'a Pgtask>,
     cluster: &Pgcluster,
-) -> Option<DeleteRequest> {
+) -> Vec<DeleteRequest> {
     let mut requests: Vec<_> = tasks
         .filter_map(|task| {
             let request = delete_request(task, cluster)?;
@@ -89,10 +89,7 @@ pub fn delete_requests<'a>(
         })
         .collect();
     requests.sort_by(|(one, _), (other, _)| one.cmp(other));
-    let mut requests = requests.into_iter().map(|(_, request)| request);
-    let first = requests.next()?;
-    let options = requests.fold(first.options, |all, more| all.with(more.options));
-    Some(DeleteRequest { options, ..first })
+    requests.into_iter().map(|(_, request)| request).collect()
 }
 
 /// The deletion that a Pgtask asks for, where it asks for that of this whole cluster, and not of a former one of the same

@@ -258,7 +258,8 @@ fn who_made_a_cluster_is_the_pgouser_or_the_program() {
         {"manager": "kubectl-client-side-apply", "operation": "Update", "time": "2026-10-15T10:11:12Z"},
     ]))
     .expect("managed fields");
-    let made = |object: &Pgcluster| pgo_crd::cluster(object, &config(), None).expect("a cluster");
+    let made =
+        |object: &Pgcluster| pgo_crd::cluster(object, &config(), Vec::new()).expect("a cluster");
     assert_eq!(made(&object).actor, "kubectl");
     let user = ("pgouser".to_owned(), "ann".to_owned());
     object.metadata.labels = Some([user].into());
@@ -305,18 +306,17 @@ fn a_task_of_4_1_asks_for_a_deletion() {
 }
 
 #[test]
-fn several_requests_are_the_first_one_and_remove_what_any_of_them_asks_for() {
+fn several_requests_are_heard_in_the_order_in_which_they_were_made() {
     let ask = |data: bool| json!({"pg-cluster": "hippo", "delete-data": data.to_string()});
     let mut first = task(None, BEFORE, ask(false));
     let mut later = task(None, AFTER, ask(true));
     later.metadata.name = Some("hippo-rmdata-with-data".to_owned());
     later.metadata.uid = Some("uid-3".to_owned());
-    let alone = delete_request(&first, &made(BEFORE)).expect("a request");
+    let each = [&first, &later].map(|task| delete_request(task, &made(BEFORE)));
+    let each = each.map(|request| request.expect("a request"));
     for _ in 0..2 {
-        let request = delete_requests([&later, &first].into_iter(), &made(BEFORE));
-        let request = request.expect("a request");
-        assert_eq!(request.operation, alone.operation);
-        assert!(request.options.data && !request.options.backups);
+        let requests = delete_requests([&later, &first].into_iter(), &made(BEFORE));
+        assert_eq!(requests, each);
         // In whatever order they are seen.
         std::mem::swap(&mut first, &mut later);
     }

@@ -19,7 +19,7 @@ fn cluster() -> Cluster {
         deleting: false,
         actor: String::new(),
         workflow: None,
-        delete_request: None,
+        delete_requests: Vec::new(),
         // A cluster that nobody understands has its objects all the same.
         desired: Err("spec.port: wrong".to_owned()),
     }
@@ -63,7 +63,7 @@ fn passwords_are_found_by_label_whatever_users_the_cluster_ever_had() {
         lent,
         of_backups,
     ]);
-    let found = uids(&of_cluster(&secrets, &cluster()), opens_data);
+    let found = uids(&of_cluster(&secrets.state(), &cluster()), opens_data);
     let names: Vec<_> = found.keys().map(String::as_str).collect();
     assert_eq!(
         names,
