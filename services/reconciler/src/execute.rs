@@ -49,6 +49,7 @@ fn is_independent(step: &Step) -> bool {
             | Step::MakeEndpointSlice(_)
             | Step::MakeClaim(_)
             | Step::RemoveUserSecret { .. }
+            | Step::RemoveBackup { .. }
             | Step::RemoveFixture { .. }
             | Step::RemoveTask { .. }
     )
@@ -99,6 +100,7 @@ async fn one(
         | Step::RemoveCluster
         | Step::RemoveClaim { .. }
         | Step::RemoveUserSecret { .. }
+        | Step::RemoveBackup { .. }
         | Step::RemoveFixture { .. }
         | Step::RemoveTask { .. } => remove::one(step, cluster, &context.client).await,
         Step::CopyEvents => crate::pages::copy(object, context).await,

@@ -5,15 +5,19 @@ use std::{collections::BTreeMap, hash::Hash, sync::Arc, time::Duration};
 use jiff::Timestamp;
 use k8s_openapi::{
     api::{
-        core::v1::{ContainerStatus, PersistentVolumeClaim, Pod, PodCondition},
+        core::v1::{ContainerStatus, PersistentVolumeClaim, Pod, PodCondition, Secret},
         discovery::v1::{Endpoint, EndpointSlice},
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
-use kube::{Resource, ResourceExt as _, core::DeserializeGuard, runtime::reflector::Store};
+use kube::{
+    Resource, ResourceExt as _,
+    core::{DeserializeGuard, PartialObjectMeta},
+    runtime::reflector::Store,
+};
 use pgo_core::{
-    AddressFamily, ClaimFacts, ClaimPhase, Cluster, DeleteRequest, Endpoints, Fixture, Observed,
-    PodFacts, PodPhase, Waiting,
+    AddressFamily, Backup, ClaimFacts, ClaimPhase, Cluster, DeleteRequest, Endpoints, Fixture,
+    Observed, PodFacts, PodPhase, Waiting,
 };
 use pgo_crd::{FINALIZER, Pgcluster, Pgtask, label};
 use pgo_ids::InstanceName;
@@ -83,9 +87,11 @@ pub async fn observe(
             observed.pods.insert(instance, facts);
         }
     }
-    for claim in of_cluster(&cache.claims.state(), cluster) {
+    let claims = of_cluster(&cache.claims.state(), cluster);
+    observed.backups = backups(&claims, &secrets, cluster);
+    for claim in claims.iter().filter(|claim| holds_data(claim, cluster)) {
         if let Ok(instance) = claim.name_any().parse() {
-            let facts = claim_facts(&claim, context, cluster).await;
+            let facts = claim_facts(claim, context, cluster).await;
             observed.claims.insert(instance, facts);
         }
     }
@@ -125,6 +131,52 @@ fn opens_data(secret: &ObjectMeta) -> bool {
     let labels = secret.labels.as_ref();
     owners(secret).all(|owner| owner.kind != "Pgcluster")
         && labels.is_none_or(|labels| !labels.contains_key(OF_BACKUPS))
+}
+
+/// Whether a claim of a cluster is that of an instance: it says so, or it has such a name. What else carries the cluster's
+/// labels is no data of it.
+fn holds_data(claim: &PersistentVolumeClaim, cluster: &Cluster) -> bool {
+    let name = claim.name_any();
+    let says_so = claim.labels().get(label::DEPLOYMENT_NAME) == Some(&name);
+    says_so || is_instance(&name, cluster.name.as_str())
+}
+
+/// Whether an instance may have this name: the cluster's, or that with four letters more.
+fn is_instance(name: &str, cluster: &str) -> bool {
+    match name.strip_prefix(cluster) {
+        Some("") => true,
+        Some(rest) => rest.strip_prefix('-').is_some_and(|letters| {
+            letters.len() == 4 && letters.bytes().all(|letter| letter.is_ascii_lowercase())
+        }),
+        None => false,
+    }
+}
+
+/// What holds the backups of a cluster, under 4.1's names: repository, copies by pg_basebackup, dumps, and the Secret of
+/// the repository.
+fn backups(
+    claims: &[Arc<PersistentVolumeClaim>],
+    secrets: &[Arc<PartialObjectMeta<Secret>>],
+    cluster: &Cluster,
+) -> BTreeMap<(Backup, String), String> {
+    let name = &cluster.name;
+    let names = [
+        format!("{name}-pgbr-repo"),
+        format!("{name}-backup"),
+        format!("backup-{name}-pgdump-pvc"),
+    ];
+    let claims = claims.iter().filter(|claim| {
+        names.contains(&claim.name_any()) && !claim.labels().contains_key(label::DEPLOYMENT_NAME)
+    });
+    let claims = claims.map(|claim| (Backup::Claim, claim.meta()));
+    let of_repository = format!("{name}-backrest-repo-config");
+    let secrets = secrets
+        .iter()
+        .filter(|secret| secret.name_any() == of_repository);
+    let secrets = secrets.map(|secret| (Backup::Secret, secret.meta()));
+    let all = claims.chain(secrets);
+    all.filter_map(|(backup, meta)| Some(((backup, meta.name.clone()?), meta.uid.clone()?)))
+        .collect()
 }
 
 /// A fixture, if it is this very cluster's.

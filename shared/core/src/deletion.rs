@@ -120,8 +120,7 @@ fn begin_deletion(
     let steps = if before.covers(request.options) {
         told
     } else {
-        // That the data stays may have been told; that it has gone is told after it.
-        told.min(DATA_STEP)
+        told.min(retold_from(before, request.options))
     };
     let first = next.journal.all(Kind::DeleteCluster).next();
     let cause = first.map(|first| format!("asks for the same deletion as operation {}", first.id));
@@ -188,8 +187,7 @@ fn widen_deletion(next: &mut ClusterStatus, cluster: &Cluster) {
     let options = deletion.delete.unwrap_or_default();
     if deletion.outcome != Some(Outcome::Completed) && !options.covers(asked) {
         deletion.delete = Some(options.with(asked));
-        // That the data stays may have been told; that it has gone is told after it.
-        deletion.steps = deletion.steps.min(DATA_STEP);
+        deletion.steps = deletion.steps.min(retold_from(options, asked));
     }
 }
 
@@ -211,7 +209,8 @@ fn take_up_deletion(
             (ended.steps, "what was in the way is gone")
         }
         Some(Outcome::Completed) if observed.finalizer && !options.covers(asked) => {
-            (DATA_STEP, "asked to remove more than before")
+            let from = ended.steps.min(retold_from(options, asked));
+            (from, "asked to remove more than before")
         }
         _ => return,
     };
@@ -252,6 +251,10 @@ fn in_the_way(left: &BTreeSet<Leftover>, observed: &Observed) -> String {
                 names(claims.collect())
             )
         }
+        Some(Leftover::Backups) => {
+            let backups = observed.backups.keys().map(|(_, name)| name.as_str());
+            format!("{}, with backups, does not go", names(backups.collect()))
+        }
         Some(Leftover::Fixtures) => "objects of the cluster do not go".to_owned(),
         Some(Leftover::Tasks) => "its tasks do not go".to_owned(),
         None => "the Pgcluster does not go".to_owned(),
@@ -265,6 +268,16 @@ fn in_the_way(left: &BTreeSet<Leftover>, observed: &Observed) -> String {
 /// Place of what is told of the data among [`removed`].
 const DATA_STEP: usize = 1;
 
+/// From which step on a deletion is told anew that is asked to remove more: that the data stays may have been told; that it
+/// has gone is told after it.
+fn retold_from(before: DeleteOptions, asked: DeleteOptions) -> usize {
+    if asked.data && !before.data {
+        DATA_STEP
+    } else {
+        usize::MAX
+    }
+}
+
 /// What a person reads of a deletion that has this left to remove.
 fn removed(left: &BTreeSet<Leftover>, options: DeleteOptions) -> Vec<&'static str> {
     let data = match (left.contains(&Leftover::Data), options.data) {
@@ -275,5 +288,8 @@ fn removed(left: &BTreeSet<Leftover>, options: DeleteOptions) -> Vec<&'static st
     if left.contains(&Leftover::Pods) {
         return Vec::new();
     }
-    ["database stopped"].into_iter().chain(data).collect()
+    let backups = data.filter(|_| options.backups && !left.contains(&Leftover::Backups));
+    let backups = backups.map(|_| "backups removed");
+    let told = ["database stopped"].into_iter();
+    told.chain(data).chain(backups).collect()
 }

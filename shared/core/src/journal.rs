@@ -29,7 +29,7 @@ impl Outcome {
 pub struct DeleteOptions {
     /// Volumes with data, and the Secrets that open them.
     pub data: bool,
-    /// Volumes with backups.
+    /// Volumes with backups, and the Secret that opens them.
     pub backups: bool,
 }
 

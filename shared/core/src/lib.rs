@@ -39,8 +39,8 @@ pub use form::Form;
 pub use journal::{DeleteOptions, Journal, Kind, Operation, Outcome};
 pub use milestone::Milestone;
 pub use observed::{
-    AddressFamily, AgentFacts, AgentPhase, ClaimFacts, ClaimPhase, Endpoints, Fixture, Observed,
-    PodFacts, PodPhase, Role, Waiting,
+    AddressFamily, AgentFacts, AgentPhase, Backup, ClaimFacts, ClaimPhase, Endpoints, Fixture,
+    Observed, PodFacts, PodPhase, Role, Waiting,
 };
 pub use plan::{Plan, Step, plan};
 pub use problem::Problem;

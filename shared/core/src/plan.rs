@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use pgo_ids::{ClusterName, InstanceName};
 
 use crate::{
-    AddressFamily, Cluster, ClusterStatus, DeleteOptions, Desired, Fixture, Kind, Observed,
+    AddressFamily, Backup, Cluster, ClusterStatus, DeleteOptions, Desired, Fixture, Kind, Observed,
     Outcome, PodPhase, StorageKind, UserSecret, deletion::unrecorded, password,
 };
 
@@ -67,6 +67,15 @@ pub enum Step {
     },
     /// Remove exactly this Secret with a user's password.
     RemoveUserSecret {
+        /// Its name.
+        name: String,
+        /// Its uid.
+        uid: String,
+    },
+    /// Remove exactly this claim or Secret with backups.
+    RemoveBackup {
+        /// What it is.
+        backup: Backup,
         /// Its name.
         name: String,
         /// Its uid.
@@ -256,6 +265,7 @@ fn instances(plan: &mut Plan, desired: &Desired, observed: &Observed, replaceabl
 pub(crate) enum Leftover {
     Pods,
     Data,
+    Backups,
     Fixtures,
     Tasks,
 }
@@ -266,6 +276,10 @@ pub(crate) fn leftovers(observed: &Observed, options: DeleteOptions) -> BTreeSet
     [
         (Leftover::Pods, !observed.pods.is_empty()),
         (Leftover::Data, data),
+        (
+            Leftover::Backups,
+            options.backups && !observed.backups.is_empty(),
+        ),
         (Leftover::Fixtures, !observed.fixtures.is_empty()),
         (Leftover::Tasks, !observed.tasks.is_empty()),
     ]
@@ -319,6 +333,15 @@ fn removal(
                 uid: uid.clone(),
             }));
             Some("the volumes to be removed")
+        }
+        Some(Leftover::Backups) => {
+            let backups = observed.backups.iter();
+            steps.extend(backups.map(|((backup, name), uid)| Step::RemoveBackup {
+                backup: *backup,
+                name: name.clone(),
+                uid: uid.clone(),
+            }));
+            Some("the backups to be removed")
         }
         Some(Leftover::Fixtures) => {
             let fixtures = observed.fixtures.iter();

@@ -1,6 +1,6 @@
 //! Deletions: what stays, what goes, and that each ends once.
 
-use pgo_core::{ClusterStatus, DeleteOptions, DeleteRequest, Journal, Kind, Plan, plan};
+use pgo_core::{Backup, ClusterStatus, DeleteOptions, DeleteRequest, Journal, Kind, Plan, plan};
 use pgo_events::Stage;
 use pgo_ids::OperationId;
 use proptest::prelude::*;
@@ -78,6 +78,54 @@ fn data_goes_where_it_was_asked_for() {
     ask(&mut world, true);
     finish(&mut world);
     assert!(world.observed.claims.is_empty() && world.observed.user_secrets.is_empty());
+    world.check_stream();
+}
+
+/// What goes with data and what goes with backups, in all four ways to ask.
+#[test]
+fn data_and_backups_go_each_where_it_was_asked_for() {
+    for (data, backups) in [(false, false), (false, true), (true, false), (true, true)] {
+        let mut world = World::new();
+        world.settle();
+        let repository = (Backup::Claim, "hippo-pgbr-repo".to_owned());
+        let key = (Backup::Secret, "hippo-backrest-repo-config".to_owned());
+        let held = [(repository, "uid-r".to_owned()), (key, "uid-k".to_owned())];
+        world.observed.backups = held.into();
+        ask_also(&mut world, "hippo-rmdata", data);
+        world.asked[0].1.options.backups = backups;
+        world.see(1);
+        finish(&mut world);
+        assert_eq!(world.observed.claims.is_empty(), data);
+        assert_eq!(world.observed.user_secrets.is_empty(), data);
+        let left = if backups { 0 } else { 2 };
+        assert_eq!(world.observed.backups.len(), left, "{data} {backups}");
+        let of_data = if data { "data removed" } else { "data kept" };
+        let mut told = vec!["database stopped", of_data];
+        told.extend(backups.then_some("backups removed"));
+        assert_eq!(steps(&world), told);
+        world.check_stream();
+    }
+}
+
+#[test]
+fn a_later_request_has_the_backups_go_too() {
+    let mut world = World::new();
+    world.settle();
+    let repository = (Backup::Claim, "hippo-pgbr-repo".to_owned());
+    world.observed.backups = [(repository, "uid-r".to_owned())].into();
+    world.storing = false;
+    world.cluster.deleting = true;
+    while world.count("DeleteClusterCompleted") == 0 {
+        world.reconcile();
+        world.progress();
+    }
+    ask_also(&mut world, "hippo-rmdata", false);
+    world.asked[0].1.options.backups = true;
+    world.see(1);
+    finish(&mut world);
+    assert!(world.observed.backups.is_empty() && !world.observed.claims.is_empty());
+    let told = ["database stopped", "data kept", "backups removed"];
+    assert_eq!(steps(&world), told);
     world.check_stream();
 }
 

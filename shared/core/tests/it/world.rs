@@ -215,6 +215,7 @@ impl World {
             Step::RemovePod { .. }
             | Step::RemoveClaim { .. }
             | Step::RemoveUserSecret { .. }
+            | Step::RemoveBackup { .. }
             | Step::RemoveFixture { .. }
             | Step::RemoveTask { .. } => self.remove(step),
             Step::RemoveCluster => self.cluster.deleting = true,
@@ -321,6 +322,10 @@ impl World {
                 );
                 let removed = observed.claims.remove(instance);
                 assert_eq!(removed.map(|claim| claim.uid).as_ref(), Some(uid));
+            }
+            Step::RemoveBackup { backup, name, uid } => {
+                let removed = observed.backups.remove(&(*backup, name.clone()));
+                assert_eq!(removed.as_ref(), Some(uid));
             }
             Step::RemoveUserSecret { name, uid } => {
                 assert_eq!(observed.user_secrets.remove(name).as_ref(), Some(uid));
