@@ -11,6 +11,7 @@ use pgo_ids::{ClusterName, Namespace, OperationId};
 
 use crate::{
     ContainerResources, Pgcluster, PgclusterSpec, PgoConfig, Pgtask, StorageSpec, TaskType,
+    demands,
     image::{self, ImageError},
     label,
 };
@@ -157,6 +158,8 @@ pub fn desired(object: &Pgcluster, config: &PgoConfig) -> Result<Desired, Invali
         return invalid("namespace", format!("{namespace:?} is no namespace"));
     };
     let user = or(&spec.user, &config.cluster.user);
+    demands::role(&user).or_else(|problem| invalid("user", problem))?;
+    demands::names(object, &user)?;
     let user = user.parse().or_else(|error: pgo_ids::NameError| {
         invalid("user", format!("{user:?} is no role name: {error}"))
     })?;
@@ -180,7 +183,7 @@ pub fn desired(object: &Pgcluster, config: &PgoConfig) -> Result<Desired, Invali
         user,
         secret_from: secret_from(spec, &name)?,
         storage: storage(&spec.primary_storage, config)?,
-        resources: resources(&spec.container_resources, config),
+        resources: resources(&spec.container_resources, config)?,
         service_type,
         node_label,
         custom_config,
@@ -334,6 +337,9 @@ fn storage(spec: &StorageSpec, config: &PgoConfig) -> Result<Storage, InvalidSpe
             "it is empty; give a quantity such as 1Gi",
         );
     }
+    if !spec.size.is_empty() {
+        demands::size(&spec.size)?;
+    }
     if !spec.fsgroup.is_empty() && !spec.supplementalgroups.is_empty() {
         return invalid(
             "PrimaryStorage",
@@ -407,28 +413,27 @@ fn number(field: &str, text: &str) -> Result<i64, InvalidSpec> {
     })
 }
 
-fn resources(spec: &ContainerResources, config: &PgoConfig) -> Resources {
-    let from_config;
-    let spec = if *spec == ContainerResources::default() {
-        match config
-            .container_resources
-            .get(&config.default_container_resources)
-        {
-            Some(named) => {
-                from_config = ContainerResources::from(named);
-                &from_config
-            }
-            None => spec,
-        }
-    } else {
-        spec
+fn resources(spec: &ContainerResources, config: &PgoConfig) -> Result<Resources, InvalidSpec> {
+    let default = &config.default_container_resources;
+    let named = config
+        .container_resources
+        .get(default)
+        .filter(|_| *spec == ContainerResources::default());
+    let (spec, origin) = match named {
+        Some(named) => (
+            Cow::Owned(ContainerResources::from(named)),
+            format!(" (it is of {default} in ContainerResources of pgo.yaml)"),
+        ),
+        None => (Cow::Borrowed(spec), String::new()),
     };
-    Resources {
+    let resources = Resources {
         requests_cpu: spec.requestscpu.clone(),
         requests_memory: spec.requestsmemory.clone(),
         limits_cpu: spec.limitscpu.clone(),
         limits_memory: spec.limitsmemory.clone(),
-    }
+    };
+    demands::resources(&resources, &origin)?;
+    Ok(resources)
 }
 
 /// The user labels, within Kubernetes' rules for keys and values; what PGO sets itself is left out.

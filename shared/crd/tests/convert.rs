@@ -88,6 +88,37 @@ fn what_the_spec_says_goes_before_pgo_yaml() {
 }
 
 #[test]
+fn names_that_pgo_gives_itself_may_be_said() {
+    let spec = json!({
+        "namespace": "pgouser1", "primaryhost": "hippo", "strategy": "1", "user": "app",
+        "usersecretname": "hippo-app-secret", "rootsecretname": "hippo-postgres-secret",
+        "primarysecretname": "hippo-primaryuser-secret",
+        "ContainerResources": {"requestsmemory": "1024Mi", "limitsmemory": "1Gi", "requestscpu": "0.1"},
+    });
+    let desired = desired(&cluster(spec), &config()).expect("a cluster");
+    assert_eq!(desired.resources.requests_memory, "1024Mi");
+}
+
+#[test]
+fn a_user_that_no_secret_can_be_named_after_is_refused_in_pgo_yaml_too() {
+    for (former, wrong, key) in [
+        ("User: testuser", "User: my_app", "Cluster.User: "),
+        (
+            "User: testuser",
+            "User: testuser\n  Strategy: 7",
+            "Cluster.Strategy: ",
+        ),
+    ] {
+        let text = PGO_YAML.replace(former, wrong);
+        assert_ne!(text, PGO_YAML);
+        let error = PgoConfig::parse(&text)
+            .expect_err("it is wrong")
+            .to_string();
+        assert!(error.contains(key), "{error}");
+    }
+}
+
+#[test]
 fn labels_by_which_pgo_knows_its_objects_are_never_the_users() {
     let taken = [
         "crunchy-pgbouncer",
@@ -123,6 +154,41 @@ fn what_cannot_be_made_is_refused_with_its_field() {
     for (spec, field) in [
         (json!({"port": "seventy"}), "spec.port: "),
         (json!({"user": "pg_me"}), "spec.user: "),
+        (json!({"user": "my_app"}), "spec.user: "),
+        (json!({"user": "Ann"}), "spec.user: "),
+        (json!({"user": "ann-"}), "spec.user: "),
+        (json!({"namespace": "elsewhere"}), "spec.namespace: "),
+        (json!({"primaryhost": "other"}), "spec.primaryhost: "),
+        (json!({"usersecretname": "own"}), "spec.usersecretname: "),
+        (json!({"rootsecretname": "own"}), "spec.rootsecretname: "),
+        (
+            json!({"primarysecretname": "own"}),
+            "spec.primarysecretname: ",
+        ),
+        (
+            json!({"PrimaryStorage": {"size": "0"}}),
+            "spec.PrimaryStorage.size: ",
+        ),
+        (
+            json!({"PrimaryStorage": {"size": "big"}}),
+            "spec.PrimaryStorage.size: ",
+        ),
+        (
+            json!({"ContainerResources": {"limitsmemory": "lots"}}),
+            "spec.ContainerResources.limitsmemory: ",
+        ),
+        (
+            json!({"ContainerResources": {"requestscpu": "1 cpu"}}),
+            "spec.ContainerResources.requestscpu: ",
+        ),
+        (
+            json!({"ContainerResources": {"requestsmemory": "2Gi", "limitsmemory": "1Gi"}}),
+            "spec.ContainerResources.requestsmemory: ",
+        ),
+        (
+            json!({"ContainerResources": {"requestscpu": "1500m", "limitscpu": "1"}}),
+            "spec.ContainerResources.requestscpu: ",
+        ),
         (json!({"replicas": "2"}), "spec.replicas: "),
         (json!({"policies": "p1"}), "spec.policies: "),
         (json!({"ccpimage": "Crunchy"}), "spec.ccpimage: "),
