@@ -98,8 +98,8 @@ impl Outbox {
     /// Gives an event its seq and puts it in. Progress is left out while there is a backlog, before it has a seq, so that
     /// the stream stays without gaps. While eventing is off, nothing is put in.
     pub fn push(&mut self, stream: &StreamId, draft: Draft) -> Option<&Event> {
-        let crowded = || self.backlog.is_some() || self.is_crowded();
-        if draft.event_type.stage() == Stage::Progress && crowded() {
+        let is_step = draft.event_type.stage() == Stage::Progress;
+        if is_step && (self.backlog.is_some() || self.is_crowded()) {
             self.omitted += 1;
             if let Some(backlog) = &mut self.backlog {
                 backlog.omitted += 1;
@@ -148,7 +148,8 @@ impl Outbox {
     }
 
     /// Whether so much waits that progress is not worth its place.
-    fn is_crowded(&self) -> bool {
+    fn is_crowded(&mut self) -> bool {
+        self.size.count(&self.entries);
         self.entries.len() >= Self::CROWD || self.bytes() > Self::MOST_BYTES / 2
     }
 

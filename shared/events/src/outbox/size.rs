@@ -1,10 +1,5 @@
 //! How many bytes of JSON the entries of an outbox take, counted once and kept while events come.
 
-use std::{
-    io::{self, Write},
-    sync::OnceLock,
-};
-
 use crate::Event;
 
 /// The brackets of an empty list.
@@ -15,7 +10,7 @@ const UNKNOWN: usize = usize::MAX / 2;
 
 /// The size where it was counted. It follows from the entries, so that outboxes are equal whether or not it was.
 #[derive(Clone, Debug, Default)]
-pub struct Size(OnceLock<usize>);
+pub struct Size(Option<usize>);
 
 impl PartialEq for Size {
     fn eq(&self, _: &Self) -> bool {
@@ -28,16 +23,21 @@ impl Eq for Size {}
 impl Size {
     /// The size of these, which are the entries.
     pub(super) fn of(&self, entries: &[Event]) -> usize {
-        *self.0.get_or_init(|| {
+        self.0.unwrap_or_else(|| {
             let commas = entries.len().saturating_sub(1);
             let each = entries.iter().map(length);
             each.fold(NOTHING + commas, usize::saturating_add)
         })
     }
 
+    /// Counts it, so that it is known from now on.
+    pub(super) fn count(&mut self, entries: &[Event]) {
+        self.0 = Some(self.of(entries));
+    }
+
     /// An event comes behind `before` others.
     pub(super) fn add(&mut self, event: &Event, before: usize) {
-        if let Some(known) = self.0.get_mut() {
+        if let Some(known) = &mut self.0 {
             let comma = usize::from(before > 0);
             *known = known.saturating_add(length(event) + comma);
         }
@@ -45,25 +45,10 @@ impl Size {
 
     /// Events went: what is left is counted when it is asked for.
     pub(super) fn forget(&mut self) {
-        self.0.take();
-    }
-}
-
-/// Takes what is written and keeps its length only.
-struct Counter(usize);
-
-impl Write for Counter {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0 = self.0.saturating_add(bytes.len());
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        self.0 = None;
     }
 }
 
 fn length(event: &Event) -> usize {
-    let mut counter = Counter(0);
-    serde_json::to_writer(&mut counter, event).map_or(UNKNOWN, |()| counter.0)
+    serde_json::to_vec(event).map_or(UNKNOWN, |json| json.len())
 }
