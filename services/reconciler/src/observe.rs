@@ -21,7 +21,9 @@ use pgo_core::{
 };
 use pgo_crd::{FINALIZER, Pgcluster, Pgtask, label};
 use pgo_ids::InstanceName;
-use pgo_objects::{CERTIFICATE_UNTIL, fixture_name, form, is_labelled, is_owned, owners};
+use pgo_objects::{
+    CERTIFICATE_UNTIL, Holds, fixture_name, form, holds, is_labelled, is_owned, owners,
+};
 
 use crate::{
     agents::{self, Said},
@@ -89,7 +91,10 @@ pub async fn observe(
     }
     let claims = of_cluster(&cache.claims.state(), cluster);
     observed.backups = backups(&claims, &secrets, cluster);
-    for claim in claims.iter().filter(|claim| holds_data(claim, cluster)) {
+    let of_data = |claim: &&Arc<PersistentVolumeClaim>| {
+        holds(claim.meta(), &cluster.name) == Some(Holds::Data)
+    };
+    for claim in claims.iter().filter(of_data) {
         if let Ok(instance) = claim.name_any().parse() {
             let facts = claim_facts(claim, context, cluster).await;
             observed.claims.insert(instance, facts);
@@ -133,43 +138,16 @@ fn opens_data(secret: &ObjectMeta) -> bool {
         && labels.is_none_or(|labels| !labels.contains_key(OF_BACKUPS))
 }
 
-/// Whether a claim of a cluster is that of an instance: it says so, or it has such a name. What else carries the cluster's
-/// labels is no data of it.
-fn holds_data(claim: &PersistentVolumeClaim, cluster: &Cluster) -> bool {
-    let name = claim.name_any();
-    let says_so = claim.labels().get(label::DEPLOYMENT_NAME) == Some(&name);
-    says_so || is_instance(&name, cluster.name.as_str())
-}
-
-/// Whether an instance may have this name: the cluster's, or that with four letters more.
-fn is_instance(name: &str, cluster: &str) -> bool {
-    match name.strip_prefix(cluster) {
-        Some("") => true,
-        Some(rest) => rest.strip_prefix('-').is_some_and(|letters| {
-            letters.len() == 4 && letters.bytes().all(|letter| letter.is_ascii_lowercase())
-        }),
-        None => false,
-    }
-}
-
-/// What holds the backups of a cluster, under 4.1's names: repository, copies by pg_basebackup, dumps, and the Secret of
-/// the repository.
+/// What holds the backups of a cluster: claims, and the Secret of the repository.
 fn backups(
     claims: &[Arc<PersistentVolumeClaim>],
     secrets: &[Arc<PartialObjectMeta<Secret>>],
     cluster: &Cluster,
 ) -> BTreeMap<(Backup, String), String> {
-    let name = &cluster.name;
-    let names = [
-        format!("{name}-pgbr-repo"),
-        format!("{name}-backup"),
-        format!("backup-{name}-pgdump-pvc"),
-    ];
-    let claims = claims.iter().filter(|claim| {
-        names.contains(&claim.name_any()) && !claim.labels().contains_key(label::DEPLOYMENT_NAME)
-    });
-    let claims = claims.map(|claim| (Backup::Claim, claim.meta()));
-    let of_repository = format!("{name}-backrest-repo-config");
+    let claims = claims.iter().map(|claim| claim.meta());
+    let claims = claims.filter(|claim| holds(claim, &cluster.name) == Some(Holds::Backups));
+    let claims = claims.map(|claim| (Backup::Claim, claim));
+    let of_repository = format!("{}-backrest-repo-config", cluster.name);
     let secrets = secrets
         .iter()
         .filter(|secret| secret.name_any() == of_repository);

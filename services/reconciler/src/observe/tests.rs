@@ -97,7 +97,7 @@ fn a_claim_holds_data_or_backups_or_neither() {
     let claims = of_cluster(&claims.state(), &cluster());
     let mut data: Vec<_> = claims
         .iter()
-        .filter(|claim| holds_data(claim, &cluster()))
+        .filter(|claim| holds(claim.meta(), &cluster().name) == Some(Holds::Data))
         .map(|claim| claim.name_any())
         .collect();
     data.sort();
