@@ -319,19 +319,7 @@ fn removal(
             Some("the database to stop")
         }
         Some(Leftover::Data) => {
-            let claims = observed
-                .claims
-                .iter()
-                .filter(|(_, claim)| !claim.terminating);
-            steps.extend(claims.map(|(instance, claim)| Step::RemoveClaim {
-                instance: instance.clone(),
-                uid: claim.uid.clone(),
-            }));
-            let secrets = observed.user_secrets.iter();
-            steps.extend(secrets.map(|(name, uid)| Step::RemoveUserSecret {
-                name: name.clone(),
-                uid: uid.clone(),
-            }));
+            steps.extend(of_data(observed));
             Some("the volumes to be removed")
         }
         Some(Leftover::Backups) => {
@@ -362,6 +350,21 @@ fn removal(
         None => return last_events(status, cluster, steps, now),
     };
     Plan { steps, waiting_for }
+}
+
+/// Removes the claims of the instances and the passwords that open their data.
+fn of_data(observed: &Observed) -> impl Iterator<Item = Step> {
+    let claims = observed.claims.iter();
+    let claims = claims.filter(|(_, claim)| !claim.terminating);
+    let claims = claims.map(|(instance, claim)| Step::RemoveClaim {
+        instance: instance.clone(),
+        uid: claim.uid.clone(),
+    });
+    let secrets = observed.user_secrets.iter();
+    claims.chain(secrets.map(|(name, uid)| Step::RemoveUserSecret {
+        name: name.clone(),
+        uid: uid.clone(),
+    }))
 }
 
 fn last_events(

@@ -52,9 +52,7 @@ pub fn compare(one: &str, other: &str) -> Result<Ordering, NotAQuantity> {
     let ((one, of_one), (other, of_other)) = both;
     // Whole units first: their products with the divisors could be too large.
     let wholes = (one / of_one).cmp(&(other / of_other));
-    let rest = |value: u128, divisor: u128, by: u128| {
-        (value % divisor).checked_mul(by).unwrap_or(u128::MAX)
-    };
+    let rest = |value: u128, divisor: u128, by: u128| (value % divisor).saturating_mul(by);
     Ok(wholes.then(rest(one, of_one, of_other).cmp(&rest(other, of_other, of_one))))
 }
 
