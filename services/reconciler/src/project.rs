@@ -1,6 +1,6 @@
 //! Projections: what 4.1 keeps in specs and tasks, written after the status, from the status alone.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use kube::{
@@ -8,7 +8,7 @@ use kube::{
     api::{Patch, PatchParams},
 };
 use pgo_core::{Cluster, ClusterStatus, ConditionStatus, Kind, Operation, Outcome, StorageKind};
-use pgo_crd::{Pgcluster, Pgtask, TaskType, delete_request};
+use pgo_crd::{Pgcluster, Pgtask, TaskType, delete_request, label};
 use serde_json::{Value, json};
 
 use crate::{
@@ -33,7 +33,15 @@ pub async fn project(
     context: &Context,
 ) {
     let namespace = cluster.namespace.as_str();
-    if let Some(patch) = of_spec(object, cluster, status) {
+    let (spec, labels) = (
+        of_spec(object, cluster, status),
+        of_labels(object, cluster, status),
+    );
+    if spec.is_some() || !labels.is_empty() {
+        let mut patch = spec.unwrap_or_else(|| json!({}));
+        if !labels.is_empty() {
+            patch["metadata"] = json!({"labels": labels});
+        }
         let api: Api<Pgcluster> = Api::namespaced(context.client.clone(), namespace);
         let (name, parameters) = (cluster.name.as_str(), PatchParams::default());
         let patch = Patch::Merge(&patch);
@@ -91,6 +99,34 @@ fn of_spec(object: &Pgcluster, cluster: &Cluster, status: &ClusterStatus) -> Opt
     } else {
         json!({"spec": {"status": COMPLETED}})
     })
+}
+
+/// 4.1's labels of a Pgcluster that it does not have as they should be: selectors go by them. What a user has put there under
+/// a key of his own stays.
+fn of_labels(
+    object: &Pgcluster,
+    cluster: &Cluster,
+    status: &ClusterStatus,
+) -> BTreeMap<String, String> {
+    if cluster.is_to_go() {
+        return BTreeMap::new();
+    }
+    let present = object.labels();
+    let primary = status.current_primary.as_ref();
+    let ours = [
+        (label::NAME, Some(cluster.name.to_string())),
+        (label::PG_CLUSTER_ID, Some(cluster.stream.to_string())),
+        (label::CURRENT_PRIMARY, primary.map(ToString::to_string)),
+    ];
+    let ours = ours
+        .into_iter()
+        .filter_map(|(key, value)| Some((key.to_owned(), value?)))
+        .filter(|(key, value)| present.get(key) != Some(value));
+    let users = cluster.desired.iter().flat_map(|desired| &desired.labels);
+    let users = users
+        .filter(|(key, _)| !present.contains_key(*key))
+        .map(|(key, value)| (key.clone(), value.clone()));
+    users.chain(ours).collect()
 }
 
 /// The operation of this cluster that a task is about.
@@ -232,6 +268,34 @@ mod tests {
             let unfinished = status(Kind::CreateCluster, outcome);
             assert_eq!(of_spec(&object(json!({})), &cluster, &unfinished), None);
         }
+    }
+
+    #[test]
+    fn a_cluster_has_the_labels_that_selectors_go_by_whoever_made_it() {
+        let mut cluster = cluster(Err("not needed here".to_owned()));
+        let mut status = status(Kind::CreateCluster, None);
+        let labelled = |labels: Value| {
+            let mut object = object(json!({}));
+            object.metadata.labels = serde_json::from_value(labels).expect("labels");
+            object
+        };
+        let id = ("pg-cluster-id".to_owned(), "uid-1".to_owned());
+        let name = ("name".to_owned(), "hippo".to_owned());
+        let own = labelled(json!({"team": "a"}));
+        assert_eq!(
+            of_labels(&own, &cluster, &status),
+            [name, id.clone()].into()
+        );
+        status.current_primary = Some("hippo-abcd".parse().expect("a name"));
+        let primary = ("current-primary".to_owned(), "hippo-abcd".to_owned());
+        let former = labelled(json!({"name": "hippo", "current-primary": "hippo"}));
+        assert_eq!(of_labels(&former, &cluster, &status), [id, primary].into());
+        let all = labelled(
+            json!({"name": "hippo", "current-primary": "hippo-abcd", "pg-cluster-id": "uid-1"}),
+        );
+        assert!(of_labels(&all, &cluster, &status).is_empty());
+        cluster.deleting = true;
+        assert!(of_labels(&own, &cluster, &status).is_empty());
     }
 
     #[test]
