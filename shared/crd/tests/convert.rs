@@ -149,11 +149,17 @@ fn labels_by_which_pgo_knows_its_objects_are_never_the_users() {
     assert!(label::is_reserved("workflow-id") && !label::is_reserved("env"));
 }
 
+/// Fails unless each of these specs is refused with its field.
+fn refused(specs: impl IntoIterator<Item = (serde_json::Value, &'static str)>) {
+    for (spec, field) in specs {
+        let error = desired(&cluster(spec.clone()), &config()).expect_err("refused");
+        assert!(error.to_string().starts_with(field), "{spec}: {error}");
+    }
+}
+
 #[test]
-fn what_cannot_be_made_is_refused_with_its_field() {
-    for (spec, field) in [
-        (json!({"port": "seventy"}), "spec.port: "),
-        (json!({"user": "pg_me"}), "spec.user: "),
+fn what_kubernetes_would_refuse_is_refused_with_its_field() {
+    refused([
         (json!({"user": "my_app"}), "spec.user: "),
         (json!({"user": "Ann"}), "spec.user: "),
         (json!({"user": "ann-"}), "spec.user: "),
@@ -189,6 +195,14 @@ fn what_cannot_be_made_is_refused_with_its_field() {
             json!({"ContainerResources": {"requestscpu": "1500m", "limitscpu": "1"}}),
             "spec.ContainerResources.requestscpu: ",
         ),
+    ]);
+}
+
+#[test]
+fn what_cannot_be_made_is_refused_with_its_field() {
+    refused([
+        (json!({"port": "seventy"}), "spec.port: "),
+        (json!({"user": "pg_me"}), "spec.user: "),
         (json!({"replicas": "2"}), "spec.replicas: "),
         (json!({"policies": "p1"}), "spec.policies: "),
         (json!({"ccpimage": "Crunchy"}), "spec.ccpimage: "),
@@ -228,10 +242,7 @@ fn what_cannot_be_made_is_refused_with_its_field() {
             json!({"PrimaryStorage": {"size": "1Gi", "fsgroup": "26", "supplementalgroups": "5"}}),
             "spec.PrimaryStorage: fsgroup and supplementalgroups cannot both be set",
         ),
-    ] {
-        let error = desired(&cluster(spec.clone()), &config()).expect_err("refused");
-        assert!(error.to_string().starts_with(field), "{spec}: {error}");
-    }
+    ]);
 }
 
 #[test]
