@@ -314,14 +314,17 @@ fn frame(tcp: &mut TcpStream, kind: u32, data: &[u8]) {
 #[test]
 fn with_an_address_it_reads_nsqd_as_4_1_does() {
     let (port, served) = nsqd(b"{\n  \"eventheader\": {}\n}");
-    let mut child = fake::pgo(&["watch", "alltopic", "-a", &format!("127.0.0.1:{port}")])
+    let address = format!("127.0.0.1:{port}");
+    let mut child = fake::pgo(&["watch", "alltopic", "-n", "pgouser1", "-a", &address])
         .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::null())
+        .stderr(std::process::Stdio::piped())
         .spawn()
         .unwrap();
     let said = served.join().unwrap();
     child.kill().unwrap();
     let output = child.wait_with_output().unwrap();
+    let note = String::from_utf8(output.stderr).unwrap();
+    assert!(note.contains("--namespace has no effect"), "{note}");
     assert_eq!(
         String::from_utf8(output.stdout).unwrap(),
         "alltopic | {\n  \"eventheader\": {}\n}\n"

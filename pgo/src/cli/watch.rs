@@ -424,7 +424,13 @@ fn other_end(wanted: &str) -> Option<EventType> {
 }
 
 /// Reads an nsqd directly, without an apiserver.
-pub async fn run_direct(watch: direct::Watch) -> Result<(), Failure> {
+pub async fn run_direct(watch: direct::Watch, in_namespace: bool) -> Result<(), Failure> {
+    if in_namespace {
+        // 4.1 takes the flag here, so scripts may give it.
+        output::note(
+            "pgo: --namespace has no effect with --pgo-event-address: nsqd sends the events of all namespaces",
+        );
+    }
     let mut interrupted = signal(SignalKind::interrupt()).map_err(unable)?;
     let mut terminated = signal(SignalKind::terminate()).map_err(unable)?;
     tokio::select! {

@@ -23,7 +23,6 @@ mod events;
 mod metrics;
 mod mirror;
 mod openapi;
-mod quantity;
 mod refusal;
 mod request;
 mod rights;

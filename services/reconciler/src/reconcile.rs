@@ -21,16 +21,17 @@ pub async fn reconcile(object: Arc<Pgcluster>, context: Arc<Context>) -> Result<
     let cached = object.resource_version();
     let object = context.newest(object);
     let newest = object.resource_version() != cached;
-    let request = observe::delete_request(&object, &context);
+    let tasks = context.cache.tasks.state();
+    let requests = observe::delete_requests(&object, &tasks);
     let config = context.config.borrow().clone();
-    let Some(cluster) = pgo_crd::cluster(&object, &config, request) else {
+    let Some(cluster) = pgo_crd::cluster(&object, &config, requests) else {
         tracing::error!(
             cluster = object.name_any(),
             "the Pgcluster has a name that its schema refuses; rename it"
         );
         return Ok(Action::await_change());
     };
-    let observed = observe::observe(&object, &cluster, &context).await;
+    let observed = observe::observe(&object, &cluster, &tasks, &context).await;
     let status = object
         .status
         .clone()

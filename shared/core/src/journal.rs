@@ -29,7 +29,7 @@ impl Outcome {
 pub struct DeleteOptions {
     /// Volumes with data, and the Secrets that open them.
     pub data: bool,
-    /// Volumes with backups.
+    /// Volumes with backups, and the Secret that opens them.
     pub backups: bool,
 }
 
@@ -116,7 +116,7 @@ pub(crate) struct Notice {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Journal {
-    /// The newest [`Journal::REMEMBERED`], oldest first.
+    /// The newest [`Journal::REMEMBERED`] and every deletion of a cluster, oldest first.
     pub operations: Vec<Operation>,
     /// Events not confirmed yet.
     pub outbox: Outbox,
@@ -126,22 +126,21 @@ impl Journal {
     /// How many operations a status remembers; the history is in the event log.
     pub const REMEMBERED: usize = 10;
 
+    /// The operations of a kind, oldest first.
+    pub fn all(&self, kind: Kind) -> impl DoubleEndedIterator<Item = &Operation> {
+        self.operations.iter().filter(move |o| o.kind == kind)
+    }
+
     /// The newest operation of a kind.
     #[must_use]
     pub fn newest(&self, kind: Kind) -> Option<&Operation> {
-        self.operations.iter().rev().find(|o| o.kind == kind)
+        self.all(kind).next_back()
     }
 
     /// The running operation of a kind.
     #[must_use]
     pub fn running(&self, kind: Kind) -> Option<&Operation> {
         self.newest(kind).filter(|o| o.is_running())
-    }
-
-    /// Whether it remembers an operation.
-    #[must_use]
-    pub fn knows(&self, id: OperationId) -> bool {
-        self.operations.iter().any(|operation| operation.id == id)
     }
 
     /// Begins an operation and tells so.
@@ -156,8 +155,18 @@ impl Journal {
         draft.cause = cause;
         self.outbox.push(subject.stream, draft);
         self.operations.push(operation);
-        let surplus = self.operations.len().saturating_sub(Self::REMEMBERED);
-        self.operations.drain(..surplus);
+        self.forget();
+    }
+
+    /// Forgets the oldest. Deletions stay: with them the cluster goes, and a request whose operation was forgotten would
+    /// begin another one.
+    fn forget(&mut self) {
+        let mut surplus = self.operations.len().saturating_sub(Self::REMEMBERED);
+        self.operations.retain(|operation| {
+            let goes = surplus > 0 && operation.kind != Kind::DeleteCluster;
+            surplus -= usize::from(goes);
+            !goes
+        });
     }
 
     /// Tells a fact.
@@ -201,8 +210,8 @@ impl Journal {
         operation.steps = operation.steps.max(texts.len());
     }
 
-    /// Ends the running operations of a kind and tells how: there are several where several asked for the same. Nothing
-    /// happens where none runs, so each ends once.
+    /// Ends the running operations of a kind and tells how: there are several where several asked for the same, which all
+    /// but the first name as the cause of their success. Nothing happens where none runs, so each ends once.
     pub(crate) fn finish(
         &mut self,
         subject: Subject<'_>,
@@ -215,7 +224,10 @@ impl Journal {
             Outcome::Failed => kind.failed(),
         };
         let running = self.operations.iter_mut();
+        let mut first = None;
         for operation in running.filter(|o| o.kind == kind && o.is_running()) {
+            let together = first.map(|first| format!("done together with operation {first}"));
+            first.get_or_insert(operation.id);
             operation.finished = Some(now);
             operation.outcome = Some(outcome);
             operation.cause = cause
@@ -223,7 +235,7 @@ impl Journal {
                 .map(|cause| shortened(&without_secrets(cause)));
             let mut draft = draft(subject, operation, event_type);
             draft.time = now;
-            draft.cause.clone_from(&cause);
+            draft.cause = cause.clone().or(together);
             draft.duration_ms = Some(milliseconds(operation.started, now));
             self.outbox.push(subject.stream, draft);
         }

@@ -15,6 +15,7 @@ mod applied;
 mod backlog;
 mod certificate;
 mod commit;
+mod deletion;
 mod desired;
 mod form;
 pub mod installation;
@@ -31,14 +32,15 @@ mod status;
 mod worth;
 
 pub use certificate::Certificate;
-pub use commit::{Cluster, DeleteRequest, commit};
+pub use commit::{Cluster, commit};
+pub use deletion::{DeleteRequest, unrecorded};
 pub use desired::{Desired, Image, Resources, ServiceType, Storage, StorageKind, UserSecret};
 pub use form::Form;
 pub use journal::{DeleteOptions, Journal, Kind, Operation, Outcome};
 pub use milestone::Milestone;
 pub use observed::{
-    AddressFamily, AgentFacts, AgentPhase, ClaimFacts, ClaimPhase, Endpoints, Fixture, Observed,
-    PodFacts, PodPhase, Role, Waiting,
+    AddressFamily, AgentFacts, AgentPhase, Backup, ClaimFacts, ClaimPhase, Endpoints, Fixture,
+    Observed, PodFacts, PodPhase, Role, Waiting,
 };
 pub use plan::{Plan, Step, plan};
 pub use problem::Problem;

@@ -11,6 +11,7 @@ use pgo_ids::{ClusterName, Namespace, OperationId};
 
 use crate::{
     ContainerResources, Pgcluster, PgclusterSpec, PgoConfig, Pgtask, StorageSpec, TaskType,
+    demands,
     image::{self, ImageError},
     label,
 };
@@ -37,7 +38,7 @@ fn invalid<T>(field: &str, problem: impl Into<String>) -> Result<T, InvalidSpec>
 pub fn cluster(
     object: &Pgcluster,
     config: &PgoConfig,
-    delete_request: Option<DeleteRequest>,
+    delete_requests: Vec<DeleteRequest>,
 ) -> Option<Cluster> {
     let name: ClusterName = object.name_any().parse().ok()?;
     let namespace: Namespace = object.namespace()?.parse().ok()?;
@@ -54,7 +55,7 @@ pub fn cluster(
         deleting: object.metadata.deletion_timestamp.is_some(),
         actor: actor(object),
         workflow,
-        delete_request,
+        delete_requests,
         name,
         namespace,
     })
@@ -75,12 +76,12 @@ fn actor(object: &Pgcluster) -> String {
         .to_owned()
 }
 
-/// The deletion that Pgtasks ask for: that of the first, which removes what any of them asks for.
+/// The deletions that Pgtasks ask for, the first to ask first.
 #[must_use]
 pub fn delete_requests<'a>(
     tasks: impl Iterator<Item = &'a Pgtask>,
     cluster: &Pgcluster,
-) -> Option<DeleteRequest> {
+) -> Vec<DeleteRequest> {
     let mut requests: Vec<_> = tasks
         .filter_map(|task| {
             let request = delete_request(task, cluster)?;
@@ -89,10 +90,7 @@ pub fn delete_requests<'a>(
         })
         .collect();
     requests.sort_by(|(one, _), (other, _)| one.cmp(other));
-    let mut requests = requests.into_iter().map(|(_, request)| request);
-    let first = requests.next()?;
-    let options = requests.fold(first.options, |all, more| all.with(more.options));
-    Some(DeleteRequest { options, ..first })
+    requests.into_iter().map(|(_, request)| request).collect()
 }
 
 /// The deletion that a Pgtask asks for, where it asks for that of this whole cluster, and not of a former one of the same
@@ -160,6 +158,8 @@ pub fn desired(object: &Pgcluster, config: &PgoConfig) -> Result<Desired, Invali
         return invalid("namespace", format!("{namespace:?} is no namespace"));
     };
     let user = or(&spec.user, &config.cluster.user);
+    demands::role(&user).or_else(|problem| invalid("user", problem))?;
+    demands::names(object, &user)?;
     let user = user.parse().or_else(|error: pgo_ids::NameError| {
         invalid("user", format!("{user:?} is no role name: {error}"))
     })?;
@@ -183,7 +183,7 @@ pub fn desired(object: &Pgcluster, config: &PgoConfig) -> Result<Desired, Invali
         user,
         secret_from: secret_from(spec, &name)?,
         storage: storage(&spec.primary_storage, config)?,
-        resources: resources(&spec.container_resources, config),
+        resources: resources(&spec.container_resources, config)?,
         service_type,
         node_label,
         custom_config,
@@ -337,6 +337,9 @@ fn storage(spec: &StorageSpec, config: &PgoConfig) -> Result<Storage, InvalidSpe
             "it is empty; give a quantity such as 1Gi",
         );
     }
+    if !spec.size.is_empty() {
+        demands::size(&spec.size)?;
+    }
     if !spec.fsgroup.is_empty() && !spec.supplementalgroups.is_empty() {
         return invalid(
             "PrimaryStorage",
@@ -410,28 +413,27 @@ fn number(field: &str, text: &str) -> Result<i64, InvalidSpec> {
     })
 }
 
-fn resources(spec: &ContainerResources, config: &PgoConfig) -> Resources {
-    let from_config;
-    let spec = if *spec == ContainerResources::default() {
-        match config
-            .container_resources
-            .get(&config.default_container_resources)
-        {
-            Some(named) => {
-                from_config = ContainerResources::from(named);
-                &from_config
-            }
-            None => spec,
-        }
-    } else {
-        spec
+fn resources(spec: &ContainerResources, config: &PgoConfig) -> Result<Resources, InvalidSpec> {
+    let default = &config.default_container_resources;
+    let named = config
+        .container_resources
+        .get(default)
+        .filter(|_| *spec == ContainerResources::default());
+    let (spec, origin) = match named {
+        Some(named) => (
+            Cow::Owned(ContainerResources::from(named)),
+            format!(" (it is of {default} in ContainerResources of pgo.yaml)"),
+        ),
+        None => (Cow::Borrowed(spec), String::new()),
     };
-    Resources {
+    let resources = Resources {
         requests_cpu: spec.requestscpu.clone(),
         requests_memory: spec.requestsmemory.clone(),
         limits_cpu: spec.limitscpu.clone(),
         limits_memory: spec.limitsmemory.clone(),
-    }
+    };
+    demands::resources(&resources, &origin)?;
+    Ok(resources)
 }
 
 /// The user labels, within Kubernetes' rules for keys and values; what PGO sets itself is left out.

@@ -16,7 +16,7 @@ pub use identity::{
 pub use pod::pod;
 pub use secret::{CERTIFICATE_UNTIL, certificate_names, certificate_secret, password, user_secret};
 pub use service::{TERM, endpoint_slice, lease, service};
-pub use volume::claim;
+pub use volume::{Holds, claim, holds};
 
 /// Port of an agent's gRPC service.
 pub const AGENT_PORT: u16 = 8445;

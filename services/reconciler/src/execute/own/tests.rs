@@ -148,7 +148,7 @@ fn cluster(name: &str) -> Cluster {
         deleting: false,
         actor: String::new(),
         workflow: None,
-        delete_request: None,
+        delete_requests: Vec::new(),
         desired: Err("not needed here".to_owned()),
     }
 }
