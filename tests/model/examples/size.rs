@@ -10,7 +10,7 @@ fn main() {
     let bounds = Bounds {
         terms: args[0], crashes: args[1] as u8, changes: args[2] as u8, releases: args[3] as u8,
         delays: std::env::var("DELAYS").is_ok(), voters: args[4] as usize, k: 0,
-        slow: &[Some(0)], lost: None,
+        lost: None,
     };
     let limit = args[5] as usize;
     let model = Clock::new(bounds, Rules::PROTOCOL);

@@ -6,7 +6,7 @@ fn main() {
     let bounds = Bounds {
         terms: args[0], crashes: args[1] as u8, changes: args[2] as u8, releases: args[3] as u8,
         delays: std::env::var("DELAYS").is_ok(), voters: args[4] as usize, k: 0,
-        slow: &[Some(0)], lost: None,
+        lost: None,
     };
     let begun = std::time::Instant::now();
     let model = Clock::new(bounds, Rules::PROTOCOL);

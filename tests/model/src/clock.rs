@@ -7,7 +7,7 @@ mod state;
 
 use std::time::Duration;
 
-use pgo_ha::{Protocol, Rules, Timing};
+use pgo_ha::{Agent, Protocol, Role, Rules, Timing};
 use stateright::{Model, Property};
 
 pub use moves::Move;
@@ -16,10 +16,18 @@ pub use state::{Node, Sent, State, Swap};
 /// One unit of the model's time.
 pub const UNIT: Duration = Duration::from_secs(1);
 
-/// T is two units and T·(1+ρ) three: the least with which a clock can be too slow within an authority.
-pub const TIMING: Timing = Timing {
+/// How long authority lasts in the model, for who has it: two units. Clocks are always as wrong as ρ allows for: that of
+/// whoever holds authority is slow, that of whoever waits for it to run out is fast.
+pub const HOLDER: Timing = Timing {
     term: Duration::from_secs(2),
-    drift_permille: 500,
+    drift_permille: 0,
+    margin: Duration::ZERO,
+};
+
+/// How long it lasts for who waits for it to run out: one unit, and with ρ, which is 1 here, the two that it can take.
+pub const WAITER: Timing = Timing {
+    term: Duration::from_secs(1),
+    drift_permille: 1000,
     margin: Duration::ZERO,
 };
 
@@ -41,8 +49,6 @@ pub struct Bounds {
     pub voters: usize,
     /// Votes of k acknowledgers.
     pub k: usize,
-    /// Instances whose clock may be the slow one.
-    pub slow: &'static [Option<usize>],
     /// An instance that never comes back from a crash.
     pub lost: Option<usize>,
 }
@@ -52,20 +58,33 @@ pub struct Bounds {
 pub struct Clock {
     /// How much of it is looked at.
     pub bounds: Bounds,
-    /// What the agents go by.
-    pub protocol: Protocol,
+    /// The sentences that hold.
+    pub rules: Rules,
 }
 
 impl Clock {
     /// The model with these rules.
     #[must_use]
     pub fn new(bounds: Bounds, rules: Rules) -> Self {
-        Self {
-            bounds,
-            protocol: Protocol {
-                timing: TIMING,
-                rules,
-            },
+        Self { bounds, rules }
+    }
+
+    /// Whether what an agent knows of an earlier version of the Lease is looked at for as long as it believes it. Without,
+    /// it has read the Lease again before it does anything else.
+    fn keeps_stale(&self) -> bool {
+        self.bounds.delays || !self.rules.voters_of_that_version
+    }
+
+    /// What an agent goes by.
+    #[must_use]
+    pub fn protocol(&self, agent: &Agent) -> Protocol {
+        let timing = match agent.role {
+            Role::Holder(_) => HOLDER,
+            Role::Replica | Role::Candidate(_) => WAITER,
+        };
+        Protocol {
+            timing,
+            rules: self.rules,
         }
     }
 }
@@ -75,11 +94,7 @@ impl Model for Clock {
     type Action = Move;
 
     fn init_states(&self) -> Vec<State> {
-        self.bounds
-            .slow
-            .iter()
-            .map(|slow| State::first(self, *slow))
-            .collect()
+        vec![State::first(self)]
     }
 
     fn actions(&self, state: &State, moves: &mut Vec<Move>) {
@@ -89,7 +104,7 @@ impl Model for Clock {
     fn next_state(&self, state: &State, action: Move) -> Option<State> {
         let mut next = state.clone();
         self.play(&mut next, action)?;
-        next.normalize(self.bounds.delays);
+        next.normalize(self.keeps_stale());
         Some(next)
     }
 

@@ -54,7 +54,7 @@ where
     }
 }
 
-/// Looks for a state of those that `counts` from which none that is `good` can be reached.
+/// Looks for a state that must never be, and for one of those that `counts` from which none that is `good` can be reached.
 ///
 /// # Errors
 /// There is one.
@@ -77,7 +77,14 @@ where
     }
     let (mut goods, mut counted) = (Vec::new(), Vec::new());
     let mut actions = Vec::new();
+    let always = model.properties();
     while let Some((at, state)) = ahead.pop_front() {
+        if let Some(broken) = always.iter().find(|property| !(property.condition)(model, &state)) {
+            return Err(Wrong {
+                what: format!("not so: {}", broken.name),
+                trace: trace(model, &seen.path(at)),
+            });
+        }
         if good(&state) {
             goods.push(at);
         } else if counts(&state) {

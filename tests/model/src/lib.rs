@@ -5,4 +5,5 @@
 //! [`explore`] goes through all states of either and says what went wrong, or from where nothing goes on.
 
 pub mod clock;
+pub mod data;
 pub mod explore;

@@ -55,7 +55,7 @@ impl Step<'_> {
             self.agent.releasing = Some(to);
             self.effects.push(Effect::ShutDown);
             if !self.protocol.rules.releaser_stops_first {
-                self.release(to);
+                self.tell_release(to);
             }
         }
     }
@@ -76,7 +76,7 @@ impl Step<'_> {
 
     /// Gives everything up and says so, for a swap from the version seen last. Nothing of its own may be on its way.
     fn release(&mut self, to: Option<VoterId>) {
-        let (Role::Holder(authority), Some(seen)) = (&mut self.agent.role, &self.agent.seen) else {
+        let Role::Holder(authority) = &mut self.agent.role else {
             return;
         };
         let rests_until = Some(self.now.plus(self.protocol.timing.term));
@@ -91,6 +91,14 @@ impl Step<'_> {
             left.rests_until = None;
         }
         *authority = left;
+        self.tell_release(to);
+    }
+
+    /// Says that it has released, if nothing of its own can change the version any more.
+    fn tell_release(&mut self, to: Option<VoterId>) {
+        let (Role::Holder(authority), Some(seen)) = (&self.agent.role, &self.agent.seen) else {
+            return;
+        };
         if self.agent.call.is_some() || authority.unsettled || !authority.in_doubt.is_empty() {
             return;
         }

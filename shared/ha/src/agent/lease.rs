@@ -139,15 +139,17 @@ impl Step<'_> {
     }
 
     pub(super) fn lease_unknown(&mut self) {
-        let call = self.agent.call.take();
-        let wrote = call.is_some_and(|call| call.write.is_some());
+        let Some(call) = self.agent.call.take() else {
+            return;
+        };
         if let Role::Holder(authority) = &mut self.agent.role
-            && wrote
+            && call.write.is_some()
         {
             if self.protocol.rules.timeout_is_no_answer {
                 authority.unsettled = true;
             } else {
-                authority.in_doubt.clear();
+                authority.written = true;
+                authority.own_write = Some(call.began);
             }
         }
     }

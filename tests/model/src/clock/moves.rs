@@ -3,7 +3,7 @@
 use pgo_ha::{Agent, Effect, Input, Position, Promise, Release, Role, Server, members::Wanted};
 
 use super::{
-    Clock, TIMING, UNIT,
+    Clock, UNIT, WAITER,
     state::{Kept, NODES, NOW, Node, Sent, State, Swap, id, node, number, version},
 };
 
@@ -101,13 +101,13 @@ impl Clock {
 
     fn moves_of(&self, state: &State, node: usize, agent: &Agent, moves: &mut Vec<Move>) {
         let mut tried = agent.clone();
-        let effects = tried.step(&self.protocol, Input::Tick, NOW);
+        let effects = self.stepped(&mut tried, Input::Tick);
         moves.push(Move::Tick { node, read: None });
         for effect in &effects {
             match effect {
                 Effect::ReadLease => {
                     moves.push(Move::Tick { node, read: Some(0) });
-                    if !self.protocol.rules.wait_counts_from_receipt {
+                    if !self.rules.wait_counts_from_receipt {
                         moves.push(Move::Tick { node, read: Some(1) });
                     }
                 }
@@ -172,7 +172,7 @@ impl Clock {
                 }
             }
         }
-        let late = self.bounds.delays || !self.protocol.rules.grant_counts_from_request;
+        let late = self.bounds.delays || !self.rules.grant_counts_from_request;
         if late && granter.granter.given.is_some_and(|given| given.to == id(holder)) {
             moves.push(Move::Late { holder, by });
         }
@@ -181,7 +181,7 @@ impl Clock {
     /// What the world is after a move; nothing where the move changes nothing or leaves the bounds.
     pub(super) fn play(&self, state: &mut State, happens: Move) -> Option<()> {
         match happens {
-            Move::Pass => pass(state),
+            Move::Pass => (0..NODES).for_each(|node| state.pass(node)),
             Move::Tick { node, read } => self.tick(state, node, read)?,
             Move::Grants {
                 holder,
@@ -200,10 +200,10 @@ impl Clock {
             Move::Late { holder, by } => {
                 let term = state.agent(holder)?.seen.as_ref()?.record.term;
                 let until = state.agent(by)?.granter.given?.until;
-                let lasts = if self.protocol.rules.granter_allows_for_drift {
-                    TIMING.run_out()
+                let lasts = if self.rules.granter_allows_for_drift {
+                    WAITER.run_out()
                 } else {
-                    TIMING.term
+                    WAITER.term
                 };
                 let answer = Input::GrantAnswered {
                     by: id(by),
@@ -219,7 +219,7 @@ impl Clock {
                 lost,
             } => {
                 let mut tried = state.agent(candidate)?.clone();
-                let effects = tried.step(&self.protocol, Input::Tick, NOW);
+                let effects = self.stepped(&mut tried, Input::Tick);
                 let asked = effects.into_iter().find_map(|effect| match effect {
                     Effect::AskVote {
                         of,
@@ -341,7 +341,7 @@ impl Clock {
             return None;
         };
         let (mut agent, disk) = (agent.clone(), *disk);
-        let effects = agent.step(&self.protocol, Input::Tick, NOW);
+        let effects = self.stepped(&mut agent, Input::Tick);
         let reads = effects.contains(&Effect::ReadLease);
         if let (Some(began), Some(call)) = (read, &mut agent.call)
             && reads
@@ -372,7 +372,7 @@ impl Clock {
             return Some(Vec::new());
         };
         let (mut agent, disk) = (agent.clone(), *disk);
-        let effects = agent.step(&self.protocol, input, NOW);
+        let effects = self.stepped(&mut agent, input);
         let reads = effects.contains(&Effect::ReadLease);
         let answers = matches!(agent.role, Role::Replica);
         let rest = self.done(state, node, agent, disk, effects)?;
@@ -381,6 +381,11 @@ impl Clock {
             self.step(state, node, self.read(state, answers))?;
         }
         Some(rest)
+    }
+
+    fn stepped(&self, agent: &mut Agent, input: Input) -> Vec<Effect> {
+        let protocol = self.protocol(agent);
+        agent.step(&protocol, input, NOW)
     }
 
     /// Carries out what an agent's step wants.
@@ -426,7 +431,7 @@ impl Clock {
                 }
             };
             if let Some(input) = at_once {
-                effects.extend(agent.step(&self.protocol, input, NOW));
+                effects.extend(self.stepped(&mut agent, input));
             }
             next += 1;
         }
@@ -435,22 +440,6 @@ impl Clock {
         }
         state.nodes[node] = Kept::new(Node::Up { agent, disk });
         Some(rest)
-    }
-}
-
-/// One unit on every clock, but that of the slow one is late each third time.
-fn pass(state: &mut State) {
-    let mut late = None;
-    if let Some((slow, phase)) = &mut state.slow {
-        *phase = (*phase + 1) % 3;
-        if *phase == 0 {
-            late = Some(*slow);
-        }
-    }
-    for node in 0..NODES {
-        if late != Some(node) {
-            state.pass(node);
-        }
     }
 }
 

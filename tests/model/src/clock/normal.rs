@@ -6,13 +6,13 @@ use std::{collections::BTreeSet, mem};
 use pgo_ha::{Agent, Moment, Role, Version};
 
 use super::{
-    TIMING, UNIT,
+    HOLDER, UNIT,
     state::{Kept, NODES, NOW, Node, Sent, State, Swap, number, version},
 };
 
 /// Older than this is as good as any older.
 fn clamp(moment: Moment) -> Moment {
-    moment.max(NOW.minus(TIMING.run_out()))
+    moment.max(NOW.minus(HOLDER.term))
 }
 
 impl State {
@@ -155,7 +155,7 @@ fn moments(agent: &mut Agent) -> Vec<&mut Moment> {
 fn forget(agent: &mut Agent, current: u32, delays: bool) {
     agent.granter.forget(NOW);
     if let Role::Holder(authority) = &mut agent.role {
-        let lasts = |began: &Moment| NOW < began.plus(TIMING.term);
+        let lasts = |began: &Moment| NOW < began.plus(HOLDER.term);
         authority.own_write = authority.own_write.filter(lasts);
         authority.grants.retain(|_, began| lasts(began));
         authority.rests_until = authority.rests_until.filter(|until| NOW < *until);
@@ -176,6 +176,6 @@ fn forget(agent: &mut Agent, current: u32, delays: bool) {
     }
     // Only how old a request to write is can matter, and only as long as it counts.
     if let Some(call) = &mut agent.call {
-        call.began = call.began.max(NOW.minus(TIMING.term));
+        call.began = call.began.max(NOW.minus(HOLDER.term));
     }
 }

@@ -7,12 +7,12 @@ use std::{
 };
 
 use pgo_ha::{
-    Agent, Moment, Promise, Record, Server, Synchronous, Version, VoterId,
+    Agent, Moment, Promise, Protocol, Record, Server, Synchronous, Version, VoterId,
 };
 use pgo_ids::Term;
 use uuid::Uuid;
 
-use super::{Clock, UNIT};
+use super::{Clock, UNIT, WAITER};
 
 /// Instances.
 pub const NODES: usize = 3;
@@ -123,8 +123,6 @@ pub struct State {
     pub swaps: BTreeSet<Swap>,
     /// Releases that were sent.
     pub sent: BTreeSet<Sent>,
-    /// The instance whose clock is slow, and where in its three units it is: of three it sees two.
-    pub slow: Option<(usize, u8)>,
     /// Crashes so far.
     pub crashes: u8,
     /// Changes of members so far.
@@ -136,7 +134,7 @@ pub struct State {
 impl State {
     /// The first instance holds the Lease; nobody runs for longer than this moment.
     #[must_use]
-    pub fn first(model: &Clock, slow: Option<usize>) -> Self {
+    pub fn first(model: &Clock) -> Self {
         let mut record = Record::first(id(0));
         record.voters = (1..=model.bounds.voters).map(id).collect();
         if model.bounds.k > 0 {
@@ -163,7 +161,6 @@ impl State {
             record,
             swaps: BTreeSet::new(),
             sent: BTreeSet::new(),
-            slow: slow.map(|slow| (slow, 0)),
             crashes: 0,
             changes: 0,
             releases: 0,
@@ -186,7 +183,7 @@ impl Clock {
     /// An agent that starts with what is on disk; how far its WAL reaches is nothing to this model.
     #[must_use]
     pub fn started(&self, node: usize, disk: Promise) -> Agent {
-        let mut agent = Agent::started(&self.protocol, id(node), disk, NOW);
+        let mut agent = Agent::started(&Protocol { timing: WAITER, rules: self.rules }, id(node), disk, NOW);
         agent.stopped = Some(pgo_ha::Position::default());
         agent
     }
@@ -197,7 +194,7 @@ impl Clock {
             state.agent(*node).is_some_and(|agent| {
                 agent.server == Server::Primary
                     && agent
-                        .serves_until(&self.protocol)
+                        .serves_until(&self.protocol(agent))
                         .is_none_or(|until| NOW < until)
             })
         })
