@@ -11,8 +11,8 @@ mod voter;
 use pgo_ids::Term;
 
 use crate::{
-    Authority, Campaign, Granter, Moment, NoVote, Position, Promise, Record, Release, Rules,
-    Start, Synchronous, Timing, Version, Vote, VoterId, members::Wanted,
+    Authority, Campaign, Granter, Moment, NoVote, Position, Promise, Record, Release, Rules, Start,
+    Synchronous, Timing, Version, Vote, VoterId, members::Wanted,
 };
 
 /// What all agents of a cluster go by.
@@ -395,13 +395,28 @@ impl Step<'_> {
         match input {
             Input::Tick => {}
             Input::GrantAsked { from, term, sent } => self.grant_asked(from, term, sent),
-            Input::GrantAnswered { by, term, sent, answer } => {
+            Input::GrantAnswered {
+                by,
+                term,
+                sent,
+                answer,
+            } => {
                 self.grant_answered(by, term, sent, answer);
             }
-            Input::VoteAsked { from, term, version, release } => {
+            Input::VoteAsked {
+                from,
+                term,
+                version,
+                release,
+            } => {
                 self.vote_asked(from, term, version, release.as_ref());
             }
-            Input::VoteAnswered { by, term, version, answer } => {
+            Input::VoteAnswered {
+                by,
+                term,
+                version,
+                answer,
+            } => {
                 self.vote_answered(by, term, &version, answer);
             }
             Input::LeaseRead { version, record } => self.lease_read(version, record),
@@ -467,4 +482,3 @@ impl Step<'_> {
         }
     }
 }
-

@@ -48,7 +48,11 @@ impl Authority {
     ///
     /// # Errors
     /// It may not serve at all: this process has not written the Lease.
-    pub fn until(&self, protocol: &Protocol, record: &Record) -> Result<Option<Moment>, NotWritten> {
+    pub fn until(
+        &self,
+        protocol: &Protocol,
+        record: &Record,
+    ) -> Result<Option<Moment>, NotWritten> {
         if !self.written {
             return Err(NotWritten);
         }

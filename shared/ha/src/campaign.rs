@@ -70,7 +70,11 @@ pub fn count(
     let Some(own) = votes.get(&me) else {
         return Outcome::Counting;
     };
-    let of_voters = || votes.iter().filter(|(voter, _)| record.voters.contains(voter));
+    let of_voters = || {
+        votes
+            .iter()
+            .filter(|(voter, _)| record.voters.contains(voter))
+    };
     let enough = of_voters().count() >= record.votes_needed(rules);
     if !enough && rules.promotion_needs_votes {
         return Outcome::Counting;

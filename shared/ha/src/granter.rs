@@ -92,7 +92,8 @@ impl Granter {
         now: Moment,
     ) -> Result<Promise, NoVote> {
         let rules = &protocol.rules;
-        if !promise.allows(rules, term) || (!rules.several_votes_in_a_term && term == promise.term) {
+        if !promise.allows(rules, term) || (!rules.several_votes_in_a_term && term == promise.term)
+        {
             return Err(NoVote::Promised(promise.term));
         }
         if promise.no_vote.is_some() {

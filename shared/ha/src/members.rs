@@ -87,7 +87,10 @@ pub fn next_step(
     if as_wanted {
         return Step::Done;
     }
-    if held || implies(rule, &record.synchronous) && implies(&record.synchronous, rule) || rule.k == 0 {
+    if held
+        || implies(rule, &record.synchronous) && implies(&record.synchronous, rule)
+        || rule.k == 0
+    {
         return Step::Record(wanted.clone());
     }
     Step::Wait

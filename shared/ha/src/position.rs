@@ -7,12 +7,16 @@ use serde::{Deserialize, Serialize};
 use crate::{Record, Rules};
 
 /// Number of a timeline (PostgreSQL, "Timelines"). Higher ones are later: the Lease gives each number once.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct Timeline(pub u32);
 
 /// A place in the WAL, in bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct Lsn(pub u64);
 
@@ -24,7 +28,9 @@ impl fmt::Display for Lsn {
 
 /// How far an instance has flushed: first by the timeline of the last flushed record, then by place. A position on a
 /// later timeline contains everything that its primary had when it was elected, so all that was ever acknowledged before.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct Position {
     /// The timeline of the last flushed record. Not that of the recovery target, nor of the control file: those can be
     /// ahead of the first record.
@@ -62,7 +68,12 @@ pub enum Path {
 /// Judges by the record, not by history files: those of two promotions can look alike.
 #[must_use]
 pub fn path(record: &Record, position: Position) -> Path {
-    let start_of = |timeline| record.history.values().find(|start| start.timeline == timeline);
+    let start_of = |timeline| {
+        record
+            .history
+            .values()
+            .find(|start| start.timeline == timeline)
+    };
     let mut own = position;
     while start_of(own.timeline).is_some() {
         match end_on_path(record, own.timeline) {

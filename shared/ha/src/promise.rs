@@ -48,9 +48,8 @@ impl Promise {
     /// The promise once `position` is flushed: the mark goes with the last of what the source had.
     #[must_use]
     pub fn flushed(&self, rules: &Rules, position: Position) -> Self {
-        let caught_up = |mark: Position| {
-            position.reaches(rules, mark) || !rules.mark_stays_until_caught_up
-        };
+        let caught_up =
+            |mark: Position| position.reaches(rules, mark) || !rules.mark_stays_until_caught_up;
         Self {
             no_vote: self.no_vote.filter(|mark| !caught_up(*mark)),
             ..*self

@@ -32,14 +32,14 @@ pub const WAITER: Timing = Timing {
 };
 
 /// What the world may do, and for how long it is looked at.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Bounds {
     /// The highest term.
     pub terms: u64,
     /// Crashes of agents, each with its server.
     pub crashes: u8,
-    /// Members that are added or removed.
-    pub changes: u8,
+    /// Memberships that the user may want, one after another.
+    pub changes: Vec<Vec<usize>>,
     /// Releases.
     pub releases: u8,
     /// Whether answers are lost and requests are late by themselves too. Without, an answer that is lost or late shows as one
@@ -47,10 +47,8 @@ pub struct Bounds {
     pub delays: bool,
     /// Instances that are voters from the beginning, beside the holder.
     pub voters: usize,
-    /// Votes of k acknowledgers.
+    /// For how many of the voters a commit waits.
     pub k: usize,
-    /// An instance that never comes back from a crash.
-    pub lost: Option<usize>,
 }
 
 /// The model.
@@ -109,8 +107,9 @@ impl Model for Clock {
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        vec![Property::always("at most one serves", |model: &Self, state| {
-            model.serving(state).count() <= 1
-        })]
+        vec![Property::always(
+            "at most one serves",
+            |model: &Self, state| model.serving(state).count() <= 1,
+        )]
     }
 }

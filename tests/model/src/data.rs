@@ -13,7 +13,7 @@ use stateright::{Model, Property};
 pub use moves::Move;
 pub use state::{Instance, State, Wal};
 
-use state::{NODES, id};
+use state::id;
 
 /// Time stands still for who has authority, until it loses it.
 pub const HOLDER: Timing = Timing {
@@ -32,6 +32,8 @@ pub const WAITER: Timing = Timing {
 /// What the world may do, and for how long it is looked at.
 #[derive(Clone, Debug)]
 pub struct Bounds {
+    /// Instances, 4 at most.
+    pub instances: usize,
     /// The highest term.
     pub terms: u64,
     /// Commits.
@@ -47,6 +49,8 @@ pub struct Bounds {
     /// Whether the timeline of a position is that of the last flushed record, as it must be, or that of the primary which
     /// is followed.
     pub timeline_of_record: bool,
+    /// What has happened before everything that can.
+    pub story: Vec<Move>,
 }
 
 /// The model.
@@ -89,7 +93,7 @@ impl Data {
     pub fn goes_on(&self, state: &State) -> bool {
         let holder = state::node(state.record.holder);
         let instance = &state.instances[holder];
-        let with_it = (0..NODES).filter(|other| {
+        let with_it = (0..state.instances.len()).filter(|other| {
             let standby = &state.instances[*other];
             instance.rule.set.contains(&id(*other))
                 && standby.attached == Some(holder)
@@ -113,7 +117,8 @@ impl Data {
 
     fn serves(&self, state: &State, node: usize) -> bool {
         let agent = state.instances[node].agent.as_ref();
-        agent.is_some_and(|agent| agent.server == Server::Primary && state.record.holder == agent.me)
+        agent
+            .is_some_and(|agent| agent.server == Server::Primary && state.record.holder == agent.me)
     }
 
     /// Whether everything that was acknowledged is there, where the holder serves.
@@ -158,7 +163,11 @@ impl Model for Data {
     type Action = Move;
 
     fn init_states(&self) -> Vec<State> {
-        vec![State::first(self)]
+        let first = State::first(self);
+        let told = self.bounds.story.iter().try_fold(first, |state, happens| {
+            self.next_state(&state, happens.clone())
+        });
+        told.into_iter().collect()
     }
 
     fn actions(&self, state: &State, moves: &mut Vec<Move>) {

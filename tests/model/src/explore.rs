@@ -79,7 +79,10 @@ where
     let mut actions = Vec::new();
     let always = model.properties();
     while let Some((at, state)) = ahead.pop_front() {
-        if let Some(broken) = always.iter().find(|property| !(property.condition)(model, &state)) {
+        if let Some(broken) = always
+            .iter()
+            .find(|property| !(property.condition)(model, &state))
+        {
             return Err(Wrong {
                 what: format!("not so: {}", broken.name),
                 trace: trace(model, &seen.path(at)),
@@ -210,7 +213,11 @@ where
     let mut trace = Vec::new();
     let at = |state: &M::State, print: u64| fingerprint(state) == print;
     let first = path.first().copied().unwrap_or_default();
-    let Some(mut state) = model.init_states().into_iter().find(|state| at(state, first)) else {
+    let Some(mut state) = model
+        .init_states()
+        .into_iter()
+        .find(|state| at(state, first))
+    else {
         return trace;
     };
     for print in path.iter().skip(1) {

@@ -35,6 +35,7 @@ impl Step<'_> {
             self.agent.server = Server::Replica;
         }
         self.agent.configured = None;
+        self.agent.configuring = None;
     }
 
     pub(super) fn fit(&mut self, fit: bool) {
@@ -49,9 +50,14 @@ impl Step<'_> {
         let (Role::Holder(authority), Some(seen)) = (&self.agent.role, &self.agent.seen) else {
             return;
         };
-        let settled = self.agent.call.is_none() && !authority.unsettled && authority.in_doubt.is_empty();
+        let settled =
+            self.agent.call.is_none() && !authority.unsettled && authority.in_doubt.is_empty();
         let known = to.is_none_or(|to| seen.record.voters.contains(&to));
-        if self.agent.server == Server::Primary && settled && known && !seen.record.voters.is_empty() {
+        if self.agent.server == Server::Primary
+            && settled
+            && known
+            && !seen.record.voters.is_empty()
+        {
             self.agent.releasing = Some(to);
             self.effects.push(Effect::ShutDown);
             if !self.protocol.rules.releaser_stops_first {
@@ -66,6 +72,7 @@ impl Step<'_> {
             self.agent.server = Server::Replica;
         }
         self.agent.configured = None;
+        self.agent.configuring = None;
         self.agent.stopped = Some(position);
         self.flushed(position);
         if let Some(to) = releasing {
@@ -120,7 +127,9 @@ impl Step<'_> {
         let (Role::Holder(authority), Some(seen)) = (&self.agent.role, &self.agent.seen) else {
             return;
         };
-        let resting = authority.rests_until.is_some() || !self.agent.fit || self.agent.promise.no_vote.is_some();
+        let resting = authority.rests_until.is_some()
+            || !self.agent.fit
+            || self.agent.promise.no_vote.is_some();
         let (record, authority) = (seen.record.clone(), authority.clone());
         if authority.written && !resting {
             if tick {
@@ -143,7 +152,10 @@ impl Step<'_> {
             return;
         };
         let joining = self.agent.wanted.iter().flat_map(|wanted| &wanted.voters);
-        let doubted = authority.in_doubt.iter().flat_map(|membership| &membership.voters);
+        let doubted = authority
+            .in_doubt
+            .iter()
+            .flat_map(|membership| &membership.voters);
         let all: std::collections::BTreeSet<VoterId> = record
             .voters
             .iter()
@@ -167,6 +179,7 @@ impl Step<'_> {
         self.agent.following = None;
         self.agent.stopped = None;
         self.agent.configured = Some((record.synchronous.clone(), false));
+        self.agent.configuring = None;
         self.effects.push(Effect::Serve {
             term: record.term,
             start: record.start(),
@@ -213,7 +226,8 @@ impl Step<'_> {
 
     /// Goes one step towards the membership that is wanted.
     fn change_members(&mut self, record: &Record) {
-        let (Some(wanted), Some((configured, held))) = (&self.agent.wanted, &self.agent.configured) else {
+        let (Some(wanted), Some((configured, held))) = (&self.agent.wanted, &self.agent.configured)
+        else {
             return;
         };
         let step = members::next_step(&self.protocol.rules, record, configured, *held, wanted);
@@ -239,7 +253,8 @@ impl Step<'_> {
         let mut tried = authority.clone();
         tried.in_doubt.push(membership);
         let holds = tried.may_serve(self.protocol, record, self.now);
-        if self.agent.call.is_none() && authority.in_doubt.is_empty() && authority.written && holds {
+        if self.agent.call.is_none() && authority.in_doubt.is_empty() && authority.written && holds
+        {
             authority.in_doubt = tried.in_doubt;
         }
     }

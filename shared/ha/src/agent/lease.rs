@@ -69,6 +69,7 @@ impl Step<'_> {
         agent.role = Role::Replica;
         agent.releasing = None;
         agent.configured = None;
+        agent.configuring = None;
         agent.began_at = None;
         agent.wanted = None;
     }
@@ -107,7 +108,11 @@ impl Step<'_> {
         let raised = self.agent.seen.as_ref().map(|seen| seen.record.term) != Some(record.term);
         let authority = match &self.agent.role {
             Role::Holder(authority) => Authority {
-                grants: if raised { Default::default() } else { authority.grants.clone() },
+                grants: if raised {
+                    Default::default()
+                } else {
+                    authority.grants.clone()
+                },
                 raise: authority.raise.filter(|term| *term > record.term),
                 ..Authority::default()
             },

@@ -106,9 +106,14 @@ impl Step<'_> {
             return Err(NoVote::Serving);
         }
         let agent = &*self.agent;
-        let promise = agent
-            .granter
-            .vote(self.protocol, &agent.promise, term, version, release, self.now)?;
+        let promise = agent.granter.vote(
+            self.protocol,
+            &agent.promise,
+            term,
+            version,
+            release,
+            self.now,
+        )?;
         if self.protocol.rules.vote_stores_term {
             self.store(promise);
         }

@@ -12,10 +12,7 @@ impl Step<'_> {
     /// Reads the Lease where the primary was not heard for a while, or where something rests on it.
     pub(super) fn look(&mut self, tick: bool) {
         let half = self.protocol.timing.run_out() / 2;
-        let heard = self
-            .agent
-            .granter
-            .hears_primary(self.now.plus(half));
+        let heard = self.agent.granter.hears_primary(self.now.plus(half));
         let wants = match (&self.agent.role, &self.agent.seen) {
             (_, None) | (Role::Candidate(_), _) => true,
             (Role::Holder(authority), _) => authority.unsettled,

@@ -69,7 +69,7 @@ pub enum Move {
     /// They start again.
     Starts(usize),
     /// The user wants other members.
-    Wants(usize, Vec<usize>),
+    Wants(usize),
     /// The user wants another primary.
     Switches(usize, Option<usize>),
     /// A server that was told to shut down has ended.
@@ -82,8 +82,7 @@ impl Clock {
         for node in 0..NODES {
             match state.agent(node) {
                 Some(agent) => self.moves_of(state, node, agent, moves),
-                None if self.bounds.lost == Some(node) => {}
-                None if node > self.bounds.voters && self.bounds.changes == 0 => {}
+                None if node > self.bounds.voters && self.bounds.changes.is_empty() => {}
                 None => moves.push(Move::Starts(node)),
             }
         }
@@ -106,9 +105,15 @@ impl Clock {
         for effect in &effects {
             match effect {
                 Effect::ReadLease => {
-                    moves.push(Move::Tick { node, read: Some(0) });
+                    moves.push(Move::Tick {
+                        node,
+                        read: Some(0),
+                    });
                     if !self.rules.wait_counts_from_receipt {
-                        moves.push(Move::Tick { node, read: Some(1) });
+                        moves.push(Move::Tick {
+                            node,
+                            read: Some(1),
+                        });
                     }
                 }
                 Effect::AskGrant { of, .. } => self.grants(state, node, self::node(*of), moves),
@@ -134,10 +139,8 @@ impl Clock {
             moves.push(Move::Crashes(node));
         }
         if agent.server == Server::Primary {
-            if state.changes < self.bounds.changes {
-                let others: Vec<usize> = (0..NODES).filter(|other| *other != node).collect();
-                moves.push(Move::Wants(node, others.clone()));
-                moves.extend(others.iter().map(|other| Move::Wants(node, vec![*other])));
+            if state.changes < self.bounds.changes.len() {
+                moves.push(Move::Wants(node));
             }
             match agent.releasing {
                 Some(_) => moves.push(Move::Ends(node)),
@@ -152,7 +155,9 @@ impl Clock {
 
     /// Whether an answer is lost.
     fn losses(&self) -> impl Iterator<Item = bool> + use<> {
-        [false].into_iter().chain(self.bounds.delays.then_some(true))
+        [false]
+            .into_iter()
+            .chain(self.bounds.delays.then_some(true))
     }
 
     fn grants(&self, state: &State, holder: usize, by: usize, moves: &mut Vec<Move>) {
@@ -173,7 +178,12 @@ impl Clock {
             }
         }
         let late = self.bounds.delays || !self.rules.grant_counts_from_request;
-        if late && granter.granter.given.is_some_and(|given| given.to == id(holder)) {
+        if late
+            && granter
+                .granter
+                .given
+                .is_some_and(|given| given.to == id(holder))
+        {
             moves.push(Move::Late { holder, by });
         }
     }
@@ -278,12 +288,13 @@ impl Clock {
                     state.nodes[node] = Kept::new(Node::Up { agent, disk });
                 }
             }
-            Move::Wants(node, others) => {
-                state.changes += 1;
+            Move::Wants(node) => {
+                let voters = self.bounds.changes[state.changes].iter();
                 let wanted = Wanted {
-                    voters: others.into_iter().map(id).collect(),
+                    voters: voters.map(|voter| id(*voter)).collect(),
                     ..Wanted::default()
                 };
+                state.changes += 1;
                 self.step(state, node, Input::Members(wanted))?;
             }
             Move::Switches(node, to) => {

@@ -35,7 +35,8 @@ impl State {
             if let Node::Up { agent, disk } = self.nodes[node].node() {
                 let mut shorter = agent.clone();
                 forget(&mut shorter, current, delays);
-                let dead = |swap: &Swap| swap.writer == node && swap.done.is_none() && swap.expected == 0;
+                let dead =
+                    |swap: &Swap| swap.writer == node && swap.done.is_none() && swap.expected == 0;
                 if let Some(call) = &mut shorter.call
                     && self.swaps.iter().any(dead)
                 {
@@ -45,7 +46,10 @@ impl State {
                 }
                 if shorter != *agent {
                     let disk = *disk;
-                    self.nodes[node] = Kept::new(Node::Up { agent: shorter, disk });
+                    self.nodes[node] = Kept::new(Node::Up {
+                        agent: shorter,
+                        disk,
+                    });
                 }
             }
         }
@@ -93,7 +97,10 @@ impl State {
                 for of in versions_mut(&mut renamed) {
                     *of = version(to(number(of)));
                 }
-                *node = Kept::new(Node::Up { agent: renamed, disk: *disk });
+                *node = Kept::new(Node::Up {
+                    agent: renamed,
+                    disk: *disk,
+                });
             }
         }
         let swaps = mem::take(&mut self.swaps).into_iter();
@@ -169,7 +176,9 @@ fn forget(agent: &mut Agent, current: u32, delays: bool) {
     {
         // It has waited long enough, or does in vain.
         seen.since = NOW;
-        if number(&seen.version) != current && (!delays || (!seen.ripe && agent.role == Role::Replica)) {
+        if number(&seen.version) != current
+            && (!delays || (!seen.ripe && agent.role == Role::Replica))
+        {
             agent.seen = None;
             agent.role = Role::Replica;
         }

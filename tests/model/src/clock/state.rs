@@ -6,9 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use pgo_ha::{
-    Agent, Moment, Promise, Protocol, Record, Server, Synchronous, Version, VoterId,
-};
+use pgo_ha::{Agent, Moment, Promise, Protocol, Record, Server, Synchronous, Version, VoterId};
 use pgo_ids::Term;
 use uuid::Uuid;
 
@@ -126,7 +124,7 @@ pub struct State {
     /// Crashes so far.
     pub crashes: u8,
     /// Changes of members so far.
-    pub changes: u8,
+    pub changes: usize,
     /// Releases so far.
     pub releases: u8,
 }
@@ -148,7 +146,7 @@ impl State {
                 term: Term(1),
                 no_vote: None,
             };
-            if node > model.bounds.voters && model.bounds.changes == 0 {
+            if node > model.bounds.voters && model.bounds.changes.is_empty() {
                 return Kept::new(Node::Down { disk });
             }
             let mut agent = model.started(node, disk);
@@ -183,7 +181,15 @@ impl Clock {
     /// An agent that starts with what is on disk; how far its WAL reaches is nothing to this model.
     #[must_use]
     pub fn started(&self, node: usize, disk: Promise) -> Agent {
-        let mut agent = Agent::started(&Protocol { timing: WAITER, rules: self.rules }, id(node), disk, NOW);
+        let mut agent = Agent::started(
+            &Protocol {
+                timing: WAITER,
+                rules: self.rules,
+            },
+            id(node),
+            disk,
+            NOW,
+        );
         agent.stopped = Some(pgo_ha::Position::default());
         agent
     }
@@ -212,4 +218,3 @@ pub fn version(number: u32) -> Version {
 pub fn number(version: &Version) -> u32 {
     version.as_str().parse().unwrap_or(0)
 }
-

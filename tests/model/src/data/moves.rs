@@ -7,7 +7,7 @@ use pgo_ha::{
 
 use super::{
     Data,
-    state::{NODES, NOW, State, id, node, version},
+    state::{NOW, State, id, node, version},
 };
 
 /// One thing that happens.
@@ -45,7 +45,7 @@ pub enum Move {
 
 impl Data {
     pub(super) fn moves(&self, state: &State, moves: &mut Vec<Move>) {
-        for node in 0..NODES {
+        for node in 0..state.instances.len() {
             let instance = &state.instances[node];
             let Some(agent) = &instance.agent else {
                 if self.bounds.lost != Some(node) {
@@ -63,17 +63,28 @@ impl Data {
                     moves.push(Move::Attaches(node));
                     moves.push(Move::Streams(node));
                 }
-                Role::Candidate(_) => moves.extend(others(node).map(|by| Move::Votes(node, by))),
+                Role::Candidate(_) => {
+                    moves.extend(self.others(node).map(|by| Move::Votes(node, by)))
+                }
                 Role::Holder(_) => {
-                    moves.extend(others(node).map(|by| Move::Grants(node, by)));
+                    moves.extend(self.others(node).map(|by| Move::Grants(node, by)));
                     moves.push(Move::RunsOut(node));
                 }
             }
             if agent.server == Server::Primary {
                 self.moves_of_server(state, node, moves);
             }
-            moves.extend(instance.waiting.keys().map(|commit| Move::Acknowledges(node, *commit)));
+            moves.extend(
+                instance
+                    .waiting
+                    .keys()
+                    .map(|commit| Move::Acknowledges(node, *commit)),
+            );
         }
+    }
+
+    fn others(&self, node: usize) -> impl Iterator<Item = usize> + use<> {
+        (0..self.bounds.instances).filter(move |other| *other != node)
     }
 
     fn moves_of_server(&self, state: &State, node: usize, moves: &mut Vec<Move>) {
@@ -95,7 +106,17 @@ impl Data {
         match happens {
             Move::Tick(node) => self.step(state, node, Input::Tick),
             Move::Grants(holder, by) => {
-                let term = state.instances[holder].agent.as_ref()?.seen.as_ref()?.record.term;
+                let term = state.instances[holder]
+                    .agent
+                    .as_ref()?
+                    .seen
+                    .as_ref()?
+                    .record
+                    .term;
+                if state.instances[by].agent.as_ref()?.promise.term <= term {
+                    // It keeps its authority anyhow, until it runs out.
+                    return None;
+                }
                 self.exchange(
                     state,
                     holder,
@@ -172,17 +193,20 @@ impl Data {
 
     fn votes(&self, state: &mut State, candidate: usize, by: usize) -> Option<()> {
         let mut tried = state.instances[candidate].agent.clone()?;
-        let asked = self.stepped(&mut tried, Input::Tick).into_iter().find_map(|effect| match effect {
-            Effect::AskVote {
-                of, term, version, ..
-            } if of == id(by) => Some(Input::VoteAsked {
-                from: id(candidate),
-                term,
-                version,
-                release: None,
-            }),
-            _ => None,
-        })?;
+        let asked = self
+            .stepped(&mut tried, Input::Tick)
+            .into_iter()
+            .find_map(|effect| match effect {
+                Effect::AskVote {
+                    of, term, version, ..
+                } if of == id(by) => Some(Input::VoteAsked {
+                    from: id(candidate),
+                    term,
+                    version,
+                    release: None,
+                }),
+                _ => None,
+            })?;
         self.exchange(state, candidate, by, asked)
     }
 
@@ -193,21 +217,24 @@ impl Data {
         let holder = self::node(holder);
         let record = &agent.seen.as_ref()?.record;
         let source = &state.instances[holder];
-        let runs = source.agent.as_ref().is_some_and(|agent| agent.server == Server::Primary);
-        if !runs || source.writes != record.start().timeline.0 || state.instances[node].attached.is_some() {
+        let runs = source
+            .agent
+            .as_ref()
+            .is_some_and(|agent| agent.server == Server::Primary);
+        if !runs
+            || source.writes != record.start().timeline.0
+            || state.instances[node].attached.is_some()
+        {
             return None;
         }
         let position = state.instances[node].wal.position();
-        let keep = match path(record, position) {
-            Path::Streams => None,
-            Path::Left { at } => Some(usize::try_from(at.0).ok()?),
-            Path::Unknown => Some(0),
-        };
+        let fits = path(record, position) == Path::Streams;
         let target = source.writes;
-        if let Some(keep) = keep {
+        if !fits {
             let source = source.wal.position();
             self.step(state, node, Input::CopyNeeded { source })?;
-            state.instances[node].wal.0.truncate(keep);
+            // While it is made anew nothing of it can be used.
+            state.instances[node].wal.0.clear();
         }
         let instance = &mut state.instances[node];
         instance.target = target;
@@ -218,7 +245,11 @@ impl Data {
     fn stream(&self, state: &mut State, node: usize) -> Option<()> {
         let from = state.instances[node].attached?;
         let source = &state.instances[from];
-        if !source.agent.as_ref().is_some_and(|agent| agent.server == Server::Primary) {
+        if !source
+            .agent
+            .as_ref()
+            .is_some_and(|agent| agent.server == Server::Primary)
+        {
             return None;
         }
         let end = state.instances[node].wal.end();
@@ -320,7 +351,11 @@ impl Data {
                     instance.rule = synchronous;
                     instance.mark = None;
                     let promotes = start.timeline.0 > 1
-                        && !instance.wal.0.iter().any(|(timeline, _)| *timeline == start.timeline.0);
+                        && !instance
+                            .wal
+                            .0
+                            .iter()
+                            .any(|(timeline, _)| *timeline == start.timeline.0);
                     if promotes {
                         instance.wal.0.push((start.timeline.0, 0));
                     }
@@ -380,8 +415,3 @@ impl super::Instance {
         self.rule = Synchronous::default();
     }
 }
-
-fn others(node: usize) -> impl Iterator<Item = usize> {
-    (0..NODES).filter(move |other| *other != node)
-}
-

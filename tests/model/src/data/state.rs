@@ -11,8 +11,8 @@ use uuid::Uuid;
 
 use super::{Data, WAITER};
 
-/// Instances.
-pub const NODES: usize = 3;
+/// The most instances.
+pub const NODES: usize = 4;
 
 /// It is always now.
 pub const NOW: Moment = Moment::since_boot(std::time::Duration::from_secs(100));
@@ -85,7 +85,7 @@ pub struct Instance {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct State {
     /// The instances.
-    pub instances: [Instance; NODES],
+    pub instances: Vec<Instance>,
     /// The Lease's version.
     pub version: u32,
     /// The Lease.
@@ -107,7 +107,7 @@ impl State {
         let mut record = Record::first(id(0));
         record.voters = model.bounds.first.voters.clone();
         record.synchronous = model.bounds.first.synchronous.clone();
-        let instances = [0, 1, 2].map(|node| {
+        let instances = (0..model.bounds.instances).map(|node| {
             let disk = Promise {
                 term: Term(1),
                 no_vote: None,
@@ -125,6 +125,7 @@ impl State {
                 waiting: BTreeMap::new(),
             }
         });
+        let instances = instances.collect();
         let mut state = Self {
             instances,
             version: 1,
@@ -151,10 +152,27 @@ impl State {
         };
         for instance in &mut self.instances {
             if let Some(agent) = &mut instance.agent {
-                agent.seen.iter_mut().for_each(|seen| place(&mut seen.version));
+                agent
+                    .seen
+                    .iter_mut()
+                    .for_each(|seen| place(&mut seen.version));
                 if let Role::Candidate(campaign) = &mut agent.role {
                     place(&mut campaign.version);
                 }
+                // It reads the Lease again before it does anything else.
+                let stale = agent.seen.as_ref().is_some_and(|seen| seen.version == none);
+                if stale && !matches!(agent.role, Role::Holder(_)) {
+                    agent.seen = None;
+                    agent.role = Role::Replica;
+                    agent.told = false;
+                }
+                if let Role::Holder(_) = agent.role
+                    && let Some(seen) = &mut agent.seen
+                {
+                    seen.since = NOW;
+                    seen.ripe = false;
+                }
+                agent.granter.given = None;
                 agent.owed.clear();
             }
         }
