@@ -95,3 +95,94 @@ pub fn next_step(
     }
     Step::Wait
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use uuid::Uuid;
+
+    use super::*;
+
+    const RULES: Rules = Rules::PROTOCOL;
+
+    fn id(n: u128) -> VoterId {
+        VoterId::from(Uuid::from_u128(n))
+    }
+
+    fn membership() -> impl Strategy<Value = Wanted> {
+        let voters = prop::collection::btree_set(1_u128..7, 0..6);
+        (voters, 0_usize..4).prop_map(|(voters, k)| {
+            let voters: BTreeSet<VoterId> = voters.into_iter().map(id).collect();
+            let k = k.min(voters.len());
+            let set = if k == 0 {
+                BTreeSet::new()
+            } else {
+                voters.clone()
+            };
+            Wanted {
+                voters,
+                synchronous: Synchronous { k, set },
+            }
+        })
+    }
+
+    fn record(of: &Wanted) -> Record {
+        Record {
+            voters: of.voters.clone(),
+            synchronous: of.synchronous.clone(),
+            ..Record::first(id(0))
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn each_change_ends_and_what_is_recorded_always_covers_what_is_configured(
+            from in membership(), to in membership()
+        ) {
+            let (mut recorded, mut configured, mut held) = (record(&from), from.synchronous, false);
+            // Rules that may still have let commits through which are not known to hold by a later one.
+            let mut may_hold = vec![configured.clone()];
+            for _ in 0..10 {
+                match next_step(&RULES, &recorded, &configured, held, &to) {
+                    Step::Done => {
+                        prop_assert_eq!(&recorded, &record(&to));
+                        prop_assert_eq!(&configured, &to.synchronous);
+                        return Ok(());
+                    }
+                    Step::Record(next) => recorded = record(&next),
+                    Step::Configure(rule) => {
+                        configured = rule;
+                        may_hold.push(configured.clone());
+                        held = false;
+                    }
+                    Step::Wait => {
+                        may_hold = vec![configured.clone()];
+                        held = true;
+                    }
+                    Step::Impossible => prop_assert!(false, "{to:?} is possible"),
+                }
+                for rule in &may_hold {
+                    // Without acknowledgers nothing held before and nothing is promised after.
+                    let promised = recorded.synchronous.k == 0 || rule.k == 0 || implies(rule, &recorded.synchronous);
+                    prop_assert!(promised, "{rule:?} is not covered by {:?}", recorded.synchronous);
+                    prop_assert!(recorded.synchronous.set.is_subset(&recorded.voters));
+                }
+            }
+            prop_assert!(false, "not done after ten steps: {:?}", recorded);
+        }
+    }
+
+    #[test]
+    fn more_acknowledgers_than_members_are_refused() {
+        let wanted = Wanted {
+            voters: BTreeSet::from([id(1)]),
+            synchronous: Synchronous {
+                k: 2,
+                set: BTreeSet::from([id(1)]),
+            },
+        };
+        let recorded = Record::first(id(0));
+        let step = next_step(&RULES, &recorded, &Synchronous::default(), false, &wanted);
+        assert_eq!(step, Step::Impossible);
+    }
+}
