@@ -41,6 +41,8 @@ pub struct Campaign {
     pub version: Version,
     /// The term to win.
     pub term: Term,
+    /// Whether it has promised itself its own vote, which counts once its receiver has stopped.
+    pub stands: bool,
     /// The votes it has, its own among them.
     pub votes: BTreeMap<VoterId, Position>,
     /// What was recorded at that version: by it votes are counted, and from it the swapped record is made.

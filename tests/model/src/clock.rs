@@ -3,6 +3,7 @@
 
 mod moves;
 mod normal;
+mod play;
 mod state;
 
 use std::time::Duration;

@@ -3,6 +3,7 @@
 //! acknowledged is lost, and always one can be acknowledged again.
 
 mod moves;
+mod play;
 mod state;
 
 use std::time::Duration;

@@ -35,7 +35,10 @@ impl Step<'_> {
         let rules = &self.protocol.rules;
         let record = seen.record.clone();
         let version = seen.version.clone();
-        self.agent.seen = Some(seen);
+        if self.agent.seen.replace(seen).is_some() {
+            // Somebody is there, which an order to take over did not expect.
+            self.agent.told = false;
+        }
         if let Some(release) = &self.agent.release
             && !release.counts_for(rules, &version)
         {

@@ -50,14 +50,16 @@ impl Step<'_> {
         };
         let campaign = campaign.clone();
         let release = self.release_for(&campaign);
-        if !campaign.votes.contains_key(&me)
-            && self
+        let stands = campaign.stands
+            || self
                 .may_vote(campaign.term, &campaign.version, release.as_ref())
-                .is_ok()
-            && let Some(position) = self.position_for_good()
-            && let Role::Candidate(campaign) = &mut self.agent.role
-        {
-            campaign.votes.insert(me, position);
+                .is_ok();
+        let position = self.position_for_good().filter(|_| stands);
+        if let Role::Candidate(campaign) = &mut self.agent.role {
+            campaign.stands = stands;
+            campaign
+                .votes
+                .extend(position.map(|position| (me, position)));
         }
         if tick {
             for of in campaign.record.voters.iter().copied() {
@@ -124,6 +126,7 @@ impl Step<'_> {
                     seen.record.term
                 },
                 record: seen.record.clone(),
+                stands: false,
                 votes: BTreeMap::new(),
             });
             self.agent.told = false;

@@ -100,94 +100,33 @@ impl Cluster {
     }
 
     fn carry_out(&mut self, by: usize, effect: Effect) -> Option<(usize, Input)> {
-        let reached = |to: VoterId| {
-            let to = node(to);
-            (!self.cut.contains(&by) && !self.cut.contains(&to)).then_some(to)
-        };
-        Some(match effect {
-            Effect::AskGrant { of, term, sent } => (
-                reached(of)?,
-                Input::GrantAsked {
-                    from: id(by),
-                    term,
-                    sent,
-                },
-            ),
-            Effect::AnswerGrant {
-                to,
-                term,
-                sent,
-                answer,
-            } => (
-                reached(to)?,
-                Input::GrantAnswered {
-                    by: id(by),
-                    term,
-                    sent,
-                    answer,
-                },
-            ),
-            Effect::AskVote {
-                of,
-                term,
-                version,
-                release,
-            } => (
-                reached(of)?,
-                Input::VoteAsked {
-                    from: id(by),
-                    term,
-                    version,
-                    release,
-                },
-            ),
-            Effect::AnswerVote {
-                to,
-                term,
-                version,
-                answer,
-            } => (
-                reached(to)?,
-                Input::VoteAnswered {
-                    by: id(by),
-                    term,
-                    version,
-                    answer,
-                },
-            ),
-            Effect::SendRelease { to, release } => (reached(to)?, Input::Released(release)),
-            Effect::ReadLease if self.api => (
-                by,
-                Input::LeaseRead {
-                    version: self.version(),
-                    record: self.record.clone(),
-                },
-            ),
-            Effect::WriteLease { expected, record } if self.api => {
-                if expected != self.version() {
-                    return Some((by, Input::LeaseConflict));
-                }
+        let input = match effect {
+            Effect::ReadLease | Effect::WriteLease { .. } if !self.api => Input::LeaseUnknown,
+            Effect::ReadLease => Input::LeaseRead {
+                version: self.version(),
+                record: self.record.clone(),
+            },
+            Effect::WriteLease { expected, .. } if expected != self.version() => {
+                Input::LeaseConflict
+            }
+            Effect::WriteLease { record, .. } => {
                 self.version += 1;
                 self.writes += 1;
                 self.record = record;
-                (
-                    by,
-                    Input::LeaseWritten {
-                        version: self.version(),
-                    },
-                )
+                Input::LeaseWritten {
+                    version: self.version(),
+                }
             }
-            Effect::ReadLease | Effect::WriteLease { .. } => (by, Input::LeaseUnknown),
-            Effect::KillServers | Effect::ShutDown => (by, Input::ServersStopped(position())),
-            Effect::StopReceiver => (by, Input::ReceiverStopped(position())),
-            Effect::Configure(rule) => (by, Input::Configured(rule)),
-            Effect::StorePromise(_)
-            | Effect::Serve { .. }
-            | Effect::Follow { .. }
-            | Effect::Copy { .. } => {
-                return None;
+            Effect::KillServers | Effect::ShutDown => Input::ServersStopped(position()),
+            Effect::StopReceiver => Input::ReceiverStopped(position()),
+            Effect::Configure(rule) => Input::Configured(rule),
+            message => {
+                let (to, input) = sent(by, message)?;
+                let to = node(to);
+                return (!self.cut.contains(&by) && !self.cut.contains(&to)).then_some((to, input));
             }
-        })
+        };
+        Some((by, input))
     }
 
     fn version(&self) -> Version {
@@ -200,4 +139,56 @@ fn position() -> Position {
         timeline: Timeline(1),
         lsn: Lsn(0x100),
     }
+}
+
+/// What an effect brings to another agent.
+fn sent(by: usize, effect: Effect) -> Option<(VoterId, Input)> {
+    let from = id(by);
+    Some(match effect {
+        Effect::AskGrant { of, term, sent } => (of, Input::GrantAsked { from, term, sent }),
+        Effect::AnswerGrant {
+            to,
+            term,
+            sent,
+            answer,
+        } => (
+            to,
+            Input::GrantAnswered {
+                by: from,
+                term,
+                sent,
+                answer,
+            },
+        ),
+        Effect::AskVote {
+            of,
+            term,
+            version,
+            release,
+        } => (
+            of,
+            Input::VoteAsked {
+                from,
+                term,
+                version,
+                release,
+            },
+        ),
+        Effect::AnswerVote {
+            to,
+            term,
+            version,
+            answer,
+        } => (
+            to,
+            Input::VoteAnswered {
+                by: from,
+                term,
+                version,
+                answer,
+            },
+        ),
+        Effect::SendRelease { to, release } => (to, Input::Released(release)),
+        _ => return None,
+    })
 }

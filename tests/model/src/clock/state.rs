@@ -33,6 +33,7 @@ pub fn node(id: VoterId) -> usize {
 
 /// An instance.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[allow(clippy::large_enum_variant, reason = "nearly all are up")]
 pub enum Node {
     /// Its agent runs.
     Up {
