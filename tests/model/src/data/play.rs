@@ -35,7 +35,11 @@ impl Data {
                     return None;
                 }
                 instance.waiting.remove(&commit);
-                state.acknowledged.insert(commit);
+                // In the asynchronous mode nothing is promised.
+                let seen = instance.agent.as_ref()?.seen.as_ref();
+                if seen.is_some_and(|seen| seen.record.synchronous.k > 0) {
+                    state.acknowledged.insert(commit);
+                }
                 Some(())
             }
             Move::Configures(node, rule) => {
