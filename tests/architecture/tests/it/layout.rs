@@ -45,6 +45,7 @@ const CRATES: [(&str, &[&str]); 3] = [
             "conformance",
             "lifecycle",
             "model",
+            "nsqd",
             "simulation",
         ],
     ),
