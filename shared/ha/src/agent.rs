@@ -369,8 +369,9 @@ impl Agent {
         step.effects
     }
 
-    /// Until when it may serve if nothing more comes: whoever guards against a hung agent kills the servers then.
-    /// `None` where it needs nothing to go on.
+    /// Until when it may serve if nothing more comes: whoever guards against a hung agent kills the servers then. The
+    /// runtime has a tick D before it, beside the regular ones, so that the kill has all of D. `None` where it needs
+    /// nothing to go on.
     #[must_use]
     pub fn serves_until(&self, protocol: &Protocol) -> Option<Moment> {
         match (&self.role, &self.seen) {

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    hash::{DefaultHasher, Hash, Hasher},
+    hash::{Hash, Hasher},
     sync::Arc,
 };
 
@@ -11,6 +11,7 @@ use pgo_ids::Term;
 use uuid::Uuid;
 
 use super::{Clock, UNIT, WAITER};
+use crate::explore::fingerprint;
 
 /// Instances.
 pub const NODES: usize = 3;
@@ -57,9 +58,8 @@ impl Kept {
     /// Keeps a node.
     #[must_use]
     pub fn new(node: Node) -> Self {
-        let mut hasher = DefaultHasher::new();
-        node.hash(&mut hasher);
-        Self(Arc::new((node, hasher.finish())))
+        let print = fingerprint(&node);
+        Self(Arc::new((node, print)))
     }
 
     /// The node.
