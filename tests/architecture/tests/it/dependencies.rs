@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::workspace::{Reach, Workspace};
 
 /// Crates that decide: no I/O, no clock, no Kubernetes.
-const PURE: [&str; 3] = ["pgo-ids", "pgo-events", "pgo-core"];
+const PURE: [&str; 4] = ["pgo-ids", "pgo-events", "pgo-core", "pgo-ha"];
 
 /// Runtime, Kubernetes, logs and chance, which pure crates do without.
 const IMPURE: [&str; 7] = [
@@ -19,11 +19,12 @@ const IMPURE: [&str; 7] = [
 ];
 
 /// What each shared crate may depend on of ours. Those that may on nothing could be published by themselves.
-const SHARED: [(&str, &[&str]); 14] = [
+const SHARED: [(&str, &[&str]); 15] = [
     ("pgo-ids", &[]),
     ("pgo-events", &["pgo-ids"]),
     ("pgo-core", &["pgo-ids", "pgo-events"]),
-    ("pgo-crd", &PURE),
+    ("pgo-ha", &["pgo-ids"]),
+    ("pgo-crd", &["pgo-ids", "pgo-events", "pgo-core"]),
     (
         "pgo-objects",
         &["pgo-ids", "pgo-events", "pgo-core", "pgo-crd"],

@@ -26,6 +26,7 @@ const CRATES: [(&str, &[&str]); 3] = [
             "core",
             "crd",
             "events",
+            "ha",
             "ids",
             "k8s",
             "nsq",
