@@ -26,8 +26,8 @@ test: ## all checks and tests, the lifecycle tests on the local Kubernetes among
 test-fast: ## the checks and tests that need no Kubernetes
 	@deploy/local/test.sh fast
 
-simulate: ## schedules of faults: so many (SEEDS=1000000), a range (SEEDS=5-9), or one again (SEED=123)
-	@SEED="$(SEED)" SEEDS="$(SEEDS)" CAMPAIGN="$(CAMPAIGN)" tests/simulation/run.sh
+simulate: ## schedules of faults: so many (SEEDS=1000000), a range (SEEDS=5-9), or one again (SEED=123); MODEL=wide: the model of failover
+	@SEED="$(SEED)" SEEDS="$(SEEDS)" CAMPAIGN="$(CAMPAIGN)" MODEL="$(MODEL)" tests/simulation/run.sh
 
 bench: ## measure and print the figures, on the local Kubernetes
 	@tests/bench/run.sh

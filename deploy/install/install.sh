@@ -160,7 +160,10 @@ choose_password
 choose_configuration
 administrator >>"$STREAM"
 rights >>"$STREAM"
-if $PGO_SERVICES; then services >>"$STREAM"; fi
+if $PGO_SERVICES; then
+  services >>"$STREAM"
+  wait_for_the_one_that_stays
+fi
 render "$here/manifests/installation.yaml" >>"$STREAM"
 apply "$STREAM"
 

@@ -9,6 +9,23 @@ states() {
     awk '{print tolower($1), ($2 == $3 && $4 == $5 && $4 == $6 && $4 == $7) ? "ready" : "waiting", $7 "/" $4}'
 }
 
+# wait_for_the_one_that_stays: from two replicas of the event service to one only once event-0, which stays, has every event
+# that was confirmed; while event-1 leads, it may lack some.
+wait_for_the_one_that_stays() {
+  local replicas in_sync deadline=$((SECONDS + PGO_WAIT_SECONDS))
+  ((EVENT_REPLICAS == 1)) || return 0
+  replicas=$(k get statefulset event --namespace "$PGO_OPERATOR_NAMESPACE" --ignore-not-found -o 'jsonpath={.spec.replicas}')
+  ((${replicas:-0} > 1)) || return 0
+  until
+    in_sync=$(k get configmap pgo-event-log --namespace "$PGO_OPERATOR_NAMESPACE" --ignore-not-found -o 'go-template={{index .data "in-sync"}}')
+    [[ -z $in_sync || ,$in_sync, == *,event-0,* ]]
+  do
+    ((SECONDS < deadline)) ||
+      fail "event-0 has not every event (ConfigMap pgo-event-log: in sync is $in_sync), so it cannot be the only one; leave EVENT_REPLICAS=2 until it has; see: kubectl logs -n $PGO_OPERATOR_NAMESPACE event-0"
+    sleep 0.5
+  done
+}
+
 installation_is_ready() {
   [[ $(k get pginstallation pgo --namespace "$PGO_OPERATOR_NAMESPACE" \
     -o 'jsonpath={.metadata.generation}={.status.observedGeneration} {.status.conditions[?(@.type=="Ready")].status}') =~ ^([0-9]+)=([0-9]+)\ True$ ]] &&

@@ -197,6 +197,44 @@ fn an_operation_that_ends_otherwise_is_exit_status_4() {
 }
 
 #[test]
+fn what_is_waited_for_is_seen_though_it_is_not_shown() {
+    let fake = sends(some());
+    let hidden = ["--severity", "warn", "--type", "*Failure", "--for"];
+    let ran = watch(
+        &fake,
+        &[&hidden[..], &["DeleteClusterCompleted", "--timeout", "1s"]].concat(),
+    );
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(3), ""), "{ran:?}");
+    let request = &fake.requests()[0];
+    let types = "%2AFailure%2CDeleteClusterCompleted%2CDeleteClusterFailure";
+    assert_eq!(request.query("types").as_deref(), Some(types));
+    assert_eq!(request.query("severity").as_deref(), Some("INFO"));
+    let ran = watch(
+        &sends(some()),
+        &[&hidden[..], &["CreateClusterCompleted"]].concat(),
+    );
+    assert_eq!(ran.code, Some(4), "{ran:?}");
+    let ran = watch(
+        &sends(some()),
+        &["--type", "*Failure", "--for", "*Completed"],
+    );
+    assert_eq!(
+        (ran.code, ran.stdout.lines().count()),
+        (Some(0), 1),
+        "{ran:?}"
+    );
+}
+
+#[test]
+fn a_type_that_there_is_not_is_refused() {
+    for flags in [["--for", "CreateClusterComplet"], ["--type", "Nosuch"]] {
+        let ran = watch(&sends(some()), &flags);
+        assert_eq!(ran.code, Some(1), "{ran:?}");
+        assert!(ran.stderr.contains("there is no event"), "{ran:?}");
+    }
+}
+
+#[test]
 fn a_timeout_without_something_to_wait_for_is_refused() {
     let ran = watch(&sends(some()), &["--timeout", "1s"]);
     assert_eq!(ran.code, Some(1), "{ran:?}");
@@ -276,14 +314,17 @@ fn frame(tcp: &mut TcpStream, kind: u32, data: &[u8]) {
 #[test]
 fn with_an_address_it_reads_nsqd_as_4_1_does() {
     let (port, served) = nsqd(b"{\n  \"eventheader\": {}\n}");
-    let mut child = fake::pgo(&["watch", "alltopic", "-a", &format!("127.0.0.1:{port}")])
+    let address = format!("127.0.0.1:{port}");
+    let mut child = fake::pgo(&["watch", "alltopic", "-n", "pgouser1", "-a", &address])
         .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::null())
+        .stderr(std::process::Stdio::piped())
         .spawn()
         .unwrap();
     let said = served.join().unwrap();
     child.kill().unwrap();
     let output = child.wait_with_output().unwrap();
+    let note = String::from_utf8(output.stderr).unwrap();
+    assert!(note.contains("--namespace has no effect"), "{note}");
     assert_eq!(
         String::from_utf8(output.stdout).unwrap(),
         "alltopic | {\n  \"eventheader\": {}\n}\n"
@@ -303,7 +344,7 @@ fn with_an_address_it_reads_nsqd_as_4_1_does() {
 
 #[test]
 fn what_nsqd_cannot_do_is_refused_with_an_address() {
-    for more in [["--since", "1h"], ["--type", "x"], ["-o", "json"]] {
+    for more in [["--since", "1h"], ["--type", "x*"], ["-o", "json"]] {
         let arguments = [&["watch", "alltopic", "-a", "127.0.0.1:1"][..], &more].concat();
         let ran = run(&mut fake::pgo(&arguments));
         assert_eq!(ran.code, Some(1), "{ran:?}");

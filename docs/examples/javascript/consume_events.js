@@ -1,39 +1,96 @@
 // Reads PGO's events from NSQ, each once and in order, and prints a line for each.
 //
-//     node consume_events.js HOST:PORT TLS-FOLDER CHANNEL [COUNT]
+//     node consume_events.js NSQD EVENTS TLS-FOLDER CHANNEL [COUNT]
 //
-// The folder holds tls.crt, tls.key and ca.crt. The channel is this program's own; it gets everything from when it is made.
+// NSQD and EVENTS are HOST:PORT of nsqd and of the history over HTTP; what NSQ has lost is had from there. The folder holds tls.crt, tls.key and ca.crt. The channel is this program's own; it gets everything from when it is made.
 // With a count, the program ends after so many events. Needs nsqjs (package.json).
 'use strict'
 
 const fs = require('fs')
+const https = require('https')
 const path = require('path')
+const readline = require('readline')
 const tls = require('tls')
 
 // The name in nsqd's certificate, whatever its address.
 const NSQD = 'nsqd.pgo'
 
+// The name in the event service's certificate, whatever its address.
+const EVENTS = 'event.pgo'
+
 // What to say where nsqd asks for a secret. It is none: the certificate decides.
 const SECRET = 'certificate'
 
-// Milliseconds that an event waits for those before it. They are late, or from before the channel was made.
+// Milliseconds that an event waits for those before it. They are late, were lost by an nsqd that was killed, or are from before
+// the channel was made.
 const PATIENCE = 5000
+
+// Milliseconds that the history may be silent.
+const HISTORY_DEADLINE = 10000
 
 // As many may be held here until the ones before them have come.
 const MAX_IN_FLIGHT = 100
 
 // nsqjs upgrades a connection without saying which name it expects, and Node.js then expects "localhost".
 const connect = tls.connect
-tls.connect = (options, ...rest) => connect({...options, servername: NSQD, minVersion: 'TLSv1.2'}, ...rest)
+tls.connect = (options, ...rest) => connect({servername: NSQD, minVersion: 'TLSv1.2', ...options}, ...rest)
 
 const nsq = require('nsqjs')
+
+// The history over HTTP.
+class History {
+  constructor(address, certificates) {
+    const colon = address.lastIndexOf(':')
+    this.options = {host: address.slice(0, colon), port: address.slice(colon + 1), servername: EVENTS, ...certificates}
+  }
+
+  // The events of a stream between two; says which are not in the history either.
+  async fill(stream, after, before) {
+    let [events, why] = [[], 'they are not in the history']
+    try {
+      events = await this.read(stream, after, before)
+    } catch (error) {
+      why = error.message
+    }
+    const missing = before - after - 1 - events.length
+    if (missing > 0) {
+      console.error(`${missing} events of stream ${stream} between ${after} and ${before} are missing: ${why}`)
+    }
+    return events
+  }
+
+  async read(stream, after, before) {
+    const target = `/v1/events?since=${stream}/${after}&filter=partitionkey%3D%27${stream}%27`
+    const answer = await new Promise((resolve, reject) => {
+      const request = https.get({...this.options, path: target, agent: false, timeout: HISTORY_DEADLINE}, resolve)
+      request.on('timeout', () => request.destroy(new Error('the history does not answer')))
+      request.on('error', reject)
+    })
+    try {
+      if (answer.statusCode !== 200) throw new Error(`the history answers ${answer.statusCode}`)
+      const events = []
+      for await (const text of readline.createInterface({input: answer})) {
+        const line = text === '' ? {} : JSON.parse(text)
+        if (line.error) throw new Error(line.error)
+        // Others say what was cut, or that this is the end.
+        if (!line.event) continue
+        if (line.event.seq >= before) break
+        events.push(line.event)
+      }
+      return events
+    } finally {
+      answer.destroy()
+    }
+  }
+}
 
 // What is known of each stream: its last event, and those that came too early.
 //
 // A program with a database keeps the last seq of each stream in it, and writes it in the transaction in which it writes what
 // the event means to it: then nothing is done twice, whatever dies when.
 class Streams {
-  constructor() {
+  constructor(history) {
+    this.history = history
     this.streams = new Map()
   }
 
@@ -60,13 +117,19 @@ class Streams {
     known.waiting.set(seq, {since: Date.now(), event, message})
   }
 
-  // What is next in its stream, or has waited long enough for what is before it.
-  *ready() {
-    for (const known of this.streams.values()) {
+  // What is next in its stream, or has waited long enough for what is before it; no message with what was lost.
+  async *ready() {
+    for (const [stream, known] of this.streams) {
       while (known.waiting.size > 0) {
         const seq = Math.min(...known.waiting.keys())
         const {since, event, message} = known.waiting.get(seq)
         if (seq !== known.last + 1 && Date.now() - since < PATIENCE) break
+        // What was before the first one that came here is not missed.
+        if (seq !== known.last + 1 && known.last > 0) {
+          const missed = await this.history.fill(stream, known.last, seq)
+          known.last = seq - 1
+          for (const event of missed) yield {event}
+        }
         known.waiting.delete(seq)
         known.last = seq
         yield {event, message}
@@ -80,29 +143,33 @@ function line(event) {
   return `${timestamp} ${namespace}/${event.clustername || ''} ${EventType} ${event.stream}/${event.seq}`
 }
 
-function main(address, folder, channel, count) {
+function main(address, events, folder, channel, count) {
   const file = (name) => fs.readFileSync(path.join(folder, name))
-  const streams = new Streams()
+  const certificates = {ca: file('ca.crt'), cert: file('tls.crt'), key: file('tls.key')}
+  const streams = new Streams(new History(events, certificates))
   let left = count === undefined ? Infinity : Number(count)
   const reader = new nsq.Reader('alltopic', channel, {
     nsqdTCPAddresses: [address],
     maxInFlight: MAX_IN_FLIGHT,
     tls: true,
     tlsVerification: true,
-    ca: file('ca.crt'),
-    cert: file('tls.crt'),
-    key: file('tls.key'),
+    ...certificates,
     authSecret: SECRET,
   })
 
-  function letGo() {
-    for (const {event, message} of streams.ready()) {
-      if (left === 0) return
+  let busy = false
+  async function letGo() {
+    // Whoever is at it sees what has come meanwhile, or the next one does.
+    if (busy || left === 0) return
+    busy = true
+    for await (const {event, message} of streams.ready()) {
       console.log(line(event))
       // Only now: if this program dies before, nsqd delivers the event again.
-      message.finish()
+      if (message) message.finish()
       left -= 1
+      if (left === 0) break
     }
+    busy = false
     if (left === 0) {
       clearInterval(timer)
       // Once what was finished is written.
@@ -120,8 +187,8 @@ function main(address, folder, channel, count) {
   reader.connect()
 }
 
-if (process.argv.length < 5 || process.argv.length > 6) {
-  console.error('node consume_events.js HOST:PORT TLS-FOLDER CHANNEL [COUNT]')
+if (process.argv.length < 6 || process.argv.length > 7) {
+  console.error('node consume_events.js NSQD EVENTS TLS-FOLDER CHANNEL [COUNT]')
   process.exit(2)
 }
 main(...process.argv.slice(2))

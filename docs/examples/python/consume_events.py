@@ -1,13 +1,15 @@
 """Reads PGO's events from NSQ, each once and in order, and prints a line for each.
 
-    consume_events.py HOST:PORT TLS-FOLDER CHANNEL [COUNT]
+    consume_events.py NSQD EVENTS TLS-FOLDER CHANNEL [COUNT]
 
-The folder holds tls.crt, tls.key and ca.crt. The channel is this program's own; it gets everything from when it is made.
+NSQD and EVENTS are HOST:PORT of nsqd and of the history over HTTP; what NSQ has lost is had from there. The folder holds tls.crt, tls.key and ca.crt. The channel is this program's own; it gets everything from when it is made.
 With a count, the program ends after so many events. Needs pynsq (requirements.txt).
 """
 
+import http.client
 import json
 import os
+import socket
 import ssl
 import sys
 import time
@@ -19,27 +21,85 @@ import tornado.iostream
 # The name in nsqd's certificate, whatever its address.
 NSQD = "nsqd.pgo"
 
+# The name in the event service's certificate, whatever its address.
+EVENTS = "event.pgo"
+
 # What to say where nsqd asks for a secret. It is none: the certificate decides.
 SECRET = "certificate"
 
-# Seconds that an event waits for those before it. They are late, or from before the channel was made.
+# Seconds that an event waits for those before it. They are late, were lost by an nsqd that was killed, or are from before the
+# channel was made.
 PATIENCE = 5
+
+# Seconds that the history may take.
+HISTORY_DEADLINE = 10
 
 # As many may be held here until the ones before them have come.
 MAX_IN_FLIGHT = 100
 
 
-def use_tls(folder):
-    """pynsq makes its own TLS context, which does not look at the name in nsqd's certificate; this one does."""
+def tls(folder):
     context = ssl.create_default_context(cafile=os.path.join(folder, "ca.crt"))
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.load_cert_chain(os.path.join(folder, "tls.crt"), os.path.join(folder, "tls.key"))
+    return context
+
+
+def use_tls(context):
+    """pynsq makes its own TLS context, which does not look at the name in nsqd's certificate; this one does."""
     start_tls = tornado.iostream.IOStream.start_tls
 
     def start_tls_with_name(stream, server_side, ssl_options=None, server_hostname=None):
         return start_tls(stream, server_side, context, NSQD)
 
     tornado.iostream.IOStream.start_tls = start_tls_with_name
+
+
+class History:
+    """The history over HTTP."""
+
+    def __init__(self, address, context):
+        self.host, _, port = address.rpartition(":")
+        self.port = int(port)
+        self.context = context
+
+    def fill(self, stream, after, before):
+        """The events of a stream between two; says which are not in the history either."""
+        events, why = [], "they are not in the history"
+        try:
+            events = self.read(stream, after, before)
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            why = error
+        missing = before - after - 1 - len(events)
+        if missing:
+            print(f"{missing} events of stream {stream} between {after} and {before} are missing: {why}", file=sys.stderr)
+        return events
+
+    def read(self, stream, after, before):
+        connection = http.client.HTTPSConnection(EVENTS, timeout=HISTORY_DEADLINE)
+        # Connected here, because the address need not be the name.
+        plain = socket.create_connection((self.host, self.port), HISTORY_DEADLINE)
+        connection.sock = self.context.wrap_socket(plain, server_hostname=EVENTS)
+        try:
+            connection.request("GET", f"/v1/events?since={stream}/{after}&filter=partitionkey%3D%27{stream}%27")
+            answer = connection.getresponse()
+            if answer.status != 200:
+                raise ValueError(f"the history answers {answer.status} {answer.read().decode()}")
+            events = []
+            for line in answer:
+                if not line.strip():
+                    continue
+                line = json.loads(line)
+                if "error" in line:
+                    raise ValueError(line["error"])
+                # Others say what was cut, or that this is the end.
+                if "event" in line:
+                    if line["event"]["seq"] >= before:
+                        break
+                    events.append(line["event"])
+            return events
+        finally:
+            connection.close()
 
 
 class Streams:
@@ -49,7 +109,8 @@ class Streams:
     what the event means to it: then nothing is done twice, whatever dies when.
     """
 
-    def __init__(self):
+    def __init__(self, history):
+        self.history = history
         self.last = {}
         self.waiting = {}
 
@@ -69,13 +130,19 @@ class Streams:
         waiting[seq] = (time.monotonic(), event, message)
 
     def ready(self):
-        """What is next in its stream, or has waited long enough for what is before it."""
+        """What is next in its stream, or has waited long enough for what is before it; no message with what was lost."""
         for stream, waiting in self.waiting.items():
             while waiting:
                 seq = min(waiting)
                 since, event, message = waiting[seq]
-                if seq != self.last.get(stream, 0) + 1 and time.monotonic() - since < PATIENCE:
+                last = self.last.get(stream, 0)
+                if seq != last + 1 and time.monotonic() - since < PATIENCE:
                     break
+                # What was before the first one that came here is not missed.
+                if seq != last + 1 and last > 0:
+                    for missed in self.history.fill(stream, last, seq):
+                        self.last[stream] = missed["seq"]
+                        yield missed, None
                 del waiting[seq]
                 self.last[stream] = seq
                 yield event, message
@@ -90,9 +157,10 @@ def line(event):
     )
 
 
-def main(address, folder, channel, count=None):
-    use_tls(folder)
-    streams = Streams()
+def main(address, events, folder, channel, count=None):
+    context = tls(folder)
+    use_tls(context)
+    streams = Streams(History(events, context))
     left = int(count) if count else None
     reader = None
 
@@ -109,7 +177,8 @@ def main(address, folder, channel, count=None):
                 return
             print(line(event), flush=True)
             # Only now: if this program dies before, nsqd delivers the event again.
-            message.finish()
+            if message:
+                message.finish()
             left = left - 1 if left else left
         if left == 0:
             # Once what was finished is written.
@@ -132,6 +201,6 @@ def main(address, folder, channel, count=None):
 
 
 if __name__ == "__main__":
-    if not 4 <= len(sys.argv) <= 5:
+    if not 5 <= len(sys.argv) <= 6:
         sys.exit(__doc__)
     main(*sys.argv[1:])

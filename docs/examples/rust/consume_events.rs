@@ -1,14 +1,14 @@
 //! Reads PGO's events from NSQ, each once and in order, and prints a line for each.
 //!
 //! ```text
-//! consume-events HOST:PORT TLS-FOLDER CHANNEL [COUNT]
+//! consume-events NSQD EVENTS TLS-FOLDER CHANNEL [COUNT]
 //! ```
 //!
-//! The folder holds `tls.crt`, `tls.key` and `ca.crt`. The channel is this program's own; it gets everything from when it is
+//! NSQD and EVENTS are `HOST:PORT` of nsqd and of the history over HTTP; what NSQ has lost is had from there. The folder holds `tls.crt`, `tls.key` and `ca.crt`. The channel is this program's own; it gets everything from when it is
 //! made. With a count, the program ends after so many events.
 //!
-//! In a project of your own: `nsq = { path = "…/shared/nsq" }`, `rustls`, `serde_json`, and `tokio` with `macros`,
-//! `rt-multi-thread` and `time`.
+//! In a project of your own: `nsq = { path = "…/shared/nsq" }`, `rustls`, `tokio-rustls`, `serde_json`, and `tokio` with
+//! `io-util`, `macros`, `net`, `rt-multi-thread` and `time`.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -26,27 +26,44 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
 };
 use serde_json::Value;
-use tokio::time::{Instant, timeout};
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::{Instant, timeout},
+};
+use tokio_rustls::TlsConnector;
 
 /// The name in nsqd's certificate, whatever its address.
 const NSQD: &str = "nsqd.pgo";
 
+/// The name in the event service's certificate, whatever its address.
+const EVENTS: &str = "event.pgo";
+
 /// What to say where nsqd asks for a secret. It is none: the certificate decides.
 const SECRET: &str = "certificate";
 
-/// How long an event waits for those before it. They are late, or from before the channel was made.
+/// How long an event waits for those before it. They are late, were lost by an nsqd that was killed, or are from before the
+/// channel was made.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long the history may take.
+const HISTORY_DEADLINE: Duration = Duration::from_secs(10);
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [address, folder, channel, count @ ..] = arguments.as_slice() else {
-        return Err("consume-events HOST:PORT TLS-FOLDER CHANNEL [COUNT]".into());
+    let [address, events, folder, channel, count @ ..] = arguments.as_slice() else {
+        return Err("consume-events NSQD EVENTS TLS-FOLDER CHANNEL [COUNT]".into());
     };
     let count: Option<usize> = count.first().map(|count| count.parse()).transpose()?;
 
+    let tls = Arc::new(tls(Path::new(folder))?);
+    let history = History {
+        address: events.clone(),
+        tls: tls.clone(),
+    };
     let server = Server::new(address)
-        .with_tls(Arc::new(tls(Path::new(folder))?), NSQD.try_into()?)
+        .with_tls(tls, NSQD.try_into()?)
         .with_secret(Secret::new(SECRET)?);
     let config = ConsumerConfig {
         // As many may be held here until the ones before them have come.
@@ -61,11 +78,22 @@ async fn main() -> Result<(), Box<dyn Error>> {
         if let Ok(message) = timeout(Duration::from_millis(100), consumer.next()).await {
             streams.take(message.ok_or("the consumer ended")?);
         }
-        for (event, message) in streams.ready(Instant::now()) {
-            println!("{}", line(&event));
-            printed += 1;
-            // Only now: if this program dies before, nsqd delivers the event again.
-            message.finish();
+        while let Some(next) = streams.next(Instant::now()) {
+            match next {
+                Next::Event(event, message) => {
+                    println!("{}", line(&event));
+                    printed += 1;
+                    // Only now: if this program dies before, nsqd delivers the event again.
+                    message.finish();
+                }
+                Next::Gap(gap) => {
+                    for event in history.fill(&gap).await {
+                        println!("{}", line(&event));
+                        printed += 1;
+                    }
+                    streams.passed(&gap);
+                }
+            }
         }
     }
     consumer.close().await;
@@ -114,20 +142,115 @@ impl Streams {
     }
 
     /// What is next in its stream, or has waited long enough for what is before it.
-    fn ready(&mut self, now: Instant) -> Vec<(Value, Message)> {
-        let mut ready = Vec::new();
-        for (last, waiting) in self.0.values_mut() {
-            while let Some(first) = waiting.first_entry() {
-                let (seq, since) = (*first.key(), first.get().0);
-                if seq != *last + 1 && now.duration_since(since) < PATIENCE {
-                    break;
-                }
-                let (_, event, message) = first.remove();
-                *last = seq;
-                ready.push((event, message));
+    fn next(&mut self, now: Instant) -> Option<Next> {
+        self.0.iter_mut().find_map(|(stream, (last, waiting))| {
+            let first = waiting.first_entry()?;
+            let (seq, since) = (*first.key(), first.get().0);
+            if seq != *last + 1 && now.duration_since(since) < PATIENCE {
+                return None;
+            }
+            // What was before the first one that came here is not missed.
+            if seq != *last + 1 && *last > 0 {
+                let stream = stream.clone();
+                let (after, before) = (*last, seq);
+                return Some(Next::Gap(Gap {
+                    stream,
+                    after,
+                    before,
+                }));
+            }
+            let (_, event, message) = first.remove();
+            *last = seq;
+            Some(Next::Event(event, message))
+        })
+    }
+
+    /// Nothing is waited for any more in a gap.
+    fn passed(&mut self, gap: &Gap) {
+        if let Some((last, _)) = self.0.get_mut(&gap.stream) {
+            *last = gap.before - 1;
+        }
+    }
+}
+
+/// What there is to do.
+enum Next {
+    Event(Value, Message),
+    Gap(Gap),
+}
+
+/// Events of a stream that did not come: those after and before these.
+struct Gap {
+    stream: String,
+    after: u64,
+    before: u64,
+}
+
+/// The history over HTTP.
+struct History {
+    address: String,
+    tls: Arc<ClientConfig>,
+}
+
+impl History {
+    /// The events of a gap; says which are not in the history either.
+    async fn fill(&self, gap: &Gap) -> Vec<Value> {
+        let reading = timeout(HISTORY_DEADLINE, self.read(gap)).await;
+        let (events, why) = match reading.unwrap_or_else(|late| Err(late.into())) {
+            Ok(events) => (events, "they are not in the history".to_owned()),
+            Err(error) => (Vec::new(), error.to_string()),
+        };
+        let missing = gap.before - gap.after - 1 - events.len() as u64;
+        if missing > 0 {
+            let Gap {
+                stream,
+                after,
+                before,
+            } = gap;
+            eprintln!(
+                "{missing} events of stream {stream} between {after} and {before} are missing: {why}"
+            );
+        }
+        events
+    }
+
+    /// HTTP/1.0: the answer ends with the connection.
+    async fn read(&self, gap: &Gap) -> Result<Vec<Value>, Box<dyn Error>> {
+        let stream = TcpStream::connect(&self.address).await?;
+        let connector = TlsConnector::from(self.tls.clone());
+        let mut stream = connector.connect(EVENTS.try_into()?, stream).await?;
+        let Gap {
+            stream: id,
+            after,
+            before,
+        } = gap;
+        let target = format!("/v1/events?since={id}/{after}&filter=partitionkey%3D%27{id}%27");
+        let request = format!("GET {target} HTTP/1.0\r\nHost: {EVENTS}\r\n\r\n");
+        stream.write_all(request.as_bytes()).await?;
+        let mut lines = tokio::io::BufReader::new(stream).lines();
+        let status = lines.next_line().await?.unwrap_or_default();
+        if status.split(' ').nth(1) != Some("200") {
+            return Err(format!("the history answers {status:?}").into());
+        }
+        while lines
+            .next_line()
+            .await?
+            .is_some_and(|header| !header.is_empty())
+        {}
+        let mut events = Vec::new();
+        while let Some(line) = lines.next_line().await? {
+            let mut line: Value = serde_json::from_str(&line).unwrap_or_default();
+            if line["error"].is_string() {
+                return Err(line["error"].to_string().into());
+            }
+            match line["event"]["seq"].as_u64() {
+                Some(seq) if seq >= *before => break,
+                Some(_) => events.push(line["event"].take()),
+                // What was cut, or the end.
+                None => {}
             }
         }
-        ready
+        Ok(events)
     }
 }
 

@@ -41,7 +41,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 /// The type of that name, in whatever case, or the only one that has it in its name.
-fn find(name: &str) -> Result<EventType, Failure> {
+pub(super) fn find(name: &str) -> Result<EventType, Failure> {
     let wanted = name.to_ascii_lowercase();
     let all = || EventType::ALL.iter().copied();
     let lower = |event_type: EventType| event_type.as_str().to_ascii_lowercase();

@@ -244,7 +244,7 @@ fn dispatch(command: Command, global: &GlobalFlags) -> Result<(), Failure> {
             asking(global, async |api| status::run(&arguments, &api).await)
         }
         Command::Watch(arguments) => match arguments.direct()? {
-            Some(direct) => in_runtime(watch::run_direct(direct)),
+            Some(direct) => in_runtime(watch::run_direct(direct, global.namespace.is_some())),
             None => asking(global, async |api| watch::run(arguments, api).await),
         },
     }

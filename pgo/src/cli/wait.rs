@@ -10,7 +10,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use clap::Args;
-use jiff::SignedDuration;
+use jiff::{Span, SpanRelativeTo};
 use pgo_api::{EventsQuery, PGO_VERSION};
 use tokio::{
     sync::mpsc,
@@ -46,11 +46,15 @@ pub struct WaitFlags {
     timeout: Duration,
 }
 
-/// A duration as people write it; a bare number is seconds.
+/// A duration as people write it; a bare number is seconds, a day is 24 hours, a week seven days.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let seconds = text.parse().ok().map(Duration::from_secs);
-    let read = seconds.or_else(|| text.parse::<SignedDuration>().ok()?.try_into().ok());
-    read.ok_or_else(|| "write it as 90s, 10m or 1h30m".to_owned())
+    let read = seconds.or_else(|| {
+        let span = text.parse::<Span>().ok()?;
+        let days = SpanRelativeTo::days_are_24_hours();
+        span.to_duration(days).ok()?.try_into().ok()
+    });
+    read.ok_or_else(|| "write it as 90s, 10m, 1h30m or 7d".to_owned())
 }
 
 /// Longest wait. A clock cannot be set as late as some durations would have it.
@@ -329,7 +333,9 @@ mod tests {
         assert_eq!(seconds("90s"), Ok(90));
         assert_eq!(seconds("10m"), Ok(600));
         assert_eq!(seconds("1h30m"), Ok(5400));
-        for wrong in ["", "soon", "-5s", "10 parsecs"] {
+        assert_eq!(seconds("7d"), seconds("168h"));
+        assert_eq!(seconds("1w 1d"), seconds("8d"));
+        for wrong in ["", "soon", "-5s", "10 parsecs", "1 month"] {
             assert!(duration(wrong).is_err(), "{wrong}");
         }
     }

@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use pgo_api::{EventsQuery, PGO_VERSION, StreamLine};
-use pgo_events::{EventType, TypePattern, cloudevent::CloudEvent};
+use pgo_events::{EventType, Severity, TypePattern, cloudevent::CloudEvent};
 use serde_json::Value;
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -48,7 +48,7 @@ pub struct Arguments {
     #[arg(short, long, value_name = "SELECTOR")]
     selector: Option<String>,
     /// Only events of these types; * stands for any text
-    #[arg(long = "type", value_name = "TYPE", value_delimiter = ',')]
+    #[arg(long = "type", value_name = "TYPE", value_delimiter = ',', value_parser = type_name)]
     types: Vec<String>,
     /// Only events at least this grave: debug, info, warn or error
     #[arg(long, value_name = "SEVERITY")]
@@ -56,7 +56,8 @@ pub struct Arguments {
     /// Only events for which this CloudEvents SQL expression is true
     #[arg(long, value_name = "CESQL")]
     filter: Option<String>,
-    /// Begin with the events since then: 10m ago, a time such as 2026-01-31T12:00:00Z, or after a cursor
+    /// Begin with the events since then: 10m or 7d ago, a time such as 2026-01-31T12:00:00Z, a day (UTC), the beginning, or
+    /// after a cursor
     #[arg(long, value_name = "TIME", value_parser = since, conflicts_with = "last")]
     since: Option<Place>,
     /// Begin with so many of the last events
@@ -68,8 +69,8 @@ pub struct Arguments {
     /// End after so many events
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
-    /// End with the first event of this type; * stands for any text
-    #[arg(long = "for", value_name = "TYPE")]
+    /// End with the first event of this type, whether --type and --severity show it or not; * stands for any text
+    #[arg(long = "for", value_name = "TYPE", value_parser = type_name)]
     wanted: Option<String>,
     /// How long --for waits
     #[arg(long, value_name = "DURATION", requires = "wanted", value_parser = duration)]
@@ -101,10 +102,37 @@ enum Place {
     After(String),
 }
 
-/// A time, how long ago, or a cursor.
+/// A pattern, or the name of a type that there is.
+fn type_name(text: &str) -> Result<String, String> {
+    let fits = |event_type: &&EventType| TypePattern::of(text).fits(event_type.as_str());
+    if text.contains('*') || EventType::ALL.iter().any(|event_type| fits(&event_type)) {
+        return Ok(text.to_owned());
+    }
+    let why = super::explain::find(text).map_or_else(
+        |unknown| unknown.to_string(),
+        |alike| format!("there is no event {text:?}; did you mean {alike}?"),
+    );
+    let end = if why.ends_with('?') { "" } else { "." };
+    Err(format!(
+        "{why}{end} An apiserver of a later version may have more; write {text}* for one of those"
+    ))
+}
+
+/// The first moment of a day.
+fn day(text: &str) -> Option<Timestamp> {
+    // A longer text may have a time of a place that is not known.
+    let day: jiff::civil::Date = (text.len() == 10).then(|| text.parse().ok())??;
+    Some(day.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp())
+}
+
+/// A time, a day, how long ago, the beginning, or a cursor.
 fn since(text: &str) -> Result<Place, String> {
+    if text == "beginning" {
+        return Ok(Place::Time(Timestamp::UNIX_EPOCH));
+    }
     let ago = |text| Timestamp::now().checked_sub(duration(text).ok()?).ok();
-    if let Some(time) = text.parse().ok().or_else(|| ago(text)) {
+    let time = text.parse().ok().or_else(|| day(text));
+    if let Some(time) = time.or_else(|| ago(text)) {
         return Ok(Place::Time(time));
     }
     let cursor = text.split_once(':').is_some_and(|(epoch, offset)| {
@@ -114,7 +142,7 @@ fn since(text: &str) -> Result<Place, String> {
     match cursor {
         true => Ok(Place::After(text.to_owned())),
         false => Err(
-            "write it as 10m, 1h30m, 2026-01-31T12:00:00Z, or a cursor that -o json showed"
+            "write it as 10m, 1h30m, 7d, 2026-01-31T12:00:00Z, 2026-01-31, beginning, or a cursor that -o json showed"
                 .to_owned(),
         ),
     }
@@ -126,9 +154,13 @@ fn until(text: &str) -> Result<Timestamp, String> {
     let ahead = |text| now.checked_add(duration(text).ok()?).ok();
     let time = match text {
         "now" => Some(now),
-        text => text.parse().ok().or_else(|| ahead(text)),
+        text => text
+            .parse()
+            .ok()
+            .or_else(|| day(text))
+            .or_else(|| ahead(text)),
     };
-    time.ok_or_else(|| "write it as now, 10m, or 2026-01-31T12:00:00Z".to_owned())
+    time.ok_or_else(|| "write it as now, 10m, 2026-01-31T12:00:00Z, or 2026-01-31".to_owned())
 }
 
 impl Arguments {
@@ -177,10 +209,50 @@ impl Arguments {
             cursor,
             clusters: self.clusters.join(","),
             selector: text(&self.selector),
-            types: self.types.join(","),
-            severity: text(&self.severity),
+            types: self.asked_types().join(","),
+            severity: self.asked_severity(),
             filter: text(&self.filter),
         }
+    }
+
+    /// Types of which at least those are needed that are shown and those that are waited for; none: all.
+    fn asked_types(&self) -> Vec<String> {
+        let mut types = self.types.clone();
+        if let (Some(wanted), false) = (&self.wanted, types.is_empty()) {
+            types.push(wanted.clone());
+            types.extend(other_end(wanted).map(|other| other.as_str().to_owned()));
+        }
+        types
+    }
+
+    /// The severity from which on events are needed.
+    fn asked_severity(&self) -> String {
+        let shown = self.severity.clone().unwrap_or_default();
+        let (Some(wanted), Ok(least)) = (&self.wanted, shown.parse::<Severity>()) else {
+            return shown;
+        };
+        let pattern = TypePattern::of(wanted);
+        let fits = |one: &EventType| pattern.fits(one.as_str()) || other_end(wanted) == Some(*one);
+        let awaited = EventType::ALL.iter().copied().filter(fits);
+        let needed = awaited.map(EventType::severity).chain([least]).min();
+        needed.unwrap_or(least).as_str().to_owned()
+    }
+
+    /// Whether an event is shown: what comes for the sake of --for alone is not.
+    fn shows(&self, event_type: &str, event: &Value) -> bool {
+        if self.wanted.is_none() {
+            return true;
+        }
+        let patterns = self.types.iter().map(|text| TypePattern::of(text));
+        let of_type = self.types.is_empty() || { patterns }.any(|pattern| pattern.fits(event_type));
+        let least = self.severity.as_deref().map(str::parse::<Severity>);
+        let severity = event["severity"].as_str().unwrap_or_default();
+        let grave = match (least, severity.parse::<Severity>()) {
+            (Some(Ok(least)), Ok(severity)) => severity >= least,
+            (Some(Ok(_)), Err(_)) => false,
+            _ => true,
+        };
+        of_type && grave
     }
 }
 
@@ -284,7 +356,8 @@ impl Watch {
             .unwrap_or_default()
             .to_owned();
         let cause = line.detail.clone();
-        if let Err(failure) = self.show(&line, cursor, event) {
+        let shown = self.arguments.shows(&event_type, &event);
+        if shown && let Err(failure) = self.show(&line, cursor, event) {
             return Some(Err(failure));
         }
         if let Some(wanted) = &self.arguments.wanted {
@@ -297,7 +370,7 @@ impl Watch {
                 ))));
             }
         }
-        let left = self.left.as_mut()?;
+        let left = self.left.as_mut().filter(|_| shown)?;
         *left = left.saturating_sub(1);
         (*left == 0).then(|| self.end())
     }
@@ -351,7 +424,13 @@ fn other_end(wanted: &str) -> Option<EventType> {
 }
 
 /// Reads an nsqd directly, without an apiserver.
-pub async fn run_direct(watch: direct::Watch) -> Result<(), Failure> {
+pub async fn run_direct(watch: direct::Watch, in_namespace: bool) -> Result<(), Failure> {
+    if in_namespace {
+        // 4.1 takes the flag here, so scripts may give it.
+        output::note(
+            "pgo: --namespace has no effect with --pgo-event-address: nsqd sends the events of all namespaces",
+        );
+    }
     let mut interrupted = signal(SignalKind::interrupt()).map_err(unable)?;
     let mut terminated = signal(SignalKind::terminate()).map_err(unable)?;
     tokio::select! {
@@ -374,6 +453,11 @@ mod tests {
         };
         let seconds = Timestamp::now().duration_since(hour).as_secs();
         assert!((3590..3660).contains(&seconds));
+        let day = "2026-01-31T00:00:00Z".parse().unwrap();
+        assert_eq!(since("2026-01-31"), Ok(Place::Time(day)));
+        assert_eq!(since("beginning"), Ok(Place::Time(Timestamp::UNIX_EPOCH)));
+        assert!(matches!(since("7d"), Ok(Place::Time(_))));
+        assert!(since("2026-01-31T12:00:00").is_err(), "of which zone?");
         assert_eq!(since("0a1b:17"), Ok(Place::After("0a1b:17".to_owned())));
         for wrong in ["yesterday", "a:", ":1", "a/b:1"] {
             assert!(since(wrong).unwrap_err().contains("10m"), "{wrong}");
@@ -389,6 +473,24 @@ mod tests {
         assert!((3500..=3600).contains(&ahead));
         assert!(until("now").unwrap() <= Timestamp::now());
         assert!(until("tomorrow").unwrap_err().contains("now"));
+    }
+
+    #[test]
+    fn a_type_is_a_pattern_or_one_that_there_is() {
+        for right in [
+            "CreateCluster",
+            "createclustercompleted",
+            "*Failure",
+            "New*",
+        ] {
+            assert_eq!(type_name(right).as_deref(), Ok(right));
+        }
+        let why = type_name("CreateClusterComplet").unwrap_err();
+        assert!(
+            why.contains("did you mean CreateClusterCompleted?"),
+            "{why}"
+        );
+        assert!(type_name("Nosuch").unwrap_err().contains("Nosuch*"));
     }
 
     #[test]

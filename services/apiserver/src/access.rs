@@ -119,12 +119,26 @@ impl Access {
         let (true, Some(managed)) = (caller.scope.contains(namespace), known) else {
             return Err(texts::namespace_not_allowed(&caller.name, namespace));
         };
-        let target =
-            self.targets.is_empty() || self.targets.iter().any(|target| target == namespace);
-        if !(managed.0 && target) {
+        if !self.is_target(namespace, *managed) {
             return Err(texts::namespace_not_ours(namespace));
         }
         Ok(())
+    }
+
+    /// The target namespaces among these; of all, where none is given.
+    pub(crate) fn targets(&self, among: &[String]) -> Vec<String> {
+        let mut names = self.namespaces.names();
+        names.retain(|name| {
+            let managed = self.namespaces.get(name);
+            (among.is_empty() || among.contains(name))
+                && managed.is_some_and(|managed| self.is_target(name, *managed))
+        });
+        names
+    }
+
+    fn is_target(&self, namespace: &str, managed: Managed) -> bool {
+        managed.0
+            && (self.targets.is_empty() || self.targets.iter().any(|target| target == namespace))
     }
 }
 

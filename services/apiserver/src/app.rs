@@ -24,6 +24,7 @@ use crate::{
     certificate::{self, RestTls},
     configuration::{self, CONFIG_MAP, Configuration},
     deadline, doorbell,
+    events::Remembered,
     metrics::Metrics,
     mirror::{Mirror, News},
 };
@@ -56,6 +57,8 @@ pub(crate) struct App {
     /// Paths that need no client certificate.
     pub open_routes: Vec<String>,
     pub names: NameLocks,
+    /// Of clusters that may be gone.
+    pub labels: Remembered,
 }
 
 impl App {
@@ -107,6 +110,7 @@ impl App {
             rest_tls,
             open_routes,
             names: NameLocks::default(),
+            labels: Remembered::default(),
         })
     }
 

@@ -4,10 +4,10 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use k8s_openapi::api::core::v1::{ConfigMap, Node};
 use kube::{Api, Client, ResourceExt as _, api::ListParams};
-use pgo_crd::{ConfigError, PgoConfig};
+use pgo_crd::{ConfigError, PgoConfig, quantity};
 use tokio::sync::watch;
 
-use crate::{mirror::Mirror, quantity};
+use crate::mirror::Mirror;
 
 /// Name of the ConfigMap, as in 4.1.
 pub(crate) const CONFIG_MAP: &str = "pgo-config";

@@ -24,7 +24,6 @@ mod events;
 mod metrics;
 mod mirror;
 mod openapi;
-mod quantity;
 mod refusal;
 mod request;
 mod rights;

@@ -111,6 +111,12 @@ impl<V: Send + Sync + 'static> Mirror<V> {
         self.known.borrow().as_ref()?.get(name).cloned()
     }
 
+    /// Names of the objects of which something is kept.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let known = self.known.borrow();
+        known.iter().flat_map(BTreeMap::keys).cloned().collect()
+    }
+
     /// Waits for the next change; false: there will be none.
     pub(crate) async fn changed(&mut self) -> bool {
         self.known.changed().await.is_ok()

@@ -11,7 +11,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::{Bytes, BytesMut};
-use http::{Extensions, HeaderMap, HeaderValue, Uri, header};
+use http::{Extensions, HeaderMap, HeaderValue, Uri, header, request::Parts};
 use http_body_util::BodyExt as _;
 use pgo_api::{
     Carrier, Methods, NamespaceCheck, PGO_VERSION, Permission, RequestHead, Response as Answer,
@@ -92,7 +92,7 @@ async fn answer(
     let Some(permission) = route.permission else {
         return Ok(routes::open(app, route.endpoint));
     };
-    let (credentials, caller) = authorize(app, &parts.headers, permission, &client)?;
+    let (credentials, caller) = authorize(app, &parts, permission, &client)?;
     let arguments = match route.carrier {
         Carrier::Body => Arguments::Body(read(&parts.headers, body).await?),
         Carrier::None | Carrier::Query => Arguments::Query(parts.uri),
@@ -144,12 +144,13 @@ fn methods(path: &str) -> Vec<&'static str> {
 
 fn authorize(
     app: &App,
-    headers: &HeaderMap,
+    parts: &Parts,
     permission: Permission,
     client: &Client,
 ) -> Result<(Credentials, Caller), Stop> {
     let config = app.configuration.now();
-    let credentials = Credentials::read(headers);
+    let credentials = Credentials::read(&parts.headers);
+    let method = parts.method.as_str();
     let user = credentials.as_ref().map_or("", |given| given.user.as_str());
     let outcome = credentials
         .as_ref()
@@ -161,7 +162,7 @@ fn authorize(
     let refused = outcome.as_ref().err().copied().unwrap_or_default();
     let remote = client.addr.map(|addr| addr.to_string()).unwrap_or_default();
     if config.pgo.audit {
-        tracing::info!(target: "audit", user, %permission, remote, refused, "request");
+        tracing::info!(target: "audit", user, %permission, method, remote, refused, "request");
     } else if !refused.is_empty() {
         tracing::info!(user, %permission, remote, refused, "a request was refused");
     }

@@ -56,13 +56,29 @@ impl Feed {
     }
 }
 
-/// Where an event goes; nowhere if it cannot be read, which is the case with none of ours.
+/// Where an event goes; nowhere if it cannot be read, which is the case with none of ours. A topic of a later version is not
+/// known here.
 fn topics(event: &[u8]) -> Vec<Topic> {
     match Message::decode(event) {
-        Ok(message) => message.event.topics().collect(),
+        Ok(message) => {
+            let known = message.topics.iter().filter_map(|name| name.parse().ok());
+            known.chain([Topic::All]).collect()
+        }
         Err(error) => {
             tracing::warn!(%error, bytes = event.len(), "an event that cannot be read");
             Vec::new()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_of_a_later_version_goes_to_its_topics_that_there_are() {
+        let event = br#"{"eventheader":{"EventType":"NotYet","topic":["newtopic","clustertopic"]},"stream":"u","seq":1}"#;
+        assert_eq!(topics(event), [Topic::Cluster, Topic::All]);
+        assert_eq!(topics(b"{}"), []);
     }
 }

@@ -5,7 +5,6 @@
 use std::{collections::HashMap, sync::Arc};
 
 use anyhow::Context as _;
-use bytes::Bytes;
 use futures::FutureExt as _;
 use nsq::{Consumer, Message, State, codec::MessageId};
 use pgo_bus::{HISTORY_CHANNEL, Undertaker};
@@ -131,10 +130,9 @@ async fn take_over(
 fn decode(message: &Message, strays: &mut Strays, metrics: &Metrics) -> Option<Arrived> {
     match pgo_bus::Message::decode(message.body()) {
         Ok(decoded) => Some(Arrived {
-            key: decoded.event.key(),
+            key: decoded.key,
             unconfirmed_from: decoded.unconfirmed_from,
-            // A copy: the body is a part of a buffer with many others, which it would keep.
-            event: Bytes::copy_from_slice(message.body()),
+            event: decoded.event,
         }),
         Err(error) => {
             metrics.malformed();

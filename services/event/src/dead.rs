@@ -2,14 +2,18 @@
 //!
 //! ```text
 //! pgo.dead, channel kept ─► keep ─► Letters (redb) ◄─► grpc (list, requeue, delete) ◄─ apiserver ◄─ pgo
-//!                                        ╰─ bounded: the oldest go
+//!                                        ├─ bounded: the oldest go
+//!                                        ╰─ changed by the replica that leads, which waits for the other ─► copy ─► its Letters
 //! ```
 
+pub mod copy;
 mod grpc;
 mod keep;
 mod letters;
+mod shelf;
 
-pub(crate) use grpc::DECIDES;
 pub use grpc::DeadLetterService;
+pub(crate) use keep::count;
 pub use keep::keep;
-pub use letters::{Error, Letters, Room, Shelf};
+pub use letters::{Error, Letters, Room};
+pub use shelf::{ChangeError, Shelf};

@@ -16,17 +16,32 @@ use crate::{
     log::Log,
     metrics::Metrics,
     mirror::Mirror,
+    replication::Turn,
 };
 
 /// What all of them need.
 pub(crate) struct Faces<'a> {
-    pub settings: &'a Settings,
-    pub files: &'a Arc<TlsFiles>,
-    pub metrics: &'a Metrics,
-    pub shutdown: &'a CancellationToken,
+    settings: &'a Settings,
+    files: &'a Arc<TlsFiles>,
+    metrics: &'a Metrics,
+    shutdown: &'a CancellationToken,
 }
 
-impl Faces<'_> {
+impl<'a> Faces<'a> {
+    pub(crate) fn new(
+        settings: &'a Settings,
+        files: &'a Arc<TlsFiles>,
+        metrics: &'a Metrics,
+        shutdown: &'a CancellationToken,
+    ) -> Self {
+        Self {
+            settings,
+            files,
+            metrics,
+            shutdown,
+        }
+    }
+
     /// Answers nsqd's questions from now on: whether this process itself may read is one of them.
     pub(crate) async fn auth(&self) -> anyhow::Result<()> {
         let files = self.files.clone();
@@ -87,11 +102,14 @@ impl Faces<'_> {
     }
 
     /// Who puts dead letters away, and what shows those that are kept to the apiserver.
-    pub(crate) fn dead_letters(&self) -> anyhow::Result<(Undertaker, DeadLetterService)> {
+    pub(crate) fn dead_letters(
+        &self,
+        turn: &Turn,
+    ) -> anyhow::Result<(Undertaker, DeadLetterService)> {
         let producer = Producer::connect(self.nsqd()?, ProducerConfig::default());
         let producer = Arc::new(producer);
         let service = DeadLetterService {
-            shelf: Arc::new(Shelf::new(&self.settings.data)),
+            shelf: Arc::new(Shelf::new(&self.settings.data, turn.subscribe())),
             producer: producer.clone(),
             metrics: self.metrics.clone(),
         };

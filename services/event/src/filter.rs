@@ -18,6 +18,7 @@ pub struct Filter {
     topics: BTreeSet<&'static str>,
     namespaces: BTreeSet<String>,
     clusters: BTreeSet<String>,
+    streams: BTreeSet<String>,
     types: Vec<TypePattern>,
     severity: Option<Severity>,
     expression: Option<Expression>,
@@ -63,6 +64,7 @@ impl Filter {
             topics: chosen.map(Topic::as_str).collect(),
             namespaces: request.namespaces.iter().cloned().collect(),
             clusters: request.clusters.iter().cloned().collect(),
+            streams: request.streams.iter().cloned().collect(),
             types: request
                 .types
                 .iter()
@@ -80,6 +82,9 @@ impl Filter {
 
     /// By what is known without reading the event.
     fn wants_place(&self, record: &Record) -> bool {
+        if !self.streams.is_empty() && !self.streams.contains(record.key.stream.as_str()) {
+            return false;
+        }
         let facets = record.facets();
         let mut topics = facets.topics.iter();
         (self.topics.is_empty() || topics.any(|topic| self.topics.contains(topic.as_str())))
@@ -207,6 +212,18 @@ mod tests {
         assert!(!by_place(&["pgotopic"], &["pgouser1"], &["hippo"]));
         assert!(!by_place(&["clustertopic"], &["pgouser2"], &["hippo"]));
         assert!(!by_place(&[], &[], &["other"]));
+    }
+
+    #[test]
+    fn a_stream_is_chosen_by_its_id() {
+        let of_streams = |streams: &[&str]| {
+            wants(ReadRequest {
+                streams: list(streams),
+                ..ReadRequest::default()
+            })
+        };
+        assert!(of_streams(&["uid-0", "uid-1"]));
+        assert!(!of_streams(&["uid-0", "uid"]));
     }
 
     #[test]

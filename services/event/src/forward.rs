@@ -1,5 +1,5 @@
 //! What a replica that follows asks the one that leads for its callers, whose connection stays where it once led: dead letters,
-//! which are where nsqd is read, and the log while it has not everything itself.
+//! which only the one that leads changes, and the log while it has not everything itself.
 //!
 //! ```text
 //! caller ─► may it? ─► leads, or has everything: the service itself
@@ -15,12 +15,15 @@ use pgo_proto::event::{
     dead_letters_server::SERVICE_NAME as DEAD_LETTERS, event_log_server::SERVICE_NAME as EVENT_LOG,
 };
 use pgo_telemetry::CancellationToken;
-use pgo_tls::grpc::require_identity;
 use tokio::sync::watch;
 use tonic::{Request, Status, body::Body, metadata::MetadataMap, transport::Channel};
 use tower::ServiceExt as _;
 
-use crate::{dead::DECIDES, log::Log, service::READERS, together::Grpc};
+use crate::{
+    identity::{Deed, require},
+    log::Log,
+    together::Grpc,
+};
 
 /// Of a request that a replica has passed on: it goes no further.
 const PASSED_ON: &str = "pgo-passed-on";
@@ -43,8 +46,8 @@ pub fn forward(leader: Leader, service: impl Grpc) -> impl Grpc {
         async move {
             match leader.is_asked(&request) {
                 None => service.call(request).await,
-                Some(callers) => {
-                    let answered = leader.ask(request, callers).await;
+                Some(what) => {
+                    let answered = leader.ask(request, what).await;
                     Ok(answered.unwrap_or_else(Status::into_http))
                 }
             }
@@ -53,14 +56,14 @@ pub fn forward(leader: Leader, service: impl Grpc) -> impl Grpc {
 }
 
 impl Leader {
-    /// Who may ask what this replica cannot answer; none: it can answer.
-    fn is_asked(&self, request: &http::Request<Body>) -> Option<&'static [&'static str]> {
+    /// What is wanted that this replica cannot do; none: it can.
+    fn is_asked(&self, request: &http::Request<Body>) -> Option<Deed> {
         if !self.log.follows() {
             return None;
         }
         match request.uri().path().split('/').nth(1) {
-            Some(DEAD_LETTERS) => Some(DECIDES),
-            Some(EVENT_LOG) if self.log.is_stale() => Some(READERS),
+            Some(DEAD_LETTERS) => Some(Deed::Decide),
+            Some(EVENT_LOG) if self.log.is_stale() => Some(Deed::Read),
             _ => None,
         }
     }
@@ -68,11 +71,11 @@ impl Leader {
     async fn ask(
         &self,
         request: http::Request<Body>,
-        callers: &[&str],
+        what: Deed,
     ) -> Result<http::Response<Body>, Status> {
         let (mut head, body) = request.into_parts();
         let caller = Request::from_parts(MetadataMap::new(), head.extensions, ());
-        require_identity(&caller, callers)?;
+        require(&caller, what)?;
         let passed_on = HeaderValue::from_static("1");
         if head.headers.insert(PASSED_ON, passed_on).is_some() {
             return Err(Status::unavailable(

@@ -5,11 +5,14 @@
 //!     TLS          403        400, 406        503                                           pulled by the client
 //! ```
 //!
+//! One event, as a CloudEvent in binary mode, is at `/v1/events/STREAM/SEQ`.
+//!
 //! The body is pulled: a client that does not read stops its own reader, and nothing is queued for it.
 
 pub mod frames;
 pub mod patience;
 pub mod query;
+mod single;
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -38,7 +41,12 @@ use tokio::{
 };
 use tonic::Code;
 
-use crate::{identity::Identity, log::Log, metrics::Metrics, reader::Reader};
+use crate::{
+    identity::{Deed, Identity},
+    log::Log,
+    metrics::Metrics,
+    reader::Reader,
+};
 
 /// Where the events are.
 pub const PATH: &str = "/v1/events";
@@ -90,6 +98,7 @@ impl Face {
         let who = |io: &patience::Deadlined<pgo_tls::Connection>, _| io.inner().peer().clone();
         let router = Router::new()
             .route(PATH, get(events).fallback(no_such_method))
+            .route(single::PATH, get(single::event).fallback(no_such_method))
             .fallback(no_such_path)
             .with_state(self);
         let cut_off =
@@ -137,7 +146,7 @@ async fn no_such_path() -> Refused {
     Refused::new(
         StatusCode::NOT_FOUND,
         "there is nothing here",
-        format!("the events are at {PATH}"),
+        format!("the events are at {PATH}, and one of them at {PATH}/STREAM/SEQ"),
     )
 }
 
@@ -192,7 +201,7 @@ async fn events(
 /// Who asks, if it may read.
 fn allowed(peer: &Peer) -> Result<String, Refused> {
     let identity = peer.identity().unwrap_or_default();
-    if Identity::of(&identity).may_read() {
+    if Identity::of(&identity).may(Deed::ReadOverHttp) {
         return Ok(identity);
     }
     Err(Refused::new(

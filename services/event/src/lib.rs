@@ -62,6 +62,9 @@ use work::Work;
 /// Confirmations that a slow listener may be behind; after that it gets all watermarks.
 const CONFIRMATIONS: usize = 1024;
 
+/// How long a process that is asked to end waits for the replica that copies from it; a pod gets 30 s to end.
+const HAND_OVER: Duration = Duration::from_secs(15);
+
 /// Runs the event service until the process is asked to end.
 ///
 /// # Errors
@@ -82,29 +85,25 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
 async fn serve(
     settings: &Settings,
     telemetry: &Telemetry,
-    shutdown: CancellationToken,
+    asked: CancellationToken,
 ) -> anyhow::Result<()> {
+    let (turn, way) = (Turn::new(None), Way::new(None));
+    let shutdown = after_handing_over(asked, &turn);
     let log_open = telemetry.readiness().condition("log");
     let connected = telemetry.readiness().condition("nsqd");
     let metrics = Metrics::register(telemetry);
     let files = Arc::new(TlsFiles::open(&settings.tls_dir)?);
 
-    let faces = Faces {
-        settings,
-        files: &files,
-        metrics: &metrics,
-        shutdown: &shutdown,
-    };
+    let faces = Faces::new(settings, &files, &metrics, &shutdown);
     // Before all else: nsqd asks here whether this process may read.
     faces.auth().await?;
     let log = Arc::new(open(settings).await?);
     log_open.met();
     let (confirmations, _) = broadcast::channel(CONFIRMATIONS);
 
-    let (turn, way) = (Turn::new(None), Way::new(None));
     let mirror = faces.mirror(&log).await;
     let face = faces.http(&log).await?;
-    let (undertaker, dead) = faces.dead_letters()?;
+    let (undertaker, dead) = faces.dead_letters(&turn)?;
     let shelf = dead.shelf.clone();
     let service = Service {
         log: log.clone(),
@@ -132,9 +131,8 @@ async fn serve(
         takes: log_open,
         connected,
     };
-    let places = (turn, way);
-    let consuming = take_over_events(settings, telemetry, work, places, files, shutdown.clone());
-
+    let ending = shutdown.clone();
+    let consuming = take_over_events(settings, telemetry, work, (turn, way), files, ending);
     let consuming = async {
         let ended = consuming.await;
         // Without a writer the readers must not go on as if all were well.
@@ -147,10 +145,26 @@ async fn serve(
     served
 }
 
+/// Is cancelled after `asked` is, and once another replica that copies from this one has everything.
+fn after_handing_over(asked: CancellationToken, turn: &Turn) -> CancellationToken {
+    let (shutdown, turn) = (CancellationToken::new(), turn.subscribe());
+    let ending = shutdown.clone();
+    tokio::spawn(async move {
+        asked.cancelled().await;
+        let leading = turn.borrow().clone();
+        if let Some(leading) = leading {
+            leading.hand_over(HAND_OVER).await;
+        }
+        ending.cancel();
+    });
+    shutdown
+}
+
 /// What the gRPC port shows.
 fn shown(service: Service, dead: DeadLetterService, turn: &Turn, way: &Way) -> impl Grpc {
     let replica = ReplicaService {
         log: service.log.clone(),
+        shelf: dead.shelf.clone(),
         turn: turn.subscribe(),
     };
     let leader = Leader {
@@ -180,6 +194,7 @@ async fn take_over_events(
     let client = kube::Client::try_default().await;
     let replica = Replica {
         log: work.log.clone(),
+        shelf: work.shelf.clone(),
         me: settings.identity.clone(),
         address,
         namespace: settings.operator_namespace.clone(),

@@ -380,6 +380,10 @@ impl Log {
         } else {
             writer.segment.length()
         };
+        let committed = self.state().committed();
+        if head.is_none() && committed > writer.segment.file.first {
+            frame::put_committed(&mut frames, committed);
+        }
         let mut marks = Vec::with_capacity(records.len());
         for record in &records {
             marks.push((record.offset, begin + frames.len() as u64));

@@ -13,7 +13,6 @@ use pgo_proto::event::{
     WatermarksResponse, event_log_server::EventLog,
 };
 use pgo_telemetry::CancellationToken;
-use pgo_tls::grpc::require_identity;
 use tokio::sync::{
     broadcast::{
         self,
@@ -23,10 +22,13 @@ use tokio::sync::{
 };
 use tonic::{Request, Response, Status};
 
-use crate::{consume::Confirmation, log::Log, metrics::Metrics, reader::Reader};
-
-/// Who may read.
-pub(crate) const READERS: &[&str] = &["apiserver.pgo", "direct.pgo", "reconciler.pgo", "event.pgo"];
+use crate::{
+    consume::Confirmation,
+    identity::{Deed, require},
+    log::Log,
+    metrics::Metrics,
+    reader::Reader,
+};
 
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
@@ -52,7 +54,7 @@ impl EventLog for Service {
         &self,
         request: Request<ReadRequest>,
     ) -> Result<Response<Self::ReadStream>, Status> {
-        let identity = require_identity(&request, READERS)?;
+        let identity = require(&request, Deed::Read)?;
         tracing::debug!(identity, request = ?request.get_ref(), "a reader begins");
         let reading = self.metrics.reader();
         let reader = Reader::begin(
@@ -71,7 +73,7 @@ impl EventLog for Service {
         &self,
         request: Request<WatermarksRequest>,
     ) -> Result<Response<WatermarksResponse>, Status> {
-        require_identity(&request, READERS)?;
+        require(&request, Deed::Read)?;
         let mut watermarks = Vec::new();
         for name in request.into_inner().streams {
             let stream: StreamId = name
@@ -87,7 +89,7 @@ impl EventLog for Service {
         &self,
         request: Request<ConfirmationsRequest>,
     ) -> Result<Response<Self::ConfirmationsStream>, Status> {
-        require_identity(&request, READERS)?;
+        require(&request, Deed::Read)?;
         let listener = Listener {
             log: self.log.clone(),
             confirmations: self.confirmations.subscribe(),

@@ -6,7 +6,7 @@ use pgo_ids::{ClusterName, OperationId};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Kubernetes refused or failed.
-    #[error("cannot {what}: {source}")]
+    #[error("cannot {what}: {}", said(source))]
     Kubernetes {
         /// What was tried, on what.
         what: String,
@@ -53,6 +53,15 @@ pub enum Error {
     Certificate(#[from] pgo_tls::Error),
 }
 
+/// What Kubernetes says, in its own words where it answered.
+fn said(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) if !status.message.is_empty() => status.message.clone(),
+        kube::Error::Api(status) => format!("Kubernetes answers {} {}", status.code, status.reason),
+        other => other.to_string(),
+    }
+}
+
 impl Error {
     /// A stable word for metrics.
     pub fn label(&self) -> &'static str {
@@ -94,5 +103,27 @@ impl Error {
             kube::Error::Api(status) => Some(status.code),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_kubernetes_refuses_is_told_in_its_own_words() {
+        let status: kube::core::Status = serde_json::from_value(serde_json::json!({
+            "status": "Failure", "code": 422, "reason": "Invalid",
+            "message": "Secret \"hippo-a_b-secret\" is invalid: metadata.name: Invalid value",
+        }))
+        .expect("a status");
+        let error = Error::Kubernetes {
+            what: "make Secret hippo-a_b-secret".to_owned(),
+            source: Box::new(kube::Error::Api(Box::new(status))),
+        };
+        assert_eq!(
+            error.to_string(),
+            "cannot make Secret hippo-a_b-secret: Secret \"hippo-a_b-secret\" is invalid: metadata.name: Invalid value"
+        );
     }
 }

@@ -12,7 +12,7 @@ use kube::{
     api::{ListParams, Patch, PatchParams},
     core::DeserializeGuard,
 };
-use pgo_core::{Cluster, Kind, Step};
+use pgo_core::{Cluster, Step, unrecorded};
 use pgo_crd::{FINALIZER, Pgcluster, Pgtask, delete_requests};
 use serde_json::json;
 
@@ -51,6 +51,7 @@ fn is_independent(step: &Step) -> bool {
             | Step::MakeEndpointSlice(_)
             | Step::MakeClaim(_)
             | Step::RemoveUserSecret { .. }
+            | Step::RemoveBackup { .. }
             | Step::RemoveFixture { .. }
             | Step::RemoveReplica { .. }
             | Step::RemoveTask { .. }
@@ -102,6 +103,7 @@ async fn one(
         | Step::RemoveCluster
         | Step::RemoveClaim { .. }
         | Step::RemoveUserSecret { .. }
+        | Step::RemoveBackup { .. }
         | Step::RemoveFixture { .. }
         | Step::RemoveReplica { .. }
         | Step::RemoveTask { .. } => remove::one(step, cluster, &context.client).await,
@@ -137,8 +139,8 @@ async fn one(
     }
 }
 
-/// Asks Kubernetes itself, as the last thing before a cluster goes, whether its deletion was asked for by a task that no
-/// cache has shown: who asked is owed the end of it.
+/// Asks Kubernetes itself, as the last thing before a cluster goes, whether its deletion was asked for by tasks that no
+/// cache has shown: whoever asked is owed the end of it.
 async fn hear_every_request(
     object: &Arc<Pgcluster>,
     cluster: &Cluster,
@@ -149,19 +151,15 @@ async fn hear_every_request(
     let parameters = ListParams::default();
     let tasks = call("list", "Pgtasks", api.list(&parameters)).await?;
     let tasks = tasks.items.iter().filter_map(|task| task.0.as_ref().ok());
-    let Some(request) = delete_requests(tasks, object) else {
-        return Ok(());
+    let requests = delete_requests(tasks, object);
+    let unheard = match &object.status {
+        Some(status) => unrecorded(&status.0.journal, &requests),
+        None => requests.first(),
     };
-    let journal = object.status.as_ref().map(|status| &status.0.journal);
-    let is_taken_up = journal.is_some_and(|journal| {
-        let removes = journal.newest(Kind::DeleteCluster).and_then(|o| o.delete);
-        journal.knows(request.operation)
-            && removes.is_some_and(|removes| removes.covers(request.options))
-    });
-    if is_taken_up {
-        return Ok(());
+    match unheard {
+        None => Ok(()),
+        Some(request) => Err(Error::Unheard(cluster.name.clone(), request.operation)),
     }
-    Err(Error::Unheard(cluster.name.clone(), request.operation))
 }
 
 /// Changes the finalizers by compare-and-swap: a foreign one that came meanwhile is not lost.

@@ -5,19 +5,25 @@ use std::{collections::BTreeMap, hash::Hash, sync::Arc, time::Duration};
 use jiff::Timestamp;
 use k8s_openapi::{
     api::{
-        core::v1::{ContainerStatus, PersistentVolumeClaim, Pod, PodCondition},
+        core::v1::{ContainerStatus, PersistentVolumeClaim, Pod, PodCondition, Secret},
         discovery::v1::{Endpoint, EndpointSlice},
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
-use kube::{Resource, ResourceExt as _, runtime::reflector::Store};
+use kube::{
+    Resource, ResourceExt as _,
+    core::{DeserializeGuard, PartialObjectMeta},
+    runtime::reflector::Store,
+};
 use pgo_core::{
-    AddressFamily, ClaimFacts, ClaimPhase, Cluster, Endpoints, Fixture, Observed, PodFacts,
+    AddressFamily, Backup, ClaimFacts, ClaimPhase, Cluster, Endpoints, Fixture, Observed, PodFacts,
     PodPhase, Waiting,
 };
-use pgo_crd::{FINALIZER, Pgcluster, PgoConfig, Requests, label};
+use pgo_crd::{FINALIZER, Pgcluster, PgoConfig, Pgtask, Requests, label};
 use pgo_ids::InstanceName;
-use pgo_objects::{CERTIFICATE_UNTIL, fixture_name, form, is_labelled, is_owned, owners};
+use pgo_objects::{
+    CERTIFICATE_UNTIL, Holds, fixture_name, form, holds, is_labelled, is_owned, owners,
+};
 
 use crate::{
     agents::{self, Said},
@@ -33,9 +39,16 @@ const CLAIM_GRACE: Duration = Duration::from_secs(3);
 /// 4.1's label of Secrets that belong to backups; they do not go with the data.
 const OF_BACKUPS: &str = "pgo-backrest-repo";
 
+/// Pgtasks as the cache shows them at one moment: a task that nobody has heard is not among those that are removed.
+pub type Tasks = Vec<Arc<DeserializeGuard<Pgtask>>>;
+
 /// What other objects ask for of a cluster.
-pub fn requests(object: &Pgcluster, config: &PgoConfig, context: &Context) -> Requests {
-    let tasks = context.cache.tasks.state();
+pub fn requests(
+    object: &Pgcluster,
+    config: &PgoConfig,
+    tasks: &Tasks,
+    context: &Context,
+) -> Requests {
     let tasks = || tasks.iter().filter_map(|task| task.0.as_ref().ok());
     let replicas = context.cache.replicas.state();
     let replicas = replicas
@@ -52,13 +65,18 @@ pub fn requests(object: &Pgcluster, config: &PgoConfig, context: &Context) -> Re
 }
 
 /// What is there of a cluster.
-pub async fn observe(object: &Pgcluster, cluster: &Cluster, context: &Context) -> Observed {
+pub async fn observe(
+    object: &Pgcluster,
+    cluster: &Cluster,
+    tasks: &Tasks,
+    context: &Context,
+) -> Observed {
     let cache = &context.cache;
     let service = fixture(&cache.services, cluster, Fixture::Service);
     let replica_service = fixture(&cache.services, cluster, Fixture::ReplicaService);
     let certificate = fixture(&cache.secrets, cluster, Fixture::Certificate);
     let slice = fixture(&cache.slices, cluster, Fixture::EndpointSlice);
-    let secrets = of_cluster(&cache.secrets, cluster);
+    let secrets = of_cluster(&cache.secrets.state(), cluster);
     let mut observed = Observed {
         finalizer: object.finalizers().iter().any(|f| f == FINALIZER),
         user_secrets: uids(&secrets, |secret| {
@@ -76,22 +94,27 @@ pub async fn observe(object: &Pgcluster, cluster: &Cluster, context: &Context) -
         replica_service_form: replica_service.and_then(|service| form(&service.metadata)),
         endpoints: slice.map(|slice| endpoints(&slice)),
         family: own_family(),
-        tasks: uids(&of_cluster(&cache.tasks, cluster), |task| {
+        tasks: uids(&of_cluster(tasks, cluster), |task| {
             owners(task).next().is_none() || is_owned(task, &cluster.stream)
         }),
         refused: context.refused(cluster.stream.as_str()),
         ..Observed::default()
     };
-    for pod in of_cluster(&cache.pods, cluster) {
+    for pod in of_cluster(&cache.pods.state(), cluster) {
         let is_ours = is_owned(&pod.metadata, &cluster.stream);
         if let Some(instance) = pod.name_any().parse().ok().filter(|_| is_ours) {
             let facts = with_complaint(pod_facts(&pod), context, cluster).await;
             observed.pods.insert(instance, facts);
         }
     }
-    for claim in of_cluster(&cache.claims, cluster) {
+    let claims = of_cluster(&cache.claims.state(), cluster);
+    observed.backups = backups(&claims, &secrets, cluster);
+    let of_data = |claim: &&Arc<PersistentVolumeClaim>| {
+        holds(claim.meta(), &cluster.name) == Some(Holds::Data)
+    };
+    for claim in claims.iter().filter(of_data) {
         if let Ok(instance) = claim.name_any().parse() {
-            let facts = claim_facts(&claim, context, cluster).await;
+            let facts = claim_facts(claim, context, cluster).await;
             observed.claims.insert(instance, facts);
         }
     }
@@ -101,12 +124,8 @@ pub async fn observe(object: &Pgcluster, cluster: &Cluster, context: &Context) -
 }
 
 /// Objects that carry a cluster's labels.
-fn of_cluster<K>(store: &Store<K>, cluster: &Cluster) -> Vec<Arc<K>>
-where
-    K: Resource + Clone + 'static,
-    K::DynamicType: Eq + Hash + Clone,
-{
-    let is_of_cluster = |object: &Arc<K>| {
+fn of_cluster<K: Resource>(all: &[Arc<K>], cluster: &Cluster) -> Vec<Arc<K>> {
+    let is_of_cluster = |object: &&Arc<K>| {
         let meta = object.meta();
         let labels = meta.labels.as_ref();
         labels
@@ -115,7 +134,7 @@ where
             == Some(cluster.name.as_str())
             && meta.namespace.as_deref() == Some(cluster.namespace.as_str())
     };
-    store.state().into_iter().filter(is_of_cluster).collect()
+    all.iter().filter(is_of_cluster).cloned().collect()
 }
 
 /// Uids of objects, by name.
@@ -135,6 +154,25 @@ fn opens_data(secret: &ObjectMeta) -> bool {
     let labels = secret.labels.as_ref();
     owners(secret).all(|owner| owner.kind != "Pgcluster")
         && labels.is_none_or(|labels| !labels.contains_key(OF_BACKUPS))
+}
+
+/// What holds the backups of a cluster: claims, and the Secret of the repository.
+fn backups(
+    claims: &[Arc<PersistentVolumeClaim>],
+    secrets: &[Arc<PartialObjectMeta<Secret>>],
+    cluster: &Cluster,
+) -> BTreeMap<(Backup, String), String> {
+    let claims = claims.iter().map(|claim| claim.meta());
+    let claims = claims.filter(|claim| holds(claim, &cluster.name) == Some(Holds::Backups));
+    let claims = claims.map(|claim| (Backup::Claim, claim));
+    let of_repository = format!("{}-backrest-repo-config", cluster.name);
+    let secrets = secrets
+        .iter()
+        .filter(|secret| secret.name_any() == of_repository);
+    let secrets = secrets.map(|secret| (Backup::Secret, secret.meta()));
+    let all = claims.chain(secrets);
+    all.filter_map(|(backup, meta)| Some(((backup, meta.name.clone()?), meta.uid.clone()?)))
+        .collect()
 }
 
 /// A fixture, if it is this very cluster's.

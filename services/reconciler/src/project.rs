@@ -2,7 +2,7 @@
 
 mod replicas;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use kube::{
@@ -10,7 +10,7 @@ use kube::{
     api::{Patch, PatchParams},
 };
 use pgo_core::{Cluster, ClusterStatus, ConditionStatus, Kind, Operation, Outcome, StorageKind};
-use pgo_crd::{Pgcluster, Pgtask, TaskType, delete_request, scale_down_request};
+use pgo_crd::{Pgcluster, Pgtask, TaskType, delete_request, label, scale_down_request};
 use serde_json::{Value, json};
 
 use crate::{
@@ -35,7 +35,15 @@ pub async fn project(
     context: &Context,
 ) {
     let namespace = cluster.namespace.as_str();
-    if let Some(patch) = of_spec(object, cluster, status) {
+    let (spec, labels) = (
+        of_spec(object, cluster, status),
+        of_labels(object, cluster, status),
+    );
+    if spec.is_some() || !labels.is_empty() {
+        let mut patch = spec.unwrap_or_else(|| json!({}));
+        if !labels.is_empty() {
+            patch["metadata"] = json!({"labels": labels});
+        }
         let api: Api<Pgcluster> = Api::namespaced(context.client.clone(), namespace);
         let (name, parameters) = (cluster.name.as_str(), PatchParams::default());
         let patch = Patch::Merge(&patch);
@@ -110,6 +118,34 @@ fn of_state(object: &Pgcluster, cluster: &Cluster, status: &ClusterStatus) -> Op
     })
 }
 
+/// 4.1's labels of a Pgcluster that it does not have as they should be: selectors go by them. What a user has put there under
+/// a key of his own stays.
+fn of_labels(
+    object: &Pgcluster,
+    cluster: &Cluster,
+    status: &ClusterStatus,
+) -> BTreeMap<String, String> {
+    if cluster.is_to_go() {
+        return BTreeMap::new();
+    }
+    let present = object.labels();
+    let primary = status.current_primary.as_ref();
+    let ours = [
+        (label::NAME, Some(cluster.name.to_string())),
+        (label::PG_CLUSTER_ID, Some(cluster.stream.to_string())),
+        (label::CURRENT_PRIMARY, primary.map(ToString::to_string)),
+    ];
+    let ours = ours
+        .into_iter()
+        .filter_map(|(key, value)| Some((key.to_owned(), value?)))
+        .filter(|(key, value)| present.get(key) != Some(value));
+    let users = cluster.desired.iter().flat_map(|desired| &desired.labels);
+    let users = users
+        .filter(|(key, _)| !present.contains_key(*key))
+        .map(|(key, value)| (key.clone(), value.clone()));
+    users.chain(ours).collect()
+}
+
 /// The operation of this cluster that a task is about.
 fn operation<'a>(
     task: &Pgtask,
@@ -126,8 +162,11 @@ fn operation<'a>(
         let mut operations = status.journal.operations.iter();
         return operations.find(|operation| operation.id == request.operation);
     }
-    delete_request(task, object)?;
-    status.journal.newest(Kind::DeleteCluster)
+    let request = delete_request(task, object)?;
+    let mut deletions = status.journal.all(Kind::DeleteCluster);
+    let own = deletions.find(|deletion| deletion.id == request.operation);
+    // One that is none of its own follows the deletion as a whole.
+    own.or_else(|| status.journal.newest(Kind::DeleteCluster))
 }
 
 /// 4.1's note in the workflow's task that the creation is completed.
@@ -192,7 +231,7 @@ mod tests {
             deleting: false,
             actor: String::new(),
             workflow: None,
-            delete_request: None,
+            delete_requests: Vec::new(),
             replicas: Vec::new(),
             replica_count: 0,
             scale_down: Vec::new(),
@@ -257,6 +296,34 @@ mod tests {
     }
 
     #[test]
+    fn a_cluster_has_the_labels_that_selectors_go_by_whoever_made_it() {
+        let mut cluster = cluster(Err("not needed here".to_owned()));
+        let mut status = status(Kind::CreateCluster, None);
+        let labelled = |labels: Value| {
+            let mut object = object(json!({}));
+            object.metadata.labels = serde_json::from_value(labels).expect("labels");
+            object
+        };
+        let id = ("pg-cluster-id".to_owned(), "uid-1".to_owned());
+        let name = ("name".to_owned(), "hippo".to_owned());
+        let own = labelled(json!({"team": "a"}));
+        assert_eq!(
+            of_labels(&own, &cluster, &status),
+            [name, id.clone()].into()
+        );
+        status.current_primary = Some("hippo-abcd".parse().expect("a name"));
+        let primary = ("current-primary".to_owned(), "hippo-abcd".to_owned());
+        let former = labelled(json!({"name": "hippo", "current-primary": "hippo"}));
+        assert_eq!(of_labels(&former, &cluster, &status), [id, primary].into());
+        let all = labelled(
+            json!({"name": "hippo", "current-primary": "hippo-abcd", "pg-cluster-id": "uid-1"}),
+        );
+        assert!(of_labels(&all, &cluster, &status).is_empty());
+        cluster.deleting = true;
+        assert!(of_labels(&own, &cluster, &status).is_empty());
+    }
+
+    #[test]
     fn the_task_of_a_creation_follows_it() {
         let object = object(json!({}));
         let spec = json!({"tasktype": "workflow", "parameters": {}});
@@ -295,8 +362,25 @@ mod tests {
         let mut asked = task("hippo-rmdata", spec, json!({}));
         asked.metadata.creation_timestamp =
             serde_json::from_value(json!("2026-10-15T10:11:13Z")).expect("a time");
-        let status = status(Kind::DeleteCluster, None);
+        let mut status = status(Kind::DeleteCluster, None);
         assert!(operation(&asked, &object, &status).is_some());
+        let another = "9c0f4c0e-6d29-4a86-9f9c-2b5f0c4d7a11";
+        let operations = &mut status.journal.operations;
+        operations.push(Operation {
+            id: another.parse().expect("an id"),
+            ..operations[0].clone()
+        });
+        for (id, followed) in [
+            (WORKFLOW, WORKFLOW),
+            (another, another),
+            // Of a flood of requests not each is an operation of its own.
+            ("0c9de7c2-0f0e-4b0c-8f55-4a2d3f6a7e10", another),
+        ] {
+            let labels = asked.metadata.labels.get_or_insert_default();
+            labels.insert("workflowid".to_owned(), id.to_owned());
+            let found = operation(&asked, &object, &status).expect("its operation");
+            assert_eq!(found.id.to_string(), followed);
+        }
         std::mem::swap(
             &mut object.metadata.creation_timestamp,
             &mut asked.metadata.creation_timestamp,

@@ -22,7 +22,8 @@ pub async fn reconcile(object: Arc<Pgcluster>, context: Arc<Context>) -> Result<
     let object = context.newest(object);
     let newest = object.resource_version() != cached;
     let config = context.config.borrow().clone();
-    let requests = observe::requests(&object, &config, &context);
+    let tasks = context.cache.tasks.state();
+    let requests = observe::requests(&object, &config, &tasks, &context);
     let Some(cluster) = pgo_crd::cluster(&object, &config, requests) else {
         tracing::error!(
             cluster = object.name_any(),
@@ -30,7 +31,7 @@ pub async fn reconcile(object: Arc<Pgcluster>, context: Arc<Context>) -> Result<
         );
         return Ok(Action::await_change());
     };
-    let observed = observe::observe(&object, &cluster, &context).await;
+    let observed = observe::observe(&object, &cluster, &tasks, &context).await;
     let status = object
         .status
         .clone()

@@ -31,7 +31,7 @@ pub use doorbell::{Bell, COMMANDS_TOPIC, Doorbell, Doorbells, Doorman, Kind};
 pub use drain::{DRAIN_CHANNEL, drain, drained_topics};
 pub use hints::{CONFIRM_TOPIC, Hint, follow_hints};
 pub use history::{HISTORY_CHANNEL, history_consumer};
-pub use message::Message;
+pub use message::{Message, NotAnEvent};
 pub use publisher::{NsqPublisher, PublishFailed, Publisher};
 pub use relay::{Relay, backlog};
 pub use server::{NSQD, SECRET, ServerUnusable, server};

@@ -1,22 +1,35 @@
 //! The body of a message on NSQ: the event, and what its publisher knows of its stream.
 
-use pgo_events::{DecodeError, Event};
-use pgo_ids::Seq;
+use bytes::Bytes;
+use pgo_events::Event;
+use pgo_ids::{EventKey, Seq, StreamId};
 use serde::{Deserialize, Serialize};
 
-/// An event as it is published.
+/// An event as it was published.
+///
+/// No more of it is read than who passes it on must know, so that one of a later version, of a type that is not in the
+/// catalogue here, is stored and shown like any other.
 ///
 /// `unconfirmed_from` closes a gap that would stay open for ever: events that are confirmed are never published again, so
 /// a history that lost them, or that was switched off then, must not wait for them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
-    /// The event.
-    pub event: Event,
+    /// What identifies the event.
+    pub key: EventKey,
+    /// Its topics, without the one that all events are on.
+    pub topics: Vec<String>,
     /// Events of the same stream before this place will not be published again. 1 where the publisher does not say.
     pub unconfirmed_from: Seq,
+    /// The event's JSON, without what its publisher knows.
+    pub event: Bytes,
 }
 
-/// The event's JSON with one more field.
+/// Why bytes are no message.
+#[derive(Debug, thiserror::Error)]
+#[error("not an event: {0}")]
+pub struct NotAnEvent(#[from] serde_json::Error);
+
+/// The event's JSON with one more field, which must be the last one.
 #[derive(Serialize)]
 struct Wire<'a> {
     #[serde(flatten)]
@@ -24,11 +37,23 @@ struct Wire<'a> {
     unconfirmedfrom: Seq,
 }
 
-/// That field alone.
+/// What is read.
 #[derive(Deserialize)]
-struct Claim {
+struct Head {
+    eventheader: Header,
+    stream: StreamId,
+    seq: Seq,
     #[serde(default)]
     unconfirmedfrom: Option<Seq>,
+}
+
+#[derive(Deserialize)]
+struct Header {
+    #[allow(dead_code, reason = "an event has a type, whatever it is")]
+    #[serde(rename = "EventType")]
+    event_type: String,
+    #[serde(default)]
+    topic: Vec<String>,
 }
 
 impl Message {
@@ -43,15 +68,28 @@ impl Message {
         })
     }
 
-    /// Reads a body of [`Message::encode`], or of an event alone.
+    /// Reads a body of [`Message::encode`], or of an event alone, of this version or of another.
     ///
     /// # Errors
     /// It is no event of ours.
-    pub fn decode(body: &[u8]) -> Result<Self, DecodeError> {
-        let event = Event::from_wire(body)?;
-        let claim: Claim = serde_json::from_slice(body)?;
+    pub fn decode(body: &[u8]) -> Result<Self, NotAnEvent> {
+        let head: Head = serde_json::from_slice(body)?;
+        // Copies: the body may be a part of a buffer with many others, which it would keep.
+        let event = head
+            .unconfirmedfrom
+            .and_then(|claimed| {
+                let claim = format!(",\n  \"unconfirmedfrom\": {claimed}\n}}");
+                let event = body.strip_suffix(claim.as_bytes())?;
+                Some(Bytes::from([event, b"\n}"].concat()))
+            })
+            .unwrap_or_else(|| Bytes::copy_from_slice(body));
         Ok(Self {
-            unconfirmed_from: claim.unconfirmedfrom.unwrap_or(Seq(1)),
+            key: EventKey {
+                stream: head.stream,
+                seq: head.seq,
+            },
+            topics: head.eventheader.topic,
+            unconfirmed_from: head.unconfirmedfrom.unwrap_or(Seq(1)),
             event,
         })
     }
@@ -71,8 +109,10 @@ mod tests {
         assert_eq!(
             read,
             Message {
-                event,
-                unconfirmed_from: Seq(3)
+                key: event.key(),
+                topics: vec!["clustertopic".to_owned()],
+                unconfirmed_from: Seq(3),
+                event: event.to_wire().expect("JSON").into(),
             }
         );
         assert!(body.starts_with(b"{\n  \"eventheader\": {\n    \"EventType\""));
@@ -83,5 +123,23 @@ mod tests {
         let body = event("uid-1", 4).to_wire().expect("JSON");
         let read = Message::decode(&body).expect("a message");
         assert_eq!(read.unconfirmed_from, Seq(1));
+        assert_eq!(read.event, body);
+    }
+
+    #[test]
+    fn a_type_that_is_not_known_here_is_an_event() {
+        let body = br#"{"eventheader":{"EventType":"NotYet","topic":["newtopic"]},"stream":"u","seq":2,"stage":"odd","severity":"LOUD"}"#;
+        let read = Message::decode(body).expect("a message");
+        assert_eq!(
+            (read.key.seq, read.topics),
+            (Seq(2), vec!["newtopic".to_owned()])
+        );
+        for none in [
+            r#"{"stream":"u","seq":2}"#,
+            r#"{"eventheader":{},"stream":"u","seq":2}"#,
+            r#"{"eventheader":{"EventType":"PGOStart"},"stream":"u"}"#,
+        ] {
+            assert!(Message::decode(none.as_bytes()).is_err(), "{none}");
+        }
     }
 }

@@ -60,8 +60,8 @@ impl Publisher for Broker {
     fn publish(&self, topic: Topic, body: Bytes) -> BoxFuture<'static, Result<(), PublishFailed>> {
         let refused = self.refuses.load(Ordering::SeqCst);
         if !refused {
-            let event = Message::decode(&body).expect("a message").event;
-            let entry = (topic, event.stream.to_string(), event.seq.0);
+            let key = Message::decode(&body).expect("a message").key;
+            let entry = (topic, key.stream.to_string(), key.seq.0);
             self.received.lock().expect("the messages").push(entry);
         }
         Box::pin(async move {

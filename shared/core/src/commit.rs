@@ -1,33 +1,20 @@
 //! Which status follows from what is there: state, operations and events in one value, to be written at once.
 
-use std::collections::BTreeSet;
-
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use pgo_events::Eventing;
 use pgo_ids::{ClusterName, Namespace, OperationId, StreamId};
 
 use crate::{
-    AgentPhase, ClusterStatus, ConditionStatus, DeleteOptions, Desired, InstanceStatus, Kind,
+    AgentPhase, ClusterStatus, ConditionStatus, DeleteRequest, Desired, InstanceStatus, Kind,
     Milestone, Observed, Operation, Outcome, Phase, Problem, RESULT_READY, RESULT_UP_TO_DATE,
     Replica, Role, ScaleDownRequest,
     applied::Applied,
     backlog, certificate,
+    deletion::deletion,
     journal::{Of, Subject},
-    plan::{Leftover, leftovers},
     problem, replicas, serving, silence,
     status::set_condition,
 };
-
-/// What a Pgtask asks for: the cluster's deletion.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeleteRequest {
-    /// The request's id.
-    pub operation: OperationId,
-    /// Who asked.
-    pub actor: String,
-    /// What to remove.
-    pub options: DeleteOptions,
-}
 
 /// A Pgcluster as its object says: identity, requests, and what the user wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,8 +33,8 @@ pub struct Cluster {
     pub actor: String,
     /// 4.1's workflow id, where the request had one.
     pub workflow: Option<OperationId>,
-    /// Deletion asked for by a Pgtask.
-    pub delete_request: Option<DeleteRequest>,
+    /// Deletion asked for by Pgtasks, the first to ask first.
+    pub delete_requests: Vec<DeleteRequest>,
     /// Its Pgreplicas.
     pub replicas: Vec<Replica>,
     /// `spec.replicaCount`.
@@ -62,7 +49,7 @@ impl Cluster {
     /// Whether it is to be removed.
     #[must_use]
     pub fn is_to_go(&self) -> bool {
-        self.deleting || self.delete_request.is_some()
+        self.deleting || !self.delete_requests.is_empty()
     }
 
     /// Whether the object stays until what is begun has been told to its end: the finalizer holds it. Nothing begins
@@ -123,10 +110,10 @@ pub fn commit(
 }
 
 /// The operations that make a cluster.
-const CREATION: Of<'static> = (Kind::CreateCluster, None);
+pub(crate) const CREATION: Of<'static> = (Kind::CreateCluster, None);
 
 /// The operations that remove it.
-const DELETION: Of<'static> = (Kind::DeleteCluster, None);
+pub(crate) const DELETION: Of<'static> = (Kind::DeleteCluster, None);
 
 fn creation(next: &mut ClusterStatus, cluster: &Cluster, observed: &Observed, now: Timestamp) {
     let (reached, found) = judge(next, cluster, observed, now);
@@ -268,7 +255,7 @@ fn told_reason(status: &ClusterStatus) -> Option<&str> {
 
 /// A creation begins with the object, and again when a failed one gets further than it was without what made it fail, or
 /// is asked for differently.
-fn begin_creation(
+pub(crate) fn begin_creation(
     next: &mut ClusterStatus,
     cluster: &Cluster,
     (reached, problem): (Milestone, Option<&Problem>),
@@ -318,197 +305,7 @@ fn begin_creation(
     next.journal.begin(cluster.subject(), operation, cause);
 }
 
-/// A deletion that takes longer is told as failed, though it goes on: PostgreSQL stops within a minute or two, and a volume
-/// goes as fast, unless something holds it.
-const DELETION_DEADLINE: SignedDuration = SignedDuration::from_mins(5);
-
-fn deletion(next: &mut ClusterStatus, cluster: &Cluster, observed: &Observed, now: Timestamp) {
-    let subject = cluster.subject();
-    if next.journal.newest(Kind::DeleteCluster).is_none() {
-        if next.journal.newest(Kind::CreateCluster).is_none() {
-            // Nobody has begun it, and who asked for it is told all the same.
-            begin_creation(next, cluster, (Milestone::Accepted, None), now);
-        }
-        let interrupted = "the cluster was deleted before it was ready".to_owned();
-        replicas::break_off(next, cluster, now);
-        next.journal
-            .finish(subject, CREATION, (Outcome::Failed, Some(interrupted)), now);
-    }
-    begin_deletion(next, cluster, now);
-    widen_deletion(next, cluster);
-    take_up_deletion(next, cluster, observed, now);
-    if let Some(running) = next.journal.running(Kind::DeleteCluster) {
-        let (options, began) = (running.delete.unwrap_or_default(), running.started);
-        let left = leftovers(cluster, observed, options);
-        let told = removed(&left, options);
-        let journal = &mut next.journal;
-        journal.progress(subject, DELETION, &told, now);
-        if left.is_empty() && cluster.deleting {
-            let completed = (Outcome::Completed, None);
-            journal.finish(subject, DELETION, completed, now);
-        } else if now.duration_since(began) >= DELETION_DEADLINE {
-            let failed = (Outcome::Failed, Some(in_the_way(&left, observed)));
-            journal.finish(subject, DELETION, failed, now);
-        }
-    }
-    let message = match next.journal.newest(Kind::DeleteCluster) {
-        None => "to be removed".to_owned(),
-        Some(deletion) => match (deletion.outcome, &deletion.cause) {
-            (None, _) => "being removed".to_owned(),
-            (Some(Outcome::Failed), Some(cause)) => cause.clone(),
-            (Some(_), _) => "removed; its last events are being stored".to_owned(),
-        },
-    };
-    describe(next, cluster, (Phase::Deleting, "Deleting"), &message, now);
-}
-
-/// A deletion begins with the request, or with that of the object itself. A request that comes to one under way, as its
-/// task is seen later than what the object says, is an operation of its own, with what it asks for.
-fn begin_deletion(next: &mut ClusterStatus, cluster: &Cluster, now: Timestamp) {
-    let request = cluster.delete_request.clone();
-    let is_begun = match &request {
-        Some(request) => next.journal.knows(request.operation),
-        None => next.journal.newest(Kind::DeleteCluster).is_some(),
-    };
-    if is_begun {
-        return;
-    }
-    let asked = request.as_ref().map(|request| request.options);
-    let former = next.journal.newest(Kind::DeleteCluster);
-    // That the data stays may have been told; that it has gone is told after it.
-    let steps = former.map_or(0, |former| former.steps.min(DATA_STEP));
-    let former = former.and_then(|deletion| deletion.delete);
-    let operation = Operation {
-        id: request.as_ref().map_or_else(
-            || OperationId::derived(&cluster.stream, "delete"),
-            |request| request.operation,
-        ),
-        kind: Kind::DeleteCluster,
-        instance: None,
-        actor: request
-            .as_ref()
-            .map(|request| request.actor.clone())
-            .unwrap_or_default(),
-        started: now,
-        finished: None,
-        outcome: None,
-        cause: None,
-        steps,
-        generation: cluster.generation,
-        delete: Some(former.unwrap_or_default().with(asked.unwrap_or_default())),
-    };
-    next.journal.begin(cluster.subject(), operation, None);
-}
-
-/// A later request can have a deletion remove more while it goes on, never less.
-fn widen_deletion(next: &mut ClusterStatus, cluster: &Cluster) {
-    let Some(request) = &cluster.delete_request else {
-        return;
-    };
-    let operations = next.journal.operations.iter_mut().rev();
-    let mut deletions = operations.filter(|o| o.kind == Kind::DeleteCluster);
-    let Some(deletion) = deletions.next() else {
-        return;
-    };
-    let options = deletion.delete.unwrap_or_default();
-    if deletion.outcome != Some(Outcome::Completed) && !options.covers(request.options) {
-        deletion.delete = Some(options.with(request.options));
-        // That the data stays may have been told; that it has gone is told after it.
-        deletion.steps = deletion.steps.min(DATA_STEP);
-    }
-}
-
-/// A deletion that was told as failed goes on; its end is that of an operation of its own. So is that of one which was
-/// told as completed and is asked to remove more after all, while the object is still there.
-fn take_up_deletion(
-    next: &mut ClusterStatus,
-    cluster: &Cluster,
-    observed: &Observed,
-    now: Timestamp,
-) {
-    let Some(ended) = next.journal.newest(Kind::DeleteCluster) else {
-        return;
-    };
-    let options = ended.delete.unwrap_or_default();
-    let asked = cluster.delete_request.as_ref();
-    let asked = asked.map_or(options, |request| options.with(request.options));
-    let (steps, cause) = match ended.outcome {
-        Some(Outcome::Failed) if leftovers(cluster, observed, options).is_empty() => {
-            (ended.steps, "what was in the way is gone")
-        }
-        Some(Outcome::Completed) if observed.finalizer && !options.covers(asked) => {
-            (DATA_STEP, "asked to remove more than before")
-        }
-        _ => return,
-    };
-    if !cluster.deleting {
-        return;
-    }
-    let again = format!("delete again after {}", ended.id);
-    let operation = Operation {
-        id: OperationId::derived(&cluster.stream, &again),
-        started: now,
-        finished: None,
-        outcome: None,
-        cause: None,
-        steps,
-        delete: Some(asked),
-        ..ended.clone()
-    };
-    let cause = cause.to_owned();
-    next.journal
-        .begin(cluster.subject(), operation, Some(cause));
-}
-
-/// Why a deletion has not ended.
-fn in_the_way(left: &BTreeSet<Leftover>, observed: &Observed) -> String {
-    if let Some(refused) = &observed.refused {
-        return refused.clone();
-    }
-    let names = |names: Vec<&str>| names.join(", ");
-    let what = match left.first() {
-        Some(Leftover::Replicas) => {
-            let pods = observed.pods.keys().map(|name| name.as_str());
-            format!("replicas do not go; pods: {}", names(pods.collect()))
-        }
-        Some(Leftover::Pods) => {
-            let pods = observed.pods.keys().map(|name| name.as_str());
-            format!("pod {} does not end", names(pods.collect()))
-        }
-        Some(Leftover::Data) => {
-            let claims = observed.claims.keys().map(|name| name.as_str());
-            format!(
-                "PersistentVolumeClaim {} does not go",
-                names(claims.collect())
-            )
-        }
-        Some(Leftover::Fixtures) => "objects of the cluster do not go".to_owned(),
-        Some(Leftover::Tasks) => "its tasks do not go".to_owned(),
-        None => "the Pgcluster does not go".to_owned(),
-    };
-    let minutes = DELETION_DEADLINE.as_mins();
-    format!(
-        "after {minutes} min {what}: look at its finalizers and events with kubectl describe; the deletion goes on"
-    )
-}
-
-/// Place of what is told of the data among [`removed`].
-const DATA_STEP: usize = 1;
-
-/// What a person reads of a deletion that has this left to remove.
-fn removed(left: &BTreeSet<Leftover>, options: DeleteOptions) -> Vec<&'static str> {
-    let data = match (left.contains(&Leftover::Data), options.data) {
-        (true, _) => None,
-        (false, true) => Some("data removed"),
-        (false, false) => Some("data kept"),
-    };
-    if left.contains(&Leftover::Pods) || left.contains(&Leftover::Replicas) {
-        return Vec::new();
-    }
-    ["database stopped"].into_iter().chain(data).collect()
-}
-
-fn describe(
+pub(crate) fn describe(
     next: &mut ClusterStatus,
     cluster: &Cluster,
     (phase, reason): (Phase, &str),

@@ -27,7 +27,7 @@ impl Outcome {
 pub struct DeleteOptions {
     /// Volumes with data, and the Secrets that open them.
     pub data: bool,
-    /// Volumes with backups.
+    /// Volumes with backups, and the Secret that opens them.
     pub backups: bool,
 }
 
@@ -126,7 +126,7 @@ pub(crate) struct Notice {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Journal {
-    /// The newest [`Journal::REMEMBERED`], oldest first.
+    /// The newest [`Journal::REMEMBERED`] and every deletion of a cluster, oldest first.
     pub operations: Vec<Operation>,
     /// Events not confirmed yet.
     pub outbox: Outbox,
@@ -136,10 +136,15 @@ impl Journal {
     /// How many operations a status remembers; the history is in the event log.
     pub const REMEMBERED: usize = 10;
 
+    /// The operations of a kind, oldest first.
+    pub fn all(&self, kind: Kind) -> impl DoubleEndedIterator<Item = &Operation> {
+        self.operations.iter().filter(move |o| o.kind == kind)
+    }
+
     /// The newest operation of a kind.
     #[must_use]
     pub fn newest(&self, kind: Kind) -> Option<&Operation> {
-        self.operations.iter().rev().find(|o| o.kind == kind)
+        self.all(kind).next_back()
     }
 
     /// The running operation of a kind.
@@ -158,12 +163,6 @@ impl Journal {
         self.newest_of(of).filter(|o| o.is_running())
     }
 
-    /// Whether it remembers an operation.
-    #[must_use]
-    pub fn knows(&self, id: OperationId) -> bool {
-        self.operations.iter().any(|operation| operation.id == id)
-    }
-
     /// Begins an operation and tells so.
     pub(crate) fn begin(
         &mut self,
@@ -179,15 +178,15 @@ impl Journal {
         self.forget();
     }
 
-    /// Forgets the oldest operations beyond those to remember, but none that runs, nor the newest of its kind: what the
-    /// cluster is follows from those.
+    /// Forgets the oldest, but none that runs, nor the newest of its kind: what the cluster is follows from those. Deletions
+    /// stay: with them the cluster goes, and a request whose operation was forgotten would begin another one.
     fn forget(&mut self) {
         let mut surplus = self.operations.len().saturating_sub(Self::REMEMBERED);
         let mut at = 0;
         while surplus > 0 && at < self.operations.len() {
-            let (kind, later) = (self.operations[at].kind, &self.operations[at + 1..]);
-            let is_newest = later.iter().all(|other| other.kind != kind);
-            if is_newest || self.operations[at].is_running() {
+            let (operation, later) = (&self.operations[at], &self.operations[at + 1..]);
+            let is_newest = later.iter().all(|other| other.kind != operation.kind);
+            if is_newest || operation.is_running() || operation.kind == Kind::DeleteCluster {
                 at += 1;
             } else {
                 self.operations.remove(at);
@@ -237,8 +236,8 @@ impl Journal {
         operation.steps = operation.steps.max(texts.len());
     }
 
-    /// Ends the running operations of a kind and tells how: there are several where several asked for the same. Nothing
-    /// happens where none runs, so each ends once.
+    /// Ends the running operations of a kind and tells how: there are several where several asked for the same, which all
+    /// but the first name as the cause of their success. Nothing happens where none runs, so each ends once.
     pub(crate) fn finish(
         &mut self,
         subject: Subject<'_>,
@@ -251,7 +250,10 @@ impl Journal {
             Outcome::Failed => of.0.failed(),
         };
         let running = self.operations.iter_mut();
+        let mut first = None;
         for operation in running.filter(|o| o.is(of) && o.is_running()) {
+            let together = first.map(|first| format!("done together with operation {first}"));
+            first.get_or_insert(operation.id);
             operation.finished = Some(now);
             operation.outcome = Some(outcome);
             operation.cause = cause
@@ -259,7 +261,7 @@ impl Journal {
                 .map(|cause| shortened(&without_secrets(cause)));
             let mut draft = draft(subject, operation, event_type);
             draft.time = now;
-            draft.cause.clone_from(&cause);
+            draft.cause = cause.clone().or(together);
             draft.duration_ms = Some(milliseconds(operation.started, now));
             self.outbox.push(subject.stream, draft);
         }

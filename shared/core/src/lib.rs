@@ -15,6 +15,7 @@ mod applied;
 mod backlog;
 mod certificate;
 mod commit;
+mod deletion;
 mod desired;
 mod form;
 pub mod installation;
@@ -32,7 +33,8 @@ mod status;
 mod worth;
 
 pub use certificate::Certificate;
-pub use commit::{Cluster, DeleteRequest, commit};
+pub use commit::{Cluster, commit};
+pub use deletion::{DeleteRequest, unrecorded};
 pub use desired::{
     Desired, Image, NodePreference, Resources, ServiceType, Storage, StorageKind, UserSecret,
 };
@@ -40,8 +42,8 @@ pub use form::Form;
 pub use journal::{DeleteOptions, Journal, Kind, Operation, Outcome};
 pub use milestone::Milestone;
 pub use observed::{
-    AddressFamily, AgentFacts, AgentPhase, ClaimFacts, ClaimPhase, Endpoints, Fixture, Follower,
-    Observed, PodFacts, PodPhase, Role, Waiting,
+    AddressFamily, AgentFacts, AgentPhase, Backup, ClaimFacts, ClaimPhase, Endpoints, Fixture,
+    Follower, Observed, PodFacts, PodPhase, Role, Waiting,
 };
 pub use plan::{Plan, Step, plan};
 pub use problem::Problem;

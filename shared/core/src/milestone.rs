@@ -52,7 +52,9 @@ impl Milestone {
         if observed.serving_primary().is_some() {
             return Self::Serving;
         }
-        if !observed.has(&[Fixture::Service, Fixture::Lease, Fixture::Certificate]) {
+        let prepared = observed.has(&[Fixture::Service, Fixture::Lease, Fixture::Certificate])
+            && desired.missing_secrets(observed).is_empty();
+        if !prepared {
             return Self::Accepted;
         }
         let bound = desired.storage.kind == StorageKind::EmptyDir

@@ -104,6 +104,15 @@ pub enum ClaimPhase {
     Lost,
 }
 
+/// What holds a cluster's backups, whoever made it: 4.1, or hands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Backup {
+    /// A claim with a repository or with dumps.
+    Claim,
+    /// The Secret that opens the repository.
+    Secret,
+}
+
 /// A container that does not run, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Waiting {
@@ -272,6 +281,8 @@ pub struct Observed {
     pub family: Option<AddressFamily>,
     /// Claims by instance.
     pub claims: BTreeMap<InstanceName, ClaimFacts>,
+    /// Uids of what holds backups, by kind and name.
+    pub backups: BTreeMap<(Backup, String), String>,
     /// Pods by instance.
     pub pods: BTreeMap<InstanceName, PodFacts>,
     /// Agents by instance.

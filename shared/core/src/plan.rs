@@ -6,8 +6,8 @@ use jiff::{SignedDuration, Timestamp};
 use pgo_ids::{ClusterName, InstanceName};
 
 use crate::{
-    AddressFamily, Cluster, ClusterStatus, DeleteOptions, Desired, Fixture, Kind, Observed,
-    Outcome, PodPhase, StorageKind, UserSecret, password, replicas,
+    AddressFamily, Backup, Cluster, ClusterStatus, DeleteOptions, Desired, Fixture, Kind, Observed,
+    Outcome, PodPhase, StorageKind, UserSecret, deletion::unrecorded, password, replicas,
 };
 
 /// The agents' certificate is made anew this long before it ends: a tenth of its year, so that an operator that was
@@ -104,6 +104,15 @@ pub enum Step {
         /// Its uid.
         uid: String,
     },
+    /// Remove exactly this claim or Secret with backups.
+    RemoveBackup {
+        /// What it is.
+        backup: Backup,
+        /// Its name.
+        name: String,
+        /// Its uid.
+        uid: String,
+    },
     /// Remove exactly this fixture.
     RemoveFixture {
         /// Which one.
@@ -155,8 +164,7 @@ pub fn plan(
             waiting_for: None,
         };
     }
-    let request = cluster.delete_request.as_ref();
-    let is_recorded = request.is_none_or(|request| status.journal.knows(request.operation));
+    let is_recorded = unrecorded(&status.journal, &cluster.delete_requests).is_none();
     if let Some(deletion) = status.journal.newest(Kind::DeleteCluster)
         && is_recorded
     {
@@ -331,6 +339,7 @@ pub(crate) enum Leftover {
     Replicas,
     Pods,
     Data,
+    Backups,
     Fixtures,
     Tasks,
 }
@@ -349,6 +358,10 @@ pub(crate) fn leftovers(
         (Leftover::Replicas, replicas),
         (Leftover::Pods, !observed.pods.is_empty()),
         (Leftover::Data, data),
+        (
+            Leftover::Backups,
+            options.backups && !observed.backups.is_empty(),
+        ),
         (Leftover::Fixtures, !observed.fixtures.is_empty()),
         (Leftover::Tasks, !observed.tasks.is_empty()),
     ]
@@ -383,20 +396,17 @@ fn removal(
             Some("the database to stop")
         }
         Some(Leftover::Data) => {
-            let claims = observed
-                .claims
-                .iter()
-                .filter(|(_, claim)| !claim.terminating);
-            steps.extend(claims.map(|(instance, claim)| Step::RemoveClaim {
-                instance: instance.clone(),
-                uid: claim.uid.clone(),
-            }));
-            let secrets = observed.user_secrets.iter();
-            steps.extend(secrets.map(|(name, uid)| Step::RemoveUserSecret {
+            steps.extend(of_data(observed));
+            Some("the volumes to be removed")
+        }
+        Some(Leftover::Backups) => {
+            let backups = observed.backups.iter();
+            steps.extend(backups.map(|((backup, name), uid)| Step::RemoveBackup {
+                backup: *backup,
                 name: name.clone(),
                 uid: uid.clone(),
             }));
-            Some("the volumes to be removed")
+            Some("the backups to be removed")
         }
         Some(Leftover::Fixtures) => {
             let fixtures = observed.fixtures.iter();
@@ -443,6 +453,21 @@ fn remove_replicas(steps: &mut Vec<Step>, cluster: &Cluster, observed: &Observed
             steps.push(Step::ReleaseReplica { name, uid });
         }
     }
+}
+
+/// Removes the claims of the instances and the passwords that open their data.
+fn of_data(observed: &Observed) -> impl Iterator<Item = Step> {
+    let claims = observed.claims.iter();
+    let claims = claims.filter(|(_, claim)| !claim.terminating);
+    let claims = claims.map(|(instance, claim)| Step::RemoveClaim {
+        instance: instance.clone(),
+        uid: claim.uid.clone(),
+    });
+    let secrets = observed.user_secrets.iter();
+    claims.chain(secrets.map(|(name, uid)| Step::RemoveUserSecret {
+        name: name.clone(),
+        uid: uid.clone(),
+    }))
 }
 
 fn last_events(

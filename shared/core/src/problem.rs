@@ -1,7 +1,7 @@
 //! What keeps a cluster from being ready, if it is more than time.
 
 use jiff::{SignedDuration, Timestamp};
-use pgo_events::shortened;
+use pgo_events::{shortened, without_secrets};
 use pgo_ids::InstanceName;
 
 use crate::{
@@ -39,12 +39,12 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// A problem with this cause.
+    /// A problem with this cause, as an event tells it: condition and event say the same, and neither has a secret.
     #[must_use]
     pub fn new(reason: &'static str, cause: &str) -> Self {
         Self {
             reason,
-            cause: shortened(cause),
+            cause: shortened(&without_secrets(cause)),
         }
     }
 

@@ -44,6 +44,14 @@ use crate::{ContainerResources, StorageSpec, schema};
 #[x_kube(
     validation = Rule::new("!has(self.port) || self.port == '' || (self.port.matches('^[0-9]{1,5}$') && int(self.port) >= 1 && int(self.port) <= 65535)")
         .message("port is a number from 1 to 65535"),
+    validation = Rule::new("!has(self.pgbadgerport) || self.pgbadgerport == '' || (self.pgbadgerport.matches('^[0-9]{1,5}$') && int(self.pgbadgerport) >= 1 && int(self.pgbadgerport) <= 65535)")
+        .message("pgbadgerport is a number from 1 to 65535"),
+    validation = Rule::new("!has(self.exporterport) || self.exporterport == '' || (self.exporterport.matches('^[0-9]{1,5}$') && int(self.exporterport) >= 1 && int(self.exporterport) <= 65535)")
+        .message("exporterport is a number from 1 to 65535"),
+    validation = Rule::new("!has(self.strategy) || self.strategy in ['', '1']")
+        .message("strategy is 1, the only one there is"),
+    validation = Rule::new("!has(self.user) || self.user == '' || self.user.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')")
+        .message("user has a-z, 0-9, '-' and '.', with a letter or a digit at both ends: a Secret is named after it"),
     validation = Rule::new("!has(self.replicas) || self.replicas.matches('^[0-9]{0,3}$')")
         .message("replicas is a number, written as text"),
     validation = Rule::new("!has(oldSelf.user) || oldSelf.user == '' || self.user == oldSelf.user")

@@ -1,6 +1,6 @@
 //! From a Pgcluster and `pgo.yaml` to what the core decides on.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use kube::ResourceExt as _;
 use pgo_core::{
@@ -11,6 +11,7 @@ use pgo_ids::{ClusterName, Namespace, OperationId};
 
 use crate::{
     ContainerResources, Pgcluster, PgclusterSpec, PgoConfig, Pgtask, StorageSpec, TaskType,
+    demands,
     image::{self, ImageError},
     label,
     volume::storage,
@@ -37,7 +38,7 @@ pub(crate) fn invalid<T>(field: &str, problem: impl Into<String>) -> Result<T, I
 #[derive(Clone, Debug, Default)]
 pub struct Requests {
     /// Its deletion.
-    pub delete: Option<DeleteRequest>,
+    pub delete: Vec<DeleteRequest>,
     /// The removal of replicas.
     pub scale_down: Vec<ScaleDownRequest>,
     /// Its replicas.
@@ -70,7 +71,7 @@ pub fn cluster(object: &Pgcluster, config: &PgoConfig, requests: Requests) -> Op
         deleting: object.metadata.deletion_timestamp.is_some(),
         actor: actor(object),
         workflow,
-        delete_request: requests.delete,
+        delete_requests: requests.delete,
         replicas: requests.replicas,
         replica_count: replica_count(&object.spec),
         scale_down: requests.scale_down,
@@ -100,12 +101,12 @@ pub(crate) fn actor(object: &impl kube::ResourceExt) -> String {
         .to_owned()
 }
 
-/// The deletion that Pgtasks ask for: that of the first, which removes what any of them asks for.
+/// The deletions that Pgtasks ask for, the first to ask first.
 #[must_use]
 pub fn delete_requests<'a>(
     tasks: impl Iterator<Item = &'a Pgtask>,
     cluster: &Pgcluster,
-) -> Option<DeleteRequest> {
+) -> Vec<DeleteRequest> {
     let mut requests: Vec<_> = tasks
         .filter_map(|task| {
             let request = delete_request(task, cluster)?;
@@ -114,10 +115,7 @@ pub fn delete_requests<'a>(
         })
         .collect();
     requests.sort_by(|(one, _), (other, _)| one.cmp(other));
-    let mut requests = requests.into_iter().map(|(_, request)| request);
-    let first = requests.next()?;
-    let options = requests.fold(first.options, |all, more| all.with(more.options));
-    Some(DeleteRequest { options, ..first })
+    requests.into_iter().map(|(_, request)| request).collect()
 }
 
 /// The deletion that a Pgtask asks for, where it asks for that of this whole cluster, and not of a former one of the same
@@ -185,6 +183,8 @@ pub fn desired(object: &Pgcluster, config: &PgoConfig) -> Result<Desired, Invali
         return invalid("namespace", format!("{namespace:?} is no namespace"));
     };
     let user = or(&spec.user, &config.cluster.user);
+    demands::role(&user).or_else(|problem| invalid("user", problem))?;
+    demands::names(object, &user)?;
     let user = user.parse().or_else(|error: pgo_ids::NameError| {
         invalid("user", format!("{user:?} is no role name: {error}"))
     })?;
@@ -209,7 +209,7 @@ pub fn desired(object: &Pgcluster, config: &PgoConfig) -> Result<Desired, Invali
         user,
         secret_from: secret_from(spec, &name)?,
         storage: storage("PrimaryStorage", &spec.primary_storage, config)?,
-        resources: resources(&spec.container_resources, config),
+        resources: resources("ContainerResources", &spec.container_resources, config)?,
         service_type,
         replica_service_type: service_type,
         node: node.map(|(key, value)| NodePreference::With(key, value)),
@@ -360,28 +360,32 @@ pub(crate) fn image_with(
     })
 }
 
-pub(crate) fn resources(spec: &ContainerResources, config: &PgoConfig) -> Resources {
-    let from_config;
-    let spec = if *spec == ContainerResources::default() {
-        match config
-            .container_resources
-            .get(&config.default_container_resources)
-        {
-            Some(named) => {
-                from_config = ContainerResources::from(named);
-                &from_config
-            }
-            None => spec,
-        }
-    } else {
-        spec
+/// The resources that a field of a spec asks for, or those of `pgo.yaml` where it says nothing.
+pub(crate) fn resources(
+    field: &str,
+    spec: &ContainerResources,
+    config: &PgoConfig,
+) -> Result<Resources, InvalidSpec> {
+    let default = &config.default_container_resources;
+    let named = config
+        .container_resources
+        .get(default)
+        .filter(|_| *spec == ContainerResources::default());
+    let (spec, origin) = match named {
+        Some(named) => (
+            Cow::Owned(ContainerResources::from(named)),
+            format!(" (it is of {default} in ContainerResources of pgo.yaml)"),
+        ),
+        None => (Cow::Borrowed(spec), String::new()),
     };
-    Resources {
+    let resources = Resources {
         requests_cpu: spec.requestscpu.clone(),
         requests_memory: spec.requestsmemory.clone(),
         limits_cpu: spec.limitscpu.clone(),
         limits_memory: spec.limitsmemory.clone(),
-    }
+    };
+    demands::resources(field, &resources, &origin)?;
+    Ok(resources)
 }
 
 /// The user labels, within Kubernetes' rules for keys and values; what PGO sets itself is left out.

@@ -6,6 +6,10 @@ pub const VENDOR: &str = "vendor";
 pub const PG_CLUSTER: &str = "pg-cluster";
 /// On a Pgcluster: its own name, for selectors.
 pub const NAME: &str = "name";
+/// On a Pgcluster: its uid, by which 4.1 tells clusters of one name apart.
+pub const PG_CLUSTER_ID: &str = "pg-cluster-id";
+/// On a Pgcluster: the instance that is primary.
+pub const CURRENT_PRIMARY: &str = "current-primary";
 /// Who asked for it.
 pub const PGOUSER: &str = "pgouser";
 /// Id of the operation that made it.
@@ -94,9 +98,9 @@ const OF_CLUSTERS: &[&str] = &[
     "autofail",
     "crunchy-pgbadger",
     "crunchy_collect",
-    "current-primary",
+    CURRENT_PRIMARY,
     "minor-upgrade",
-    "pg-cluster-id",
+    PG_CLUSTER_ID,
     "pgo-backrest",
     "pgo-version",
 ];

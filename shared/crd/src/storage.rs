@@ -1,7 +1,6 @@
 //! Storage and resources as 4.1 writes them into a spec: all texts.
 
 use kube::KubeSchema;
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A volume. An empty text is "not said".
@@ -9,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[x_kube(
     validation = Rule::new("!has(self.storagetype) || self.storagetype in ['', 'create', 'dynamic', 'existing', 'emptydir']")
         .message("storagetype is create, dynamic, existing or emptydir"),
-    validation = Rule::new("!has(self.size) || self.size == '' || self.size.matches('^[0-9]+([.][0-9]+)?(m|[kMGTPE]i?|e[0-9]+)?$')")
+    validation = Rule::new("!has(self.size) || self.size == '' || self.size.matches('^[0-9]+([.][0-9]*)?([numkMGTPE]|[KMGTPE]i|[eE]-?[0-9]+)?$')")
         .message("size is a quantity such as 300M or 1Gi"),
     validation = Rule::new("!has(self.accessmode) || self.accessmode in ['', 'ReadWriteOnce', 'ReadOnlyMany', 'ReadWriteMany', 'ReadWriteOncePod']")
         .message("accessmode is ReadWriteOnce, ReadOnlyMany, ReadWriteMany or ReadWriteOncePod"),
@@ -55,19 +54,32 @@ pub struct StorageSpec {
 }
 
 /// Compute resources. An empty text is "not said".
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(
+    validation = Rule::new("!has(self.requestsmemory) || self.requestsmemory == '' || self.requestsmemory.matches('^[0-9]+([.][0-9]*)?([numkMGTPE]|[KMGTPE]i|[eE]-?[0-9]+)?$')")
+        .message("requestsmemory is a quantity such as 512Mi"),
+    validation = Rule::new("!has(self.requestscpu) || self.requestscpu == '' || self.requestscpu.matches('^[0-9]+([.][0-9]*)?([numkMGTPE]|[KMGTPE]i|[eE]-?[0-9]+)?$')")
+        .message("requestscpu is a quantity such as 0.1 or 100m"),
+    validation = Rule::new("!has(self.limitsmemory) || self.limitsmemory == '' || self.limitsmemory.matches('^[0-9]+([.][0-9]*)?([numkMGTPE]|[KMGTPE]i|[eE]-?[0-9]+)?$')")
+        .message("limitsmemory is a quantity such as 512Mi"),
+    validation = Rule::new("!has(self.limitscpu) || self.limitscpu == '' || self.limitscpu.matches('^[0-9]+([.][0-9]*)?([numkMGTPE]|[KMGTPE]i|[eE]-?[0-9]+)?$')")
+        .message("limitscpu is a quantity such as 0.1 or 100m")
+)]
 pub struct ContainerResources {
     /// Guaranteed memory.
     #[schemars(length(max = 32))]
+    #[serde(default)]
     pub requestsmemory: String,
     /// Guaranteed CPU.
     #[schemars(length(max = 32))]
+    #[serde(default)]
     pub requestscpu: String,
     /// Most memory.
     #[schemars(length(max = 32))]
+    #[serde(default)]
     pub limitsmemory: String,
     /// Most CPU.
     #[schemars(length(max = 32))]
+    #[serde(default)]
     pub limitscpu: String,
 }

@@ -7,6 +7,7 @@ use pgo_core::{Storage, StorageKind};
 use crate::{
     PgoConfig, StorageSpec,
     convert::{InvalidSpec, invalid},
+    demands,
 };
 
 /// The storage that a field of a spec describes, or that of `pgo.yaml` where it says nothing.
@@ -30,6 +31,9 @@ pub(crate) fn storage(
     };
     if kind != StorageKind::EmptyDir && spec.size.is_empty() {
         return invalid(&of("size"), "it is empty; give a quantity such as 1Gi");
+    }
+    if !spec.size.is_empty() {
+        demands::size(&of("size"), &spec.size)?;
     }
     if !spec.fsgroup.is_empty() && !spec.supplementalgroups.is_empty() {
         return invalid(

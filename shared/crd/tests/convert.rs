@@ -89,6 +89,37 @@ fn what_the_spec_says_goes_before_pgo_yaml() {
 }
 
 #[test]
+fn names_that_pgo_gives_itself_may_be_said() {
+    let spec = json!({
+        "namespace": "pgouser1", "primaryhost": "hippo", "strategy": "1", "user": "app",
+        "usersecretname": "hippo-app-secret", "rootsecretname": "hippo-postgres-secret",
+        "primarysecretname": "hippo-primaryuser-secret",
+        "ContainerResources": {"requestsmemory": "1024Mi", "limitsmemory": "1Gi", "requestscpu": "0.1"},
+    });
+    let desired = desired(&cluster(spec), &config()).expect("a cluster");
+    assert_eq!(desired.resources.requests_memory, "1024Mi");
+}
+
+#[test]
+fn a_user_that_no_secret_can_be_named_after_is_refused_in_pgo_yaml_too() {
+    for (former, wrong, key) in [
+        ("User: testuser", "User: my_app", "Cluster.User: "),
+        (
+            "User: testuser",
+            "User: testuser\n  Strategy: 7",
+            "Cluster.Strategy: ",
+        ),
+    ] {
+        let text = PGO_YAML.replace(former, wrong);
+        assert_ne!(text, PGO_YAML);
+        let error = PgoConfig::parse(&text)
+            .expect_err("it is wrong")
+            .to_string();
+        assert!(error.contains(key), "{error}");
+    }
+}
+
+#[test]
 fn labels_by_which_pgo_knows_its_objects_are_never_the_users() {
     let taken = [
         "crunchy-pgbouncer",
@@ -119,9 +150,58 @@ fn labels_by_which_pgo_knows_its_objects_are_never_the_users() {
     assert!(label::is_reserved("workflow-id") && !label::is_reserved("env"));
 }
 
+/// Fails unless each of these specs is refused with its field.
+fn refused(specs: impl IntoIterator<Item = (serde_json::Value, &'static str)>) {
+    for (spec, field) in specs {
+        let error = desired(&cluster(spec.clone()), &config()).expect_err("refused");
+        assert!(error.to_string().starts_with(field), "{spec}: {error}");
+    }
+}
+
+#[test]
+fn what_kubernetes_would_refuse_is_refused_with_its_field() {
+    refused([
+        (json!({"user": "my_app"}), "spec.user: "),
+        (json!({"user": "Ann"}), "spec.user: "),
+        (json!({"user": "ann-"}), "spec.user: "),
+        (json!({"namespace": "elsewhere"}), "spec.namespace: "),
+        (json!({"primaryhost": "other"}), "spec.primaryhost: "),
+        (json!({"usersecretname": "own"}), "spec.usersecretname: "),
+        (json!({"rootsecretname": "own"}), "spec.rootsecretname: "),
+        (
+            json!({"primarysecretname": "own"}),
+            "spec.primarysecretname: ",
+        ),
+        (
+            json!({"PrimaryStorage": {"size": "0"}}),
+            "spec.PrimaryStorage.size: ",
+        ),
+        (
+            json!({"PrimaryStorage": {"size": "big"}}),
+            "spec.PrimaryStorage.size: ",
+        ),
+        (
+            json!({"ContainerResources": {"limitsmemory": "lots"}}),
+            "spec.ContainerResources.limitsmemory: ",
+        ),
+        (
+            json!({"ContainerResources": {"requestscpu": "1 cpu"}}),
+            "spec.ContainerResources.requestscpu: ",
+        ),
+        (
+            json!({"ContainerResources": {"requestsmemory": "2Gi", "limitsmemory": "1Gi"}}),
+            "spec.ContainerResources.requestsmemory: ",
+        ),
+        (
+            json!({"ContainerResources": {"requestscpu": "1500m", "limitscpu": "1"}}),
+            "spec.ContainerResources.requestscpu: ",
+        ),
+    ]);
+}
+
 #[test]
 fn what_cannot_be_made_is_refused_with_its_field() {
-    for (spec, field) in [
+    refused([
         (json!({"port": "seventy"}), "spec.port: "),
         (json!({"user": "pg_me"}), "spec.user: "),
         (json!({"policies": "p1"}), "spec.policies: "),
@@ -162,10 +242,7 @@ fn what_cannot_be_made_is_refused_with_its_field() {
             json!({"PrimaryStorage": {"size": "1Gi", "fsgroup": "26", "supplementalgroups": "5"}}),
             "spec.PrimaryStorage: fsgroup and supplementalgroups cannot both be set",
         ),
-    ] {
-        let error = desired(&cluster(spec.clone()), &config()).expect_err("refused");
-        assert!(error.to_string().starts_with(field), "{spec}: {error}");
-    }
+    ]);
 }
 
 #[test]
@@ -399,18 +476,17 @@ fn a_task_asks_for_the_removal_of_a_replica_in_4_1_s_words() {
 }
 
 #[test]
-fn several_requests_are_the_first_one_and_remove_what_any_of_them_asks_for() {
+fn several_requests_are_heard_in_the_order_in_which_they_were_made() {
     let ask = |data: bool| json!({"pg-cluster": "hippo", "delete-data": data.to_string()});
     let mut first = task(None, BEFORE, ask(false));
     let mut later = task(None, AFTER, ask(true));
     later.metadata.name = Some("hippo-rmdata-with-data".to_owned());
     later.metadata.uid = Some("uid-3".to_owned());
-    let alone = delete_request(&first, &made(BEFORE)).expect("a request");
+    let each = [&first, &later].map(|task| delete_request(task, &made(BEFORE)));
+    let each = each.map(|request| request.expect("a request"));
     for _ in 0..2 {
-        let request = delete_requests([&later, &first].into_iter(), &made(BEFORE));
-        let request = request.expect("a request");
-        assert_eq!(request.operation, alone.operation);
-        assert!(request.options.data && !request.options.backups);
+        let requests = delete_requests([&later, &first].into_iter(), &made(BEFORE));
+        assert_eq!(requests, each);
         // In whatever order they are seen.
         std::mem::swap(&mut first, &mut later);
     }

@@ -46,7 +46,7 @@ impl CloudEvent {
     pub fn of_json(data: Value) -> Self {
         let text = |pointer: &str| {
             let text = data.pointer(pointer).and_then(Value::as_str);
-            text.filter(|text| !text.is_empty()).map(str::to_owned)
+            text.filter(|text| !text.is_empty()).map(allowed)
         };
         let severity = text("/severity");
         let number = severity
@@ -138,6 +138,18 @@ impl CloudEvent {
         });
         (headers.collect(), self.data.to_string())
     }
+}
+
+/// A text as an attribute may have it: a blank for each character that none may have (specification 1.0.2, section 3.2,
+/// String). The data has it as it was.
+fn allowed(text: &str) -> String {
+    let blank = |character: char| {
+        // Noncharacters of Unicode, section 23.7: the last two of each plane, and 32 in the first.
+        let none = matches!(u32::from(character), 0xfdd0..=0xfdef)
+            || u32::from(character) & 0xfffe == 0xfffe;
+        character.is_control() || none
+    };
+    text.replace(blank, " ")
 }
 
 /// What a header cannot carry as it is, and the sign for it, by UTF-8 bytes (HTTP protocol binding, section 3.1.3.2).

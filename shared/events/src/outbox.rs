@@ -15,6 +15,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Draft, Event, Stage};
 
+mod size;
+
+use size::Size;
+
 /// Whether events are published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Eventing {
@@ -43,7 +47,8 @@ pub struct Backlog {
 pub struct Outbox {
     /// Seq of the newest event that was ever told.
     pub last: Seq,
-    /// Not confirmed yet, oldest first; contiguous, but for those that were told while eventing was off.
+    /// Not confirmed yet, oldest first; contiguous, but for those that were told while eventing was off. Read them here,
+    /// and change them by what an outbox does: it keeps their size.
     pub entries: Vec<Event>,
     /// Events up to this one that are neither confirmed nor among `entries` are in pages; 0 where none is.
     #[serde(default, skip_serializing_if = "is_nothing")]
@@ -61,6 +66,10 @@ pub struct Outbox {
     /// There while eventing is off: how many events got a seq and were not published.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unpublished: Option<u64>,
+    /// Bytes of JSON that `entries` take.
+    #[doc(hidden)]
+    #[serde(skip)]
+    pub size: Size,
 }
 
 fn is_nothing(seq: &Seq) -> bool {
@@ -89,8 +98,8 @@ impl Outbox {
     /// Gives an event its seq and puts it in. Progress is left out while there is a backlog, before it has a seq, so that
     /// the stream stays without gaps. While eventing is off, nothing is put in.
     pub fn push(&mut self, stream: &StreamId, draft: Draft) -> Option<&Event> {
-        let crowded = || self.backlog.is_some() || self.is_crowded();
-        if draft.event_type.stage() == Stage::Progress && crowded() {
+        let is_step = draft.event_type.stage() == Stage::Progress;
+        if is_step && (self.backlog.is_some() || self.is_crowded()) {
             self.omitted += 1;
             if let Some(backlog) = &mut self.backlog {
                 backlog.omitted += 1;
@@ -109,6 +118,7 @@ impl Outbox {
         };
         let mut event = Event::new(draft, key);
         event.omitted = (omitted > 0).then_some(omitted);
+        self.size.add(&event, self.entries.len());
         self.entries.push(event);
         self.entries.last()
     }
@@ -116,7 +126,7 @@ impl Outbox {
     /// Drops what the event service has on disk: everything up to `watermark`.
     pub fn confirm(&mut self, watermark: Seq) {
         let before = (self.entries.len(), self.paged);
-        self.entries.retain(|event| event.seq > watermark);
+        self.drop_up_to(watermark);
         if self.paged <= watermark {
             self.paged = Seq(0);
         }
@@ -138,7 +148,8 @@ impl Outbox {
     }
 
     /// Whether so much waits that progress is not worth its place.
-    fn is_crowded(&self) -> bool {
+    fn is_crowded(&mut self) -> bool {
+        self.size.count(&self.entries);
         self.entries.len() >= Self::CROWD || self.bytes() > Self::MOST_BYTES / 2
     }
 
@@ -198,12 +209,20 @@ impl Outbox {
 
     /// Drops what is in a page now: everything up to `last`.
     pub fn leave_to_pages(&mut self, last: Seq) {
-        self.entries.retain(|event| event.seq > last);
+        self.drop_up_to(last);
         self.paged = self.paged.max(last);
     }
 
+    fn drop_up_to(&mut self, last: Seq) {
+        let before = self.entries.len();
+        self.entries.retain(|event| event.seq > last);
+        if self.entries.len() < before {
+            self.size.forget();
+        }
+    }
+
     fn bytes(&self) -> usize {
-        serde_json::to_vec(&self.entries).map_or(usize::MAX / 2, |json| json.len())
+        self.size.of(&self.entries)
     }
 }
 

@@ -82,11 +82,12 @@ fn named(text: &str, here: usize) -> Option<(usize, usize)> {
     let behind = rest.get(name.len()..)?;
     let of_password = name == "password";
     let unquoted = behind.trim_start_matches(['"', '\'']);
+    let is_key = unquoted.len() < behind.len();
     let sign = unquoted.trim_start();
     let value = if let Some(value) = sign.strip_prefix('=').or_else(|| {
         let colon = unquoted.strip_prefix(':');
         // Whoever tells of a Secret writes a colon behind it, too.
-        colon.filter(|_| name != "secret" || unquoted.len() < behind.len())
+        colon.filter(|_| name != "secret" || is_key)
     }) {
         value.trim_start()
     } else if of_password && behind.len() > sign.len() && sign.starts_with('\'') {
@@ -103,7 +104,14 @@ fn named(text: &str, here: usize) -> Option<(usize, usize)> {
         _ => {
             let ends =
                 |c: char| c.is_whitespace() || matches!(c, ',' | ';' | ')' | '}' | '&' | '"');
-            (0, value.find(ends).unwrap_or(value.len()))
+            let end = value.find(ends).unwrap_or(value.len());
+            let next = value.get(end..)?.trim_start().chars().next();
+            // Kubernetes tells what is wrong with an object behind its name in quotes and a colon; a value of JSON is alone.
+            let is_alone = next.is_none_or(|c| matches!(c, ',' | '}' | ']'));
+            if is_key && sign.starts_with(':') && !is_alone {
+                return None;
+            }
+            (0, end)
         }
     };
     Some((begin + open, begin + end))
@@ -145,7 +153,7 @@ mod tests {
     use super::*;
 
     /// Ways in which a secret gets into a text.
-    const LEAKS: [&str; 15] = [
+    const LEAKS: [&str; 17] = [
         "cannot connect to postgres://alice:<>@hippo/userdb?x=1: refused",
         "cannot connect to postgresql://alice:<>@hippo:5432/userdb",
         "connection string host=hippo user=alice password=<> dbname=userdb",
@@ -154,6 +162,8 @@ mod tests {
         "env POSTGRES_PASSWORD=<>; exit 1",
         r#"refused: {"username":"alice","password":"<>"}"#,
         r#"refused: {"token": "<>", "kind": "Secret"}"#,
+        r#"refused: {"password": <> }"#,
+        r#"refused: {"client_secret": <>, "scope": "x"}"#,
         "syntax error in: alter role alice password '<>' valid until 'infinity'",
         "syntax error in: CREATE USER alice WITH PASSWORD '<>';",
         "aws_secret_key=<> is not valid",
@@ -200,6 +210,8 @@ mod tests {
             "PersistentVolumeClaim hippo: no storage class \"fast\"",
             "https://hippo.example.org:8443/a@b: not found",
             "the password of alice is managed by PGO",
+            "Secret \"hippo-my_app-secret\" is invalid: metadata.name: Invalid value: \"hippo-my_app-secret\": a \
+             lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters",
         ] {
             assert_eq!(without_secrets(text), text);
         }

@@ -18,7 +18,7 @@ pub use pod::pod;
 pub use replica::replica;
 pub use secret::{CERTIFICATE_UNTIL, certificate_names, certificate_secret, password, user_secret};
 pub use service::{TERM, endpoint_slice, lease, replica_service, service};
-pub use volume::claim;
+pub use volume::{Holds, claim, holds};
 
 /// Port of an agent's gRPC service.
 pub const AGENT_PORT: u16 = 8445;

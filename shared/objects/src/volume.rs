@@ -1,16 +1,59 @@
-//! The claim for an instance's volume.
+//! The claim for an instance's volume, and what the claims of a cluster hold.
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::{
     api::core::v1::{PersistentVolumeClaim, PersistentVolumeClaimSpec, VolumeResourceRequirements},
-    apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::LabelSelector},
+    apimachinery::pkg::{
+        api::resource::Quantity,
+        apis::meta::v1::{LabelSelector, ObjectMeta},
+    },
 };
 use pgo_core::{Desired, StorageKind};
 use pgo_crd::label;
-use pgo_ids::InstanceName;
+use pgo_ids::{ClusterName, InstanceName};
 
 use crate::identity::{kept, made_for};
+
+/// What a claim that carries a cluster's labels holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holds {
+    /// The data of an instance.
+    Data,
+    /// Backups: the repository of pgBackRest, copies by `pg_basebackup`, or dumps.
+    Backups,
+}
+
+/// What such a claim holds; none where neither its labels nor its name say it. Backups have 4.1's names.
+#[must_use]
+pub fn holds(claim: &ObjectMeta, cluster: &ClusterName) -> Option<Holds> {
+    let name = claim.name.as_deref()?;
+    let labels = claim.labels.as_ref();
+    let instance = labels.and_then(|labels| labels.get(label::DEPLOYMENT_NAME));
+    if instance.is_some_and(|instance| instance == name) || is_instance(name, cluster.as_str()) {
+        return Some(Holds::Data);
+    }
+    let backups = [
+        format!("{cluster}-pgbr-repo"),
+        format!("{cluster}-backup"),
+        format!("backup-{cluster}-pgdump-pvc"),
+    ];
+    backups
+        .iter()
+        .any(|of| of == name)
+        .then_some(Holds::Backups)
+}
+
+/// Whether an instance may have this name: the cluster's, or that with four letters more.
+fn is_instance(name: &str, cluster: &str) -> bool {
+    match name.strip_prefix(cluster) {
+        Some("") => true,
+        Some(rest) => rest.strip_prefix('-').is_some_and(|letters| {
+            letters.len() == 4 && letters.bytes().all(|letter| letter.is_ascii_lowercase())
+        }),
+        None => false,
+    }
+}
 
 /// The claim. It has no owner: it stays when the cluster goes without its data.
 #[must_use]

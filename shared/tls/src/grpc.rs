@@ -22,6 +22,14 @@ const PING_INTERVAL: Duration = Duration::from_secs(10);
 /// How long a ping may stay without an answer.
 const PING_DEADLINE: Duration = Duration::from_secs(5);
 
+/// How much of one answer may wait here unread: a reader of a stream that stops holds no more than this. On one machine
+/// or in one network it is far more than is on its way at a time.
+const STREAM_WINDOW: u32 = 256 * 1024;
+
+/// How much of all answers of a channel may wait here: as much as HTTP/2 allows (RFC 9113, section 6.9.1). Whatever streams
+/// are not read, what they hold of it leaves the others their own window.
+const CONNECTION_WINDOW: u32 = i32::MAX.unsigned_abs();
+
 /// Listens on `addr` with the certificates in `files`: clients must show one of the same authority.
 ///
 /// # Errors
@@ -40,6 +48,8 @@ pub fn server() -> Server {
 
 /// A channel to the process `identity` at `address` (`host:port`). It connects when first used, and anew as needed.
 ///
+/// Its streams have back-pressure of their own: one that is not read slows no other.
+///
 /// # Errors
 /// `address` or `identity` cannot be one.
 pub fn channel(address: &str, identity: &str, files: Arc<TlsFiles>) -> Result<Channel, Error> {
@@ -52,6 +62,8 @@ pub fn channel(address: &str, identity: &str, files: Arc<TlsFiles>) -> Result<Ch
     let endpoint = Endpoint::from_shared(format!("http://{address}"))
         .map_err(|_| wrong())?
         .connect_timeout(CONNECT_DEADLINE)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
         .http2_keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_DEADLINE)
         .keep_alive_while_idle(true);

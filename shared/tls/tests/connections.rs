@@ -16,7 +16,9 @@ use std::{
 };
 
 use axum::serve::Listener as _;
+use bytes::Bytes;
 use futures::{StreamExt as _, future, stream};
+use http_body_util::BodyExt as _;
 use jiff::{SignedDuration, Timestamp};
 use pgo_tls::{
     Authority, Connection, KeyAndCertificate, LeafSpec, Peer, TlsFiles, TlsListener, grpc, rest,
@@ -173,6 +175,53 @@ async fn a_client_that_says_nothing_delays_no_other() {
     }
     let caller = files(&folder(&authority, "apiserver.pgo"));
     assert!(call(addr, "event.pgo", caller).await.is_ok());
+}
+
+/// A gRPC server whose answers never end.
+async fn serve_streams(files: Arc<TlsFiles>) -> SocketAddr {
+    let listener = grpc::listen((Ipv4Addr::LOCALHOST, 0).into(), files)
+        .await
+        .expect("a free port");
+    let addr = listener.addr();
+    let service = tower::service_fn(|_: http::Request<Body>| async {
+        let frames = stream::repeat_with(|| {
+            let data = Bytes::from_static(&[0; 16 * 1024]);
+            Ok::<_, Infallible>(hyper::body::Frame::data(data))
+        });
+        let body = Body::new(http_body_util::StreamBody::new(frames));
+        Ok::<_, Infallible>(http::Response::new(body))
+    });
+    tokio::spawn(grpc::server().serve_with_incoming(service, listener));
+    addr
+}
+
+#[tokio::test]
+async fn streams_that_are_not_read_slow_no_other_of_the_same_channel() {
+    let authority = authority();
+    let addr = serve_streams(files(&folder(&authority, "event.pgo"))).await;
+    let caller = files(&folder(&authority, "apiserver.pgo"));
+    let mut channel = grpc::channel(&addr.to_string(), "event.pgo", caller).expect("a channel");
+    let mut open = async || {
+        let request = http::Request::post("http://any/x").body(Body::empty());
+        let ready = channel.ready().await.expect("a connection");
+        let answer = ready.call(request.expect("a request")).await;
+        answer.expect("an answer").into_body()
+    };
+    let mut unread = Vec::new();
+    for _ in 0..8 {
+        unread.push(open().await);
+    }
+    // What the others may leave unread has arrived long before this one has read so much, more than all windows together
+    // that HTTP/2 libraries have by themselves.
+    let mut read_on = open().await;
+    let mut read = 0;
+    while read < 64 * 1024 * 1024 {
+        let frame = tokio::time::timeout(DEADLINE, read_on.frame()).await;
+        let frame = frame.unwrap_or_else(|_| panic!("nothing comes any more after {read} bytes"));
+        let data = frame.expect("it never ends").expect("a frame").into_data();
+        read += data.expect("data").len();
+    }
+    drop(unread);
 }
 
 #[tokio::test]

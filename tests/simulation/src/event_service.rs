@@ -184,7 +184,9 @@ impl EventService {
                 Some(body) => {
                     let decoded = pgo_bus::Message::decode(body);
                     let decoded = decoded.map_err(|error| format!("a body: {error}"))?;
-                    (Arc::new(decoded.event), decoded.unconfirmed_from)
+                    let event = Event::from_wire(&decoded.event);
+                    let event = event.map_err(|error| format!("a body: {error}"))?;
+                    (Arc::new(event), decoded.unconfirmed_from)
                 }
                 None => (message.event, message.unconfirmed_from),
             };

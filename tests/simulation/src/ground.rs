@@ -29,7 +29,7 @@ pub fn carry_out(
         (Step::RemoveTask { name, uid }, _) => {
             if observed.tasks.get(name) == Some(uid) {
                 observed.tasks.remove(name);
-                ground.request = None;
+                ground.requests.remove(name);
             }
         }
         (

@@ -10,8 +10,8 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 use pgo_core::{
-    Cluster, ClusterStatus, Condition, ConditionStatus, Observed, Phase, Plan, Step, commit, plan,
-    worth_writing,
+    Cluster, ClusterStatus, Condition, ConditionStatus, DeleteRequest, Observed, Phase, Plan, Step,
+    commit, plan, unrecorded, worth_writing,
 };
 use pgo_events::{Event, Eventing};
 use pgo_ids::Seq;
@@ -160,10 +160,9 @@ impl World {
             observed.silent = silent.map(|name| (name, reconciler.began)).collect();
         }
         let mut cluster = object.cluster.clone();
-        if around.request.is_some() {
-            Rc::make_mut(&mut cluster)
-                .delete_request
-                .clone_from(&around.request);
+        if !around.requests.is_empty() {
+            let requests = around.requests.values().cloned().collect();
+            Rc::make_mut(&mut cluster).delete_requests = requests;
         }
         let eventing = Eventing::On {
             confirmed: reconciler.publishing.confirmed(&cluster.stream),
@@ -400,10 +399,14 @@ impl World {
         Ok(Ok(()))
     }
 
-    /// As `services/reconciler/src/execute.rs` asks before a cluster goes: whether there is a request that no cache has shown.
+    /// As `services/reconciler/src/execute.rs` asks before a cluster goes: whether there are requests that no cache has shown.
     fn is_asked_anew(&self, slot: Slot, status: &ClusterStatus) -> bool {
-        let request = self.store.clusters[slot].ground().request.as_ref();
-        request.is_some_and(|request| !status.journal.knows(request.operation))
+        if self.wrong == Some(Wrong::RequestsFromCachesOnly) {
+            return false;
+        }
+        let requests = self.store.clusters[slot].ground().requests.values();
+        let requests: Vec<DeleteRequest> = requests.cloned().collect();
+        unrecorded(&status.journal, &requests).is_some()
     }
 
     fn copy_events(&mut self, working: &Working) {

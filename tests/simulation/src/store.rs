@@ -28,8 +28,8 @@ pub struct Object {
 pub struct Ground {
     /// All of it but the Pgcluster itself.
     pub observed: Observed,
-    /// The Pgtask that asks for its deletion, while it is there.
-    pub request: Option<DeleteRequest>,
+    /// The Pgtasks that ask for its deletion, while they are there, by name.
+    pub requests: BTreeMap<String, DeleteRequest>,
 }
 
 /// A cluster through all its time. One that is gone stays here.

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, rc::Rc};
 
 use pgo_core::{
-    Cluster, DeleteOptions, DeleteRequest, Desired, Image, Resources, ServiceType, Storage,
+    Cluster, DeleteOptions, DeleteRequest, Desired, Image, Kind, Resources, ServiceType, Storage,
     StorageKind,
 };
 use pgo_ids::OperationId;
@@ -13,6 +13,9 @@ use crate::{
     store::Slot,
     world::{Process, World},
 };
+
+/// So many ask for the deletion of one cluster: of a flood not each is an operation of its own.
+const MOST_REQUESTS: usize = 6;
 
 /// What the smallest cluster is.
 ///
@@ -99,7 +102,7 @@ impl World {
             deleting: false,
             actor: "pgoadmin".to_owned(),
             workflow,
-            delete_request: None,
+            delete_requests: Vec::new(),
             replicas: Vec::new(),
             replica_count: 0,
             scale_down: Vec::new(),
@@ -148,27 +151,31 @@ impl World {
         debug_assert!(changed.is_ok());
     }
 
-    /// `pgo delete cluster`: a Pgtask, if none is there. Refused where the cluster is being removed already.
+    /// `pgo delete cluster`, or `kubectl create` of the same: a Pgtask, also where others are there and where the cluster is
+    /// being removed already.
     fn ask_for_deletion(&mut self, slot: Slot) {
         let kept = &self.store.clusters[slot];
-        let is_leaving = kept.object().is_none_or(|object| object.cluster.deleting);
-        if kept.ground().request.is_some() || is_leaving {
+        let object = kept.object().map(|object| object.status.clone());
+        let deletions = object.map_or(0, |status| status.journal.all(Kind::DeleteCluster).count());
+        if deletions + kept.ground().requests.len() >= MOST_REQUESTS {
             return;
         }
-        let operation = OperationId::derived(&kept.stream, "asked to be deleted");
-        let data = self.chance.happens(500);
         self.made += 1;
         let uid = format!("o-{}", self.made);
+        let name = format!("rmdata-{}", self.made);
+        let operation = OperationId::derived(&kept.stream, &name);
+        let data = self.chance.happens(500);
         self.store.shape(slot, |around| {
-            around.request = Some(DeleteRequest {
+            let request = DeleteRequest {
                 operation,
                 actor: "pgoadmin".to_owned(),
                 options: DeleteOptions {
                     data,
                     backups: false,
                 },
-            });
-            around.observed.tasks.insert("rmdata".to_owned(), uid);
+            };
+            around.requests.insert(name.clone(), request);
+            around.observed.tasks.insert(name, uid);
         });
         self.ledger.accept(slot, operation);
         self.say(|| format!("cluster {slot} is asked to be deleted as {operation}"));

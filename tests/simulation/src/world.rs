@@ -522,7 +522,7 @@ impl World {
         self.store.present().into_iter().find_map(|slot| {
             let object = self.store.clusters[slot].object()?;
             let (cluster, status) = (&object.cluster, &object.status);
-            let wants = self.store.clusters[slot].ground().request.is_some() || cluster.deleting;
+            let wants = !self.store.clusters[slot].ground().requests.is_empty() || cluster.deleting;
             let at_rest = !wants
                 && status.observed_generation == cluster.generation
                 && (status.is_ready() || cluster.desired.is_err())

@@ -24,6 +24,8 @@ pub enum Wrong {
     StoreWithoutCompare,
     /// A cluster goes without its last events being copied.
     LastEventsNotCopied,
+    /// A cluster goes without a last look whether somebody else asked for that, too.
+    RequestsFromCachesOnly,
     /// A page goes when its events are published.
     PageRemovedEarly,
     /// A reader reads the last record again after an interruption.
@@ -32,7 +34,7 @@ pub enum Wrong {
 
 impl Wrong {
     /// All there are.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::IntakeTakesRepeats,
         Self::IntakeTakesGaps,
         Self::ConfirmedBeforeDisk,
@@ -41,6 +43,7 @@ impl Wrong {
         Self::PublishedBeforeWrite,
         Self::StoreWithoutCompare,
         Self::LastEventsNotCopied,
+        Self::RequestsFromCachesOnly,
         Self::PageRemovedEarly,
         Self::ReaderRepeats,
     ];

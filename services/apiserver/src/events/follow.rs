@@ -25,7 +25,7 @@ use tonic::{Code, Status, Streaming, transport::Channel};
 use crate::refusal::Refusal;
 
 use super::{
-    selected::Selected,
+    selected::{Cluster, Selected, Verdict},
     wanted::{View, Viewer, Wanted},
 };
 
@@ -52,9 +52,10 @@ pub(super) enum CannotOpen {
 /// The event service cannot be reached, or cannot read from the place asked for.
 pub(super) async fn open(
     events: EventLogClient<Channel>,
-    wanted: Wanted,
+    mut wanted: Wanted,
     viewer: Viewer,
 ) -> Result<impl Stream<Item = Result<Bytes, Infallible>> + Send + 'static, CannotOpen> {
+    let selected = select(&mut wanted, &viewer).await?;
     let from = wanted.from.clone();
     let asked = Timestamp::now();
     let opening = Opening::new(&events, &wanted, from.clone(), Duration::ZERO);
@@ -67,14 +68,15 @@ pub(super) async fn open(
     })?;
     let follower = Follower {
         counted: Counted::new(&viewer.app.metrics.streams),
+        narrowed: wanted.narrows(from.as_ref()),
         // Until the first place is known, a second connection begins when this one was asked for.
         place: from.unwrap_or_else(|| From::Since(std::time::SystemTime::from(asked).into())),
         upstream: Upstream::Open(Box::new(streaming)),
         pause: FIRST_PAUSE,
         quiet_until: Instant::now() + KEEP_ALIVE,
         caught_up: false,
-        selected: (!wanted.selector.is_empty())
-            .then(|| Selected::new(viewer.app.clone(), &wanted.selector)),
+        received: None,
+        selected,
         events,
         wanted,
         viewer,
@@ -83,6 +85,27 @@ pub(super) async fn open(
         let (line, follower) = follower?.next_line().await?;
         Some((Ok(Bytes::from(line.to_line())), follower))
     }))
+}
+
+/// The clusters with the labels asked for, where some were. The last events are those of the clusters that have them now.
+async fn select(wanted: &mut Wanted, viewer: &Viewer) -> Result<Option<Selected>, CannotOpen> {
+    if wanted.selector.is_empty() {
+        return Ok(None);
+    }
+    let namespaces = viewer.app.access.targets(&wanted.namespaces);
+    let begun = Selected::begin(viewer.app.clone(), &wanted.selector, &namespaces).await;
+    let (selected, missing) = begun.map_err(|Refusal(why)| CannotOpen::Refused(why))?;
+    if matches!(wanted.from, Some(From::Last(_))) {
+        if let Some(why) = missing {
+            let why = format!("the clusters with these labels cannot be looked up: {why}");
+            return Err(CannotOpen::Unavailable(why));
+        }
+        wanted.last_of = selected.streams();
+        if wanted.last_of.is_empty() {
+            wanted.from = None;
+        }
+    }
+    Ok(Some(selected))
 }
 
 /// Whether the event service would refuse the same request again.
@@ -143,6 +166,11 @@ struct Follower {
     /// Where the next connection begins.
     place: From,
     upstream: Upstream,
+    /// What is read now are the last events of the clusters that were selected when the stream began. What comes behind them
+    /// may be of others.
+    narrowed: bool,
+    /// What came, and is not judged yet.
+    received: Option<StreamLine>,
     pause: Duration,
     /// When the client must hear something.
     quiet_until: Instant,
@@ -162,48 +190,78 @@ impl Follower {
                 biased;
                 () = shutdown.cancelled() => return None,
                 line = self.advance() => line,
-                () = keep_alive => Some(StreamLine::KeepAlive),
+                () = keep_alive => self.permitted(StreamLine::KeepAlive),
             };
-            let Some(line) = line else { continue };
-            let namespace = match &line {
-                StreamLine::Event { event, .. } => event["eventheader"]["namespace"].as_str(),
-                StreamLine::Refused { .. } => return Some((line, None)),
-                _ => None,
-            };
-            match self.viewer.may_see(namespace) {
-                View::Hidden => {}
-                View::Shown => match self.is_selected(&line).await {
-                    Ok(false) => {}
-                    Ok(true) => {
-                        self.quiet_until = Instant::now() + KEEP_ALIVE;
-                        return Some((line, Some(self)));
-                    }
-                    Err(Refusal(why)) => return Some((StreamLine::Refused { why }, None)),
-                },
-                View::Over => {
-                    let why = "the user may not read events any more".to_owned();
-                    return Some((StreamLine::Refused { why }, None));
+            match line {
+                None => {}
+                Some(line @ StreamLine::Refused { .. }) => return Some((line, None)),
+                Some(line) => {
+                    self.quiet_until = Instant::now() + KEEP_ALIVE;
+                    return Some((line, Some(self)));
                 }
             }
         }
     }
 
-    /// Whether an event is of a cluster with the labels asked for; other lines are for everybody.
-    async fn is_selected(&mut self, line: &StreamLine) -> Result<bool, Refusal> {
-        let (Some(selected), StreamLine::Event { event, .. }) = (&mut self.selected, line) else {
-            return Ok(true);
+    /// Does the next thing; a line for the client, if it brings one. Nothing is lost when this is dropped halfway.
+    async fn advance(&mut self) -> Option<StreamLine> {
+        if self.received.is_none() {
+            self.received = self.receive().await;
+        }
+        let received = match self.selected {
+            None => self.received.take(),
+            // It stays until it is judged.
+            Some(_) => self.received.clone(),
         };
-        let namespace = event["eventheader"]["namespace"].as_str();
-        match (namespace, event["clustername"].as_str()) {
-            (Some(namespace), Some(cluster)) if !cluster.is_empty() => {
-                selected.has(namespace, cluster).await
-            }
-            _ => Ok(false),
+        let Some(line) = self.permitted(received?) else {
+            self.received = None;
+            return None;
+        };
+        let verdict = self.judge(&line).await;
+        self.received = None;
+        match verdict {
+            Ok(Verdict::Shown) => Some(line),
+            Ok(Verdict::Hidden) => None,
+            Ok(Verdict::Unknown(text)) => Some(StreamLine::Cut { text }),
+            Err(Refusal(why)) => Some(StreamLine::Refused { why }),
+        }
+    }
+
+    /// The line, if the user may see it; that the stream is over, if nothing may be seen any more.
+    fn permitted(&self, line: StreamLine) -> Option<StreamLine> {
+        let namespace = match &line {
+            StreamLine::Event { event, .. } => event["eventheader"]["namespace"].as_str(),
+            StreamLine::Refused { .. } => return Some(line),
+            _ => None,
+        };
+        match self.viewer.may_see(namespace) {
+            View::Hidden => None,
+            View::Shown => Some(line),
+            View::Over => Some(StreamLine::Refused {
+                why: "the user may not read events any more".to_owned(),
+            }),
+        }
+    }
+
+    /// Whether an event is of a cluster with the labels asked for; other lines are for everybody.
+    async fn judge(&mut self, line: &StreamLine) -> Result<Verdict, Refusal> {
+        let (Some(selected), StreamLine::Event { event, .. }) = (&mut self.selected, line) else {
+            return Ok(Verdict::Shown);
+        };
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let cluster = Cluster {
+            namespace: text(&event["eventheader"]["namespace"]),
+            name: text(&event["clustername"]),
+            stream: text(&event["stream"]),
+        };
+        match cluster.name.is_empty() {
+            true => Ok(Verdict::Hidden),
+            false => selected.judge(&cluster).await,
         }
     }
 
     /// Does the next thing with the event service; a line, if it brings one. Nothing is lost when this is dropped halfway.
-    async fn advance(&mut self) -> Option<StreamLine> {
+    async fn receive(&mut self) -> Option<StreamLine> {
         let received = match &mut self.upstream {
             Upstream::Opening(opening) => match (&mut opening.0).await {
                 Ok(streaming) => {
@@ -252,6 +310,10 @@ impl Follower {
 
     fn catch_up(&mut self, cursor: String) -> Option<StreamLine> {
         self.place = From::Cursor(cursor.clone());
+        if std::mem::take(&mut self.narrowed) {
+            self.reopen(Duration::ZERO);
+            return None;
+        }
         let first = !std::mem::replace(&mut self.caught_up, true);
         first.then_some(StreamLine::CaughtUp { cursor })
     }
@@ -264,10 +326,15 @@ impl Follower {
             });
         }
         tracing::debug!(%status, "the event service is away");
-        let place = Some(self.place.clone());
-        self.upstream =
-            Upstream::Opening(Opening::new(&self.events, &self.wanted, place, self.pause));
+        self.reopen(self.pause);
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
         None
+    }
+
+    /// Reads on from the place, with another connection.
+    fn reopen(&mut self, pause: Duration) {
+        self.narrowed = self.wanted.narrows(Some(&self.place));
+        let place = Some(self.place.clone());
+        self.upstream = Upstream::Opening(Opening::new(&self.events, &self.wanted, place, pause));
     }
 }

@@ -20,6 +20,8 @@ use crate::{
     request::Call,
 };
 
+pub(crate) use selected::Remembered;
+
 /// Answers with a stream that goes on until the client goes, the user loses the right to it, or the process ends.
 pub(crate) async fn stream(call: &Call) -> Result<Response, Stop> {
     let query: EventsQuery = call.read()?;

@@ -26,12 +26,19 @@ pub(super) struct Wanted {
     pub filter: String,
     /// Labels of the clusters; empty: all. The event service does not know them.
     pub selector: String,
+    /// Streams of the clusters that have the labels now: the last events are looked for among those of these.
+    pub last_of: Vec<String>,
 }
 
 impl Wanted {
     /// The request to the event service that begins at `from`.
     pub(super) fn request(&self, from: Option<From>) -> ReadRequest {
+        let streams = match self.narrows(from.as_ref()) {
+            true => self.last_of.clone(),
+            false => Vec::new(),
+        };
         ReadRequest {
+            streams,
             from,
             follow: true,
             topics: self.topics.clone(),
@@ -41,6 +48,11 @@ impl Wanted {
             severity: self.severity.clone(),
             filter: self.filter.clone(),
         }
+    }
+
+    /// Whether a request that begins there is for the events of selected clusters only.
+    pub(super) fn narrows(&self, from: Option<&From>) -> bool {
+        matches!(from, Some(From::Last(_))) && !self.last_of.is_empty()
     }
 }
 
@@ -69,6 +81,7 @@ pub(super) fn of(call: &Call, head: &RequestHead, query: &EventsQuery) -> Result
         severity: query.severity.clone(),
         filter: query.filter.clone(),
         selector: query.selector.clone(),
+        last_of: Vec::new(),
     })
 }
 

@@ -16,12 +16,11 @@ use k8s_openapi::{
 use kube::{Api, ResourceExt as _, api::ListParams};
 use pgo_api::{KeyValue, NodeInfo, Outcome, StatusDetail, StatusQuery, StatusResponse};
 use pgo_core::Kind;
-use pgo_crd::{PgInstallation, label};
+use pgo_crd::{PgInstallation, label, quantity};
 use serde::de::DeserializeOwned;
 
 use crate::{
     app::App,
-    quantity,
     refusal::Refusal,
     request::Call,
     routes::clusters::pod::{self, Containers},

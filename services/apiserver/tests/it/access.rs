@@ -169,8 +169,8 @@ impl Log {
         (log, tracing::subscriber::set_default(subscriber))
     }
 
-    /// User, permission and refusal in the records of the audit.
-    fn audit(&self) -> Vec<[String; 3]> {
+    /// User, permission, method and refusal in the records of the audit.
+    fn audit(&self) -> Vec<[String; 4]> {
         let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
         let records = text
             .lines()
@@ -180,7 +180,7 @@ impl Log {
             .map(|record| {
                 let remote = record["fields"]["remote"].as_str().unwrap();
                 assert!(remote.starts_with("127.0.0.1:"), "{record}");
-                ["user", "permission", "refused"]
+                ["user", "permission", "method", "refused"]
                     .map(|field| record["fields"][field].as_str().unwrap().to_owned())
             })
             .collect()
@@ -193,7 +193,7 @@ async fn with_audit_on_each_request_is_recorded_and_else_none() {
     let (log, _guard) = Log::begin();
     let apiserver = start_plain(&kubernetes).await;
     apiserver.plain().get("/version").await.done();
-    assert_eq!(log.audit(), [[""; 3]; 0]);
+    assert_eq!(log.audit(), [[""; 4]; 0]);
 
     configure(
         &kubernetes,
@@ -209,11 +209,17 @@ async fn with_audit_on_each_request_is_recorded_and_else_none() {
     assert_eq!(
         log.audit(),
         [
-            ["pgoadmin", "Version", ""],
-            ["vic", "CreateCluster", "Not authenticated in apiserver"],
+            ["pgoadmin", "Version", "GET", ""],
             [
                 "vic",
                 "CreateCluster",
+                "POST",
+                "Not authenticated in apiserver"
+            ],
+            [
+                "vic",
+                "CreateCluster",
+                "POST",
                 "Not authorized for this apiserver action"
             ],
         ]

@@ -163,9 +163,10 @@ async fn more_that_is_asked_too_late_is_refused_with_what_is_left_and_what_to_do
     .await;
     assert_eq!(
         answer.refusal(),
-        "pgcluster hippo was gone before it could be asked to remove its data: PersistentVolumeClaim hippo is still \
-         there; unless a new cluster of that name uses it, remove it and its passwords: kubectl delete \
-         persistentvolumeclaims,secrets --namespace pgouser1 --selector vendor=crunchydata,pg-cluster=hippo"
+        "pgcluster hippo was gone before it could be asked to remove what it keeps: PersistentVolumeClaim hippo is still \
+         there; unless a new cluster of that name uses it, remove it: kubectl delete persistentvolumeclaims --namespace \
+         pgouser1 hippo; passwords that go with data are in the Secrets that kubectl get secrets --namespace pgouser1 \
+         --selector vendor=crunchydata,pg-cluster=hippo shows"
     );
     assert_eq!(answer.json()["Results"], json!([]));
 }
@@ -174,6 +175,10 @@ async fn more_that_is_asked_too_late_is_refused_with_what_is_left_and_what_to_do
 async fn a_cluster_that_is_gone_with_its_data_is_deleted() {
     let kubernetes = installation();
     going(&kubernetes).await;
+    // Nobody asks for its backups.
+    let labels = json!({"vendor": "crunchydata", "pg-cluster": "hippo"});
+    let repository = json!({"metadata": {"name": "hippo-pgbr-repo", "labels": labels}});
+    kubernetes.put("persistentvolumeclaims", "pgouser1", repository);
     let answer = ask_for_more(&kubernetes, || {
         kubernetes.remove("persistentvolumeclaims", "pgouser1", "hippo");
         kubernetes.remove("pgclusters", "pgouser1", "hippo");

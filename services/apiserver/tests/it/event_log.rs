@@ -43,10 +43,11 @@ impl Log {
         self.append_of(namespace, "", number);
     }
 
+    /// An event of a cluster, whose uid is its name behind `uid-`.
     pub fn append_of(&self, namespace: &str, cluster: &str, number: usize) {
         let event = json!({
             "eventheader": {"EventType": "CreateCluster", "namespace": namespace, "topic": ["clustertopic"]},
-            "clustername": cluster, "stream": "s", "seq": number,
+            "clustername": cluster, "stream": format!("uid-{cluster}"), "seq": number,
         });
         let mut events = self.events.lock().unwrap();
         events.push((namespace.to_owned(), event));
@@ -134,11 +135,26 @@ struct Reader {
     length: watch::Receiver<usize>,
 }
 
-impl Reader {
-    fn selects(&self, namespace: &str) -> bool {
-        self.asked.namespaces.is_empty() || self.asked.namespaces.iter().any(|n| n == namespace)
-    }
+/// Whether an event is among those asked for.
+fn selects(asked: &ReadRequest, namespace: &str, event: &Value) -> bool {
+    let among = |all: &[String], one: &str| all.is_empty() || all.iter().any(|n| n == one);
+    let stream = event["stream"].as_str().unwrap();
+    among(&asked.namespaces, namespace) && among(&asked.streams, stream)
+}
 
+/// Where the last so many begin.
+fn newest(events: &[(String, Value)], asked: &ReadRequest, count: u64) -> usize {
+    let fitting = events
+        .iter()
+        .enumerate()
+        .filter(|(_, (namespace, event))| selects(asked, namespace, event))
+        .map(|(at, _)| at);
+    let count = usize::try_from(count).unwrap();
+    let newest: Vec<usize> = fitting.rev().take(count).collect();
+    newest.last().copied().unwrap_or(events.len())
+}
+
+impl Reader {
     async fn next(mut self) -> Option<(Result<ReadResponse, Status>, Self)> {
         loop {
             if self.caught_up_at.is_some_and(|at| self.at >= at) {
@@ -152,7 +168,7 @@ impl Reader {
                 continue;
             };
             self.at += 1;
-            if self.selects(&namespace) {
+            if selects(&self.asked, &namespace, &event) {
                 let record = Record {
                     cursor: self.at.to_string(),
                     event: event.to_string().into_bytes(),
@@ -188,7 +204,7 @@ impl EventLog for Log {
             Some(From::Cursor(cursor)) => cursor.parse().map_err(|_| {
                 Status::invalid_argument(format!("{cursor:?} is no cursor of this log"))
             })?,
-            Some(From::Last(last)) => length.saturating_sub(usize::try_from(*last).unwrap()),
+            Some(From::Last(last)) => newest(&self.events.lock().unwrap(), &asked, *last),
             Some(From::Since(_) | From::Beginning(_) | From::Event(_)) => 0,
         };
         let reader = Reader {

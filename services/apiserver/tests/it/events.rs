@@ -13,6 +13,7 @@ use crate::{
     harness::{
         Apiserver, Client, SOON, authority, eventually, installation, role, try_start, user, within,
     },
+    kubernetes::Failure,
 };
 
 async fn with_events() -> (Apiserver, EventService) {
@@ -304,14 +305,25 @@ async fn a_quiet_stream_is_kept_alive_and_ends_with_the_process() {
     assert_eq!(lines.next().await, None);
 }
 
+/// A cluster with a label.
+fn labelled(name: &str, env: &str) -> serde_json::Value {
+    json!({
+        "metadata": {
+            "name": name, "namespace": "pgouser1", "uid": format!("uid-{name}"), "labels": {"env": env},
+        },
+        "spec": {},
+    })
+}
+
+const PROD: &str = "selector=env%3Dprod";
+
 #[tokio::test]
 async fn events_of_clusters_with_a_label_are_chosen_and_those_of_new_ones_too() {
     let (apiserver, service) = with_events().await;
-    let labelled = |name: &str, env: &str| json!({"metadata": {"name": name, "namespace": "pgouser1", "labels": {"env": env}}, "spec": {}});
     let kubernetes = &apiserver.kubernetes;
     kubernetes.put("pgclusters", "pgouser1", labelled("hippo", "prod"));
     kubernetes.put("pgclusters", "pgouser1", labelled("rhino", "dev"));
-    let mut lines = Lines::open(&apiserver.plain(), "selector=env%3Dprod").await;
+    let mut lines = Lines::open(&apiserver.plain(), PROD).await;
     service.log.append_of("pgouser1", "rhino", 1);
     service.log.append_of("pgouser1", "hippo", 2);
     assert_eq!(lines.event().await, 2);
@@ -323,4 +335,81 @@ async fn events_of_clusters_with_a_label_are_chosen_and_those_of_new_ones_too() 
     service.log.append("pgo", 4);
     service.log.append_of("pgouser1", "hippo", 5);
     assert_eq!(lines.event().await, 5);
+}
+
+#[tokio::test]
+async fn a_client_that_was_away_sees_the_deletion_of_a_cluster_with_the_label() {
+    let (apiserver, service) = with_events().await;
+    let kubernetes = &apiserver.kubernetes;
+    kubernetes.put("pgclusters", "pgouser1", labelled("hippo", "prod"));
+    let mut lines = Lines::open(&apiserver.plain(), PROD).await;
+    assert!(matches!(
+        lines.next().await,
+        Some(StreamLine::CaughtUp { .. })
+    ));
+    drop(lines);
+    kubernetes.remove("pgclusters", "pgouser1", "hippo");
+    service.log.append_of("pgouser1", "hippo", 1);
+    // One that came and went meanwhile: what labels it had is not known.
+    service.log.append_of("pgouser1", "ghost", 2);
+    service.log.append_of("pgouser1", "ghost", 3);
+    service.log.append_of("pgouser1", "hippo", 4);
+    let mut lines = Lines::open(&apiserver.plain(), &format!("{PROD}&cursor=0")).await;
+    assert_eq!(lines.event().await, 1);
+    let told = lines.next().await;
+    assert!(
+        matches!(&told, Some(StreamLine::Cut { text }) if text.contains("cluster ghost in namespace pgouser1")),
+        "{told:?}"
+    );
+    assert_eq!(lines.event().await, 4);
+}
+
+#[tokio::test]
+async fn while_kubernetes_does_not_answer_the_events_of_a_selection_wait() {
+    let (apiserver, service) = with_events().await;
+    let kubernetes = &apiserver.kubernetes;
+    let mut lines = Lines::open(&apiserver.plain(), PROD).await;
+    kubernetes.put("pgclusters", "pgouser1", labelled("hippo", "prod"));
+    let clusters = "GET /apis/crunchydata.com/v1/namespaces/pgouser1/pgclusters";
+    let before = kubernetes.count(clusters);
+    kubernetes.fail(clusters.to_owned(), Failure::Unreachable);
+    service.log.append_of("pgouser1", "hippo", 1);
+    eventually("it was asked again", async || {
+        (kubernetes.count(clusters) >= before + 3).then_some(())
+    })
+    .await;
+    kubernetes.heal();
+    assert_eq!(lines.event().await, 1);
+}
+
+#[tokio::test]
+async fn the_last_events_of_a_selection_are_counted_among_its_own() {
+    let (apiserver, service) = with_events().await;
+    let kubernetes = &apiserver.kubernetes;
+    let last = format!("{PROD}&last=2");
+    service.log.append_of("pgouser1", "rhino", 1);
+    let mut of_none = Lines::open(&apiserver.plain(), &last).await;
+    assert!(matches!(
+        of_none.next().await,
+        Some(StreamLine::CaughtUp { .. })
+    ));
+    kubernetes.put("pgclusters", "pgouser1", labelled("hippo", "prod"));
+    for (number, name) in ["hippo", "hippo", "hippo", "rhino", "rhino", "rhino"]
+        .iter()
+        .enumerate()
+    {
+        service.log.append_of("pgouser1", name, number + 2);
+    }
+    let mut lines = Lines::open(&apiserver.plain(), &last).await;
+    assert_eq!(lines.event().await, 3);
+    assert_eq!(lines.event().await, 4);
+    assert!(matches!(
+        lines.next().await,
+        Some(StreamLine::CaughtUp { .. })
+    ));
+    // What comes may be of clusters that were not there when the stream began.
+    kubernetes.put("pgclusters", "pgouser1", labelled("zebra", "prod"));
+    service.log.append_of("pgouser1", "zebra", 8);
+    assert_eq!(lines.event().await, 8);
+    assert_eq!(of_none.event().await, 2);
 }

@@ -65,7 +65,8 @@ pub fn authorizations(identity: Identity) -> Vec<Authorization> {
             subscribe(DOORBELLS, &[ANY]),
         ],
         Identity::Consumer => consumer(),
-        Identity::Other => Vec::new(),
+        // Its own nsqd is another one, which asks nobody.
+        Identity::Direct | Identity::Other => Vec::new(),
     }
 }
 

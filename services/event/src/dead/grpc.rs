@@ -1,6 +1,6 @@
 //! The gRPC service, for the apiserver.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use nsq::{Producer, TopicName};
 use pgo_bus::DeadLetter as Letter;
@@ -8,16 +8,14 @@ use pgo_proto::event::{
     DeadLetter, DeadLetterIds, DeadLetterList, DeadLetterOutcome, DeadLetterOutcomes,
     dead_letters_server::DeadLetters,
 };
-use pgo_tls::grpc::require_identity;
-use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 use tonic::{Request, Response, Status};
 
-use super::{Error, Letters, Shelf, keep::count};
-use crate::metrics::Metrics;
-
-/// Who may look at them and decide: the apiserver, which asks its users for their permissions, and the other replica, which
-/// asks for the apiserver.
-pub(crate) const DECIDES: &[&str] = &["apiserver.pgo", "event.pgo"];
+use super::{ChangeError, Error, Letters, Shelf, keep::count};
+use crate::{
+    identity::{Deed, require},
+    metrics::Metrics,
+};
 
 /// So many bytes of a body are listed where all letters are: a list stays below gRPC's limit of 4 MiB.
 const SHOWN: usize = 512;
@@ -27,6 +25,9 @@ const SHOWN_BY_NAME: usize = 2 << 20;
 
 /// The most that can be named in one request.
 const MOST_IDS: usize = 1000;
+
+/// How long a change may take; usually it waits for two disks.
+const CHANGE_WITHIN: Duration = Duration::from_secs(10);
 
 /// Dead letters, for other processes.
 #[derive(Clone, Debug)]
@@ -83,7 +84,7 @@ impl DeadLetters for DeadLetterService {
             let named = id.clone();
             let letter = self.blocking(move |letters| letters.get(&named)).await?;
             let named = id.clone();
-            let there = self.blocking(move |letters| letters.remove(&named)).await?;
+            let there = self.remove(named).await?;
             let topic = letter.map(|letter| letter.topic).unwrap_or_default();
             let problem = if there { String::new() } else { no_such() };
             outcomes.push(DeadLetterOutcome { id, topic, problem });
@@ -112,7 +113,7 @@ impl DeadLetterService {
         };
         if problem.is_empty() {
             let named = id.clone();
-            self.blocking(move |letters| letters.remove(&named)).await?;
+            self.remove(named).await?;
             tracing::info!(id, topic, "a dead letter goes to its topic again");
         }
         Ok(DeadLetterOutcome { id, topic, problem })
@@ -122,15 +123,25 @@ impl DeadLetterService {
         &self,
         work: impl FnOnce(&Letters) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Status> {
-        let shelf = self.shelf.clone();
-        let done = spawn_blocking(move || work(&*shelf.letters()?)).await;
-        let done = done.map_err(|error| Status::internal(error.to_string()))?;
+        let done = self.shelf.with(work).await;
         done.map_err(|error| Status::internal(error.to_string()))
+    }
+
+    /// Whether it was there. It is gone on the other replica too then.
+    async fn remove(&self, id: String) -> Result<bool, Status> {
+        let removing = self.shelf.change(move |letters| letters.remove(&id));
+        let removed = timeout(CHANGE_WITHIN, removing).await.map_err(|_| {
+            Status::unavailable("the other replica of the event service does not know it yet, and that cannot be noted; ask again")
+        })?;
+        removed.map_err(|error| match error {
+            ChangeError::Fenced(fenced) => Status::unavailable(format!("{fenced}; ask again")),
+            error => Status::internal(error.to_string()),
+        })
     }
 }
 
 fn ids(request: &Request<DeadLetterIds>) -> Result<Vec<String>, Status> {
-    require_identity(request, DECIDES)?;
+    require(request, Deed::Decide)?;
     let ids = &request.get_ref().ids;
     match ids.len() {
         0..=MOST_IDS => Ok(ids.clone()),

@@ -2,14 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use anyhow::Context as _;
 use jiff::Timestamp;
 use nsq::Consumer;
 use pgo_bus::DeadLetter;
 use pgo_telemetry::CancellationToken;
-use tokio::task::spawn_blocking;
 
-use super::Shelf;
+use super::{ChangeError, Letters, Shelf};
 use crate::metrics::Metrics;
 
 /// Until one that cannot be written comes again.
@@ -54,16 +52,13 @@ pub async fn keep(
     consumer.close().await;
 }
 
-async fn put(shelf: &Arc<Shelf>, letter: DeadLetter) -> anyhow::Result<bool> {
-    let shelf = shelf.clone();
-    let put = spawn_blocking(move || shelf.letters()?.put(&letter)).await;
-    Ok(put.context("keep a dead letter")??)
+async fn put(shelf: &Arc<Shelf>, letter: DeadLetter) -> Result<bool, ChangeError> {
+    shelf.change(move |letters| letters.put(&letter)).await
 }
 
 /// Tells the metrics how many there are.
-pub(super) async fn count(shelf: &Arc<Shelf>, metrics: &Metrics) {
-    let shelf = shelf.clone();
-    if let Ok(Ok(all)) = spawn_blocking(move || shelf.letters()?.all()).await {
+pub(crate) async fn count(shelf: &Arc<Shelf>, metrics: &Metrics) {
+    if let Ok(all) = shelf.with(Letters::all).await {
         metrics.dead_letters_are(all.len());
     }
 }

@@ -1,11 +1,9 @@
 //! The file of dead letters.
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use pgo_bus::DeadLetter;
@@ -45,38 +43,6 @@ impl Default for Room {
 pub struct Error {
     path: PathBuf,
     source: Box<redb::Error>,
-}
-
-/// Where dead letters are, opened when it is needed first: a volume that is full for a while must not stop the log.
-#[derive(Debug)]
-pub struct Shelf {
-    folder: PathBuf,
-    open: Mutex<Option<Arc<Letters>>>,
-}
-
-impl Shelf {
-    /// In the folder of the log.
-    #[must_use]
-    pub fn new(folder: &Path) -> Self {
-        Self {
-            folder: folder.to_owned(),
-            open: Mutex::default(),
-        }
-    }
-
-    /// The letters. Blocks for a disk's time.
-    ///
-    /// # Errors
-    /// The file cannot be used now.
-    pub fn letters(&self) -> Result<Arc<Letters>, Error> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(letters) = &*open {
-            return Ok(letters.clone());
-        }
-        let letters = Arc::new(Letters::open(&self.folder, Room::default())?);
-        *open = Some(letters.clone());
-        Ok(letters)
-    }
 }
 
 /// The dead letters that are kept. All calls block for a disk's time.
@@ -163,6 +129,40 @@ impl Letters {
     /// The file cannot be written.
     pub fn remove(&self, id: &str) -> Result<bool, Error> {
         self.change(|table| Ok(table.remove(id)?.is_some()))
+    }
+
+    /// All of them as they are kept, by their ids.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub(super) fn kept(&self) -> Result<BTreeMap<String, Vec<u8>>, Error> {
+        self.read(|table| {
+            let kept = table.iter()?.map(|entry| {
+                let (id, letter) = entry?;
+                Ok((id.value().to_owned(), letter.value().to_vec()))
+            });
+            kept.collect()
+        })
+    }
+
+    /// Lets letters go and others come, as they were kept elsewhere: all of it or nothing.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub(super) fn replace<'a>(
+        &self,
+        gone: &[String],
+        come: impl Iterator<Item = (&'a str, &'a [u8])>,
+    ) -> Result<(), Error> {
+        self.change(|table| {
+            for id in gone {
+                table.remove(id.as_str())?;
+            }
+            for (id, letter) in come {
+                table.insert(id, letter)?;
+            }
+            Ok(())
+        })
     }
 
     /// How many had to go because there was no room, since the process began.

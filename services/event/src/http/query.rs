@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::{Span, SpanRelativeTo, Timestamp, civil::Date, tz::TimeZone};
 use pgo_proto::event::{Place, ReadRequest, read_request::From};
 
 use crate::log::Cursor;
@@ -77,7 +77,7 @@ pub fn framing(accept: Option<&str>) -> Result<Framing, Wrong> {
 }
 
 /// The weight in thousandths that a client gives to the most specific of the ranges it names.
-fn weight(accept: &str, ranges: &[&str]) -> u16 {
+pub(super) fn weight(accept: &str, ranges: &[&str]) -> u16 {
     let named = |range: &&str| {
         accept.split(',').find_map(|part| {
             let mut pieces = part.split(';').map(str::trim);
@@ -173,18 +173,30 @@ fn place(text: &str, now: Timestamp) -> Result<From, Wrong> {
         let stream = stream.to_owned();
         return Ok(From::Event(Place { stream, seq }));
     }
-    let ago = text.parse::<SignedDuration>().ok();
-    let time = ago
-        .map(|ago| now - ago.abs())
-        .or_else(|| text.parse::<Timestamp>().ok());
-    match time {
+    let time = text.parse().ok().or_else(|| day(text));
+    match time.or_else(|| ago(text, now)) {
         Some(time) => Ok(From::Since(SystemTime::from(time).into())),
         None => Err(wrong(
             format!("since={text:?} is no place in the log"),
-            "give a time (2026-10-15T10:11:12Z), a while (1h30m), a cursor that came with an event, an event's \
+            "give a time (2026-10-15T10:11:12Z), a day (2026-10-15), a while (1h30m, 7d), a cursor that came with an event, an event's \
              stream/seq, or beginning",
         )),
     }
+}
+
+/// The first moment of a day, UTC.
+fn day(text: &str) -> Option<Timestamp> {
+    // A longer text may have a time of a place that is not known.
+    let day: Date = (text.len() == 10).then(|| text.parse().ok())??;
+    Some(day.to_zoned(TimeZone::UTC).ok()?.timestamp())
+}
+
+/// So long before now; a day is 24 hours, a week seven days.
+fn ago(text: &str, now: Timestamp) -> Option<Timestamp> {
+    let while_ago = text.parse::<Span>().ok()?;
+    let days = SpanRelativeTo::days_are_24_hours();
+    let while_ago = while_ago.to_duration(days).ok()?;
+    now.checked_sub(while_ago.abs()).ok()
 }
 
 fn number(text: &str) -> Result<u64, Wrong> {
@@ -220,6 +232,7 @@ fn form_of(text: &str) -> Result<Form, Wrong> {
 
 #[cfg(test)]
 mod tests {
+    use jiff::SignedDuration;
     use proptest::prelude::*;
 
     use super::*;
@@ -282,6 +295,8 @@ mod tests {
         assert_eq!(from("1970-01-01T00:01:00Z"), time(60));
         assert_eq!(from("1h"), time(3600));
         assert_eq!(from("1h30m"), time(1800));
+        assert_eq!(from("1d"), time(7200 - 86_400));
+        assert_eq!(from("1970-01-02"), time(86_400));
         let none = read(&[("since", "yesterday")], Framing::Lines, None).expect_err("no place");
         assert!(
             none.wrong.contains("yesterday") && none.right.contains("2026-10-15T10:11:12Z"),

@@ -4,6 +4,7 @@
 //! frame  = magic (4) │ length of the body (4) │ CRC-32 of length and body (4) │ body
 //! body   = 0 │ head: what must be known before the first record         once, at the beginning of the file
 //!        | 1 │ record
+//!        | 2 │ up to where records counted when what follows was written
 //! ```
 //!
 //! Numbers are little-endian. Behind a damaged frame the next whole one is found by its magic and its checksum, so that
@@ -26,6 +27,7 @@ pub(super) const LONGEST: usize = 64 << 20;
 
 const HEAD: u8 = 0;
 const RECORD: u8 = 1;
+const COMMITTED: u8 = 2;
 
 /// What stands in a frame.
 #[derive(Debug, PartialEq, Eq)]
@@ -34,6 +36,8 @@ pub(super) enum Content {
     Head(Head),
     /// A record.
     Record(Record),
+    /// The first offset that was not committed when the records behind this frame were written.
+    Committed(Offset),
 }
 
 /// What must be known of a log before the first record of a segment.
@@ -98,6 +102,14 @@ pub(super) fn put_record(out: &mut Vec<u8>, record: &Record) {
     });
 }
 
+/// Adds a frame that says up to where records count.
+pub(super) fn put_committed(out: &mut Vec<u8>, next: Offset) {
+    put(out, |out| {
+        out.push(COMMITTED);
+        out.extend_from_slice(&next.to_le_bytes());
+    });
+}
+
 /// Adds the frame of a head.
 pub(super) fn put_head(out: &mut Vec<u8>, head: &Head) {
     put(out, |out| {
@@ -134,6 +146,7 @@ pub(super) fn decode(body: &Bytes) -> Option<Content> {
     match fields.take(1)? {
         [HEAD] => head(&mut fields).map(Content::Head),
         [RECORD] => record(&mut fields, body).map(Content::Record),
+        [COMMITTED] => fields.u64().map(Content::Committed),
         _ => None,
     }
 }
@@ -263,6 +276,16 @@ mod tests {
             let _ = is_whole(&bytes);
             let _ = decode(&Bytes::from(bytes));
         }
+    }
+
+    #[test]
+    fn what_was_committed_is_read_as_it_was_written_and_is_no_record() {
+        let mut out = Vec::new();
+        put_committed(&mut out, 70);
+        assert!(is_whole(&out));
+        let body = Bytes::from(out).slice(PREFIX..);
+        assert_eq!(offset(&body), None);
+        assert_eq!(decode(&body), Some(Content::Committed(70)));
     }
 
     #[test]

@@ -6,6 +6,9 @@
 //!                      behind what was confirmed and not whole: a torn tail, cut
 //!                      confirmed and not whole: damage, remembered and told
 //! ```
+//!
+//! Up to where records were confirmed says the file beside the log, which may be some seconds old after a power cut, and
+//! each write says it of what was written before it.
 
 use std::{collections::VecDeque, fs, ops::Range, sync::Arc};
 
@@ -68,9 +71,13 @@ pub(super) fn load(
         let Some(newest) = segments.back().cloned() else {
             return first(folder, confirmed, now);
         };
-        let survey = survey(&newest, confirmed.map(|confirmed| confirmed.next))?;
+        let known = match confirmed {
+            Some(confirmed) => Some(raised(confirmed, &newest)?),
+            None => None,
+        };
+        let survey = survey(&newest, known.as_ref().map(|known| known.next))?;
         if survey.keep_to > 0 {
-            return read(folder, segments, survey, confirmed);
+            return read(folder, segments, survey, known.as_ref());
         }
         // Torn while it was made, or nothing in it can be read: what is missing shows by the offsets.
         segments.pop_back();
@@ -244,6 +251,20 @@ fn keep_torn(
         );
     }
     Ok(())
+}
+
+/// What was confirmed, by the file beside the log and by what a segment says of the records in it.
+fn raised(confirmed: &Confirmed, segment: &Segment) -> Result<Confirmed, Error> {
+    let mut raised = confirmed.clone();
+    let mut scan = segment.scan(0)?;
+    while let Some(found) = scan.next().map_err(|e| failed("read", &segment.path, e))? {
+        if let Found::Frame { body, .. } = found
+            && let Some(Content::Committed(next)) = frame::decode(&body)
+        {
+            raised.next = raised.next.max(next);
+        }
+    }
+    Ok(raised)
 }
 
 /// Reads a segment. Where `confirmed` is given, what is not whole from there on was never confirmed, and the records end

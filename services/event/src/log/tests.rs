@@ -396,3 +396,39 @@ proptest! {
         prop_assert_eq!(log.since(at(asked)).expect("a read"), expected);
     }
 }
+
+/// Three writes, the file that says what was confirmed as it was after the first, as a power cut may leave it, and a byte of
+/// one record changed.
+fn after_a_power_cut(folder: &TempDir, changed: &str) -> Log {
+    let log = open(folder, &limits());
+    let confirmed = folder.path().join("confirmed");
+    log.append(vec![entry("a", 1)], at(1)).expect("an append");
+    let known = std::fs::read(&confirmed).expect("the file");
+    for seq in 2..=3 {
+        log.append(vec![entry("a", seq)], at(1)).expect("an append");
+    }
+    let path = log.state().segments[0].path.clone();
+    drop(log);
+    std::fs::write(&confirmed, known).expect("written");
+    let mut bytes = std::fs::read(&path).expect("the segment");
+    let place = bytes.windows(2).rposition(|two| two == changed.as_bytes());
+    bytes[place.expect("the record")] ^= 1;
+    std::fs::write(&path, bytes).expect("written");
+    open(folder, &limits())
+}
+
+#[test]
+fn damage_before_what_a_later_write_calls_committed_is_no_torn_tail() {
+    let folder = TempDir::new().expect("a folder");
+    let log = after_a_power_cut(&folder, "c2");
+    assert_eq!(all(&log), expected([1, 3]));
+    assert_eq!((log.damaged(), log.end()), (1, 4));
+}
+
+#[test]
+fn what_no_write_came_after_is_a_torn_tail() {
+    let folder = TempDir::new().expect("a folder");
+    let log = after_a_power_cut(&folder, "c3");
+    assert_eq!(all(&log), expected([1, 2]));
+    assert_eq!((log.damaged(), log.end()), (0, 3));
+}

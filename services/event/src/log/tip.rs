@@ -1,7 +1,8 @@
 //! Up to where the log was confirmed, beside the log: what tells a torn tail from damage.
 //!
 //! Written after each commit without waiting for the disk, and made durable every few seconds. After the end of the process
-//! it is exact. After a power cut it may name an earlier place, never a later one: what it names was on disk before.
+//! it is exact. After a power cut it may name an earlier place, never a later one: what it names was on disk before. What was
+//! confirmed since is known from the writes that came after it (`load`).
 
 use std::{
     fs::{File, TryLockError},

@@ -5,14 +5,17 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use pgo_ids::EventKey;
 use pgo_proto::event::{
-    CopyBatch, CopyRequest, CopyResponse, FetchRequest, FetchResponse, copy_response::What,
-    event_replica_client::EventReplicaClient,
+    CopyBatch, CopyLettersRequest, CopyLettersResponse, CopyRequest, CopyResponse, FetchRequest,
+    FetchResponse, copy_response::What, event_replica_client::EventReplicaClient,
 };
 use tokio::task::spawn_blocking;
 use tonic::{Status, transport::Channel};
 
-use super::convert;
-use crate::log::{self, Log, Term};
+use super::{convert, leading::Change};
+use crate::{
+    dead::{self, Shelf, copy},
+    log::{self, Log, Term},
+};
 
 /// The other replica.
 #[tonic::async_trait]
@@ -22,6 +25,12 @@ pub trait Other: Send + Sync {
 
     /// Asks for records.
     async fn fetch(&self, request: FetchRequest) -> Result<FetchResponse, Status>;
+
+    /// Asks for dead letters.
+    async fn copy_letters(
+        &self,
+        request: CopyLettersRequest,
+    ) -> Result<CopyLettersResponse, Status>;
 }
 
 #[tonic::async_trait]
@@ -34,6 +43,15 @@ impl Other for EventReplicaClient<Channel> {
     async fn fetch(&self, request: FetchRequest) -> Result<FetchResponse, Status> {
         let mut client = self.clone();
         Ok(Self::fetch(&mut client, request).await?.into_inner())
+    }
+
+    async fn copy_letters(
+        &self,
+        request: CopyLettersRequest,
+    ) -> Result<CopyLettersResponse, Status> {
+        let mut client = self.clone();
+        let copied = Self::copy_letters(&mut client, request).await?;
+        Ok(copied.into_inner())
     }
 }
 
@@ -49,6 +67,9 @@ pub enum StepError {
     /// The own disk.
     #[error(transparent)]
     Log(#[from] log::Error),
+    /// The own disk.
+    #[error(transparent)]
+    Letters(#[from] dead::Error),
 }
 
 /// What a step led to.
@@ -58,6 +79,8 @@ pub struct Step {
     pub in_sync: bool,
     /// What counts since.
     pub committed: Vec<EventKey>,
+    /// The newest change of dead letters.
+    pub letters: Change,
 }
 
 /// A replica that follows.
@@ -65,6 +88,8 @@ pub struct Step {
 pub struct Following {
     /// The copy.
     pub log: Arc<Log>,
+    /// The copy of the dead letters.
+    pub shelf: Arc<Shelf>,
     /// Name of this replica.
     pub me: String,
     /// Where it can be asked.
@@ -72,11 +97,43 @@ pub struct Following {
 }
 
 impl Following {
-    /// Asks once. May be given up at any time.
+    /// Asks for what makes the dead letters here the same as those of the other replica. May be given up at any time.
+    ///
+    /// # Errors
+    /// The other replica does not answer, or does not lead in that term; or the own letters cannot be read.
+    pub async fn ask_letters(
+        &self,
+        other: &dyn Other,
+        term: Term,
+    ) -> Result<CopyLettersResponse, StepError> {
+        let shelf = self.shelf.clone();
+        let asking = spawn_blocking(move || copy::ask(&*shelf.letters()?, term)).await;
+        let request = asking.map_err(|_| StepError::Answer)??;
+        Ok(other.copy_letters(request).await?)
+    }
+
+    /// Does what an answer about dead letters says, and tells up to which change they are here; 0: there are more. Must be
+    /// waited for, as [`Self::apply`].
+    ///
+    /// # Errors
+    /// They cannot be written; they are as they were.
+    pub async fn apply_letters(&self, answer: CopyLettersResponse) -> Result<Change, StepError> {
+        let (shelf, change) = (self.shelf.clone(), answer.change);
+        let applying = spawn_blocking(move || copy::apply(&*shelf.letters()?, &answer)).await;
+        applying.map_err(|_| StepError::Answer)??;
+        Ok(change)
+    }
+
+    /// Asks once; dead letters are here up to that change. May be given up at any time.
     ///
     /// # Errors
     /// The other replica does not answer, or does not lead in that term.
-    pub async fn ask(&self, other: &dyn Other, term: Term) -> Result<CopyResponse, StepError> {
+    pub async fn ask(
+        &self,
+        other: &dyn Other,
+        term: Term,
+        letters: Change,
+    ) -> Result<CopyResponse, StepError> {
         let (end, last_term) = self.log.tip();
         let request = CopyRequest {
             replica: self.me.clone(),
@@ -86,6 +143,7 @@ impl Following {
             end,
             last_term,
             committed: *self.log.head().borrow(),
+            letters,
         };
         Ok(other.copy(request).await?)
     }
@@ -127,6 +185,7 @@ fn apply(log: &Log, answer: CopyResponse) -> Result<Step, StepError> {
             records,
             committed,
             in_sync,
+            letters,
         }) => {
             let records = convert::from_proto(records).ok_or(StepError::Answer)?;
             log.adopt(lineage, now)?;
@@ -134,7 +193,11 @@ fn apply(log: &Log, answer: CopyResponse) -> Result<Step, StepError> {
                 log.write_copies(records, now)?;
             }
             let committed = log.commit(committed.min(log.end()));
-            Ok(Step { in_sync, committed })
+            Ok(Step {
+                in_sync,
+                committed,
+                letters,
+            })
         }
     }
 }

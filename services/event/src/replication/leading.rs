@@ -15,7 +15,7 @@ use std::{
 use pgo_proto::event::{CopyBatch, CopyRequest, CopyResponse, copy_response::What};
 use tokio::{
     sync::watch,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tonic::Status;
 
@@ -23,13 +23,16 @@ use super::{
     convert,
     register::{Register, Roster, Version},
 };
-use crate::log::{self, Log, Offset, Term};
+use crate::log::{self, Lineage, Log, Offset, Term};
 
 /// How long a record waits for the other replica before this one goes on alone.
 pub const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Pause after the register could not be written.
 const PAUSE: Duration = Duration::from_millis(500);
+
+/// A replica that has asked within this time is following; it asks every second at least.
+const LATELY: Duration = Duration::from_secs(3);
 
 /// Records of an answer.
 const CHUNK: usize = 512;
@@ -45,6 +48,9 @@ pub enum CannotLead {
     /// The other one has records that count and are not here.
     #[error("replica {0} has events that this one has not")]
     Behind(String),
+    /// Nobody has led yet, and this replica is neither the first one nor has anything.
+    #[error("no replica has led yet, and the first one begins")]
+    NotTheFirst,
     /// The register.
     #[error(transparent)]
     Register(#[from] super::register::RegisterError),
@@ -78,14 +84,73 @@ struct Quorum {
     required: BTreeSet<String>,
     /// Those of them of which the register says so.
     noted: BTreeSet<String>,
-    /// Up to where they have everything, and where they can be asked.
-    acked: BTreeMap<String, (Offset, String)>,
-    committed: Offset,
+    /// Those that asked.
+    followers: BTreeMap<String, Follower>,
+    /// What counts.
+    committed: Has,
+    /// The newest change of dead letters; the first one is the leadership itself.
+    letters: Change,
     fenced: bool,
 }
 
+impl Quorum {
+    /// Of a replica that leads from now on: what it has counts.
+    fn of_one_with(end: Offset) -> Self {
+        let letters = 1;
+        Self {
+            committed: Has { end, letters },
+            letters,
+            ..Self::default()
+        }
+    }
+}
+
+/// Number of a change of dead letters in a leadership, from 1 on; 0 is none.
+pub type Change = u64;
+
+/// Up to where a replica has everything.
+#[derive(Clone, Copy, Debug, Default)]
+struct Has {
+    /// Records before this offset.
+    end: Offset,
+    /// Dead letters as they are after this change.
+    letters: Change,
+}
+
+impl Has {
+    fn covers(self, other: Self) -> bool {
+        self.end >= other.end && self.letters >= other.letters
+    }
+
+    fn and(self, other: Self) -> Self {
+        Self {
+            end: self.end.max(other.end),
+            letters: self.letters.max(other.letters),
+        }
+    }
+
+    fn of(request: &CopyRequest) -> Self {
+        Self {
+            end: request.end,
+            letters: request.letters,
+        }
+    }
+}
+
+/// A replica that asked.
+#[derive(Debug)]
+struct Follower {
+    has: Has,
+    /// Where it can be asked.
+    address: String,
+    /// When it asked last.
+    heard: Instant,
+}
+
 impl Leading {
-    /// Takes the leadership over; `forced` also where the other replica had more, in a new epoch then.
+    /// Takes the leadership over; `forced` also where the other replica had more, in a new epoch then. Where nobody has led
+    /// yet, nothing forces an empty replica that is not the first: the first one's volume may be full of events that were
+    /// written before there were two.
     ///
     /// # Errors
     /// Others must lead, or it cannot be known.
@@ -99,7 +164,11 @@ impl Leading {
         let (me, address) = me;
         let found = register.read().await?;
         let (former, version) = found.map_or((None, None), |(r, v)| (Some(r), Some(v)));
-        let behind = behind(&log, former.as_ref(), &me);
+        let behind = match &former {
+            Some(roster) => behind(&log, roster, &me),
+            None if is_for_the_first(&log, &me) => return Err(CannotLead::NotTheFirst),
+            None => None,
+        };
         if let Some(other) = behind.clone().filter(|_| !forced) {
             return Err(CannotLead::Behind(other));
         }
@@ -122,35 +191,24 @@ impl Leading {
         let written = register.write(&roster, version.as_ref()).await?;
         let version = written.ok_or(CannotLead::Faster)?;
         if let Some(other) = behind {
-            tracing::error!(
-                other,
-                "going on without the other replica, which had events that this one has not; readers are told that history was cut"
-            );
-            let log = log.clone();
-            let begun =
-                tokio::task::spawn_blocking(move || log.adopt(lineage, jiff::Timestamp::now()));
-            begun.await.map_err(|_| CannotLead::Faster)??;
+            go_on_without(&log, &other, lineage).await?;
         }
         let after_another = former.is_some_and(|former| former.leader != me);
         log.set_follows(false);
         log.commit(log.end());
-        let quorum = Quorum {
-            committed: log.end(),
-            ..Quorum::default()
-        };
         tracing::info!(
             term = roster.term,
             end = log.end(),
             "this replica leads the log"
         );
         Ok(Self {
+            quorum: Mutex::new(Quorum::of_one_with(log.end())),
             log,
             me,
             term: roster.term,
             after_another,
             register,
             roster: tokio::sync::Mutex::new((roster, version)),
-            quorum: Mutex::new(quorum),
             news: watch::Sender::new(0),
             patience,
         })
@@ -174,11 +232,8 @@ impl Leading {
     /// Where the other replica can be asked, if it was heard.
     pub fn other(&self) -> Option<String> {
         let quorum = self.quorum();
-        quorum
-            .acked
-            .values()
-            .next()
-            .map(|(_, address)| address.clone())
+        let mut followers = quorum.followers.values();
+        followers.next().map(|follower| follower.address.clone())
     }
 
     /// Whether somebody else leads now, as far as this one knows.
@@ -191,44 +246,89 @@ impl Leading {
     /// # Errors
     /// Somebody else leads now; whether they will count is for it to say.
     pub async fn safe(&self, end: Offset) -> Result<(), Fenced> {
+        self.until_safe(Has { end, letters: 0 }).await?;
+        self.log.commit(end);
+        self.tell();
+        Ok(())
+    }
+
+    /// The newest change of dead letters. Whoever reads them after that has it.
+    pub fn letters(&self) -> Change {
+        self.quorum().letters
+    }
+
+    /// Returns when the dead letters are safe as they are on the own disk now.
+    ///
+    /// # Errors
+    /// Somebody else leads now, and its letters are those that count.
+    pub async fn letters_changed(&self) -> Result<(), Fenced> {
+        let letters = {
+            let mut quorum = self.quorum();
+            quorum.letters += 1;
+            quorum.letters
+        };
+        self.tell();
+        self.until_safe(Has { end: 0, letters }).await
+    }
+
+    async fn until_safe(&self, what: Has) -> Result<(), Fenced> {
         let mut news = self.news.subscribe();
         loop {
             let waiting = timeout(self.patience, async {
-                while !self.have_it(end)? {
+                while !self.have_it(what)? {
                     // The sender is this value's own.
                     let _ = news.changed().await;
                 }
                 Ok(())
             });
             match waiting.await {
-                Ok(Ok(())) => {
-                    self.log.commit(end);
-                    self.tell();
-                    return Ok(());
-                }
-                Ok(Err(fenced)) => return Err(fenced),
+                Ok(done) => return done,
                 Err(_) => self.go_on_alone().await?,
             }
         }
     }
 
-    /// Whether all that must have the records before `end` have them. They count from that moment.
-    fn have_it(&self, end: Offset) -> Result<bool, Fenced> {
+    /// Whether all that must have it have it. It counts from that moment.
+    fn have_it(&self, what: Has) -> Result<bool, Fenced> {
         let mut quorum = self.quorum();
         if quorum.fenced {
             return Err(Fenced);
         }
         let has = |name: &String| {
-            quorum
-                .acked
-                .get(name)
-                .is_some_and(|(acked, _)| *acked >= end)
+            let follower = quorum.followers.get(name);
+            follower.is_some_and(|follower| follower.has.covers(what))
         };
         let all = quorum.required.iter().all(has);
         if all {
-            quorum.committed = quorum.committed.max(end);
+            quorum.committed = quorum.committed.and(what);
         }
         Ok(all)
+    }
+
+    /// Before this replica ends: waits until one that is just copying has everything, but no longer than `most`. What is
+    /// confirmed is on this one's volume only until then, and the other one would wait for it to come back.
+    pub async fn hand_over(&self, most: Duration) {
+        let mut news = self.news.subscribe();
+        let handing_over = async {
+            while self.is_being_copied() {
+                // One that does not ask any more is no news.
+                let _ = timeout(LATELY, news.changed()).await;
+            }
+        };
+        if timeout(most, handing_over).await.is_err() {
+            tracing::warn!(
+                "this replica ends before the other one has everything, which waits for it therefore"
+            );
+        }
+    }
+
+    /// Whether a replica is on its way to have everything.
+    fn is_being_copied(&self) -> bool {
+        let quorum = self.quorum();
+        let catches_up = |(name, follower): (&String, &Follower)| {
+            !quorum.noted.contains(name) && follower.heard.elapsed() < LATELY
+        };
+        !quorum.fenced && quorum.followers.iter().any(catches_up)
     }
 
     /// Says in the register that the other replica does not have everything any more.
@@ -313,6 +413,7 @@ impl Leading {
                 .collect(),
             committed: *self.log.head().borrow(),
             in_sync,
+            letters: self.letters(),
         };
         Ok(self.response(What::Batch(batch)))
     }
@@ -329,13 +430,17 @@ impl Leading {
         let name = &request.replica;
         let joins = {
             let mut quorum = self.quorum();
-            let acked = (request.end, request.address.clone());
-            quorum.acked.insert(name.clone(), acked);
-            !quorum.noted.contains(name) && request.end >= quorum.committed
+            let follower = Follower {
+                has: Has::of(request),
+                address: request.address.clone(),
+                heard: Instant::now(),
+            };
+            quorum.followers.insert(name.clone(), follower);
+            !quorum.noted.contains(name) && Has::of(request).covers(quorum.committed)
         };
         self.tell();
         if joins {
-            self.let_join(name, request.end).await;
+            self.let_join(name, Has::of(request)).await;
         }
         self.quorum().noted.contains(name)
     }
@@ -347,7 +452,7 @@ impl Leading {
             let quorum = self.quorum();
             let stranger = !self.log.lineage().continues(&request.epoch);
             quorum.required.contains(&request.replica)
-                && (stranger || request.end < quorum.committed)
+                && (stranger || !Has::of(request).covers(quorum.committed))
         };
         if !lost() {
             return Ok(());
@@ -361,11 +466,11 @@ impl Leading {
         Ok(())
     }
 
-    async fn let_join(&self, name: &str, end: Offset) {
+    async fn let_join(&self, name: &str, has: Has) {
         let mut kept = self.roster.lock().await;
         {
             let mut quorum = self.quorum();
-            if end < quorum.committed {
+            if !has.covers(quorum.committed) {
                 return;
             }
             // First: from now on nothing counts that it does not have.
@@ -396,11 +501,16 @@ impl Leading {
         let mut news = self.news.subscribe();
         let old = || {
             let same_epoch = self.log.lineage().epoch() == request.epoch;
-            let in_sync_still = self.quorum().noted.contains(&request.replica) == in_sync;
+            let quorum = self.quorum();
+            let in_sync_still = quorum.noted.contains(&request.replica) == in_sync;
+            // One that cannot copy them is not told again and again.
+            let same_letters = request.letters == 0 || quorum.letters <= request.letters;
+            drop(quorum);
             self.log.end() <= request.end
                 && *self.log.head().borrow() <= request.committed
                 && same_epoch
                 && in_sync_still
+                && same_letters
         };
         let changed = async {
             while old() && !self.is_fenced() {
@@ -421,13 +531,25 @@ impl Leading {
     }
 }
 
+/// Begins the epoch that the lineage ends with.
+async fn go_on_without(log: &Arc<Log>, other: &str, lineage: Lineage) -> Result<(), CannotLead> {
+    tracing::error!(
+        other,
+        "going on without the other replica, which had events that this one has not; readers are told that history was cut"
+    );
+    let log = log.clone();
+    let begun = tokio::task::spawn_blocking(move || log.adopt(lineage, jiff::Timestamp::now()));
+    begun.await.map_err(|_| CannotLead::Faster)??;
+    Ok(())
+}
+
+/// Whether it is the first one of a StatefulSet that begins, which is older than the others, and this is not it.
+pub(super) fn is_for_the_first(log: &Log, me: &str) -> bool {
+    log.end() == log.oldest() && !me.ends_with("-0")
+}
+
 /// The replica that has what this one may lack, if there is one.
-fn behind(log: &Log, roster: Option<&Roster>, me: &str) -> Option<String> {
-    let Some(roster) = roster else {
-        // Nobody has led yet. The first one of a StatefulSet is older than the others.
-        let empty = log.end() == log.oldest();
-        return (empty && !me.ends_with("-0")).then(|| "0".to_owned());
-    };
+fn behind(log: &Log, roster: &Roster, me: &str) -> Option<String> {
     let has_all = roster.in_sync.contains(me) && log.lineage().continues(&roster.epoch);
     let nobody = roster.in_sync.is_empty();
     (!has_all && !nobody).then(|| {

@@ -9,8 +9,8 @@ use std::{
 use kube::Client;
 use pgo_k8s::lease::{Election, LeaseSettings};
 use pgo_proto::event::{
-    CopyRequest, CopyResponse, FetchRequest, FetchResponse,
-    event_replica_client::EventReplicaClient, event_replica_server::EventReplica,
+    CopyLettersRequest, CopyLettersResponse, CopyRequest, CopyResponse, FetchRequest,
+    FetchResponse, event_replica_client::EventReplicaClient, event_replica_server::EventReplica,
 };
 use pgo_telemetry::{CancellationToken, Condition};
 use pgo_tls::{TlsFiles, grpc};
@@ -22,10 +22,16 @@ use tonic::{Request, Response, Status, transport::Channel};
 
 use super::{
     following::{self, Following, StepError},
-    leading::{CannotLead, Leading, PATIENCE},
+    leading::{self, CannotLead, Change, Leading, PATIENCE},
     register::{InKubernetes, Register, Roster},
 };
-use crate::{consume::Confirmation, log::Log, metrics::Metrics};
+use crate::{
+    consume::Confirmation,
+    dead::{self, Shelf, copy},
+    identity::{Deed, require},
+    log::Log,
+    metrics::Metrics,
+};
 
 /// Name of the Lease.
 pub const LEASE: &str = "pgo-event";
@@ -34,8 +40,10 @@ pub const LEASE: &str = "pgo-event";
 const OTHER: &str = "event.pgo";
 
 /// How long a Lease is the holder's without a renewal, and the time between renewals. Shorter than those of other processes:
-/// events are not confirmed meanwhile.
-const LEASE_TIMES: (Duration, Duration) = (Duration::from_secs(9), Duration::from_secs(3));
+/// events are not confirmed from the end of a leader until another has taken over, which is this long, and twice half of the
+/// time between renewals, in which the other one looks. Not shorter, so that an answer of the API server may be late by a
+/// second. It is safe at any length: the register guards what is confirmed.
+const LEASE_TIMES: (Duration, Duration) = (Duration::from_secs(3), Duration::from_millis(750));
 
 /// Pause after a step that failed, and between a turn that could not be used and the next.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -61,6 +69,8 @@ pub type Turn = watch::Sender<Option<Arc<Leading>>>;
 pub struct Replica {
     /// The log.
     pub log: Arc<Log>,
+    /// The dead letters.
+    pub shelf: Arc<Shelf>,
     /// Name of this process among its like.
     pub me: String,
     /// Where the other replica can ask it, host:port.
@@ -108,6 +118,7 @@ impl Replica {
         let heard: Mutex<Instant> = Mutex::new(Instant::now());
         let mut ended = Ok(());
         while !shutdown.is_cancelled() && ended.is_ok() {
+            self.let_the_first_begin(&heard, &shutdown).await;
             let over = CancellationToken::new();
             let mut settings = LeaseSettings::new(&self.namespace, LEASE, &self.me);
             (settings.duration, settings.renew) = LEASE_TIMES;
@@ -161,6 +172,24 @@ impl Replica {
         ended
     }
 
+    /// Waits while nobody has led yet and another replica is the one that begins.
+    ///
+    /// This one is ready meanwhile: it has all there is, and an update, which begins with the last replica, goes on to the first
+    /// only once this one is ready. Callers are told to ask again, which the first one answers.
+    async fn let_the_first_begin(&self, heard: &Mutex<Instant>, shutdown: &CancellationToken) {
+        let register = InKubernetes::new(self.client.clone(), &self.namespace);
+        while leading::is_for_the_first(&self.log, &self.me)
+            && matches!(register.read().await, Ok(None))
+        {
+            self.condition.met();
+            *heard.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = sleep(PAUSE) => {}
+            }
+        }
+    }
+
     async fn take_over(&self, gone: bool) -> Option<Arc<Leading>> {
         let register = Arc::new(InKubernetes::new(self.client.clone(), &self.namespace));
         let me = (self.me.clone(), self.address.clone());
@@ -190,8 +219,9 @@ impl Replica {
     }
 
     fn step_down(&self, heard: &Mutex<Instant>) {
-        self.turn.send_replace(None);
+        // Whoever asks from now on is sent to the other one.
         self.log.set_follows(true);
+        self.turn.send_replace(None);
         self.metrics.leads(false);
         *heard.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         tracing::info!("this replica does not lead the log any more");
@@ -201,53 +231,82 @@ impl Replica {
     async fn follow(&self, heard: &Mutex<Instant>, stop: &CancellationToken) {
         let following = Following {
             log: self.log.clone(),
+            shelf: self.shelf.clone(),
             me: self.me.clone(),
             address: self.address.clone(),
         };
-        let mut leader: Option<(Roster, EventReplicaClient<Channel>)> = None;
+        let mut leader: Option<Leader> = None;
         while !stop.is_cancelled() {
             let asked = tokio::select! {
                 () = stop.cancelled() => return,
                 asked = self.ask(&following, &mut leader) => asked,
             };
-            let step = match asked {
-                Ok(answer) => following.apply(answer).await,
+            let done = match asked {
+                Ok((leader, Answer::Letters(answer))) => {
+                    self.take_letters(&following, leader, answer).await;
+                    Ok(())
+                }
+                Ok((leader, Answer::Records(answer))) => {
+                    let applied = following.apply(answer).await;
+                    applied.map(|step| {
+                        *heard.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+                        leader.letters.are_at(step.letters);
+                        self.took(step);
+                    })
+                }
                 Err(error) => Err(error),
             };
-            match step {
-                Ok(step) => {
-                    *heard.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-                    self.took(step);
-                }
-                Err(error) => {
-                    leader = None;
-                    tracing::debug!(%error, "cannot follow");
-                    tokio::select! {
-                        () = stop.cancelled() => return,
-                        () = sleep(PAUSE) => {}
-                    }
+            if let Err(error) = done {
+                leader = None;
+                tracing::debug!(%error, "cannot follow");
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = sleep(PAUSE) => {}
                 }
             }
         }
     }
 
-    async fn ask(
+    /// Asks for dead letters where they may differ, else for records. The log goes on without dead letters that cannot be had;
+    /// this replica does not have everything then.
+    async fn ask<'a>(
         &self,
         following: &Following,
-        leader: &mut Option<(Roster, EventReplicaClient<Channel>)>,
-    ) -> Result<CopyResponse, StepError> {
-        if leader.is_none() {
-            *leader = Some(self.find_leader().await?);
-        }
-        let Some((roster, client)) = leader else {
-            return Err(StepError::Answer);
+        known: &'a mut Option<Leader>,
+    ) -> Result<(&'a mut Leader, Answer), StepError> {
+        let leader = match known {
+            Some(leader) => leader,
+            None => known.insert(self.find_leader().await?),
         };
-        let asking = following.ask(&*client, roster.term);
         let late = |_| StepError::Other(Status::deadline_exceeded("no answer in 5 s"));
-        timeout(ANSWER_WITHIN, asking).await.map_err(late)?
+        if std::mem::take(&mut leader.letters.differ) {
+            let asking = following.ask_letters(&leader.client, leader.roster.term);
+            let asked = timeout(ANSWER_WITHIN, asking).await.map_err(late)?;
+            match asked {
+                Ok(answer) => return Ok((leader, Answer::Letters(answer))),
+                Err(error) => leader.letters.failed(&error),
+            }
+        }
+        let asking = following.ask(&leader.client, leader.roster.term, leader.letters.here);
+        let answer = timeout(ANSWER_WITHIN, asking).await.map_err(late)??;
+        Ok((leader, Answer::Records(answer)))
     }
 
-    async fn find_leader(&self) -> Result<(Roster, EventReplicaClient<Channel>), StepError> {
+    async fn take_letters(
+        &self,
+        following: &Following,
+        leader: &mut Leader,
+        answer: CopyLettersResponse,
+    ) {
+        match following.apply_letters(answer).await {
+            Ok(0) => leader.letters.differ = true,
+            Ok(change) => leader.letters.here = change,
+            Err(error) => leader.letters.failed(&error),
+        }
+        dead::count(&self.shelf, &self.metrics).await;
+    }
+
+    async fn find_leader(&self) -> Result<Leader, StepError> {
         let register = InKubernetes::new(self.client.clone(), &self.namespace);
         let unavailable = |error: &dyn fmt::Display| Status::unavailable(error.to_string());
         self.way.send_replace(None);
@@ -262,7 +321,14 @@ impl Replica {
         let channel = grpc::channel(&roster.address, OTHER, self.files.clone());
         let channel = channel.map_err(|error| unavailable(&error))?;
         self.way.send_replace(Some(channel.clone()));
-        Ok((roster, EventReplicaClient::new(channel)))
+        Ok(Leader {
+            roster,
+            client: EventReplicaClient::new(channel),
+            letters: Copied {
+                here: 0,
+                differ: true,
+            },
+        })
     }
 
     /// Readers are sent to the one that leads.
@@ -286,6 +352,39 @@ impl Replica {
     }
 }
 
+/// The replica that is followed.
+struct Leader {
+    roster: Roster,
+    client: EventReplicaClient<Channel>,
+    letters: Copied,
+}
+
+/// How far the dead letters here are those of the one that leads.
+struct Copied {
+    /// Up to this change; 0: it is not known.
+    here: Change,
+    /// Whether they are to be compared.
+    differ: bool,
+}
+
+impl Copied {
+    /// The one that leads has made this change last.
+    fn are_at(&mut self, newest: Change) {
+        self.differ |= self.here < newest;
+    }
+
+    fn failed(&mut self, error: &StepError) {
+        self.here = 0;
+        tracing::debug!(%error, "cannot copy dead letters");
+    }
+}
+
+/// What the one that leads said.
+enum Answer {
+    Records(CopyResponse),
+    Letters(CopyLettersResponse),
+}
+
 /// Gets back from the other replica what is damaged here.
 async fn mend(replica: Replica, shutdown: CancellationToken) {
     loop {
@@ -302,7 +401,7 @@ async fn mend(replica: Replica, shutdown: CancellationToken) {
                 let channel = grpc::channel(&address, OTHER, replica.files.clone());
                 channel.ok().map(EventReplicaClient::new)
             }),
-            None => replica.find_leader().await.ok().map(|(_, client)| client),
+            None => replica.find_leader().await.ok().map(|leader| leader.client),
         };
         let Some(other) = other else { continue };
         match following::mend(&replica.log, &other).await {
@@ -323,25 +422,55 @@ async fn mend(replica: Replica, shutdown: CancellationToken) {
 pub struct ReplicaService {
     /// The log.
     pub log: Arc<Log>,
+    /// The dead letters.
+    pub shelf: Arc<Shelf>,
     /// The leadership of this process.
     pub turn: watch::Receiver<Option<Arc<Leading>>>,
+}
+
+impl ReplicaService {
+    fn leading(&self) -> Result<Arc<Leading>, Status> {
+        let leading = self.turn.borrow().clone();
+        leading.ok_or_else(does_not_lead)
+    }
+}
+
+fn does_not_lead() -> Status {
+    Status::failed_precondition("this replica does not lead")
 }
 
 #[tonic::async_trait]
 impl EventReplica for ReplicaService {
     async fn copy(&self, request: Request<CopyRequest>) -> Result<Response<CopyResponse>, Status> {
-        grpc::require_identity(&request, &[OTHER])?;
-        let leading = self.turn.borrow().clone();
-        let leading =
-            leading.ok_or_else(|| Status::failed_precondition("this replica does not lead"))?;
-        Ok(Response::new(leading.answer(request.into_inner()).await?))
+        require(&request, Deed::Copy)?;
+        let answer = self.leading()?.answer(request.into_inner()).await?;
+        Ok(Response::new(answer))
+    }
+
+    async fn copy_letters(
+        &self,
+        request: Request<CopyLettersRequest>,
+    ) -> Result<Response<CopyLettersResponse>, Status> {
+        require(&request, Deed::Copy)?;
+        let (leading, request) = (self.leading()?, request.into_inner());
+        if leading.term() != request.term {
+            return Err(does_not_lead());
+        }
+        // Before the letters are read: what changes meanwhile is compared again.
+        let (change, shelf) = (leading.letters(), self.shelf.clone());
+        let answering = move || copy::answer(&*shelf.letters()?, request, change);
+        let answer = tokio::task::spawn_blocking(answering).await;
+        let answer = answer.map_err(|error| Status::internal(error.to_string()))?;
+        Ok(Response::new(
+            answer.map_err(|error| Status::internal(error.to_string()))?,
+        ))
     }
 
     async fn fetch(
         &self,
         request: Request<FetchRequest>,
     ) -> Result<Response<FetchResponse>, Status> {
-        grpc::require_identity(&request, &[OTHER])?;
+        require(&request, Deed::Copy)?;
         let (log, request) = (self.log.clone(), request.into_inner());
         let read = tokio::task::spawn_blocking(move || following::fetch(&log, request)).await;
         let read = read.map_err(|error| Status::internal(error.to_string()))?;

@@ -6,7 +6,8 @@ use std::{
     time::Duration,
 };
 
-use pgo_bus::Relay;
+use pgo_bus::{Message, Relay};
+use pgo_ids::Seq;
 use pgo_proto::event::{
     ReadRequest, event_log_client::EventLogClient, read_request, read_response,
 };
@@ -148,6 +149,36 @@ async fn a_stream_whose_beginning_was_confirmed_elsewhere_goes_on() {
         .collect();
     assert_eq!(seqs, [8, 9]);
     assert_eq!(installation.metric("pgo_event_cuts_total"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_of_a_later_version_is_stored_as_it_is_and_holds_up_nothing() {
+    let installation = Installation::start(&[]);
+    let producer =
+        nsq::Producer::connect(installation.nsq_server(), nsq::ProducerConfig::default());
+    let topic = "alltopic".parse().unwrap();
+    let later = serde_json::json!({
+        "eventheader": {
+            "EventType": "NotYet", "namespace": "pgouser1", "username": "alice",
+            "timestamp": "2026-10-15T10:11:12Z", "topic": ["newtopic"],
+        },
+        "clustername": "a", "stream": "a", "seq": 1, "operationid": "o", "stage": "odd", "severity": "LOUD",
+        "schemaversion": 2, "something": ["new"],
+    });
+    producer.publish(&topic, later.to_string()).await.unwrap();
+    let second = Message::encode(&event("a", 2), Seq(1)).unwrap();
+    producer.publish(&topic, second).await.unwrap();
+    let mut reader = open(&mut installation.client("apiserver"), beginning()).await;
+    let mut stored = Vec::new();
+    while stored.len() < 2 {
+        if let read_response::What::Record(record) = next(&mut reader).await.unwrap().unwrap() {
+            stored.push(record.event);
+        }
+    }
+    assert_eq!(stored[0], later.to_string().as_bytes());
+    // As it was in the outbox: what the publisher says of the stream is not the reader's.
+    assert_eq!(stored[1], event("a", 2).to_wire().unwrap());
+    assert_eq!(installation.metric("pgo_event_malformed_total"), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -153,11 +153,36 @@ async fn publish(installation: &Installation) -> BTreeMap<String, Vec<u64>> {
     ])
 }
 
+/// Publishes four events, of which the third never reaches the channel, as when nsqd is killed before it has handed it out.
+async fn lose_one(installation: &Installation, channel: &str) {
+    let relay = installation.relay();
+    let offer = async |seqs: std::ops::RangeInclusive<u64>| {
+        relay.offer(&stream("lossy"), events("lossy", seqs));
+        let mut unconfirmed = relay.unconfirmed();
+        let all = unconfirmed.wait_for(|count| *count == 0);
+        soon("all is confirmed", all).await.unwrap();
+    };
+    let of_channel = |what: &str| {
+        let path = format!("/channel/{what}?topic=alltopic&channel={channel}");
+        installation.post_to_nsqd(&path);
+    };
+    offer(1..=2).await;
+    let own = format!("alltopic/{channel}");
+    eventually("both are printed", || installation.finished(&own) == 2).await;
+    of_channel("pause");
+    offer(3..=3).await;
+    eventually("it waits", || installation.depths()[&own] == 1).await;
+    of_channel("empty");
+    of_channel("unpause");
+    offer(4..=4).await;
+}
+
 async fn reads_everything_once_and_in_order(channel: &str, mut command: Command) {
     let installation = Installation::start(&[]);
-    let count = 2 * ORDERED + 3 + 2;
+    let count = 2 * ORDERED + 3 + 2 + 4;
     let child = command
         .arg(installation.nsqd_address())
+        .arg(installation.http.to_string())
         .arg(installation.identity("audit.consumer"))
         .args([channel, &count.to_string()])
         .stdin(Stdio::null())
@@ -170,7 +195,9 @@ async fn reads_everything_once_and_in_order(channel: &str, mut command: Command)
         installation.depths().contains_key(&own)
     })
     .await;
-    let expected = publish(&installation).await;
+    lose_one(&installation, channel).await;
+    let mut expected = publish(&installation).await;
+    expected.insert("lossy".to_owned(), vec![1, 2, 3, 4]);
     let ended = tokio::task::spawn_blocking(move || child.wait_with_output());
     let output = soon("the end of the consumer", ended)
         .await

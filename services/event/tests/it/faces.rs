@@ -357,3 +357,44 @@ async fn readers_end_with_the_process_and_go_on_where_they_were() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_event_is_a_cloud_event_in_binary_mode_or_in_structured_mode() {
+    let installation = with_events(&[]).await;
+    let mut binary = get(&installation, "audit.consumer", "/v1/events/a/3", "").await;
+    assert_eq!(binary.status, 200);
+    let headers = binary.headers.to_lowercase();
+    for header in [
+        "content-type: application/json\r\n",
+        "ce-specversion: 1.0\r\n",
+        "ce-id: a/3\r\n",
+        "ce-type: com.crunchydata.pgo.createclusterprogress\r\n",
+        "ce-source: /namespaces/pgouser1\r\n",
+    ] {
+        assert!(headers.contains(header), "{header:?} in {headers}");
+    }
+    let data = binary.json().await;
+    assert_eq!((&data["stream"], &data["seq"]), (&"a".into(), &3.into()));
+
+    let accept = "Accept: application/cloudevents+json\r\n";
+    let mut structured = get(&installation, "audit.consumer", "/v1/events/a/3", accept).await;
+    assert!(
+        structured.headers.contains("application/cloudevents+json"),
+        "{}",
+        structured.headers
+    );
+    let event = structured.json().await;
+    assert_eq!((&event["id"], &event["data"]), (&"a/3".into(), &data));
+
+    for (target, headers, status) in [
+        ("/v1/events/a/6", "", 404),
+        ("/v1/events/nosuch/1", "", 404),
+        ("/v1/events/a/none", "", 400),
+        ("/v1/events/a/0", "", 400),
+        ("/v1/events/a/3", "Accept: text/html\r\n", 406),
+    ] {
+        let mut refused = get(&installation, "audit.consumer", target, headers).await;
+        assert_eq!(refused.status, status, "{target}");
+        assert!(refused.json().await["help"].is_string(), "{target}");
+    }
+}

@@ -7,11 +7,11 @@ use jiff::Timestamp;
 use nsq::{Producer, ProducerConfig};
 use pgo_bus::DeadLetter;
 use pgo_event::{
-    dead::{DeadLetterService, Shelf},
+    dead::{DeadLetterService, Letters, Room, Shelf},
     forward::{Leader, forward},
     log::{Entry, Limits, Log},
     metrics::Metrics,
-    replication::Way,
+    replication::{Turn, Way},
     service::Service,
     together::together,
 };
@@ -56,7 +56,7 @@ impl Node {
         let shutdown = CancellationToken::new();
         let nsqd = certificates.nsq_server_for("event");
         let dead = DeadLettersServer::new(DeadLetterService {
-            shelf: Arc::new(Shelf::new(folder.path())),
+            shelf: Arc::new(Shelf::new(folder.path(), Turn::new(None).subscribe())),
             producer: Arc::new(Producer::connect(nsqd, ProducerConfig::default())),
             metrics: metrics.clone(),
         });
@@ -116,7 +116,7 @@ impl Node {
             reason: "it is no event".to_owned(),
             body: b"no".to_vec(),
         };
-        let letters = Shelf::new(self.folder.path()).letters().unwrap();
+        let letters = Letters::open(self.folder.path(), Room::default()).unwrap();
         letters.put(&letter).unwrap();
     }
 }

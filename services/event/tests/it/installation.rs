@@ -1,20 +1,23 @@
 //! nsqd and the event service with an authority of their own.
 
 use std::{
-    cell::Cell,
     collections::BTreeMap,
     fs,
     io::{Read as _, Write as _},
-    net::{IpAddr, SocketAddr, TcpListener, TcpStream},
+    net::{IpAddr, SocketAddr, TcpStream},
     path::{Path, PathBuf},
     process::Command,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
     time::Duration,
 };
 
 use futures::StreamExt as _;
 use jiff::{SignedDuration, Timestamp};
 use pgo_bus::{NsqPublisher, Relay, follow_confirmations};
+use pgo_nsqd::{Nsqd, as_installed, free_address};
 use pgo_proto::event::{
     ReadRequest, ReadResponse, dead_letters_client::DeadLettersClient,
     event_log_client::EventLogClient, read_request, read_response,
@@ -28,11 +31,12 @@ use tonic::{Status, Streaming, transport::Channel};
 use crate::process::{Process, SOON};
 
 pub struct Installation {
-    folder: TempDir,
-    nsqd: Option<Process>,
+    folder: Arc<TempDir>,
+    /// Folder of the log, below the one of all.
+    log: &'static str,
+    nsqd: Option<Nsqd>,
     event: Option<Process>,
     nsqd_addr: SocketAddr,
-    nsqd_http: SocketAddr,
     grpc: SocketAddr,
     pub http: SocketAddr,
     auth: SocketAddr,
@@ -53,14 +57,13 @@ impl Installation {
     pub fn prepare(settings: &[(&'static str, &str)]) -> Self {
         let folder = TempDir::new().unwrap();
         certify_all(folder.path());
-        fs::create_dir(folder.path().join("queue")).unwrap();
         let none = SocketAddr::from(([127, 0, 0, 1], 0));
         Self {
-            folder,
+            folder: Arc::new(folder),
+            log: "data",
             nsqd: None,
             event: None,
             nsqd_addr: none,
-            nsqd_http: none,
             grpc: none,
             http: none,
             auth: free_address(),
@@ -72,36 +75,51 @@ impl Installation {
         }
     }
 
-    /// As in the product: all queues on disk, TLS with certificates only.
+    /// Another event service with the same certificates, settings and nsqd; its log is in a folder of this name.
+    pub fn another(&self, log: &'static str) -> Self {
+        Self {
+            folder: self.folder.clone(),
+            log,
+            nsqd: None,
+            event: None,
+            auth: free_address(),
+            settings: self.settings.clone(),
+            ..*self
+        }
+    }
+
+    /// Gives the log's port an address of the loopback network (127.0.0.0/8) that nobody else has, so that it is known before
+    /// the process runs, and is free whenever it is started.
+    pub fn listen_at_own_address(&mut self) -> IpAddr {
+        static GIVEN: AtomicU8 = AtomicU8::new(0);
+        let [.., high, low] = std::process::id().to_be_bytes();
+        let number = GIVEN.fetch_add(1, Ordering::Relaxed);
+        // 127.0.0.1 is for all others.
+        let ip = IpAddr::from([127, high | 0x80, low, number % 254 + 1]);
+        self.grpc = SocketAddr::new(ip, 8444);
+        ip
+    }
+
+    /// As in the product: all queues on disk, TLS with certificates only, and who may what is asked of the event service.
     pub fn start_nsqd(&mut self) {
-        let tls = self.folder.path().join("nsqd");
-        let file = |flag: &str, name: &str| format!("--{flag}={}", tls.join(name).display());
-        let nsqd = Process::spawn(
-            Command::new(nsqd_binary())
-                .arg(format!(
-                    "--data-path={}",
-                    self.folder.path().join("queue").display()
-                ))
-                .args(["--broadcast-address=127.0.0.1", "--https-address="])
-                .arg("--http-address=127.0.0.1:0")
-                .arg(format!("--tcp-address={}", self.nsqd_addr))
-                .args(["--mem-queue-size=0", "--sync-every=1"])
-                .args(["--tls-required=tcp-https", "--tls-min-version=tls1.2"])
-                .arg("--tls-client-auth-policy=require-verify")
-                .arg(format!("--auth-http-address=https://{}/auth", self.auth))
-                .arg(file("tls-cert", "tls.crt"))
-                .arg(file("tls-key", "tls.key"))
-                .arg(file("tls-root-ca-file", "ca.crt")),
-        );
-        // In whichever order.
-        let (tcp, http) = (Cell::new(None), Cell::new(None));
-        let addr = |line: &str, kind: &str| line.split_once(kind)?.1.parse::<SocketAddr>().ok();
-        (self.nsqd_addr, self.nsqd_http) = nsqd.line(|line| {
-            tcp.set(tcp.get().or_else(|| addr(line, "TCP: listening on ")));
-            http.set(http.get().or_else(|| addr(line, "HTTP: listening on ")));
-            tcp.get().zip(http.get())
-        });
-        self.nsqd = Some(nsqd);
+        let auth = format!("--auth-http-address=https://{}/auth", self.auth);
+        self.start_nsqd_with(auth);
+    }
+
+    /// Whoever has a certificate may do everything: several event services use it, of which any may be away.
+    pub fn start_nsqd_open_to_all(&mut self) {
+        self.start_nsqd_with(None);
+    }
+
+    fn start_nsqd_with(&mut self, argument: impl Into<Option<String>>) {
+        let mut arguments = as_installed(&self.identity("nsqd"));
+        arguments.push("--sync-every=1".to_owned());
+        arguments.extend(argument.into());
+        match &mut self.nsqd {
+            Some(nsqd) => nsqd.begin(),
+            none => *none = Some(Nsqd::start(arguments)),
+        }
+        self.nsqd_addr = self.nsqd.as_ref().unwrap().tcp();
     }
 
     pub fn start_event(&mut self) {
@@ -112,7 +130,7 @@ impl Installation {
                 .arg(env!("CARGO_BIN_EXE_pgo-event"))
                 .env("EVENT_ADDR", self.nsqd_addr.to_string())
                 .env("PGO_TLS_DIR", self.folder.path().join("event"))
-                .env("PGO_EVENT_DATA", self.folder.path().join("data"))
+                .env("PGO_EVENT_DATA", self.data())
                 .env("PGO_EVENT_LISTEN", self.grpc.to_string())
                 .env("PGO_EVENT_AUTH_LISTEN", self.auth.to_string())
                 .env("PGO_EVENT_HTTP_LISTEN", self.http.to_string())
@@ -140,7 +158,7 @@ impl Installation {
     }
 
     pub fn kill_nsqd(&mut self) {
-        self.nsqd.take().unwrap().kill();
+        self.nsqd.as_mut().unwrap().kill();
     }
 
     pub fn kill_event(&mut self) {
@@ -178,7 +196,7 @@ impl Installation {
     }
 
     pub fn data(&self) -> PathBuf {
-        self.folder.path().join("data")
+        self.folder.path().join(self.log)
     }
 
     pub fn client(&self, process: &str) -> EventLogClient<Channel> {
@@ -236,9 +254,26 @@ impl Installation {
         get(self.admin, path)
     }
 
+    /// Does something by nsqd's HTTP port.
+    pub fn post_to_nsqd(&self, path: &str) {
+        let (status, text) = ask(self.nsqd.as_ref().unwrap().http(), "POST", path).unwrap();
+        assert_eq!(status, 200, "{path}: {text}");
+    }
+
+    /// How many messages a channel has had that neither wait nor are in flight.
+    pub fn finished(&self, queue: &str) -> u64 {
+        let (topic, channel) = queue.split_once('/').unwrap();
+        let path = format!("/stats?format=json&topic={topic}&channel={channel}");
+        let (_, text) = get(self.nsqd.as_ref().unwrap().http(), &path).unwrap();
+        let stats: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let channel = &stats["topics"][0]["channels"][0];
+        let count = |name: &str| channel[name].as_u64().unwrap();
+        count("message_count") - count("depth") - count("in_flight_count")
+    }
+
     /// How many messages wait in nsqd, by topic and by `topic/channel`.
     pub fn depths(&self) -> BTreeMap<String, u64> {
-        let (_, text) = get(self.nsqd_http, "/stats?format=json").unwrap();
+        let (_, text) = get(self.nsqd.as_ref().unwrap().http(), "/stats?format=json").unwrap();
         let stats: serde_json::Value = serde_json::from_str(&text).unwrap();
         let mut depths = BTreeMap::new();
         for topic in stats["topics"].as_array().unwrap() {
@@ -268,20 +303,18 @@ impl Installation {
 
 /// Status and body of an answer; nothing where nobody listens.
 fn get(addr: SocketAddr, path: &str) -> Option<(u16, String)> {
+    ask(addr, "GET", path)
+}
+
+fn ask(addr: SocketAddr, method: &str, path: &str) -> Option<(u16, String)> {
     let mut stream = TcpStream::connect_timeout(&addr, SOON).ok()?;
     stream.set_read_timeout(Some(SOON)).unwrap();
-    write!(stream, "GET {path} HTTP/1.0\r\n\r\n").ok()?;
+    write!(stream, "{method} {path} HTTP/1.0\r\n\r\n").ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;
     let (head, body) = answer.split_once("\r\n\r\n")?;
     let status = head.split(' ').nth(1)?.parse().ok()?;
     Some((status, body.to_owned()))
-}
-
-/// An address for a port that is told to others before somebody listens there.
-fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    listener.local_addr().unwrap()
 }
 
 fn certify_all(folder: &Path) {
@@ -311,25 +344,6 @@ fn certify(authority: &Authority, process: &str, folder: &Path) {
     fs::write(folder.join("tls.crt"), leaf.certificate_pem).unwrap();
     fs::write(folder.join("tls.key"), leaf.key_pem.as_bytes()).unwrap();
     fs::write(folder.join("ca.crt"), authority.certificate_pem()).unwrap();
-}
-
-fn nsqd_binary() -> PathBuf {
-    let path = std::env::var_os("NSQD_BIN").map_or_else(
-        || {
-            let cache = std::env::var_os("PGO_CACHE").map_or_else(
-                || PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache/pgo"),
-                PathBuf::from,
-            );
-            cache.join("bin/nsqd")
-        },
-        PathBuf::from,
-    );
-    let path_text = path.display();
-    assert!(
-        path.is_file(),
-        "no nsqd at {path_text}: build it with deploy/local/build/build.sh, or set NSQD_BIN"
-    );
-    path
 }
 
 /// What the future gives, which must be there soon.

@@ -56,7 +56,7 @@ async fn seqs(consumer: &mut Consumer, count: usize) -> BTreeSet<u64> {
     let mut found = BTreeSet::new();
     while found.len() < count {
         let message = soon("a message", consumer.next()).await.unwrap();
-        found.insert(Message::decode(message.body()).unwrap().event.seq.0);
+        found.insert(Message::decode(message.body()).unwrap().key.seq.0);
         message.finish();
     }
     found

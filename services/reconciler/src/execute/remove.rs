@@ -7,7 +7,7 @@ use k8s_openapi::api::{
     rbac::v1::{Role, RoleBinding},
 };
 use kube::Client;
-use pgo_core::{Cluster, Fixture, Step};
+use pgo_core::{Backup, Cluster, Fixture, Step};
 use pgo_crd::{Pgcluster, Pgreplica, Pgtask};
 use pgo_objects::fixture_name;
 
@@ -34,6 +34,10 @@ pub async fn one(step: &Step, cluster: &Cluster, client: &Client) -> Result<(), 
         Step::RemoveUserSecret { name, uid } => {
             remove::<Secret>(client, cluster, (name, uid)).await
         }
+        Step::RemoveBackup { backup, name, uid } => match backup {
+            Backup::Claim => remove::<PersistentVolumeClaim>(client, cluster, (name, uid)).await,
+            Backup::Secret => remove::<Secret>(client, cluster, (name, uid)).await,
+        },
         Step::RemoveFixture { fixture, uid } => {
             let name = fixture_name(*fixture, &cluster.name);
             let exactly = (name.as_str(), uid.as_str());

@@ -19,7 +19,7 @@ fn cluster() -> Cluster {
         deleting: false,
         actor: String::new(),
         workflow: None,
-        delete_request: None,
+        delete_requests: Vec::new(),
         replicas: Vec::new(),
         replica_count: 0,
         scale_down: Vec::new(),
@@ -66,7 +66,7 @@ fn passwords_are_found_by_label_whatever_users_the_cluster_ever_had() {
         lent,
         of_backups,
     ]);
-    let found = uids(&of_cluster(&secrets, &cluster()), opens_data);
+    let found = uids(&of_cluster(&secrets.state(), &cluster()), opens_data);
     let names: Vec<_> = found.keys().map(String::as_str).collect();
     assert_eq!(
         names,
@@ -77,6 +77,57 @@ fn passwords_are_found_by_label_whatever_users_the_cluster_ever_had() {
         ]
     );
     assert_eq!(found["hippo-former-secret"], "uid of hippo-former-secret");
+}
+
+#[test]
+fn a_claim_holds_data_or_backups_or_neither() {
+    let mut named = object("old-primary", "hippo", None);
+    named["metadata"]["labels"]["deployment-name"] = json!("old-primary");
+    let claims: Store<PersistentVolumeClaim> = store([
+        object("hippo", "hippo", None),
+        object("hippo-abcd", "hippo", None),
+        named,
+        object("hippo-pgbr-repo", "hippo", None),
+        object("hippo-backup", "hippo", None),
+        object("backup-hippo-pgdump-pvc", "hippo", None),
+        object("hippo-notes", "hippo", None),
+        object("hippo-abcd-pgbr-repo", "hippo-abcd", None),
+    ]);
+    let secrets: Secrets = store([
+        object("hippo-backrest-repo-config", "hippo", None),
+        object("hippo-postgres-secret", "hippo", None),
+    ]);
+    let claims = of_cluster(&claims.state(), &cluster());
+    let mut data: Vec<_> = claims
+        .iter()
+        .filter(|claim| holds(claim.meta(), &cluster().name) == Some(Holds::Data))
+        .map(|claim| claim.name_any())
+        .collect();
+    data.sort();
+    assert_eq!(data, ["hippo", "hippo-abcd", "old-primary"]);
+    let secrets = of_cluster(&secrets.state(), &cluster());
+    let backups = backups(&claims, &secrets, &cluster());
+    let backups: Vec<_> = backups
+        .iter()
+        .map(|((backup, name), uid)| (*backup, name.as_str(), uid.as_str()))
+        .collect();
+    assert_eq!(
+        backups,
+        [
+            (
+                Backup::Claim,
+                "backup-hippo-pgdump-pvc",
+                "uid of backup-hippo-pgdump-pvc"
+            ),
+            (Backup::Claim, "hippo-backup", "uid of hippo-backup"),
+            (Backup::Claim, "hippo-pgbr-repo", "uid of hippo-pgbr-repo"),
+            (
+                Backup::Secret,
+                "hippo-backrest-repo-config",
+                "uid of hippo-backrest-repo-config"
+            ),
+        ]
+    );
 }
 
 #[test]

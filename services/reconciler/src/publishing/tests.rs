@@ -55,7 +55,7 @@ impl Publisher for Broker {
     fn publish(&self, topic: Topic, body: Bytes) -> BoxFuture<'static, Result<(), PublishFailed>> {
         if topic == Topic::All {
             let message = Message::decode(&body).expect("a message");
-            let line = (message.event.seq.0, message.unconfirmed_from.0);
+            let line = (message.key.seq.0, message.unconfirmed_from.0);
             self.seen.lock().expect("no panic").push(line);
         }
         std::future::ready(Ok(())).boxed()

@@ -7,7 +7,8 @@ use std::{
 };
 
 use nsq::{Consumer, ConsumerConfig};
-use pgo_bus::{Bell, Doorbell, Kind, Message};
+use pgo_bus::{Bell, Doorbell, Kind};
+use pgo_events::Event;
 use serde_json::{Value, json};
 use tokio::time::{Duration, timeout};
 
@@ -149,7 +150,7 @@ type Arrived = Arc<Mutex<BTreeMap<String, BTreeMap<u64, String>>>>;
 /// An event service: it confirms what it has, as far as nothing is missing.
 async fn store(mut consumer: Consumer, log: FakeEventLog, arrived: Arrived) {
     while let Some(message) = consumer.next().await {
-        let event = Message::decode(message.body()).unwrap().event;
+        let event = Event::from_wire(message.body()).unwrap();
         let (stream, seq) = (event.stream.to_string(), event.seq.0);
         let kind = event.event_type().as_str().to_owned();
         let known = {

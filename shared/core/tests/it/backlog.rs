@@ -94,7 +94,7 @@ fn one_event_that_nobody_stores_is_a_backlog_after_a_minute() {
     world.settle();
     world.storing = false;
     world.say(pgo_core::AgentPhase::Failed, Some("no space left"));
-    world.cluster.delete_request = None;
+    world.cluster.delete_requests.clear();
     world.cluster.deleting = true;
     world.reconcile();
     world.wait(59);

@@ -219,6 +219,36 @@ fn what_kubernetes_refuses_is_a_failure_with_its_words() {
 }
 
 #[test]
+fn secrets_that_could_not_be_made_are_not_told_as_made() {
+    let mut world = World::new();
+    world.reconcile();
+    world.observed.user_secrets.clear();
+    world.observed.refused = Some("cannot make Secret hippo-testuser-secret: no".to_owned());
+    world.reconcile_cut_off(0);
+    assert_eq!(world.count("CreateClusterProgress"), 0);
+    world.observed.refused = None;
+    world.settle();
+    world.check_stream();
+}
+
+#[test]
+fn the_condition_and_the_event_of_a_failure_say_the_same_and_no_secret() {
+    let mut world = World::new();
+    let said = "cannot make Pod hippo: env PGPASSWORD=hunter2 is not wanted";
+    world.observed.refused = Some(said.to_owned());
+    world.reconcile();
+    let told = world.told();
+    let cause = told.last().and_then(|event| event.cause.clone());
+    let ready = world.condition("Ready").message.clone();
+    assert_eq!(cause.as_ref(), Some(&ready));
+    assert_eq!(ready, world.status.reason);
+    assert_eq!(
+        ready,
+        "cannot make Pod hippo: env PGPASSWORD=*** is not wanted"
+    );
+}
+
+#[test]
 fn milestones_have_an_order_and_a_text_each() {
     for pair in Milestone::ALL.windows(2) {
         assert!(pair[0] < pair[1]);

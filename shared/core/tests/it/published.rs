@@ -47,13 +47,13 @@ fn of_clusters() -> BTreeSet<EventType> {
     failing.reconcile();
     told.extend(failing.told().iter().map(|event| event.event_type()));
 
-    world.cluster.delete_request = Some(DeleteRequest {
+    world.cluster.delete_requests = vec![DeleteRequest {
         operation: "25927091-b343-4017-be4b-71575f0b3eb5"
             .parse()
             .expect("an id"),
         actor: "pgoadmin".to_owned(),
         options: DeleteOptions::default(),
-    });
+    }];
     world.reconcile();
     world.wait(5 * 60);
     for _ in 0..40 {

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use pgo_core::{
-    AgentFacts, AgentPhase, ClaimFacts, ClaimPhase, Cluster, ClusterStatus, Condition, Desired,
-    Endpoints, Fixture, Image, Observed, Plan, PodFacts, PodPhase, Resources, Role, ServiceType,
-    Step, Storage, StorageKind, UserSecret, commit, plan,
+    AgentFacts, AgentPhase, ClaimFacts, ClaimPhase, Cluster, ClusterStatus, Condition,
+    DeleteRequest, Desired, Endpoints, Fixture, Image, Observed, Plan, PodFacts, PodPhase,
+    Resources, Role, ServiceType, Step, Storage, StorageKind, UserSecret, commit, plan, unrecorded,
 };
 use pgo_events::{Event, Eventing, Outbox, Stage};
 use pgo_ids::{InstanceName, OperationId, Seq, Term};
@@ -31,6 +31,8 @@ pub struct World {
     pub gone: bool,
     /// Events that were copied out of the outbox at the end.
     pub copied: Vec<Event>,
+    /// The Pgtasks that ask for the deletion, with their names; the cache may not show some of them yet.
+    pub asked: Vec<(String, DeleteRequest)>,
     /// Objects made so far; each has another uid.
     made: u32,
 }
@@ -84,7 +86,7 @@ impl World {
                 deleting: false,
                 actor: "pgoadmin".to_owned(),
                 workflow: None,
-                delete_request: None,
+                delete_requests: Vec::new(),
                 replicas: Vec::new(),
                 replica_count: 0,
                 scale_down: Vec::new(),
@@ -100,6 +102,7 @@ impl World {
             ends_after_page: false,
             gone: false,
             copied: Vec::new(),
+            asked: Vec::new(),
             made: 0,
         }
     }
@@ -223,11 +226,12 @@ impl World {
             Step::RemovePod { .. }
             | Step::RemoveClaim { .. }
             | Step::RemoveUserSecret { .. }
+            | Step::RemoveBackup { .. }
             | Step::RemoveFixture { .. }
             | Step::RemoveTask { .. } => self.remove(step),
             Step::RemoveCluster => self.cluster.deleting = true,
             Step::CopyEvents => self.copied = self.status.journal.outbox.entries.clone(),
-            Step::RemoveFinalizer => self.gone = true,
+            Step::RemoveFinalizer => self.gone = self.is_heard(),
             _ => self.make_fixture(step),
         }
     }
@@ -333,6 +337,10 @@ impl World {
                 let removed = observed.claims.remove(instance);
                 assert_eq!(removed.map(|claim| claim.uid).as_ref(), Some(uid));
             }
+            Step::RemoveBackup { backup, name, uid } => {
+                let removed = observed.backups.remove(&(*backup, name.clone()));
+                assert_eq!(removed.as_ref(), Some(uid));
+            }
             Step::RemoveUserSecret { name, uid } => {
                 assert_eq!(observed.user_secrets.remove(name).as_ref(), Some(uid));
             }
@@ -348,9 +356,33 @@ impl World {
             }
             Step::RemoveTask { name, uid } => {
                 assert_eq!(observed.tasks.remove(name).as_ref(), Some(uid));
+                let shown = self.cluster.delete_requests.len();
+                if let Some(at) = self.asked.iter().position(|(asked, _)| asked == name) {
+                    self.asked.remove(at);
+                    self.see(shown - 1);
+                }
             }
             other => panic!("{other:?} removes nothing"),
         }
+    }
+
+    /// The cache shows so many of the Pgtasks.
+    pub fn see(&mut self, shown: usize) {
+        let shown = self.asked.iter().take(shown);
+        let (mut requests, mut tasks) = (Vec::new(), BTreeMap::new());
+        for (name, request) in shown {
+            requests.push(request.clone());
+            tasks.insert(name.clone(), format!("uid of {name}"));
+        }
+        self.cluster.delete_requests = requests;
+        self.observed.tasks.extend(tasks);
+    }
+
+    /// What is asked of Kubernetes itself before the cluster goes: whether every request is recorded.
+    fn is_heard(&mut self) -> bool {
+        let asked = self.asked.iter().map(|(_, request)| request.clone());
+        let asked: Vec<DeleteRequest> = asked.collect();
+        unrecorded(&self.status.journal, &asked).is_none()
     }
 
     /// Kubernetes and the agents get one step further.

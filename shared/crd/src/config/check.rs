@@ -64,6 +64,9 @@ fn required(config: &PgoConfig) -> Result<(), ConfigError> {
             return wrong(key, "it is required");
         }
     }
+    if let Err(problem) = crate::demands::role(&cluster.user) {
+        return wrong("Cluster.User", problem);
+    }
     Ok(())
 }
 
@@ -106,6 +109,9 @@ fn choices(cluster: &ClusterConfig) -> Result<(), ConfigError> {
     }
     if !["ddl", "none", "mod", "all"].contains(&cluster.log_statement.as_str()) {
         return wrong("Cluster.LogStatement", "give none, ddl, mod or all");
+    }
+    if !["", "1"].contains(&cluster.strategy.as_str()) {
+        return wrong("Cluster.Strategy", "give 1, the only one there is");
     }
     Ok(())
 }

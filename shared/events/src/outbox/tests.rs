@@ -127,6 +127,8 @@ proptest! {
         let mut store = Store::default();
         for act in acts {
             store.act(act);
+            let json = serde_json::to_vec(&store.outbox.entries).expect("JSON");
+            prop_assert_eq!(store.outbox.bytes(), json.len());
             prop_assert!(store.written.entries.len() <= Outbox::MOST);
             prop_assert!(store.written.bytes() <= Outbox::MOST_BYTES, "{} bytes", store.written.bytes());
             let unconfirmed: Vec<Event> = store

@@ -1,6 +1,10 @@
 //! Events as CloudEvents: the attributes that the specification asks for, and those of its extensions.
 
-use pgo_events::{EventType, Field, cloudevent::CloudEvent};
+use pgo_events::{
+    EventType, Field,
+    cloudevent::{Attribute, CloudEvent},
+};
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::secrecy::event;
@@ -88,6 +92,36 @@ fn in_binary_mode_the_attributes_are_headers_and_the_body_is_the_data() {
     assert_eq!(header("ce-severitynumber"), Some("17"));
     let body: Value = serde_json::from_str(&body).expect("JSON");
     assert_eq!(body, cloud_event.to_structured()["data"]);
+}
+
+proptest! {
+    #[test]
+    fn no_attribute_has_a_character_that_none_may_have(cause in any::<String>(), actor in any::<String>()) {
+        let data = json!({
+            "eventheader": {"EventType": "PGOStart", "namespace": "pgo", "username": actor},
+            "stream": "u", "seq": 1, "cause": cause,
+        });
+        let cloud_event = CloudEvent::of_json(data.clone());
+        for (name, attribute) in cloud_event.attributes() {
+            if let Attribute::Text(text) = attribute {
+                // Specification 1.0.2, section 3.2: type String.
+                let forbidden = text.chars().any(|character| {
+                    matches!(u32::from(character), 0..=0x1f | 0x7f..=0x9f | 0xfdd0..=0xfdef)
+                        || u32::from(character) % 0x10000 >= 0xfffe
+                });
+                prop_assert!(!forbidden, "{name}: {text:?}");
+            }
+        }
+        prop_assert_eq!(cloud_event.data(), &data);
+    }
+}
+
+#[test]
+fn the_lines_of_a_cause_become_one() {
+    let data = json!({"eventheader": {}, "cause": "ended:\nno space"});
+    let structured = CloudEvent::of_json(data).to_structured();
+    assert_eq!(structured["cause"], "ended: no space");
+    assert_eq!(structured["data"]["cause"], "ended:\nno space");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    ops::ControlFlow,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -44,6 +45,8 @@ impl Entry {
 struct Waiting {
     /// In the order of publishing, and so of expiry.
     entries: VecDeque<Entry>,
+    /// The task that takes need not hear of an arrival before this many wait.
+    enough: usize,
     closed: bool,
 }
 
@@ -97,13 +100,27 @@ impl Queue {
             result: sender,
             _share: share,
         });
+        let is_enough = waiting.entries.len() >= waiting.enough;
         drop(waiting);
-        self.arrived.notify_one();
+        if is_enough {
+            self.arrived.notify_one();
+        }
         Ok(receiver)
     }
 
-    pub fn take(&self) -> Option<Entry> {
-        self.lock().entries.pop_front()
+    /// Hands the oldest entries to `taken` until that says that it has enough; none, if fewer than `enough` wait. From now
+    /// on [`arrived`](Self::arrived) resolves only when that many wait.
+    pub fn take(&self, enough: usize, mut taken: impl FnMut(Entry) -> ControlFlow<()>) {
+        let mut waiting = self.lock();
+        waiting.enough = enough;
+        if waiting.entries.len() < enough && !waiting.closed {
+            return;
+        }
+        while let Some(entry) = waiting.entries.pop_front() {
+            if taken(entry).is_break() {
+                return;
+            }
+        }
     }
 
     /// Puts entries that were taken, in that order, back to the front.
@@ -114,7 +131,7 @@ impl Queue {
         }
     }
 
-    /// Resolves when something was pushed, or the queue was closed, since the last time.
+    /// Resolves when something was pushed, and enough waits, or the queue was closed, since the last time.
     pub async fn arrived(&self) {
         self.arrived.notified().await;
     }
@@ -138,6 +155,7 @@ impl Queue {
 
     /// Gives up what waits too long while there is no connection; resolves when nothing is left and nothing can come.
     pub async fn wait_out(&self, last: Option<&Arc<ConnectionError>>) {
+        self.lock().enough = 0;
         while !self.is_done() {
             self.expire(Instant::now(), last);
             match self.next_expiry() {
@@ -226,5 +244,47 @@ impl Drop for Share {
             .messages
             .fetch_sub(self.messages, Ordering::Relaxed);
         self.used.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+
+    use super::*;
+
+    fn push(queue: &Queue) -> oneshot::Receiver<Result<(), PublishError>> {
+        queue.push(Command::Nop, 1, 1).expect("room")
+    }
+
+    fn taken(queue: &Queue, enough: usize) -> usize {
+        let mut count = 0;
+        queue.take(enough, |_| {
+            count += 1;
+            ControlFlow::Continue(())
+        });
+        count
+    }
+
+    #[test]
+    fn what_is_gathered_is_handed_out_and_told_of_only_when_it_is_enough() {
+        let queue = Queue::new(&ProducerConfig::default());
+        assert_eq!(taken(&queue, 3), 0);
+        let _waiting = [push(&queue), push(&queue)];
+        assert_eq!(taken(&queue, 3), 0);
+        assert!(queue.arrived().now_or_never().is_none());
+        let _third = push(&queue);
+        assert!(queue.arrived().now_or_never().is_some());
+        assert_eq!(taken(&queue, 3), 3);
+    }
+
+    #[test]
+    fn nothing_is_gathered_any_more_once_it_is_closed() {
+        let queue = Queue::new(&ProducerConfig::default());
+        let _waiting = push(&queue);
+        assert_eq!(taken(&queue, 3), 0);
+        queue.close();
+        assert!(queue.arrived().now_or_never().is_some());
+        assert_eq!(taken(&queue, 3), 1);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! nsqd answers the commands of one connection in their order, so the oldest unanswered one is meant.
 
-use std::{collections::VecDeque, pin::pin, sync::Arc, time::Duration};
+use std::{collections::VecDeque, ops::ControlFlow, pin::pin, sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep_until};
 
@@ -12,6 +12,11 @@ use crate::{
     connection::{Connection, arm},
     error::{ConnectionError, PublishError},
 };
+
+/// Unanswered commands from which on nsqd has enough to do: it works off those of one connection one after another. What
+/// comes behind them is gathered into larger writes then, until there is half as much of it as is unanswered, and is
+/// not later for it.
+const BUSY: usize = 128;
 
 /// A command that was given to the connection and is not answered.
 struct Sent {
@@ -67,16 +72,28 @@ impl<'a> Session<'a> {
 
     /// Gives the connection what is queued, as far as it has room.
     fn fill(&mut self) {
-        while self.connection.has_room()
-            && let Some(entry) = self.queue.take()
-        {
-            self.connection.put(&entry.command);
-            self.in_flight.push_back(Sent {
-                entry,
-                end: self.connection.put_position(),
-                due: Instant::now() + self.response_timeout,
-            });
+        if !self.connection.has_room() {
+            return;
         }
+        let unanswered = self.in_flight.len();
+        let enough = if unanswered < BUSY { 1 } else { unanswered / 2 };
+        let due = Instant::now() + self.response_timeout;
+        let Self {
+            connection,
+            queue,
+            in_flight,
+            ..
+        } = self;
+        queue.take(enough, |entry| {
+            connection.put(&entry.command);
+            let end = connection.put_position();
+            in_flight.push_back(Sent { entry, end, due });
+            if connection.has_room() {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            }
+        });
     }
 
     fn answer(&mut self, frame: Frame) -> Result<(), ConnectionError> {

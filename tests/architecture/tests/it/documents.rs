@@ -147,3 +147,17 @@ fn every_documented_variable_is_read_by_something() {
         );
     }
 }
+
+/// docker compose refuses a list with a repeat, podman takes it.
+#[test]
+fn no_list_of_the_compose_file_names_a_thing_twice() {
+    let path = "compose/compose.yaml";
+    let text = fs::read_to_string(root().join(path)).expect("the compose file");
+    let mut list: BTreeSet<&str> = BTreeSet::new();
+    for line in text.lines() {
+        match line.trim_start().strip_prefix("- ") {
+            Some(item) => assert!(list.insert(item), "{path} has a list with {item} twice"),
+            None => list.clear(),
+        }
+    }
+}

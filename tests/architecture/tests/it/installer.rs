@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeSet,
     fs,
+    os::unix::fs::PermissionsExt as _,
     process::{Command, Output},
 };
 
@@ -155,4 +156,41 @@ fn every_pod_of_pgo_meets_pod_security_restricted() {
             }
         }
     }
+}
+
+/// Runs `wait_for_the_one_that_stays` with a `kubectl` that finds two replicas, and these in sync.
+fn from_two_replicas_to_one(in_sync: &str) -> Output {
+    let folder = tempfile::tempdir().expect("a folder");
+    let kubectl = folder.path().join("kubectl");
+    let answers = format!(
+        "#!/bin/sh\ncase \"$*\" in *statefulset*) echo 2 ;; *configmap*) echo '{in_sync}' ;; esac\n"
+    );
+    fs::write(&kubectl, answers).expect("a script");
+    let executable = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(&kubectl, executable).expect("it is a program");
+    Command::new("bash")
+        .current_dir(root().join("deploy/install"))
+        .args([
+            "-euo",
+            "pipefail",
+            "-c",
+            ". ./progress.sh; . ./settings.sh; . ./wait.sh; wait_for_the_one_that_stays; echo goes on",
+        ])
+        .env("KUBECTL", kubectl)
+        .env("EVENT_REPLICAS", "1")
+        .env("PGO_WAIT_SECONDS", "1")
+        .output()
+        .expect("bash")
+}
+
+#[test]
+fn one_replica_of_the_event_service_is_left_alone_only_with_every_event() {
+    for good in ["event-0", "event-0,event-1", ""] {
+        let ran = from_two_replicas_to_one(good);
+        assert!(ran.status.success(), "{good:?}: {ran:?}");
+    }
+    let ran = from_two_replicas_to_one("event-1");
+    assert!(!ran.status.success(), "{ran:?}");
+    let said = String::from_utf8_lossy(&ran.stderr);
+    assert!(said.contains("event-0 has not every event"), "{said}");
 }

@@ -41,11 +41,34 @@ fn every_package_takes_the_lints_of_the_workspace() {
 #[test]
 fn every_package_takes_version_edition_and_license_of_the_workspace() {
     for (path, text) in manifests() {
-        for key in ["version", "edition", "rust-version", "license", "publish"] {
+        for key in ["version", "edition", "rust-version", "license"] {
             assert!(
                 text.contains(&format!("\n{key}.workspace = true")),
                 "{path}: {key} is not the workspace's"
             );
+        }
+    }
+}
+
+/// Packages that know nothing of PGO and are of use to others.
+const PUBLISHED: [&str; 2] = ["shared/cesql/Cargo.toml", "shared/nsq/Cargo.toml"];
+
+#[test]
+fn what_is_of_use_to_others_can_be_published_and_nothing_else() {
+    for (path, text) in manifests() {
+        if !PUBLISHED.contains(&path.as_str()) {
+            assert!(text.contains("\npublish.workspace = true"), "{path}");
+            continue;
+        }
+        assert!(text.contains("\npublish = true"), "{path}");
+        for key in ["description", "readme", "keywords", "categories"] {
+            assert!(text.contains(&format!("\n{key} = ")), "{path} lacks {key}");
+        }
+        // A package of the workspace has no version that others could get.
+        for line in dependency_lines(&text) {
+            let ours =
+                line.starts_with("pgo-") || line.starts_with("nsq") || line.starts_with("cesql");
+            assert!(!ours, "{path}: {line}");
         }
     }
 }

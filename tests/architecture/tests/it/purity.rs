@@ -6,7 +6,12 @@ use crate::{
 };
 
 /// Where they are.
-const PURE: [&str; 3] = ["shared/ids/src/", "shared/events/src/", "shared/core/src/"];
+const PURE: [&str; 4] = [
+    "shared/ids/src/",
+    "shared/events/src/",
+    "shared/core/src/",
+    "shared/ha/src/",
+];
 
 /// Modules of std by which code reaches the world.
 const OUTWARD: [&str; 8] = ["env", "fs", "io", "net", "os", "process", "thread", "sync"];
@@ -78,4 +83,20 @@ fn names_of_std_are_found_alone_and_in_groups() {
         of_std(code),
         ["collections", "BTreeMap", "fs", "net", "lookup"]
     );
+}
+
+#[test]
+fn production_goes_by_all_rules_of_failover() {
+    for (path, text) in files(".rs") {
+        let leaves_some_out =
+            path.starts_with("tests/model/") || path.starts_with("tests/architecture/");
+        if !leaves_some_out && code(&text).contains("pgo_ha") {
+            for made in ["Rules {", ": false, ..Rules", "Protocol {"] {
+                assert!(
+                    !text.contains(made),
+                    "{path} makes rules of its own; production has Protocol::PRODUCTION"
+                );
+            }
+        }
+    }
 }

@@ -3,23 +3,26 @@
 
 use std::{
     io::{BufRead as _, BufReader},
-    process::Stdio,
+    process::{Child, Command, Stdio},
     sync::{Arc, Mutex, PoisonError},
     thread,
     time::Duration,
 };
 
 use serde_json::Value;
+use tempfile::TempDir;
 
 use crate::harness::{
     Forward,
     beside::{Beside, Mirror, PREFIX},
+    cluster::GONE,
     kubectl,
-    kubernetes::{get, list, text},
+    kubernetes::{condition, get, list, text},
     operator,
     programs::{program, run},
     turns::together,
     until,
+    until::seen,
 };
 
 /// Pods of an installation: apiserver, two of the reconciler, scheduler, two of the event service, nsqd.
@@ -129,38 +132,67 @@ fn shown(port: u16, path: &str) -> Value {
     run(program("curl", &curl), "").ok().json()
 }
 
-/// `pgo watch` in 4.1's way, until it has shown `wanted` of a topic.
-fn watched_directly(port: u16, wanted: &str, meanwhile: impl FnOnce()) -> String {
-    let address = format!("127.0.0.1:{port}");
-    let mut child = program(
-        "pgo",
-        &["watch", "alltopic", "--pgo-event-address", &address],
-    )
-    .stdin(Stdio::null())
-    .stdout(Stdio::piped())
-    .stderr(Stdio::piped())
-    .spawn()
-    .expect("pgo watch");
-    let out = child.stdout.take().expect("its standard output");
-    let shown = Arc::<Mutex<String>>::default();
-    let lines = shown.clone();
-    thread::spawn(move || {
-        for line in BufReader::new(out).lines().map_while(Result::ok) {
-            let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
-            lines.push_str(&line);
-            lines.push('\n');
-        }
-    });
-    meanwhile();
-    let all = || shown.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let found = until(&format!("{wanted} shown"), Duration::from_secs(20), || {
-        Some(all())
-            .filter(|all| all.contains(wanted))
-            .ok_or_else(all)
-    });
-    let _ = child.kill();
-    let _ = child.wait();
-    found
+/// A program that watches in 4.1's way, and what it has shown; ended with this value.
+struct DirectWatch {
+    child: Child,
+    shown: Arc<Mutex<String>>,
+}
+
+impl DirectWatch {
+    fn begin(mut command: Command) -> Self {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
+        let out = child.stdout.take().expect("its standard output");
+        let shown = Arc::<Mutex<String>>::default();
+        let lines = shown.clone();
+        thread::spawn(move || {
+            for line in BufReader::new(out).lines().map_while(Result::ok) {
+                let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
+                lines.push_str(&line);
+                lines.push('\n');
+            }
+        });
+        Self { child, shown }
+    }
+
+    /// All that it has shown, once `wanted` is in it.
+    fn until(&self, wanted: &str) -> String {
+        let all = || {
+            let shown = self.shown.lock();
+            shown.unwrap_or_else(PoisonError::into_inner).clone()
+        };
+        until(&format!("{wanted} shown"), Duration::from_secs(20), || {
+            Some(all())
+                .filter(|all| all.contains(wanted))
+                .ok_or_else(all)
+        })
+    }
+}
+
+impl Drop for DirectWatch {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Ours.
+fn pgo_watch(address: &str) -> Command {
+    let arguments = ["watch", "alltopic", "--pgo-event-address", address];
+    program("pgo", &arguments)
+}
+
+/// What 4.1's does, with its library: `tests/lifecycle/go-nsq`.
+fn go_nsq_watch(folder: &TempDir, address: &str) -> Command {
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/go-nsq");
+    let built = folder.path().join("go-nsq").display().to_string();
+    let build = ["build", "-C", source, "-mod=readonly", "-o", &built, "."];
+    run(program("go", &build), "").ok();
+    program(&built, &[address, "alltopic"])
 }
 
 #[test]
@@ -177,19 +209,30 @@ fn what_an_installation_may_have_beside_nsqd_is_there_where_it_is_asked_for() {
     beside.install(&images("true"));
 
     let direct = Forward::open("deployment/direct", beside.name, 4150);
-    let told = watched_directly(direct.port, "CreateClusterCompleted", || {
-        // A channel that is not there yet gets nothing.
-        let stats = Forward::open("deployment/direct", beside.name, 4151);
-        until("the channel of pgo watch", Duration::from_secs(20), || {
-            let stats = shown(stats.port, "/stats?format=json");
-            let channel = stats.pointer("/topics/0/channels/0/channel_name");
-            channel.map(|_| ()).ok_or_else(|| stats.to_string())
-        });
-        beside
-            .pgo(&["create", "cluster", "seen", "--wait"], "https")
-            .ok();
+    let address = format!("127.0.0.1:{}", direct.port);
+    let built = TempDir::new().expect("a folder");
+    let watches = [pgo_watch(&address), go_nsq_watch(&built, &address)].map(DirectWatch::begin);
+    // A channel that is not there yet gets nothing.
+    let stats = Forward::open("deployment/direct", beside.name, 4151);
+    until("a channel for each", Duration::from_secs(20), || {
+        let stats = shown(stats.port, "/stats?format=json");
+        let channels = stats
+            .pointer("/topics/0/channels")
+            .and_then(Value::as_array);
+        let there = channels.is_some_and(|channels| channels.len() == watches.len());
+        seen(there, || stats.to_string())
     });
-    assert!(told.contains("\"EventType\": \"CreateCluster\""), "{told}");
+    beside
+        .pgo(&["create", "cluster", "seen", "--wait"], "https")
+        .ok();
+    for watch in watches {
+        let told = watch.until("\"EventType\": \"CreateClusterCompleted\"");
+        assert!(
+            told.starts_with("alltopic | {\n  \"eventheader\": {\n"),
+            "{told}"
+        );
+        assert!(told.contains("\"EventType\": \"CreateCluster\""), "{told}");
+    }
 
     let admin = Forward::open("nsqd-0", beside.name, 4171);
     let topic = shown(admin.port, "/api/topics/alltopic");
@@ -212,4 +255,42 @@ fn what_an_installation_may_have_beside_nsqd_is_there_where_it_is_asked_for() {
         broker["spec"]["containers"].as_array().map(Vec::len),
         Some(1)
     );
+}
+
+#[test]
+fn an_installation_without_eventing_makes_clusters_without_nsqd() {
+    let _turn = together();
+    let mirror = Mirror::made("without-eventing");
+    let beside = Beside::named("pgo-silent");
+    let own = ["PGO_IMAGE_PREFIX", "CCP_IMAGE_PREFIX"].map(|name| (name, PREFIX));
+    let tags = ["PGO_IMAGE_TAG", "CCP_IMAGE_TAG"].map(|name| (name, mirror.tag));
+    let silent = [("DISABLE_EVENTING", "true")];
+    beside.install(&[&own[..], &tags[..], &silent[..]].concat());
+    let of_beside = |arguments: &[&str]| {
+        let namespace = ["-n", beside.name];
+        kubectl(&[arguments, &namespace[..]].concat()).ok()
+    };
+    of_beside(&["scale", "statefulset/nsqd", "--replicas=0"]);
+    until("no nsqd", GONE, || {
+        match get("pod", "nsqd-0", beside.name) {
+            None => Ok(()),
+            Some(pod) => Err(pod["status"]["phase"].to_string()),
+        }
+    });
+    // Each begins anew, and has never seen nsqd then.
+    for process in ["apiserver", "reconciler", "scheduler"] {
+        let deployment = format!("deployment/{process}");
+        of_beside(&["rollout", "restart", &deployment]);
+        of_beside(&["rollout", "status", &deployment, "--timeout=120s"]);
+    }
+    let create = ["create", "cluster", "silent", "--wait"];
+    beside.pgo(&create, "https").ok();
+    let cluster = get("pgcluster", "silent", &beside.clusters()).expect("the cluster");
+    assert_eq!(text(&cluster, "/status/operations/0/outcome"), "Completed");
+    let entries = cluster.pointer("/status/outbox/entries");
+    assert_eq!(entries, Some(&Value::Array(Vec::new())), "{cluster}");
+    let reason = condition(&cluster, "EventBacklog").expect("the condition");
+    assert_eq!(reason["reason"], "EventingDisabled");
+    let delete = ["delete", "cluster", "silent", "--no-prompt", "--wait"];
+    beside.pgo(&delete, "https").ok();
 }

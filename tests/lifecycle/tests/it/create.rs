@@ -71,6 +71,12 @@ fn a_cluster_made_by_kubectl_is_ready_with_nothing_but_a_name() {
     let watch = Watch::begin();
     let cluster = Cluster::named("applied");
     apply(&cluster.manifest(json!({}))).ok();
+    let by_label = format!("name={}", cluster.name);
+    until("a selector finds it", READY, || {
+        let ran = pgo(&["show", "cluster", "--selector", &by_label]);
+        let found = ran.out.contains(&format!("cluster : {}", cluster.name));
+        seen(found, || ran.to_string())
+    });
     let seconds = READY.as_secs();
     kubectl(&[
         "wait",

@@ -48,6 +48,18 @@ fn the_schema_refuses_what_can_never_be() {
             "fsgroup and supplementalgroups cannot both be set",
         ),
         (json!({"userlabels": {"a": 1}}), "userlabels"),
+        (json!({"user": "my_app"}), "user has a-z, 0-9"),
+        (json!({"strategy": "seven"}), "strategy is 1"),
+        (json!({"pgbadgerport": "abc"}), "pgbadgerport is a number"),
+        (json!({"exporterport": "0"}), "exporterport is a number"),
+        (
+            json!({"ContainerResources": {"limitsmemory": "lots"}}),
+            "limitsmemory is a quantity",
+        ),
+        (
+            json!({"ContainerResources": {"requestscpu": "1 cpu"}}),
+            "requestscpu is a quantity",
+        ),
     ] {
         let ran = apply(&cluster.manifest(spec.clone()));
         assert!(
@@ -182,6 +194,31 @@ fn what_the_schema_cannot_know_is_told_in_the_condition_and_mended_by_a_change()
         1,
         "{told:?}"
     );
+}
+
+#[test]
+fn what_does_not_fit_together_names_its_field_and_nothing_is_half_made() {
+    let _turn = together();
+    for (spec, field) in [
+        (
+            json!({"ContainerResources": {"requestsmemory": "2Gi", "limitsmemory": "1Gi"}}),
+            "spec.ContainerResources.requestsmemory: ",
+        ),
+        (
+            json!({"PrimaryStorage": {"size": "0", "storagetype": "dynamic"}}),
+            "spec.PrimaryStorage.size: ",
+        ),
+        (json!({"namespace": "elsewhere"}), "spec.namespace: "),
+        (json!({"usersecretname": "own"}), "spec.usersecretname: "),
+        (json!({"primaryhost": "other"}), "spec.primaryhost: "),
+    ] {
+        let cluster = Cluster::named("unfit");
+        apply(&cluster.manifest(spec.clone())).ok();
+        let ready = cluster.until_ready_is("False", "Invalid", READY);
+        let message = text(&ready, "/message");
+        assert!(message.starts_with(field), "{spec}: {message}");
+        assert!(cluster.belongings().is_empty(), "nothing is half-made");
+    }
 }
 
 #[test]

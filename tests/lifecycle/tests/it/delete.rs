@@ -107,6 +107,42 @@ fn a_cluster_deleted_with_its_data_leaves_nothing() {
     pgo(&["show", "cluster", &cluster.name]).failed(2, &[&cluster.name]);
 }
 
+/// A claim as 4.1 makes it for a cluster's repository of backups; nobody mounts it.
+fn repository(cluster: &str) -> serde_json::Value {
+    json!({
+        "apiVersion": "v1", "kind": "PersistentVolumeClaim",
+        "metadata": {"name": format!("{cluster}-pgbr-repo"), "namespace": namespace(),
+            "labels": {"vendor": "crunchydata", "pg-cluster": cluster, "pgremove": "true"}},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "64Mi"}}},
+    })
+}
+
+#[test]
+fn backups_stay_with_delete_data_and_go_with_delete_backups() {
+    let _turn = together();
+    for (flag, data, backups) in [
+        ("--delete-data", false, true),
+        ("--delete-backups", true, false),
+    ] {
+        let cluster = Cluster::ready("backups");
+        let name = cluster.name.as_str();
+        apply(&repository(name)).ok();
+        pgo(&["delete", "cluster", name, "--no-prompt", flag, "--wait"]).ok();
+        let is_there = |claim: &str| {
+            let claim = get("pvc", claim, &namespace());
+            claim.is_some_and(|claim| claim.pointer("/metadata/deletionTimestamp").is_none())
+        };
+        let repository = format!("{name}-pgbr-repo");
+        assert_eq!(
+            (is_there(name), is_there(&repository)),
+            (data, backups),
+            "{flag}"
+        );
+        let left = ["delete", "pvc", "--ignore-not-found", "--wait=false", "-n"];
+        kubectl(&[&left[..], &[&namespace(), name, &repository]].concat()).ok();
+    }
+}
+
 #[test]
 fn a_cluster_deleted_by_kubectl_keeps_its_data() {
     let _turn = together();

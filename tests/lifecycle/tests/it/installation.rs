@@ -1,17 +1,16 @@
 //! PGO itself: probes, metrics, logs, installing again, stopping.
 
-use std::{path::PathBuf, process::Command, time::Duration};
+use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::harness::{
-    Cluster, Forward, Ran, Watch,
+    Cluster, Forward, Installer, Watch,
     containers::{pods_of, until_whole},
     events::{check_stream, of_operations},
     kubectl,
     kubernetes::{get, text},
     namespace, operator,
-    programs::{run, setting},
     turns::{alone, together},
     until,
 };
@@ -87,54 +86,6 @@ fn every_log_record_says_where_it_comes_from() {
     }
 }
 
-/// The settings that PGO was installed with, for the project's installer and its opposite. PGO is there again after this
-/// value, also when a test failed.
-struct Installer {
-    settings: Vec<(String, String)>,
-}
-
-impl Installer {
-    fn of_what_is_there() -> Self {
-        let apiserver = get("deployment", "apiserver", &operator()).expect("the apiserver");
-        let container = &apiserver["spec"]["template"]["spec"]["containers"][0];
-        let variables = container["env"].as_array().cloned().unwrap_or_default();
-        let client = PathBuf::from(setting("PGO_CLIENT_CERT"));
-        let folder = client
-            .parent()
-            .expect("a folder")
-            .to_string_lossy()
-            .into_owned();
-        let mut settings = vec![
-            ("PGO_OPERATOR_NAMESPACE".to_owned(), operator()),
-            ("PGO_CLIENT_DIR".to_owned(), folder),
-            ("PGO_STORAGE_CLASS".to_owned(), "local".to_owned()),
-        ];
-        for variable in variables {
-            let value = text(&variable, "/value");
-            if !value.is_empty() {
-                settings.push((text(&variable, "/name"), value));
-            }
-        }
-        Self { settings }
-    }
-
-    fn run(&self, script: &str) -> Ran {
-        let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
-        let mut command = Command::new(root.join("deploy/install").join(script));
-        command.envs(self.settings.iter().cloned());
-        run(command, "")
-    }
-}
-
-impl Drop for Installer {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            let ran = self.run("install.sh");
-            eprintln!("PGO was installed again after a failed test: {ran}");
-        }
-    }
-}
-
 #[test]
 fn installing_again_changes_nothing() {
     let _turn = alone();
@@ -152,7 +103,7 @@ fn installing_again_changes_nothing() {
     };
     let seen = || (uids(), version("pgo-ca"), version("pgouser-pgoadmin"));
     let before = seen();
-    let ran = Installer::of_what_is_there().run("install.sh").ok();
+    let ran = Installer::of_what_is_there().run("install.sh", &[]).ok();
     assert!(ran.out.contains("PGO is ready"), "{ran}");
     assert_eq!(before, seen());
 }
@@ -165,7 +116,7 @@ fn pgo_can_be_stopped_and_started_while_databases_go_on() {
     let installation = get("pginstallation", "pgo", &operator()).expect("PgInstallation pgo");
     let stream = text(&installation, "/metadata/uid");
     let installer = Installer::of_what_is_there();
-    let stopped = installer.run("uninstall.sh").ok();
+    let stopped = installer.run("uninstall.sh", &[]).ok();
     assert!(
         stopped.out.contains("its last event is stored"),
         "{stopped}"
@@ -173,7 +124,7 @@ fn pgo_can_be_stopped_and_started_while_databases_go_on() {
     assert!(get("deployment", "apiserver", &operator()).is_none());
     assert_eq!(cluster.ask("select 1"), "1", "without PGO");
 
-    installer.run("install.sh").ok();
+    installer.run("install.sh", &[]).ok();
     until_whole();
     let watch = Watch::begin_since("10m");
     let told = until(

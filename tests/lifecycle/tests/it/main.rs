@@ -10,6 +10,7 @@
 
 mod agents;
 mod beside;
+mod broker;
 mod changes;
 mod create;
 mod custom_resources;

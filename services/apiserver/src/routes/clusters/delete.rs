@@ -16,11 +16,13 @@ use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::{
     Api, ResourceExt as _,
     api::{DynamicObject, ListParams},
+    core::PartialObjectMeta,
 };
 use pgo_api::{DeleteClusterRequest, DeleteClusterResponse, Outcome, texts};
 use pgo_core::{DeleteOptions, Kind};
 use pgo_crd::{Pgcluster, Pgtask, label};
 use pgo_ids::{ClusterName, OperationId, StreamId};
+use pgo_objects::{Holds, holds};
 use uuid::Uuid;
 
 use super::{
@@ -156,7 +158,7 @@ async fn in_time(app: &App, subject: &Subject<'_>, options: DeleteOptions) -> Re
         let found = clusters.get_opt(subject.name.as_str()).await?;
         let found = found.filter(|found| found.uid().as_deref() == Some(subject.uid.as_str()));
         let Some(cluster) = found else {
-            return nothing_left(app, subject).await;
+            return nothing_left(app, subject, options).await;
         };
         let status = cluster.status.map(|status| status.0).unwrap_or_default();
         let deletion = status.journal.newest(Kind::DeleteCluster);
@@ -169,24 +171,37 @@ async fn in_time(app: &App, subject: &Subject<'_>, options: DeleteOptions) -> Re
     Ok(())
 }
 
-/// Refuses where a cluster that is gone has left data.
-async fn nothing_left(app: &App, subject: &Subject<'_>) -> Result<(), Refusal> {
+/// Refuses where a cluster that is gone has left what was to be removed.
+async fn nothing_left(
+    app: &App,
+    subject: &Subject<'_>,
+    options: DeleteOptions,
+) -> Result<(), Refusal> {
     let (name, namespace) = (subject.name, subject.namespace);
     let selector = format!("{}=crunchydata,{}={name}", label::VENDOR, label::PG_CLUSTER);
     let claims: Api<PersistentVolumeClaim> = app.api(namespace);
-    let left = claims
+    let found = claims
         .list_metadata(&ListParams::default().labels(&selector))
         .await?;
-    let mut left = left
-        .iter()
-        .filter(|claim| claim.metadata.deletion_timestamp.is_none());
-    match left.next() {
-        None => Ok(()),
-        Some(claim) => Err(Refusal(format!(
-            "pgcluster {name} was gone before it could be asked to remove its data: PersistentVolumeClaim {} is still \
-             there; unless a new cluster of that name uses it, remove it and its passwords: kubectl delete \
-             persistentvolumeclaims,secrets --namespace {namespace} --selector {selector}",
-            claim.name_any()
-        ))),
+    let is_wanted_gone = |claim: &&PartialObjectMeta<PersistentVolumeClaim>| {
+        let metadata = &claim.metadata;
+        let goes = match holds(metadata, name) {
+            Some(Holds::Data) => options.data,
+            Some(Holds::Backups) => options.backups,
+            None => false,
+        };
+        goes && metadata.deletion_timestamp.is_none()
+    };
+    let left = found.iter().filter(is_wanted_gone);
+    let left: Vec<String> = left.map(|claim| claim.name_any()).collect();
+    if left.is_empty() {
+        return Ok(());
     }
+    let names = left.join(" ");
+    Err(Refusal(format!(
+        "pgcluster {name} was gone before it could be asked to remove what it keeps: PersistentVolumeClaim {names} is still \
+         there; unless a new cluster of that name uses it, remove it: kubectl delete persistentvolumeclaims --namespace \
+         {namespace} {names}; passwords that go with data are in the Secrets that kubectl get secrets --namespace \
+         {namespace} --selector {selector} shows"
+    )))
 }

@@ -148,7 +148,7 @@ fn cluster(name: &str) -> Cluster {
         deleting: false,
         actor: String::new(),
         workflow: None,
-        delete_request: None,
+        delete_requests: Vec::new(),
         replicas: Vec::new(),
         replica_count: 0,
         scale_down: Vec::new(),

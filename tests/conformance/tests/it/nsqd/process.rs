@@ -3,7 +3,7 @@
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{Ipv4Addr, SocketAddr, TcpStream},
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, Stdio},
     sync::{
         Arc, Mutex,
@@ -13,6 +13,7 @@ use std::{
     time::Instant,
 };
 
+use pgo_nsqd::binary;
 use rustix::process::Pid;
 use tempfile::TempDir;
 
@@ -113,37 +114,6 @@ fn own_address() -> Ipv4Addr {
     let number = STARTED.fetch_add(1, Ordering::Relaxed);
     // 127.0.0.1 is for all others.
     Ipv4Addr::new(127, high | 0x80, low, number % 254 + 1)
-}
-
-/// The programs lie beside each other.
-fn binary(program: &str) -> PathBuf {
-    let nsqd = std::env::var_os("NSQD_BIN").map_or_else(
-        || {
-            let cache = std::env::var_os("PGO_CACHE").map_or_else(
-                || PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache/pgo"),
-                PathBuf::from,
-            );
-            cache.join("bin/nsqd")
-        },
-        PathBuf::from,
-    );
-    let path = if program == "nsqd" {
-        nsqd
-    } else {
-        nsqd.with_file_name(program)
-    };
-    assert!(
-        path.is_file(),
-        "no {program} at {}. Build it with deploy/local/build/build.sh, or set NSQD_BIN to an nsqd 1.3.0 with its \
-         {program} beside it, built in a folder with this go.mod by \
-         `go build -o . github.com/nsqio/nsq/apps/{{nsqd,nsqlookupd}}`:\n\n\
-         module nsqd\n\
-         go 1.22\n\
-         require github.com/nsqio/nsq v1.3.0\n\
-         replace github.com/judwhite/go-svc => github.com/mreiferson/go-svc v1.2.2-0.20210815184239-7a96e00010f6\n",
-        path.display()
-    );
-    path
 }
 
 /// Starts the process and waits until it listens; gives the ports that it has.

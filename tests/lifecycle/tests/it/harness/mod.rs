@@ -5,6 +5,7 @@ pub mod cluster;
 pub mod containers;
 pub mod events;
 pub mod forward;
+pub mod installer;
 pub mod kubernetes;
 pub mod programs;
 pub mod sql;
@@ -14,6 +15,7 @@ pub mod until;
 pub use cluster::Cluster;
 pub use events::Watch;
 pub use forward::Forward;
+pub use installer::Installer;
 pub use programs::{Ran, kubectl, pgo};
 pub use until::until;
 

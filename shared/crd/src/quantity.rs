@@ -1,9 +1,11 @@
-//! Quantities of Kubernetes: what they look like, and sums of volume sizes.
+//! Quantities of Kubernetes: what they look like, which is more, and sums of volume sizes.
+
+use std::cmp::Ordering;
 
 /// A text that is no quantity.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not a quantity; give a number with a suffix, such as 512Mi, 1G or 0.1")]
-pub(crate) struct NotAQuantity(String);
+pub struct NotAQuantity(String);
 
 /// Suffixes that multiply by powers of 1024, largest first.
 const BINARY: [(&str, u128); 6] = [
@@ -33,7 +35,29 @@ const LONGEST: usize = 18;
 
 /// The whole units in a quantity, rounded up: bytes of a volume. The text is one of Kubernetes' forms: decimal number
 /// and suffix, or exponent.
-pub(crate) fn whole(text: &str) -> Result<u128, NotAQuantity> {
+///
+/// # Errors
+/// It is none of them.
+pub fn whole(text: &str) -> Result<u128, NotAQuantity> {
+    let (product, divisor) = parts(text)?;
+    Ok(product.div_ceil(divisor))
+}
+
+/// Which of two quantities is more.
+///
+/// # Errors
+/// One is none.
+pub fn compare(one: &str, other: &str) -> Result<Ordering, NotAQuantity> {
+    let both = (parts(one)?, parts(other)?);
+    let ((one, of_one), (other, of_other)) = both;
+    // Whole units first: their products with the divisors could be too large.
+    let wholes = (one / of_one).cmp(&(other / of_other));
+    let rest = |value: u128, divisor: u128, by: u128| (value % divisor).saturating_mul(by);
+    Ok(wholes.then(rest(one, of_one, of_other).cmp(&rest(other, of_other, of_one))))
+}
+
+/// A quantity as a fraction.
+fn parts(text: &str) -> Result<(u128, u128), NotAQuantity> {
     let wrong = || NotAQuantity(text.chars().take(80).collect());
     let end = text
         .find(|c: char| !matches!(c, '0'..='9' | '.'))
@@ -49,7 +73,7 @@ pub(crate) fn whole(text: &str) -> Result<u128, NotAQuantity> {
     let places = u32::try_from(fraction.len()).map_err(|_| wrong())?;
     let divisor = 10_u128.pow(places + tens);
     let product = value.checked_mul(factor).ok_or_else(wrong)?;
-    Ok(product.div_ceil(divisor))
+    Ok((product, divisor))
 }
 
 /// What a suffix multiplies by, and by which power of ten it divides.
@@ -77,7 +101,7 @@ fn scale(suffix: &str) -> Option<(u128, u32)> {
 
 /// A sum as Kubernetes would write it: with the largest suffix that leaves a whole number. `binary` is the family of
 /// suffixes that the summands had.
-pub(crate) fn shown(bytes: u128, binary: bool) -> String {
+pub fn shown(bytes: u128, binary: bool) -> String {
     let family = if binary { &BINARY } else { &DECIMAL };
     family
         .iter()
@@ -110,6 +134,24 @@ mod tests {
         ] {
             assert_eq!(whole(text), Ok(bytes), "{text}");
         }
+    }
+
+    #[test]
+    fn quantities_of_different_forms_are_compared() {
+        for (less, more) in [
+            ("1Gi", "2Gi"),
+            ("1G", "1Gi"),
+            ("100m", "0.2"),
+            ("999Mi", "1Gi"),
+            ("0.1", "1"),
+            ("1e3", "1Ki"),
+            ("0.5m", "0.001"),
+        ] {
+            assert_eq!(compare(less, more), Ok(Ordering::Less), "{less} {more}");
+            assert_eq!(compare(more, less), Ok(Ordering::Greater), "{less} {more}");
+        }
+        assert_eq!(compare("1024Mi", "1Gi"), Ok(Ordering::Equal));
+        assert_eq!(compare("1500m", "1.5"), Ok(Ordering::Equal));
     }
 
     #[test]

@@ -1,0 +1,119 @@
+//! What a schema cannot demand of a spec: quantities that fit each other, a role that a Secret can be named after, and names
+//! that PGO gives itself.
+
+use std::cmp::Ordering;
+
+use kube::ResourceExt as _;
+use pgo_core::{Resources, UserSecret};
+
+use crate::{Pgcluster, convert::InvalidSpec, quantity};
+
+fn invalid(field: &str, problem: impl Into<String>) -> InvalidSpec {
+    InvalidSpec {
+        field: format!("spec.{field}"),
+        problem: problem.into(),
+    }
+}
+
+/// Why a role cannot be the application's: its Secret is named after it, and Secrets have names of DNS (RFC 1123, section
+/// 2.1). 4.1 demands the same of `User` in `pgo.yaml`.
+pub(crate) fn role(name: &str) -> Result<(), String> {
+    let is_label = |label: &str| {
+        let ends = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+        label.starts_with(ends)
+            && label.ends_with(ends)
+            && label.chars().all(|c| ends(c) || c == '-')
+    };
+    if name.split('.').all(is_label) {
+        return Ok(());
+    }
+    Err(format!(
+        "{name:?} cannot be in the name of a Secret; use a-z, 0-9, '-' and '.', with a letter or a digit at both ends"
+    ))
+}
+
+/// The size of a volume is more than nothing.
+pub(crate) fn size(field: &str, text: &str) -> Result<(), InvalidSpec> {
+    match quantity::whole(text) {
+        Ok(0) => Err(invalid(
+            field,
+            format!("{text:?} is nothing; give a quantity such as 1Gi"),
+        )),
+        Ok(_) => Ok(()),
+        Err(error) => Err(invalid(field, error.to_string())),
+    }
+}
+
+/// Resources are quantities, and what is guaranteed is within what is allowed. `origin` is said where they are not the
+/// spec's own.
+pub(crate) fn resources(of: &str, resources: &Resources, origin: &str) -> Result<(), InvalidSpec> {
+    let field = |name: &str| format!("{of}.{name}");
+    for (name, text) in [
+        ("requestsmemory", &resources.requests_memory),
+        ("limitsmemory", &resources.limits_memory),
+        ("requestscpu", &resources.requests_cpu),
+        ("limitscpu", &resources.limits_cpu),
+    ] {
+        if !text.is_empty() {
+            quantity::whole(text)
+                .map_err(|error| invalid(&field(name), format!("{error}{origin}")))?;
+        }
+    }
+    for (name, request, limit) in [
+        (
+            "memory",
+            &resources.requests_memory,
+            &resources.limits_memory,
+        ),
+        ("cpu", &resources.requests_cpu, &resources.limits_cpu),
+    ] {
+        let both = !request.is_empty() && !limit.is_empty();
+        if both && quantity::compare(request, limit) == Ok(Ordering::Greater) {
+            return Err(invalid(
+                &field(&format!("requests{name}")),
+                format!(
+                    "{request} is more than limits{name}, which is {limit}; ask for no more than that{origin}"
+                ),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Names in a spec are those that PGO gives. It makes nothing of another name, so one that is asked for is refused.
+pub(crate) fn names(object: &Pgcluster, user: &str) -> Result<(), InvalidSpec> {
+    let spec = &object.spec;
+    let name = object.name_any();
+    let secret = |which: UserSecret| which.name(&name, user);
+    for (field, said, given) in [
+        (
+            "namespace",
+            &spec.namespace,
+            object.namespace().unwrap_or_default(),
+        ),
+        ("primaryhost", &spec.primaryhost, name.clone()),
+        (
+            "usersecretname",
+            &spec.usersecretname,
+            secret(UserSecret::Application),
+        ),
+        (
+            "rootsecretname",
+            &spec.rootsecretname,
+            secret(UserSecret::Superuser),
+        ),
+        (
+            "primarysecretname",
+            &spec.primarysecretname,
+            secret(UserSecret::Replication),
+        ),
+    ] {
+        if !said.is_empty() && *said != given {
+            return Err(invalid(
+                field,
+                format!("{said:?} cannot be had, it is always {given:?}; leave it out"),
+            ));
+        }
+    }
+    Ok(())
+}

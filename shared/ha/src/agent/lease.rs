@@ -1,0 +1,164 @@
+//! What the Lease says, and what became of writing it.
+
+use super::{Effect, Role, Seen, Server, Step};
+use crate::{Authority, Record, Version};
+
+impl Step<'_> {
+    pub(super) fn lease_read(&mut self, version: Version, record: Record) {
+        let call = self.agent.call.take();
+        let (rules, timing) = (&self.protocol.rules, &self.protocol.timing);
+        let counts_from = match call {
+            Some(call) if !rules.wait_counts_from_receipt => call.began,
+            _ => self.now,
+        };
+        if let Role::Holder(authority) = &mut self.agent.role {
+            authority.unsettled = false;
+        }
+        match &mut self.agent.seen {
+            Some(seen) if seen.version == version => {
+                seen.ripe |= self.now.since(seen.since) >= timing.run_out();
+            }
+            _ => self.saw(Seen {
+                version,
+                record,
+                since: counts_from,
+                ripe: false,
+            }),
+        }
+        if let Some(seen) = &mut self.agent.seen {
+            seen.ripe |= !self.protocol.rules.promotion_needs_wait;
+        }
+    }
+
+    /// The Lease is another one than before.
+    fn saw(&mut self, seen: Seen) {
+        let rules = &self.protocol.rules;
+        let record = seen.record.clone();
+        let version = seen.version.clone();
+        if self.agent.seen.replace(seen).is_some() {
+            // Somebody is there, which an order to take over did not expect.
+            self.agent.told = false;
+        }
+        if let Some(release) = &self.agent.release
+            && !release.counts_for(rules, &version)
+        {
+            self.agent.release = None;
+        }
+        match &mut self.agent.role {
+            // Only its own writes, or those of a process before it, leave it the holder.
+            Role::Holder(_) if record.holder == self.agent.me => {}
+            Role::Candidate(campaign)
+                if !rules.voters_of_that_version && record.holder == campaign.record.holder =>
+            {
+                campaign.version = version;
+            }
+            _ if record.holder == self.agent.me => {
+                self.agent.role = Role::Holder(Authority {
+                    written: !rules.start_writes_lease,
+                    ..Authority::default()
+                });
+            }
+            _ => self.give_way(),
+        }
+        self.follow();
+    }
+
+    /// Another one holds the Lease.
+    fn give_way(&mut self) {
+        if self.agent.server == Server::Primary {
+            self.end_servers();
+        }
+        let agent = &mut *self.agent;
+        agent.role = Role::Replica;
+        agent.releasing = None;
+        agent.configured = None;
+        agent.configuring = None;
+        agent.began_at = None;
+        agent.wanted = None;
+    }
+
+    /// Receives the WAL of another holder, in no lower term than it has promised.
+    pub(super) fn follow(&mut self) {
+        let Some(seen) = &self.agent.seen else {
+            return;
+        };
+        let (holder, term) = (seen.record.holder, seen.record.term);
+        let possible = holder != self.agent.me
+            && self.agent.server == Server::Replica
+            && self.agent.promise.allows(&self.protocol.rules, term)
+            && !matches!(self.agent.role, Role::Candidate(_));
+        if possible && self.agent.following != Some((holder, term)) {
+            self.store(self.agent.promise.in_term(term));
+            self.agent.following = Some((holder, term));
+            self.agent.stopped = None;
+            self.agent.owed.clear();
+            self.effects.push(Effect::Follow { holder, term });
+        }
+    }
+
+    pub(super) fn lease_written(&mut self, version: Version) {
+        let Some(call) = self.agent.call.take() else {
+            return;
+        };
+        let Some(record) = call.write else {
+            return;
+        };
+        let counts = if self.protocol.rules.write_counts_from_request {
+            call.began
+        } else {
+            self.now
+        };
+        let raised = self.agent.seen.as_ref().map(|seen| seen.record.term) != Some(record.term);
+        let authority = match &self.agent.role {
+            Role::Holder(authority) => Authority {
+                grants: if raised {
+                    Default::default()
+                } else {
+                    authority.grants.clone()
+                },
+                raise: authority.raise.filter(|term| *term > record.term),
+                ..Authority::default()
+            },
+            _ => Authority::default(),
+        };
+        self.agent.role = Role::Holder(Authority {
+            written: true,
+            own_write: Some(counts),
+            in_doubt: Vec::new(),
+            unsettled: false,
+            rests_until: None,
+            ..authority
+        });
+        self.agent.release = None;
+        self.agent.seen = Some(Seen {
+            version,
+            record,
+            since: self.now,
+            ripe: false,
+        });
+    }
+
+    pub(super) fn lease_conflict(&mut self) {
+        self.agent.call = None;
+        if let Role::Holder(authority) = &mut self.agent.role {
+            authority.unsettled = true;
+        }
+        self.read();
+    }
+
+    pub(super) fn lease_unknown(&mut self) {
+        let Some(call) = self.agent.call.take() else {
+            return;
+        };
+        if let Role::Holder(authority) = &mut self.agent.role
+            && call.write.is_some()
+        {
+            if self.protocol.rules.timeout_is_no_answer {
+                authority.unsettled = true;
+            } else {
+                authority.written = true;
+                authority.own_write = Some(call.began);
+            }
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! What others ask and answer.
+
+use pgo_ids::Term;
+
+use super::{Effect, Owed, Role, Server, Step};
+use crate::{Moment, NoVote, Position, Release, Version, Vote, VoterId};
+
+impl Step<'_> {
+    pub(super) fn grant_asked(&mut self, from: VoterId, term: Term, sent: Moment) {
+        let known = self.agent.seen.as_ref().map(|seen| seen.record.term);
+        if known.is_none_or(|known| known < term) {
+            self.read();
+        }
+        // Whoever has a primary of its own running learns from the Lease whether that is over.
+        if self.agent.server != Server::Replica || from == self.agent.me {
+            return;
+        }
+        let agent = &mut *self.agent;
+        let granted = agent
+            .granter
+            .grant(self.protocol, &agent.promise, from, term, self.now);
+        let answer = match granted {
+            Ok(promise) => {
+                self.store(promise);
+                Ok(())
+            }
+            Err(promised) => Err(promised),
+        };
+        self.effects.push(Effect::AnswerGrant {
+            to: from,
+            term,
+            sent,
+            answer,
+        });
+    }
+
+    pub(super) fn grant_answered(
+        &mut self,
+        by: VoterId,
+        term: Term,
+        sent: Moment,
+        answer: Result<(), Term>,
+    ) {
+        let recorded = self.agent.seen.as_ref().map(|seen| seen.record.term);
+        let Role::Holder(authority) = &mut self.agent.role else {
+            return;
+        };
+        match answer {
+            Ok(()) if recorded == Some(term) && authority.written => {
+                let counts = if self.protocol.rules.grant_counts_from_request {
+                    sent
+                } else {
+                    self.now
+                };
+                let newest = authority.grants.entry(by).or_insert(counts);
+                *newest = (*newest).max(counts);
+                authority.forget(self.protocol, self.now);
+            }
+            Err(promised) if recorded.is_some_and(|term| term < promised) => {
+                authority.raise = authority.raise.max(Some(promised));
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn vote_asked(
+        &mut self,
+        from: VoterId,
+        term: Term,
+        version: Version,
+        release: Option<&Release>,
+    ) {
+        let answer = match self.may_vote(term, &version, release) {
+            Ok(()) => match self.position_for_good() {
+                Some(position) => Ok(Vote { term, position }),
+                None => {
+                    let owed = Owed {
+                        to: from,
+                        term,
+                        version,
+                    };
+                    if !self.agent.owed.contains(&owed) {
+                        self.agent.owed.push(owed);
+                    }
+                    return;
+                }
+            },
+            Err(none) => Err(none),
+        };
+        self.effects.push(Effect::AnswerVote {
+            to: from,
+            term,
+            version,
+            answer,
+        });
+    }
+
+    /// Whether it may vote. If so the term is stored, and the receiver is told to stop.
+    pub(super) fn may_vote(
+        &mut self,
+        term: Term,
+        version: &Version,
+        release: Option<&Release>,
+    ) -> Result<(), NoVote> {
+        if self.agent.server != Server::Replica {
+            return Err(NoVote::Serving);
+        }
+        let agent = &*self.agent;
+        let promise = agent.granter.vote(
+            self.protocol,
+            &agent.promise,
+            term,
+            version,
+            release,
+            self.now,
+        )?;
+        if self.protocol.rules.vote_stores_term {
+            self.store(promise);
+        }
+        if self.agent.following.is_some() && self.protocol.rules.vote_stops_receiver {
+            self.agent.following = None;
+            self.agent.stopped = None;
+            self.effects.push(Effect::StopReceiver);
+        }
+        Ok(())
+    }
+
+    /// How far it has flushed, if nothing can change that any more.
+    pub(super) fn position_for_good(&self) -> Option<Position> {
+        if self.protocol.rules.vote_stops_receiver {
+            self.agent.stopped
+        } else {
+            Some(self.agent.flushed)
+        }
+    }
+
+    pub(super) fn vote_answered(
+        &mut self,
+        by: VoterId,
+        term: Term,
+        version: &Version,
+        answer: Result<Vote, NoVote>,
+    ) {
+        let Role::Candidate(campaign) = &mut self.agent.role else {
+            return;
+        };
+        if let Ok(vote) = answer
+            && campaign.term == term
+            && campaign.version == *version
+        {
+            campaign.votes.insert(by, vote.position);
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! What a cluster does when something is cut, stalls or ends.
+
+use std::time::Duration;
+
+use pgo_ha::{Effect, Input, members::Wanted};
+use pgo_ids::Term;
+
+use crate::cluster::{Cluster, id};
+
+fn serving(cluster: &Cluster) -> Vec<usize> {
+    cluster.serving().collect()
+}
+
+fn running(instances: usize) -> Cluster {
+    let mut cluster = Cluster::of(instances);
+    cluster.pass(Duration::from_secs(5));
+    assert_eq!(serving(&cluster), [0]);
+    cluster.log.clear();
+    cluster.writes = 0;
+    cluster
+}
+
+#[test]
+fn the_lease_is_not_written_while_grants_come() {
+    let mut cluster = running(3);
+    cluster.pass(Duration::from_secs(60));
+    assert_eq!(cluster.writes, 0);
+    let reads = cluster
+        .log
+        .iter()
+        .filter(|(_, effect)| *effect == Effect::ReadLease);
+    assert_eq!(reads.count(), 0);
+}
+
+#[test]
+fn a_frozen_api_server_changes_nothing() {
+    let mut cluster = running(3);
+    cluster.api = false;
+    cluster.pass(Duration::from_secs(30));
+    cluster.api = true;
+    cluster.pass(Duration::from_secs(5));
+    assert_eq!(serving(&cluster), [0]);
+    let stopped = cluster
+        .log
+        .iter()
+        .any(|(_, effect)| *effect == Effect::KillServers);
+    assert!(!stopped && cluster.writes == 0);
+}
+
+#[test]
+fn a_blip_while_the_api_server_is_frozen_costs_no_grant() {
+    let mut cluster = running(3);
+    cluster.api = false;
+    cluster.cut.insert(1);
+    cluster.pass(Duration::from_secs(20));
+    cluster.cut.clear();
+    cluster.pass(Duration::from_secs(1));
+    assert_eq!(serving(&cluster), [0]);
+    let asked = cluster
+        .log
+        .iter()
+        .any(|(_, effect)| matches!(effect, Effect::AskVote { .. }));
+    assert!(
+        !asked,
+        "votes are asked for only after a read at the end of the wait"
+    );
+}
+
+#[test]
+fn a_primary_that_only_its_replicas_miss_stays_by_the_lease() {
+    let mut cluster = running(3);
+    cluster.cut.insert(0);
+    cluster.pass(Duration::from_secs(30));
+    assert_eq!(serving(&cluster), [0]);
+    assert!(cluster.writes > 10);
+}
+
+#[test]
+fn a_dead_primary_is_followed_within_two_waits_and_comes_back_as_a_replica() {
+    let mut cluster = running(3);
+    cluster.agents[0] = None;
+    cluster.pass(Duration::from_secs(5));
+    let [follower] = serving(&cluster)[..] else {
+        panic!("one serves: {:#?}", cluster.log);
+    };
+    assert_eq!(
+        (cluster.record.holder, cluster.record.term),
+        (id(follower), Term(2))
+    );
+    assert!(
+        cluster.record.voters.contains(&id(0)) && !cluster.record.voters.contains(&id(follower))
+    );
+}
+
+#[test]
+fn a_switchover_waits_for_nothing() {
+    let mut cluster = running(3);
+    cluster.tell(0, Input::Switchover(Some(id(2))));
+    cluster.pass(Duration::from_millis(400));
+    assert_eq!(serving(&cluster), [2]);
+    let killed = cluster
+        .log
+        .iter()
+        .any(|(_, effect)| *effect == Effect::KillServers);
+    assert!(!killed, "it is shut down in order");
+}
+
+#[test]
+fn a_switchover_to_who_does_not_hear_it_ends_where_it_began() {
+    let mut cluster = running(3);
+    cluster.cut.insert(2);
+    cluster.tell(0, Input::Switchover(Some(id(2))));
+    cluster.pass(Duration::from_secs(4));
+    assert_eq!(serving(&cluster), [0]);
+}
+
+#[test]
+fn without_autofail_nobody_follows_until_told() {
+    let mut cluster = running(3);
+    for node in 1..3 {
+        cluster.tell(node, Input::Autofail(false));
+    }
+    cluster.agents[0] = None;
+    cluster.pass(Duration::from_secs(10));
+    assert_eq!(serving(&cluster), []);
+    cluster.tell(1, Input::Failover);
+    cluster.pass(Duration::from_secs(5));
+    assert_eq!(serving(&cluster), [1]);
+}
+
+#[test]
+fn a_cluster_without_voters_has_no_follower_and_needs_no_grant() {
+    let mut cluster = running(1);
+    cluster.api = false;
+    cluster.pass(Duration::from_secs(30));
+    assert_eq!(serving(&cluster), [0]);
+}
+
+#[test]
+fn a_member_that_grants_joins_and_one_that_is_gone_leaves() {
+    let mut cluster = running(3);
+    let wanted = |voters: &[usize]| Wanted {
+        voters: voters.iter().map(|node| id(*node)).collect(),
+        ..Wanted::default()
+    };
+    cluster.tell(0, Input::Members(wanted(&[1])));
+    cluster.pass(Duration::from_secs(1));
+    assert_eq!(cluster.record.voters, wanted(&[1]).voters);
+    cluster.tell(0, Input::Members(wanted(&[1, 2])));
+    cluster.pass(Duration::from_secs(1));
+    assert_eq!(cluster.record.voters, wanted(&[1, 2]).voters);
+    assert_eq!(serving(&cluster), [0]);
+}
+
+#[test]
+fn a_database_that_cannot_run_is_handed_over() {
+    let mut cluster = running(3);
+    cluster.tell(0, Input::Fit(false));
+    cluster.pass(Duration::from_secs(1));
+    assert_eq!(serving(&cluster).len(), 1, "{:#?}", cluster.log);
+    assert_ne!(serving(&cluster), [0]);
+}

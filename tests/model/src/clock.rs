@@ -1,0 +1,116 @@
+//! Time without data: agents with clocks of different rates, messages that are lost, late or repeated, a Lease whose
+//! writes are late or done without an answer. What is asked: never do two serve, and always one can serve again.
+
+mod moves;
+mod normal;
+mod play;
+mod state;
+
+use std::time::Duration;
+
+use pgo_ha::{Agent, Protocol, Role, Rules, Timing};
+use stateright::{Model, Property};
+
+pub use moves::Move;
+pub use state::{Node, Sent, State, Swap};
+
+/// One unit of the model's time.
+pub const UNIT: Duration = Duration::from_secs(1);
+
+/// How long authority lasts in the model, for who has it: two units. Clocks are always as wrong as ρ allows for: that of
+/// whoever holds authority is slow, that of whoever waits for it to run out is fast.
+pub const HOLDER: Timing = Timing {
+    term: Duration::from_secs(2),
+    drift_permille: 0,
+    margin: Duration::ZERO,
+};
+
+/// How long it lasts for who waits for it to run out: one unit, and with ρ, which is 1 here, the two that it can take.
+pub const WAITER: Timing = Timing {
+    term: Duration::from_secs(1),
+    drift_permille: 1000,
+    margin: Duration::ZERO,
+};
+
+/// What the world may do, and for how long it is looked at.
+#[derive(Clone, Debug)]
+pub struct Bounds {
+    /// The highest term.
+    pub terms: u64,
+    /// Crashes of agents, each with its server.
+    pub crashes: u8,
+    /// Memberships that the user may want, one after another.
+    pub changes: Vec<Vec<usize>>,
+    /// Releases.
+    pub releases: u8,
+    /// Whether answers are lost and requests are late by themselves too. Without, an answer that is lost or late shows as one
+    /// that has no effect: a grant that is older or missing gives less, and a vote that is asked for again is given again.
+    pub delays: bool,
+    /// Instances that are voters from the beginning, beside the holder.
+    pub voters: usize,
+    /// For how many of the voters a commit waits.
+    pub k: usize,
+}
+
+/// The model.
+#[derive(Clone, Debug)]
+pub struct Clock {
+    /// How much of it is looked at.
+    pub bounds: Bounds,
+    /// The sentences that hold.
+    pub rules: Rules,
+}
+
+impl Clock {
+    /// The model with these rules.
+    #[must_use]
+    pub fn new(bounds: Bounds, rules: Rules) -> Self {
+        Self { bounds, rules }
+    }
+
+    /// Whether what an agent knows of an earlier version of the Lease is looked at for as long as it believes it. Without,
+    /// it has read the Lease again before it does anything else.
+    fn keeps_stale(&self) -> bool {
+        self.bounds.delays || !self.rules.voters_of_that_version
+    }
+
+    /// What an agent goes by.
+    #[must_use]
+    pub fn protocol(&self, agent: &Agent) -> Protocol {
+        let timing = match agent.role {
+            Role::Holder(_) => HOLDER,
+            Role::Replica | Role::Candidate(_) => WAITER,
+        };
+        Protocol {
+            timing,
+            rules: self.rules,
+        }
+    }
+}
+
+impl Model for Clock {
+    type State = State;
+    type Action = Move;
+
+    fn init_states(&self) -> Vec<State> {
+        vec![State::first(self)]
+    }
+
+    fn actions(&self, state: &State, moves: &mut Vec<Move>) {
+        self.moves(state, moves);
+    }
+
+    fn next_state(&self, state: &State, action: Move) -> Option<State> {
+        let mut next = state.clone();
+        self.play(&mut next, action)?;
+        next.normalize(self.keeps_stale());
+        Some(next)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        vec![Property::always(
+            "at most one serves",
+            |model: &Self, state| model.serving(state).count() <= 1,
+        )]
+    }
+}

@@ -1,0 +1,230 @@
+//! The whole protocol: never two, nothing lost, never stuck.
+
+use std::time::Instant;
+
+use pgo_ha::Rules;
+use pgo_model_tests::{
+    clock::{self, Clock},
+    data::{self, Data, members},
+    explore,
+};
+
+use crate::holds;
+
+/// Whether more is to be looked at than in every test run.
+fn wide() -> bool {
+    std::env::var("MODEL").is_ok_and(|text| text == "wide")
+}
+
+const CLOCK: clock::Bounds = clock::Bounds {
+    terms: 2,
+    crashes: 0,
+    changes: Vec::new(),
+    releases: 0,
+    delays: false,
+    voters: 2,
+    k: 0,
+};
+
+fn data(k: usize) -> data::Bounds {
+    data::Bounds {
+        instances: 3,
+        terms: 3,
+        commits: 1,
+        crashes: 1,
+        first: members(k, &[1, 2]),
+        wanted: Vec::new(),
+        lost: None,
+        timeline_of_record: true,
+        story: Vec::new(),
+    }
+}
+
+/// Never two serve, and while a term is left one can serve again.
+fn time(bounds: clock::Bounds) {
+    let begun = Instant::now();
+    let model = Clock::new(bounds, Rules::PROTOCOL);
+    let left = |state: &clock::State| state.record.term.0 < model.bounds.terms;
+    let serves = |state: &clock::State| model.serving(state).next().is_some();
+    let looked = explore::possible(&model, left, serves);
+    holds(
+        &format!("{:?} in {:?}", model.bounds, begun.elapsed()),
+        looked,
+    );
+}
+
+/// No acknowledged commit is lost, and while a term is left one can be acknowledged again.
+fn wal(bounds: data::Bounds) {
+    let begun = Instant::now();
+    let model = Data::new(bounds, Rules::PROTOCOL);
+    let looked = explore::possible(
+        &model,
+        |state| model.can_go_on(state),
+        |state| model.goes_on(state),
+    );
+    holds(
+        &format!("{:?} in {:?}", model.bounds, begun.elapsed()),
+        looked,
+    );
+}
+
+#[test]
+fn three_instances_elect_one_whatever_is_late_or_lost() {
+    time(CLOCK);
+    if wide() {
+        time(clock::Bounds { terms: 3, ..CLOCK });
+        time(clock::Bounds {
+            delays: true,
+            ..CLOCK
+        });
+    }
+}
+
+#[test]
+fn three_instances_elect_one_when_some_crash() {
+    time(clock::Bounds {
+        crashes: 1,
+        ..CLOCK
+    });
+    if wide() {
+        time(clock::Bounds {
+            crashes: 2,
+            ..CLOCK
+        });
+        time(clock::Bounds {
+            terms: 3,
+            crashes: 2,
+            ..CLOCK
+        });
+    }
+}
+
+#[test]
+fn two_instances_follow_each_other_through_crashes_and_releases() {
+    let two = || clock::Bounds { voters: 1, ..CLOCK };
+    time(clock::Bounds {
+        terms: 3,
+        crashes: 2,
+        ..two()
+    });
+    time(clock::Bounds {
+        releases: 1,
+        ..two()
+    });
+    if wide() {
+        time(clock::Bounds {
+            terms: 3,
+            crashes: 2,
+            releases: 1,
+            ..two()
+        });
+        time(clock::Bounds {
+            terms: 3,
+            crashes: 2,
+            releases: 1,
+            delays: true,
+            ..two()
+        });
+    }
+}
+
+#[test]
+fn members_come_and_go_while_one_serves() {
+    time(clock::Bounds {
+        voters: 1,
+        changes: vec![vec![1, 2]],
+        ..CLOCK
+    });
+    if wide() {
+        time(clock::Bounds {
+            changes: vec![vec![1]],
+            ..CLOCK
+        });
+        time(clock::Bounds {
+            voters: 1,
+            changes: vec![vec![2]],
+            crashes: 1,
+            ..CLOCK
+        });
+    }
+}
+
+#[test]
+fn everything_at_once_where_there_is_time_for_it() {
+    if wide() {
+        time(clock::Bounds {
+            releases: 1,
+            ..CLOCK
+        });
+        time(clock::Bounds {
+            terms: 3,
+            crashes: 2,
+            releases: 1,
+            changes: vec![vec![1, 2]],
+            voters: 1,
+            ..CLOCK
+        });
+    }
+}
+
+#[test]
+fn no_acknowledged_commit_is_lost_whoever_crashes() {
+    wal(data(1));
+    wal(data(2));
+    if wide() {
+        wal(data::Bounds {
+            commits: 2,
+            crashes: 2,
+            ..data(1)
+        });
+        wal(data::Bounds {
+            commits: 2,
+            crashes: 2,
+            ..data(2)
+        });
+        wal(data::Bounds {
+            instances: 4,
+            first: members(2, &[1, 2, 3]),
+            ..data(2)
+        });
+    }
+}
+
+#[test]
+fn an_instance_that_is_gone_for_good_stops_nothing() {
+    for lost in 0..3 {
+        wal(data::Bounds {
+            commits: 0,
+            lost: Some(lost),
+            ..data(1)
+        });
+    }
+}
+
+#[test]
+fn rules_change_while_commits_go_on() {
+    let change = |from: data::Bounds, to| data::Bounds {
+        terms: 2,
+        crashes: 0,
+        wanted: vec![to],
+        ..from
+    };
+    let first = |first| data::Bounds { first, ..data(1) };
+    wal(change(first(members(1, &[1])), members(1, &[1, 2])));
+    wal(change(first(members(1, &[1, 2])), members(1, &[1])));
+    wal(change(first(members(1, &[1, 2])), members(2, &[1, 2])));
+    wal(change(first(members(2, &[1, 2])), members(1, &[1, 2])));
+    wal(change(first(members(0, &[1, 2])), members(1, &[1, 2])));
+    if wide() {
+        let four = |k| data::Bounds {
+            instances: 4,
+            ..first(members(k, &[1, 2, 3]))
+        };
+        wal(change(four(1), members(2, &[1, 2, 3])));
+        wal(change(four(2), members(1, &[1, 2, 3])));
+        wal(data::Bounds {
+            terms: 3,
+            ..change(first(members(1, &[1, 2])), members(1, &[1]))
+        });
+    }
+}
