@@ -8,6 +8,8 @@ use std::{
 use clap::{Args, Parser, Subcommand};
 use pgo_ids::{ClusterName, InstanceName, Namespace};
 
+use crate::ha::{book::Place, guard};
+
 /// Runs PostgreSQL in a pod. Without a subcommand: process 1.
 #[derive(Debug, Parser)]
 #[command(name = "agent", version)]
@@ -22,6 +24,8 @@ pub struct Cli {
 pub enum Role {
     /// Brings PostgreSQL up and keeps it up; started by process 1.
     Run(Box<Settings>),
+    /// Ends the servers when their authority ends; started by `run`.
+    Guard(guard::Settings),
     /// Puts the agent where the database container finds it; in the init container.
     Install(InstallSettings),
 }
@@ -80,6 +84,9 @@ pub struct Settings {
     /// The administration port.
     #[arg(long, env = "PGO_ADMIN_ADDR", default_value_t = pgo_telemetry::ADMIN_ADDR)]
     pub admin: SocketAddr,
+    /// The program that guards the servers; this one unless set.
+    #[arg(skip)]
+    pub guard: Option<PathBuf>,
 }
 
 impl Settings {
@@ -94,6 +101,17 @@ impl Settings {
     /// The agents' key, as only PostgreSQL's user may read it: beside the socket, which goes with the pod.
     pub fn private_key(&self) -> PathBuf {
         self.socket().folder.join("agent.key")
+    }
+}
+
+impl Settings {
+    /// Where this agent and its PostgreSQL answer.
+    pub fn place(&self) -> Place {
+        Place {
+            name: self.instance.to_string(),
+            address: SocketAddr::new(self.pod_ip, self.listen.port()),
+            port: self.port,
+        }
     }
 }
 

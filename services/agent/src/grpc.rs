@@ -5,20 +5,33 @@ use std::{pin::Pin, time::Duration};
 use pgo_ids::SLOT_PREFIX;
 use pgo_postgres::{SUPERUSER, Session, Socket, session::SessionError};
 use pgo_proto::agent::{
-    DropSlotRequest, DropSlotResponse, InstanceState, WatchRequest, agent_server::Agent,
+    DropSlotRequest, DropSlotResponse, FailoverRequest, FailoverResponse, InstanceState,
+    SwitchoverRequest, SwitchoverResponse, WatchRequest, agent_server::Agent,
 };
 use pgo_tls::grpc::require_identity;
-use tokio::sync::watch;
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::timeout,
+};
 use tokio_stream::{Stream, StreamExt as _, wrappers::WatchStream};
 use tonic::{Request, Response, Status};
 
-use crate::state::State;
+use crate::{
+    ha::driver::{Change, Event},
+    state::State,
+};
 
 /// Who may watch.
 pub const CALLERS: [&str; 2] = ["reconciler.pgo", "apiserver.pgo"];
 
 /// Who may take a replica's slot away: who knows which replicas there are to be.
 const WHO_REMOVES: [&str; 1] = ["reconciler.pgo"];
+
+/// Who may ask for another primary: who knows what users want.
+const WHO_DECIDES: [&str; 1] = ["reconciler.pgo"];
+
+/// How long the decision whether there can be another primary may take; it waits for nothing.
+const CHANGE_DEADLINE: Duration = Duration::from_secs(5);
 
 /// How long PostgreSQL may take to remove a slot.
 const DROP_DEADLINE: Duration = Duration::from_secs(5);
@@ -28,12 +41,22 @@ const DROP_DEADLINE: Duration = Duration::from_secs(5);
 pub struct Service {
     state: watch::Receiver<State>,
     socket: Socket,
+    events: mpsc::UnboundedSender<Event>,
 }
 
 impl Service {
     /// Tells the states that come through `state`, of the server at `socket`.
-    pub fn new(state: watch::Receiver<State>, socket: Socket) -> Self {
-        Self { state, socket }
+    /// Whose slot is removed votes no more: `events` hears of it.
+    pub fn new(
+        state: watch::Receiver<State>,
+        socket: Socket,
+        events: mpsc::UnboundedSender<Event>,
+    ) -> Self {
+        Self {
+            state,
+            socket,
+            events,
+        }
     }
 }
 
@@ -57,6 +80,25 @@ impl Agent for Service {
         tracing::debug!(caller, "watches");
         let states = WatchStream::new(self.state.clone()).map(|state| Ok(state.to_proto()));
         Ok(Response::new(Box::pin(states)))
+    }
+
+    async fn switchover(
+        &self,
+        request: Request<SwitchoverRequest>,
+    ) -> Result<Response<SwitchoverResponse>, Status> {
+        require_identity(&request, &WHO_DECIDES)?;
+        let to = Some(request.into_inner().to).filter(|to| !to.is_empty());
+        self.change(Change::Switchover(to)).await?;
+        Ok(Response::new(SwitchoverResponse {}))
+    }
+
+    async fn failover(
+        &self,
+        request: Request<FailoverRequest>,
+    ) -> Result<Response<FailoverResponse>, Status> {
+        require_identity(&request, &WHO_DECIDES)?;
+        self.change(Change::Failover).await?;
+        Ok(Response::new(FailoverResponse {}))
     }
 
     async fn drop_slot(
@@ -83,7 +125,27 @@ impl Agent for Service {
             .drop_slot(&slot, DROP_DEADLINE)
             .await
             .map_err(failed)?;
+        // The driver ends before this only when all ends.
+        let _ = self.events.send(Event::Removed(slot.clone()));
         tracing::info!(slot, "no WAL is kept for this replica any more");
         Ok(Response::new(DropSlotResponse {}))
+    }
+}
+
+impl Service {
+    /// Hands a wish for another primary to who decides, and waits for the decision.
+    async fn change(&self, change: Change) -> Result<(), Status> {
+        let (answer, answered) = oneshot::channel();
+        let ends = || Status::unavailable("this agent ends");
+        let sent = self.events.send(Event::Change(change, answer));
+        sent.map_err(|_| ends())?;
+        match timeout(CHANGE_DEADLINE, answered).await {
+            Ok(Ok(Ok(()))) => Ok(()),
+            Ok(Ok(Err(reason))) => Err(Status::failed_precondition(reason)),
+            Ok(Err(_)) => Err(ends()),
+            Err(_) => Err(Status::deadline_exceeded(
+                "the agent does not decide in time",
+            )),
+        }
     }
 }

@@ -1,16 +1,18 @@
 //! PID 1 in each PostgreSQL pod: brings PostgreSQL up, keeps it up, and tells how it is.
 //!
-//! One program in three roles:
+//! One program in four roles:
 //!
 //! ```text
 //! agent install   in the init container: puts itself into a folder that both containers see
 //! agent           process 1: reaps, forwards signals, and ends PostgreSQL if its child dies         init
 //! └─ agent run    all the rest                                                                      run
+//!    ├─ agent guard   ends PostgreSQL when its authority ends, whatever `agent run` does then         ha::guard
 //!    └─ postgres
 //! ```
 //!
 //! What `agent run` does is a row of stages; which one comes next is decided by [`progress`], without I/O, and
-//! done by [`supervise`]. At any time one way can turn into the other, while the agent goes on:
+//! done by [`supervise`]. Which way it goes is the protocol's to say ([`ha`]). At any time one way can turn into the other,
+//! while the agent goes on:
 //!
 //! ```text
 //! Lock ─► Decide ─► Inspect ─┬─► Initialise ─► Configure ─► Start ─► Await ─► Promote ─► SetUp ─► Publish ─► Serve
@@ -23,10 +25,10 @@
 //!
 //! Each change of the [`state::State`] goes to those who watch over gRPC ([`grpc`]).
 
-pub mod authority;
 pub mod cli;
 pub mod endpoint;
 pub mod grpc;
+pub mod ha;
 pub mod init;
 pub mod install;
 pub mod lock;
@@ -50,6 +52,10 @@ pub fn run(cli: Cli) -> ExitCode {
     let result = match cli.role {
         None => init::main(),
         Some(Role::Run(settings)) => run::main(settings).map(|()| ExitCode::SUCCESS),
+        Some(Role::Guard(settings)) => {
+            ha::guard::main(&settings);
+            Ok(ExitCode::SUCCESS)
+        }
         Some(Role::Install(settings)) => install::main(&settings).map(|()| ExitCode::SUCCESS),
     };
     result.unwrap_or_else(|error| {

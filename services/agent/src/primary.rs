@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use pgo_ha::{Lsn, Position, Timeline};
 use pgo_postgres::{
     session::shown,
     upstream::{ROLE, Upstream},
@@ -106,6 +107,22 @@ impl Primary {
         const QUERY: &str = "SELECT system_identifier FROM pg_catalog.pg_control_system()";
         let identifier: i64 = self.ask(QUERY, &[]).await?;
         Ok(identifier.cast_unsigned())
+    }
+
+    /// How far it has flushed.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn flushed(&self) -> Result<Position, PrimaryError> {
+        const TIMELINE: &str = "SELECT ('x' || substr(pg_catalog.pg_walfile_name(\
+            pg_catalog.pg_current_wal_lsn()), 1, 8))::bit(32)::int";
+        const LSN: &str = "SELECT pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_flush_lsn(), '0/0')::bigint";
+        let timeline: i32 = self.ask(TIMELINE, &[]).await?;
+        let lsn: i64 = self.ask(LSN, &[]).await?;
+        Ok(Position {
+            timeline: Timeline(timeline.cast_unsigned()),
+            lsn: Lsn(lsn.cast_unsigned()),
+        })
     }
 
     /// Whether its pg_control has the timeline that it writes: pg_rewind goes by that.

@@ -212,10 +212,12 @@ impl Progress {
         if self.stage > Stage::Inspect {
             self.missing = None;
         }
+        // Whatever failed, there is a server to look after.
+        let runs = matches!(to, Stage::Serve | Stage::Stream);
         if self
             .failure
             .as_ref()
-            .is_some_and(|failure| self.stage >= failure.at)
+            .is_some_and(|failure| self.stage >= failure.at || runs)
         {
             self.failure = None;
             // Whether a server stays up is known only after it has served for a while.
@@ -277,7 +279,7 @@ fn retry(failed: Stage) -> Stage {
         Stage::Initialise => Stage::Inspect,
         // Who is primary, and where, may have changed.
         Stage::Clone | Stage::Rewind => Stage::Decide,
-        Stage::Start => Stage::Configure,
+        Stage::Start | Stage::Serve | Stage::Stream => Stage::Configure,
         stage => stage,
     }
 }

@@ -5,13 +5,24 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use kube::Client;
 use nix::sys::signal::SigSet;
-use pgo_proto::agent::agent_server::AgentServer;
+use pgo_postgres::initdb::{self, Presence};
+use pgo_proto::agent::{agent_server::AgentServer, peer_server::PeerServer};
 use pgo_telemetry::{CancellationToken, Telemetry};
 use pgo_tls::TlsFiles;
+use tokio::sync::{mpsc, watch};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
     cli::Settings,
     grpc,
+    ha::{
+        self,
+        calls::Calls,
+        course::{Course, Helm},
+        driver::{Driver, Event, Parts, Standing},
+        guard::Guard,
+        volume::Volume,
+    },
     state::{Reporter, State},
     store::Kubernetes,
     supervise::Supervisor,
@@ -54,7 +65,7 @@ async fn run(settings: Settings, telemetry: Telemetry) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// Certificates cannot be read, or a port cannot be bound.
-pub async fn serve<S: crate::store::Store>(
+pub async fn serve<S: crate::store::Store + Clone>(
     settings: Settings,
     store: S,
     telemetry: Telemetry,
@@ -70,23 +81,139 @@ pub async fn serve<S: crate::store::Store>(
     let ended = CancellationToken::new();
 
     let admin = telemetry.bind(settings.admin).await?;
-    let admin = tokio::spawn(admin.run(ended.clone().cancelled_owned()));
+    let admin = spawn(admin.run(ended.clone().cancelled_owned()));
     let listener = pgo_tls::grpc::listen(settings.listen, tls.clone()).await?;
-    let service = AgentServer::new(grpc::Service::new(reporter.watch(), settings.socket()));
-    let grpc = pgo_tls::grpc::server().serve_with_incoming_shutdown(
-        service,
-        listener,
-        ended.clone().cancelled_owned(),
-    );
-    let grpc = tokio::spawn(grpc);
+    let (events, received) = mpsc::unbounded_channel();
+    let identity = tls.details().identity().unwrap_or_default().to_owned();
+    let agent = grpc::Service::new(reporter.watch(), settings.socket(), events.clone());
+    let peer = ha::service::Service::new(identity.clone(), events.clone());
+    let grpc = pgo_tls::grpc::server()
+        .add_service(AgentServer::new(agent))
+        .add_service(PeerServer::new(peer))
+        .serve_with_incoming_shutdown(listener, ended.clone().cancelled_owned());
+    let grpc = spawn(grpc);
 
-    let supervisor = Supervisor::new(settings, store, tls, reporter, &telemetry);
+    let course = Arc::new(watch::Sender::new(Course::default()));
+    let helm = Helm::new(course.clone(), events.clone());
+    let standing = watch::Sender::new(Standing::default());
+    let stood = standing.subscribe();
+    let driver = Protocol {
+        settings: settings.clone(),
+        store: store.clone(),
+        tls: tls.clone(),
+        identity,
+        course,
+        standing,
+        state: reporter.watch(),
+    };
+    let reporter = Arc::new(reporter);
+    let driver = spawn(driver.drive((events, received), stop.clone(), ended.clone()));
+    let telling = spawn(tell(stood.clone(), reporter.clone()));
+    let helm = (helm, stood);
+    let supervisor = Supervisor::new(settings, store, tls, reporter, helm, &telemetry);
+    let mut driver = driver;
     Ok(async move {
-        // Its end drops the reporter, so that the streams of those who watch end, too.
-        supervisor.run(stop).await;
+        let driver = tokio::select! {
+            // Its end drops the reporter, so that the streams of those who watch end, too.
+            () = supervisor.run(stop) => {
+                ended.cancel();
+                driver.await
+            }
+            // Nothing may be served without it. Process 1 ends what is left, and begins again.
+            driver = &mut driver => driver,
+        };
         ended.cancel();
+        driver.context("the protocol's driver broke off")??;
+        drop(telling);
         grpc.await.context("the gRPC server broke off")??;
         admin.await.context("the administration port broke off")?;
         Ok(())
     })
+}
+
+/// What the protocol is driven with.
+struct Protocol<S> {
+    settings: Settings,
+    store: S,
+    tls: Arc<TlsFiles>,
+    identity: String,
+    course: Arc<watch::Sender<Course>>,
+    standing: watch::Sender<Standing>,
+    state: watch::Receiver<State>,
+}
+
+impl<S: crate::store::Store> Protocol<S> {
+    /// Opens the volume once it is this agent's, and drives until `ended`.
+    async fn drive(
+        self,
+        (events, received): (mpsc::UnboundedSender<Event>, mpsc::UnboundedReceiver<Event>),
+        stop: CancellationToken,
+        ended: CancellationToken,
+    ) -> anyhow::Result<()> {
+        let locked = self.course_begins(&ended).await;
+        if !locked {
+            return Ok(());
+        }
+        let settings = self.settings;
+        let has_data = initdb::presence(&settings.data)? == Presence::Data;
+        let volume = Volume::open(&settings.data, has_data)?;
+        let place = settings.place();
+        let calls = Calls::new(
+            volume.voter(),
+            place.clone(),
+            self.identity,
+            self.tls,
+            events.clone(),
+        );
+        let program = match settings.guard {
+            Some(program) => program,
+            None => std::env::current_exe().context("cannot find this program")?,
+        };
+        let guard = Guard::start(&program, &settings.data).context("cannot start the guard")?;
+        let parts = Parts {
+            me: settings.instance,
+            place,
+            volume,
+            store: Arc::new(self.store),
+            calls,
+            guard,
+            course: self.course,
+            standing: self.standing,
+            state: self.state,
+            synchronous: 0,
+        };
+        let driver = Driver::new(parts, (events, received));
+        Ok(driver.run(stop, ended).await?)
+    }
+
+    /// Waits until the supervisor has locked the volume; not if all ends before.
+    async fn course_begins(&self, ended: &CancellationToken) -> bool {
+        let mut state = self.state.clone();
+        tokio::select! {
+            () = ended.cancelled() => false,
+            locked = state.wait_for(|state| state.locked) => locked.is_ok(),
+        }
+    }
+}
+
+/// Tells what the protocol says of this instance along with the rest.
+async fn tell(mut standing: watch::Receiver<Standing>, reporter: Arc<Reporter>) {
+    while standing.changed().await.is_ok() {
+        let now = standing.borrow_and_update().clone();
+        reporter.change(|state| {
+            state.term = now.term;
+            state.leader = now
+                .holder
+                .filter(|holder| *holder != state.instance)
+                .and_then(|holder| holder.parse().ok());
+        });
+    }
+}
+
+/// A task that ends with whoever waits for it.
+fn spawn<F>(task: F) -> AbortOnDropHandle<F::Output>
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    AbortOnDropHandle::new(tokio::spawn(task))
 }

@@ -13,6 +13,7 @@ use pgo_postgres::{Installation, tail::Tail};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncRead, BufReader},
     process::{Child, ChildStderr, Command},
+    sync::watch,
     task::JoinHandle,
 };
 
@@ -36,7 +37,7 @@ const TAIL: usize = 10;
 /// A server, from its start to its end.
 #[derive(Debug)]
 pub struct Server {
-    child: Child,
+    ended: watch::Receiver<Option<ExitStatus>>,
     pid: Pid,
     data: PathBuf,
     tail: Arc<Mutex<Tail>>,
@@ -78,9 +79,14 @@ impl Server {
         let pid = child.id().map(u32::cast_signed).map(Pid::from_raw);
         let tail = Arc::new(Mutex::new(Tail::new(TAIL)));
         let reader = tokio::spawn(read(child.stderr.take(), tail.clone()));
+        let (sender, ended) = watch::channel(None);
+        tokio::spawn(async move {
+            let status = end(child).await;
+            sender.send_replace(Some(status));
+        });
         Ok(Self {
             pid: pid.ok_or_else(|| std::io::Error::other("the server ended at once"))?,
-            child,
+            ended,
             data: data.to_owned(),
             tail,
             reader,
@@ -93,19 +99,17 @@ impl Server {
     }
 
     /// How it ended, if it did.
-    pub fn ended(&mut self) -> Option<ExitStatus> {
-        self.child.try_wait().ok().flatten()
+    pub fn ended(&self) -> Option<ExitStatus> {
+        *self.ended.borrow()
     }
 
     /// Waits until it ends. May be given up and begun again.
-    pub async fn end(&mut self) -> ExitStatus {
-        match self.child.wait().await {
-            Ok(status) => status,
-            // Somebody else has reaped it; that it is gone is all we know.
-            Err(error) => {
-                tracing::warn!(%error, "how the server ended is not known");
-                ExitStatus::from_raw(0)
-            }
+    pub fn end(&self) -> impl Future<Output = ExitStatus> + Send + use<> {
+        let mut ended = self.ended.clone();
+        async move {
+            let status = ended.wait_for(Option::is_some).await;
+            // Who waits for the process ends only with the runtime.
+            status.ok().and_then(|status| *status).unwrap_or_default()
         }
     }
 
@@ -143,7 +147,7 @@ impl Server {
     }
 
     /// Ends every process of it at once.
-    pub async fn kill(mut self) {
+    pub async fn kill(self) {
         processes::send(self.pid, Signal::SIGKILL);
         if tokio::time::timeout(IMMEDIATE, self.end()).await.is_err() {
             tracing::warn!("PostgreSQL does not die");
@@ -152,7 +156,7 @@ impl Server {
     }
 
     /// Stops it: as fast as it can without losing anything, and harder after a deadline.
-    pub async fn stop(mut self) {
+    pub async fn stop(self) {
         let steps = [
             (Signal::SIGINT, FAST),
             (Signal::SIGQUIT, IMMEDIATE),
@@ -172,9 +176,20 @@ impl Server {
     }
 }
 
+async fn end(mut child: Child) -> ExitStatus {
+    match child.wait().await {
+        Ok(status) => status,
+        // Somebody else has reaped it; that it is gone is all we know.
+        Err(error) => {
+            tracing::warn!(%error, "how the server ended is not known");
+            ExitStatus::from_raw(0)
+        }
+    }
+}
+
 /// Kills the server processes that outlive their postmaster: one that is in the middle of a statement notices late,
 /// and until it is gone no new server can start.
-async fn clear_leftovers(data: &Path) {
+pub async fn clear_leftovers(data: &Path) {
     let begin = Instant::now();
     loop {
         let left = processes::working_in(data);

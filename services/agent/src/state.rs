@@ -63,6 +63,8 @@ pub struct State {
     pub following: Following,
     /// On a primary: those that follow it.
     pub followers: Vec<Follower>,
+    /// Whether the data volume is this agent's.
+    pub locked: bool,
     /// While the data directory is being copied: how much is done, in per cent.
     pub clone_percent: u8,
 }
@@ -190,6 +192,14 @@ impl Reporter {
                 tracing::info!(phase = ?state.phase, error, "the state of the instance changed");
             }
             *state != before
+        });
+    }
+
+    /// Changes what is not worth telling by itself; it goes along with the next change.
+    pub fn note(&self, note: impl FnOnce(&mut State)) {
+        self.0.send_if_modified(|state| {
+            note(state);
+            false
         });
     }
 

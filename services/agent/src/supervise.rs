@@ -1,6 +1,7 @@
 //! Does what [`crate::progress`] decides, stage by stage, until it is told to stop. What only a replica does is in
-//! [`follow`].
+//! [`follow`]; how what the protocol wants reaches PostgreSQL, in [`authority`].
 
+mod authority;
 mod follow;
 
 use std::{
@@ -14,16 +15,19 @@ use jiff::Timestamp;
 use pgo_postgres::{
     Installation, SUPERUSER, Session,
     initdb::{self, Presence},
-    program, setup, setup_sql, standby,
+    program, setup, setup_sql,
 };
 use pgo_telemetry::{CancellationToken, Telemetry};
 use pgo_tls::TlsFiles;
-use tokio::time::sleep;
+use tokio::{sync::watch as watch_channel, time::sleep};
 
 use crate::{
-    authority::{self, Course, Leader},
     cli::Settings,
     endpoint::{self, Target},
+    ha::{
+        course::{Course, Helm, Leader, Told},
+        driver::Standing,
+    },
     lock::{self, Lock},
     prepare::{self, SetupSql},
     processes,
@@ -58,7 +62,9 @@ pub struct Supervisor<S> {
     target: Target,
     store: S,
     tls: Arc<TlsFiles>,
-    reporter: Reporter,
+    reporter: Arc<Reporter>,
+    helm: Helm,
+    standing: watch_channel::Receiver<Standing>,
     health: Health,
     progress: Progress,
     lock: Option<Lock>,
@@ -80,7 +86,8 @@ impl<S: Store> Supervisor<S> {
         settings: Settings,
         store: S,
         tls: Arc<TlsFiles>,
-        reporter: Reporter,
+        reporter: Arc<Reporter>,
+        (helm, standing): (Helm, watch_channel::Receiver<Standing>),
         telemetry: &Telemetry,
     ) -> Self {
         let target = Target {
@@ -96,6 +103,8 @@ impl<S: Store> Supervisor<S> {
             store,
             tls,
             reporter,
+            helm,
+            standing,
             health: Health::register(telemetry),
             progress: Progress::default(),
             lock: None,
@@ -110,12 +119,14 @@ impl<S: Store> Supervisor<S> {
 
     /// Works until `stop` is there and PostgreSQL has stopped.
     pub async fn run(mut self, stop: CancellationToken) {
+        let mut courses = self.helm.watch();
         loop {
             self.tell();
             let event = match self.progress.next() {
                 Next::Run(stage) => tokio::select! {
                     biased;
                     () = stop.cancelled() => break,
+                    ending = authority::ending(&mut courses) => self.end_server(ending).await,
                     event = self.execute(stage) => event,
                 },
                 Next::Rest(pause) => {
@@ -124,6 +135,7 @@ impl<S: Store> Supervisor<S> {
                     tokio::select! {
                         biased;
                         () = stop.cancelled() => break,
+                        ending = authority::ending(&mut courses) => self.end_server(ending).await,
                         () = sleep(pause) => Event::Rested,
                     }
                 }
@@ -173,41 +185,8 @@ impl<S: Store> Supervisor<S> {
 
     fn lock(&mut self) -> Result<Event, String> {
         self.lock = Some(lock::take(&self.settings.data).map_err(shown)?);
+        self.reporter.change(|state| state.locked = true);
         Ok(Event::Done)
-    }
-
-    async fn decide(&mut self) -> Result<Event, String> {
-        let decided = authority::decide(&self.store, &self.settings.instance).await;
-        let course = match decided {
-            Ok(course) => course,
-            // A standby can do no harm, and serves readers while Kubernetes is away.
-            Err(error) if standby::is_standby(&self.settings.data) => {
-                tracing::warn!(%error, "who is primary is not known; the standby goes on");
-                self.leader = None;
-                return Ok(Event::Decided(Way::Follow));
-            }
-            Err(error) => return Err(shown(error)),
-        };
-        Ok(Event::Decided(self.take(course)))
-    }
-
-    /// Goes on as decided.
-    fn take(&mut self, course: Course) -> Way {
-        match course {
-            Course::Lead(term) => {
-                self.leader = None;
-                self.reporter.change(|state| state.term = term);
-                Way::Lead
-            }
-            Course::Follow(leader) => {
-                self.reporter.change(|state| {
-                    state.term = leader.term;
-                    state.leader = Some(leader.instance.clone());
-                });
-                self.leader = Some(leader);
-                Way::Follow
-            }
-        }
     }
 
     async fn inspect(&mut self) -> Result<Event, String> {
@@ -219,8 +198,13 @@ impl<S: Store> Supervisor<S> {
             .change(|state| state.postgres_version = version);
         self.installation = Some(installation);
         match initdb::presence(data).map_err(shown)? {
-            Presence::Data if self.progress.way() == Way::Follow => self.judge_data().await,
-            Presence::Data => Ok(Event::Done),
+            Presence::Data => {
+                self.helm.tell(Told::Filled);
+                match self.progress.way() {
+                    Way::Follow => self.judge_data().await,
+                    Way::Lead => Ok(Event::Done),
+                }
+            }
             // initdb says what is wrong with foreign things.
             Presence::Nothing | Presence::Foreign => Ok(Event::Empty),
         }
@@ -235,22 +219,20 @@ impl<S: Store> Supervisor<S> {
         )
         .await
         .map_err(shown)?;
+        self.helm.tell(Told::Filled);
         Ok(Event::Done)
     }
 
     fn configure(&mut self) -> Result<Event, String> {
+        let leads = matches!(self.helm.course(), Course::Lead { .. });
+        if !self.follows() && !leads {
+            return Ok(Event::Turned);
+        }
         let standby = self.standby();
         prepare::clear(&self.settings).map_err(shown)?;
-        // A standby that knows nobody goes on as it was configured before.
-        if standby.is_some() || !self.follows() {
-            prepare::write_conf(
-                &self.settings,
-                self.installation()?,
-                &self.tls,
-                standby.as_ref(),
-            )
-            .map_err(shown)?;
-        }
+        // Whose WAL may be received is known only while somebody is to be followed.
+        let (installation, tls) = (self.installation()?, &self.tls);
+        prepare::write_conf(&self.settings, installation, tls, standby.as_ref()).map_err(shown)?;
         if self.follows() {
             self.make_standby()?;
         }
@@ -284,29 +266,13 @@ impl<S: Store> Supervisor<S> {
         }
     }
 
-    /// Ends recovery, where this was a standby until now.
-    async fn promote(&mut self) -> Result<Event, String> {
-        if let Some(event) = self.ended().await {
-            return Ok(event);
-        }
-        let session = Session::open(&self.settings.socket(), SUPERUSER)
-            .await
-            .map_err(shown)?;
-        let facts = session.facts(FACTS_DEADLINE).await.map_err(shown)?;
-        if facts.in_recovery {
-            let version = &self.installation()?.version;
-            standby::promote(&session, &self.settings.data, version)
-                .await
-                .map_err(shown)?;
-            tracing::info!("PostgreSQL was promoted");
-            self.promoted = true;
-        }
-        Ok(Event::Done)
-    }
-
     async fn set_up(&mut self) -> Result<Event, String> {
         if let Some(event) = self.ended().await {
             return Ok(event);
+        }
+        if self.promoted {
+            // It has all that from the primary before it, and writes wait.
+            return Ok(Event::Done);
         }
         let settings = &self.settings;
         let socket = settings.socket();
@@ -357,10 +323,12 @@ impl<S: Store> Supervisor<S> {
 
     /// Looks after a server that serves, until it ends.
     async fn serve(&mut self) -> Event {
-        let Some(server) = &mut self.server else {
+        let Some(server) = &self.server else {
             return Event::Failed("there is no server to look after".to_owned());
         };
         server.forget_output();
+        let end = server.end();
+        self.helm.tell(Told::Fit(true));
         self.serving = Some(Instant::now());
         let now = Timestamp::now();
         self.reporter
@@ -377,34 +345,17 @@ impl<S: Store> Supervisor<S> {
         let socket = self.settings.socket();
         let status = tokio::select! {
             biased;
-            status = server.end() => Some(status),
+            status = end => status,
             never = watch::checkpoint(&socket, promoted) => match never {},
             never = watch.probe() => match never {},
             never = watch::keep_directed(&self.store, &self.target, &self.reporter) => match never {},
-            () = watch::until_another_leads(&self.store, &self.settings.instance) => None,
         };
-        match status {
-            Some(status) => self.exited(status).await,
-            None => self.step_down().await,
-        }
-    }
-
-    /// Another instance is primary: every server process ends at once, and nothing is acknowledged any more.
-    async fn step_down(&mut self) -> Event {
-        tracing::warn!("the Lease names another instance; PostgreSQL ends here");
-        // The Service is the other's now.
-        self.published = false;
-        self.health.down("another instance is primary".to_owned());
-        self.serving = None;
-        if let Some(server) = self.server.take() {
-            server.kill().await;
-        }
-        Event::Turned
+        self.exited(status).await
     }
 
     /// What happened to the server, if it does not live any more.
     async fn ended(&mut self) -> Option<Event> {
-        let Some(server) = &mut self.server else {
+        let Some(server) = &self.server else {
             return Some(Event::Exited {
                 reason: "PostgreSQL ended".to_owned(),
                 served: Duration::ZERO,
@@ -424,6 +375,9 @@ impl<S: Store> Supervisor<S> {
             None => "PostgreSQL ended".to_owned(),
         };
         tracing::warn!(reason, "PostgreSQL ended by itself");
+        if !self.follows() {
+            self.tell_stopped().await;
+        }
         Event::Exited {
             reason,
             served: served.unwrap_or_default(),
@@ -451,11 +405,15 @@ impl<S: Store> Supervisor<S> {
             state.running_since = None;
         });
         let server = self.server.take();
+        let led = server.is_some() && !self.follows();
         tokio::join!(self.withdraw(), async {
             if let Some(server) = server {
                 server.stop().await;
             }
         });
+        if led {
+            self.tell_stopped().await;
+        }
         if let Some(lock) = self.lock.take()
             && processes::working_in(&self.settings.data).is_empty()
         {

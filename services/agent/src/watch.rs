@@ -7,7 +7,6 @@ use std::{
 };
 
 use nix::{sys::signal::Signal, unistd::Pid};
-use pgo_ids::InstanceName;
 use pgo_postgres::{SUPERUSER, Session, Socket, session::SessionError};
 use pgo_telemetry::{
     Condition, Telemetry,
@@ -17,10 +16,9 @@ use pgo_tls::TlsFiles;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::{
-    authority,
     endpoint::{self, Target},
     processes,
-    state::{Phase, Reporter},
+    state::{Phase, Reporter, State},
     store::Store,
 };
 
@@ -186,12 +184,14 @@ impl Watch<'_> {
         }
         let following = session.following(PROBE_DEADLINE).await?;
         let flows = following.streaming;
-        self.reporter.change(|state| {
-            // Positions change all the time; whether any WAL flows is news at once.
-            if look || state.following.streaming != flows {
-                state.follow(following);
-            }
-        });
+        let was = self.reporter.now().following.streaming;
+        let follow = |state: &mut State| state.follow(following);
+        // Positions change all the time; whether any WAL flows is news at once.
+        if look || was != flows {
+            self.reporter.change(follow);
+        } else {
+            self.reporter.note(follow);
+        }
         Ok(flows)
     }
 
@@ -202,22 +202,6 @@ impl Watch<'_> {
             self.health.down(error.to_string());
             self.reporter
                 .change(|state| state.phase = Phase::Recovering);
-        }
-    }
-}
-
-/// Time between two looks at the Lease; at a thousand clusters of three 100 reads a second. Whoever takes over tells it
-/// sooner.
-pub const LEASE_INTERVAL: Duration = Duration::from_secs(30);
-
-/// Until the Lease names another instance. That Kubernetes does not answer says nothing.
-pub async fn until_another_leads(store: &impl Store, instance: &InstanceName) {
-    loop {
-        sleep(LEASE_INTERVAL).await;
-        match authority::is_ours(store, instance).await {
-            Ok(true) => {}
-            Ok(false) => return,
-            Err(error) => tracing::warn!(%error, "the Lease cannot be looked at; trying again"),
         }
     }
 }

@@ -86,7 +86,7 @@ pub async fn run(
         clear(&folder)?;
         return Err(error);
     }
-    standby::follow(&folder, &installation.version, standby)?;
+    standby::follow(&folder, &installation.version, Some(standby))?;
     named(fs::rename(&folder, data), "rename to", data)?;
     sync_folder_of(data)?;
     Ok(())

@@ -4,7 +4,10 @@ use std::{path::Path, process::Stdio, time::Duration};
 
 use tokio::process::Command;
 
-use crate::Installation;
+use crate::{Installation, timeline};
+
+/// What pg_controldata calls the place where recovery begins.
+const REDO: &str = "Latest checkpoint's REDO location";
 
 /// How long pg_controldata may take: it reads one block.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -16,6 +19,8 @@ pub struct Control {
     pub system_identifier: u64,
     /// Timeline of the latest checkpoint.
     pub timeline: u32,
+    /// Where recovery from the latest checkpoint begins.
+    pub redo: u64,
     /// State of the cluster as it was written last, as in `shut down` or `in production`.
     pub state: String,
 }
@@ -80,6 +85,7 @@ pub fn parse(text: &str) -> Result<Control, ControlError> {
         system_identifier: number("Database system identifier")?,
         timeline: u32::try_from(timeline)
             .map_err(|_| ControlError::Missing("Latest checkpoint's TimeLineID"))?,
+        redo: timeline::lsn(value(REDO)?).ok_or(ControlError::Missing(REDO))?,
         state: value("Database cluster state")?.to_owned(),
     })
 }
@@ -93,11 +99,12 @@ mod tests {
         let text = "pg_control version number:            1300\n\
             Database system identifier:           7576543210987654321\n\
             Database cluster state:               in production\n\
+            Latest checkpoint's REDO location:    0/3000148\n\
             Latest checkpoint's TimeLineID:       3\n\
             Latest checkpoint's PrevTimeLineID:   2\n";
         let control = parse(text).expect("read");
         assert_eq!(control.system_identifier, 7_576_543_210_987_654_321);
-        assert_eq!(control.timeline, 3);
+        assert_eq!((control.timeline, control.redo), (3, 0x300_0148));
         assert_eq!(control.state, "in production");
         assert!(matches!(
             parse("Database cluster state: x"),

@@ -25,7 +25,7 @@ pub fn render(custom: Option<&str>) -> String {
             "{kind:<8}{database:<21}{user:<16}{address:<5}{method}"
         );
     };
-    line("local", "all", "postgres", "", "trust");
+    line("local", "all,replication", "postgres", "", "trust");
     let by_certificate = format!("cert map={MAP}");
     line(
         "hostssl",

@@ -15,6 +15,7 @@ pub mod custom;
 pub mod files;
 pub mod hba;
 pub mod initdb;
+pub mod position;
 pub mod program;
 pub mod quote;
 pub mod rewind;
@@ -23,6 +24,7 @@ pub mod setup;
 pub mod setup_sql;
 pub mod standby;
 pub mod tail;
+pub mod timeline;
 pub mod upstream;
 pub mod version;
 

@@ -69,11 +69,15 @@ pub fn is_standby(data: &Path) -> bool {
         .any(|name| data.join(name).exists())
 }
 
-/// Makes the data directory a standby's that follows `standby`.
+/// Makes the data directory a standby's that follows `standby`, or nobody.
 ///
 /// # Errors
 /// A file cannot be written, or a setting holds what none can hold.
-pub fn follow(data: &Path, version: &Version, standby: &Standby) -> Result<(), StandbyError> {
+pub fn follow(
+    data: &Path,
+    version: &Version,
+    standby: Option<&Standby>,
+) -> Result<(), StandbyError> {
     remove(&data.join(TRIGGER))?;
     if is_configured_by_settings(version) {
         write_if_changed(&data.join(SIGNAL), b"", MODE)?;
@@ -82,7 +86,8 @@ pub fn follow(data: &Path, version: &Version, standby: &Standby) -> Result<(), S
     let trigger = data.join(TRIGGER).display().to_string();
     let settings = [("standby_mode", "on".to_owned()), ("trigger_file", trigger)];
     let mut text = String::new();
-    for (name, value) in settings.into_iter().chain(standby.settings()) {
+    let upstream = standby.map(Standby::settings).unwrap_or_default();
+    for (name, value) in settings.into_iter().chain(upstream) {
         text.push_str(&format!("{name} = {}\n", conf_value(&value)?));
     }
     write_if_changed(&data.join(RECOVERY), text.as_bytes(), MODE)?;
@@ -178,7 +183,7 @@ mod tests {
             fs::write(data.path().join(TRIGGER), "").expect("left by a former promotion");
             assert!(!is_standby(data.path()));
             let version = version.parse().expect("a version");
-            follow(data.path(), &version, &standby()).expect("written");
+            follow(data.path(), &version, Some(&standby())).expect("written");
             assert!(is_standby(data.path()));
             assert!(data.path().join(there).exists() && !data.path().join(missing).exists());
             assert!(!data.path().join(TRIGGER).exists());
@@ -189,7 +194,7 @@ mod tests {
     fn an_old_version_is_told_whom_to_follow_in_recovery_conf() {
         let data = tempfile::tempdir().expect("a folder");
         let version = "11.5".parse().expect("a version");
-        follow(data.path(), &version, &standby()).expect("written");
+        follow(data.path(), &version, Some(&standby())).expect("written");
         let text = fs::read_to_string(data.path().join(RECOVERY)).expect("there");
         assert!(text.contains("standby_mode = 'on'\n"), "{text}");
         assert!(

@@ -9,21 +9,22 @@ use std::{
 
 use jiff::Timestamp;
 use nix::{sys::signal::Signal, unistd::Pid};
+use pgo_ha::Position;
 use pgo_postgres::{
-    Installation, clone, control,
+    Installation, SUPERUSER, Session, clone, control,
     files::{FileError, named, write_atomically},
     initdb::{Presence, presence},
-    rewind,
+    position, rewind,
     standby::{self, Standby},
     upstream::Upstream,
 };
 use pgo_tls::TlsFiles;
 use tokio::time::sleep;
 
-use super::{Supervisor, shown};
+use super::{Supervisor, authority::place, shown};
 use crate::{
-    authority::{self, Course, Leader},
     cli::Settings,
+    ha::course::{Course, Helm, Leader, Told},
     prepare,
     primary::{Primary, PrimaryError},
     processes,
@@ -31,7 +32,7 @@ use crate::{
     server::Output,
     state::Reporter,
     store::Store,
-    watch::{LEASE_INTERVAL, Watch, Watched},
+    watch::{Watch, Watched},
 };
 
 /// Pause between two looks at whether WAL flows.
@@ -47,10 +48,19 @@ const JUDGE: Duration = Duration::from_secs(4);
 /// First version that takes another primary without a restart.
 const RELOADS_SINCE: u32 = 13;
 
+/// How long storing a promise may take.
+const PROMISE: Duration = Duration::from_secs(5);
+
+/// How long a receiver may take to be gone.
+const RECEIVER: Duration = Duration::from_secs(10);
+
+/// Pause between two looks at whether it is.
+const RECEIVER_PAUSE: Duration = Duration::from_millis(10);
+
 /// What became of following.
 enum Turn {
     /// This instance is to lead.
-    Elected(Course),
+    Elected,
     /// The server has to be started anew, to follow another.
     Restart,
     /// The data holds what the primary has not.
@@ -106,9 +116,34 @@ impl<S: Store> Supervisor<S> {
     }
 
     fn awaited(&self) -> Event {
-        let leader = self.leader.as_ref();
-        let name = leader.map_or("unknown", |leader| leader.instance.as_str());
+        let name = self.leader.as_ref().map_or("unknown", Leader::name);
         Event::Missing(format!("waiting for the primary, {name}, to serve"))
+    }
+
+    /// The primary, if it can be asked already.
+    async fn primary(&self, standby: &Standby) -> Result<Primary, Event> {
+        let primary = Primary::connect(&standby.upstream, &self.tls).await;
+        primary.map_err(|error| {
+            tracing::info!(%error, "the primary does not serve yet");
+            self.awaited()
+        })
+    }
+
+    /// Before what is here is changed, this instance stores that it does not vote until it has caught up with the primary
+    /// as it is now. What is missing for that, if anything is.
+    async fn promise_to_copy(&self, primary: &Primary) -> Result<Option<Event>, String> {
+        let is_promised = |course: &Course| matches!(course, Course::Follow { copy: true, .. });
+        let mut courses = self.helm.watch();
+        if !is_promised(&courses.borrow_and_update()) {
+            let source = primary.flushed().await.map_err(shown)?;
+            self.helm.tell(Told::CopyNeeded { source });
+            let promised = courses.wait_for(is_promised);
+            if tokio::time::timeout(PROMISE, promised).await.is_err() {
+                let what = "waiting until it is known again who is primary";
+                return Ok(Some(Event::Missing(what.to_owned())));
+            }
+        }
+        Ok(None)
     }
 
     /// Copies the data of the primary. What is there goes, if it is of the same system and so is only a former state of it.
@@ -118,9 +153,13 @@ impl<S: Store> Supervisor<S> {
         };
         prepare::copy_key(&self.settings).map_err(shown)?;
         let data = self.settings.data.clone();
-        let primary = Primary::connect(&standby.upstream, &self.tls)
-            .await
-            .map_err(shown)?;
+        let primary = match self.primary(&standby).await {
+            Ok(primary) => primary,
+            Err(missing) => return Ok(missing),
+        };
+        if let Some(missing) = self.promise_to_copy(&primary).await? {
+            return Ok(missing);
+        }
         match presence(&data).map_err(shown)? {
             Presence::Nothing => {}
             Presence::Data => self.discard(&data, &primary).await?,
@@ -141,6 +180,8 @@ impl<S: Store> Supervisor<S> {
         .map_err(shown)?;
         remove(&rewinding_mark(&data)).map_err(shown)?;
         tracing::info!(from = %standby.upstream.address, "the data of the primary was copied");
+        self.helm.tell(Told::Filled);
+        self.helm.copied();
         Ok(Event::Done)
     }
 
@@ -180,15 +221,19 @@ impl<S: Store> Supervisor<S> {
         };
         prepare::copy_key(&self.settings).map_err(shown)?;
         let data = &self.settings.data;
-        let primary = Primary::connect(&standby.upstream, &self.tls)
-            .await
-            .map_err(shown)?;
+        let primary = match self.primary(&standby).await {
+            Ok(primary) => primary,
+            Err(missing) => return Ok(missing),
+        };
         self.check_system(data, &primary).await?;
         if !primary.has_settled().await.map_err(shown)? {
             let what = "waiting for the primary to write its first checkpoint";
             return Ok(Event::Missing(what.to_owned()));
         }
         primary.make_slot(&standby.slot).await.map_err(shown)?;
+        if let Some(missing) = self.promise_to_copy(&primary).await? {
+            return Ok(missing);
+        }
         let mark = rewinding_mark(data);
         write_atomically(&mark, b"", 0o600).map_err(shown)?;
         match rewind::run(self.installation()?, data, &standby.upstream).await {
@@ -196,6 +241,7 @@ impl<S: Store> Supervisor<S> {
                 // Before the mark goes: what was rewound is a primary's as it is.
                 self.make_standby()?;
                 remove(&mark).map_err(shown)?;
+                self.helm.copied();
                 Ok(Event::Done)
             }
             Err(error) if error.is_early() => {
@@ -209,13 +255,11 @@ impl<S: Store> Supervisor<S> {
         }
     }
 
-    /// Makes the data directory a standby's.
+    /// Makes the data directory a standby's, which receives WAL only where somebody is to be followed.
     pub(super) fn make_standby(&self) -> Result<(), String> {
-        let Some(standby) = self.standby() else {
-            return Ok(());
-        };
         let version = &self.installation()?.version;
-        standby::follow(&self.settings.data, version, &standby).map_err(shown)
+        let standby = self.standby();
+        standby::follow(&self.settings.data, version, standby.as_ref()).map_err(shown)
     }
 
     /// Looks after a replica, until it ends or is to be something else.
@@ -223,7 +267,7 @@ impl<S: Store> Supervisor<S> {
         let now = Timestamp::now();
         let Self {
             settings,
-            store,
+            helm,
             tls,
             reporter,
             health,
@@ -237,6 +281,7 @@ impl<S: Store> Supervisor<S> {
             return Event::Failed("there is no server to look after".to_owned());
         };
         server.forget_output();
+        helm.tell(Told::Fit(true));
         *serving = Some(Instant::now());
         reporter.change(|state| state.running_since = Some(now));
         let watch = Watch {
@@ -249,7 +294,7 @@ impl<S: Store> Supervisor<S> {
         };
         let mut follower = Follower {
             settings,
-            store,
+            helm,
             tls,
             reporter,
             installation,
@@ -272,10 +317,7 @@ impl<S: Store> Supervisor<S> {
     async fn turn(&mut self, turn: Turn) -> Event {
         let event = match turn {
             // It is promoted as it is.
-            Turn::Elected(course) => {
-                self.take(course);
-                return Event::Elected;
-            }
+            Turn::Elected => return Event::Elected,
             Turn::Diverged => Event::Diverged,
             Turn::Unusable => Event::Unusable,
             Turn::Restart => Event::Turned,
@@ -295,9 +337,9 @@ impl<S: Store> Supervisor<S> {
 }
 
 /// A replica that runs.
-struct Follower<'a, S> {
+struct Follower<'a> {
     settings: &'a Settings,
-    store: &'a S,
+    helm: &'a Helm,
     tls: &'a Arc<TlsFiles>,
     reporter: &'a Reporter,
     installation: &'a Installation,
@@ -306,65 +348,110 @@ struct Follower<'a, S> {
     leader: &'a mut Option<Leader>,
 }
 
-impl<S: Store> Follower<'_, S> {
+impl Follower<'_> {
     /// Sees that WAL flows, and from whom it should.
     async fn keep_following(&mut self) -> Turn {
+        let mut courses = self.helm.watch();
+        courses.mark_changed();
         let mut silent: Option<Instant> = None;
         let mut asked = Instant::now();
+        let mut holds = false;
         loop {
-            sleep(LOOK).await;
-            let pause = if self.reporter.now().following.streaming {
+            tokio::select! {
+                _ = courses.changed() => {}
+                () = sleep(LOOK) => {}
+            }
+            let course = courses.borrow_and_update().clone();
+            let turn = match course {
+                Course::Lead { .. } => return Turn::Elected,
+                Course::Hold if !holds => {
+                    holds = true;
+                    self.hold().await
+                }
+                Course::Follow { leader, .. }
+                    if leader.place.is_some()
+                        && (holds || self.leader.as_ref() != Some(&leader)) =>
+                {
+                    holds = false;
+                    silent = silent.map(|_| Instant::now());
+                    self.follow_another(leader)
+                }
+                _ => None,
+            };
+            if turn.is_some() {
+                return turn.unwrap_or(Turn::Restart);
+            }
+            if self.reporter.now().following.streaming {
                 if silent.take().is_some() {
                     self.output.clear();
                 }
-                LEASE_INTERVAL
-            } else {
-                silent.get_or_insert_with(Instant::now);
-                ASK
-            };
-            if asked.elapsed() < pause {
+                continue;
+            }
+            let since = *silent.get_or_insert_with(Instant::now);
+            if asked.elapsed() < ASK {
                 continue;
             }
             asked = Instant::now();
-            let leader = match authority::decide(self.store, &self.settings.instance).await {
-                Ok(Course::Follow(leader)) => leader,
-                Ok(course @ Course::Lead(_)) => return Turn::Elected(course),
-                Err(error) => {
-                    tracing::warn!(%error, "who is primary cannot be found out; trying again");
-                    continue;
-                }
-            };
-            if self.leader.as_ref() != Some(&leader) && leader.address.is_some() {
-                match self.turn_to(&leader) {
-                    Ok(true) => processes::send(self.server, Signal::SIGHUP),
-                    Ok(false) => return Turn::Restart,
-                    Err(error) => {
-                        tracing::warn!(error, "the new primary cannot be followed yet");
-                        continue;
-                    }
-                }
-                self.output.clear();
-                silent = silent.map(|_| Instant::now());
-                *self.leader = Some(leader);
-            }
-            if let Some(since) = silent
-                && let Some(turn) = self.why_silent(since.elapsed() > JUDGE).await
-            {
+            if let Some(turn) = self.why_silent(since.elapsed() > JUDGE).await {
                 return turn;
             }
         }
     }
 
-    /// Tells PostgreSQL to follow another primary; whether a reload is enough.
-    fn turn_to(&self, leader: &Leader) -> Result<bool, String> {
-        let standby = standby_of(self.settings, self.tls, leader);
-        tracing::info!(leader = %leader.instance, address = ?leader.address, "following another primary");
+    fn follow_another(&mut self, leader: Leader) -> Option<Turn> {
+        self.output.clear();
+        let turned = self.turn_to(Some(&leader));
+        *self.leader = Some(leader);
+        match turned {
+            Ok(true) => processes::send(self.server, Signal::SIGHUP),
+            Ok(false) => return Some(Turn::Restart),
+            Err(error) => tracing::warn!(error, "the new primary cannot be followed yet"),
+        }
+        None
+    }
+
+    /// Receives no WAL any more, and tells how far it came. Where that cannot be found out nothing is told: no vote then.
+    async fn hold(&mut self) -> Option<Turn> {
+        *self.leader = None;
+        match self.turn_to(None) {
+            Ok(true) => processes::send(self.server, Signal::SIGHUP),
+            Ok(false) => return Some(Turn::Restart),
+            Err(error) => {
+                tracing::error!(error, "WAL may be received still, so there is no vote");
+                return None;
+            }
+        }
+        match self.stopped_receiver().await {
+            Ok(position) => self.helm.tell(Told::ReceiverStopped(position)),
+            Err(error) => tracing::error!(error, "WAL may be received still, so there is no vote"),
+        }
+        None
+    }
+
+    async fn stopped_receiver(&self) -> Result<Position, String> {
+        const GONE: &str = "SELECT count(*) = 0 FROM pg_catalog.pg_stat_wal_receiver";
+        let socket = self.settings.socket();
+        let session = Session::open(&socket, SUPERUSER).await.map_err(shown)?;
+        let begin = Instant::now();
+        while !session.truth(GONE, RECEIVER).await.map_err(shown)? {
+            if begin.elapsed() > RECEIVER {
+                return Err("the WAL receiver does not end".to_owned());
+            }
+            sleep(RECEIVER_PAUSE).await;
+        }
+        let end = position::of_running(self.installation, &socket).await;
+        end.map(place).map_err(shown)
+    }
+
+    /// Tells PostgreSQL to follow another primary, or nobody; whether a reload is enough.
+    fn turn_to(&self, leader: Option<&Leader>) -> Result<bool, String> {
+        let standby = leader.and_then(|leader| standby_of(self.settings, self.tls, leader));
+        tracing::info!(
+            leader = leader.map(Leader::name),
+            "following another primary"
+        );
         prepare::write_conf(self.settings, self.installation, self.tls, standby.as_ref())
             .map_err(shown)?;
-        self.reporter.change(|state| {
-            state.term = leader.term;
-            state.leader = Some(leader.instance.clone());
-        });
         Ok(reloads(self.installation))
     }
 
@@ -391,7 +478,7 @@ impl<S: Store> Follower<'_, S> {
 
 /// Whom to follow, as PostgreSQL is told.
 fn standby_of(settings: &Settings, tls: &TlsFiles, leader: &Leader) -> Option<Standby> {
-    let address = leader.address?;
+    let address = leader.postgres()?;
     Some(Standby {
         upstream: Upstream {
             identity: tls.details().identity()?.to_owned(),

@@ -13,7 +13,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use pgo_agent::{
-    authority::TERM,
+    ha::lease::{AUTOFAIL, TERM},
     store::{Store, StoreError, Written},
 };
 
@@ -43,7 +43,10 @@ impl Fake {
         };
         let lease = Lease {
             metadata: ObjectMeta {
-                annotations: Some(BTreeMap::from([(TERM.to_owned(), "1".to_owned())])),
+                annotations: Some(BTreeMap::from([
+                    (TERM.to_owned(), "1".to_owned()),
+                    (AUTOFAIL.to_owned(), "true".to_owned()),
+                ])),
                 ..metadata("hippo")
             },
             spec: Some(LeaseSpec {
@@ -77,6 +80,17 @@ impl Fake {
             objects.lease.metadata.resource_version = Some(version);
             let spec = objects.lease.spec.as_mut().expect("a spec");
             spec.holder_identity = Some(holder.to_owned());
+        });
+    }
+
+    /// Says whether instances may take over by themselves.
+    pub fn set_autofail(&self, autofail: bool) {
+        self.with(|objects| {
+            objects.version += 1;
+            let metadata = &mut objects.lease.metadata;
+            metadata.resource_version = Some(objects.version.to_string());
+            let annotations = metadata.annotations.get_or_insert_default();
+            annotations.insert(AUTOFAIL.to_owned(), autofail.to_string());
         });
     }
 

@@ -6,6 +6,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod failover;
 mod fake;
 mod instance;
 mod process;

@@ -22,12 +22,9 @@ use tokio::{
 
 use crate::{
     fake::Fake,
-    rig::{DEADLINE, Rig, eventually},
+    rig::{DEADLINE, PROGRAMS, Rig, eventually, program},
     unprivileged::unprivileged,
 };
-
-/// Where the tests find the program.
-const PROGRAM: &str = "PGO_TEST_AGENT";
 
 /// An API server that has the objects of `fake`; its address.
 async fn serve(fake: Fake) -> String {
@@ -117,9 +114,7 @@ async fn start(rig: &Rig) -> Child {
         ("PGO_AGENT_ADDR", settings.listen.to_string()),
         ("PGO_ADMIN_ADDR", settings.admin.to_string()),
     ];
-    let program =
-        std::env::var_os(PROGRAM).unwrap_or_else(|| env!("CARGO_BIN_EXE_pgo-agent").into());
-    Command::new(program)
+    Command::new(program())
         .envs(arguments)
         .env("KUBECONFIG", kubeconfig)
         .stdin(Stdio::null())
@@ -136,8 +131,7 @@ fn pid(child: &Child) -> Pid {
 #[test]
 fn process_1_stops_a_server_that_nobody_watches_and_brings_it_back() {
     let name = "process::process_1_stops_a_server_that_nobody_watches_and_brings_it_back";
-    let program = [(PROGRAM, env!("CARGO_BIN_EXE_pgo-agent"))];
-    unprivileged(name, &program, async || {
+    unprivileged(name, &PROGRAMS, async || {
         let rig = Rig::new("hippo");
         let mut init = start(&rig).await;
         eventually("the agent listens", async || {
@@ -209,8 +203,7 @@ async fn a_write_over_somebody_elses_is_a_conflict_and_a_missing_object_is_told(
 #[test]
 fn process_1_ends_with_the_code_of_an_agent_that_cannot_begin() {
     let name = "process::process_1_ends_with_the_code_of_an_agent_that_cannot_begin";
-    let program = [(PROGRAM, env!("CARGO_BIN_EXE_pgo-agent"))];
-    unprivileged(name, &program, async || {
+    unprivileged(name, &PROGRAMS, async || {
         let rig = Rig::new("hippo");
         std::fs::remove_file(rig.settings.tls.join("tls.key")).expect("removed");
         let mut init = start(&rig).await;

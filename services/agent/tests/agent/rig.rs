@@ -13,10 +13,11 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use pgo_agent::{cli::Settings, run};
+use pgo_agent::{cli::Settings, ha::lease::Reading, run};
 use pgo_postgres::Session;
 use pgo_proto::agent::{
-    DropSlotRequest, InstanceState, Phase, WatchRequest, agent_client::AgentClient,
+    DropSlotRequest, FailoverRequest, InstanceState, Phase, Role, SwitchoverRequest, WatchRequest,
+    agent_client::AgentClient,
 };
 use pgo_telemetry::{CancellationToken, Telemetry};
 use pgo_tls::{Authority, LeafSpec, TlsFiles, grpc};
@@ -45,6 +46,18 @@ pub const PASSWORDS: [(&str, &str, &str); 3] = [
     ("primaryuser", "primaryuser", "replication\"secret"),
     ("user", "testuser", "user\\secret"),
 ];
+
+/// Where a test that runs as somebody else finds the agent.
+const PROGRAM: &str = "PGO_TEST_AGENT";
+
+/// What such a test needs.
+pub const PROGRAMS: [(&str, &str); 1] = [(PROGRAM, env!("CARGO_BIN_EXE_pgo-agent"))];
+
+/// The agent's program.
+pub fn program() -> PathBuf {
+    let own = || env!("CARGO_BIN_EXE_pgo-agent").into();
+    std::env::var_os(PROGRAM).unwrap_or_else(own).into()
+}
 
 /// An instance and its surroundings.
 pub struct Rig {
@@ -108,6 +121,7 @@ impl Rig {
             sockets: vec![root.join("run")],
             listen: local(free_port()),
             admin: local(free_port()),
+            guard: Some(program()),
         };
         let rig = Self {
             folder,
@@ -172,6 +186,22 @@ impl Rig {
             .expect("it stops well");
     }
 
+    /// Ends agent and server as a node does that loses its power.
+    pub async fn crash(&mut self) {
+        let (_, task) = self.running.take().expect("it runs");
+        task.abort();
+        // All that it had begun ends with it.
+        let _ = task.await;
+        for pid in pgo_agent::processes::working_in(&self.settings.data) {
+            // Gone already, perhaps.
+            let _ = kill(pid, Signal::SIGKILL);
+        }
+        // In one process, the servers of the other instances have inherited the lock. In pods there are no others.
+        let mut lock = self.settings.data.clone().into_os_string();
+        lock.push(".lock");
+        fs::remove_file(lock).expect("it was there");
+    }
+
     /// Watches the agent as the process `identity`, which has seen `term`.
     pub async fn watch(
         &self,
@@ -223,6 +253,41 @@ impl Rig {
         };
         self.until(&format!("streaming from {leader}"), wanted)
             .await
+    }
+
+    /// Waits until PostgreSQL serves as primary.
+    pub async fn until_primary(&self) -> InstanceState {
+        let leads = |state: &InstanceState| {
+            state.phase() == Phase::Running && state.role() == Role::Primary
+        };
+        self.until("primary", leads).await.0
+    }
+
+    /// Waits until so many vote.
+    pub async fn until_voters(&self, count: usize) {
+        eventually(&format!("{count} voters"), async || {
+            let lease = self.store.lease_now();
+            let name = "hippo".parse().expect("a name");
+            match pgo_agent::ha::lease::read(&lease, &name) {
+                Ok(Reading::Recorded { record, .. }) => record.voters.len() == count,
+                _ => false,
+            }
+        })
+        .await;
+    }
+
+    /// Asks the agent of a primary to give up.
+    pub async fn switchover(&self, identity: &str, to: &str) -> Result<(), Status> {
+        let request = SwitchoverRequest { to: to.to_owned() };
+        self.client(identity).switchover(request).await.map(drop)
+    }
+
+    /// Asks the agent of a replica to take over.
+    pub async fn failover(&self, identity: &str) -> Result<(), Status> {
+        self.client(identity)
+            .failover(FailoverRequest {})
+            .await
+            .map(drop)
     }
 
     /// Asks the agent to remove a slot.

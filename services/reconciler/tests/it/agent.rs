@@ -12,7 +12,8 @@ use std::{
 use futures::{Stream, StreamExt as _};
 use pgo_objects::{AGENT_PORT, agent_identity};
 use pgo_proto::agent::{
-    DropSlotRequest, DropSlotResponse, InstanceState, Phase, Role, WatchRequest,
+    DropSlotRequest, DropSlotResponse, FailoverRequest, FailoverResponse, InstanceState, Phase,
+    Role, SwitchoverRequest, SwitchoverResponse, WatchRequest,
     agent_server::{Agent, AgentServer},
 };
 use pgo_telemetry::CancellationToken;
@@ -137,6 +138,20 @@ struct Told {
 #[tonic::async_trait]
 impl Agent for Told {
     type WatchStream = Pin<Box<dyn Stream<Item = Result<InstanceState, Status>> + Send>>;
+
+    async fn switchover(
+        &self,
+        _: Request<SwitchoverRequest>,
+    ) -> Result<Response<SwitchoverResponse>, Status> {
+        Ok(Response::new(SwitchoverResponse {}))
+    }
+
+    async fn failover(
+        &self,
+        _: Request<FailoverRequest>,
+    ) -> Result<Response<FailoverResponse>, Status> {
+        Ok(Response::new(FailoverResponse {}))
+    }
 
     async fn watch(
         &self,

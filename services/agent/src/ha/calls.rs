@@ -1,0 +1,203 @@
+//! What is asked of other agents. Nothing is repeated here: the protocol asks again with its ticks.
+
+use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
+
+use pgo_ha::{Input, Moment, Position, Release, Timing, Version, VoterId};
+use pgo_ids::Term;
+use pgo_proto::agent::{
+    GrantRequest, ReportRequest, VoteRequest, grant_response, peer_client::PeerClient,
+};
+use pgo_tls::TlsFiles;
+use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
+use tonic::transport::Channel;
+
+use crate::ha::{
+    book::{Book, Place},
+    driver::Event,
+    wire,
+};
+
+/// How long an answer may take. What comes later than T is worth nothing to who asked for a grant.
+const DEADLINE: Duration = Timing::PROTOCOL.term;
+
+/// What is asked; one request of each kind is under way to each instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Kind {
+    Grant,
+    Vote,
+    Release,
+    Report,
+}
+
+/// The requests of one agent.
+#[derive(Debug)]
+pub struct Calls {
+    me: VoterId,
+    place: Place,
+    identity: String,
+    tls: Arc<TlsFiles>,
+    channels: HashMap<SocketAddr, Channel>,
+    under_way: HashMap<(VoterId, Kind), (Moment, JoinHandle<()>)>,
+    events: mpsc::UnboundedSender<Event>,
+}
+
+impl Calls {
+    /// Asks as `me`, which is at `place`, and hands answers to `events`. All agents of the cluster have the same
+    /// `identity`.
+    pub fn new(
+        me: VoterId,
+        place: Place,
+        identity: String,
+        tls: Arc<TlsFiles>,
+        events: mpsc::UnboundedSender<Event>,
+    ) -> Self {
+        Self {
+            me,
+            place,
+            identity,
+            tls,
+            channels: HashMap::new(),
+            under_way: HashMap::new(),
+            events,
+        }
+    }
+
+    /// Asks for a grant, and tells where the instances are.
+    pub fn grant(&mut self, of: VoterId, book: &Book, term: Term, sent: Moment) {
+        let request = GrantRequest {
+            from: Some(wire::instance(self.me, &self.place)),
+            term: term.0,
+            instances: wire::instances(book),
+        };
+        let events = self.events.clone();
+        self.begin(of, book, Kind::Grant, sent, move |mut peer| async move {
+            let answer = match peer.grant(request).await?.into_inner().answer {
+                Some(grant_response::Answer::Granted(_)) => Ok(()),
+                Some(grant_response::Answer::Promised(term)) => Err(Term(term)),
+                None => return Ok(()),
+            };
+            let by = of;
+            let _ = events.send(Event::Input(Input::GrantAnswered {
+                by,
+                term,
+                sent,
+                answer,
+            }));
+            Ok(())
+        });
+    }
+
+    /// Asks for a vote.
+    pub fn vote(
+        &mut self,
+        of: VoterId,
+        book: &Book,
+        (term, version): (Term, Version),
+        release: Option<&Release>,
+        now: Moment,
+    ) {
+        let request = VoteRequest {
+            from: Some(wire::instance(self.me, &self.place)),
+            term: term.0,
+            version: version.as_str().to_owned(),
+            release: release.map(wire::release),
+        };
+        let events = self.events.clone();
+        self.begin(of, book, Kind::Vote, now, move |mut peer| async move {
+            let answer = peer.vote(request).await?.into_inner();
+            match wire::read_vote(answer, term) {
+                Ok(answer) => {
+                    let _ = events.send(Event::Input(Input::VoteAnswered {
+                        by: of,
+                        term,
+                        version,
+                        answer,
+                    }));
+                }
+                Err(error) => tracing::warn!(%error, by = %of, "an answer to a candidate"),
+            }
+            Ok(())
+        });
+    }
+
+    /// Says that this primary has stopped.
+    pub fn release(&mut self, to: VoterId, book: &Book, release: &Release, now: Moment) {
+        let request = wire::release(release);
+        self.begin(to, book, Kind::Release, now, move |mut peer| async move {
+            peer.release(request).await.map(|_| ())
+        });
+    }
+
+    /// Tells the primary that this replica is there.
+    pub fn report(
+        &mut self,
+        to: VoterId,
+        book: &Book,
+        (term, flushed, streaming): (Term, Position, bool),
+        now: Moment,
+    ) {
+        let request = ReportRequest {
+            from: Some(wire::instance(self.me, &self.place)),
+            term: term.0,
+            flushed: Some(wire::position(flushed)),
+            streaming,
+        };
+        self.begin(to, book, Kind::Report, now, move |mut peer| async move {
+            peer.report(request).await.map(|_| ())
+        });
+    }
+
+    /// Waits until what is under way has its answer, or has none in time.
+    pub async fn finish(&mut self, limit: Duration) {
+        let all = self.under_way.drain().map(|(_, (_, task))| task);
+        let _ = timeout(limit, futures::future::join_all(all)).await;
+    }
+
+    fn begin<F, A>(&mut self, to: VoterId, book: &Book, kind: Kind, now: Moment, ask: F)
+    where
+        F: FnOnce(PeerClient<Channel>) -> A + Send + 'static,
+        A: Future<Output = Result<(), tonic::Status>> + Send,
+    {
+        let Some(address) = book.place(&to).map(|place| place.address) else {
+            return tracing::debug!(%to, ?kind, "nobody knows where this instance is");
+        };
+        if let Some((since, task)) = self.under_way.get(&(to, kind)) {
+            let is_young = now.since(*since) < DEADLINE / 2;
+            if !task.is_finished() && is_young {
+                return;
+            }
+            task.abort();
+        }
+        let Some(channel) = self.channel(address) else {
+            return;
+        };
+        let task = tokio::spawn(async move {
+            match timeout(DEADLINE, ask(PeerClient::new(channel))).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    tracing::debug!(%to, ?kind, %address, %error, "another agent does not answer");
+                }
+                Err(_) => {
+                    tracing::debug!(%to, ?kind, %address, "another agent did not answer in time");
+                }
+            }
+        });
+        self.under_way.insert((to, kind), (now, task));
+    }
+
+    fn channel(&mut self, address: SocketAddr) -> Option<Channel> {
+        if let Some(channel) = self.channels.get(&address) {
+            return Some(channel.clone());
+        }
+        match pgo_tls::grpc::channel(&address.to_string(), &self.identity, self.tls.clone()) {
+            Ok(channel) => {
+                self.channels.insert(address, channel.clone());
+                Some(channel)
+            }
+            Err(error) => {
+                tracing::warn!(%address, %error, "another agent cannot be asked");
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! What the protocol wants of PostgreSQL here, from the driver to the supervisor, and what is told back.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use pgo_ha::{Position, Start, Synchronous, VoterId};
+use pgo_ids::Term;
+use tokio::sync::{mpsc, watch};
+
+use crate::ha::{book::Place, driver::Event};
+
+/// Whom to follow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leader {
+    /// Its identity.
+    pub voter: VoterId,
+    /// Where it is, if that is known.
+    pub place: Option<Place>,
+    /// Its term.
+    pub term: Term,
+}
+
+impl Leader {
+    /// Its name, for people.
+    pub fn name(&self) -> &str {
+        self.place
+            .as_ref()
+            .map_or("unknown", |place| place.name.as_str())
+    }
+
+    /// Where its PostgreSQL answers, if that is known.
+    pub fn postgres(&self) -> Option<SocketAddr> {
+        self.place.as_ref().map(Place::postgres)
+    }
+}
+
+/// What to do now; the newest one counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Course {
+    /// Nothing is known, or something is being found out. A standby may go on; a server that writes must not begin.
+    #[default]
+    Wait,
+    /// Run as primary of the timeline that `start` names; promote to it where it has not begun here.
+    Lead {
+        /// The term.
+        term: Term,
+        /// The timeline.
+        start: Start,
+        /// For whose answers commits wait.
+        synchronous: Synchronous,
+    },
+    /// Follow.
+    Follow {
+        /// Whom.
+        leader: Leader,
+        /// Whether data that cannot follow may be rewound or cloned: that was promised.
+        copy: bool,
+    },
+    /// Receive no more WAL: a vote may rest on it.
+    Hold,
+    /// No process of a server that writes may live any more.
+    End(Ending),
+}
+
+/// How a server that writes ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// At once: its authority has ended.
+    Kill,
+    /// In order, so that replicas get all of its WAL: another one is to take over.
+    ShutDown,
+}
+
+/// What the supervisor tells the driver.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// No WAL comes in, and so much is flushed.
+    ReceiverStopped(Position),
+    /// Every process of a server that was primary is dead; so much is flushed.
+    ServersStopped(Position),
+    /// The timeline that was asked for has begun, going on from here.
+    Promoted(Position),
+    /// What is here cannot follow; the source has flushed so much.
+    CopyNeeded {
+        /// How far the source is.
+        source: Position,
+    },
+    /// PostgreSQL could serve here, or could not.
+    Fit(bool),
+    /// The rule is in force.
+    Configured(Synchronous),
+    /// There is data in the volume.
+    Filled,
+}
+
+/// The supervisor's side.
+#[derive(Clone, Debug)]
+pub struct Helm {
+    course: Arc<watch::Sender<Course>>,
+    events: mpsc::UnboundedSender<Event>,
+}
+
+impl Helm {
+    /// Both sides speak through `course` and `events`.
+    pub fn new(course: Arc<watch::Sender<Course>>, events: mpsc::UnboundedSender<Event>) -> Self {
+        Self { course, events }
+    }
+
+    /// What to do now.
+    pub fn course(&self) -> Course {
+        self.course.borrow().clone()
+    }
+
+    /// Follows the course.
+    pub fn watch(&self) -> watch::Receiver<Course> {
+        self.course.subscribe()
+    }
+
+    /// The data was rewound or cloned: the next time needs another promise.
+    pub fn copied(&self) {
+        self.course.send_if_modified(|course| match course {
+            Course::Follow { copy, .. } => std::mem::take(copy),
+            _ => false,
+        });
+    }
+
+    /// Tells the driver. What rests on what ended is void from this moment, not from when the driver hears of it.
+    pub fn tell(&self, told: Told) {
+        if matches!(told, Told::ServersStopped(_)) {
+            self.course.send_replace(Course::Wait);
+        }
+        // The driver ends before this only when all ends.
+        let _ = self.events.send(Event::Told(told));
+    }
+}

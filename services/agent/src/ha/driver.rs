@@ -1,0 +1,449 @@
+//! The loop that drives the protocol: one event, one step, its effects in their order.
+
+mod asked;
+mod effects;
+mod leases;
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::Lease;
+use pgo_ha::{
+    Agent, Input, Lsn, Moment, NoVote, Position, Protocol, Release, Role, Server, Timeline, Timing,
+    Version, Vote, VoterId,
+};
+use pgo_ids::{InstanceName, Term};
+use pgo_telemetry::CancellationToken;
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::{MissedTickBehavior, interval, sleep},
+};
+
+use crate::{
+    ha::{
+        book::{Book, Place},
+        calls::Calls,
+        clock,
+        course::{Course, Told},
+        guard::Guard,
+        lease::Reading,
+        membership::Replicas,
+        volume::{Volume, VolumeError},
+    },
+    state::State,
+    store::Store,
+};
+
+/// Time between two ticks: a tenth of T, so that a lost message costs no grant.
+const TICK: Duration = Duration::from_millis(200);
+
+/// How long the last calls of an agent that ends may take: a release lets another one follow at once.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// What the driver waits for.
+#[derive(Debug)]
+pub enum Event {
+    /// An input of the protocol as it is.
+    Input(Input),
+    /// Another agent asks for a grant, and tells where the instances are.
+    GrantAsked {
+        /// Who.
+        from: VoterId,
+        /// Where it is.
+        place: Place,
+        /// In which term.
+        term: Term,
+        /// The other instances.
+        others: Vec<(VoterId, Place)>,
+        /// Who waits for the answer.
+        answer: oneshot::Sender<Result<(), Term>>,
+    },
+    /// Another agent asks for a vote.
+    VoteAsked {
+        /// Who.
+        from: VoterId,
+        /// Where it is.
+        place: Place,
+        /// In which term.
+        term: Term,
+        /// For a swap from which version.
+        version: Version,
+        /// What makes waiting needless.
+        release: Option<Release>,
+        /// Who waits for the answer.
+        answer: oneshot::Sender<Result<Vote, NoVote>>,
+    },
+    /// A replica is there.
+    Reported {
+        /// Who.
+        from: VoterId,
+        /// Where it is.
+        place: Place,
+        /// Whether it says that WAL flows to it.
+        streaming: bool,
+    },
+    /// A request for the Lease has ended.
+    Lease(Box<leases::Ended>),
+    /// The supervisor tells something.
+    Told(Told),
+    /// Somebody who may asks for another primary.
+    Change(Change, oneshot::Sender<Result<(), String>>),
+    /// The instance with this replication slot does not belong to the cluster any more.
+    Removed(String),
+}
+
+/// A change of the primary that is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// The primary gives up in order; the named instance takes over, or any.
+    Switchover(Option<String>),
+    /// This replica takes over from a primary that is gone.
+    Failover,
+}
+
+/// What is known of the protocol's state, for whoever shows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// The term of the Lease; 0 before it was read.
+    pub term: Term,
+    /// Name of the holder, if it is known.
+    pub holder: Option<String>,
+    /// Names of the voters that are known.
+    pub voters: Vec<String>,
+    /// Why nothing is known.
+    pub waiting: Option<String>,
+}
+
+/// Why the driver gave up. PostgreSQL is not served without it.
+#[derive(Debug, thiserror::Error)]
+pub enum DriverError {
+    /// A promise could not be put on disk.
+    #[error("a promise cannot be kept, so nothing may be agreed to: {0}")]
+    Volume(#[from] VolumeError),
+    /// The guard is gone.
+    #[error("the guard of the servers is gone: {0}")]
+    Guard(std::io::Error),
+    /// What was begun in the background broke off.
+    #[error("a task broke off: {0}")]
+    Task(#[from] tokio::task::JoinError),
+}
+
+/// What the driver is made of.
+pub struct Parts<S> {
+    /// This instance's name.
+    pub me: InstanceName,
+    /// Where its agent answers.
+    pub place: Place,
+    /// What its volume holds.
+    pub volume: Volume,
+    /// Where the Lease is.
+    pub store: Arc<S>,
+    /// How others are asked.
+    pub calls: Calls,
+    /// Who ends the servers when authority ends.
+    pub guard: Guard,
+    /// What PostgreSQL is to do, for who carries it out.
+    pub course: Arc<watch::Sender<Course>>,
+    /// Who shows how it stands.
+    pub standing: watch::Sender<Standing>,
+    /// What PostgreSQL says of itself here.
+    pub state: watch::Receiver<State>,
+    /// For whose answers commits wait: so many replicas.
+    pub synchronous: usize,
+}
+
+/// The loop's state.
+pub struct Driver<S> {
+    protocol: Protocol,
+    agent: Agent,
+    parts: Parts<S>,
+    events: mpsc::UnboundedReceiver<Event>,
+    sender: mpsc::UnboundedSender<Event>,
+    /// The Lease as it was read or written last.
+    lease: Option<Lease>,
+    book: Book,
+    /// While it serves: what is known of the replicas.
+    replicas: Option<Replicas>,
+    /// Who waits for the answer about a grant. The protocol names each by who asked and by a moment, which is only a
+    /// number here.
+    grants: HashMap<(VoterId, Moment), oneshot::Sender<Result<(), Term>>>,
+    asked: u64,
+    /// Who waits for the answer about a vote.
+    votes: HashMap<(VoterId, Term, Version), oneshot::Sender<Result<Vote, NoVote>>>,
+    /// Whether WAL was said to flow here.
+    streaming: bool,
+    /// Whether instances may take over by themselves, by the Lease.
+    autofail: bool,
+    /// When a primary was heard last.
+    heard: Option<Timestamp>,
+}
+
+impl<S: Store> Driver<S> {
+    /// A driver that has done nothing yet; `events` come also from `sender`.
+    pub fn new(
+        parts: Parts<S>,
+        (sender, events): (mpsc::UnboundedSender<Event>, mpsc::UnboundedReceiver<Event>),
+    ) -> Self {
+        let protocol = Protocol::PRODUCTION;
+        let (voter, promise) = (parts.volume.voter(), parts.volume.promise());
+        let mut book = Book::default();
+        book.learn(voter, parts.place.clone());
+        let mut agent = Agent::started(&protocol, voter, promise, clock::now());
+        // Until the Lease says otherwise.
+        agent.autofail = false;
+        Self {
+            agent,
+            protocol,
+            parts,
+            events,
+            sender,
+            lease: None,
+            book,
+            replicas: None,
+            grants: HashMap::new(),
+            asked: 0,
+            votes: HashMap::new(),
+            streaming: false,
+            autofail: false,
+            heard: None,
+        }
+    }
+
+    /// Drives until `ended`. From `stop` on another instance is to take over.
+    ///
+    /// # Errors
+    /// It cannot go on; no server may go on without it.
+    pub async fn run(
+        mut self,
+        stop: CancellationToken,
+        ended: CancellationToken,
+    ) -> Result<(), DriverError> {
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut stopping = false;
+        loop {
+            let due = self.due();
+            tokio::select! {
+                biased;
+                () = ended.cancelled() => break,
+                () = stop.cancelled(), if !stopping => {
+                    stopping = true;
+                    self.step(Input::Switchover(None)).await?;
+                }
+                Some(event) = self.events.recv() => self.take(event).await?,
+                _ = ticks.tick() => self.tick().await?,
+                () = sleep(due.unwrap_or_default()), if due.is_some() => self.step(Input::Tick).await?,
+            }
+            self.find_leader();
+        }
+        // The supervisor has told the last before it ended.
+        while let Ok(event) = self.events.try_recv() {
+            self.take(event).await?;
+        }
+        self.parts.calls.finish(FAREWELL).await;
+        Ok(())
+    }
+
+    async fn tick(&mut self) -> Result<(), DriverError> {
+        self.hear_own().await?;
+        self.step(Input::Tick).await?;
+        self.want_members().await?;
+        self.report();
+        Ok(())
+    }
+
+    async fn take(&mut self, event: Event) -> Result<(), DriverError> {
+        match event {
+            Event::Input(input) => self.step(input).await,
+            asked @ Event::GrantAsked { .. } => self.grant_asked(asked).await,
+            asked @ Event::VoteAsked { .. } => self.vote_asked(asked).await,
+            Event::Reported {
+                from,
+                place,
+                streaming,
+            } => {
+                self.book.learn(from, place);
+                if let Some(replicas) = &mut self.replicas {
+                    replicas.hear(from, streaming, clock::now());
+                }
+                Ok(())
+            }
+            Event::Lease(ended) => self.lease_ended(*ended).await,
+            Event::Told(told) => self.told(told).await,
+            Event::Change(change, answer) => {
+                let accepted = self.change(change).await?;
+                // Who asked may have given up.
+                let _ = answer.send(accepted);
+                Ok(())
+            }
+            Event::Removed(slot) => {
+                let voter = self.book.of_slot(&slot);
+                if let (Some(voter), Some(replicas)) = (voter, &mut self.replicas) {
+                    replicas.remove(voter);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    async fn told(&mut self, told: Told) -> Result<(), DriverError> {
+        let input = match told {
+            Told::ReceiverStopped(position) => Input::ReceiverStopped(position),
+            Told::ServersStopped(position) => Input::ServersStopped(position),
+            Told::Promoted(position) => Input::Promoted(position),
+            Told::CopyNeeded { source } => Input::CopyNeeded { source },
+            Told::Fit(fit) => Input::Fit(fit),
+            Told::Configured(rule) => Input::Configured(rule),
+            Told::Filled => {
+                self.parts.volume.filled()?;
+                return Ok(());
+            }
+        };
+        self.step(input).await
+    }
+
+    /// One step of the protocol.
+    async fn step(&mut self, input: Input) -> Result<(), DriverError> {
+        let was_primary = self.agent.server == Server::Primary;
+        let now = clock::now();
+        let effects = self.agent.step(&self.protocol, input, now);
+        let deadline = self.deadline();
+        // Before anything is served by it; and a shorter one before it runs out.
+        self.parts.guard.set(deadline).map_err(DriverError::Guard)?;
+        for effect in effects {
+            self.carry_out(effect, now).await?;
+        }
+        if self.agent.server != Server::Primary {
+            self.replicas = None;
+        } else if !was_primary && let Some(seen) = &self.agent.seen {
+            self.replicas = Some(Replicas::begin(&seen.record, now));
+        }
+        self.show();
+        Ok(())
+    }
+
+    /// Where the leader is may become known, or change, while it is followed.
+    fn find_leader(&self) {
+        self.parts.course.send_if_modified(|course| {
+            let Course::Follow { leader, .. } = course else {
+                return false;
+            };
+            let place = self.book.place(&leader.voter);
+            let is_news = place.is_some() && leader.place.as_ref() != place;
+            if is_news {
+                leader.place = place.cloned();
+            }
+            is_news
+        });
+    }
+
+    /// How long until a primary that gets no more authority has to end its servers: D is counted from there, so that no tick
+    /// is waited for.
+    fn due(&self) -> Option<Duration> {
+        if self.agent.server != Server::Primary {
+            return None;
+        }
+        let until = self.agent.serves_until(&self.protocol)?;
+        Some(until.minus(Timing::PROTOCOL.margin).since(clock::now()))
+    }
+
+    /// Until when servers may live; nothing where none that writes is there.
+    fn deadline(&self) -> Option<Moment> {
+        let margin = Timing::PROTOCOL.margin / 3;
+        match self.agent.server {
+            Server::Replica => None,
+            Server::Primary => {
+                let until = self.agent.serves_until(&self.protocol)?;
+                Some(until.minus(margin))
+            }
+            Server::Ending => Some(Moment::default()),
+        }
+    }
+
+    /// Tells the protocol which replicas should vote.
+    async fn want_members(&mut self) -> Result<(), DriverError> {
+        self.hear_followers();
+        let (Some(replicas), Some(seen)) = (&self.replicas, &self.agent.seen) else {
+            return Ok(());
+        };
+        let wanted = replicas.wanted(&seen.record, self.parts.synchronous, clock::now());
+        if self.agent.wanted.as_ref() == Some(&wanted) {
+            return Ok(());
+        }
+        self.step(Input::Members(wanted)).await
+    }
+
+    /// How far WAL from the leader has come.
+    async fn hear_own(&mut self) -> Result<(), DriverError> {
+        let following = self.parts.state.borrow().following.clone();
+        self.streaming = following.streaming && self.agent.following.is_some();
+        let position = Position {
+            timeline: Timeline(following.timeline),
+            lsn: Lsn(following.received),
+        };
+        if self.streaming && following.timeline > 0 && self.agent.flushed != position {
+            self.step(Input::Flushed(position)).await?;
+        }
+        Ok(())
+    }
+
+    /// Whoever streams from here is there, by what PostgreSQL says.
+    fn hear_followers(&mut self) {
+        let Some(replicas) = &mut self.replicas else {
+            return;
+        };
+        let now = clock::now();
+        let state = self.parts.state.borrow();
+        for follower in state.followers.iter().filter(|follower| follower.streaming) {
+            if let Some(voter) = self.book.of_slot(&follower.slot) {
+                replicas.hear(voter, true, now);
+            }
+        }
+    }
+
+    /// A replica tells the primary that it is there.
+    fn report(&mut self) {
+        let Some(seen) = &self.agent.seen else {
+            return;
+        };
+        let holder = seen.record.holder;
+        if holder != self.agent.me && matches!(self.agent.role, Role::Replica) {
+            let facts = (self.agent.promise.term, self.agent.flushed, self.streaming);
+            self.parts
+                .calls
+                .report(holder, &self.book, facts, clock::now());
+        }
+    }
+
+    fn show(&self) {
+        let name = |voter: &VoterId| self.book.place(voter).map(|place| place.name.clone());
+        let record = self.agent.seen.as_ref().map(|seen| &seen.record);
+        self.parts.standing.send_if_modified(|standing| {
+            let next = Standing {
+                term: record.map(|record| record.term).unwrap_or_default(),
+                holder: record.and_then(|record| name(&record.holder)),
+                voters: record
+                    .map(|record| record.voters.iter().filter_map(name).collect())
+                    .unwrap_or_default(),
+                waiting: standing.waiting.clone().filter(|_| record.is_none()),
+            };
+            let is_news = *standing != next;
+            *standing = next;
+            is_news
+        });
+    }
+
+    fn wait_for(&self, reason: String) {
+        self.parts.standing.send_if_modified(|standing| {
+            let is_news = standing.waiting.as_ref() != Some(&reason);
+            standing.waiting = Some(reason);
+            is_news
+        });
+    }
+
+    fn learn(&mut self, reading: &Reading) {
+        if let Reading::Recorded { instances, .. } = reading {
+            self.book.fill(instances);
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! What the protocol wants done, done in its order.
+
+use pgo_ha::{Effect, Moment, Promise, VoterId};
+use pgo_ids::Term;
+
+use super::{Driver, DriverError};
+use crate::{
+    ha::course::{Course, Ending, Leader},
+    store::Store,
+};
+
+impl<S: Store> Driver<S> {
+    pub(super) async fn carry_out(
+        &mut self,
+        effect: Effect,
+        now: Moment,
+    ) -> Result<(), DriverError> {
+        match effect {
+            Effect::StorePromise(promise) => self.keep(promise).await?,
+            Effect::AskGrant { of, term, sent } => {
+                self.parts.calls.grant(of, &self.book, term, sent);
+            }
+            Effect::AnswerGrant {
+                to, sent, answer, ..
+            } => {
+                if let Some(asked) = self.grants.remove(&(to, sent)) {
+                    // Whoever has given up does not take it.
+                    let _ = asked.send(answer);
+                }
+            }
+            Effect::AskVote {
+                of,
+                term,
+                version,
+                release,
+            } => {
+                let what = (term, version);
+                self.parts
+                    .calls
+                    .vote(of, &self.book, what, release.as_ref(), now);
+            }
+            Effect::AnswerVote {
+                to,
+                term,
+                version,
+                answer,
+            } => {
+                tracing::info!(candidate = %to, %term, ?answer, "a candidate is answered");
+                if let Some(asked) = self.votes.remove(&(to, term, version)) {
+                    let _ = asked.send(answer);
+                }
+            }
+            Effect::ReadLease => self.read_lease(),
+            Effect::WriteLease { expected, record } => {
+                tracing::info!(
+                    term = %record.term, holder = %record.holder, voters = record.voters.len(),
+                    "the Lease is written"
+                );
+                self.write_lease(&expected, &record);
+            }
+            Effect::SendRelease { to, release } => {
+                self.parts.calls.release(to, &self.book, &release, now);
+            }
+            of_server => self.steer(of_server),
+        }
+        Ok(())
+    }
+
+    /// What PostgreSQL is to do.
+    fn steer(&self, effect: Effect) {
+        match effect {
+            Effect::Serve {
+                term,
+                start,
+                synchronous,
+            } => self.turn(Course::Lead {
+                term,
+                start,
+                synchronous,
+            }),
+            Effect::KillServers => self.turn(Course::End(Ending::Kill)),
+            Effect::ShutDown => self.turn(Course::End(Ending::ShutDown)),
+            Effect::StopReceiver => self.turn(Course::Hold),
+            Effect::Follow { holder, term } => self.follow(holder, term, false),
+            Effect::Copy { holder } => self.follow(holder, self.agent.promise.term, true),
+            Effect::Configure(rule) => {
+                self.parts.course.send_if_modified(|course| {
+                    let Course::Lead { synchronous, .. } = course else {
+                        return false;
+                    };
+                    *synchronous = rule;
+                    true
+                });
+            }
+            _ => {}
+        }
+    }
+
+    fn follow(&self, voter: VoterId, term: Term, copy: bool) {
+        let place = self.book.place(&voter).cloned();
+        let leader = Leader { voter, place, term };
+        self.turn(Course::Follow { leader, copy });
+    }
+
+    fn turn(&self, course: Course) {
+        tracing::info!(?course, "PostgreSQL is to do this");
+        self.parts.course.send_replace(course);
+    }
+
+    async fn keep(&mut self, promise: Promise) -> Result<(), DriverError> {
+        let mut volume = self.parts.volume.clone();
+        let kept = tokio::task::spawn_blocking(move || volume.keep(promise).map(|()| volume));
+        self.parts.volume = kept.await??;
+        Ok(())
+    }
+}

@@ -1,0 +1,184 @@
+//! Requests for the Lease: one at a time, each with an end.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::Lease;
+use pgo_ha::{Input, Record, Version};
+use tokio::time::timeout;
+
+use super::{Driver, DriverError, Event};
+use crate::{
+    ha::lease::{self, Cause, Reading, Takeover},
+    store::{Store, Written},
+};
+
+/// How long a request may take; then nothing is known of it.
+const DEADLINE: Duration = Duration::from_secs(1);
+
+/// How a request ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// The Lease was read.
+    Read(Lease),
+    /// There is none.
+    Missing,
+    /// It was written as asked.
+    Written(Lease),
+    /// The first record of the cluster was written.
+    Begun(Lease),
+    /// Its version is another one.
+    Conflict,
+    /// Nothing is known: it failed, or had no answer in time.
+    Unknown(String),
+}
+
+/// What is written.
+enum Write {
+    First,
+    Next,
+}
+
+impl<S: Store> Driver<S> {
+    pub(super) fn read_lease(&self) {
+        let store = self.parts.store.clone();
+        self.request(async move {
+            match store.lease().await {
+                Ok(Some(lease)) => Ended::Read(lease),
+                Ok(None) => Ended::Missing,
+                Err(error) => Ended::Unknown(error.to_string()),
+            }
+        });
+    }
+
+    pub(super) fn write_lease(&self, expected: &Version, record: &Record) {
+        match &self.lease {
+            Some(lease) => self.write(lease, expected, record, Write::Next),
+            None => self.ended(Ended::Unknown("the Lease was never read".to_owned())),
+        }
+    }
+
+    fn write(&self, lease: &Lease, expected: &Version, record: &Record, which: Write) {
+        let me = (&self.parts.me, self.agent.me);
+        let takeover = self.takeover(record);
+        let facts = (takeover.as_ref(), Timestamp::now());
+        let lease = match lease::written(lease, expected, record, &self.book, me, facts) {
+            Ok(lease) => lease,
+            Err(error) => return self.ended(Ended::Unknown(error.to_string())),
+        };
+        let store = self.parts.store.clone();
+        self.request(async move { put(&store, &lease, which).await });
+    }
+
+    /// The change of the primary that `record` is, if it is one.
+    fn takeover(&self, record: &Record) -> Option<Takeover> {
+        let former = self.agent.seen.as_ref()?.record.holder;
+        let name = |voter| {
+            self.book
+                .place(voter)
+                .map_or_else(String::new, |place| place.name.clone())
+        };
+        let start = record.start();
+        (former != record.holder).then(|| Takeover {
+            term: record.term.0,
+            from: name(&former),
+            to: self.parts.me.to_string(),
+            cause: if self.agent.release.is_some() {
+                Cause::Released
+            } else {
+                Cause::Lost
+            },
+            timeline: start.timeline.0,
+            lsn: start.from.lsn.to_string(),
+            heard: self.heard,
+            at: Timestamp::now(),
+        })
+    }
+
+    fn request(&self, request: impl Future<Output = Ended> + Send + 'static) {
+        let sender = self.sender.clone();
+        tokio::spawn(async move {
+            let ended = timeout(DEADLINE, request).await;
+            let late = |_| Ended::Unknown(format!("no answer within {} s", DEADLINE.as_secs()));
+            let _ = sender.send(Event::Lease(Box::new(ended.unwrap_or_else(late))));
+        });
+    }
+
+    fn ended(&self, ended: Ended) {
+        let _ = self.sender.send(Event::Lease(Box::new(ended)));
+    }
+
+    pub(super) async fn lease_ended(&mut self, ended: Ended) -> Result<(), DriverError> {
+        let input = match ended {
+            Ended::Read(lease) => match lease::read(&lease, &self.parts.me) {
+                Ok(Reading::First) => {
+                    // The request that the protocol waits for goes on as this write.
+                    let record = Record::first(self.agent.me);
+                    self.write(&lease, &lease::version(&lease), &record, Write::First);
+                    return Ok(());
+                }
+                Ok(Reading::Of(first)) => {
+                    self.wait_for(format!("waiting for the primary, {first}, to serve"));
+                    Input::LeaseUnknown
+                }
+                Ok(reading) => self.recorded(lease, reading),
+                Err(error) => {
+                    tracing::error!(%error, "the Lease is not understood");
+                    self.wait_for(error.to_string());
+                    Input::LeaseUnknown
+                }
+            },
+            Ended::Begun(lease) => match lease::read(&lease, &self.parts.me) {
+                Ok(reading) => self.recorded(lease, reading),
+                Err(_) => Input::LeaseUnknown,
+            },
+            Ended::Written(lease) => {
+                let version = lease::version(&lease);
+                self.lease = Some(lease);
+                Input::LeaseWritten { version }
+            }
+            Ended::Conflict => Input::LeaseConflict,
+            Ended::Missing => {
+                self.wait_for("the cluster has no Lease yet; the reconciler makes it".to_owned());
+                Input::LeaseUnknown
+            }
+            Ended::Unknown(reason) => {
+                tracing::warn!(reason, "the Lease cannot be read or written");
+                self.wait_for(format!("the Lease cannot be read or written: {reason}"));
+                Input::LeaseUnknown
+            }
+        };
+        if self.agent.autofail != self.autofail {
+            self.step(Input::Autofail(self.autofail)).await?;
+        }
+        self.step(input).await
+    }
+
+    fn recorded(&mut self, lease: Lease, reading: Reading) -> Input {
+        self.learn(&reading);
+        match reading {
+            Reading::Recorded {
+                version,
+                record,
+                autofail,
+                ..
+            } => {
+                self.autofail = autofail;
+                self.lease = Some(lease);
+                Input::LeaseRead { version, record }
+            }
+            Reading::First | Reading::Of(_) => Input::LeaseUnknown,
+        }
+    }
+}
+
+async fn put(store: &Arc<impl Store>, lease: &Lease, which: Write) -> Ended {
+    match (store.write_lease(lease).await, which) {
+        (Ok(Written::Done(lease)), Write::Next) => Ended::Written(lease),
+        (Ok(Written::Done(lease)), Write::First) => Ended::Begun(lease),
+        (Ok(Written::Conflict), Write::Next) => Ended::Conflict,
+        // Somebody else wrote it first: it is read again with the next tick.
+        (Ok(Written::Conflict), Write::First) => Ended::Unknown("written meanwhile".to_owned()),
+        (Err(error), _) => Ended::Unknown(error.to_string()),
+    }
+}

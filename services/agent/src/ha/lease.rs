@@ -1,0 +1,277 @@
+//! The Lease as it stands in Kubernetes, and what is recorded in it.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use k8s_openapi::{api::coordination::v1::Lease, apimachinery::pkg::apis::meta::v1::MicroTime};
+use pgo_ha::{Record, Version, VoterId};
+use pgo_ids::InstanceName;
+use serde::{Deserialize, Serialize};
+
+use crate::ha::book::Book;
+
+/// Annotation with the term of the holder, for people and for the reconciler, which makes the Lease with term 1.
+pub const TERM: &str = "pgo.crunchydata.com/term";
+
+/// Annotation with what the protocol records, as JSON. The reconciler makes the Lease without it: it cannot know the
+/// identity of a volume.
+pub const RECORD: &str = "pgo.crunchydata.com/record";
+
+/// Annotation with where the instances are, as JSON, as far as the holder knew when it wrote last.
+pub const INSTANCES: &str = "pgo.crunchydata.com/instances";
+
+/// Annotation that says whether instances may take over by themselves; the reconciler writes it. Without it they may not.
+pub const AUTOFAIL: &str = "pgo.crunchydata.com/autofail";
+
+/// Annotation with the last change of the primary, as JSON, written with the change itself: whoever tells it to the world
+/// may be away when it happens.
+pub const TAKEOVER: &str = "pgo.crunchydata.com/takeover";
+
+/// Why another instance became the primary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Cause {
+    /// The former one had given up in order.
+    Released,
+    /// The former one was not heard any more.
+    Lost,
+}
+
+/// A change of the primary.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Takeover {
+    /// The term that began with it.
+    pub term: u64,
+    /// Name of the former primary.
+    pub from: String,
+    /// Name of the new one.
+    pub to: String,
+    /// Why.
+    pub cause: Cause,
+    /// Timeline that began.
+    pub timeline: u32,
+    /// Place in the WAL where it began, as PostgreSQL writes it.
+    pub lsn: String,
+    /// When the new primary had heard of the former one last, if it had.
+    pub heard: Option<Timestamp>,
+    /// When the Lease was written.
+    pub at: Timestamp,
+}
+
+/// What a Lease says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// What the protocol recorded.
+    Recorded {
+        /// The Lease's version.
+        version: Version,
+        /// The record.
+        record: Record,
+        /// Where the instances are.
+        instances: Book,
+        /// Whether instances may take over by themselves.
+        autofail: bool,
+    },
+    /// Nothing is recorded yet; this instance is to be the first primary.
+    First,
+    /// Nothing is recorded yet, and this other instance is to be the first primary.
+    Of(InstanceName),
+}
+
+/// Why a Lease says nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum LeaseError {
+    /// It names nobody, or something that is no instance.
+    #[error("the Lease names {0:?} as primary, which is no instance")]
+    Nobody(String),
+    /// What is recorded cannot be read.
+    #[error(
+        "the Lease's annotation {annotation} cannot be read ({cause}); who wrote it was no agent of this version"
+    )]
+    Damaged {
+        /// Which annotation.
+        annotation: &'static str,
+        /// What is wrong with it.
+        cause: serde_json::Error,
+    },
+}
+
+/// Reads what `lease` says to the instance `me`.
+///
+/// # Errors
+/// It says nothing that is understood; nobody serves or follows by it.
+pub fn read(lease: &Lease, me: &InstanceName) -> Result<Reading, LeaseError> {
+    let annotation = |name| lease.metadata.annotations.as_ref()?.get(name);
+    let Some(text) = annotation(RECORD) else {
+        let holder = lease
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.holder_identity.as_deref());
+        let holder = holder.unwrap_or_default();
+        let holder: InstanceName = holder
+            .parse()
+            .map_err(|_| LeaseError::Nobody(holder.to_owned()))?;
+        return Ok(if holder == *me {
+            Reading::First
+        } else {
+            Reading::Of(holder)
+        });
+    };
+    let damaged = |annotation| move |cause| LeaseError::Damaged { annotation, cause };
+    let record = serde_json::from_str(text).map_err(damaged(RECORD))?;
+    let instances = match annotation(INSTANCES) {
+        Some(text) => serde_json::from_str(text).map_err(damaged(INSTANCES))?,
+        None => Book::default(),
+    };
+    Ok(Reading::Recorded {
+        version: version(lease),
+        record,
+        instances,
+        autofail: annotation(AUTOFAIL).is_some_and(|value| value == "true"),
+    })
+}
+
+/// The version of a Lease.
+pub fn version(lease: &Lease) -> Version {
+    Version::from(
+        lease
+            .metadata
+            .resource_version
+            .as_deref()
+            .unwrap_or_default(),
+    )
+}
+
+/// `lease` with `record` in it, to be written by the instance `me` if its version is still `expected`.
+///
+/// # Errors
+/// It cannot be written as JSON, which no record is.
+pub fn written(
+    lease: &Lease,
+    expected: &Version,
+    record: &Record,
+    instances: &Book,
+    (me, voter): (&InstanceName, VoterId),
+    (takeover, now): (Option<&Takeover>, Timestamp),
+) -> Result<Lease, serde_json::Error> {
+    let mut lease = lease.clone();
+    lease.metadata.resource_version = Some(expected.as_str().to_owned());
+    let annotations = lease.metadata.annotations.get_or_insert_with(BTreeMap::new);
+    annotations.insert(TERM.to_owned(), record.term.to_string());
+    annotations.insert(RECORD.to_owned(), serde_json::to_string(record)?);
+    annotations.insert(INSTANCES.to_owned(), serde_json::to_string(instances)?);
+    if let Some(takeover) = takeover {
+        annotations.insert(TAKEOVER.to_owned(), serde_json::to_string(takeover)?);
+    }
+    let mut spec = lease.spec.unwrap_or_default();
+    if record.holder == voter {
+        if spec.holder_identity.as_deref() != Some(me.as_str()) {
+            spec.acquire_time = None;
+            spec.lease_transitions = Some(spec.lease_transitions.unwrap_or_default() + 1);
+        }
+        spec.holder_identity = Some(me.to_string());
+    }
+    spec.acquire_time.get_or_insert(MicroTime(now));
+    spec.renew_time = Some(MicroTime(now));
+    lease.spec = Some(spec);
+    Ok(lease)
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::{
+        api::coordination::v1::LeaseSpec, apimachinery::pkg::apis::meta::v1::ObjectMeta,
+    };
+    use pgo_ha::{Position, Rules};
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::ha::book::Place;
+
+    fn made(holder: &str) -> Lease {
+        Lease {
+            metadata: ObjectMeta {
+                resource_version: Some("7".to_owned()),
+                annotations: Some(BTreeMap::from([(TERM.to_owned(), "1".to_owned())])),
+                ..ObjectMeta::default()
+            },
+            spec: Some(LeaseSpec {
+                holder_identity: Some(holder.to_owned()),
+                ..LeaseSpec::default()
+            }),
+        }
+    }
+
+    fn name(text: &str) -> InstanceName {
+        text.parse().expect("a name")
+    }
+
+    #[test]
+    fn the_first_primary_is_who_the_reconciler_named() {
+        let lease = made("hippo");
+        assert_eq!(read(&lease, &name("hippo")).expect("read"), Reading::First);
+        let other = read(&lease, &name("hippo-abcd")).expect("read");
+        assert_eq!(other, Reading::Of(name("hippo")));
+        for nobody in ["", "No Instance"] {
+            let error = read(&made(nobody), &name("hippo")).expect_err("nobody");
+            assert!(matches!(error, LeaseError::Nobody(_)), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_again_and_names_the_holder() {
+        let [a, b] = [1, 2].map(|n| VoterId::from(Uuid::from_u128(n)));
+        let first = Record::first(a);
+        let record = first.promoted(&Rules::PROTOCOL, b, Position::default());
+        let mut instances = Book::default();
+        let address = ([10, 0, 0, 7], 8445).into();
+        let place = Place {
+            name: "hippo-abcd".to_owned(),
+            address,
+            port: 5432,
+        };
+        instances.learn(b, place);
+        let (me, now) = (name("hippo-abcd"), Timestamp::UNIX_EPOCH);
+        let expected = Version::from("6");
+        let lease = written(
+            &made("hippo"),
+            &expected,
+            &record,
+            &instances,
+            (&me, b),
+            (None, now),
+        );
+        let lease = lease.expect("written");
+        let spec = lease.spec.clone().expect("a spec");
+        assert_eq!(spec.holder_identity.as_deref(), Some("hippo-abcd"));
+        assert_eq!(spec.lease_transitions, Some(1));
+        assert_eq!(
+            lease.metadata.annotations.as_ref().expect("some")[TERM],
+            "2"
+        );
+        let reading = read(&lease, &name("hippo")).expect("read");
+        assert_eq!(
+            reading,
+            Reading::Recorded {
+                version: expected,
+                record,
+                instances,
+                autofail: false
+            }
+        );
+    }
+
+    #[test]
+    fn a_record_that_is_none_is_refused() {
+        let mut lease = made("hippo");
+        let annotations = lease.metadata.annotations.as_mut().expect("some");
+        annotations.insert(RECORD.to_owned(), "{}".to_owned());
+        let error = read(&lease, &name("hippo"))
+            .expect_err("damaged")
+            .to_string();
+        assert!(
+            error.contains("pgo.crunchydata.com/record cannot be read"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,134 @@
+//! Which replicas are to vote: what the primary wants of its membership. No I/O, no clock.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use pgo_ha::{Moment, Record, Synchronous, VoterId, members::Wanted};
+
+/// A voter of which nothing was heard for so long leaves: one that is dead for long must not keep the others from electing
+/// (`docs/high-availability.md`). It joins again when it streams again.
+pub const ABSENCE: Duration = Duration::from_secs(30);
+
+/// What is known of the replicas since this instance serves.
+#[derive(Clone, Debug, Default)]
+pub struct Replicas {
+    /// When each was seen to stream last.
+    streamed: BTreeMap<VoterId, Moment>,
+    /// When each was heard of last, in whatever state.
+    heard: BTreeMap<VoterId, Moment>,
+    /// Those that belong to the cluster no more.
+    removed: BTreeSet<VoterId>,
+}
+
+/// How old a sign of streaming may be for a replica that wants to join.
+const FRESH: Duration = Duration::from_secs(3);
+
+impl Replicas {
+    /// Nothing was heard yet: who votes counts as heard of just now.
+    pub fn begin(record: &Record, now: Moment) -> Self {
+        Self {
+            heard: record.voters.iter().map(|voter| (*voter, now)).collect(),
+            ..Self::default()
+        }
+    }
+
+    /// A replica is there, and streams or not.
+    pub fn hear(&mut self, voter: VoterId, streams: bool, now: Moment) {
+        self.heard.insert(voter, now);
+        if streams {
+            self.streamed.insert(voter, now);
+            self.removed.remove(&voter);
+        }
+    }
+
+    /// A replica does not belong to the cluster any more.
+    pub fn remove(&mut self, voter: VoterId) {
+        self.removed.insert(voter);
+        self.streamed.remove(&voter);
+    }
+
+    /// The membership to have now: voters stay until they are gone for good or for [`ABSENCE`]; who streams joins. With
+    /// `k`, commits wait for so many of all voters.
+    pub fn wanted(&self, record: &Record, k: usize, now: Moment) -> Wanted {
+        let within = |seen: &BTreeMap<VoterId, Moment>, voter: &VoterId, limit| {
+            seen.get(voter).is_some_and(|at| now.since(*at) < limit)
+        };
+        let stays =
+            |voter: &&VoterId| within(&self.heard, voter, ABSENCE) && !self.removed.contains(voter);
+        let joins = |voter: &&VoterId| within(&self.streamed, voter, FRESH);
+        let mut voters: BTreeSet<VoterId> = record.voters.iter().filter(stays).copied().collect();
+        voters.extend(self.streamed.keys().filter(joins));
+        voters.remove(&record.holder);
+        let k = k.min(voters.len());
+        let set = if k == 0 {
+            BTreeSet::new()
+        } else {
+            voters.clone()
+        };
+        Wanted {
+            voters,
+            synchronous: Synchronous { k, set },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn voter(number: u128) -> VoterId {
+        VoterId::from(Uuid::from_u128(number))
+    }
+
+    fn at(seconds: u64) -> Moment {
+        Moment::since_boot(Duration::from_secs(seconds))
+    }
+
+    fn voters(wanted: &Wanted) -> Vec<VoterId> {
+        wanted.voters.iter().copied().collect()
+    }
+
+    #[test]
+    fn who_streams_joins_and_who_only_reports_does_not() {
+        let record = Record::first(voter(1));
+        let mut replicas = Replicas::begin(&record, at(0));
+        replicas.hear(voter(2), false, at(1));
+        replicas.hear(voter(3), true, at(1));
+        assert_eq!(voters(&replicas.wanted(&record, 0, at(2))), [voter(3)]);
+        // Too long ago to begin with it.
+        assert_eq!(voters(&replicas.wanted(&record, 0, at(9))), []);
+    }
+
+    #[test]
+    fn a_voter_stays_over_a_short_absence_and_leaves_after_a_long_one() {
+        let mut record = Record::first(voter(1));
+        record.voters.insert(voter(2));
+        let replicas = Replicas::begin(&record, at(100));
+        assert_eq!(voters(&replicas.wanted(&record, 0, at(129))), [voter(2)]);
+        assert_eq!(voters(&replicas.wanted(&record, 0, at(131))), []);
+    }
+
+    #[test]
+    fn a_removed_replica_leaves_at_once() {
+        let mut record = Record::first(voter(1));
+        record.voters.insert(voter(2));
+        let mut replicas = Replicas::begin(&record, at(0));
+        replicas.hear(voter(2), true, at(1));
+        replicas.remove(voter(2));
+        assert_eq!(voters(&replicas.wanted(&record, 0, at(1))), []);
+    }
+
+    #[test]
+    fn the_rule_asks_for_no_more_answers_than_there_are_voters() {
+        let mut record = Record::first(voter(1));
+        record.voters.insert(voter(2));
+        let replicas = Replicas::begin(&record, at(0));
+        let wanted = replicas.wanted(&record, 2, at(1));
+        assert_eq!(wanted.synchronous.k, 1);
+        assert_eq!(wanted.synchronous.set, wanted.voters);
+    }
+}

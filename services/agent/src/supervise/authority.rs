@@ -1,0 +1,175 @@
+//! What the protocol wants, carried out: which way to go, when to end, which timeline to begin; and what is told of it.
+
+use std::time::{Duration, Instant};
+
+use pgo_ha::{Lsn, Position, Timeline};
+use pgo_postgres::{
+    SUPERUSER, Session,
+    position::{self, WalEnd},
+    program, standby, timeline,
+};
+use tokio::{sync::watch, time::sleep};
+
+use super::{FACTS_DEADLINE, Supervisor, shown};
+use crate::{
+    ha::course::{Course, Ending, Told},
+    progress::{Event, Way},
+    server::clear_leftovers,
+    store::Store,
+};
+
+/// How long a standby waits for news of the primary before it serves readers without.
+const ALONE: Duration = Duration::from_secs(3);
+
+/// Pause between two looks at what is being waited for.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Until no process that writes may live any more.
+pub(super) async fn ending(courses: &mut watch::Receiver<Course>) -> Ending {
+    let ends = |course: &Course| matches!(course, Course::End(_));
+    match courses.wait_for(ends).await.as_deref() {
+        Ok(Course::End(ending)) => *ending,
+        // Without the driver nothing says that it may live.
+        _ => Ending::Kill,
+    }
+}
+
+pub(super) fn place(end: WalEnd) -> Position {
+    Position {
+        timeline: Timeline(end.timeline),
+        lsn: Lsn(end.lsn),
+    }
+}
+
+impl<S: Store> Supervisor<S> {
+    /// Waits until it is known which way to go.
+    pub(super) async fn decide(&mut self) -> Result<Event, String> {
+        let mut courses = self.helm.watch();
+        let begin = Instant::now();
+        loop {
+            let course = courses.borrow_and_update().clone();
+            let is_standby = standby::is_standby(&self.settings.data);
+            let way = match course {
+                Course::Lead { .. } => {
+                    self.leader = None;
+                    Some(Way::Lead)
+                }
+                Course::Follow { leader, .. } if leader.place.is_some() => {
+                    self.leader = Some(leader);
+                    Some(Way::Follow)
+                }
+                // It receives nothing, so it can do no harm, and serves readers.
+                Course::Hold if is_standby => {
+                    self.leader = None;
+                    Some(Way::Follow)
+                }
+                _ if is_standby && begin.elapsed() > ALONE => {
+                    self.leader = None;
+                    Some(Way::Follow)
+                }
+                _ => None,
+            };
+            if let Some(way) = way {
+                return Ok(Event::Decided(way));
+            }
+            let waiting = self.standing.borrow().waiting.clone();
+            let waiting = waiting.or_else(|| self.progress.error().map(str::to_owned));
+            if let Some(reason) = &waiting {
+                self.health.down(reason.clone());
+            }
+            self.reporter.change(|state| state.error = waiting);
+            tokio::select! {
+                _ = courses.changed() => {}
+                () = sleep(LOOK) => {}
+            }
+        }
+    }
+
+    /// Another instance is to be primary, or authority has ended: nothing is acknowledged here any more.
+    pub(super) async fn end_server(&mut self, ending: Ending) -> Event {
+        tracing::warn!(
+            ?ending,
+            "this instance is to write no more; PostgreSQL ends here"
+        );
+        // The Service is another's now, or will be.
+        self.published = false;
+        self.promoted = false;
+        self.serving = None;
+        self.health
+            .down("this instance is not the primary any more".to_owned());
+        match (self.server.take(), ending) {
+            (Some(server), Ending::Kill) => server.kill().await,
+            (Some(server), Ending::ShutDown) => server.stop().await,
+            (None, _) => clear_leftovers(&self.settings.data).await,
+        }
+        self.tell_stopped().await;
+        Event::Turned
+    }
+
+    /// Tells that nothing writes here any more, and how far WAL reaches.
+    pub(super) async fn tell_stopped(&mut self) {
+        let position = match self.wal_end().await {
+            Ok(end) => place(end),
+            Err(error) => {
+                tracing::error!(error, "how far WAL reaches here cannot be found out");
+                Position::default()
+            }
+        };
+        tracing::info!(?position, "no server writes here");
+        self.helm.tell(Told::ServersStopped(position));
+    }
+
+    async fn wal_end(&mut self) -> Result<WalEnd, String> {
+        let data = &self.settings.data;
+        if self.installation.is_none() {
+            let path = std::env::var_os("PATH");
+            let found = program::find(path.as_deref(), data).await;
+            self.installation = Some(found.map_err(shown)?);
+        }
+        position::of_stopped(self.installation()?, data)
+            .await
+            .map_err(shown)
+    }
+
+    /// Begins the timeline that the Lease records for this term, where it has not begun here.
+    pub(super) async fn promote(&mut self) -> Result<Event, String> {
+        if let Some(event) = self.ended().await {
+            return Ok(event);
+        }
+        let Course::Lead { start, .. } = self.helm.course() else {
+            return Err("this instance is not to lead any more".to_owned());
+        };
+        let socket = self.settings.socket();
+        let session = Session::open(&socket, SUPERUSER).await.map_err(shown)?;
+        let facts = session.facts(FACTS_DEADLINE).await.map_err(shown)?;
+        let wanted = start.timeline.0;
+        if facts.in_recovery {
+            let (installation, data) = (self.installation()?, &self.settings.data);
+            let before = position::of_running(installation, &socket)
+                .await
+                .map_err(shown)?;
+            timeline::skip_to(data, before.timeline, before.lsn, wanted).map_err(shown)?;
+            let promoted = standby::promote(&session, data, &installation.version).await;
+            promoted.map_err(shown)?;
+            let begun = timeline::begun(data, wanted).map_err(shown)?;
+            let begun =
+                begun.ok_or_else(|| format!("PostgreSQL did not begin timeline {wanted}"))?;
+            let from = WalEnd {
+                timeline: before.timeline,
+                lsn: begun.from,
+            };
+            tracing::info!(timeline = wanted, from = %Lsn(begun.from), "PostgreSQL was promoted");
+            self.promoted = true;
+            self.helm.tell(Told::Promoted(place(from)));
+        } else if facts.timeline != wanted {
+            return Err(format!(
+                "PostgreSQL is on timeline {}, and the Lease records {wanted} for this term",
+                facts.timeline
+            ));
+        }
+        // Before the state says that it runs, it says what runs.
+        let facts = session.facts(FACTS_DEADLINE).await.map_err(shown)?;
+        self.reporter.change(|state| state.learn(&facts));
+        Ok(Event::Done)
+    }
+}

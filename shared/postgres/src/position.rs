@@ -1,0 +1,240 @@
+//! How far a data directory's WAL reaches, to the record: what elections are decided by.
+
+use std::{io, path::Path, process::Stdio, time::Duration};
+
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader},
+    process::Command,
+    time::timeout,
+};
+
+use crate::{
+    Installation, SUPERUSER, Socket,
+    control::{self, ControlError},
+    timeline::{self, TimelineError},
+};
+
+/// How long a running server may take to say how far it is.
+const ASK_DEADLINE: Duration = Duration::from_secs(5);
+
+/// How long WAL since the last checkpoint may take to be read.
+const READ_DEADLINE: Duration = Duration::from_secs(300);
+
+/// Records begin at multiples of this (`MAXALIGN` of PostgreSQL's sources).
+const ALIGNMENT: u64 = 8;
+
+/// The end of the last flushed record, and its timeline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WalEnd {
+    /// Timeline of the record.
+    pub timeline: u32,
+    /// Where it ends.
+    pub lsn: u64,
+}
+
+/// Why it is not known how far WAL reaches.
+#[derive(Debug, thiserror::Error)]
+pub enum PositionError {
+    /// pg_control cannot be read.
+    #[error(transparent)]
+    Control(#[from] ControlError),
+    /// The history of timelines cannot be read.
+    #[error(transparent)]
+    Timeline(#[from] TimelineError),
+    /// A program could not be run.
+    #[error("cannot run {program}: {cause}")]
+    Run {
+        /// The program.
+        program: &'static str,
+        /// The cause.
+        cause: io::Error,
+    },
+    /// A program did not end in time.
+    #[error("{program} did not end within {} s", limit.as_secs())]
+    Deadline {
+        /// The program.
+        program: &'static str,
+        /// How long it had.
+        limit: Duration,
+    },
+    /// A program said something else.
+    #[error("{program} does not tell how far WAL reaches: {said}")]
+    Unclear {
+        /// The program.
+        program: &'static str,
+        /// What it said.
+        said: String,
+    },
+}
+
+/// Asks a running server, which may be a standby: there it is the further one of what it has replayed and what it has
+/// received on the same timeline (`IDENTIFY_SYSTEM`, documentation, "Streaming Replication Protocol").
+///
+/// # Errors
+/// It does not answer.
+pub async fn of_running(
+    installation: &Installation,
+    socket: &Socket,
+) -> Result<WalEnd, PositionError> {
+    const PROGRAM: &str = "psql";
+    let conninfo = format!(
+        "host='{}' port={} user={SUPERUSER} replication=true connect_timeout=2",
+        socket.folder.display(),
+        socket.port
+    );
+    let output = Command::new(installation.program(PROGRAM))
+        .args(["--no-psqlrc", "--tuples-only", "--no-align", "--quiet"])
+        .args(["--command", "IDENTIFY_SYSTEM", "--dbname"])
+        .arg(conninfo)
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let output = timeout(ASK_DEADLINE, output)
+        .await
+        .map_err(|_| PositionError::Deadline {
+            program: PROGRAM,
+            limit: ASK_DEADLINE,
+        })?
+        .map_err(|cause| PositionError::Run {
+            program: PROGRAM,
+            cause,
+        })?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    identified(said.trim()).ok_or_else(|| PositionError::Unclear {
+        program: PROGRAM,
+        said: format!("{said}{}", String::from_utf8_lossy(&output.stderr)),
+    })
+}
+
+/// Reads `7576…|3|0/3000148|`.
+fn identified(said: &str) -> Option<WalEnd> {
+    let mut fields = said.split('|');
+    Some(WalEnd {
+        timeline: fields.nth(1)?.parse().ok()?,
+        lsn: timeline::lsn(fields.next()?)?,
+    })
+}
+
+/// Reads the WAL of the data directory of a former primary, on which no server runs, to its last whole record.
+///
+/// # Errors
+/// It cannot be read.
+pub async fn of_stopped(installation: &Installation, data: &Path) -> Result<WalEnd, PositionError> {
+    let control = control::read(installation, data).await?;
+    // Right after a promotion the last checkpoint is one of the timeline before.
+    let newest = timeline::newest_begun(data)?.filter(|begun| begun.timeline > control.timeline);
+    let (timeline, start) = match newest {
+        Some(begun) => (begun.timeline, begun.from),
+        None => (control.timeline, control.redo),
+    };
+    let lsn = last_record(installation, data, timeline, start).await?;
+    Ok(WalEnd { timeline, lsn })
+}
+
+async fn last_record(
+    installation: &Installation,
+    data: &Path,
+    timeline: u32,
+    start: u64,
+) -> Result<u64, PositionError> {
+    const PROGRAM: &str = "pg_waldump";
+    let run = |cause| PositionError::Run {
+        program: PROGRAM,
+        cause,
+    };
+    let mut child = Command::new(installation.program(PROGRAM))
+        .arg("--path")
+        .arg(data.join("pg_wal"))
+        .arg("--timeline")
+        .arg(timeline.to_string())
+        .arg("--start")
+        .arg(timeline::shown(start))
+        .env("LC_ALL", "C")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(run)?;
+    let (output, errors) = (child.stdout.take(), child.stderr.take());
+    let read = async {
+        let (last, said) = tokio::join!(last_line(output), all(errors));
+        child.wait().await.map(|_| (last, said))
+    };
+    let (last, said) = timeout(READ_DEADLINE, read)
+        .await
+        .map_err(|_| PositionError::Deadline {
+            program: PROGRAM,
+            limit: READ_DEADLINE,
+        })?
+        .map_err(run)?;
+    // What follows the last record is no record, and it says where that is; at the end of a segment it may not.
+    let end = end_told(&said).or_else(|| end_of(last.as_deref()?));
+    end.ok_or(PositionError::Unclear {
+        program: PROGRAM,
+        said,
+    })
+}
+
+async fn last_line(output: Option<impl AsyncRead + Unpin>) -> Option<String> {
+    let mut lines = BufReader::new(output?).lines();
+    let mut last = None;
+    while let Ok(Some(line)) = lines.next_line().await {
+        last = Some(line);
+    }
+    last
+}
+
+async fn all(output: Option<impl AsyncRead + Unpin>) -> String {
+    let mut said = String::new();
+    if let Some(mut output) = output {
+        // What cannot be read any more is left out.
+        let _ = output.read_to_string(&mut said).await;
+    }
+    said
+}
+
+/// The place in `… error in WAL record at 0/1900108: invalid record length at 0/1900180: wanted 24, got 0`.
+fn end_told(said: &str) -> Option<u64> {
+    let (_, reason) = said.split_once("error in WAL record at ")?;
+    let (_, reason) = reason.split_once(": ")?;
+    let (_, place) = reason.split_once(" at ")?;
+    timeline::lsn(place.split([':', ',', ' ', '\n']).next()?)
+}
+
+/// The end of the record in `rmgr: Heap len (rec/tot): 54/ 54, tx: 734, lsn: 0/01900028, prev …`.
+fn end_of(line: &str) -> Option<u64> {
+    let (_, total) = line.split_once("len (rec/tot):")?;
+    let (_, total) = total.split_once('/')?;
+    let total: u64 = total.split(',').next()?.trim().parse().ok()?;
+    let (_, place) = line.split_once("lsn: ")?;
+    let begin = timeline::lsn(place.split(',').next()?)?;
+    Some((begin + total).next_multiple_of(ALIGNMENT))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_read_to_the_byte() {
+        let end = identified("7576543210987654321|3|0/3000148|").expect("an end");
+        assert_eq!((end.timeline, end.lsn), (3, 0x300_0148));
+        assert_eq!(identified("nonsense"), None);
+    }
+
+    #[test]
+    fn the_end_is_where_no_record_follows() {
+        let said = "pg_waldump: error: error in WAL record at 0/1900108: invalid record length at 0/1900180: wanted 24, got 0\n";
+        assert_eq!(end_told(said), Some(0x190_0180));
+        let said = "pg_waldump: fatal: could not find file \"000000010000000000000004\": No such file or directory";
+        assert_eq!(end_told(said), None);
+    }
+
+    #[test]
+    fn the_end_of_a_record_is_aligned() {
+        let line = "rmgr: Heap        len (rec/tot):     54/    54, tx:        734, lsn: 0/01900028, prev 0/01900000, desc: INSERT";
+        assert_eq!(end_of(line), Some(0x190_0060));
+        assert_eq!(end_of("nonsense"), None);
+    }
+}
