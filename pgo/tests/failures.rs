@@ -202,7 +202,6 @@ fn what_comes_later_says_so_and_makes_no_request() {
         ("help update cluster", "update cluster"),
         ("backup --help", "backup"),
         ("-n other help update", "update"),
-        ("create cluster a --autofail", "--autofail"),
         ("create cluster a --metrics", "--metrics"),
         ("create cluster a --pgbackrest true", "--pgbackrest=true"),
         (

@@ -43,6 +43,10 @@ pub struct Arguments {
     /// Whether pgBackRest archives and backs up: false is all there is yet
     #[arg(long, value_name = "BOOL")]
     pgbackrest: Option<String>,
+    /// Whether a replica becomes the primary by itself when that is gone; needs replicas
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          default_value = "false", value_parser = super::boolean, action = clap::ArgAction::Set)]
+    autofail: bool,
     /// Number of replicas
     #[arg(
         long,
@@ -108,6 +112,7 @@ impl Arguments {
             ccp_image: text(&self.ccp_image),
             ccp_image_tag: text(&self.ccp_image_tag),
             series: self.series,
+            autofail_flag: self.autofail,
             replica_count: self.replica_count,
             service_type: text(&self.service_type),
             backrest_flag: text(&self.pgbackrest),

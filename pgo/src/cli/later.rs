@@ -85,7 +85,6 @@ const fn flag(name: &'static str, takes: Takes) -> Flag {
 
 /// Flags, besides the one of which only some values come later: `--pgbackrest` of `create cluster` says so itself.
 const FLAGS: &[Flag] = &[
-    flag("autofail", Takes::Switch),
     flag("metrics", Takes::Switch),
     flag("pgbackrest-storage-type", Takes::Text),
     flag("pgbadger", Takes::Switch),
@@ -221,7 +220,7 @@ mod tests {
     #[test]
     fn a_flag_that_asks_for_nothing_is_fine() {
         let line =
-            "pgo create cluster hippo --autofail=false --pgpool=F --policies= --pgpool-secret=";
+            "pgo create cluster hippo --metrics=false --pgpool=F --policies= --pgpool-secret=";
         assert_eq!(asked(line), [""; 0]);
     }
 

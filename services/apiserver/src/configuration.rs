@@ -169,7 +169,6 @@ pub(crate) fn later_work(config: &PgoConfig) -> BTreeSet<&'static str> {
     let asked = [
         ("Cluster.Metrics", cluster.metrics),
         ("Cluster.Badger", cluster.badger),
-        ("Cluster.Autofail", cluster.autofail),
         (BACKREST, cluster.backrest),
         ("Cluster.Policies", !cluster.policies.is_empty()),
     ];
@@ -235,11 +234,11 @@ mod tests {
     fn what_is_for_later_is_listed() {
         let mut config = PgoConfig::default();
         assert!(later_work(&config).is_empty());
-        config.cluster.autofail = true;
+        config.cluster.badger = true;
         config.cluster.metrics = true;
         assert_eq!(
             later_work(&config),
-            BTreeSet::from(["Cluster.Autofail", "Cluster.Metrics"])
+            BTreeSet::from(["Cluster.Badger", "Cluster.Metrics"])
         );
     }
 }

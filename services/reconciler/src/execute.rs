@@ -1,5 +1,6 @@
 //! Step 5, execute: each step of a plan as calls of Kubernetes, idempotent.
 
+mod lease;
 mod make;
 mod own;
 mod remove;
@@ -118,6 +119,7 @@ async fn one(
                 why: format!("{error:#}"),
             })
         }
+        Step::SetAutofail(autofail) => lease::set_autofail(cluster, *autofail, context).await,
         Step::CopyEvents => crate::pages::copy(object, context).await,
         Step::MakeUserSecret(_)
         | Step::CopyUserSecret { .. }

@@ -17,12 +17,13 @@ use kube::{
 };
 use pgo_core::{
     AddressFamily, Backup, ClaimFacts, ClaimPhase, Cluster, Endpoints, Fixture, Observed, PodFacts,
-    PodPhase, Waiting,
+    PodPhase, Takeover, Waiting,
 };
 use pgo_crd::{FINALIZER, Pgcluster, PgoConfig, Pgtask, Requests, label};
 use pgo_ids::InstanceName;
 use pgo_objects::{
-    CERTIFICATE_UNTIL, Holds, fixture_name, form, holds, is_labelled, is_owned, owners,
+    AUTOFAIL, CERTIFICATE_UNTIL, Holds, TAKEOVER, fixture_name, form, holds, is_labelled, is_owned,
+    owners,
 };
 
 use crate::{
@@ -45,8 +46,8 @@ pub type Tasks = Vec<Arc<DeserializeGuard<Pgtask>>>;
 /// What other objects ask for of a cluster.
 pub fn requests(
     object: &Pgcluster,
-    config: &PgoConfig,
     tasks: &Tasks,
+    config: &PgoConfig,
     context: &Context,
 ) -> Requests {
     let tasks = || tasks.iter().filter_map(|task| task.0.as_ref().ok());
@@ -77,6 +78,8 @@ pub async fn observe(
     let certificate = fixture(&cache.secrets, cluster, Fixture::Certificate);
     let slice = fixture(&cache.slices, cluster, Fixture::EndpointSlice);
     let secrets = of_cluster(&cache.secrets.state(), cluster);
+    let lease = fixture(&cache.leases, cluster, Fixture::Lease);
+    let said = |name: &str| lease.as_ref()?.annotations().get(name).cloned();
     let mut observed = Observed {
         finalizer: object.finalizers().iter().any(|f| f == FINALIZER),
         user_secrets: uids(&secrets, |secret| {
@@ -93,6 +96,8 @@ pub async fn observe(
         service_form: service.and_then(|service| form(&service.metadata)),
         replica_service_form: replica_service.and_then(|service| form(&service.metadata)),
         endpoints: slice.map(|slice| endpoints(&slice)),
+        autofail: said(AUTOFAIL).and_then(|said| said.parse().ok()),
+        takeover: said(TAKEOVER).and_then(|said| takeover(cluster, &said)),
         family: own_family(),
         tasks: uids(&of_cluster(tasks, cluster), |task| {
             owners(task).next().is_none() || is_owned(task, &cluster.stream)
@@ -121,6 +126,18 @@ pub async fn observe(
     hear_agents(&mut observed, cluster, context);
     observed.sources = passwords::sources(cluster, &observed, &context.client).await;
     observed
+}
+
+/// The last change of the primary, as its agent wrote it down.
+fn takeover(cluster: &Cluster, said: &str) -> Option<Takeover> {
+    let read = serde_json::from_str(said);
+    if let Err(error) = &read {
+        tracing::error!(
+            cluster = %cluster.name, namespace = %cluster.namespace, %error,
+            "the Lease's annotation {TAKEOVER} is not understood; a change of the primary is not told"
+        );
+    }
+    read.ok()
 }
 
 /// Objects that carry a cluster's labels.

@@ -14,6 +14,7 @@ use crate::{
     journal::{Of, Subject},
     problem, replicas, serving, silence,
     status::set_condition,
+    takeover,
 };
 
 /// A Pgcluster as its object says: identity, requests, and what the user wants.
@@ -92,6 +93,7 @@ pub fn commit(
     } else {
         creation(&mut next, cluster, observed, now);
         if next.journal.newest(Kind::CreateCluster).is_some() {
+            takeover::tell(&mut next, subject, observed.takeover.as_ref());
             replicas::commit(&mut next, cluster, observed, now);
         }
         let known = (next.certificate.as_ref(), observed);

@@ -161,6 +161,8 @@ pub struct Desired {
     pub replica_service_type: ServiceType,
     /// Nodes that pods prefer.
     pub node: Option<NodePreference>,
+    /// Whether another instance becomes the primary by itself when that is gone.
+    pub autofail: bool,
     /// ConfigMap with configuration files.
     pub custom_config: Option<String>,
     /// Labels for every object of the cluster.

@@ -163,6 +163,12 @@ impl Journal {
         self.newest_of(of).filter(|o| o.is_running())
     }
 
+    /// Whether it remembers an operation.
+    #[must_use]
+    pub fn knows(&self, id: OperationId) -> bool {
+        self.operations.iter().any(|operation| operation.id == id)
+    }
+
     /// Begins an operation and tells so.
     pub(crate) fn begin(
         &mut self,
@@ -178,15 +184,16 @@ impl Journal {
         self.forget();
     }
 
-    /// Forgets the oldest, but none that runs, nor the newest of its kind: what the cluster is follows from those. Deletions
-    /// stay: with them the cluster goes, and a request whose operation was forgotten would begin another one.
+    /// Forgets the oldest operations beyond those to remember, but none that runs, nor the newest of its kind: what the
+    /// cluster is follows from those. Deletions stay: a request whose operation was forgotten would begin another one.
     fn forget(&mut self) {
         let mut surplus = self.operations.len().saturating_sub(Self::REMEMBERED);
         let mut at = 0;
         while surplus > 0 && at < self.operations.len() {
-            let (operation, later) = (&self.operations[at], &self.operations[at + 1..]);
-            let is_newest = later.iter().all(|other| other.kind != operation.kind);
-            if is_newest || operation.is_running() || operation.kind == Kind::DeleteCluster {
+            let (kind, later) = (self.operations[at].kind, &self.operations[at + 1..]);
+            let is_newest = later.iter().all(|other| other.kind != kind);
+            let stays = is_newest || kind == Kind::DeleteCluster;
+            if stays || self.operations[at].is_running() {
                 at += 1;
             } else {
                 self.operations.remove(at);

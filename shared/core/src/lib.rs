@@ -30,6 +30,7 @@ pub mod services;
 mod serving;
 mod silence;
 mod status;
+mod takeover;
 mod worth;
 
 pub use certificate::Certificate;
@@ -52,4 +53,5 @@ pub use status::{
     ClusterStatus, Condition, ConditionStatus, InstanceStatus, Phase, RESULT_BACKLOG, RESULT_READY,
     RESULT_UP_TO_DATE,
 };
+pub use takeover::{Takeover, TakeoverCause};
 pub use worth::worth_writing;

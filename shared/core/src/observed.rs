@@ -277,6 +277,10 @@ pub struct Observed {
     pub replica_service_form: Option<Form>,
     /// Where the EndpointSlice leads, where there is one.
     pub endpoints: Option<Endpoints>,
+    /// Whether instances may take over by themselves, as the Lease says; none where it does not say.
+    pub autofail: Option<bool>,
+    /// The last change of the primary, by the Lease.
+    pub takeover: Option<crate::Takeover>,
     /// Family of addresses of the Kubernetes cluster, where it is known before a pod has one.
     pub family: Option<AddressFamily>,
     /// Claims by instance.

@@ -41,6 +41,8 @@ pub enum Step {
         /// The instance that may make the data directory.
         first: InstanceName,
     },
+    /// Say in the Lease whether instances may take over by themselves.
+    SetAutofail(bool),
     /// Make the Service of the primary, or bring the one there is to what is wanted.
     MakeService,
     /// Make its EndpointSlice, empty, for addresses of this family.
@@ -221,6 +223,8 @@ fn fixtures(plan: &mut Plan, desired: &Desired, observed: &Observed, now: Timest
         && let Some(first) = desired.instances().into_iter().next()
     {
         steps.push(Step::MakeLease { first });
+    } else if observed.has(&[Fixture::Lease]) && observed.autofail != Some(desired.autofail) {
+        steps.push(Step::SetAutofail(desired.autofail));
     }
     let is_as_wanted = observed.service_form == Some(desired.service_form());
     if !(is_as_wanted && observed.has(&[Fixture::Service])) {

@@ -144,6 +144,9 @@ pub struct ClusterStatus {
     /// The primary.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub current_primary: Option<InstanceName>,
+    /// The newest term whose beginning was told; terms rise with each change of the primary.
+    #[serde(skip_serializing_if = "is_untold")]
+    pub term: Term,
     /// The replicas that belong to it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub replicas: Vec<ReplicaStatus>,
@@ -156,6 +159,10 @@ pub struct ClusterStatus {
     /// Operations and outbox.
     #[serde(flatten)]
     pub journal: Journal,
+}
+
+fn is_untold(term: &Term) -> bool {
+    *term == Term::default()
 }
 
 impl ClusterStatus {

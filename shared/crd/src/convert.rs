@@ -209,10 +209,11 @@ pub fn desired(object: &Pgcluster, config: &PgoConfig) -> Result<Desired, Invali
         user,
         secret_from: secret_from(spec, &name)?,
         storage: storage("PrimaryStorage", &spec.primary_storage, config)?,
-        resources: resources("ContainerResources", &spec.container_resources, config)?,
+        resources: resources(&spec.container_resources, config)?,
         service_type,
         replica_service_type: service_type,
         node: node.map(|(key, value)| NodePreference::With(key, value)),
+        autofail: autofail(object, config),
         custom_config,
         labels: labels(&spec.userlabels)?,
         log_statement: config.cluster.log_statement.clone(),
@@ -229,6 +230,13 @@ pub fn desired(object: &Pgcluster, config: &PgoConfig) -> Result<Desired, Invali
 /// A value, or the default where it is empty.
 pub(crate) fn or(value: &str, default: &str) -> String {
     if value.is_empty() { default } else { value }.to_owned()
+}
+
+/// Whether another instance becomes the primary by itself: 4.1 has it as a label of the Pgcluster.
+fn autofail(object: &Pgcluster, config: &PgoConfig) -> bool {
+    let said = object.labels().get(label::AUTOFAIL);
+    let said = said.or_else(|| object.spec.userlabels.get(label::AUTOFAIL));
+    said.map_or(config.cluster.autofail, |value| value == "true")
 }
 
 /// A setting that 4.1 keeps among the user labels.
@@ -281,9 +289,8 @@ pub(crate) fn said_node_label(
 
 /// What asks for work of later versions where its value is `true`: 4.1 keeps some of it among the labels of a Pgcluster
 /// itself, some among its user labels.
-const LATER: [&str; 7] = [
+const LATER: [&str; 6] = [
     "archive",
-    "autofail",
     "crunchy-pgbadger",
     "crunchy-pgbouncer",
     "crunchy-pgpool",
@@ -360,9 +367,7 @@ pub(crate) fn image_with(
     })
 }
 
-/// The resources that a field of a spec asks for, or those of `pgo.yaml` where it says nothing.
 pub(crate) fn resources(
-    field: &str,
     spec: &ContainerResources,
     config: &PgoConfig,
 ) -> Result<Resources, InvalidSpec> {
@@ -384,7 +389,7 @@ pub(crate) fn resources(
         limits_cpu: spec.limitscpu.clone(),
         limits_memory: spec.limitsmemory.clone(),
     };
-    demands::resources(field, &resources, &origin)?;
+    demands::resources(&resources, &origin)?;
     Ok(resources)
 }
 

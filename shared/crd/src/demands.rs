@@ -46,8 +46,8 @@ pub(crate) fn size(field: &str, text: &str) -> Result<(), InvalidSpec> {
 
 /// Resources are quantities, and what is guaranteed is within what is allowed. `origin` is said where they are not the
 /// spec's own.
-pub(crate) fn resources(of: &str, resources: &Resources, origin: &str) -> Result<(), InvalidSpec> {
-    let field = |name: &str| format!("{of}.{name}");
+pub(crate) fn resources(resources: &Resources, origin: &str) -> Result<(), InvalidSpec> {
+    let field = |name: &str| format!("ContainerResources.{name}");
     for (name, text) in [
         ("requestsmemory", &resources.requests_memory),
         ("limitsmemory", &resources.limits_memory),

@@ -1,5 +1,8 @@
 //! Labels of 4.1 and ours, and which of them users may set.
 
+/// On a Pgcluster: whether another instance becomes the primary by itself, `true` or `false`.
+pub const AUTOFAIL: &str = "autofail";
+
 /// On every object of ours; its value is `crunchydata`.
 pub const VENDOR: &str = "vendor";
 /// Name of the cluster an object belongs to.
@@ -95,7 +98,7 @@ const OF_CLUSTERS: &[&str] = &[
     PGOUSER,
     WORKFLOW_ID,
     "archive-timeout",
-    "autofail",
+    AUTOFAIL,
     "crunchy-pgbadger",
     "crunchy_collect",
     CURRENT_PRIMARY,

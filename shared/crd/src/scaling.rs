@@ -61,7 +61,7 @@ fn wanted(
     let tag = spec.userlabels.get("ccp-image-tag").map(String::as_str);
     Ok(WantedReplica {
         storage: storage("replicastorage", said.unwrap_or(&nothing), config)?,
-        resources: resources("containerresources", resources_said, config)?,
+        resources: resources(resources_said, config)?,
         node: node(object, cluster, config)?,
         image: image_with(
             &cluster.spec,

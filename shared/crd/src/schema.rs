@@ -34,6 +34,10 @@ pub(crate) fn cluster_status(generator: &mut SchemaGenerator) -> Schema {
                 "properties": {"asked": small(), "wanted": small(), "made": small()},
             },
             "currentPrimary": with_description(&label(), "The primary."),
+            "term": {
+                "type": "integer", "format": "int64", "minimum": 0,
+                "description": "The newest term whose beginning was told.",
+            },
             "certificate": {
                 "description": "The agents' certificate.",
                 "type": "object",

@@ -217,10 +217,6 @@ fn what_cannot_be_made_is_refused_with_its_field() {
             "spec.userlabels.crunchy_collect: ",
         ),
         (
-            json!({"userlabels": {"autofail": "true"}}),
-            "spec.userlabels.autofail: ",
-        ),
-        (
             json!({"userlabels": {"NodeLabelKey": "disk"}}),
             "spec.userlabels: ",
         ),
@@ -248,7 +244,6 @@ fn what_cannot_be_made_is_refused_with_its_field() {
 #[test]
 fn work_of_later_versions_that_a_label_of_the_cluster_asks_for_is_refused_by_that_label() {
     for key in [
-        "autofail",
         "crunchy-pgbadger",
         "crunchy-pgbouncer",
         "crunchy-pgpool",
@@ -560,4 +555,18 @@ fn what_cannot_be_a_label_or_a_selector_is_refused_by_its_field() {
         let refused = desired(&cluster(spec.clone()), &config()).expect_err("nonsense");
         assert_eq!(refused.field, format!("spec.{field}"), "{spec}");
     }
+}
+
+#[test]
+fn who_takes_over_by_itself_is_said_by_4_1s_label_else_by_the_configuration() {
+    let with = |label: Option<&str>, default: bool| {
+        let mut object = cluster(json!({}));
+        object.metadata.labels =
+            label.map(|value| [("autofail".to_owned(), value.to_owned())].into());
+        let mut config = config();
+        config.cluster.autofail = default;
+        desired(&object, &config).expect("valid").autofail
+    };
+    assert!(!with(None, false) && with(None, true));
+    assert!(with(Some("true"), false) && !with(Some("false"), true));
 }

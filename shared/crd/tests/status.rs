@@ -237,6 +237,7 @@ fn full() -> ClusterStatus {
             made: 3,
         }),
         current_primary: Some("hippo".parse().expect("a name")),
+        term: Term(2),
         certificate: Some(pgo_core::Certificate {
             until: time,
             late: true,

@@ -19,6 +19,12 @@ use crate::identity::{fixture_name, made_for, owned};
 /// Annotation of the Lease with the term its holder serves under.
 pub const TERM: &str = "pgo.crunchydata.com/term";
 
+/// Annotation of the Lease that says whether instances may take over by themselves.
+pub const AUTOFAIL: &str = "pgo.crunchydata.com/autofail";
+
+/// Annotation of the Lease with the last change of the primary, as JSON; its agent writes it.
+pub const TAKEOVER: &str = "pgo.crunchydata.com/takeover";
+
 /// Name of the port of PostgreSQL, equal in Service and EndpointSlice, which is how Kubernetes joins them.
 const PORT: &str = "postgres";
 
@@ -108,7 +114,10 @@ pub fn endpoint_slice(desired: &Desired, uid: &StreamId, family: AddressFamily) 
 #[must_use]
 pub fn lease(desired: &Desired, uid: &StreamId, first: &InstanceName) -> Lease {
     let mut metadata = owned(desired, uid, desired.name.to_string());
-    metadata.annotations = Some(BTreeMap::from([(TERM.to_owned(), Term(1).to_string())]));
+    metadata.annotations = Some(BTreeMap::from([
+        (TERM.to_owned(), Term(1).to_string()),
+        (AUTOFAIL.to_owned(), desired.autofail.to_string()),
+    ]));
     Lease {
         metadata,
         spec: Some(LeaseSpec {

@@ -41,6 +41,7 @@ fn desired() -> Desired {
         service_type: ServiceType::ClusterIp,
         replica_service_type: ServiceType::ClusterIp,
         node: Some(NodePreference::With("disk".to_owned(), "fast".to_owned())),
+        autofail: false,
         custom_config: None,
         labels: BTreeMap::from([
             ("env".to_owned(), "dev".to_owned()),

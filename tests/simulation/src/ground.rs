@@ -68,7 +68,10 @@ fn make_fixture(
             &[Fixture::Certificate]
         }
         Step::MakeAccess => &Fixture::ACCESS,
-        Step::MakeLease { .. } => &[Fixture::Lease],
+        Step::MakeLease { .. } => {
+            observed.autofail = Some(desired.autofail);
+            &[Fixture::Lease]
+        }
         Step::MakeService => {
             observed.service_form = Some(desired.service_form());
             &[Fixture::Service]

@@ -44,6 +44,7 @@ fn desired(name: &str) -> Result<Desired, String> {
         service_type: ServiceType::ClusterIp,
         replica_service_type: ServiceType::ClusterIp,
         node: None,
+        autofail: false,
         custom_config: None,
         labels: BTreeMap::new(),
         secret_from: None,

@@ -104,7 +104,7 @@ async fn what_pgo_yaml_asks_for_and_is_not_there_yet_is_told() {
     let told = results(everything, create_request("hippo")).await;
     assert_eq!(
         told[2],
-        "made without what Cluster.Autofail, Cluster.Backrest, Cluster.Badger, Cluster.Metrics, Cluster.Policies \
+        "made without what Cluster.Backrest, Cluster.Badger, Cluster.Metrics, Cluster.Policies \
          of pgo.yaml asks for: it is not available in this version yet"
     );
     let mut series = create_request("hippo");

@@ -19,5 +19,6 @@ mod replicas;
 mod services;
 mod serving;
 mod silence;
+mod takeover;
 mod trouble;
 mod world;

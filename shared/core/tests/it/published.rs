@@ -13,6 +13,7 @@ use crate::{
     installation::pgo,
     replicas,
     services::{lease, process},
+    takeover,
     world::{World, on},
 };
 
@@ -111,6 +112,7 @@ fn what_is_said_to_be_published_is_told_and_nothing_else() {
         of_outages(),
         of_pgo(),
         replicas::told(),
+        takeover::told(),
     ];
     let told: BTreeSet<EventType> = told.into_iter().flatten().collect();
     let all = EventType::ALL.iter().copied();

@@ -60,6 +60,7 @@ pub fn desired() -> Desired {
         service_type: ServiceType::ClusterIp,
         replica_service_type: ServiceType::ClusterIp,
         node: None,
+        autofail: false,
         custom_config: None,
         labels: BTreeMap::new(),
         log_statement: "none".to_owned(),
@@ -254,7 +255,14 @@ impl World {
                 &[Fixture::Certificate]
             }
             Step::MakeAccess => &Fixture::ACCESS,
-            Step::MakeLease { .. } => &[Fixture::Lease],
+            Step::MakeLease { .. } => {
+                self.observed.autofail = Some(desired.autofail);
+                &[Fixture::Lease]
+            }
+            Step::SetAutofail(autofail) => {
+                self.observed.autofail = Some(*autofail);
+                &[]
+            }
             Step::MakeReplicaService => {
                 self.observed.replica_service_form = Some(desired.replica_service_form());
                 &[Fixture::ReplicaService]

@@ -59,19 +59,19 @@ catalogue! {
         }
 
         // Who is primary.
-        FailoverCluster "a failover" [Cluster] (ClusterName, Target) HighAvailability {
+        FailoverCluster "a failover" [Cluster] (ClusterName, Target) Now {
             started FailoverCluster = "FailoverCluster";
             progress FailoverClusterProgress = "FailoverClusterProgress";
             failed FailoverClusterFailure = "FailoverClusterFailure"
-                "Writes may be impossible: look at the instances with `pgo show cluster` at once.";
+                "Writes may be impossible: look at the instances with `pgo show cluster` at once." later HighAvailability;
             completed FailoverClusterCompleted = "FailoverClusterCompleted"
                 "Another instance is primary and takes writes." and (FormerPrimary, Timeline, Lsn, LostBytes);
         }
-        SwitchoverCluster "a planned change of the primary" [Cluster] (ClusterName, Target) HighAvailability {
+        SwitchoverCluster "a planned change of the primary" [Cluster] (ClusterName, Target) Now {
             started SwitchoverCluster = "SwitchoverCluster";
             progress SwitchoverClusterProgress = "SwitchoverClusterProgress";
             failed SwitchoverClusterFailure = "SwitchoverClusterFailure"
-                "Mend the cause, then ask again.";
+                "Mend the cause, then ask again." later HighAvailability;
             completed SwitchoverClusterCompleted = "SwitchoverClusterCompleted"
                 "Another instance is primary; nothing was lost." and (FormerPrimary, Timeline, Lsn, LostBytes);
         }

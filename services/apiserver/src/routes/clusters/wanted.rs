@@ -71,6 +71,7 @@ pub(super) struct Checked {
     pub user_labels: BTreeMap<String, String>,
     pub node_label: Option<(String, String)>,
     pub backrest: bool,
+    pub autofail: bool,
 }
 
 fn refuse<T>(why: impl Into<String>) -> Result<T, Refusal> {
@@ -102,13 +103,13 @@ pub(super) fn judge(
 ) -> Result<Judged, Refusal> {
     let names = check_names(request, facts)?;
     let checked = Checked {
+        autofail: request.autofail_flag || config.cluster.autofail,
         user_labels: check_user_labels(&request.user_labels)?,
         backrest: check_settings(request, config, facts)?,
         node_label: check_resources(request, config, facts)?,
     };
     let passwords = check_passwords(request, facts)?;
-    let autofail = request.autofail_flag || config.cluster.autofail;
-    if autofail && replicas(request, config) < 1 {
+    if checked.autofail && replicas(request, config) < 1 {
         return refuse(texts::AUTOFAIL_REPLICAS);
     }
     refuse_later_work(request)?;
@@ -424,7 +425,6 @@ fn refuse_later_work(request: &CreateClusterRequest) -> Result<(), Refusal> {
     let asked = [
         ("--metrics", request.metrics_flag),
         ("--pgbadger", request.badger_flag),
-        ("--autofail", request.autofail_flag),
         ("ArchiveFlag", request.archive_flag),
         (
             "--pgbackrest-storage-type",
@@ -464,6 +464,9 @@ pub(super) fn metadata_labels(
         ("pgo-backrest".to_owned(), checked.backrest.to_string()),
         (label::PGOUSER.to_owned(), caller.to_owned()),
     ]);
+    if checked.autofail {
+        labels.insert(label::AUTOFAIL.to_owned(), true.to_string());
+    }
     labels
 }
 
