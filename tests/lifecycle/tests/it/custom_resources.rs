@@ -241,7 +241,7 @@ fn a_cluster_of_a_later_version_is_told_not_ignored() {
 #[test]
 fn what_4_1s_labels_ask_for_of_a_later_version_is_told_not_ignored() {
     let _turn = together();
-    for label in ["autofail", "crunchy-pgbadger", "pgo-backrest"] {
+    for label in ["crunchy-pgbadger", "pgo-backrest"] {
         let cluster = Cluster::named("labelled");
         let mut manifest = cluster.manifest(json!({}));
         manifest["metadata"]["labels"] = json!({(label): "true"});

@@ -19,6 +19,7 @@ mod event_replicas;
 mod eventing;
 mod faces;
 mod failing_creations;
+mod failover;
 mod harness;
 mod images;
 mod installation;

@@ -324,7 +324,6 @@ fn what_comes_later_says_so_and_does_nothing() {
         vec!["--pgpool"],
         vec!["--metrics"],
         vec!["--pgbadger"],
-        vec!["--autofail"],
         vec!["--policies", "p"],
         vec!["--replica-count", "1"],
         vec!["--pgbackrest", "true"],
