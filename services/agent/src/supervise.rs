@@ -157,9 +157,11 @@ impl<S: Store> Supervisor<S> {
             state.phase = phase;
             state.error = progress.error().map(str::to_owned);
             state.restarts = progress.restarts();
-            if phase != Phase::Running {
-                state.running_since = None;
-            }
+            state.running_since = match phase {
+                // Whoever hears that it runs hears since when.
+                Phase::Running => state.running_since.or_else(|| Some(Timestamp::now())),
+                _ => None,
+            };
         });
     }
 
