@@ -325,7 +325,6 @@ fn what_comes_later_says_so_and_does_nothing() {
         vec!["--metrics"],
         vec!["--pgbadger"],
         vec!["--policies", "p"],
-        vec!["--replica-count", "1"],
         vec!["--pgbackrest", "true"],
     ] {
         cluster
@@ -335,7 +334,6 @@ fn what_comes_later_says_so_and_does_nothing() {
     for command in [
         vec!["backup", "x"],
         vec!["failover", "x"],
-        vec!["scale", "x"],
         vec!["create", "policy", "x"],
     ] {
         pgo(&command).failed(1, &["not available in this version yet"]);
