@@ -364,10 +364,20 @@ impl Follower<'_> {
             let course = courses.borrow_and_update().clone();
             let turn = match course {
                 Course::Lead { .. } => return Turn::Elected,
-                Course::Hold if !holds => {
-                    holds = true;
-                    self.hold().await
-                }
+                Course::Hold if !holds => match self.hold().await {
+                    Ok(turn) => {
+                        holds = true;
+                        turn
+                    }
+                    // The next look tries it again: a vote that never comes could keep all from electing.
+                    Err(error) => {
+                        tracing::error!(
+                            error,
+                            "WAL may be received still, so there is no vote yet"
+                        );
+                        None
+                    }
+                },
                 Course::Follow { leader, .. }
                     if leader.place.is_some()
                         && (holds || self.leader.as_ref() != Some(&leader)) =>
@@ -400,32 +410,31 @@ impl Follower<'_> {
 
     fn follow_another(&mut self, leader: Leader) -> Option<Turn> {
         self.output.clear();
-        let turned = self.turn_to(Some(&leader));
-        *self.leader = Some(leader);
-        match turned {
+        match self.turn_to(Some(&leader)) {
             Ok(true) => processes::send(self.server, Signal::SIGHUP),
             Ok(false) => return Some(Turn::Restart),
-            Err(error) => tracing::warn!(error, "the new primary cannot be followed yet"),
+            Err(error) => {
+                tracing::warn!(
+                    error,
+                    "the new primary cannot be followed yet; trying again"
+                );
+                return None;
+            }
         }
+        *self.leader = Some(leader);
         None
     }
 
     /// Receives no WAL any more, and tells how far it came. Where that cannot be found out nothing is told: no vote then.
-    async fn hold(&mut self) -> Option<Turn> {
+    async fn hold(&mut self) -> Result<Option<Turn>, String> {
         *self.leader = None;
-        match self.turn_to(None) {
-            Ok(true) => processes::send(self.server, Signal::SIGHUP),
-            Ok(false) => return Some(Turn::Restart),
-            Err(error) => {
-                tracing::error!(error, "WAL may be received still, so there is no vote");
-                return None;
-            }
+        if !self.turn_to(None)? {
+            return Ok(Some(Turn::Restart));
         }
-        match self.stopped_receiver().await {
-            Ok(position) => self.helm.tell(Told::ReceiverStopped(position)),
-            Err(error) => tracing::error!(error, "WAL may be received still, so there is no vote"),
-        }
-        None
+        processes::send(self.server, Signal::SIGHUP);
+        let position = self.stopped_receiver().await?;
+        self.helm.tell(Told::ReceiverStopped(position));
+        Ok(None)
     }
 
     async fn stopped_receiver(&self) -> Result<Position, String> {
