@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
-use pgo_ha::{Input, Moment, Position, Release, Timing, Version, VoterId};
+use pgo_ha::{Input, Moment, Release, Timing, Version, VoterId};
 use pgo_ids::Term;
 use pgo_proto::agent::{
     GrantRequest, ReportRequest, VoteRequest, grant_response, peer_client::PeerClient,
@@ -129,17 +129,9 @@ impl Calls {
     }
 
     /// Tells the primary that this replica is there.
-    pub fn report(
-        &mut self,
-        to: VoterId,
-        book: &Book,
-        (term, flushed, streaming): (Term, Position, bool),
-        now: Moment,
-    ) {
+    pub fn report(&mut self, to: VoterId, book: &Book, streaming: bool, now: Moment) {
         let request = ReportRequest {
             from: Some(wire::instance(self.me, &self.place)),
-            term: term.0,
-            flushed: Some(wire::position(flushed)),
             streaming,
         };
         self.begin(to, book, Kind::Report, now, move |mut peer| async move {

@@ -86,8 +86,6 @@ pub enum Told {
     },
     /// PostgreSQL could serve here, or could not.
     Fit(bool),
-    /// The rule is in force.
-    Configured(Synchronous),
     /// There is data in the volume.
     Filled,
 }

@@ -108,8 +108,6 @@ pub struct Standing {
     pub term: Term,
     /// Name of the holder, if it is known.
     pub holder: Option<String>,
-    /// Names of the voters that are known.
-    pub voters: Vec<String>,
     /// Why nothing is known.
     pub waiting: Option<String>,
 }
@@ -293,7 +291,6 @@ impl<S: Store> Driver<S> {
             Told::Promoted(position) => Input::Promoted(position),
             Told::CopyNeeded { source } => Input::CopyNeeded { source },
             Told::Fit(fit) => Input::Fit(fit),
-            Told::Configured(rule) => Input::Configured(rule),
             Told::Filled => {
                 self.parts.volume.filled()?;
                 return Ok(());
@@ -408,10 +405,8 @@ impl<S: Store> Driver<S> {
         };
         let holder = seen.record.holder;
         if holder != self.agent.me && matches!(self.agent.role, Role::Replica) {
-            let facts = (self.agent.promise.term, self.agent.flushed, self.streaming);
-            self.parts
-                .calls
-                .report(holder, &self.book, facts, clock::now());
+            let (streaming, now) = (self.streaming, clock::now());
+            self.parts.calls.report(holder, &self.book, streaming, now);
         }
     }
 
@@ -422,9 +417,6 @@ impl<S: Store> Driver<S> {
             let next = Standing {
                 term: record.map(|record| record.term).unwrap_or_default(),
                 holder: record.and_then(|record| name(&record.holder)),
-                voters: record
-                    .map(|record| record.voters.iter().filter_map(name).collect())
-                    .unwrap_or_default(),
                 waiting: standing.waiting.clone().filter(|_| record.is_none()),
             };
             let is_news = *standing != next;
