@@ -98,7 +98,7 @@ mod tests {
         assert_eq!(
             rules(&text),
             [
-                vec!["local", "all", "postgres", "trust"],
+                vec!["local", "all,replication", "postgres", "trust"],
                 vec![
                     "hostssl",
                     "replication,postgres",
