@@ -91,6 +91,14 @@ impl Tip {
     }
 }
 
+impl Drop for Tip {
+    /// Gives the lock back at once: a process that is being started at this moment has a copy of the file until it runs
+    /// its own program, and would hold the lock as long.
+    fn drop(&mut self) {
+        let _ = self.file.unlock();
+    }
+}
+
 fn encode(confirmed: &Confirmed) -> [u8; SIZE] {
     let mut bytes = [0; SIZE];
     let epoch = confirmed.epoch.as_bytes();
