@@ -3,7 +3,7 @@
 # PGO_IMAGE_PREFIX, PGO_IMAGE_TAG, CCP_IMAGE_PREFIX, CCP_IMAGE_TAG (make install).
 
 .DEFAULT_GOAL := help
-.PHONY: help run stop clean install test test-fast simulate bench fmt lint images binaries local-up local-down local-status
+.PHONY: help run stop clean install test test-fast simulate chaos bench fmt lint images binaries local-up local-down local-status
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -28,6 +28,9 @@ test-fast: ## the checks and tests that need no Kubernetes
 
 simulate: ## schedules of faults: so many (SEEDS=1000000), a range (SEEDS=5-9), or one again (SEED=123); MODEL=wide: the model of failover
 	@SEED="$(SEED)" SEEDS="$(SEEDS)" CAMPAIGN="$(CAMPAIGN)" MODEL="$(MODEL)" tests/simulation/run.sh
+
+chaos: ## ten minutes of faults under a cluster of three, on three nodes; other times: CHAOS_SECONDS=60, again: CHAOS_SEED=123
+	@CHAOS_SEED="$(CHAOS_SEED)" tests/lifecycle/chaos.sh
 
 bench: ## measure and print the figures, on the local Kubernetes
 	@tests/bench/run.sh

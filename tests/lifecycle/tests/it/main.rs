@@ -12,6 +12,7 @@ mod agents;
 mod beside;
 mod broker;
 mod changes;
+mod chaos;
 mod create;
 mod custom_resources;
 mod delete;

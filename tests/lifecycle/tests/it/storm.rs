@@ -5,13 +5,14 @@ use std::{
     collections::BTreeSet,
     sync::atomic::{AtomicBool, Ordering},
     thread,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use serde_json::Value;
 
 use crate::harness::{
     Cluster, Watch,
+    chance::{Chance, seed},
     cluster::READY,
     containers::{kill_all_of, until_whole},
     events::{check_stream, types},
@@ -34,28 +35,6 @@ const CLUSTERS: usize = 4;
 /// An operation may have to wait for several processes to come back; Kubernetes waits longer each time.
 const WITHIN: Duration = Duration::from_secs(300);
 
-/// Chance from a seed (xorshift64, Marsaglia 2003), so that the order of the kills can be had again.
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, below: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % below
-    }
-}
-
-/// `STORM_SEED`, or another one each time.
-fn seed() -> u64 {
-    let given = std::env::var("STORM_SEED").ok();
-    let given = given.map(|text| text.parse().expect("STORM_SEED is a number"));
-    given.unwrap_or_else(|| {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        now.expect("a time after 1970").as_secs() | 1
-    })
-}
-
 /// The event that ends the last operation of a cluster.
 const LAST: &str = "DeleteClusterCompleted";
 
@@ -67,7 +46,7 @@ fn up_to_the_end(events: &[Value]) -> Option<Vec<Value>> {
 
 /// Kills one after the other until it is told to end; how many it killed.
 fn kill_at_random(seed: u64, over: &AtomicBool) -> usize {
-    let mut chance = Chance(seed.max(1));
+    let mut chance = Chance::new(seed);
     let mut killed = 0;
     while !over.load(Ordering::Relaxed) {
         let process = PROCESSES[usize::try_from(chance.below(4)).expect("small")];
@@ -135,7 +114,7 @@ fn come_and_go(number: usize) -> String {
 fn each_operation_has_one_end_and_is_shown_once_whatever_is_killed() {
     let _turn = alone();
     until_whole();
-    let seed = seed();
+    let seed = seed("STORM_SEED");
     println!("the kills again, in the same order: STORM_SEED={seed}");
     let watch = Watch::begin();
     let over = AtomicBool::new(false);

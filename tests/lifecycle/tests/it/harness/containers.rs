@@ -16,7 +16,7 @@ use super::{
 const WHOLE: Duration = Duration::from_secs(120);
 
 /// Where the local Kubernetes keeps its state.
-fn local_folder() -> PathBuf {
+pub fn local_folder() -> PathBuf {
     std::env::var("PGO_LOCAL_DIR")
         .unwrap_or_else(|_| "/var/lib/pgo-local".to_owned())
         .into()

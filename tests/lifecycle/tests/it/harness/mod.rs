@@ -1,9 +1,11 @@
 //! What every test needs.
 
 pub mod beside;
+pub mod chance;
 pub mod cluster;
 pub mod containers;
 pub mod events;
+pub mod faults;
 pub mod forward;
 pub mod installer;
 pub mod kubernetes;
@@ -11,6 +13,7 @@ pub mod programs;
 pub mod sql;
 pub mod turns;
 pub mod until;
+pub mod writer;
 
 pub use cluster::Cluster;
 pub use events::Watch;

@@ -1,0 +1,310 @@
+//! Faults, one after the other, under a cluster of three while a client writes through its Service: what is acknowledged
+//! stays, what is told is true, and nothing but losing the ability to serve changes the primary.
+//!
+//! Each kind of fault comes once, and again until `CHAOS_SECONDS` are over; `make chaos` gives it ten minutes on three
+//! nodes. `CHAOS_SEED` brings the faults of another run in the same order.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::harness::{
+    Cluster, Watch,
+    chance::{Chance, seed},
+    cluster::READY,
+    containers::{kill, kill_all_of, process, until_whole},
+    events::{fields, types},
+    faults::{Cut, Stopped, agent, last, postmaster, restart},
+    kubectl,
+    kubernetes::{get, text},
+    namespace,
+    turns::alone,
+    until,
+    until::seen,
+    writer::{DEADLINE, Writer, missing},
+};
+
+/// How long it may take until all is as before a fault: an instance may have to be copied anew on a busy machine.
+const WHOLE: Duration = Duration::from_secs(180);
+
+/// How long the client may be without an acknowledgement after the end of a fault.
+const WRITES: Duration = Duration::from_secs(60);
+
+/// What happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    PostmasterKilled,
+    AgentKilled,
+    ContainerKilled,
+    PodDeleted,
+    PodDeletedByForce,
+    NodeCut,
+    NodeCutForLessThanT,
+    NodeStopped,
+    AgentStopped,
+    ReplicaKilled,
+    ReconcilerKilled,
+    ApiserverStopped,
+    ApiserverRestarted,
+    EtcdRestarted,
+}
+
+impl Fault {
+    const ALL: [Self; 14] = [
+        Self::PostmasterKilled,
+        Self::AgentKilled,
+        Self::ContainerKilled,
+        Self::PodDeleted,
+        Self::PodDeletedByForce,
+        Self::NodeCut,
+        Self::NodeCutForLessThanT,
+        Self::NodeStopped,
+        Self::AgentStopped,
+        Self::ReplicaKilled,
+        Self::ReconcilerKilled,
+        Self::ApiserverStopped,
+        Self::ApiserverRestarted,
+        Self::EtcdRestarted,
+    ];
+
+    /// Whether another instance may be primary afterwards. Where the answer is no, what failed is not what serves, or is
+    /// back before anybody has to take its place.
+    fn may_change_primary(self) -> bool {
+        match self {
+            Self::AgentKilled
+            | Self::ContainerKilled
+            | Self::PodDeleted
+            | Self::PodDeletedByForce
+            | Self::NodeCut
+            | Self::NodeStopped
+            | Self::AgentStopped => true,
+            Self::PostmasterKilled
+            | Self::NodeCutForLessThanT
+            | Self::ReplicaKilled
+            | Self::ReconcilerKilled
+            | Self::ApiserverStopped
+            | Self::ApiserverRestarted
+            | Self::EtcdRestarted => false,
+        }
+    }
+
+    /// Whether the client may notice. The primary and the way to it are untouched where the answer is no.
+    fn may_interrupt_writes(self) -> bool {
+        !matches!(
+            self,
+            Self::ReplicaKilled
+                | Self::ReconcilerKilled
+                | Self::ApiserverStopped
+                | Self::ApiserverRestarted
+                | Self::EtcdRestarted
+        )
+    }
+
+    /// Lets it happen, and end.
+    fn happen(self, cluster: &Cluster, seconds: u64) {
+        let (primary, replicas) = roles(cluster);
+        let pod = get("pod", &primary, &namespace()).expect("the primary's pod");
+        let node = text(&pod, "/spec/nodeName");
+        let of_agent = || agent(&pod).expect("the primary's agent");
+        match self {
+            Self::PostmasterKilled => kill(postmaster(&pod).expect("the postmaster")),
+            Self::AgentKilled => kill(of_agent()),
+            Self::ContainerKilled => kill(process(&pod, "database").expect("its process 1")),
+            Self::PodDeleted => delete(&primary, &[]),
+            Self::PodDeletedByForce => delete(&primary, &["--force", "--grace-period=0"]),
+            Self::NodeCut => during(Cut::begin(&node), seconds),
+            Self::NodeCutForLessThanT => during(Cut::begin(&node), 1),
+            Self::NodeStopped => during(Stopped::node(&node), seconds),
+            Self::AgentStopped => during(Stopped::begin(vec![of_agent()]), seconds),
+            Self::ReplicaKilled => {
+                let pod = get("pod", &replicas[0], &namespace()).expect("the replica's pod");
+                kill(process(&pod, "database").expect("its process 1"));
+            }
+            Self::ReconcilerKilled => {
+                kill_all_of("reconciler");
+            }
+            Self::ApiserverStopped => during(Stopped::of_kubernetes("apiserver"), 3 * seconds),
+            Self::ApiserverRestarted => restart("apiserver"),
+            Self::EtcdRestarted => restart("etcd"),
+        }
+    }
+}
+
+fn during<T>(fault: T, seconds: u64) {
+    last(seconds);
+    drop(fault);
+}
+
+fn delete(pod: &str, how: &[&str]) {
+    let namespace = namespace();
+    let mut line = vec!["delete", "pod", pod, "-n", &namespace, "--wait=false"];
+    line.extend(how);
+    kubectl(&line).ok();
+}
+
+/// The primary and the replicas, as the status says.
+fn roles(cluster: &Cluster) -> (String, Vec<String>) {
+    let object = cluster.object().expect("it is there");
+    let instances = object["status"]["instances"].as_array().cloned();
+    let names = instances
+        .unwrap_or_default()
+        .into_iter()
+        .map(|one| text(&one, "/name"));
+    let primary = text(&object, "/status/currentPrimary");
+    let replicas = names.filter(|name| *name != primary).collect();
+    (primary, replicas)
+}
+
+/// How many vote, by the Lease.
+fn voters(cluster: &Cluster) -> usize {
+    let lease = get("lease", &cluster.name, &namespace()).unwrap_or_default();
+    let record = &lease["metadata"]["annotations"]["pgo.crunchydata.com/record"];
+    let record: Value = serde_json::from_str(record.as_str().unwrap_or("{}")).expect("JSON");
+    record["voters"].as_array().map_or(0, Vec::len)
+}
+
+/// Waits until one serves, two stream from it on the same timeline, and both vote.
+fn until_all_stream(cluster: &Cluster, after: &str) {
+    until(
+        &format!("all instances as before, after {after}"),
+        WHOLE,
+        || {
+            let object = cluster.object().ok_or("it is not there")?;
+            let instances = object["status"]["instances"]
+                .as_array()
+                .cloned()
+                .unwrap_or_default();
+            let primary = text(&object, "/status/currentPrimary");
+            let of_primary = instances.iter().find(|one| one["name"] == primary.as_str());
+            let timeline = of_primary
+                .map(|one| one["timeline"].clone())
+                .unwrap_or_default();
+            let streaming = instances.iter().filter(|one| {
+                one["role"] == "replica"
+                    && one["streaming"] == true
+                    && one["ready"] == true
+                    && one["timeline"] == timeline
+            });
+            let (streaming, voters) = (streaming.count(), voters(cluster));
+            let serves =
+                of_primary.is_some_and(|one| one["role"] == "primary" && one["ready"] == true);
+            seen(
+                serves && streaming == 2 && instances.len() == 3 && voters == 2,
+                || {
+                    format!(
+                        "{streaming} stream, {voters} vote: {}",
+                        object["status"]["instances"]
+                    )
+                },
+            )
+        },
+    );
+}
+
+/// `CHAOS_SECONDS`, or a time in which each kind of fault comes once.
+fn time() -> Duration {
+    let given = std::env::var("CHAOS_SECONDS").ok();
+    Duration::from_secs(given.map_or(0, |text| text.parse().expect("CHAOS_SECONDS is a number")))
+}
+
+/// A cluster of three whose replicas may take over, and vote.
+fn three(flags: &[&str]) -> Cluster {
+    let cluster = Cluster::named("chaos");
+    let mut all = vec!["--replica-count", "2", "--autofail"];
+    all.extend(flags);
+    cluster.create(&all).ok();
+    cluster.until_ready_is("True", "", READY);
+    until_all_stream(&cluster, "its creation");
+    cluster
+}
+
+/// One fault, and what must hold after it.
+fn suffer(fault: Fault, cluster: &Cluster, writer: &Writer, seconds: u64) {
+    let (before, _) = roles(cluster);
+    let begun = Instant::now();
+    fault.happen(cluster, seconds);
+    let ended = Instant::now();
+    until(&format!("a write after {fault:?}"), WRITES, || {
+        seen(writer.wrote_since(ended), || {
+            format!("{} rows tried", writer.notes().tried)
+        })
+    });
+    until_all_stream(cluster, &format!("{fault:?}"));
+    let pause = writer.notes().longest_pause(begun);
+    let (after, _) = roles(cluster);
+    println!(
+        "{fault:?}: {before} -> {after}, longest pause of the writes {} ms",
+        pause.as_millis()
+    );
+    assert!(
+        after == before || fault.may_change_primary(),
+        "{fault:?} made {after} primary instead of {before}"
+    );
+    assert!(
+        pause < DEADLINE || fault.may_interrupt_writes(),
+        "{fault:?} kept the client waiting for {} ms",
+        pause.as_millis()
+    );
+}
+
+/// Lets faults come, and counts the acknowledged rows that are missing at the end.
+fn chaos(flags: &[&str]) -> usize {
+    let _turn = alone();
+    until_whole();
+    let seed = seed("CHAOS_SEED");
+    println!("the faults again, in the same order: CHAOS_SEED={seed}");
+    let (time, mut chance) = (time(), Chance::new(seed));
+    let watch = Watch::begin();
+    let cluster = three(flags);
+    let writer = Writer::begin(&cluster);
+    let begun = Instant::now();
+    let (mut changes, mut rounds) = (0, 0);
+    while rounds == 0 || begun.elapsed() < time {
+        for fault in chance.shuffled(&Fault::ALL) {
+            suffer(
+                fault,
+                &cluster,
+                &writer,
+                if time.is_zero() { 5 } else { 10 },
+            );
+            changes += usize::from(fault.may_change_primary());
+            if rounds > 0 && begun.elapsed() >= time {
+                break;
+            }
+        }
+        rounds += 1;
+    }
+    until_whole();
+    let notes = writer.end();
+    let missing = missing(&cluster, &notes);
+    let told = watch.of(&cluster.uid());
+    let takeovers = types(&told)
+        .iter()
+        .filter(|name| matches!(name.as_str(), "FailoverCluster" | "SwitchoverCluster"))
+        .count();
+    println!(
+        "{} rows acknowledged, {} missing, {} connections, {takeovers} takeovers: {:?}",
+        notes.acknowledged.len(),
+        missing.len(),
+        notes.connections,
+        fields(&told, "FailoverClusterCompleted", "/target"),
+    );
+    assert!(
+        takeovers <= changes,
+        "CHAOS_SEED={seed}: {takeovers} takeovers for {changes} faults: {:?}",
+        types(&told)
+    );
+    assert!(
+        notes.acknowledged.len() > 1000,
+        "the client wrote hardly anything: {}",
+        notes.acknowledged.len()
+    );
+    missing.len()
+}
+
+#[test]
+fn a_cluster_survives_what_happens_to_it_and_says_what_was_lost() {
+    let missing = chaos(&[]);
+    // What the events say of lost rows is compared once they say it.
+    println!("{missing} acknowledged rows lost in asynchronous mode");
+}

@@ -1,0 +1,180 @@
+//! Faults of the local Kubernetes and of what runs on it: its nodes are network namespaces and processes of this machine.
+//! Whatever is stopped or cut goes on when the value that stands for it goes, also where a test failed.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    thread,
+    time::Duration,
+};
+
+use serde_json::Value;
+
+use super::{
+    Ran,
+    containers::{local_folder, process},
+    programs::{program, run},
+};
+
+/// The container of an instance that holds agent and PostgreSQL.
+const CONTAINER: &str = "database";
+
+/// The processes below one, itself first.
+fn family(of: u32) -> Vec<u32> {
+    let mut all = vec![of];
+    let mut at = 0;
+    while let Some(parent) = all.get(at).copied() {
+        let tasks = fs::read_dir(format!("/proc/{parent}/task"));
+        for task in tasks.into_iter().flatten().flatten() {
+            let children = fs::read_to_string(task.path().join("children")).unwrap_or_default();
+            all.extend(
+                children
+                    .split_whitespace()
+                    .filter_map(|id| id.parse::<u32>().ok()),
+            );
+        }
+        at += 1;
+    }
+    all
+}
+
+/// The words of a process's command line.
+fn words(process: u32) -> Vec<String> {
+    let line = fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
+    let words = line.split(|byte| *byte == 0);
+    words
+        .map(|word| String::from_utf8_lossy(word).into_owned())
+        .collect()
+}
+
+/// The first process in a pod's database container, oldest first, whose command line is like this.
+fn in_pod(pod: &Value, is_it: impl Fn(&[String]) -> bool) -> Option<u32> {
+    let all = family(process(pod, CONTAINER)?);
+    all.into_iter().find(|id| is_it(&words(*id)))
+}
+
+/// The postmaster of an instance.
+pub fn postmaster(pod: &Value) -> Option<u32> {
+    in_pod(pod, |words| {
+        words
+            .first()
+            .is_some_and(|name| name.ends_with("/postgres"))
+    })
+}
+
+/// The process of an instance's agent that decides; neither process 1 nor the guard.
+pub fn agent(pod: &Value) -> Option<u32> {
+    in_pod(pod, |words| words.get(1).is_some_and(|role| role == "run"))
+}
+
+/// Processes that do nothing until this value goes.
+pub struct Stopped(Vec<u32>);
+
+fn signal(signal: &str, processes: &[u32]) -> Option<Ran> {
+    let numbers: Vec<String> = processes.iter().map(u32::to_string).collect();
+    let mut arguments = vec![signal];
+    arguments.extend(numbers.iter().map(String::as_str));
+    (!numbers.is_empty()).then(|| run(program("kill", &arguments), ""))
+}
+
+impl Stopped {
+    /// Stops these.
+    pub fn begin(processes: Vec<u32>) -> Self {
+        // Some may have ended meanwhile, of which kill tells by its status.
+        let _ = signal("-STOP", &processes);
+        Self(processes)
+    }
+
+    /// Stops everything on a node: its pods, and what Kubernetes has there.
+    pub fn node(node: &str) -> Self {
+        let mut all = of_kubernetes(&format!("{node}-"));
+        all.extend(in_cgroup(node));
+        assert!(all.len() > 3, "{node} has hardly any process: {all:?}");
+        Self::begin(all)
+    }
+
+    /// Stops a process of the local Kubernetes itself, such as `apiserver` or `etcd`.
+    pub fn of_kubernetes(name: &str) -> Self {
+        let found = of_kubernetes(name);
+        assert_eq!(found.len(), 1, "processes with the name {name}: {found:?}");
+        Self::begin(found)
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        let _ = signal("-CONT", &self.0);
+    }
+}
+
+/// The processes that `deploy/local` started under names that begin so.
+fn of_kubernetes(prefix: &str) -> Vec<u32> {
+    let records =
+        fs::read_dir(local_folder().join("processes")).expect("the local Kubernetes runs");
+    let records = records.flatten().filter(|record| {
+        let name = record.file_name().to_string_lossy().into_owned();
+        name == prefix || (prefix.ends_with('-') && name.starts_with(prefix))
+    });
+    let recorded = records.filter_map(|record| fs::read_to_string(record.path()).ok());
+    recorded
+        .filter_map(|record| record.split_whitespace().next()?.parse().ok())
+        .collect()
+}
+
+/// All processes in the cgroup of a node, with cgroups of either version.
+fn in_cgroup(node: &str) -> Vec<u32> {
+    let mut found = Vec::new();
+    let roots = fs::read_dir("/sys/fs/cgroup").expect("cgroups").flatten();
+    let roots = roots
+        .map(|root| root.path())
+        .chain([PathBuf::from("/sys/fs/cgroup")]);
+    for root in roots {
+        collect(&root.join("pgo-local").join(node), &mut found);
+    }
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
+fn collect(folder: &Path, found: &mut Vec<u32>) {
+    let processes = fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
+    found.extend(
+        processes
+            .split_whitespace()
+            .filter_map(|id| id.parse::<u32>().ok()),
+    );
+    for below in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if below.file_type().is_ok_and(|kind| kind.is_dir()) {
+            collect(&below.path(), found);
+        }
+    }
+}
+
+/// A node without a network, until this value goes.
+pub struct Cut(String);
+
+impl Cut {
+    /// Cuts it off from the other nodes, the API server and the clients on the host.
+    pub fn begin(node: &str) -> Self {
+        let link = format!("pgo-{node}");
+        run(program("ip", &["link", "set", &link, "down"]), "").ok();
+        Self(link)
+    }
+}
+
+impl Drop for Cut {
+    fn drop(&mut self) {
+        let _ = run(program("ip", &["link", "set", &self.0, "up"]), "");
+    }
+}
+
+/// Ends a process of the local Kubernetes itself the hard way and starts it again.
+pub fn restart(name: &str) {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/local/restart.sh");
+    run(program(&script.to_string_lossy(), &[name]), "").ok();
+}
+
+/// Lets a fault last.
+pub fn last(seconds: u64) {
+    thread::sleep(Duration::from_secs(seconds));
+}
