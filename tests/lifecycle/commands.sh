@@ -181,11 +181,11 @@ nothing_of_it_is_left() {
   [[ ! -e $PGO_LOCAL_DIR && ! -e $PGO_LOCAL_NOTE && ! -e $PGO_ROOT/.local/env ]]
 }
 
-three_nodes() {
+another_number_of_nodes() {
   source "$PGO_ROOT/.local/env"
   kubectl delete pgclusters --all --all-namespaces --timeout=120s
-  NODES=3 make_target "$PGO_ROOT" local-up
-  [[ $(kubectl --kubeconfig "$PGO_KUBECONFIG" get nodes --no-headers | awk '$2 == "Ready"' | wc -l) == 3 ]] || return 1
+  NODES=1 make_target "$PGO_ROOT" local-up
+  [[ $(kubectl --kubeconfig "$PGO_KUBECONFIG" get nodes --no-headers | awk '$2 == "Ready"' | wc -l) == 1 ]] || return 1
   # It would lead to what was there before.
   [[ ! -e $PGO_ROOT/.local/env ]]
 }
@@ -203,7 +203,7 @@ clean_removes_what_was_made() {
 }
 
 stop() {
-  holds "where no cluster is in the way, the local Kubernetes gets the number of nodes that is asked for" three_nodes
+  holds "where no cluster is in the way, the local Kubernetes gets the number of nodes that is asked for" another_number_of_nodes
   # A process of somebody else, which has a name like ours.
   (exec -a kubelet sleep 300) &
   local stranger=$!

@@ -28,6 +28,8 @@ import (
 
 const (
 	name = "pgo.local/directory"
+	// The parameter of a StorageClass whose volumes have no more room than their claims ask for, and its value.
+	medium, memory = "medium", "memory"
 	// Claims and volumes worked on at once. The work is a mkdir; the waiting is for the API server.
 	workers = 8
 	// First and longest pause before a failed claim is tried again. What fails is a full or read-only disk.
@@ -53,7 +55,22 @@ func (d directories) Provision(_ context.Context, options controller.ProvisionOp
 	if err := os.Mkdir(path, 0o770); err != nil && !os.IsExist(err) {
 		return nil, controller.ProvisioningFinished, fmt.Errorf("directory of the volume: %w", err)
 	}
+	if options.StorageClass.Parameters[medium] == memory {
+		size := options.PVC.Spec.Resources.Requests[core.ResourceStorage]
+		if err := limit(path, size.Value()); err != nil {
+			return nil, controller.ProvisioningFinished, fmt.Errorf("file system of the volume: %w", err)
+		}
+	}
 	return volume(options, path), controller.ProvisioningFinished, nil
+}
+
+// limit gives the volume a file system of its own, in memory: it can be full while the machine's disk is not.
+func limit(path string, bytes int64) error {
+	// As above, of an attempt before.
+	if err := syscall.Unmount(path, 0); err != nil && err != syscall.EINVAL {
+		return err
+	}
+	return syscall.Mount("tmpfs", path, "tmpfs", 0, fmt.Sprintf("size=%d,mode=0770", bytes))
 }
 
 func volume(options controller.ProvisionOptions, path string) *core.PersistentVolume {
@@ -84,6 +101,9 @@ func (d directories) Delete(_ context.Context, volume *core.PersistentVolume) er
 	// Whoever may write volumes may write any path into them; only what is below our own folder is removed.
 	if !strings.HasPrefix(path, d.root+"/") {
 		return fmt.Errorf("path %s of volume %s is not below %s; it is not removed", path, volume.Name, d.root)
+	}
+	if err := syscall.Unmount(path, syscall.MNT_DETACH); err != nil && err != syscall.EINVAL && err != syscall.ENOENT {
+		return fmt.Errorf("file system of the volume: %w", err)
 	}
 	return os.RemoveAll(path)
 }

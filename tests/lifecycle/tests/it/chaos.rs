@@ -1,22 +1,21 @@
 //! Faults, one after the other, under a cluster of three while a client writes through its Service: what is acknowledged
 //! stays, what is told is true, and nothing but losing the ability to serve changes the primary.
 //!
-//! Each kind of fault comes once, and again until `CHAOS_SECONDS` are over; `make chaos` gives it ten minutes on three
-//! nodes. `CHAOS_SEED` brings the faults of another run in the same order.
+//! Each kind of fault comes once, and again until `CHAOS_SECONDS` are over; `make chaos` gives it ten minutes. It wants three
+//! nodes: with two, one of them can take two instances with it. `CHAOS_SEED` brings the faults of another run in the same order.
 
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::harness::{
     Cluster, Watch,
     chance::{Chance, seed},
-    cluster::READY,
     containers::{kill, kill_all_of, process, until_whole},
     events::{fields, types},
-    faults::{Cut, Stopped, agent, last, postmaster, restart},
+    faults::{Cut, Full, Stopped, agent, last, postmaster, restart},
     kubectl,
-    kubernetes::{get, text},
+    kubernetes::{apply, get, text},
     namespace,
     turns::alone,
     until,
@@ -47,10 +46,11 @@ enum Fault {
     ApiserverStopped,
     ApiserverRestarted,
     EtcdRestarted,
+    DiskFull,
 }
 
 impl Fault {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 15] = [
         Self::PostmasterKilled,
         Self::AgentKilled,
         Self::ContainerKilled,
@@ -65,6 +65,7 @@ impl Fault {
         Self::ApiserverStopped,
         Self::ApiserverRestarted,
         Self::EtcdRestarted,
+        Self::DiskFull,
     ];
 
     /// Whether another instance may be primary afterwards. Where the answer is no, what failed is not what serves, or is
@@ -77,7 +78,8 @@ impl Fault {
             | Self::PodDeletedByForce
             | Self::NodeCut
             | Self::NodeStopped
-            | Self::AgentStopped => true,
+            | Self::AgentStopped
+            | Self::DiskFull => true,
             Self::PostmasterKilled
             | Self::NodeCutForLessThanT
             | Self::ReplicaKilled
@@ -126,6 +128,16 @@ impl Fault {
             Self::ApiserverStopped => during(Stopped::of_kubernetes("apiserver"), 3 * seconds),
             Self::ApiserverRestarted => restart("apiserver"),
             Self::EtcdRestarted => restart("etcd"),
+            Self::DiskFull => {
+                let full = Full::begin(&primary);
+                // What PostgreSQL has made ahead is used up: from now on it needs room for each new segment.
+                for _ in 0..10 {
+                    cluster.psql_as_superuser(
+                        "CREATE TABLE t (); DROP TABLE t; SELECT pg_switch_wal()",
+                    );
+                }
+                during(full, seconds);
+            }
         }
     }
 }
@@ -207,13 +219,20 @@ fn time() -> Duration {
     Duration::from_secs(given.map_or(0, |text| text.parse().expect("CHAOS_SECONDS is a number")))
 }
 
-/// A cluster of three whose replicas may take over, and vote.
-fn three(flags: &[&str]) -> Cluster {
+/// A cluster of three whose replicas may take over, and vote. Its volumes have no more room than they ask for.
+fn three(spec: &Value) -> Cluster {
     let cluster = Cluster::named("chaos");
-    let mut all = vec!["--replica-count", "2", "--autofail"];
-    all.extend(flags);
-    cluster.create(&all).ok();
-    cluster.until_ready_is("True", "", READY);
+    let storage = json!({
+        "storagetype": "dynamic", "storageclass": "local-memory", "accessmode": "ReadWriteOnce", "size": "512Mi",
+    });
+    let mut wanted = json!({"replicas": "2", "PrimaryStorage": storage, "ReplicaStorage": storage});
+    for (name, value) in spec.as_object().into_iter().flatten() {
+        wanted[name] = value.clone();
+    }
+    let mut manifest = cluster.manifest(wanted);
+    manifest["metadata"]["labels"] = json!({"autofail": "true"});
+    apply(&manifest).ok();
+    cluster.until_ready();
     until_all_stream(&cluster, "its creation");
     cluster
 }
@@ -248,14 +267,14 @@ fn suffer(fault: Fault, cluster: &Cluster, writer: &Writer, seconds: u64) {
 }
 
 /// Lets faults come, and counts the acknowledged rows that are missing at the end.
-fn chaos(flags: &[&str]) -> usize {
+fn chaos(spec: &Value) -> usize {
     let _turn = alone();
     until_whole();
     let seed = seed("CHAOS_SEED");
     println!("the faults again, in the same order: CHAOS_SEED={seed}");
     let (time, mut chance) = (time(), Chance::new(seed));
     let watch = Watch::begin();
-    let cluster = three(flags);
+    let cluster = three(spec);
     let writer = Writer::begin(&cluster);
     let begun = Instant::now();
     let (mut changes, mut rounds) = (0, 0);
@@ -304,7 +323,7 @@ fn chaos(flags: &[&str]) -> usize {
 
 #[test]
 fn a_cluster_survives_what_happens_to_it_and_says_what_was_lost() {
-    let missing = chaos(&[]);
+    let missing = chaos(&json!({}));
     // What the events say of lost rows is compared once they say it.
     println!("{missing} acknowledged rows lost in asynchronous mode");
 }

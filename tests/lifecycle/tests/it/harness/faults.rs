@@ -2,7 +2,8 @@
 //! Whatever is stopped or cut goes on when the value that stands for it goes, also where a test failed.
 
 use std::{
-    fs,
+    fs::{self, File},
+    io::Write as _,
     path::{Path, PathBuf},
     thread,
     time::Duration,
@@ -13,6 +14,8 @@ use serde_json::Value;
 use super::{
     Ran,
     containers::{local_folder, process},
+    kubernetes::{get, text},
+    namespace,
     programs::{program, run},
 };
 
@@ -165,6 +168,32 @@ impl Cut {
 impl Drop for Cut {
     fn drop(&mut self) {
         let _ = run(program("ip", &["link", "set", &self.0, "up"]), "");
+    }
+}
+
+/// The volume of an instance without any room, until this value goes.
+pub struct Full(PathBuf);
+
+impl Full {
+    /// Fills it.
+    pub fn begin(instance: &str) -> Self {
+        let claim = get("persistentvolumeclaim", instance, &namespace()).expect("its claim");
+        let volume =
+            get("persistentvolume", &text(&claim, "/spec/volumeName"), "").expect("its volume");
+        let filler = PathBuf::from(text(&volume, "/spec/local/path")).join("filler");
+        let mut file = File::create(&filler).expect("a file on the volume");
+        let zeros = vec![0; 1 << 20];
+        // Smaller and smaller, so that nothing is left.
+        for piece in [1 << 20, 1 << 12, 1] {
+            while file.write_all(&zeros[..piece]).is_ok() {}
+        }
+        Self(filler)
+    }
+}
+
+impl Drop for Full {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
     }
 }
 
