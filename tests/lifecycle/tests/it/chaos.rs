@@ -15,16 +15,13 @@ use crate::harness::{
     events::{fields, types},
     faults::{Cut, Full, Stopped, agent, last, postmaster, restart},
     kubectl,
-    kubernetes::{apply, get, text},
+    kubernetes::{get, text},
     namespace,
     turns::alone,
     until,
     until::seen,
     writer::{DEADLINE, Writer, missing},
 };
-
-/// How long it may take until all is as before a fault: an instance may have to be copied anew on a busy machine.
-const WHOLE: Duration = Duration::from_secs(180);
 
 /// How long the client may be without an acknowledgement after the end of a fault.
 const WRITES: Duration = Duration::from_secs(60);
@@ -104,7 +101,7 @@ impl Fault {
 
     /// Lets it happen, and end.
     fn happen(self, cluster: &Cluster, seconds: u64) {
-        let (primary, replicas) = roles(cluster);
+        let (primary, replicas) = cluster.roles();
         let pod = get("pod", &primary, &namespace()).expect("the primary's pod");
         let node = text(&pod, "/spec/nodeName");
         let of_agent = || agent(&pod).expect("the primary's agent");
@@ -154,92 +151,15 @@ fn delete(pod: &str, how: &[&str]) {
     kubectl(&line).ok();
 }
 
-/// The primary and the replicas, as the status says.
-fn roles(cluster: &Cluster) -> (String, Vec<String>) {
-    let object = cluster.object().expect("it is there");
-    let instances = object["status"]["instances"].as_array().cloned();
-    let names = instances
-        .unwrap_or_default()
-        .into_iter()
-        .map(|one| text(&one, "/name"));
-    let primary = text(&object, "/status/currentPrimary");
-    let replicas = names.filter(|name| *name != primary).collect();
-    (primary, replicas)
-}
-
-/// How many vote, by the Lease.
-fn voters(cluster: &Cluster) -> usize {
-    let lease = get("lease", &cluster.name, &namespace()).unwrap_or_default();
-    let record = &lease["metadata"]["annotations"]["pgo.crunchydata.com/record"];
-    let record: Value = serde_json::from_str(record.as_str().unwrap_or("{}")).expect("JSON");
-    record["voters"].as_array().map_or(0, Vec::len)
-}
-
-/// Waits until one serves, two stream from it on the same timeline, and both vote.
-fn until_all_stream(cluster: &Cluster, after: &str) {
-    until(
-        &format!("all instances as before, after {after}"),
-        WHOLE,
-        || {
-            let object = cluster.object().ok_or("it is not there")?;
-            let instances = object["status"]["instances"]
-                .as_array()
-                .cloned()
-                .unwrap_or_default();
-            let primary = text(&object, "/status/currentPrimary");
-            let of_primary = instances.iter().find(|one| one["name"] == primary.as_str());
-            let timeline = of_primary
-                .map(|one| one["timeline"].clone())
-                .unwrap_or_default();
-            let streaming = instances.iter().filter(|one| {
-                one["role"] == "replica"
-                    && one["streaming"] == true
-                    && one["ready"] == true
-                    && one["timeline"] == timeline
-            });
-            let (streaming, voters) = (streaming.count(), voters(cluster));
-            let serves =
-                of_primary.is_some_and(|one| one["role"] == "primary" && one["ready"] == true);
-            seen(
-                serves && streaming == 2 && instances.len() == 3 && voters == 2,
-                || {
-                    format!(
-                        "{streaming} stream, {voters} vote: {}",
-                        object["status"]["instances"]
-                    )
-                },
-            )
-        },
-    );
-}
-
 /// `CHAOS_SECONDS`, or a time in which each kind of fault comes once.
 fn time() -> Duration {
     let given = std::env::var("CHAOS_SECONDS").ok();
     Duration::from_secs(given.map_or(0, |text| text.parse().expect("CHAOS_SECONDS is a number")))
 }
 
-/// A cluster of three whose replicas may take over, and vote. Its volumes have no more room than they ask for.
-fn three(spec: &Value) -> Cluster {
-    let cluster = Cluster::named("chaos");
-    let storage = json!({
-        "storagetype": "dynamic", "storageclass": "local-memory", "accessmode": "ReadWriteOnce", "size": "512Mi",
-    });
-    let mut wanted = json!({"replicas": "2", "PrimaryStorage": storage, "ReplicaStorage": storage});
-    for (name, value) in spec.as_object().into_iter().flatten() {
-        wanted[name] = value.clone();
-    }
-    let mut manifest = cluster.manifest(wanted);
-    manifest["metadata"]["labels"] = json!({"autofail": "true"});
-    apply(&manifest).ok();
-    cluster.until_ready();
-    until_all_stream(&cluster, "its creation");
-    cluster
-}
-
 /// One fault, and what must hold after it.
 fn suffer(fault: Fault, cluster: &Cluster, writer: &Writer, seconds: u64) {
-    let (before, _) = roles(cluster);
+    let (before, _) = cluster.roles();
     let begun = Instant::now();
     fault.happen(cluster, seconds);
     let ended = Instant::now();
@@ -248,9 +168,9 @@ fn suffer(fault: Fault, cluster: &Cluster, writer: &Writer, seconds: u64) {
             format!("{} rows tried", writer.notes().tried)
         })
     });
-    until_all_stream(cluster, &format!("{fault:?}"));
+    cluster.until_all_stream(&format!("{fault:?}"));
     let pause = writer.notes().longest_pause(begun);
-    let (after, _) = roles(cluster);
+    let (after, _) = cluster.roles();
     println!(
         "{fault:?}: {before} -> {after}, longest pause of the writes {} ms",
         pause.as_millis()
@@ -274,7 +194,15 @@ fn chaos(spec: &Value) -> usize {
     println!("the faults again, in the same order: CHAOS_SEED={seed}");
     let (time, mut chance) = (time(), Chance::new(seed));
     let watch = Watch::begin();
-    let cluster = three(spec);
+    // Volumes that have no more room than they ask for.
+    let storage = json!({
+        "storagetype": "dynamic", "storageclass": "local-memory", "accessmode": "ReadWriteOnce", "size": "512Mi",
+    });
+    let mut wanted = json!({"PrimaryStorage": storage, "ReplicaStorage": storage});
+    for (name, value) in spec.as_object().into_iter().flatten() {
+        wanted[name] = value.clone();
+    }
+    let cluster = Cluster::of_three("chaos", &wanted);
     let writer = Writer::begin(&cluster);
     let begun = Instant::now();
     let (mut changes, mut rounds) = (0, 0);

@@ -11,6 +11,7 @@ pub mod installer;
 pub mod kubernetes;
 pub mod programs;
 pub mod sql;
+pub mod three;
 pub mod turns;
 pub mod until;
 pub mod writer;
