@@ -7,7 +7,7 @@ use http::{HeaderMap, header::AUTHORIZATION};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::ResourceExt as _;
 use pgo_api::{Permission, texts};
-use pgo_crd::label;
+use pgo_crd::label::Owner;
 
 use crate::{
     accounts::{Account, PasswordDigest, Scope, role_secret, user_secret},
@@ -44,9 +44,7 @@ pub(crate) struct Managed(pub bool);
 impl Managed {
     /// Judges the labels of a namespace.
     pub(crate) fn by(installation: &str, namespace: &Namespace) -> Self {
-        let has =
-            |key: &str, value: &str| namespace.labels().get(key).map(String::as_str) == Some(value);
-        Self(has(label::VENDOR, "crunchydata") && has(label::INSTALLATION, installation))
+        Self(Owner::of(namespace.labels(), installation) == Owner::Us)
     }
 }
 

@@ -19,9 +19,6 @@ pub struct Settings {
     /// Namespace of PGO itself.
     #[arg(long, env = "PGO_OPERATOR_NAMESPACE", default_value = "pgo")]
     pub operator_namespace: String,
-    /// Name of the installation.
-    #[arg(long, env = "PGO_INSTALLATION_NAME", default_value = "")]
-    pub installation_name: String,
     /// Name of this process among its like; the pod's name.
     #[arg(long, env = "MY_POD_NAME", default_value = "")]
     pub identity: String,

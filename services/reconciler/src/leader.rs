@@ -22,7 +22,9 @@ use crate::{
     controller,
     installation::{Keeper, Services},
     metrics::Metrics,
-    not_yet, pages,
+    not_yet,
+    ownership::Ownership,
+    pages,
     publishing::Publishing,
     settings::Settings,
     waker::Waker,
@@ -99,10 +101,9 @@ pub async fn lead(
     background.spawn(following);
     let mut namespaces = JoinSet::new();
     for namespace in &settings.namespaces {
-        let watched = namespace.clone();
-        namespaces.spawn(reconcile_in(watched, shared.clone(), shutdown.clone()));
-        let told = not_yet::tell(shared.client.clone(), namespace.clone(), shutdown.clone());
-        background.spawn(told);
+        let installation = &settings.installation_name;
+        let ownership = Ownership::new(&shared.client, namespace, installation, &shared.metrics);
+        namespaces.spawn(look_after(ownership, shared.clone(), shutdown.clone()));
     }
     loop {
         tokio::select! {
@@ -154,6 +155,33 @@ fn background(
     }
     background.spawn(confirmations.follow(channel, relay));
     Ok(background)
+}
+
+/// Looks after a namespace for as long as it belongs to this installation, whenever that is.
+async fn look_after(mut ownership: Ownership, shared: Shared, shutdown: CancellationToken) {
+    let namespace = ownership.namespace().to_owned();
+    while !shutdown.is_cancelled() {
+        tokio::select! {
+            () = ownership.gained() => {}
+            () = shutdown.cancelled() => return,
+        }
+        let ours = shutdown.child_token();
+        let (client, told) = (shared.client.clone(), namespace.clone());
+        let work = async {
+            tokio::join!(
+                reconcile_in(namespace.clone(), shared.clone(), ours.clone()),
+                not_yet::tell(client, told, ours.clone()),
+            )
+        };
+        let lost = async {
+            tokio::select! {
+                () = ownership.lost() => ours.cancel(),
+                () = ours.cancelled() => {}
+            }
+        };
+        tokio::join!(work, lost);
+        shared.metrics.reads(&namespace, false);
+    }
 }
 
 /// Reconciles the clusters of a namespace, from when it can be read.

@@ -13,6 +13,7 @@
 //! | relay | `publishing`, `pgo_bus::Relay`; what has no room, and of clusters that are gone, `pages` |
 //! | what 4.1 keeps elsewhere | `project` |
 //! | what nothing is done for | `not_yet` |
+//! | whose a namespace is | `ownership` |
 //! | PGO itself | `installation`, `installation/services`, `installation/ready` |
 
 mod agents;
@@ -31,6 +32,7 @@ mod metrics;
 mod not_yet;
 mod observe;
 mod outage;
+mod ownership;
 mod pages;
 mod passwords;
 mod project;

@@ -22,6 +22,7 @@ pub struct Metrics {
     steps: Family<Vec<(String, String)>, Counter>,
     leading: Gauge,
     namespaces: Family<Vec<(String, String)>, Gauge>,
+    foreign: Family<Vec<(String, String)>, Gauge>,
     pages: Gauge,
     unreadable_pages: Gauge,
 }
@@ -37,6 +38,7 @@ impl Metrics {
                 steps: Family::default(),
                 leading: Gauge::default(),
                 namespaces: Family::default(),
+                foreign: Family::default(),
                 pages: Gauge::default(),
                 unreadable_pages: Gauge::default(),
             };
@@ -69,6 +71,11 @@ impl Metrics {
                 "pgo_namespace_readable",
                 "1 for a namespace whose clusters are looked after, 0 for one that cannot be read",
                 metrics.namespaces.clone(),
+            );
+            registry.register(
+                "pgo_namespace_foreign",
+                "1 for a namespace that is left alone since its labels do not name this installation",
+                metrics.foreign.clone(),
             );
             registry.register(
                 "pgo_event_pages",
@@ -116,6 +123,12 @@ impl Metrics {
         self.namespaces
             .get_or_create(&label)
             .set(i64::from(readable));
+    }
+
+    /// Whether a namespace is another installation's, or nobody's.
+    pub fn leaves_alone(&self, namespace: &str, foreign: bool) {
+        let label = vec![("namespace".to_owned(), namespace.to_owned())];
+        self.foreign.get_or_create(&label).set(i64::from(foreign));
     }
 
     /// Counts a page that is looked after, until what is given back is dropped.

@@ -109,6 +109,12 @@ pub const RIGHTS: Rights = Rights {
             &[List],
             "Why a claim is not bound, or a pod does not start.",
         ),
+        Right::new(
+            "",
+            &["namespaces"],
+            &[Get],
+            "Whose the namespace is, by its labels. In a Role this is a right to the namespace itself, and to no other.",
+        ),
     ],
     operator: &[
         Right::new(

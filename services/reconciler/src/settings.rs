@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use clap::builder::NonEmptyStringValueParser;
+
 pub use crate::installation::ReadyUrl;
 use crate::installation::named_url;
 
@@ -16,8 +18,8 @@ pub struct Settings {
     /// Namespace of PGO itself.
     #[arg(long, env = "PGO_OPERATOR_NAMESPACE")]
     pub operator_namespace: String,
-    /// Name of the installation.
-    #[arg(long, env = "PGO_INSTALLATION_NAME")]
+    /// Name that namespaces of this installation carry in their label pgo-installation-name.
+    #[arg(long, env = "PGO_INSTALLATION_NAME", value_parser = NonEmptyStringValueParser::new())]
     pub installation_name: String,
     /// Namespaces with clusters, a comma list.
     #[arg(long, env = "NAMESPACE", value_delimiter = ',')]
@@ -47,4 +49,29 @@ pub struct Settings {
     /// Address of the administration port.
     #[arg(long, env = "PGO_ADMIN_ADDR", default_value = "0.0.0.0:9090")]
     pub admin_addr: std::net::SocketAddr,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[test]
+    fn an_installation_has_a_name() {
+        let named = |name: &str| {
+            let name = format!("--installation-name={name}");
+            Settings::try_parse_from([
+                "reconciler",
+                "--operator-namespace=pgo",
+                "--namespaces=pgouser1",
+                "--identity=first",
+                "--event-addr=127.0.0.1:4150",
+                "--event-service=127.0.0.1:8444",
+                &name,
+            ])
+        };
+        assert!(named("one").is_ok());
+        assert!(named("").is_err());
+    }
 }

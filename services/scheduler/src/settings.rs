@@ -13,9 +13,6 @@ pub struct Settings {
     /// Namespace of PGO itself.
     #[arg(long, env = "PGO_OPERATOR_NAMESPACE")]
     pub operator_namespace: String,
-    /// Name of the installation.
-    #[arg(long, env = "PGO_INSTALLATION_NAME", default_value = "")]
-    pub installation_name: String,
     /// Namespaces with schedules, a comma list.
     #[arg(long, env = "NAMESPACE", value_delimiter = ',')]
     pub namespaces: Vec<String>,

@@ -1,4 +1,6 @@
-//! Labels of 4.1 and ours, and which of them users may set.
+//! Labels of 4.1 and ours, which of them users may set, and whose a namespace is by them.
+
+use std::collections::BTreeMap;
 
 /// On a Pgcluster: whether another instance becomes the primary by itself, `true` or `false`.
 pub const AUTOFAIL: &str = "autofail";
@@ -118,4 +120,28 @@ pub fn is_reserved(key: &str) -> bool {
 #[must_use]
 pub fn is_passed_on(key: &str) -> bool {
     !KINDS.contains(&key) && !SETTINGS.contains(&key)
+}
+
+/// Whose a namespace is, by its labels (4.1: both [`VENDOR`] and [`INSTALLATION`] make it an installation's).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// The installation that asks.
+    Us,
+    /// Another installation, of this name.
+    Another(String),
+    /// No installation: one of the labels is not there.
+    Nobody,
+}
+
+impl Owner {
+    /// Judges the labels of a namespace for the installation of a name.
+    #[must_use]
+    pub fn of(labels: &BTreeMap<String, String>, installation: &str) -> Self {
+        let value = |key: &str| labels.get(key).map(String::as_str);
+        match (value(VENDOR), value(INSTALLATION)) {
+            (Some("crunchydata"), Some(name)) if name == installation => Self::Us,
+            (Some("crunchydata"), Some(name)) if !name.is_empty() => Self::Another(name.to_owned()),
+            _ => Self::Nobody,
+        }
+    }
 }

@@ -244,6 +244,23 @@ mod tests {
     }
 
     #[test]
+    fn a_right_in_a_namespace_covers_the_namespace_itself_and_no_other() {
+        const OWN: Rights = Rights {
+            process: "example",
+            targets: &[Right::new("", &["namespaces"], &[Get], "")],
+            operator: &[],
+            cluster: &[],
+        };
+        let may = |target: &str| OWN.allows("pgo", &request("GET", target));
+        assert!(may("/api/v1/namespaces/one"));
+        assert!(!may("/api/v1/namespaces/pgo"));
+        assert!(!may("/api/v1/namespaces"));
+        assert!(!may(
+            "/api/v1/namespaces?watch=true&fieldSelector=metadata.name%3Done"
+        ));
+    }
+
+    #[test]
     fn a_right_holds_for_its_verb_its_resource_and_its_group_only() {
         assert!(allows("GET", "/api/v1/namespaces/one/pods"));
         assert!(allows("GET", "/api/v1/namespaces/one/services"));

@@ -45,7 +45,19 @@ Pgo:
 pub fn installation() -> Kubernetes {
     let kubernetes = Kubernetes::new();
     configure(&kubernetes, PGO_YAML);
+    for namespace in [NS, "gone"] {
+        give(&kubernetes, namespace, "one");
+    }
     kubernetes
+}
+
+/// Labels a namespace as one of an installation.
+pub fn give(kubernetes: &Kubernetes, namespace: &str, installation: &str) {
+    let labels = json!({"vendor": "crunchydata", "pgo-installation-name": installation});
+    let object = json!({
+        "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": labels},
+    });
+    kubernetes.put("namespaces", "", object);
 }
 
 pub fn configure(kubernetes: &Kubernetes, pgo_yaml: &str) {

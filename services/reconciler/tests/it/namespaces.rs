@@ -1,11 +1,11 @@
-//! Namespaces that cannot be read: they stop nothing but themselves.
+//! Namespaces that cannot be read stop nothing but themselves; those of others are left alone.
 
 use std::time::Duration;
 
 use crate::{
     harness::{
-        Certificates, NS, Reconciler, create_cluster, create_cluster_in, eventually, installation,
-        phase,
+        Certificates, NS, Reconciler, create_cluster, create_cluster_in, eventually, give,
+        installation, phase,
     },
     kubernetes::{Fault, Kubernetes},
 };
@@ -106,4 +106,85 @@ async fn a_namespace_that_can_be_read_again_is_looked_after() {
         hippo.is_some_and(|hippo| hippo["status"]["phase"] == "Creating")
     })
     .await;
+}
+
+/// What was written in a namespace so far.
+fn writes(kubernetes: &Kubernetes, namespace: &str) -> Vec<String> {
+    let asked = kubernetes.asked(&format!("/namespaces/{namespace}/"));
+    let lines = asked.into_iter().map(|asked| asked.line);
+    lines
+        .filter(|line| !line.starts_with("GET ") && !line.starts_with("WATCH "))
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_namespace_of_another_installation_is_left_alone_until_it_is_given_to_this_one() {
+    let (kubernetes, certificates) = (installation(), Certificates::new());
+    give(&kubernetes, NS, "two");
+    create_cluster(&kubernetes, "hippo");
+    create_cluster_in(&kubernetes, "gone", "zebra");
+    let reconciler = start(&kubernetes, &certificates);
+    eventually("a status of zebra", || {
+        let zebra = kubernetes.get("pgclusters", "gone", "zebra");
+        zebra.is_some_and(|zebra| zebra["status"]["phase"] == "Creating")
+    })
+    .await;
+    let foreign = |namespace: &str| {
+        let name = format!("pgo_namespace_foreign{{namespace=\"{namespace}\"}}");
+        reconciler.metric(&name)
+    };
+    eventually("a word of whose it is", || foreign(NS) == Some(1.0)).await;
+    assert_eq!(foreign("gone"), Some(0.0));
+    assert_eq!(writes(&kubernetes, NS), [""; 0]);
+    assert!(kubernetes.asked("/namespaces/pgouser1/").is_empty());
+
+    give(&kubernetes, NS, "one");
+    eventually("a status of hippo", || {
+        phase(&kubernetes, "hippo") == "Creating"
+    })
+    .await;
+    assert_eq!(foreign(NS), Some(0.0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_namespace_that_loses_its_labels_is_left_alone_and_one_that_is_not_known_of_is_not() {
+    let (kubernetes, certificates) = (installation(), Certificates::new());
+    let reconciler = Reconciler::start(&kubernetes, &certificates);
+    create_cluster(&kubernetes, "hippo");
+    eventually("a status of hippo", || {
+        phase(&kubernetes, "hippo") == "Creating"
+    })
+    .await;
+
+    let looks = "GET /api/v1/namespaces/pgouser1";
+    let of_namespace = |kubernetes: &Kubernetes| {
+        let asked = kubernetes.asked(looks);
+        asked.iter().filter(|asked| asked.line == looks).count()
+    };
+    kubernetes.fail("namespaces/pgouser1", Fault::Forbidden);
+    let before = of_namespace(&kubernetes);
+    eventually("looks that are refused", || {
+        of_namespace(&kubernetes) > before + 1
+    })
+    .await;
+    let readable = "pgo_namespace_readable{namespace=\"pgouser1\"}";
+    assert_eq!(reconciler.metric(readable), Some(1.0));
+    kubernetes.heal();
+    create_cluster(&kubernetes, "zebra");
+    eventually("a status of zebra", || {
+        phase(&kubernetes, "zebra") == "Creating"
+    })
+    .await;
+
+    kubernetes.edit("namespaces", "", NS, |namespace| {
+        namespace["metadata"]["labels"] = serde_json::json!({"vendor": "crunchydata"});
+    });
+    let foreign = "pgo_namespace_foreign{namespace=\"pgouser1\"}";
+    eventually("a word of it", || reconciler.metric(foreign) == Some(1.0)).await;
+    eventually("an end", || reconciler.metric(readable) == Some(0.0)).await;
+    create_cluster(&kubernetes, "rhino");
+    let (seen, written) = (of_namespace(&kubernetes), writes(&kubernetes, NS));
+    eventually("another look", || of_namespace(&kubernetes) > seen).await;
+    assert_eq!(phase(&kubernetes, "rhino"), "");
+    assert_eq!(writes(&kubernetes, NS), written);
 }

@@ -59,12 +59,19 @@ fn place(kind: &str, namespace: &str) -> Place {
         "deployments" | "statefulsets" => "/apis/apps/v1",
         _ => "/api/v1",
     };
-    format!("{prefix}/namespaces/{namespace}/{kind}")
+    match kind {
+        "namespaces" => format!("{prefix}/{kind}"),
+        _ => format!("{prefix}/namespaces/{namespace}/{kind}"),
+    }
 }
 
-/// List, and name with what follows it, that a path is about; every object is in a namespace.
+/// List, and name with what follows it, that a path is about; every object but namespaces is in one.
 pub fn split(path: &str) -> (&str, Option<&str>) {
-    let of_list = if path.starts_with("/api/") { 5 } else { 6 };
+    let of_list = match path.strip_prefix("/api/v1/namespaces/") {
+        Some(name) if !name.contains('/') => 3,
+        Some(_) => 5,
+        None => 6,
+    };
     match path.match_indices('/').nth(of_list) {
         Some((at, _)) => (&path[..at], Some(&path[at + 1..])),
         None => (path, None),

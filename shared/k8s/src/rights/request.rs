@@ -28,6 +28,8 @@ impl Request {
         let segments: Vec<&str> = segments.collect();
         let (namespace, segments) = match segments.as_slice() {
             ["namespaces", namespace, rest @ ..] if !rest.is_empty() => (Some(*namespace), rest),
+            // A namespace is in itself: a right in it can be one to the object.
+            all @ ["namespaces", namespace] => (Some(*namespace), all),
             all => (None, all),
         };
         let (resource, name) = match segments {

@@ -161,3 +161,27 @@ fn no_list_of_the_compose_file_names_a_thing_twice() {
         }
     }
 }
+
+/// A manifest of the installer gives a process what it reads, and nothing else.
+#[test]
+fn every_variable_of_a_manifest_is_read_by_its_process() {
+    for process in ["apiserver", "reconciler", "scheduler", "event", "direct"] {
+        let path = format!("deploy/install/manifests/{process}.yaml");
+        let text = fs::read_to_string(root().join(&path)).expect("a manifest");
+        let own = format!("services/{process}/");
+        let sources = files(".rs").into_iter();
+        let sources =
+            sources.filter(|(path, _)| path.starts_with(&own) || path.starts_with("shared/"));
+        let sources: String = sources.map(|(_, text)| text).collect();
+        let names = text.split("- name: ").chain(text.split("- {name: "));
+        let names = names.filter_map(|rest| words(rest).next());
+        let variables: Vec<&str> = names.filter(|name| is_variable(name)).collect();
+        assert!(variables.len() > 2, "{path}: too few are found");
+        for name in variables {
+            assert!(
+                sources.contains(&format!("\"{name}\"")),
+                "{path} sets {name}, which {process} does not read"
+            );
+        }
+    }
+}

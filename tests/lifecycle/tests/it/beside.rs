@@ -66,6 +66,33 @@ fn clusters_are_made_over_http(beside: &Beside, mirror: &Mirror) {
     beside.pgo(&[watch, wanted].concat(), "http").ok();
 }
 
+/// While its labels name another installation, nothing is done for the clusters of a namespace; then what was asked for
+/// meanwhile is done.
+fn a_namespace_of_another_installation_is_left_alone(beside: &Beside) {
+    let clusters = beside.clusters();
+    let give = |installation: &str| {
+        let label = format!("pgo-installation-name={installation}");
+        kubectl(&["label", "namespace", &clusters, "--overwrite", &label]).ok();
+    };
+    give("another");
+    until("a word of whose the namespace is", GONE, || {
+        let of = ["-l", "pgo-process=reconciler", "--tail=-1"];
+        let logs = kubectl(&[&["logs", "-n", beside.name][..], &of].concat()).ok();
+        let told = logs.out.contains("belongs to another installation");
+        seen(told, || logs.out)
+    });
+    let refused = ["show", "cluster", "plain"];
+    let refused = beside.pgo(&refused, "http");
+    refused.failed(2, &["is not part of the Operator installation"]);
+    let delete = ["delete", "pgcluster", "plain", "-n", &clusters];
+    kubectl(&[&delete[..], &["--timeout=5s"]].concat()).failed(1, &["timed out"]);
+    give(beside.name);
+    until("the end of the cluster", GONE, || {
+        let left = get("pgcluster", "plain", &clusters);
+        seen(left.is_none(), || format!("{left:?}"))
+    });
+}
+
 #[test]
 fn make_install_takes_images_from_the_prefix_given_and_the_rest_interface_as_it_is_to_be() {
     let _turn = together();
@@ -98,6 +125,7 @@ fn make_install_takes_images_from_the_prefix_given_and_the_rest_interface_as_it_
     let version = beside.pgo(&["version"], "http").ok();
     assert!(version.out.contains("pgo-apiserver version"), "{version}");
     clusters_are_made_over_http(&beside, &mirror);
+    a_namespace_of_another_installation_is_left_alone(&beside);
 
     let operator = operator();
     let first = [
