@@ -43,7 +43,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let shutdown = pgo_telemetry::shutdown()?;
     let admin = telemetry.bind(settings.admin_addr).await?;
     let admin = tokio::spawn(admin.run(shutdown.clone().cancelled_owned()));
-    let going = telemetry.readiness().condition("rounds");
+    let going = rounds::going(&telemetry);
 
     pgo_tls::provider();
     let client = Client::try_default()

@@ -22,7 +22,7 @@ use kube::{
 };
 use pgo_bus::{Doorbells, Kind};
 use pgo_k8s::{ahead, lease::Leadership};
-use pgo_telemetry::{CancellationToken, Condition};
+use pgo_telemetry::{CancellationToken, Condition, Telemetry};
 use tokio::{
     sync::watch,
     time::{sleep, timeout},
@@ -50,6 +50,11 @@ const PAUSE: jiff::SignedDuration = jiff::SignedDuration::from_secs(2);
 /// Without a round for this long the process counts as stuck.
 const ROUND_WITHIN: Duration = Duration::from_secs(90);
 
+/// The condition that rounds go on. Without them nothing is done when it is due, so that the process is as good as dead.
+pub fn going(telemetry: &Telemetry) -> Condition {
+    telemetry.readiness().vital("rounds", ROUND_WITHIN)
+}
+
 /// Why a note was not written.
 #[derive(Debug, thiserror::Error)]
 enum WriteError {
@@ -74,7 +79,7 @@ pub struct Rounds {
     pub leadership: watch::Receiver<Leadership>,
     /// Sign of life.
     pub heartbeat: Heartbeat,
-    /// Another one.
+    /// Another one: [`going`].
     pub going: Condition,
     /// Counts.
     pub metrics: Metrics,
@@ -91,7 +96,9 @@ impl Rounds {
         loop {
             let now = Timestamp::now();
             let leading = self.leadership.borrow_and_update().is_leading();
-            self.sign_of_life(now, leading, &book);
+            self.sign_of_life(now);
+            self.metrics.leads(leading);
+            self.metrics.schedules(book.count());
             if leading {
                 self.write(&mut book, now).await;
             }
@@ -113,16 +120,16 @@ impl Rounds {
         }
     }
 
-    fn sign_of_life(&mut self, now: Timestamp, leading: bool, book: &Book) {
+    fn sign_of_life(&mut self, now: Timestamp) {
         self.heartbeat.beat(now);
         self.going.met_for(ROUND_WITHIN);
-        self.metrics.leads(leading);
-        self.metrics.schedules(book.count());
     }
 
     /// Writes what there is to write. After a failure the rest waits for the next round: it would fail, too.
-    async fn write(&self, book: &mut Book, now: Timestamp) {
+    async fn write(&mut self, book: &mut Book, now: Timestamp) {
         for note in book.notes(now) {
+            // Many of them can take longer than a round may.
+            self.sign_of_life(Timestamp::now());
             match self.write_one(&note).await {
                 Ok(Some(map)) => {
                     self.tell(&note);

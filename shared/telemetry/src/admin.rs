@@ -15,7 +15,7 @@ use axum::{
 };
 use tokio::net::TcpListener;
 
-use crate::{Telemetry, http};
+use crate::{NotReady, Telemetry, http};
 
 /// Where the administration port is, if nothing else is set.
 pub const ADMIN_ADDR: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 9090));
@@ -93,7 +93,7 @@ impl AdminServer {
 
 fn router(telemetry: Telemetry) -> Router {
     Router::new()
-        .route("/livez", get(|| async { "ok" }))
+        .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .route("/log-level", put(log_level))
@@ -101,8 +101,16 @@ fn router(telemetry: Telemetry) -> Router {
         .with_state(telemetry)
 }
 
+async fn livez(State(telemetry): State<Telemetry>) -> (StatusCode, String) {
+    verdict(telemetry.readiness().alive())
+}
+
 async fn readyz(State(telemetry): State<Telemetry>) -> (StatusCode, String) {
-    match telemetry.readiness().check() {
+    verdict(telemetry.readiness().check())
+}
+
+fn verdict(checked: Result<(), NotReady>) -> (StatusCode, String) {
+    match checked {
         Ok(()) => (StatusCode::OK, "ok".to_owned()),
         Err(missing) => (StatusCode::SERVICE_UNAVAILABLE, missing.to_string()),
     }

@@ -10,7 +10,7 @@
 //!
 //! | request | answer |
 //! |---|---|
-//! | `GET /livez` | 200 `ok` while the process can answer at all |
+//! | `GET /livez` | 200 `ok`, or 503 with a line for each vital condition that is overdue: the process hangs |
 //! | `GET /readyz` | 200 `ok`, or 503 with a line for each condition that is not met |
 //! | `GET /metrics` | OpenMetrics text |
 //! | `PUT /log-level` | changes what is logged; only for peers on the loopback address |

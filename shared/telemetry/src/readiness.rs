@@ -1,11 +1,14 @@
-//! Readiness: conditions with names, each met or not met for a reason.
+//! Readiness: conditions with names, each met or not met for a reason. Some of them are vital: a process that has one
+//! no more hangs, and nothing but a new beginning helps.
 
 use std::{
     collections::BTreeMap,
     fmt,
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
+
+use tokio::time::Instant;
 
 /// What a process must have before it can serve. Clones are handles of the same.
 ///
@@ -17,7 +20,15 @@ use std::{
 /// assert!(readiness.check().is_ok());
 /// ```
 #[derive(Clone, Debug, Default)]
-pub struct Readiness(Arc<Mutex<BTreeMap<&'static str, State>>>);
+pub struct Readiness(Arc<Mutex<BTreeMap<&'static str, Known>>>);
+
+/// What is known of a condition.
+#[derive(Debug)]
+struct Known {
+    state: State,
+    /// Of a vital one: when the process hangs if it was not met until then.
+    last: Option<Instant>,
+}
 
 #[derive(Debug)]
 enum State {
@@ -43,12 +54,35 @@ impl fmt::Display for NotReady {
 impl Readiness {
     /// Adds a condition, not met until somebody says so.
     pub fn condition(&self, name: &'static str) -> Condition {
-        let condition = Condition {
+        self.add(name, None)
+    }
+
+    /// Adds a condition that the process hangs without: it must be met within `time`, and then again before what is said
+    /// with [`Condition::met_for`] is over.
+    pub fn vital(&self, name: &'static str, time: Duration) -> Condition {
+        self.add(name, Some(Instant::now() + time))
+    }
+
+    fn add(&self, name: &'static str, last: Option<Instant>) -> Condition {
+        let state = State::NotMet("not yet".to_owned());
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(name, Known { state, last });
+        Condition {
             readiness: self.clone(),
             name,
-        };
-        condition.not_met("not yet");
-        condition
+        }
+    }
+
+    /// Whether the process goes on: no vital condition is overdue.
+    ///
+    /// # Errors
+    /// The conditions that are.
+    pub fn alive(&self) -> Result<(), NotReady> {
+        let now = Instant::now();
+        self.all_but(|known| {
+            let overdue = known.last.is_some_and(|last| now >= last);
+            overdue.then(|| "overdue; the process hangs and must be started anew".to_owned())
+        })
     }
 
     /// Whether all conditions are met; a process without any is ready.
@@ -60,15 +94,20 @@ impl Readiness {
     }
 
     fn check_at(&self, now: Instant) -> Result<(), NotReady> {
-        let states = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let missing: Vec<_> = states
+        self.all_but(|known| match &known.state {
+            State::Met => None,
+            State::MetUntil(until) if now < *until => None,
+            State::MetUntil(_) => Some("not confirmed lately".to_owned()),
+            State::NotMet(reason) => Some(reason.clone()),
+        })
+    }
+
+    /// Nothing, or the conditions that something is wrong with, and what.
+    fn all_but(&self, wrong: impl Fn(&Known) -> Option<String>) -> Result<(), NotReady> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let missing: Vec<_> = all
             .iter()
-            .filter_map(|(name, state)| match state {
-                State::Met => None,
-                State::MetUntil(until) if now < *until => None,
-                State::MetUntil(_) => Some((*name, "not confirmed lately".to_owned())),
-                State::NotMet(reason) => Some((*name, reason.clone())),
-            })
+            .filter_map(|(name, known)| Some((*name, wrong(known)?)))
             .collect();
         if missing.is_empty() {
             Ok(())
@@ -102,12 +141,17 @@ impl Condition {
     }
 
     fn set(&self, state: State) {
-        let mut states = self
-            .readiness
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        states.insert(self.name, state);
+        let all = &self.readiness.0;
+        let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
+        // It is there since it was added.
+        if let Some(known) = all.get_mut(self.name) {
+            match (&state, &mut known.last) {
+                (State::MetUntil(until), Some(last)) => *last = *until,
+                (State::Met, last) => *last = None,
+                _ => {}
+            }
+            known.state = state;
+        }
     }
 }
 
@@ -140,5 +184,24 @@ mod tests {
         assert_eq!(readiness.check(), Ok(()));
         let later = Instant::now() + Duration::from_secs(6);
         assert!(readiness.check_at(later).is_err());
+        assert_eq!(readiness.alive(), Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_process_whose_vital_condition_is_overdue_hangs() {
+        let readiness = Readiness::default();
+        let rounds = readiness.vital("rounds", Duration::from_secs(5));
+        readiness.condition("nsqd").not_met("connection refused");
+        let after = async |seconds| {
+            tokio::time::advance(Duration::from_secs(seconds)).await;
+            readiness.alive().is_ok()
+        };
+        assert!(after(4).await);
+        rounds.met_for(Duration::from_secs(9));
+        assert!(after(8).await);
+        rounds.not_met("for a while");
+        assert!(!after(1).await);
+        rounds.met_for(Duration::from_secs(9));
+        assert!(after(0).await);
     }
 }

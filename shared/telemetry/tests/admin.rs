@@ -113,6 +113,18 @@ async fn readiness_follows_the_conditions() {
 }
 
 #[tokio::test]
+async fn a_process_that_hangs_says_so() {
+    let telemetry = Telemetry::without_logs("scheduler", "4.1.0");
+    let rounds = telemetry.readiness().vital("rounds", Duration::ZERO);
+    let server = start(&telemetry).await;
+    let (status, text) = server.ask("GET", "/livez", "").await;
+    assert_eq!(status, 503, "{text}");
+    assert!(text.starts_with("rounds: overdue"), "{text}");
+    rounds.met();
+    assert_eq!(server.ask("GET", "/livez", "").await.0, 200);
+}
+
+#[tokio::test]
 async fn metrics_of_the_process_are_served() {
     let telemetry = Telemetry::without_logs("event", "4.1.0");
     let server = start(&telemetry).await;

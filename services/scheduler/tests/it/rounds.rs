@@ -9,14 +9,14 @@ use pgo_scheduler::{
     book::{LAST_SKIPPED, SCHEDULE_ERROR},
     heartbeat::Heartbeat,
     metrics::Metrics,
-    rounds::Rounds,
+    rounds::{self, Rounds},
 };
 use pgo_telemetry::{CancellationToken, Telemetry};
 use tempfile::TempDir;
 use tokio::{
     sync::watch,
     task::JoinHandle,
-    time::{sleep, timeout},
+    time::{advance, sleep, timeout},
 };
 
 use crate::server::Server;
@@ -47,7 +47,7 @@ fn start(server: &Server, leadership: Leadership) -> Scheduler {
         namespaces: vec!["pgouser1".to_owned()],
         leadership: leadership.subscribe(),
         heartbeat: Heartbeat::new(folder.path().join("scheduler.hb")),
-        going: telemetry.readiness().condition("rounds"),
+        going: rounds::going(&telemetry),
         metrics: Metrics::register(&telemetry),
     };
     let shutdown = CancellationToken::new();
@@ -200,4 +200,20 @@ async fn the_heartbeat_is_written_by_who_leads_and_who_follows() {
         eventually("a heartbeat", || heartbeat.exists()).await;
         scheduler.end().await;
     }
+}
+
+/// Kubernetes starts it anew by what `/livez` tells.
+#[tokio::test(start_paused = true)]
+async fn a_scheduler_whose_rounds_hang_is_not_alive() {
+    let server = Server::new();
+    let scheduler = start(&server, following());
+    let alive = || scheduler.telemetry.readiness().alive();
+    for _ in 0..10 {
+        sleep(Duration::from_secs(40)).await;
+        assert_eq!(alive(), Ok(()));
+    }
+    scheduler.task.abort();
+    advance(Duration::from_secs(91)).await;
+    let hangs = alive().expect_err("there was no round for too long");
+    assert!(hangs.to_string().starts_with("rounds: "), "{hangs}");
 }
