@@ -203,6 +203,20 @@ pub struct PgoConfig {
     pub storage: BTreeMap<String, StorageConfig>,
     #[serde(rename = "DefaultContainerResources")]
     pub default_container_resources: String,
+    #[serde(rename = "DefaultLoadResources")]
+    pub default_load_resources: String,
+    #[serde(rename = "DefaultLspvcResources")]
+    pub default_lspvc_resources: String,
+    #[serde(rename = "DefaultRmdataResources")]
+    pub default_rmdata_resources: String,
+    #[serde(rename = "DefaultBackupResources")]
+    pub default_backup_resources: String,
+    #[serde(rename = "DefaultBadgerResources")]
+    pub default_badger_resources: String,
+    #[serde(rename = "DefaultPgpoolResources")]
+    pub default_pgpool_resources: String,
+    #[serde(rename = "DefaultPgbouncerResources")]
+    pub default_pgbouncer_resources: String,
     #[serde(rename = "ContainerResources")]
     pub container_resources: BTreeMap<String, ResourcesConfig>,
     #[serde(rename = "Cluster")]

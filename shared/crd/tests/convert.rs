@@ -281,48 +281,6 @@ fn the_cluster_that_passwords_come_from_is_read() {
 }
 
 #[test]
-fn a_pgo_yaml_that_cannot_be_used_says_which_key() {
-    for (from, to, key) in [
-        (
-            "PrimaryStorage: local",
-            "PrimaryStorage: nope",
-            "PrimaryStorage: ",
-        ),
-        (
-            "StorageType: dynamic",
-            "StorageType: magic",
-            "Storage.local: ",
-        ),
-        ("User: testuser", "User: ''", "Cluster.User: "),
-        ("Port: 5432", "Port: http", "Cluster.Port: "),
-        ("PGOImageTag: v1", "PGOImageTag: ''", "Pgo.PGOImageTag: "),
-        ("Pgo:", "BasicAuth: maybe\nPgo:", "BasicAuth: "),
-        ("Port: 5432", "ServiceType: Nope", "Cluster.ServiceType: "),
-        ("Port: 5432", "LogStatement: loud", "Cluster.LogStatement: "),
-    ] {
-        let error = PgoConfig::parse(&PGO_YAML.replace(from, to)).expect_err("refused");
-        let expected = format!("Error in pgoconfig: check pgo.yaml: {key}");
-        assert!(error.to_string().starts_with(&expected), "{error}");
-    }
-    assert!(PgoConfig::parse("PrimaryStorage: [").is_err());
-}
-
-#[test]
-fn an_error_about_pgo_yaml_quotes_nothing_of_it() {
-    let text = "Cluster:\n  PgmonitorPassword: s3cret\n  Metrics: perhaps\n";
-    let error = PgoConfig::parse(text).expect_err("refused").to_string();
-    assert!(!error.contains("s3cret"), "{error}");
-    assert!(error.contains("line 3"), "{error}");
-}
-
-#[test]
-fn images_of_the_environment_go_before_those_of_the_file() {
-    let config = config().with_images(|name| (name == "CCP_IMAGE_TAG").then(|| "16".to_owned()));
-    assert_eq!(config.cluster.ccp_image_tag, "16");
-    assert_eq!(config.cluster.ccp_image_prefix, "example.org/pgo");
-}
-
-#[test]
 fn who_made_a_cluster_is_the_pgouser_or_the_program() {
     let mut object = cluster(json!({}));
     object.metadata.managed_fields = serde_json::from_value(json!([

@@ -41,14 +41,37 @@ fn entries(config: &PgoConfig) -> Result<(), ConfigError> {
     for (name, storage) in &config.storage {
         storage_entry(name, storage)?;
     }
-    let resources = &config.default_container_resources;
-    if !resources.is_empty() && !config.container_resources.contains_key(resources) {
-        return wrong(
-            "DefaultContainerResources",
-            format!("{resources:?} is not an entry of ContainerResources"),
-        );
+    for (key, name) in default_resources(config) {
+        if !name.is_empty() && !config.container_resources.contains_key(name) {
+            return wrong(
+                key,
+                format!(
+                    "{name:?} is not an entry of ContainerResources; name one, or leave it empty"
+                ),
+            );
+        }
     }
     Ok(())
+}
+
+/// The keys that name the resources of a kind of container.
+fn default_resources(config: &PgoConfig) -> [(&'static str, &str); 8] {
+    [
+        (
+            "DefaultContainerResources",
+            &config.default_container_resources,
+        ),
+        ("DefaultLoadResources", &config.default_load_resources),
+        ("DefaultLspvcResources", &config.default_lspvc_resources),
+        ("DefaultRmdataResources", &config.default_rmdata_resources),
+        ("DefaultBackupResources", &config.default_backup_resources),
+        ("DefaultBadgerResources", &config.default_badger_resources),
+        ("DefaultPgpoolResources", &config.default_pgpool_resources),
+        (
+            "DefaultPgbouncerResources",
+            &config.default_pgbouncer_resources,
+        ),
+    ]
 }
 
 fn required(config: &PgoConfig) -> Result<(), ConfigError> {

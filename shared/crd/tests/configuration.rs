@@ -1,0 +1,99 @@
+//! What `pgo.yaml` may say, and what is told of one that cannot be used.
+
+#![allow(clippy::expect_used, reason = "a test fails by panicking")]
+
+use pgo_crd::PgoConfig;
+
+const PGO_YAML: &str = "
+PrimaryStorage: local
+BackupStorage: local
+ReplicaStorage: local
+Storage:
+  local:
+    AccessMode: ReadWriteOnce
+    Size: 1Gi
+    StorageType: dynamic
+    StorageClass: local
+    Fsgroup: 26
+ContainerResources:
+  small:
+    RequestsMemory: 512Mi
+    RequestsCPU: 0.1
+    LimitsMemory: 512Mi
+    LimitsCPU: 0.1
+Cluster:
+  CCPImagePrefix: example.org/pgo
+  CCPImageTag: debian12-15
+  User: testuser
+  Port: 5432
+  LSPVCTemplate: of an older file
+Pgo:
+  PGOImagePrefix: example.org/pgo
+  PGOImageTag: v1
+";
+
+#[test]
+fn a_pgo_yaml_that_cannot_be_used_says_which_key() {
+    for (from, to, key) in [
+        (
+            "PrimaryStorage: local",
+            "PrimaryStorage: nope",
+            "PrimaryStorage: ",
+        ),
+        (
+            "StorageType: dynamic",
+            "StorageType: magic",
+            "Storage.local: ",
+        ),
+        ("User: testuser", "User: ''", "Cluster.User: "),
+        ("Port: 5432", "Port: http", "Cluster.Port: "),
+        ("PGOImageTag: v1", "PGOImageTag: ''", "Pgo.PGOImageTag: "),
+        ("Pgo:", "BasicAuth: maybe\nPgo:", "BasicAuth: "),
+        ("Port: 5432", "ServiceType: Nope", "Cluster.ServiceType: "),
+        ("Port: 5432", "LogStatement: loud", "Cluster.LogStatement: "),
+    ] {
+        let error = PgoConfig::parse(&PGO_YAML.replace(from, to)).expect_err("refused");
+        let expected = format!("Error in pgoconfig: check pgo.yaml: {key}");
+        assert!(error.to_string().starts_with(&expected), "{error}");
+    }
+    assert!(PgoConfig::parse("PrimaryStorage: [").is_err());
+}
+
+#[test]
+fn resources_of_each_kind_of_container_are_an_entry_or_nothing() {
+    for of in [
+        "Container",
+        "Load",
+        "Lspvc",
+        "Rmdata",
+        "Backup",
+        "Badger",
+        "Pgpool",
+        "Pgbouncer",
+    ] {
+        let key = format!("Default{of}Resources");
+        let with = |value: &str| PgoConfig::parse(&format!("{key}: {value}{PGO_YAML}"));
+        for right in ["''", "small"] {
+            assert!(with(right).is_ok(), "{key}: {right}");
+        }
+        let error = with("huge").expect_err("refused").to_string();
+        let expected = format!("{key}: \"huge\" is not an entry of ContainerResources");
+        assert!(error.contains(&expected), "{error}");
+    }
+}
+
+#[test]
+fn an_error_about_pgo_yaml_quotes_nothing_of_it() {
+    let text = "Cluster:\n  PgmonitorPassword: s3cret\n  Metrics: perhaps\n";
+    let error = PgoConfig::parse(text).expect_err("refused").to_string();
+    assert!(!error.contains("s3cret"), "{error}");
+    assert!(error.contains("line 3"), "{error}");
+}
+
+#[test]
+fn images_of_the_environment_go_before_those_of_the_file() {
+    let config = PgoConfig::parse(PGO_YAML).expect("a pgo.yaml");
+    let config = config.with_images(|name| (name == "CCP_IMAGE_TAG").then(|| "16".to_owned()));
+    assert_eq!(config.cluster.ccp_image_tag, "16");
+    assert_eq!(config.cluster.ccp_image_prefix, "example.org/pgo");
+}
