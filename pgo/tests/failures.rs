@@ -150,7 +150,6 @@ fn a_wrong_command_line_has_status_1_and_makes_no_request() {
             &["status", "--nosuch"],
             &["Error: unexpected argument '--nosuch'"],
         ),
-        (&["show", "cluster", "a", "-o", "yaml"], &["yaml", "json"]),
         (&["create", "cluster", "a", "--series=0"], &["--series"]),
         (&["create", "cluster", "a", "--timeout=1m"], &["--wait"]),
         (
@@ -177,13 +176,26 @@ fn a_wrong_command_line_has_status_1_and_makes_no_request() {
             ],
             &["--timeout", "at most a year"],
         ),
-        (&["watch"], &["TOPIC"]),
+        (&["watch"], &["Error: topic is required", "alltopic"]),
         (
             &["watch", "alltopic", "--since=5m", "--last=1"],
             &["--since", "--last"],
         ),
     ] {
         says(&run(&mut fake.pgo(wrong)), 1, words);
+    }
+    assert_eq!(fake.requests().len(), 0);
+}
+
+#[test]
+fn a_form_of_output_that_there_is_not_has_4_1_s_status_2_and_makes_no_request() {
+    let fake = Fake::start(|_| ok(json!([])));
+    for wrong in [
+        &["show", "cluster", "a", "-o", "yaml"][..],
+        &["test", "a", "--output=yaml"],
+        &["status", "-oyaml"],
+    ] {
+        says(&run(&mut fake.pgo(wrong)), 2, &["yaml", "json"]);
     }
     assert_eq!(fake.requests().len(), 0);
 }

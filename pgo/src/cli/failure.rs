@@ -12,6 +12,9 @@ pub enum Failure {
     /// The command line is wrong.
     #[error("{0}")]
     Usage(String),
+    /// The output was asked for in a form that there is not.
+    #[error("{0}")]
+    Form(String),
     /// Commands or flags that are recognised, but do nothing yet.
     #[error("{}", .0.join(", "))]
     NotAvailable(Vec<String>),
@@ -34,7 +37,7 @@ pub enum Failure {
 
 impl Failure {
     /// Tells it on standard error; the exit status: 1 for the command line, 255 without a URL (as 4.1), 3 and 4 for
-    /// what was waited for, else 2.
+    /// what was waited for, else 2, also for a form of the output that there is not (as 4.1).
     pub fn report(&self) -> ExitCode {
         match self {
             Self::NotAvailable(wanted) => {
@@ -51,7 +54,7 @@ impl Failure {
         ExitCode::from(match self {
             Self::Usage(_) | Self::NotAvailable(_) => 1,
             Self::Client(ClientError::NoUrl) => 255,
-            Self::Client(_) | Self::Failed(_) | Self::Output(_) => 2,
+            Self::Form(_) | Self::Client(_) | Self::Failed(_) | Self::Output(_) => 2,
             Self::NotSeen(_) => 3,
             Self::EndedOtherwise(_) => 4,
         })

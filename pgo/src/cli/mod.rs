@@ -28,7 +28,8 @@ mod watch;
 use std::{ffi::OsString, process::ExitCode};
 
 use clap::{
-    Arg, ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, error::ErrorKind,
+    Arg, ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand,
+    error::{ContextKind, ContextValue, ErrorKind},
 };
 
 use crate::{
@@ -45,7 +46,8 @@ use report::Report;
 /// PGO_CLIENT_CERT and PGO_CLIENT_KEY, and logs in with PGOUSERNAME and PGOUSERPASS, or with the line user:password of the
 /// file PGOUSER, ~/.pgouser or /etc/pgo/pgouser.
 ///
-/// Exit status: 0 done; 1 the command line is wrong; 2 it was not done; 255 the URL of the apiserver is not known.
+/// Exit status: 0 done; 1 the command line is wrong; 2 it was not done, or --output asks for a form that there is not; 255
+/// the URL of the apiserver is not known.
 /// Errors are on standard error.
 #[derive(Parser)]
 #[command(name = "pgo", disable_version_flag = true, subcommand_required = false)]
@@ -318,20 +320,41 @@ fn help(text: &str) -> Result<(), Failure> {
 
 fn usage(error: &clap::Error) -> Failure {
     let text = error.render().to_string();
-    let text = text.strip_prefix("error: ").unwrap_or(&text);
-    Failure::Usage(text.trim_end().to_owned())
+    let text = text
+        .strip_prefix("error: ")
+        .unwrap_or(&text)
+        .trim_end()
+        .to_owned();
+    let about = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(argument)) => std::slice::from_ref(argument),
+        Some(ContextValue::Strings(arguments)) => arguments,
+        _ => &[],
+    };
+    let is_about = |argument: &str| about.iter().any(|one| one == argument);
+    match error.kind() {
+        ErrorKind::InvalidValue if is_about("--output <FORMAT>") => Failure::Form(text),
+        ErrorKind::MissingRequiredArgument if is_about("<TOPIC>") => Failure::Usage(
+            "topic is required; name one, such as alltopic: pgo watch --help lists them".to_owned(),
+        ),
+        _ => Failure::Usage(text),
+    }
 }
 
+/// That a type is missing, in 4.1's words and layout, which is another for `create`; of the types those that work.
 fn no_resource(verb: &str) -> Failure {
+    let (before, bullet) = match verb {
+        "create" => ("  ", "\n    * "),
+        _ => ("\n", "\n\t* "),
+    };
     let tree = tree();
     let known = tree.find_subcommand(verb).into_iter();
     let types: String = known
         .flat_map(clap::Command::get_subcommands)
         .filter(|command| !command.is_hide_set())
-        .map(|command| format!("\n\t* {}", command.get_name()))
+        .map(|command| format!("{bullet}{}", command.get_name()))
         .collect();
     Failure::Usage(format!(
-        "You must specify the type of resource to {verb}.\nValid resource types include:{types}"
+        "You must specify the type of resource to {verb}.{before}Valid resource types include:{types}"
     ))
 }
 

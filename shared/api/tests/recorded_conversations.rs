@@ -89,6 +89,8 @@ fn each_recorded_body_goes_through_its_type_unchanged() {
                 assert_eq!(written.to_query(), query, "{file}");
                 is_unchanged::<StatusResponse>(&file, &response);
             }
+            // Answered by text alone: the request comes later.
+            Endpoint::ShowUser => assert!(response.is_string(), "{file}"),
             other => panic!("{file}: no check for {other:?}"),
         }
     }

@@ -266,6 +266,18 @@ async fn a_user_of_one_namespace_sees_it_and_no_other() {
 }
 
 #[tokio::test]
+async fn a_user_without_the_permission_is_refused_in_4_1s_words() {
+    let apiserver = with_clusters().await;
+    let vic = apiserver.tls().as_user("vic", "v1c");
+    let exchange = recorded("186");
+    let body = exchange.request.to_string();
+    let answer = vic.send(&exchange.method, &exchange.path, body).await;
+    assert_eq!(u64::from(answer.status.as_u16()), exchange.status);
+    assert_eq!(json!(answer.text), exchange.response);
+    assert_eq!(answer.headers["content-type"], "text/plain; charset=utf-8");
+}
+
+#[tokio::test]
 async fn the_status_has_4_1s_figures() {
     let apiserver = with_clusters().await;
     let exchange = recorded("200");
