@@ -1,9 +1,9 @@
 # What one can do here; each target is a script of its own, named in its recipe.
 # Variables: NODES (2), PGO_CACHE (builds that are kept), PGO_LOCAL_DIR (the running Kubernetes), KUBECONFIG,
-# PGO_IMAGE_PREFIX, PGO_IMAGE_TAG, CCP_IMAGE_PREFIX, CCP_IMAGE_TAG (make install).
+# PGO_IMAGE_PREFIX, PGO_IMAGE_TAG, CCP_IMAGE_PREFIX, CCP_IMAGE_TAG (make push, make install), PUSH_ARGS (make push).
 
 .DEFAULT_GOAL := help
-.PHONY: help run stop clean install test test-fast simulate chaos bench fmt lint images binaries local-up local-down local-status
+.PHONY: help run stop clean install test test-fast simulate chaos bench fmt lint images push binaries local-up local-down local-status
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -48,6 +48,9 @@ binaries: ## the services, the agent, the client, nsqd and the local Kubernetes
 
 images: binaries ## the container images
 	@deploy/images/build.sh
+
+push: images ## the container images to the registry that PGO_IMAGE_PREFIX and CCP_IMAGE_PREFIX name
+	@deploy/images/push.sh
 
 local-up: ## the local Kubernetes alone
 	@deploy/local/packages.sh

@@ -77,6 +77,7 @@ if [[ $kind == all ]]; then
   stage "commands" tests/lifecycle/commands.sh alone
   trap stop_afterwards EXIT
   stage "make run" tests/lifecycle/commands.sh run
+  stage "images into a registry" tests/lifecycle/commands.sh push
   stage "services in containers" tests/lifecycle/commands.sh compose
   stage "lifecycle tests" lifecycle_tests
   stage "each fault once, on three nodes" faults

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# commands.sh alone|run|compose|stop: holds the commands to what the README says of them. "alone" needs no Kubernetes;
-# "run" ends with PGO installed and no cluster there; "compose" runs the services in containers beside that; "stop" ends
-# with nothing of it left on the machine.
+# commands.sh alone|run|push|compose|stop: holds the commands to what the README says of them. "alone" needs no
+# Kubernetes; "run" ends with PGO installed and no cluster there; "push" needs what was built for that; "compose" runs the
+# services in containers beside it; "stop" ends with nothing of it left on the machine.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 source "$here/../../deploy/local/settings.sh"
@@ -47,7 +47,7 @@ fails_and_says() {
 # scratch_clone FOLDER: what the commands consist of, in another place.
 scratch_clone() {
   mkdir "$1"
-  cp -r "$PGO_ROOT/Makefile" "$PGO_ROOT/deploy" "$1/"
+  cp -r "$PGO_ROOT/Makefile" "$PGO_ROOT/Cargo.toml" "$PGO_ROOT/deploy" "$1/"
 }
 
 help_lists_every_target() {
@@ -75,7 +75,7 @@ a_failed_step_shows_its_log() {
   local path=$SCRATCH/broken
   mkdir "$path"
   # shellcheck disable=SC2016 # for that script
-  printf '#!/bin/sh\n[ "$1" = version ] && exec "%s" version\necho "this go builds nothing" >&2\nexit 1\n' \
+  printf '#!/bin/sh\nfor word; do [ "$word" = version ] && exec "%s" version; done\necho "this go builds nothing" >&2\nexit 1\n' \
     "$(command -v go)" >"$path/go"
   chmod 0755 "$path/go"
   fails_and_says "    | this go builds nothing" \
@@ -124,6 +124,51 @@ run() {
   source "$PGO_ROOT/.local/env"
   holds "the first run showed the events of hippo" grep -Eq "/hippo +CreateCluster +completed" "$PGO_ROOT/.local/logs/hippo-events.log"
   holds "hippo can be deleted" pgo delete cluster hippo --delete-data --no-prompt --wait
+}
+
+# Without TLS, on the loopback address; $REGISTRY is host:port.
+start_registry() {
+  (cd "$here/registry" && CGO_ENABLED=0 GOFLAGS='-mod=readonly -trimpath -buildvcs=false' go build -o "$SCRATCH/registry" .)
+  "$SCRATCH/registry" >"$SCRATCH/address" &
+  UNDO+=("kill $!")
+  poll 10 "the registry" test -s "$SCRATCH/address" || fail "the registry does not say its address"
+  REGISTRY=$(<"$SCRATCH/address")
+}
+
+# What an installation asks for, in its manifests and for the pods of clusters: names with tags.
+asked_for() {
+  sed -n 's/^.*image: "@PGO_IMAGE_PREFIX@\/\(.*\):@PGO_IMAGE_TAG@"$/\1:4.1.0/p' "$PGO_ROOT"/deploy/install/manifests/*.yaml
+  echo pgo-agent:4.1.0
+  echo crunchy-postgres:debian12-15
+}
+
+# Each with its manifest and its configuration, which names the program that is run.
+registry_has_what_is_asked_for() {
+  local image name manifest digest accept='application/vnd.oci.image.manifest.v1+json'
+  asked_for | sort -u >"$SCRATCH/asked"
+  (($(wc -l <"$SCRATCH/asked") >= 8)) || return 1
+  while IFS=: read -r name tag; do
+    image=http://$REGISTRY/v2/mirror/$name
+    manifest=$(curl --silent --fail --max-time 10 --header "Accept: $accept" "$image/manifests/$tag") &&
+      digest=$(jq -er .config.digest <<<"$manifest") &&
+      curl --silent --fail --max-time 10 "$image/blobs/$digest" | jq -e .config >/dev/null || {
+      echo "there is no $name:$tag"
+      return 1
+    }
+  done <"$SCRATCH/asked"
+}
+
+push() {
+  local arguments=(PGO_IMAGE_PREFIX= CCP_IMAGE_PREFIX= PGO_IMAGE_TAG= CCP_IMAGE_TAG=)
+  start_registry
+  holds "make push asks for a registry" fails_and_says "which no registry has" \
+    env "${arguments[@]}" "$PGO_ROOT/deploy/images/push.sh"
+  arguments=(PGO_IMAGE_PREFIX="$REGISTRY/mirror" CCP_IMAGE_PREFIX="$REGISTRY/mirror" "${arguments[@]:2}")
+  holds "a registry that is not spoken with as it wants is told with the image" fails_and_says \
+    "$REGISTRY/mirror/pgo-scheduler:4.1.0 could not be pushed" \
+    env "${arguments[@]}" "$PGO_ROOT/deploy/images/push.sh" pgo-scheduler
+  holds "make push pushes" env "${arguments[@]}" PUSH_ARGS="--tls-verify=false --compression-level=1" make --no-print-directory -C "$PGO_ROOT" push
+  holds "the registry has what an installation asks for" registry_has_what_is_asked_for
 }
 
 # in_compose COMMAND...: with what up.sh says that one needs.
@@ -216,7 +261,7 @@ stop() {
 }
 
 case ${1:-} in
-  alone | run | compose | stop) "$1" ;;
-  *) fail "commands.sh takes \"alone\", \"run\", \"compose\" or \"stop\"" ;;
+  alone | run | push | compose | stop) "$1" ;;
+  *) fail "commands.sh takes \"alone\", \"run\", \"push\", \"compose\" or \"stop\"" ;;
 esac
 echo "$passed passed, 0 failed"
