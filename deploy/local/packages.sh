@@ -58,7 +58,24 @@ if ((${#missing[@]} > 0)); then
   install_quietly "${missing[@]}"
 fi
 
-for tool in "cargo --version" "cargo clippy --version" "cargo fmt --version" "go version"; do
-  $tool >/dev/null 2>&1 || fail "\"$tool\" does not work: install the toolchain first (Rust: rustup with clippy and rustfmt, Go: 1.24 or newer) and put it into PATH"
+# What the sources ask for themselves.
+rust=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' "$here/../../Cargo.toml")
+go=$(sed -n 's/^go //p' "$here"/build/*/go.mod | sort -V | tail -n 1)
+
+# toolchain NAME WANTED COMMAND...: the version that COMMAND prints, as the first number with a dot, is no older.
+toolchain() {
+  local name=$1 wanted=$2 said version
+  shift 2
+  said=$("$@" 2>/dev/null) || fail "\"$*\" does not work: install $name $wanted or newer first (Rust: rustup with clippy and rustfmt) and put it into PATH"
+  version=$(grep -oE '[0-9]+(\.[0-9]+)+' <<<"$said" | head -n 1)
+  [[ $(printf '%s\n' "$wanted" "$version" | sort -V | head -n 1) == "$wanted" ]] ||
+    fail "$name is too old: \"$*\" says $version, and $wanted or newer is needed"
+}
+
+toolchain Rust "$rust" cargo --version
+# Where a module is, Go may get the version that it asks for by itself.
+toolchain Go "$go" go -C "$here/build/kubernetes" version
+for tool in "cargo clippy --version" "cargo fmt --version"; do
+  $tool >/dev/null 2>&1 || fail "\"$tool\" does not work: add it to the toolchain (rustup component add clippy rustfmt)"
 done
 say "Debian packages are there (${#packages[@]}), installed now: ${#missing[@]}"

@@ -84,6 +84,15 @@ a_failed_step_shows_its_log() {
     ! grep -q '^3/7' "$SCRATCH/output"
 }
 
+# with_old PROGRAM SAYS: the first step of make run, with a PROGRAM that says that of its version.
+with_old() {
+  local path=$SCRATCH/old-$1
+  mkdir -p "$path"
+  printf '#!/bin/sh\necho "%s"\n' "$2" >"$path/$1"
+  chmod 0755 "$path/$1"
+  PATH="$path:$PATH" "$SCRATCH/clone/deploy/local/packages.sh"
+}
+
 alone() {
   local install="install them as root: apt-get install --no-install-recommends etcd-server"
   holds "make help lists every target with what it does" help_lists_every_target
@@ -93,6 +102,9 @@ alone() {
   holds "and where there is no apt-get" \
     fails_and_says "there is no apt-get here; $install" missing_packages "$SCRATCH/packages/bin:$SCRATCH/packages/without-apt"
   scratch_clone "$SCRATCH/clone"
+  holds "a Rust that is too old is told before anything is built" \
+    fails_and_says 'Rust is too old: "cargo --version" says 1.70.0, and' with_old cargo "cargo 1.70.0 (7fe40dc8c 2023-04-27)"
+  holds "and so is a Go" fails_and_says "says 1.19.8, and 1.24" with_old go "go version go1.19.8 linux/amd64"
   holds "the log of a failed step is shown, and nothing is done after it" a_failed_step_shows_its_log
 }
 

@@ -162,6 +162,43 @@ fn no_list_of_the_compose_file_names_a_thing_twice() {
     }
 }
 
+/// What follows a text at the beginning of a line.
+fn after(text: &str, begin: &str) -> Option<String> {
+    let mut lines = text.lines();
+    lines.find_map(|line| Some(line.strip_prefix(begin)?.trim_matches('"').to_owned()))
+}
+
+/// The first two numbers of a version.
+fn minor(version: &str) -> (u32, u32) {
+    let mut numbers = version
+        .split('.')
+        .map(|part| part.parse().expect("a number"));
+    let mut next = || numbers.next().expect("two numbers");
+    (next(), next())
+}
+
+/// `deploy/local/packages.sh` reads them where this test does, and refuses older ones.
+#[test]
+fn the_readme_names_the_toolchains_that_the_sources_ask_for() {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).expect("the workspace's");
+    let rust = after(&manifest, "rust-version = ").expect("a version of Rust");
+    let modules = files("go.mod");
+    assert!(modules.len() > 5, "too few are found");
+    let versions = modules.iter().map(|(path, text)| {
+        let version = after(text, "go ").unwrap_or_else(|| panic!("{path} has no version of Go"));
+        (minor(&version), path.starts_with("deploy/local/build/"))
+    });
+    let versions: Vec<_> = versions.collect();
+    let newest = versions.iter().map(|(version, _)| *version).max();
+    let go = newest.expect("a version of Go");
+    let looked_at = versions.iter().filter(|(_, is_built)| *is_built);
+    assert_eq!(looked_at.map(|(version, _)| *version).max(), Some(go));
+    let readme = fs::read_to_string(root().join("README.md")).expect("the README");
+    for named in [format!("Rust {rust}"), format!("Go {}.{}", go.0, go.1)] {
+        assert!(readme.contains(&named), "README.md does not name {named}");
+    }
+}
+
 /// A manifest of the installer gives a process what it reads, and nothing else.
 #[test]
 fn every_variable_of_a_manifest_is_read_by_its_process() {
