@@ -42,8 +42,8 @@ use crate::{ContainerResources, StorageSpec, schema};
         .message("spec.clustername is the object's name")
 )]
 #[x_kube(
-    validation = Rule::new("!has(self.port) || self.port == '' || (self.port.matches('^[0-9]{1,5}$') && int(self.port) >= 1 && int(self.port) <= 65535)")
-        .message("port is a number from 1 to 65535"),
+    validation = Rule::new("!has(self.port) || self.port == '' || (self.port.matches('^[0-9]{1,5}$') && int(self.port) >= 1024 && int(self.port) <= 65535)")
+        .message("port is a number from 1024 to 65535: PostgreSQL does not run as root and cannot listen on others"),
     validation = Rule::new("!has(self.pgbadgerport) || self.pgbadgerport == '' || (self.pgbadgerport.matches('^[0-9]{1,5}$') && int(self.pgbadgerport) >= 1 && int(self.pgbadgerport) <= 65535)")
         .message("pgbadgerport is a number from 1 to 65535"),
     validation = Rule::new("!has(self.exporterport) || self.exporterport == '' || (self.exporterport.matches('^[0-9]{1,5}$') && int(self.exporterport) >= 1 && int(self.exporterport) <= 65535)")

@@ -189,9 +189,7 @@ pub fn desired(object: &Pgcluster, config: &PgoConfig) -> Result<Desired, Invali
         invalid("user", format!("{user:?} is no role name: {error}"))
     })?;
     let port = or(&spec.port, &config.cluster.port);
-    let Ok(port) = port.parse::<u16>() else {
-        return invalid("port", format!("{port:?} is not a port"));
-    };
+    let port = demands::port(&port).or_else(|problem| invalid("port", problem))?;
     let default = &config.cluster.service_type;
     let service_type = service_type(setting(&spec.userlabels, "service-type").unwrap_or(default))?;
     let node = node_label(&spec.userlabels, config)?;

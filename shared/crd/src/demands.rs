@@ -32,6 +32,25 @@ pub(crate) fn role(name: &str) -> Result<(), String> {
     ))
 }
 
+/// The first port that PostgreSQL can listen on: it is not root's process and has no capability (ip(7),
+/// ip_unprivileged_port_start).
+const FIRST_PORT: u16 = 1024;
+
+/// A port that PostgreSQL can listen on.
+pub(crate) fn port(text: &str) -> Result<u16, String> {
+    match text.parse::<u16>() {
+        Ok(port) if port >= FIRST_PORT => Ok(port),
+        Ok(_) => Err(format!(
+            "PostgreSQL does not run as root and cannot listen on port {text}; give one from {FIRST_PORT} to {}",
+            u16::MAX
+        )),
+        Err(_) => Err(format!(
+            "{text:?} is not a port; give one from {FIRST_PORT} to {}",
+            u16::MAX
+        )),
+    }
+}
+
 /// The size of a volume is more than nothing.
 pub(crate) fn size(field: &str, text: &str) -> Result<(), InvalidSpec> {
     match quantity::whole(text) {

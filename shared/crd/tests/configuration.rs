@@ -47,6 +47,11 @@ fn a_pgo_yaml_that_cannot_be_used_says_which_key() {
         ),
         ("User: testuser", "User: ''", "Cluster.User: "),
         ("Port: 5432", "Port: http", "Cluster.Port: "),
+        (
+            "Port: 5432",
+            "Port: 80",
+            "Cluster.Port: PostgreSQL does not run as root",
+        ),
         ("PGOImageTag: v1", "PGOImageTag: ''", "Pgo.PGOImageTag: "),
         ("Pgo:", "BasicAuth: maybe\nPgo:", "BasicAuth: "),
         ("Port: 5432", "ServiceType: Nope", "Cluster.ServiceType: "),

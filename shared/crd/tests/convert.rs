@@ -203,6 +203,10 @@ fn what_kubernetes_would_refuse_is_refused_with_its_field() {
 fn what_cannot_be_made_is_refused_with_its_field() {
     refused([
         (json!({"port": "seventy"}), "spec.port: "),
+        (
+            json!({"port": "1023"}),
+            "spec.port: PostgreSQL does not run as root and cannot listen on port 1023; give one from 1024 to 65535",
+        ),
         (json!({"user": "pg_me"}), "spec.user: "),
         (json!({"policies": "p1"}), "spec.policies: "),
         (json!({"ccpimage": "Crunchy"}), "spec.ccpimage: "),

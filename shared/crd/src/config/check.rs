@@ -95,8 +95,10 @@ fn required(config: &PgoConfig) -> Result<(), ConfigError> {
 
 fn numbers(config: &PgoConfig) -> Result<(), ConfigError> {
     let cluster = &config.cluster;
+    if let Err(problem) = crate::demands::port(&cluster.port) {
+        return wrong("Cluster.Port", problem);
+    }
     for (key, value) in [
-        ("Cluster.Port", &cluster.port),
         ("Cluster.PGBadgerPort", &cluster.pgbadger_port),
         ("Cluster.ExporterPort", &cluster.exporter_port),
     ] {

@@ -19,7 +19,11 @@ fn the_schema_refuses_what_can_never_be() {
     let _turn = together();
     let cluster = Cluster::named("schema");
     for (spec, word) in [
-        (json!({"port": "99999"}), "port is a number from 1 to 65535"),
+        (
+            json!({"port": "99999"}),
+            "port is a number from 1024 to 65535",
+        ),
+        (json!({"port": "80"}), "port is a number from 1024 to 65535"),
         (json!({"port": 5432}), "port"),
         (json!({"name": "another"}), "spec.name is the object's name"),
         (
