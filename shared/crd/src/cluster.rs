@@ -48,6 +48,10 @@ use crate::{ContainerResources, StorageSpec, schema};
         .message("pgbadgerport is a number from 1 to 65535"),
     validation = Rule::new("!has(self.exporterport) || self.exporterport == '' || (self.exporterport.matches('^[0-9]{1,5}$') && int(self.exporterport) >= 1 && int(self.exporterport) <= 65535)")
         .message("exporterport is a number from 1 to 65535"),
+    validation = Rule::new("!has(self.nodename) || self.nodename == ''")
+        .message("nodename has no effect, in 4.1 neither; leave it out: nodes are preferred by NodeLabelKey and NodeLabelValue among userlabels"),
+    validation = Rule::new("!has(self.pswlastupdate) || self.pswlastupdate.matches('^([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?(Z|[-+][0-9]{2}:[0-9]{2}))?$')")
+        .message("pswlastupdate is a time such as 2026-01-31T12:00:00Z"),
     validation = Rule::new("!has(self.strategy) || self.strategy in ['', '1']")
         .message("strategy is 1, the only one there is"),
     validation = Rule::new("!has(self.user) || self.user == '' || self.user.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')")
@@ -96,7 +100,7 @@ pub struct PgclusterSpec {
     #[schemars(length(max = 5))]
     #[serde(default)]
     pub exporterport: String,
-    /// Kept for 4.1; unused there too.
+    /// Always empty: 4.1 has no use for it either.
     #[schemars(length(max = 253))]
     #[serde(default)]
     pub nodename: String,
@@ -161,7 +165,7 @@ pub struct PgclusterSpec {
     #[schemars(length(max = 253))]
     #[serde(default)]
     pub primarysecretname: String,
-    /// Name of the exporter's Secret.
+    /// Name of the exporter's Secret: `<cluster>-collect-secret`.
     #[serde(rename = "collectSecretName")]
     #[schemars(length(max = 253))]
     #[serde(default)]
@@ -170,7 +174,7 @@ pub struct PgclusterSpec {
     #[schemars(length(max = 64))]
     #[serde(default)]
     pub status: String,
-    /// When a password changed last.
+    /// 4.1's note of when a password changed last; it changes nothing.
     #[schemars(length(max = 64))]
     #[serde(default)]
     pub pswlastupdate: String,

@@ -185,6 +185,7 @@ pub fn desired(object: &Pgcluster, config: &PgoConfig) -> Result<Desired, Invali
     let user = or(&spec.user, &config.cluster.user);
     demands::role(&user).or_else(|problem| invalid("user", problem))?;
     demands::names(object, &user)?;
+    demands::notes(spec)?;
     let user = user.parse().or_else(|error: pgo_ids::NameError| {
         invalid("user", format!("{user:?} is no role name: {error}"))
     })?;

@@ -6,7 +6,7 @@ use std::cmp::Ordering;
 use kube::ResourceExt as _;
 use pgo_core::{Resources, UserSecret};
 
-use crate::{Pgcluster, convert::InvalidSpec, quantity};
+use crate::{Pgcluster, PgclusterSpec, convert::InvalidSpec, quantity};
 
 fn invalid(field: &str, problem: impl Into<String>) -> InvalidSpec {
     InvalidSpec {
@@ -49,6 +49,27 @@ pub(crate) fn port(text: &str) -> Result<u16, String> {
             u16::MAX
         )),
     }
+}
+
+/// What 4.1 notes in a spec: a time, and a field that it has no use for either.
+pub(crate) fn notes(spec: &PgclusterSpec) -> Result<(), InvalidSpec> {
+    if !spec.pswlastupdate.is_empty() && spec.pswlastupdate.parse::<jiff::Timestamp>().is_err() {
+        return Err(invalid(
+            "pswlastupdate",
+            format!(
+                "{:?} is not a time such as 2026-01-31T12:00:00Z; leave it out, it is a note of 4.1's",
+                spec.pswlastupdate
+            ),
+        ));
+    }
+    if !spec.nodename.is_empty() {
+        return Err(invalid(
+            "nodename",
+            "it has no effect, in 4.1 neither; leave it out. Nodes that are preferred have the label of NodeLabelKey and \
+             NodeLabelValue among userlabels",
+        ));
+    }
+    Ok(())
 }
 
 /// The size of a volume is more than nothing.
@@ -125,6 +146,11 @@ pub(crate) fn names(object: &Pgcluster, user: &str) -> Result<(), InvalidSpec> {
             "primarysecretname",
             &spec.primarysecretname,
             secret(UserSecret::Replication),
+        ),
+        (
+            "collectSecretName",
+            &spec.collect_secret_name,
+            format!("{name}-collect-secret"),
         ),
     ] {
         if !said.is_empty() && *said != given {

@@ -93,7 +93,8 @@ fn names_that_pgo_gives_itself_may_be_said() {
     let spec = json!({
         "namespace": "pgouser1", "primaryhost": "hippo", "strategy": "1", "user": "app",
         "usersecretname": "hippo-app-secret", "rootsecretname": "hippo-postgres-secret",
-        "primarysecretname": "hippo-primaryuser-secret",
+        "primarysecretname": "hippo-primaryuser-secret", "collectSecretName": "hippo-collect-secret",
+        "pswlastupdate": "2026-11-22T14:23:53Z", "nodename": "", "port": "1024",
         "ContainerResources": {"requestsmemory": "1024Mi", "limitsmemory": "1Gi", "requestscpu": "0.1"},
     });
     let desired = desired(&cluster(spec), &config()).expect("a cluster");
@@ -171,6 +172,18 @@ fn what_kubernetes_would_refuse_is_refused_with_its_field() {
         (
             json!({"primarysecretname": "own"}),
             "spec.primarysecretname: ",
+        ),
+        (
+            json!({"collectSecretName": "own"}),
+            "spec.collectSecretName: ",
+        ),
+        (
+            json!({"pswlastupdate": "yesterday"}),
+            "spec.pswlastupdate: ",
+        ),
+        (
+            json!({"nodename": "node1"}),
+            "spec.nodename: it has no effect",
         ),
         (
             json!({"PrimaryStorage": {"size": "0"}}),

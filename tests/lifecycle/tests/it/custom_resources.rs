@@ -1,6 +1,6 @@
 //! Nonsense in custom resources: refused by the schema, or Ready=False with the reason.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::harness::{
     Cluster, Watch,
@@ -14,16 +14,45 @@ use crate::harness::{
     until::seen,
 };
 
+/// The API server refuses a cluster with this spec, and says this.
+#[track_caller]
+fn refuses(cluster: &Cluster, spec: &Value, word: &str) {
+    let ran = apply(&cluster.manifest(spec.clone()));
+    assert!(
+        !ran.status.success() && ran.err.contains(word),
+        "{spec}: {word:?} is not said: {ran}"
+    );
+}
+
 #[test]
-fn the_schema_refuses_what_can_never_be() {
+fn the_schema_refuses_ports_that_cannot_be_had_and_notes_that_mean_nothing() {
     let _turn = together();
-    let cluster = Cluster::named("schema");
+    let cluster = Cluster::named("notes");
     for (spec, word) in [
         (
             json!({"port": "99999"}),
             "port is a number from 1024 to 65535",
         ),
         (json!({"port": "80"}), "port is a number from 1024 to 65535"),
+        (json!({"nodename": "node1"}), "nodename has no effect"),
+        (
+            json!({"pswlastupdate": "yesterday"}),
+            "pswlastupdate is a time",
+        ),
+        (json!({"strategy": "seven"}), "strategy is 1"),
+        (json!({"pgbadgerport": "abc"}), "pgbadgerport is a number"),
+        (json!({"exporterport": "0"}), "exporterport is a number"),
+    ] {
+        refuses(&cluster, &spec, word);
+    }
+    assert!(cluster.object().is_none());
+}
+
+#[test]
+fn the_schema_refuses_what_can_never_be() {
+    let _turn = together();
+    let cluster = Cluster::named("schema");
+    for (spec, word) in [
         (json!({"port": 5432}), "port"),
         (json!({"name": "another"}), "spec.name is the object's name"),
         (
@@ -53,9 +82,6 @@ fn the_schema_refuses_what_can_never_be() {
         ),
         (json!({"userlabels": {"a": 1}}), "userlabels"),
         (json!({"user": "my_app"}), "user has a-z, 0-9"),
-        (json!({"strategy": "seven"}), "strategy is 1"),
-        (json!({"pgbadgerport": "abc"}), "pgbadgerport is a number"),
-        (json!({"exporterport": "0"}), "exporterport is a number"),
         (
             json!({"ContainerResources": {"limitsmemory": "lots"}}),
             "limitsmemory is a quantity",
@@ -65,11 +91,7 @@ fn the_schema_refuses_what_can_never_be() {
             "requestscpu is a quantity",
         ),
     ] {
-        let ran = apply(&cluster.manifest(spec.clone()));
-        assert!(
-            !ran.status.success() && ran.err.contains(word),
-            "{spec}: {word:?} is not said: {ran}"
-        );
+        refuses(&cluster, &spec, word);
     }
     let mut all = cluster.manifest(json!({}));
     for wrong in ["all", "1abc", "a.b"] {
@@ -80,7 +102,7 @@ fn the_schema_refuses_what_can_never_be() {
 }
 
 /// A manifest of another kind than Pgcluster.
-fn other(kind: &str, name: &str, spec: serde_json::Value) -> serde_json::Value {
+fn other(kind: &str, name: &str, spec: Value) -> Value {
     json!({
         "apiVersion": "crunchydata.com/v1", "kind": kind,
         "metadata": {"name": name, "namespace": namespace()}, "spec": spec,
