@@ -120,6 +120,14 @@ env_is_complete() {
   ' bash "$PGO_ROOT/.local/env" "${variables[@]}"
 }
 
+# packed PROGRAM...: readelf(1) names the section that holds them.
+packed() {
+  local program
+  for program in "$@"; do
+    readelf --wide --section-headers "$program" | grep -q ' \.relr\.dyn ' || { echo "$program has none"; return 1; }
+  done
+}
+
 within_a_minute() { (($(clock_ms) - $1 < 60000)); }
 
 run() {
@@ -133,6 +141,7 @@ run() {
   holds "it asks PostgreSQL one thing through the Service" grep -q "PostgreSQL 15" "$output"
   holds "it says what to try next" grep -q "pgo show cluster hippo" "$output"
   holds ".local/env has all that pgo and kubectl need" env_is_complete
+  holds "the programs have packed relocations" packed "$PGO_CACHE"/target/*/release/pgo-{apiserver,reconciler,scheduler,event,agent}
   source "$PGO_ROOT/.local/env"
   holds "the first run showed the events of hippo" grep -Eq "/hippo +CreateCluster +completed" "$PGO_ROOT/.local/logs/hippo-events.log"
   holds "hippo can be deleted" pgo delete cluster hippo --delete-data --no-prompt --wait
