@@ -93,6 +93,7 @@ pub async fn observe(
         fixtures: fixtures(cache, cluster),
         certificate_until: certificate
             .and_then(|secret| secret.annotations().get(CERTIFICATE_UNTIL)?.parse().ok()),
+        authority_until: Some(context.authority.validity().not_after),
         service_form: service.and_then(|service| form(&service.metadata)),
         replica_service_form: replica_service.and_then(|service| form(&service.metadata)),
         endpoints: slice.map(|slice| endpoints(&slice)),

@@ -59,10 +59,15 @@ pub(crate) fn tell(
     let was_late = known.is_some_and(|known| known.late && known.until == until);
     let late = is_late(until, now);
     if late && !was_late {
-        let why = observed
-            .refused
-            .as_deref()
-            .unwrap_or("it was not renewed in time; see the log of the reconciler");
+        let of_authority = observed.authority_until.is_some_and(|end| end <= until);
+        let why = match &observed.refused {
+            _ if of_authority => {
+                "so does the authority in Secret pgo-ca, which it comes from; delete that Secret and run the installer \
+                 again to get a new one"
+            }
+            Some(refused) => refused,
+            None => "it was not renewed in time; see the log of the reconciler",
+        };
         notice(
             EventType::CertificateWarning,
             format!("ends {until}: {why}"),

@@ -271,6 +271,8 @@ pub struct Observed {
     pub fixtures: BTreeMap<Fixture, String>,
     /// End of validity of the agents' certificate.
     pub certificate_until: Option<Timestamp>,
+    /// The same of the authority that it comes from: no certificate of it lasts longer. None where that is not known.
+    pub authority_until: Option<Timestamp>,
     /// What the Service was made for; none where nobody wrote it down.
     pub service_form: Option<Form>,
     /// The same of the replicas' Service.

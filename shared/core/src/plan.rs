@@ -210,9 +210,11 @@ pub fn plan(
 
 fn fixtures(plan: &mut Plan, desired: &Desired, observed: &Observed, now: Timestamp) {
     let steps = &mut plan.steps;
+    // A new one that would end no later is none; it would be made again and again.
+    let could_be_longer = |until| observed.authority_until.is_none_or(|end| until < end);
     let ends_soon = observed
         .certificate_until
-        .is_none_or(|until| until.duration_since(now) < RENEW_BEFORE);
+        .is_none_or(|until| until.duration_since(now) < RENEW_BEFORE && could_be_longer(until));
     if ends_soon || !observed.has(&[Fixture::Certificate]) {
         steps.push(Step::MakeCertificate);
     }

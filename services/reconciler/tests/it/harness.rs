@@ -106,9 +106,14 @@ pub struct Certificates {
 
 impl Certificates {
     pub fn new() -> Self {
+        Self::of_days(400)
+    }
+
+    /// Of an authority that lives for so many days.
+    pub fn of_days(days: i64) -> Self {
         pgo_tls::provider();
         let folder = tempfile::tempdir().unwrap();
-        let life = SignedDuration::from_hours(24 * 400);
+        let life = SignedDuration::from_hours(24 * days);
         let generated = Authority::generate("test authority", Timestamp::now(), life).unwrap();
         let key = generated.key_pem();
         let ca = folder.path().join("ca");

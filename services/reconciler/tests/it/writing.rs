@@ -109,3 +109,16 @@ fn ask_for_deletion_with_data(kubernetes: &Kubernetes, name: &str) {
     });
     kubernetes.put("pgtasks", NS, task);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_the_authority_ends_soon_a_certificate_is_made_once() {
+    let (kubernetes, certificates) = (installation(), Certificates::of_days(10));
+    let reconciler = Reconciler::start(&kubernetes, &certificates);
+    create_cluster(&kubernetes, "hippo");
+    eventually("a pod", || kubernetes.get("pods", NS, "hippo").is_some()).await;
+    reconciler.reconciles(3).await;
+    let secret = "/namespaces/pgouser1/secrets";
+    let writes = kubernetes.asked(secret).into_iter();
+    let writes = writes.filter(|asked| asked.body["metadata"]["name"] == "hippo-agent-tls");
+    assert_eq!(writes.count(), 1);
+}

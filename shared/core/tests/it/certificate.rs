@@ -66,3 +66,27 @@ fn a_certificate_that_was_removed_and_made_again_is_a_renewal() {
     world.settle();
     assert_eq!(told_of_certificates(&world), ["CertificateRenewed"]);
 }
+
+/// Otherwise it would be made anew with every look.
+#[test]
+fn a_certificate_that_ends_with_its_authority_is_not_renewed_until_there_is_a_new_one() {
+    let mut world = World::new();
+    world.settle();
+    let until = world.observed.certificate_until;
+    world.observed.authority_until = until;
+    world.now += days(365 - 17);
+    world.settle();
+    assert_eq!(world.observed.certificate_until, until);
+    assert_eq!(told_of_certificates(&world), ["CertificateWarning"]);
+    let told = world.told();
+    let cause = told.last().and_then(|warning| warning.cause.as_deref());
+    let cause = cause.expect("a cause");
+    assert!(cause.contains("Secret pgo-ca"), "{cause}");
+
+    world.observed.authority_until = Some(world.now + days(3650));
+    world.settle();
+    assert_eq!(
+        told_of_certificates(&world),
+        ["CertificateWarning", "CertificateRenewed"]
+    );
+}
