@@ -55,6 +55,18 @@ use tokio::sync::watch;
 /// Under whose leadership a record was written: 0 where there is one replica, else it rises with each change.
 pub type Term = u64;
 
+/// Whether the end of this log is known to be the end of what was written to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tail {
+    /// It has been compared with the other replica's since the log was opened, or this replica is alone.
+    Proven,
+    /// The log was opened, and its last frame is whole. A file that is too short by whole frames looks like that.
+    Whole,
+    /// Something behind the last whole frame was cut when the log was opened: a write that did not end, or damage to one that
+    /// counted.
+    Torn,
+}
+
 /// What is kept.
 #[derive(Clone, Debug)]
 pub struct Limits {
@@ -157,6 +169,7 @@ struct State {
     pending: VecDeque<(Offset, EventKey)>,
     recent: Recent,
     missing: Missing,
+    tail: Tail,
 }
 
 impl State {
@@ -171,6 +184,7 @@ impl State {
             pending: loaded.pending,
             recent: Recent::default(),
             missing: loaded.missing,
+            tail: if loaded.torn { Tail::Torn } else { Tail::Whole },
         };
         (state, loaded.writer)
     }
@@ -289,6 +303,16 @@ impl Log {
     pub fn tip(&self) -> (Offset, Term) {
         let state = self.state();
         (state.end, state.last_term)
+    }
+
+    /// Whether its end is known to be the end of what was written to it.
+    pub fn tail(&self) -> Tail {
+        self.state().tail
+    }
+
+    /// Says that nothing is missing behind its end.
+    pub fn prove_tail(&self) {
+        self.state_mut().tail = Tail::Proven;
     }
 
     /// The oldest record there is; equal to the head in a log without any.

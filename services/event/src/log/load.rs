@@ -41,6 +41,8 @@ pub(super) struct Loaded {
     pub(super) last_appended: Timestamp,
     pub(super) last_term: Term,
     pub(super) missing: Missing,
+    /// Whether something behind the last record was cut.
+    pub(super) torn: bool,
 }
 
 /// A segment's records, as they were found.
@@ -118,6 +120,7 @@ fn first(folder: &Folder, confirmed: Option<&Confirmed>, now: Timestamp) -> Resu
         end,
         last_term: 0,
         missing,
+        torn: false,
     })
 }
 
@@ -177,6 +180,7 @@ fn read(
     let segment =
         segment.unwrap_or_else(|| Arc::new(new_segment(folder, end, Timestamp::UNIX_EPOCH)));
     keep_torn(folder, &segment, newest.keep_to, newest.next < end)?;
+    let torn = segment.length() > newest.keep_to;
     segment.surveyed(&newest.marks, newest.keep_to);
     let mut lineage = head.lineage;
     if let Some(confirmed) = confirmed.filter(|known| !lineage.continues(&known.epoch)) {
@@ -202,6 +206,7 @@ fn read(
         }),
         last_term: last.map_or(head.term, |(_, term)| term),
         missing,
+        torn,
         segments,
     })
 }

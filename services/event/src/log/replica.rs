@@ -66,7 +66,11 @@ impl Log {
         Ok(self.last_before(end)?.map_or(0, |record| record.term))
     }
 
-    fn last_before(&self, end: Offset) -> Result<Option<Arc<Record>>, Error> {
+    /// The last record before `end` that is not damaged.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub fn last_before(&self, end: Offset) -> Result<Option<Arc<Record>>, Error> {
         let oldest = self.oldest();
         let mut at = end.min(self.end());
         while at > oldest {

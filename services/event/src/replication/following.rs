@@ -193,6 +193,9 @@ fn apply(log: &Log, answer: CopyResponse) -> Result<Step, StepError> {
                 log.write_copies(records, now)?;
             }
             let committed = log.commit(committed.min(log.end()));
+            if in_sync {
+                log.prove_tail();
+            }
             Ok(Step {
                 in_sync,
                 committed,
@@ -214,6 +217,7 @@ pub async fn mend(log: &Arc<Log>, other: &dyn Other) -> Result<u64, StepError> {
             let request = FetchRequest {
                 from,
                 to: range.end,
+                uncommitted: false,
             };
             let records = other.fetch(request).await?.records;
             let records = convert::from_proto(records).ok_or(StepError::Answer)?;
@@ -233,7 +237,11 @@ pub async fn mend(log: &Arc<Log>, other: &dyn Other) -> Result<u64, StepError> {
 /// A file cannot be read.
 pub fn fetch(log: &Log, request: FetchRequest) -> Result<FetchResponse, log::Error> {
     let most = usize::try_from(request.to.saturating_sub(request.from)).unwrap_or(usize::MAX);
-    let records = log.read(request.from, most.min(512))?;
+    let most = most.min(512);
+    let records = match request.uncommitted {
+        true => log.read_all(request.from, most)?,
+        false => log.read(request.from, most)?,
+    };
     let wanted = records.iter().filter(|record| record.offset < request.to);
     Ok(FetchResponse {
         records: wanted.map(|record| convert::to_proto(record)).collect(),

@@ -5,6 +5,11 @@
 //!                        │ not in time: written to the register that this one is alone (degraded) ─► commit
 //!                        └ the register says that somebody else leads ─► nothing is confirmed any more
 //! ```
+//!
+//! A replica that has just opened its log asks the other one first whether it has more (`gather`).
+
+mod gather;
+mod judge;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,7 +28,11 @@ use super::{
     convert,
     register::{Register, Roster, Version},
 };
-use crate::log::{self, Lineage, Log, Offset, Term};
+use crate::log::{self, Log, Offset, Term};
+
+pub use gather::Reach;
+pub(super) use judge::is_for_the_first;
+use judge::{behind, fits, go_on_without, to_ask};
 
 /// How long a record waits for the other replica before this one goes on alone.
 pub const PATIENCE: Duration = Duration::from_secs(2);
@@ -91,15 +100,20 @@ struct Quorum {
     /// The newest change of dead letters; the first one is the leadership itself.
     letters: Change,
     fenced: bool,
+    /// What the others have, while that is asked.
+    asked: Option<BTreeMap<String, CopyRequest>>,
 }
 
 impl Quorum {
-    /// Of a replica that leads from now on: what it has counts.
-    fn of_one_with(end: Offset) -> Self {
+    /// Of a replica that leads from now on: what it has counts, once those have been asked that have as much.
+    fn begin(end: Offset, others: BTreeSet<String>) -> Self {
         let letters = 1;
         Self {
             committed: Has { end, letters },
             letters,
+            asked: (!others.is_empty()).then(BTreeMap::new),
+            noted: others.clone(),
+            required: others,
             ..Self::default()
         }
     }
@@ -150,7 +164,7 @@ struct Follower {
 impl Leading {
     /// Takes the leadership over; `forced` also where the other replica had more, in a new epoch then. Where nobody has led
     /// yet, nothing forces an empty replica that is not the first: the first one's volume may be full of events that were
-    /// written before there were two.
+    /// written before there were two. Nothing may be written before [`Self::gather`] has returned.
     ///
     /// # Errors
     /// Others must lead, or it cannot be known.
@@ -177,6 +191,10 @@ impl Leading {
         if behind.is_some() {
             lineage.begin(end);
         }
+        let others = former.as_ref().filter(|_| behind.is_none());
+        let others = others.map_or_else(BTreeSet::new, |roster| to_ask(&log, roster, &me));
+        let mut in_sync = others.clone();
+        in_sync.insert(me.clone());
         let roster = Roster {
             term: former
                 .as_ref()
@@ -186,7 +204,7 @@ impl Leading {
             leader: me.clone(),
             address,
             epoch: lineage.epoch().to_owned(),
-            in_sync: [me.clone()].into(),
+            in_sync,
         };
         let written = register.write(&roster, version.as_ref()).await?;
         let version = written.ok_or(CannotLead::Faster)?;
@@ -194,15 +212,8 @@ impl Leading {
             go_on_without(&log, &other, lineage).await?;
         }
         let after_another = former.is_some_and(|former| former.leader != me);
-        log.set_follows(false);
-        log.commit(log.end());
-        tracing::info!(
-            term = roster.term,
-            end = log.end(),
-            "this replica leads the log"
-        );
         Ok(Self {
-            quorum: Mutex::new(Quorum::of_one_with(log.end())),
+            quorum: Mutex::new(Quorum::begin(log.end(), others)),
             log,
             me,
             term: roster.term,
@@ -272,6 +283,7 @@ impl Leading {
     }
 
     async fn until_safe(&self, what: Has) -> Result<(), Fenced> {
+        self.gathered().await;
         let mut news = self.news.subscribe();
         loop {
             let waiting = timeout(self.patience, async {
@@ -283,7 +295,15 @@ impl Leading {
             });
             match waiting.await {
                 Ok(done) => return done,
-                Err(_) => self.go_on_alone().await?,
+                Err(_) => {
+                    let gone = self.go_on_alone().await?;
+                    if !gone.is_empty() {
+                        tracing::warn!(
+                            ?gone,
+                            "the other replica does not answer; events are confirmed by this one alone"
+                        );
+                    }
+                }
             }
         }
     }
@@ -331,8 +351,9 @@ impl Leading {
         !quorum.fenced && quorum.followers.iter().any(catches_up)
     }
 
-    /// Says in the register that the other replica does not have everything any more.
-    async fn go_on_alone(&self) -> Result<(), Fenced> {
+    /// Says in the register that the other replica does not have everything any more. Gives those that have not from now on;
+    /// where it cannot be noted, none.
+    async fn go_on_alone(&self) -> Result<BTreeSet<String>, Fenced> {
         let mut kept = self.roster.lock().await;
         let mut roster = kept.0.clone();
         roster.in_sync = [self.me.clone()].into();
@@ -344,18 +365,17 @@ impl Leading {
                     quorum.noted.clear();
                     std::mem::take(&mut quorum.required)
                 };
-                tracing::warn!(
-                    ?gone,
-                    "the other replica does not answer; events are confirmed by this one alone"
-                );
                 self.tell();
-                Ok(())
+                Ok(gone)
             }
-            Ok(None) => self.look_who_leads(&mut kept).await,
+            Ok(None) => {
+                self.look_who_leads(&mut kept).await?;
+                Ok(BTreeSet::new())
+            }
             Err(error) => {
-                tracing::warn!(%error, "the other replica does not answer, and that cannot be noted; nothing is confirmed until one of them can");
+                tracing::warn!(%error, "it cannot be noted that this replica is alone; nothing is confirmed until it can, or the other one answers");
                 sleep(PAUSE).await;
-                Ok(())
+                Ok(BTreeSet::new())
             }
         }
     }
@@ -389,6 +409,7 @@ impl Leading {
                 "this replica does not lead in that term",
             ));
         }
+        self.until_gathered(&request).await?;
         self.leave_out_who_lost(&request).await?;
         let log = self.log.clone();
         let (end, last_term, epoch) = (request.end, request.last_term, request.epoch.clone());
@@ -457,6 +478,10 @@ impl Leading {
         if !lost() {
             return Ok(());
         }
+        tracing::warn!(
+            replica = request.replica,
+            "the other replica has less than it had"
+        );
         let left_out = self.go_on_alone().await;
         if left_out.is_err() || lost() {
             return Err(Status::unavailable(
@@ -529,52 +554,4 @@ impl Leading {
     fn quorum(&self) -> MutexGuard<'_, Quorum> {
         self.quorum.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Begins the epoch that the lineage ends with.
-async fn go_on_without(log: &Arc<Log>, other: &str, lineage: Lineage) -> Result<(), CannotLead> {
-    tracing::error!(
-        other,
-        "going on without the other replica, which had events that this one has not; readers are told that history was cut"
-    );
-    let log = log.clone();
-    let begun = tokio::task::spawn_blocking(move || log.adopt(lineage, jiff::Timestamp::now()));
-    begun.await.map_err(|_| CannotLead::Faster)??;
-    Ok(())
-}
-
-/// Whether it is the first one of a StatefulSet that begins, which is older than the others, and this is not it.
-pub(super) fn is_for_the_first(log: &Log, me: &str) -> bool {
-    log.end() == log.oldest() && !me.ends_with("-0")
-}
-
-/// The replica that has what this one may lack, if there is one.
-fn behind(log: &Log, roster: &Roster, me: &str) -> Option<String> {
-    let has_all = roster.in_sync.contains(me) && log.lineage().continues(&roster.epoch);
-    let nobody = roster.in_sync.is_empty();
-    (!has_all && !nobody).then(|| {
-        let mut others = roster.in_sync.iter().filter(|name| *name != me);
-        others
-            .next()
-            .cloned()
-            .unwrap_or_else(|| roster.leader.clone())
-    })
-}
-
-/// What a log that ends at `end` must do before it can go on from there; nothing if it is the same up to there.
-fn fits(log: &Log, epoch: &str, end: Offset, last_term: Term) -> Result<Option<What>, log::Error> {
-    let oldest = log.oldest();
-    if !log.lineage().continues(epoch) || end < oldest {
-        return Ok(Some(What::StartAt(oldest)));
-    }
-    if end == oldest {
-        // Nothing here to compare with: the same only if there is nothing there either.
-        return Ok((last_term != 0).then_some(What::StartAt(oldest)));
-    }
-    let common = log.common(end, last_term)?;
-    if common < end {
-        return Ok(Some(What::CutTo(common)));
-    }
-    let differs = log.term_before(end)? != last_term;
-    Ok(differs.then(|| What::CutTo(end - 1)))
 }

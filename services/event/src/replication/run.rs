@@ -21,8 +21,8 @@ use tokio::{
 use tonic::{Request, Response, Status, transport::Channel};
 
 use super::{
-    following::{self, Following, StepError},
-    leading::{self, CannotLead, Change, Leading, PATIENCE},
+    following::{self, Following, Other, StepError},
+    leading::{self, CannotLead, Change, Leading, PATIENCE, Reach},
     register::{InKubernetes, Register, Roster},
 };
 use crate::{
@@ -151,7 +151,8 @@ impl Replica {
                         std::future::pending::<()>().await;
                     };
                     let counting = self.count(leading.clone());
-                    let work = lead(leading, stop.clone());
+                    let work = lead(leading.clone(), stop.clone());
+                    let work = self.once_it_has_all(&leading, &stop, work);
                     tokio::select! {
                         done = work => ended = done,
                         () = lost => {}
@@ -197,8 +198,6 @@ impl Replica {
             Ok(leading) => {
                 let leading = Arc::new(leading);
                 self.turn.send_replace(Some(leading.clone()));
-                self.condition.met();
-                self.metrics.leads(true);
                 Some(leading)
             }
             Err(error) => {
@@ -206,6 +205,30 @@ impl Replica {
                 let level = matches!(error, CannotLead::Behind(_));
                 tracing::warn!(%error, waits_for_the_other = level, "it is this replica's turn, but it cannot lead");
                 None
+            }
+        }
+    }
+
+    /// Gets from the other replica what this one may have lost, and works then.
+    async fn once_it_has_all(
+        &self,
+        leading: &Leading,
+        stop: &CancellationToken,
+        work: impl Future<Output = anyhow::Result<()>>,
+    ) -> anyhow::Result<()> {
+        let gathered = tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            gathered = leading.gather(&self.files) => gathered,
+        };
+        match gathered {
+            Ok(()) => {
+                self.condition.met();
+                self.metrics.leads(true);
+                work.await
+            }
+            Err(error) => {
+                tracing::warn!(%error, "this replica cannot lead");
+                Ok(())
             }
         }
     }
@@ -349,6 +372,13 @@ impl Replica {
             // Without listeners there is nobody to tell.
             let _ = self.confirmations.send((key.stream, key.seq));
         }
+    }
+}
+
+impl Reach for Arc<TlsFiles> {
+    fn at(&self, address: &str) -> Option<Box<dyn Other>> {
+        let channel = grpc::channel(address, OTHER, self.clone()).ok()?;
+        Some(Box::new(EventReplicaClient::new(channel)))
     }
 }
 

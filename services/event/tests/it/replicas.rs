@@ -5,7 +5,10 @@ mod world;
 
 use std::{collections::BTreeSet, sync::atomic::Ordering, time::Duration};
 
-use pgo_event::{log::Kin, replication::following::mend};
+use pgo_event::{
+    log::Kin,
+    replication::{following::mend, leading::Leading},
+};
 use proptest::prelude::*;
 use tokio::time::timeout;
 
@@ -243,4 +246,103 @@ async fn damaged_records_come_back_from_the_other_replica() {
     assert_eq!(log.damaged(), 0);
     world.heal().await;
     world.check();
+}
+
+/// Changes a byte of an event's text, wherever it stands in the files of a replica.
+fn damage(node: &Node, event: &str) {
+    let mut found = false;
+    for file in std::fs::read_dir(node.folder.path()).unwrap() {
+        let path = file.unwrap().path();
+        let bytes = std::fs::read(&path);
+        let Ok(mut bytes) = bytes else { continue };
+        if let Some(at) = bytes
+            .windows(event.len())
+            .position(|part| part == event.as_bytes())
+        {
+            bytes[at] ^= 1;
+            std::fs::write(&path, bytes).unwrap();
+            found = true;
+        }
+    }
+    assert!(found, "{event} is on disk");
+}
+
+#[tokio::test]
+async fn what_one_copy_lost_at_its_end_in_a_power_cut_comes_from_the_other_whoever_leads() {
+    for (damaged, leads) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+        let mut world = World::new();
+        assert!(world.take_over(0, false).await);
+        while !world.follow(1).await {}
+        world.publish(0, 3).await;
+        world.publish(0, 1).await;
+        world.follow(1).await;
+        assert_eq!(world.confirmed, 4);
+        world.look();
+        for node in &mut world.nodes {
+            node.kill();
+            // It is made durable every few seconds only.
+            let confirmed = node.folder.path().join("confirmed");
+            std::fs::remove_file(confirmed).unwrap();
+        }
+        damage(&world.nodes[damaged], "event 4");
+        for node in &mut world.nodes {
+            node.start();
+        }
+        assert_eq!(
+            world.nodes[damaged].log.as_ref().unwrap().end(),
+            4,
+            "it looks torn"
+        );
+
+        assert!(world.take_over(leads, false).await);
+        let log = world.nodes[leads].log.clone().unwrap();
+        assert_eq!(
+            (log.end(), *log.head().borrow()),
+            (5, 5),
+            "{damaged} was damaged, {leads} leads"
+        );
+        while !world.follow(1 - leads).await {}
+        world.publish(leads, 1).await;
+        world.follow(1 - leads).await;
+        world.look();
+        world.check();
+    }
+}
+
+#[tokio::test]
+async fn a_replica_that_lost_its_end_goes_on_without_the_other_where_that_stays_away() {
+    let mut world = World::new();
+    assert!(world.take_over(0, false).await);
+    while !world.follow(1).await {}
+    world.publish(0, 2).await;
+    world.nodes[0].kill();
+    world.nodes[1].kill();
+    world.nodes[0].start();
+    assert!(world.take_over(0, false).await);
+    let roster = world.register.roster().unwrap();
+    assert_eq!(
+        roster.in_sync,
+        BTreeSet::from(["event-0".to_owned()]),
+        "that it is alone is noted"
+    );
+    world.publish(0, 1).await;
+    assert_eq!(world.confirmed, 3);
+}
+
+#[tokio::test]
+async fn a_dead_letter_that_changes_before_a_replica_leads_leaves_nobody_out() {
+    let mut world = World::new();
+    assert!(world.take_over(0, false).await);
+    while !world.follow(1).await {}
+    world.nodes[0].kill();
+    world.nodes[0].start();
+    let log = world.nodes[0].log.clone().unwrap();
+    let me = ("event-0".to_owned(), "nowhere:1".to_owned());
+    let leading = Leading::take_over(log, world.register.clone(), me, false, STEP).await;
+    let leading = leading.unwrap();
+    // Somebody who asks while the other one is waited for.
+    let changing = timeout(4 * STEP, leading.letters_changed()).await;
+    assert!(changing.is_err(), "it waits");
+    let both = ["event-0", "event-1"].map(str::to_owned);
+    assert_eq!(world.register.roster().unwrap().in_sync, both.into());
 }

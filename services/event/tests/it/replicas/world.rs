@@ -19,7 +19,7 @@ use pgo_event::{
     replication::{
         Turn,
         following::{Following, Other},
-        leading::{Change, Leading},
+        leading::{Change, Leading, Reach},
         register::{Register, RegisterError, Roster, Version},
     },
 };
@@ -115,6 +115,16 @@ impl Other for Way {
         let change = leading.letters();
         let letters = self.2.letters().unwrap();
         copy::answer(&letters, request, change).map_err(|error| Status::internal(error.to_string()))
+    }
+}
+
+/// The way to the other replica, whatever its address; none while it is away.
+struct Ways(Option<(Arc<Log>, Arc<Shelf>)>);
+
+impl Reach for Ways {
+    fn at(&self, _: &str) -> Option<Box<dyn Other>> {
+        let (log, shelf) = self.0.clone()?;
+        Some(Box::new(Way(None, log, shelf)))
     }
 }
 
@@ -229,8 +239,25 @@ impl World {
         let me = (node.name.clone(), "nowhere:1".to_owned());
         let register = self.register.clone();
         let taken = Leading::take_over(log, register, me, forced, PATIENCE).await;
-        node.lead(taken.ok().map(Arc::new));
-        node.leading.is_some()
+        let leading = taken.ok().map(Arc::new);
+        node.lead(leading.clone());
+        let Some(leading) = leading else { return false };
+        let other = &self.nodes[1 - at];
+        let log = other.log.clone().filter(|_| !self.apart);
+        let ways = Ways(log.map(|log| (log, other.shelf.clone())));
+        let gathering = timeout(STEP, leading.gather_within(PATIENCE, &ways));
+        // The process asks all the time; here only one that is waited for.
+        let roster = self.register.roster().unwrap_or_default();
+        let asking = async {
+            if roster.in_sync.contains(&other.name) {
+                self.follow(1 - at).await;
+            }
+        };
+        let (gathered, ()) = tokio::join!(gathering, asking);
+        if !matches!(gathered, Ok(Ok(()))) {
+            self.nodes[at].lead(None);
+        }
+        self.nodes[at].leading.is_some()
     }
 
     /// One step of following; whether it is in sync afterwards.
