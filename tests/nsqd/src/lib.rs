@@ -8,20 +8,16 @@
     reason = "a test fails by panicking"
 )]
 
+mod process;
+
 use std::{
     env,
-    io::{BufRead as _, BufReader},
     net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    sync::{Arc, Mutex, mpsc},
-    time::{Duration, Instant},
 };
 
+pub use process::Process;
 use tempfile::TempDir;
-
-/// Longest wait for what should be there at once; reached only by a failing test.
-const SOON: Duration = Duration::from_secs(30);
 
 /// A program of NSQ's, `nsqd` or `nsqlookupd`: they lie beside each other.
 ///
@@ -84,14 +80,7 @@ pub fn free_address() -> SocketAddr {
 
 /// nsqd with a folder of its own.
 #[derive(Debug)]
-pub struct Nsqd {
-    child: Option<Child>,
-    folder: TempDir,
-    arguments: Vec<String>,
-    tcp: SocketAddr,
-    http: SocketAddr,
-    log: Arc<Mutex<String>>,
-}
+pub struct Nsqd(Process);
 
 impl Nsqd {
     /// One that runs.
@@ -111,15 +100,10 @@ impl Nsqd {
         Self::at(free_address(), arguments)
     }
 
-    fn at(tcp: SocketAddr, arguments: Vec<String>) -> Self {
-        Self {
-            child: None,
-            folder: TempDir::new().expect("a folder"),
-            arguments,
-            tcp,
-            http: SocketAddr::from(([127, 0, 0, 1], 0)),
-            log: Arc::default(),
-        }
+    fn at(tcp: SocketAddr, mut arguments: Vec<String>) -> Self {
+        let folder = TempDir::new().expect("a folder");
+        arguments.push("--https-address=".to_owned());
+        Self(Process::at(tcp, "nsqd", folder, arguments))
     }
 
     /// Starts it, again after [`Self::kill`] with what it had, and waits until it listens.
@@ -127,83 +111,29 @@ impl Nsqd {
     /// # Panics
     /// It does not listen in time.
     pub fn begin(&mut self) {
-        let mut child = Command::new(binary("nsqd"))
-            .arg(format!("--data-path={}", self.folder.path().display()))
-            .arg(format!("--tcp-address={}", self.tcp))
-            .args(["--http-address=127.0.0.1:0", "--https-address="])
-            .arg("--broadcast-address=127.0.0.1")
-            .args(&self.arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("nsqd starts");
-        let stderr = BufReader::new(child.stderr.take().expect("it is piped"));
-        self.child = Some(child);
-        let (sender, lines) = mpsc::channel();
-        let log = self.log.clone();
-        // Until it ends: a full pipe would stop it.
-        std::thread::spawn(move || {
-            for line in stderr.lines().map_while(Result::ok) {
-                let mut log = log.lock().unwrap();
-                log.push_str(&line);
-                log.push('\n');
-                drop(log);
-                // Nobody listens once it is up.
-                let _ = sender.send(line);
-            }
-        });
-        // In whichever order.
-        let (mut tcp, mut http) = (None, None);
-        let until = Instant::now() + SOON;
-        while tcp.is_none() || http.is_none() {
-            let left = until.saturating_duration_since(Instant::now());
-            let Ok(line) = lines.recv_timeout(left) else {
-                panic!("nsqd does not listen; its log:\n{}", self.log());
-            };
-            let address = |kind: &str| line.split_once(kind)?.1.parse().ok();
-            tcp = tcp.or_else(|| address("TCP: listening on "));
-            http = http.or_else(|| address("HTTP: listening on "));
-        }
-        (self.tcp, self.http) = (tcp.unwrap(), http.unwrap());
+        self.0.begin();
     }
 
     /// Ends it the hard way.
     pub fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            // Both fail only if it is gone already.
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        self.0.kill();
     }
 
     /// Where clients reach it.
     #[must_use]
     pub fn tcp(&self) -> SocketAddr {
-        self.tcp
+        self.0.tcp()
     }
 
     /// Where it tells its numbers.
     #[must_use]
     pub fn http(&self) -> SocketAddr {
-        self.http
+        self.0.http()
     }
 
     /// What it has logged.
     #[must_use]
     pub fn log(&self) -> String {
-        self.log.lock().unwrap().clone()
-    }
-}
-
-impl Drop for Nsqd {
-    fn drop(&mut self) {
-        self.kill();
-        if std::thread::panicking() {
-            let log = self.log();
-            let lines: Vec<&str> = log.lines().collect();
-            let last = &lines[lines.len().saturating_sub(40)..];
-            eprintln!("end of the log of nsqd:\n{}\n", last.join("\n"));
-        }
+        self.0.log()
     }
 }

@@ -75,6 +75,19 @@ fn in_flight(nsqds: &[&Nsqd]) -> u64 {
     counts.sum()
 }
 
+/// Two nsqds, and a consumer that has found both and read what each has.
+async fn two_that_are_read(lookupd: &Nsqlookupd) -> ([Nsqd; 2], Consumer) {
+    let nsqds = [nsqd(&[lookupd]), nsqd(&[lookupd])];
+    let mut all = BTreeSet::new();
+    for (nsqd, name) in nsqds.iter().zip(["first", "second"]) {
+        publish(nsqd, numbered(name, 5)).await;
+        all.extend(numbered(name, 5));
+    }
+    let mut consumer = consumer(&[lookupd], 10);
+    receive_all(&mut consumer, all).await;
+    (nsqds, consumer)
+}
+
 #[tokio::test]
 async fn nsqds_are_found_as_they_get_the_topic() {
     let lookupd = Nsqlookupd::start();
@@ -238,14 +251,7 @@ async fn one_of_two_nsqlookupds_is_enough() {
 #[tokio::test]
 async fn a_topic_that_is_taken_from_an_nsqd_is_left_and_not_made_again() {
     let lookupd = Nsqlookupd::start();
-    let (first, second) = (nsqd(&[&lookupd]), nsqd(&[&lookupd]));
-    publish(&first, numbered("first", 5)).await;
-    publish(&second, numbered("second", 5)).await;
-    let mut consumer = consumer(&[&lookupd], 10);
-    let all = numbered("first", 5)
-        .into_iter()
-        .chain(numbered("second", 5));
-    receive_all(&mut consumer, all.collect()).await;
+    let ([first, second], mut consumer) = two_that_are_read(&lookupd).await;
 
     // As nsqadmin does it: the tombstone first, so that nobody finds the way back.
     let node = first.http_address();
@@ -267,14 +273,7 @@ async fn a_topic_that_is_taken_from_an_nsqd_is_left_and_not_made_again() {
 #[tokio::test]
 async fn an_nsqd_that_is_gone_is_forgotten_and_found_when_it_comes_back() {
     let lookupd = Nsqlookupd::start();
-    let (mut first, second) = (nsqd(&[&lookupd]), nsqd(&[&lookupd]));
-    publish(&first, numbered("first", 5)).await;
-    publish(&second, numbered("second", 5)).await;
-    let mut consumer = consumer(&[&lookupd], 10);
-    let all = numbered("first", 5)
-        .into_iter()
-        .chain(numbered("second", 5));
-    receive_all(&mut consumer, all.collect()).await;
+    let ([mut first, second], mut consumer) = two_that_are_read(&lookupd).await;
     for round in 0..3 {
         first.kill();
         connected_to(&consumer, &[&second]).await;

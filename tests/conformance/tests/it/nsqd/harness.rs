@@ -3,11 +3,10 @@
 use std::{fs, future::Future, net::SocketAddr, path::Path, time::Duration};
 
 use nsq::{ChannelName, Consumer, ConsumerConfig, Producer, ProducerConfig, Server, TopicName};
+use pgo_nsqd::Process;
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use serde_json::Value;
 use tempfile::TempDir;
-
-use super::process::Process;
 
 /// Longest wait for anything that should be there at once, or after a timeout: nsqd looks at the timeouts of a new channel
 /// only after 5 s. Generous: it is reached only by a failing test.
@@ -26,22 +25,23 @@ impl Nsqd {
 
     /// With a folder that holds what the arguments name.
     pub fn start_in(folder: TempDir, arguments: &[&str]) -> Self {
-        let own = ["--data-path=.", "--https-address="];
-        let process = Process::start("nsqd", folder, &[&own, arguments].concat());
+        let own = ["--https-address="];
+        let arguments = own.iter().chain(arguments).map(|&a| a.to_owned()).collect();
+        let process = Process::start("nsqd", folder, arguments);
         Self { process }
     }
 
     pub fn server(&self) -> Server {
-        Server::new(self.process.tcp.to_string())
+        Server::new(self.process.tcp().to_string())
     }
 
     pub fn address(&self) -> SocketAddr {
-        self.process.tcp
+        self.process.tcp()
     }
 
     /// As an nsqlookupd names it when it is about HTTP.
     pub fn http_address(&self) -> SocketAddr {
-        self.process.http
+        self.process.http()
     }
 
     /// Where it keeps its data.
@@ -58,7 +58,8 @@ impl Nsqd {
     }
 
     fn pid(&self) -> Pid {
-        self.process.pid()
+        let id = self.process.id().expect("it runs");
+        Pid::from_raw(id.cast_signed()).expect("a number")
     }
 
     /// It neither reads nor writes from now on, and the kernel goes on taking bytes for it.
@@ -71,7 +72,7 @@ impl Nsqd {
     /// Whether the kernel holds bytes that a client sent and nsqd has not read.
     pub fn has_unread(&self) -> bool {
         // Columns: number, local address, remote address, state, tx_queue:rx_queue.
-        let port = format!(":{:04X}", self.process.tcp.port());
+        let port = format!(":{:04X}", self.process.tcp().port());
         let sockets = fs::read_to_string("/proc/net/tcp").unwrap();
         sockets.lines().skip(1).any(|line| {
             let columns: Vec<&str> = line.split_whitespace().collect();
@@ -85,7 +86,7 @@ impl Nsqd {
 
     /// The same again, after [`kill`](Self::kill).
     pub fn restart(&mut self) {
-        self.process.restart();
+        self.process.begin();
     }
 
     pub fn log(&self) -> String {
@@ -116,11 +117,11 @@ impl Nsqd {
 
     /// A command over HTTP, as an operator gives it: `topic/pause?topic=orders`.
     pub fn command(&self, path: &str) {
-        self.process.http("POST", path);
+        self.process.ask("POST", path);
     }
 
     fn get(&self, path: &str) -> Value {
-        serde_json::from_str(&self.process.http("GET", path)).unwrap()
+        serde_json::from_str(&self.process.ask("GET", path)).unwrap()
     }
 }
 

@@ -3,8 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use nsq::{Discovery, Server};
-
-use super::process::Process;
+use pgo_nsqd::Process;
 
 pub struct Nsqlookupd {
     process: Process,
@@ -13,18 +12,18 @@ pub struct Nsqlookupd {
 impl Nsqlookupd {
     pub fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let process = Process::start("nsqlookupd", folder, &[]);
+        let process = Process::start("nsqlookupd", folder, Vec::new());
         Self { process }
     }
 
     /// What makes an nsqd register here.
     pub fn argument(&self) -> String {
-        format!("--lookupd-tcp-address={}", self.process.tcp)
+        format!("--lookupd-tcp-address={}", self.process.tcp())
     }
 
     /// Where clients ask.
     pub fn http_address(&self) -> String {
-        self.process.http.to_string()
+        self.process.http().to_string()
     }
 
     pub fn kill(&mut self) {
@@ -32,18 +31,18 @@ impl Nsqlookupd {
     }
 
     pub fn restart(&mut self) {
-        self.process.restart();
+        self.process.begin();
     }
 
     /// A command, as an operator gives it: `topic/delete?topic=orders`.
     pub fn command(&self, path: &str) {
-        self.process.http("POST", path);
+        self.process.ask("POST", path);
     }
 
     /// Whether it lists an nsqd for this topic.
     pub fn lists(&self, nsqd: SocketAddr, topic: &str) -> bool {
         let nodes: serde_json::Value =
-            serde_json::from_str(&self.process.http("GET", "nodes")).unwrap();
+            serde_json::from_str(&self.process.ask("GET", "nodes")).unwrap();
         nodes["producers"].as_array().unwrap().iter().any(|node| {
             let topics = node["topics"].as_array().unwrap();
             let tombstones = node["tombstones"].as_array().unwrap();

@@ -12,7 +12,6 @@ mod faults;
 mod harness;
 mod kills;
 mod lookupd;
-mod process;
 mod publishing;
 mod raw;
 mod tls;
