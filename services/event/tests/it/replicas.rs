@@ -227,15 +227,7 @@ async fn damaged_records_come_back_from_the_other_replica() {
     world.publish(0, 4).await;
     world.follow(1).await;
     world.nodes[0].kill();
-    for file in std::fs::read_dir(world.nodes[0].folder.path()).unwrap() {
-        let path = file.unwrap().path();
-        let mut bytes = std::fs::read(&path).unwrap();
-        let text = b"event 3";
-        if let Some(at) = bytes.windows(text.len()).position(|part| part == text) {
-            bytes[at] ^= 1;
-            std::fs::write(&path, bytes).unwrap();
-        }
-    }
+    damage(&world.nodes[0], "event 3");
     world.nodes[0].start();
     let log = world.nodes[0].log.clone().unwrap();
     log.look_for_damage().unwrap();
