@@ -11,7 +11,8 @@ use pgo_core::{AgentFacts, AgentPhase, Follower, Role};
 use pgo_ids::{ClusterName, InstanceName, Namespace, Term};
 use pgo_objects::{AGENT_PORT, agent_identity};
 use pgo_proto::agent::{
-    self, DropSlotRequest, InstanceState, WatchRequest, agent_client::AgentClient,
+    self, DropSlotRequest, FailoverRequest, InstanceState, SwitchoverRequest, WatchRequest,
+    agent_client::AgentClient,
 };
 use pgo_tls::TlsFiles;
 use tokio::{task::AbortHandle, time::sleep};
@@ -26,6 +27,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 
 /// How long an agent may take for what it is asked to do.
 const CALL_DEADLINE: Duration = Duration::from_secs(15);
+
+/// How long an agent may take to say whether there can be another primary: it waits for nothing.
+const CHANGE_DEADLINE: Duration = Duration::from_secs(5);
 
 /// A pod whose agent is to be heard.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -143,18 +147,54 @@ impl Agents {
         instance: &InstanceName,
         slot: &str,
     ) -> anyhow::Result<()> {
+        let mut client = self.client(namespace, instance)?;
+        let request = DropSlotRequest {
+            slot: slot.to_owned(),
+        };
+        tokio::time::timeout(CALL_DEADLINE, client.drop_slot(request)).await??;
+        Ok(())
+    }
+
+    /// Has the agent of the primary give up in order, for another instance.
+    ///
+    /// # Errors
+    /// Why it does not, for people.
+    pub async fn switchover(
+        &self,
+        namespace: &Namespace,
+        primary: &InstanceName,
+        to: &InstanceName,
+    ) -> Result<(), String> {
+        let client = self.client(namespace, primary);
+        let mut client = client.map_err(|error| error.to_string())?;
+        let request = SwitchoverRequest { to: to.to_string() };
+        let asked = client.switchover(request);
+        answer(primary, tokio::time::timeout(CHANGE_DEADLINE, asked).await)
+    }
+
+    /// Has the agent of an instance take over from a primary that is gone.
+    ///
+    /// # Errors
+    /// Why it does not, for people.
+    pub async fn failover(&self, namespace: &Namespace, to: &InstanceName) -> Result<(), String> {
+        let client = self.client(namespace, to);
+        let mut client = client.map_err(|error| error.to_string())?;
+        let asked = client.failover(FailoverRequest {});
+        answer(to, tokio::time::timeout(CHANGE_DEADLINE, asked).await)
+    }
+
+    fn client(
+        &self,
+        namespace: &Namespace,
+        instance: &InstanceName,
+    ) -> anyhow::Result<AgentClient<tonic::transport::Channel>> {
         let pod = {
             let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
             let known = heard.get(&(namespace.clone(), instance.clone()));
             known.map(|known| known.pod.clone())
         };
         let pod = pod.ok_or_else(|| anyhow::anyhow!("the agent of {instance} is not heard"))?;
-        let request = DropSlotRequest {
-            slot: slot.to_owned(),
-        };
-        let mut client = AgentClient::new(self.channel(&pod)?);
-        tokio::time::timeout(CALL_DEADLINE, client.drop_slot(request)).await??;
-        Ok(())
+        Ok(AgentClient::new(self.channel(&pod)?))
     }
 
     fn channel(&self, pod: &Pod) -> anyhow::Result<tonic::transport::Channel> {
@@ -219,6 +259,24 @@ impl Agents {
     }
 }
 
+/// What an agent says to a wish for another primary: in its own words where it refuses.
+fn answer<T>(
+    instance: &InstanceName,
+    answered: Result<Result<T, tonic::Status>, tokio::time::error::Elapsed>,
+) -> Result<(), String> {
+    match answered {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(refused)) if refused.code() == tonic::Code::FailedPrecondition => {
+            Err(refused.message().to_owned())
+        }
+        Ok(Err(failed)) => Err(format!(
+            "the agent of {instance} cannot be asked: {}",
+            failed.message()
+        )),
+        Err(_) => Err(format!("the agent of {instance} does not answer")),
+    }
+}
+
 fn facts(state: InstanceState) -> AgentFacts {
     let phase = match state.phase() {
         agent::Phase::Unspecified | agent::Phase::Starting => AgentPhase::Starting,
@@ -245,6 +303,8 @@ fn facts(state: InstanceState) -> AgentFacts {
         timeline: state.timeline,
         streaming: state.streaming,
         lag_bytes: state.lag_bytes,
+        lag_ms: state.lag_ms,
+        received: state.received_lsn,
         followers: state.followers.into_iter().map(follower).collect(),
         error: given(state.error),
     }
@@ -255,5 +315,6 @@ fn follower(follower: agent::Follower) -> Follower {
         slot: follower.slot,
         streaming: follower.streaming,
         lag_bytes: follower.lag_bytes,
+        sync: follower.sync,
     }
 }

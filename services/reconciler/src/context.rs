@@ -13,7 +13,10 @@ use pgo_ids::{Namespace, StreamId};
 use pgo_tls::Authority;
 use tokio::sync::watch;
 
-use crate::{agents::Agents, cache::Cache, metrics::Metrics, publishing::Publishing, waker::Waker};
+use crate::{
+    agents::Agents, cache::Cache, changes::Changes, metrics::Metrics, publishing::Publishing,
+    waker::Waker,
+};
 
 /// What every reconcile of one namespace shares.
 pub struct Context {
@@ -36,6 +39,8 @@ pub struct Context {
     pub metrics: Metrics,
     /// Objects as this process wrote them last, for as long as the cache has not seen that.
     written: Mutex<HashMap<String, Written>>,
+    /// What agents answer that are asked for another primary.
+    pub changes: Changes,
     /// What Kubernetes refused of a cluster's last plan, by uid.
     refused: Mutex<HashMap<String, String>>,
 }
@@ -74,6 +79,7 @@ impl Context {
             waker,
             metrics,
             written: Mutex::default(),
+            changes: Changes::default(),
             refused: Mutex::default(),
         }
     }
@@ -133,6 +139,7 @@ impl Context {
     /// Forgets a cluster that is gone.
     pub fn forget(&self, stream: &StreamId) {
         self.publishing.forget(stream);
+        self.changes.forget(stream);
         self.set_refused(stream.as_str(), None);
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         written.remove(stream.as_str());

@@ -1,5 +1,7 @@
 //! Step 5, execute: each step of a plan as calls of Kubernetes, idempotent.
 
+mod change;
+mod label;
 mod lease;
 mod make;
 mod own;
@@ -119,6 +121,15 @@ async fn one(
                 why: format!("{error:#}"),
             })
         }
+        Step::Switchover { .. } | Step::Failover { .. } => {
+            change::one(step, cluster, context).await;
+            Ok(())
+        }
+        Step::LabelPod {
+            instance,
+            uid,
+            role,
+        } => label::pod(cluster, (instance, uid), *role, context).await,
         Step::SetAutofail(autofail) => lease::set_autofail(cluster, *autofail, context).await,
         Step::CopyEvents => crate::pages::copy(object, context).await,
         Step::MakeUserSecret(_)
@@ -134,10 +145,12 @@ async fn one(
             // Nothing is planned to be made of what nobody understands.
             Err(_) => Ok(()),
         },
-        Step::MakeClaim(instance) | Step::MakePod(instance) => match cluster.desired_of(instance) {
-            Some(desired) => make::one(step, &desired, cluster, context).await,
-            None => Ok(()),
-        },
+        Step::MakeClaim(instance) | Step::MakePod { instance, .. } => {
+            match cluster.desired_of(instance) {
+                Some(desired) => make::one(step, &desired, cluster, context).await,
+                None => Ok(()),
+            }
+        }
     }
 }
 

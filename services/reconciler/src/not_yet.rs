@@ -76,7 +76,11 @@ async fn tell_one(
 ) -> Result<(), kube::Error> {
     let verdict = match cluster_of(kind, object) {
         Some(cluster) if clusters.get_metadata_opt(cluster).await?.is_none() => {
-            no_such_cluster(kind, cluster)
+            let wanted = match object.data["spec"]["tasktype"].as_str() {
+                Some("failover") => "give another primary",
+                _ => "delete",
+            };
+            no_such_cluster(kind, cluster, wanted)
         }
         Some(_) => return Ok(()),
         None => match not_available(kind) {
@@ -107,11 +111,17 @@ fn cluster_of<'a>(kind: &str, object: &'a DynamicObject) -> Option<&'a str> {
         "Pgtask" if spec["tasktype"] == TaskType::DeleteData.as_str() => {
             spec["parameters"][label::PG_CLUSTER].as_str()
         }
+        // As in 4.1: the parameter is named like the cluster.
+        "Pgtask" if spec["tasktype"] == TaskType::Failover.as_str() => spec["parameters"]
+            .as_object()?
+            .keys()
+            .next()
+            .map(String::as_str),
         _ => None,
     }
 }
 
-fn no_such_cluster(kind: &str, cluster: &str) -> Verdict {
+fn no_such_cluster(kind: &str, cluster: &str, wanted: &str) -> Verdict {
     let (name, message) = match kind {
         "Pgreplica" => (
             RESULT_READY,
@@ -119,7 +129,7 @@ fn no_such_cluster(kind: &str, cluster: &str) -> Verdict {
         ),
         _ => (
             "Complete",
-            format!("there is no Pgcluster {cluster} to delete"),
+            format!("there is no Pgcluster {cluster} to {wanted}"),
         ),
     };
     Verdict {

@@ -61,6 +61,7 @@ pub fn requests(
     Requests {
         delete: pgo_crd::delete_requests(tasks(), object),
         scale_down: pgo_crd::scale_down_requests(tasks(), object),
+        failover: pgo_crd::failover_requests(tasks(), object),
         replicas,
     }
 }
@@ -104,6 +105,7 @@ pub async fn observe(
             owners(task).next().is_none() || is_owned(task, &cluster.stream)
         }),
         refused: context.refused(cluster.stream.as_str()),
+        unwilling: context.changes.unwilling(&cluster.stream),
         ..Observed::default()
     };
     for pod in of_cluster(&cache.pods.state(), cluster) {
@@ -320,6 +322,7 @@ fn pod_facts(pod: &Pod) -> PodFacts {
         waiting: containers.into_iter().find_map(waiting),
         complaint: None,
         form: form(&pod.metadata),
+        service: pod.labels().get(label::SERVICE_NAME).cloned(),
     }
 }
 

@@ -10,7 +10,9 @@ use kube::{
     api::{Patch, PatchParams},
 };
 use pgo_core::{Cluster, ClusterStatus, ConditionStatus, Kind, Operation, Outcome, StorageKind};
-use pgo_crd::{Pgcluster, Pgtask, TaskType, delete_request, label, scale_down_request};
+use pgo_crd::{
+    Pgcluster, Pgtask, TaskType, delete_request, failover_request, label, scale_down_request,
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -162,6 +164,10 @@ fn operation<'a>(
         let mut operations = status.journal.operations.iter();
         return operations.find(|operation| operation.id == request.operation);
     }
+    if let Some(request) = failover_request(task, object) {
+        let mut operations = status.journal.operations.iter();
+        return operations.find(|operation| operation.id == request.operation);
+    }
     let request = delete_request(task, object)?;
     let mut deletions = status.journal.all(Kind::DeleteCluster);
     let own = deletions.find(|deletion| deletion.id == request.operation);
@@ -235,6 +241,7 @@ mod tests {
             replicas: Vec::new(),
             replica_count: 0,
             scale_down: Vec::new(),
+            failover: Vec::new(),
             desired,
         }
     }

@@ -74,6 +74,12 @@ pub const RIGHTS: Rights = Rights {
         ),
         Right::new(
             "",
+            &["pods"],
+            &[Patch],
+            "4.1's label that says what an instance is, when another one becomes the primary.",
+        ),
+        Right::new(
+            "",
             &["secrets", "services", "serviceaccounts"],
             &[Get, List, Watch, Create, Patch, Delete],
             "Objects of clusters, and the passwords of the cluster that secretfrom names. Server-side apply, which renews them, is a \

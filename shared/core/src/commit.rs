@@ -2,15 +2,16 @@
 
 use jiff::Timestamp;
 use pgo_events::Eventing;
-use pgo_ids::{ClusterName, Namespace, OperationId, StreamId};
+use pgo_ids::{ClusterName, InstanceName, Namespace, OperationId, StreamId};
 
 use crate::{
-    AgentPhase, ClusterStatus, ConditionStatus, DeleteRequest, Desired, InstanceStatus, Kind,
-    Milestone, Observed, Operation, Outcome, Phase, Problem, RESULT_READY, RESULT_UP_TO_DATE,
-    Replica, Role, ScaleDownRequest,
+    AgentPhase, ClusterStatus, ConditionStatus, DeleteRequest, Desired, FailoverRequest,
+    InstanceStatus, Kind, Milestone, Observed, Operation, Outcome, Phase, Problem, RESULT_READY,
+    RESULT_UP_TO_DATE, Replica, Role, ScaleDownRequest,
     applied::Applied,
     backlog, certificate,
     deletion::deletion,
+    failover,
     journal::{Of, Subject},
     problem, replicas, serving, silence,
     status::set_condition,
@@ -42,6 +43,8 @@ pub struct Cluster {
     pub replica_count: u32,
     /// Replicas whose removal Pgtasks ask for.
     pub scale_down: Vec<ScaleDownRequest>,
+    /// Changes of the primary that Pgtasks ask for.
+    pub failover: Vec<FailoverRequest>,
     /// What the user wants, or why that cannot be understood.
     pub desired: Result<Desired, String>,
 }
@@ -93,8 +96,9 @@ pub fn commit(
     } else {
         creation(&mut next, cluster, observed, now);
         if next.journal.newest(Kind::CreateCluster).is_some() {
-            takeover::tell(&mut next, subject, observed.takeover.as_ref());
+            takeover::tell(&mut next, subject, observed.takeover.as_ref(), now);
             replicas::commit(&mut next, cluster, observed, now);
+            failover::commit(&mut next, cluster, observed, now);
         }
         let known = (next.certificate.as_ref(), observed);
         next.certificate = certificate::tell(&mut next.journal, subject, known, now);
@@ -347,6 +351,7 @@ fn instances(status: &ClusterStatus, observed: &Observed, now: Timestamp) -> Vec
                 Some(Role::Replica) => "replica",
                 None => "",
             };
+            let replica = agent.filter(|agent| agent.role == Some(Role::Replica));
             InstanceStatus {
                 name: name.clone(),
                 pod_uid: pod.uid.clone(),
@@ -356,25 +361,31 @@ fn instances(status: &ClusterStatus, observed: &Observed, now: Timestamp) -> Vec
                 node: pod.node.clone(),
                 term: agent.map(|agent| agent.term).unwrap_or_default(),
                 timeline: agent.map_or(0, |agent| agent.timeline),
-                streaming: agent
-                    .filter(|agent| agent.role == Some(Role::Replica))
-                    .map(|agent| agent.streaming),
-                lag_bytes: agent
-                    .filter(|agent| agent.role == Some(Role::Replica))
-                    .map(|agent| coarse(agent.lag_bytes)),
+                streaming: replica.map(|agent| agent.streaming),
+                lag_bytes: replica.map(|agent| coarse(agent.lag_bytes, 1 << 20)),
+                lag_seconds: replica.map(|agent| coarse(agent.lag_ms, 1000) / 1000),
+                sync: replica.and_then(|_| sync(observed, name)),
                 postgres_version: agent.and_then(|agent| agent.postgres_version.clone()),
             }
         })
         .collect()
 }
 
-/// A lag as a status tells it: the next power of two, and none where it is less than a MiB. It changes all the time, and
-/// each change of a status is a write.
-fn coarse(bytes: u64) -> u64 {
-    const LEAST: u64 = 1 << 20;
-    if bytes < LEAST {
-        0
-    } else {
-        bytes.checked_next_power_of_two().unwrap_or(u64::MAX >> 1)
+/// The primary's word for whether commits wait for a replica.
+fn sync(observed: &Observed, replica: &InstanceName) -> Option<String> {
+    let primary = observed.agent(observed.serving_primary()?)?;
+    let slot = replica.slot();
+    let mut followers = primary.followers.iter();
+    let word = &followers.find(|follower| follower.slot == slot)?.sync;
+    (!word.is_empty()).then(|| word.clone())
+}
+
+/// A lag as a status tells it: `unit` times the next power of two, and none where it is less than that unit. It changes all
+/// the time, and each change of a status is a write.
+fn coarse(lag: u64, unit: u64) -> u64 {
+    if lag < unit {
+        return 0;
     }
+    let units = lag.div_ceil(unit).checked_next_power_of_two();
+    units.unwrap_or(u64::MAX >> 1).saturating_mul(unit)
 }

@@ -9,6 +9,7 @@ use crate::{
     Cluster, ClusterStatus, DeleteOptions, Journal, Kind, Milestone, Observed, Operation, Outcome,
     Phase,
     commit::{CREATION, DELETION, begin_creation, describe},
+    failover,
     plan::{Leftover, leftovers},
     replicas,
 };
@@ -47,6 +48,7 @@ pub(crate) fn deletion(
         }
         let interrupted = "the cluster was deleted before it was ready".to_owned();
         replicas::break_off(next, cluster, now);
+        failover::break_off(next, cluster, now);
         next.journal
             .finish(subject, CREATION, (Outcome::Failed, Some(interrupted)), now);
     }

@@ -180,16 +180,6 @@ impl Desired {
         vec![InstanceName::from(&self.name)]
     }
 
-    /// Name of the Service that an instance is behind when it is made, as in 4.1.
-    #[must_use]
-    pub fn service_of(&self, instance: &InstanceName) -> String {
-        if self.instances().contains(instance) {
-            self.name.to_string()
-        } else {
-            format!("{}-replica", self.name)
-        }
-    }
-
     /// Name of a user Secret.
     #[must_use]
     pub fn secret_name(&self, secret: UserSecret) -> String {

@@ -95,6 +95,21 @@ impl Operation {
 pub(crate) type Of<'a> = (Kind, Option<&'a InstanceName>);
 
 impl Operation {
+    /// Whether it makes another instance the primary: `instance` is the one.
+    #[must_use]
+    pub fn changes_primary(&self) -> bool {
+        matches!(self.kind, Kind::FailoverCluster | Kind::SwitchoverCluster)
+    }
+
+    /// Under which field its events name the instance that it is about.
+    fn field(&self) -> Field {
+        if self.changes_primary() {
+            Field::Target
+        } else {
+            Field::ReplicaName
+        }
+    }
+
     fn is(&self, (kind, instance): Of<'_>) -> bool {
         self.kind == kind && self.instance.as_ref() == instance
     }
@@ -167,6 +182,13 @@ impl Journal {
     #[must_use]
     pub fn knows(&self, id: OperationId) -> bool {
         self.operations.iter().any(|operation| operation.id == id)
+    }
+
+    /// The change of the primary that runs, as somebody asked for it.
+    #[must_use]
+    pub fn running_change(&self) -> Option<&Operation> {
+        let mut operations = self.operations.iter();
+        operations.find(|o| o.changes_primary() && o.is_running())
     }
 
     /// Begins an operation and tells so.
@@ -252,26 +274,65 @@ impl Journal {
         (outcome, cause): (Outcome, Option<String>),
         now: Timestamp,
     ) {
-        let event_type = match outcome {
-            Outcome::Completed => of.0.completed(),
-            Outcome::Failed => of.0.failed(),
-        };
-        let running = self.operations.iter_mut();
-        let mut first = None;
-        for operation in running.filter(|o| o.is(of) && o.is_running()) {
+        let running = self.operations.iter();
+        let running = running.filter(|o| o.is(of) && o.is_running());
+        let all: Vec<OperationId> = running.map(|operation| operation.id).collect();
+        for id in &all {
+            let first = all.first().filter(|first| *first != id);
             let together = first.map(|first| format!("done together with operation {first}"));
-            first.get_or_insert(operation.id);
-            operation.finished = Some(now);
-            operation.outcome = Some(outcome);
-            operation.cause = cause
-                .as_deref()
-                .map(|cause| shortened(&without_secrets(cause)));
-            let mut draft = draft(subject, operation, event_type);
-            draft.time = now;
-            draft.cause = cause.clone().or(together);
-            draft.duration_ms = Some(milliseconds(operation.started, now));
-            self.outbox.push(subject.stream, draft);
+            let how = (outcome, cause.as_deref(), together);
+            self.end(subject, *id, how, &[], now);
         }
+    }
+
+    /// Ends one running operation and tells how.
+    pub(crate) fn finish_one(
+        &mut self,
+        subject: Subject<'_>,
+        id: OperationId,
+        (outcome, cause): (Outcome, Option<String>),
+        now: Timestamp,
+    ) {
+        self.end(subject, id, (outcome, cause.as_deref(), None), &[], now);
+    }
+
+    /// Completes one running operation and tells so, with these details.
+    pub(crate) fn complete(
+        &mut self,
+        subject: Subject<'_>,
+        id: OperationId,
+        (cause, details): (&str, &[(Field, Datum)]),
+        now: Timestamp,
+    ) {
+        let how = (Outcome::Completed, Some(cause), None);
+        self.end(subject, id, how, details, now);
+    }
+
+    fn end(
+        &mut self,
+        subject: Subject<'_>,
+        id: OperationId,
+        (outcome, cause, otherwise): (Outcome, Option<&str>, Option<String>),
+        details: &[(Field, Datum)],
+        now: Timestamp,
+    ) {
+        let mut running = self.operations.iter_mut();
+        let Some(operation) = running.find(|o| o.id == id && o.is_running()) else {
+            return;
+        };
+        operation.finished = Some(now);
+        operation.outcome = Some(outcome);
+        operation.cause = cause.map(|cause| shortened(&without_secrets(cause)));
+        let event_type = match outcome {
+            Outcome::Completed => operation.kind.completed(),
+            Outcome::Failed => operation.kind.failed(),
+        };
+        let mut draft = draft(subject, operation, event_type);
+        draft.time = now;
+        draft.cause = cause.map(str::to_owned).or(otherwise);
+        draft.duration_ms = Some(milliseconds(operation.started, now));
+        draft.details.extend(details.iter().cloned());
+        self.outbox.push(subject.stream, draft);
     }
 }
 
@@ -301,7 +362,7 @@ fn draft(subject: Subject<'_>, operation: &Operation, event_type: EventType) -> 
         details: operation
             .instance
             .iter()
-            .map(|instance| (Field::ReplicaName, Datum::Text(instance.to_string())))
+            .map(|instance| (operation.field(), Datum::Text(instance.to_string())))
             .collect(),
     }
 }

@@ -17,6 +17,7 @@ mod certificate;
 mod commit;
 mod deletion;
 mod desired;
+mod failover;
 mod form;
 pub mod installation;
 mod journal;
@@ -39,19 +40,20 @@ pub use deletion::{DeleteRequest, unrecorded};
 pub use desired::{
     Desired, Image, NodePreference, Resources, ServiceType, Storage, StorageKind, UserSecret,
 };
+pub use failover::{FailoverRequest, MOST_LAG};
 pub use form::Form;
 pub use journal::{DeleteOptions, Journal, Kind, Operation, Outcome};
 pub use milestone::Milestone;
 pub use observed::{
     AddressFamily, AgentFacts, AgentPhase, Backup, ClaimFacts, ClaimPhase, Endpoints, Fixture,
-    Follower, Observed, PodFacts, PodPhase, Role, Waiting,
+    Follower, Observed, PodFacts, PodPhase, Role, Unwilling, Waiting,
 };
 pub use plan::{Plan, Step, plan};
 pub use problem::Problem;
 pub use replicas::{Replica, ReplicaCount, ReplicaStatus, ScaleDownRequest, WantedReplica};
 pub use status::{
-    ClusterStatus, Condition, ConditionStatus, InstanceStatus, Phase, RESULT_BACKLOG, RESULT_READY,
-    RESULT_UP_TO_DATE,
+    ClusterStatus, Condition, ConditionStatus, InstanceStatus, LastTakeover, Phase, RESULT_BACKLOG,
+    RESULT_READY, RESULT_UP_TO_DATE,
 };
 pub use takeover::{Takeover, TakeoverCause};
 pub use worth::worth_writing;

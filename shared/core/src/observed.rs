@@ -4,7 +4,7 @@ use core::net::IpAddr;
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
-use pgo_ids::{InstanceName, Term};
+use pgo_ids::{ClusterName, InstanceName, OperationId, Term};
 
 use crate::{Form, UserSecret};
 
@@ -160,6 +160,8 @@ pub struct PodFacts {
     pub complaint: Option<String>,
     /// What it was made for; none where nobody wrote it down.
     pub form: Option<Form>,
+    /// 4.1's label `service-name`: the Service whose clients it is for.
+    pub service: Option<String>,
 }
 
 impl PodFacts {
@@ -210,6 +212,17 @@ pub enum Role {
     Replica,
 }
 
+impl Role {
+    /// Name of the Service whose clients an instance of this role is for, as in 4.1.
+    #[must_use]
+    pub fn service(self, cluster: &ClusterName) -> String {
+        match self {
+            Self::Primary => cluster.to_string(),
+            Self::Replica => format!("{cluster}-replica"),
+        }
+    }
+}
+
 /// What the agent of an instance told last.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AgentFacts {
@@ -231,6 +244,10 @@ pub struct AgentFacts {
     pub streaming: bool,
     /// On a replica: how far it is behind, in bytes.
     pub lag_bytes: u64,
+    /// On a replica: how old what it replayed last is, where there is more to replay, in milliseconds.
+    pub lag_ms: u64,
+    /// On a replica: position up to which it has received WAL; 0 where unknown.
+    pub received: u64,
     /// On a primary: who follows it.
     pub followers: Vec<Follower>,
 }
@@ -252,6 +269,8 @@ pub struct Follower {
     pub streaming: bool,
     /// How far it is behind, in bytes.
     pub lag_bytes: u64,
+    /// PostgreSQL's word for whether commits wait for it; empty where nothing flows.
+    pub sync: String,
 }
 
 /// What is there of a cluster: objects that are its own by label and, where they have one, by owner. What others have
@@ -300,6 +319,19 @@ pub struct Observed {
     pub tasks: BTreeMap<String, String>,
     /// What Kubernetes refused of the last plan, and why; not what merely failed for now.
     pub refused: Option<String>,
+    /// Which operation's change of the primary an agent refuses.
+    pub unwilling: Option<Unwilling>,
+}
+
+/// What an agent answers that was asked for a change of the primary and does not begin one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unwilling {
+    /// The operation it was asked for.
+    pub operation: OperationId,
+    /// Since when it has given no other answer.
+    pub since: Timestamp,
+    /// Its answer.
+    pub reason: String,
 }
 
 impl Observed {
@@ -345,5 +377,26 @@ impl Observed {
                 && pod.ip.as_ref().is_some_and(|ip| endpoints.contains(ip));
             serves.then_some(name)
         })
+    }
+
+    /// The instance that is to write: the one that serves, else the one that the Lease names. A cluster begins with its
+    /// first one.
+    #[must_use]
+    pub fn primary(&self, cluster: &ClusterName) -> InstanceName {
+        let of_lease = || self.takeover.as_ref()?.to.parse().ok();
+        self.serving_primary()
+            .cloned()
+            .or_else(of_lease)
+            .unwrap_or_else(|| InstanceName::from(cluster))
+    }
+
+    /// What an instance is to be.
+    #[must_use]
+    pub fn role_of(&self, cluster: &ClusterName, instance: &InstanceName) -> Role {
+        if self.primary(cluster) == *instance {
+            Role::Primary
+        } else {
+            Role::Replica
+        }
     }
 }

@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
-use pgo_ids::{ClusterName, InstanceName};
+use pgo_ids::{ClusterName, InstanceName, OperationId};
 
 use crate::{
     AddressFamily, Backup, Cluster, ClusterStatus, DeleteOptions, Desired, Fixture, Kind, Observed,
-    Outcome, PodPhase, StorageKind, UserSecret, deletion::unrecorded, password, replicas,
+    Outcome, PodPhase, Role, StorageKind, UserSecret, deletion::unrecorded, failover, password,
+    replicas,
 };
 
 /// The agents' certificate is made anew this long before it ends: a tenth of its year, so that an operator that was
@@ -50,7 +51,21 @@ pub enum Step {
     /// Make the claim of an instance.
     MakeClaim(InstanceName),
     /// Make the pod of an instance.
-    MakePod(InstanceName),
+    MakePod {
+        /// The instance.
+        instance: InstanceName,
+        /// What it is to be.
+        role: Role,
+    },
+    /// Say on exactly this pod what the instance is, so that the replicas' Service leads to it or does not.
+    LabelPod {
+        /// Its instance.
+        instance: InstanceName,
+        /// Its uid.
+        uid: String,
+        /// What it is.
+        role: Role,
+    },
     /// Make the Service of the replicas, or bring the one there is to what is wanted.
     MakeReplicaService,
     /// Make a Pgreplica.
@@ -82,6 +97,22 @@ pub enum Step {
         primary: InstanceName,
         /// Name of the slot.
         slot: String,
+    },
+    /// Have the primary give up in order, for this instance.
+    Switchover {
+        /// The operation that it is for.
+        operation: OperationId,
+        /// The primary.
+        primary: InstanceName,
+        /// Who is to take over.
+        to: InstanceName,
+    },
+    /// Have this instance take over from a primary that is gone.
+    Failover {
+        /// The operation that it is for.
+        operation: OperationId,
+        /// Who is to take over.
+        to: InstanceName,
     },
     /// Remove exactly this pod.
     RemovePod {
@@ -189,6 +220,8 @@ pub fn plan(
     if !observed.finalizer {
         plan.steps.push(Step::AddFinalizer);
     }
+    labels(&mut plan, cluster, observed);
+    failover::steps(&mut plan, status, cluster, observed);
     if let Ok(desired) = &cluster.desired {
         if status.journal.newest(Kind::CreateCluster).is_none() {
             plan.waiting_for = Some("room for the event that tells of the creation");
@@ -206,6 +239,21 @@ pub fn plan(
         replicas::steps(&mut plan, status, cluster, observed);
     }
     plan
+}
+
+/// Pods say what their instances are, also where nobody understands what is wanted.
+fn labels(plan: &mut Plan, cluster: &Cluster, observed: &Observed) {
+    let pods = observed.pods.iter().filter(|(_, pod)| !pod.terminating);
+    let wrong = pods.filter_map(|(instance, pod)| {
+        let role = observed.role_of(&cluster.name, instance);
+        let is_right = pod.service.as_ref() == Some(&role.service(&cluster.name));
+        (!is_right).then(|| Step::LabelPod {
+            instance: instance.clone(),
+            uid: pod.uid.clone(),
+            role,
+        })
+    });
+    plan.steps.extend(wrong);
 }
 
 fn fixtures(plan: &mut Plan, desired: &Desired, observed: &Observed, now: Timestamp) {
@@ -237,10 +285,8 @@ fn fixtures(plan: &mut Plan, desired: &Desired, observed: &Observed, now: Timest
 
 /// The EndpointSlice is for the family of addresses that pods have; it is made anew where it is for another one.
 fn endpoint_slice(desired: &Desired, observed: &Observed) -> Option<Step> {
-    let of_pods = desired.instances().iter().find_map(|instance| {
-        let pod = observed.pods.get(instance)?;
-        AddressFamily::of(pod.ip.as_deref()?)
-    });
+    let primary = observed.pods.get(&observed.primary(&desired.name));
+    let of_pods = primary.and_then(|pod| AddressFamily::of(pod.ip.as_deref()?));
     let family = of_pods.or(observed.family)?;
     let fixture = Fixture::EndpointSlice;
     match (observed.fixtures.get(&fixture), &observed.endpoints) {
@@ -321,7 +367,10 @@ pub(crate) fn instance(
         _ => {}
     }
     match pod {
-        None => plan.steps.push(Step::MakePod(instance.clone())),
+        None => plan.steps.push(Step::MakePod {
+            instance: instance.clone(),
+            role: observed.role_of(&desired.name, instance),
+        }),
         Some(pod) if pod.terminating => {
             plan.waiting_for = Some("a pod that is being removed");
         }
@@ -356,13 +405,14 @@ pub(crate) fn leftovers(
     observed: &Observed,
     options: DeleteOptions,
 ) -> BTreeSet<Leftover> {
-    let first = InstanceName::from(&cluster.name);
-    let replicas =
-        !cluster.replicas.is_empty() || observed.pods.keys().any(|instance| *instance != first);
+    let primary = observed.primary(&cluster.name);
+    let replicas = observed.pods.keys().any(|instance| *instance != primary)
+        || cluster.replicas.iter().any(|one| one.name != primary);
+    let last = !(observed.pods.is_empty() && cluster.replicas.is_empty());
     let data = options.data && !(observed.claims.is_empty() && observed.user_secrets.is_empty());
     [
         (Leftover::Replicas, replicas),
-        (Leftover::Pods, !observed.pods.is_empty()),
+        (Leftover::Pods, last),
         (Leftover::Data, data),
         (
             Leftover::Backups,
@@ -394,11 +444,13 @@ fn removal(
     let left = leftovers(cluster, observed, options);
     let waiting_for = match left.first() {
         Some(Leftover::Replicas) => {
-            remove_replicas(&mut steps, cluster, observed);
+            // What the primary has written by then, nobody needs to be told.
+            let primary = observed.primary(&cluster.name);
+            remove_instances(&mut steps, cluster, observed, |name| *name != primary);
             Some("the replicas to stop")
         }
         Some(Leftover::Pods) => {
-            steps.extend(remove_pods(observed, |_| true));
+            remove_instances(&mut steps, cluster, observed, |_| true);
             Some("the database to stop")
         }
         Some(Leftover::Data) => {
@@ -447,11 +499,15 @@ fn remove_pods(
         })
 }
 
-/// Replicas go before the primary: what it has written by then, nobody needs to be told.
-fn remove_replicas(steps: &mut Vec<Step>, cluster: &Cluster, observed: &Observed) {
-    let first = InstanceName::from(&cluster.name);
-    steps.extend(remove_pods(observed, |instance| *instance != first));
-    for replica in &cluster.replicas {
+/// Removes these instances, and the requests for them when they are gone.
+fn remove_instances(
+    steps: &mut Vec<Step>,
+    cluster: &Cluster,
+    observed: &Observed,
+    which: impl Fn(&InstanceName) -> bool,
+) {
+    steps.extend(remove_pods(observed, &which));
+    for replica in cluster.replicas.iter().filter(|one| which(&one.name)) {
         let (name, uid) = (replica.name.clone(), replica.uid.clone());
         if !replica.deleting {
             steps.push(Step::RemoveReplica { name, uid });

@@ -65,9 +65,8 @@ impl Problem {
         if let Some(problem) = of_passwords(desired, observed, !replaceable) {
             return Some(problem);
         }
-        let instances = desired.instances();
-        let mut instances = instances.iter();
-        instances.find_map(|name| Self::of_instance(desired, observed, name, replaceable, now))
+        let primary = observed.primary(&desired.name);
+        Self::of_instance(desired, observed, &primary, replaceable, now)
     }
 
     /// Reason of a problem that an agent tells.

@@ -157,7 +157,7 @@ pub(crate) fn commit(
     account::count(next, cluster);
     loop {
         account::notice_new(next, cluster, now);
-        account::notice_gone(next, cluster, now);
+        account::notice_gone(next, cluster, observed, now);
         account::make_up(next, cluster, observed, now);
         // Whoever goes may make room for another one of its name.
         if !account::bid_farewell(next, cluster, observed, now) {

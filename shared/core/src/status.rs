@@ -121,6 +121,37 @@ pub struct InstanceStatus {
     /// How far a replica is behind, coarsely: 0 is less than a MiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lag_bytes: Option<u64>,
+    /// How far a replica is behind in time, coarsely: 0 is less than a second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lag_seconds: Option<u64>,
+    /// Whether commits wait for a replica, in PostgreSQL's word: `async`, `sync`, `quorum` or `potential`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sync: Option<String>,
+}
+
+/// The last change of the primary, as users see it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LastTakeover {
+    /// Whether the former primary handed over in order.
+    pub planned: bool,
+    /// The former primary.
+    pub from: String,
+    /// The new one.
+    pub to: String,
+    /// Why.
+    pub cause: String,
+    /// Who asked for it; empty where nobody did.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub actor: String,
+    /// Timeline that began.
+    pub timeline: u32,
+    /// Place in the WAL where it began, as PostgreSQL writes it.
+    pub lsn: String,
+    /// When the new primary was recorded.
+    pub at: Timestamp,
+    /// How long it took, in milliseconds: since it was asked for, or since the former primary was heard last.
+    pub duration_ms: u64,
 }
 
 /// The status of a Pgcluster.
@@ -147,6 +178,9 @@ pub struct ClusterStatus {
     /// The newest term whose beginning was told; terms rise with each change of the primary.
     #[serde(skip_serializing_if = "is_untold")]
     pub term: Term,
+    /// The last change of the primary.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_takeover: Option<LastTakeover>,
     /// The replicas that belong to it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub replicas: Vec<ReplicaStatus>,

@@ -3,10 +3,10 @@
 
 use jiff::Timestamp;
 use pgo_events::{Datum, Draft, EventType, Field};
-use pgo_ids::{OperationId, Term};
+use pgo_ids::{InstanceName, OperationId, Term};
 use serde::Deserialize;
 
-use crate::{ClusterStatus, Kind, journal::Subject};
+use crate::{ClusterStatus, Kind, LastTakeover, Operation, Outcome, journal::Subject};
 
 /// Why another instance became the primary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -53,59 +53,142 @@ impl Takeover {
             TakeoverCause::Lost => format!("{} was not heard any more", self.from),
         }
     }
+
+    /// Whether it is what an operation asked for. One that was to lose nothing is not answered by one that may.
+    fn is_answer_to(&self, asked: &Operation) -> bool {
+        let may_lose = asked.kind == Kind::FailoverCluster;
+        let is_target = asked.instance.as_ref().map(InstanceName::as_str) == Some(&self.to);
+        is_target && (may_lose || self.cause == TakeoverCause::Released)
+    }
+
+    /// When it began: when it was asked for, or when the former primary was heard last.
+    fn began(&self, asked: Option<&Operation>) -> Timestamp {
+        let began = asked.map(|asked| asked.started).or(self.heard);
+        began.unwrap_or(self.at).min(self.at)
+    }
+
+    fn summary(&self, asked: Option<&Operation>) -> LastTakeover {
+        let took = self.at.duration_since(self.began(asked));
+        LastTakeover {
+            planned: self.cause == TakeoverCause::Released,
+            from: self.from.clone(),
+            to: self.to.clone(),
+            cause: self.cause(),
+            actor: asked.map(|asked| asked.actor.clone()).unwrap_or_default(),
+            timeline: self.timeline,
+            lsn: self.lsn.clone(),
+            at: self.at,
+            duration_ms: u64::try_from(took.as_millis()).unwrap_or_default(),
+        }
+    }
+
+    fn draft(&self, subject: Subject<'_>, event_type: EventType, time: Timestamp) -> Draft {
+        let about = format!("takeover in term {}", self.term);
+        Draft {
+            event_type,
+            time,
+            namespace: subject.namespace.clone(),
+            cluster: subject.cluster.cloned(),
+            operation: OperationId::derived(subject.stream, &about),
+            actor: String::new(),
+            step: None,
+            cause: Some(self.cause()),
+            duration_ms: None,
+            details: [(Field::Target, Datum::Text(self.to.clone()))].into(),
+        }
+    }
+
+    fn progress(&self, subject: Subject<'_>, event_type: EventType) -> Draft {
+        let step = format!(
+            "{} was elected in term {}; timeline {} begins at {}",
+            self.to, self.term, self.timeline, self.lsn
+        );
+        Draft {
+            step: Some(step),
+            cause: None,
+            ..self.draft(subject, event_type, self.at)
+        }
+    }
+
+    /// What is told at its end.
+    fn details(&self) -> Vec<(Field, Datum)> {
+        let mut details = vec![
+            (Field::FormerPrimary, Datum::Text(self.from.clone())),
+            (Field::Timeline, Datum::Number(u64::from(self.timeline))),
+            (Field::Lsn, Datum::Text(self.lsn.clone())),
+        ];
+        if self.cause == TakeoverCause::Released {
+            // All that it had written had reached its replicas before it stopped.
+            details.push((Field::LostBytes, Datum::Number(0)));
+        }
+        details
+    }
 }
 
-/// Tells a change of the primary that was not told yet: its beginning, how it went and its end, as they were.
+/// Tells a change of the primary that was not told yet: its beginning, how it went and its end, as they were. The operation
+/// that asked for it, if any did, ends with it.
 ///
 /// Only the last change is in the Lease. Where several happened meanwhile, the terms between say so.
-pub(crate) fn tell(next: &mut ClusterStatus, subject: Subject<'_>, seen: Option<&Takeover>) {
+pub(crate) fn tell(
+    next: &mut ClusterStatus,
+    subject: Subject<'_>,
+    seen: Option<&Takeover>,
+    now: Timestamp,
+) {
     let Some(takeover) = seen.filter(|seen| next.term < seen.term) else {
         return;
     };
     next.term = takeover.term;
-    let kind = takeover.kind();
-    let began = takeover
-        .heard
-        .map_or(takeover.at, |heard| heard.min(takeover.at));
-    let target = (Field::Target, Datum::Text(takeover.to.clone()));
-    let draft = |event_type: EventType, time: Timestamp| Draft {
-        event_type,
-        time,
-        namespace: subject.namespace.clone(),
-        cluster: subject.cluster.cloned(),
-        operation: OperationId::derived(
-            subject.stream,
-            &format!("takeover in term {}", takeover.term),
-        ),
-        actor: String::new(),
-        step: None,
-        cause: Some(takeover.cause()),
-        duration_ms: None,
-        details: [target.clone()].into(),
-    };
-    let mut events = vec![draft(kind.started(), began)];
-    if let Some(progress) = kind.progress() {
-        let step = format!(
-            "{} was elected in term {}; timeline {} begins at {}",
-            takeover.to, takeover.term, takeover.timeline, takeover.lsn
-        );
-        events.push(Draft {
-            step: Some(step),
+    let running = next.journal.running_change().cloned();
+    let asked = running
+        .as_ref()
+        .filter(|asked| takeover.is_answer_to(asked));
+    next.last_takeover = Some(takeover.summary(asked));
+    match running {
+        Some(asked) if takeover.is_answer_to(&asked) => answer(next, subject, takeover, &asked),
+        Some(asked) => {
+            alone(next, subject, takeover);
+            let cause = format!(
+                "{}; {} became the primary in term {}",
+                takeover.cause(),
+                takeover.to,
+                takeover.term
+            );
+            let failed = (Outcome::Failed, Some(cause));
+            next.journal.finish_one(subject, asked.id, failed, now);
+        }
+        None => alone(next, subject, takeover),
+    }
+}
+
+/// It is what an operation asked for.
+fn answer(next: &mut ClusterStatus, subject: Subject<'_>, takeover: &Takeover, asked: &Operation) {
+    if let Some(event_type) = asked.kind.progress() {
+        let progress = Draft {
+            operation: asked.id,
+            actor: asked.actor.clone(),
             cause: None,
-            ..draft(progress, takeover.at)
-        });
+            ..takeover.progress(subject, event_type)
+        };
+        next.journal.outbox.push(subject.stream, progress);
     }
-    let mut completed = draft(kind.completed(), takeover.at);
+    let at = takeover.at.max(asked.started);
+    let (cause, details) = (takeover.cause(), takeover.details());
+    next.journal
+        .complete(subject, asked.id, (&cause, &details), at);
+}
+
+/// Nobody has asked for it.
+fn alone(next: &mut ClusterStatus, subject: Subject<'_>, takeover: &Takeover) {
+    let kind = takeover.kind();
+    let began = takeover.began(None);
+    let mut events = vec![takeover.draft(subject, kind.started(), began)];
+    if let Some(progress) = kind.progress() {
+        events.push(takeover.progress(subject, progress));
+    }
+    let mut completed = takeover.draft(subject, kind.completed(), takeover.at);
     completed.duration_ms = u64::try_from(takeover.at.duration_since(began).as_millis()).ok();
-    completed.details.extend([
-        (Field::FormerPrimary, Datum::Text(takeover.from.clone())),
-        (Field::Timeline, Datum::Number(u64::from(takeover.timeline))),
-        (Field::Lsn, Datum::Text(takeover.lsn.clone())),
-    ]);
-    if takeover.cause == TakeoverCause::Released {
-        // All that it had written had reached its replicas before it stopped.
-        completed.details.insert(Field::LostBytes, Datum::Number(0));
-    }
+    completed.details.extend(takeover.details());
     events.push(completed);
     for event in events {
         next.journal.outbox.push(subject.stream, event);

@@ -4,8 +4,8 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use kube::ResourceExt as _;
 use pgo_core::{
-    Cluster, DeleteOptions, DeleteRequest, Desired, Image, NodePreference, Replica, Resources,
-    ScaleDownRequest, ServiceType,
+    Cluster, DeleteOptions, DeleteRequest, Desired, FailoverRequest, Image, NodePreference,
+    Replica, Resources, ScaleDownRequest, ServiceType,
 };
 use pgo_ids::{ClusterName, Namespace, OperationId};
 
@@ -41,6 +41,8 @@ pub struct Requests {
     pub delete: Vec<DeleteRequest>,
     /// The removal of replicas.
     pub scale_down: Vec<ScaleDownRequest>,
+    /// Changes of the primary.
+    pub failover: Vec<FailoverRequest>,
     /// Its replicas.
     pub replicas: Vec<Replica>,
 }
@@ -75,6 +77,7 @@ pub fn cluster(object: &Pgcluster, config: &PgoConfig, requests: Requests) -> Op
         replicas: requests.replicas,
         replica_count: replica_count(&object.spec),
         scale_down: requests.scale_down,
+        failover: requests.failover,
         name,
         namespace,
     })
@@ -150,6 +153,20 @@ pub fn delete_request(task: &Pgtask, cluster: &Pgcluster) -> Option<DeleteReques
             backups: is_true("delete-backups"),
         },
     })
+}
+
+/// Whether a task says itself that it came to its end: it asks for nothing any more, however long ago that was.
+pub(crate) fn is_over(task: &Pgtask) -> bool {
+    let conditions = task.status.iter().flat_map(|status| &status.conditions);
+    let mut verdicts = conditions.filter(|condition| condition["type"] == "Complete");
+    verdicts.any(|verdict| verdict["status"] == "True" || verdict["reason"] == "Failed")
+}
+
+/// The id of what a task asks for: its own, or one that follows from its uid.
+pub(crate) fn operation(task: &Pgtask, what: &str) -> Option<OperationId> {
+    let own = task.labels().get(label::WORKFLOWID);
+    own.and_then(|id| id.parse().ok())
+        .or_else(|| Some(OperationId::derived(&task.uid()?.parse().ok()?, what)))
 }
 
 /// Whether a task was made for this very cluster: it says so by its owner, or else it is not older.

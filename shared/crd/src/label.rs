@@ -15,6 +15,12 @@ pub const NAME: &str = "name";
 pub const PG_CLUSTER_ID: &str = "pg-cluster-id";
 /// On a Pgcluster: the instance that is primary.
 pub const CURRENT_PRIMARY: &str = "current-primary";
+/// On a Pgtask that asks for another primary: the instance that is to be it.
+pub const TARGET: &str = "target";
+/// On the same, 4.1's wish for a replica in the place of the one that is promoted, `true` or `false`.
+pub const AUTOFAIL_REPLACE_REPLICA: &str = "autofail-replace-replica";
+/// On the same: `true` where the primary is to hand over in order or not at all.
+pub const PLANNED: &str = "pgo.crunchydata.com/planned";
 /// Who asked for it.
 pub const PGOUSER: &str = "pgouser";
 /// Id of the operation that made it.

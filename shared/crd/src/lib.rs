@@ -18,6 +18,7 @@ mod config;
 mod convert;
 mod demands;
 mod event_page;
+mod failover;
 mod image;
 mod installation;
 pub mod label;
@@ -42,6 +43,7 @@ pub use config::{
 };
 pub use convert::{InvalidSpec, Requests, cluster, delete_request, delete_requests, desired};
 pub use event_page::{PgEventPage, PgEventPageSpec};
+pub use failover::{failover_request, failover_requests};
 pub use installation::{PgInstallation, PgInstallationSpec, PgInstallationStatus};
 pub use policy::{Pgpolicy, PgpolicySpec};
 pub use replica::{Pgreplica, PgreplicaSpec};

@@ -2,12 +2,12 @@
 
 use kube::ResourceExt as _;
 use pgo_core::{NodePreference, Replica, ScaleDownRequest, WantedReplica};
-use pgo_ids::OperationId;
 
 use crate::{
     Pgcluster, PgoConfig, Pgreplica, Pgtask, REPLICA_FINALIZER, StorageSpec, TaskType,
     convert::{
-        InvalidSpec, actor, image_with, or, resources, said_node_label, service_type, setting,
+        InvalidSpec, actor, image_with, is_over, operation, or, resources, said_node_label,
+        service_type, setting,
     },
     label,
     volume::{says_nothing, storage},
@@ -96,6 +96,7 @@ pub fn scale_down_requests<'a>(
     cluster: &Pgcluster,
 ) -> Vec<ScaleDownRequest> {
     tasks
+        .filter(|task| !is_over(task))
         .filter_map(|task| scale_down_request(task, cluster))
         .collect()
 }
@@ -113,13 +114,9 @@ pub fn scale_down_request(task: &Pgtask, cluster: &Pgcluster) -> Option<ScaleDow
     {
         return None;
     }
-    let id = task.labels().get(label::WORKFLOWID);
-    let operation = id
-        .and_then(|id| id.parse().ok())
-        .or_else(|| Some(OperationId::derived(&task.uid()?.parse().ok()?, "remove")))?;
     Some(ScaleDownRequest {
         replica: parameter("replica-name")?.parse().ok()?,
-        operation,
+        operation: operation(task, "remove")?,
         actor: task
             .labels()
             .get(label::PGOUSER)

@@ -25,6 +25,7 @@ pub(crate) fn cluster_status(generator: &mut SchemaGenerator) -> Schema {
                 "type": "integer", "format": "int64", "description": "Generation this status is about.",
             },
             "conditions": conditions(generator),
+            "lastTakeover": last_takeover(),
             "instances": instances(),
             "replicas": replicas(),
             "replicaCount": {
@@ -211,7 +212,29 @@ fn instances() -> Value {
                 "postgresVersion": {"type": "string"},
                 "streaming": {"type": "boolean"},
                 "lagBytes": count(),
+                "lagSeconds": count(),
+                "sync": {"type": "string"},
             },
+        },
+    })
+}
+
+/// The last change of a cluster's primary.
+fn last_takeover() -> Value {
+    json!({
+        "description": "The last change of the primary.",
+        "type": "object",
+        "required": ["planned", "from", "to", "cause", "timeline", "lsn", "at", "durationMs"],
+        "properties": {
+            "planned": {"type": "boolean"},
+            "from": {"type": "string"},
+            "to": {"type": "string"},
+            "cause": {"type": "string"},
+            "actor": {"type": "string"},
+            "timeline": small(),
+            "lsn": {"type": "string"},
+            "at": time(),
+            "durationMs": count(),
         },
     })
 }

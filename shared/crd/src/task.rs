@@ -28,14 +28,16 @@ use crate::{RequestStatus, StorageSpec};
         .message("spec.name is the object's name")
 )]
 #[x_kube(
-    validation = Rule::new("has(self.tasktype) && self.tasktype in ['workflow', 'delete-data']")
-        .message("tasktype is workflow or delete-data; the other types of 4.1 are not available in this version yet"),
+    validation = Rule::new("has(self.tasktype) && self.tasktype in ['workflow', 'delete-data', 'failover']")
+        .message("tasktype is workflow, delete-data or failover; the other types of 4.1 are not available in this version yet"),
     validation = Rule::new("!has(self.tasktype) || self.tasktype != 'delete-data' || (has(self.parameters) && 'pg-cluster' in self.parameters && self.parameters['pg-cluster'] != '')")
         .message("a task of type delete-data names its cluster in parameters.pg-cluster"),
     validation = Rule::new("!has(self.tasktype) || self.tasktype != 'delete-data' || !has(self.parameters) || ['delete-data', 'delete-backups', 'is-replica', 'is-backup'].all(key, !(key in self.parameters) || self.parameters[key] in ['', 'true', 'false'])")
         .message("delete-data, delete-backups, is-replica and is-backup in parameters are true or false"),
     validation = Rule::new("!has(self.tasktype) || self.tasktype != 'delete-data' || !has(self.parameters) || !('is-replica' in self.parameters) || self.parameters['is-replica'] != 'true' || ('replica-name' in self.parameters && self.parameters['replica-name'] != '')")
         .message("a task that deletes a replica names it in parameters.replica-name"),
+    validation = Rule::new("!has(self.tasktype) || self.tasktype != 'failover' || (has(self.parameters) && size(self.parameters) > 0)")
+        .message("a task of type failover names its cluster by a parameter: its key is the cluster's name"),
     validation = Rule::new("!has(self.tasktype) || self.tasktype != 'delete-data' || !has(self.parameters) || !('is-backup' in self.parameters) || self.parameters['is-backup'] != 'true'")
         .message("deleting a backup alone is not available in this version yet")
 )]
@@ -72,6 +74,8 @@ pub enum TaskType {
     Workflow,
     /// Removes a cluster.
     DeleteData,
+    /// Makes another instance the primary.
+    Failover,
 }
 
 impl TaskType {
@@ -81,6 +85,7 @@ impl TaskType {
         match self {
             Self::Workflow => "workflow",
             Self::DeleteData => "delete-data",
+            Self::Failover => "failover",
         }
     }
 }

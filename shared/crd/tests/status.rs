@@ -8,7 +8,7 @@
 
 use pgo_core::{
     ClusterStatus, Condition, ConditionStatus, DeleteOptions, InstanceStatus, Journal, Kind,
-    Operation, Outcome, Phase, ReplicaCount, ReplicaStatus,
+    LastTakeover, Operation, Outcome, Phase, ReplicaCount, ReplicaStatus,
 };
 use pgo_crd::{Pgcluster, PgclusterStatus, definitions};
 use pgo_events::{Backlog, Draft, EventType, Outbox};
@@ -219,7 +219,20 @@ fn full() -> ClusterStatus {
             postgres_version: Some("15.18".to_owned()),
             streaming: Some(true),
             lag_bytes: Some(1 << 20),
+            lag_seconds: Some(4),
+            sync: Some("quorum".to_owned()),
         }],
+        last_takeover: Some(LastTakeover {
+            planned: true,
+            from: "hippo-abcd".to_owned(),
+            to: "hippo".to_owned(),
+            cause: "hippo-abcd gave up in order".to_owned(),
+            actor: "alice".to_owned(),
+            timeline: 2,
+            lsn: "0/3000148".to_owned(),
+            at: time,
+            duration_ms: 700,
+        }),
         replicas: vec![ReplicaStatus {
             name: "hippo-abcd".parse().expect("a name"),
             uid: "uid-3".to_owned(),

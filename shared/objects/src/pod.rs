@@ -18,7 +18,7 @@ use k8s_openapi::{
         util::intstr::IntOrString,
     },
 };
-use pgo_core::{Desired, Fixture, Image, NodePreference, StorageKind, UserSecret};
+use pgo_core::{Desired, Fixture, Image, NodePreference, Role, StorageKind, UserSecret};
 use pgo_crd::label;
 use pgo_ids::{InstanceName, StreamId};
 
@@ -33,14 +33,14 @@ const POSTGRES: i64 = 26;
 /// How long PostgreSQL may take to stop before the kubelet kills it: a fast shutdown writes a checkpoint.
 const GRACE_SECONDS: i64 = 120;
 
-/// The pod of an instance.
+/// The pod of an instance that is to have this role.
 #[must_use]
-pub fn pod(desired: &Desired, uid: &StreamId, instance: &InstanceName) -> Pod {
+pub fn pod(desired: &Desired, uid: &StreamId, (instance, role): (&InstanceName, Role)) -> Pod {
     let mut metadata = owned(desired, uid, instance.to_string());
     made_for(&mut metadata, &desired.pod_form());
     if let Some(labels) = &mut metadata.labels {
         labels.extend([
-            (label::SERVICE_NAME.to_owned(), desired.service_of(instance)),
+            (label::SERVICE_NAME.to_owned(), role.service(&desired.name)),
             (label::DEPLOYMENT_NAME.to_owned(), instance.to_string()),
         ]);
     }

@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{Container, Pod};
 use pgo_core::{
-    AddressFamily, Desired, Image, NodePreference, Resources, ServiceType, Storage, StorageKind,
-    UserSecret,
+    AddressFamily, Desired, Image, NodePreference, Resources, Role, ServiceType, Storage,
+    StorageKind, UserSecret,
 };
 use pgo_ids::{InstanceName, StreamId};
 
@@ -61,7 +61,7 @@ fn instance() -> InstanceName {
 }
 
 fn pod() -> Pod {
-    pgo_objects::pod(&desired(), &uid(), &instance())
+    pgo_objects::pod(&desired(), &uid(), (&instance(), Role::Primary))
 }
 
 fn containers(pod: &Pod) -> Vec<Container> {

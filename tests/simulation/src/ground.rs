@@ -39,7 +39,7 @@ pub fn carry_out(
             | Step::RemoveFixture { .. },
             _,
         ) => remove(observed, step),
-        (Step::MakeClaim(_) | Step::MakePod(_), Some(desired)) => {
+        (Step::MakeClaim(_) | Step::MakePod { .. }, Some(desired)) => {
             make_instance(observed, step, desired, made);
         }
         (_, Some(desired)) => make_fixture(observed, step, desired, made, now),
@@ -108,7 +108,7 @@ fn make_instance(observed: &mut Observed, step: &Step, desired: &Desired, made: 
                     terminating: false,
                 });
         }
-        Step::MakePod(instance) => {
+        Step::MakePod { instance, role } => {
             observed
                 .pods
                 .entry(instance.clone())
@@ -124,6 +124,7 @@ fn make_instance(observed: &mut Observed, step: &Step, desired: &Desired, made: 
                     waiting: None,
                     complaint: None,
                     form: Some(desired.pod_form()),
+                    service: Some(role.service(&desired.name)),
                 });
         }
         _ => {}
@@ -252,6 +253,8 @@ pub fn say(
         timeline: 1,
         streaming: false,
         lag_bytes: 0,
+        lag_ms: 0,
+        received: 0,
         followers: Vec::new(),
         error: error.map(str::to_owned),
     };

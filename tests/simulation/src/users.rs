@@ -107,6 +107,7 @@ impl World {
             replicas: Vec::new(),
             replica_count: 0,
             scale_down: Vec::new(),
+            failover: Vec::new(),
             desired: if understood {
                 Ok(wanted)
             } else {

@@ -78,8 +78,8 @@ pub async fn one(
             let claim = pgo_objects::claim(desired, instance);
             make(client, cluster, &claim, Present::Stays).await
         }
-        Step::MakePod(instance) => {
-            let pod = pgo_objects::pod(desired, uid, instance);
+        Step::MakePod { instance, role } => {
+            let pod = pgo_objects::pod(desired, uid, (instance, *role));
             make(client, cluster, &pod, Present::Stays).await
         }
         _ => Ok(()),

@@ -23,6 +23,7 @@ fn cluster() -> Cluster {
         replicas: Vec::new(),
         replica_count: 0,
         scale_down: Vec::new(),
+        failover: Vec::new(),
         // A cluster that nobody understands has its objects all the same.
         desired: Err("spec.port: wrong".to_owned()),
     }

@@ -63,6 +63,7 @@ fn of_status(object: &Pgreplica, known: &ReplicaStatus, now: Timestamp) -> Optio
         },
         reason: match known.reason.as_str() {
             "Streaming" => "Streaming",
+            "Primary" => "Primary",
             "NotStreaming" => "NotStreaming",
             "Creating" => "Creating",
             "Leaving" => "Leaving",

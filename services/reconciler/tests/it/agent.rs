@@ -4,7 +4,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU8, AtomicUsize, Ordering},
     },
 };
@@ -35,21 +35,46 @@ fn own_address() -> Ipv4Addr {
     Ipv4Addr::new(127, high, low, NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// The agent of the first instance of a cluster.
+/// The agent of an instance.
 pub struct FakeAgent {
+    cluster: String,
     name: String,
-    ip: Ipv4Addr,
+    pub ip: Ipv4Addr,
+    /// What it says.
+    pub state: watch::Sender<InstanceState>,
+    /// For whom it was asked to give up.
+    asked: Arc<Mutex<Vec<String>>>,
     files: Arc<TlsFiles>,
     watched: Arc<AtomicUsize>,
     serving: Option<(JoinHandle<()>, CancellationToken)>,
 }
 
 impl FakeAgent {
+    /// The agent of the first instance of a cluster, which is primary.
     pub fn new(name: &str, certificates: &Certificates) -> Self {
-        let identity = agent_identity(&name.parse().unwrap(), &NS.parse().unwrap());
+        Self::of(name, (name, Role::Primary), certificates)
+    }
+
+    /// The agent of an instance of a cluster.
+    pub fn of(cluster: &str, (name, role): (&str, Role), certificates: &Certificates) -> Self {
+        let identity = agent_identity(&cluster.parse().unwrap(), &NS.parse().unwrap());
+        let state = InstanceState {
+            cluster: cluster.to_owned(),
+            instance: name.to_owned(),
+            phase: Phase::Running.into(),
+            role: role.into(),
+            term: 1,
+            timeline: 1,
+            postgres_version: "15.18".to_owned(),
+            streaming: role == Role::Replica,
+            ..InstanceState::default()
+        };
         Self {
+            cluster: cluster.to_owned(),
             name: name.to_owned(),
             ip: own_address(),
+            state: watch::Sender::new(state),
+            asked: Arc::default(),
             files: Arc::new(TlsFiles::open(certificates.of(&identity)).unwrap()),
             watched: Arc::default(),
             serving: None,
@@ -71,34 +96,40 @@ impl FakeAgent {
             pod["spec"]["nodeName"] = json!("node1");
             pod["status"] = json!({"phase": "Running", "podIP": ip});
         });
-        // Made when the pod's address says of which family it is to be.
-        let slice = || kubernetes.names("endpointslices", NS).first().cloned();
-        eventually("an EndpointSlice", || slice().is_some()).await;
-        kubernetes.edit("endpointslices", NS, &slice().unwrap(), |slice| {
-            slice["endpoints"] = json!([{"addresses": [ip]}]);
-        });
+        if self.name == self.cluster {
+            self.is_led_to(kubernetes).await;
+        }
         self.speak(kubernetes).await;
     }
 
-    /// Answers from now on: PostgreSQL runs as primary.
+    /// Leads the Service to itself.
+    pub async fn is_led_to(&self, kubernetes: &Kubernetes) {
+        let ip = self.ip.to_string();
+        // Made when the pod's address says of which family it is to be.
+        let name = format!("{}-primary", self.cluster);
+        let is_there = || kubernetes.get("endpointslices", NS, &name).is_some();
+        eventually("an EndpointSlice", is_there).await;
+        kubernetes.edit("endpointslices", NS, &name, |slice| {
+            slice["endpoints"] = json!([{"addresses": [ip]}]);
+        });
+    }
+
+    /// For whom it was asked to give up, each time.
+    pub fn asked(&self) -> Vec<String> {
+        self.asked.lock().unwrap().clone()
+    }
+
+    /// Answers from now on: PostgreSQL runs.
     pub async fn speak(&mut self, kubernetes: &Kubernetes) {
         let pod = kubernetes.get("pods", NS, &self.name).unwrap();
-        let state = InstanceState {
-            cluster: self.name.clone(),
-            instance: self.name.clone(),
-            pod_uid: pod["metadata"]["uid"].as_str().unwrap().to_owned(),
-            phase: Phase::Running.into(),
-            role: Role::Primary.into(),
-            term: 1,
-            timeline: 1,
-            postgres_version: "15.18".to_owned(),
-            ..InstanceState::default()
-        };
+        let uid = pod["metadata"]["uid"].as_str().unwrap().to_owned();
+        self.state.send_modify(|state| state.pod_uid = uid);
         let addr = SocketAddr::new(IpAddr::V4(self.ip), AGENT_PORT);
         let listener = grpc::listen(addr, self.files.clone()).await.unwrap();
         let silent = CancellationToken::new();
         let told = Told {
-            state: watch::Sender::new(state),
+            state: self.state.clone(),
+            asked: self.asked.clone(),
             watched: self.watched.clone(),
             silent: silent.clone(),
         };
@@ -131,6 +162,7 @@ impl Drop for FakeAgent {
 
 struct Told {
     state: watch::Sender<InstanceState>,
+    asked: Arc<Mutex<Vec<String>>>,
     watched: Arc<AtomicUsize>,
     silent: CancellationToken,
 }
@@ -141,8 +173,9 @@ impl Agent for Told {
 
     async fn switchover(
         &self,
-        _: Request<SwitchoverRequest>,
+        request: Request<SwitchoverRequest>,
     ) -> Result<Response<SwitchoverResponse>, Status> {
+        self.asked.lock().unwrap().push(request.into_inner().to);
         Ok(Response::new(SwitchoverResponse {}))
     }
 

@@ -234,7 +234,10 @@ fn perform(
             None => store.replace_whole(list, name, body),
         },
         (&Method::PATCH, Some(name)) if apply => store.apply(list, name, body),
-        (&Method::PATCH, Some(name)) => store.merge(list, name, &body),
+        (&Method::PATCH, Some(name)) => {
+            let name = name.strip_suffix("/status").unwrap_or(name);
+            store.merge(list, name, &body)
+        }
         (&Method::DELETE, Some(name)) => store.delete_exactly(list, name, &body),
         (&Method::DELETE, None) => Ok(store.delete_all(list, query)),
         other => panic!("the reconciler has no business with {other:?} {path}"),

@@ -15,6 +15,7 @@ mod deletion;
 mod doorbells;
 mod event_log;
 mod eventing;
+mod failover;
 mod following;
 mod harness;
 mod kubernetes;

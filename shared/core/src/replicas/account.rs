@@ -112,14 +112,25 @@ pub(super) fn operation(
     }
 }
 
-/// Replicas whose Pgreplica somebody has removed, or a task asks to remove.
-pub(super) fn notice_gone(next: &mut ClusterStatus, cluster: &Cluster, now: Timestamp) {
+/// Replicas whose Pgreplica somebody has removed, or a task asks to remove. The primary stays: who removes its Pgreplica
+/// waits until another one is primary, and who asks by a task is refused.
+pub(super) fn notice_gone(
+    next: &mut ClusterStatus,
+    cluster: &Cluster,
+    observed: &Observed,
+    now: Timestamp,
+) {
+    let primary = observed.primary(&cluster.name);
+    refuse(next, cluster, &primary, now);
     for at in 0..next.replicas.len() {
         let known = &next.replicas[at];
-        if known.leaving {
+        if known.leaving || known.name == primary {
             continue;
         }
-        let request = cluster.scale_down.iter().find(|r| r.replica == known.name);
+        let mut requests = cluster.scale_down.iter();
+        // One that was refused is over.
+        let request = requests
+            .find(|asked| asked.replica == known.name && !next.journal.knows(asked.operation));
         let present = cluster
             .replicas
             .iter()
@@ -136,6 +147,36 @@ pub(super) fn notice_gone(next: &mut ClusterStatus, cluster: &Cluster, now: Time
         *count = count.saturating_sub(1);
         next.replicas[at].data = request.is_some_and(|request| request.data);
         leave(next, at, (id, actor), cluster, now);
+    }
+}
+
+/// Refuses to remove the primary, and the first instance, which is the cluster's own and no Pgreplica.
+fn refuse(next: &mut ClusterStatus, cluster: &Cluster, primary: &InstanceName, now: Timestamp) {
+    let first = InstanceName::from(&cluster.name);
+    for request in &cluster.scale_down {
+        let instance = &request.replica;
+        let cause = if instance == primary {
+            format!(
+                "{instance} is the primary; have another instance take over first: pgo failover {} --target=NAME",
+                cluster.name
+            )
+        } else if *instance == first {
+            format!(
+                "{instance} is the cluster's first instance and stays as long as the cluster; remove another replica"
+            )
+        } else {
+            continue;
+        };
+        if next.journal.knows(request.operation) {
+            continue;
+        }
+        let who = (instance, request.actor.as_str());
+        let operation = operation(Kind::ScaleDownCluster, request.operation, who, cluster, now);
+        let subject = cluster.subject();
+        next.journal.begin(subject, operation, None);
+        let failed = (Outcome::Failed, Some(cause));
+        next.journal
+            .finish_one(subject, request.operation, failed, now);
     }
 }
 
@@ -194,7 +235,7 @@ pub(super) fn make_up(
         add(next, cluster, &name, "", (id, actor), now);
     }
     for _ in count.wanted..staying(next) {
-        let Some(at) = worst(next, observed) else {
+        let Some(at) = worst(next, cluster, observed) else {
             return;
         };
         let known = &next.replicas[at];
@@ -205,11 +246,11 @@ pub(super) fn make_up(
 }
 
 /// The replica that is missed least; the primary never.
-fn worst(next: &ClusterStatus, observed: &Observed) -> Option<usize> {
-    let primary = next.current_primary.as_ref();
+fn worst(next: &ClusterStatus, cluster: &Cluster, observed: &Observed) -> Option<usize> {
+    let primary = observed.primary(&cluster.name);
     let places = next.replicas.iter().enumerate();
     places
-        .filter(|(_, known)| !known.leaving && primary != Some(&known.name))
+        .filter(|(_, known)| !known.leaving && primary != known.name)
         .min_by_key(|(_, known)| {
             let agent = observed.agent(&known.name);
             (

@@ -20,7 +20,11 @@ pub(crate) fn steps(
             .iter()
             .find(|replica| replica.name == known.name);
         if known.leaving {
-            remove(plan, known, object, observed);
+            if observed.primary(&cluster.name) == known.name {
+                plan.waiting_for = Some("another instance to be primary, so that this one can go");
+            } else {
+                remove(plan, known, object, observed);
+            }
             continue;
         }
         let Some(object) = object else {

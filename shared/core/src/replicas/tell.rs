@@ -58,6 +58,15 @@ pub(super) fn describe(
     let invalid = replica.and_then(|replica| replica.wanted.as_ref().err());
     let agent = observed.agent(&instance);
     let follows = agent.is_some_and(|agent| agent.follows());
+    if observed.serving_primary() == Some(&instance) {
+        joined(next, at, cluster, now);
+        let mended = (Kind::RewindReplica, Some(&instance));
+        let completed = (Outcome::Completed, None);
+        next.journal.finish(subject, mended, completed, now);
+        next.replicas[at].behind = false;
+        say(next, at, true, "Primary", "is the primary".to_owned());
+        return;
+    }
     let Some(desired) = cluster.desired_of(&instance) else {
         let (reason, message) = match (invalid, &cluster.desired) {
             (Some(invalid), _) | (None, Err(invalid)) => ("Invalid", invalid.clone()),

@@ -1,7 +1,7 @@
 //! The world's replicas: what Kubernetes and the primary do with them.
 
-use pgo_core::{AgentPhase, Follower, Replica, Step, WantedReplica};
-use pgo_ids::InstanceName;
+use pgo_core::{AgentPhase, Follower, Replica, Step, Takeover, TakeoverCause, WantedReplica};
+use pgo_ids::{InstanceName, Term};
 
 use crate::world::{World, desired};
 
@@ -69,16 +69,17 @@ impl World {
 
     /// A replica has its slot at the primary from when it begins to copy.
     pub fn keep_wal(&mut self, instance: &InstanceName, phase: AgentPhase) {
-        if *instance == Self::instance() || phase == AgentPhase::Starting {
+        if *instance == self.primary || phase == AgentPhase::Starting {
             return;
         }
-        if let Some(primary) = self.observed.agents.get_mut(&Self::instance()) {
+        if let Some(primary) = self.observed.agents.get_mut(&self.primary) {
             let slot = instance.slot();
             primary.followers.retain(|follower| follower.slot != slot);
             primary.followers.push(Follower {
                 slot,
                 streaming: phase == AgentPhase::Running,
                 lag_bytes: 0,
+                sync: "async".to_owned(),
             });
         }
     }
@@ -98,5 +99,39 @@ impl World {
         if let Some(endpoints) = self.observed.endpoints.as_mut().filter(|_| leads) {
             endpoints.addresses.clear();
         }
+    }
+
+    /// Another instance has become the primary, and the others follow it.
+    pub fn takes_over(&mut self, to: &InstanceName, cause: TakeoverCause) {
+        let before = self.observed.takeover.as_ref();
+        let term = before.map_or(Term(2), |before| Term(before.term.0 + 1));
+        self.observed.takeover = Some(Takeover {
+            term,
+            from: self.primary.to_string(),
+            to: to.to_string(),
+            cause,
+            timeline: 2,
+            lsn: "0/3000148".to_owned(),
+            heard: Some(self.now),
+            at: self.now,
+        });
+        self.primary = to.clone();
+        let instances: Vec<InstanceName> = self.observed.pods.keys().cloned().collect();
+        for instance in instances {
+            self.say_of(&instance, AgentPhase::Running, None);
+            self.keep_wal(&instance, AgentPhase::Running);
+        }
+        let ip = self.observed.pods[to].ip.clone();
+        let endpoints = self.observed.endpoints.as_mut().expect("an EndpointSlice");
+        endpoints.addresses = ip.into_iter().collect();
+    }
+
+    /// The primary's pod is gone with its node, and nobody takes over.
+    pub fn primary_is_lost(&mut self) {
+        let pod = self.observed.pods.get_mut(&self.primary);
+        pod.expect("its pod").ip = None;
+        self.observed.agents.remove(&self.primary);
+        self.observed.silent.insert(self.primary.clone(), self.now);
+        self.wait(11);
     }
 }

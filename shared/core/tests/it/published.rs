@@ -10,6 +10,7 @@ use pgo_core::{
 use pgo_events::{Event, EventType, Published};
 
 use crate::{
+    failover,
     installation::pgo,
     replicas,
     services::{lease, process},
@@ -113,6 +114,7 @@ fn what_is_said_to_be_published_is_told_and_nothing_else() {
         of_pgo(),
         replicas::told(),
         takeover::told(),
+        failover::told(),
     ];
     let told: BTreeSet<EventType> = told.into_iter().flatten().collect();
     let all = EventType::ALL.iter().copied();

@@ -10,14 +10,14 @@ use proptest::prelude::*;
 use crate::{following::replica, world::World};
 
 /// What the reconciler notes in the spec after each write of the status.
-fn project(world: &mut World) {
+pub fn project(world: &mut World) {
     if let Some(count) = world.status.replica_count {
         world.cluster.replica_count = count.wanted;
     }
 }
 
 /// Reconciles and progresses until nothing is left to do.
-fn settle(world: &mut World) {
+pub fn settle(world: &mut World) {
     for _ in 0..60 {
         let plan = world.reconcile();
         project(world);
@@ -32,19 +32,19 @@ fn settle(world: &mut World) {
 }
 
 /// A cluster with so many replicas.
-fn with_replicas(count: u32) -> World {
+pub fn with_replicas(count: u32) -> World {
     let mut world = World::unseen();
     world.cluster.replica_count = count;
     settle(&mut world);
     world
 }
 
-fn names(world: &World) -> Vec<InstanceName> {
+pub fn names(world: &World) -> Vec<InstanceName> {
     let replicas = world.status.replicas.iter();
     replicas.map(|known| known.name.clone()).collect()
 }
 
-fn objects(world: &World) -> Vec<InstanceName> {
+pub fn objects(world: &World) -> Vec<InstanceName> {
     let mut names: Vec<_> = world
         .cluster
         .replicas
@@ -55,7 +55,7 @@ fn objects(world: &World) -> Vec<InstanceName> {
     names
 }
 
-fn remove(world: &mut World, name: &InstanceName) {
+pub fn remove(world: &mut World, name: &InstanceName) {
     let mut replicas = world.cluster.replicas.iter_mut();
     let replica = replicas.find(|replica| replica.name == *name);
     replica.expect("it is there").deleting = true;

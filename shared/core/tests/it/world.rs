@@ -33,6 +33,8 @@ pub struct World {
     pub copied: Vec<Event>,
     /// The Pgtasks that ask for the deletion, with their names; the cache may not show some of them yet.
     pub asked: Vec<(String, DeleteRequest)>,
+    /// The instance that is primary.
+    pub primary: InstanceName,
     /// Objects made so far; each has another uid.
     made: u32,
 }
@@ -91,6 +93,7 @@ impl World {
                 replicas: Vec::new(),
                 replica_count: 0,
                 scale_down: Vec::new(),
+                failover: Vec::new(),
                 desired: Ok(desired()),
             },
             status: ClusterStatus::default(),
@@ -104,6 +107,7 @@ impl World {
             gone: false,
             copied: Vec::new(),
             asked: Vec::new(),
+            primary: Self::instance(),
             made: 0,
         }
     }
@@ -216,7 +220,18 @@ impl World {
     fn carry_out(&mut self, step: &Step) {
         match step {
             Step::AddFinalizer => self.observed.finalizer = true,
-            Step::MakeClaim(instance) | Step::MakePod(instance) => {
+            Step::LabelPod {
+                instance,
+                uid,
+                role,
+            } => {
+                let pod = self.observed.pods.get_mut(instance).expect("its pod");
+                assert_eq!(pod.uid, *uid);
+                pod.service = Some(role.service(&self.cluster.name));
+            }
+            // What the agents make of it shows in the Lease.
+            Step::Switchover { .. } | Step::Failover { .. } => {}
+            Step::MakeClaim(instance) | Step::MakePod { instance, .. } => {
                 self.make_instance(step, instance);
             }
             Step::MakeReplica(_)
@@ -306,7 +321,7 @@ impl World {
                     .entry(instance.clone())
                     .or_insert(claim);
             }
-            Step::MakePod(instance) => {
+            Step::MakePod { instance, role } => {
                 let pod = PodFacts {
                     uid: self.uid("pod"),
                     phase: PodPhase::Pending,
@@ -319,6 +334,7 @@ impl World {
                     waiting: None,
                     complaint: None,
                     form: Some(desired.pod_form()),
+                    service: Some(role.service(&desired.name)),
                 };
                 let former = self.observed.pods.insert(instance.clone(), pod);
                 assert!(former.is_none(), "a second pod on one volume");
@@ -403,7 +419,7 @@ impl World {
 
     /// The same of one instance.
     pub fn progress_of(&mut self, instance: &InstanceName) {
-        let leads = *instance == Self::instance();
+        let leads = *instance == self.primary;
         let instance = instance.clone();
         let terminating = self
             .observed
@@ -463,7 +479,7 @@ impl World {
 
     /// The agent of an instance says something.
     pub fn say_of(&mut self, instance: &InstanceName, phase: AgentPhase, error: Option<&str>) {
-        let leads = *instance == Self::instance();
+        let leads = *instance == self.primary;
         let instance = instance.clone();
         let followers = self.observed.agents.get(&instance);
         let followers = followers.map(|agent| agent.followers.clone());
@@ -480,6 +496,8 @@ impl World {
             timeline: 1,
             streaming: runs && !leads,
             lag_bytes: 0,
+            lag_ms: 0,
+            received: 0,
             followers: followers.unwrap_or_default(),
             error: error.map(str::to_owned),
         };

@@ -63,7 +63,7 @@ catalogue! {
             started FailoverCluster = "FailoverCluster";
             progress FailoverClusterProgress = "FailoverClusterProgress";
             failed FailoverClusterFailure = "FailoverClusterFailure"
-                "Writes may be impossible: look at the instances with `pgo show cluster` at once." later HighAvailability;
+                "Writes may be impossible: look at the instances with `pgo show cluster` at once.";
             completed FailoverClusterCompleted = "FailoverClusterCompleted"
                 "Another instance is primary and takes writes." and (FormerPrimary, Timeline, Lsn, LostBytes);
         }
@@ -71,7 +71,7 @@ catalogue! {
             started SwitchoverCluster = "SwitchoverCluster";
             progress SwitchoverClusterProgress = "SwitchoverClusterProgress";
             failed SwitchoverClusterFailure = "SwitchoverClusterFailure"
-                "Mend the cause, then ask again." later HighAvailability;
+                "Mend the cause, then ask again.";
             completed SwitchoverClusterCompleted = "SwitchoverClusterCompleted"
                 "Another instance is primary; nothing was lost." and (FormerPrimary, Timeline, Lsn, LostBytes);
         }

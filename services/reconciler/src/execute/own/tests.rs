@@ -152,6 +152,7 @@ fn cluster(name: &str) -> Cluster {
         replicas: Vec::new(),
         replica_count: 0,
         scale_down: Vec::new(),
+        failover: Vec::new(),
         desired: Err("not needed here".to_owned()),
     }
 }

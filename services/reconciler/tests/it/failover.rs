@@ -1,0 +1,137 @@
+//! Another primary, asked for by a task of 4.1: what the agents are asked, and what objects say then.
+
+use pgo_proto::agent::Role;
+use serde_json::{Value, json};
+
+use crate::{
+    agent::FakeAgent,
+    harness::{Certificates, NS, Reconciler, create_cluster, eventually, installation, phase},
+    kubernetes::Kubernetes,
+};
+
+/// A cluster of two instances.
+async fn cluster(kubernetes: &Kubernetes, certificates: &Certificates) -> (FakeAgent, FakeAgent) {
+    let mut first = FakeAgent::new("hippo", certificates);
+    create_cluster(kubernetes, "hippo");
+    first.bring_up(kubernetes).await;
+    eventually("a cluster that serves", || {
+        phase(kubernetes, "hippo") == "Ready"
+    })
+    .await;
+    let replica = json!({
+        "apiVersion": "crunchydata.com/v1", "kind": "Pgreplica",
+        "metadata": {"name": "hippo-abcd"},
+        "spec": {"clustername": "hippo"},
+    });
+    kubernetes.put("pgreplicas", NS, replica);
+    let other = ("hippo-abcd", Role::Replica);
+    let mut other = FakeAgent::of("hippo", other, certificates);
+    other.bring_up(kubernetes).await;
+    eventually("a replica that follows", || {
+        let replica = kubernetes.get("pgreplicas", NS, "hippo-abcd").unwrap();
+        replica["status"]["conditions"][0]["reason"] == "Streaming"
+    })
+    .await;
+    (first, other)
+}
+
+fn ask(kubernetes: &Kubernetes, target: &str) {
+    let task = json!({
+        "apiVersion": "crunchydata.com/v1", "kind": "Pgtask",
+        "metadata": {"name": "hippo-failover", "labels": {
+            "pg-cluster": "hippo", "pgouser": "alice", "target": target,
+            "workflowid": "25927091-b343-4017-be4b-71575f0b3eb5",
+        }},
+        "spec": {"tasktype": "failover", "parameters": {"hippo": "hippo"}},
+    });
+    kubernetes.put("pgtasks", NS, task);
+}
+
+fn condition(kubernetes: &Kubernetes) -> Value {
+    let task = kubernetes.get("pgtasks", NS, "hippo-failover").unwrap();
+    task["status"]["conditions"][0].clone()
+}
+
+/// The agents have changed places.
+async fn change_places(kubernetes: &Kubernetes, first: &FakeAgent, other: &FakeAgent) {
+    kubernetes.edit("leases", NS, "hippo", |lease| {
+        let takeover = json!({
+            "term": 2, "from": "hippo", "to": "hippo-abcd", "cause": "released", "timeline": 2,
+            "lsn": "0/3000148", "at": jiff::Timestamp::now(),
+        });
+        let takeover = takeover.to_string();
+        lease["metadata"]["annotations"]["pgo.crunchydata.com/takeover"] = json!(takeover);
+    });
+    other.is_led_to(kubernetes).await;
+    for (agent, role) in [(first, Role::Replica), (other, Role::Primary)] {
+        agent.state.send_modify(|state| {
+            state.role = role.into();
+            state.streaming = role == Role::Replica;
+            state.term = 2;
+        });
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_planned_change_survives_a_restart_and_everything_follows_it() {
+    let (kubernetes, certificates) = (installation(), Certificates::new());
+    let reconciler = Reconciler::start(&kubernetes, &certificates);
+    let (first, other) = cluster(&kubernetes, &certificates).await;
+    let service = |pod: &str| {
+        let pod = kubernetes.get("pods", NS, pod).unwrap();
+        pod["metadata"]["labels"]["service-name"].clone()
+    };
+    assert_eq!(service("hippo"), "hippo");
+    assert_eq!(service("hippo-abcd"), "hippo-replica");
+
+    ask(&kubernetes, "hippo-abcd");
+    eventually("the primary to be asked", || !first.asked().is_empty()).await;
+    eventually("the task to say so", || {
+        condition(&kubernetes)["reason"] == "Running"
+    })
+    .await;
+    reconciler.stop().await;
+    let asked = first.asked().len();
+    // It is written down, so the next one goes on.
+    let _reconciler = Reconciler::start(&kubernetes, &certificates);
+    eventually("the primary to be asked again", || {
+        first.asked().len() > asked
+    })
+    .await;
+    assert!(first.asked().iter().all(|to| to == "hippo-abcd"));
+
+    change_places(&kubernetes, &first, &other).await;
+    eventually("the task to be done", || {
+        condition(&kubernetes)["status"] == "True"
+    })
+    .await;
+    eventually("the labels to follow", || {
+        service("hippo") == "hippo-replica" && service("hippo-abcd") == "hippo"
+    })
+    .await;
+    eventually("the Pgcluster and the Pgreplica to follow", || {
+        let cluster = kubernetes.get("pgclusters", NS, "hippo").unwrap();
+        let replica = kubernetes.get("pgreplicas", NS, "hippo-abcd").unwrap();
+        cluster["metadata"]["labels"]["current-primary"] == "hippo-abcd"
+            && cluster["status"]["currentPrimary"] == "hippo-abcd"
+            && replica["status"]["conditions"][0]["reason"] == "Primary"
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wrong_target_fails_with_the_reason_and_nobody_is_asked() {
+    let (kubernetes, certificates) = (installation(), Certificates::new());
+    let _reconciler = Reconciler::start(&kubernetes, &certificates);
+    let (first, _other) = cluster(&kubernetes, &certificates).await;
+    ask(&kubernetes, "nosuch");
+    eventually("the task to fail", || {
+        condition(&kubernetes)["reason"] == "Failed"
+    })
+    .await;
+    let why = condition(&kubernetes)["message"].clone();
+    let why = why.as_str().unwrap();
+    assert!(why.contains("no replica nosuch"), "{why}");
+    assert!(why.contains("hippo-abcd"), "{why}");
+    assert!(first.asked().is_empty());
+}

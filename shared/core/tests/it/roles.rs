@@ -1,0 +1,153 @@
+//! What follows a change of the primary: labels, Services, replicas, and who may be removed.
+
+use pgo_core::{Role, ScaleDownRequest, Step, TakeoverCause};
+use pgo_ids::{InstanceName, OperationId};
+
+use crate::{
+    replicas::{names, objects, project, remove, settle, with_replicas},
+    world::World,
+};
+
+/// A cluster with so many replicas, the first of which has become the primary.
+fn after_takeover(count: u32) -> (World, InstanceName) {
+    let mut world = with_replicas(count);
+    let to = names(&world)[0].clone();
+    world.takes_over(&to, TakeoverCause::Lost);
+    (world, to)
+}
+
+fn service(world: &World, instance: &InstanceName) -> String {
+    let pod = &world.observed.pods[instance];
+    pod.service.clone().expect("a label")
+}
+
+fn ask(world: &mut World, replica: &InstanceName, id: &str) -> OperationId {
+    let operation: OperationId = id.parse().expect("an id");
+    world.cluster.scale_down = vec![ScaleDownRequest {
+        replica: replica.clone(),
+        operation,
+        actor: "alice".to_owned(),
+        data: false,
+    }];
+    operation
+}
+
+const ID: &str = "25927091-b343-4017-be4b-71575f0b3eb5";
+
+#[test]
+fn pods_are_for_the_clients_of_what_they_are() {
+    let (mut world, to) = after_takeover(2);
+    let other = names(&world)[1].clone();
+    assert_eq!(service(&world, &to), "hippo-replica", "not reconciled yet");
+    settle(&mut world);
+    assert_eq!(service(&world, &to), "hippo");
+    assert_eq!(service(&world, &World::instance()), "hippo-replica");
+    assert_eq!(service(&world, &other), "hippo-replica");
+    assert_eq!(world.status.current_primary, Some(to.clone()));
+
+    // A pod that is made anew is right from the beginning: clients of the replicas never meet the primary.
+    world.observed.pods.remove(&to);
+    world.observed.agents.remove(&to);
+    let steps = world.reconcile().steps;
+    let made = Step::MakePod {
+        instance: to,
+        role: Role::Primary,
+    };
+    assert!(steps.contains(&made), "{steps:?}");
+}
+
+#[test]
+fn a_replica_that_is_primary_says_so() {
+    let (mut world, to) = after_takeover(1);
+    settle(&mut world);
+    let known = &world.status.replicas[0];
+    assert_eq!((known.name.clone(), known.ready), (to, true));
+    assert_eq!(known.reason, "Primary");
+    assert!(world.status.is_ready());
+    assert_eq!(world.count("ReplicaAdded"), 1);
+    world.check_stream();
+}
+
+#[test]
+fn the_primary_is_not_scaled_down_and_the_reason_is_told() {
+    let (mut world, to) = after_takeover(2);
+    settle(&mut world);
+    let id = ask(&mut world, &to, ID);
+    for _ in 0..3 {
+        settle(&mut world);
+    }
+    assert_eq!(world.observed.pods.len(), 3);
+    assert_eq!(world.count("ScaleDownCluster"), 1);
+    let told = world.told();
+    let failed = told.iter().find(|event| event.operationid == id);
+    assert!(failed.is_some());
+    let cause = told.iter().rev().find(|event| event.operationid == id);
+    let cause = cause.and_then(|event| event.cause.clone());
+    let cause = cause.expect("a cause");
+    assert!(cause.contains("is the primary"), "{cause}");
+
+    // It was refused once and for all: another primary does not make it a wish again.
+    world.takes_over(&World::instance(), TakeoverCause::Released);
+    settle(&mut world);
+    assert_eq!(world.observed.pods.len(), 3);
+    world.check_stream();
+}
+
+#[test]
+fn the_first_instance_is_not_scaled_down_either() {
+    let (mut world, _) = after_takeover(1);
+    settle(&mut world);
+    ask(&mut world, &World::instance(), ID);
+    settle(&mut world);
+    assert_eq!(world.observed.pods.len(), 2);
+    assert_eq!(world.count("ScaleDownClusterFailure"), 1);
+}
+
+#[test]
+fn a_primary_whose_request_is_removed_goes_when_another_one_is_primary() {
+    let (mut world, to) = after_takeover(1);
+    settle(&mut world);
+    remove(&mut world, &to);
+    for _ in 0..5 {
+        world.reconcile();
+        project(&mut world);
+        world.progress();
+        assert!(!world.observed.pods[&to].terminating);
+    }
+    world.takes_over(&World::instance(), TakeoverCause::Released);
+    settle(&mut world);
+    assert!(!world.observed.pods.contains_key(&to));
+    assert_eq!(objects(&world), []);
+    world.check_stream();
+}
+
+#[test]
+fn fewer_replicas_never_means_without_the_primary() {
+    let (mut world, to) = after_takeover(3);
+    settle(&mut world);
+    world.cluster.replica_count = 1;
+    settle(&mut world);
+    assert_eq!(names(&world), [to.clone()]);
+    assert!(world.observed.pods.contains_key(&to));
+    let primary = &world.observed.agents[&to];
+    assert_eq!(primary.followers.len(), 1, "no WAL is kept for who is gone");
+}
+
+#[test]
+fn a_deleted_cluster_loses_its_primary_last_whatever_that_is_called() {
+    let (mut world, to) = after_takeover(2);
+    settle(&mut world);
+    world.cluster.deleting = true;
+    world.reconcile();
+    for (name, pod) in &world.observed.pods {
+        assert_eq!(pod.terminating, *name != to, "{name}");
+    }
+    for _ in 0..30 {
+        world.reconcile();
+        world.progress();
+        world.wait(1);
+    }
+    assert!(world.gone);
+    assert_eq!(objects(&world), []);
+    world.check_stream();
+}
