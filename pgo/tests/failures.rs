@@ -206,14 +206,14 @@ fn what_comes_later_says_so_and_makes_no_request() {
     for (line, what) in [
         ("backup hippo --backup-type=pgdump", "backup"),
         ("show user hippo --expired 7", "show user"),
-        ("update cluster --all --autofail=true", "update cluster"),
-        ("update", "update"),
+        ("update user --all --password=x", "update user"),
+        ("upgrade", "upgrade"),
         ("help backup", "backup"),
         ("help show user", "show user"),
         ("show help user", "show user"),
-        ("help update cluster", "update cluster"),
+        ("help update user", "update user"),
         ("backup --help", "backup"),
-        ("-n other help update", "update"),
+        ("-n other help restore", "restore"),
         ("create cluster a --metrics", "--metrics"),
         ("create cluster a --pgbackrest true", "--pgbackrest=true"),
         (

@@ -97,6 +97,8 @@ mod tests {
                 "namespace",
                 "delete-data",
                 "scaledown",
+                "failover",
+                "planned",
             ] {
                 assert!(words.contains(there), "{shell}: {there}");
             }

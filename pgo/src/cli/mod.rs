@@ -11,6 +11,7 @@ mod dead_letter;
 mod delete_cluster;
 mod direct;
 mod explain;
+mod failover;
 mod failure;
 mod later;
 mod man;
@@ -21,6 +22,7 @@ mod select;
 mod show_cluster;
 mod status;
 mod test;
+mod update_cluster;
 mod version;
 mod wait;
 mod watch;
@@ -83,6 +85,12 @@ enum Command {
     Scale(scale::Up),
     #[command(name = "scaledown")]
     ScaleDown(scale::Down),
+    Failover(failover::Arguments),
+    /// Change settings of clusters
+    Update {
+        #[command(subcommand)]
+        what: Option<Update>,
+    },
     Test(test::Arguments),
     Version(version::Arguments),
     Status(status::Arguments),
@@ -108,6 +116,11 @@ enum Delete {
     Cluster(delete_cluster::Arguments),
     #[command(name = "deadletter", visible_alias = "deadletters")]
     DeadLetter(dead_letter::Delete),
+}
+
+#[derive(Subcommand)]
+enum Update {
+    Cluster(update_cluster::Arguments),
 }
 
 #[derive(Subcommand)]
@@ -202,6 +215,7 @@ fn dispatch(command: Command, global: &GlobalFlags) -> Result<(), Failure> {
         Command::Show { what: None } => Err(no_resource("show")),
         Command::Delete { what: None } => Err(no_resource("delete")),
         Command::Requeue { what: None } => Err(no_resource("requeue")),
+        Command::Update { what: None } => Err(no_resource("update")),
         Command::Show {
             what: Some(Show::DeadLetter(arguments)),
         } => asking(global, async |api| {
@@ -238,6 +252,10 @@ fn dispatch(command: Command, global: &GlobalFlags) -> Result<(), Failure> {
         Command::ScaleDown(arguments) => {
             asking(global, async |api| scale::down(&arguments, &api).await)
         }
+        Command::Failover(arguments) => failover(&arguments, global),
+        Command::Update {
+            what: Some(Update::Cluster(arguments)),
+        } => update_cluster(&arguments, global),
         Command::Test(arguments) => asking(global, async |api| test::run(&arguments, &api).await),
         Command::Version(arguments) => {
             asking(global, async |api| version::run(&arguments, &api).await)
@@ -250,6 +268,19 @@ fn dispatch(command: Command, global: &GlobalFlags) -> Result<(), Failure> {
             None => asking(global, async |api| watch::run(arguments, api).await),
         },
     }
+}
+
+fn failover(arguments: &failover::Arguments, global: &GlobalFlags) -> Result<(), Failure> {
+    asking(global, async |api| failover::run(arguments, &api).await)
+}
+
+fn update_cluster(
+    arguments: &update_cluster::Arguments,
+    global: &GlobalFlags,
+) -> Result<(), Failure> {
+    asking(global, async |api| {
+        update_cluster::run(arguments, &api).await
+    })
 }
 
 /// What the arguments themselves can get wrong, before anything else is looked at.
@@ -267,6 +298,10 @@ fn check(command: &Command) -> Result<(), Failure> {
         Command::Test(arguments) => &arguments.selection,
         Command::Scale(arguments) => return arguments.check(),
         Command::ScaleDown(arguments) => return arguments.check(),
+        Command::Failover(arguments) => return arguments.check(),
+        Command::Update {
+            what: Some(Update::Cluster(arguments)),
+        } => return arguments.check(),
         Command::Delete {
             what: Some(Delete::DeadLetter(arguments)),
         } => return arguments.check(),

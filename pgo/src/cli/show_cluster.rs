@@ -1,6 +1,7 @@
 //! `pgo show cluster`.
 
 use clap::Args;
+use jiff::{SignedDuration, Timestamp};
 use pgo_api::{Endpoint, PGO_VERSION, ShowClusterDetail, ShowClusterRequest, ShowClusterResponse};
 use serde_json::Value;
 
@@ -122,6 +123,7 @@ fn details(detail: &ShowClusterDetail) -> Vec<String> {
         lines.extend(claims.map(|claim| format!("pvc : {claim}")));
     }
     lines.extend(instances(&detail.cluster));
+    lines.extend(last_takeover(&detail.cluster, Timestamp::now()));
     let resources = &spec["ContainerResources"];
     lines.push(format!(
         "resources : CPU Limit={} Memory Limit={}, CPU Request={} Memory Request={}",
@@ -170,7 +172,11 @@ fn instances(cluster: &Value) -> Vec<String> {
             ("replica", true) if instance["streaming"] == false => {
                 "replica, not streaming".to_owned()
             }
-            ("replica", true) => format!("replica, lag {}", lag(number("lagBytes"))),
+            ("replica", true) => format!(
+                "replica, lag {}{}",
+                lag(number("lagBytes"), number("lagSeconds")),
+                sync(of(instance, "sync"))
+            ),
             (role, true) => role.to_owned(),
         };
         format!(
@@ -186,11 +192,60 @@ fn instances(cluster: &Value) -> Vec<String> {
 }
 
 /// A lag as a status tells it, which rounds it up.
-fn lag(bytes: u64) -> String {
+fn lag(bytes: u64, seconds: u64) -> String {
     const MIB: u64 = 1 << 20;
-    match bytes / MIB {
+    let bytes = match bytes / MIB {
         0 => "under 1 MiB".to_owned(),
         megabytes => format!("up to {megabytes} MiB"),
+    };
+    match seconds {
+        0 => bytes,
+        seconds => format!("{bytes} and {seconds} s"),
+    }
+}
+
+/// Whether commits wait for a replica; asynchronous ones say nothing of it.
+fn sync(word: &str) -> String {
+    match word {
+        "" | "async" => String::new(),
+        word => format!(", {word}"),
+    }
+}
+
+/// Who took over from whom last, why, when, and how long that took.
+fn last_takeover(cluster: &Value, now: Timestamp) -> Option<String> {
+    let last = cluster.pointer("/status/lastTakeover")?;
+    let kind = match last["planned"] == true {
+        true => "switchover",
+        false => "failover",
+    };
+    let at: Timestamp = of(last, "at").parse().ok()?;
+    let took = last["durationMs"].as_u64().unwrap_or_default();
+    let asked = match of(last, "actor") {
+        "" => String::new(),
+        actor => format!(", asked for by {actor}"),
+    };
+    Some(format!(
+        "last {kind} : {} took over from {} {} ago, within {}.{} s, timeline {} at {}{asked}: {}",
+        of(last, "to"),
+        of(last, "from"),
+        ago(now.duration_since(at)),
+        took / 1000,
+        took / 100 % 10,
+        last["timeline"],
+        of(last, "lsn"),
+        of(last, "cause")
+    ))
+}
+
+/// How long ago something was, in its largest unit.
+fn ago(passed: SignedDuration) -> String {
+    let seconds = passed.as_secs().max(0);
+    match seconds {
+        ..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        7200..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} days", seconds / 86400),
     }
 }
 
@@ -239,4 +294,47 @@ fn why_not(condition: &Value) -> Option<String> {
 fn condition<'a>(cluster: &'a Value, name: &str) -> Option<&'a Value> {
     let conditions = cluster.pointer("/status/conditions")?.as_array()?;
     conditions.iter().find(|one| one["type"] == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_last_change_of_the_primary_is_told_in_one_line() {
+        let last = json!({"status": {"lastTakeover": {
+            "planned": true, "from": "hippo", "to": "hippo-abcd", "cause": "hippo gave up in order",
+            "actor": "ann", "timeline": 2, "lsn": "0/3000148", "at": "2026-10-15T10:11:12Z", "durationMs": 740,
+        }}});
+        let now: Timestamp = "2026-10-15T10:14:20Z".parse().expect("a time");
+        assert_eq!(
+            last_takeover(&last, now).as_deref(),
+            Some(
+                "last switchover : hippo-abcd took over from hippo 3 min ago, within 0.7 s, timeline 2 at 0/3000148, \
+                 asked for by ann: hippo gave up in order"
+            )
+        );
+        assert_eq!(last_takeover(&json!({"status": {}}), now), None);
+    }
+
+    #[test]
+    fn replicas_say_how_far_they_are_behind_and_whether_commits_wait_for_them() {
+        let cluster = json!({"status": {"instances": [
+            {"name": "hippo", "role": "primary", "ready": true, "timeline": 1},
+            {"name": "hippo-abcd", "role": "replica", "ready": true, "streaming": true, "timeline": 1,
+                "lagBytes": 4 << 20, "lagSeconds": 2, "sync": "quorum"},
+            {"name": "hippo-efgh", "role": "replica", "ready": true, "streaming": true, "timeline": 1,
+                "lagBytes": 0, "lagSeconds": 0, "sync": "async"},
+        ]}});
+        assert_eq!(
+            instances(&cluster),
+            [
+                "instance : hippo (primary) timeline 1",
+                "instance : hippo-abcd (replica, lag up to 4 MiB and 2 s, quorum) timeline 1",
+                "instance : hippo-efgh (replica, lag under 1 MiB) timeline 1",
+            ]
+        );
+    }
 }

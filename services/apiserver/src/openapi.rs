@@ -2,11 +2,12 @@
 
 use pgo_api::{
     Carrier, ClusterScaleResponse, ClusterTestRequest, ClusterTestResponse, CreateClusterRequest,
-    CreateClusterResponse, DeadLetterRequest, DeadLetterResponse, DeleteClusterRequest,
-    DeleteClusterResponse, Endpoint, EventsQuery, Methods, Outcome, PGO_VERSION, ROUTES,
-    RequestHead, Route, STREAM_TYPE, ScaleDownQuery, ScaleDownResponse, ScaleQuery,
-    ScaleQueryResponse, ShowClusterRequest, ShowClusterResponse, ShowDeadLetterResponse,
-    StatusQuery, StatusResponse, VersionResponse,
+    CreateClusterResponse, CreateFailoverRequest, CreateFailoverResponse, DeadLetterRequest,
+    DeadLetterResponse, DeleteClusterRequest, DeleteClusterResponse, Endpoint, EventsQuery,
+    Methods, Outcome, PGO_VERSION, QueryFailoverResponse, ROUTES, RequestHead, Route, STREAM_TYPE,
+    ScaleDownQuery, ScaleDownResponse, ScaleQuery, ScaleQueryResponse, ShowClusterRequest,
+    ShowClusterResponse, ShowDeadLetterResponse, StatusQuery, StatusResponse, UpdateClusterRequest,
+    UpdateClusterResponse, VersionResponse,
 };
 use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
@@ -133,6 +134,9 @@ fn answer(endpoint: Endpoint, generator: &mut SchemaGenerator) -> Value {
         Endpoint::ScaleCluster => schema::<ClusterScaleResponse>(generator),
         Endpoint::ScaleQuery => schema::<ScaleQueryResponse>(generator),
         Endpoint::ScaleDown => schema::<ScaleDownResponse>(generator),
+        Endpoint::UpdateCluster => schema::<UpdateClusterResponse>(generator),
+        Endpoint::CreateFailover => schema::<CreateFailoverResponse>(generator),
+        Endpoint::QueryFailover => schema::<QueryFailoverResponse>(generator),
         Endpoint::ShowDeadLetter => schema::<ShowDeadLetterResponse>(generator),
         Endpoint::RequeueDeadLetter | Endpoint::DeleteDeadLetter => {
             schema::<DeadLetterResponse>(generator)
@@ -147,6 +151,8 @@ fn request(endpoint: Endpoint, generator: &mut SchemaGenerator) -> Value {
         Endpoint::ShowCluster => optional::<ShowClusterRequest>(generator),
         Endpoint::DeleteCluster => optional::<DeleteClusterRequest>(generator),
         Endpoint::TestCluster => optional::<ClusterTestRequest>(generator),
+        Endpoint::UpdateCluster => optional::<UpdateClusterRequest>(generator),
+        Endpoint::CreateFailover => optional::<CreateFailoverRequest>(generator),
         Endpoint::ShowDeadLetter | Endpoint::RequeueDeadLetter | Endpoint::DeleteDeadLetter => {
             optional::<DeadLetterRequest>(generator)
         }

@@ -2,7 +2,7 @@
 
 use pgo_k8s::rights::{
     Right, Rights,
-    Verb::{Create, Delete, Get, List, Watch},
+    Verb::{Create, Delete, Get, List, Patch, Watch},
 };
 
 /// 4.1's API group.
@@ -15,8 +15,8 @@ pub const RIGHTS: Rights = Rights {
         Right::new(
             PGO,
             &["pgclusters"],
-            &[Get, List, Create],
-            "Clusters: shown, and made as asked for. Deleting one is a task, so there is no right to delete.",
+            &[Get, List, Create, Patch],
+            "Clusters: shown, and made as asked for; patched with 4.1's label autofail. Deleting one is a task, so there is no right to delete.",
         ),
         Right::new(
             PGO,
@@ -28,7 +28,7 @@ pub const RIGHTS: Rights = Rights {
             PGO,
             &["pgtasks"],
             &[Get, Create, Delete],
-            "Tasks that follow a creation or ask for a deletion; one that a former cluster of the name left behind \
+            "Tasks that follow a creation or ask for a deletion or another primary; one that a former cluster of the name left behind \
              makes way.",
         ),
         Right::new(

@@ -110,27 +110,13 @@ async fn one(
         | Step::RemoveFixture { .. }
         | Step::RemoveReplica { .. }
         | Step::RemoveTask { .. } => remove::one(step, cluster, &context.client).await,
-        Step::HoldReplica { name, uid } => replica::hold(cluster, (name, uid), true, context).await,
-        Step::ReleaseReplica { name, uid } => {
-            replica::hold(cluster, (name, uid), false, context).await
-        }
-        Step::DropSlot { primary, slot } => {
-            let asked = context.agents.drop_slot(&cluster.namespace, primary, slot);
-            asked.await.map_err(|error| Error::Agent {
-                what: format!("have {primary} remove replication slot {slot}"),
-                why: format!("{error:#}"),
-            })
-        }
-        Step::Switchover { .. } | Step::Failover { .. } => {
-            change::one(step, cluster, context).await;
-            Ok(())
-        }
-        Step::LabelPod {
-            instance,
-            uid,
-            role,
-        } => label::pod(cluster, (instance, uid), *role, context).await,
-        Step::SetAutofail(autofail) => lease::set_autofail(cluster, *autofail, context).await,
+        Step::HoldReplica { .. }
+        | Step::ReleaseReplica { .. }
+        | Step::DropSlot { .. }
+        | Step::Switchover { .. }
+        | Step::Failover { .. }
+        | Step::LabelPod { .. }
+        | Step::SetAutofail(_) => of_instances(step, cluster, context).await,
         Step::CopyEvents => crate::pages::copy(object, context).await,
         Step::MakeUserSecret(_)
         | Step::CopyUserSecret { .. }
@@ -150,6 +136,33 @@ async fn one(
                 Some(desired) => make::one(step, &desired, cluster, context).await,
                 None => Ok(()),
             }
+        }
+    }
+}
+
+/// What is said to instances, or on the objects that stand for them.
+async fn of_instances(step: &Step, cluster: &Cluster, context: &Context) -> Result<(), Error> {
+    match step {
+        Step::HoldReplica { name, uid } => replica::hold(cluster, (name, uid), true, context).await,
+        Step::ReleaseReplica { name, uid } => {
+            replica::hold(cluster, (name, uid), false, context).await
+        }
+        Step::DropSlot { primary, slot } => {
+            let asked = context.agents.drop_slot(&cluster.namespace, primary, slot);
+            asked.await.map_err(|error| Error::Agent {
+                what: format!("have {primary} remove replication slot {slot}"),
+                why: format!("{error:#}"),
+            })
+        }
+        Step::LabelPod {
+            instance,
+            uid,
+            role,
+        } => label::pod(cluster, (instance, uid), *role, context).await,
+        Step::SetAutofail(autofail) => lease::set_autofail(cluster, *autofail, context).await,
+        _ => {
+            change::one(step, cluster, context).await;
+            Ok(())
         }
     }
 }

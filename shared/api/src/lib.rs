@@ -15,6 +15,7 @@
 mod cluster;
 mod dead_letter;
 mod events;
+mod failover;
 mod permission;
 mod route;
 mod scale;
@@ -32,6 +33,10 @@ pub use dead_letter::{
     DeadLetterDetail, DeadLetterRequest, DeadLetterResponse, ShowDeadLetterResponse,
 };
 pub use events::{EventsQuery, KEEP_ALIVE, NotALine, STREAM_TYPE, StreamLine};
+pub use failover::{
+    CreateFailoverRequest, CreateFailoverResponse, FailoverTarget, QueryFailoverResponse,
+    UpdateClusterRequest, UpdateClusterResponse,
+};
 pub use permission::{Permission, UnknownPermission};
 pub use route::{Carrier, Endpoint, Method, Methods, NamespaceCheck, NoRoute, ROUTES, Route};
 pub use scale::{

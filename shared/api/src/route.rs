@@ -162,7 +162,7 @@ routes! {
     TestCluster Post "/testclusters" Some(P::TestCluster), V, N, Body, AVAILABLE;
     Status Any "/status" Some(P::Status), V, N, Query, AVAILABLE;
 
-    UpdateCluster Post "/clustersupdate" Some(P::UpdateCluster), V, N, Body, LATER;
+    UpdateCluster Post "/clustersupdate" Some(P::UpdateCluster), V, N, Body, AVAILABLE;
     ScaleCluster Any "/clusters/scale/{name}" Some(P::ScaleCluster), V, N, Query, AVAILABLE;
     ScaleQuery Get "/scale/{name}" Some(P::ScaleCluster), V, N, Query, AVAILABLE;
     ScaleDown Get "/scaledown/{name}" Some(P::ScaleCluster), V, N, Query, AVAILABLE;
@@ -214,8 +214,8 @@ routes! {
     ShowDump Get "/pgdump/{name}" Some(P::ShowBackup), V, N, Query, LATER;
     RestoreDump Post "/pgdumprestore" Some(P::RestoreDump), x, N, Body, LATER;
 
-    CreateFailover Post "/failover" Some(P::CreateFailover), V, N, Body, LATER;
-    QueryFailover Get "/failover/{name}" Some(P::CreateFailover), V, N, Query, LATER;
+    CreateFailover Post "/failover" Some(P::CreateFailover), V, N, Body, AVAILABLE;
+    QueryFailover Get "/failover/{name}" Some(P::CreateFailover), V, N, Query, AVAILABLE;
 
     CreatePgbouncer Post "/pgbouncer" Some(P::CreatePgbouncer), V, N, Body, LATER;
     DeletePgbouncerByMethod Delete "/pgbouncer" Some(P::DeletePgbouncer), V, N, Body, LATER;

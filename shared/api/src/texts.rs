@@ -46,6 +46,46 @@ pub const SCALE_SERVICE_TYPE: &str =
 /// Nothing to scale down.
 pub const NO_REPLICAS: &str = "no replicas found for this cluster";
 
+/// `--autofail-replace-replica` with something else.
+pub const AUTOFAIL_REPLACE_REPLICA: &str =
+    "true or false value required for --autofail-replace-replica flag";
+/// A failover is asked for to where the primary is.
+pub const TARGET_IS_PRIMARY: &str = "deployment primary can not be selected as failover target";
+/// A failover is asked for while instances take over by themselves.
+pub const AUTOFAIL_IS_ON: &str = "autofail flag is set to true, manual failover requires it to be false: pgo update cluster \
+    CLUSTER --autofail=false; or ask with --planned, by which the primary hands over in order";
+
+/// The cluster of a failover is not there.
+pub fn no_cluster_named(cluster: &str) -> String {
+    format!("no cluster found named {cluster}")
+}
+
+/// The target of a failover is not there.
+pub fn no_target(target: &str) -> String {
+    format!("no target found named {target}")
+}
+
+/// Result of `POST /failover`.
+pub fn created_failover(cluster: &str) -> String {
+    format!("created Pgtask (failover) for cluster {cluster}")
+}
+
+/// Result of `POST /clustersupdate`, one per cluster.
+pub fn updated_cluster(cluster: &str) -> String {
+    format!("updated pgcluster {cluster}")
+}
+
+/// Whether WAL flows to a replica, and how far it is behind.
+pub fn failover_status(streaming: bool, lag_bytes: u64, lag_ms: u64) -> String {
+    let flows = if streaming {
+        "streaming"
+    } else {
+        "not streaming"
+    };
+    let (seconds, tenths) = (lag_ms / 1000, lag_ms / 100 % 10);
+    format!("{flows}, lag {lag_bytes} bytes, {seconds}.{tenths} s")
+}
+
 /// Kubernetes' words for a Pgcluster that is not there.
 pub fn no_such_cluster(cluster: &str) -> String {
     format!("pgclusters.crunchydata.com {cluster:?} not found")

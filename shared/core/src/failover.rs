@@ -228,7 +228,10 @@ fn conclude(next: &mut ClusterStatus, cluster: &Cluster, observed: &Observed, no
     };
     let cause = match (unwilling, observed.serving_primary()) {
         (Some(answer), _) => answer.reason.clone(),
-        (None, Some(primary)) if kind == Kind::FailoverCluster => {
+        // Another one that serves is a change that the Lease is about to show.
+        (None, Some(primary))
+            if kind == Kind::FailoverCluster && *primary == observed.holder(&cluster.name) =>
+        {
             format!("{primary} serves again; nothing was changed")
         }
         (None, _) if lasts >= deadline => overdue(running, observed, cluster),
@@ -282,6 +285,8 @@ pub(crate) fn steps(
         let operation = running.id;
         let primary = observed.serving_primary().cloned();
         match (running.kind, primary) {
+            // It serves already; the Lease is about to show that.
+            (_, Some(primary)) if primary == to => {}
             (Kind::SwitchoverCluster, Some(primary)) => plan.steps.push(Step::Switchover {
                 operation,
                 primary,

@@ -383,11 +383,16 @@ impl Observed {
     /// first one.
     #[must_use]
     pub fn primary(&self, cluster: &ClusterName) -> InstanceName {
-        let of_lease = || self.takeover.as_ref()?.to.parse().ok();
-        self.serving_primary()
-            .cloned()
-            .or_else(of_lease)
-            .unwrap_or_else(|| InstanceName::from(cluster))
+        let serving = self.serving_primary().cloned();
+        serving.unwrap_or_else(|| self.holder(cluster))
+    }
+
+    /// The instance that the Lease names, as it was seen last: it may be one that was replaced a moment ago.
+    #[must_use]
+    pub fn holder(&self, cluster: &ClusterName) -> InstanceName {
+        let last = self.takeover.as_ref();
+        let to = last.and_then(|takeover| takeover.to.parse().ok());
+        to.unwrap_or_else(|| InstanceName::from(cluster))
     }
 
     /// What an instance is to be.

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use self::steps::steps;
 use crate::{
     Cluster, ClusterStatus, Desired, Image, Kind, NodePreference, Observed, Outcome, Resources,
-    ServiceType, Storage,
+    Role, ServiceType, Storage,
 };
 
 /// A Pgreplica, as its object says.
@@ -170,11 +170,35 @@ pub(crate) fn commit(
         }
         tell::describe(next, at, cluster, observed, now);
     }
+    former_primary(next, cluster, observed, now);
+}
+
+/// The first instance has no Pgreplica. As long as another one is primary it is brought back like a replica.
+fn former_primary(
+    next: &mut ClusterStatus,
+    cluster: &Cluster,
+    observed: &Observed,
+    now: Timestamp,
+) {
+    let first = InstanceName::from(&cluster.name);
+    let Some(agent) = observed.agent(&first).filter(|_| next.was_ready()) else {
+        return;
+    };
+    match observed.role_of(&cluster.name, &first) {
+        Role::Replica => tell::mending(next, &first, cluster, agent, now),
+        Role::Primary => {
+            let of = (Kind::RewindReplica, Some(&first));
+            let completed = (Outcome::Completed, None);
+            next.journal.finish(cluster.subject(), of, completed, now);
+        }
+    }
 }
 
 /// The cluster goes: what is under way with its replicas ends with it.
 pub(crate) fn break_off(next: &mut ClusterStatus, cluster: &Cluster, now: Timestamp) {
-    for known in next.replicas.clone() {
+    let first = InstanceName::from(&cluster.name);
+    let replicas: Vec<InstanceName> = next.replicas.iter().map(|one| one.name.clone()).collect();
+    for name in replicas.iter().chain([&first]) {
         for kind in [
             Kind::ScaleCluster,
             Kind::ScaleDownCluster,
@@ -182,7 +206,7 @@ pub(crate) fn break_off(next: &mut ClusterStatus, cluster: &Cluster, now: Timest
         ] {
             let cause = "the cluster was deleted before".to_owned();
             let outcome = (Outcome::Failed, Some(cause));
-            let of = (kind, Some(&known.name));
+            let of = (kind, Some(name));
             next.journal.finish(cluster.subject(), of, outcome, now);
         }
     }

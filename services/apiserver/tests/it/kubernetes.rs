@@ -259,6 +259,7 @@ impl Kubernetes {
                 }
             }
             (&Method::POST, None) => state.create(list, body),
+            (&Method::PATCH, Some(name)) => state.patch(list, name, &body),
             (&Method::DELETE, Some(name)) => state.delete(list, name, &body),
             other => panic!("the apiserver has no business with {other:?} {path}"),
         };
@@ -318,7 +319,37 @@ impl<S: futures::Stream + Unpin> futures::Stream for SyncStream<S> {
     }
 }
 
+/// A merge patch (RFC 7386).
+fn merge(into: &mut Value, patch: &Value) {
+    match (into, patch) {
+        (Value::Object(into), Value::Object(patch)) => {
+            for (key, value) in patch {
+                merge(into.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (into, patch) if patch.is_object() => {
+            *into = json!({});
+            merge(into, patch);
+        }
+        (into, patch) => *into = patch.clone(),
+    }
+}
+
 impl State {
+    fn patch(
+        &mut self,
+        list: &str,
+        name: &str,
+        patch: &Value,
+    ) -> Response<BoxBody<Bytes, Infallible>> {
+        let Some(found) = self.objects.get(&(list.to_owned(), name.to_owned())) else {
+            return not_found(list, name);
+        };
+        let mut object = found.clone();
+        merge(&mut object, patch);
+        done(self.store(list, "MODIFIED", object))
+    }
+
     fn store(&mut self, place: &str, change: &'static str, mut object: Value) -> Value {
         let version = self.changes.len() + 1;
         object["metadata"]["resourceVersion"] = json!(version.to_string());

@@ -19,6 +19,7 @@ mod description;
 mod doorbells;
 mod event_log;
 mod events;
+mod failover;
 mod harness;
 mod kubernetes;
 mod nsqd;

@@ -47,6 +47,8 @@ async fn each_right_is_needed() {
     }
     let scale = "/clusters/scale/hippo?replica-count=1&version=4.1.0&namespace=pgouser1";
     client.get(scale).await.done();
+    let autofail = json!({"Clustername": ["hippo"], "Autofail": false, "ClientVersion": "4.1.0", "Namespace": "pgouser1"});
+    client.post("/clustersupdate", autofail).await.done();
     let status = "/status?version=4.1.0&namespace=pgouser1";
     client.get(status).await.done();
 

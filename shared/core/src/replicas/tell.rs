@@ -59,12 +59,7 @@ pub(super) fn describe(
     let agent = observed.agent(&instance);
     let follows = agent.is_some_and(|agent| agent.follows());
     if observed.serving_primary() == Some(&instance) {
-        joined(next, at, cluster, now);
-        let mended = (Kind::RewindReplica, Some(&instance));
-        let completed = (Outcome::Completed, None);
-        next.journal.finish(subject, mended, completed, now);
-        next.replicas[at].behind = false;
-        say(next, at, true, "Primary", "is the primary".to_owned());
+        leads(next, at, cluster, now);
         return;
     }
     let Some(desired) = cluster.desired_of(&instance) else {
@@ -85,7 +80,9 @@ pub(super) fn describe(
         joined(next, at, cluster, now);
     }
     if let Some(agent) = agent {
-        mending(next, at, cluster, agent, now);
+        if next.replicas[at].joined {
+            mending(next, &instance, cluster, agent, now);
+        }
         lag(next, at, cluster, agent, now);
     }
     let problem = Problem::of_instance(
@@ -109,6 +106,18 @@ pub(super) fn describe(
         (false, None) => awaited(next.replicas[at].joined, agent, told.last().copied()),
     };
     say(next, at, follows, reason, message);
+}
+
+/// A replica that has become the primary: whatever there was to do for it to follow is over.
+fn leads(next: &mut ClusterStatus, at: usize, cluster: &Cluster, now: Timestamp) {
+    joined(next, at, cluster, now);
+    let instance = next.replicas[at].name.clone();
+    let mended = (Kind::RewindReplica, Some(&instance));
+    let completed = (Outcome::Completed, None);
+    next.journal
+        .finish(cluster.subject(), mended, completed, now);
+    next.replicas[at].behind = false;
+    say(next, at, true, "Primary", "is the primary".to_owned());
 }
 
 /// What is being waited for, where nothing is wrong.
@@ -174,24 +183,20 @@ fn joined(next: &mut ClusterStatus, at: usize, cluster: &Cluster, now: Timestamp
 }
 
 /// A replica that had followed the primary and cannot any more is brought back to what the primary has.
-fn mending(
+pub(super) fn mending(
     next: &mut ClusterStatus,
-    at: usize,
+    instance: &InstanceName,
     cluster: &Cluster,
     agent: &AgentFacts,
     now: Timestamp,
 ) {
-    if !next.replicas[at].joined {
-        return;
-    }
-    let instance = next.replicas[at].name.clone();
-    let of = (Kind::RewindReplica, Some(&instance));
+    let of = (Kind::RewindReplica, Some(instance));
     let subject = cluster.subject();
     let running = next.journal.running_of(of).map(|running| running.started);
     match (agent.phase, running) {
         (AgentPhase::Rewinding | AgentPhase::Cloning, None) => {
             let id = OperationId::derived(&cluster.stream, &format!("mend {instance} at {now}"));
-            let operation = account::operation(of.0, id, (&instance, ""), cluster, now);
+            let operation = account::operation(of.0, id, (instance, ""), cluster, now);
             let cause = match agent.phase {
                 AgentPhase::Rewinding => "its data may hold what the primary's has not",
                 _ => "the primary does not have the WAL that it needs",

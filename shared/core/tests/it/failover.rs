@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use pgo_core::{FailoverRequest, Kind, Outcome, Step, TakeoverCause, Unwilling};
+use pgo_core::{AgentPhase, FailoverRequest, Kind, Outcome, Step, TakeoverCause, Unwilling};
 use pgo_events::{Event, EventType, Field};
 use pgo_ids::{InstanceName, OperationId};
 use proptest::prelude::*;
@@ -267,6 +267,37 @@ fn a_planned_change_whose_primary_died_is_no_change_without_loss() {
     world.reconcile();
     assert!(refusal(&world, id).contains("not heard any more"));
     assert_eq!(world.count("FailoverClusterCompleted"), 1);
+}
+
+#[test]
+fn who_serves_before_the_lease_shows_it_is_no_reason_to_fail() {
+    let mut world = with_replicas(2);
+    let to = names(&world)[0].clone();
+    world.primary_is_lost();
+    let id = ask(&mut world, Some(to.as_str()), ID);
+    world.reconcile();
+    world.takes_over(&to, TakeoverCause::Lost);
+    let shown = world.observed.takeover.take();
+    assert!(!asks_an_agent(&world.reconcile().steps));
+    assert!(world.status.journal.running_change().is_some());
+    world.observed.takeover = shown;
+    world.reconcile();
+    let last = story(&world, id).pop().expect("told");
+    assert_eq!(last.event_type(), EventType::FailoverClusterCompleted);
+}
+
+#[test]
+fn a_primary_that_comes_back_ends_a_forced_change() {
+    let mut world = with_replicas(1);
+    let to = names(&world)[0].clone();
+    world.primary_is_lost();
+    let id = ask(&mut world, Some(to.as_str()), ID);
+    world.reconcile();
+    let ip = world.observed.endpoints.as_ref().expect("there").addresses[0].clone();
+    world.pod().ip = Some(ip);
+    world.say(AgentPhase::Running, None);
+    world.reconcile();
+    assert!(refusal(&world, id).contains("hippo serves again"));
 }
 
 /// All that is told of changes that fail.

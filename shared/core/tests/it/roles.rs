@@ -1,6 +1,6 @@
 //! What follows a change of the primary: labels, Services, replicas, and who may be removed.
 
-use pgo_core::{Role, ScaleDownRequest, Step, TakeoverCause};
+use pgo_core::{AgentPhase, Role, ScaleDownRequest, Step, TakeoverCause};
 use pgo_ids::{InstanceName, OperationId};
 
 use crate::{
@@ -149,5 +149,22 @@ fn a_deleted_cluster_loses_its_primary_last_whatever_that_is_called() {
     }
     assert!(world.gone);
     assert_eq!(objects(&world), []);
+    world.check_stream();
+}
+
+#[test]
+fn a_former_primary_that_is_rewound_is_told_like_any_replica() {
+    let (mut world, _) = after_takeover(1);
+    let first = World::instance();
+    world.say_of(&first, AgentPhase::Rewinding, None);
+    world.reconcile();
+    assert_eq!(world.count("RewindReplica"), 1);
+    for _ in 0..4 {
+        world.progress();
+        world.reconcile();
+    }
+    assert_eq!(world.count("RewindReplicaCompleted"), 1);
+    // Its beginning as primary was no such thing.
+    assert_eq!(world.count("RewindReplica"), 1);
     world.check_stream();
 }

@@ -1,6 +1,6 @@
 //! The primary goes, and a replica takes over: what users of the Service see, and what is told of it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -10,11 +10,12 @@ use crate::harness::{
     containers::{kill, process},
     events::{fields, types},
     kubectl,
-    kubernetes::{get, text},
-    namespace,
+    kubernetes::{condition, get, list, text},
+    namespace, pgo,
     turns::{alone, together},
     until,
     until::seen,
+    writer::{Writer, missing},
 };
 
 /// How long a takeover may take on a machine that does much else: with all the waits of the protocol it is under 10 s.
@@ -165,4 +166,164 @@ fn a_pod_that_ends_in_order_hands_over_and_nothing_is_lost() {
             format!("replicas {replicas:?}")
         })
     });
+}
+
+/// Label by which the replicas' Service finds a pod.
+fn service_of(pod: &str) -> String {
+    let pod = get("pod", pod, &namespace()).expect("it is there");
+    text(&pod, "/metadata/labels/service-name")
+}
+
+/// Addresses that a Service of Kubernetes' own slices leads to.
+fn led_to(service: &str) -> Vec<String> {
+    let selector = format!("kubernetes.io/service-name={service}");
+    let slices = list("endpointslices", &selector, &namespace());
+    let endpoints = slices
+        .iter()
+        .flat_map(|slice| slice["endpoints"].as_array());
+    let ready = endpoints
+        .flatten()
+        .filter(|one| one["conditions"]["ready"] != false);
+    let addresses = ready.flat_map(|one| one["addresses"].as_array()).flatten();
+    addresses
+        .filter_map(|one| one.as_str().map(str::to_owned))
+        .collect()
+}
+
+#[test]
+fn a_failover_that_is_asked_for_loses_no_row_and_everything_follows() {
+    let _turn = together();
+    let watch = Watch::begin();
+    let cluster = pair(&[]);
+    let replica = replicas(&cluster).remove(0);
+    let former = primary(&cluster);
+
+    let query = pgo(&["failover", &cluster.name, "--query"]).ok();
+    let line = query.out.lines().find(|line| line.contains(&replica));
+    let line = line.expect("the replica is a target");
+    assert!(
+        line.contains("ReceiveLoc (") && line.contains("streaming, lag"),
+        "{line}"
+    );
+    assert!(
+        !query.out.contains(&format!("\t{former} ")),
+        "{}",
+        query.out
+    );
+
+    let writer = Writer::begin(&cluster);
+    let target = format!("--target={replica}");
+    let answer = pgo(&["failover", &cluster.name, &target, "--no-prompt"]).ok();
+    let text_of = &answer.out;
+    assert!(text_of.contains("created Pgtask (failover)"), "{text_of}");
+    until("the task to be done", TAKEOVER, || {
+        let task = get(
+            "pgtask",
+            &format!("{}-failover", cluster.name),
+            &namespace(),
+        );
+        let complete = task.and_then(|task| condition(&task, "Complete"));
+        let done = complete.as_ref().is_some_and(|one| one["status"] == "True");
+        seen(done, || format!("{complete:?}"))
+    });
+    let done = Instant::now();
+    until("writes to go on", TAKEOVER, || {
+        seen(writer.wrote_since(done), || {
+            "none is acknowledged".to_owned()
+        })
+    });
+    let notes = writer.end();
+    let lost = missing(&cluster, &notes);
+    assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");
+
+    let told = watch.until(&cluster.uid(), "SwitchoverClusterCompleted");
+    let targets = fields(&told, "SwitchoverClusterCompleted", "/target");
+    assert_eq!(targets, std::slice::from_ref(&replica));
+    let task = get(
+        "pgtask",
+        &format!("{}-failover", cluster.name),
+        &namespace(),
+    );
+    let id = text(&task.expect("it is there"), "/metadata/labels/workflowid");
+    let ids = fields(&told, "SwitchoverClusterCompleted", "/operationid");
+    assert_eq!(ids, [id]);
+
+    follows(&cluster, &replica, &former);
+}
+
+/// Labels, Services and what is shown say that they have changed places.
+fn follows(cluster: &Cluster, replica: &str, former: &str) {
+    until("the former primary follows", READY, || {
+        let replicas = replicas(cluster);
+        seen(replicas == [former], || format!("replicas {replicas:?}"))
+    });
+    assert_eq!(service_of(replica), cluster.name);
+    assert_eq!(service_of(former), format!("{}-replica", cluster.name));
+    until(
+        "the replicas' Service leads to the replica",
+        TAKEOVER,
+        || {
+            let pod = get("pod", former, &namespace()).expect("it is there");
+            let (led, ip) = (
+                led_to(&format!("{}-replica", cluster.name)),
+                text(&pod, "/status/podIP"),
+            );
+            seen(led == [ip.as_str()], || {
+                format!("it leads to {led:?}, not {ip}")
+            })
+        },
+    );
+    let object = cluster.object().expect("it is there");
+    let label = text(&object, "/metadata/labels/current-primary");
+    assert_eq!(label, replica);
+    let shown = pgo(&["show", "cluster", &cluster.name]).ok();
+    let took_over = format!("last switchover : {replica} took over from {former}");
+    assert!(shown.out.contains(&took_over), "{}", shown.out);
+    let primary = format!("instance : {replica} (primary)");
+    assert!(shown.out.contains(&primary), "{}", shown.out);
+    let tested = pgo(&["test", &cluster.name]).ok();
+    assert!(!tested.out.contains("is NOT working"), "{}", tested.out);
+    let target = format!("--target={replica}");
+    pgo(&["scaledown", &cluster.name, &target, "--no-prompt"])
+        .failed(2, &[&format!("{replica} is the primary")]);
+}
+
+#[test]
+fn a_failover_to_where_none_can_go_is_refused_and_changes_nothing() {
+    let _turn = together();
+    let cluster = pair(&[]);
+    let (former, replica) = (primary(&cluster), replicas(&cluster).remove(0));
+    let target = |name: &str| format!("--target={name}");
+    let ask = |arguments: &[&str]| {
+        let mut line = vec!["failover", &cluster.name, "--no-prompt"];
+        line.extend(arguments);
+        pgo(&line)
+    };
+    ask(&[&target("nosuch")]).failed(2, &["no target found named nosuch"]);
+    let words = "deployment primary can not be selected as failover target";
+    ask(&[&target(&former)]).failed(2, &[words]);
+    let words = "true or false value required for --autofail-replace-replica flag";
+    ask(&[&target(&replica), "--autofail-replace-replica=maybe"]).failed(2, &[words]);
+    ask(&[]).failed(2, &["--target is required"]);
+    pgo(&["failover", "nosuch", "--query"]).failed(2, &["no cluster found named nosuch"]);
+    let update = |value: &str| {
+        let autofail = format!("--autofail={value}");
+        pgo(&["update", "cluster", &cluster.name, &autofail, "--no-prompt"]).ok()
+    };
+    let updated = update("true");
+    assert!(
+        updated
+            .out
+            .contains(&format!("updated pgcluster {}", cluster.name))
+    );
+    let words = "autofail flag is set to true, manual failover requires";
+    ask(&[&target(&replica)]).failed(2, &[words]);
+    update("false");
+    assert_eq!(primary(&cluster), former);
+    let task = get(
+        "pgtask",
+        &format!("{}-failover", cluster.name),
+        &namespace(),
+    );
+    assert_eq!(task, None, "nothing was asked of the reconciler");
 }

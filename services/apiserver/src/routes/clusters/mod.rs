@@ -1,13 +1,15 @@
-//! Clusters: create, show, delete, test, scale.
+//! Clusters: create, show, update, delete, test, scale, fail over.
 
 mod create;
 mod delete;
+mod failover;
 pub(crate) mod pod;
 mod scale;
 mod show;
 mod spec;
 mod task;
 mod test;
+mod update;
 mod wanted;
 
 use kube::{
@@ -19,9 +21,11 @@ use pgo_ids::ClusterName;
 
 pub(super) use create::create;
 pub(super) use delete::delete;
+pub(super) use failover::{create as failover, query as failover_query};
 pub(super) use scale::{down as scale_down, query as scale_query, scale};
 pub(super) use show::show;
 pub(super) use test::test;
+pub(super) use update::update;
 
 use crate::{app::App, refusal::Refusal};
 

@@ -254,7 +254,7 @@ fn replica(
     })
 }
 
-fn identity(cluster: &Pgcluster) -> Result<(ClusterName, StreamId), Refusal> {
+pub(super) fn identity(cluster: &Pgcluster) -> Result<(ClusterName, StreamId), Refusal> {
     let unusable = |what: &str| Refusal(format!("{} has no usable {what}", cluster.name_any()));
     let name = cluster.name_any().parse().map_err(|_| unusable("name"))?;
     let uid = cluster.uid().and_then(|uid| uid.parse().ok());
@@ -278,7 +278,11 @@ pub(crate) async fn query(
     let pods: Api<Pod> = app.api(&query.namespace);
     let mut pods = pods.list(&members).await?.items;
     let primary = primary(&cluster);
-    pods.retain(|pod| pod::is_instance(pod) && pod::deployment(pod) != primary);
+    // The first instance stays as long as the cluster.
+    pods.retain(|pod| {
+        let instance = pod::deployment(pod);
+        pod::is_instance(pod) && instance != primary && instance != name
+    });
     pods.sort_by_key(|pod| pod.name_any());
     let targets = pods.iter().map(|pod| target(app, pod));
     Ok(ScaleQueryResponse {
@@ -289,7 +293,7 @@ pub(crate) async fn query(
 }
 
 /// The primary, as far as is known: the first instance before anything else was.
-fn primary(cluster: &Pgcluster) -> String {
+pub(super) fn primary(cluster: &Pgcluster) -> String {
     let status = cluster.status.as_ref();
     let known = status.and_then(|status| status.0.current_primary.as_ref());
     known.map_or_else(|| cluster.name_any(), ToString::to_string)
@@ -317,6 +321,11 @@ pub(crate) async fn down(
             "{target} is the primary of cluster {}; only a replica can be removed: fail over to another instance first, or \
              delete the cluster",
             cluster.name_any()
+        ));
+    }
+    if target == cluster.name_any() {
+        return refuse(format!(
+            "{target} is the first instance of cluster {target} and stays as long as the cluster; remove another replica"
         ));
     }
     let present = replicas(&call.app, &query.namespace, &cluster).await?;
@@ -358,7 +367,7 @@ async fn ask_for_removal(
     let with_data = query.delete_data == "true";
     let task = task::scale_down(&subject, &query.replica_name, id, with_data);
     let tasks: Api<Pgtask> = call.app.api(&query.namespace);
-    let is_former = |found: &Pgtask| task::is_anothers(found, &uid) || task::is_done(found);
+    let is_former = |found: &Pgtask| task::is_anothers(found, &uid) || task::is_over(found);
     let stored = task::create(&tasks, &task, is_former).await?;
     let rung = doorbell(Kind::Pgtask, &stored, Some(id));
     call.app.bell.tell(rung);

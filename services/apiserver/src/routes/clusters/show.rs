@@ -118,14 +118,20 @@ fn detail(cluster: DynamicObject, members: &Members, config: &PgoConfig) -> Show
             .filter(|service| !is_repository(service))
             .map(shown_service)
             .collect(),
-        replicas: of(&name, &members.replicas)
-            .into_iter()
-            .map(|replica| ShowClusterReplica {
-                name: replica.name_any(),
-            })
-            .collect(),
+        replicas: replicas(&cluster, &of(&name, &members.replicas)),
         cluster: shown_cluster(cluster, config),
     }
+}
+
+/// The replicas: those that were asked for, but where one of them is the primary, the first instance in its place.
+fn replicas(cluster: &DynamicObject, asked: &[&Pgreplica]) -> Vec<ShowClusterReplica> {
+    let primary = cluster.data["status"]["currentPrimary"].as_str();
+    let names = asked.iter().map(|replica| replica.name_any());
+    let names = names.map(|name| match primary {
+        Some(primary) if primary == name => cluster.name_any(),
+        _ => name,
+    });
+    names.map(|name| ShowClusterReplica { name }).collect()
 }
 
 fn is_repository(service: &Service) -> bool {
@@ -301,5 +307,25 @@ mod tests {
         let names: Vec<_> = shown.pods.iter().map(|pod| pod.name.as_str()).collect();
         assert_eq!(names, ["hippo", "hippo-b"]);
         assert_eq!(shown.deployments.len(), 2);
+    }
+
+    #[test]
+    fn a_replica_that_is_primary_is_none_and_the_first_instance_is_in_its_place() {
+        let asked = ["hippo-abcd", "hippo-efgh"].map(|name| {
+            let object = json!({
+                "kind": "Pgreplica", "apiVersion": "crunchydata.com/v1",
+                "metadata": {"name": name}, "spec": {"clustername": "hippo"},
+            });
+            serde_json::from_value::<Pgreplica>(object).expect("a Pgreplica")
+        });
+        let asked: Vec<&Pgreplica> = asked.iter().collect();
+        let names = |primary: Value| {
+            let cluster = cluster(json!({}), json!({"currentPrimary": primary}));
+            let shown = replicas(&cluster, &asked).into_iter();
+            shown.map(|replica| replica.name).collect::<Vec<_>>()
+        };
+        assert_eq!(names(json!("hippo")), ["hippo-abcd", "hippo-efgh"]);
+        assert_eq!(names(Value::Null), ["hippo-abcd", "hippo-efgh"]);
+        assert_eq!(names(json!("hippo-efgh")), ["hippo-abcd", "hippo"]);
     }
 }

@@ -7,6 +7,7 @@ use kube::{
     Api, ResourceExt as _,
     api::{DeleteParams, ObjectMeta, PostParams, Preconditions},
 };
+use pgo_api::CreateFailoverRequest;
 use pgo_core::DeleteOptions;
 use pgo_crd::{Pgtask, PgtaskSpec, TaskType, label};
 use pgo_ids::{ClusterName, OperationId, StreamId};
@@ -118,11 +119,35 @@ pub(super) fn scale_down(
     task(subject, name, TaskType::DeleteData, id, &labels, parameters)
 }
 
-/// Whether what a task asks for is done, so that it makes way for another one.
-pub(super) fn is_done(task: &Pgtask) -> bool {
+/// The task that asks for another primary: 4.1's labels and its one parameter.
+pub(super) fn failover(
+    subject: &Subject<'_>,
+    request: &CreateFailoverRequest,
+    id: OperationId,
+) -> Pgtask {
+    let labels: Vec<(&str, &str)> = [
+        (label::TARGET, request.target.as_str()),
+        (
+            label::AUTOFAIL_REPLACE_REPLICA,
+            request.autofail_replace_replica.as_str(),
+        ),
+        (label::PLANNED, if request.planned { "true" } else { "" }),
+    ]
+    .into_iter()
+    .filter(|(_, value)| !value.is_empty())
+    .collect();
+    let parameters = [(subject.name.as_str(), subject.name.to_string())];
+    let name = format!("{}-failover", subject.name);
+    task(subject, name, TaskType::Failover, id, &labels, parameters)
+}
+
+/// Whether a task came to its end, whichever.
+pub(super) fn is_over(task: &Pgtask) -> bool {
     let status = task.status.as_ref();
     let mut conditions = status.into_iter().flat_map(|status| &status.conditions);
-    conditions.any(|one| one["type"] == "Complete" && one["status"] == "True")
+    conditions.any(|one| {
+        one["type"] == "Complete" && (one["status"] == "True" || one["reason"] == "Failed")
+    })
 }
 
 fn task<const N: usize>(

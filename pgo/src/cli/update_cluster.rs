@@ -1,0 +1,68 @@
+//! `pgo update cluster`.
+
+use clap::Args;
+use pgo_api::{Endpoint, PGO_VERSION, UpdateClusterRequest, UpdateClusterResponse};
+
+use super::{
+    Failure, Output, Report, boolean,
+    create_cluster::lines,
+    prompt::{self, Answer},
+    select::Selection,
+};
+use crate::{client::Api, output};
+
+/// Say whether instances of clusters take over by themselves
+#[derive(Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    pub selection: Selection,
+    /// Whether a replica takes over by itself when the primary is gone
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = boolean)]
+    autofail: Option<bool>,
+    /// Do not ask before
+    #[arg(long)]
+    no_prompt: bool,
+    #[command(flatten)]
+    output: Output,
+}
+
+impl Arguments {
+    /// Without the flag nothing would be said; in 4.1 that switched autofail off.
+    pub fn check(&self) -> Result<(), Failure> {
+        self.selection.requests()?;
+        match self.autofail {
+            Some(_) => Ok(()),
+            None => Err(Failure::Usage(
+                "say what to update: --autofail=true or --autofail=false".to_owned(),
+            )),
+        }
+    }
+}
+
+/// Asks the user, then the apiserver for all of them.
+pub async fn run(arguments: &Arguments, api: &Api) -> Result<(), Failure> {
+    if !arguments.no_prompt && prompt::confirm()? == Answer::No {
+        output::note("Aborting...");
+        return Ok(());
+    }
+    let request = UpdateClusterRequest {
+        cluster_names: arguments.selection.names.clone(),
+        selector: arguments.selection.selector.clone().unwrap_or_default(),
+        client_version: PGO_VERSION.to_owned(),
+        namespace: api.settings().namespace.clone(),
+        all_flag: arguments.selection.all,
+        autofail: arguments.autofail.unwrap_or_default(),
+    };
+    let answer = api.send(Endpoint::UpdateCluster, &request).await?;
+    let answer: UpdateClusterResponse = answer.also_in_part();
+    let mut report = Report::default();
+    if arguments.output.is_json() {
+        report.print_json(&answer);
+    } else {
+        report.print(&lines(&answer.results));
+    }
+    if let Some(why) = answer.outcome.failure() {
+        report.problem(why);
+    }
+    report.end()
+}
