@@ -127,7 +127,7 @@ fn fewer_replicas_never_means_without_the_primary() {
     settle(&mut world);
     world.cluster.replica_count = 1;
     settle(&mut world);
-    assert_eq!(names(&world), [to.clone()]);
+    assert_eq!(names(&world), std::slice::from_ref(&to));
     assert!(world.observed.pods.contains_key(&to));
     let primary = &world.observed.agents[&to];
     assert_eq!(primary.followers.len(), 1, "no WAL is kept for who is gone");
