@@ -79,7 +79,7 @@ pub(crate) fn begin(
         Kind::FailoverCluster
     };
     let judged = if request.planned && kind == Kind::FailoverCluster {
-        Err("the primary does not serve and cannot hand over in order; ask without planned to force it".to_owned())
+        Err("the primary does not serve and cannot hand over in order; ask without --planned to force it".to_owned())
     } else {
         target(next, cluster, observed, (kind, request.target.as_deref()))
     };

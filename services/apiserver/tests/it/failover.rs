@@ -191,6 +191,12 @@ async fn a_query_shows_who_can_be_primary() {
     });
     let answer = client.get(&format!("/failover/hippo?{HEAD}")).await.json();
     assert_eq!(answer["Targets"][0]["Name"], "hippo");
+    // Also while it does not serve: the other one is a target then.
+    edit(&kubernetes, "pgclusters", "hippo", |cluster| {
+        cluster["status"] = json!({});
+        cluster["metadata"]["labels"]["current-primary"] = json!("hippo-abcd");
+    });
+    assert_eq!(ask(&client, json!({"Target": "hippo"})).await["Code"], "ok");
 }
 
 #[tokio::test]

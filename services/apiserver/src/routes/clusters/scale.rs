@@ -292,11 +292,13 @@ pub(crate) async fn query(
     })
 }
 
-/// The primary, as far as is known: the first instance before anything else was.
+/// The primary, as far as is known; while none serves, the last one that did: the first instance before any other.
 pub(super) fn primary(cluster: &Pgcluster) -> String {
     let status = cluster.status.as_ref();
     let known = status.and_then(|status| status.0.current_primary.as_ref());
-    known.map_or_else(|| cluster.name_any(), ToString::to_string)
+    let last = || cluster.labels().get(label::CURRENT_PRIMARY).cloned();
+    let known = known.map(ToString::to_string).or_else(last);
+    known.unwrap_or_else(|| cluster.name_any())
 }
 
 async fn target(app: &App, pod: &Pod) -> ScaleQueryTarget {
