@@ -180,7 +180,6 @@ impl<S: crate::store::Store> Protocol<S> {
             course: self.course,
             standing: self.standing,
             state: self.state,
-            synchronous: 0,
         };
         let driver = Driver::new(parts, (events, received));
         Ok(driver.run(stop, ended).await?)

@@ -1,8 +1,9 @@
 //! Does what [`crate::progress`] decides, stage by stage, until it is told to stop. What only a replica does is in
-//! [`follow`]; how what the protocol wants reaches PostgreSQL, in [`authority`].
+//! [`follow`]; how what the protocol wants reaches PostgreSQL, in [`authority`] and, for synchronous modes, in [`rule`].
 
 mod authority;
 mod follow;
+mod rule;
 
 use std::{
     fmt::Display,
@@ -12,10 +13,12 @@ use std::{
 };
 
 use jiff::Timestamp;
+use pgo_ha::Synchronous;
 use pgo_postgres::{
     Installation, SUPERUSER, Session,
     initdb::{self, Presence},
     program, setup, setup_sql,
+    synchronous::Rule,
 };
 use pgo_telemetry::{CancellationToken, Telemetry};
 use pgo_tls::TlsFiles;
@@ -37,6 +40,7 @@ use crate::{
     store::Store,
     watch::{self, Health, PROBE_DEADLINE, Watch, Watched},
 };
+use rule::Keeper;
 
 /// Time between two tries to connect to a server that has just started.
 const AWAIT_PAUSE: Duration = Duration::from_millis(20);
@@ -70,6 +74,8 @@ pub struct Supervisor<S> {
     lock: Option<Lock>,
     installation: Option<Installation>,
     server: Option<Server>,
+    /// The synchronous rule that the present server has, where it leads.
+    rule: Synchronous,
     /// Whom a replica follows; none where that could not be found out.
     leader: Option<Leader>,
     /// Whether the present server was promoted and has written no checkpoint since.
@@ -110,6 +116,7 @@ impl<S: Store> Supervisor<S> {
             lock: None,
             installation: None,
             server: None,
+            rule: Synchronous::default(),
             leader: None,
             promoted: false,
             serving: None,
@@ -226,15 +233,23 @@ impl<S: Store> Supervisor<S> {
     }
 
     fn configure(&mut self) -> Result<Event, String> {
-        let leads = matches!(self.helm.course(), Course::Lead { .. });
-        if !self.follows() && !leads {
-            return Ok(Event::Turned);
-        }
+        let synchronous = if self.follows() {
+            Rule::nobody()
+        } else {
+            // In force from the start, so before the first commit.
+            let Course::Lead { synchronous, .. } = self.helm.course() else {
+                return Ok(Event::Turned);
+            };
+            self.rule = synchronous;
+            rule::in_words(&self.rule)
+        };
         let standby = self.standby();
         prepare::clear(&self.settings).map_err(shown)?;
         // Whose WAL may be received is known only while somebody is to be followed.
         let (installation, tls) = (self.installation()?, &self.tls);
-        prepare::write_conf(&self.settings, installation, tls, standby.as_ref()).map_err(shown)?;
+        let upstream = standby.as_ref();
+        prepare::write_conf(&self.settings, installation, tls, upstream, &synchronous)
+            .map_err(shown)?;
         if self.follows() {
             self.make_standby()?;
         }
@@ -325,7 +340,7 @@ impl<S: Store> Supervisor<S> {
 
     /// Looks after a server that serves, until it ends.
     async fn serve(&mut self) -> Event {
-        let Some(server) = &self.server else {
+        let (Some(server), Some(installation)) = (&self.server, &self.installation) else {
             return Event::Failed("there is no server to look after".to_owned());
         };
         server.forget_output();
@@ -343,6 +358,14 @@ impl<S: Store> Supervisor<S> {
             health: &self.health,
             watched: Watched::Primary,
         };
+        let keeper = Keeper {
+            settings: &self.settings,
+            tls: &self.tls,
+            helm: &self.helm,
+            installation,
+            server: server.pid(),
+            in_force: self.rule.clone(),
+        };
         let promoted = std::mem::take(&mut self.promoted);
         let socket = self.settings.socket();
         let status = tokio::select! {
@@ -350,6 +373,7 @@ impl<S: Store> Supervisor<S> {
             status = end => status,
             never = watch::checkpoint(&socket, promoted) => match never {},
             never = watch.probe() => match never {},
+            never = keeper.keep() => match never {},
             never = watch::keep_directed(&self.store, &self.target, &self.reporter) => match never {},
         };
         self.exited(status).await

@@ -10,6 +10,7 @@ use crate::{
     files::{FileError, read_if_there, write_if_changed},
     quote::{NulError, conf_value},
     standby::{Standby, is_configured_by_settings},
+    synchronous::Rule,
 };
 
 /// Our file in the data directory.
@@ -47,6 +48,8 @@ pub struct ServerConf {
     pub ident_file: PathBuf,
     /// Whom the server follows, where it is a standby.
     pub standby: Option<Standby>,
+    /// For whose answers commits wait.
+    pub synchronous: Rule,
     /// The user's postgresql.conf.
     pub custom: Option<PathBuf>,
     /// Modules to load, unless the user says otherwise.
@@ -131,6 +134,7 @@ impl ServerConf {
             ("ident_file", shown(&self.ident_file)),
             ("password_encryption", "scram-sha-256".to_owned()),
             ("wal_level", "replica".to_owned()),
+            ("synchronous_standby_names", self.synchronous.value()),
             ("hot_standby", "on".to_owned()),
             // The log of a container is its standard error.
             ("log_destination", "stderr".to_owned()),
@@ -226,6 +230,7 @@ mod tests {
             authority: "/tls/ca.crt".into(),
             ident_file: "/pgdata/hippo/pgo_ident.conf".into(),
             standby: None,
+            synchronous: Rule::default(),
             custom: Some("/pgconf/postgresql.conf".into()),
             preload: vec!["pg_stat_statements".to_owned()],
             log_statement: Some("ddl'\nport = '1".to_owned()),

@@ -11,6 +11,8 @@ use crate::ha::{book::Place, driver::Event};
 /// Whom to follow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Leader {
+    /// Who follows: the name by which the leader knows whose answers it waits for.
+    pub follower: VoterId,
     /// Its identity.
     pub voter: VoterId,
     /// Where it is, if that is known.
@@ -79,6 +81,10 @@ pub enum Told {
     ServersStopped(Position),
     /// The timeline that was asked for has begun, going on from here.
     Promoted(Position),
+    /// This rule is in force for every commit that is not acknowledged yet.
+    Configured(Synchronous),
+    /// As many as the rule that is in force asks for have flushed what was acknowledged before it was.
+    Held,
     /// What is here cannot follow; the source has flushed so much.
     CopyNeeded {
         /// How far the source is.

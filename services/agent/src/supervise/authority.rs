@@ -10,9 +10,10 @@ use pgo_postgres::{
 };
 use tokio::{sync::watch, time::sleep};
 
-use super::{FACTS_DEADLINE, Supervisor, shown};
+use super::{FACTS_DEADLINE, Supervisor, rule, shown};
 use crate::{
     ha::course::{Course, Ending, Told},
+    prepare,
     progress::{Event, Way},
     server::clear_leftovers,
     store::Store,
@@ -136,7 +137,10 @@ impl<S: Store> Supervisor<S> {
         if let Some(event) = self.ended().await {
             return Ok(event);
         }
-        let Course::Lead { start, .. } = self.helm.course() else {
+        let Course::Lead {
+            start, synchronous, ..
+        } = self.helm.course()
+        else {
             return Err("this instance is not to lead any more".to_owned());
         };
         let socket = self.settings.socket();
@@ -148,6 +152,13 @@ impl<S: Store> Supervisor<S> {
             let before = position::of_running(installation, &socket)
                 .await
                 .map_err(shown)?;
+            // In force before the first commit: until it is read, commits wait for nobody's answer.
+            let words = rule::in_words(&synchronous);
+            prepare::write_conf(&self.settings, installation, &self.tls, None, &words)
+                .map_err(shown)?;
+            if let Some(server) = &self.server {
+                server.reload();
+            }
             timeline::skip_to(data, before.timeline, before.lsn, wanted).map_err(shown)?;
             let promoted = standby::promote(&session, data, &installation.version).await;
             promoted.map_err(shown)?;
@@ -160,6 +171,7 @@ impl<S: Store> Supervisor<S> {
             };
             tracing::info!(timeline = wanted, from = %Lsn(begun.from), "PostgreSQL was promoted");
             self.promoted = true;
+            self.rule = synchronous;
             self.helm.tell(Told::Promoted(place(from)));
         } else if facts.timeline != wanted {
             return Err(format!(

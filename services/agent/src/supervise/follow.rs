@@ -16,6 +16,7 @@ use pgo_postgres::{
     initdb::{Presence, presence},
     position, rewind,
     standby::{self, Standby},
+    synchronous::Rule,
     upstream::Upstream,
 };
 use pgo_tls::TlsFiles;
@@ -459,7 +460,9 @@ impl Follower<'_> {
             leader = leader.map(Leader::name),
             "following another primary"
         );
-        prepare::write_conf(self.settings, self.installation, self.tls, standby.as_ref())
+        let nobody = Rule::nobody();
+        let (settings, installation) = (self.settings, self.installation);
+        prepare::write_conf(settings, installation, self.tls, standby.as_ref(), &nobody)
             .map_err(shown)?;
         Ok(reloads(self.installation))
     }
@@ -493,7 +496,7 @@ fn standby_of(settings: &Settings, tls: &TlsFiles, leader: &Leader) -> Option<St
             identity: tls.details().identity()?.to_owned(),
             address: address.ip(),
             port: address.port(),
-            application: settings.instance.to_string(),
+            application: leader.follower.to_string(),
             certificate: settings.tls.join("tls.crt"),
             key: settings.private_key(),
             authority: settings.tls.join("ca.crt"),

@@ -98,7 +98,12 @@ impl<S: Store> Driver<S> {
 
     fn follow(&self, voter: VoterId, term: Term, copy: bool) {
         let place = self.book.place(&voter).cloned();
-        let leader = Leader { voter, place, term };
+        let leader = Leader {
+            follower: self.agent.me,
+            voter,
+            place,
+            term,
+        };
         self.turn(Course::Follow { leader, copy });
     }
 
