@@ -15,6 +15,7 @@ use kube::{
 };
 use pgo_core::{Cluster, Step, unrecorded};
 use pgo_crd::{FINALIZER, Pgcluster, Pgtask, delete_requests};
+use pgo_objects::{AUTOFAIL, SYNCHRONOUS};
 use serde_json::json;
 
 use crate::{context::Context, error::Error, write::WRITE_DEADLINE};
@@ -119,7 +120,10 @@ async fn one(
                 why: format!("{error:#}"),
             })
         }
-        Step::SetAutofail(autofail) => lease::set_autofail(cluster, *autofail, context).await,
+        Step::SetAutofail(autofail) => {
+            lease::say(cluster, (AUTOFAIL, autofail.to_string()), context).await
+        }
+        Step::SetSynchronous(k) => lease::say(cluster, (SYNCHRONOUS, k.to_string()), context).await,
         Step::CopyEvents => crate::pages::copy(object, context).await,
         Step::MakeUserSecret(_)
         | Step::CopyUserSecret { .. }

@@ -281,6 +281,8 @@ pub struct Observed {
     pub endpoints: Option<Endpoints>,
     /// Whether instances may take over by themselves, as the Lease says; none where it does not say.
     pub autofail: Option<bool>,
+    /// For how many replicas' answers commits are to wait, as the Lease says; none where it does not say.
+    pub synchronous: Option<u32>,
     /// The last change of the primary, by the Lease.
     pub takeover: Option<crate::Takeover>,
     /// Family of addresses of the Kubernetes cluster, where it is known before a pod has one.

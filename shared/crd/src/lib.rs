@@ -40,7 +40,9 @@ pub use cluster::{Pgcluster, PgclusterSpec, PgclusterStatus};
 pub use config::{
     ClusterConfig, ConfigError, PgoConfig, PgoSection, ResourcesConfig, StorageConfig,
 };
-pub use convert::{InvalidSpec, Requests, cluster, delete_request, delete_requests, desired};
+pub use convert::{
+    InvalidSpec, Requests, cluster, delete_request, delete_requests, desired, synchronous,
+};
 pub use event_page::{PgEventPage, PgEventPageSpec};
 pub use installation::{PgInstallation, PgInstallationSpec, PgInstallationStatus};
 pub use policy::{Pgpolicy, PgpolicySpec};

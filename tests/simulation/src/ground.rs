@@ -70,6 +70,7 @@ fn make_fixture(
         Step::MakeAccess => &Fixture::ACCESS,
         Step::MakeLease { .. } => {
             observed.autofail = Some(desired.autofail);
+            observed.synchronous = Some(desired.synchronous);
             &[Fixture::Lease]
         }
         Step::MakeService => {

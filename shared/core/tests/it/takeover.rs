@@ -91,18 +91,21 @@ fn a_switchover_has_lost_nothing_and_an_older_term_is_not_told_again() {
 }
 
 #[test]
-fn the_lease_says_whether_instances_may_take_over_by_themselves() {
+fn the_lease_says_what_is_wanted_of_the_agents() {
     let mut world = World::new();
     world.settle();
     let mut wanted = desired();
     wanted.autofail = true;
+    wanted.synchronous = 2;
     world.cluster.desired = Ok(wanted);
-    let says = |world: &World| {
+    let says = |world: &World, step: Step| {
         plan(&world.status, &world.cluster, &world.observed, world.now)
             .steps
-            .contains(&Step::SetAutofail(true))
+            .contains(&step)
     };
-    assert!(says(&world));
+    assert!(says(&world, Step::SetAutofail(true)) && says(&world, Step::SetSynchronous(2)));
     world.observed.autofail = Some(true);
-    assert!(!says(&world));
+    assert!(!says(&world, Step::SetAutofail(true)) && says(&world, Step::SetSynchronous(2)));
+    world.observed.synchronous = Some(2);
+    assert!(!says(&world, Step::SetSynchronous(2)));
 }

@@ -61,6 +61,7 @@ pub fn desired() -> Desired {
         replica_service_type: ServiceType::ClusterIp,
         node: None,
         autofail: false,
+        synchronous: 0,
         custom_config: None,
         labels: BTreeMap::new(),
         log_statement: "none".to_owned(),
@@ -257,7 +258,12 @@ impl World {
             Step::MakeAccess => &Fixture::ACCESS,
             Step::MakeLease { .. } => {
                 self.observed.autofail = Some(desired.autofail);
+                self.observed.synchronous = Some(desired.synchronous);
                 &[Fixture::Lease]
+            }
+            Step::SetSynchronous(k) => {
+                self.observed.synchronous = Some(*k);
+                &[]
             }
             Step::SetAutofail(autofail) => {
                 self.observed.autofail = Some(*autofail);
