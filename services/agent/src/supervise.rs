@@ -2,6 +2,7 @@
 //! [`follow`]; how what the protocol wants reaches PostgreSQL, in [`authority`] and, for synchronous modes, in [`rule`].
 
 mod authority;
+mod compare;
 mod follow;
 mod rule;
 
@@ -43,7 +44,7 @@ use crate::{
 use rule::Keeper;
 
 /// Time between two tries to connect to a server that has just started.
-const AWAIT_PAUSE: Duration = Duration::from_millis(20);
+const AWAIT_PAUSE: Duration = Duration::from_millis(10);
 
 /// The same for one that takes longer than [`AWAIT_LONG`]: it recovers.
 const AWAIT_LONG_PAUSE: Duration = Duration::from_millis(250);
@@ -148,6 +149,9 @@ impl<S: Store> Supervisor<S> {
                 }
             };
             self.progress = std::mem::take(&mut self.progress).after(event);
+            if self.progress.is_down() {
+                self.helm.tell(Told::Starts(false));
+            }
         }
         self.stop().await;
     }
@@ -345,7 +349,7 @@ impl<S: Store> Supervisor<S> {
         };
         server.forget_output();
         let end = server.end();
-        self.helm.tell(Told::Fit(true));
+        self.helm.tell(Told::Starts(true));
         self.serving = Some(Instant::now());
         let now = Timestamp::now();
         self.reporter
@@ -401,7 +405,9 @@ impl<S: Store> Supervisor<S> {
             None => "PostgreSQL ended".to_owned(),
         };
         tracing::warn!(reason, "PostgreSQL ended by itself");
-        if !self.follows() {
+        // Where it still may lead, the next server begins at once under the same authority: to find out how far WAL reaches
+        // would take longer than to recover.
+        if !self.follows() && !matches!(self.helm.course(), Course::Lead { .. }) {
             self.tell_stopped().await;
         }
         Event::Exited {

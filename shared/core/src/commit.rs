@@ -94,6 +94,7 @@ pub fn commit(
         creation(&mut next, cluster, observed, now);
         if next.journal.newest(Kind::CreateCluster).is_some() {
             takeover::tell(&mut next, subject, observed.takeover.as_ref());
+            takeover::tell_lost(&mut next, subject, observed, now);
             replicas::commit(&mut next, cluster, observed, now);
         }
         let known = (next.certificate.as_ref(), observed);

@@ -147,6 +147,9 @@ pub struct ClusterStatus {
     /// The newest term whose beginning was told; terms rise with each change of the primary.
     #[serde(skip_serializing_if = "is_untold")]
     pub term: Term,
+    /// The newest term of which it was told what its former primary had lost.
+    #[serde(skip_serializing_if = "is_untold")]
+    pub compared: Term,
     /// The replicas that belong to it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub replicas: Vec<ReplicaStatus>,

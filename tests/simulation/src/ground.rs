@@ -254,6 +254,7 @@ pub fn say(
         streaming: false,
         lag_bytes: 0,
         followers: Vec::new(),
+        lost: None,
         error: error.map(str::to_owned),
     };
     observed.agents.insert(instance.clone(), facts);

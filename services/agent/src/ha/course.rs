@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use pgo_ha::{Position, Start, Synchronous, VoterId};
+use pgo_ha::{Position, Record, Start, Synchronous, VoterId};
 use pgo_ids::Term;
 use tokio::sync::{mpsc, watch};
 
@@ -19,6 +19,8 @@ pub struct Leader {
     pub place: Option<Place>,
     /// Its term.
     pub term: Term,
+    /// What the Lease recorded when it was to be followed: by it data of a former primary is judged.
+    pub record: Record,
 }
 
 impl Leader {
@@ -77,8 +79,8 @@ pub enum Ending {
 pub enum Told {
     /// No WAL comes in, and so much is flushed.
     ReceiverStopped(Position),
-    /// Every process of a server that was primary is dead; so much is flushed.
-    ServersStopped(Position),
+    /// Every process of a server that was primary is dead; so much is flushed, if that could be found out.
+    ServersStopped(Option<Position>),
     /// The timeline that was asked for has begun, going on from here.
     Promoted(Position),
     /// This rule is in force for every commit that is not acknowledged yet.
@@ -90,8 +92,10 @@ pub enum Told {
         /// How far the source is.
         source: Position,
     },
-    /// PostgreSQL could serve here, or could not.
-    Fit(bool),
+    /// PostgreSQL serves here, or does not come up.
+    Starts(bool),
+    /// The data volume answers, or hangs.
+    Answers(bool),
     /// There is data in the volume.
     Filled,
 }

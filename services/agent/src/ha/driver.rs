@@ -2,6 +2,7 @@
 
 mod asked;
 mod effects;
+mod fitness;
 mod leases;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -18,6 +19,8 @@ use tokio::{
     sync::{mpsc, oneshot, watch},
     time::{MissedTickBehavior, interval, sleep},
 };
+
+use fitness::Fitness;
 
 use crate::{
     ha::{
@@ -170,6 +173,8 @@ pub struct Driver<S> {
     votes: HashMap<(VoterId, Term, Version), oneshot::Sender<Result<Vote, NoVote>>>,
     /// Whether WAL was said to flow here.
     streaming: bool,
+    /// Whether PostgreSQL could serve here.
+    fitness: Fitness,
     /// What is wanted of the instances, by the Lease.
     wishes: Wishes,
     /// When that was looked at last.
@@ -204,6 +209,7 @@ impl<S: Store> Driver<S> {
             asked: 0,
             votes: HashMap::new(),
             streaming: false,
+            fitness: Fitness::default(),
             wishes: Wishes::default(),
             looked: Moment::default(),
             heard: None,
@@ -249,6 +255,7 @@ impl<S: Store> Driver<S> {
         self.hear_own().await?;
         self.step(Input::Tick).await?;
         self.look_for_wishes();
+        self.judge_fitness().await?;
         self.want_members().await?;
         self.report();
         Ok(())
@@ -297,7 +304,8 @@ impl<S: Store> Driver<S> {
             Told::Configured(rule) => Input::Configured(rule),
             Told::Held => Input::Held,
             Told::CopyNeeded { source } => Input::CopyNeeded { source },
-            Told::Fit(fit) => Input::Fit(fit),
+            Told::Starts(starts) => return self.starts(starts).await,
+            Told::Answers(answers) => return self.answers(answers).await,
             Told::Filled => {
                 self.parts.volume.filled()?;
                 return Ok(());

@@ -235,6 +235,8 @@ impl<S: Store> Supervisor<S> {
         if let Some(missing) = self.promise_to_copy(&primary).await? {
             return Ok(missing);
         }
+        self.compare_with_successor().await;
+        let data = &self.settings.data;
         let mark = rewinding_mark(data);
         write_atomically(&mark, b"", 0o600).map_err(shown)?;
         match rewind::run(self.installation()?, data, &standby.upstream).await {
@@ -282,7 +284,7 @@ impl<S: Store> Supervisor<S> {
             return Event::Failed("there is no server to look after".to_owned());
         };
         server.forget_output();
-        helm.tell(Told::Fit(true));
+        helm.tell(Told::Starts(true));
         *serving = Some(Instant::now());
         reporter.change(|state| state.running_since = Some(now));
         let watch = Watch {

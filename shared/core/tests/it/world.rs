@@ -487,6 +487,7 @@ impl World {
             streaming: runs && !leads,
             lag_bytes: 0,
             followers: followers.unwrap_or_default(),
+            lost: None,
             error: error.map(str::to_owned),
         };
         self.observed.silent.remove(&instance);

@@ -46,6 +46,32 @@ fn row(cluster: &Cluster, n: i32) -> Ran {
     cluster.psql(&format!("INSERT INTO kept VALUES ({n})"))
 }
 
+/// The mode of a cluster that lives becomes another one; what cannot be is refused.
+fn changes_its_mode(cluster: &Cluster) {
+    let namespace = namespace();
+    let change = |spec: Value| {
+        let patch = json!({ "spec": spec }).to_string();
+        let arguments = [
+            "patch",
+            "pgcluster",
+            &cluster.name,
+            "-n",
+            &namespace,
+            "--type=merge",
+            "-p",
+            &patch,
+        ];
+        kubectl(&arguments).ok();
+    };
+    change(json!({"synchronousStandbys": 2}));
+    until_rule(cluster, 2, 2);
+    change(json!({"synchronousStandbys": 3}));
+    cluster.until_ready_is("False", "Invalid", READY);
+    change(json!({"synchronousStandbys": 0}));
+    until_rule(cluster, 0, 0);
+    cluster.until_ready();
+}
+
 #[test]
 fn a_synchronous_cluster_loses_no_acknowledged_row_with_its_primary_and_changes_its_mode() {
     let _turn = alone();
@@ -96,26 +122,5 @@ fn a_synchronous_cluster_loses_no_acknowledged_row_with_its_primary_and_changes_
         .collect();
     let missing: Vec<_> = acknowledged.difference(&rows).collect();
     assert!(missing.is_empty(), "acknowledged and missing: {missing:?}");
-
-    let change = |spec: Value| {
-        let patch = json!({ "spec": spec }).to_string();
-        let arguments = [
-            "patch",
-            "pgcluster",
-            &cluster.name,
-            "-n",
-            &namespace,
-            "--type=merge",
-            "-p",
-            &patch,
-        ];
-        kubectl(&arguments).ok();
-    };
-    change(json!({"synchronousStandbys": 2}));
-    until_rule(&cluster, 2, 2);
-    change(json!({"synchronousStandbys": 3}));
-    cluster.until_ready_is("False", "Invalid", READY);
-    change(json!({"synchronousStandbys": 0}));
-    until_rule(&cluster, 0, 0);
-    cluster.until_ready();
+    changes_its_mode(&cluster);
 }
