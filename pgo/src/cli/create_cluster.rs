@@ -47,6 +47,18 @@ pub struct Arguments {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
           default_value = "false", value_parser = super::boolean, action = clap::ArgAction::Set)]
     autofail: bool,
+    /// Whether commits wait for a replica's answer, so that a failover loses none; needs replicas
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          default_value = "false", value_parser = super::boolean, action = clap::ArgAction::Set)]
+    sync_replication: bool,
+    /// For how many replicas' answers commits wait, whichever come first; 0 leaves it open
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        default_value_t = 0,
+        allow_negative_numbers = true
+    )]
+    sync_standbys: i64,
     /// Number of replicas
     #[arg(
         long,
@@ -113,6 +125,8 @@ impl Arguments {
             ccp_image_tag: text(&self.ccp_image_tag),
             series: self.series,
             autofail_flag: self.autofail,
+            sync_replication: self.sync_replication,
+            sync_standbys: self.sync_standbys,
             replica_count: self.replica_count,
             service_type: text(&self.service_type),
             backrest_flag: text(&self.pgbackrest),

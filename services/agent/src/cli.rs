@@ -84,6 +84,10 @@ pub struct Settings {
     /// The administration port.
     #[arg(long, env = "PGO_ADMIN_ADDR", default_value_t = pgo_telemetry::ADMIN_ADDR)]
     pub admin: SocketAddr,
+    /// Seconds without the end of a write after which the data volume counts as hung, so that another instance takes over where
+    /// it may; 0 for never.
+    #[arg(long, env = "PGO_VOLUME_DEADLINE", default_value_t = 20)]
+    pub volume_deadline: u64,
     /// The program that guards the servers; this one unless set.
     #[arg(skip)]
     pub guard: Option<PathBuf>,

@@ -14,6 +14,7 @@ pub mod clock;
 pub mod course;
 pub mod driver;
 pub mod guard;
+pub mod hang;
 pub mod lease;
 pub mod membership;
 pub mod service;

@@ -15,6 +15,7 @@ use pgo_postgres::{
     quote::NulError,
     setup::{Account, Setup, Verifier},
     standby::Standby,
+    synchronous::Rule,
 };
 use pgo_tls::TlsFiles;
 use secrecy::SecretString;
@@ -109,6 +110,7 @@ pub fn write_conf(
     installation: &Installation,
     tls: &TlsFiles,
     standby: Option<&Standby>,
+    synchronous: &Rule,
 ) -> Result<(), PrepareError> {
     let custom = Custom::read(&settings.custom)?;
     if !custom.unused.is_empty() {
@@ -130,6 +132,7 @@ pub fn write_conf(
         hba_file: data.join(conf::HBA_FILE),
         ident_file: data.join(conf::IDENT_FILE),
         standby: standby.cloned(),
+        synchronous: synchronous.clone(),
         custom: custom.postgresql_conf.clone(),
         preload: MODULES
             .into_iter()

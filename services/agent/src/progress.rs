@@ -99,6 +99,8 @@ pub struct Progress {
     failures: u32,
     failure: Option<Failure>,
     restarts: u32,
+    /// Tries in a row of which none led to a server that answered as it should.
+    vain: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,8 +109,13 @@ struct Failure {
     reason: String,
 }
 
-/// A server that served as long as this crashed for a new reason: it is started again at once.
-const STEADY: Duration = Duration::from_secs(10);
+/// A server that served as long as this crashed for a new reason: it is started again at once. Long enough that one that does
+/// nothing but crash takes no core for itself.
+const STEADY: Duration = Duration::from_secs(2);
+
+/// Vain tries in a row after which a server counts as one that does not come up. A crash in the middle of a start happens; the
+/// second one is no chance any more, and the third try would come too late for who waits.
+const DOWN: u32 = 2;
 
 /// Rest after the first failure.
 const FIRST_REST: Duration = Duration::from_millis(250);
@@ -130,6 +137,7 @@ impl Default for Progress {
             failures: 0,
             failure: None,
             restarts: 0,
+            vain: 0,
         }
     }
 }
@@ -173,6 +181,11 @@ impl Progress {
         self.way
     }
 
+    /// Whether a primary's server does not come up.
+    pub fn is_down(&self) -> bool {
+        self.way == Way::Lead && self.vain >= DOWN
+    }
+
     /// How often a server that had served was started again.
     pub fn restarts(&self) -> u32 {
         self.restarts
@@ -202,7 +215,10 @@ impl Progress {
                 // Who is primary may have changed meanwhile.
                 self.stage = Stage::Decide;
             }
-            Event::Failed(reason) => self.fail(retry(self.stage), reason),
+            Event::Failed(reason) => {
+                self.count_vain();
+                self.fail(retry(self.stage), reason);
+            }
             Event::Exited { reason, served } => self.exited(reason, served),
         }
         self
@@ -214,6 +230,10 @@ impl Progress {
         }
         // Whatever failed, there is a server to look after.
         let runs = matches!(to, Stage::Serve | Stage::Stream);
+        // Roles and the user's setup.sql are no reason for another primary.
+        if self.stage > Stage::Promote || runs {
+            self.vain = 0;
+        }
         if self
             .failure
             .as_ref()
@@ -226,6 +246,12 @@ impl Progress {
             }
         }
         self.stage = to;
+    }
+
+    fn count_vain(&mut self) {
+        if (Stage::Configure..=Stage::Promote).contains(&self.stage) {
+            self.vain = self.vain.saturating_add(1);
+        }
     }
 
     fn fail(&mut self, to: Stage, reason: String) {
@@ -253,6 +279,8 @@ impl Progress {
             }
             // It is over only when the server answers again.
             self.stage = Stage::Await;
+        } else {
+            self.count_vain();
         }
         self.fail(Stage::Configure, reason);
     }

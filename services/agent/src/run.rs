@@ -1,6 +1,6 @@
 //! `agent run`: puts the parts together.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use kube::Client;
@@ -18,9 +18,10 @@ use crate::{
     ha::{
         self,
         calls::Calls,
-        course::{Course, Helm},
+        course::{Course, Helm, Told},
         driver::{Driver, Event, Parts, Standing},
         guard::Guard,
+        hang,
         volume::Volume,
     },
     state::{Reporter, State},
@@ -165,6 +166,7 @@ impl<S: crate::store::Store> Protocol<S> {
             self.tls,
             events.clone(),
         );
+        let _hang = watch_volume(&settings, &events)?;
         let program = match settings.guard {
             Some(program) => program,
             None => std::env::current_exe().context("cannot find this program")?,
@@ -180,7 +182,6 @@ impl<S: crate::store::Store> Protocol<S> {
             course: self.course,
             standing: self.standing,
             state: self.state,
-            synchronous: 0,
         };
         let driver = Driver::new(parts, (events, received));
         Ok(driver.run(stop, ended).await?)
@@ -194,6 +195,23 @@ impl<S: crate::store::Store> Protocol<S> {
             locked = state.wait_for(|state| state.locked) => locked.is_ok(),
         }
     }
+}
+
+/// Has the data volume watched, where that is wanted, as long as what comes back lives.
+fn watch_volume(
+    settings: &Settings,
+    events: &mpsc::UnboundedSender<Event>,
+) -> anyhow::Result<Option<AbortOnDropHandle<()>>> {
+    if settings.volume_deadline == 0 {
+        return Ok(None);
+    }
+    let done = hang::probe(&settings.data).context("cannot watch the data volume")?;
+    let limit = Duration::from_secs(settings.volume_deadline);
+    let events = events.clone();
+    Ok(Some(spawn(hang::watch(done, limit, move |answers| {
+        // The driver ends before this only when all ends.
+        let _ = events.send(Event::Told(Told::Answers(answers)));
+    }))))
 }
 
 /// Tells what the protocol says of this instance along with the rest.

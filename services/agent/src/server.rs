@@ -26,7 +26,7 @@ const FAST: Duration = Duration::from_secs(90);
 const IMMEDIATE: Duration = Duration::from_secs(10);
 
 /// How long processes that outlive their postmaster get until they are looked for again.
-const LEFTOVER_PAUSE: Duration = Duration::from_millis(20);
+const LEFTOVER_PAUSE: Duration = Duration::from_millis(5);
 
 /// How long killed processes may take to be gone. In an uninterruptible wait for a disk it may last.
 const LEFTOVER_DEADLINE: Duration = Duration::from_secs(10);

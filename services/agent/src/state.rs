@@ -67,6 +67,25 @@ pub struct State {
     pub locked: bool,
     /// While the data directory is being copied: how much is done, in per cent.
     pub clone_percent: u8,
+    /// On a former primary: what it had that its successor has not.
+    pub lost: Option<Lost>,
+}
+
+/// What a former primary had written that its successor does not have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lost {
+    /// Term of the successor that it was compared with.
+    pub term: Term,
+    /// Timeline of the former primary.
+    pub timeline: u32,
+    /// Where the successor's history leaves it.
+    pub fork: u64,
+    /// Up to where it had written.
+    pub end: u64,
+    /// Transactions that had committed in between, if that could be counted.
+    pub commits: Option<u64>,
+    /// Whether none of them had been acknowledged: commits waited for replicas.
+    pub synchronous: bool,
 }
 
 /// Longest error that is told, in bytes: it ends up in the status of a custom resource.
@@ -143,11 +162,23 @@ impl State {
             lag_ms: self.following.lag_ms,
             followers: self.followers.iter().map(follower).collect(),
             clone_percent: self.clone_percent.into(),
+            lost: self.lost.as_ref().map(lost),
             leader: self
                 .leader
                 .as_ref()
                 .map_or_else(String::new, ToString::to_string),
         }
+    }
+}
+
+fn lost(lost: &Lost) -> agent::Lost {
+    agent::Lost {
+        term: lost.term.0,
+        timeline: lost.timeline,
+        fork_lsn: lost.fork,
+        end_lsn: lost.end,
+        commits: lost.commits,
+        synchronous: lost.synchronous,
     }
 }
 

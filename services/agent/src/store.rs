@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use k8s_openapi::api::{coordination::v1::Lease, discovery::v1::EndpointSlice};
-use kube::{Api, Client, api::PostParams};
+use kube::{
+    Api, Client,
+    api::{GetParams, PostParams},
+};
 use pgo_ids::{ClusterName, Namespace};
 
 /// How long one request may take. An answer comes in milliseconds; without one the API server is away.
@@ -45,6 +48,10 @@ pub enum StoreError {
 pub trait Store: Send + Sync + 'static {
     /// The Lease, if there is one.
     fn lease(&self) -> impl Future<Output = Result<Option<Lease>, StoreError>> + Send;
+
+    /// The Lease, which must be there, as the API server has it in memory: not the newest, perhaps. Nothing that the
+    /// protocol decides may rest on it.
+    fn lease_as_cached(&self) -> impl Future<Output = Result<Option<Lease>, StoreError>> + Send;
 
     /// Writes the Lease, if it is still as it was read.
     fn write_lease(
@@ -88,6 +95,12 @@ impl Store for Kubernetes {
         let object = || format!("Lease {}", self.lease);
         let found = within("read", object, self.leases.get_opt(&self.lease)).await?;
         Ok(found.flatten())
+    }
+
+    async fn lease_as_cached(&self) -> Result<Option<Lease>, StoreError> {
+        let object = || format!("Lease {}", self.lease);
+        let any = GetParams::any();
+        within("read", object, self.leases.get_with(&self.lease, &any)).await
     }
 
     async fn write_lease(&self, lease: &Lease) -> Result<Written<Lease>, StoreError> {

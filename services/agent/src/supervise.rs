@@ -1,8 +1,10 @@
 //! Does what [`crate::progress`] decides, stage by stage, until it is told to stop. What only a replica does is in
-//! [`follow`]; how what the protocol wants reaches PostgreSQL, in [`authority`].
+//! [`follow`]; how what the protocol wants reaches PostgreSQL, in [`authority`] and, for synchronous modes, in [`rule`].
 
 mod authority;
+mod compare;
 mod follow;
+mod rule;
 
 use std::{
     fmt::Display,
@@ -12,10 +14,12 @@ use std::{
 };
 
 use jiff::Timestamp;
+use pgo_ha::Synchronous;
 use pgo_postgres::{
     Installation, SUPERUSER, Session,
     initdb::{self, Presence},
     program, setup, setup_sql,
+    synchronous::Rule,
 };
 use pgo_telemetry::{CancellationToken, Telemetry};
 use pgo_tls::TlsFiles;
@@ -37,9 +41,10 @@ use crate::{
     store::Store,
     watch::{self, Health, PROBE_DEADLINE, Watch, Watched},
 };
+use rule::Keeper;
 
 /// Time between two tries to connect to a server that has just started.
-const AWAIT_PAUSE: Duration = Duration::from_millis(20);
+const AWAIT_PAUSE: Duration = Duration::from_millis(10);
 
 /// The same for one that takes longer than [`AWAIT_LONG`]: it recovers.
 const AWAIT_LONG_PAUSE: Duration = Duration::from_millis(250);
@@ -70,6 +75,8 @@ pub struct Supervisor<S> {
     lock: Option<Lock>,
     installation: Option<Installation>,
     server: Option<Server>,
+    /// The synchronous rule that the present server has, where it leads.
+    rule: Synchronous,
     /// Whom a replica follows; none where that could not be found out.
     leader: Option<Leader>,
     /// Whether the present server was promoted and has written no checkpoint since.
@@ -110,6 +117,7 @@ impl<S: Store> Supervisor<S> {
             lock: None,
             installation: None,
             server: None,
+            rule: Synchronous::default(),
             leader: None,
             promoted: false,
             serving: None,
@@ -141,6 +149,9 @@ impl<S: Store> Supervisor<S> {
                 }
             };
             self.progress = std::mem::take(&mut self.progress).after(event);
+            if self.progress.is_down() {
+                self.helm.tell(Told::Starts(false));
+            }
         }
         self.stop().await;
     }
@@ -226,15 +237,23 @@ impl<S: Store> Supervisor<S> {
     }
 
     fn configure(&mut self) -> Result<Event, String> {
-        let leads = matches!(self.helm.course(), Course::Lead { .. });
-        if !self.follows() && !leads {
-            return Ok(Event::Turned);
-        }
+        let synchronous = if self.follows() {
+            Rule::nobody()
+        } else {
+            // In force from the start, so before the first commit.
+            let Course::Lead { synchronous, .. } = self.helm.course() else {
+                return Ok(Event::Turned);
+            };
+            self.rule = synchronous;
+            rule::in_words(&self.rule)
+        };
         let standby = self.standby();
         prepare::clear(&self.settings).map_err(shown)?;
         // Whose WAL may be received is known only while somebody is to be followed.
         let (installation, tls) = (self.installation()?, &self.tls);
-        prepare::write_conf(&self.settings, installation, tls, standby.as_ref()).map_err(shown)?;
+        let upstream = standby.as_ref();
+        prepare::write_conf(&self.settings, installation, tls, upstream, &synchronous)
+            .map_err(shown)?;
         if self.follows() {
             self.make_standby()?;
         }
@@ -325,12 +344,12 @@ impl<S: Store> Supervisor<S> {
 
     /// Looks after a server that serves, until it ends.
     async fn serve(&mut self) -> Event {
-        let Some(server) = &self.server else {
+        let (Some(server), Some(installation)) = (&self.server, &self.installation) else {
             return Event::Failed("there is no server to look after".to_owned());
         };
         server.forget_output();
         let end = server.end();
-        self.helm.tell(Told::Fit(true));
+        self.helm.tell(Told::Starts(true));
         self.serving = Some(Instant::now());
         let now = Timestamp::now();
         self.reporter
@@ -343,6 +362,14 @@ impl<S: Store> Supervisor<S> {
             health: &self.health,
             watched: Watched::Primary,
         };
+        let keeper = Keeper {
+            settings: &self.settings,
+            tls: &self.tls,
+            helm: &self.helm,
+            installation,
+            server: server.pid(),
+            in_force: self.rule.clone(),
+        };
         let promoted = std::mem::take(&mut self.promoted);
         let socket = self.settings.socket();
         let status = tokio::select! {
@@ -350,6 +377,7 @@ impl<S: Store> Supervisor<S> {
             status = end => status,
             never = watch::checkpoint(&socket, promoted) => match never {},
             never = watch.probe() => match never {},
+            never = keeper.keep() => match never {},
             never = watch::keep_directed(&self.store, &self.target, &self.reporter) => match never {},
         };
         self.exited(status).await
@@ -377,7 +405,9 @@ impl<S: Store> Supervisor<S> {
             None => "PostgreSQL ended".to_owned(),
         };
         tracing::warn!(reason, "PostgreSQL ended by itself");
-        if !self.follows() {
+        // Where it still may lead, the next server begins at once under the same authority: to find out how far WAL reaches
+        // would take longer than to recover.
+        if !self.follows() && !matches!(self.helm.course(), Course::Lead { .. }) {
             self.tell_stopped().await;
         }
         Event::Exited {

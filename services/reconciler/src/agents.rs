@@ -7,7 +7,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use pgo_core::{AgentFacts, AgentPhase, Follower, Role};
+use pgo_core::{AgentFacts, AgentPhase, Follower, Lost, Role};
 use pgo_ids::{ClusterName, InstanceName, Namespace, Term};
 use pgo_objects::{AGENT_PORT, agent_identity};
 use pgo_proto::agent::{
@@ -307,6 +307,18 @@ fn facts(state: InstanceState) -> AgentFacts {
         received: state.received_lsn,
         followers: state.followers.into_iter().map(follower).collect(),
         error: given(state.error),
+        lost: state.lost.map(lost),
+    }
+}
+
+fn lost(lost: agent::Lost) -> Lost {
+    Lost {
+        term: Term(lost.term),
+        timeline: lost.timeline,
+        fork: lost.fork_lsn,
+        end: lost.end_lsn,
+        commits: lost.commits,
+        synchronous: lost.synchronous,
     }
 }
 

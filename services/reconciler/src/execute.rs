@@ -17,6 +17,7 @@ use kube::{
 };
 use pgo_core::{Cluster, Step, unrecorded};
 use pgo_crd::{FINALIZER, Pgcluster, Pgtask, delete_requests};
+use pgo_objects::{AUTOFAIL, SYNCHRONOUS};
 use serde_json::json;
 
 use crate::{context::Context, error::Error, write::WRITE_DEADLINE};
@@ -116,7 +117,8 @@ async fn one(
         | Step::Switchover { .. }
         | Step::Failover { .. }
         | Step::LabelPod { .. }
-        | Step::SetAutofail(_) => of_instances(step, cluster, context).await,
+        | Step::SetAutofail(_)
+        | Step::SetSynchronous(_) => of_instances(step, cluster, context).await,
         Step::CopyEvents => crate::pages::copy(object, context).await,
         Step::MakeUserSecret(_)
         | Step::CopyUserSecret { .. }
@@ -159,7 +161,10 @@ async fn of_instances(step: &Step, cluster: &Cluster, context: &Context) -> Resu
             uid,
             role,
         } => label::pod(cluster, (instance, uid), *role, context).await,
-        Step::SetAutofail(autofail) => lease::set_autofail(cluster, *autofail, context).await,
+        Step::SetAutofail(autofail) => {
+            lease::say(cluster, (AUTOFAIL, autofail.to_string()), context).await
+        }
+        Step::SetSynchronous(k) => lease::say(cluster, (SYNCHRONOUS, k.to_string()), context).await,
         _ => {
             change::one(step, cluster, context).await;
             Ok(())

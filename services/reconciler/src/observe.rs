@@ -22,8 +22,8 @@ use pgo_core::{
 use pgo_crd::{FINALIZER, Pgcluster, PgoConfig, Pgtask, Requests, label};
 use pgo_ids::InstanceName;
 use pgo_objects::{
-    AUTOFAIL, CERTIFICATE_UNTIL, Holds, TAKEOVER, fixture_name, form, holds, is_labelled, is_owned,
-    owners,
+    AUTOFAIL, CERTIFICATE_UNTIL, Holds, SYNCHRONOUS, TAKEOVER, fixture_name, form, holds,
+    is_labelled, is_owned, owners,
 };
 
 use crate::{
@@ -98,6 +98,7 @@ pub async fn observe(
         service_form: service.and_then(|service| form(&service.metadata)),
         replica_service_form: replica_service.and_then(|service| form(&service.metadata)),
         endpoints: slice.map(|slice| endpoints(&slice)),
+        synchronous: said(SYNCHRONOUS).and_then(|said| said.parse().ok()),
         autofail: said(AUTOFAIL).and_then(|said| said.parse().ok()),
         takeover: said(TAKEOVER).and_then(|said| takeover(cluster, &said)),
         family: own_family(),

@@ -103,6 +103,11 @@ macro_rules! wire {
 
 pub(crate) use wire;
 
+/// Whether a value is what is read where it is missing: fields that 4.1 has not are left out then.
+pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
 /// Whether a command was done, as each response says it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Code {

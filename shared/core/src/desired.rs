@@ -163,6 +163,8 @@ pub struct Desired {
     pub node: Option<NodePreference>,
     /// Whether another instance becomes the primary by itself when that is gone.
     pub autofail: bool,
+    /// For how many replicas' answers commits wait; 0 in the asynchronous mode.
+    pub synchronous: u32,
     /// ConfigMap with configuration files.
     pub custom_config: Option<String>,
     /// Labels for every object of the cluster.

@@ -46,7 +46,7 @@ pub use journal::{DeleteOptions, Journal, Kind, Operation, Outcome};
 pub use milestone::Milestone;
 pub use observed::{
     AddressFamily, AgentFacts, AgentPhase, Backup, ClaimFacts, ClaimPhase, Endpoints, Fixture,
-    Follower, Observed, PodFacts, PodPhase, Role, Unwilling, Waiting,
+    Follower, Lost, Observed, PodFacts, PodPhase, Role, Unwilling, Waiting,
 };
 pub use plan::{Plan, Step, plan};
 pub use problem::Problem;

@@ -250,6 +250,25 @@ pub struct AgentFacts {
     pub received: u64,
     /// On a primary: who follows it.
     pub followers: Vec<Follower>,
+    /// On a former primary: how it compares with its successor.
+    pub lost: Option<Lost>,
+}
+
+/// What a former primary had written that its successor does not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lost {
+    /// Term of the successor.
+    pub term: Term,
+    /// Timeline of the former primary.
+    pub timeline: u32,
+    /// Where the successor's history leaves it.
+    pub fork: u64,
+    /// Up to where the former primary had written.
+    pub end: u64,
+    /// Transactions that had committed in between, where they could be counted.
+    pub commits: Option<u64>,
+    /// Whether none of them had been acknowledged.
+    pub synchronous: bool,
 }
 
 impl AgentFacts {
@@ -300,6 +319,8 @@ pub struct Observed {
     pub endpoints: Option<Endpoints>,
     /// Whether instances may take over by themselves, as the Lease says; none where it does not say.
     pub autofail: Option<bool>,
+    /// For how many replicas' answers commits are to wait, as the Lease says; none where it does not say.
+    pub synchronous: Option<u32>,
     /// The last change of the primary, by the Lease.
     pub takeover: Option<crate::Takeover>,
     /// Family of addresses of the Kubernetes cluster, where it is known before a pod has one.

@@ -44,6 +44,8 @@ pub enum Step {
     },
     /// Say in the Lease whether instances may take over by themselves.
     SetAutofail(bool),
+    /// Say in the Lease for how many replicas' answers commits are to wait.
+    SetSynchronous(u32),
     /// Make the Service of the primary, or bring the one there is to what is wanted.
     MakeService,
     /// Make its EndpointSlice, empty, for addresses of this family.
@@ -273,14 +275,23 @@ fn fixtures(plan: &mut Plan, desired: &Desired, observed: &Observed, now: Timest
         && let Some(first) = desired.instances().into_iter().next()
     {
         steps.push(Step::MakeLease { first });
-    } else if observed.has(&[Fixture::Lease]) && observed.autofail != Some(desired.autofail) {
-        steps.push(Step::SetAutofail(desired.autofail));
+    } else if observed.has(&[Fixture::Lease]) {
+        steps.extend(wishes(desired, observed));
     }
     let is_as_wanted = observed.service_form == Some(desired.service_form());
     if !(is_as_wanted && observed.has(&[Fixture::Service])) {
         steps.push(Step::MakeService);
     }
     steps.extend(endpoint_slice(desired, observed));
+}
+
+/// What the agents are to know of what is wanted, where the Lease says something else.
+fn wishes(desired: &Desired, observed: &Observed) -> impl Iterator<Item = Step> {
+    let autofail = (observed.autofail != Some(desired.autofail))
+        .then_some(Step::SetAutofail(desired.autofail));
+    let synchronous = (observed.synchronous != Some(desired.synchronous))
+        .then_some(Step::SetSynchronous(desired.synchronous));
+    autofail.into_iter().chain(synchronous)
 }
 
 /// The EndpointSlice is for the family of addresses that pods have; it is made anew where it is for another one.

@@ -181,6 +181,9 @@ pub struct ClusterStatus {
     /// The last change of the primary.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_takeover: Option<LastTakeover>,
+    /// The newest term of which it was told what its former primary had lost.
+    #[serde(skip_serializing_if = "is_untold")]
+    pub compared: Term,
     /// The replicas that belong to it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub replicas: Vec<ReplicaStatus>,

@@ -6,7 +6,10 @@ use pgo_events::{Datum, Draft, EventType, Field};
 use pgo_ids::{InstanceName, OperationId, Term};
 use serde::Deserialize;
 
-use crate::{ClusterStatus, Kind, LastTakeover, Operation, Outcome, journal::Subject};
+use crate::{
+    ClusterStatus, Kind, LastTakeover, Lost, Observed, Operation, Outcome,
+    journal::{Notice, Subject},
+};
 
 /// Why another instance became the primary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -193,4 +196,71 @@ fn alone(next: &mut ClusterStatus, subject: Subject<'_>, takeover: &Takeover) {
     for event in events {
         next.journal.outbox.push(subject.stream, event);
     }
+}
+
+/// Tells how a former primary compares with its successor, once for each change of the primary, when it is back.
+pub(crate) fn tell_lost(
+    next: &mut ClusterStatus,
+    subject: Subject<'_>,
+    observed: &Observed,
+    now: Timestamp,
+) {
+    let compared = observed.agents.iter().filter_map(|(former, agent)| {
+        let lost = agent.lost.filter(|lost| next.compared < lost.term);
+        lost.map(|lost| (former, lost))
+    });
+    let Some((former, lost)) = compared.min_by_key(|(_, lost)| lost.term) else {
+        return;
+    };
+    next.compared = lost.term;
+    let bytes = lost.end.saturating_sub(lost.fork);
+    let (event_type, cause) = lost.verdict();
+    let notice = Notice {
+        event_type,
+        about: format!("takeover in term {}", lost.term),
+        time: None,
+        cause: format!(
+            "{cause}; its WAL on timeline {} ends at {}, and the history of the primary in term {} leaves it at {}",
+            lost.timeline,
+            place(lost.end),
+            lost.term,
+            place(lost.fork)
+        ),
+        since: None,
+        details: vec![
+            (Field::FormerPrimary, Datum::Text(former.to_string())),
+            (Field::LostBytes, Datum::Number(bytes)),
+            (Field::Lsn, Datum::Text(place(lost.fork))),
+        ],
+    };
+    next.journal.tell(subject, notice, now);
+}
+
+impl Lost {
+    fn verdict(&self) -> (EventType, String) {
+        let nothing = EventType::NoCommitsLost;
+        match self.commits {
+            _ if self.end <= self.fork => {
+                (nothing, "the former primary had nothing more".to_owned())
+            }
+            Some(0) => (nothing, "the former primary had no commit more".to_owned()),
+            _ if self.synchronous => (
+                nothing,
+                "what the former primary had more was never acknowledged".to_owned(),
+            ),
+            Some(commits) => (
+                EventType::CommitsLost,
+                format!("the former primary had {commits} commits more"),
+            ),
+            None => (
+                EventType::CommitsLost,
+                "the former primary had more, and its commits could not be counted".to_owned(),
+            ),
+        }
+    }
+}
+
+/// A place in the WAL as PostgreSQL writes it.
+fn place(lsn: u64) -> String {
+    format!("{:X}/{:X}", lsn >> 32, lsn & 0xFFFF_FFFF)
 }

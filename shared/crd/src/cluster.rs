@@ -145,6 +145,17 @@ pub struct PgclusterSpec {
     #[schemars(range(max = 100))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replica_count: Option<u32>,
+    /// Whether commits wait for a replica's answer, so that a failover loses none: the same as `synchronousStandbys: 1`. Without
+    /// it, as the configuration says.
+    #[serde(rename = "syncReplication")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sync_replication: Option<bool>,
+    /// For how many replicas' answers commits wait, whichever come first; goes before `syncReplication`. At most as many as there
+    /// are replicas.
+    #[serde(rename = "synchronousStandbys")]
+    #[schemars(range(max = 64))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub synchronous_standbys: Option<u32>,
     /// Always `1`.
     #[schemars(length(max = 8))]
     #[serde(default)]

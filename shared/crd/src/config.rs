@@ -116,6 +116,8 @@ pub struct ClusterConfig {
     pub backrest_s3_region: String,
     #[serde(rename = "Autofail")]
     pub autofail: bool,
+    #[serde(rename = "SyncReplication")]
+    pub sync_replication: bool,
     #[serde(rename = "AutofailReplaceReplica")]
     pub autofail_replace_replica: bool,
     #[serde(rename = "LogStatement")]
@@ -153,6 +155,7 @@ impl Default for ClusterConfig {
             backrest_s3_endpoint: String::new(),
             backrest_s3_region: String::new(),
             autofail: false,
+            sync_replication: false,
             autofail_replace_replica: false,
             log_statement: "none".to_owned(),
             log_min_duration_statement: "60000".to_owned(),

@@ -230,6 +230,7 @@ pub fn desired(object: &Pgcluster, config: &PgoConfig) -> Result<Desired, Invali
         replica_service_type: service_type,
         node: node.map(|(key, value)| NodePreference::With(key, value)),
         autofail: autofail(object, config),
+        synchronous: synchronous(spec, config)?,
         custom_config,
         labels: labels(&spec.userlabels)?,
         log_statement: config.cluster.log_statement.clone(),
@@ -253,6 +254,30 @@ fn autofail(object: &Pgcluster, config: &PgoConfig) -> bool {
     let said = object.labels().get(label::AUTOFAIL);
     let said = said.or_else(|| object.spec.userlabels.get(label::AUTOFAIL));
     said.map_or(config.cluster.autofail, |value| value == "true")
+}
+
+/// For how many replicas' answers commits wait. Only what the cluster itself asks for is refused where that is too many:
+/// `SyncReplication` of `pgo.yaml` is for the clusters that have replicas.
+///
+/// # Errors
+/// There are to be fewer replicas.
+pub fn synchronous(spec: &PgclusterSpec, config: &PgoConfig) -> Result<u32, InvalidSpec> {
+    let replicas = replica_count(spec);
+    let (field, asked) = match (spec.synchronous_standbys, spec.sync_replication) {
+        (Some(k), _) => ("synchronousStandbys", k),
+        (None, Some(on)) => ("syncReplication", u32::from(on)),
+        (None, None) => return Ok(u32::from(config.cluster.sync_replication).min(replicas)),
+    };
+    if asked > replicas {
+        return invalid(
+            field,
+            format!(
+                "commits are to wait for {asked} of {replicas} replicas, so none would ever end; ask for more replicas or for \
+                 fewer answers"
+            ),
+        );
+    }
+    Ok(asked)
 }
 
 /// A setting that 4.1 keeps among the user labels.

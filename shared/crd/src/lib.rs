@@ -41,7 +41,9 @@ pub use cluster::{Pgcluster, PgclusterSpec, PgclusterStatus};
 pub use config::{
     ClusterConfig, ConfigError, PgoConfig, PgoSection, ResourcesConfig, StorageConfig,
 };
-pub use convert::{InvalidSpec, Requests, cluster, delete_request, delete_requests, desired};
+pub use convert::{
+    InvalidSpec, Requests, cluster, delete_request, delete_requests, desired, synchronous,
+};
 pub use event_page::{PgEventPage, PgEventPageSpec};
 pub use failover::{failover_request, failover_requests};
 pub use installation::{PgInstallation, PgInstallationSpec, PgInstallationStatus};

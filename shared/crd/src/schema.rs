@@ -39,6 +39,10 @@ pub(crate) fn cluster_status(generator: &mut SchemaGenerator) -> Schema {
                 "type": "integer", "format": "int64", "minimum": 0,
                 "description": "The newest term whose beginning was told.",
             },
+            "compared": {
+                "type": "integer", "format": "int64", "minimum": 0,
+                "description": "The newest term of which it was told what its former primary had lost.",
+            },
             "certificate": {
                 "description": "The agents' certificate.",
                 "type": "object",

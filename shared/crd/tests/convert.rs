@@ -533,6 +533,34 @@ fn what_cannot_be_a_label_or_a_selector_is_refused_by_its_field() {
 }
 
 #[test]
+fn commits_wait_for_as_many_replicas_as_the_cluster_says_else_by_the_configuration() {
+    let with = |spec: serde_json::Value, default: bool| {
+        let mut config = config();
+        config.cluster.sync_replication = default;
+        desired(&cluster(spec), &config).map(|desired| desired.synchronous)
+    };
+    assert_eq!(with(json!({}), true), Ok(0), "no replica");
+    assert_eq!(with(json!({"replicaCount": 2}), true), Ok(1));
+    let off = json!({"replicaCount": 2, "syncReplication": false});
+    assert_eq!(with(off, true), Ok(0));
+    let on = json!({"replicas": "1", "syncReplication": true});
+    assert_eq!(with(on, false), Ok(1));
+    let any = json!({"replicaCount": 2, "syncReplication": true, "synchronousStandbys": 2});
+    assert_eq!(with(any, false), Ok(2));
+    for (field, spec) in [
+        ("syncReplication", json!({"syncReplication": true})),
+        (
+            "synchronousStandbys",
+            json!({"replicaCount": 1, "synchronousStandbys": 2}),
+        ),
+    ] {
+        let refused = with(spec, false).expect_err("too many");
+        assert_eq!(refused.field, format!("spec.{field}"));
+        assert!(refused.problem.contains("fewer answers"), "{refused}");
+    }
+}
+
+#[test]
 fn who_takes_over_by_itself_is_said_by_4_1s_label_else_by_the_configuration() {
     let with = |label: Option<&str>, default: bool| {
         let mut object = cluster(json!({}));

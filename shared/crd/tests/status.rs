@@ -251,6 +251,7 @@ fn full() -> ClusterStatus {
         }),
         current_primary: Some("hippo".parse().expect("a name")),
         term: Term(2),
+        compared: Term(2),
         certificate: Some(pgo_core::Certificate {
             until: time,
             late: true,

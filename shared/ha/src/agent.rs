@@ -202,8 +202,9 @@ pub enum Input {
     ReceiverStopped(Position),
     /// So much is flushed.
     Flushed(Position),
-    /// Every process of a server that was primary is dead. So much is flushed.
-    ServersStopped(Position),
+    /// Every process of a server that was primary is dead. So much is flushed; nothing where that cannot be found out, and
+    /// then there is no vote before [`Input::ReceiverStopped`] says it.
+    ServersStopped(Option<Position>),
     /// The timeline that was asked for has begun, going on from here.
     Promoted(Position),
     /// The user, or the end of this pod, wants another primary: this one if given.

@@ -17,7 +17,9 @@ pub use identity::{
 pub use pod::pod;
 pub use replica::replica;
 pub use secret::{CERTIFICATE_UNTIL, certificate_names, certificate_secret, password, user_secret};
-pub use service::{AUTOFAIL, TAKEOVER, TERM, endpoint_slice, lease, replica_service, service};
+pub use service::{
+    AUTOFAIL, SYNCHRONOUS, TAKEOVER, TERM, endpoint_slice, lease, replica_service, service,
+};
 pub use volume::{Holds, claim, holds};
 
 /// Port of an agent's gRPC service.

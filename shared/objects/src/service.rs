@@ -22,6 +22,9 @@ pub const TERM: &str = "pgo.crunchydata.com/term";
 /// Annotation of the Lease that says whether instances may take over by themselves.
 pub const AUTOFAIL: &str = "pgo.crunchydata.com/autofail";
 
+/// Annotation of the Lease that says for how many replicas' answers commits are to wait; agents read it.
+pub const SYNCHRONOUS: &str = "pgo.crunchydata.com/synchronous";
+
 /// Annotation of the Lease with the last change of the primary, as JSON; its agent writes it.
 pub const TAKEOVER: &str = "pgo.crunchydata.com/takeover";
 
@@ -117,6 +120,7 @@ pub fn lease(desired: &Desired, uid: &StreamId, first: &InstanceName) -> Lease {
     metadata.annotations = Some(BTreeMap::from([
         (TERM.to_owned(), Term(1).to_string()),
         (AUTOFAIL.to_owned(), desired.autofail.to_string()),
+        (SYNCHRONOUS.to_owned(), desired.synchronous.to_string()),
     ]));
     Lease {
         metadata,

@@ -42,6 +42,7 @@ fn desired() -> Desired {
         replica_service_type: ServiceType::ClusterIp,
         node: Some(NodePreference::With("disk".to_owned(), "fast".to_owned())),
         autofail: false,
+        synchronous: 0,
         custom_config: None,
         labels: BTreeMap::from([
             ("env".to_owned(), "dev".to_owned()),

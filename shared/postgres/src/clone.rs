@@ -21,6 +21,7 @@ use crate::{
     initdb::{Presence, beside, clear, presence},
     standby::{self, Standby, StandbyError},
     tail::Tail,
+    upstream::Upstream,
 };
 
 /// How long pg_basebackup may say nothing. It tells its progress each second once data flows; before that the server
@@ -29,6 +30,9 @@ const STALL: Duration = Duration::from_secs(600);
 
 /// How much of its output goes into an error.
 const TAIL: usize = 10;
+
+/// `application_name` of who copies.
+const APPLICATION: &str = "pgo-clone";
 
 /// Why there is no copy.
 #[derive(Debug, thiserror::Error)]
@@ -99,11 +103,16 @@ async fn basebackup(
     mut progress: impl FnMut(u8),
 ) -> Result<(), CloneError> {
     let program = installation.program("pg_basebackup");
+    // What it has received is no standby's yet, so it acknowledges nothing.
+    let upstream = Upstream {
+        application: APPLICATION.to_owned(),
+        ..standby.upstream.clone()
+    };
     let mut child = Command::new(&program)
         .arg("--pgdata")
         .arg(folder)
         .arg("--dbname")
-        .arg(standby.upstream.conninfo(None))
+        .arg(upstream.conninfo(None))
         .args(["--wal-method=stream", "--checkpoint=fast", "--progress"])
         .arg("--no-password")
         .arg("--slot")

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! program  ─► initdb ──────► conf, hba, custom ─► (the caller starts `postgres`) ─► session ─► setup
-//! which one   or clone, rewind   and standby                                     SQL       roles, database
+//! which one   or clone, rewind   and standby, synchronous                        SQL       roles, database
 //! ```
 //!
 //! The modules make texts and read answers; what runs a program or opens a socket says so and has a deadline. Nothing
@@ -23,6 +23,7 @@ pub mod session;
 pub mod setup;
 pub mod setup_sql;
 pub mod standby;
+pub mod synchronous;
 pub mod tail;
 pub mod timeline;
 pub mod upstream;

@@ -20,6 +20,9 @@ const ASK_DEADLINE: Duration = Duration::from_secs(5);
 /// How long WAL since the last checkpoint may take to be read.
 const READ_DEADLINE: Duration = Duration::from_secs(300);
 
+/// Program that shows WAL.
+const WALDUMP: &str = "pg_waldump";
+
 /// Records begin at multiples of this (`MAXALIGN` of PostgreSQL's sources).
 const ALIGNMENT: u64 = 8;
 
@@ -131,13 +134,57 @@ pub async fn of_stopped(installation: &Installation, data: &Path) -> Result<WalE
     Ok(WalEnd { timeline, lsn })
 }
 
+/// How many transactions committed on `timeline` from `start` on, where a record begins, by the WAL of a data directory on
+/// which no server runs.
+///
+/// # Errors
+/// It cannot be read.
+pub async fn commits_since(
+    installation: &Installation,
+    data: &Path,
+    timeline: u32,
+    start: u64,
+) -> Result<u64, PositionError> {
+    let mut commits = 0;
+    let read = read_wal(installation, data, (timeline, start), |line| {
+        commits += u64::from(is_commit(&line));
+    });
+    read.await?;
+    Ok(commits)
+}
+
+/// Whether a record is the commit of a transaction, also of a prepared one.
+fn is_commit(line: &str) -> bool {
+    line.starts_with("rmgr: Transaction") && line.contains("desc: COMMIT")
+}
+
 async fn last_record(
     installation: &Installation,
     data: &Path,
     timeline: u32,
     start: u64,
 ) -> Result<u64, PositionError> {
-    const PROGRAM: &str = "pg_waldump";
+    let mut last = None;
+    let read = read_wal(installation, data, (timeline, start), |line| {
+        last = Some(line);
+    });
+    let said = read.await?;
+    // What follows the last record is no record, and it says where that is; at the end of a segment it may not.
+    let end = end_told(&said).or_else(|| end_of(last.as_deref()?));
+    end.ok_or(PositionError::Unclear {
+        program: WALDUMP,
+        said,
+    })
+}
+
+/// Hands each record of `timeline` from `start` on to `each`, as a line; what was said at the end of WAL.
+async fn read_wal(
+    installation: &Installation,
+    data: &Path,
+    (timeline, start): (u32, u64),
+    each: impl FnMut(String),
+) -> Result<String, PositionError> {
+    const PROGRAM: &str = WALDUMP;
     let run = |cause| PositionError::Run {
         program: PROGRAM,
         cause,
@@ -158,31 +205,24 @@ async fn last_record(
         .map_err(run)?;
     let (output, errors) = (child.stdout.take(), child.stderr.take());
     let read = async {
-        let (last, said) = tokio::join!(last_line(output), all(errors));
-        child.wait().await.map(|_| (last, said))
+        let ((), said) = tokio::join!(lines(output, each), all(errors));
+        child.wait().await.map(|_| said)
     };
-    let (last, said) = timeout(READ_DEADLINE, read)
+    timeout(READ_DEADLINE, read)
         .await
         .map_err(|_| PositionError::Deadline {
             program: PROGRAM,
             limit: READ_DEADLINE,
         })?
-        .map_err(run)?;
-    // What follows the last record is no record, and it says where that is; at the end of a segment it may not.
-    let end = end_told(&said).or_else(|| end_of(last.as_deref()?));
-    end.ok_or(PositionError::Unclear {
-        program: PROGRAM,
-        said,
-    })
+        .map_err(run)
 }
 
-async fn last_line(output: Option<impl AsyncRead + Unpin>) -> Option<String> {
-    let mut lines = BufReader::new(output?).lines();
-    let mut last = None;
+async fn lines(output: Option<impl AsyncRead + Unpin>, mut each: impl FnMut(String)) {
+    let Some(output) = output else { return };
+    let mut lines = BufReader::new(output).lines();
     while let Ok(Some(line)) = lines.next_line().await {
-        last = Some(line);
+        each(line);
     }
-    last
 }
 
 async fn all(output: Option<impl AsyncRead + Unpin>) -> String {
@@ -229,6 +269,16 @@ mod tests {
         assert_eq!(end_told(said), Some(0x190_0180));
         let said = "pg_waldump: fatal: could not find file \"000000010000000000000004\": No such file or directory";
         assert_eq!(end_told(said), None);
+    }
+
+    #[test]
+    fn a_commit_is_told_from_other_records() {
+        let commit = "rmgr: Transaction len (rec/tot):     34/    34, tx:        735, lsn: 0/01900108, prev 0/019000C8, desc: \
+                      COMMIT 2026-11-25 20:00:00.000000 UTC";
+        assert!(is_commit(commit));
+        assert!(is_commit(&commit.replace("COMMIT", "COMMIT_PREPARED")));
+        assert!(!is_commit(&commit.replace("COMMIT", "ABORT")));
+        assert!(!is_commit(&commit.replace("Transaction", "Heap")));
     }
 
     #[test]

@@ -115,6 +115,8 @@ impl Session {
             .port(socket.port)
             .user(SUPERUSER)
             .dbname(database)
+            // What the agent writes can be written again, and must not wait for replicas that are not there.
+            .options("-c synchronous_commit=local")
             .application_name("pgo-agent");
         let (client, connection) = tokio::time::timeout(CONNECT_DEADLINE, config.connect(NoTls))
             .await
@@ -130,6 +132,10 @@ impl Session {
             }
         });
         Ok(Self { client, driver })
+    }
+
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
     }
 
     /// Whether the server answers a query.
@@ -287,7 +293,7 @@ impl Session {
     }
 }
 
-async fn within<T>(
+pub(crate) async fn within<T>(
     deadline: Duration,
     answer: impl Future<Output = Result<T, tokio_postgres::Error>>,
 ) -> Result<T, SessionError> {

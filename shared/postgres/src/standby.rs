@@ -26,6 +26,9 @@ const TRIGGER: &str = "pgo-promote";
 /// How long a promotion may take: it replays what it has received and writes a record.
 const PROMOTION: Duration = Duration::from_secs(60);
 
+/// Pause between two looks at whether it is done.
+const LOOK: Duration = Duration::from_millis(5);
+
 /// Whom a standby follows, and the slot that keeps WAL for it there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standby {
@@ -104,18 +107,14 @@ pub async fn promote(
     version: &Version,
 ) -> Result<(), PromotionError> {
     if is_configured_by_settings(version) {
-        let wait = PROMOTION.as_secs();
-        let promoted = session
-            .truth(&format!("SELECT pg_promote(true, {wait})"), PROMOTION)
+        // It would wait in steps of 100 ms (xlogfuncs.c).
+        session
+            .truth("SELECT pg_catalog.pg_promote(false)", PROMOTION)
             .await?;
-        return if promoted {
-            Ok(())
-        } else {
-            Err(PromotionError::Late)
-        };
+    } else {
+        let trigger = data.join(TRIGGER);
+        named(fs::write(&trigger, b""), "write", &trigger)?;
     }
-    let trigger = data.join(TRIGGER);
-    named(fs::write(&trigger, b""), "write", &trigger)?;
     let until = tokio::time::Instant::now() + PROMOTION;
     while session
         .truth("SELECT pg_is_in_recovery()", PROMOTION)
@@ -124,7 +123,7 @@ pub async fn promote(
         if tokio::time::Instant::now() > until {
             return Err(PromotionError::Late);
         }
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        tokio::time::sleep(LOOK).await;
     }
     Ok(())
 }

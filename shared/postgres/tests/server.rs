@@ -20,6 +20,7 @@ use pgo_postgres::{
     hba, initdb, program,
     setup::{self, Account, Setup, Verifier},
     setup_sql,
+    synchronous::Rule,
 };
 use secrecy::SecretString;
 use tempfile::TempDir;
@@ -109,6 +110,7 @@ impl Server {
             hba_file: self.data().join(conf::HBA_FILE),
             ident_file: self.data().join(conf::IDENT_FILE),
             standby: None,
+            synchronous: Rule::default(),
             custom: custom.postgresql_conf.clone(),
             preload: vec!["pg_stat_statements".to_owned()],
             // The strictest test for what we log: everything.

@@ -70,6 +70,7 @@ fn make_fixture(
         Step::MakeAccess => &Fixture::ACCESS,
         Step::MakeLease { .. } => {
             observed.autofail = Some(desired.autofail);
+            observed.synchronous = Some(desired.synchronous);
             &[Fixture::Lease]
         }
         Step::MakeService => {
@@ -256,6 +257,7 @@ pub fn say(
         lag_ms: 0,
         received: 0,
         followers: Vec::new(),
+        lost: None,
         error: error.map(str::to_owned),
     };
     observed.agents.insert(instance.clone(), facts);

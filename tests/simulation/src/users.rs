@@ -45,6 +45,7 @@ fn desired(name: &str) -> Result<Desired, String> {
         replica_service_type: ServiceType::ClusterIp,
         node: None,
         autofail: false,
+        synchronous: 0,
         custom_config: None,
         labels: BTreeMap::new(),
         secret_from: None,

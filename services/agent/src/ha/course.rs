@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use pgo_ha::{Position, Start, Synchronous, VoterId};
+use pgo_ha::{Position, Record, Start, Synchronous, VoterId};
 use pgo_ids::Term;
 use tokio::sync::{mpsc, watch};
 
@@ -11,12 +11,16 @@ use crate::ha::{book::Place, driver::Event};
 /// Whom to follow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Leader {
+    /// Who follows: the name by which the leader knows whose answers it waits for.
+    pub follower: VoterId,
     /// Its identity.
     pub voter: VoterId,
     /// Where it is, if that is known.
     pub place: Option<Place>,
     /// Its term.
     pub term: Term,
+    /// What the Lease recorded when it was to be followed: by it data of a former primary is judged.
+    pub record: Record,
 }
 
 impl Leader {
@@ -75,17 +79,23 @@ pub enum Ending {
 pub enum Told {
     /// No WAL comes in, and so much is flushed.
     ReceiverStopped(Position),
-    /// Every process of a server that was primary is dead; so much is flushed.
-    ServersStopped(Position),
+    /// Every process of a server that was primary is dead; so much is flushed, if that could be found out.
+    ServersStopped(Option<Position>),
     /// The timeline that was asked for has begun, going on from here.
     Promoted(Position),
+    /// This rule is in force for every commit that is not acknowledged yet.
+    Configured(Synchronous),
+    /// As many as the rule that is in force asks for have flushed what was acknowledged before it was.
+    Held,
     /// What is here cannot follow; the source has flushed so much.
     CopyNeeded {
         /// How far the source is.
         source: Position,
     },
-    /// PostgreSQL could serve here, or could not.
-    Fit(bool),
+    /// PostgreSQL serves here, or does not come up.
+    Starts(bool),
+    /// The data volume answers, or hangs.
+    Answers(bool),
     /// There is data in the volume.
     Filled,
 }

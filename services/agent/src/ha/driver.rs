@@ -2,6 +2,7 @@
 
 mod asked;
 mod effects;
+mod fitness;
 mod leases;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -9,8 +10,8 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use pgo_ha::{
-    Agent, Input, Lsn, Moment, NoVote, Position, Protocol, Release, Role, Server, Timeline, Timing,
-    Version, Vote, VoterId,
+    Agent, Input, Lsn, MOST_K, Moment, NoVote, Position, Protocol, Release, Role, Server, Timeline,
+    Timing, Version, Vote, VoterId,
 };
 use pgo_ids::{InstanceName, Term};
 use pgo_telemetry::CancellationToken;
@@ -19,6 +20,8 @@ use tokio::{
     time::{MissedTickBehavior, interval, sleep},
 };
 
+use fitness::Fitness;
+
 use crate::{
     ha::{
         book::{Book, Place},
@@ -26,7 +29,7 @@ use crate::{
         clock,
         course::{Course, Told},
         guard::Guard,
-        lease::Reading,
+        lease::{Reading, Wishes},
         membership::Replicas,
         volume::{Volume, VolumeError},
     },
@@ -84,6 +87,8 @@ pub enum Event {
     },
     /// A request for the Lease has ended.
     Lease(Box<leases::Ended>),
+    /// What is wanted of the instances, by the Lease.
+    Wished(Wishes),
     /// The supervisor tells something.
     Told(Told),
     /// Somebody who may asks for another primary.
@@ -146,8 +151,6 @@ pub struct Parts<S> {
     pub standing: watch::Sender<Standing>,
     /// What PostgreSQL says of itself here.
     pub state: watch::Receiver<State>,
-    /// For whose answers commits wait: so many replicas.
-    pub synchronous: usize,
 }
 
 /// The loop's state.
@@ -170,8 +173,12 @@ pub struct Driver<S> {
     votes: HashMap<(VoterId, Term, Version), oneshot::Sender<Result<Vote, NoVote>>>,
     /// Whether WAL was said to flow here.
     streaming: bool,
-    /// Whether instances may take over by themselves, by the Lease.
-    autofail: bool,
+    /// Whether PostgreSQL could serve here.
+    fitness: Fitness,
+    /// What is wanted of the instances, by the Lease.
+    wishes: Wishes,
+    /// When that was looked at last.
+    looked: Moment,
     /// When a primary was heard last.
     heard: Option<Timestamp>,
 }
@@ -202,7 +209,9 @@ impl<S: Store> Driver<S> {
             asked: 0,
             votes: HashMap::new(),
             streaming: false,
-            autofail: false,
+            fitness: Fitness::default(),
+            wishes: Wishes::default(),
+            looked: Moment::default(),
             heard: None,
         }
     }
@@ -245,6 +254,8 @@ impl<S: Store> Driver<S> {
     async fn tick(&mut self) -> Result<(), DriverError> {
         self.hear_own().await?;
         self.step(Input::Tick).await?;
+        self.look_for_wishes();
+        self.judge_fitness().await?;
         self.want_members().await?;
         self.report();
         Ok(())
@@ -267,6 +278,7 @@ impl<S: Store> Driver<S> {
                 Ok(())
             }
             Event::Lease(ended) => self.lease_ended(*ended).await,
+            Event::Wished(wishes) => self.wished(wishes).await,
             Event::Told(told) => self.told(told).await,
             Event::Change(change, answer) => {
                 let accepted = self.change(change).await?;
@@ -289,8 +301,11 @@ impl<S: Store> Driver<S> {
             Told::ReceiverStopped(position) => Input::ReceiverStopped(position),
             Told::ServersStopped(position) => Input::ServersStopped(position),
             Told::Promoted(position) => Input::Promoted(position),
+            Told::Configured(rule) => Input::Configured(rule),
+            Told::Held => Input::Held,
             Told::CopyNeeded { source } => Input::CopyNeeded { source },
-            Told::Fit(fit) => Input::Fit(fit),
+            Told::Starts(starts) => return self.starts(starts).await,
+            Told::Answers(answers) => return self.answers(answers).await,
             Told::Filled => {
                 self.parts.volume.filled()?;
                 return Ok(());
@@ -363,7 +378,9 @@ impl<S: Store> Driver<S> {
         let (Some(replicas), Some(seen)) = (&self.replicas, &self.agent.seen) else {
             return Ok(());
         };
-        let wanted = replicas.wanted(&seen.record, self.parts.synchronous, clock::now());
+        let k = self.wishes.synchronous;
+        let k = k.unwrap_or(seen.record.synchronous.k).min(MOST_K);
+        let wanted = replicas.wanted(&seen.record, k, clock::now());
         if self.agent.wanted.as_ref() == Some(&wanted) {
             return Ok(());
         }

@@ -23,6 +23,10 @@ pub const INSTANCES: &str = "pgo.crunchydata.com/instances";
 /// Annotation that says whether instances may take over by themselves; the reconciler writes it. Without it they may not.
 pub const AUTOFAIL: &str = "pgo.crunchydata.com/autofail";
 
+/// Annotation that says for how many replicas' answers commits are to wait; the reconciler writes it. Without it, it stays as
+/// it is.
+pub const SYNCHRONOUS: &str = "pgo.crunchydata.com/synchronous";
+
 /// Annotation with the last change of the primary, as JSON, written with the change itself: whoever tells it to the world
 /// may be away when it happens.
 pub const TAKEOVER: &str = "pgo.crunchydata.com/takeover";
@@ -58,6 +62,24 @@ pub struct Takeover {
     pub at: Timestamp,
 }
 
+/// What the reconciler wants of the instances. It may change in a Lease that the protocol has no reason to read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wishes {
+    /// Whether they may take over by themselves.
+    pub autofail: bool,
+    /// For how many replicas' answers commits are to wait; as before where it is not said.
+    pub synchronous: Option<usize>,
+}
+
+/// What is wanted of the instances, by `lease`.
+pub fn wishes(lease: &Lease) -> Wishes {
+    let annotation = |name| lease.metadata.annotations.as_ref()?.get(name);
+    Wishes {
+        autofail: annotation(AUTOFAIL).is_some_and(|value| value == "true"),
+        synchronous: annotation(SYNCHRONOUS).and_then(|value| value.parse().ok()),
+    }
+}
+
 /// What a Lease says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reading {
@@ -69,8 +91,8 @@ pub enum Reading {
         record: Record,
         /// Where the instances are.
         instances: Book,
-        /// Whether instances may take over by themselves.
-        autofail: bool,
+        /// What is wanted of the instances.
+        wishes: Wishes,
     },
     /// Nothing is recorded yet; this instance is to be the first primary.
     First,
@@ -127,7 +149,7 @@ pub fn read(lease: &Lease, me: &InstanceName) -> Result<Reading, LeaseError> {
         version: version(lease),
         record,
         instances,
-        autofail: annotation(AUTOFAIL).is_some_and(|value| value == "true"),
+        wishes: wishes(lease),
     })
 }
 
@@ -256,7 +278,7 @@ mod tests {
                 version: expected,
                 record,
                 instances,
-                autofail: false
+                wishes: Wishes::default()
             }
         );
     }

@@ -49,8 +49,9 @@ impl Replicas {
         self.streamed.remove(&voter);
     }
 
-    /// The membership to have now: voters stay until they are gone for good or for [`ABSENCE`]; who streams joins. With
-    /// `k`, commits wait for so many of all voters.
+    /// The membership to have now: voters stay until they are gone for good or for [`ABSENCE`]; who streams joins. Commits
+    /// wait for `k` of all voters; where so many have never been there, for as many as there are. Once they were there,
+    /// none leaves whom that would be a fallback for: below `k` writes wait.
     pub fn wanted(&self, record: &Record, k: usize, now: Moment) -> Wanted {
         let within = |seen: &BTreeMap<VoterId, Moment>, voter: &VoterId, limit| {
             seen.get(voter).is_some_and(|at| now.since(*at) < limit)
@@ -61,7 +62,10 @@ impl Replicas {
         let mut voters: BTreeSet<VoterId> = record.voters.iter().filter(stays).copied().collect();
         voters.extend(self.streamed.keys().filter(joins));
         voters.remove(&record.holder);
-        let k = k.min(voters.len());
+        let k = k.min(voters.len().max(record.synchronous.k));
+        if voters.len() < k {
+            voters.extend(&record.voters);
+        }
         let set = if k == 0 {
             BTreeSet::new()
         } else {
@@ -120,6 +124,37 @@ mod tests {
         replicas.hear(voter(2), true, at(1));
         replicas.remove(voter(2));
         assert_eq!(voters(&replicas.wanted(&record, 0, at(1))), []);
+    }
+
+    /// The record of a primary 1 whose commits wait for `k` of `voters`.
+    fn recorded(k: usize, voters: &[u128]) -> Record {
+        let voters: BTreeSet<VoterId> = voters.iter().copied().map(voter).collect();
+        Record {
+            synchronous: Synchronous {
+                k,
+                set: voters.clone(),
+            },
+            voters,
+            ..Record::first(voter(1))
+        }
+    }
+
+    #[test]
+    fn nobody_leaves_where_fewer_than_asked_for_would_stay() {
+        let record = recorded(1, &[2, 3]);
+        let mut replicas = Replicas::begin(&record, at(0));
+        replicas.hear(voter(3), true, at(60));
+        let wanted = replicas.wanted(&record, 1, at(60));
+        assert_eq!(voters(&wanted), [voter(3)]);
+        assert_eq!(wanted.synchronous.k, 1);
+        // That one goes, too.
+        let record = recorded(1, &[3]);
+        replicas.remove(voter(3));
+        let wanted = replicas.wanted(&record, 1, at(120));
+        assert_eq!(voters(&wanted), [voter(3)]);
+        assert_eq!(wanted.synchronous, record.synchronous);
+        // Unless the user wants it.
+        assert_eq!(voters(&replicas.wanted(&record, 0, at(120))), []);
     }
 
     #[test]

@@ -200,6 +200,23 @@ fn data_that_cannot_be_rewound_is_cloned_and_a_clone_that_fails_is_decided_anew(
 }
 
 #[test]
+fn a_server_is_down_when_it_did_not_come_up_twice_and_not_when_it_crashes_while_it_serves() {
+    let crashed = serving().after(exited(Duration::from_secs(60)));
+    assert!(!crashed.is_down());
+    let started = crashed.after(Event::Done).after(Event::Done);
+    let once = started.after(exited(Duration::ZERO));
+    assert!(!once.is_down());
+    let twice = once.after(Event::Rested).after(failed("a wrong setting"));
+    assert!(twice.is_down());
+    assert!(!well(twice, Way::Lead).is_down());
+    let mut crashing = serving();
+    for _ in 0..5 {
+        crashing = well(crashing.after(exited(Duration::from_secs(1))), Way::Lead);
+        assert!(!crashing.is_down());
+    }
+}
+
+#[test]
 fn the_first_crash_is_answered_at_once_and_the_next_ones_slower() {
     let again = serving().after(exited(Duration::from_secs(1)));
     assert_eq!(again.next(), Next::Run(Stage::Configure));

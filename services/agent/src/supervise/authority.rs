@@ -5,14 +5,16 @@ use std::time::{Duration, Instant};
 use pgo_ha::{Lsn, Position, Timeline};
 use pgo_postgres::{
     SUPERUSER, Session,
+    initdb::{self, Presence},
     position::{self, WalEnd},
     program, standby, timeline,
 };
 use tokio::{sync::watch, time::sleep};
 
-use super::{FACTS_DEADLINE, Supervisor, shown};
+use super::{FACTS_DEADLINE, Supervisor, rule, shown};
 use crate::{
     ha::course::{Course, Ending, Told},
+    prepare,
     progress::{Event, Way},
     server::clear_leftovers,
     store::Store,
@@ -46,8 +48,12 @@ impl<S: Store> Supervisor<S> {
     pub(super) async fn decide(&mut self) -> Result<Event, String> {
         let mut courses = self.helm.watch();
         let begin = Instant::now();
+        let mut told = false;
         loop {
             let course = courses.borrow_and_update().clone();
+            if course == Course::Hold && !told {
+                told = self.tell_resting().await;
+            }
             let is_standby = standby::is_standby(&self.settings.data);
             let way = match course {
                 Course::Lead { .. } => {
@@ -109,17 +115,42 @@ impl<S: Store> Supervisor<S> {
     /// Tells that nothing writes here any more, and how far WAL reaches.
     pub(super) async fn tell_stopped(&mut self) {
         let position = match self.wal_end().await {
-            Ok(end) => place(end),
+            Ok(end) => Some(place(end)),
             Err(error) => {
-                tracing::error!(error, "how far WAL reaches here cannot be found out");
-                Position::default()
+                tracing::error!(
+                    error,
+                    "how far WAL reaches here cannot be found out, so there is no vote"
+                );
+                None
             }
         };
         tracing::info!(?position, "no server writes here");
         self.helm.tell(Told::ServersStopped(position));
     }
 
-    async fn wal_end(&mut self) -> Result<WalEnd, String> {
+    /// Tells how far WAL reaches here, where data of a former primary rests and a vote needs to know; whether it did.
+    async fn tell_resting(&mut self) -> bool {
+        let data = &self.settings.data;
+        let rests = self.server.is_none() && !standby::is_standby(data);
+        if !rests || !matches!(initdb::presence(data), Ok(Presence::Data)) {
+            return false;
+        }
+        match self.wal_end().await {
+            Ok(end) => {
+                self.helm.tell(Told::ReceiverStopped(place(end)));
+                true
+            }
+            Err(error) => {
+                tracing::error!(
+                    error,
+                    "how far WAL reaches here cannot be found out, so there is no vote"
+                );
+                false
+            }
+        }
+    }
+
+    pub(super) async fn wal_end(&mut self) -> Result<WalEnd, String> {
         let data = &self.settings.data;
         if self.installation.is_none() {
             let path = std::env::var_os("PATH");
@@ -136,7 +167,10 @@ impl<S: Store> Supervisor<S> {
         if let Some(event) = self.ended().await {
             return Ok(event);
         }
-        let Course::Lead { start, .. } = self.helm.course() else {
+        let Course::Lead {
+            start, synchronous, ..
+        } = self.helm.course()
+        else {
             return Err("this instance is not to lead any more".to_owned());
         };
         let socket = self.settings.socket();
@@ -148,6 +182,13 @@ impl<S: Store> Supervisor<S> {
             let before = position::of_running(installation, &socket)
                 .await
                 .map_err(shown)?;
+            // In force before the first commit: until it is read, commits wait for nobody's answer.
+            let words = rule::in_words(&synchronous);
+            prepare::write_conf(&self.settings, installation, &self.tls, None, &words)
+                .map_err(shown)?;
+            if let Some(server) = &self.server {
+                server.reload();
+            }
             timeline::skip_to(data, before.timeline, before.lsn, wanted).map_err(shown)?;
             let promoted = standby::promote(&session, data, &installation.version).await;
             promoted.map_err(shown)?;
@@ -160,6 +201,7 @@ impl<S: Store> Supervisor<S> {
             };
             tracing::info!(timeline = wanted, from = %Lsn(begun.from), "PostgreSQL was promoted");
             self.promoted = true;
+            self.rule = synchronous;
             self.helm.tell(Told::Promoted(place(from)));
         } else if facts.timeline != wanted {
             return Err(format!(

@@ -16,6 +16,7 @@ use pgo_postgres::{
     initdb::{Presence, presence},
     position, rewind,
     standby::{self, Standby},
+    synchronous::Rule,
     upstream::Upstream,
 };
 use pgo_tls::TlsFiles;
@@ -234,6 +235,8 @@ impl<S: Store> Supervisor<S> {
         if let Some(missing) = self.promise_to_copy(&primary).await? {
             return Ok(missing);
         }
+        self.compare_with_successor().await;
+        let data = &self.settings.data;
         let mark = rewinding_mark(data);
         write_atomically(&mark, b"", 0o600).map_err(shown)?;
         match rewind::run(self.installation()?, data, &standby.upstream).await {
@@ -281,7 +284,7 @@ impl<S: Store> Supervisor<S> {
             return Event::Failed("there is no server to look after".to_owned());
         };
         server.forget_output();
-        helm.tell(Told::Fit(true));
+        helm.tell(Told::Starts(true));
         *serving = Some(Instant::now());
         reporter.change(|state| state.running_since = Some(now));
         let watch = Watch {
@@ -459,7 +462,9 @@ impl Follower<'_> {
             leader = leader.map(Leader::name),
             "following another primary"
         );
-        prepare::write_conf(self.settings, self.installation, self.tls, standby.as_ref())
+        let nobody = Rule::nobody();
+        let (settings, installation) = (self.settings, self.installation);
+        prepare::write_conf(settings, installation, self.tls, standby.as_ref(), &nobody)
             .map_err(shown)?;
         Ok(reloads(self.installation))
     }
@@ -493,7 +498,7 @@ fn standby_of(settings: &Settings, tls: &TlsFiles, leader: &Leader) -> Option<St
             identity: tls.details().identity()?.to_owned(),
             address: address.ip(),
             port: address.port(),
-            application: settings.instance.to_string(),
+            application: leader.follower.to_string(),
             certificate: settings.tls.join("tls.crt"),
             key: settings.private_key(),
             authority: settings.tls.join("ca.crt"),

@@ -1,14 +1,25 @@
 //! Another instance takes over: because the primary asks for it, or because it is gone. Nobody but the agents does it.
 
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
+use nix::{
+    sys::{
+        signal::{Signal, kill},
+        stat::Mode,
+    },
+    unistd::Pid,
+};
 use pgo_agent::ha::lease::{Cause, TAKEOVER, Takeover};
+use pgo_postgres::Session;
 use pgo_proto::agent::{Phase, Role};
 use tonic::Code;
 
 use crate::{
     replica::{has, pair, write},
-    rig::{PROGRAMS, eventually},
+    rig::{DEADLINE, PROGRAMS, Rig, eventually},
     unprivileged::unprivileged,
 };
 
@@ -187,5 +198,168 @@ fn a_switchover_goes_to_who_is_named_and_is_written_down() {
         for rig in [&mut primary, &mut replica, &mut third] {
             rig.stop().await;
         }
+    });
+}
+
+#[test]
+fn what_only_a_former_primary_had_is_counted_when_it_is_back() {
+    let name = "failover::what_only_a_former_primary_had_is_counted_when_it_is_back";
+    unprivileged(name, &PROGRAMS, async || {
+        let (mut primary, mut replica) = pair().await;
+        primary.until_voters(1).await;
+        let client = primary.connect().await.expect("the application gets in");
+        write(&client, 1).await;
+        has(&replica, &[1]).await;
+        // Nothing is sent any more, and nobody notices.
+        let socket = primary.settings.socket();
+        let session = Session::open(&socket, "postgres").await.expect("a session");
+        let sender = "SELECT pid::text FROM pg_stat_replication";
+        let sender = session.names(sender, DEADLINE).await.expect("told");
+        let sender = Pid::from_raw(sender[0].parse().expect("a number"));
+        kill(sender, Signal::SIGSTOP).expect("it lives");
+        write(&client, 2).await;
+        drop((client, session));
+        primary.crash().await;
+        replica.until_primary().await;
+        let client = replica.connect().await.expect("the application gets in");
+        write(&client, 3).await;
+
+        primary.start().await;
+        let (state, _) = primary
+            .until("compared", |state| state.lost.is_some())
+            .await;
+        let lost = state.lost.expect("compared");
+        assert_eq!((lost.term, lost.timeline, lost.synchronous), (2, 1, false));
+        assert!(lost.end_lsn > lost.fork_lsn, "{lost:?}");
+        assert!(lost.commits.is_some_and(|commits| commits >= 1), "{lost:?}");
+        primary.until_streaming_from("hippo-abcd").await;
+        has(&primary, &[1, 3]).await;
+
+        // In order nothing is lost. Whoever was rewound may lead again when it has all that its source had.
+        let mut promise = primary.settings.data.clone().into_os_string();
+        promise.push(".promise");
+        eventually("hippo votes again", async || {
+            fs::read_to_string(&promise).is_ok_and(|text| text.contains("\"no_vote\":null"))
+        })
+        .await;
+        eventually("accepted", async || {
+            replica.switchover("reconciler.pgo", "hippo").await.is_ok()
+        })
+        .await;
+        primary.until_primary().await;
+        let (state, _) = replica
+            .until("compared", |state| state.lost.is_some())
+            .await;
+        let lost = state.lost.expect("compared");
+        assert_eq!((lost.term, lost.commits), (3, Some(0)), "{lost:?}");
+        assert_eq!(lost.end_lsn, lost.fork_lsn);
+        primary.stop().await;
+        replica.stop().await;
+    });
+}
+
+#[test]
+fn a_primary_whose_server_does_not_start_again_hands_over() {
+    let name = "failover::a_primary_whose_server_does_not_start_again_hands_over";
+    unprivileged(name, &PROGRAMS, async || {
+        let (mut primary, mut replica) = pair().await;
+        primary.until_voters(1).await;
+        let client = primary.connect().await.expect("the application gets in");
+        write(&client, 1).await;
+        has(&replica, &[1]).await;
+        drop(client);
+        primary.customise("postgresql.conf", "work_mem = much\n");
+        let begin = Instant::now();
+        primary.kill_postmaster();
+        let state = replica.until_primary().await;
+        println!("took over within {:?}", begin.elapsed());
+        assert_eq!(state.term, 2);
+        has(&replica, &[1]).await;
+
+        primary.customise("postgresql.conf", "work_mem = 5MB\n");
+        primary.until_streaming_from("hippo-abcd").await;
+        primary.stop().await;
+        replica.stop().await;
+    });
+}
+
+#[test]
+fn a_primary_whose_volume_hangs_hands_over_after_the_set_time() {
+    let name = "failover::a_primary_whose_volume_hangs_hands_over_after_the_set_time";
+    unprivileged(name, &PROGRAMS, async || {
+        let mut primary = Rig::new("hippo");
+        primary.settings.volume_deadline = 4;
+        let mut replica = primary.beside("hippo-abcd");
+        primary.start().await;
+        replica.start().await;
+        replica.until_streaming_from("hippo").await;
+        primary.until_voters(1).await;
+
+        // Whoever opens it waits for a reader, who never comes: as in a volume that hangs.
+        let mut probe = primary.settings.data.clone().into_os_string();
+        probe.push(".probe");
+        fs::remove_file(&probe).expect("it is written again and again");
+        let begin = Instant::now();
+        // It may have been made again meanwhile.
+        while nix::unistd::mkfifo(probe.as_os_str(), Mode::S_IRWXU).is_err() {
+            fs::remove_file(&probe).expect("removed");
+        }
+        let state = replica.until_primary().await;
+        println!("took over within {:?}", begin.elapsed());
+        assert!(begin.elapsed() > Duration::from_secs(3), "not at once");
+        assert_eq!(state.term, 2);
+
+        fs::read(&probe).expect("the writer goes on");
+        primary.until_streaming_from("hippo-abcd").await;
+        primary.stop().await;
+        replica.stop().await;
+    });
+}
+
+/// Runs of the measurement.
+const RUNS: usize = 7;
+
+#[test]
+fn a_killed_postmaster_takes_writes_again_in_a_moment() {
+    let name = "failover::a_killed_postmaster_takes_writes_again_in_a_moment";
+    unprivileged(name, &PROGRAMS, async || {
+        let (mut primary, mut replica) = pair().await;
+        primary.until_voters(1).await;
+        let mut pauses = Vec::new();
+        for n in 0..RUNS {
+            let client = primary.connect().await.expect("the application gets in");
+            // WAL to recover, since the last checkpoint.
+            let fill = "CREATE TABLE IF NOT EXISTS filled (n int, t text); \
+                        INSERT INTO filled SELECT n, repeat('x', 500) FROM generate_series(1, 20000) AS n";
+            client.batch_execute(fill).await.expect("filled");
+            let begin = Instant::now();
+            primary.kill_postmaster();
+            drop(client);
+            let number = i32::try_from(n).expect("small");
+            eventually("writes", async || {
+                let Ok(client) = primary.connect().await else {
+                    return false;
+                };
+                let statement = format!(
+                    "CREATE TABLE IF NOT EXISTS kept (n int); INSERT INTO kept VALUES ({number})"
+                );
+                client.batch_execute(&statement).await.is_ok()
+            })
+            .await;
+            pauses.push(begin.elapsed());
+            primary.until_primary().await;
+            // A server that crashes again and again is started again later and later.
+            tokio::time::sleep(Duration::from_millis(2500)).await;
+        }
+        pauses.sort();
+        println!(
+            "writes again after {pauses:?}, median {:?}",
+            pauses[RUNS / 2]
+        );
+        // On an idle machine a tenth of it.
+        assert!(pauses[RUNS / 2] < Duration::from_secs(5), "{pauses:?}");
+        assert_eq!(primary.until_primary().await.term, 1, "nobody took over");
+        replica.stop().await;
+        primary.stop().await;
     });
 }

@@ -13,7 +13,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use pgo_agent::{
-    ha::lease::{AUTOFAIL, TERM},
+    ha::lease::{AUTOFAIL, SYNCHRONOUS, TERM},
     store::{Store, StoreError, Written},
 };
 
@@ -85,12 +85,21 @@ impl Fake {
 
     /// Says whether instances may take over by themselves.
     pub fn set_autofail(&self, autofail: bool) {
+        self.annotate(AUTOFAIL, &autofail.to_string());
+    }
+
+    /// Says for how many replicas commits are to wait.
+    pub fn set_synchronous(&self, k: usize) {
+        self.annotate(SYNCHRONOUS, &k.to_string());
+    }
+
+    fn annotate(&self, name: &str, value: &str) {
         self.with(|objects| {
             objects.version += 1;
             let metadata = &mut objects.lease.metadata;
             metadata.resource_version = Some(objects.version.to_string());
             let annotations = metadata.annotations.get_or_insert_default();
-            annotations.insert(AUTOFAIL.to_owned(), autofail.to_string());
+            annotations.insert(name.to_owned(), value.to_owned());
         });
     }
 
@@ -180,6 +189,10 @@ impl Store for Fake {
     async fn lease(&self) -> Result<Option<Lease>, StoreError> {
         self.reachable("read")?;
         Ok(Some(self.lease_now()))
+    }
+
+    async fn lease_as_cached(&self) -> Result<Option<Lease>, StoreError> {
+        self.lease().await
     }
 
     async fn write_lease(&self, lease: &Lease) -> Result<Written<Lease>, StoreError> {

@@ -12,5 +12,6 @@ mod instance;
 mod process;
 mod replica;
 mod rig;
+mod synchronous;
 #[path = "../../../../shared/postgres/tests/unprivileged/mod.rs"]
 mod unprivileged;

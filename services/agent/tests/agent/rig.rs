@@ -121,6 +121,7 @@ impl Rig {
             sockets: vec![root.join("run")],
             listen: local(free_port()),
             admin: local(free_port()),
+            volume_deadline: 20,
             guard: Some(program()),
         };
         let rig = Self {

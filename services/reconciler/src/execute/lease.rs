@@ -5,18 +5,18 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::{Api, ResourceExt as _, api::PostParams};
 use pgo_core::{Cluster, Fixture};
-use pgo_objects::{AUTOFAIL, fixture_name, is_owned};
+use pgo_objects::{fixture_name, is_owned};
 
 use super::call;
 use crate::{context::Context, error::Error};
 
-/// Says whether instances may take over by themselves.
+/// Says something to the agents: an annotation and its value.
 ///
 /// # Errors
 /// An agent wrote the Lease meanwhile, or Kubernetes failed.
-pub async fn set_autofail(
+pub async fn say(
     cluster: &Cluster,
-    autofail: bool,
+    (annotation, value): (&str, String),
     context: &Context,
 ) -> Result<(), Error> {
     let api: Api<Lease> = Api::namespaced(context.client.clone(), cluster.namespace.as_str());
@@ -26,14 +26,13 @@ pub async fn set_autofail(
     let Some(mut lease) = found.filter(|lease| is_owned(&lease.metadata, &cluster.stream)) else {
         return Ok(());
     };
-    let value = autofail.to_string();
-    if lease.annotations().get(AUTOFAIL) == Some(&value) {
+    if lease.annotations().get(annotation) == Some(&value) {
         return Ok(());
     }
     let annotations = &mut lease.metadata.annotations;
     annotations
         .get_or_insert_with(BTreeMap::new)
-        .insert(AUTOFAIL.to_owned(), value);
+        .insert(annotation.to_owned(), value);
     let parameters = PostParams::default();
     let written = call("write", &on, api.replace(&name, &parameters, &lease));
     written.await.map(drop)

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
-use pgo_core::{Step, Takeover, TakeoverCause, plan};
+use pgo_core::{Lost, Step, Takeover, TakeoverCause, plan};
 use pgo_events::{Event, EventType, Field};
 use pgo_ids::Term;
 
@@ -40,7 +40,62 @@ pub fn told() -> BTreeSet<EventType> {
         &mut world,
         takeover(3, TakeoverCause::Released, now),
     ));
+    for (term, commits) in [(2, 3), (3, 0)] {
+        told.extend(told_of_lost(&mut world, lost(term, Some(commits), false)));
+    }
     told.iter().map(Event::event_type).collect()
+}
+
+fn lost(term: u64, commits: Option<u64>, synchronous: bool) -> Lost {
+    Lost {
+        term: Term(term),
+        timeline: 1,
+        fork: 0x300_0148,
+        end: 0x300_01F8,
+        commits,
+        synchronous,
+    }
+}
+
+/// What is told when the agent of the former primary says this.
+fn told_of_lost(world: &mut World, lost: Lost) -> Vec<Event> {
+    let before = world.told().len();
+    let mut agents = world.observed.agents.values_mut();
+    agents.next().expect("an agent").lost = Some(lost);
+    world.reconcile();
+    world.reconcile();
+    world.told().split_off(before)
+}
+
+#[test]
+fn what_a_former_primary_had_more_is_told_once_and_so_is_that_it_had_nothing() {
+    let mut world = World::new();
+    world.settle();
+    let told = told_of_lost(&mut world, lost(2, Some(3), false));
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0].event_type(), EventType::CommitsLost);
+    let wire = String::from_utf8(told[0].to_wire().expect("JSON")).expect("text");
+    for words in [
+        "\"lostbytes\": 176",
+        "3 commits more",
+        "0/30001F8",
+        "0/3000148",
+    ] {
+        assert!(wire.contains(words), "{words} is not in {wire}");
+    }
+    let nothing = Lost {
+        end: 0x300_0148,
+        ..lost(5, Some(0), false)
+    };
+    for (says, expected) in [
+        (lost(3, Some(3), true), EventType::NoCommitsLost),
+        (lost(4, None, false), EventType::CommitsLost),
+        (nothing, EventType::NoCommitsLost),
+    ] {
+        let told = told_of_lost(&mut world, says);
+        let types: Vec<_> = told.iter().map(Event::event_type).collect();
+        assert_eq!(types, [expected]);
+    }
 }
 
 #[test]
@@ -91,18 +146,21 @@ fn a_switchover_has_lost_nothing_and_an_older_term_is_not_told_again() {
 }
 
 #[test]
-fn the_lease_says_whether_instances_may_take_over_by_themselves() {
+fn the_lease_says_what_is_wanted_of_the_agents() {
     let mut world = World::new();
     world.settle();
     let mut wanted = desired();
     wanted.autofail = true;
+    wanted.synchronous = 2;
     world.cluster.desired = Ok(wanted);
-    let says = |world: &World| {
+    let says = |world: &World, step: Step| {
         plan(&world.status, &world.cluster, &world.observed, world.now)
             .steps
-            .contains(&Step::SetAutofail(true))
+            .contains(&step)
     };
-    assert!(says(&world));
+    assert!(says(&world, Step::SetAutofail(true)) && says(&world, Step::SetSynchronous(2)));
     world.observed.autofail = Some(true);
-    assert!(!says(&world));
+    assert!(!says(&world, Step::SetAutofail(true)) && says(&world, Step::SetSynchronous(2)));
+    world.observed.synchronous = Some(2);
+    assert!(!says(&world, Step::SetSynchronous(2)));
 }

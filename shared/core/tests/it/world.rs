@@ -63,6 +63,7 @@ pub fn desired() -> Desired {
         replica_service_type: ServiceType::ClusterIp,
         node: None,
         autofail: false,
+        synchronous: 0,
         custom_config: None,
         labels: BTreeMap::new(),
         log_statement: "none".to_owned(),
@@ -272,7 +273,12 @@ impl World {
             Step::MakeAccess => &Fixture::ACCESS,
             Step::MakeLease { .. } => {
                 self.observed.autofail = Some(desired.autofail);
+                self.observed.synchronous = Some(desired.synchronous);
                 &[Fixture::Lease]
+            }
+            Step::SetSynchronous(k) => {
+                self.observed.synchronous = Some(*k);
+                &[]
             }
             Step::SetAutofail(autofail) => {
                 self.observed.autofail = Some(*autofail);
@@ -499,6 +505,7 @@ impl World {
             lag_ms: 0,
             received: 0,
             followers: followers.unwrap_or_default(),
+            lost: None,
             error: error.map(str::to_owned),
         };
         self.observed.silent.remove(&instance);

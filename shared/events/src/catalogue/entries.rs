@@ -378,9 +378,12 @@ catalogue! {
         PrimaryDeleted = "PrimaryDeleted" [Cluster] Warn (ClusterName, DeploymentName) HighAvailability
             "The former primary is taken away during a failover."
             "Nothing to do.";
-        CommitsLost = "CommitsLost" [Cluster] Error (ClusterName, FormerPrimary, LostBytes) HighAvailability
+        CommitsLost = "CommitsLost" [Cluster] Error (ClusterName, FormerPrimary, LostBytes, Lsn) Now
             "A former primary had acknowledged writes that the new one does not have (asynchronous mode)."
-            "The WAL of the former primary is kept; compare what is missing before it is cloned again.";
+            "Have applications write again what they know to have written then; a synchronous mode loses none.";
+        NoCommitsLost = "NoCommitsLost" [Cluster] Info (ClusterName, FormerPrimary, LostBytes, Lsn) Now
+            "A former primary is back and had no acknowledged write that the new one does not have."
+            "Nothing to do.";
         ClusterDegraded = "ClusterDegraded" [Cluster] Warn (ClusterName) HighAvailability
             "A cluster serves, with less protection than was asked for; the cause says what is missing."
             "Mend the cause before the next fault.";

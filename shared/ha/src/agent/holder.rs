@@ -66,15 +66,17 @@ impl Step<'_> {
         }
     }
 
-    pub(super) fn servers_stopped(&mut self, position: Position) {
+    pub(super) fn servers_stopped(&mut self, position: Option<Position>) {
         let releasing = self.agent.releasing.take();
         if self.agent.server == Server::Primary || self.agent.server == Server::Ending {
             self.agent.server = Server::Replica;
         }
         self.agent.configured = None;
         self.agent.configuring = None;
-        self.agent.stopped = Some(position);
-        self.flushed(position);
+        self.agent.stopped = position;
+        if let Some(position) = position {
+            self.flushed(position);
+        }
         if let Some(to) = releasing {
             self.release(to);
         }

@@ -117,7 +117,7 @@ impl Cluster {
                     version: self.version(),
                 }
             }
-            Effect::KillServers | Effect::ShutDown => Input::ServersStopped(position()),
+            Effect::KillServers | Effect::ShutDown => Input::ServersStopped(Some(position())),
             Effect::StopReceiver => Input::ReceiverStopped(position()),
             Effect::Configure(rule) => Input::Configured(rule),
             message => {

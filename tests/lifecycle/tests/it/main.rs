@@ -32,5 +32,6 @@ mod scale;
 mod secrecy;
 mod show;
 mod storm;
+mod synchronous;
 mod without_nsqd;
 mod wrong_input;

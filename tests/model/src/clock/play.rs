@@ -64,7 +64,7 @@ impl Clock {
                 self.step(state, node, Input::Switchover(to.map(id)))?;
             }
             Move::Ends(node) => {
-                let input = Input::ServersStopped(Position::default());
+                let input = Input::ServersStopped(Some(Position::default()));
                 self.step(state, node, input)?;
             }
         }
@@ -254,7 +254,7 @@ impl Clock {
                     disk = promise;
                     None
                 }
-                Effect::KillServers => Some(Input::ServersStopped(Position::default())),
+                Effect::KillServers => Some(Input::ServersStopped(Some(Position::default()))),
                 Effect::StopReceiver => Some(Input::ReceiverStopped(Position::default())),
                 Effect::WriteLease { expected, record } => {
                     state.swaps.insert(Swap {

@@ -291,7 +291,7 @@ impl super::Instance {
             Effect::StorePromise(promise) => self.disk = promise,
             Effect::KillServers | Effect::ShutDown => {
                 self.server_ends();
-                return Some(Input::ServersStopped(position));
+                return Some(Input::ServersStopped(Some(position)));
             }
             Effect::StopReceiver => {
                 self.attached = None;

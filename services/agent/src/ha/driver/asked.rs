@@ -105,7 +105,13 @@ impl<S: Store> Driver<S> {
             }
             Change::Failover => Input::Failover,
         };
+        let is_switchover = matches!(input, Input::Switchover(_));
         self.step(input).await?;
+        if is_switchover && self.agent.releasing.is_none() {
+            return Ok(Err(
+                "something is being recorded in the Lease right now; ask again".to_owned(),
+            ));
+        }
         Ok(Ok(()))
     }
 }

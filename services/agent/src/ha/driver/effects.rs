@@ -97,8 +97,18 @@ impl<S: Store> Driver<S> {
     }
 
     fn follow(&self, voter: VoterId, term: Term, copy: bool) {
+        let Some(seen) = &self.agent.seen else {
+            return;
+        };
+        let record = seen.record.clone();
         let place = self.book.place(&voter).cloned();
-        let leader = Leader { voter, place, term };
+        let leader = Leader {
+            follower: self.agent.me,
+            voter,
+            place,
+            term,
+            record,
+        };
         self.turn(Course::Follow { leader, copy });
     }
 

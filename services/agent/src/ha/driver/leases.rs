@@ -4,17 +4,24 @@ use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
-use pgo_ha::{Input, Record, Version};
+use pgo_ha::{Input, Record, Server, Version};
 use tokio::time::timeout;
 
 use super::{Driver, DriverError, Event};
 use crate::{
-    ha::lease::{self, Cause, Reading, Takeover},
+    ha::{
+        clock,
+        lease::{self, Cause, Reading, Takeover, Wishes},
+    },
     store::{Store, Written},
 };
 
 /// How long a request may take; then nothing is known of it.
 const DEADLINE: Duration = Duration::from_secs(1);
+
+/// Time between two looks at what is wanted of a primary. At a thousand clusters 200 reads a second, which the API server
+/// answers from memory.
+const WISHES: Duration = Duration::from_secs(5);
 
 /// How a request ended.
 #[derive(Debug)]
@@ -148,10 +155,32 @@ impl<S: Store> Driver<S> {
                 Input::LeaseUnknown
             }
         };
-        if self.agent.autofail != self.autofail {
-            self.step(Input::Autofail(self.autofail)).await?;
-        }
+        self.wished(self.wishes).await?;
         self.step(input).await
+    }
+
+    /// Takes over what is wanted of the instances.
+    pub(super) async fn wished(&mut self, wishes: Wishes) -> Result<(), DriverError> {
+        self.wishes = wishes;
+        if self.agent.autofail == wishes.autofail {
+            return Ok(());
+        }
+        self.step(Input::Autofail(wishes.autofail)).await
+    }
+
+    /// Looks whether something else is wanted of a primary, which has no reason of its own to read the Lease.
+    pub(super) fn look_for_wishes(&mut self) {
+        let now = clock::now();
+        if self.agent.server != Server::Primary || now.since(self.looked) < WISHES {
+            return;
+        }
+        self.looked = now;
+        let (store, sender) = (self.parts.store.clone(), self.sender.clone());
+        tokio::spawn(async move {
+            if let Ok(Ok(Some(lease))) = timeout(DEADLINE, store.lease_as_cached()).await {
+                let _ = sender.send(Event::Wished(lease::wishes(&lease)));
+            }
+        });
     }
 
     fn recorded(&mut self, lease: Lease, reading: Reading) -> Input {
@@ -160,10 +189,10 @@ impl<S: Store> Driver<S> {
             Reading::Recorded {
                 version,
                 record,
-                autofail,
+                wishes,
                 ..
             } => {
-                self.autofail = autofail;
+                self.wishes = wishes;
                 self.lease = Some(lease);
                 Input::LeaseRead { version, record }
             }

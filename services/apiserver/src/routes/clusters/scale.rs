@@ -346,6 +346,17 @@ pub(crate) async fn down(
             cluster.name_any()
         ));
     }
+    let config = call.app.configuration.now();
+    let answers = pgo_crd::synchronous(&cluster.spec, &config);
+    let answers = answers.map_err(|error| Refusal(error.to_string()))?;
+    if usize::try_from(answers).is_ok_and(|answers| present.len() <= answers) {
+        return refuse(format!(
+            "commits of cluster {} wait for {answers} replicas, and without {target} there are {}; lower synchronousStandbys of \
+             its Pgcluster first",
+            cluster.name_any(),
+            present.len() - 1
+        ));
+    }
     ask_for_removal(&call, &cluster, &query).await?;
     Ok(ScaleDownResponse {
         results: vec![texts::deleted_replica(target)],

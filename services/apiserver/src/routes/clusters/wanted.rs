@@ -20,6 +20,9 @@ const LONGEST_SERIES: i64 = 200;
 /// Most replicas of a cluster, as its definition has it.
 pub(super) const MOST_REPLICAS: i64 = 100;
 
+/// Most replicas that commits can be made to wait for, as the definition of a cluster has it.
+const MOST_SYNC_STANDBYS: i64 = 64;
+
 /// Longest password, in bytes; psql and drivers take more nowhere.
 const LONGEST_PASSWORD: usize = 255;
 
@@ -156,6 +159,12 @@ fn check_names(request: &CreateClusterRequest, facts: &Facts) -> Result<Vec<Clus
     }
     if request.replica_count < 0 {
         return refuse(texts::NEGATIVE_REPLICA_COUNT);
+    }
+    if !(0..=MOST_SYNC_STANDBYS).contains(&request.sync_standbys) {
+        return refuse(format!(
+            "invalid sync-standbys {}, should be from 0 to {MOST_SYNC_STANDBYS}",
+            request.sync_standbys
+        ));
     }
     if request.replica_count > MOST_REPLICAS {
         return refuse(format!(

@@ -1,0 +1,219 @@
+//! Commits wait for replicas: what was acknowledged is never lost, and a replica that is missing stops nobody while enough
+//! others are there.
+
+use std::time::{Duration, Instant};
+
+use pgo_agent::ha::lease::Reading;
+use pgo_postgres::Session;
+use tokio::time::timeout;
+
+use crate::{
+    replica::{has, write},
+    rig::{DEADLINE, PROGRAMS, Rig, eventually},
+    unprivileged::unprivileged,
+};
+
+/// A primary with two replicas; commits wait for `k` of them.
+async fn three(k: usize) -> Vec<Rig> {
+    let mut primary = Rig::new("hippo");
+    primary.store.set_synchronous(k);
+    let mut rigs = vec![primary.beside("hippo-abcd"), primary.beside("hippo-efgh")];
+    primary.start().await;
+    primary.until_running().await;
+    for rig in &mut rigs {
+        rig.start().await;
+    }
+    for rig in &rigs {
+        rig.until_streaming_from("hippo").await;
+    }
+    rigs.insert(0, primary);
+    until_rule(&rigs[0], k, 2).await;
+    rigs
+}
+
+/// Waits until the Lease records that commits wait for `k` of `of`, and PostgreSQL of `primary` goes by it.
+async fn until_rule(primary: &Rig, k: usize, of: usize) {
+    eventually(&format!("any {k} of {of}"), async || {
+        let lease = primary.store.lease_now();
+        let name = "hippo".parse().expect("a name");
+        let Ok(Reading::Recorded { record, .. }) = pgo_agent::ha::lease::read(&lease, &name) else {
+            return false;
+        };
+        let (rule, shown) = (record.synchronous, shown(primary).await);
+        let begins = shown.starts_with(&format!("ANY {k} ("));
+        rule.k == k && rule.set.len() == of && begins && shown.split(',').count() == of
+    })
+    .await;
+}
+
+async fn shown(rig: &Rig) -> String {
+    let session = Session::open(&rig.settings.socket(), "postgres").await;
+    let session = session.expect("a session");
+    let names = session.names("SHOW synchronous_standby_names", DEADLINE);
+    names.await.expect("shown").remove(0)
+}
+
+/// Numbered rows, each written by whichever instance takes it, and those that were acknowledged.
+#[derive(Default)]
+struct Writer {
+    next: i32,
+    acknowledged: Vec<i32>,
+}
+
+impl Writer {
+    /// Tries to write one row more; whether it was acknowledged.
+    async fn row(&mut self, rigs: &[Rig]) -> bool {
+        let n = self.next;
+        self.next += 1;
+        for rig in rigs {
+            let written = timeout(Duration::from_secs(2), async {
+                let client = rig.connect().await?;
+                client
+                    .batch_execute(&format!("INSERT INTO rows VALUES ({n})"))
+                    .await
+            });
+            if matches!(written.await, Ok(Ok(()))) {
+                self.acknowledged.push(n);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Writes until so many more are acknowledged; how long it took to the first.
+    async fn more(&mut self, rigs: &[Rig], count: usize) -> Duration {
+        let (begin, had) = (Instant::now(), self.acknowledged.len());
+        let mut first = None;
+        while self.acknowledged.len() < had + count {
+            assert!(begin.elapsed() < DEADLINE, "nobody takes writes");
+            if self.row(rigs).await {
+                first.get_or_insert_with(|| begin.elapsed());
+            }
+        }
+        first.unwrap_or_default()
+    }
+}
+
+/// Which of them is primary.
+async fn leader(rigs: &[Rig]) -> usize {
+    let begin = Instant::now();
+    loop {
+        let lease = rigs[0].store.lease_now();
+        let holder = lease.spec.and_then(|spec| spec.holder_identity);
+        let is_it = |rig: &Rig| Some(rig.settings.instance.to_string()) == holder;
+        if let Some(at) = rigs.iter().position(is_it) {
+            return at;
+        }
+        assert!(begin.elapsed() < DEADLINE, "{holder:?} is none of them");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[test]
+fn no_acknowledged_row_is_missing_after_one_primary_after_another_was_killed() {
+    let name =
+        "synchronous::no_acknowledged_row_is_missing_after_one_primary_after_another_was_killed";
+    unprivileged(name, &PROGRAMS, async || {
+        let mut rigs = three(1).await;
+        let client = rigs[0].connect().await.expect("the application gets in");
+        let create = "CREATE TABLE rows (n int PRIMARY KEY)";
+        client.batch_execute(create).await.expect("created");
+        drop(client);
+        let mut writer = Writer::default();
+        for round in 0..3 {
+            writer.more(&rigs, 20).await;
+            let killed = leader(&rigs).await;
+            rigs[killed].crash().await;
+            let pause = writer.more(&rigs, 5).await;
+            println!("round {round}: writes again after {pause:?}");
+            let leads = leader(&rigs).await;
+            assert_ne!(leads, killed);
+            let leader = rigs[leads].settings.instance.to_string();
+            rigs[killed].start().await;
+            rigs[killed].until_streaming_from(&leader).await;
+            until_rule(&rigs[leads], 1, 2).await;
+        }
+        let client = rigs[leader(&rigs).await].connect().await.expect("in");
+        let found = client.query("SELECT n FROM rows", &[]).await.expect("read");
+        let found: Vec<i32> = found.iter().map(|row| row.get(0)).collect();
+        let missing: Vec<_> = writer
+            .acknowledged
+            .iter()
+            .filter(|n| !found.contains(n))
+            .collect();
+        assert!(missing.is_empty(), "acknowledged and missing: {missing:?}");
+        println!(
+            "{} rows acknowledged, {} there",
+            writer.acknowledged.len(),
+            found.len()
+        );
+        for rig in &mut rigs {
+            rig.stop().await;
+        }
+    });
+}
+
+#[test]
+fn writes_go_on_while_enough_replicas_are_there_and_wait_below() {
+    let name = "synchronous::writes_go_on_while_enough_replicas_are_there_and_wait_below";
+    unprivileged(name, &PROGRAMS, async || {
+        let mut rigs = three(1).await;
+        let client = rigs[0].connect().await.expect("the application gets in");
+        write(&client, 1).await;
+        rigs[1].crash().await;
+        timeout(Duration::from_secs(10), write(&client, 2))
+            .await
+            .expect("the other replica is enough");
+
+        rigs[2].crash().await;
+        let waiting = tokio::spawn(async move {
+            write(&client, 3).await;
+            client
+        });
+        // Longer than a replica may be away until it need not be waited for in the asynchronous mode.
+        tokio::time::sleep(Duration::from_secs(33)).await;
+        assert!(!waiting.is_finished(), "nobody else has it");
+        rigs[2].start().await;
+        rigs[2].until_streaming_from("hippo").await;
+        let client = timeout(DEADLINE, waiting)
+            .await
+            .expect("it goes on")
+            .expect("written");
+        write(&client, 4).await;
+        has(&rigs[2], &[1, 2, 3, 4]).await;
+        for at in [2, 0] {
+            rigs[at].stop().await;
+        }
+    });
+}
+
+#[test]
+fn the_mode_changes_on_a_living_cluster() {
+    let name = "synchronous::the_mode_changes_on_a_living_cluster";
+    unprivileged(name, &PROGRAMS, async || {
+        let mut rigs = three(2).await;
+        let client = rigs[0].connect().await.expect("the application gets in");
+        write(&client, 1).await;
+        rigs[0].store.set_synchronous(1);
+        until_rule(&rigs[0], 1, 2).await;
+        rigs[0].store.set_synchronous(0);
+        eventually("asynchronous", async || shown(&rigs[0]).await.is_empty()).await;
+        write(&client, 2).await;
+        // More than there are: as many as there are.
+        rigs[0].store.set_synchronous(3);
+        until_rule(&rigs[0], 2, 2).await;
+        write(&client, 3).await;
+
+        // A server that crashes comes back with the rule.
+        drop(client);
+        rigs[0].kill_postmaster();
+        rigs[0].until("back", |state| state.restarts == 1).await;
+        rigs[0].until_primary().await;
+        until_rule(&rigs[0], 2, 2).await;
+        let client = rigs[0].connect().await.expect("the application gets in");
+        write(&client, 4).await;
+        for rig in &mut rigs {
+            rig.stop().await;
+        }
+    });
+}
