@@ -8,7 +8,10 @@ use std::{
 use clap::{Args, Parser, Subcommand};
 use pgo_ids::{ClusterName, InstanceName, Namespace};
 
-use crate::ha::{book::Place, guard};
+use crate::{
+    ha::{book::Place, guard},
+    probe,
+};
 
 /// Runs PostgreSQL in a pod. Without a subcommand: process 1.
 #[derive(Debug, Parser)]
@@ -28,6 +31,8 @@ pub enum Role {
     Guard(guard::Settings),
     /// Puts the agent where the database container finds it; in the init container.
     Install(InstallSettings),
+    /// Tells which PostgreSQL this image holds; in a pod of its own, before an upgrade.
+    Probe(probe::Settings),
 }
 
 /// Settings of `agent run`.

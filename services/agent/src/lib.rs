@@ -1,9 +1,10 @@
 //! PID 1 in each PostgreSQL pod: brings PostgreSQL up, keeps it up, and tells how it is.
 //!
-//! One program in four roles:
+//! One program in five roles:
 //!
 //! ```text
 //! agent install   in the init container: puts itself into a folder that both containers see
+//! agent probe     in a pod of its own: tells which PostgreSQL an image holds                        probe
 //! agent           process 1: reaps, forwards signals, and ends PostgreSQL if its child dies         init
 //! └─ agent run    all the rest                                                                      run
 //!    ├─ agent guard   ends PostgreSQL when its authority ends, whatever `agent run` does then         ha::guard
@@ -34,6 +35,7 @@ pub mod install;
 pub mod lock;
 pub mod prepare;
 pub mod primary;
+pub mod probe;
 pub mod processes;
 pub mod progress;
 pub mod run;
@@ -57,6 +59,7 @@ pub fn run(cli: Cli) -> ExitCode {
             Ok(ExitCode::SUCCESS)
         }
         Some(Role::Install(settings)) => install::main(&settings).map(|()| ExitCode::SUCCESS),
+        Some(Role::Probe(settings)) => probe::main(&settings).map(|()| ExitCode::SUCCESS),
     };
     result.unwrap_or_else(|error| {
         // Logging may be what failed.

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 use crate::{
     agents::Agents, cache::Cache, changes::Changes, metrics::Metrics, publishing::Publishing,
-    waker::Waker,
+    upgrades::Upgrades, waker::Waker,
 };
 
 /// What every reconcile of one namespace shares.
@@ -34,6 +34,8 @@ pub struct Context {
     pub config: watch::Receiver<Arc<PgoConfig>>,
     /// Publishes outboxes.
     pub publishing: Publishing,
+    /// Which clusters are being upgraded.
+    pub upgrades: Upgrades,
     waker: Waker,
     /// Counts.
     pub metrics: Metrics,
@@ -65,6 +67,7 @@ impl Context {
         authority: Arc<Authority>,
         config: watch::Receiver<Arc<PgoConfig>>,
         publishing: Publishing,
+        upgrades: Upgrades,
         waker: Waker,
         metrics: Metrics,
     ) -> Self {
@@ -76,6 +79,7 @@ impl Context {
             authority,
             config,
             publishing,
+            upgrades,
             waker,
             metrics,
             written: Mutex::default(),
@@ -140,6 +144,7 @@ impl Context {
     pub fn forget(&self, stream: &StreamId) {
         self.publishing.forget(stream);
         self.changes.forget(stream);
+        self.upgrades.forget(stream);
         self.set_refused(stream.as_str(), None);
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         written.remove(stream.as_str());

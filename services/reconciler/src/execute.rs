@@ -110,7 +110,8 @@ async fn one(
         | Step::RemoveBackup { .. }
         | Step::RemoveFixture { .. }
         | Step::RemoveReplica { .. }
-        | Step::RemoveTask { .. } => remove::one(step, cluster, &context.client).await,
+        | Step::RemoveTask { .. }
+        | Step::RemoveProbe { .. } => remove::one(step, cluster, &context.client).await,
         Step::HoldReplica { .. }
         | Step::ReleaseReplica { .. }
         | Step::DropSlot { .. }
@@ -128,13 +129,15 @@ async fn one(
         | Step::MakeService
         | Step::MakeReplicaService
         | Step::MakeReplica(_)
+        | Step::MakeProbe { .. }
         | Step::MakeEndpointSlice(_) => match &cluster.desired {
             Ok(desired) => make::one(step, desired, cluster, context).await,
             // Nothing is planned to be made of what nobody understands.
             Err(_) => Ok(()),
         },
         Step::MakeClaim(instance) | Step::MakePod { instance, .. } => {
-            match cluster.desired_of(instance) {
+            let status = object.status.clone().map(|status| status.0);
+            match cluster.desired_of(&status.unwrap_or_default(), instance) {
                 Some(desired) => make::one(step, &desired, cluster, context).await,
                 None => Ok(()),
             }

@@ -27,6 +27,7 @@ use crate::{
     pages,
     publishing::Publishing,
     settings::Settings,
+    upgrades::Upgrades,
     waker::Waker,
 };
 
@@ -54,6 +55,7 @@ struct Shared {
     relay: Relay,
     confirmations: Confirmations,
     publishing: Publishing,
+    upgrades: Upgrades,
     doorbells: Doorbells,
     metrics: Metrics,
 }
@@ -88,6 +90,7 @@ pub async fn lead(
     let shared = Shared {
         authority: Arc::new(authority(settings)?),
         publishing: Publishing::new(relay.clone(), confirmations.clone(), pages),
+        upgrades: Upgrades::default(),
         relay,
         confirmations,
         doorbells,
@@ -204,6 +207,7 @@ async fn reconcile_in(namespace: String, shared: Shared, shutdown: CancellationT
         shared.authority,
         shared.config,
         shared.publishing,
+        shared.upgrades,
         waker,
         shared.metrics,
     ));

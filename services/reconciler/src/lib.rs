@@ -41,6 +41,7 @@ mod publishing;
 mod reconcile;
 mod rights;
 mod settings;
+mod upgrades;
 mod waker;
 mod write;
 

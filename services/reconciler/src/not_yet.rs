@@ -78,6 +78,7 @@ async fn tell_one(
         Some(cluster) if clusters.get_metadata_opt(cluster).await?.is_none() => {
             let wanted = match object.data["spec"]["tasktype"].as_str() {
                 Some("failover") => "give another primary",
+                Some("minorupgradecluster") => "upgrade",
                 _ => "delete",
             };
             no_such_cluster(kind, cluster, wanted)
@@ -108,7 +109,10 @@ fn cluster_of<'a>(kind: &str, object: &'a DynamicObject) -> Option<&'a str> {
     let spec = &object.data["spec"];
     match kind {
         "Pgreplica" => spec["clustername"].as_str(),
-        "Pgtask" if spec["tasktype"] == TaskType::DeleteData.as_str() => {
+        "Pgtask"
+            if spec["tasktype"] == TaskType::DeleteData.as_str()
+                || spec["tasktype"] == TaskType::MinorUpgrade.as_str() =>
+        {
             spec["parameters"][label::PG_CLUSTER].as_str()
         }
         // As in 4.1: the parameter is named like the cluster.

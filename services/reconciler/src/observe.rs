@@ -1,5 +1,7 @@
 //! Step 1, observe: what is there of a cluster, from the caches and the agents; no call unless something is wrong.
 
+mod probe;
+
 use std::{collections::BTreeMap, hash::Hash, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
@@ -62,6 +64,7 @@ pub fn requests(
         delete: pgo_crd::delete_requests(tasks(), object),
         scale_down: pgo_crd::scale_down_requests(tasks(), object),
         failover: pgo_crd::failover_requests(tasks(), object),
+        upgrades: pgo_crd::upgrade_requests(tasks(), object, config),
         replicas,
     }
 }
@@ -107,10 +110,17 @@ pub async fn observe(
         }),
         refused: context.refused(cluster.stream.as_str()),
         unwilling: context.changes.unwilling(&cluster.stream),
+        upgrades_full: upgrades_full(object, cluster, context),
         ..Observed::default()
     };
     for pod in of_cluster(&cache.pods.state(), cluster) {
         let is_ours = is_owned(&pod.metadata, &cluster.stream);
+        if let Some(operation) = pod.labels().get(label::UPGRADE_PROBE) {
+            if is_ours {
+                observed.probe = Some(probe::facts(&pod, operation));
+            }
+            continue;
+        }
         if let Some(instance) = pod.name_any().parse().ok().filter(|_| is_ours) {
             let facts = with_complaint(pod_facts(&pod), context, cluster).await;
             observed.pods.insert(instance, facts);
@@ -130,6 +140,12 @@ pub async fn observe(
     hear_agents(&mut observed, cluster, context);
     observed.sources = passwords::sources(cluster, &observed, &context.client).await;
     observed
+}
+
+fn upgrades_full(object: &Pgcluster, cluster: &Cluster, context: &Context) -> bool {
+    let limit = context.config.borrow().pgo.upgrades_at_once();
+    let status = object.status.as_ref().map(|status| &status.0);
+    status.is_some_and(|status| context.upgrades.full(status, cluster, limit))
 }
 
 /// The last change of the primary, as its agent wrote it down.

@@ -9,9 +9,12 @@ use kube::{
     Api, ResourceExt as _,
     api::{Patch, PatchParams},
 };
-use pgo_core::{Cluster, ClusterStatus, ConditionStatus, Kind, Operation, Outcome, StorageKind};
+use pgo_core::{
+    Cluster, ClusterStatus, ConditionStatus, Kind, Operation, Outcome, StorageKind, UpgradeStage,
+};
 use pgo_crd::{
     Pgcluster, Pgtask, TaskType, delete_request, failover_request, label, scale_down_request,
+    upgrade_operation,
 };
 use serde_json::{Value, json};
 
@@ -95,12 +98,42 @@ fn of_spec(object: &Pgcluster, cluster: &Cluster, status: &ClusterStatus) -> Opt
         .replica_count
         .filter(|count| count.wanted != cluster.replica_count);
     let state = of_state(object, cluster, status);
-    let Some(count) = count else {
+    let tag = of_upgrade(object, cluster, status);
+    if count.is_none() && tag.is_none() {
         return state;
-    };
+    }
     let mut patch = state.unwrap_or_else(|| json!({"spec": {}}));
-    patch["spec"]["replicaCount"] = count.wanted.into();
+    if let Some(count) = count {
+        patch["spec"]["replicaCount"] = count.wanted.into();
+    }
+    if let Some(tag) = tag {
+        patch["spec"]["ccpimagetag"] = tag.into();
+    }
     Some(patch)
+}
+
+/// The tag that an upgrade has brought into force and that the spec does not name; what was written there since is a wish of
+/// its own.
+fn of_upgrade<'a>(
+    object: &Pgcluster,
+    cluster: &Cluster,
+    status: &'a ClusterStatus,
+) -> Option<&'a str> {
+    let newest = status.journal.newest(Kind::UpgradeCluster)?;
+    let images = status.images.as_ref()?;
+    let is_done = newest.outcome == Some(Outcome::Completed) && images.said == cluster.image_said;
+    let (_, tag) = images.in_force.0.rsplit_once(':')?;
+    (is_done && object.spec.ccpimagetag != tag && !cluster.is_to_go()).then_some(tag)
+}
+
+/// 4.1's word for how far the newest upgrade is.
+fn of_minor_upgrade(status: &ClusterStatus) -> Option<&'static str> {
+    let upgrade = status.upgrade.as_ref()?;
+    match (upgrade.is_running(), &upgrade.stage) {
+        (true, _) => Some("upgrade-in-progress"),
+        (false, UpgradeStage::Completed) => Some("upgrade-complete"),
+        (false, _) => Some("upgrade-failed"),
+    }
 }
 
 /// 4.1's state of a cluster whose creation is completed, and the name of its claim; once, so that who changes them later is
@@ -136,6 +169,10 @@ fn of_labels(
         (label::NAME, Some(cluster.name.to_string())),
         (label::PG_CLUSTER_ID, Some(cluster.stream.to_string())),
         (label::CURRENT_PRIMARY, primary.map(ToString::to_string)),
+        (
+            label::MINOR_UPGRADE,
+            of_minor_upgrade(status).map(str::to_owned),
+        ),
     ];
     let ours = ours
         .into_iter()
@@ -168,6 +205,10 @@ fn operation<'a>(
         let mut operations = status.journal.operations.iter();
         return operations.find(|operation| operation.id == request.operation);
     }
+    if let Some(id) = upgrade_operation(task, object) {
+        let mut operations = status.journal.operations.iter();
+        return operations.find(|operation| operation.id == id);
+    }
     let request = delete_request(task, object)?;
     let mut deletions = status.journal.all(Kind::DeleteCluster);
     let own = deletions.find(|deletion| deletion.id == request.operation);
@@ -175,8 +216,21 @@ fn operation<'a>(
     own.or_else(|| status.journal.newest(Kind::DeleteCluster))
 }
 
+/// 4.1's state of a task that asks for an upgrade.
+fn of_upgrade_task(task: &Pgtask, operation: &Operation) -> Option<Value> {
+    let word = match operation.outcome {
+        None => "in progress",
+        Some(Outcome::Completed) => COMPLETED,
+        Some(Outcome::Failed) => "failed",
+    };
+    (task.spec.status != word).then(|| json!({"spec": {"status": word}}))
+}
+
 /// 4.1's note in the workflow's task that the creation is completed.
 fn of_task(task: &Pgtask, operation: &Operation) -> Option<Value> {
+    if operation.kind == Kind::UpgradeCluster {
+        return of_upgrade_task(task, operation);
+    }
     let is_noted = task.spec.parameters.contains_key("task completed");
     let is_completed = operation.outcome == Some(Outcome::Completed);
     if operation.kind != Kind::CreateCluster || !is_completed || is_noted {
@@ -242,6 +296,8 @@ mod tests {
             replica_count: 0,
             scale_down: Vec::new(),
             failover: Vec::new(),
+            upgrades: Vec::new(),
+            image_said: String::new(),
             desired,
         }
     }

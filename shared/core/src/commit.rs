@@ -7,7 +7,7 @@ use pgo_ids::{ClusterName, InstanceName, Namespace, OperationId, StreamId};
 use crate::{
     AgentPhase, ClusterStatus, ConditionStatus, DeleteRequest, Desired, FailoverRequest,
     InstanceStatus, Kind, Milestone, Observed, Operation, Outcome, Phase, Problem, RESULT_READY,
-    RESULT_UP_TO_DATE, Replica, Role, ScaleDownRequest,
+    RESULT_UP_TO_DATE, Replica, Role, ScaleDownRequest, UpgradeRequest,
     applied::Applied,
     backlog, certificate,
     deletion::deletion,
@@ -15,7 +15,7 @@ use crate::{
     journal::{Of, Subject},
     problem, replicas, serving, silence,
     status::set_condition,
-    takeover,
+    takeover, upgrade,
 };
 
 /// A Pgcluster as its object says: identity, requests, and what the user wants.
@@ -45,6 +45,10 @@ pub struct Cluster {
     pub scale_down: Vec<ScaleDownRequest>,
     /// Changes of the primary that Pgtasks ask for.
     pub failover: Vec<FailoverRequest>,
+    /// Upgrades that Pgtasks ask for.
+    pub upgrades: Vec<UpgradeRequest>,
+    /// What the spec itself says of the image, without what `pgo.yaml` adds.
+    pub image_said: String,
     /// What the user wants, or why that cannot be understood.
     pub desired: Result<Desired, String>,
 }
@@ -100,7 +104,10 @@ pub fn commit(
             takeover::tell_lost(&mut next, subject, observed, now);
             replicas::commit(&mut next, cluster, observed, now);
             failover::commit(&mut next, cluster, observed, now);
+            upgrade::account(&mut next, cluster, observed);
+            upgrade::commit(&mut next, cluster, observed, now);
         }
+        judge_spec(&mut next, cluster, observed, now);
         let known = (next.certificate.as_ref(), observed);
         next.certificate = certificate::tell(&mut next.journal, subject, known, now);
     }
@@ -139,11 +146,15 @@ fn creation(next: &mut ClusterStatus, cluster: &Cluster, observed: &Observed, no
     if !holds {
         conclude(next, cluster, (reached, problem), now);
     }
+}
+
+/// Whether everything that the spec asks for is in force.
+fn judge_spec(next: &mut ClusterStatus, cluster: &Cluster, observed: &Observed, now: Timestamp) {
     let Applied {
         status,
         reason,
         message,
-    } = Applied::of(next.was_ready(), cluster, observed);
+    } = Applied::of(next, cluster, observed);
     let condition = (RESULT_UP_TO_DATE, status);
     let at = (cluster.generation, now);
     set_condition(&mut next.conditions, condition, reason, &message, at);

@@ -4,10 +4,10 @@ use core::fmt;
 use std::collections::BTreeMap;
 
 use pgo_ids::{ClusterName, InstanceName, Namespace, RoleName};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// An image by its full reference.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Image(pub String);
 
 /// How a volume comes to be: the storage types of 4.1 that make one.

@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Desired, Storage, StorageKind};
 
+/// Field of a pod's form: the image with PostgreSQL.
+const IMAGE: &str = "ccpimage, ccpimagetag";
+
 /// What an object's content comes from: fields of a Pgcluster's spec, or of `pgo.yaml`, with their values.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -24,6 +27,12 @@ impl Form {
             let others = other.0.get(field)?;
             (others != value).then_some(field.as_str())
         })
+    }
+
+    /// The image with PostgreSQL, of a pod's form.
+    #[must_use]
+    pub fn image(&self) -> Option<&str> {
+        self.0.get(IMAGE).map(String::as_str)
     }
 
     /// Whether any field differs.
@@ -106,7 +115,7 @@ impl Desired {
         let on_a_claim = self.storage.kind != StorageKind::EmptyDir;
         let text = |text: Option<&String>| text.cloned().unwrap_or_default();
         Form::from([
-            ("ccpimage, ccpimagetag", self.image.0.clone()),
+            (IMAGE, self.image.0.clone()),
             ("Pgo.PGOImageTag of pgo.yaml", self.agent_image.0.clone()),
             ("port", self.port.to_string()),
             ("database", self.database.clone()),

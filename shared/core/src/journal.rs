@@ -91,6 +91,9 @@ impl Operation {
     }
 }
 
+/// Further fields of an event.
+pub(crate) type Details = Vec<(Field, Datum)>;
+
 /// Which operations: of a kind, and of an instance where they are about one.
 pub(crate) type Of<'a> = (Kind, Option<&'a InstanceName>);
 
@@ -103,10 +106,10 @@ impl Operation {
 
     /// Under which field its events name the instance that it is about.
     fn field(&self) -> Field {
-        if self.changes_primary() {
-            Field::Target
-        } else {
-            Field::ReplicaName
+        match self.kind {
+            _ if self.changes_primary() => Field::Target,
+            Kind::UpgradeInstance => Field::Instance,
+            _ => Field::ReplicaName,
         }
     }
 
@@ -134,7 +137,7 @@ pub(crate) struct Notice {
     pub cause: String,
     /// Since when the state lasted that ends with it.
     pub since: Option<Timestamp>,
-    pub details: Vec<(Field, Datum)>,
+    pub details: Details,
 }
 
 /// The operations of one object and the events that tell of them.
@@ -265,13 +268,38 @@ impl Journal {
         operation.steps = operation.steps.max(texts.len());
     }
 
+    /// Tells of an operation that is refused: it ends as it begins, and what runs is not touched.
+    pub(crate) fn refuse(
+        &mut self,
+        subject: Subject<'_>,
+        operation: Operation,
+        cause: &str,
+        now: Timestamp,
+    ) {
+        let id = operation.id;
+        self.begin(subject, operation, None);
+        self.finish_one(subject, id, (Outcome::Failed, Some(cause.to_owned())), now);
+    }
+
     /// Ends the running operations of a kind and tells how: there are several where several asked for the same, which all
     /// but the first name as the cause of their success. Nothing happens where none runs, so each ends once.
     pub(crate) fn finish(
         &mut self,
         subject: Subject<'_>,
         of: Of<'_>,
+        how: (Outcome, Option<String>),
+        now: Timestamp,
+    ) {
+        self.finish_with(subject, of, how, &[], now);
+    }
+
+    /// The same, with further fields.
+    pub(crate) fn finish_with(
+        &mut self,
+        subject: Subject<'_>,
+        of: Of<'_>,
         (outcome, cause): (Outcome, Option<String>),
+        details: &[(Field, Datum)],
         now: Timestamp,
     ) {
         let running = self.operations.iter();
@@ -281,7 +309,7 @@ impl Journal {
             let first = all.first().filter(|first| *first != id);
             let together = first.map(|first| format!("done together with operation {first}"));
             let how = (outcome, cause.as_deref(), together);
-            self.end(subject, *id, how, &[], now);
+            self.end(subject, *id, how, details, now);
         }
     }
 

@@ -32,6 +32,7 @@ mod serving;
 mod silence;
 mod status;
 mod takeover;
+mod upgrade;
 mod worth;
 
 pub use certificate::Certificate;
@@ -56,4 +57,7 @@ pub use status::{
     RESULT_READY, RESULT_UP_TO_DATE,
 };
 pub use takeover::{Takeover, TakeoverCause};
+pub use upgrade::{
+    Found, Images, MinorVersion, ProbeFacts, Upgrade, UpgradeRequest, UpgradeStage, wants_upgrade,
+};
 pub use worth::worth_writing;

@@ -336,6 +336,10 @@ pub struct Observed {
     /// Instances whose agent is called and has not answered, and since when: who observes has just begun, or it fell
     /// silent.
     pub silent: BTreeMap<InstanceName, Timestamp>,
+    /// The pod that asks an image for its version.
+    pub probe: Option<crate::ProbeFacts>,
+    /// Whether as many other clusters are being upgraded as may be at once.
+    pub upgrades_full: bool,
     /// Uids of the cluster's Pgtasks, by name.
     pub tasks: BTreeMap<String, String>,
     /// What Kubernetes refused of the last plan, and why; not what merely failed for now.

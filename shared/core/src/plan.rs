@@ -6,9 +6,9 @@ use jiff::{SignedDuration, Timestamp};
 use pgo_ids::{ClusterName, InstanceName, OperationId};
 
 use crate::{
-    AddressFamily, Backup, Cluster, ClusterStatus, DeleteOptions, Desired, Fixture, Kind, Observed,
-    Outcome, PodPhase, Role, StorageKind, UserSecret, deletion::unrecorded, failover, password,
-    replicas,
+    AddressFamily, Backup, Cluster, ClusterStatus, DeleteOptions, Desired, Fixture, Image, Kind,
+    Observed, Outcome, PodPhase, Role, StorageKind, UserSecret, deletion::unrecorded, failover,
+    password, replicas, upgrade,
 };
 
 /// The agents' certificate is made anew this long before it ends: a tenth of its year, so that an operator that was
@@ -120,6 +120,22 @@ pub enum Step {
     RemovePod {
         /// Its instance.
         instance: InstanceName,
+        /// Its uid.
+        uid: String,
+    },
+    /// Make the pod that asks an image for its version.
+    MakeProbe {
+        /// The image.
+        image: Image,
+        /// Id of the upgrade.
+        operation: OperationId,
+        /// Major version that the instances run: an image may hold several.
+        series: String,
+        /// The node where the image will be needed most.
+        node: Option<String>,
+    },
+    /// Remove exactly this pod that asked.
+    RemoveProbe {
         /// Its uid.
         uid: String,
     },
@@ -237,8 +253,9 @@ pub fn plan(
         plan.steps.extend(secrets);
         fixtures(&mut plan, desired, observed, now);
         replica_service(&mut plan, status, desired, observed);
-        instances(&mut plan, desired, observed, !status.was_ready());
+        instances(&mut plan, status, cluster, observed);
         replicas::steps(&mut plan, status, cluster, observed);
+        upgrade::steps(&mut plan, status, cluster, observed);
     }
     plan
 }
@@ -333,9 +350,10 @@ fn replica_service(
 }
 
 /// The first instance.
-fn instances(plan: &mut Plan, desired: &Desired, observed: &Observed, replaceable: bool) {
-    for first in desired.instances() {
-        instance(plan, desired, observed, &first, replaceable);
+fn instances(plan: &mut Plan, status: &ClusterStatus, cluster: &Cluster, observed: &Observed) {
+    let first = InstanceName::from(&cluster.name);
+    if let Some(desired) = cluster.desired_of(status, &first) {
+        instance(plan, &desired, observed, &first, !status.was_ready());
     }
     if plan.waiting_for.is_none() && observed.serving_primary().is_none() {
         plan.waiting_for = Some("the primary to answer on its service");

@@ -72,6 +72,9 @@ impl Problem {
     /// Reason of a problem that an agent tells.
     pub(crate) const OF_AGENT: &'static str = "PostgreSQLFailed";
 
+    /// Reason of one that it tells of the way to it.
+    pub(crate) const OF_WAY: &'static str = "ServiceNotDirected";
+
     /// The first problem of one instance, for which this is wanted.
     pub(crate) fn of_instance(
         desired: &Desired,
@@ -193,7 +196,7 @@ fn of_agent(observed: &Observed, instance: &InstanceName) -> Option<Problem> {
         (AgentPhase::Running, Some(error)) => {
             let cause =
                 format!("instance {instance} runs, but the service may not lead to it: {error}");
-            Some(Problem::new("ServiceNotDirected", &cause))
+            Some(Problem::new(Problem::OF_WAY, &cause))
         }
         _ => None,
     }

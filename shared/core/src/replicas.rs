@@ -121,16 +121,21 @@ fn is_false(value: &bool) -> bool {
 }
 
 impl Cluster {
-    /// What is wanted of one of the cluster's instances; none where there is to be no such instance, or what is wanted
+    /// What is wanted of one of the cluster's instances, with the image that is in force for it; none where there is to be no such instance, or what is wanted
     /// cannot be understood.
     #[must_use]
-    pub fn desired_of(&self, instance: &InstanceName) -> Option<Desired> {
+    pub fn desired_of(&self, status: &ClusterStatus, instance: &InstanceName) -> Option<Desired> {
         let desired = self.desired.as_ref().ok()?;
-        if desired.instances().contains(instance) {
-            return Some(desired.clone());
+        let mut wanted = if desired.instances().contains(instance) {
+            desired.clone()
+        } else {
+            let replica = self.replicas.iter().find(|one| one.name == *instance)?;
+            desired.with(replica.wanted.as_ref().ok()?)
+        };
+        if let Some(image) = status.image_of(instance) {
+            wanted.image = image.clone();
         }
-        let replica = self.replicas.iter().find(|one| one.name == *instance)?;
-        Some(desired.with(replica.wanted.as_ref().ok()?))
+        Some(wanted)
     }
 }
 

@@ -1,10 +1,10 @@
 //! The status of a Pgcluster: state, operations and outbox, written as one.
 
 use jiff::Timestamp;
-use pgo_ids::{InstanceName, Term};
+use pgo_ids::{InstanceName, OperationId, Term};
 use serde::{Deserialize, Serialize};
 
-use crate::{Certificate, Journal, Kind, Outcome, ReplicaCount, ReplicaStatus};
+use crate::{Certificate, Images, Journal, Kind, Outcome, ReplicaCount, ReplicaStatus, Upgrade};
 
 /// Name of the condition that says whether a cluster can be used.
 pub const RESULT_READY: &str = "Ready";
@@ -190,6 +190,15 @@ pub struct ClusterStatus {
     /// How many there are to be.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replica_count: Option<ReplicaCount>,
+    /// What the instances are made from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub images: Option<Images>,
+    /// Requests for upgrades that were answered, while they are there: none is answered twice.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub answered_upgrades: Vec<OperationId>,
+    /// The upgrade that goes on, or the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upgrade: Option<Upgrade>,
     /// The agents' certificate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub certificate: Option<Certificate>,

@@ -182,6 +182,20 @@ pub struct PgoSection {
     pub image_prefix: String,
     #[serde(rename = "PGOImageTag")]
     pub image_tag: String,
+    // Not of 4.1.
+    #[serde(rename = "UpgradesAtOnce")]
+    pub upgrades_at_once: String,
+}
+
+/// How many clusters are upgraded at once where `pgo.yaml` does not say: each loads the registry, its nodes and its volumes.
+const UPGRADES_AT_ONCE: usize = 2;
+
+impl PgoSection {
+    /// How many clusters are upgraded at once.
+    #[must_use]
+    pub fn upgrades_at_once(&self) -> usize {
+        self.upgrades_at_once.parse().unwrap_or(UPGRADES_AT_ONCE)
+    }
 }
 
 /// All of `pgo.yaml`. Keys that older files have and 4.1 ignores are ignored here too.

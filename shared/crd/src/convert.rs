@@ -5,7 +5,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 use kube::ResourceExt as _;
 use pgo_core::{
     Cluster, DeleteOptions, DeleteRequest, Desired, FailoverRequest, Image, NodePreference,
-    Replica, Resources, ScaleDownRequest, ServiceType,
+    Replica, Resources, ScaleDownRequest, ServiceType, UpgradeRequest,
 };
 use pgo_ids::{ClusterName, Namespace, OperationId};
 
@@ -13,7 +13,7 @@ use crate::{
     ContainerResources, Pgcluster, PgclusterSpec, PgoConfig, Pgtask, StorageSpec, TaskType,
     demands,
     image::{self, ImageError},
-    label,
+    label, upgrading,
     volume::storage,
 };
 
@@ -45,6 +45,8 @@ pub struct Requests {
     pub failover: Vec<FailoverRequest>,
     /// Its replicas.
     pub replicas: Vec<Replica>,
+    /// Upgrades.
+    pub upgrades: Vec<UpgradeRequest>,
 }
 
 /// What the core must know of a Pgcluster; none where the object has no uid, so was never stored.
@@ -78,6 +80,8 @@ pub fn cluster(object: &Pgcluster, config: &PgoConfig, requests: Requests) -> Op
         replica_count: replica_count(&object.spec),
         scale_down: requests.scale_down,
         failover: requests.failover,
+        upgrades: requests.upgrades,
+        image_said: upgrading::said(object),
         name,
         namespace,
     })

@@ -37,6 +37,10 @@ pub const PGREMOVE: &str = "pgremove";
 pub const PGRMDATA: &str = "pgrmdata";
 /// On a namespace: the installation that manages it.
 pub const INSTALLATION: &str = "pgo-installation-name";
+/// On the pod that asks an image for its version: id of the upgrade.
+pub const UPGRADE_PROBE: &str = "pgo.crunchydata.com/upgrade-probe";
+/// On a Pgcluster: 4.1's state of its last upgrade.
+pub const MINOR_UPGRADE: &str = "minor-upgrade";
 /// On a Pgreplica that PGO made because of a Pgcluster's `spec.replicaCount`.
 pub const DERIVED: &str = "pgo.crunchydata.com/derived";
 /// On what runs pg_basebackup.

@@ -30,6 +30,7 @@ mod schema;
 mod state;
 mod storage;
 mod task;
+mod upgrading;
 mod volume;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
@@ -53,6 +54,7 @@ pub use scaling::{replica, scale_down_request, scale_down_requests};
 pub use state::RequestStatus;
 pub use storage::{ContainerResources, StorageSpec};
 pub use task::{Pgtask, PgtaskSpec, TaskType};
+pub use upgrading::{CCP_IMAGE_TAG, upgrade_operation, upgrade_requests};
 
 /// What this version of PGO calls itself, in `pgo-version` labels and to clients.
 pub const PGO_VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -43,6 +43,13 @@ pub(crate) fn cluster_status(generator: &mut SchemaGenerator) -> Schema {
                 "type": "integer", "format": "int64", "minimum": 0,
                 "description": "The newest term of which it was told what its former primary had lost.",
             },
+            "images": images(),
+            "answeredUpgrades": {
+                "description": "Requests for upgrades that were answered, while they are there.",
+                "type": "array",
+                "items": uuid(),
+            },
+            "upgrade": upgrade(),
             "certificate": {
                 "description": "The agents' certificate.",
                 "type": "object",
@@ -194,6 +201,55 @@ fn event() -> Value {
         "x-kubernetes-preserve-unknown-fields": true,
         "required": ["eventheader", "stream", "seq", "operationid", "stage", "severity", "schemaversion"],
         "properties": properties,
+    })
+}
+
+/// What instances are made from.
+fn images() -> Value {
+    json!({
+        "description": "What the instances are made from.",
+        "type": "object",
+        "required": ["said", "inForce"],
+        "properties": {
+            "said": {"type": "string", "description": "The spec's words when they were accounted for last."},
+            "inForce": {"type": "string", "description": "The image of all instances."},
+            "others": {
+                "description": "Instances with another image.",
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "required": ["instance", "image"],
+                    "properties": {"instance": label(), "image": {"type": "string"}},
+                },
+            },
+        },
+    })
+}
+
+/// How far an upgrade is.
+fn upgrade() -> Value {
+    json!({
+        "description": "The upgrade that goes on, or the last one.",
+        "type": "object",
+        "required": ["operation", "image", "formerVersion", "stage", "since"],
+        "properties": {
+            "operation": uuid(),
+            "image": {"type": "string"},
+            "version": {"type": "string", "description": "Version of PostgreSQL in the image."},
+            "formerVersion": {"type": "string", "description": "Oldest version that ran before."},
+            "stage": {
+                "type": "object",
+                "required": ["name"],
+                "properties": {
+                    "name": {"type": "string", "enum": ["probing", "choosing", "replacing", "handingOver", "completed", "failed"]},
+                    "instance": label(),
+                    "pod": {"type": "string"},
+                    "former": {"type": "string"},
+                    "operation": uuid(),
+                },
+            },
+            "since": time(),
+        },
     })
 }
 

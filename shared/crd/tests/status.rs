@@ -7,8 +7,8 @@
 )]
 
 use pgo_core::{
-    ClusterStatus, Condition, ConditionStatus, DeleteOptions, InstanceStatus, Journal, Kind,
-    LastTakeover, Operation, Outcome, Phase, ReplicaCount, ReplicaStatus,
+    ClusterStatus, Condition, ConditionStatus, DeleteOptions, Image, InstanceStatus, Journal, Kind,
+    LastTakeover, Operation, Outcome, Phase, ReplicaCount, ReplicaStatus, UpgradeStage,
 };
 use pgo_crd::{Pgcluster, PgclusterStatus, definitions};
 use pgo_events::{Backlog, Draft, EventType, Outbox};
@@ -252,6 +252,34 @@ fn full() -> ClusterStatus {
         current_primary: Some("hippo".parse().expect("a name")),
         term: Term(2),
         compared: Term(2),
+        images: Some(pgo_core::Images {
+            said: ":debian12-15".to_owned(),
+            in_force: Image("p/crunchy-postgres:15".to_owned()),
+            others: [(
+                "hippo-abcd".parse().expect("a name"),
+                Image("p/x:1".to_owned()),
+            )]
+            .into(),
+        }),
+        answered_upgrades: vec![
+            "25927091-b343-4017-be4b-71575f0b3eb5"
+                .parse()
+                .expect("an id"),
+        ],
+        upgrade: Some(pgo_core::Upgrade {
+            operation: "25927091-b343-4017-be4b-71575f0b3eb5"
+                .parse()
+                .expect("an id"),
+            image: Image("p/crunchy-postgres:15.20".to_owned()),
+            version: "15.20".to_owned(),
+            former_version: "15.18".to_owned(),
+            stage: UpgradeStage::Replacing {
+                instance: "hippo-abcd".parse().expect("a name"),
+                pod: "uid".to_owned(),
+                former: Image("p/crunchy-postgres:15".to_owned()),
+            },
+            since: time,
+        }),
         certificate: Some(pgo_core::Certificate {
             until: time,
             late: true,
@@ -268,6 +296,21 @@ fn nothing_of_a_status_is_refused_or_dropped() {
     let schema = schema("Pgcluster");
     for phase in Phase::ALL {
         let status = ClusterStatus { phase, ..full() };
+        let written = serde_json::to_value(PgclusterStatus(status)).expect("JSON");
+        let found = complaints(&schema, &written, "status");
+        assert!(found.is_empty(), "{found:#?}");
+    }
+    for stage in [
+        UpgradeStage::Probing,
+        UpgradeStage::Choosing,
+        UpgradeStage::Completed,
+        UpgradeStage::Failed { back: None },
+        UpgradeStage::Failed {
+            back: Some("hippo".parse().expect("a name")),
+        },
+    ] {
+        let mut status = full();
+        status.upgrade.as_mut().expect("one").stage = stage;
         let written = serde_json::to_value(PgclusterStatus(status)).expect("JSON");
         let found = complaints(&schema, &written, "status");
         assert!(found.is_empty(), "{found:#?}");

@@ -79,6 +79,8 @@ fields! {
     DeletedNamespace = "deletednamespace" Text true "The namespace.";
     FormerPrimary = "formerprimary" Text false "The instance that was primary.";
     Instance = "instance" Text false "The instance.";
+    FormerVersion = "formerversion" Text false "The version of PostgreSQL before.";
+    Version = "version" Text false "The version of PostgreSQL from now on.";
     Timeline = "timeline" Number false "PostgreSQL's timeline from now on.";
     Lsn = "lsn" Text false "The WAL position at which it begins.";
     LostBytes = "lostbytes" Number false "WAL of the former primary that the new one does not have, in bytes.";

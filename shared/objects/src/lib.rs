@@ -4,6 +4,7 @@
 mod access;
 mod identity;
 mod pod;
+mod probe;
 mod replica;
 mod secret;
 mod service;
@@ -15,6 +16,7 @@ pub use identity::{
     stranger,
 };
 pub use pod::pod;
+pub use probe::{PROBE_CONTAINER, probe, probe_name};
 pub use replica::replica;
 pub use secret::{CERTIFICATE_UNTIL, certificate_names, certificate_secret, password, user_secret};
 pub use service::{

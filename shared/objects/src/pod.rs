@@ -61,7 +61,7 @@ pub fn pod(desired: &Desired, uid: &StreamId, (instance, role): (&InstanceName, 
     }
 }
 
-fn pod_security(desired: &Desired) -> PodSecurityContext {
+pub(crate) fn pod_security(desired: &Desired) -> PodSecurityContext {
     let groups = &desired.storage.supplemental_groups;
     PodSecurityContext {
         run_as_non_root: Some(true),
@@ -80,7 +80,7 @@ fn pod_security(desired: &Desired) -> PodSecurityContext {
 }
 
 /// What Pod Security "restricted" asks of each container, and a read-only root.
-fn container_security() -> SecurityContext {
+pub(crate) fn container_security() -> SecurityContext {
     SecurityContext {
         allow_privilege_escalation: Some(false),
         read_only_root_filesystem: Some(true),
@@ -154,7 +154,7 @@ fn prefers(node: &NodePreference) -> NodeAffinity {
     }
 }
 
-fn installer(image: &Image) -> Container {
+pub(crate) fn installer(image: &Image) -> Container {
     Container {
         name: "agent".to_owned(),
         image: Some(image.0.clone()),
@@ -279,7 +279,7 @@ fn mount(volume: &str, path: &str, read_only: bool) -> VolumeMount {
     }
 }
 
-fn mount_part(volume: &str, path: &str, part: &str) -> VolumeMount {
+pub(crate) fn mount_part(volume: &str, path: &str, part: &str) -> VolumeMount {
     VolumeMount {
         sub_path: Some(part.to_owned()),
         ..mount(volume, path, false)

@@ -74,6 +74,13 @@ impl Installation {
 /// # Errors
 /// There is none, or none of that version.
 pub async fn find(path: Option<&OsStr>, data: &Path) -> Result<Installation, ProgramError> {
+    let found = all(path).await;
+    let series = series_of(data)?;
+    choose(found, series.as_deref())
+}
+
+/// Every installation that there is: each `postgres` that is found is asked for its version.
+pub async fn all(path: Option<&OsStr>) -> Vec<Installation> {
     let folders = candidates(path, Path::new("/"));
     let mut found = Vec::new();
     for folder in &folders {
@@ -87,8 +94,7 @@ pub async fn find(path: Option<&OsStr>, data: &Path) -> Result<Installation, Pro
             }
         }
     }
-    let series = series_of(data)?;
-    choose(found, series.as_deref())
+    found
 }
 
 /// The content of `PG_VERSION` in a data directory, if it is one.

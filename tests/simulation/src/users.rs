@@ -109,6 +109,8 @@ impl World {
             replica_count: 0,
             scale_down: Vec::new(),
             failover: Vec::new(),
+            upgrades: Vec::new(),
+            image_said: String::new(),
             desired: if understood {
                 Ok(wanted)
             } else {

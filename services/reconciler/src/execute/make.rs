@@ -82,6 +82,16 @@ pub async fn one(
             let pod = pgo_objects::pod(desired, uid, (instance, *role));
             make(client, cluster, &pod, Present::Stays).await
         }
+        Step::MakeProbe {
+            image,
+            operation,
+            series,
+            node,
+        } => {
+            let asked = (*operation, series.as_str());
+            let pod = pgo_objects::probe(desired, uid, image, asked, node.as_deref());
+            make(client, cluster, &pod, Present::Stays).await
+        }
         _ => Ok(()),
     }
 }

@@ -20,6 +20,10 @@ pub async fn one(step: &Step, cluster: &Cluster, client: &Client) -> Result<(), 
         Step::RemovePod { instance, uid } => {
             remove::<Pod>(client, cluster, (instance.as_str(), uid)).await
         }
+        Step::RemoveProbe { uid } => {
+            let name = pgo_objects::probe_name(&cluster.name);
+            remove::<Pod>(client, cluster, (&name, uid)).await
+        }
         Step::RemoveClaim { instance, uid } => {
             let name = instance.as_str();
             remove::<PersistentVolumeClaim>(client, cluster, (name, uid)).await

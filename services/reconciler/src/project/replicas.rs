@@ -27,7 +27,7 @@ pub async fn project(cluster: &Cluster, status: &ClusterStatus, context: &Contex
             continue;
         };
         let (name, parameters) = (object.name_any(), PatchParams::default());
-        if let Some(patch) = of_spec(object, cluster, known) {
+        if let Some(patch) = of_spec(object, cluster, (status, known)) {
             within(&name, api.patch(&name, &parameters, &Patch::Merge(&patch))).await;
         }
         if let Some(patch) = of_status(object, known, Timestamp::now()) {
@@ -38,12 +38,16 @@ pub async fn project(cluster: &Cluster, status: &ClusterStatus, context: &Contex
 }
 
 /// 4.1's state of a replica that is there, and the name of its claim; once.
-fn of_spec(object: &Pgreplica, cluster: &Cluster, known: &ReplicaStatus) -> Option<Value> {
+fn of_spec(
+    object: &Pgreplica,
+    cluster: &Cluster,
+    (status, known): (&ClusterStatus, &ReplicaStatus),
+) -> Option<Value> {
     if !known.joined || known.leaving || object.spec.status == COMPLETED {
         return None;
     }
     let on_a_claim = cluster
-        .desired_of(&known.name)
+        .desired_of(status, &known.name)
         .is_some_and(|desired| desired.storage.kind != StorageKind::EmptyDir);
     Some(if on_a_claim {
         json!({"spec": {"status": COMPLETED, "replicastorage": {"name": known.name.as_str()}}})

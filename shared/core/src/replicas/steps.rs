@@ -39,7 +39,7 @@ pub(crate) fn steps(
                 uid: object.uid.clone(),
             });
         }
-        if let Some(desired) = cluster.desired_of(&known.name) {
+        if let Some(desired) = cluster.desired_of(status, &known.name) {
             plan::instance(plan, &desired, observed, &known.name, !known.joined);
         }
     }

@@ -62,7 +62,7 @@ pub(super) fn describe(
         leads(next, at, cluster, now);
         return;
     }
-    let Some(desired) = cluster.desired_of(&instance) else {
+    let Some(desired) = cluster.desired_of(next, &instance) else {
         let (reason, message) = match (invalid, &cluster.desired) {
             (Some(invalid), _) | (None, Err(invalid)) => ("Invalid", invalid.clone()),
             (None, Ok(_)) => ("Creating", "being made".to_owned()),

@@ -95,7 +95,7 @@ impl World {
                 follower.streaming = false;
             }
         }
-        let leads = *instance == Self::instance();
+        let leads = *instance == self.primary;
         if let Some(endpoints) = self.observed.endpoints.as_mut().filter(|_| leads) {
             endpoints.addresses.clear();
         }

@@ -23,4 +23,5 @@ mod serving;
 mod silence;
 mod takeover;
 mod trouble;
+mod upgrade;
 mod world;

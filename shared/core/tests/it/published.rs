@@ -14,7 +14,7 @@ use crate::{
     installation::pgo,
     replicas,
     services::{lease, process},
-    takeover,
+    takeover, upgrade,
     world::{World, on},
 };
 
@@ -115,6 +115,7 @@ fn what_is_said_to_be_published_is_told_and_nothing_else() {
         replicas::told(),
         takeover::told(),
         failover::told(),
+        upgrade::told(),
     ];
     let told: BTreeSet<EventType> = told.into_iter().flatten().collect();
     let all = EventType::ALL.iter().copied();

@@ -95,6 +95,8 @@ impl World {
                 replica_count: 0,
                 scale_down: Vec::new(),
                 failover: Vec::new(),
+                upgrades: Vec::new(),
+                image_said: ":15".to_owned(),
                 desired: Ok(desired()),
             },
             status: ClusterStatus::default(),
@@ -240,6 +242,7 @@ impl World {
             | Step::ReleaseReplica { .. }
             | Step::RemoveReplica { .. }
             | Step::DropSlot { .. } => self.scale(step),
+            Step::MakeProbe { .. } | Step::RemoveProbe { .. } => self.probe(step),
             Step::RemovePod { .. }
             | Step::RemoveClaim { .. }
             | Step::RemoveUserSecret { .. }
@@ -310,7 +313,7 @@ impl World {
     fn make_instance(&mut self, step: &Step, instance: &InstanceName) {
         let desired = self
             .cluster
-            .desired_of(instance)
+            .desired_of(&self.status, instance)
             .expect("nobody makes what is not understood");
         match step {
             Step::MakeClaim(instance) => {
@@ -487,6 +490,7 @@ impl World {
     pub fn say_of(&mut self, instance: &InstanceName, phase: AgentPhase, error: Option<&str>) {
         let leads = *instance == self.primary;
         let instance = instance.clone();
+        let version = self.version_of(&instance);
         let followers = self.observed.agents.get(&instance);
         let followers = followers.map(|agent| agent.followers.clone());
         let runs = phase == AgentPhase::Running;
@@ -498,7 +502,7 @@ impl World {
             phase,
             role: runs.then_some(if leads { Role::Primary } else { Role::Replica }),
             term: Term(1),
-            postgres_version: Some("15.18".to_owned()),
+            postgres_version: Some(version),
             timeline: 1,
             streaming: runs && !leads,
             lag_bytes: 0,

@@ -122,6 +122,13 @@ fn numbers(config: &PgoConfig) -> Result<(), ConfigError> {
             return wrong(key, format!("{value:?} is not a whole number"));
         }
     }
+    let at_once = &config.pgo.upgrades_at_once;
+    if !at_once.is_empty() && !at_once.parse().is_ok_and(|number: usize| number > 0) {
+        return wrong(
+            "Pgo.UpgradesAtOnce",
+            format!("{at_once:?} is no number from 1 on"),
+        );
+    }
     Ok(())
 }
 

@@ -77,20 +77,20 @@ catalogue! {
         }
 
         // Changes to running clusters.
-        UpgradeCluster "a minor upgrade" [Cluster] (ClusterName) HighAvailability {
+        UpgradeCluster "a minor upgrade" [Cluster] (ClusterName) Now {
             started UpgradeCluster = "UpgradeCluster";
             progress UpgradeClusterProgress = "UpgradeClusterProgress";
             failed UpgradeClusterFailure = "UpgradeClusterFailure"
                 "The cluster serves; the cause says which instance was not upgraded, and why.";
             completed UpgradeClusterCompleted = "UpgradeClusterCompleted"
-                "All instances of a cluster run the new version.";
+                "All instances of a cluster run the new version." and (FormerVersion, Version);
         }
-        UpgradeInstance "the upgrade of one instance" [Cluster] (ClusterName, Instance) HighAvailability {
+        UpgradeInstance "the upgrade of one instance" [Cluster] (ClusterName, Instance) Now {
             started UpgradeInstance = "UpgradeInstance";
             failed UpgradeInstanceFailure = "UpgradeInstanceFailure"
                 "Mend the cause, then ask again.";
             completed UpgradeInstanceCompleted = "UpgradeInstanceCompleted"
-                "The upgrade of one instance is done.";
+                "One instance runs the new version." and (FormerVersion, Version);
         }
         RestartCluster "a restart" [Cluster] (ClusterName) HighAvailability {
             started RestartCluster = "RestartCluster";

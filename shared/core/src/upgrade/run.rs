@@ -1,0 +1,536 @@
+//! An upgrade from its request to its end, each step only after the one before has succeeded.
+
+use jiff::{SignedDuration, Timestamp};
+use pgo_events::{Datum, Field};
+use pgo_ids::{InstanceName, OperationId};
+
+use super::{
+    Found, Upgrade, UpgradeRequest, UpgradeStage, instances,
+    request::{self, Verdict},
+    trouble_beside, trouble_of,
+};
+use crate::{
+    Cluster, ClusterStatus, FailoverRequest, Image, Kind, Observed, Operation, Outcome, Problem,
+    failover,
+    journal::{Details, Of},
+};
+
+/// How long a probe may take: the image is pulled in that time.
+const PROBE_DEADLINE: SignedDuration = SignedDuration::from_mins(5);
+
+/// How long the instances may take until all are well, before the next one is touched and after its pod was replaced:
+/// what a replica has missed is streamed in that time, and what a primary has not written to its files yet is recovered.
+const INSTANCE_DEADLINE: SignedDuration = SignedDuration::from_mins(10);
+
+/// How long an agent may say that PostgreSQL fails before that counts: a replica fails while its primary changes.
+const AGENT_GRACE: SignedDuration = SignedDuration::from_secs(60);
+
+/// The operation of the whole.
+const UPGRADE: Of<'static> = (Kind::UpgradeCluster, None);
+
+/// Takes up what is asked for, and goes on with what goes on.
+pub(crate) fn commit(
+    next: &mut ClusterStatus,
+    cluster: &Cluster,
+    observed: &Observed,
+    now: Timestamp,
+) {
+    take_up(next, cluster, observed, now);
+    while advance(next, cluster, observed, now) {}
+}
+
+/// The cluster goes: its upgrade ends with it.
+pub(crate) fn break_off(next: &mut ClusterStatus, cluster: &Cluster, now: Timestamp) {
+    if next.upgrading().is_some() {
+        let cause = "the cluster was deleted before".to_owned();
+        fail(next, cluster, cause, now);
+    }
+}
+
+fn take_up(next: &mut ClusterStatus, cluster: &Cluster, observed: &Observed, now: Timestamp) {
+    let is_there = |id: &OperationId| cluster.upgrades.iter().any(|one| one.operation == *id);
+    next.answered_upgrades.retain(is_there);
+    for request in request::unanswered(next, cluster) {
+        if let Some(running) = next.upgrading() {
+            let cause = format!(
+                "another upgrade is going on, to image {}; wait for its end, then ask again",
+                running.image.0
+            );
+            refuse(next, cluster, &request, cause, now);
+        } else if !answer(next, cluster, observed, &request, now) {
+            return;
+        }
+    }
+    if next.upgrading().is_some() {
+        return;
+    }
+    let of_spec = request::of_spec(next, cluster);
+    let is_answered = of_spec
+        .as_ref()
+        .is_none_or(|request| answer(next, cluster, observed, request, now));
+    if let Some(images) = next
+        .images
+        .as_mut()
+        .filter(|_| is_answered && cluster.desired.is_ok())
+    {
+        images.said.clone_from(&cluster.image_said);
+    }
+}
+
+/// Begins or refuses what is asked for; false where that cannot be told yet.
+fn answer(
+    next: &mut ClusterStatus,
+    cluster: &Cluster,
+    observed: &Observed,
+    request: &UpgradeRequest,
+    now: Timestamp,
+) -> bool {
+    let verdict = request::judge(request, next, cluster, observed, now);
+    match verdict {
+        Verdict::Later => return false,
+        Verdict::Refused(cause) => refuse(next, cluster, request, cause, now),
+        Verdict::Begin(image, former_version) => {
+            let cause = format!(
+                "from PostgreSQL {former_version} to what image {} holds",
+                image.0
+            );
+            let operation = operation(UPGRADE, request.operation, &request.actor, cluster, now);
+            note(next, request, cluster);
+            next.journal
+                .begin(cluster.subject(), operation, Some(cause));
+            next.upgrade = Some(Upgrade {
+                operation: request.operation,
+                image,
+                version: String::new(),
+                former_version,
+                stage: UpgradeStage::Probing,
+                since: now,
+            });
+        }
+    }
+    true
+}
+
+/// A task's request has its answer.
+fn note(next: &mut ClusterStatus, request: &UpgradeRequest, cluster: &Cluster) {
+    if cluster.upgrades.contains(request) {
+        next.answered_upgrades.push(request.operation);
+    }
+}
+
+fn refuse(
+    next: &mut ClusterStatus,
+    cluster: &Cluster,
+    request: &UpgradeRequest,
+    cause: String,
+    now: Timestamp,
+) {
+    let operation = operation(UPGRADE, request.operation, &request.actor, cluster, now);
+    note(next, request, cluster);
+    next.journal
+        .refuse(cluster.subject(), operation, &cause, now);
+}
+
+fn operation(
+    (kind, instance): Of<'_>,
+    id: OperationId,
+    actor: &str,
+    cluster: &Cluster,
+    now: Timestamp,
+) -> Operation {
+    Operation {
+        id,
+        kind,
+        instance: instance.cloned(),
+        actor: actor.to_owned(),
+        started: now,
+        finished: None,
+        outcome: None,
+        cause: None,
+        steps: 0,
+        generation: cluster.generation,
+        delete: None,
+    }
+}
+
+/// One step of the upgrade that goes on; whether there was one.
+fn advance(
+    next: &mut ClusterStatus,
+    cluster: &Cluster,
+    observed: &Observed,
+    now: Timestamp,
+) -> bool {
+    let Some(upgrade) = next.upgrading().cloned() else {
+        return false;
+    };
+    let took = now.duration_since(upgrade.since);
+    match &upgrade.stage {
+        UpgradeStage::Probing => probed(next, cluster, observed, &upgrade, now),
+        UpgradeStage::Choosing => {
+            let Some(instance) = candidate(next, cluster, observed, &upgrade.image) else {
+                complete(next, cluster, &upgrade, now);
+                return true;
+            };
+            match trouble_beside(Some(&instance), next, cluster, observed) {
+                None if hands_over(next, cluster, observed, &instance) => {
+                    begin_change(next, cluster, observed, &instance, now);
+                }
+                None => begin_instance(next, cluster, observed, &instance, now),
+                Some(trouble) if took >= INSTANCE_DEADLINE => fail(next, cluster, trouble, now),
+                Some(_) => return false,
+            }
+            true
+        }
+        UpgradeStage::Replacing {
+            instance,
+            pod,
+            former,
+        } => {
+            let of = (instance, pod.as_str(), former);
+            replaced(next, cluster, observed, &upgrade, of, now)
+        }
+        UpgradeStage::HandingOver {
+            instance,
+            operation,
+        } => handed_over(next, cluster, observed, (instance, *operation), took, now),
+        UpgradeStage::Completed | UpgradeStage::Failed { .. } => false,
+    }
+}
+
+/// Whether an instance has to give up being the primary before its pod is replaced.
+fn hands_over(
+    status: &ClusterStatus,
+    cluster: &Cluster,
+    observed: &Observed,
+    instance: &InstanceName,
+) -> bool {
+    observed.serving_primary() == Some(instance) && instances(status, cluster).len() > 1
+}
+
+/// The primary is asked to hand over to whoever is nearest to it; all others are through.
+fn begin_change(
+    next: &mut ClusterStatus,
+    cluster: &Cluster,
+    observed: &Observed,
+    instance: &InstanceName,
+    now: Timestamp,
+) {
+    let Some(upgrade) = &mut next.upgrade else {
+        return;
+    };
+    let about = format!("{} hands over at {now}", upgrade.operation);
+    let operation = OperationId::derived(&cluster.stream, &about);
+    upgrade.stage = UpgradeStage::HandingOver {
+        instance: instance.clone(),
+        operation,
+    };
+    upgrade.since = now;
+    let request = FailoverRequest {
+        operation,
+        actor: String::new(),
+        target: None,
+        planned: true,
+    };
+    failover::begin(next, cluster, observed, &request, now);
+}
+
+/// What became of the change of the primary; whether anything has.
+fn handed_over(
+    next: &mut ClusterStatus,
+    cluster: &Cluster,
+    observed: &Observed,
+    (instance, operation): (&InstanceName, OperationId),
+    took: SignedDuration,
+    now: Timestamp,
+) -> bool {
+    let mut operations = next.journal.operations.iter();
+    let change = operations.find(|change| change.id == operation);
+    if change.is_some_and(Operation::is_running) {
+        return false;
+    }
+    let has_changed = observed
+        .serving_primary()
+        .is_some_and(|primary| primary != instance);
+    let failed = change.filter(|change| change.outcome == Some(Outcome::Failed));
+    let why = failed.map(|failed| failed.cause.clone().unwrap_or_default());
+    match why {
+        _ if has_changed => choose_next(next, now),
+        Some(why) => {
+            let cause = format!("the primary {instance} could not hand over: {why}");
+            fail(next, cluster, cause, now);
+        }
+        None if took >= INSTANCE_DEADLINE => {
+            let cause = format!("nobody serves after {instance} has handed over");
+            fail(next, cluster, cause, now);
+        }
+        None => return false,
+    }
+    true
+}
+
+/// What the probe of the new image has found.
+fn probed(
+    next: &mut ClusterStatus,
+    cluster: &Cluster,
+    observed: &Observed,
+    upgrade: &Upgrade,
+    now: Timestamp,
+) -> bool {
+    let probe = observed.probe.as_ref();
+    let probe = probe.filter(|probe| probe.operation == upgrade.operation.to_string());
+    let is_late = now.duration_since(upgrade.since) >= PROBE_DEADLINE;
+    let image = &upgrade.image.0;
+    let refused = match probe.map(|probe| &probe.found) {
+        Some(Found::Version(told)) => {
+            match request::fits((&upgrade.image, told), next, cluster, observed) {
+                Ok(version) => {
+                    let text = format!("image {image} holds PostgreSQL {version}");
+                    if let Some(upgrade) = &mut next.upgrade {
+                        upgrade.version = version.to_string();
+                        upgrade.stage = UpgradeStage::Choosing;
+                        upgrade.since = now;
+                    }
+                    tell(next, cluster, &text, now);
+                    return true;
+                }
+                Err(why) => why,
+            }
+        }
+        Some(Found::Unusable(why)) => format!("image {image} cannot be used: {why}"),
+        Some(Found::Nothing(why)) if is_late => {
+            let why = why
+                .as_deref()
+                .map(|why| format!(": {why}"))
+                .unwrap_or_default();
+            format!(
+                "image {image} did not tell its version within {} min{why}",
+                PROBE_DEADLINE.as_mins()
+            )
+        }
+        None if is_late => format!("no pod could be made to ask image {image} for its version"),
+        _ => return false,
+    };
+    let silent = crate::silence::is_brief(observed, now);
+    if silent && !is_late {
+        return false;
+    }
+    fail(
+        next,
+        cluster,
+        format!("{refused}; nothing was changed"),
+        now,
+    );
+    true
+}
+
+/// The instance whose turn it is: replicas by name, then the primary.
+fn candidate(
+    status: &ClusterStatus,
+    cluster: &Cluster,
+    observed: &Observed,
+    image: &Image,
+) -> Option<InstanceName> {
+    let primary = observed
+        .serving_primary()
+        .or(status.current_primary.as_ref());
+    let mut left = instances(status, cluster);
+    left.retain(|instance| status.image_of(instance) != Some(image));
+    left.sort_by_key(|instance| (Some(instance) == primary, instance.clone()));
+    left.into_iter().next()
+}
+
+fn begin_instance(
+    next: &mut ClusterStatus,
+    cluster: &Cluster,
+    observed: &Observed,
+    instance: &InstanceName,
+    now: Timestamp,
+) {
+    let Some(former) = next.image_of(instance).cloned() else {
+        return;
+    };
+    let (Some(upgrade), Some(images)) = (&mut next.upgrade, &mut next.images) else {
+        return;
+    };
+    images
+        .others
+        .insert(instance.clone(), upgrade.image.clone());
+    let pod = observed.pods.get(instance);
+    let role = match observed.serving_primary() == Some(instance) {
+        true => "the primary",
+        false => "a replica",
+    };
+    let cause = format!(
+        "from image {} to image {}, as {role}",
+        former.0, upgrade.image.0
+    );
+    upgrade.stage = UpgradeStage::Replacing {
+        instance: instance.clone(),
+        pod: pod.map(|pod| pod.uid.clone()).unwrap_or_default(),
+        former,
+    };
+    upgrade.since = now;
+    let id = OperationId::derived(
+        &cluster.stream,
+        &format!("{} of {instance} at {now}", upgrade.operation),
+    );
+    let of = (Kind::UpgradeInstance, Some(instance));
+    let operation = operation(of, id, "", cluster, now);
+    next.journal
+        .begin(cluster.subject(), operation, Some(cause));
+}
+
+/// How far an instance is that gets its new pod; whether that has changed anything.
+fn replaced(
+    next: &mut ClusterStatus,
+    cluster: &Cluster,
+    observed: &Observed,
+    upgrade: &Upgrade,
+    (instance, pod, former): (&InstanceName, &str, &Image),
+    now: Timestamp,
+) -> bool {
+    let of = (Kind::UpgradeInstance, Some(instance));
+    let subject = cluster.subject();
+    let took = now.duration_since(upgrade.since);
+    if !instances(next, cluster).contains(instance) {
+        let cause = "the instance was removed before".to_owned();
+        next.journal
+            .finish(subject, of, (Outcome::Failed, Some(cause)), now);
+        choose_next(next, now);
+        return true;
+    }
+    let present = observed.pods.get(instance);
+    if present.is_some_and(|present| present.uid == pod && !present.terminating) {
+        if hands_over(next, cluster, observed, instance) {
+            give_back(next, instance, former);
+            let cause = "it has become the primary, which hands over first".to_owned();
+            next.journal
+                .finish(subject, of, (Outcome::Failed, Some(cause)), now);
+            choose_next(next, now);
+            return true;
+        }
+    }
+    let is_new = present.is_some_and(|present| present.uid != pod && !present.terminating);
+    let trouble = trouble_beside(None, next, cluster, observed);
+    if is_new && trouble.is_none() {
+        let details = versions(upgrade);
+        let done = (Outcome::Completed, None);
+        next.journal.finish_with(subject, of, done, &details, now);
+        let text = format!("instance {instance} runs image {}", upgrade.image.0);
+        tell(next, cluster, &text, now);
+        choose_next(next, now);
+        return true;
+    }
+    let problem = problem(next, cluster, observed, instance, took, now).filter(|_| is_new);
+    let cause = match (problem, trouble) {
+        (Some(problem), _) => problem,
+        (None, Some(trouble)) if took >= INSTANCE_DEADLINE => trouble,
+        (None, None) if took >= INSTANCE_DEADLINE => {
+            format!("pod {instance} was not replaced")
+        }
+        _ => return false,
+    };
+    let minutes = took.as_secs();
+    let cause = format!("instance {instance}, {minutes} s after its turn began: {cause}");
+    give_back(next, instance, former);
+    let failed = (Outcome::Failed, Some(cause.clone()));
+    next.journal.finish(subject, of, failed, now);
+    fail(next, cluster, cause, now);
+    if let Some(upgrade) = &mut next.upgrade {
+        upgrade.stage = UpgradeStage::Failed {
+            back: Some(instance.clone()),
+        };
+    }
+    true
+}
+
+/// What keeps the new pod of an instance from coming up, if it does not pass by itself.
+fn problem(
+    status: &ClusterStatus,
+    cluster: &Cluster,
+    observed: &Observed,
+    instance: &InstanceName,
+    took: SignedDuration,
+    now: Timestamp,
+) -> Option<String> {
+    trouble_of(instance, observed)?;
+    let desired = cluster.desired_of(status, instance)?;
+    let problem = Problem::of_instance(&desired, observed, instance, false, now)?;
+    let of_agent = [Problem::OF_AGENT, Problem::OF_WAY].contains(&problem.reason);
+    (!of_agent || took >= AGENT_GRACE).then_some(problem.cause)
+}
+
+/// The instance is made from what it was made from before.
+fn give_back(next: &mut ClusterStatus, instance: &InstanceName, former: &Image) {
+    if let Some(images) = &mut next.images {
+        images.others.remove(instance);
+        if images.in_force != *former {
+            images.others.insert(instance.clone(), former.clone());
+        }
+    }
+}
+
+fn choose_next(next: &mut ClusterStatus, now: Timestamp) {
+    if let Some(upgrade) = &mut next.upgrade {
+        upgrade.stage = UpgradeStage::Choosing;
+        upgrade.since = now;
+    }
+}
+
+/// Tells a step, the one after those that were told.
+fn tell(next: &mut ClusterStatus, cluster: &Cluster, text: &str, now: Timestamp) {
+    let told = next
+        .journal
+        .running_of(UPGRADE)
+        .map_or(0, |running| running.steps);
+    let mut texts = vec![""; told];
+    texts.push(text);
+    next.journal
+        .progress(cluster.subject(), UPGRADE, &texts, now);
+}
+
+/// The versions before and after.
+fn versions(upgrade: &Upgrade) -> Details {
+    vec![
+        (
+            Field::FormerVersion,
+            Datum::Text(upgrade.former_version.clone()),
+        ),
+        (Field::Version, Datum::Text(upgrade.version.clone())),
+    ]
+}
+
+fn complete(next: &mut ClusterStatus, cluster: &Cluster, upgrade: &Upgrade, now: Timestamp) {
+    if let Some(images) = &mut next.images {
+        images.in_force = upgrade.image.clone();
+        images.others.retain(|_, image| *image != upgrade.image);
+    }
+    if let Some(upgrade) = &mut next.upgrade {
+        upgrade.stage = UpgradeStage::Completed;
+        upgrade.since = now;
+    }
+    let done = (Outcome::Completed, None);
+    let details = versions(upgrade);
+    next.journal
+        .finish_with(cluster.subject(), UPGRADE, done, &details, now);
+}
+
+fn fail(next: &mut ClusterStatus, cluster: &Cluster, cause: String, now: Timestamp) {
+    let Some(upgrade) = &mut next.upgrade else {
+        return;
+    };
+    let instance = match &upgrade.stage {
+        UpgradeStage::Replacing { instance, .. } => Some(instance.clone()),
+        _ => None,
+    };
+    upgrade.stage = UpgradeStage::Failed { back: None };
+    upgrade.since = now;
+    let subject = cluster.subject();
+    if let Some(instance) = &instance {
+        let of = (Kind::UpgradeInstance, Some(instance));
+        let failed = (Outcome::Failed, Some(cause.clone()));
+        next.journal.finish(subject, of, failed, now);
+    }
+    next.journal
+        .finish(subject, UPGRADE, (Outcome::Failed, Some(cause)), now);
+}

@@ -1,0 +1,644 @@
+//! Minor upgrades: refused without a change, else one instance after another, the primary last.
+
+use std::collections::BTreeSet;
+
+use pgo_core::{
+    AgentPhase, Found, Image, Kind, Outcome, Plan, ProbeFacts, Step, Takeover, TakeoverCause,
+    UpgradeRequest, UpgradeStage, Waiting,
+};
+use pgo_events::{Event, EventType, Field};
+use pgo_ids::{InstanceName, OperationId, Term};
+use proptest::prelude::*;
+
+use crate::world::World;
+
+/// The image that clusters of [`World`] are made from holds this.
+const FORMER: &str = "15.18";
+
+const NEW: &str = "p/crunchy-postgres:15.20";
+
+impl World {
+    /// The version in the image that the pod of an instance was made from: its tag, where that is a version.
+    pub fn version_of(&self, instance: &InstanceName) -> String {
+        let pod = self.observed.pods.get(instance);
+        let made = pod.and_then(|pod| pod.form.as_ref()?.image().map(str::to_owned));
+        version_in(&made.unwrap_or_default())
+    }
+
+    /// A probe comes, or goes.
+    pub fn probe(&mut self, step: &Step) {
+        match step {
+            Step::MakeProbe {
+                image, operation, ..
+            } => {
+                let uid = self.uid("probe");
+                let found = match image.0.contains("none") {
+                    true => Found::Unusable("no such image".to_owned()),
+                    false => Found::Version(version_in(&image.0)),
+                };
+                assert!(self.observed.probe.is_none(), "a second probe");
+                self.observed.probe = Some(ProbeFacts {
+                    uid,
+                    operation: operation.to_string(),
+                    terminating: false,
+                    found,
+                });
+            }
+            Step::RemoveProbe { uid } => {
+                let removed = self.observed.probe.take();
+                assert_eq!(removed.map(|probe| probe.uid).as_ref(), Some(uid));
+            }
+            other => panic!("{other:?} is no probe's"),
+        }
+    }
+
+    /// Where the primary's pod is gone, a replica that follows takes over.
+    fn hand_over(&mut self) {
+        if self.observed.pods.contains_key(&self.primary) {
+            return;
+        }
+        let agents = &self.observed.agents;
+        let mut follow = agents.iter().filter(|(_, agent)| agent.follows());
+        if let Some(next) = follow.next().map(|(name, _)| name.clone()) {
+            self.lead(&next);
+        }
+    }
+
+    /// The agents carry out the change of the primary that is planned, where they can.
+    fn switch(&mut self, plan: &Plan) {
+        for step in &plan.steps {
+            if let Step::Switchover { to, .. } = step {
+                let agent = self.observed.agent(to);
+                if agent.is_some_and(|agent| agent.follows()) {
+                    self.lead(&to.clone());
+                }
+            }
+        }
+    }
+
+    /// This instance is the primary from now on.
+    fn lead(&mut self, next: &InstanceName) {
+        let former = std::mem::replace(&mut self.primary, next.clone());
+        let before = self.observed.takeover.as_ref();
+        self.observed.takeover = Some(Takeover {
+            term: before.map_or(Term(2), |before| Term(before.term.0 + 1)),
+            from: former.to_string(),
+            to: next.to_string(),
+            cause: TakeoverCause::Released,
+            timeline: 2,
+            lsn: "0/3000148".to_owned(),
+            heard: Some(self.now),
+            at: self.now,
+        });
+        for instance in [next, &former] {
+            let agent = self.observed.agent(instance);
+            if agent.is_some_and(|agent| agent.phase == AgentPhase::Running) {
+                self.say_of(instance, AgentPhase::Running, None);
+            }
+        }
+        let ip = self.observed.pods.get(next).and_then(|pod| pod.ip.clone());
+        if let Some(endpoints) = &mut self.observed.endpoints {
+            endpoints.addresses = ip.into_iter().collect();
+        }
+    }
+
+    fn image_of(&self, instance: &str) -> String {
+        let instance: InstanceName = instance.parse().expect("a name");
+        let form = self.observed.pods[&instance].form.as_ref();
+        form.and_then(|form| form.image())
+            .unwrap_or_default()
+            .to_owned()
+    }
+
+    /// Asks by a Pgtask.
+    fn ask(&mut self, image: &str) -> OperationId {
+        let id = OperationId::derived(
+            &self.cluster.stream,
+            &format!("ask {}", self.cluster.upgrades.len()),
+        );
+        self.cluster.upgrades.push(UpgradeRequest {
+            operation: id,
+            actor: "alice".to_owned(),
+            made: Some(self.now),
+            image: Ok(Image(image.to_owned())),
+        });
+        id
+    }
+
+    /// Goes on until nothing is left to do; the pods that were removed, in their order.
+    fn go_on(&mut self) -> Vec<InstanceName> {
+        let mut removed = Vec::new();
+        for _ in 0..200 {
+            let plan = self.turn();
+            removed.extend(taken(&plan));
+            let agents = self.observed.agents.values();
+            let all_run = agents
+                .filter(|agent| agent.phase == AgentPhase::Running)
+                .count()
+                == self.observed.pods.len();
+            if plan == Plan::default() && self.status.upgrading().is_none() && all_run {
+                return removed;
+            }
+        }
+        panic!("the upgrade does not end: {:?}", self.status.upgrade);
+    }
+
+    /// One reconcile, and what follows from it.
+    fn turn(&mut self) -> Plan {
+        let plan = self.reconcile();
+        self.project_count();
+        self.switch(&plan);
+        self.progress();
+        self.hand_over();
+        self.wait(1);
+        plan
+    }
+
+    fn project_count(&mut self) {
+        if let Some(count) = self.status.replica_count {
+            self.cluster.replica_count = count.wanted;
+        }
+    }
+
+    /// How the newest upgrade ended, and why.
+    fn ended(&self) -> (Outcome, String) {
+        let newest = self.status.journal.newest(Kind::UpgradeCluster);
+        let newest = newest.expect("an upgrade");
+        (
+            newest.outcome.expect("ended"),
+            newest.cause.clone().unwrap_or_default(),
+        )
+    }
+}
+
+fn version_in(image: &str) -> String {
+    match image.rsplit(':').next() {
+        Some(tag) if tag.contains('.') => tag.to_owned(),
+        _ => FORMER.to_owned(),
+    }
+}
+
+fn taken(plan: &Plan) -> Vec<InstanceName> {
+    let steps = plan.steps.iter();
+    steps
+        .filter_map(|step| match step {
+            Step::RemovePod { instance, .. } => Some(instance.clone()),
+            _ => None,
+        })
+        .collect()
+}
+
+fn with_replicas(count: u32) -> World {
+    let mut world = World::unseen();
+    world.cluster.replica_count = count;
+    for _ in 0..60 {
+        let plan = world.turn();
+        let waits = world.status.replicas.iter().any(|known| !known.ready);
+        if world.status.is_ready() && plan == Plan::default() && !waits {
+            // Nothing of the creation is in the way.
+            world.wait(60);
+            return world;
+        }
+    }
+    panic!("nothing settles: {:?}", world.status.replicas);
+}
+
+#[test]
+fn replicas_come_first_and_the_primary_last() {
+    let mut world = with_replicas(2);
+    let replicas: Vec<InstanceName> = world
+        .status
+        .replicas
+        .iter()
+        .map(|r| r.name.clone())
+        .collect();
+    world.ask(NEW);
+    let removed = world.go_on();
+    assert_eq!(removed.len(), 3, "{removed:?}");
+    let first: BTreeSet<_> = removed[..2].iter().collect();
+    assert_eq!(first, replicas.iter().collect());
+    assert_eq!(removed[2], World::instance());
+    for instance in world.observed.pods.keys() {
+        assert_eq!(world.image_of(instance.as_str()), NEW);
+    }
+    assert_eq!(world.ended(), (Outcome::Completed, String::new()));
+    assert_ne!(world.primary, World::instance(), "it has handed over first");
+    assert_eq!(world.count("SwitchoverClusterCompleted"), 1);
+    assert_eq!(world.status.images.as_ref().expect("known").in_force.0, NEW);
+    assert!(world.observed.probe.is_none());
+
+    let told = world.told();
+    let completed = told
+        .iter()
+        .find(|e| e.event_type().as_str() == "UpgradeClusterCompleted");
+    let completed = completed.expect("told");
+    assert_eq!(completed.payload.text(Field::FormerVersion), Some(FORMER));
+    assert_eq!(completed.payload.text(Field::Version), Some("15.20"));
+    assert_eq!(completed.eventheader.username, "alice");
+    assert_eq!(world.count("UpgradeInstanceCompleted"), 3);
+    assert_eq!(world.count("UpgradeClusterProgress"), 4);
+    world.check_stream();
+}
+
+#[test]
+fn a_single_instance_is_replaced_in_place() {
+    let mut world = with_replicas(0);
+    world.ask(NEW);
+    assert_eq!(world.go_on(), [World::instance()]);
+    assert_eq!(world.image_of("hippo"), NEW);
+    // What was asked for once is not asked for again.
+    world.wait(3600);
+    assert_eq!(world.go_on(), []);
+    assert_eq!(world.count("UpgradeCluster"), 1);
+    world.check_stream();
+}
+
+#[test]
+fn what_cannot_be_is_refused_and_nothing_is_changed() {
+    for (image, why) in [
+        ("p/crunchy-postgres:none", "no such image"),
+        ("p/crunchy-postgres:15.17", "older than 15.18"),
+        ("p/crunchy-postgres:16.4", "another major version"),
+        ("p/crunchy-postgres:18beta1.0", "no released version"),
+        ("p/crunchy-postgres:15", "already"),
+    ] {
+        let mut world = with_replicas(1);
+        let pods = world.observed.pods.clone();
+        let id = world.ask(image);
+        assert_eq!(world.go_on(), [], "{image}");
+        let (outcome, cause) = world.ended();
+        assert_eq!(outcome, Outcome::Failed);
+        assert!(cause.contains(why), "{image}: {cause}");
+        assert!(world.status.journal.knows(id));
+        let uids = |pods: &std::collections::BTreeMap<InstanceName, pgo_core::PodFacts>| {
+            pods.values().map(|pod| pod.uid.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(uids(&world.observed.pods), uids(&pods));
+        assert!(world.status.is_ready());
+        assert_eq!(world.count("UpgradeClusterFailure"), 1);
+        assert!(world.observed.probe.is_none());
+        assert_eq!(world.condition("UpToDate").reason, "AsWanted");
+        world.check_stream();
+    }
+}
+
+#[test]
+fn it_is_refused_while_anything_else_goes_on_or_an_instance_is_not_well() {
+    let mut world = with_replicas(1);
+    world.ask("p/crunchy-postgres:15.19");
+    world.turn();
+    assert!(world.status.upgrading().is_some());
+    world.ask(NEW);
+    world.turn();
+    let mut operations = world.status.journal.operations.iter();
+    let refused = operations.find(|o| o.outcome == Some(Outcome::Failed));
+    let cause = refused.and_then(|o| o.cause.clone()).unwrap_or_default();
+    assert!(cause.contains("another upgrade is going on"), "{cause}");
+    assert!(world.status.upgrading().is_some(), "the first goes on");
+    world.go_on();
+    assert_eq!(world.image_of("hippo"), "p/crunchy-postgres:15.19");
+    world.check_stream();
+
+    let mut world = with_replicas(1);
+    world.cluster.replica_count = 2;
+    world.turn();
+    world.ask(NEW);
+    world.turn();
+    assert!(
+        world.ended().1.contains("adding a replica"),
+        "{:?}",
+        world.ended()
+    );
+
+    // A failover: nobody serves.
+    let mut world = with_replicas(1);
+    world
+        .observed
+        .endpoints
+        .as_mut()
+        .expect("made")
+        .addresses
+        .clear();
+    world.ask(NEW);
+    world.reconcile();
+    assert!(world.ended().1.contains("failover"), "{:?}", world.ended());
+}
+
+#[test]
+fn a_spec_that_names_another_image_asks_for_it_once() {
+    let mut world = with_replicas(1);
+    let say = |world: &mut World, image: &str| {
+        world.wanted().image = Image(image.to_owned());
+        for replica in &mut world.cluster.replicas {
+            replica.wanted.as_mut().expect("understood").image = Image(image.to_owned());
+        }
+        world.cluster.image_said = image.to_owned();
+    };
+    say(&mut world, "p/crunchy-postgres:14.1");
+    assert_eq!(world.go_on(), []);
+    assert_eq!(world.ended().0, Outcome::Failed);
+    let condition = world.condition("UpToDate").clone();
+    assert_eq!(condition.reason, "ImageNotInForce");
+    assert!(
+        condition.message.contains("another major version"),
+        "{condition:?}"
+    );
+    world.wait(60);
+    world.go_on();
+    assert_eq!(world.count("UpgradeCluster"), 1);
+
+    // A pod that has to be made anew is made from what is proven.
+    world.pod().terminating = true;
+    world.go_on();
+    assert_eq!(world.image_of("hippo"), "p/crunchy-postgres:15");
+
+    say(&mut world, NEW);
+    assert_eq!(world.go_on().len(), 2);
+    assert_eq!(world.ended().0, Outcome::Completed);
+    assert_eq!(world.condition("UpToDate").reason, "AsWanted");
+    world.check_stream();
+}
+
+#[test]
+fn another_agent_or_registry_of_pgo_itself_replaces_no_pod() {
+    let mut world = with_replicas(1);
+    let pods = world.observed.pods.clone();
+    let wanted = world.wanted();
+    wanted.agent_image = Image("p/pgo-agent:2".to_owned());
+    wanted.image = Image("q/crunchy-postgres:15".to_owned());
+    wanted.log_statement = "all".to_owned();
+    for _ in 0..10 {
+        assert_eq!(taken(&world.turn()), []);
+    }
+    for (instance, pod) in &world.observed.pods {
+        assert_eq!(pod.uid, pods[instance].uid);
+    }
+    assert_eq!(world.count("UpgradeCluster"), 0);
+}
+
+#[test]
+fn a_replica_that_does_not_come_up_gets_its_image_back_and_ends_the_upgrade() {
+    let mut world = with_replicas(2);
+    world.ask(NEW);
+    let mut removed = Vec::new();
+    while removed.is_empty() {
+        removed = taken(&world.turn());
+    }
+    let failing = removed[0].clone();
+    for _ in 0..3 {
+        world.turn();
+        if let Some(pod) = world.observed.pods.get_mut(&failing) {
+            pod.waiting = Some(Waiting {
+                container: "database".to_owned(),
+                reason: "ErrImagePull".to_owned(),
+                message: "no such image on this node".to_owned(),
+            });
+        }
+    }
+    world.reconcile();
+    let (outcome, cause) = world.ended();
+    assert_eq!(outcome, Outcome::Failed);
+    assert!(
+        cause.contains(failing.as_str()) && cause.contains("on this node"),
+        "{cause}"
+    );
+    let removed = world.go_on();
+    assert!(
+        removed.iter().all(|instance| *instance == failing),
+        "{removed:?}"
+    );
+    for instance in world.observed.pods.keys() {
+        assert_eq!(world.image_of(instance.as_str()), "p/crunchy-postgres:15");
+    }
+    assert!(world.status.is_ready());
+    assert_eq!(world.count("UpgradeInstanceFailure"), 1);
+    world.check_stream();
+
+    // Asked again, it is done.
+    world.wait(10);
+    world.ask(NEW);
+    world.go_on();
+    assert_eq!(world.ended().0, Outcome::Completed);
+}
+
+#[test]
+fn a_primary_that_does_not_come_up_gets_its_image_back() {
+    let mut world = with_replicas(0);
+    world.ask(NEW);
+    while taken(&world.turn()).is_empty() {}
+    for _ in 0..100 {
+        world.reconcile();
+        world.progress();
+        world.wait(1);
+        if world.version_of(&World::instance()) == "15.20" {
+            world.say(AgentPhase::Failed, Some("it does not start"));
+        }
+        if world.status.upgrading().is_none() {
+            break;
+        }
+    }
+    assert!(
+        world.ended().1.contains("it does not start"),
+        "{:?}",
+        world.ended()
+    );
+    world.go_on();
+    assert_eq!(world.image_of("hippo"), "p/crunchy-postgres:15");
+    world.settle();
+}
+
+#[test]
+fn it_waits_for_its_turn_among_clusters() {
+    let mut world = with_replicas(0);
+    world.observed.upgrades_full = true;
+    world.ask(NEW);
+    for _ in 0..100 {
+        assert_eq!(
+            world.turn().waiting_for,
+            Some("the upgrades of other clusters")
+        );
+    }
+    assert_eq!(world.count("UpgradeCluster"), 0);
+    world.observed.upgrades_full = false;
+    world.go_on();
+    assert_eq!(world.ended().0, Outcome::Completed);
+}
+
+#[test]
+fn a_cluster_that_goes_ends_its_upgrade() {
+    let mut world = with_replicas(1);
+    world.ask(NEW);
+    world.turn();
+    world.cluster.deleting = true;
+    for _ in 0..60 {
+        world.turn();
+    }
+    assert!(world.gone);
+    assert_eq!(world.count("UpgradeClusterFailure"), 1);
+    world.check_stream();
+}
+
+/// What is told of upgrades.
+pub fn told() -> BTreeSet<EventType> {
+    let mut told = BTreeSet::new();
+    for image in [NEW, "p/crunchy-postgres:none"] {
+        let mut world = with_replicas(1);
+        world.ask(image);
+        world.go_on();
+        told.extend(world.told().iter().map(Event::event_type));
+    }
+    let mut world = with_replicas(0);
+    world.ask(NEW);
+    while taken(&world.turn()).is_empty() {}
+    world.cluster.deleting = true;
+    world.turn();
+    told.extend(world.told().iter().map(Event::event_type));
+    told
+}
+
+/// What befalls a cluster while it is upgraded.
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    /// The operator ends within a reconcile, after so many steps of its plan.
+    CutOff(usize),
+    /// A pod is gone.
+    Lost(usize),
+    /// A replica falls behind.
+    Lags(usize),
+    /// A new pod cannot start.
+    Stuck(usize),
+    /// Nothing is heard of the primary's agent for a moment.
+    Silent,
+    /// Somebody asks again.
+    Asked,
+}
+
+fn fault() -> impl Strategy<Value = Fault> {
+    prop_oneof![
+        (0usize..3).prop_map(Fault::CutOff),
+        (0usize..3).prop_map(Fault::Lost),
+        (0usize..3).prop_map(Fault::Lags),
+        (0usize..3).prop_map(Fault::Stuck),
+        Just(Fault::Silent),
+        Just(Fault::Asked),
+    ]
+}
+
+fn befall(world: &mut World, fault: Fault) {
+    let nth = |world: &World, n: usize| world.observed.pods.keys().nth(n).cloned();
+    match fault {
+        Fault::CutOff(steps) => {
+            let plan = world.reconcile_cut_off(steps);
+            check(world, &plan);
+            world.switch(&plan);
+        }
+        Fault::Lost(n) => {
+            if let Some(instance) = nth(world, n) {
+                world.pod_is_gone(&instance);
+                world.hand_over();
+            }
+        }
+        Fault::Lags(n) => {
+            if let Some(agent) = nth(world, n).and_then(|i| world.observed.agents.get_mut(&i)) {
+                agent.lag_bytes = 1 << 30;
+            }
+        }
+        Fault::Stuck(n) => {
+            let pod = nth(world, n).and_then(|i| world.observed.pods.get_mut(&i));
+            if let Some(pod) = pod.filter(|pod| pod.node.is_none()) {
+                pod.waiting = Some(Waiting {
+                    container: "database".to_owned(),
+                    reason: "ErrImagePull".to_owned(),
+                    message: "no".to_owned(),
+                });
+            }
+        }
+        Fault::Silent => {
+            let leader = world.primary.clone();
+            world.observed.agents.remove(&leader);
+            world.observed.silent.insert(leader, world.now);
+        }
+        Fault::Asked => {
+            world.ask("p/crunchy-postgres:15.21");
+        }
+    }
+}
+
+/// What holds of each plan: a pod that works goes only where all others work, and the primary's only when every replica
+/// has its turn behind it.
+fn check(world: &World, plan: &Plan) {
+    for instance in taken(plan) {
+        let works = |instance: &InstanceName| {
+            let agent = world.observed.agent(instance);
+            agent.is_some_and(|a| a.phase == AgentPhase::Running)
+        };
+        if !works(&instance) {
+            continue;
+        }
+        let others = world.observed.pods.keys().filter(|i| **i != instance);
+        let others: Vec<_> = others.cloned().collect();
+        assert_eq!(others.len(), 2, "{instance} goes while another is gone");
+        for other in &others {
+            assert!(works(other), "{instance} goes while {other} is down");
+            let lag = world.observed.agents[other].lag_bytes;
+            let near = *other == world.primary || lag < 16 << 20;
+            assert!(near, "{instance} goes while {other} is behind");
+        }
+        assert_ne!(
+            instance, world.primary,
+            "the primary goes before it has handed over"
+        );
+    }
+    for step in &plan.steps {
+        if let Step::Switchover { primary, .. } = step {
+            let image = &world.status.upgrade.as_ref().expect("an upgrade").image.0;
+            for other in world.observed.pods.keys().filter(|i| *i != primary) {
+                assert_eq!(
+                    world.image_of(other.as_str()),
+                    *image,
+                    "the primary goes first"
+                );
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn whatever_happens_never_two_are_down_by_it_the_primary_is_last_and_it_ends(
+        faults in prop::collection::vec(prop::option::weighted(0.15, fault()), 0..60),
+    ) {
+        let mut world = with_replicas(2);
+        world.ask(NEW);
+        world.turn();
+        for fault in faults {
+            if let Some(fault) = fault {
+                befall(&mut world, fault);
+            }
+            let plan = world.reconcile();
+            world.project_count();
+            check(&world, &plan);
+            world.switch(&plan);
+            world.progress();
+            world.hand_over();
+            world.wait(1);
+        }
+        for _ in 0..1500 {
+            let plan = world.turn();
+            if plan == Plan::default() && world.status.upgrading().is_none() {
+                break;
+            }
+        }
+        prop_assert!(world.status.upgrading().is_none(), "{:?}", world.status.upgrade);
+        prop_assert!(world.status.is_ready(), "{:?}", world.status);
+        let upgrade = world.status.upgrade.clone().expect("an upgrade");
+        if upgrade.stage == UpgradeStage::Completed {
+            for instance in world.observed.pods.keys() {
+                prop_assert_eq!(world.image_of(instance.as_str()), upgrade.image.0.clone());
+            }
+        }
+        world.check_stream();
+    }
+}
