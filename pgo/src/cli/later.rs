@@ -51,7 +51,6 @@ const COMMANDS: &[&str] = &[
     "update pgorole",
     "update pgouser",
     "update user",
-    "upgrade",
 ];
 
 /// What a flag takes, and so with which value it asks for nothing.

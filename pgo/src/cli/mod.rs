@@ -23,6 +23,7 @@ mod show_cluster;
 mod status;
 mod test;
 mod update_cluster;
+mod upgrade;
 mod version;
 mod wait;
 mod watch;
@@ -92,6 +93,7 @@ enum Command {
         what: Option<Update>,
     },
     Test(test::Arguments),
+    Upgrade(upgrade::Arguments),
     Version(version::Arguments),
     Status(status::Arguments),
     Watch(watch::Arguments),
@@ -256,6 +258,9 @@ fn dispatch(command: Command, global: &GlobalFlags) -> Result<(), Failure> {
         Command::Update {
             what: Some(Update::Cluster(arguments)),
         } => update_cluster(&arguments, global),
+        Command::Upgrade(arguments) => {
+            asking(global, async |api| upgrade::run(arguments, api).await)
+        }
         Command::Test(arguments) => asking(global, async |api| test::run(&arguments, &api).await),
         Command::Version(arguments) => {
             asking(global, async |api| version::run(&arguments, &api).await)
@@ -296,6 +301,7 @@ fn check(command: &Command) -> Result<(), Failure> {
             what: Some(Delete::Cluster(arguments)),
         } => &arguments.selection,
         Command::Test(arguments) => &arguments.selection,
+        Command::Upgrade(arguments) => &arguments.selection,
         Command::Scale(arguments) => return arguments.check(),
         Command::ScaleDown(arguments) => return arguments.check(),
         Command::Failover(arguments) => return arguments.check(),

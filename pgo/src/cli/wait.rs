@@ -1,4 +1,4 @@
-//! `--wait`: follows clusters until they are ready, or gone.
+//! `--wait`: follows clusters until they are ready, gone, or upgraded.
 //!
 //! ```text
 //! GET /events ─────────► a line per step, the cause of a failure, and a reason to look now
@@ -11,7 +11,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use clap::Args;
 use jiff::{Span, SpanRelativeTo};
-use pgo_api::{EventsQuery, PGO_VERSION};
+use pgo_api::{AskedUpgrade, EventsQuery, PGO_VERSION};
+use serde_json::Value;
 use tokio::{
     sync::mpsc,
     time::{Instant, MissedTickBehavior, interval, sleep_until, timeout, timeout_at},
@@ -73,6 +74,7 @@ fn limit(text: &str) -> Result<Duration, String> {
 enum Goal {
     Ready,
     Gone,
+    Upgraded,
 }
 
 impl Goal {
@@ -81,6 +83,7 @@ impl Goal {
         match self {
             Self::Ready => "CreateCluster",
             Self::Gone => "DeleteCluster",
+            Self::Upgraded => "UpgradeCluster",
         }
     }
 
@@ -88,6 +91,7 @@ impl Goal {
         match self {
             Self::Ready => "ready",
             Self::Gone => "gone",
+            Self::Upgraded => "upgraded",
         }
     }
 }
@@ -173,6 +177,14 @@ impl Following {
         self.follow(Goal::Gone, names, report).await;
     }
 
+    /// Until each runs what was asked for; one that fails does not keep the others.
+    pub async fn until_upgraded(mut self, upgrades: Vec<AskedUpgrade>, report: &mut Report) {
+        let operations = upgrades.iter().map(|one| one.operation.clone());
+        self.operations = operations.collect();
+        let names = upgrades.into_iter().map(|one| one.cluster).collect();
+        self.follow(Goal::Upgraded, names, report).await;
+    }
+
     async fn follow(mut self, goal: Goal, names: Vec<String>, report: &mut Report) {
         if names.is_empty() {
             return;
@@ -216,6 +228,8 @@ impl Following {
             return Ok(false);
         }
         match line.stage {
+            // The look that follows says the same of it, and goes on with the others.
+            Stage::Failed if goal == Goal::Upgraded => return Ok(true),
             Stage::Failed => return Err(self.failed(goal, &line.cluster, &line.detail)),
             Stage::Completed => return Ok(true),
             Stage::Progress => self.say(&line.cluster, &line.detail, report),
@@ -250,6 +264,20 @@ impl Following {
                     return Err(self.failed(goal, &name, "it was deleted meanwhile"));
                 }
                 (Goal::Gone, there) => there.is_none(),
+                (Goal::Upgraded, Some(cluster)) => match self.ended(cluster) {
+                    Some(Ok(())) => true,
+                    Some(Err(why)) => {
+                        // The others go on, and are waited for.
+                        let failure = self.failed(goal, &name, &why);
+                        self.pending.remove(&name);
+                        report.problem(failure);
+                        continue;
+                    }
+                    None => false,
+                },
+                (Goal::Upgraded, None) => {
+                    return Err(self.failed(goal, &name, "it was deleted meanwhile"));
+                }
                 (Goal::Ready, None) => false,
             };
             if reached {
@@ -270,6 +298,20 @@ impl Following {
             }
         }
         Ok(())
+    }
+
+    /// How the operation of a cluster ended, if it has.
+    fn ended(&self, cluster: &Value) -> Option<Result<(), String>> {
+        let operations = cluster.pointer("/status/operations")?.as_array()?;
+        let ours = operations.iter().find(|operation| {
+            let id = operation["id"].as_str().unwrap_or_default();
+            self.operations.iter().any(|known| known == id)
+        })?;
+        let cause = ours["cause"].as_str().unwrap_or_default();
+        match ours["outcome"].as_str()? {
+            "Completed" => Some(Ok(())),
+            _ => Some(Err(cause.to_owned())),
+        }
     }
 
     fn known(&mut self, name: &str) -> &mut Known {
@@ -296,6 +338,9 @@ impl Following {
                 format!("cluster {cluster} failed to become ready after {after}: {cause}")
             }
             Goal::Gone => format!("cluster {cluster} failed to be deleted after {after}: {cause}"),
+            Goal::Upgraded => {
+                format!("cluster {cluster} failed to be upgraded after {after}: {cause}")
+            }
         })
     }
 

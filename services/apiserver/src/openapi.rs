@@ -2,11 +2,12 @@
 
 use pgo_api::{
     Carrier, ClusterScaleResponse, ClusterTestRequest, ClusterTestResponse, CreateClusterRequest,
-    CreateClusterResponse, CreateFailoverRequest, CreateFailoverResponse, DeadLetterRequest,
-    DeadLetterResponse, DeleteClusterRequest, DeleteClusterResponse, Endpoint, EventsQuery,
-    Methods, Outcome, PGO_VERSION, QueryFailoverResponse, ROUTES, RequestHead, Route, STREAM_TYPE,
-    ScaleDownQuery, ScaleDownResponse, ScaleQuery, ScaleQueryResponse, ShowClusterRequest,
-    ShowClusterResponse, ShowDeadLetterResponse, StatusQuery, StatusResponse, UpdateClusterRequest,
+    CreateClusterResponse, CreateFailoverRequest, CreateFailoverResponse, CreateUpgradeRequest,
+    CreateUpgradeResponse, DeadLetterRequest, DeadLetterResponse, DeleteClusterRequest,
+    DeleteClusterResponse, Endpoint, EventsQuery, Methods, Outcome, PGO_VERSION,
+    QueryFailoverResponse, ROUTES, RequestHead, Route, STREAM_TYPE, ScaleDownQuery,
+    ScaleDownResponse, ScaleQuery, ScaleQueryResponse, ShowClusterRequest, ShowClusterResponse,
+    ShowDeadLetterResponse, StatusQuery, StatusResponse, UpdateClusterRequest,
     UpdateClusterResponse, VersionResponse,
 };
 use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
@@ -137,6 +138,7 @@ fn answer(endpoint: Endpoint, generator: &mut SchemaGenerator) -> Value {
         Endpoint::UpdateCluster => schema::<UpdateClusterResponse>(generator),
         Endpoint::CreateFailover => schema::<CreateFailoverResponse>(generator),
         Endpoint::QueryFailover => schema::<QueryFailoverResponse>(generator),
+        Endpoint::Upgrade => schema::<CreateUpgradeResponse>(generator),
         Endpoint::ShowDeadLetter => schema::<ShowDeadLetterResponse>(generator),
         Endpoint::RequeueDeadLetter | Endpoint::DeleteDeadLetter => {
             schema::<DeadLetterResponse>(generator)
@@ -153,6 +155,7 @@ fn request(endpoint: Endpoint, generator: &mut SchemaGenerator) -> Value {
         Endpoint::TestCluster => optional::<ClusterTestRequest>(generator),
         Endpoint::UpdateCluster => optional::<UpdateClusterRequest>(generator),
         Endpoint::CreateFailover => optional::<CreateFailoverRequest>(generator),
+        Endpoint::Upgrade => optional::<CreateUpgradeRequest>(generator),
         Endpoint::ShowDeadLetter | Endpoint::RequeueDeadLetter | Endpoint::DeleteDeadLetter => {
             optional::<DeadLetterRequest>(generator)
         }

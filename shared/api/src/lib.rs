@@ -21,6 +21,7 @@ mod route;
 mod scale;
 mod service;
 pub mod texts;
+mod upgrade;
 mod wire;
 
 pub use cluster::{
@@ -44,6 +45,7 @@ pub use scale::{
     ScaleQueryTarget,
 };
 pub use service::{KeyValue, NodeInfo, StatusDetail, StatusQuery, StatusResponse, VersionResponse};
+pub use upgrade::{AskedUpgrade, CreateUpgradeRequest, CreateUpgradeResponse};
 pub use wire::{Code, Outcome, RequestHead, Response, Secret};
 
 /// The version that client and apiserver compare; a client of any other is refused

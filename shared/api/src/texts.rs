@@ -86,6 +86,21 @@ pub fn failover_status(streaming: bool, lag_bytes: u64, lag_ms: u64) -> String {
     format!("{flows}, lag {lag_bytes} bytes, {seconds}.{tenths} s")
 }
 
+/// Result of `/upgrades`, one per cluster.
+pub fn created_upgrade(cluster: &str) -> String {
+    format!("created minor upgrade task for {cluster}")
+}
+
+/// The cluster to upgrade is not there.
+pub fn not_a_cluster(cluster: &str) -> String {
+    format!("{cluster} is not a valid pgcluster")
+}
+
+/// The cluster to upgrade has the image already.
+pub fn same_image_tag(tag: &str) -> String {
+    format!("can not upgrade to the same image tag {tag}")
+}
+
 /// Kubernetes' words for a Pgcluster that is not there.
 pub fn no_such_cluster(cluster: &str) -> String {
     format!("pgclusters.crunchydata.com {cluster:?} not found")

@@ -41,6 +41,7 @@ pub(crate) async fn dispatch(call: Arc<Call>) -> Result<Response, Stop> {
         Endpoint::UpdateCluster => call.answer(clusters::update).await,
         Endpoint::CreateFailover => call.answer(clusters::failover).await,
         Endpoint::QueryFailover => call.answer(clusters::failover_query).await,
+        Endpoint::Upgrade => call.answer(clusters::upgrade).await,
         Endpoint::Status => call.answer(status::status).await,
         Endpoint::ShowDeadLetter => call.answer(dead_letters::show).await,
         Endpoint::RequeueDeadLetter => call.answer(dead_letters::requeue).await,

@@ -30,3 +30,4 @@ mod rights;
 mod scaling;
 mod showing;
 mod transport;
+mod upgrading;

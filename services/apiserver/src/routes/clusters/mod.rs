@@ -1,4 +1,4 @@
-//! Clusters: create, show, update, delete, test, scale, fail over.
+//! Clusters: create, show, update, delete, test, scale, fail over, upgrade.
 
 mod create;
 mod delete;
@@ -10,6 +10,7 @@ mod spec;
 mod task;
 mod test;
 mod update;
+mod upgrade;
 mod wanted;
 
 use kube::{
@@ -26,6 +27,7 @@ pub(super) use scale::{down as scale_down, query as scale_query, scale};
 pub(super) use show::show;
 pub(super) use test::test;
 pub(super) use update::update;
+pub(super) use upgrade::upgrade;
 
 use crate::{app::App, refusal::Refusal};
 

@@ -9,7 +9,7 @@ use kube::{
 };
 use pgo_api::CreateFailoverRequest;
 use pgo_core::DeleteOptions;
-use pgo_crd::{Pgtask, PgtaskSpec, TaskType, label};
+use pgo_crd::{CCP_IMAGE_TAG, Pgtask, PgtaskSpec, TaskType, label};
 use pgo_ids::{ClusterName, OperationId, StreamId};
 
 use crate::refusal::Refusal;
@@ -139,6 +139,16 @@ pub(super) fn failover(
     let parameters = [(subject.name.as_str(), subject.name.to_string())];
     let name = format!("{}-failover", subject.name);
     task(subject, name, TaskType::Failover, id, &labels, parameters)
+}
+
+/// The task that asks for a minor upgrade; an empty tag means that of `pgo.yaml`.
+pub(super) fn upgrade(subject: &Subject<'_>, id: OperationId, tag: &str) -> Pgtask {
+    let parameters = [
+        (label::PG_CLUSTER, subject.name.to_string()),
+        (CCP_IMAGE_TAG, tag.to_owned()),
+    ];
+    let name = format!("{}-minor-upgrade", subject.name);
+    task(subject, name, TaskType::MinorUpgrade, id, &[], parameters)
 }
 
 /// Whether a task came to its end, whichever.
