@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# other-postgres.sh REFERENCE ARCHIVE: an image that holds PostgreSQL and little else, as an OCI archive: the programs of
-# this machine's package in another folder, the libraries they need and a shell, which initdb needs. No pgBackRest, no
-# psql, no users, nothing of Debian's.
+# other-postgres.sh REFERENCE ARCHIVE [ROOT]: an image that holds PostgreSQL and little else, as an OCI archive: the programs
+# of this machine's package, or of packages that are unpacked below ROOT, in another folder, the libraries they need and a
+# shell, which initdb needs. No pgBackRest, no psql, no users, nothing of Debian's.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 source "$here/../../deploy/local/progress.sh"
-reference=$1 archive=$2
+reference=$1 archive=$2 root=${3:-}
 
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
@@ -13,14 +13,14 @@ tree=$folder/tree
 mkdir -p "$tree"/{bin,tmp,usr/share,usr/lib/locale} "$tree/opt/database"/{lib/postgresql/15/bin,share/postgresql}
 
 # PostgreSQL finds its files by the way from its programs to them, wherever they lie.
-programs=(initdb pg_controldata pg_ctl postgres)
+programs=(initdb pg_basebackup pg_controldata pg_ctl pg_rewind postgres)
 for program in "${programs[@]}"; do
-  cp "/usr/lib/postgresql/15/bin/$program" "$tree/opt/database/lib/postgresql/15/bin/"
+  cp "$root/usr/lib/postgresql/15/bin/$program" "$tree/opt/database/lib/postgresql/15/bin/"
 done
-cp -r /usr/share/postgresql/15 "$tree/opt/database/share/postgresql/15"
+cp -r "$root/usr/share/postgresql/15" "$tree/opt/database/share/postgresql/15"
 rm -rf "$tree/opt/database/share/postgresql/15/man"
 mkdir "$tree/opt/database/lib/postgresql/15/lib"
-find /usr/lib/postgresql/15/lib -maxdepth 1 -name '*.so' ! -name 'llvmjit*' \
+find "$root/usr/lib/postgresql/15/lib" -maxdepth 1 -name '*.so' ! -name 'llvmjit*' \
   -exec cp -t "$tree/opt/database/lib/postgresql/15/lib" {} +
 cp /bin/dash "$tree/bin/sh"
 cp -r /usr/lib/locale/C.utf8 "$tree/usr/lib/locale/"

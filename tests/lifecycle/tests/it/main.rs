@@ -33,5 +33,6 @@ mod secrecy;
 mod show;
 mod storm;
 mod synchronous;
+mod upgrade;
 mod without_nsqd;
 mod wrong_input;

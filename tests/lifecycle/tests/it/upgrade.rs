@@ -1,0 +1,295 @@
+//! Minor upgrades: what users of a cluster see of one, and what is refused.
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc, LazyLock, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::harness::{
+    Cluster, Watch,
+    cluster::{READY, unique},
+    containers::import_image,
+    events::{check_stream, fields},
+    kubernetes::{get, text},
+    namespace, operator, pgo,
+    programs::{program, run},
+    turns::together,
+    until,
+    until::seen,
+};
+
+/// How long a client waits for the answer to one row.
+const STATEMENT: &str = "5";
+
+/// Images that are made once for all tests of this file: their tags.
+struct Images {
+    older: String,
+    newer: String,
+    major: String,
+    /// The versions in the first two.
+    versions: (String, String),
+}
+
+/// They stay on the nodes, under tags that nothing else has, until the local Kubernetes goes.
+static IMAGES: LazyLock<Images> = LazyLock::new(|| {
+    let folder = TempDir::new().expect("a folder");
+    let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+    let script = |name: &str, arguments: &[&str]| {
+        let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(name);
+        run(program(&script.to_string_lossy(), arguments), "").ok();
+    };
+    script("minors.sh", &[&path("")]);
+    let said = std::fs::read_to_string(path("versions")).expect("the versions");
+    let mut versions = said.lines().map(str::to_owned);
+    let mut version = || versions.next().expect("two versions");
+    let prefix = prefix();
+    let made = |kind: &str, name: &str, root: Option<&str>| {
+        let tag = unique(kind);
+        let (reference, archive) = (format!("{prefix}/crunchy-postgres:{tag}"), path(&tag));
+        let mut arguments = vec![reference.as_str(), archive.as_str()];
+        arguments.extend(root);
+        script(name, &arguments);
+        import_image(&archive);
+        tag
+    };
+    Images {
+        older: made("older", "other-postgres.sh", Some(&path("older"))),
+        newer: made("newer", "other-postgres.sh", Some(&path("newer"))),
+        major: made("major", "other-major.sh", None),
+        versions: (version(), version()),
+    }
+});
+
+/// The prefix that clusters' images have.
+fn prefix() -> String {
+    let reconciler = get("deployment", "reconciler", &operator()).expect("the reconciler");
+    let env = reconciler["spec"]["template"]["spec"]["containers"][0]["env"].as_array();
+    let mut env = env.into_iter().flatten();
+    let prefix = env.find(|variable| variable["name"] == "CCP_IMAGE_PREFIX");
+    text(prefix.expect("the installer sets it"), "/value")
+}
+
+/// Version of each instance, by the status, and whether it serves or follows.
+fn instances(cluster: &Cluster) -> Vec<(String, String, bool)> {
+    let object = cluster.object().expect("it is there");
+    let instances = object["status"]["instances"].as_array().cloned();
+    let instances = instances.unwrap_or_default();
+    let works = |one: &Value| {
+        one["ready"] == true && (one["role"] == "primary" || one["streaming"] == true)
+    };
+    instances
+        .iter()
+        .map(|one| {
+            (
+                text(one, "/name"),
+                text(one, "/postgresVersion"),
+                works(one),
+            )
+        })
+        .collect()
+}
+
+fn until_all_run(cluster: &Cluster, count: usize, version: &str) {
+    until("all instances", READY, || {
+        let found = instances(cluster);
+        let all = found
+            .iter()
+            .all(|(_, runs, works)| runs == version && *works);
+        let outcome = cluster
+            .object()
+            .map(|object| object["status"]["operations"].clone());
+        let begun = outcome.and_then(|operations| operations.as_array().cloned());
+        let goes = begun
+            .into_iter()
+            .flatten()
+            .any(|one| one["outcome"].is_null());
+        seen(all && found.len() == count && !goes, || {
+            format!("{found:?}")
+        })
+    });
+}
+
+/// Tags of the images that the pods of a cluster run.
+fn tags(cluster: &Cluster) -> Vec<String> {
+    let names = instances(cluster);
+    let pods = names
+        .iter()
+        .filter_map(|(name, ..)| get("pod", name, &namespace()));
+    pods.map(|pod| {
+        let image = text(&pod, "/spec/containers/0/image");
+        image.rsplit(':').next().unwrap_or_default().to_owned()
+    })
+    .collect()
+}
+
+/// A client that writes one numbered row after another through the Service until it is told to end.
+struct Writer {
+    ends: Arc<AtomicBool>,
+    longest: Arc<Mutex<Duration>>,
+    writes: Option<JoinHandle<u64>>,
+}
+
+impl Writer {
+    fn begin(cluster: &Cluster) -> Self {
+        cluster.ask("CREATE TABLE written (n bigint PRIMARY KEY)");
+        let secret = format!("{}-testuser-secret", cluster.name);
+        let user = crate::harness::kubernetes::secret(&secret, "username");
+        let password = crate::harness::kubernetes::secret(&secret, "password");
+        let (address, ends, longest) = (cluster.address(), Arc::default(), Arc::default());
+        let (told, seen): (Arc<AtomicBool>, Arc<Mutex<Duration>>) =
+            (Arc::clone(&ends), Arc::clone(&longest));
+        let writes = thread::spawn(move || {
+            let (mut row, mut last) = (0_u64, Instant::now());
+            while !told.load(Ordering::Relaxed) {
+                let insert = format!(
+                    "INSERT INTO written VALUES ({}) ON CONFLICT DO NOTHING",
+                    row + 1
+                );
+                let mut psql = program(
+                    "psql",
+                    &[
+                        "--host",
+                        &address,
+                        "--dbname",
+                        "userdb",
+                        "--no-psqlrc",
+                        "-c",
+                        &insert,
+                    ],
+                );
+                psql.env("PGUSER", &user)
+                    .env("PGPASSWORD", &password)
+                    .env("PGSSLMODE", "require")
+                    .env("PGCONNECT_TIMEOUT", STATEMENT)
+                    .env("PGOPTIONS", format!("-c statement_timeout={STATEMENT}s"));
+                if run(psql, "").status.success() {
+                    row += 1;
+                    let pause = last.elapsed();
+                    last = Instant::now();
+                    let mut longest = seen.lock().expect("no panic before");
+                    *longest = pause.max(*longest);
+                }
+            }
+            row
+        });
+        Self {
+            ends,
+            longest,
+            writes: Some(writes),
+        }
+    }
+
+    /// How many rows were acknowledged, and the longest time between two.
+    fn end(mut self) -> (u64, Duration) {
+        self.ends.store(true, Ordering::Relaxed);
+        let writes = self.writes.take().expect("it runs");
+        let rows = writes.join().expect("it ends");
+        let longest = *self.longest.lock().expect("no panic before");
+        (rows, longest)
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.ends.store(true, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn two_instances_get_a_later_minor_under_a_writer_and_wrong_images_change_nothing() {
+    let _turn = together();
+    let images = &*IMAGES;
+    let (from, to) = &images.versions;
+    let watch = Watch::begin();
+    let cluster = Cluster::named("upgraded");
+    let flags = [
+        "--replica-count",
+        "1",
+        "--autofail",
+        "--ccp-image-tag",
+        &images.older,
+    ];
+    cluster.create(&flags).ok();
+    cluster.until_ready();
+    until_all_run(&cluster, 2, from);
+    let upgrade = |tag: &str| {
+        let line = [
+            "upgrade",
+            &cluster.name,
+            "--ccp-image-tag",
+            tag,
+            "--wait",
+            "--timeout",
+            "5m",
+            "-n",
+            &namespace(),
+        ];
+        pgo(&line)
+    };
+    let pods = |cluster: &Cluster| {
+        let names = instances(cluster);
+        let pods = names
+            .iter()
+            .filter_map(|(name, ..)| get("pod", name, &namespace()));
+        pods.map(|pod| text(&pod, "/metadata/uid"))
+            .collect::<Vec<_>>()
+    };
+
+    let before = pods(&cluster);
+    upgrade(&images.major).failed(2, &["another major version", "nothing was changed"]);
+    let missing = unique("missing");
+    upgrade(&missing).failed(2, &[&missing, "cannot be used"]);
+    upgrade(&images.older).failed(2, &["can not upgrade to the same image tag"]);
+    assert_eq!(pods(&cluster), before);
+
+    let writer = Writer::begin(&cluster);
+    let ran = upgrade(&images.newer).ok();
+    assert!(ran.out.contains("created minor upgrade task for"), "{ran}");
+    until_all_run(&cluster, 2, to);
+    let (rows, longest) = writer.end();
+    println!(
+        "minor upgrade of 2 instances from {from} to {to}: {rows} rows, longest write pause {longest:?}"
+    );
+    assert_eq!(
+        cluster.ask("SELECT count(*) FROM written WHERE n <= (SELECT max(n) FROM written)"),
+        rows.to_string()
+    );
+    assert_eq!(tags(&cluster), [images.newer.clone(), images.newer.clone()]);
+    let object = cluster.object().expect("it is there");
+    assert_eq!(text(&object, "/spec/ccpimagetag"), images.newer);
+    assert_eq!(
+        text(&object, "/metadata/labels/minor-upgrade"),
+        "upgrade-complete"
+    );
+
+    upgrade(&images.older).failed(2, &["older"]);
+    let told = watch.until_count(&cluster.uid(), "UpgradeClusterFailure", 3);
+    check_stream(&told);
+    assert_eq!(
+        fields(&told, "UpgradeClusterCompleted", "/formerversion"),
+        std::slice::from_ref(from)
+    );
+    assert_eq!(
+        fields(&told, "UpgradeClusterCompleted", "/version"),
+        std::slice::from_ref(to)
+    );
+    assert_eq!(
+        fields(&told, "UpgradeInstanceCompleted", "/instance").len(),
+        2
+    );
+}
+
+#[test]
+fn an_upgrade_of_a_cluster_that_is_not_there_is_refused() {
+    let line = ["upgrade", "nosuch", "-n", &namespace()];
+    pgo(&line).failed(2, &["nosuch is not a valid pgcluster"]);
+    pgo(&["upgrade", "-n", &namespace()]).failed(1, &["--selector or --all"]);
+}
