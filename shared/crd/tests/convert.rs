@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use pgo_core::{NodePreference, ServiceType, StorageKind};
 use pgo_crd::{
     Pgcluster, PgclusterSpec, PgoConfig, Pgreplica, Pgtask, Requests, delete_request,
-    delete_requests, desired, failover_request, failover_requests, label, scale_down_request,
+    delete_requests, desired, label, scale_down_request,
 };
 use serde_json::json;
 
@@ -572,58 +572,4 @@ fn who_takes_over_by_itself_is_said_by_4_1s_label_else_by_the_configuration() {
     };
     assert!(!with(None, false) && with(None, true));
     assert!(with(Some("true"), false) && !with(Some("false"), true));
-}
-
-#[test]
-fn a_task_asks_for_another_primary_in_4_1_s_words() {
-    let mut asked = task(None, AFTER, json!({"hippo": "hippo"}));
-    asked.spec.tasktype = "failover".to_owned();
-    let of = |task: &pgo_crd::Pgtask| failover_request(task, &made(BEFORE));
-    let any = of(&asked).expect("a request");
-    assert_eq!(
-        (any.actor.as_str(), any.target, any.planned),
-        ("ann", None, false)
-    );
-    let labels = asked.metadata.labels.as_mut().expect("labels");
-    labels.insert("target".to_owned(), "hippo-abcd".to_owned());
-    labels.insert(label::PLANNED.to_owned(), "true".to_owned());
-    let request = of(&asked).expect("a request");
-    assert_eq!(
-        (request.target.as_deref(), request.planned),
-        (Some("hippo-abcd"), true)
-    );
-    assert_eq!(
-        request.operation, any.operation,
-        "the same task asks for the same"
-    );
-
-    let mut other = asked.clone();
-    other.spec.parameters = [("rhino".to_owned(), "rhino".to_owned())].into();
-    assert_eq!(of(&other), None);
-    assert_eq!(
-        failover_request(&asked, &made("2026-10-15T10:11:14Z")),
-        None
-    );
-}
-
-#[test]
-fn a_task_that_came_to_its_end_asks_for_nothing_any_more() {
-    let mut asked = task(None, AFTER, json!({"hippo": "hippo"}));
-    asked.spec.tasktype = "failover".to_owned();
-    for (status, reason, asks) in [
-        ("False", "Running", true),
-        ("False", "Failed", false),
-        ("True", "Completed", false),
-    ] {
-        asked.status = serde_json::from_value(json!({
-            "conditions": [{"type": "Complete", "status": status, "reason": reason}],
-        }))
-        .expect("a status");
-        let requests = failover_requests([&asked].into_iter(), &made(BEFORE));
-        assert_eq!(requests.len(), usize::from(asks), "{reason}");
-        assert!(
-            failover_request(&asked, &made(BEFORE)).is_some(),
-            "{reason}"
-        );
-    }
 }
