@@ -22,6 +22,10 @@ const PROBE_DEADLINE: SignedDuration = SignedDuration::from_mins(5);
 /// what a replica has missed is streamed in that time, and what a primary has not written to its files yet is recovered.
 const INSTANCE_DEADLINE: SignedDuration = SignedDuration::from_mins(10);
 
+/// How long the primary waits before it hands over after the last replica has come back. An agent that has just started does
+/// not vote for T·(1+ρ) = 2.02 s, and the primary has to have its grant and to know where it is.
+const SETTLED: SignedDuration = SignedDuration::from_secs(6);
+
 /// How long an agent may say that PostgreSQL fails before that counts: a replica fails while its primary changes.
 const AGENT_GRACE: SignedDuration = SignedDuration::from_secs(60);
 
@@ -173,6 +177,9 @@ fn advance(
             };
             match trouble_beside(Some(&instance), next, cluster, observed) {
                 None if hands_over(next, cluster, observed, &instance) => {
+                    if took < SETTLED {
+                        return false;
+                    }
                     begin_change(next, cluster, observed, &instance, now);
                 }
                 None => begin_instance(next, cluster, observed, &instance, now),
