@@ -526,6 +526,26 @@ fn what_cannot_be_a_label_or_a_selector_is_refused_by_its_field() {
             json!({"PrimaryStorage": {"storagetype": "dynamic", "size": "1Gi", "matchLabels": "disk"}}),
             "PrimaryStorage.matchLabels",
         ),
+        (
+            json!({"PrimaryStorage": {"name": "elsewhere"}}),
+            "PrimaryStorage.name",
+        ),
+        (
+            json!({"ReplicaStorage": {"matchLabels": "disk"}}),
+            "ReplicaStorage.matchLabels",
+        ),
+        (
+            json!({"BackrestStorage": {"supplementalgroups": "wheel"}}),
+            "BackrestStorage.supplementalgroups",
+        ),
+        (
+            json!({"ArchiveStorage": {"size": "0"}}),
+            "ArchiveStorage.size",
+        ),
+        (
+            json!({"userlabels": {"autofail": "banana"}}),
+            "userlabels.autofail",
+        ),
     ] {
         let refused = desired(&cluster(spec.clone()), &config()).expect_err("nonsense");
         assert_eq!(refused.field, format!("spec.{field}"), "{spec}");
@@ -540,8 +560,49 @@ fn who_takes_over_by_itself_is_said_by_4_1s_label_else_by_the_configuration() {
             label.map(|value| [("autofail".to_owned(), value.to_owned())].into());
         let mut config = config();
         config.cluster.autofail = default;
-        desired(&object, &config).expect("valid").autofail
+        desired(&object, &config).map(|desired| desired.autofail)
     };
-    assert!(!with(None, false) && with(None, true));
-    assert!(with(Some("true"), false) && !with(Some("false"), true));
+    assert_eq!((with(None, false), with(None, true)), (Ok(false), Ok(true)));
+    assert_eq!(with(Some("true"), false), Ok(true));
+    assert_eq!(with(Some("false"), true), Ok(false));
+    let refused = with(Some("banana"), true)
+        .expect_err("nonsense")
+        .to_string();
+    assert_eq!(
+        refused,
+        "metadata.labels.autofail: \"banana\" is not true or false"
+    );
+}
+
+#[test]
+fn the_configuration_that_a_cluster_names_goes_before_that_of_its_namespace() {
+    let of = |spec| {
+        desired(&cluster(spec), &config())
+            .expect("valid")
+            .custom_config
+    };
+    let noted = json!({"custom-config": "pgo-custom-pg-config"});
+    let both = json!({"customconfig": "mine", "userlabels": noted});
+    assert_eq!(of(both).as_deref(), Some("mine"));
+    let label = of(json!({"userlabels": noted}));
+    assert_eq!(label.as_deref(), Some("pgo-custom-pg-config"));
+    assert_eq!(of(json!({})), None);
+}
+
+#[test]
+fn replicas_that_nobody_counts_are_those_of_pgo_yaml_at_the_creation() {
+    let count = |object: &Pgcluster, default: &str| {
+        let mut config = config();
+        config.cluster.replicas = default.to_owned();
+        let cluster = pgo_crd::cluster(object, &config, Requests::default());
+        cluster.expect("a cluster").replica_count
+    };
+    let mut object = cluster(json!({}));
+    assert_eq!((count(&object, "2"), count(&object, "")), (2, 0));
+    for said in [json!({"replicas": "0"}), json!({"replicaCount": 0})] {
+        assert_eq!(count(&cluster(said.clone()), "2"), 0, "{said}");
+    }
+    let counted = json!({"replicaCount": {"asked": 2, "wanted": 3, "made": 2}});
+    object.status = Some(serde_json::from_value(counted).expect("a status"));
+    assert_eq!(count(&object, "5"), 2, "it was made with those of then");
 }
