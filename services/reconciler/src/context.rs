@@ -10,6 +10,7 @@ use pgo_core::Cluster;
 use pgo_crd::{Pgcluster, PgoConfig};
 use pgo_events::Outbox;
 use pgo_ids::{Namespace, StreamId};
+use pgo_objects::LogSettings;
 use pgo_tls::Authority;
 use tokio::sync::watch;
 
@@ -29,6 +30,8 @@ pub struct Context {
     pub authority: Arc<Authority>,
     /// `pgo.yaml`, as it is now.
     pub config: watch::Receiver<Arc<PgoConfig>>,
+    /// What the agents log and how.
+    pub agent_logs: LogSettings,
     /// Publishes outboxes.
     pub publishing: Publishing,
     waker: Waker,
@@ -59,6 +62,7 @@ impl Context {
         agents: Agents,
         authority: Arc<Authority>,
         config: watch::Receiver<Arc<PgoConfig>>,
+        agent_logs: LogSettings,
         publishing: Publishing,
         waker: Waker,
         metrics: Metrics,
@@ -70,6 +74,7 @@ impl Context {
             agents,
             authority,
             config,
+            agent_logs,
             publishing,
             waker,
             metrics,

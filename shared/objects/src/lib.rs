@@ -14,7 +14,7 @@ pub use identity::{
     FORM, agent_identity, cluster_labels, fixture_name, form, is_labelled, is_owned, owner, owners,
     stranger,
 };
-pub use pod::pod;
+pub use pod::{LogSettings, pod};
 pub use replica::replica;
 pub use secret::{CERTIFICATE_UNTIL, certificate_names, certificate_secret, password, user_secret};
 pub use service::{AUTOFAIL, TAKEOVER, TERM, endpoint_slice, lease, replica_service, service};
