@@ -182,11 +182,11 @@ shown() {
 }
 
 # A cluster that is there already tells nothing of its creation.
-without_hippo() {
+without_hippo() (
   [[ -e $PGO_ROOT/.local/env ]] || return 0
   source "$PGO_ROOT/.local/env"
-  ! kubectl get pgcluster hippo >/dev/null 2>&1 || pgo delete cluster hippo --delete-data --no-prompt --wait
-}
+  ! kubectl get pgcluster hippo --request-timeout=5s >/dev/null 2>&1 || pgo delete cluster hippo --delete-data --no-prompt --wait
+)
 
 # Each node's kubelet is in a network namespace of its own.
 nodes_are_namespaces() {
