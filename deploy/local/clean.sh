@@ -8,6 +8,6 @@ source "$here/progress.sh"
 "$here/stop.sh"
 rm -rf "$PGO_ROOT/.local" "$PGO_ROOT/target"
 # By name: the folder itself may be one that holds other things.
-rm -rf "${PGO_CACHE:?}"/{bin,built,buildah,target}
+rm -rf "${PGO_CACHE:?}"/{bin,built,buildah,examples,target}
 [[ ! -d $PGO_CACHE ]] || rmdir --ignore-fail-on-non-empty "$PGO_CACHE"
 say "removed what was built; make run builds it again"

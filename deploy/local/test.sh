@@ -40,6 +40,9 @@ stage() {
   echo "=== $title: ok after $(since "$begun")"
 }
 
+# Most of a run that has to build everything.
+MINUTES=45
+
 # The lifecycle tests are a package of their own because they need what the others do not.
 lifecycle=pgo-lifecycle-tests
 
@@ -85,3 +88,4 @@ if [[ $kind == all ]]; then
   trap - EXIT
 fi
 echo "=== all passed after $(since "$begun")"
+(($(clock_ms) - begun <= MINUTES * 60000)) || echo "=== warning: that is more than the $MINUTES minutes that all of it may take"

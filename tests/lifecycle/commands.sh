@@ -93,8 +93,50 @@ with_old() {
   PATH="$path:$PATH" "$SCRATCH/clone/deploy/local/packages.sh"
 }
 
+# A step of a quarter of a minute and more, which says itself nothing to the user.
+slow_step() {
+  STEP_LOGS=$SCRATCH/logs run_step "a slow step" bash -c 'echo "   Compiling something large"; sleep 17'
+}
+
+what_a_slow_step_does_is_shown() {
+  wait "$1" && grep -qx "    … Compiling something large" "$SCRATCH/slow" || { cat "$SCRATCH/slow"; return 1; }
+}
+
+# Debian's programs as they are on a machine with none of the packages. The one that installs notes what it is asked for, and
+# whether Debian is kept from starting what it installs.
+prepare_installation() {
+  local path=$SCRATCH/debian
+  mkdir "$path"
+  printf '#!/bin/sh\nexit 1\n' | tee "$path/dpkg-query" >"$path/systemctl"
+  cat >"$path/apt-get" <<EOT
+#!/bin/sh
+[ "\$1" != install ] || { /usr/sbin/policy-rc.d; echo "policy \$?"; grep -h main_cluster /etc/postgresql-common/createcluster.conf; } >>"$SCRATCH/installed"
+echo "\$@" >>"$SCRATCH/installed"
+EOT
+  chmod 0755 "$path"/*
+}
+
+# Where Debian's own configuration is, a folder that is gone afterwards.
+missing_packages_are_installed() {
+  local policy=/usr/sbin/policy-rc.d before
+  before=$(ls "$policy" 2>/dev/null || true)
+  prepare_installation
+  # shellcheck disable=SC2016 # for the other shell
+  PATH="$SCRATCH/debian:$PATH" unshare --mount bash -euc '
+    mkdir -p /etc/postgresql-common
+    mount -t tmpfs none /etc/postgresql-common
+    "$1"
+  ' bash "$SCRATCH/clone/deploy/local/packages.sh" >"$SCRATCH/output" || { cat "$SCRATCH/output"; return 1; }
+  [[ $(ls "$policy" 2>/dev/null || true) == "$before" ]] || return 1
+  grep -qF "installing etcd-server containerd" "$SCRATCH/output" && grep -qE "installed now: [1-9]" "$SCRATCH/output" || return 1
+  diff <(printf '%s\n' "update -q" "policy 101" "create_main_cluster = false" "install -y -q --no-install-recommends etcd-server") \
+    <(sed 's/ containerd .*//' "$SCRATCH/installed")
+}
+
 alone() {
-  local install="install them as root: apt-get install --no-install-recommends etcd-server"
+  local install="install them as root: apt-get install --no-install-recommends etcd-server" slow
+  slow_step >"$SCRATCH/slow" &
+  slow=$!
   holds "make help lists every target with what it does" help_lists_every_target
   prepare_missing_packages
   holds "which packages are missing, and how to get them, is said to a user who may not install them" \
@@ -105,7 +147,9 @@ alone() {
   holds "a Rust that is too old is told before anything is built" \
     fails_and_says 'Rust is too old: "cargo --version" says 1.70.0, and' with_old cargo "cargo 1.70.0 (7fe40dc8c 2023-04-27)"
   holds "and so is a Go" fails_and_says "says 1.19.8, and 1.24" with_old go "go version go1.19.8 linux/amd64"
+  holds "Debian packages that are missing are installed, and nothing of them started" missing_packages_are_installed
   holds "the log of a failed step is shown, and nothing is done after it" a_failed_step_shows_its_log
+  holds "what a step does that takes long is shown" what_a_slow_step_does_is_shown "$slow"
 }
 
 # Every variable that .local/env promises, in a shell that has none of them before.
@@ -130,9 +174,37 @@ packed() {
 
 within_a_minute() { (($(clock_ms) - $1 < 60000)); }
 
+# shown FILE COMMAND...: shows what COMMAND says and keeps it in FILE.
+shown() {
+  local file=$1
+  shift
+  "$@" 2>&1 | tee "$file"
+}
+
+# A cluster that is there already tells nothing of its creation.
+without_hippo() (
+  [[ -e $PGO_ROOT/.local/env ]] || return 0
+  source "$PGO_ROOT/.local/env"
+  ! kubectl get pgcluster hippo --request-timeout=5s >/dev/null 2>&1 || pgo delete cluster hippo --delete-data --no-prompt --wait
+)
+
+# Each node's kubelet is in a network namespace of its own.
+nodes_are_namespaces() {
+  local default node
+  # shellcheck disable=SC2016 # for the other shell
+  default=$(env -u NODES bash -c 'source "$1"; echo "$NODES"' bash "$PGO_ROOT/deploy/local/settings.sh")
+  [[ $default == 2 && $(ip netns list | grep -c '^pgo-node') == "$NODES" ]] || { ip netns list; return 1; }
+  for node in $(seq "$NODES"); do
+    ip netns pids "$(node_netns "$node")" | xargs -r ps -o args= -p | grep -q kubelet || { echo "none in node $node"; return 1; }
+  done
+}
+
 run() {
   local output=$PGO_ROOT/.local/run.log begun
-  holds "make run runs" make --no-print-directory -C "$PGO_ROOT" run
+  without_hippo
+  holds "make run runs" shown "$SCRATCH/first" make --no-print-directory -C "$PGO_ROOT" run
+  holds "it shows the events of hippo while that is made" grep -Eq "event: .*/hippo +CreateCluster +completed" "$SCRATCH/first"
+  holds "it makes two nodes where nobody says how many, each a network namespace" nodes_are_namespaces
   holds "another number of nodes is not forced upon a cluster that is there" \
     fails_and_says "there are PostgreSQL clusters on it; make stop removes them" env NODES=3 make --no-print-directory -C "$PGO_ROOT" run
   begun=$(clock_ms)
@@ -143,7 +215,6 @@ run() {
   holds ".local/env has all that pgo and kubectl need" env_is_complete
   holds "the programs have packed relocations" packed "$PGO_CACHE"/target/*/release/pgo-{apiserver,reconciler,scheduler,event,agent}
   source "$PGO_ROOT/.local/env"
-  holds "the first run showed the events of hippo" grep -Eq "/hippo +CreateCluster +completed" "$PGO_ROOT/.local/logs/hippo-events.log"
   holds "hippo can be deleted" pgo delete cluster hippo --delete-data --no-prompt --wait
 }
 
@@ -216,6 +287,11 @@ stop_of_compose_is_stored() {
   grep -q "its last event is stored" "$SCRATCH/down"
 }
 
+nsqadmin_shows() {
+  curl --silent --fail --max-time 10 http://127.0.0.1:4171/api/topics | tee "$SCRATCH/topics" |
+    jq -e --arg topic "$1" '.topics | index($topic)' >/dev/null || { cat "$SCRATCH/topics"; return 1; }
+}
+
 uninstall_compose() { "$PGO_ROOT/deploy/install/uninstall.sh" --delete-namespaces; }
 
 compose() {
@@ -228,6 +304,7 @@ compose() {
   holds "their start is told as completed" in_compose pgo watch pgotopic --since 5m --for PGOStartCompleted --timeout 20s
   holds "nsqadmin shows topics" curl --silent --fail --max-time 10 --output /dev/null http://127.0.0.1:4171/api/topics
   holds "a cluster is created through them" in_compose pgo create cluster boxed --wait
+  holds "nsqadmin shows the topic of all events" nsqadmin_shows alltopic
   holds "its events are told" in_compose pgo watch clustertopic boxed --since 5m --for CreateClusterCompleted --timeout 20s
   holds "and it is deleted" in_compose pgo delete cluster boxed --delete-data --no-prompt --wait
   holds "compose/down.sh ends them, and that they stop is stored" stop_of_compose_is_stored
@@ -256,10 +333,20 @@ another_number_of_nodes() {
   [[ ! -e $PGO_ROOT/.local/env ]]
 }
 
+# The folders of $PGO_CACHE that scripts and tests name.
+kept_folders() {
+  grep -rhoE '[$]PGO_CACHE/[a-z]+' "$PGO_ROOT"/{compose,deploy,tests} | sed 's/.*\///'
+  grep -rlF '"PGO_CACHE"' --include='*.rs' "$PGO_ROOT"/{pgo,services,shared,tests} |
+    xargs grep -hoE '(cache|^ *)[.]join[(]"[a-z]+' | sed 's/.*"//'
+}
+
 clean_removes_what_was_made() {
-  local clone=$SCRATCH/clean cache=$SCRATCH/cache
+  local clone=$SCRATCH/clean cache=$SCRATCH/cache folder
   scratch_clone "$clone"
-  mkdir -p "$clone"/{.local/bin,target/debug} "$cache"/{bin,built/x,buildah,target}
+  kept_folders | sort -u >"$SCRATCH/kept"
+  (($(wc -l <"$SCRATCH/kept") >= 5)) || { cat "$SCRATCH/kept"; return 1; }
+  mkdir -p "$clone"/{.local/bin,target/debug}
+  while read -r folder; do mkdir -p "$cache/$folder/x"; done <"$SCRATCH/kept"
   touch "$cache/of-others"
   PGO_CACHE=$cache make_target "$clone" clean
   [[ ! -e $clone/.local && ! -e $clone/target && $(ls "$cache") == of-others ]] || return 1

@@ -13,7 +13,7 @@ use kube::{Api, Client, runtime::watcher};
 use pgo_bus::{Bell, Kind};
 use pgo_proto::event::{dead_letters_client::DeadLettersClient, event_log_client::EventLogClient};
 use pgo_telemetry::{CancellationToken, Telemetry};
-use pgo_tls::{TlsFiles, grpc, rest::ClientCertificate};
+use pgo_tls::{TlsFiles, grpc};
 use tokio::sync::{Mutex, MutexGuard};
 use tonic::transport::Channel;
 
@@ -192,12 +192,7 @@ async fn rest_tls(
     if !settings.tls() {
         return Ok(None);
     }
-    let clients = if settings.open_routes().is_empty() {
-        ClientCertificate::Required
-    } else {
-        ClientCertificate::IfGiven
-    };
-    Ok(Some(RestTls::start(&identity, clients, accounts.clone())?))
+    Ok(Some(RestTls::start(&identity, accounts.clone())?))
 }
 
 /// Locks by name of cluster, so that two creations of one name do not mix their Secrets. Kubernetes decides between

@@ -12,10 +12,7 @@ use kube::{
     api::{ObjectMeta, PostParams},
 };
 use pgo_crd::label;
-use pgo_tls::{
-    Details, KeyAndCertificate, pem,
-    rest::{self, ClientCertificate},
-};
+use pgo_tls::{Details, KeyAndCertificate, pem, rest};
 use rustls::ServerConfig;
 
 use crate::{
@@ -131,12 +128,9 @@ impl RestTls {
     /// It cannot be used.
     pub(crate) fn start(
         identity: &KeyAndCertificate,
-        clients: ClientCertificate,
         mut accounts: Mirror<Account>,
     ) -> Result<Self, NoCertificate> {
-        let tls = Self(Arc::new(RwLock::new(rest::server_config(
-            identity, clients,
-        )?)));
+        let tls = Self(Arc::new(RwLock::new(rest::server_config(identity)?)));
         let (following, mut shown) = (tls.clone(), identity.certificate_pem.clone());
         tokio::spawn(async move {
             while accounts.changed().await {
@@ -148,7 +142,7 @@ impl RestTls {
                     continue;
                 }
                 shown.clone_from(&identity.certificate_pem);
-                match rest::server_config(identity, clients) {
+                match rest::server_config(identity) {
                     Ok(config) => {
                         tracing::info!(
                             secret = REST_SECRET,
@@ -183,6 +177,6 @@ mod tests {
         let made = rest::generate(&names("pgo"), Timestamp::now()).expect("a certificate");
         let read = rest_certificate(&secret(&made)).expect("stored");
         assert_eq!(read.certificate_pem, made.certificate_pem);
-        assert!(rest::server_config(&read, ClientCertificate::Required).is_ok());
+        assert!(rest::server_config(&read).is_ok());
     }
 }

@@ -24,7 +24,7 @@ pub struct Settings {
     /// Exactly `true`: plain HTTP.
     #[arg(long, env = "DISABLE_TLS", default_value = "")]
     pub disable_tls: String,
-    /// Comma list of paths open to clients without a certificate: /health, /healthz.
+    /// Comma list of paths open to clients without a certificate: /health; /healthz always is.
     #[arg(long, env = "NOAUTH_ROUTES", default_value = "")]
     pub noauth_routes: String,
     /// Namespace of PGO.
@@ -92,10 +92,12 @@ impl Settings {
         list(&self.namespaces).map(str::to_owned).collect()
     }
 
-    /// The paths that are open to clients without a certificate.
+    /// The paths that are open to clients without a certificate; one is so always, as since 4.1.2: probes have none.
     pub fn open_routes(&self) -> Vec<String> {
-        list(&self.noauth_routes)
-            .filter(|path| !path.is_empty())
+        let named = list(&self.noauth_routes).filter(|path| !path.is_empty());
+        ["/healthz"]
+            .into_iter()
+            .chain(named)
             .map(str::to_owned)
             .collect()
     }

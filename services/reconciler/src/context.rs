@@ -10,6 +10,7 @@ use pgo_core::Cluster;
 use pgo_crd::{Pgcluster, PgoConfig};
 use pgo_events::Outbox;
 use pgo_ids::{Namespace, StreamId};
+use pgo_objects::LogSettings;
 use pgo_tls::Authority;
 use tokio::sync::watch;
 
@@ -32,6 +33,8 @@ pub struct Context {
     pub authority: Arc<Authority>,
     /// `pgo.yaml`, as it is now.
     pub config: watch::Receiver<Arc<PgoConfig>>,
+    /// What the agents log and how.
+    pub agent_logs: LogSettings,
     /// Publishes outboxes.
     pub publishing: Publishing,
     /// Which clusters are being upgraded.
@@ -66,6 +69,7 @@ impl Context {
         agents: Agents,
         authority: Arc<Authority>,
         config: watch::Receiver<Arc<PgoConfig>>,
+        agent_logs: LogSettings,
         publishing: Publishing,
         upgrades: Upgrades,
         waker: Waker,
@@ -78,6 +82,7 @@ impl Context {
             agents,
             authority,
             config,
+            agent_logs,
             publishing,
             upgrades,
             waker,

@@ -9,6 +9,7 @@ use kube::{Api, Client};
 use pgo_bus::{Doorbells, Doorman, Kind, Listener, NsqPublisher, Relay};
 use pgo_crd::PgoConfig;
 use pgo_ids::Namespace;
+use pgo_objects::LogSettings;
 use pgo_telemetry::{CancellationToken, Telemetry};
 use pgo_tls::{Authority, TlsFiles};
 use tokio::{sync::watch, task::JoinSet, time::timeout};
@@ -206,6 +207,8 @@ async fn reconcile_in(namespace: String, shared: Shared, shutdown: CancellationT
         Agents::new(shared.files, waker.clone()),
         shared.authority,
         shared.config,
+        // Theirs, too: a user reads the log of a cluster as that of PGO.
+        LogSettings::from_lookup(|name| std::env::var(name).ok()),
         shared.publishing,
         shared.upgrades,
         waker,

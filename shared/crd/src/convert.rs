@@ -14,7 +14,7 @@ use crate::{
     demands,
     image::{self, ImageError},
     label, upgrading,
-    volume::storage,
+    volume::{self, storage},
 };
 
 /// A Pgcluster that the schema lets through and PGO cannot make.
@@ -77,7 +77,7 @@ pub fn cluster(object: &Pgcluster, config: &PgoConfig, requests: Requests) -> Op
         workflow,
         delete_requests: requests.delete,
         replicas: requests.replicas,
-        replica_count: replica_count(&object.spec),
+        replica_count: replica_count(object, config),
         scale_down: requests.scale_down,
         failover: requests.failover,
         upgrades: requests.upgrades,
@@ -87,10 +87,18 @@ pub fn cluster(object: &Pgcluster, config: &PgoConfig, requests: Requests) -> Op
     })
 }
 
-/// How many replicas there are to be: `replicaCount`, else what 4.1's `replicas` says.
-fn replica_count(spec: &PgclusterSpec) -> u32 {
-    let said = spec.replicas.parse().unwrap_or_default();
-    spec.replica_count.unwrap_or(said)
+/// How many replicas there are to be: `replicaCount`, else what 4.1's `replicas` says; where both are silent, as many as there
+/// were to be before, and at the creation those of `pgo.yaml`: a change of it is for clusters that are made later.
+fn replica_count(object: &Pgcluster, config: &PgoConfig) -> u32 {
+    let spec = &object.spec;
+    let before = object.status.as_ref().and_then(|s| s.0.replica_count);
+    let default = || match before {
+        Some(count) => count.asked,
+        None => config.cluster.replicas.parse().unwrap_or_default(),
+    };
+    spec.replica_count
+        .or_else(|| spec.replicas.parse().ok())
+        .unwrap_or_else(default)
 }
 
 /// Who made it: the pgouser, or the first word of the program's name that Kubernetes noted (`kubectl-create` is `kubectl`).
@@ -215,9 +223,7 @@ pub fn desired(object: &Pgcluster, config: &PgoConfig) -> Result<Desired, Invali
     let default = &config.cluster.service_type;
     let service_type = service_type(setting(&spec.userlabels, "service-type").unwrap_or(default))?;
     let node = node_label(&spec.userlabels, config)?;
-    let custom_config = setting(&spec.userlabels, "custom-config")
-        .map(str::to_owned)
-        .or_else(|| (!spec.customconfig.is_empty()).then(|| spec.customconfig.clone()));
+    stored_for_later(spec)?;
     Ok(Desired {
         image: image(spec, config)?,
         agent_image: Image(format!(
@@ -233,9 +239,9 @@ pub fn desired(object: &Pgcluster, config: &PgoConfig) -> Result<Desired, Invali
         service_type,
         replica_service_type: service_type,
         node: node.map(|(key, value)| NodePreference::With(key, value)),
-        autofail: autofail(object, config),
-        synchronous: synchronous(spec, config)?,
-        custom_config,
+        autofail: autofail(object, config)?,
+        synchronous: synchronous(object, config)?,
+        custom_config: custom_config(spec),
         labels: labels(&spec.userlabels)?,
         log_statement: config.cluster.log_statement.clone(),
         log_min_duration_statement: config
@@ -253,11 +259,36 @@ pub(crate) fn or(value: &str, default: &str) -> String {
     if value.is_empty() { default } else { value }.to_owned()
 }
 
+/// The ConfigMap that the spec names. 4.1 notes one among the user labels, too, and there the namespace's own where it has
+/// one: that is for clusters that name none.
+fn custom_config(spec: &PgclusterSpec) -> Option<String> {
+    let named = Some(spec.customconfig.as_str()).filter(|name| !name.is_empty());
+    named
+        .or_else(|| setting(&spec.userlabels, "custom-config"))
+        .map(str::to_owned)
+}
+
+/// Storages that nothing is made of before there are replicas or backups, or never: what makes no sense is told at once.
+fn stored_for_later(spec: &PgclusterSpec) -> Result<(), InvalidSpec> {
+    volume::check("ArchiveStorage", &spec.archive_storage)?;
+    volume::check("ReplicaStorage", &spec.replica_storage)?;
+    volume::check("BackrestStorage", &spec.backrest_storage)
+}
+
 /// Whether another instance becomes the primary by itself: 4.1 has it as a label of the Pgcluster.
-fn autofail(object: &Pgcluster, config: &PgoConfig) -> bool {
-    let said = object.labels().get(label::AUTOFAIL);
-    let said = said.or_else(|| object.spec.userlabels.get(label::AUTOFAIL));
-    said.map_or(config.cluster.autofail, |value| value == "true")
+fn autofail(object: &Pgcluster, config: &PgoConfig) -> Result<bool, InvalidSpec> {
+    let key = label::AUTOFAIL;
+    let of_object = setting(object.labels(), key).map(|value| (value, "metadata.labels"));
+    let of_user = || setting(&object.spec.userlabels, key).map(|value| (value, "spec.userlabels"));
+    match of_object.or_else(of_user) {
+        None => Ok(config.cluster.autofail),
+        Some(("true", _)) => Ok(true),
+        Some(("false", _)) => Ok(false),
+        Some((other, place)) => Err(InvalidSpec {
+            field: format!("{place}.{key}"),
+            problem: format!("{other:?} is not true or false"),
+        }),
+    }
 }
 
 /// For how many replicas' answers commits wait. Only what the cluster itself asks for is refused where that is too many:
@@ -265,8 +296,9 @@ fn autofail(object: &Pgcluster, config: &PgoConfig) -> bool {
 ///
 /// # Errors
 /// There are to be fewer replicas.
-pub fn synchronous(spec: &PgclusterSpec, config: &PgoConfig) -> Result<u32, InvalidSpec> {
-    let replicas = replica_count(spec);
+pub fn synchronous(object: &Pgcluster, config: &PgoConfig) -> Result<u32, InvalidSpec> {
+    let spec = &object.spec;
+    let replicas = replica_count(object, config);
     let (field, asked) = match (spec.synchronous_standbys, spec.sync_replication) {
         (Some(k), _) => ("synchronousStandbys", k),
         (None, Some(on)) => ("syncReplication", u32::from(on)),

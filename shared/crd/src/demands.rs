@@ -133,6 +133,11 @@ pub(crate) fn names(object: &Pgcluster, user: &str) -> Result<(), InvalidSpec> {
         ),
         ("primaryhost", &spec.primaryhost, name.clone()),
         (
+            "PrimaryStorage.name",
+            &spec.primary_storage.name,
+            name.clone(),
+        ),
+        (
             "usersecretname",
             &spec.usersecretname,
             secret(UserSecret::Application),

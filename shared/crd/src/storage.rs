@@ -15,7 +15,11 @@ use serde::{Deserialize, Serialize};
     validation = Rule::new("!has(self.fsgroup) || self.fsgroup.matches('^[0-9]{0,10}$')")
         .message("fsgroup is a number"),
     validation = Rule::new("!has(self.fsgroup) || self.fsgroup == '' || !has(self.supplementalgroups) || self.supplementalgroups == ''")
-        .message("fsgroup and supplementalgroups cannot both be set; leave one of them out")
+        .message("fsgroup and supplementalgroups cannot both be set; leave one of them out"),
+    validation = Rule::new("!has(self.supplementalgroups) || self.supplementalgroups.matches('^[0-9, ]*$')")
+        .message("supplementalgroups is a comma list of numbers"),
+    validation = Rule::new("!has(self.matchLabels) || self.matchLabels == '' || self.matchLabels.matches('^[^=]+=[^=]*$')")
+        .message("matchLabels is key=value")
 )]
 pub struct StorageSpec {
     /// Name of the claim; PGO fills it in.

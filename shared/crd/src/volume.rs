@@ -32,21 +32,7 @@ pub(crate) fn storage(
     if kind != StorageKind::EmptyDir && spec.size.is_empty() {
         return invalid(&of("size"), "it is empty; give a quantity such as 1Gi");
     }
-    if !spec.size.is_empty() {
-        demands::size(&of("size"), &spec.size)?;
-    }
-    if !spec.fsgroup.is_empty() && !spec.supplementalgroups.is_empty() {
-        return invalid(
-            field,
-            "fsgroup and supplementalgroups cannot both be set; leave one of them out",
-        );
-    }
-    let supplemental_groups = spec
-        .supplementalgroups
-        .split(',')
-        .filter(|group| !group.trim().is_empty())
-        .map(|group| number(&of("supplementalgroups"), group))
-        .collect::<Result<_, _>>()?;
+    let said = parts(field, &spec)?;
     Ok(Storage {
         kind,
         class: (kind == StorageKind::Dynamic && !spec.storageclass.is_empty())
@@ -57,12 +43,44 @@ pub(crate) fn storage(
             spec.accessmode.clone()
         },
         size: spec.size.clone(),
-        fs_group: if spec.fsgroup.is_empty() {
-            None
-        } else {
-            Some(number(&of("fsgroup"), &spec.fsgroup)?)
-        },
-        supplemental_groups,
+        fs_group: said.fs_group,
+        supplemental_groups: said.supplemental_groups,
+        match_labels: said.match_labels,
+    })
+}
+
+/// Whether each part of a storage can be read, also where no volume is made of it yet.
+pub(crate) fn check(field: &str, spec: &StorageSpec) -> Result<(), InvalidSpec> {
+    parts(field, spec).map(|_| ())
+}
+
+/// The parts of a storage that are more than a text.
+struct Parts {
+    fs_group: Option<i64>,
+    supplemental_groups: Vec<i64>,
+    match_labels: BTreeMap<String, String>,
+}
+
+fn parts(field: &str, spec: &StorageSpec) -> Result<Parts, InvalidSpec> {
+    let of = |part: &str| format!("{field}.{part}");
+    if !spec.size.is_empty() {
+        demands::size(&of("size"), &spec.size)?;
+    }
+    if !spec.fsgroup.is_empty() && !spec.supplementalgroups.is_empty() {
+        return invalid(
+            field,
+            "fsgroup and supplementalgroups cannot both be set; leave one of them out",
+        );
+    }
+    let fs_group = Some(&spec.fsgroup).filter(|group| !group.is_empty());
+    let fs_group = fs_group.map(|group| number(&of("fsgroup"), group));
+    let groups = spec.supplementalgroups.split(',');
+    Ok(Parts {
+        fs_group: fs_group.transpose()?,
+        supplemental_groups: groups
+            .filter(|group| !group.trim().is_empty())
+            .map(|group| number(&of("supplementalgroups"), group))
+            .collect::<Result<_, _>>()?,
         match_labels: match_labels(&of("matchLabels"), &spec.match_labels)?,
     })
 }

@@ -56,6 +56,23 @@ fn a_pgo_yaml_that_cannot_be_used_says_which_key() {
         ("Pgo:", "BasicAuth: maybe\nPgo:", "BasicAuth: "),
         ("Port: 5432", "ServiceType: Nope", "Cluster.ServiceType: "),
         ("Port: 5432", "LogStatement: loud", "Cluster.LogStatement: "),
+        ("Port: 5432", "Replicas: 101", "Cluster.Replicas: "),
+        ("Port: 5432", "Replicas: -1", "Cluster.Replicas: "),
+        (
+            "Port: 5432",
+            "PasswordLength: many",
+            "Cluster.PasswordLength: \"many\" is not a number from 8 to 512",
+        ),
+        (
+            "Port: 5432",
+            "PasswordLength: 4",
+            "Cluster.PasswordLength: ",
+        ),
+        (
+            "Fsgroup: 26",
+            "SupplementalGroups: wheel",
+            "Storage.local: ",
+        ),
     ] {
         let error = PgoConfig::parse(&PGO_YAML.replace(from, to)).expect_err("refused");
         let expected = format!("Error in pgoconfig: check pgo.yaml: {key}");

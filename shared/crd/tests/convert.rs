@@ -9,10 +9,7 @@
 use std::collections::BTreeMap;
 
 use pgo_core::{NodePreference, ServiceType, StorageKind};
-use pgo_crd::{
-    Pgcluster, PgclusterSpec, PgoConfig, Pgreplica, Pgtask, Requests, delete_request,
-    delete_requests, desired, label, scale_down_request,
-};
+use pgo_crd::{Pgcluster, PgclusterSpec, PgoConfig, Pgreplica, Requests, desired, label};
 use serde_json::json;
 
 const PGO_YAML: &str = "
@@ -314,45 +311,6 @@ fn who_made_a_cluster_is_the_pgouser_or_the_program() {
     assert_eq!(made(&object).actor, "ann");
 }
 
-fn task(owner: Option<&str>, made: &str, parameters: serde_json::Value) -> Pgtask {
-    let owners = owner.map(|uid| {
-        json!([{"apiVersion": "crunchydata.com/v1", "kind": "Pgcluster", "name": "hippo", "uid": uid}])
-    });
-    serde_json::from_value(json!({
-        "apiVersion": "crunchydata.com/v1", "kind": "Pgtask",
-        "metadata": {"name": "hippo-rmdata", "namespace": "pgouser1", "uid": "uid-2",
-            "creationTimestamp": made, "ownerReferences": owners.unwrap_or(json!([])),
-            "labels": {"pg-cluster": "hippo", "pgouser": "ann"}},
-        "spec": {"tasktype": "delete-data", "parameters": parameters},
-    }))
-    .expect("a Pgtask")
-}
-
-fn made(at: &str) -> Pgcluster {
-    let mut object = cluster(json!({}));
-    object.metadata.creation_timestamp = serde_json::from_value(json!(at)).expect("a time");
-    object
-}
-
-const BEFORE: &str = "2026-10-15T10:11:11Z";
-const AFTER: &str = "2026-10-15T10:11:13Z";
-
-#[test]
-fn a_task_of_4_1_asks_for_a_deletion() {
-    let whole = json!({
-        "pg-cluster": "hippo", "replica-name": "", "is-replica": "false", "is-backup": "false",
-        "delete-data": "true", "delete-backups": "false",
-    });
-    let request = delete_request(&task(None, AFTER, whole), &made(BEFORE)).expect("a request");
-    assert_eq!(request.actor, "ann");
-    assert!(request.options.data && !request.options.backups);
-    let replica = json!({"pg-cluster": "hippo", "is-replica": "true", "delete-data": "true"});
-    assert_eq!(
-        delete_request(&task(None, AFTER, replica), &made(BEFORE)),
-        None
-    );
-}
-
 /// A Pgreplica of cluster `hippo`.
 fn replica(name: &str, spec: serde_json::Value) -> Pgreplica {
     let mut spec = spec;
@@ -426,56 +384,6 @@ fn a_replica_that_cannot_be_made_says_which_field_is_wrong() {
 }
 
 #[test]
-fn a_task_asks_for_the_removal_of_a_replica_in_4_1_s_words() {
-    let ask = |more: serde_json::Value| {
-        let mut parameters = json!({
-            "pg-cluster": "hippo", "is-replica": "true", "replica-name": "hippo-abcd",
-        });
-        for (key, value) in more.as_object().expect("an object") {
-            parameters[key] = value.clone();
-        }
-        scale_down_request(&task(None, AFTER, parameters), &made(BEFORE))
-    };
-    let request = ask(json!({"delete-data": "true"})).expect("a request");
-    assert_eq!(request.replica.as_str(), "hippo-abcd");
-    assert_eq!((request.actor.as_str(), request.data), ("ann", true));
-    assert!(!ask(json!({})).expect("a request").data);
-    assert_eq!(ask(json!({"is-replica": "false"})), None);
-    assert_eq!(ask(json!({"pg-cluster": "rhino"})), None);
-    assert_eq!(ask(json!({"replica-name": "Not a name"})), None);
-}
-
-#[test]
-fn several_requests_are_heard_in_the_order_in_which_they_were_made() {
-    let ask = |data: bool| json!({"pg-cluster": "hippo", "delete-data": data.to_string()});
-    let mut first = task(None, BEFORE, ask(false));
-    let mut later = task(None, AFTER, ask(true));
-    later.metadata.name = Some("hippo-rmdata-with-data".to_owned());
-    later.metadata.uid = Some("uid-3".to_owned());
-    let each = [&first, &later].map(|task| delete_request(task, &made(BEFORE)));
-    let each = each.map(|request| request.expect("a request"));
-    for _ in 0..2 {
-        let requests = delete_requests([&later, &first].into_iter(), &made(BEFORE));
-        assert_eq!(requests, each);
-        // In whatever order they are seen.
-        std::mem::swap(&mut first, &mut later);
-    }
-}
-
-#[test]
-fn a_task_for_a_former_cluster_of_the_same_name_deletes_nothing() {
-    let ask = || json!({"pg-cluster": "hippo"});
-    let own = task(Some("uid-1"), BEFORE, ask());
-    assert!(delete_request(&own, &made(AFTER)).is_some());
-    let former = task(Some("uid-0"), AFTER, ask());
-    assert_eq!(delete_request(&former, &made(BEFORE)), None);
-    let older = task(None, BEFORE, ask());
-    assert_eq!(delete_request(&older, &made(AFTER)), None);
-    let other = task(None, AFTER, json!({"pg-cluster": "rhino"}));
-    assert_eq!(delete_request(&other, &made(BEFORE)), None);
-}
-
-#[test]
 fn a_spec_of_4_1_keeps_its_field_names() {
     let spec = PgclusterSpec {
         collect_secret_name: "hippo-collect-secret".to_owned(),
@@ -526,6 +434,26 @@ fn what_cannot_be_a_label_or_a_selector_is_refused_by_its_field() {
             json!({"PrimaryStorage": {"storagetype": "dynamic", "size": "1Gi", "matchLabels": "disk"}}),
             "PrimaryStorage.matchLabels",
         ),
+        (
+            json!({"PrimaryStorage": {"name": "elsewhere"}}),
+            "PrimaryStorage.name",
+        ),
+        (
+            json!({"ReplicaStorage": {"matchLabels": "disk"}}),
+            "ReplicaStorage.matchLabels",
+        ),
+        (
+            json!({"BackrestStorage": {"supplementalgroups": "wheel"}}),
+            "BackrestStorage.supplementalgroups",
+        ),
+        (
+            json!({"ArchiveStorage": {"size": "0"}}),
+            "ArchiveStorage.size",
+        ),
+        (
+            json!({"userlabels": {"autofail": "banana"}}),
+            "userlabels.autofail",
+        ),
     ] {
         let refused = desired(&cluster(spec.clone()), &config()).expect_err("nonsense");
         assert_eq!(refused.field, format!("spec.{field}"), "{spec}");
@@ -568,8 +496,49 @@ fn who_takes_over_by_itself_is_said_by_4_1s_label_else_by_the_configuration() {
             label.map(|value| [("autofail".to_owned(), value.to_owned())].into());
         let mut config = config();
         config.cluster.autofail = default;
-        desired(&object, &config).expect("valid").autofail
+        desired(&object, &config).map(|desired| desired.autofail)
     };
-    assert!(!with(None, false) && with(None, true));
-    assert!(with(Some("true"), false) && !with(Some("false"), true));
+    assert_eq!((with(None, false), with(None, true)), (Ok(false), Ok(true)));
+    assert_eq!(with(Some("true"), false), Ok(true));
+    assert_eq!(with(Some("false"), true), Ok(false));
+    let refused = with(Some("banana"), true)
+        .expect_err("nonsense")
+        .to_string();
+    assert_eq!(
+        refused,
+        "metadata.labels.autofail: \"banana\" is not true or false"
+    );
+}
+
+#[test]
+fn the_configuration_that_a_cluster_names_goes_before_that_of_its_namespace() {
+    let of = |spec| {
+        desired(&cluster(spec), &config())
+            .expect("valid")
+            .custom_config
+    };
+    let noted = json!({"custom-config": "pgo-custom-pg-config"});
+    let both = json!({"customconfig": "mine", "userlabels": noted});
+    assert_eq!(of(both).as_deref(), Some("mine"));
+    let label = of(json!({"userlabels": noted}));
+    assert_eq!(label.as_deref(), Some("pgo-custom-pg-config"));
+    assert_eq!(of(json!({})), None);
+}
+
+#[test]
+fn replicas_that_nobody_counts_are_those_of_pgo_yaml_at_the_creation() {
+    let count = |object: &Pgcluster, default: &str| {
+        let mut config = config();
+        config.cluster.replicas = default.to_owned();
+        let cluster = pgo_crd::cluster(object, &config, Requests::default());
+        cluster.expect("a cluster").replica_count
+    };
+    let mut object = cluster(json!({}));
+    assert_eq!((count(&object, "2"), count(&object, "")), (2, 0));
+    for said in [json!({"replicas": "0"}), json!({"replicaCount": 0})] {
+        assert_eq!(count(&cluster(said.clone()), "2"), 0, "{said}");
+    }
+    let counted = json!({"replicaCount": {"asked": 2, "wanted": 3, "made": 2}});
+    object.status = Some(serde_json::from_value(counted).expect("a status"));
+    assert_eq!(count(&object, "5"), 2, "it was made with those of then");
 }

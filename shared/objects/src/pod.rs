@@ -33,9 +33,31 @@ const POSTGRES: i64 = 26;
 /// How long PostgreSQL may take to stop before the kubelet kills it: a fast shutdown writes a checkpoint.
 const GRACE_SECONDS: i64 = 120;
 
+/// ConfigMap with the configuration of clusters that name none: one of this name, where the namespace has it (4.1's).
+const GLOBAL_CONFIG: &str = "pgo-custom-pg-config";
+
+/// What an agent logs and how, as variables of its environment: as the process that makes the pod does. A pod is not made
+/// anew because of a change of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LogSettings(Vec<(&'static str, String)>);
+
+impl LogSettings {
+    /// Takes those that are set; `lookup` returns the value of a variable.
+    pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Self {
+        let names = ["LOG_FORMAT", "LOG_LEVEL", "CRUNCHY_DEBUG"].into_iter();
+        let given = |name| Some((name, lookup(name).filter(|value| !value.is_empty())?));
+        Self(names.filter_map(given).collect())
+    }
+}
+
 /// The pod of an instance that is to have this role.
 #[must_use]
-pub fn pod(desired: &Desired, uid: &StreamId, (instance, role): (&InstanceName, Role)) -> Pod {
+pub fn pod(
+    desired: &Desired,
+    uid: &StreamId,
+    (instance, role): (&InstanceName, Role),
+    logs: &LogSettings,
+) -> Pod {
     let mut metadata = owned(desired, uid, instance.to_string());
     made_for(&mut metadata, &desired.pod_form());
     if let Some(labels) = &mut metadata.labels {
@@ -53,7 +75,7 @@ pub fn pod(desired: &Desired, uid: &StreamId, (instance, role): (&InstanceName, 
             security_context: Some(pod_security(desired)),
             affinity: Some(affinity(desired)),
             init_containers: Some(vec![installer(&desired.agent_image)]),
-            containers: vec![database(desired, instance)],
+            containers: vec![database(desired, instance, logs)],
             volumes: Some(volumes(desired, instance)),
             ..PodSpec::default()
         }),
@@ -169,13 +191,13 @@ pub(crate) fn installer(image: &Image) -> Container {
     }
 }
 
-fn database(desired: &Desired, instance: &InstanceName) -> Container {
+fn database(desired: &Desired, instance: &InstanceName, logs: &LogSettings) -> Container {
     Container {
         name: "database".to_owned(),
         image: Some(desired.image.0.clone()),
         image_pull_policy: Some("IfNotPresent".to_owned()),
         command: Some(vec!["/pgo/bin/agent".to_owned()]),
-        env: Some(environment(desired, instance)),
+        env: Some(environment(desired, instance, logs)),
         ports: Some(vec![
             port("postgres", desired.port),
             port("agent", AGENT_PORT),
@@ -194,7 +216,7 @@ fn database(desired: &Desired, instance: &InstanceName) -> Container {
         }),
         resources: resources(desired),
         security_context: Some(container_security()),
-        volume_mounts: Some(mounts(desired)),
+        volume_mounts: Some(mounts()),
         ..Container::default()
     }
 }
@@ -207,7 +229,7 @@ fn port(name: &str, number: u16) -> ContainerPort {
     }
 }
 
-fn environment(desired: &Desired, instance: &InstanceName) -> Vec<EnvVar> {
+fn environment(desired: &Desired, instance: &InstanceName, logs: &LogSettings) -> Vec<EnvVar> {
     let value = |name: &str, value: String| EnvVar {
         name: name.to_owned(),
         value: Some(value),
@@ -224,7 +246,7 @@ fn environment(desired: &Desired, instance: &InstanceName) -> Vec<EnvVar> {
         }),
         ..EnvVar::default()
     };
-    vec![
+    let mut variables = vec![
         value("PGO_CLUSTER", desired.name.to_string()),
         value("PGO_NAMESPACE", desired.namespace.to_string()),
         value("PGO_INSTANCE", instance.to_string()),
@@ -239,7 +261,10 @@ fn environment(desired: &Desired, instance: &InstanceName) -> Vec<EnvVar> {
             "LOG_MIN_DURATION_STATEMENT",
             desired.log_min_duration_statement.to_string(),
         ),
-    ]
+    ];
+    let LogSettings(logs) = logs;
+    variables.extend(logs.iter().map(|(name, text)| value(name, text.clone())));
+    variables
 }
 
 fn resources(desired: &Desired) -> Option<ResourceRequirements> {
@@ -286,7 +311,7 @@ pub(crate) fn mount_part(volume: &str, path: &str, part: &str) -> VolumeMount {
     }
 }
 
-fn mounts(desired: &Desired) -> Vec<VolumeMount> {
+fn mounts() -> Vec<VolumeMount> {
     let read_only = |volume: &str, path: &str, part: &str| VolumeMount {
         read_only: Some(true),
         ..mount_part(volume, path, part)
@@ -305,9 +330,7 @@ fn mounts(desired: &Desired) -> Vec<VolumeMount> {
         let name = user_secret(secret);
         mount(name, &format!("/pgo/secrets/{name}"), true)
     }));
-    if desired.custom_config.is_some() {
-        mounts.push(mount("pgconf", "/pgconf", true));
-    }
+    mounts.push(mount("pgconf", "/pgconf", true));
     mounts
 }
 
@@ -350,15 +373,21 @@ fn volumes(desired: &Desired, instance: &InstanceName) -> Vec<Volume> {
     volumes.extend(
         UserSecret::ALL.map(|which| secret(user_secret(which), desired.secret_name(which))),
     );
-    if let Some(name) = &desired.custom_config {
-        volumes.push(Volume {
-            name: "pgconf".to_owned(),
-            config_map: Some(ConfigMapVolumeSource {
-                name: name.clone(),
-                ..ConfigMapVolumeSource::default()
-            }),
-            ..Volume::default()
-        });
-    }
+    volumes.push(custom_config(desired));
     volumes
+}
+
+/// The user's configuration: the ConfigMap that is named, which must be there, else the namespace's own, which need not.
+fn custom_config(desired: &Desired) -> Volume {
+    let named = desired.custom_config.as_deref();
+    let named = named.filter(|name| *name != GLOBAL_CONFIG);
+    Volume {
+        name: "pgconf".to_owned(),
+        config_map: Some(ConfigMapVolumeSource {
+            name: named.unwrap_or(GLOBAL_CONFIG).to_owned(),
+            optional: named.is_none().then_some(true),
+            ..ConfigMapVolumeSource::default()
+        }),
+        ..Volume::default()
+    }
 }

@@ -14,6 +14,7 @@ use pgo_core::{
     StorageKind, UserSecret,
 };
 use pgo_ids::{InstanceName, StreamId};
+use pgo_objects::LogSettings;
 
 fn desired() -> Desired {
     Desired {
@@ -62,7 +63,16 @@ fn instance() -> InstanceName {
 }
 
 fn pod() -> Pod {
-    pgo_objects::pod(&desired(), &uid(), (&instance(), Role::Primary))
+    pod_of(&desired())
+}
+
+fn pod_of(desired: &Desired) -> Pod {
+    pgo_objects::pod(
+        desired,
+        &uid(),
+        (&instance(), Role::Primary),
+        &LogSettings::default(),
+    )
 }
 
 fn containers(pod: &Pod) -> Vec<Container> {
@@ -242,4 +252,49 @@ fn a_password_is_a_text_that_is_not_empty() {
     let mut without = secret("x");
     without.data = None;
     assert_eq!(pgo_objects::password(&without), None);
+}
+
+#[test]
+fn the_configuration_that_is_named_must_be_there_and_that_of_the_namespace_need_not() {
+    let mounted = |named: Option<&str>| {
+        let named = named.map(str::to_owned);
+        let pod = pod_of(&Desired {
+            custom_config: named,
+            ..desired()
+        });
+        let volumes = pod.spec.and_then(|spec| spec.volumes);
+        let mut volumes = volumes.expect("volumes").into_iter();
+        let volume = volumes.find(|volume| volume.name == "pgconf");
+        let map = volume.and_then(|volume| volume.config_map);
+        let map = map.expect("a ConfigMap");
+        (map.name, map.optional)
+    };
+    assert_eq!(mounted(Some("mine")), ("mine".to_owned(), None));
+    let of_the_namespace = ("pgo-custom-pg-config".to_owned(), Some(true));
+    assert_eq!(mounted(None), of_the_namespace);
+    // As 4.1's label has it where the ConfigMap was there at the creation.
+    assert_eq!(mounted(Some("pgo-custom-pg-config")), of_the_namespace);
+}
+
+#[test]
+fn an_agent_logs_as_the_process_that_makes_its_pod_and_no_pod_is_outdated_by_that() {
+    let settings = LogSettings::from_lookup(|name| match name {
+        "LOG_FORMAT" => Some("text".to_owned()),
+        "LOG_LEVEL" => Some("info,pgo_agent=debug".to_owned()),
+        _ => None,
+    });
+    let loud = pgo_objects::pod(&desired(), &uid(), (&instance(), Role::Primary), &settings);
+    let value = |pod: &Pod, name: &str| {
+        let container = containers(pod).pop().expect("a container");
+        let mut variables = container.env.into_iter().flatten();
+        let variable = variables.find(|variable| variable.name == name)?;
+        variable.value
+    };
+    assert_eq!(value(&loud, "LOG_FORMAT").as_deref(), Some("text"));
+    let level = value(&loud, "LOG_LEVEL");
+    assert_eq!(level.as_deref(), Some("info,pgo_agent=debug"));
+    assert_eq!(value(&loud, "CRUNCHY_DEBUG"), None);
+    assert_eq!(value(&pod(), "LOG_FORMAT"), None);
+    let form = |pod: Pod| pgo_objects::form(&pod.metadata);
+    assert_eq!(form(loud), form(pod()));
 }

@@ -33,15 +33,6 @@ pub const SERVER_NAME: &str = "pgo-apiserver";
 /// Life of the certificate, as in 4.1.
 pub const LIFE: SignedDuration = SignedDuration::from_hours(365 * 24);
 
-/// Whether clients must show the certificate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClientCertificate {
-    /// No connection without it.
-    Required,
-    /// One that is shown must be it; without one the handlers decide (`NOAUTH_ROUTES`).
-    IfGiven,
-}
-
 /// Makes the certificate: self-signed, an authority, named [`SERVER_NAME`] and `names`, valid for [`LIFE`].
 ///
 /// # Errors
@@ -69,20 +60,17 @@ pub fn generate(names: &[String], now: Timestamp) -> Result<KeyAndCertificate, E
     })
 }
 
-/// The server's configuration; `identity` is the content of Secret `pgo.tls`.
+/// The server's configuration; `identity` is the content of Secret `pgo.tls`. A certificate that a client shows must be it; of
+/// one that shows none the handlers decide what it may ask, as since 4.1.2.
 ///
 /// # Errors
 /// Certificate or key cannot be used.
-pub fn server_config(
-    identity: &KeyAndCertificate,
-    clients: ClientCertificate,
-) -> Result<Arc<ServerConfig>, Error> {
+pub fn server_config(identity: &KeyAndCertificate) -> Result<Arc<ServerConfig>, Error> {
     const ORIGIN: &str = "the REST interface";
     let chain = pem::certificates(identity.certificate_pem.as_bytes(), ORIGIN)?;
     let key = pem::private_key(identity.key_pem.as_bytes(), ORIGIN)?;
     let verifier = Arc::new(Pinned {
         certificates: vec![chain[0].clone()],
-        required: clients == ClientCertificate::Required,
         algorithms: provider().signature_verification_algorithms,
         authorities: None,
     });
@@ -120,7 +108,6 @@ pub fn client_config(
     };
     let verifier = Arc::new(Pinned {
         certificates,
-        required: true,
         algorithms: provider().signature_verification_algorithms,
         authorities,
     });
@@ -153,7 +140,6 @@ fn unusable(origin: &str, reason: &dyn std::fmt::Display) -> Error {
 #[derive(Debug)]
 struct Pinned {
     certificates: Vec<CertificateDer<'static>>,
-    required: bool,
     algorithms: WebPkiSupportedAlgorithms,
     /// For servers only: who may have signed a certificate that is not among the given ones.
     authorities: Option<Arc<WebPkiServerVerifier>>,
@@ -167,7 +153,7 @@ impl Pinned {
 
 impl ClientCertVerifier for Pinned {
     fn client_auth_mandatory(&self) -> bool {
-        self.required
+        false
     }
 
     fn root_hint_subjects(&self) -> &[DistinguishedName] {

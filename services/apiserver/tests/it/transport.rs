@@ -20,10 +20,17 @@ async fn the_certificate_is_made_stored_and_needed_by_clients() {
 
     let own = apiserver.certificate();
     let without = rest::client_config(&own.certificate_pem, None).unwrap();
-    let refused = Client::new(apiserver.addr, Some(without))
-        .try_send("GET", "/health", "")
-        .await;
-    assert!(refused.is_err(), "{refused:?}");
+    let nobody = Client::new(apiserver.addr, Some(without));
+    for target in ["/health", "/version", "/metrics", "/nosuch"] {
+        let refused = nobody.get(target).await;
+        assert_eq!(refused.status, StatusCode::FORBIDDEN, "{target}");
+        assert_eq!(refused.text, "Forbidden: Client Certificate Required\n");
+    }
+    let probed = nobody.get("/healthz").await;
+    assert_eq!(
+        (probed.status, probed.text.as_str()),
+        (StatusCode::OK, "ok")
+    );
     let other = rest::generate(&[], Timestamp::now()).unwrap();
     let wrong = rest::client_config(&own.certificate_pem, Some(&other)).unwrap();
     let refused = Client::new(apiserver.addr, Some(wrong))
@@ -43,7 +50,8 @@ async fn open_routes_need_no_certificate_and_all_others_do() {
     let without = rest::client_config(&own.certificate_pem, None).unwrap();
     let client = Client::new(apiserver.addr, Some(without));
     client.get("/health").await.done();
-    for target in ["/version", "/healthz", "/metrics", "/nosuch"] {
+    assert_eq!(client.get("/healthz").await.text, "ok");
+    for target in ["/version", "/metrics", "/nosuch"] {
         let refused = client.get(target).await;
         assert_eq!(refused.status, StatusCode::FORBIDDEN, "{target}");
         assert_eq!(refused.text, "Forbidden: Client Certificate Required\n");

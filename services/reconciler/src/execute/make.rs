@@ -14,12 +14,8 @@ use crate::{context::Context, error::Error, passwords};
 /// How long the agents' certificate is valid.
 const CERTIFICATE_LIFE: SignedDuration = SignedDuration::from_hours(24 * 365);
 
-/// Length of a password nobody chose, where `PasswordLength` of `pgo.yaml` is none: 32 of 62 characters are 190 bits.
+/// Length of a password nobody chose, where `PasswordLength` of `pgo.yaml` is empty: 32 of 62 characters are 190 bits.
 const PASSWORD_LENGTH: usize = 32;
-
-/// The shortest and the longest that `PasswordLength` can ask for: what can be guessed is none, and PostgreSQL's clients
-/// take no more than a thousand bytes.
-const PASSWORD_LENGTHS: (usize, usize) = (8, 512);
 
 /// Carries out one of them.
 pub async fn one(
@@ -79,7 +75,7 @@ pub async fn one(
             make(client, cluster, &claim, Present::Stays).await
         }
         Step::MakePod { instance, role } => {
-            let pod = pgo_objects::pod(desired, uid, (instance, *role));
+            let pod = pgo_objects::pod(desired, uid, (instance, *role), &context.agent_logs);
             make(client, cluster, &pod, Present::Stays).await
         }
         Step::MakeProbe {
@@ -121,10 +117,9 @@ async fn certificate(desired: &Desired, cluster: &Cluster, context: &Context) ->
 }
 
 fn password(length: usize) -> String {
-    let (shortest, longest) = PASSWORD_LENGTHS;
     rand::rng()
         .sample_iter(Alphanumeric)
-        .take(length.clamp(shortest, longest))
+        .take(length)
         .map(char::from)
         .collect()
 }

@@ -1,11 +1,19 @@
 //! What 4.1 demands of the values in `pgo.yaml`.
 
+use std::ops::RangeInclusive;
+
 use super::{ClusterConfig, ConfigError, PgoConfig, StorageConfig};
 
 /// Truth values as Go reads them.
 const BOOLEANS: [&str; 13] = [
     "", "true", "false", "True", "False", "TRUE", "FALSE", "t", "f", "T", "F", "1", "0",
 ];
+
+/// As many as a Pgcluster can ask for.
+const REPLICAS: RangeInclusive<u32> = 0..=100;
+
+/// What can be guessed is no password, and PostgreSQL's clients take no more than a thousand bytes.
+const PASSWORD_LENGTHS: RangeInclusive<u32> = 8..=512;
 
 fn wrong(key: &str, problem: impl Into<String>) -> Result<(), ConfigError> {
     Err(ConfigError::Value {
@@ -111,7 +119,6 @@ fn numbers(config: &PgoConfig) -> Result<(), ConfigError> {
             "Cluster.LogMinDurationStatement",
             &cluster.log_min_duration_statement,
         ),
-        ("Cluster.Replicas", &cluster.replicas),
         ("Cluster.ArchiveTimeout", &cluster.archive_timeout),
         (
             "Pgo.AutofailSleepSeconds",
@@ -128,6 +135,22 @@ fn numbers(config: &PgoConfig) -> Result<(), ConfigError> {
             "Pgo.UpgradesAtOnce",
             format!("{at_once:?} is no number from 1 on"),
         );
+    }
+    for (key, value, range) in [
+        ("Cluster.Replicas", &cluster.replicas, REPLICAS),
+        (
+            "Cluster.PasswordLength",
+            &cluster.password_length,
+            PASSWORD_LENGTHS,
+        ),
+    ] {
+        if !value.is_empty() && !value.parse().is_ok_and(|number| range.contains(&number)) {
+            let (least, most) = (range.start(), range.end());
+            return wrong(
+                key,
+                format!("{value:?} is not a number from {least} to {most}"),
+            );
+        }
     }
     Ok(())
 }
@@ -172,6 +195,12 @@ fn storage_entry(name: &str, storage: &StorageConfig) -> Result<(), ConfigError>
         "Fsgroup is a number"
     } else if !storage.match_labels.is_empty() && storage.match_labels.split_once('=').is_none() {
         "MatchLabels is key=value"
+    } else if !storage
+        .supplemental_groups
+        .split(',')
+        .all(|group| group.trim().is_empty() || group.trim().parse::<i64>().is_ok())
+    {
+        "SupplementalGroups is a comma list of numbers"
     } else {
         return Ok(());
     };

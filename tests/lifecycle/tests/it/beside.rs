@@ -114,6 +114,8 @@ fn make_install_takes_images_from_the_prefix_given_and_the_rest_interface_as_it_
     assert!(found.len() == PODS && only_of(&mirror, &found), "{found:?}");
     let https = format!("https://{}", beside.address());
     answers(&beside, &format!("{https}/health"), "healthy", " 200");
+    // Of itself, as since 4.1.2.
+    answers(&beside, &format!("{https}/healthz"), "ok", " 200");
     let certificate = "Client Certificate Required";
     answers(&beside, &format!("{https}/version"), certificate, " 403");
     beside.pgo(&["version"], "https").ok();

@@ -7,7 +7,7 @@ use crate::harness::{
     cluster::READY,
     events::{check_stream, fields, types},
     kubectl,
-    kubernetes::{apply, get, list, names, secret, text},
+    kubernetes::{ConfigMap, apply, get, list, names, secret, text},
     namespace, operator, pgo,
     turns::together,
     until,
@@ -220,6 +220,41 @@ fn flags_of_create_become_what_they_say() {
     );
     let answer = cluster.psql_as("testuser", password, "show work_mem").ok();
     assert_eq!(answer.out.trim(), "7MB");
+}
+
+#[test]
+fn the_configuration_of_the_namespace_is_for_clusters_that_name_none() {
+    let _turn = together();
+    let says = |name: &str, text: &str| {
+        let config = ConfigMap(name.to_owned());
+        // A setting that nothing reads: other tests make clusters meanwhile.
+        let line = format!("lifecycle.configured_by = '{text}'\n");
+        config.with(json!({"postgresql.conf": line}));
+        config
+    };
+    let (silent, naming) = (Cluster::named("global"), Cluster::named("naming"));
+    let own = says(&format!("{}-config", naming.name), "itself");
+    let _of_the_namespace = says("pgo-custom-pg-config", "the namespace");
+    apply(&silent.manifest(json!({}))).ok();
+    naming.create(&["--custom-config", &own.0, "--wait"]).ok();
+    silent.until_ready();
+    let asked = "show lifecycle.configured_by";
+    assert_eq!(naming.ask(asked), "itself");
+    assert_eq!(silent.ask(asked), "the namespace");
+}
+
+#[test]
+fn the_image_has_the_extensions_that_it_is_said_to_have() {
+    let _turn = together();
+    let cluster = Cluster::ready("extensions");
+    let made = "begin;
+        create extension plpython3u;
+        create extension pgcrypto;
+        create function pg_temp.two() returns int language plpython3u as 'return 1 + 1';
+        select pg_temp.two(), length(gen_random_bytes(8));
+        rollback;";
+    let answer = cluster.psql_as_superuser(made).ok();
+    assert!(answer.out.lines().any(|line| line == "2|8"), "{answer}");
 }
 
 #[test]

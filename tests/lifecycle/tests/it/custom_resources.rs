@@ -80,6 +80,14 @@ fn the_schema_refuses_what_can_never_be() {
             json!({"PrimaryStorage": {"fsgroup": "26", "supplementalgroups": "5"}}),
             "fsgroup and supplementalgroups cannot both be set",
         ),
+        (
+            json!({"ReplicaStorage": {"matchLabels": "disk"}}),
+            "matchLabels is key=value",
+        ),
+        (
+            json!({"BackrestStorage": {"supplementalgroups": "wheel"}}),
+            "supplementalgroups is a comma list of numbers",
+        ),
         (json!({"userlabels": {"a": 1}}), "userlabels"),
         (json!({"user": "my_app"}), "user has a-z, 0-9"),
         (
@@ -237,6 +245,18 @@ fn what_does_not_fit_together_names_its_field_and_nothing_is_half_made() {
         (json!({"namespace": "elsewhere"}), "spec.namespace: "),
         (json!({"usersecretname": "own"}), "spec.usersecretname: "),
         (json!({"primaryhost": "other"}), "spec.primaryhost: "),
+        (
+            json!({"ReplicaStorage": {"size": "0"}}),
+            "spec.ReplicaStorage.size: ",
+        ),
+        (
+            json!({"PrimaryStorage": {"name": "elsewhere"}}),
+            "spec.PrimaryStorage.name: ",
+        ),
+        (
+            json!({"userlabels": {"autofail": "banana"}}),
+            "spec.userlabels.autofail: ",
+        ),
     ] {
         let cluster = Cluster::named("unfit");
         apply(&cluster.manifest(spec.clone())).ok();

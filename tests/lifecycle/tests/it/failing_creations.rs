@@ -11,7 +11,7 @@ use crate::harness::{
     containers::{tag_image, untag_image},
     events::{check_stream, fields, types},
     kubectl,
-    kubernetes::{apply, get, text},
+    kubernetes::{ConfigMap, apply, get, text},
     namespace, operator, pgo,
     turns::together,
     until,
@@ -108,41 +108,12 @@ fn a_storage_class_that_was_named_wrongly_and_is_then_named_rightly() {
     assert_eq!(text(&claim, "/spec/storageClassName"), "local");
 }
 
-/// A ConfigMap of the tests' namespace; gone with this value.
-struct Config(String);
-
-impl Config {
-    fn with(&self, data: Value) {
-        let map = json!({
-            "apiVersion": "v1", "kind": "ConfigMap",
-            "metadata": {"name": self.0, "namespace": namespace()}, "data": data,
-        });
-        apply(&map).ok();
-    }
-}
-
-impl Drop for Config {
-    fn drop(&mut self) {
-        let namespace = std::env::var("PGO_NAMESPACE").unwrap_or_default();
-        let arguments = [
-            "delete",
-            "configmap",
-            &self.0,
-            "-n",
-            &namespace,
-            "--ignore-not-found",
-        ];
-        let mut command = crate::harness::programs::program("kubectl", &arguments);
-        let _ = command.output();
-    }
-}
-
 #[test]
 fn a_configuration_that_is_not_there_and_then_is() {
     let _turn = together();
     let watch = Watch::begin();
     let cluster = Cluster::named("unmounted");
-    let config = Config(unique("config"));
+    let config = ConfigMap(unique("config"));
     apply(&cluster.manifest(json!({"userlabels": {"custom-config": config.0}}))).ok();
     let cause = fails(&cluster, &watch, "PodNotStarted");
     assert!(
@@ -159,7 +130,7 @@ fn a_setup_sql_that_fails_and_is_then_mended() {
     let _turn = together();
     let watch = Watch::begin();
     let cluster = Cluster::named("setup");
-    let config = Config(unique("config"));
+    let config = ConfigMap(unique("config"));
     let begin = "\\c userdb\ncreate table runs as select 1 as n;\n";
     config.with(
         json!({"setup.sql": format!("{begin}alter role testuser password 's3cret' oops;\n")}),

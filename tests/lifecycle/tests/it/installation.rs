@@ -26,16 +26,21 @@ fn processes() -> Vec<(&'static str, String)> {
         .collect()
 }
 
+/// The same with their namespace, and the agent of a cluster.
+fn with_an_agent(cluster: &Cluster) -> Vec<(&'static str, String, String)> {
+    let of_pgo = processes().into_iter();
+    let mut all: Vec<_> = of_pgo
+        .map(|(process, pod)| (process, pod, operator()))
+        .collect();
+    all.push(("agent", cluster.name.clone(), namespace()));
+    all
+}
+
 #[test]
 fn every_process_serves_probes_metrics_and_its_log_level() {
     let _turn = together();
     let cluster = Cluster::ready("ports");
-    let mut all: Vec<(&str, String, String)> = processes()
-        .into_iter()
-        .map(|(process, pod)| (process, pod, operator()))
-        .collect();
-    all.push(("agent", cluster.name.clone(), namespace()));
-    for (process, pod, namespace) in all {
+    for (process, pod, namespace) in with_an_agent(&cluster) {
         let forward = Forward::to(&pod, &namespace, 9090, "/livez");
         assert_eq!(forward.curl("/livez", &[]).ok().out, "ok", "{process}");
         assert_eq!(forward.curl("/readyz", &[]).ok().out, "ok", "{process}");
@@ -58,8 +63,9 @@ fn every_process_serves_probes_metrics_and_its_log_level() {
 #[test]
 fn every_log_record_says_where_it_comes_from() {
     let _turn = together();
-    for (process, pod) in processes() {
-        let logs = kubectl(&["logs", &pod, "-n", &operator()]).ok();
+    let cluster = Cluster::ready("logs");
+    for (process, pod, namespace) in with_an_agent(&cluster) {
+        let logs = kubectl(&["logs", &pod, "-n", &namespace]).ok();
         let lines: Vec<&str> = logs.out.lines().collect();
         assert!(!lines.is_empty(), "{process} has logged nothing");
         for line in lines {

@@ -347,7 +347,7 @@ pub(crate) async fn down(
         ));
     }
     let config = call.app.configuration.now();
-    let answers = pgo_crd::synchronous(&cluster.spec, &config);
+    let answers = pgo_crd::synchronous(&cluster, &config);
     let answers = answers.map_err(|error| Refusal(error.to_string()))?;
     if usize::try_from(answers).is_ok_and(|answers| present.len() <= answers) {
         return refuse(format!(

@@ -1,7 +1,7 @@
 //! Objects in Kubernetes.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     Ran, kubectl, namespace,
@@ -59,6 +59,29 @@ pub fn apply(manifest: &Value) -> Ran {
         program("kubectl", &["apply", "-f", "-"]),
         &manifest.to_string(),
     )
+}
+
+/// A ConfigMap of the tests' namespace; gone with this value.
+pub struct ConfigMap(pub String);
+
+impl ConfigMap {
+    /// It holds these files from now on.
+    pub fn with(&self, data: Value) {
+        let map = json!({
+            "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": self.0, "namespace": namespace()}, "data": data,
+        });
+        apply(&map).ok();
+    }
+}
+
+impl Drop for ConfigMap {
+    fn drop(&mut self) {
+        let namespace = std::env::var("PGO_NAMESPACE").unwrap_or_default();
+        let of_namespace = ["-n", &namespace, "--ignore-not-found"];
+        let mut command = program("kubectl", &["delete", "configmap", &self.0]);
+        let _ = command.args(of_namespace).output();
+    }
 }
 
 /// What a Secret of the tests' namespace holds.
