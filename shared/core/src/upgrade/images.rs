@@ -68,8 +68,8 @@ pub(crate) fn account(next: &mut ClusterStatus, cluster: &Cluster, observed: &Ob
         images.in_force = desired.image.clone();
     }
     for known in next.replicas.iter().filter(|known| !known.joined) {
-        let objects = cluster.replicas.iter();
-        let object = objects.filter(|one| one.name == known.name).next_back();
+        let mut objects = cluster.replicas.iter();
+        let object = objects.find(|one| one.name == known.name);
         let wanted = object.and_then(|object| object.wanted.as_ref().ok());
         // What differs from the cluster's is its own.
         let own = wanted.filter(|wanted| wanted.image != desired.image);

@@ -407,15 +407,14 @@ fn replaced(
         return true;
     }
     let present = observed.pods.get(instance);
-    if present.is_some_and(|present| present.uid == pod && !present.terminating) {
-        if hands_over(next, cluster, observed, instance) {
-            give_back(next, instance, former);
-            let cause = "it has become the primary, which hands over first".to_owned();
-            next.journal
-                .finish(subject, of, (Outcome::Failed, Some(cause)), now);
-            choose_next(next, now);
-            return true;
-        }
+    let is_old = present.is_some_and(|present| present.uid == pod && !present.terminating);
+    if is_old && hands_over(next, cluster, observed, instance) {
+        give_back(next, instance, former);
+        let cause = "it has become the primary, which hands over first".to_owned();
+        next.journal
+            .finish(subject, of, (Outcome::Failed, Some(cause)), now);
+        choose_next(next, now);
+        return true;
     }
     let is_new = present.is_some_and(|present| present.uid != pod && !present.terminating);
     let trouble = trouble_beside(None, next, cluster, observed);

@@ -1,6 +1,6 @@
 //! What is to be done for an upgrade.
 
-use super::{MinorVersion, UpgradeStage, trouble_beside, trouble_of, wants_upgrade};
+use super::{MinorVersion, Upgrade, UpgradeStage, trouble_beside, trouble_of, wants_upgrade};
 use crate::{Cluster, ClusterStatus, Observed, Plan, Step};
 
 /// What is to be done for an upgrade.
@@ -12,28 +12,7 @@ pub(crate) fn steps(
 ) {
     let running = status.upgrading();
     let probing = running.filter(|upgrade| upgrade.stage == UpgradeStage::Probing);
-    match (&observed.probe, probing) {
-        (None, Some(upgrade)) => {
-            let primary = observed.serving_primary();
-            let pod = primary.and_then(|primary| observed.pods.get(primary));
-            plan.steps.push(Step::MakeProbe {
-                image: upgrade.image.clone(),
-                operation: upgrade.operation,
-                series: MinorVersion::read(&upgrade.former_version)
-                    .map(|version| version.series())
-                    .unwrap_or_default(),
-                node: pod.and_then(|pod| pod.node.clone()),
-            });
-        }
-        (Some(probe), probing) if !probe.terminating => {
-            let is_its = probing.is_some_and(|one| one.operation.to_string() == probe.operation);
-            if !is_its {
-                let uid = probe.uid.clone();
-                plan.steps.push(Step::RemoveProbe { uid });
-            }
-        }
-        _ => {}
-    }
+    probe(plan, observed, probing);
     let waits = observed.upgrades_full && running.is_none() && wants_upgrade(status, cluster);
     match &status.upgrade.as_ref().map(|upgrade| &upgrade.stage) {
         Some(UpgradeStage::Probing) => plan.waiting_for = Some("the new image to tell its version"),
@@ -71,6 +50,32 @@ pub(crate) fn steps(
             }
         }
         _ if waits => plan.waiting_for = Some("the upgrades of other clusters"),
+        _ => {}
+    }
+}
+
+/// The pod that asks the new image is there while its answer is waited for.
+fn probe(plan: &mut Plan, observed: &Observed, probing: Option<&Upgrade>) {
+    match (&observed.probe, probing) {
+        (None, Some(upgrade)) => {
+            let primary = observed.serving_primary();
+            let pod = primary.and_then(|primary| observed.pods.get(primary));
+            plan.steps.push(Step::MakeProbe {
+                image: upgrade.image.clone(),
+                operation: upgrade.operation,
+                series: MinorVersion::read(&upgrade.former_version)
+                    .map(|version| version.series())
+                    .unwrap_or_default(),
+                node: pod.and_then(|pod| pod.node.clone()),
+            });
+        }
+        (Some(probe), probing) if !probe.terminating => {
+            let is_its = probing.is_some_and(|one| one.operation.to_string() == probe.operation);
+            if !is_its {
+                let uid = probe.uid.clone();
+                plan.steps.push(Step::RemoveProbe { uid });
+            }
+        }
         _ => {}
     }
 }
