@@ -113,19 +113,7 @@ pub async fn observe(
         upgrades_full: upgrades_full(object, cluster, context),
         ..Observed::default()
     };
-    for pod in of_cluster(&cache.pods.state(), cluster) {
-        let is_ours = is_owned(&pod.metadata, &cluster.stream);
-        if let Some(operation) = pod.labels().get(label::UPGRADE_PROBE) {
-            if is_ours {
-                observed.probe = Some(probe::facts(&pod, operation));
-            }
-            continue;
-        }
-        if let Some(instance) = pod.name_any().parse().ok().filter(|_| is_ours) {
-            let facts = with_complaint(pod_facts(&pod), context, cluster).await;
-            observed.pods.insert(instance, facts);
-        }
-    }
+    see_pods(&mut observed, cluster, context).await;
     let claims = of_cluster(&cache.claims.state(), cluster);
     observed.backups = backups(&claims, &secrets, cluster);
     let of_data = |claim: &&Arc<PersistentVolumeClaim>| {
@@ -140,6 +128,23 @@ pub async fn observe(
     hear_agents(&mut observed, cluster, context);
     observed.sources = passwords::sources(cluster, &observed, &context.client).await;
     observed
+}
+
+/// The pods of the instances, and the one that asks an image for its version.
+async fn see_pods(observed: &mut Observed, cluster: &Cluster, context: &Context) {
+    for pod in of_cluster(&context.cache.pods.state(), cluster) {
+        let is_ours = is_owned(&pod.metadata, &cluster.stream);
+        if let Some(operation) = pod.labels().get(label::UPGRADE_PROBE) {
+            if is_ours {
+                observed.probe = Some(probe::facts(&pod, operation));
+            }
+            continue;
+        }
+        if let Some(instance) = pod.name_any().parse().ok().filter(|_| is_ours) {
+            let facts = with_complaint(pod_facts(&pod), context, cluster).await;
+            observed.pods.insert(instance, facts);
+        }
+    }
 }
 
 fn upgrades_full(object: &Pgcluster, cluster: &Cluster, context: &Context) -> bool {

@@ -78,18 +78,29 @@ pub async fn one(
             let pod = pgo_objects::pod(desired, uid, (instance, *role), &context.agent_logs);
             make(client, cluster, &pod, Present::Stays).await
         }
-        Step::MakeProbe {
-            image,
-            operation,
-            series,
-            node,
-        } => {
-            let asked = (*operation, series.as_str());
-            let pod = pgo_objects::probe(desired, uid, image, asked, node.as_deref());
-            make(client, cluster, &pod, Present::Stays).await
-        }
+        Step::MakeProbe { .. } => probe(step, desired, cluster, context).await,
         _ => Ok(()),
     }
+}
+
+async fn probe(
+    step: &Step,
+    desired: &Desired,
+    cluster: &Cluster,
+    context: &Context,
+) -> Result<(), Error> {
+    let Step::MakeProbe {
+        image,
+        operation,
+        series,
+        node,
+    } = step
+    else {
+        return Ok(());
+    };
+    let asked = (*operation, series.as_str());
+    let pod = pgo_objects::probe(desired, &cluster.stream, image, asked, node.as_deref());
+    make(&context.client, cluster, &pod, Present::Stays).await
 }
 
 async fn certificate(desired: &Desired, cluster: &Cluster, context: &Context) -> Result<(), Error> {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use kube::{Api, ResourceExt as _, api::DynamicObject};
 use pgo_api::{AskedUpgrade, CreateUpgradeRequest, CreateUpgradeResponse, Outcome, texts};
-use pgo_core::{Image, Kind};
+use pgo_core::{ClusterStatus, Image, Kind};
 use pgo_crd::{Pgcluster, PgoConfig, Pgtask, upgrade_requests};
 use pgo_ids::{ClusterName, OperationId, StreamId};
 use uuid::Uuid;
@@ -124,23 +124,7 @@ async fn ask_one(
     if images.is_some_and(|images| images.in_force == image && images.others.is_empty()) {
         return Ok(Asked::Same(tag(&image).to_owned()));
     }
-    if object.metadata.deletion_timestamp.is_some() {
-        return Err(Refusal(format!("cluster {cluster} is being deleted")));
-    }
-    let mut operations = status.journal.operations.iter();
-    if let Some(running) = operations.find(|operation| operation.is_running()) {
-        let since = running.started;
-        return Err(Refusal(format!(
-            "cluster {cluster}: {} is going on since {since}; wait for its end, then ask again",
-            what(running.kind)
-        )));
-    }
-    if !status.is_ready() {
-        return Err(Refusal(format!(
-            "cluster {cluster} is not ready: {}; a cluster is upgraded only while it is well",
-            status.reason
-        )));
-    }
+    in_the_way(&cluster, &object, &status)?;
     let tasks: Api<Pgtask> = call.app.api(&request.namespace);
     let is_former = |found: &Pgtask| task::is_anothers(found, &uid) || task::is_over(found);
     let stored = task::create(&tasks, &task, is_former).await;
@@ -162,6 +146,28 @@ async fn ask_one(
         cluster,
         operation: id.to_string(),
     }))
+}
+
+/// Refuses while anything else is done with a cluster, or it is not well.
+fn in_the_way(cluster: &str, object: &Pgcluster, status: &ClusterStatus) -> Result<(), Refusal> {
+    if object.metadata.deletion_timestamp.is_some() {
+        return Err(Refusal(format!("cluster {cluster} is being deleted")));
+    }
+    let mut operations = status.journal.operations.iter();
+    if let Some(running) = operations.find(|operation| operation.is_running()) {
+        let since = running.started;
+        return Err(Refusal(format!(
+            "cluster {cluster}: {} is going on since {since}; wait for its end, then ask again",
+            what(running.kind)
+        )));
+    }
+    if !status.is_ready() {
+        return Err(Refusal(format!(
+            "cluster {cluster} is not ready: {}; a cluster is upgraded only while it is well",
+            status.reason
+        )));
+    }
+    Ok(())
 }
 
 /// The image that a task asks for.
