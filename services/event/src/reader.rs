@@ -189,11 +189,11 @@ impl Reader {
     fn show(&mut self, record: &log::Record) {
         self.skip_damaged(record.offset);
         self.next = record.offset + 1;
+        if record.cut() > 0 && self.filter.reads_stream_of(record) {
+            self.tell(read_response::What::Cut(never_came(record)));
+        }
         if !self.filter.wants(record) {
             return;
-        }
-        if record.cut() > 0 {
-            self.tell(read_response::What::Cut(never_came(record)));
         }
         self.tell(read_response::What::Record(Record {
             cursor: self.cursor(record.offset),

@@ -97,12 +97,16 @@ impl World {
 
     /// Everything that a reader gets which does not follow: seqs of records, and words for the rest.
     async fn read(&self, from: Option<From>, clusters: &[&str]) -> Vec<String> {
-        let request = ReadRequest {
+        let clusters = clusters.iter().map(|name| (*name).to_owned()).collect();
+        self.read_all(ReadRequest {
             from,
-            follow: false,
-            clusters: clusters.iter().map(|name| (*name).to_owned()).collect(),
+            clusters,
             ..ReadRequest::default()
-        };
+        })
+        .await
+    }
+
+    async fn read_all(&self, request: ReadRequest) -> Vec<String> {
         let mut reader = self.reader(request).await.unwrap();
         let mut found = Vec::new();
         while let Some(answer) = soon("an answer", reader.next()).await.unwrap() {
@@ -173,6 +177,42 @@ async fn the_last_ones_are_those_that_are_wanted() {
     assert_eq!(world.read(last(2), &["b"]).await, ["4", "5", "live"]);
     assert_eq!(world.read(last(9), &["b"]).await, ["2", "4", "5", "live"]);
     assert_eq!(world.read(last(2), &["c"]).await, ["live"]);
+}
+
+#[tokio::test]
+async fn what_never_came_is_told_also_where_the_event_behind_it_is_not_wanted() {
+    let world = World::with(u64::MAX, &["a"]);
+    world.append("a", 4);
+    world.append("a", 5);
+    let beginning = || ReadRequest {
+        from: Some(From::Beginning(true)),
+        ..ReadRequest::default()
+    };
+    let severity = ReadRequest {
+        severity: "error".to_owned(),
+        ..beginning()
+    };
+    let types = ReadRequest {
+        types: vec!["NoSuchEvent".to_owned()],
+        ..beginning()
+    };
+    let expression = ReadRequest {
+        filter: "clustername = 'b'".to_owned(),
+        ..beginning()
+    };
+    let topic = ReadRequest {
+        topics: vec!["policytopic".to_owned()],
+        ..beginning()
+    };
+    for request in [severity, types, expression, topic] {
+        let name = format!("{request:?}");
+        assert_eq!(world.read_all(request).await, ["cut", "live"], "{name}");
+    }
+    let whole = world.read_all(beginning()).await;
+    assert_eq!(whole, ["1", "cut", "4", "5", "live"]);
+    // What another cluster lacks is not this one's.
+    let other = world.read(Some(From::Beginning(true)), &["b"]).await;
+    assert_eq!(other, ["live"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
