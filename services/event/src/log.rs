@@ -202,6 +202,9 @@ impl Log {
     /// The folder or a file in it cannot be used.
     pub fn open(path: &Path, limits: Limits, now: Timestamp) -> Result<Self, Error> {
         let log = Self::open_replica(path, limits, now)?;
+        if let Err(error) = log.go_on_from_torn(now) {
+            tracing::warn!(%error, "no new epoch can be begun behind the end that was cut; the next write tries again");
+        }
         log.commit(log.end());
         Ok(log)
     }
@@ -367,6 +370,7 @@ impl Log {
     /// # Errors
     /// As of [`Log::append`].
     pub fn write(&self, entries: Vec<Entry>, term: Term, now: Timestamp) -> Result<Offset, Error> {
+        self.go_on_from_torn(now)?;
         let mut writer = self.lock();
         let records = self.state().records_of(entries, term, now);
         self.store(&mut writer, records, now)

@@ -278,7 +278,8 @@ fn after(log: &Log, cursor: &Cursor, head: Offset) -> Begin {
         ),
         Kin::Ancestor(next) => cut(
             cursor.offset.saturating_add(1).min(next),
-            "the log goes on from a copy that may not have had everything: events may be missing; what it has follows",
+            "the log went on from a copy that may not have had everything, or from an end that was damaged: events may be missing; \
+             what it has follows",
         ),
         // The one that writes has it, and it will be here in a moment.
         Kin::Same if cursor.offset < head || log.follows() => {
