@@ -164,7 +164,7 @@ impl Event {
             eventheader: Header {
                 event_type: draft.event_type,
                 namespace: draft.namespace,
-                username: draft.actor,
+                username: without_secrets(&draft.actor).into_owned(),
                 timestamp: draft.time,
                 topic: about.topics.to_vec(),
             },
