@@ -280,6 +280,22 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn a_scaling_names_cluster_and_replica_each_in_its_field_which_4_1_swapped() {
+        for event_type in [EventType::ScaleCluster, EventType::ScaleDownCluster] {
+            let draft = Draft {
+                details: [(Field::ReplicaName, "hippo-abcd".into())].into(),
+                ..draft(event_type)
+            };
+            let wire = Event::new(draft, key()).to_wire().expect("JSON");
+            let json: serde_json::Value = serde_json::from_slice(&wire).expect("JSON");
+            assert_eq!(
+                (&json["clustername"], &json["replicaname"]),
+                (&"hippo".into(), &"hippo-abcd".into())
+            );
+        }
+    }
+
+    #[test]
     fn the_wire_carries_every_type_there_and_back() {
         for event_type in EventType::ALL {
             let event = Event::new(draft(*event_type), key());
