@@ -281,11 +281,24 @@ impl Replica {
             };
             if let Err(error) = done {
                 leader = None;
-                tracing::debug!(%error, "cannot follow");
+                self.cannot_follow(&error);
                 tokio::select! {
                     () = stop.cancelled() => return,
                     () = sleep(PAUSE) => {}
                 }
+            }
+        }
+    }
+
+    /// That the other one is away shows there and passes; a disk that is full here shows nowhere else.
+    fn cannot_follow(&self, error: &StepError) {
+        match error {
+            StepError::Other(_) | StepError::Answer => tracing::debug!(%error, "cannot follow"),
+            StepError::Log(_) | StepError::Letters(_) => {
+                tracing::warn!(%error, "the copy cannot be written; it is tried again, and the other replica goes on alone");
+                self.metrics.append_failed();
+                self.log.set_stale(true);
+                self.condition.not_met(error.to_string());
             }
         }
     }
@@ -307,7 +320,10 @@ impl Replica {
             let asked = timeout(ANSWER_WITHIN, asking).await.map_err(late)?;
             match asked {
                 Ok(answer) => return Ok((leader, Answer::Letters(answer))),
-                Err(error) => leader.letters.failed(&error),
+                Err(error) => {
+                    leader.letters.here = 0;
+                    self.cannot_follow(&error);
+                }
             }
         }
         let asking = following.ask(&leader.client, leader.roster.term, leader.letters.here);
@@ -324,7 +340,10 @@ impl Replica {
         match following.apply_letters(answer).await {
             Ok(0) => leader.letters.differ = true,
             Ok(change) => leader.letters.here = change,
-            Err(error) => leader.letters.failed(&error),
+            Err(error) => {
+                leader.letters.here = 0;
+                self.cannot_follow(&error);
+            }
         }
         dead::count(&self.shelf, &self.metrics).await;
     }
@@ -401,11 +420,6 @@ impl Copied {
     /// The one that leads has made this change last.
     fn are_at(&mut self, newest: Change) {
         self.differ |= self.here < newest;
-    }
-
-    fn failed(&mut self, error: &StepError) {
-        self.here = 0;
-        tracing::debug!(%error, "cannot copy dead letters");
     }
 }
 

@@ -151,6 +151,32 @@ async fn the_one_that_stays_takes_over_at_once_and_has_every_event() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_whose_disk_is_full_says_so_and_catches_up_when_there_is_room() {
+    let pair = Pair::start().await;
+    let relay = pair.relay(0);
+    relay.offer(&stream("a"), events("a", 1..=3));
+    pair.has(1, 3).await;
+    let newest = pair.replicas[1].segments().pop().unwrap();
+    let size = newest.metadata().unwrap().len();
+    pair.replicas[1].limit_files_to(Some(size + 100));
+    relay.offer(&stream("a"), events("a", 4..=6));
+    eventually("the copy says what is wrong", || {
+        let (status, reason) = pair.replicas[1].admin("/readyz").unwrap();
+        status == 503 && reason.starts_with("replica: cannot write")
+    })
+    .await;
+    eventually("it is counted", || {
+        pair.replicas[1].metric("pgo_event_append_failures_total") > 0
+    })
+    .await;
+    pair.has(0, 6).await;
+
+    pair.replicas[1].limit_files_to(None);
+    pair.both_have_everything().await;
+    pair.has(1, 6).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn dead_letters_are_on_both_replicas_whoever_leads_next() {
     let mut pair = Pair::start().await;
     publish(&pair.replicas[0], "alltopic", "no event").await;
