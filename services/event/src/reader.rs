@@ -38,6 +38,8 @@ pub struct Reader {
     epoch: String,
     /// Where the log ended when the reader asked; none once it was told that it is there.
     live_from: Option<Offset>,
+    /// Behind the record of which it was told the cursor last.
+    told: Offset,
     ready: VecDeque<ReadResponse>,
     shutdown: CancellationToken,
     _reading: Reading,
@@ -108,6 +110,7 @@ impl Reader {
             generation,
             epoch,
             live_from: Some(now),
+            told: begin.next,
             ready: VecDeque::new(),
             shutdown,
             _reading: reading,
@@ -140,10 +143,11 @@ impl Reader {
             self.skip_what_is_gone(head);
             if self.live_from.is_some_and(|live| self.next >= live) {
                 self.live_from = None;
-                let cursor = self.cursor(self.next - 1);
-                self.tell(read_response::What::CaughtUp(CaughtUp { cursor }));
+                self.tell_where_it_is();
             } else if self.next < head {
                 self.read_on().await?;
+            } else if self.follow && self.next - self.told >= CHUNK as u64 {
+                self.tell_where_it_is();
             } else if self.follow {
                 self.wait().await?;
             } else if self.ready.is_empty() {
@@ -155,6 +159,14 @@ impl Reader {
     /// Whether there is more at once, which a reader may wait for before it does what costs time.
     pub fn has_more(&self) -> bool {
         !self.ready.is_empty() || self.next < *self.head.borrow()
+    }
+
+    /// Also who is sent nothing for long goes on from here when its connection breaks: from where it was told a record last, it
+    /// would look through all that it does not want once more, or be told that some of that is gone.
+    fn tell_where_it_is(&mut self) {
+        self.told = self.next;
+        let cursor = self.cursor(self.next - 1);
+        self.tell(read_response::What::CaughtUp(CaughtUp { cursor }));
     }
 
     /// The oldest segments may go while somebody reads.
@@ -195,6 +207,7 @@ impl Reader {
         if !self.filter.wants(record) {
             return;
         }
+        self.told = self.next;
         self.tell(read_response::What::Record(Record {
             cursor: self.cursor(record.offset),
             event: record.event.to_vec(),
@@ -245,7 +258,7 @@ fn replaced() -> Status {
 fn damaged(from: Offset, to: Offset) -> String {
     let count = to - from;
     format!(
-        "{count} records are damaged in the log and could not be got back; the next one there is follows"
+        "{count} records are damaged in the log and cannot be read now; the next one there is follows"
     )
 }
 

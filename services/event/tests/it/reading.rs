@@ -270,6 +270,31 @@ async fn who_is_caught_up_can_go_on_from_the_cursor_it_is_given() {
 }
 
 #[tokio::test]
+async fn who_wants_nothing_of_much_that_comes_is_told_where_it_is() {
+    let world = World::with(u64::MAX, &["a"]);
+    let request = ReadRequest {
+        from: Some(From::Beginning(true)),
+        follow: true,
+        clusters: vec!["c".to_owned()],
+        ..ReadRequest::default()
+    };
+    let mut reader = world.reader(request).await.unwrap();
+    let mut places = Vec::new();
+    for end in [1, 1500, 3000] {
+        let there = world.log.end();
+        let entries = (there..=end).map(|seq| entry("a", seq)).collect();
+        world.log.append(entries, at(2)).unwrap();
+        let answer = soon("an answer", reader.next()).await.unwrap().unwrap();
+        let Some(What::CaughtUp(there)) = answer.what else {
+            panic!("{answer:?}");
+        };
+        places.push(there.cursor);
+    }
+    let expected = [1, 1500, 3000].map(|offset| world.log.cursor(offset).to_string());
+    assert_eq!(places, expected);
+}
+
+#[tokio::test]
 async fn a_reader_of_an_empty_log_waits_for_its_first_record() {
     let world = World::new(u64::MAX);
     assert_eq!(world.read(Some(From::Beginning(true)), &[]).await, ["live"]);
