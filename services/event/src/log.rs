@@ -16,6 +16,7 @@ mod frame;
 mod lineage;
 mod load;
 mod lookup;
+mod mending;
 mod missing;
 mod recent;
 mod record;
@@ -43,6 +44,7 @@ use frame::Head;
 use jiff::Timestamp;
 pub use lineage::{Kin, Lineage};
 use load::Loaded;
+use mending::Mending;
 use missing::Missing;
 use pgo_events::Watermark;
 use pgo_ids::{EventKey, Seq, StreamId};
@@ -152,6 +154,7 @@ pub struct Log {
     stale: watch::Sender<bool>,
     /// Rises when committed records are taken out or the log is replaced by another.
     generation: watch::Sender<u64>,
+    mending: Mending,
 }
 
 #[derive(Debug)]
@@ -235,6 +238,7 @@ impl Log {
             follows: AtomicBool::new(false),
             stale: watch::Sender::new(false),
             generation: watch::Sender::new(generation),
+            mending: Mending::default(),
         })
     }
 

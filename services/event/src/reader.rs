@@ -3,14 +3,14 @@
 //! A reader asks for what is behind its own offset, at its own pace. Nobody waits for it, and nothing is queued for it: one
 //! that is slow reads the files where others read memory.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use pgo_ids::{Seq, StreamId};
 use pgo_proto::event::{CaughtUp, ReadRequest, ReadResponse, Record, read_request, read_response};
 use pgo_telemetry::CancellationToken;
 use prost_types::Timestamp as ProtoTimestamp;
-use tokio::{sync::watch, task::spawn_blocking};
+use tokio::{sync::watch, task::spawn_blocking, time::timeout};
 use tonic::Status;
 
 use crate::{
@@ -21,6 +21,10 @@ use crate::{
 
 /// Records looked at in one go.
 const CHUNK: usize = 1024;
+
+/// How long a reader waits for damaged records before it is told that they are missing: the other replica answers at once,
+/// or not at all.
+const MEND_WITHIN: Duration = Duration::from_secs(5);
 
 /// A reader, as far as it has come.
 #[derive(Debug)]
@@ -40,6 +44,8 @@ pub struct Reader {
     live_from: Option<Offset>,
     /// Behind the record of which it was told the cursor last.
     told: Offset,
+    /// Damaged records up to here, for which the other replica was asked.
+    asked_for: Offset,
     ready: VecDeque<ReadResponse>,
     shutdown: CancellationToken,
     _reading: Reading,
@@ -111,6 +117,7 @@ impl Reader {
             epoch,
             live_from: Some(now),
             told: begin.next,
+            asked_for: 0,
             ready: VecDeque::new(),
             shutdown,
             _reading: reading,
@@ -190,12 +197,30 @@ impl Reader {
         // Nothing up to the head can be read any more.
         let end = records.is_empty().then(|| *self.head.borrow());
         for record in records {
+            if self.next < record.offset && self.may_be_mended(record.offset).await {
+                return Ok(());
+            }
             self.show(&record);
         }
-        if let Some(end) = end {
+        if let Some(end) = end
+            && !self.may_be_mended(end).await
+        {
             self.skip_damaged(end);
         }
         Ok(())
+    }
+
+    /// Lets the other replica be asked for what is damaged before `end`; true if it is worth to read once more.
+    async fn may_be_mended(&mut self, end: Offset) -> bool {
+        if end <= self.asked_for {
+            return false;
+        }
+        self.asked_for = end;
+        let asking = self.log.ask_to_mend();
+        tokio::select! {
+            () = self.shutdown.cancelled() => false,
+            asked = timeout(MEND_WITHIN, asking) => asked.unwrap_or(false),
+        }
     }
 
     fn show(&mut self, record: &log::Record) {

@@ -55,8 +55,11 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// Between looks at how many replicas have everything.
 const COUNT_EVERY: Duration = Duration::from_secs(1);
 
-/// Between attempts to get damaged records back.
+/// Between attempts to get damaged records back, where no reader asks for them.
 const MEND_EVERY: Duration = Duration::from_secs(30);
+
+/// How long one attempt may take; what came until then is kept.
+const MEND_WITHIN: Duration = Duration::from_secs(60);
 
 /// How the replica that leads is reached by one that follows; none where that is not known.
 pub type Way = watch::Sender<Option<Channel>>;
@@ -114,6 +117,7 @@ impl Replica {
         shutdown: CancellationToken,
     ) -> anyhow::Result<()> {
         self.log.set_follows(true);
+        self.log.set_mendable();
         let mending = tokio::spawn(mend(self.clone(), shutdown.clone()));
         let heard: Mutex<Instant> = Mutex::new(Instant::now());
         let mut ended = Ok(());
@@ -435,28 +439,33 @@ async fn mend(replica: Replica, shutdown: CancellationToken) {
         tokio::select! {
             () = shutdown.cancelled() => return,
             () = sleep(MEND_EVERY) => {}
+            () = replica.log.mending_wanted() => {}
         }
-        if replica.log.damaged() == 0 {
-            continue;
+        if replica.log.damaged() > 0 && timeout(MEND_WITHIN, mend_now(&replica)).await.is_err() {
+            tracing::warn!("the other replica does not give damaged records back in time");
         }
-        let leading = replica.turn.borrow().clone();
-        let other = match leading {
-            Some(leading) => leading.other().and_then(|address| {
-                let channel = grpc::channel(&address, OTHER, replica.files.clone());
-                channel.ok().map(EventReplicaClient::new)
-            }),
-            None => replica.find_leader().await.ok().map(|leader| leader.client),
-        };
-        let Some(other) = other else { continue };
-        match following::mend(&replica.log, &other).await {
-            Ok(0) => {}
-            Ok(records) => tracing::info!(
-                records,
-                "damaged records were got back from the other replica"
-            ),
-            Err(error) => {
-                tracing::warn!(%error, "damaged records cannot be got back from the other replica");
-            }
+        replica.log.mending_tried();
+    }
+}
+
+async fn mend_now(replica: &Replica) {
+    let leading = replica.turn.borrow().clone();
+    let other = match leading {
+        Some(leading) => leading.other().and_then(|address| {
+            let channel = grpc::channel(&address, OTHER, replica.files.clone());
+            channel.ok().map(EventReplicaClient::new)
+        }),
+        None => replica.find_leader().await.ok().map(|leader| leader.client),
+    };
+    let Some(other) = other else { return };
+    match following::mend(&replica.log, &other).await {
+        Ok(0) => {}
+        Ok(records) => tracing::info!(
+            records,
+            "damaged records were got back from the other replica"
+        ),
+        Err(error) => {
+            tracing::warn!(%error, "damaged records cannot be got back from the other replica");
         }
     }
 }
