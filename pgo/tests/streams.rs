@@ -204,6 +204,25 @@ fn what_is_sent_again_after_a_reconnection_is_not_shown_again() {
 }
 
 #[test]
+fn what_comes_again_where_a_connection_behind_the_apiserver_broke_is_not_shown_again() {
+    let fake = Fake::start(|_| {
+        Reply::lines(|out| {
+            send(out, &json!({ "cursor": "c0" }));
+            (1..=2).for_each(|seq| send(out, &numbered(seq)));
+            send(out, &json!({ "cut": "the log was replaced" }));
+            (1..=3).for_each(|seq| send(out, &numbered(seq)));
+            hold(out);
+        })
+    });
+    let watch = Watch::start(&fake, &["alltopic", "-o", "json"]);
+    let cut = json!({ "cut": "the log was replaced" });
+    for expected in [numbered(1), numbered(2), cut, numbered(3)] {
+        let line: Value = serde_json::from_str(&watch.line()).unwrap();
+        assert_eq!(line, expected);
+    }
+}
+
+#[test]
 fn a_log_that_is_away_at_first_is_waited_for() {
     let connections = AtomicUsize::new(0);
     let fake = Fake::start(move |_| match connections.fetch_add(1, Ordering::SeqCst) {

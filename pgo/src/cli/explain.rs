@@ -105,7 +105,7 @@ mod tests {
     #[test]
     fn a_type_is_found_by_its_name_and_by_a_part_that_only_it_has() {
         assert_eq!(find("createcluster").unwrap(), EventType::CreateCluster);
-        assert_eq!(find("CommitsL").unwrap(), EventType::CommitsLost);
+        assert_eq!(find("HistoryC").unwrap(), EventType::HistoryCut);
     }
 
     #[test]

@@ -53,7 +53,6 @@ pub fn follow(api: Arc<Api>, query: EventsQuery) -> mpsc::Receiver<News> {
         query,
         sender,
         shown: HashMap::new(),
-        replaying: false,
     };
     tokio::spawn(follower.run());
     receiver
@@ -65,8 +64,6 @@ struct Follower {
     sender: mpsc::Sender<News>,
     /// Highest seq told of each stream.
     shown: HashMap<String, u64>,
-    /// Between a reconnection and the moment the new connection has caught up.
-    replaying: bool,
 }
 
 /// The receiver is gone: nobody listens any more.
@@ -93,7 +90,6 @@ impl Follower {
                     if std::mem::take(&mut away) {
                         self.tell(News::Back).await?;
                     }
-                    self.replaying = connected_once;
                     connected_once = true;
                     let (why, lines) = self.read(body).await?;
                     if lines > 0 {
@@ -161,7 +157,6 @@ impl Follower {
             StreamLine::Cut { text } => self.tell(News::Cut(text)).await,
             StreamLine::CaughtUp { cursor } => {
                 self.query.cursor = Some(cursor);
-                self.replaying = false;
                 self.tell(News::CaughtUp).await
             }
             StreamLine::Event { cursor, event } => {
@@ -174,14 +169,14 @@ impl Follower {
         }
     }
 
-    /// Whether it was told before the connection broke. Only then can that be: a log that lost its place begins
-    /// earlier than the cursor rather than later.
+    /// Whether it was told before. In the log each stream only rises; but where this connection or one behind the apiserver
+    /// broke, and the log lost its place, it begins earlier than the cursor rather than later.
     fn is_repeated(&mut self, event: &Value) -> bool {
         let (Some(stream), Some(seq)) = (event["stream"].as_str(), event["seq"].as_u64()) else {
             return false;
         };
         let highest = self.shown.entry(stream.to_owned()).or_default();
-        let repeated = self.replaying && seq <= *highest;
+        let repeated = seq <= *highest;
         *highest = seq.max(*highest);
         repeated
     }

@@ -3,7 +3,10 @@
 pub mod event;
 mod text;
 
-use std::io::{self, IsTerminal, Write};
+use std::{
+    ffi::OsStr,
+    io::{self, IsTerminal, Write},
+};
 
 use serde::Serialize;
 
@@ -44,9 +47,19 @@ pub struct Colours(bool);
 impl Colours {
     /// As the terminal and the environment have it.
     pub fn detect() -> Self {
-        let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        Self(!refused && !dumb && io::stdout().is_terminal())
+        let [no_color, term] = ["NO_COLOR", "TERM"].map(std::env::var_os);
+        Self::where_set(
+            no_color.as_deref(),
+            term.as_deref(),
+            io::stdout().is_terminal(),
+        )
+    }
+
+    /// Of the values of `NO_COLOR`, which counts where it is not empty, and of `TERM`.
+    fn where_set(no_color: Option<&OsStr>, term: Option<&OsStr>, is_terminal: bool) -> Self {
+        let refused = no_color.is_some_and(|value| !value.is_empty());
+        let dumb = term.is_some_and(|term| term == "dumb");
+        Self(is_terminal && !refused && !dumb)
     }
 
     /// Something went well.
@@ -75,6 +88,24 @@ impl Colours {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn colours_are_for_a_terminal_that_has_them_where_no_color_is_not_set() {
+        for (no_color, term, is_terminal, expected) in [
+            (None, Some("xterm-256color"), true, true),
+            (None, None, true, true),
+            (Some(""), Some("xterm"), true, true),
+            (Some("1"), Some("xterm"), true, false),
+            (Some("0"), Some("xterm"), true, false),
+            (None, Some("dumb"), true, false),
+            (None, Some("xterm"), false, false),
+            (Some("1"), Some("dumb"), false, false),
+        ] {
+            let [no_color, term] = [no_color, term].map(|value| value.map(OsStr::new));
+            let Colours(found) = Colours::where_set(no_color, term, is_terminal);
+            assert_eq!(found, expected, "{no_color:?} {term:?} {is_terminal}");
+        }
+    }
 
     #[test]
     fn colours_are_only_where_they_are_wanted() {

@@ -77,23 +77,27 @@ impl Filter {
 
     /// Whether the reader wants a record.
     pub fn wants(&self, record: &Record) -> bool {
-        self.wants_place(record) && self.wants_content(record)
+        self.reads_stream_of(record) && self.wants_topic(record) && self.wants_content(record)
     }
 
-    /// By what is known without reading the event.
-    fn wants_place(&self, record: &Record) -> bool {
+    /// Whether an event before this one in its stream might have been wanted: of a lost one nobody knows the topic, the type
+    /// or what it said.
+    pub fn reads_stream_of(&self, record: &Record) -> bool {
         if !self.streams.is_empty() && !self.streams.contains(record.key.stream.as_str()) {
             return false;
         }
         let facets = record.facets();
-        let mut topics = facets.topics.iter();
-        (self.topics.is_empty() || topics.any(|topic| self.topics.contains(topic.as_str())))
-            && (self.namespaces.is_empty() || self.namespaces.contains(&facets.namespace))
+        (self.namespaces.is_empty() || self.namespaces.contains(&facets.namespace))
             && (self.clusters.is_empty()
                 || facets
                     .cluster
                     .as_ref()
                     .is_some_and(|cluster| self.clusters.contains(cluster)))
+    }
+
+    fn wants_topic(&self, record: &Record) -> bool {
+        let mut topics = record.facets().topics.iter();
+        self.topics.is_empty() || topics.any(|topic| self.topics.contains(topic.as_str()))
     }
 
     /// By what the event says; what cannot be read has nothing that could be wanted.

@@ -16,6 +16,7 @@ mod frame;
 mod lineage;
 mod load;
 mod lookup;
+mod mending;
 mod missing;
 mod recent;
 mod record;
@@ -43,6 +44,7 @@ use frame::Head;
 use jiff::Timestamp;
 pub use lineage::{Kin, Lineage};
 use load::Loaded;
+use mending::Mending;
 use missing::Missing;
 use pgo_events::Watermark;
 use pgo_ids::{EventKey, Seq, StreamId};
@@ -152,6 +154,7 @@ pub struct Log {
     stale: watch::Sender<bool>,
     /// Rises when committed records are taken out or the log is replaced by another.
     generation: watch::Sender<u64>,
+    mending: Mending,
 }
 
 #[derive(Debug)]
@@ -202,6 +205,9 @@ impl Log {
     /// The folder or a file in it cannot be used.
     pub fn open(path: &Path, limits: Limits, now: Timestamp) -> Result<Self, Error> {
         let log = Self::open_replica(path, limits, now)?;
+        if let Err(error) = log.go_on_from_torn(now) {
+            tracing::warn!(%error, "no new epoch can be begun behind the end that was cut; the next write tries again");
+        }
         log.commit(log.end());
         Ok(log)
     }
@@ -232,6 +238,7 @@ impl Log {
             follows: AtomicBool::new(false),
             stale: watch::Sender::new(false),
             generation: watch::Sender::new(generation),
+            mending: Mending::default(),
         })
     }
 
@@ -367,6 +374,7 @@ impl Log {
     /// # Errors
     /// As of [`Log::append`].
     pub fn write(&self, entries: Vec<Entry>, term: Term, now: Timestamp) -> Result<Offset, Error> {
+        self.go_on_from_torn(now)?;
         let mut writer = self.lock();
         let records = self.state().records_of(entries, term, now);
         self.store(&mut writer, records, now)

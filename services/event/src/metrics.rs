@@ -100,7 +100,7 @@ impl Metrics {
         );
         registry.register(
             "pgo_event_append_failures",
-            "Writes that failed; each is tried again, and nothing is confirmed meanwhile",
+            "Writes that failed, also of copies; each is tried again, and this replica confirms nothing meanwhile",
             m.append_failures,
         );
         registry.register(

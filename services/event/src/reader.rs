@@ -3,14 +3,14 @@
 //! A reader asks for what is behind its own offset, at its own pace. Nobody waits for it, and nothing is queued for it: one
 //! that is slow reads the files where others read memory.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use pgo_ids::{Seq, StreamId};
 use pgo_proto::event::{CaughtUp, ReadRequest, ReadResponse, Record, read_request, read_response};
 use pgo_telemetry::CancellationToken;
 use prost_types::Timestamp as ProtoTimestamp;
-use tokio::{sync::watch, task::spawn_blocking};
+use tokio::{sync::watch, task::spawn_blocking, time::timeout};
 use tonic::Status;
 
 use crate::{
@@ -21,6 +21,10 @@ use crate::{
 
 /// Records looked at in one go.
 const CHUNK: usize = 1024;
+
+/// How long a reader waits for damaged records before it is told that they are missing: the other replica answers at once,
+/// or not at all.
+const MEND_WITHIN: Duration = Duration::from_secs(5);
 
 /// A reader, as far as it has come.
 #[derive(Debug)]
@@ -38,6 +42,10 @@ pub struct Reader {
     epoch: String,
     /// Where the log ended when the reader asked; none once it was told that it is there.
     live_from: Option<Offset>,
+    /// Behind the record of which it was told the cursor last.
+    told: Offset,
+    /// Damaged records up to here, for which the other replica was asked.
+    asked_for: Offset,
     ready: VecDeque<ReadResponse>,
     shutdown: CancellationToken,
     _reading: Reading,
@@ -108,6 +116,8 @@ impl Reader {
             generation,
             epoch,
             live_from: Some(now),
+            told: begin.next,
+            asked_for: 0,
             ready: VecDeque::new(),
             shutdown,
             _reading: reading,
@@ -140,10 +150,11 @@ impl Reader {
             self.skip_what_is_gone(head);
             if self.live_from.is_some_and(|live| self.next >= live) {
                 self.live_from = None;
-                let cursor = self.cursor(self.next - 1);
-                self.tell(read_response::What::CaughtUp(CaughtUp { cursor }));
+                self.tell_where_it_is();
             } else if self.next < head {
                 self.read_on().await?;
+            } else if self.follow && self.next - self.told >= CHUNK as u64 {
+                self.tell_where_it_is();
             } else if self.follow {
                 self.wait().await?;
             } else if self.ready.is_empty() {
@@ -155,6 +166,14 @@ impl Reader {
     /// Whether there is more at once, which a reader may wait for before it does what costs time.
     pub fn has_more(&self) -> bool {
         !self.ready.is_empty() || self.next < *self.head.borrow()
+    }
+
+    /// Also who is sent nothing for long goes on from here when its connection breaks: from where it was told a record last, it
+    /// would look through all that it does not want once more, or be told that some of that is gone.
+    fn tell_where_it_is(&mut self) {
+        self.told = self.next;
+        let cursor = self.cursor(self.next - 1);
+        self.tell(read_response::What::CaughtUp(CaughtUp { cursor }));
     }
 
     /// The oldest segments may go while somebody reads.
@@ -178,23 +197,42 @@ impl Reader {
         // Nothing up to the head can be read any more.
         let end = records.is_empty().then(|| *self.head.borrow());
         for record in records {
+            if self.next < record.offset && self.may_be_mended(record.offset).await {
+                return Ok(());
+            }
             self.show(&record);
         }
-        if let Some(end) = end {
+        if let Some(end) = end
+            && !self.may_be_mended(end).await
+        {
             self.skip_damaged(end);
         }
         Ok(())
     }
 
+    /// Lets the other replica be asked for what is damaged before `end`; true if it is worth to read once more.
+    async fn may_be_mended(&mut self, end: Offset) -> bool {
+        if end <= self.asked_for {
+            return false;
+        }
+        self.asked_for = end;
+        let asking = self.log.ask_to_mend();
+        tokio::select! {
+            () = self.shutdown.cancelled() => false,
+            asked = timeout(MEND_WITHIN, asking) => asked.unwrap_or(false),
+        }
+    }
+
     fn show(&mut self, record: &log::Record) {
         self.skip_damaged(record.offset);
         self.next = record.offset + 1;
+        if record.cut() > 0 && self.filter.reads_stream_of(record) {
+            self.tell(read_response::What::Cut(never_came(record)));
+        }
         if !self.filter.wants(record) {
             return;
         }
-        if record.cut() > 0 {
-            self.tell(read_response::What::Cut(never_came(record)));
-        }
+        self.told = self.next;
         self.tell(read_response::What::Record(Record {
             cursor: self.cursor(record.offset),
             event: record.event.to_vec(),
@@ -245,7 +283,7 @@ fn replaced() -> Status {
 fn damaged(from: Offset, to: Offset) -> String {
     let count = to - from;
     format!(
-        "{count} records are damaged in the log and could not be got back; the next one there is follows"
+        "{count} records are damaged in the log and cannot be read now; the next one there is follows"
     )
 }
 
@@ -278,7 +316,8 @@ fn after(log: &Log, cursor: &Cursor, head: Offset) -> Begin {
         ),
         Kin::Ancestor(next) => cut(
             cursor.offset.saturating_add(1).min(next),
-            "the log goes on from a copy that may not have had everything: events may be missing; what it has follows",
+            "the log went on from a copy that may not have had everything, or from an end that was damaged: events may be missing; \
+             what it has follows",
         ),
         // The one that writes has it, and it will be here in a moment.
         Kin::Same if cursor.offset < head || log.follows() => {

@@ -238,13 +238,13 @@ fn authority(settings: &Settings) -> anyhow::Result<Authority> {
 
 /// nsqd, unless nothing is to be published: then there need not be one.
 fn nsqd(settings: &Settings, files: &Arc<TlsFiles>) -> anyhow::Result<Option<nsq::Server>> {
-    if settings.disable_eventing == "true" {
+    let Some(address) = settings.publish_to()? else {
         tracing::warn!("DISABLE_EVENTING is true: no event is published");
         return Ok(None);
-    }
+    };
     let files = files.clone();
     let tls = nsq::TlsConfig::source(move || files.client_config());
-    let nsqd = pgo_bus::server(&settings.event_addr, tls).context("EVENT_ADDR")?;
+    let nsqd = pgo_bus::server(address, tls).context("EVENT_ADDR")?;
     Ok(Some(nsqd))
 }
 

@@ -33,8 +33,8 @@ pub struct Settings {
     /// Folder with tls.crt and tls.key of the authority that the agents' certificates come from.
     #[arg(long, env = "PGO_CA_DIR", default_value = "/etc/pgo/ca")]
     pub ca_dir: PathBuf,
-    /// host:port of nsqd.
-    #[arg(long, env = "EVENT_ADDR")]
+    /// host:port of nsqd; needed where events are published.
+    #[arg(long, env = "EVENT_ADDR", default_value = "")]
     pub event_addr: String,
     /// host:port of the event service.
     #[arg(long, env = "EVENT_SERVICE")]
@@ -51,27 +51,63 @@ pub struct Settings {
     pub admin_addr: std::net::SocketAddr,
 }
 
+/// There is no nsqd to publish to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "EVENT_ADDR is empty, so no event can be published; set it to host:port of nsqd, or DISABLE_EVENTING to true"
+)]
+pub struct NoNsqd;
+
+impl Settings {
+    /// Where events are published; nowhere if nothing is to be, whatever the address.
+    ///
+    /// # Errors
+    /// They are to be published, and there is no address.
+    pub fn publish_to(&self) -> Result<Option<&str>, NoNsqd> {
+        match (self.disable_eventing.as_str(), self.event_addr.as_str()) {
+            ("true", _) => Ok(None),
+            (_, "") => Err(NoNsqd),
+            (_, address) => Ok(Some(address)),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use clap::Parser as _;
 
     use super::*;
 
+    fn with(more: &[&str]) -> Result<Settings, clap::Error> {
+        let always = [
+            "reconciler",
+            "--operator-namespace=pgo",
+            "--namespaces=pgouser1",
+            "--identity=first",
+            "--event-service=127.0.0.1:8444",
+        ];
+        Settings::try_parse_from(always.iter().chain(more))
+    }
+
     #[test]
     fn an_installation_has_a_name() {
-        let named = |name: &str| {
-            let name = format!("--installation-name={name}");
-            Settings::try_parse_from([
-                "reconciler",
-                "--operator-namespace=pgo",
-                "--namespaces=pgouser1",
-                "--identity=first",
-                "--event-addr=127.0.0.1:4150",
-                "--event-service=127.0.0.1:8444",
-                &name,
-            ])
+        assert!(with(&["--installation-name=one"]).is_ok());
+        assert!(with(&["--installation-name="]).is_err());
+    }
+
+    #[test]
+    fn an_address_to_publish_to_is_needed_only_where_something_is_published() {
+        let to = |more: &[&str]| {
+            let all = [&["--installation-name=one"], more].concat();
+            let settings = with(&all).expect("settings");
+            settings.publish_to().map(|to| to.map(str::to_owned))
         };
-        assert!(named("one").is_ok());
-        assert!(named("").is_err());
+        let address = "--event-addr=nsqd:4150";
+        let disabled = "--disable-eventing=true";
+        assert_eq!(to(&[address]), Ok(Some("nsqd:4150".to_owned())));
+        assert_eq!(to(&[]), Err(NoNsqd));
+        assert_eq!(to(&["--disable-eventing=yes"]), Err(NoNsqd));
+        assert_eq!(to(&[disabled]), Ok(None));
+        assert_eq!(to(&[disabled, address]), Ok(None));
     }
 }

@@ -128,7 +128,7 @@ pub enum StreamLine {
         /// 4.1's envelope with the new fields.
         event: Value,
     },
-    /// All that was there when the request came has been sent.
+    /// All that was there when the request came has been sent; comes again while nothing else does.
     CaughtUp {
         /// The place to continue from, also where no event was sent.
         cursor: String,

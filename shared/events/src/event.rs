@@ -164,7 +164,7 @@ impl Event {
             eventheader: Header {
                 event_type: draft.event_type,
                 namespace: draft.namespace,
-                username: draft.actor,
+                username: without_secrets(&draft.actor).into_owned(),
                 timestamp: draft.time,
                 topic: about.topics.to_vec(),
             },
@@ -277,6 +277,22 @@ pub(crate) mod tests {
         assert_eq!(json["clustername"], "hippo");
         assert_eq!(json["errormessage"], "no disk");
         assert_eq!(json["workflowid"], "25927091-b343-4017-be4b-71575f0b3eb5");
+    }
+
+    #[test]
+    fn a_scaling_names_cluster_and_replica_each_in_its_field_which_4_1_swapped() {
+        for event_type in [EventType::ScaleCluster, EventType::ScaleDownCluster] {
+            let draft = Draft {
+                details: [(Field::ReplicaName, "hippo-abcd".into())].into(),
+                ..draft(event_type)
+            };
+            let wire = Event::new(draft, key()).to_wire().expect("JSON");
+            let json: serde_json::Value = serde_json::from_slice(&wire).expect("JSON");
+            assert_eq!(
+                (&json["clustername"], &json["replicaname"]),
+                (&"hippo".into(), &"hippo-abcd".into())
+            );
+        }
     }
 
     #[test]

@@ -190,7 +190,7 @@ impl Follower {
                 biased;
                 () = shutdown.cancelled() => return None,
                 line = self.advance() => line,
-                () = keep_alive => self.permitted(StreamLine::KeepAlive),
+                () = keep_alive => self.permitted(self.still_here()),
             };
             match line {
                 None => {}
@@ -200,6 +200,19 @@ impl Follower {
                     return Some((line, Some(self)));
                 }
             }
+        }
+    }
+
+    /// What a client hears that was sent nothing for long: from where to go on, if what passed meanwhile was not for it. With an
+    /// old cursor it would look through all of that once more, or be told that some of it is gone.
+    fn still_here(&self) -> StreamLine {
+        match &self.place {
+            From::Cursor(cursor) if self.caught_up && self.received.is_none() => {
+                StreamLine::CaughtUp {
+                    cursor: cursor.clone(),
+                }
+            }
+            _ => StreamLine::KeepAlive,
         }
     }
 

@@ -283,19 +283,24 @@ async fn a_stream_outlives_every_deadline_of_a_request() {
 
 #[tokio::test]
 async fn a_quiet_stream_is_kept_alive_and_ends_with_the_process() {
-    let (apiserver, _service) = with_events().await;
-    let mut lines = Lines::open(&apiserver.plain(), "topic=alltopic").await;
+    let (apiserver, service) = with_events().await;
+    let mut lines = Lines::open(&apiserver.plain(), "topic=alltopic&selector=env%3Ddev").await;
     assert!(matches!(
         lines.next().await,
         Some(StreamLine::CaughtUp { .. })
     ));
+    // It is of no cluster: passed, and not shown.
+    service.log.append("pgouser1", 1);
     let metrics = apiserver.plain().get("/metrics").await.text;
     assert!(
         metrics.contains("pgo_apiserver_event_streams 1"),
         "{metrics}"
     );
     let quiet = std::time::Instant::now();
-    assert_eq!(lines.next().await, Some(StreamLine::KeepAlive));
+    let behind_it = StreamLine::CaughtUp {
+        cursor: "1".to_owned(),
+    };
+    assert_eq!(lines.next().await, Some(behind_it));
     assert!(
         quiet.elapsed() >= KEEP_ALIVE - KEEP_ALIVE / 10,
         "{:?}",

@@ -7,8 +7,8 @@ const REMEMBERED: usize = 16;
 
 /// Epochs of a log, the present one last.
 ///
-/// An epoch begins when a log goes on from a copy of which it is not known that it has everything; below its first offset
-/// it is the same log as before.
+/// An epoch begins when a log goes on from a copy, or from a torn end, of which it is not known that it has everything; below
+/// its first offset it is the same log as before.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Lineage(Vec<(String, Offset)>);
 

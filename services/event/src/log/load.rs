@@ -69,6 +69,7 @@ pub(super) fn load(
             Arc::new(Segment::new(file, path, length))
         })
         .collect();
+    let mut removed = false;
     loop {
         let Some(newest) = segments.back().cloned() else {
             return first(folder, confirmed, now);
@@ -79,8 +80,11 @@ pub(super) fn load(
         };
         let survey = survey(&newest, known.as_ref().map(|known| known.next))?;
         if survey.keep_to > 0 {
-            return read(folder, segments, survey, known.as_ref());
+            let mut loaded = read(folder, segments, survey, known.as_ref())?;
+            loaded.torn |= removed;
+            return Ok(loaded);
         }
+        removed |= newest.length() > 0;
         // Torn while it was made, or nothing in it can be read: what is missing shows by the offsets.
         segments.pop_back();
         if confirmed.is_none_or(|confirmed| newest.file.first >= confirmed.next) {
@@ -250,9 +254,9 @@ fn keep_torn(
         fs::copy(&segment.path, &aside).map_err(|e| failed("put aside", &segment.path, e))?;
         tracing::error!(bytes = torn, kept = %aside.display(), "the end of the log is damaged");
     } else {
-        tracing::info!(
+        tracing::warn!(
             bytes = torn,
-            "the end of the log was being written, and was not confirmed; it is cut"
+            "the end of the log is cut: it was being written when the process or the machine ended, or it is damaged"
         );
     }
     Ok(())

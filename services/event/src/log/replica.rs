@@ -9,7 +9,7 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
-    Error, Lineage, Log, Offset, Record, State, Term, Writer,
+    Error, Lineage, Log, Offset, Record, State, Tail, Term, Writer,
     frame::{self, Head},
     load,
     scan::Found,
@@ -39,6 +39,22 @@ impl Log {
         self.commit(head);
         self.generation.send_modify(|generation| *generation += 1);
         self.wake();
+        Ok(())
+    }
+
+    /// Begins an epoch where something was cut from the end of the log, and no other replica was found that knows better: it may
+    /// have counted, and then its offsets are given a second time. By the epoch, the cursors of the first time are told from those.
+    ///
+    /// # Errors
+    /// As of [`Log::adopt`].
+    pub fn go_on_from_torn(&self, now: Timestamp) -> Result<(), Error> {
+        if self.tail() != Tail::Torn {
+            return Ok(());
+        }
+        let mut lineage = self.lineage();
+        lineage.begin(self.end());
+        self.adopt(lineage, now)?;
+        self.prove_tail();
         Ok(())
     }
 

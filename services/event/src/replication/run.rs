@@ -55,8 +55,11 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// Between looks at how many replicas have everything.
 const COUNT_EVERY: Duration = Duration::from_secs(1);
 
-/// Between attempts to get damaged records back.
+/// Between attempts to get damaged records back, where no reader asks for them.
 const MEND_EVERY: Duration = Duration::from_secs(30);
+
+/// How long one attempt may take; what came until then is kept.
+const MEND_WITHIN: Duration = Duration::from_secs(60);
 
 /// How the replica that leads is reached by one that follows; none where that is not known.
 pub type Way = watch::Sender<Option<Channel>>;
@@ -114,6 +117,7 @@ impl Replica {
         shutdown: CancellationToken,
     ) -> anyhow::Result<()> {
         self.log.set_follows(true);
+        self.log.set_mendable();
         let mending = tokio::spawn(mend(self.clone(), shutdown.clone()));
         let heard: Mutex<Instant> = Mutex::new(Instant::now());
         let mut ended = Ok(());
@@ -281,11 +285,24 @@ impl Replica {
             };
             if let Err(error) = done {
                 leader = None;
-                tracing::debug!(%error, "cannot follow");
+                self.cannot_follow(&error);
                 tokio::select! {
                     () = stop.cancelled() => return,
                     () = sleep(PAUSE) => {}
                 }
+            }
+        }
+    }
+
+    /// That the other one is away shows there and passes; a disk that is full here shows nowhere else.
+    fn cannot_follow(&self, error: &StepError) {
+        match error {
+            StepError::Other(_) | StepError::Answer => tracing::debug!(%error, "cannot follow"),
+            StepError::Log(_) | StepError::Letters(_) => {
+                tracing::warn!(%error, "the copy cannot be written; it is tried again, and the other replica goes on alone");
+                self.metrics.append_failed();
+                self.log.set_stale(true);
+                self.condition.not_met(error.to_string());
             }
         }
     }
@@ -307,7 +324,10 @@ impl Replica {
             let asked = timeout(ANSWER_WITHIN, asking).await.map_err(late)?;
             match asked {
                 Ok(answer) => return Ok((leader, Answer::Letters(answer))),
-                Err(error) => leader.letters.failed(&error),
+                Err(error) => {
+                    leader.letters.here = 0;
+                    self.cannot_follow(&error);
+                }
             }
         }
         let asking = following.ask(&leader.client, leader.roster.term, leader.letters.here);
@@ -324,7 +344,10 @@ impl Replica {
         match following.apply_letters(answer).await {
             Ok(0) => leader.letters.differ = true,
             Ok(change) => leader.letters.here = change,
-            Err(error) => leader.letters.failed(&error),
+            Err(error) => {
+                leader.letters.here = 0;
+                self.cannot_follow(&error);
+            }
         }
         dead::count(&self.shelf, &self.metrics).await;
     }
@@ -402,11 +425,6 @@ impl Copied {
     fn are_at(&mut self, newest: Change) {
         self.differ |= self.here < newest;
     }
-
-    fn failed(&mut self, error: &StepError) {
-        self.here = 0;
-        tracing::debug!(%error, "cannot copy dead letters");
-    }
 }
 
 /// What the one that leads said.
@@ -421,28 +439,33 @@ async fn mend(replica: Replica, shutdown: CancellationToken) {
         tokio::select! {
             () = shutdown.cancelled() => return,
             () = sleep(MEND_EVERY) => {}
+            () = replica.log.mending_wanted() => {}
         }
-        if replica.log.damaged() == 0 {
-            continue;
+        if replica.log.damaged() > 0 && timeout(MEND_WITHIN, mend_now(&replica)).await.is_err() {
+            tracing::warn!("the other replica does not give damaged records back in time");
         }
-        let leading = replica.turn.borrow().clone();
-        let other = match leading {
-            Some(leading) => leading.other().and_then(|address| {
-                let channel = grpc::channel(&address, OTHER, replica.files.clone());
-                channel.ok().map(EventReplicaClient::new)
-            }),
-            None => replica.find_leader().await.ok().map(|leader| leader.client),
-        };
-        let Some(other) = other else { continue };
-        match following::mend(&replica.log, &other).await {
-            Ok(0) => {}
-            Ok(records) => tracing::info!(
-                records,
-                "damaged records were got back from the other replica"
-            ),
-            Err(error) => {
-                tracing::warn!(%error, "damaged records cannot be got back from the other replica");
-            }
+        replica.log.mending_tried();
+    }
+}
+
+async fn mend_now(replica: &Replica) {
+    let leading = replica.turn.borrow().clone();
+    let other = match leading {
+        Some(leading) => leading.other().and_then(|address| {
+            let channel = grpc::channel(&address, OTHER, replica.files.clone());
+            channel.ok().map(EventReplicaClient::new)
+        }),
+        None => replica.find_leader().await.ok().map(|leader| leader.client),
+    };
+    let Some(other) = other else { return };
+    match following::mend(&replica.log, &other).await {
+        Ok(0) => {}
+        Ok(records) => tracing::info!(
+            records,
+            "damaged records were got back from the other replica"
+        ),
+        Err(error) => {
+            tracing::warn!(%error, "damaged records cannot be got back from the other replica");
         }
     }
 }

@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use pgo_event::log::{Limits, Log, Offset};
-use pgo_proto::event::{ReadRequest, read_response::What};
+use pgo_proto::event::{ReadRequest, read_request::From, read_response::What};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -214,5 +214,60 @@ proptest! {
         world.log.append(vec![entry("a", there + 1)], at(2)).expect("an append");
         let (records, cuts) = shown(&world);
         prop_assert_eq!((records.len() as u64, cuts.len()), (there + 1, 0));
+    }
+}
+
+#[tokio::test]
+async fn who_read_a_last_write_that_was_lost_in_a_power_cut_is_told_and_gets_what_comes_in_its_place()
+ {
+    for segment_bytes in [1, u64::MAX] {
+        let folder = TempDir::new().expect("a folder");
+        let log = open(folder.path(), segment_bytes);
+        for seq in 1..=4 {
+            log.append(vec![entry("a", seq)], at(1)).expect("an append");
+        }
+        let cursor = log.cursor(4);
+        drop(log);
+        // It is made durable every few seconds only.
+        fs::remove_file(folder.path().join("confirmed")).expect("removed");
+        let path = segments(folder.path()).pop().expect("a segment");
+        let length = fs::metadata(&path).expect("a file").len();
+        let file = fs::File::options().write(true).open(&path);
+        let cut_to = if segment_bytes == 1 { 10 } else { length - 3 };
+        file.and_then(|file| file.set_len(cut_to)).expect("cut");
+
+        let world = World::of(open(folder.path(), segment_bytes));
+        assert_eq!(*world.log.head().borrow(), 4, "it looks torn");
+        world
+            .log
+            .append(vec![entry("a", 4)], at(2))
+            .expect("an append");
+        let request = ReadRequest {
+            from: Some(From::Cursor(cursor.to_string())),
+            ..ReadRequest::default()
+        };
+        let mut reader = world.reader(request).await.expect("a reader");
+        let first = reader
+            .next()
+            .await
+            .expect("an answer")
+            .and_then(|answer| answer.what);
+        assert!(
+            matches!(&first, Some(What::Cut(why)) if why.contains("may be missing")),
+            "{first:?}"
+        );
+        let second = reader
+            .next()
+            .await
+            .expect("an answer")
+            .and_then(|answer| answer.what);
+        let Some(What::Record(record)) = second else {
+            panic!("{second:?}");
+        };
+        assert_eq!(record.cursor, world.log.cursor(4).to_string());
+        // Once more opened, it is the same log.
+        let now = world.log.cursor(4);
+        drop((reader, world));
+        assert!(open(folder.path(), segment_bytes).knows(&now));
     }
 }

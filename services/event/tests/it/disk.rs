@@ -89,6 +89,6 @@ async fn a_damaged_record_is_told_counted_and_costs_no_other() {
         }
     }
     let cut =
-        "1 records are damaged in the log and could not be got back; the next one there is follows";
+        "1 records are damaged in the log and cannot be read now; the next one there is follows";
     assert_eq!(found, ["1", "2", "3", "4", cut, "6", "7", "8", "9"]);
 }

@@ -151,6 +151,66 @@ async fn the_one_that_stays_takes_over_at_once_and_has_every_event() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_whose_disk_is_full_says_so_and_catches_up_when_there_is_room() {
+    let pair = Pair::start().await;
+    let relay = pair.relay(0);
+    relay.offer(&stream("a"), events("a", 1..=3));
+    pair.has(1, 3).await;
+    let newest = pair.replicas[1].segments().pop().unwrap();
+    let size = newest.metadata().unwrap().len();
+    pair.replicas[1].limit_files_to(Some(size + 100));
+    relay.offer(&stream("a"), events("a", 4..=6));
+    eventually("the copy says what is wrong", || {
+        let (status, reason) = pair.replicas[1].admin("/readyz").unwrap();
+        status == 503 && reason.starts_with("replica: cannot write")
+    })
+    .await;
+    eventually("it is counted", || {
+        pair.replicas[1].metric("pgo_event_append_failures_total") > 0
+    })
+    .await;
+    pair.has(0, 6).await;
+
+    pair.replicas[1].limit_files_to(None);
+    pair.both_have_everything().await;
+    pair.has(1, 6).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_gets_what_is_damaged_here_from_the_other_replica_and_is_told_of_nothing() {
+    let mut pair = Pair::start().await;
+    let relay = pair.relay(0);
+    relay.offer(&stream("a"), events("a", 1..=9));
+    pair.has(1, 9).await;
+    assert!(pair.replicas[1].terminate_event());
+    let path = pair.replicas[1].segments().pop().unwrap();
+    let mut bytes = std::fs::read(&path).unwrap();
+    let text = b"CreateClusterProgress";
+    let mut places = bytes.windows(text.len()).enumerate();
+    let (place, _) = places
+        .by_ref()
+        .filter(|(_, part)| part == text)
+        .nth(4)
+        .unwrap();
+    bytes[place] = b'D';
+    std::fs::write(&path, bytes).unwrap();
+
+    pair.start_replica(1);
+    eventually("the damage is counted", || {
+        pair.replicas[1].admin("/readyz").is_some()
+            && pair.replicas[1].metric("pgo_event_log_damaged") == 1
+    })
+    .await;
+    pair.both_have_everything().await;
+    // A cut would end it with a panic.
+    pair.has(1, 9).await;
+    eventually("it is mended", || {
+        pair.replicas[1].metric("pgo_event_log_damaged") == 0
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn dead_letters_are_on_both_replicas_whoever_leads_next() {
     let mut pair = Pair::start().await;
     publish(&pair.replicas[0], "alltopic", "no event").await;

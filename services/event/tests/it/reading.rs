@@ -97,12 +97,16 @@ impl World {
 
     /// Everything that a reader gets which does not follow: seqs of records, and words for the rest.
     async fn read(&self, from: Option<From>, clusters: &[&str]) -> Vec<String> {
-        let request = ReadRequest {
+        let clusters = clusters.iter().map(|name| (*name).to_owned()).collect();
+        self.read_all(ReadRequest {
             from,
-            follow: false,
-            clusters: clusters.iter().map(|name| (*name).to_owned()).collect(),
+            clusters,
             ..ReadRequest::default()
-        };
+        })
+        .await
+    }
+
+    async fn read_all(&self, request: ReadRequest) -> Vec<String> {
         let mut reader = self.reader(request).await.unwrap();
         let mut found = Vec::new();
         while let Some(answer) = soon("an answer", reader.next()).await.unwrap() {
@@ -175,6 +179,42 @@ async fn the_last_ones_are_those_that_are_wanted() {
     assert_eq!(world.read(last(2), &["c"]).await, ["live"]);
 }
 
+#[tokio::test]
+async fn what_never_came_is_told_also_where_the_event_behind_it_is_not_wanted() {
+    let world = World::with(u64::MAX, &["a"]);
+    world.append("a", 4);
+    world.append("a", 5);
+    let beginning = || ReadRequest {
+        from: Some(From::Beginning(true)),
+        ..ReadRequest::default()
+    };
+    let severity = ReadRequest {
+        severity: "error".to_owned(),
+        ..beginning()
+    };
+    let types = ReadRequest {
+        types: vec!["NoSuchEvent".to_owned()],
+        ..beginning()
+    };
+    let expression = ReadRequest {
+        filter: "clustername = 'b'".to_owned(),
+        ..beginning()
+    };
+    let topic = ReadRequest {
+        topics: vec!["policytopic".to_owned()],
+        ..beginning()
+    };
+    for request in [severity, types, expression, topic] {
+        let name = format!("{request:?}");
+        assert_eq!(world.read_all(request).await, ["cut", "live"], "{name}");
+    }
+    let whole = world.read_all(beginning()).await;
+    assert_eq!(whole, ["1", "cut", "4", "5", "live"]);
+    // What another cluster lacks is not this one's.
+    let other = world.read(Some(From::Beginning(true)), &["b"]).await;
+    assert_eq!(other, ["live"]);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn history_and_what_comes_join_without_gap_or_repeat() {
     for segment_bytes in [1_700_000, u64::MAX] {
@@ -227,6 +267,31 @@ async fn who_is_caught_up_can_go_on_from_the_cursor_it_is_given() {
         .read(Some(From::Cursor(caught_up.cursor)), &["c"])
         .await;
     assert_eq!(on, ["3", "live"]);
+}
+
+#[tokio::test]
+async fn who_wants_nothing_of_much_that_comes_is_told_where_it_is() {
+    let world = World::with(u64::MAX, &["a"]);
+    let request = ReadRequest {
+        from: Some(From::Beginning(true)),
+        follow: true,
+        clusters: vec!["c".to_owned()],
+        ..ReadRequest::default()
+    };
+    let mut reader = world.reader(request).await.unwrap();
+    let mut places = Vec::new();
+    for end in [1, 1500, 3000] {
+        let there = world.log.end();
+        let entries = (there..=end).map(|seq| entry("a", seq)).collect();
+        world.log.append(entries, at(2)).unwrap();
+        let answer = soon("an answer", reader.next()).await.unwrap().unwrap();
+        let Some(What::CaughtUp(there)) = answer.what else {
+            panic!("{answer:?}");
+        };
+        places.push(there.cursor);
+    }
+    let expected = [1, 1500, 3000].map(|offset| world.log.cursor(offset).to_string());
+    assert_eq!(places, expected);
 }
 
 #[tokio::test]

@@ -293,6 +293,7 @@ async fn what_one_copy_lost_at_its_end_in_a_power_cut_comes_from_the_other_whoev
             (5, 5),
             "{damaged} was damaged, {leads} leads"
         );
+        assert_eq!(log.lineage().parts().len(), 1, "nobody is told");
         while !world.follow(1 - leads).await {}
         world.publish(leads, 1).await;
         world.follow(1 - leads).await;
@@ -319,6 +320,37 @@ async fn a_replica_that_lost_its_end_goes_on_without_the_other_where_that_stays_
     );
     world.publish(0, 1).await;
     assert_eq!(world.confirmed, 3);
+}
+
+#[tokio::test]
+async fn a_replica_whose_end_is_torn_begins_an_epoch_where_the_other_stays_away() {
+    // The other one is known to have everything, or was left out before.
+    for left_out in [false, true] {
+        let mut world = World::new();
+        assert!(world.take_over(0, false).await);
+        while !world.follow(1).await {}
+        world.publish(0, 3).await;
+        world.apart = left_out;
+        world.publish(0, 1).await;
+        assert_eq!(world.confirmed, 4);
+        let cursor = world.nodes[0].log.as_ref().unwrap().cursor(4);
+        for node in &mut world.nodes {
+            node.kill();
+        }
+        std::fs::remove_file(world.nodes[0].folder.path().join("confirmed")).unwrap();
+        damage(&world.nodes[0], "event 4");
+        world.nodes[0].start();
+        assert!(world.take_over(0, false).await);
+        let log = world.nodes[0].log.clone().unwrap();
+        assert_eq!(log.kin(&cursor), Kin::Ancestor(4), "readers are told");
+
+        // The other one comes back, and is the same log as this one.
+        world.apart = false;
+        world.nodes[1].start();
+        while !world.follow(1).await {}
+        let other = world.nodes[1].log.clone().unwrap();
+        assert_eq!((other.end(), other.lineage()), (log.end(), log.lineage()));
+    }
 }
 
 #[tokio::test]

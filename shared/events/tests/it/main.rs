@@ -5,4 +5,5 @@
 mod catalogue;
 mod cloudevents;
 mod generated;
+mod recorded;
 mod secrecy;

@@ -61,7 +61,7 @@ fn a_secret_that_a_cause_repeats_is_in_no_event_of_any_type() {
             operation: "25927091-b343-4017-be4b-71575f0b3eb5"
                 .parse()
                 .expect("an id"),
-            actor: "pgoadmin".to_owned(),
+            actor: format!("alice, token={SECRET}"),
             step: Some(format!("psql password='{SECRET}'")),
             cause: Some(said.clone()),
             duration_ms: None,

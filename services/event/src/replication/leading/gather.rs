@@ -61,20 +61,38 @@ impl Leading {
     /// # Errors
     /// As of [`Self::gather`].
     pub async fn gather_within(&self, most: Duration, reach: &dyn Reach) -> Result<(), Fenced> {
+        let mut compared = !self.quorum().required.is_empty();
         if timeout(most, self.all_have_asked()).await.is_err() {
-            tracing::info!(
+            compared = false;
+            tracing::warn!(
                 "the other replica does not say whether it has more; this one goes on without knowing"
             );
         }
         for request in self.requests() {
             let fetching = timeout(FETCH, self.fetch_from(&request, reach)).await;
             let late = |_| StepError::Other(Status::deadline_exceeded("not fetched in 10 s"));
-            if let Err(error) = fetching.map_err(late).and_then(|fetched| fetched) {
-                tracing::error!(replica = request.replica, %error, "cannot fetch what the other replica has and this one may have lost");
+            match fetching.map_err(late).and_then(|fetched| fetched) {
+                Ok(same) => compared &= same,
+                Err(error) => {
+                    compared = false;
+                    tracing::error!(replica = request.replica, %error, "cannot fetch what the other replica has and this one may have lost");
+                }
             }
         }
         while !self.quorum().required.is_empty() {
             self.go_on_alone().await?;
+        }
+        if compared {
+            self.log.prove_tail();
+        }
+        let log = self.log.clone();
+        let settling = spawn_blocking(move || log.go_on_from_torn(Timestamp::now())).await;
+        match settling {
+            Ok(Ok(())) => self.log.prove_tail(),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "no new epoch can be begun behind the end that was cut; the next write tries again");
+            }
+            Err(error) => tracing::error!(%error, "beginning an epoch ended by itself"),
         }
         self.begin();
         Ok(())
@@ -83,7 +101,6 @@ impl Leading {
     /// What is here counts from now on.
     fn begin(&self) {
         let end = self.log.end();
-        self.log.prove_tail();
         self.log.set_follows(false);
         self.log.commit(end);
         {
@@ -146,14 +163,19 @@ impl Leading {
             .collect()
     }
 
-    /// Gets what comes after the end of this log, if the other one goes on from the same record.
-    async fn fetch_from(&self, request: &CopyRequest, reach: &dyn Reach) -> Result<(), StepError> {
+    /// Gets what comes after the end of this log, if the other one goes on from the same record; tells whether it is known
+    /// afterwards that nothing is missing behind the end.
+    async fn fetch_from(
+        &self,
+        request: &CopyRequest,
+        reach: &dyn Reach,
+    ) -> Result<bool, StepError> {
         let (end, last_term) = self.log.tip();
         // As the last whole one is there, all before it are.
         let last = self.last_whole(end).await?;
         let same_log = self.log.lineage().continues(&request.epoch);
         if !same_log || request.end <= end || request.last_term < last_term {
-            return Ok(());
+            return Ok(same_log);
         }
         let unreachable = || Status::unavailable("its address is none");
         let other = reach.at(&request.address).ok_or_else(unreachable)?;
@@ -173,7 +195,7 @@ impl Leading {
                     end,
                     "the log of the other replica goes on from other records; it is not taken"
                 );
-                return Ok(());
+                return Ok(false);
             }
             let Some(last) = records.last() else { break };
             from = last.offset + 1;
@@ -186,7 +208,7 @@ impl Leading {
             replica = request.replica,
             "the end of this log was lost; it is taken from the other replica"
         );
-        Ok(())
+        Ok(self.log.end() >= request.end)
     }
 
     async fn last_whole(&self, end: Offset) -> Result<Option<(Offset, Term)>, StepError> {
