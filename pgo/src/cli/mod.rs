@@ -230,9 +230,7 @@ fn dispatch(command: Command, global: &GlobalFlags) -> Result<(), Failure> {
         }),
         Command::Requeue {
             what: Some(Requeue::DeadLetter(arguments)),
-        } => asking(global, async |api| {
-            dead_letter::requeue(&arguments, &api).await
-        }),
+        } => requeue(&arguments, global),
         Command::Completion(arguments) => completion::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Create {
@@ -258,9 +256,7 @@ fn dispatch(command: Command, global: &GlobalFlags) -> Result<(), Failure> {
         Command::Update {
             what: Some(Update::Cluster(arguments)),
         } => update_cluster(&arguments, global),
-        Command::Upgrade(arguments) => {
-            asking(global, async |api| upgrade::run(arguments, api).await)
-        }
+        Command::Upgrade(arguments) => upgrade(arguments, global),
         Command::Test(arguments) => asking(global, async |api| test::run(&arguments, &api).await),
         Command::Version(arguments) => {
             asking(global, async |api| version::run(&arguments, &api).await)
@@ -273,6 +269,16 @@ fn dispatch(command: Command, global: &GlobalFlags) -> Result<(), Failure> {
             None => asking(global, async |api| watch::run(arguments, api).await),
         },
     }
+}
+
+fn requeue(arguments: &dead_letter::Requeue, global: &GlobalFlags) -> Result<(), Failure> {
+    asking(global, async |api| {
+        dead_letter::requeue(arguments, &api).await
+    })
+}
+
+fn upgrade(arguments: upgrade::Arguments, global: &GlobalFlags) -> Result<(), Failure> {
+    asking(global, async |api| upgrade::run(arguments, api).await)
 }
 
 fn failover(arguments: &failover::Arguments, global: &GlobalFlags) -> Result<(), Failure> {

@@ -50,7 +50,7 @@ pub async fn run(arguments: Arguments, api: Arc<Api>) -> Result<(), Failure> {
         if !json {
             report.print(&lines(&answer.results));
             if answer.results.is_empty() && answer.outcome.failure().is_none() {
-                report.print(&lines(&[answer.outcome.msg.clone()]));
+                report.print(&lines(std::slice::from_ref(&answer.outcome.msg)));
             }
         }
         results.extend(answer.results);

@@ -124,10 +124,15 @@ fn the_schema_refuses_requests_that_nobody_would_carry_out() {
     for (kind, spec, word) in [
         (
             "Pgtask",
-            json!({"tasktype": "failover"}),
+            json!({"tasktype": "backrest"}),
             "not available in this version yet",
         ),
         ("Pgtask", json!({}), "tasktype is"),
+        (
+            "Pgtask",
+            json!({"tasktype": "minorupgradecluster"}),
+            "parameters.pg-cluster",
+        ),
         (
             "Pgtask",
             json!({"tasktype": "delete-data"}),

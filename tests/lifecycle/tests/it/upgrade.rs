@@ -1,20 +1,12 @@
 //! Minor upgrades: what users of a cluster see of one, and what is refused.
 
-use std::{
-    path::PathBuf,
-    sync::{
-        Arc, LazyLock, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread::{self, JoinHandle},
-    time::{Duration, Instant},
-};
+use std::{path::PathBuf, sync::LazyLock, time::Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::harness::{
-    Cluster, Watch,
+    Cluster, Ran, Watch,
     cluster::{READY, unique},
     containers::import_image,
     events::{check_stream, fields},
@@ -24,10 +16,8 @@ use crate::harness::{
     turns::together,
     until,
     until::seen,
+    writer::{Writer, missing},
 };
-
-/// How long a client waits for the answer to one row.
-const STATEMENT: &str = "5";
 
 /// Images that are made once for all tests of this file: their tags.
 struct Images {
@@ -130,77 +120,57 @@ fn tags(cluster: &Cluster) -> Vec<String> {
     .collect()
 }
 
-/// A client that writes one numbered row after another through the Service until it is told to end.
-struct Writer {
-    ends: Arc<AtomicBool>,
-    longest: Arc<Mutex<Duration>>,
-    writes: Option<JoinHandle<u64>>,
+/// The uids of its pods.
+fn pods(cluster: &Cluster) -> Vec<String> {
+    let names = instances(cluster);
+    let pods = names
+        .iter()
+        .filter_map(|(name, ..)| get("pod", name, &namespace()));
+    pods.map(|pod| text(&pod, "/metadata/uid")).collect()
 }
 
-impl Writer {
-    fn begin(cluster: &Cluster) -> Self {
-        cluster.ask("CREATE TABLE written (n bigint PRIMARY KEY)");
-        let secret = format!("{}-testuser-secret", cluster.name);
-        let user = crate::harness::kubernetes::secret(&secret, "username");
-        let password = crate::harness::kubernetes::secret(&secret, "password");
-        let (address, ends, longest) = (cluster.address(), Arc::default(), Arc::default());
-        let (told, seen): (Arc<AtomicBool>, Arc<Mutex<Duration>>) =
-            (Arc::clone(&ends), Arc::clone(&longest));
-        let writes = thread::spawn(move || {
-            let (mut row, mut last) = (0_u64, Instant::now());
-            while !told.load(Ordering::Relaxed) {
-                let insert = format!(
-                    "INSERT INTO written VALUES ({}) ON CONFLICT DO NOTHING",
-                    row + 1
-                );
-                let mut psql = program(
-                    "psql",
-                    &[
-                        "--host",
-                        &address,
-                        "--dbname",
-                        "userdb",
-                        "--no-psqlrc",
-                        "-c",
-                        &insert,
-                    ],
-                );
-                psql.env("PGUSER", &user)
-                    .env("PGPASSWORD", &password)
-                    .env("PGSSLMODE", "require")
-                    .env("PGCONNECT_TIMEOUT", STATEMENT)
-                    .env("PGOPTIONS", format!("-c statement_timeout={STATEMENT}s"));
-                if run(psql, "").status.success() {
-                    row += 1;
-                    let pause = last.elapsed();
-                    last = Instant::now();
-                    let mut longest = seen.lock().expect("no panic before");
-                    *longest = pause.max(*longest);
-                }
-            }
-            row
-        });
-        Self {
-            ends,
-            longest,
-            writes: Some(writes),
-        }
-    }
-
-    /// How many rows were acknowledged, and the longest time between two.
-    fn end(mut self) -> (u64, Duration) {
-        self.ends.store(true, Ordering::Relaxed);
-        let writes = self.writes.take().expect("it runs");
-        let rows = writes.join().expect("it ends");
-        let longest = *self.longest.lock().expect("no panic before");
-        (rows, longest)
-    }
+/// `pgo upgrade` to the image with this tag, and its end.
+fn upgrade(cluster: &Cluster, tag: &str) -> Ran {
+    let namespace = namespace();
+    let line = [
+        "upgrade",
+        &cluster.name,
+        "--ccp-image-tag",
+        tag,
+        "--wait",
+        "--timeout",
+        "5m",
+        "-n",
+        &namespace,
+    ];
+    pgo(&line)
 }
 
-impl Drop for Writer {
-    fn drop(&mut self) {
-        self.ends.store(true, Ordering::Relaxed);
-    }
+/// Images that it cannot be upgraded to are refused, and nothing is changed.
+fn refuses_wrong_images(cluster: &Cluster, images: &Images) {
+    let before = pods(cluster);
+    upgrade(cluster, &images.major).failed(2, &["another major version", "nothing was changed"]);
+    let absent = unique("missing");
+    upgrade(cluster, &absent).failed(2, &[&absent, "cannot be used"]);
+    upgrade(cluster, &images.older).failed(2, &["can not upgrade to the same image tag"]);
+    assert_eq!(pods(cluster), before);
+}
+
+/// What is told of three refusals and one upgrade.
+fn is_told(told: &[Value], (from, to): &(String, String)) {
+    check_stream(told);
+    assert_eq!(
+        fields(told, "UpgradeClusterCompleted", "/formerversion"),
+        std::slice::from_ref(from)
+    );
+    assert_eq!(
+        fields(told, "UpgradeClusterCompleted", "/version"),
+        std::slice::from_ref(to)
+    );
+    assert_eq!(
+        fields(told, "UpgradeInstanceCompleted", "/instance").len(),
+        2
+    );
 }
 
 #[test]
@@ -220,48 +190,20 @@ fn two_instances_get_a_later_minor_under_a_writer_and_wrong_images_change_nothin
     cluster.create(&flags).ok();
     cluster.until_ready();
     until_all_run(&cluster, 2, from);
-    let upgrade = |tag: &str| {
-        let line = [
-            "upgrade",
-            &cluster.name,
-            "--ccp-image-tag",
-            tag,
-            "--wait",
-            "--timeout",
-            "5m",
-            "-n",
-            &namespace(),
-        ];
-        pgo(&line)
-    };
-    let pods = |cluster: &Cluster| {
-        let names = instances(cluster);
-        let pods = names
-            .iter()
-            .filter_map(|(name, ..)| get("pod", name, &namespace()));
-        pods.map(|pod| text(&pod, "/metadata/uid"))
-            .collect::<Vec<_>>()
-    };
-
-    let before = pods(&cluster);
-    upgrade(&images.major).failed(2, &["another major version", "nothing was changed"]);
-    let missing = unique("missing");
-    upgrade(&missing).failed(2, &[&missing, "cannot be used"]);
-    upgrade(&images.older).failed(2, &["can not upgrade to the same image tag"]);
-    assert_eq!(pods(&cluster), before);
+    refuses_wrong_images(&cluster, images);
 
     let writer = Writer::begin(&cluster);
-    let ran = upgrade(&images.newer).ok();
+    let begun = Instant::now();
+    let ran = upgrade(&cluster, &images.newer).ok();
     assert!(ran.out.contains("created minor upgrade task for"), "{ran}");
     until_all_run(&cluster, 2, to);
-    let (rows, longest) = writer.end();
+    let notes = writer.end();
     println!(
-        "minor upgrade of 2 instances from {from} to {to}: {rows} rows, longest write pause {longest:?}"
+        "minor upgrade of 2 instances from {from} to {to}: {} rows, longest write pause {:?}",
+        notes.acknowledged.len(),
+        notes.longest_pause(begun)
     );
-    assert_eq!(
-        cluster.ask("SELECT count(*) FROM written WHERE n <= (SELECT max(n) FROM written)"),
-        rows.to_string()
-    );
+    assert_eq!(missing(&cluster, &notes), Vec::<u64>::new());
     assert_eq!(tags(&cluster), [images.newer.clone(), images.newer.clone()]);
     let object = cluster.object().expect("it is there");
     assert_eq!(text(&object, "/spec/ccpimagetag"), images.newer);
@@ -270,20 +212,10 @@ fn two_instances_get_a_later_minor_under_a_writer_and_wrong_images_change_nothin
         "upgrade-complete"
     );
 
-    upgrade(&images.older).failed(2, &["older"]);
-    let told = watch.until_count(&cluster.uid(), "UpgradeClusterFailure", 3);
-    check_stream(&told);
-    assert_eq!(
-        fields(&told, "UpgradeClusterCompleted", "/formerversion"),
-        std::slice::from_ref(from)
-    );
-    assert_eq!(
-        fields(&told, "UpgradeClusterCompleted", "/version"),
-        std::slice::from_ref(to)
-    );
-    assert_eq!(
-        fields(&told, "UpgradeInstanceCompleted", "/instance").len(),
-        2
+    upgrade(&cluster, &images.older).failed(2, &["older"]);
+    is_told(
+        &watch.until_count(&cluster.uid(), "UpgradeClusterFailure", 3),
+        &images.versions,
     );
 }
 
