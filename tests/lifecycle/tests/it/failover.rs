@@ -9,6 +9,7 @@ use crate::harness::{
     cluster::READY,
     containers::{kill, process},
     events::{fields, types},
+    faults::Stopped,
     kubectl,
     kubernetes::{condition, get, list, text},
     namespace, pgo,
@@ -64,28 +65,13 @@ fn pair(flags: &[&str]) -> Cluster {
     cluster
 }
 
-/// A node that takes no pods, until this value goes.
-struct Cordoned(String);
-
-impl Cordoned {
-    fn begin(node: &str) -> Self {
-        kubectl(&["cordon", node]).ok();
-        Self(node.to_owned())
-    }
-}
-
-impl Drop for Cordoned {
-    fn drop(&mut self) {
-        // A failed test may be on its way.
-        let _ = kubectl(&["uncordon", &self.0]);
-    }
-}
-
-/// As when its node is gone: nothing of a primary ends in order, and it cannot come back before another takes over.
-fn lose(primary: &str) -> Cordoned {
+/// As when its node is gone: nothing of a primary ends in order, and it cannot come back before the value that stands for
+/// this goes. Without its kubelet nobody starts the container again, to end it in order with the pod.
+fn lose(primary: &str) -> Stopped {
     let namespace = namespace();
     let pod = get("pod", primary, &namespace).expect("it is there");
-    let node = Cordoned::begin(&text(&pod, "/spec/nodeName"));
+    let node = text(&pod, "/spec/nodeName");
+    let kubelet = Stopped::of_kubernetes(&format!("{node}-kubelet"));
     kill(process(&pod, "database").expect("it runs"));
     let line = [
         "delete",
@@ -97,12 +83,12 @@ fn lose(primary: &str) -> Cordoned {
         "--grace-period=0",
     ];
     kubectl(&line).ok();
-    node
+    kubelet
 }
 
 #[test]
 fn a_primary_that_is_killed_with_its_pod_is_replaced_and_comes_back_as_replica() {
-    // Nothing else finds its node closed.
+    // Nothing else waits for a node without a kubelet.
     let _turn = alone();
     let watch = Watch::begin();
     let cluster = pair(&["--autofail"]);
@@ -114,7 +100,7 @@ fn a_primary_that_is_killed_with_its_pod_is_replaced_and_comes_back_as_replica()
     let node = lose(&former);
     until("the replica takes writes", TAKEOVER, || {
         let ran = cluster.psql("INSERT INTO kept VALUES (2) RETURNING n");
-        // The kubelet may start the container once more before it hears that the pod is gone.
+        // The status follows a moment later.
         seen(ran.status.success() && primary(&cluster) == replica, || {
             ran.to_string()
         })
@@ -335,7 +321,7 @@ fn a_failover_to_where_none_can_go_is_refused_and_changes_nothing() {
 
 #[test]
 fn without_autofail_nobody_takes_over_until_a_failover_is_asked_for() {
-    // Nothing else finds its node closed.
+    // Nothing else waits for a node without a kubelet.
     let _turn = alone();
     let watch = Watch::begin();
     let cluster = pair(&[]);
