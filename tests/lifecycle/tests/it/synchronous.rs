@@ -77,7 +77,7 @@ fn a_synchronous_cluster_loses_no_acknowledged_row_with_its_primary_and_changes_
     let _turn = alone();
     let cluster = Cluster::named("synchronous");
     let alone = cluster.create(&["--sync-replication"]);
-    alone.failed(1, &["spec.syncReplication", "ask for more replicas"]);
+    alone.failed(2, &["spec.syncReplication", "ask for more replicas"]);
     let flags = ["--replica-count", "2", "--sync-replication", "--autofail"];
     cluster.create(&flags).ok();
     cluster.until_ready();
