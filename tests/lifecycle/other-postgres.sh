@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # other-postgres.sh REFERENCE ARCHIVE [ROOT]: an image that holds PostgreSQL and little else, as an OCI archive: the programs
 # of this machine's package, or of packages that are unpacked below ROOT, in another folder, the libraries they need and a
-# shell, which initdb needs. No pgBackRest, no psql, no users, nothing of Debian's.
+# shell, which initdb needs. No pgBackRest, no users, nothing of Debian's; of the programs that replicas need to vote
+# (psql, pg_waldump) only those of packages below ROOT.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 source "$here/../../deploy/local/progress.sh"
@@ -14,6 +15,7 @@ mkdir -p "$tree"/{bin,tmp,usr/share,usr/lib/locale} "$tree/opt/database"/{lib/po
 
 # PostgreSQL finds its files by the way from its programs to them, wherever they lie.
 programs=(initdb pg_basebackup pg_controldata pg_ctl pg_rewind postgres)
+[[ -z $root ]] || programs+=(pg_waldump psql)
 for program in "${programs[@]}"; do
   cp "$root/usr/lib/postgresql/15/bin/$program" "$tree/opt/database/lib/postgresql/15/bin/"
 done

@@ -333,7 +333,7 @@ fn what_comes_later_says_so_and_does_nothing() {
     }
     for command in [
         vec!["backup", "x"],
-        vec!["failover", "x"],
+        vec!["reload", "x"],
         vec!["create", "policy", "x"],
     ] {
         pgo(&command).failed(1, &["not available in this version yet"]);
@@ -345,7 +345,7 @@ fn what_comes_later_says_so_and_does_nothing() {
 fn a_wrong_flag_or_command_says_what_is_possible() {
     pgo(&["create", "cluster", "x", "--no-such-flag"]).failed(1, &["--no-such-flag"]);
     pgo(&["conjure"]).failed(1, &["conjure"]);
-    pgo(&["show", "cluster", "x", "-o", "yaml"]).failed(1, &["json"]);
+    pgo(&["show", "cluster", "x", "-o", "yaml"]).failed(2, &["json"]);
     pgo(&["watch", "no-such-topic"]).failed(2, &["no-such-topic"]);
     assert!(kubectl(&["version", "--client"]).status.success());
 }
