@@ -199,7 +199,14 @@ impl Row {
             }
             Self::Switchover => {
                 let target = format!("--target={replica}");
-                pgo(&["failover", &cluster.name, &target, "--no-prompt"]).ok();
+                pgo(&[
+                    "failover",
+                    &cluster.name,
+                    &target,
+                    "--planned",
+                    "--no-prompt",
+                ])
+                .ok();
                 until("the switchover", LIMIT, || {
                     let (primary, _) = cluster.roles();
                     seen(primary == replica, || format!("{primary} is primary"))

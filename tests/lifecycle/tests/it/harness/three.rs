@@ -43,12 +43,13 @@ impl Cluster {
         (primary, replicas)
     }
 
-    /// How many vote, by the Lease.
-    pub fn voters(&self) -> usize {
+    /// Who is primary and how many vote, by the Lease. The status follows it a moment later.
+    fn recorded(&self) -> (String, usize) {
         let lease = get("lease", &self.name, &namespace()).unwrap_or_default();
         let record = &lease["metadata"]["annotations"]["pgo.crunchydata.com/record"];
         let record: Value = serde_json::from_str(record.as_str().unwrap_or("{}")).expect("JSON");
-        record["voters"].as_array().map_or(0, Vec::len)
+        let voters = record["voters"].as_array().map_or(0, Vec::len);
+        (text(&lease, "/spec/holderIdentity"), voters)
     }
 
     /// Waits until one serves, two stream from it on the same timeline, and both vote.
@@ -73,14 +74,18 @@ impl Cluster {
                         && one["ready"] == true
                         && one["timeline"] == timeline
                 });
-                let (streaming, voters) = (streaming.count(), self.voters());
+                let (streaming, (holder, voters)) = (streaming.count(), self.recorded());
                 let serves =
                     of_primary.is_some_and(|one| one["role"] == "primary" && one["ready"] == true);
                 seen(
-                    serves && streaming == 2 && instances.len() == 3 && voters == 2,
+                    serves
+                        && streaming == 2
+                        && holder == primary
+                        && instances.len() == 3
+                        && voters == 2,
                     || {
                         format!(
-                            "{streaming} stream, {voters} vote: {}",
+                            "{streaming} stream, {voters} vote, {holder} has the Lease: {}",
                             object["status"]["instances"]
                         )
                     },
