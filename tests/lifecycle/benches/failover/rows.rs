@@ -10,8 +10,7 @@ use std::{
 use crate::harness::{
     Cluster,
     containers::kill,
-    faults::{Cut, Stopped, last, postmaster},
-    kubectl,
+    faults::{Cut, Stopped, delete, last, postmaster},
     kubernetes::{get, text},
     namespace, pgo,
     programs::{program, run},
@@ -151,8 +150,8 @@ impl Row {
                 format!("{} rows tried", client.notes().tried)
             })
         });
-        let pause = client.notes().longest_pause(begun).as_secs_f64() * 1000.0;
         cluster.until_all_stream(self.name());
+        let pause = client.notes().longest_pause(begun).as_secs_f64() * 1000.0;
         let changed = cluster.roles().0 != before;
         Run {
             pause,
@@ -166,20 +165,7 @@ impl Row {
         let pod = get("pod", primary, &namespace()).expect("the primary's pod");
         match self {
             Self::Postmaster => kill(postmaster(&pod).expect("the postmaster")),
-            Self::Deleted => {
-                let namespace = namespace();
-                let line = [
-                    "delete",
-                    "pod",
-                    primary,
-                    "-n",
-                    &namespace,
-                    "--force",
-                    "--grace-period=0",
-                    "--wait=false",
-                ];
-                kubectl(&line).ok();
-            }
+            Self::Deleted => delete(&pod, &["--force", "--grace-period=0"]),
             Self::Partition => {
                 let server = postmaster(&pod).expect("the postmaster");
                 let cut = Cut::begin(&text(&pod, "/spec/nodeName"));

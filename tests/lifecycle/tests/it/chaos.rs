@@ -13,8 +13,7 @@ use crate::harness::{
     chance::{Chance, seed},
     containers::{kill, kill_all_of, process, until_whole},
     events::{fields, types},
-    faults::{Cut, Full, Stopped, agent, last, postmaster, restart},
-    kubectl,
+    faults::{Cut, Full, Stopped, agent, delete, last, postmaster, restart},
     kubernetes::{get, text},
     namespace,
     turns::alone,
@@ -109,8 +108,8 @@ impl Fault {
             Self::PostmasterKilled => kill(postmaster(&pod).expect("the postmaster")),
             Self::AgentKilled => kill(of_agent()),
             Self::ContainerKilled => kill(process(&pod, "database").expect("its process 1")),
-            Self::PodDeleted => delete(&primary, &[]),
-            Self::PodDeletedByForce => delete(&primary, &["--force", "--grace-period=0"]),
+            Self::PodDeleted => delete(&pod, &[]),
+            Self::PodDeletedByForce => delete(&pod, &["--force", "--grace-period=0"]),
             Self::NodeCut => during(Cut::begin(&node), seconds),
             Self::NodeCutForLessThanT => during(Cut::begin(&node), 1),
             Self::NodeStopped => during(Stopped::node(&node), seconds),
@@ -142,13 +141,6 @@ impl Fault {
 fn during<T>(fault: T, seconds: u64) {
     last(seconds);
     drop(fault);
-}
-
-fn delete(pod: &str, how: &[&str]) {
-    let namespace = namespace();
-    let mut line = vec!["delete", "pod", pod, "-n", &namespace, "--wait=false"];
-    line.extend(how);
-    kubectl(&line).ok();
 }
 
 /// `CHAOS_SECONDS`, or a time in which each kind of fault comes once.

@@ -14,13 +14,19 @@ use serde_json::Value;
 use super::{
     Ran,
     containers::{local_folder, process},
+    kubectl,
     kubernetes::{get, text},
     namespace,
     programs::{program, run},
+    until,
+    until::seen,
 };
 
 /// The container of an instance that holds agent and PostgreSQL.
 const CONTAINER: &str = "database";
+
+/// How long the processes of a deleted pod may take to end.
+const ENDS: Duration = Duration::from_secs(60);
 
 /// The processes below one, itself first.
 fn family(of: u32) -> Vec<u32> {
@@ -68,6 +74,20 @@ pub fn postmaster(pod: &Value) -> Option<u32> {
 /// The process of an instance's agent that decides; neither process 1 nor the guard.
 pub fn agent(pod: &Value) -> Option<u32> {
     in_pod(pod, |words| words.get(1).is_some_and(|role| role == "run"))
+}
+
+/// Deletes the pod of an instance in this way, and waits until its processes have ended: Kubernetes tells of a deletion
+/// before the kubelet has done anything.
+pub fn delete(pod: &Value, how: &[&str]) {
+    let first = process(pod, CONTAINER).expect("its process 1");
+    let (name, namespace) = (text(pod, "/metadata/name"), namespace());
+    let mut line = vec!["delete", "pod", &name, "-n", &namespace, "--wait=false"];
+    line.extend(how);
+    kubectl(&line).ok();
+    until("the end of the pod's processes", ENDS, || {
+        let there = Path::new(&format!("/proc/{first}")).exists();
+        seen(!there, || format!("process {first} is there"))
+    });
 }
 
 /// Processes that do nothing until this value goes.
