@@ -8,6 +8,7 @@ use pgo_api::{
 
 use super::{
     Failure, Output, Report,
+    create_cluster::lines,
     prompt::{self, Answer},
 };
 use crate::{
@@ -94,9 +95,7 @@ pub async fn run(arguments: &Arguments, api: &Api) -> Result<(), Failure> {
     if arguments.output.is_json() {
         report.print_json(&answer);
     } else {
-        let results = answer.results.iter();
-        let lines: String = results.map(|line| format!("{}\n", plain(line))).collect();
-        report.print(&lines);
+        report.print(&lines(&answer.results));
     }
     report.end()
 }

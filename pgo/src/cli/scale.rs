@@ -8,6 +8,7 @@ use pgo_api::{
 
 use super::{
     Failure, Output, Report,
+    create_cluster::lines,
     prompt::{self, Answer},
 };
 use crate::{
@@ -115,9 +116,7 @@ pub async fn up(arguments: &Up, api: &Api) -> Result<(), Failure> {
         if arguments.output.is_json() {
             report.print_json(&answer);
         } else {
-            let results = answer.results.iter().flatten();
-            let lines: String = results.map(|line| format!("{}\n", plain(line))).collect();
-            report.print(&lines);
+            report.print(&lines(answer.results.as_deref().unwrap_or_default()));
         }
         if let Some(why) = answer.outcome().failure() {
             report.problem(why);
@@ -190,9 +189,7 @@ pub async fn down(arguments: &Down, api: &Api) -> Result<(), Failure> {
     if arguments.output.is_json() {
         report.print_json(&answer);
     } else {
-        let results = answer.results.iter();
-        let lines: String = results.map(|line| format!("{}\n", plain(line))).collect();
-        report.print(&lines);
+        report.print(&lines(&answer.results));
     }
     report.end()
 }

@@ -38,14 +38,6 @@ fn replicas(cluster: &Cluster) -> Vec<String> {
     replicas.map(|one| text(one, "/name")).collect()
 }
 
-/// How many vote, by the Lease.
-fn voters(cluster: &Cluster) -> usize {
-    let lease = get("lease", &cluster.name, &namespace()).expect("it is there");
-    let record = &lease["metadata"]["annotations"]["pgo.crunchydata.com/record"];
-    let record: Value = serde_json::from_str(record.as_str().unwrap_or("{}")).expect("JSON");
-    record["voters"].as_array().map_or(0, Vec::len)
-}
-
 /// A cluster with a replica that may take over.
 fn pair(flags: &[&str]) -> Cluster {
     let cluster = Cluster::named("failover");
@@ -57,7 +49,7 @@ fn pair(flags: &[&str]) -> Cluster {
     cluster.create(&flags).ok();
     cluster.until_ready();
     until("a replica that votes", READY, || {
-        let (replicas, voters) = (replicas(&cluster), voters(&cluster));
+        let (replicas, voters) = (replicas(&cluster), cluster.recorded().1);
         seen(replicas.len() == 1 && voters == 1, || {
             format!("{replicas:?}, {voters} voters")
         })

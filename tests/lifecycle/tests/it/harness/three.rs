@@ -44,7 +44,7 @@ impl Cluster {
     }
 
     /// Who is primary and how many vote, by the Lease. The status follows it a moment later.
-    fn recorded(&self) -> (String, usize) {
+    pub fn recorded(&self) -> (String, usize) {
         let lease = get("lease", &self.name, &namespace()).unwrap_or_default();
         let record = &lease["metadata"]["annotations"]["pgo.crunchydata.com/record"];
         let record: Value = serde_json::from_str(record.as_str().unwrap_or("{}")).expect("JSON");
