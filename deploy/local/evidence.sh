@@ -24,6 +24,6 @@ cat "$evidence/objects.txt"
 tail -n 30 "$evidence/events.txt"
 for log in "$evidence"/*.log; do
   echo "--- the end of ${log##*/}"
-  tail -n 15 "$log" | cut -c 1-400
+  tail -n 15 "$log" | cut -c 1-240
 done
 say "more is in $evidence"

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # test.sh: "make test": everything, in the order in which a mistake is found soonest. The lifecycle tests run on the
 # local Kubernetes with PGO installed on it, which ends with them. "test.sh fast" leaves out what needs Kubernetes.
-# The output of each stage is shown as it is; its last line says how long it took.
+# The output of each stage is shown as it is; its last line says how long it took. Whoever sees only the end of a failed
+# run sees what failed: its last lines are shown once more, after all that is known of why.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 source "$here/settings.sh"
@@ -30,29 +31,36 @@ stage() {
   (
     set -e
     "$@" </dev/null
-  )
-  status=$?
+  ) 2>&1 | tee "$stage_output"
+  status=${PIPESTATUS[0]}
   set -e
   if ((status != 0)); then
-    echo "=== $title: failed after $(since "$begun")"
+    echo "=== $title: failed after $(since "$begun")" | tee -a "$stage_output"
     exit "$status"
   fi
   echo "=== $title: ok after $(since "$begun")"
 }
 
 # Most of a run that has to build everything.
-MINUTES=45
+MINUTES=${MINUTES:-45}
 
 # The lifecycle tests are a package of their own because they need what the others do not.
 lifecycle=pgo-lifecycle-tests
 
-# However this ends, the local Kubernetes ends; if that is too early, with what is known of why.
+# However this ends, the local Kubernetes ends, where there is one; if that is too early, with what is known of why.
 stop_afterwards() {
   local status=$?
   trap - EXIT
-  ((status == 0)) || "$here/evidence.sh" || true
-  echo "=== the end of the local Kubernetes"
-  "$here/stop.sh" || status=1
+  if [[ $kubernetes == started ]]; then
+    ((status == 0)) || "$here/evidence.sh" || true
+    echo "=== the end of the local Kubernetes"
+    "$here/stop.sh" || status=1
+  fi
+  if ((status != 0)); then
+    echo "=== what failed, once more"
+    tail -n 40 "$stage_output" | cut -c 1-200
+  fi
+  rm -f "$stage_output"
   exit "$status"
 }
 
@@ -71,6 +79,9 @@ faults() {
 }
 
 begun=$(clock_ms)
+stage_output=$(mktemp)
+kubernetes=none
+trap stop_afterwards EXIT
 stage "Debian packages" "$here/packages.sh"
 stage "nsqd" "$here/build/build.sh" nsq
 stage "format" "$here/lint.sh" format
@@ -78,14 +89,14 @@ stage "lint" "$here/lint.sh" lint
 stage "unit, property, architecture and conformance tests" cargo test --locked --workspace --exclude "$lifecycle"
 if [[ $kind == all ]]; then
   stage "commands" tests/lifecycle/commands.sh alone
-  trap stop_afterwards EXIT
+  kubernetes=started
   stage "make run" tests/lifecycle/commands.sh run
   stage "images into a registry" tests/lifecycle/commands.sh push
   stage "services in containers" tests/lifecycle/commands.sh compose
   stage "lifecycle tests" lifecycle_tests
   stage "each fault once, on three nodes" faults
   stage "make stop" tests/lifecycle/commands.sh stop
-  trap - EXIT
+  kubernetes=none
 fi
 echo "=== all passed after $(since "$begun")"
 (($(clock_ms) - begun <= MINUTES * 60000)) || echo "=== warning: that is more than the $MINUTES minutes that all of it may take"

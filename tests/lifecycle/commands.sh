@@ -133,6 +133,44 @@ missing_packages_are_installed() {
     <(sed 's/ containerd .*//' "$SCRATCH/installed")
 }
 
+# What checks and tests call, with all of it in order but the tests, which end with $TESTS_END_WITH.
+prepare_checks() {
+  local program
+  mkdir -p "$SCRATCH"/checks "$SCRATCH"/checks-cache
+  ln -s "$PGO_CACHE/built" "$SCRATCH/checks-cache/built"
+  for program in gofmt git shellcheck; do printf '#!/bin/sh\n' >"$SCRATCH/checks/$program"; done
+  cat >"$SCRATCH/checks/cargo" <<'EOT'
+#!/bin/sh
+case $1 in
+--version) echo "cargo 1.999.0" ;;
+test) echo "test it::works ... FAILED"; exit "$TESTS_END_WITH" ;;
+esac
+EOT
+  chmod 0755 "$SCRATCH"/checks/*
+  mkdir -p "$SCRATCH"/clone/{pgo,proto,services,shared,tests}
+}
+
+# checked STATUS VARIABLE=VALUE...: make test-fast, its output in $SCRATCH/output.
+checked() {
+  local expected=$1 status=0
+  shift
+  env PATH="$SCRATCH/checks:$PATH" PGO_CACHE="$SCRATCH/checks-cache" TESTS_END_WITH="$expected" "$@" \
+    make --no-print-directory -C "$SCRATCH/clone" test-fast >"$SCRATCH/output" 2>&1 || status=$?
+  # make's own status is 2 whenever a command fails.
+  ((status == (expected == 0 ? 0 : 2))) || { cat "$SCRATCH/output"; return 1; }
+}
+
+what_failed_is_said_last() {
+  checked 7 || return 1
+  tail -n 4 "$SCRATCH/output" | tr '\n' ' ' | grep -qE \
+    "^=== what failed, once more test it::works \.\.\. FAILED === unit, .* tests: failed after [^ ]+ s make: " || { cat "$SCRATCH/output"; return 1; }
+}
+
+too_long_a_run_is_told() {
+  checked 0 MINUTES=45 && ! grep -q warning "$SCRATCH/output" || return 1
+  checked 0 MINUTES=-1 && grep -qx "=== warning: that is more than the -1 minutes that all of it may take" "$SCRATCH/output"
+}
+
 alone() {
   local install="install them as root: apt-get install --no-install-recommends etcd-server" slow
   slow_step >"$SCRATCH/slow" &
@@ -149,6 +187,9 @@ alone() {
   holds "and so is a Go" fails_and_says "says 1.19.8, and 1.24" with_old go "go version go1.19.8 linux/amd64"
   holds "Debian packages that are missing are installed, and nothing of them started" missing_packages_are_installed
   holds "the log of a failed step is shown, and nothing is done after it" a_failed_step_shows_its_log
+  prepare_checks
+  holds "what failed is the last thing that make test-fast says" what_failed_is_said_last
+  holds "a run that takes too long is told, and only that" too_long_a_run_is_told
   holds "what a step does that takes long is shown" what_a_slow_step_does_is_shown "$slow"
 }
 
