@@ -1,25 +1,20 @@
 //! A second installation beside the first, by `make install` with other settings: its images, namespaces, how its REST
 //! interface is reached, and what it has beside nsqd.
 
-use std::{
-    io::{BufRead as _, BufReader},
-    process::{Child, Command, Stdio},
-    sync::{Arc, Mutex, PoisonError},
-    thread,
-    time::Duration,
-};
+use std::{process::Command, time::Duration};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::harness::{
     Forward,
     beside::{Beside, Mirror, PREFIX},
-    cluster::GONE,
+    cluster::{GONE, READY},
     kubectl,
-    kubernetes::{condition, get, list, text},
+    kubernetes::{apply, condition, get, list, text},
     operator,
     programs::{program, run},
+    shown::Shown,
     turns::together,
     until,
     until::seen,
@@ -64,6 +59,35 @@ fn clusters_are_made_over_http(beside: &Beside, mirror: &Mirror) {
     let wanted = ["--for", "CreateClusterCompleted", "--timeout", "20s"];
     let watch = ["watch", "alltopic", "--since", "5m"];
     beside.pgo(&[watch, wanted].concat(), "http").ok();
+}
+
+/// Clusters get as many replicas as pgo.yaml says from its change on, those of kubectl, too, where their spec says nothing.
+fn a_cluster_of_kubectl_gets_the_replicas_of_pgo_yaml(beside: &Beside) {
+    let file = get("configmap", "pgo-config", beside.name).expect("its configuration");
+    let changed = text(&file, "/data/pgo.yaml").replace("  Replicas: 0", "  Replicas: 2");
+    let patch = json!({"data": {"pgo.yaml": changed}}).to_string();
+    let configuration = ["patch", "configmap", "pgo-config", "-n", beside.name];
+    let merge = ["--type=merge", "--patch", &patch];
+    kubectl(&[&configuration[..], &merge].concat()).ok();
+    let clusters = beside.clusters();
+    for (name, spec, wanted) in [
+        ("silent", json!({}), 2),
+        ("single", json!({"replicas": "0"}), 0),
+    ] {
+        let manifest = json!({
+            "apiVersion": "crunchydata.com/v1", "kind": "Pgcluster",
+            "metadata": {"name": name, "namespace": clusters}, "spec": spec,
+        });
+        apply(&manifest).ok();
+        until(&format!("the pod and replicas of {name}"), READY, || {
+            let pods = list("pods", &format!("pg-cluster={name}"), &clusters);
+            let replicas = list("pgreplicas", &format!("pg-cluster={name}"), &clusters);
+            let there = !pods.is_empty() && replicas.len() == wanted;
+            seen(there, || {
+                format!("{} pods, {} replicas", pods.len(), replicas.len())
+            })
+        });
+    }
 }
 
 /// While its labels name another installation, nothing is done for the clusters of a namespace; then what was asked for
@@ -128,6 +152,7 @@ fn make_install_takes_images_from_the_prefix_given_and_the_rest_interface_as_it_
     assert!(version.out.contains("pgo-apiserver version"), "{version}");
     clusters_are_made_over_http(&beside, &mirror);
     a_namespace_of_another_installation_is_left_alone(&beside);
+    a_cluster_of_kubectl_gets_the_replicas_of_pgo_yaml(&beside);
 
     let operator = operator();
     let first = [
@@ -162,54 +187,6 @@ fn shown(port: u16, path: &str) -> Value {
     run(program("curl", &curl), "").ok().json()
 }
 
-/// A program that watches in 4.1's way, and what it has shown; ended with this value.
-struct DirectWatch {
-    child: Child,
-    shown: Arc<Mutex<String>>,
-}
-
-impl DirectWatch {
-    fn begin(mut command: Command) -> Self {
-        let mut child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
-        let out = child.stdout.take().expect("its standard output");
-        let shown = Arc::<Mutex<String>>::default();
-        let lines = shown.clone();
-        thread::spawn(move || {
-            for line in BufReader::new(out).lines().map_while(Result::ok) {
-                let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
-                lines.push_str(&line);
-                lines.push('\n');
-            }
-        });
-        Self { child, shown }
-    }
-
-    /// All that it has shown, once `wanted` is in it.
-    fn until(&self, wanted: &str) -> String {
-        let all = || {
-            let shown = self.shown.lock();
-            shown.unwrap_or_else(PoisonError::into_inner).clone()
-        };
-        until(&format!("{wanted} shown"), Duration::from_secs(20), || {
-            Some(all())
-                .filter(|all| all.contains(wanted))
-                .ok_or_else(all)
-        })
-    }
-}
-
-impl Drop for DirectWatch {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 /// Ours.
 fn pgo_watch(address: &str) -> Command {
     let arguments = ["watch", "alltopic", "--pgo-event-address", address];
@@ -241,7 +218,7 @@ fn what_an_installation_may_have_beside_nsqd_is_there_where_it_is_asked_for() {
     let direct = Forward::open("deployment/direct", beside.name, 4150);
     let address = format!("127.0.0.1:{}", direct.port);
     let built = TempDir::new().expect("a folder");
-    let watches = [pgo_watch(&address), go_nsq_watch(&built, &address)].map(DirectWatch::begin);
+    let watches = [pgo_watch(&address), go_nsq_watch(&built, &address)].map(Shown::begin);
     // A channel that is not there yet gets nothing.
     let stats = Forward::open("deployment/direct", beside.name, 4151);
     until("a channel for each", Duration::from_secs(20), || {

@@ -1,18 +1,24 @@
-//! nsqd as it is installed: who does not get to it, and what it keeps.
+//! nsqd as it is installed: who gets to it and who does not, and what it keeps.
 
 use std::{
     io::{Read as _, Write as _},
     net::{IpAddr, SocketAddr, TcpStream},
+    path::PathBuf,
+    process::Command,
     time::Duration,
 };
 
+use tempfile::TempDir;
+
 use crate::harness::{
-    Forward,
+    Cluster, Forward,
     cluster::READY,
     containers::until_whole,
     kubectl,
     kubernetes::{get, text},
     operator,
+    programs::run,
+    shown::Shown,
     turns::{alone, together},
     until,
     until::seen,
@@ -47,6 +53,50 @@ fn from_outside_of_its_pod_there_is_no_http_port_and_nothing_without_a_certifica
         answer.contains("E_INVALID") && answer.contains("TLS"),
         "{answer:?}"
     );
+}
+
+/// host:port of a Service of PGO, as pods see it.
+fn service(name: &str, port: u16) -> String {
+    let service = get("service", name, &operator()).expect("a Service of PGO");
+    match text(&service, "/spec/clusterIP").as_str() {
+        "None" => pod(port).to_string(),
+        ip => format!("{ip}:{port}"),
+    }
+}
+
+/// Cargo builds it with these tests.
+fn consumer() -> PathBuf {
+    let tests = std::env::current_exe().expect("this program");
+    let built = tests.parent().expect("a folder");
+    built.with_file_name("examples").join("installed-consumer")
+}
+
+#[test]
+fn a_program_of_somebody_reads_events_with_a_certificate_made_for_it() {
+    let _turn = together();
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let folder = TempDir::new().expect("a folder");
+    let certificate = folder.path().join("billing").display().to_string();
+    let mut make = Command::new(root.join("deploy/install/consumer.sh"));
+    make.args(["billing", &certificate]);
+    run(make, "").ok();
+
+    let mut read = Command::new(consumer());
+    read.args([service("nsqd", 4150), service("event", 8446)])
+        .args([&certificate, "billing#ephemeral"]);
+    let read = Shown::begin(read);
+    let nsqd = Forward::to("nsqd-0", &operator(), 4151, "/ping");
+    until("its channel", READY, || {
+        let stats = nsqd.curl("/stats?format=json&topic=alltopic", &[]).ok();
+        seen(stats.out.contains("billing#ephemeral"), || stats.out)
+    });
+    let cluster = Cluster::ready("billed");
+    let all = read.until(&format!("/{} CreateClusterCompleted ", cluster.name));
+    let key = format!(" {}/", cluster.uid());
+    let own = all.lines().filter_map(|line| line.split_once(&key));
+    let seqs: Vec<u64> = own.filter_map(|(_, seq)| seq.parse().ok()).collect();
+    let wanted: Vec<u64> = (1..=seqs.len() as u64).collect();
+    assert!(seqs.len() > 1 && seqs == wanted, "{all}");
 }
 
 /// Messages that wait in a channel.

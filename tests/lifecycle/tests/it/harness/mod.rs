@@ -10,6 +10,7 @@ pub mod forward;
 pub mod installer;
 pub mod kubernetes;
 pub mod programs;
+pub mod shown;
 pub mod sql;
 pub mod three;
 pub mod turns;
