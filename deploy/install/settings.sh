@@ -49,7 +49,7 @@ IFS=, read -ra TARGET_NAMESPACES <<<"$NAMESPACE"
 
 # needs NAME PATTERN WHAT: the values go into manifests as they are, so each is checked.
 needs() {
-  [[ ${!1} =~ ^$2$ ]] || fail "$1 is \"${!1}\"; it must be $3"
+  [[ ${!1} =~ ^($2)$ ]] || fail "$1 is \"${!1}\"; it must be $3"
 }
 
 check_settings() {

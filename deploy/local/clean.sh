@@ -9,5 +9,8 @@ source "$here/progress.sh"
 rm -rf "$PGO_ROOT/.local" "$PGO_ROOT/target"
 # By name: the folder itself may be one that holds other things.
 rm -rf "${PGO_CACHE:?}"/{bin,built,buildah,examples,target}
+# What packages.sh told Debian's PostgreSQL; the programs themselves stay.
+debian=/etc/postgresql-common/createcluster.conf
+if grep -qs '^# of PGO:' "$debian"; then rm -f "$debian"; fi
 [[ ! -d $PGO_CACHE ]] || rmdir --ignore-fail-on-non-empty "$PGO_CACHE"
 say "removed what was built; make run builds it again"

@@ -36,7 +36,7 @@ install_quietly() {
   # Otherwise a database of nobody's comes with the programs.
   if [[ ! -e $clusters ]]; then
     mkdir -p "${clusters%/*}"
-    echo 'create_main_cluster = false' >"$clusters"
+    printf '# of PGO: make clean removes this file\ncreate_main_cluster = false\n' >"$clusters"
   fi
   apt-get install -y -q --no-install-recommends "$@" || fail "apt-get install failed (see above); $by_hand"
   for unit in "${units[@]}"; do

@@ -23,6 +23,8 @@ start_kubernetes() {
 install_pgo() {
   PGO_IMAGE_TAG=$(pgo_image_tag)
   export PGO_IMAGE_PREFIX PGO_IMAGE_TAG CCP_IMAGE_PREFIX CCP_IMAGE_TAG
+  # What the client would take for its own setting, too.
+  unset DISABLE_TLS
   export PGO_OPERATOR_NAMESPACE=pgo NAMESPACE=pgouser1 PGO_STORAGE_CLASS=local PGO_CLIENT_DIR=$PGO_ROOT/.local/client
   ln -sfn "$PGO_BIN/kubectl" "$PGO_ROOT/.local/bin/kubectl"
   mkdir -p "$PGO_CLIENT_DIR"
@@ -39,6 +41,7 @@ write_env() {
   address=$(kubectl --namespace "$PGO_OPERATOR_NAMESPACE" get service postgres-operator --output jsonpath='{.spec.clusterIP}')
   cat >"$PGO_ROOT/.local/env" <<EOT
 # To be sourced: pgo and kubectl for the local Kubernetes.
+unset DISABLE_TLS PGOUSERNAME PGOUSERPASS
 export PATH='$PGO_ROOT/.local/bin':"\$PATH"
 export KUBECONFIG='$KUBECONFIG'
 export PGO_APISERVER_URL='https://$address:8443'
@@ -52,7 +55,7 @@ export PGO_LOCAL_DIR='$PGO_LOCAL_DIR'
 EOT
 }
 
-rm -f "$PGO_ROOT/.local/env"
+check_nodes
 run_step "1/7 Debian packages" "$here/packages.sh"
 run_step "2/7 programs: services, agent, client, nsqd, Kubernetes" build_programs
 run_step "3/7 images" "$here/../images/build.sh"

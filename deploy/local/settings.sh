@@ -15,6 +15,7 @@ PGO_LOCAL_DIR=${PGO_LOCAL_DIR:-$(cat "$PGO_LOCAL_NOTE" 2>/dev/null || echo /var/
 PGO_KUBECONFIG=$PGO_LOCAL_DIR/admin.kubeconfig
 
 NODES=${NODES:-2}
+check_nodes() { [[ $NODES =~ ^[1-9]$ ]] || fail "NODES is \"$NODES\"; 1 to 9 are possible"; }
 
 # Names in the kernel. A link's name has at most 15 characters.
 BRIDGE=pgo-local

@@ -14,7 +14,7 @@ source "$here/state.sh"
 
 check_machine() {
   ((EUID == 0)) || fail "the local Kubernetes makes network namespaces and cgroups, which only root may; run it as root"
-  ((NODES >= 1 && NODES <= 9)) || fail "NODES is $NODES; 1 to 9 are possible"
+  check_nodes
   # A socket's path has at most 107 characters, and ours have up to 25 below this folder.
   ((${#PGO_LOCAL_DIR} <= 80)) || fail "PGO_LOCAL_DIR is too long (${#PGO_LOCAL_DIR} characters, at most 80): $PGO_LOCAL_DIR"
 }
@@ -54,6 +54,17 @@ start_everything() {
   await host-proxy 60 "Services to work on the host" curl --silent --fail --max-time 2 http://127.0.0.1:10256/healthz
 }
 
+# what_differs: why the one that runs is not the one that is wanted.
+what_differs() {
+  local nodes
+  nodes=$(sed -n 's/^nodes: //p' "$FINGERPRINT")
+  if [[ $nodes == "$NODES" ]]; then
+    echo "it was started from other programs or settings"
+  else
+    echo "it has $nodes nodes (as NODES=$nodes makes) and not $NODES"
+  fi
+}
+
 # keep_or_remove: ends this script where the one that runs is as wanted. Clusters that somebody made are not removed
 # because a program or a setting has changed: that is for him to say.
 keep_or_remove() {
@@ -66,14 +77,12 @@ keep_or_remove() {
       fi
       why="it does not answer"
     else
-      why="it was started from other programs or settings"
+      why=$(what_differs)
       (($(clusters) == 0)) || fail "the local Kubernetes runs, but $why, and there are PostgreSQL clusters on it; make stop removes them with it, then run this again"
     fi
   fi
   say "removing what is left of a local Kubernetes: $why"
   remove_everything
-  # What it leads to is gone.
-  rm -f "$PGO_ROOT/.local/env"
 }
 
 check_machine
@@ -81,6 +90,8 @@ lock_machine
 same_folder
 begun=$(clock_ms)
 ! something_is_there || keep_or_remove
+# What it leads to is gone.
+rm -f "$PGO_ROOT/.local/env"
 start_everything
 # Last: without it nothing counts as running.
 fingerprint >"$FINGERPRINT"

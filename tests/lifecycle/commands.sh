@@ -60,6 +60,29 @@ missing_packages() {
   setpriv --reuid=65534 --regid=65534 --clear-groups env -i PATH="$1" bash "$SCRATCH/packages/packages.sh"
 }
 
+# install_with SETTING...: the check of the settings alone, as install.sh calls it.
+install_with() {
+  # shellcheck disable=SC2016 # for the other shell
+  env -i HOME=/root PATH="$PATH" "$@" bash -euc 'source "$1/progress.sh"; source "$1/settings.sh"; check_settings' \
+    bash "$PGO_ROOT/deploy/install"
+}
+
+wrong_settings_are_refused() {
+  local wrong
+  install_with DISABLE_TLS=true LOG_FORMAT=text PGO_SERVICES=false || return 1
+  for wrong in PGO_SERVICES=xfalse DISABLE_TLS=true1 DISABLE_EVENTING=yes LOG_FORMAT=json5 EVENT_REPLICAS=3 NAMESPACE=a,B; do
+    fails_and_says "; it must be " install_with "$wrong" || return 1
+  done
+}
+
+wrong_numbers_of_nodes_are_refused() {
+  local wrong
+  for wrong in abc 0 10 -1; do
+    fails_and_says "NODES is \"$wrong\"; 1 to 9 are possible" env NODES="$wrong" make --no-print-directory -C "$SCRATCH/clone" run || return 1
+    ! grep -q '^1/7' "$SCRATCH/output" || return 1
+  done
+}
+
 # Debian's list of packages, which knows of none.
 prepare_missing_packages() {
   local program
@@ -181,7 +204,9 @@ alone() {
     fails_and_says "this user may not install them; $install" missing_packages "$SCRATCH/packages/bin:$PATH"
   holds "and where there is no apt-get" \
     fails_and_says "there is no apt-get here; $install" missing_packages "$SCRATCH/packages/bin:$SCRATCH/packages/without-apt"
+  holds "make install refuses settings that mean nothing" wrong_settings_are_refused
   scratch_clone "$SCRATCH/clone"
+  holds "a number of nodes that cannot be is told before anything is done" wrong_numbers_of_nodes_are_refused
   holds "a Rust that is too old is told before anything is built" \
     fails_and_says 'Rust is too old: "cargo --version" says 1.70.0, and' with_old cargo "cargo 1.70.0 (7fe40dc8c 2023-04-27)"
   holds "and so is a Go" fails_and_says "says 1.19.8, and 1.24" with_old go "go version go1.19.8 linux/amd64"
@@ -193,11 +218,11 @@ alone() {
   holds "what a step does that takes long is shown" what_a_slow_step_does_is_shown "$slow"
 }
 
-# Every variable that .local/env promises, in a shell that has none of them before.
+# Every variable that .local/env promises, in a shell that has none of them before, but some of another installation.
 env_is_complete() {
   local variables=(KUBECONFIG PGO_APISERVER_URL PGO_CA_CERT PGO_CLIENT_CERT PGO_CLIENT_KEY PGOUSER PGO_NAMESPACE)
   # shellcheck disable=SC2016 # for the other shell
-  env -i HOME="${HOME:-/root}" PATH="$PATH" bash -euc '
+  env -i HOME="${HOME:-/root}" PATH="$PATH" DISABLE_TLS=true PGOUSERNAME=somebody PGOUSERPASS=else bash -euc '
     . "$1"
     shift
     for name in "$@"; do [[ -n ${!name:-} ]] || { echo "$name is not set"; exit 1; }; done
@@ -247,9 +272,11 @@ run() {
   holds "it shows the events of hippo while that is made" grep -Eq "event: .*/hippo +CreateCluster +completed" "$SCRATCH/first"
   holds "it makes two nodes where nobody says how many, each a network namespace" nodes_are_namespaces
   holds "another number of nodes is not forced upon a cluster that is there" \
-    fails_and_says "there are PostgreSQL clusters on it; make stop removes them" env NODES=3 make --no-print-directory -C "$PGO_ROOT" run
+    fails_and_says "it has 2 nodes (as NODES=2 makes) and not 3, and there are PostgreSQL clusters on it; make stop removes them" \
+    env NODES=3 make --no-print-directory -C "$PGO_ROOT" run
+  holds "and what was there can be used as before" env_is_complete
   begun=$(clock_ms)
-  make --no-print-directory -C "$PGO_ROOT" run | tee "$output"
+  DISABLE_TLS=true make --no-print-directory -C "$PGO_ROOT" run | tee "$output"
   holds "where nothing changed, make run takes under 60 s ($(since "$begun"))" within_a_minute "$begun"
   holds "it asks PostgreSQL one thing through the Service" grep -q "PostgreSQL 15" "$output"
   holds "it says what to try next" grep -q "pgo show cluster hippo" "$output"
