@@ -6,9 +6,13 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use pgo_events::Field;
 use serde_json::Value;
 
 use super::{Colours, ago, pad, plain};
+
+/// Width of the type: the longest operation on clusters is `SwitchoverCluster`.
+const WHAT: usize = 17;
 
 /// How an operation stands with an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +55,8 @@ pub struct Line {
     pub duration: Option<Duration>,
     /// Who asked.
     pub who: String,
+    /// Whom or what of the cluster, or of PGO, it is about; empty where its type says all.
+    pub about: String,
     /// The step done, or the cause.
     pub detail: String,
     /// Equal in all events of an operation.
@@ -91,6 +97,7 @@ impl Line {
             stage,
             duration: event["durationms"].as_u64().map(Duration::from_millis),
             who: text(&header["username"]),
+            about: about(event),
             detail: first(&["step", "cause", "errormessage"]),
             operation: first(&["operationid", "workflowid"]),
             severity: first(&["severity"]),
@@ -102,8 +109,7 @@ impl Line {
 
     /// The line, with its end.
     pub fn render(&self, colours: Colours) -> String {
-        let detail = self.detail.clone();
-        self.columns(colours, &[detail])
+        self.columns(colours, &[self.story()])
     }
 
     /// The line with severity, operation and key before the detail.
@@ -112,13 +118,22 @@ impl Line {
             pad(or_dash(&self.severity), 5),
             pad(or_dash(&self.operation), 36),
             pad(or_dash(&self.key), 38),
-            self.detail.clone(),
+            self.story(),
         ];
         self.columns(colours, &more)
     }
 
+    /// Whom or what, and how or why.
+    fn story(&self) -> String {
+        match (self.about.as_str(), self.detail.as_str()) {
+            ("", detail) => detail.to_owned(),
+            (about, "") => about.to_owned(),
+            (about, detail) => format!("{about}: {detail}"),
+        }
+    }
+
     fn columns(&self, colours: Colours, more: &[String]) -> String {
-        let about = match self.cluster.as_str() {
+        let whose = match self.cluster.as_str() {
             "" => self.namespace.clone(),
             cluster => format!("{}/{cluster}", self.namespace),
         };
@@ -130,8 +145,8 @@ impl Line {
         };
         let columns = [
             colours.faint(&pad(&self.time, 24)),
-            pad(&about, 20),
-            pad(&self.what, 14),
+            pad(&whose, 20),
+            pad(&self.what, WHAT),
             stage,
             pad(&self.duration.map_or("-".to_owned(), ago), 6),
             pad(or_dash(&self.who), 10),
@@ -139,6 +154,21 @@ impl Line {
         let columns: Vec<&str> = columns.iter().chain(more).map(String::as_str).collect();
         format!("{}\n", columns.join("  ").trim_end())
     }
+}
+
+/// What the fields of its type tell whom or what it is about, in the order of the catalogue. A type that is not known has its own
+/// fields no less.
+fn about(event: &Value) -> String {
+    let told = Field::ALL.iter().filter_map(|field| {
+        let value = match &event[field.as_str()] {
+            Value::String(text) => plain(text),
+            Value::Number(number) => number.to_string(),
+            _ => return None,
+        };
+        let is_told = !value.is_empty() && !field.in_line().is_empty();
+        is_told.then(|| field.in_line().replace("{}", &value))
+    });
+    told.collect::<Vec<_>>().join(", ")
 }
 
 fn or_dash(text: &str) -> &str {
@@ -199,7 +229,7 @@ mod tests {
         );
         assert_eq!(
             Line::of(&failed).render(PLAIN),
-            "2026-11-22T14:24:57.237Z  pgouser1/hippo        CreateCluster   failed     4.2s    pgoadmin    no disk\n"
+            "2026-11-22T14:24:57.237Z  pgouser1/hippo        CreateCluster      failed     4.2s    pgoadmin    no disk\n"
         );
     }
 
@@ -233,8 +263,128 @@ mod tests {
         let start = json!({ "eventheader": { "EventType": "PGOStart", "namespace": "pgo", "timestamp": "odd" } });
         assert_eq!(
             Line::of(&start).render(PLAIN),
-            "odd                       pgo                   PGOStart        started    -       -\n"
+            "odd                       pgo                   PGOStart           started    -       -\n"
         );
+    }
+
+    /// What a watch shows of events, without time, cluster and who.
+    fn told(events: &[Value]) -> Vec<String> {
+        let lines = events.iter().map(|event| Line::of(event).render(PLAIN));
+        let told = |line: String| {
+            let told = line[48..].replace("pgoadmin    ", "");
+            told.replace("pgoadmin", "").trim_end().to_owned()
+        };
+        lines.map(told).collect()
+    }
+
+    #[test]
+    fn a_failover_reads_as_a_story() {
+        let to = |more: Value| {
+            let mut fields = json!({ "target": "hippo-b" });
+            for (name, value) in more.as_object().unwrap() {
+                fields[name] = value.clone();
+            }
+            fields
+        };
+        let story = [
+            event(
+                "FailoverCluster",
+                to(json!({ "stage": "started", "cause": "hippo was not heard for 10 s" })),
+            ),
+            event(
+                "FailoverClusterProgress",
+                to(json!({ "stage": "progress", "step": "hippo-b was elected in term 2" })),
+            ),
+            event(
+                "FailoverClusterCompleted",
+                to(
+                    json!({ "stage": "completed", "durationms": 11_200, "formerprimary": "hippo", "timeline": 2, "lsn": "0/5000060" }),
+                ),
+            ),
+            event(
+                "CommitsLost",
+                json!({ "stage": "notice", "formerprimary": "hippo", "lostbytes": 312, "lsn": "0/5000060", "cause": "it had 2 commits more" }),
+            ),
+            event(
+                "RewindReplicaCompleted",
+                json!({ "stage": "completed", "durationms": 4_000, "replicaname": "hippo" }),
+            ),
+        ];
+        assert_eq!(
+            told(&story),
+            [
+                "FailoverCluster    started    -       to hippo-b: hippo was not heard for 10 s",
+                "FailoverCluster    progress   -       to hippo-b: hippo-b was elected in term 2",
+                "FailoverCluster    completed  11.2s   to hippo-b, from hippo",
+                "CommitsLost        notice     -       from hippo, 312 bytes of WAL lost: it had 2 commits more",
+                "RewindReplica      completed  4.0s    hippo",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_an_operation_is_about_is_in_each_of_its_lines() {
+        let lines = [
+            event(
+                "ScaleCluster",
+                json!({ "stage": "started", "replicaname": "hippo-b" }),
+            ),
+            event(
+                "ScaleCluster",
+                json!({ "stage": "started", "replicaname": "hippo-c" }),
+            ),
+            event(
+                "ScaleDownClusterCompleted",
+                json!({ "stage": "completed", "durationms": 900, "replicaname": "hippo-c" }),
+            ),
+            event(
+                "UpgradeInstanceCompleted",
+                json!({ "stage": "completed", "durationms": 9_000, "instance": "hippo-b", "formerversion": "16.3", "version": "16.4" }),
+            ),
+            event(
+                "ReplicaLagging",
+                json!({ "stage": "notice", "replicaname": "hippo-b", "lagbytes": 4096 }),
+            ),
+            // 4.1 leaves what it does not know empty.
+            event("FailoverCluster", json!({ "target": "" })),
+        ];
+        assert_eq!(
+            told(&lines),
+            [
+                "ScaleCluster       started    -       hippo-b",
+                "ScaleCluster       started    -       hippo-c",
+                "ScaleDownCluster   completed  900ms   hippo-c",
+                "UpgradeInstance    completed  9.0s    hippo-b, from 16.3, to 16.4",
+                "ReplicaLagging     notice     -       hippo-b, 4096 bytes behind",
+                "FailoverCluster    started    -",
+            ]
+        );
+    }
+
+    #[test]
+    fn every_type_that_is_about_part_of_a_cluster_says_which() {
+        for event_type in pgo_events::EventType::ALL {
+            let named = |field: &&Field| !field.in_line().is_empty();
+            let fields = event_type.about().fields;
+            let mut more = json!({});
+            for field in fields {
+                more[field.as_str()] = format!("the {field}").into();
+            }
+            let line = Line::of(&event(event_type.as_str(), more)).render(PLAIN);
+            for field in fields.iter().filter(named) {
+                assert!(
+                    line.contains(&format!("the {field}")),
+                    "{event_type}: {line}"
+                );
+            }
+            assert!(!line.contains("the postgrespassword"), "{line}");
+            let of_all = [Field::ClusterName, Field::WorkflowId, Field::ErrorMessage];
+            let mut own = fields.iter().filter(|field| !of_all.contains(field));
+            assert!(
+                own.clone().next().is_none() || own.any(|field| named(&field)),
+                "{event_type} has fields of its own and none in its line"
+            );
+        }
     }
 
     #[test]

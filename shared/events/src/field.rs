@@ -16,7 +16,7 @@ pub enum FieldKind {
 }
 
 macro_rules! fields {
-    ($($field:ident = $wire:literal $kind:ident $from_41:literal $meaning:literal;)+) => {
+    ($($field:ident = $wire:literal $kind:ident $from_41:literal $in_line:literal $meaning:literal;)+) => {
         /// A field of a payload.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Field {
@@ -45,6 +45,12 @@ macro_rules! fields {
                 match self { $(Self::$field => $from_41,)+ }
             }
 
+            /// How a line for people tells what it holds, `{}`; empty where it does not tell whom or what the event is about.
+            #[must_use]
+            pub fn in_line(self) -> &'static str {
+                match self { $(Self::$field => $in_line,)+ }
+            }
+
             /// What it means.
             #[must_use]
             pub fn meaning(self) -> &'static str {
@@ -54,53 +60,54 @@ macro_rules! fields {
     };
 }
 
+// Their order is that of a line, too.
 fields! {
-    ClusterName = "clustername" Text true "The cluster.";
-    WorkflowId = "workflowid" Text true "4.1's name for the operation's id.";
-    ErrorMessage = "errormessage" Text true "4.1's name for the cause of a failure.";
-    ReplicaName = "replicaname" Text true "The replica.";
-    Target = "target" Text true "The instance that becomes primary.";
-    DeploymentName = "deploymentname" Text true "The former primary.";
-    Label = "label" Text true "The label, as it was asked for.";
-    BackupType = "backuptype" Text true "pgbackrest, pgbasebackup or pgdump.";
-    Path = "path" Text true "Where the backup lies.";
-    LoadConfig = "loadconfig" Text true "The table that is loaded.";
-    PostgresUserName = "postgresusername" Text true "The role of PostgreSQL.";
-    PostgresPassword = "postgrespassword" Text true "Always empty: 4.1 told the password.";
-    Managed = "managed" Flag true "Whether PGO keeps the password.";
-    PolicyName = "policyname" Text true "The policy.";
-    CreatedUserName = "createdusername" Text true "The user of PGO.";
-    UpdatedUserName = "updatedusername" Text true "The user of PGO.";
-    DeletedUserName = "deletedusername" Text true "The user of PGO.";
-    CreatedRoleName = "createdrolename" Text true "The role of PGO.";
-    UpdatedRoleName = "updatedrolename" Text true "The role of PGO.";
-    DeletedRoleName = "deletedRolename" Text true "The role of PGO.";
-    CreatedNamespace = "creatednamespace" Text true "The namespace.";
-    DeletedNamespace = "deletednamespace" Text true "The namespace.";
-    FormerPrimary = "formerprimary" Text false "The instance that was primary.";
-    Instance = "instance" Text false "The instance.";
-    FormerVersion = "formerversion" Text false "The version of PostgreSQL before.";
-    Version = "version" Text false "The version of PostgreSQL from now on.";
-    Timeline = "timeline" Number false "PostgreSQL's timeline from now on.";
-    Lsn = "lsn" Text false "The WAL position at which it begins.";
-    LostBytes = "lostbytes" Number false "WAL of the former primary that the new one does not have, in bytes.";
-    LagBytes = "lagbytes" Number false "How far the replica is behind, in bytes of WAL.";
-    SizeBytes = "sizebytes" Number false "Size of the backup, in bytes.";
-    StartWal = "startwal" Text false "The first WAL segment that the backup needs.";
-    StopWal = "stopwal" Text false "The last WAL segment that the backup needs.";
-    Schedule = "schedule" Text false "The schedule.";
-    Due = "due" Text false "When the run was due (RFC 3339).";
-    Service = "service" Text false "The service of PGO.";
-    Pod = "pod" Text false "The pod of the process.";
-    Leader = "leader" Text false "The pod that leads, or led.";
-    Certificate = "certificate" Text false "The Secret that holds the certificate.";
-    Expires = "expires" Text false "When it ends (RFC 3339).";
-    Volume = "volume" Text false "The volume's claim.";
-    UsedPercent = "usedpercent" Number false "How much of it is used, in percent.";
-    FullInSeconds = "fullinseconds" Number false "When it is full at the present rate, in seconds from now.";
-    Waiting = "waiting" Number false "How many events wait to be stored.";
-    Skipped = "skipped" Number false "How many progress events were left out.";
-    Unpublished = "unpublished" Number false "How many events were not published.";
+    ClusterName = "clustername" Text true "" "The cluster.";
+    WorkflowId = "workflowid" Text true "" "4.1's name for the operation's id.";
+    ErrorMessage = "errormessage" Text true "" "4.1's name for the cause of a failure.";
+    ReplicaName = "replicaname" Text true "{}" "The replica.";
+    Target = "target" Text true "to {}" "The instance that becomes primary.";
+    DeploymentName = "deploymentname" Text true "{}" "The former primary.";
+    Label = "label" Text true "{}" "The label, as it was asked for.";
+    BackupType = "backuptype" Text true "{}" "pgbackrest, pgbasebackup or pgdump.";
+    Path = "path" Text true "in {}" "Where the backup lies.";
+    LoadConfig = "loadconfig" Text true "{}" "The table that is loaded.";
+    PostgresUserName = "postgresusername" Text true "{}" "The role of PostgreSQL.";
+    PostgresPassword = "postgrespassword" Text true "" "Always empty: 4.1 told the password.";
+    Managed = "managed" Flag true "" "Whether PGO keeps the password.";
+    PolicyName = "policyname" Text true "{}" "The policy.";
+    CreatedUserName = "createdusername" Text true "{}" "The user of PGO.";
+    UpdatedUserName = "updatedusername" Text true "{}" "The user of PGO.";
+    DeletedUserName = "deletedusername" Text true "{}" "The user of PGO.";
+    CreatedRoleName = "createdrolename" Text true "{}" "The role of PGO.";
+    UpdatedRoleName = "updatedrolename" Text true "{}" "The role of PGO.";
+    DeletedRoleName = "deletedRolename" Text true "{}" "The role of PGO.";
+    CreatedNamespace = "creatednamespace" Text true "{}" "The namespace.";
+    DeletedNamespace = "deletednamespace" Text true "{}" "The namespace.";
+    FormerPrimary = "formerprimary" Text false "from {}" "The instance that was primary.";
+    Instance = "instance" Text false "{}" "The instance.";
+    FormerVersion = "formerversion" Text false "from {}" "The version of PostgreSQL before.";
+    Version = "version" Text false "to {}" "The version of PostgreSQL from now on.";
+    Timeline = "timeline" Number false "" "PostgreSQL's timeline from now on.";
+    Lsn = "lsn" Text false "" "The WAL position at which it begins.";
+    LostBytes = "lostbytes" Number false "{} bytes of WAL lost" "WAL of the former primary that the new one does not have, in bytes.";
+    LagBytes = "lagbytes" Number false "{} bytes behind" "How far the replica is behind, in bytes of WAL.";
+    SizeBytes = "sizebytes" Number false "{} bytes" "Size of the backup, in bytes.";
+    StartWal = "startwal" Text false "" "The first WAL segment that the backup needs.";
+    StopWal = "stopwal" Text false "" "The last WAL segment that the backup needs.";
+    Schedule = "schedule" Text false "{}" "The schedule.";
+    Due = "due" Text false "due {}" "When the run was due (RFC 3339).";
+    Service = "service" Text false "{}" "The service of PGO.";
+    Pod = "pod" Text false "pod {}" "The pod of the process.";
+    Leader = "leader" Text false "pod {}" "The pod that leads, or led.";
+    Certificate = "certificate" Text false "{}" "The Secret that holds the certificate.";
+    Expires = "expires" Text false "ends {}" "When it ends (RFC 3339).";
+    Volume = "volume" Text false "volume {}" "The volume's claim.";
+    UsedPercent = "usedpercent" Number false "{}% used" "How much of it is used, in percent.";
+    FullInSeconds = "fullinseconds" Number false "full in {} s" "When it is full at the present rate, in seconds from now.";
+    Waiting = "waiting" Number false "{} waiting" "How many events wait to be stored.";
+    Skipped = "skipped" Number false "{} left out" "How many progress events were left out.";
+    Unpublished = "unpublished" Number false "{} not published" "How many events were not published.";
 }
 
 /// A text that names no field.

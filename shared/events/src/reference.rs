@@ -175,11 +175,19 @@ pub fn markdown() -> String {
         .filter(|t| t.stage() == Stage::Notice);
     text.extend(facts.map(row));
     text.push_str("\n### Fields of types\n\nThose of 4.1 are always there, empty where nothing is known; the others where they are known.\n\n");
-    text.push_str("| field | holds | of 4.1 | meaning |\n|---|---|---|---|\n");
+    text.push_str(
+        "| field | holds | of 4.1 | in a line of `pgo watch` | meaning |\n|---|---|---|---|---|\n",
+    );
     for field in Field::ALL {
         let of_41 = if field.is_of_41() { "yes" } else { "" };
         let (kind, meaning) = (json_type(field.kind()), field.meaning());
-        text.push_str(&format!("| `{field}` | {kind} | {of_41} | {meaning} |\n"));
+        let in_line = match field.in_line() {
+            "" => String::new(),
+            told => format!("`{}`", told.replace("{}", "…")),
+        };
+        text.push_str(&format!(
+            "| `{field}` | {kind} | {of_41} | {in_line} | {meaning} |\n"
+        ));
     }
     text.push_str("\n### Fields of every event\n\n| field | meaning |\n|---|---|\n");
     for (name, meaning) in HEADER {
