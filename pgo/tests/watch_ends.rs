@@ -9,13 +9,14 @@
 mod fake;
 
 use std::{
-    io::{Read, Write},
+    io::{BufRead, BufReader, Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
+    sync::mpsc,
     thread,
     time::{Duration, Instant},
 };
 
-use fake::{Fake, Ran, Reply, hold, run};
+use fake::{Fake, Ran, Reply, hold, run, until};
 use serde_json::{Value, json};
 
 fn event(event_type: &str, seq: u64, time: &str) -> Value {
@@ -272,14 +273,7 @@ fn nsqd(body: &'static [u8]) -> (u16, thread::JoinHandle<String>) {
     let served = thread::spawn(move || {
         let (mut tcp, _) = listener.accept().unwrap();
         let mut said = Vec::new();
-        hear(&mut tcp, &mut said, |said| {
-            said.windows(9).any(|w| w == b"IDENTIFY\n") && said.ends_with(b"}")
-        });
-        frame(&mut tcp, 0, b"{\"max_rdy_count\":2500,\"msg_timeout\":60000,\"tls_v1\":false,\"version\":\"1.3.0\"}");
-        hear(&mut tcp, &mut said, |said| {
-            said.windows(4).any(|w| w == b"SUB ") && said.ends_with(b"\n")
-        });
-        frame(&mut tcp, 0, b"OK");
+        greet(&mut tcp, &mut said);
         hear(&mut tcp, &mut said, |said| {
             said.windows(4).any(|w| w == b"RDY ")
         });
@@ -292,6 +286,34 @@ fn nsqd(body: &'static [u8]) -> (u16, thread::JoinHandle<String>) {
         String::from_utf8_lossy(&said).into_owned()
     });
     (port, served)
+}
+
+fn accept(listener: &TcpListener) -> TcpStream {
+    listener.set_nonblocking(true).unwrap();
+    let mut accepted = None;
+    until("the client to connect", || {
+        accepted = listener.accept().ok();
+        accepted.is_some()
+    });
+    let (tcp, _) = accepted.unwrap();
+    tcp.set_nonblocking(false).unwrap();
+    tcp
+}
+
+/// Takes a client in, up to its subscription.
+fn greet(tcp: &mut TcpStream, said: &mut Vec<u8>) {
+    hear(tcp, said, |said| {
+        said.windows(9).any(|w| w == b"IDENTIFY\n") && said.ends_with(b"}")
+    });
+    frame(
+        tcp,
+        0,
+        b"{\"max_rdy_count\":2500,\"msg_timeout\":60000,\"tls_v1\":false,\"version\":\"1.3.0\"}",
+    );
+    hear(tcp, said, |said| {
+        said.windows(4).any(|w| w == b"SUB ") && said.ends_with(b"\n")
+    });
+    frame(tcp, 0, b"OK");
 }
 
 fn hear(tcp: &mut TcpStream, said: &mut Vec<u8>, enough: impl Fn(&[u8]) -> bool) {
@@ -349,5 +371,62 @@ fn what_nsqd_cannot_do_is_refused_with_an_address() {
         let ran = run(&mut fake::pgo(&arguments));
         assert_eq!(ran.code, Some(1), "{ran:?}");
         assert!(ran.stderr.contains("--pgo-event-address"), "{ran:?}");
+    }
+}
+
+#[test]
+fn an_address_of_nsqd_that_is_none_is_refused_at_once() {
+    for wrong in ["nohost", "127.0.0.1:1:2"] {
+        let ran = run(&mut fake::pgo(&["watch", "alltopic", "-a", wrong]));
+        assert_eq!(ran.code, Some(1), "{ran:?}");
+        assert!(ran.stderr.contains("write it as HOST:PORT"), "{ran:?}");
+    }
+}
+
+#[test]
+fn an_nsqd_that_is_not_there_is_told_once_with_what_is_needed() {
+    // Bound and given back: nobody listens there.
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap().to_string();
+    drop(free);
+    let mut child = fake::pgo(&["watch", "alltopic", "-a", &address])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (sender, lines) = mpsc::channel();
+    let errors = BufReader::new(child.stderr.take().unwrap());
+    thread::spawn(move || {
+        errors
+            .lines()
+            .map_while(Result::ok)
+            .try_for_each(|line| sender.send(line))
+    });
+    let mut said = String::new();
+    let mut says = |what: &str| {
+        while !said.contains(what) {
+            match lines.recv_timeout(Duration::from_secs(20)) {
+                Ok(line) => said.push_str(&line),
+                Err(_) => panic!("waited 20 s for {what:?}: {said}"),
+            }
+        }
+        said.clone()
+    };
+    says("trying again");
+    // It hangs up twice more, which is nothing new, and stays then.
+    let listener = TcpListener::bind(&address).unwrap();
+    for _ in 0..2 {
+        drop(accept(&listener));
+    }
+    greet(&mut accept(&listener), &mut Vec::new());
+    let said = says(&format!("pgo: connected to nsqd at {address}"));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(said.matches("trying again").count(), 1, "{said}");
+    for needed in [
+        "PGO_DIRECT_WATCH=true",
+        "kubectl port-forward -n pgo deployment/direct 4150",
+    ] {
+        assert!(said.contains(needed), "{said}");
     }
 }
