@@ -98,7 +98,7 @@ fn the_apiserver_is_asked_for_what_the_flags_say() {
     assert_eq!(query("clusters"), "hippo%2Crhino");
     assert_eq!(query("selector"), "env%3Ddev");
     assert_eq!(query("types"), "Create%2A%2C%2AFailure");
-    assert_eq!(query("severity"), "warn");
+    assert_eq!(query("severity"), "WARN");
     assert_eq!(query("filter"), "a%20%3D%20%27b%20c%27");
     assert_eq!(query("cursor"), "ab12%3A7");
 }
@@ -232,6 +232,31 @@ fn a_type_that_there_is_not_is_refused() {
         let ran = watch(&sends(some()), &flags);
         assert_eq!(ran.code, Some(1), "{ran:?}");
         assert!(ran.stderr.contains("there is no event"), "{ran:?}");
+    }
+}
+
+#[test]
+fn what_cannot_be_asked_for_is_refused_before_anything_is_asked() {
+    for (arguments, words) in [
+        (
+            &["nosuch"][..],
+            ["there is no topic \"nosuch\"", "clustertopic"],
+        ),
+        (
+            &["alltopic", "--severity", "bad"],
+            [
+                "there is no severity \"bad\"",
+                "debug, info, warn and error",
+            ],
+        ),
+        (&["alltopic", "--filter", "("], ["--filter", "column"]),
+    ] {
+        // Not even an apiserver is known.
+        let ran = run(&mut fake::pgo(&[&["watch"], arguments].concat()));
+        assert_eq!(ran.code, Some(1), "{ran:?}");
+        for word in words {
+            assert!(ran.stderr.contains(word), "{word}: {ran:?}");
+        }
     }
 }
 

@@ -312,6 +312,7 @@ fn check(command: &Command) -> Result<(), Failure> {
         Command::Scale(arguments) => return arguments.check(),
         Command::ScaleDown(arguments) => return arguments.check(),
         Command::Failover(arguments) => return arguments.check(),
+        Command::Watch(arguments) => return arguments.check(),
         Command::Update {
             what: Some(Update::Cluster(arguments)),
         } => return arguments.check(),

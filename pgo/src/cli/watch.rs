@@ -6,10 +6,13 @@
 
 use std::{sync::Arc, time::Duration};
 
+use cesql::Expression;
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use pgo_api::{EventsQuery, PGO_VERSION, StreamLine};
-use pgo_events::{EventType, Severity, TypePattern, cloudevent::CloudEvent};
+use pgo_events::{
+    EventType, Severity, Topic, TypePattern, UnknownSeverity, UnknownTopic, cloudevent::CloudEvent,
+};
 use serde_json::Value;
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -51,10 +54,10 @@ pub struct Arguments {
     #[arg(long = "type", value_name = "TYPE", value_delimiter = ',', value_parser = type_name)]
     types: Vec<String>,
     /// Only events at least this grave: debug, info, warn or error
-    #[arg(long, value_name = "SEVERITY")]
-    severity: Option<String>,
+    #[arg(long, value_name = "SEVERITY", value_parser = severity)]
+    severity: Option<Severity>,
     /// Only events for which this CloudEvents SQL expression is true
-    #[arg(long, value_name = "CESQL")]
+    #[arg(long, value_name = "CESQL", value_parser = filter)]
     filter: Option<String>,
     /// Begin with the events since then: 10m or 7d ago, a time such as 2026-01-31T12:00:00Z, a day (UTC), the beginning, or
     /// after a cursor
@@ -116,6 +119,23 @@ fn type_name(text: &str) -> Result<String, String> {
     Err(format!(
         "{why}{end} An apiserver of a later version may have more; write {text}* for one of those"
     ))
+}
+
+/// A severity.
+fn severity(text: &str) -> Result<Severity, String> {
+    text.parse()
+        .map_err(|unknown: UnknownSeverity| unknown.to_string())
+}
+
+/// An expression of CloudEvents SQL, as it was written.
+fn filter(text: &str) -> Result<String, String> {
+    match text.trim().is_empty() {
+        true => Ok(String::new()),
+        false => match text.parse::<Expression>() {
+            Ok(_) => Ok(text.to_owned()),
+            Err(wrong) => Err(format!("column {}: {}", wrong.column(), wrong.fault())),
+        },
+    }
 }
 
 /// The first moment of a day.
@@ -193,6 +213,18 @@ impl Arguments {
         }
     }
 
+    /// Judges the topic, which an nsqd that is read directly may have others of.
+    pub fn check(&self) -> Result<(), Failure> {
+        let topic = self.topic.parse::<Topic>();
+        match (self.direct.address(), topic) {
+            (Some(_), _) | (None, Ok(_)) => Ok(()),
+            (None, Err(unknown)) => {
+                let unknown: UnknownTopic = unknown;
+                Err(Failure::Usage(unknown.to_string()))
+            }
+        }
+    }
+
     fn query(&self, api: &Api) -> EventsQuery {
         let text = |given: &Option<String>| given.clone().unwrap_or_default();
         let (since, cursor) = match &self.since {
@@ -225,15 +257,16 @@ impl Arguments {
         types
     }
 
-    /// The severity from which on events are needed.
+    /// The severity from which on events are needed; none: all.
     fn asked_severity(&self) -> String {
-        let shown = self.severity.clone().unwrap_or_default();
-        let (Some(wanted), Ok(least)) = (&self.wanted, shown.parse::<Severity>()) else {
-            return shown;
+        let Some(least) = self.severity else {
+            return String::new();
         };
-        let pattern = TypePattern::of(wanted);
-        let fits = |one: &EventType| pattern.fits(one.as_str()) || other_end(wanted) == Some(*one);
-        let awaited = EventType::ALL.iter().copied().filter(fits);
+        let awaited = EventType::ALL.iter().copied().filter(|one| {
+            self.wanted.as_ref().is_some_and(|wanted| {
+                TypePattern::of(wanted).fits(one.as_str()) || other_end(wanted) == Some(*one)
+            })
+        });
         let needed = awaited.map(EventType::severity).chain([least]).min();
         needed.unwrap_or(least).as_str().to_owned()
     }
@@ -245,14 +278,9 @@ impl Arguments {
         }
         let patterns = self.types.iter().map(|text| TypePattern::of(text));
         let of_type = self.types.is_empty() || { patterns }.any(|pattern| pattern.fits(event_type));
-        let least = self.severity.as_deref().map(str::parse::<Severity>);
         let severity = event["severity"].as_str().unwrap_or_default();
-        let grave = match (least, severity.parse::<Severity>()) {
-            (Some(Ok(least)), Ok(severity)) => severity >= least,
-            (Some(Ok(_)), Err(_)) => false,
-            _ => true,
-        };
-        of_type && grave
+        let at_least = |least| severity.parse().is_ok_and(|one: Severity| one >= least);
+        of_type && self.severity.is_none_or(at_least)
     }
 }
 

@@ -356,6 +356,6 @@ fn a_wrong_flag_or_command_says_what_is_possible() {
     pgo(&["create", "cluster", "x", "--no-such-flag"]).failed(1, &["--no-such-flag"]);
     pgo(&["conjure"]).failed(1, &["conjure"]);
     pgo(&["show", "cluster", "x", "-o", "yaml"]).failed(2, &["json"]);
-    pgo(&["watch", "no-such-topic"]).failed(2, &["no-such-topic"]);
+    pgo(&["watch", "no-such-topic"]).failed(1, &["no-such-topic", "clustertopic"]);
     assert!(kubectl(&["version", "--client"]).status.success());
 }
