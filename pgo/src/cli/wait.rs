@@ -129,11 +129,11 @@ impl Following {
             version: PGO_VERSION.to_owned(),
             ..EventsQuery::default()
         };
-        let mut news = events::follow(api.clone(), query);
+        let mut news = events::follow(api.clone(), query, None);
         let begun = timeout(STREAM_BEGINS, async {
             loop {
                 match news.recv().await {
-                    Some(News::CaughtUp) => return Ok(()),
+                    Some(News::CaughtUp { .. }) => return Ok(()),
                     Some(News::Ended(why)) => return Err(why.to_string()),
                     None => return Err("it ended".to_owned()),
                     Some(_) => {}

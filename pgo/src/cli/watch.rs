@@ -4,11 +4,12 @@
 //! flags ─► query (what the apiserver leaves out already) ─► follow ─► shown, waited for, counted ─► end
 //! ```
 
+mod times;
+
 use std::{sync::Arc, time::Duration};
 
 use cesql::Expression;
-use clap::{Args, ValueEnum};
-use jiff::Timestamp;
+use clap::{ArgGroup, Args, ValueEnum};
 use pgo_api::{EventsQuery, PGO_VERSION, StreamLine};
 use pgo_events::{
     EventType, Severity, Topic, TypePattern, UnknownSeverity, UnknownTopic, cloudevent::CloudEvent,
@@ -27,18 +28,21 @@ use crate::{
     },
     output::{self, Colours, event::Line},
 };
+use times::{End, Place, since, until};
 
 /// Show events as they happen
 ///
-/// One line per event: time, cluster, what, result, duration, who asked, and the step or the cause. It begins with what
+/// One line per event: time, cluster, what, result, duration, who asked, whom it is about, and the step or the cause. It begins with what
 /// happens from now on, unless --since or --last say otherwise, and continues where it was when the connection was lost.
 /// Events of all namespaces the user may read are shown; with --namespace, of that one (PGO_NAMESPACE does not count
 /// here). It ends with the first interrupt, or where --until, --count or --for say.
 ///
-/// Exit status, besides those of every command: 3 where --for was not seen within --timeout, 4 where the operation that
+/// Exit status, besides those of every command: 3 where --for was not seen before --timeout, --until or --count ended it, or where
+/// --timeout ended it before all until --until was there; 4 where the operation that
 /// --for waits for ended otherwise.
 #[derive(Args)]
 #[command(
+    group = ArgGroup::new("awaited").args(["wanted", "until"]).multiple(true),
     after_help = "Topics: alltopic, clustertopic, backuptopic, loadtopic, postgresusertopic, policytopic, pgpooltopic, pgbouncertopic, pgotopic, pgousertopic\n\nExamples:\n  pgo watch alltopic\n  pgo watch clustertopic hippo --since 1h\n  pgo watch alltopic --last 20 -o json\n  pgo watch alltopic --severity warn --type '*Failure'\n  pgo watch alltopic --filter \"durationms > 5000 AND EXISTS cause\"\n  pgo watch clustertopic hippo --for CreateClusterCompleted --timeout 60s"
 )]
 pub struct Arguments {
@@ -66,17 +70,17 @@ pub struct Arguments {
     /// Begin with so many of the last events
     #[arg(long, value_name = "NUMBER")]
     last: Option<u32>,
-    /// End then: now, in 10m, or at a time
+    /// End when all that happened until then was shown: until now (what is there), in 10m, or a time
     #[arg(long, value_name = "TIME", value_parser = until)]
-    until: Option<Timestamp>,
+    until: Option<End>,
     /// End after so many events
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
     /// End with the first event of this type, whether --type and --severity show it or not; * stands for any text
     #[arg(long = "for", value_name = "TYPE", value_parser = type_name)]
     wanted: Option<String>,
-    /// How long --for waits
-    #[arg(long, value_name = "DURATION", requires = "wanted", value_parser = duration)]
+    /// How long --for waits, and --until for what was not there yet
+    #[arg(long, value_name = "DURATION", requires = "awaited", value_parser = duration)]
     timeout: Option<Duration>,
     /// Form of the output, instead of a line per event
     #[arg(short, long, value_name = "FORMAT")]
@@ -96,13 +100,6 @@ enum Form {
     Wide,
     /// A JSON object per line: the event as a CloudEvent.
     Cloudevents,
-}
-
-/// Where to begin.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Place {
-    Time(Timestamp),
-    After(String),
 }
 
 /// A pattern, or the name of a type that there is.
@@ -136,51 +133,6 @@ fn filter(text: &str) -> Result<String, String> {
             Err(wrong) => Err(format!("column {}: {}", wrong.column(), wrong.fault())),
         },
     }
-}
-
-/// The first moment of a day.
-fn day(text: &str) -> Option<Timestamp> {
-    // A longer text may have a time of a place that is not known.
-    let day: jiff::civil::Date = (text.len() == 10).then(|| text.parse().ok())??;
-    Some(day.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp())
-}
-
-/// A time, a day, how long ago, the beginning, or a cursor.
-fn since(text: &str) -> Result<Place, String> {
-    if text == "beginning" {
-        return Ok(Place::Time(Timestamp::UNIX_EPOCH));
-    }
-    let ago = |text| Timestamp::now().checked_sub(duration(text).ok()?).ok();
-    let time = text.parse().ok().or_else(|| day(text));
-    if let Some(time) = time.or_else(|| ago(text)) {
-        return Ok(Place::Time(time));
-    }
-    let cursor = text.split_once(':').is_some_and(|(epoch, offset)| {
-        let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-        !epoch.is_empty() && epoch.bytes().all(|b| b.is_ascii_alphanumeric()) && digits(offset)
-    });
-    match cursor {
-        true => Ok(Place::After(text.to_owned())),
-        false => Err(
-            "write it as 10m, 1h30m, 7d, 2026-01-31T12:00:00Z, 2026-01-31, beginning, or a cursor that -o json showed"
-                .to_owned(),
-        ),
-    }
-}
-
-/// A time, in how long, or now.
-fn until(text: &str) -> Result<Timestamp, String> {
-    let now = Timestamp::now();
-    let ahead = |text| now.checked_add(duration(text).ok()?).ok();
-    let time = match text {
-        "now" => Some(now),
-        text => text
-            .parse()
-            .ok()
-            .or_else(|| day(text))
-            .or_else(|| ahead(text)),
-    };
-    time.ok_or_else(|| "write it as now, 10m, 2026-01-31T12:00:00Z, or 2026-01-31".to_owned())
 }
 
 impl Arguments {
@@ -288,16 +240,18 @@ impl Arguments {
 pub async fn run(arguments: Arguments, api: Arc<Api>) -> Result<(), Failure> {
     let mut interrupted = signal(SignalKind::interrupt()).map_err(unable)?;
     let mut terminated = signal(SignalKind::terminate()).map_err(unable)?;
-    let mut news = events::follow(api.clone(), arguments.query(&api));
+    let (until, gives_up) = (arguments.until, arguments.timeout);
+    let query = arguments.query(&api);
+    let mut news = events::follow(api.clone(), query, until.map(End::complete));
     let mut watch = Watch {
         colours: Colours::detect(),
         left: arguments.count,
+        away: false,
+        has_come: false,
         arguments,
     };
-    let ends = watch.arguments.until.map(from_now);
-    let gives_up = watch.arguments.timeout;
-    let (at_end, late) = (after(ends), after(gives_up));
-    tokio::pin!(at_end, late);
+    let (time_comes, late) = (reached(until), after(gives_up));
+    tokio::pin!(time_comes, late);
     loop {
         let told = tokio::select! {
             biased;
@@ -305,7 +259,11 @@ pub async fn run(arguments: Arguments, api: Arc<Api>) -> Result<(), Failure> {
             _ = terminated.recv() => return Ok(()),
             told = news.recv() => told,
             () = &mut late => return Err(watch.too_late()),
-            () = &mut at_end, if ends.is_some_and(|ends| !ends.is_zero()) => return watch.end(),
+            () = &mut time_comes, if !watch.has_come => {
+                watch.has_come = true;
+                watch.tell_that_it_goes_on();
+                continue;
+            }
         };
         let Some(told) = told else {
             return Ok(());
@@ -320,9 +278,12 @@ fn unable(error: std::io::Error) -> Failure {
     Failure::Failed(format!("cannot wait for signals: {error}"))
 }
 
-/// How long until then; nothing where it has been.
-fn from_now(time: Timestamp) -> Duration {
-    Duration::try_from(time.duration_since(Timestamp::now())).unwrap_or_default()
+/// For ever without a time.
+async fn reached(end: Option<End>) {
+    match end {
+        Some(end) => end.comes().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// For ever without a duration.
@@ -339,6 +300,10 @@ struct Watch {
     colours: Colours,
     /// Events that may still come.
     left: Option<u64>,
+    /// There is no connection just now.
+    away: bool,
+    /// The time of --until.
+    has_come: bool,
 }
 
 impl Watch {
@@ -357,14 +322,19 @@ impl Watch {
                 ));
             }
             News::Lost(why) => {
+                self.away = true;
                 output::note(&format!("pgo: {}; trying again", output::plain(&why)));
+                self.tell_that_it_goes_on();
             }
-            News::Back => output::note("pgo: connected again"),
-            // All that was there has been shown; a time that has been has no more.
-            News::CaughtUp => {
-                let over = |until: Timestamp| until <= Timestamp::now();
-                if self.arguments.until.is_some_and(over) {
-                    return Some(self.end());
+            News::Back => {
+                self.away = false;
+                output::note("pgo: connected again");
+            }
+            // That the time has come does not say that all until then has.
+            News::CaughtUp { as_of } => {
+                let until = self.arguments.until;
+                if let Some(until) = until.filter(|until| until.complete() <= as_of) {
+                    return Some(self.end(|| format!("by {until}")));
                 }
             }
             News::Ended(why) => return Some(Err(why.into())),
@@ -374,8 +344,8 @@ impl Watch {
 
     fn take_event(&mut self, cursor: String, event: Value) -> Option<Result<(), Failure>> {
         let line = Line::of(&event);
-        let after_end = |until: Timestamp| line.at.is_some_and(|at| at > until);
-        if self.arguments.until.is_some_and(after_end) {
+        let is_after = |until: End| line.at.is_some_and(|at| !until.shows(at));
+        if self.arguments.until.is_some_and(is_after) {
             return None;
         }
         let event_type = event.pointer("/eventheader/EventType");
@@ -400,7 +370,17 @@ impl Watch {
         }
         let left = self.left.as_mut().filter(|_| shown)?;
         *left = left.saturating_sub(1);
-        (*left == 0).then(|| self.end())
+        let count = self.arguments.count.filter(|_| *left == 0)?;
+        Some(self.end(|| format!("among the {count} events of --count")))
+    }
+
+    /// Says why it does not end though the time has come.
+    fn tell_that_it_goes_on(&self) {
+        if self.has_come && self.away {
+            output::note(
+                "pgo: the time of --until has come; it ends when what happened until then was read",
+            );
+        }
     }
 
     fn show(&self, line: &Line, cursor: String, event: Value) -> Result<(), Failure> {
@@ -426,19 +406,29 @@ impl Watch {
         output::print(text).map_err(Failure::Output)
     }
 
-    /// The end was reached; what was waited for was not there.
-    fn end(&self) -> Result<(), Failure> {
-        match self.arguments.wanted {
-            Some(_) => Err(self.too_late()),
+    /// The end was reached; what was waited for was not there, `within` what was looked at.
+    fn end(&self, within: impl FnOnce() -> String) -> Result<(), Failure> {
+        match &self.arguments.wanted {
+            Some(wanted) => Err(Failure::NotSeen(format!(
+                "{wanted} was not seen {}",
+                within()
+            ))),
             None => Ok(()),
         }
     }
 
+    /// What the limit of time cut off.
     fn too_late(&self) -> Failure {
-        let wanted = self.arguments.wanted.as_deref().unwrap_or_default();
-        Failure::NotSeen(match self.arguments.timeout {
-            Some(timeout) => format!("{wanted} was not seen within {}", output::ago(timeout)),
-            None => format!("{wanted} was not seen"),
+        let within = output::ago(self.arguments.timeout.unwrap_or_default());
+        let arguments = &self.arguments;
+        Failure::NotSeen(match (&arguments.wanted, arguments.until) {
+            (None, Some(until)) => format!(
+                "what happened until {until} was not all there within {within}; give --timeout more time, or read on with --since"
+            ),
+            (wanted, _) => format!(
+                "{} was not seen within {within}",
+                wanted.as_deref().unwrap_or_default()
+            ),
         })
     }
 }
@@ -471,37 +461,6 @@ pub async fn run_direct(watch: direct::Watch, in_namespace: bool) -> Result<(), 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn since_is_a_time_how_long_ago_or_a_cursor() {
-        let time = "2026-01-31T12:00:00Z";
-        assert_eq!(since(time), Ok(Place::Time(time.parse().unwrap())));
-        let Ok(Place::Time(hour)) = since("1h") else {
-            panic!("not a time");
-        };
-        let seconds = Timestamp::now().duration_since(hour).as_secs();
-        assert!((3590..3660).contains(&seconds));
-        let day = "2026-01-31T00:00:00Z".parse().unwrap();
-        assert_eq!(since("2026-01-31"), Ok(Place::Time(day)));
-        assert_eq!(since("beginning"), Ok(Place::Time(Timestamp::UNIX_EPOCH)));
-        assert!(matches!(since("7d"), Ok(Place::Time(_))));
-        assert!(since("2026-01-31T12:00:00").is_err(), "of which zone?");
-        assert_eq!(since("0a1b:17"), Ok(Place::After("0a1b:17".to_owned())));
-        for wrong in ["yesterday", "a:", ":1", "a/b:1"] {
-            assert!(since(wrong).unwrap_err().contains("10m"), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn until_is_now_a_time_or_in_how_long() {
-        let ahead = until("1h")
-            .unwrap()
-            .duration_since(Timestamp::now())
-            .as_secs();
-        assert!((3500..=3600).contains(&ahead));
-        assert!(until("now").unwrap() <= Timestamp::now());
-        assert!(until("tomorrow").unwrap_err().contains("now"));
-    }
 
     #[test]
     fn a_type_is_a_pattern_or_one_that_there_is() {

@@ -5,22 +5,27 @@
 //!    ▲         │
 //!    └─ pause ─┘ broken or silent   the next connection continues after the cursor
 //! ```
+//!
+//! Each connection ends what was there when it was asked for with a line that says so. That is the only proof that nothing up to a time
+//! is missing, so whoever needs one for a time to come has the follower ask anew then.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use pgo_api::{Endpoint, EventsQuery, StreamLine};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-use super::{Api, ClientError};
+use super::{Api, ClientError, clock};
 
 /// Pause before the second attempt to reconnect; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// Longest pause: a service that comes back is seen again this soon.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// Shortest pause before asking anew: clocks that differ must not make us ask all the time.
+const BEFORE_ASKING_ANEW: SignedDuration = SignedDuration::from_millis(250);
 /// Longest line; an event is a few hundred bytes.
 const LONGEST_LINE: usize = 1 << 20;
 /// News waiting to be printed; more make the connection wait.
@@ -33,8 +38,8 @@ pub enum News {
     Event { cursor: String, event: Value },
     /// Events are missing here, and which.
     Cut(String),
-    /// What follows is live.
-    CaughtUp,
+    /// All that the log had at a time has been told.
+    CaughtUp { as_of: Timestamp },
     /// The connection broke, and why; it will be there again.
     Lost(String),
     /// The connection is there again.
@@ -45,12 +50,14 @@ pub enum News {
 
 /// Follows the events in a task of its own, until the receiver is dropped or nothing can be had any more.
 ///
-/// The first connection must succeed, or at least reach the apiserver; later ones are tried for ever.
-pub fn follow(api: Arc<Api>, query: EventsQuery) -> mpsc::Receiver<News> {
+/// The first connection must succeed, or at least reach the apiserver; later ones are tried for ever. Where `until` is given, it asks
+/// anew then, so that it catches up as of that time or later.
+pub fn follow(api: Arc<Api>, query: EventsQuery, until: Option<Timestamp>) -> mpsc::Receiver<News> {
     let (sender, receiver) = mpsc::channel(QUEUE);
     let follower = Follower {
         api,
         query,
+        until,
         sender,
         shown: HashMap::new(),
     };
@@ -61,9 +68,19 @@ pub fn follow(api: Arc<Api>, query: EventsQuery) -> mpsc::Receiver<News> {
 struct Follower {
     api: Arc<Api>,
     query: EventsQuery,
+    /// A connection asked for before that time is not enough.
+    until: Option<Timestamp>,
     sender: mpsc::Sender<News>,
     /// Highest seq told of each stream.
     shown: HashMap<String, u64>,
+}
+
+/// Why a connection is not read on.
+enum Over {
+    /// It broke; how many lines had come.
+    Broken(ClientError, u64),
+    /// It tells nothing about the time that matters.
+    TooOld,
 }
 
 /// The receiver is gone: nobody listens any more.
@@ -86,17 +103,22 @@ impl Follower {
                 .open(Endpoint::Events, &self.query.to_query())
                 .await
             {
-                Ok(body) => {
+                Ok(answer) => {
                     if std::mem::take(&mut away) {
                         self.tell(News::Back).await?;
                     }
                     connected_once = true;
-                    let (why, lines) = self.read(body).await?;
-                    if lines > 0 {
-                        pause = FIRST_PAUSE;
-                    }
+                    let as_of = clock::as_of(asked, answer.headers());
+                    let over = self.read(answer.into_body(), as_of).await?;
                     self.remember_start(asked);
-                    why
+                    match over {
+                        Over::TooOld => continue,
+                        Over::Broken(why, 0) => why,
+                        Over::Broken(why, _) => {
+                            pause = FIRST_PAUSE;
+                            why
+                        }
+                    }
                 }
                 Err(error) => error,
             };
@@ -123,41 +145,47 @@ impl Follower {
         }
     }
 
-    /// Reads until the connection breaks; why it did, and how many lines came.
-    async fn read(&mut self, body: Incoming) -> Result<(ClientError, u64), Deaf> {
+    /// Reads until the connection breaks, or is too old. What was there `as_of` that time comes before it has caught up.
+    async fn read(&mut self, body: Incoming, as_of: Timestamp) -> Result<Over, Deaf> {
         let mut lines = Lines {
             body,
             buffer: Vec::new(),
             searched: 0,
         };
         let silence = self.api.settings().limits.silence;
+        let too_old = too_old(self.until, as_of);
+        tokio::pin!(too_old);
         let mut count = 0;
         loop {
-            let line = match tokio::time::timeout(silence, lines.next()).await {
-                Err(_) => {
-                    let why = format!("nothing came for {silence:?}");
-                    return Ok((self.broken(&why), count));
-                }
-                Ok(Err(why)) => return Ok((self.broken(&why), count)),
-                Ok(Ok(None)) => return Ok((self.broken("it was closed"), count)),
-                Ok(Ok(Some(line))) => line,
+            let line = tokio::select! {
+                () = &mut too_old => return Ok(Over::TooOld),
+                line = tokio::time::timeout(silence, lines.next()) => line,
             };
-            count += 1;
-            match StreamLine::parse(&line) {
-                Ok(StreamLine::Refused { why }) => return Ok((ClientError::refused(&why), count)),
-                Ok(line) => self.take(line).await?,
-                Err(error) => return Ok((self.not_a_stream(&error.to_string()), count)),
-            }
+            let broken = match line {
+                Err(_) => self.broken(&format!("nothing came for {silence:?}")),
+                Ok(Err(why)) => self.broken(&why),
+                Ok(Ok(None)) => self.broken("it was closed"),
+                Ok(Ok(Some(line))) => match StreamLine::parse(&line) {
+                    Ok(StreamLine::Refused { why }) => ClientError::refused(&why),
+                    Err(error) => self.not_a_stream(&error.to_string()),
+                    Ok(line) => {
+                        count += 1;
+                        self.take(line, as_of).await?;
+                        continue;
+                    }
+                },
+            };
+            return Ok(Over::Broken(broken, count));
         }
     }
 
-    async fn take(&mut self, line: StreamLine) -> Result<(), Deaf> {
+    async fn take(&mut self, line: StreamLine, as_of: Timestamp) -> Result<(), Deaf> {
         match line {
             StreamLine::KeepAlive | StreamLine::Refused { .. } => Ok(()),
             StreamLine::Cut { text } => self.tell(News::Cut(text)).await,
             StreamLine::CaughtUp { cursor } => {
                 self.query.cursor = Some(cursor);
-                self.tell(News::CaughtUp).await
+                self.tell(News::CaughtUp { as_of }).await
             }
             StreamLine::Event { cursor, event } => {
                 self.query.cursor = Some(cursor.clone());
@@ -198,6 +226,20 @@ impl Follower {
             url: self.api.settings().url.clone(),
             why: why.to_owned(),
         }
+    }
+}
+
+/// Waits until a connection that was answered `as_of` a time says nothing about the one that matters; for ever where it does.
+async fn too_old(until: Option<Timestamp>, as_of: Timestamp) {
+    let missing = until.map(|until| until.duration_since(as_of));
+    let Some(missing) = missing.filter(SignedDuration::is_positive) else {
+        return std::future::pending().await;
+    };
+    let anew = Timestamp::now().checked_add(missing.max(BEFORE_ASKING_ANEW));
+    match anew {
+        Ok(anew) => clock::reached(anew).await,
+        // Beyond the end of all times.
+        Err(_) => std::future::pending().await,
     }
 }
 

@@ -120,21 +120,25 @@ impl Api {
     }
 
     /// Asks with a query for an answer that has no end. Its status came in time; its body may take for ever.
-    pub async fn open(&self, endpoint: Endpoint, query: &str) -> Result<Incoming, ClientError> {
+    pub async fn open(
+        &self,
+        endpoint: Endpoint,
+        query: &str,
+    ) -> Result<http::Response<Incoming>, ClientError> {
         let path = endpoint.route().path;
         let request = format!("{} {path}", method(endpoint));
         let target = format!("{path}?{query}");
         let answer = async {
             let response = self.request(endpoint, &target, Vec::new()).await?;
-            let (status, body) = (response.status(), response.into_body());
-            let body = match status {
-                StatusCode::OK => Ok(body),
-                _ => Err(self.text(&request, body).await?),
+            let status = response.status();
+            let opened = match status {
+                StatusCode::OK => Ok(response),
+                _ => Err(self.text(&request, response.into_body()).await?),
             };
-            Ok((status, body))
+            Ok((status, opened))
         };
-        let (status, body) = self.in_time(&request, answer).await?;
-        body.map_err(|text| self.failed(&request, status, &text))
+        let (status, opened) = self.in_time(&request, answer).await?;
+        opened.map_err(|text| self.failed(&request, status, &text))
     }
 
     async fn exchange<R: Response>(

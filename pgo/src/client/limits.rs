@@ -158,14 +158,14 @@ mod tests {
             silence: SHORT,
             ..PATIENT
         };
-        let mut news = follow(api(port, limits), EventsQuery::default());
+        let mut news = follow(api(port, limits), EventsQuery::default(), None);
         let mut next = async || timeout(LONG, news.recv()).await.unwrap().unwrap();
-        assert!(matches!(next().await, News::CaughtUp));
+        assert!(matches!(next().await, News::CaughtUp { .. }));
         match next().await {
             News::Lost(why) => assert!(why.contains("nothing came for 100ms"), "{why}"),
             other => panic!("{other:?}"),
         }
         assert!(matches!(next().await, News::Back));
-        assert!(matches!(next().await, News::CaughtUp));
+        assert!(matches!(next().await, News::CaughtUp { .. }));
     }
 }

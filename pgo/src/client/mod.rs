@@ -5,6 +5,7 @@
 //!        credentials ──┘                   └─► events: a stream that reconnects by itself
 //! ```
 
+pub mod clock;
 mod credentials;
 mod error;
 pub mod events;
