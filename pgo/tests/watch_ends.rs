@@ -443,7 +443,8 @@ fn an_nsqd_that_is_not_there_is_told_once_with_what_is_needed() {
     for _ in 0..2 {
         drop(accept(&listener));
     }
-    greet(&mut accept(&listener), &mut Vec::new());
+    let mut stays = accept(&listener);
+    greet(&mut stays, &mut Vec::new());
     let said = says(&format!("pgo: connected to nsqd at {address}"));
     child.kill().unwrap();
     child.wait().unwrap();
