@@ -15,10 +15,9 @@ node_ctr() {
 
 # import_into NODE SOCKET NAME HASH REFERENCE DIGEST
 import_into() {
-  local node=$1 socket=$2 name=$3 hash=$4 reference=$5 digest=$6 begun there
+  local node=$1 socket=$2 name=$3 hash=$4 reference=$5 digest=$6 begun
   begun=$(clock_ms)
-  there=$(held "$socket")
-  if ! grep -qxF "localhost/pgo/$name:$hash $digest" <<<"$there"; then
+  if ! held "$socket" | grep -qxF "localhost/pgo/$name:$hash $digest"; then
     timeout 300 ctr --address "$socket" --namespace k8s.io images import "$(image_folder "$name" "$hash")/image.tar" >/dev/null
   fi
   node_ctr "$socket" images tag --force "localhost/pgo/$name:$hash" "$reference" >/dev/null

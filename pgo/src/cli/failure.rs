@@ -4,7 +4,6 @@ use std::{io, process::ExitCode};
 
 use pgo_api::texts;
 
-use super::advice;
 use crate::{client::ClientError, output};
 
 /// Why, and so with which exit status.
@@ -50,13 +49,7 @@ impl Failure {
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => {
                 return ExitCode::SUCCESS;
             }
-            _ => {
-                let words = self.to_string();
-                output::note(&format!("Error: {words}"));
-                if let Some(advice) = advice::of(&words) {
-                    output::note(advice);
-                }
-            }
+            _ => output::note(&format!("Error: {self}")),
         }
         ExitCode::from(match self {
             Self::Usage(_) | Self::NotAvailable(_) => 1,

@@ -5,7 +5,6 @@
 //!                               └─► command ─► settings ─► Api ─► output, exit status
 //! ```
 
-mod advice;
 mod completion;
 mod create_cluster;
 mod dead_letter;

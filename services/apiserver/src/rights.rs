@@ -16,7 +16,7 @@ pub const RIGHTS: Rights = Rights {
             PGO,
             &["pgclusters"],
             &[Get, List, Create, Patch],
-            "Clusters: shown, and made as asked for; patched with 4.1's label autofail. Deleting one is a task, so there is no right to delete.",
+            "Clusters: shown, and made as asked for; patched with 4.1's label autofail, and with notes on who set it and what a test has shown. Deleting one is a task, so there is no right to delete.",
         ),
         Right::new(
             PGO,

@@ -13,8 +13,8 @@ use pgo_core::{
     Cluster, ClusterStatus, ConditionStatus, Kind, Operation, Outcome, StorageKind, UpgradeStage,
 };
 use pgo_crd::{
-    Pgcluster, Pgtask, TaskType, delete_request, failover_request, label, scale_down_request,
-    upgrade_operation,
+    Pgcluster, Pgtask, TaskType, delete_request, failover_request, label, noted,
+    scale_down_request, upgrade_operation,
 };
 use serde_json::{Value, json};
 
@@ -40,15 +40,7 @@ pub async fn project(
     context: &Context,
 ) {
     let namespace = cluster.namespace.as_str();
-    let (spec, labels) = (
-        of_spec(object, cluster, status),
-        of_labels(object, cluster, status),
-    );
-    if spec.is_some() || !labels.is_empty() {
-        let mut patch = spec.unwrap_or_else(|| json!({}));
-        if !labels.is_empty() {
-            patch["metadata"] = json!({"labels": labels});
-        }
+    if let Some(patch) = of_cluster(object, cluster, status) {
         let api: Api<Pgcluster> = Api::namespaced(context.client.clone(), namespace);
         let (name, parameters) = (cluster.name.as_str(), PatchParams::default());
         let patch = Patch::Merge(&patch);
@@ -76,6 +68,33 @@ pub async fn project(
             within(&name, api.patch_status(&name, &parameters, &patch)).await;
         }
     }
+}
+
+/// What a Pgcluster is to say besides its status: its spec, its labels, and no notes that are told.
+fn of_cluster(object: &Pgcluster, cluster: &Cluster, status: &ClusterStatus) -> Option<Value> {
+    let spec = of_spec(object, cluster, status);
+    let (labels, told) = (
+        of_labels(object, cluster, status),
+        told_notes(object, status),
+    );
+    if spec.is_none() && labels.is_empty() && told.is_empty() {
+        return None;
+    }
+    let mut patch = spec.unwrap_or_else(|| json!({}));
+    if !labels.is_empty() {
+        patch["metadata"]["labels"] = json!(labels);
+    }
+    if !told.is_empty() {
+        patch["metadata"]["annotations"] = json!(told);
+    }
+    Some(patch)
+}
+
+/// The annotations with notes that are told: null takes each away.
+fn told_notes<'a>(object: &'a Pgcluster, status: &ClusterStatus) -> BTreeMap<&'a str, Value> {
+    let keys = object.annotations().keys();
+    let told = keys.filter(|key| noted(key).is_some_and(|id| status.told_notes.contains(&id)));
+    told.map(|key| (key.as_str(), Value::Null)).collect()
 }
 
 async fn within<T>(name: &str, patched: impl Future<Output = Result<T, kube::Error>>) -> Option<T> {
@@ -297,6 +316,8 @@ mod tests {
             scale_down: Vec::new(),
             failover: Vec::new(),
             upgrades: Vec::new(),
+            notes: pgo_core::Notes::default(),
+            changed_by: String::new(),
             image_said: String::new(),
             desired,
         }

@@ -6,14 +6,14 @@ use pgo_ids::{ClusterName, InstanceName, Namespace, OperationId, StreamId};
 
 use crate::{
     AgentPhase, ClusterStatus, ConditionStatus, DeleteRequest, Desired, FailoverRequest,
-    InstanceStatus, Kind, Milestone, Observed, Operation, Outcome, Phase, Problem, RESULT_READY,
-    RESULT_UP_TO_DATE, Replica, Role, ScaleDownRequest, UpgradeRequest,
+    InstanceStatus, Kind, Milestone, Notes, Observed, Operation, Outcome, Phase, Problem,
+    RESULT_READY, RESULT_UP_TO_DATE, Replica, Role, ScaleDownRequest, UpgradeRequest,
     applied::Applied,
     backlog, certificate,
     deletion::deletion,
     failover,
     journal::{Of, Subject},
-    problem, replicas, serving, silence,
+    notes, problem, protection, replicas, serving, silence,
     status::set_condition,
     takeover, upgrade,
 };
@@ -47,6 +47,10 @@ pub struct Cluster {
     pub failover: Vec<FailoverRequest>,
     /// Upgrades that Pgtasks ask for.
     pub upgrades: Vec<UpgradeRequest>,
+    /// What is noted on it.
+    pub notes: Notes,
+    /// Who changed its settings last, by what Kubernetes noted; empty where it did not.
+    pub changed_by: String,
     /// What the spec itself says of the image, without what `pgo.yaml` adds.
     pub image_said: String,
     /// What the user wants, or why that cannot be understood.
@@ -96,6 +100,7 @@ pub fn commit(
     backlog::open(&mut next.journal, subject, eventing, now);
     next.observed_generation = cluster.generation;
     if cluster.is_to_go() || next.journal.newest(Kind::DeleteCluster).is_some() {
+        notes::of_one_that_goes(&mut next, cluster, now);
         deletion(&mut next, cluster, observed, now);
     } else {
         creation(&mut next, cluster, observed, now);
@@ -106,6 +111,8 @@ pub fn commit(
             failover::commit(&mut next, cluster, observed, now);
             upgrade::account(&mut next, cluster, observed);
             upgrade::commit(&mut next, cluster, observed, now);
+            notes::commit(&mut next, cluster, observed, now);
+            protection::commit(&mut next, cluster, observed, now);
         }
         judge_spec(&mut next, cluster, observed, now);
         let known = (next.certificate.as_ref(), observed);

@@ -11,7 +11,7 @@ use crate::{
     commit::{CREATION, DELETION, begin_creation, describe},
     failover,
     plan::{Leftover, leftovers},
-    replicas, upgrade,
+    replicas, settings, upgrade,
 };
 
 /// What a Pgtask asks for: the cluster's deletion.
@@ -50,6 +50,7 @@ pub(crate) fn deletion(
         replicas::break_off(next, cluster, now);
         failover::break_off(next, cluster, now);
         upgrade::break_off(next, cluster, now);
+        settings::break_off(next, cluster, now);
         next.journal
             .finish(subject, CREATION, (Outcome::Failed, Some(interrupted)), now);
     }

@@ -91,6 +91,9 @@ impl Operation {
     }
 }
 
+/// How an operation ends: with what outcome and why.
+pub(crate) type Ending = (Outcome, Option<String>);
+
 /// Further fields of an event.
 pub(crate) type Details = Vec<(Field, Datum)>;
 
@@ -336,6 +339,23 @@ impl Journal {
         self.end(subject, id, how, details, now);
     }
 
+    /// Tells of an operation that was over when it was heard of. Nothing follows from it: it is not remembered.
+    pub(crate) fn tell_over(
+        &mut self,
+        subject: Subject<'_>,
+        operation: &Operation,
+        (outcome, cause): Ending,
+        at: Timestamp,
+    ) {
+        let began = draft(subject, operation, operation.kind.started());
+        let mut ended = draft(subject, operation, ending(operation.kind, outcome));
+        ended.time = at;
+        ended.cause = cause;
+        ended.duration_ms = Some(milliseconds(operation.started, at));
+        self.outbox.push(subject.stream, began);
+        self.outbox.push(subject.stream, ended);
+    }
+
     fn end(
         &mut self,
         subject: Subject<'_>,
@@ -351,16 +371,20 @@ impl Journal {
         operation.finished = Some(now);
         operation.outcome = Some(outcome);
         operation.cause = cause.map(|cause| shortened(&without_secrets(cause)));
-        let event_type = match outcome {
-            Outcome::Completed => operation.kind.completed(),
-            Outcome::Failed => operation.kind.failed(),
-        };
-        let mut draft = draft(subject, operation, event_type);
+        let mut draft = draft(subject, operation, ending(operation.kind, outcome));
         draft.time = now;
         draft.cause = cause.map(str::to_owned).or(otherwise);
         draft.duration_ms = Some(milliseconds(operation.started, now));
         draft.details.extend(details.iter().cloned());
         self.outbox.push(subject.stream, draft);
+    }
+}
+
+/// The event of an end.
+fn ending(kind: Kind, outcome: Outcome) -> EventType {
+    match outcome {
+        Outcome::Completed => kind.completed(),
+        Outcome::Failed => kind.failed(),
     }
 }
 

@@ -22,16 +22,20 @@ mod form;
 pub mod installation;
 mod journal;
 mod milestone;
+mod notes;
 mod observed;
 mod password;
 mod plan;
 mod problem;
+mod protection;
 mod replicas;
 pub mod services;
 mod serving;
+mod settings;
 mod silence;
 mod status;
 mod takeover;
+mod tested;
 mod upgrade;
 mod worth;
 
@@ -45,13 +49,16 @@ pub use failover::{FailoverRequest, MOST_LAG};
 pub use form::Form;
 pub use journal::{DeleteOptions, Journal, Kind, Operation, Outcome};
 pub use milestone::Milestone;
+pub use notes::{Notes, Test, Update};
 pub use observed::{
     AddressFamily, AgentFacts, AgentPhase, Backup, ClaimFacts, ClaimPhase, Endpoints, Fixture,
     Follower, Lost, Observed, PodFacts, PodPhase, Role, Unwilling, Waiting,
 };
 pub use plan::{Plan, Step, plan};
 pub use problem::Problem;
+pub use protection::{Lack, Protection};
 pub use replicas::{Replica, ReplicaCount, ReplicaStatus, ScaleDownRequest, WantedReplica};
+pub use settings::Settings;
 pub use status::{
     ClusterStatus, Condition, ConditionStatus, InstanceStatus, LastTakeover, Phase, RESULT_BACKLOG,
     RESULT_READY, RESULT_UP_TO_DATE,

@@ -8,7 +8,7 @@ use pgo_ids::{ClusterName, InstanceName, OperationId};
 use crate::{
     AddressFamily, Backup, Cluster, ClusterStatus, DeleteOptions, Desired, Fixture, Image, Kind,
     Observed, Outcome, PodPhase, Role, StorageKind, UserSecret, deletion::unrecorded, failover,
-    password, replicas, upgrade,
+    password, protection, replicas, upgrade,
 };
 
 /// The agents' certificate is made anew this long before it ends: a tenth of its year, so that an operator that was
@@ -257,6 +257,7 @@ pub fn plan(
         replicas::steps(&mut plan, status, cluster, observed);
         upgrade::steps(&mut plan, status, cluster, observed);
     }
+    protection::wait(&mut plan, status);
     plan
 }
 

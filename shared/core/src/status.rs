@@ -4,7 +4,10 @@ use jiff::Timestamp;
 use pgo_ids::{InstanceName, OperationId, Term};
 use serde::{Deserialize, Serialize};
 
-use crate::{Certificate, Images, Journal, Kind, Outcome, ReplicaCount, ReplicaStatus, Upgrade};
+use crate::{
+    Certificate, Images, Journal, Kind, Outcome, Protection, ReplicaCount, ReplicaStatus, Settings,
+    Upgrade,
+};
 
 /// Name of the condition that says whether a cluster can be used.
 pub const RESULT_READY: &str = "Ready";
@@ -199,6 +202,15 @@ pub struct ClusterStatus {
     /// The upgrade that goes on, or the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub upgrade: Option<Upgrade>,
+    /// Its settings, as they were asked for last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub settings: Option<Settings>,
+    /// Notes on the Pgcluster that were told, while they are there: none is told twice.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub told_notes: Vec<OperationId>,
+    /// What it lacks of the protection that was asked for.
+    #[serde(skip_serializing_if = "Protection::is_whole")]
+    pub protection: Protection,
     /// The agents' certificate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub certificate: Option<Certificate>,

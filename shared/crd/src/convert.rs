@@ -13,7 +13,7 @@ use crate::{
     ContainerResources, Pgcluster, PgclusterSpec, PgoConfig, Pgtask, StorageSpec, TaskType,
     demands,
     image::{self, ImageError},
-    label, upgrading,
+    label, notes, upgrading,
     volume::{self, storage},
 };
 
@@ -81,6 +81,8 @@ pub fn cluster(object: &Pgcluster, config: &PgoConfig, requests: Requests) -> Op
         scale_down: requests.scale_down,
         failover: requests.failover,
         upgrades: requests.upgrades,
+        notes: notes::notes(object),
+        changed_by: notes::changed_by(object),
         image_said: upgrading::said(object),
         name,
         namespace,

@@ -22,6 +22,7 @@ mod failover;
 mod image;
 mod installation;
 pub mod label;
+mod notes;
 mod policy;
 pub mod quantity;
 mod replica;
@@ -48,6 +49,7 @@ pub use convert::{
 pub use event_page::{PgEventPage, PgEventPageSpec};
 pub use failover::{failover_request, failover_requests};
 pub use installation::{PgInstallation, PgInstallationSpec, PgInstallationStatus};
+pub use notes::{MOST_TESTS, TestNote, UpdateNote, noted};
 pub use policy::{Pgpolicy, PgpolicySpec};
 pub use replica::{Pgreplica, PgreplicaSpec};
 pub use scaling::{replica, scale_down_request, scale_down_requests};

@@ -50,6 +50,13 @@ pub(crate) fn cluster_status(generator: &mut SchemaGenerator) -> Schema {
                 "items": uuid(),
             },
             "upgrade": upgrade(),
+            "settings": settings(),
+            "toldNotes": {
+                "description": "Notes on the Pgcluster that were told, while they are there.",
+                "type": "array",
+                "items": uuid(),
+            },
+            "protection": protection(),
             "certificate": {
                 "description": "The agents' certificate.",
                 "type": "object",
@@ -58,6 +65,18 @@ pub(crate) fn cluster_status(generator: &mut SchemaGenerator) -> Schema {
             },
             "operations": operations(),
             "outbox": outbox(),
+        },
+    })
+}
+
+/// What a change of settings is told against.
+fn settings() -> Value {
+    json!({
+        "description": "The settings, as they were asked for last.",
+        "type": "object",
+        "required": ["autofail", "synchronous"],
+        "properties": {
+            "autofail": {"type": "boolean"}, "synchronous": small(), "problem": {"type": "string"},
         },
     })
 }
@@ -249,6 +268,28 @@ fn upgrade() -> Value {
                 },
             },
             "since": time(),
+        },
+    })
+}
+
+/// What is missing of the protection that was asked for.
+fn protection() -> Value {
+    json!({
+        "description": "What is missing of the protection that was asked for.",
+        "type": "object",
+        "required": ["lacks"],
+        "properties": {
+            "degraded": time(),
+            "lacks": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "required": ["since"],
+                    "properties": {
+                        "instance": label(), "since": time(), "told": {"type": "boolean"}, "well": time(),
+                    },
+                },
+            },
         },
     })
 }

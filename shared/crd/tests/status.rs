@@ -8,7 +8,8 @@
 
 use pgo_core::{
     ClusterStatus, Condition, ConditionStatus, DeleteOptions, Image, InstanceStatus, Journal, Kind,
-    LastTakeover, Operation, Outcome, Phase, ReplicaCount, ReplicaStatus, UpgradeStage,
+    Lack, LastTakeover, Operation, Outcome, Phase, Protection, ReplicaCount, ReplicaStatus,
+    Settings, UpgradeStage,
 };
 use pgo_crd::{Pgcluster, PgclusterStatus, definitions};
 use pgo_events::{Backlog, Draft, EventType, Outbox};
@@ -261,6 +262,21 @@ fn full() -> ClusterStatus {
             )]
             .into(),
         }),
+        protection: Protection {
+            lacks: vec![Lack {
+                instance: Some("hippo-abcd".parse().expect("a name")),
+                since: time,
+                told: true,
+                well: Some(time),
+            }],
+            degraded: Some(time),
+        },
+        settings: Some(Settings {
+            autofail: true,
+            synchronous: 1,
+            problem: "it cannot be read".to_owned(),
+        }),
+        told_notes: vec![id],
         answered_upgrades: vec![
             "25927091-b343-4017-be4b-71575f0b3eb5"
                 .parse()

@@ -110,6 +110,8 @@ impl World {
             scale_down: Vec::new(),
             failover: Vec::new(),
             upgrades: Vec::new(),
+            notes: pgo_core::Notes::default(),
+            changed_by: String::new(),
             image_said: String::new(),
             desired: if understood {
                 Ok(wanted)

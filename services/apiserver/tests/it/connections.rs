@@ -3,12 +3,16 @@
 use serde_json::{Value, json};
 
 use crate::{
+    failover::notes,
     harness::{
         Apiserver, PGO_YAML, authority, cluster_request, configure, create_request, installation,
         secret, try_start,
     },
+    kubernetes::Failure,
     postgres::Postgres,
 };
+
+const NOTES: &str = "test.pgo.crunchydata.com/";
 
 /// A server whose cluster `hippo` is played by a server with this identity and password; users have `password` in
 /// their Secrets.
@@ -74,6 +78,40 @@ async fn each_user_connects_to_each_database_with_its_own_password() {
         items[3]["PsqlString"],
         format!("psql -p {port} -h 127.0.0.1 -U testuser userdb")
     );
+    let note = notes(&apiserver.kubernetes, "hippo", NOTES).remove(0);
+    assert_eq!(
+        (&note["user"], &note["tried"]),
+        (&json!("pgoadmin"), &json!(4))
+    );
+    assert_eq!(note["broken"], Value::Null, "{note}");
+    assert!(note["began"].as_str() <= note["ended"].as_str(), "{note}");
+}
+
+#[tokio::test]
+async fn what_does_not_work_is_noted_and_a_test_that_cannot_be_noted_is_answered() {
+    let (apiserver, _postgres) = with_postgres("hippo.pgouser1.agent.pgo", "wr0ng").await;
+    let kubernetes = &apiserver.kubernetes;
+    let shown = items(&apiserver).await;
+    let note = notes(kubernetes, "hippo", NOTES).remove(0);
+    let broken: Vec<&Value> = shown.iter().map(|item| &item["PsqlString"]).collect();
+    assert_eq!(note["broken"], json!(broken));
+    let patch = "PATCH /apis/crunchydata.com/v1/namespaces/pgouser1/pgclusters/hippo";
+    kubernetes.fail(patch.to_owned(), Failure::Forbidden);
+    assert_eq!(items(&apiserver).await, shown);
+    assert_eq!(notes(kubernetes, "hippo", NOTES).len(), 1);
+}
+
+#[tokio::test]
+async fn so_many_tests_wait_for_the_reconciler_and_no_more() {
+    let (apiserver, _postgres) = with_postgres("hippo.pgouser1.agent.pgo", "wr0ng").await;
+    let kubernetes = &apiserver.kubernetes;
+    let mut cluster = kubernetes.get("pgclusters", "pgouser1", "hippo").unwrap();
+    for n in 0..pgo_crd::MOST_TESTS {
+        cluster["metadata"]["annotations"][format!("{NOTES}{n}")] = json!("{}");
+    }
+    kubernetes.put("pgclusters", "pgouser1", cluster);
+    assert_eq!(items(&apiserver).await.len(), 4);
+    assert_eq!(notes(kubernetes, "hippo", NOTES).len(), pgo_crd::MOST_TESTS);
 }
 
 #[tokio::test]

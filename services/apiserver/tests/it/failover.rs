@@ -199,6 +199,17 @@ async fn a_query_shows_who_can_be_primary() {
     assert_eq!(ask(&client, json!({"Target": "hippo"})).await["Code"], "ok");
 }
 
+/// What is noted on a cluster under keys that begin so.
+pub fn notes(kubernetes: &Kubernetes, cluster: &str, prefix: &str) -> Vec<Value> {
+    let cluster = kubernetes.get("pgclusters", "pgouser1", cluster).unwrap();
+    let annotations = cluster["metadata"]["annotations"].as_object();
+    let notes = annotations.into_iter().flatten();
+    let notes = notes.filter(|(key, _)| key.starts_with(prefix));
+    notes
+        .map(|(_, value)| serde_json::from_str(value.as_str().unwrap()).unwrap())
+        .collect()
+}
+
 #[tokio::test]
 async fn autofail_is_a_label_that_an_update_sets() {
     let kubernetes = installation();
@@ -230,6 +241,8 @@ async fn autofail_is_a_label_that_an_update_sets() {
         (label("hippo"), label("zebra")),
         (json!("true"), Value::Null)
     );
+    let notes = notes(&kubernetes, "hippo", "update.pgo.crunchydata.com/");
+    assert_eq!(notes, [json!({"user": "pgoadmin"})], "who asked");
     let answer = update(json!({"AllFlag": true})).await;
     let both = json!(["updated pgcluster hippo", "updated pgcluster zebra"]);
     assert_eq!(answer["Results"], both);

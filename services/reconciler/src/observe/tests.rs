@@ -25,6 +25,8 @@ fn cluster() -> Cluster {
         scale_down: Vec::new(),
         failover: Vec::new(),
         upgrades: Vec::new(),
+        notes: pgo_core::Notes::default(),
+        changed_by: String::new(),
         image_said: String::new(),
         // A cluster that nobody understands has its objects all the same.
         desired: Err("spec.port: wrong".to_owned()),

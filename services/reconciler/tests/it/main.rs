@@ -21,6 +21,7 @@ mod harness;
 mod kubernetes;
 mod leading;
 mod namespaces;
+mod notes;
 mod nsqd;
 mod pages;
 mod passwords;

@@ -12,9 +12,9 @@ use pgo_events::{Event, EventType, Published};
 use crate::{
     failover,
     installation::pgo,
-    replicas,
+    protection, replicas,
     services::{lease, process},
-    takeover, upgrade,
+    settings, takeover, upgrade,
     world::{World, on},
 };
 
@@ -113,6 +113,8 @@ fn what_is_said_to_be_published_is_told_and_nothing_else() {
         of_outages(),
         of_pgo(),
         replicas::told(),
+        protection::told(),
+        settings::told(),
         takeover::told(),
         failover::told(),
         upgrade::told(),
@@ -123,7 +125,8 @@ fn what_is_said_to_be_published_is_told_and_nothing_else() {
         all.partition(|event_type| event_type.about().published == Published::Now);
     let never = later.iter().copied();
     let never = never.filter(|event_type| event_type.about().published == Published::Never);
-    assert_eq!(never.collect::<Vec<_>>(), [EventType::PgoStopFailure]);
+    let expected = [EventType::PgoStopFailure, EventType::PrimaryDeleted];
+    assert_eq!(never.collect::<Vec<_>>(), expected);
     let names = |types: &BTreeSet<EventType>| {
         let names: Vec<&str> = types.iter().map(|event_type| event_type.as_str()).collect();
         names.join(", ")

@@ -100,6 +100,8 @@ impl World {
                 scale_down: Vec::new(),
                 failover: Vec::new(),
                 upgrades: Vec::new(),
+                notes: pgo_core::Notes::default(),
+                changed_by: String::new(),
                 image_said: ":15".to_owned(),
                 desired: Ok(desired()),
             },

@@ -169,6 +169,7 @@ macro_rules! catalogue {
     (@failure $what:literal) => { concat!($what, " failed; the cause says why.") };
     (@failure $what:literal $never:literal) => { $never };
     (@published Now) => { Published::Now };
+    (@published Never) => { Published::Never };
     (@published $later:ident) => { Published::Later(Later::$later) };
     (@topics [$($topic:ident),+]) => { &[$(Topic::$topic),+] };
     (@done $topics:tt) => { catalogue!(@topics $topics) };

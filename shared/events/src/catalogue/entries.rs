@@ -106,19 +106,19 @@ catalogue! {
             completed ReloadCluster = "ReloadCluster"
                 "The configuration was reloaded.";
         }
-        UpdateCluster "a change of settings" [Cluster] (ClusterName) DayTwo {
+        UpdateCluster "a change of settings" [Cluster] (ClusterName) Now {
             started UpdateCluster = "UpdateCluster";
             failed UpdateClusterFailure = "UpdateClusterFailure"
                 "Mend the cause, then ask again.";
             completed UpdateClusterCompleted = "UpdateClusterCompleted"
-                "A cluster has its new settings.";
+                "The agents of a cluster work with its new settings.";
         }
-        TestCluster "a test of connections" [Cluster] (ClusterName) Clients {
+        TestCluster "a test of connections" [Cluster] (ClusterName) Now {
             started TestClusterStarted = "TestClusterStarted";
             failed TestClusterFailure = "TestClusterFailure"
-                "Mend the cause, then ask again.";
+                "Try the commands that the cause names, and look at the instances with `pgo show cluster`.";
             completed TestCluster = "TestCluster"
-                "The connections of a cluster were tested.";
+                "The connections of a cluster were tested, and all of them work.";
         }
         CreateLabel "labelling a cluster" [Cluster] (ClusterName, Label) DayTwo {
             started CreateLabelStarted = "CreateLabelStarted";
@@ -375,8 +375,8 @@ catalogue! {
         PrimaryReady = "PrimaryReady" [Cluster] Info (ClusterName) Now
             "The primary answers again; the duration is how long it did not."
             "Nothing to do.";
-        PrimaryDeleted = "PrimaryDeleted" [Cluster] Warn (ClusterName, DeploymentName) HighAvailability
-            "The former primary is taken away during a failover."
+        PrimaryDeleted = "PrimaryDeleted" [Cluster] Warn (ClusterName, DeploymentName) Never
+            "In 4.1 the former primary was deleted during a failover; PGO keeps it and has it follow the new one (RewindReplica)."
             "Nothing to do.";
         CommitsLost = "CommitsLost" [Cluster] Error (ClusterName, FormerPrimary, LostBytes, Lsn) Now
             "A former primary had acknowledged writes that the new one does not have (asynchronous mode)."
@@ -384,11 +384,11 @@ catalogue! {
         NoCommitsLost = "NoCommitsLost" [Cluster] Info (ClusterName, FormerPrimary, LostBytes, Lsn) Now
             "A former primary is back and had no acknowledged write that the new one does not have."
             "Nothing to do.";
-        ClusterDegraded = "ClusterDegraded" [Cluster] Warn (ClusterName) HighAvailability
-            "A cluster serves, with less protection than was asked for; the cause says what is missing."
+        ClusterDegraded = "ClusterDegraded" [Cluster] Warn (ClusterName, Instance) Now
+            "A cluster serves, with less protection than was asked for; the cause says what has been missing for a while."
             "Mend the cause before the next fault.";
-        ClusterRecovered = "ClusterRecovered" [Cluster] Info (ClusterName) HighAvailability
-            "A cluster is again as was asked for."
+        ClusterRecovered = "ClusterRecovered" [Cluster] Info (ClusterName) Now
+            "A cluster is protected again as was asked for; the duration is how long it was not."
             "Nothing to do.";
         ArchivingFailed = "ArchivingFailed" [Backup] Warn (ClusterName) Backups
             "WAL is not archived; it stays on the primary's volume until it is."

@@ -127,8 +127,6 @@ pub enum Later {
     DayTwo,
     /// pgpool and pgBouncer.
     Proxies,
-    /// Operations that the apiserver does by itself.
-    Clients,
     /// Users, roles and namespaces of PGO.
     Namespaces,
     /// PGO's own services.

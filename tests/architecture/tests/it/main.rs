@@ -9,6 +9,7 @@
 mod broker;
 mod dependencies;
 mod documents;
+mod events;
 mod installer;
 mod layout;
 mod manifests;

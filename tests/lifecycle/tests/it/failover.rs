@@ -109,6 +109,11 @@ fn a_primary_that_is_killed_with_its_pod_is_replaced_and_comes_back_as_replica()
     );
     let found = types(&told);
     assert!(found.contains(&"FailoverCluster".to_owned()), "{found:?}");
+    let told = watch.until(&cluster.uid(), "ClusterDegraded");
+    assert_eq!(
+        fields(&told, "ClusterDegraded", "/instance"),
+        std::slice::from_ref(&former)
+    );
 
     drop(node);
     until("the former primary follows", READY, || {
@@ -119,6 +124,8 @@ fn a_primary_that_is_killed_with_its_pod_is_replaced_and_comes_back_as_replica()
         )
     });
     cluster.until_ready();
+    let told = watch.until(&cluster.uid(), "ClusterRecovered");
+    assert_eq!(fields(&told, "ClusterDegraded", "/instance").len(), 1);
 }
 
 #[test]
@@ -274,6 +281,7 @@ fn follows(cluster: &Cluster, replica: &str, former: &str) {
 #[test]
 fn a_failover_to_where_none_can_go_is_refused_and_changes_nothing() {
     let _turn = together();
+    let watch = Watch::begin();
     let cluster = pair(&[]);
     let (former, replica) = (primary(&cluster), replicas(&cluster).remove(0));
     let target = |name: &str| format!("--target={name}");
@@ -302,6 +310,19 @@ fn a_failover_to_where_none_can_go_is_refused_and_changes_nothing() {
     let words = "autofail flag is set to true, manual failover requires";
     ask(&[&target(&replica)]).failed(2, &[words]);
     update("false");
+    let line = [
+        "label",
+        "--overwrite",
+        "pgcluster",
+        &cluster.name,
+        "autofail=true",
+        "-n",
+        &namespace(),
+    ];
+    kubectl(&line).ok();
+    let told = watch.until_count(&cluster.uid(), "UpdateClusterCompleted", 3);
+    let who = fields(&told, "UpdateClusterCompleted", "/eventheader/username");
+    assert_eq!(who, ["pgoadmin", "pgoadmin", "kubectl"]);
     assert_eq!(primary(&cluster), former);
     let task = get(
         "pgtask",

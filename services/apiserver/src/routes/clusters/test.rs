@@ -1,4 +1,7 @@
-//! `POST /testclusters`: connects as each user of a cluster through each of its Services.
+//! `POST /testclusters`: connects as each user of a cluster through each of its Services. What came of it is noted on the
+//! Pgcluster, and told from there.
+
+mod note;
 
 use std::{
     collections::BTreeSet,
@@ -8,6 +11,7 @@ use std::{
 };
 
 use futures::StreamExt as _;
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, Secret, Service};
 use kube::{
     Api, Resource, ResourceExt as _,
@@ -76,11 +80,10 @@ pub(crate) async fn test(
             ))
         })
         .collect::<Result<_, Refusal>>()?;
+    let began = Timestamp::now();
     // All at once, whatever cluster they are for; the order stays.
-    let all: Vec<Probe> = planned
-        .iter()
-        .flat_map(|(_, probes)| probes.clone())
-        .collect();
+    let all = planned.iter().flat_map(|(_, probes)| probes.clone());
+    let all: Vec<Probe> = all.collect();
     let tls = app.tls_files.clone();
     let tried: Vec<bool> = futures::stream::iter(all)
         .map(|probe| probe.works(tls.clone()))
@@ -99,7 +102,9 @@ pub(crate) async fn test(
             })
             .collect(),
     });
-    Ok(answer(results.collect()))
+    let results: Vec<_> = results.collect();
+    note::all(&call, namespace, (&clusters, &results), began).await;
+    Ok(answer(results))
 }
 
 fn answer(results: Vec<ClusterTestResult>) -> ClusterTestResponse {

@@ -1,4 +1,5 @@
-//! `POST /clustersupdate`: whether instances take over by themselves, as 4.1's label of the Pgcluster says it.
+//! `POST /clustersupdate`: whether instances take over by themselves, as 4.1's label of the Pgcluster says it. Who asked is
+//! noted with it, in the same write: the reconciler tells it.
 
 use std::sync::Arc;
 
@@ -8,8 +9,10 @@ use kube::{
 };
 use pgo_api::{Outcome, UpdateClusterRequest, UpdateClusterResponse, texts};
 use pgo_bus::Kind;
-use pgo_crd::{Pgcluster, label};
+use pgo_crd::{Pgcluster, UpdateNote, label};
+use pgo_ids::OperationId;
 use serde_json::json;
+use uuid::Uuid;
 
 use super::failover::selected;
 use crate::{doorbell::doorbell, refusal::Refusal, request::Call};
@@ -59,13 +62,22 @@ async fn update_all(
     autofail: bool,
 ) -> UpdateClusterResponse {
     let api: Api<Pgcluster> = call.app.api(namespace);
-    let patch = json!({"metadata": {"labels": {label::AUTOFAIL: autofail.to_string()}}});
-    let (parameters, patch) = (PatchParams::default(), Patch::Merge(&patch));
+    let parameters = PatchParams::default();
+    let note = UpdateNote {
+        user: call.caller.name.clone(),
+    };
     let (mut results, mut problems) = (Vec::new(), Vec::new());
     for name in names {
-        match api.patch(name, &parameters, &patch).await {
+        let id = OperationId::from(Uuid::new_v4());
+        let (key, value) = note.annotation(id);
+        let patch = json!({"metadata": {
+            "labels": {label::AUTOFAIL: autofail.to_string()}, "annotations": {key: value},
+        }});
+        match api.patch(name, &parameters, &Patch::Merge(&patch)).await {
             Ok(stored) => {
-                call.app.bell.tell(doorbell(Kind::Pgcluster, &stored, None));
+                call.app
+                    .bell
+                    .tell(doorbell(Kind::Pgcluster, &stored, Some(id)));
                 tracing::info!(
                     cluster = name,
                     autofail,

@@ -154,6 +154,8 @@ fn cluster(name: &str) -> Cluster {
         scale_down: Vec::new(),
         failover: Vec::new(),
         upgrades: Vec::new(),
+        notes: pgo_core::Notes::default(),
+        changed_by: String::new(),
         image_said: String::new(),
         desired: Err("not needed here".to_owned()),
     }

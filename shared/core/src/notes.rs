@@ -1,0 +1,61 @@
+//! What others have noted on a Pgcluster of what they did or changed: each note is told once, and taken away then.
+
+use jiff::Timestamp;
+use pgo_ids::OperationId;
+
+use crate::{Cluster, ClusterStatus, Kind, Observed, settings, tested};
+
+pub use crate::{settings::Update, tested::Test};
+
+/// The notes on a Pgcluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Notes {
+    /// Changes of its settings that were made by request.
+    pub updates: Vec<Update>,
+    /// Tests of its connections.
+    pub tests: Vec<Test>,
+}
+
+impl Notes {
+    fn ids(&self) -> impl Iterator<Item = OperationId> {
+        let updates = self.updates.iter().map(|update| update.operation);
+        updates.chain(self.tests.iter().map(|test| test.operation))
+    }
+}
+
+/// Tells what is noted and was not told. A note that was is remembered for as long as it is there.
+pub(crate) fn commit(
+    next: &mut ClusterStatus,
+    cluster: &Cluster,
+    observed: &Observed,
+    now: Timestamp,
+) {
+    let updates = untold(next, cluster);
+    settings::commit(next, cluster, observed, &updates, now);
+}
+
+/// The same of a cluster that goes: tests are told, and a change of its settings is refused. Nothing is told after its
+/// deletion.
+pub(crate) fn of_one_that_goes(next: &mut ClusterStatus, cluster: &Cluster, now: Timestamp) {
+    let deletion = next.journal.newest(Kind::DeleteCluster);
+    if deletion.is_some_and(|deletion| !deletion.is_running()) {
+        return;
+    }
+    for update in untold(next, cluster) {
+        settings::refuse(next, cluster, &update, now);
+    }
+}
+
+/// Tells the tests that were not told, and gives the changes that were not.
+fn untold(next: &mut ClusterStatus, cluster: &Cluster) -> Vec<Update> {
+    let notes = &cluster.notes;
+    let told = core::mem::replace(&mut next.told_notes, notes.ids().collect());
+    for test in &notes.tests {
+        if !told.contains(&test.operation) {
+            tested::tell(&mut next.journal, cluster.subject(), test);
+        }
+    }
+    let updates = notes.updates.iter();
+    let untold = updates.filter(|update| !told.contains(&update.operation));
+    untold.cloned().collect()
+}

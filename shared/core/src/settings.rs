@@ -1,0 +1,214 @@
+//! Settings that change while a cluster runs, whoever changes them: asked for, handed to the agents, told.
+//!
+//! ```text
+//! label or spec ─► wanted ─► differs from what was told ─► UpdateCluster begins ─► step: say it in the Lease
+//!                                                                 ▲                          │
+//!                            in force, refused or asked for anew ─┴──── observed ◄───────────┘
+//! ```
+
+use jiff::Timestamp;
+use pgo_ids::OperationId;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Cluster, ClusterStatus, Desired, Kind, Observed, Operation, Outcome,
+    journal::{Ending, Of},
+};
+
+/// A change that was made by request, or a request for what is so already.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Update {
+    /// The request's id.
+    pub operation: OperationId,
+    /// Who asked.
+    pub actor: String,
+}
+
+/// The settings as they were asked for last, and told.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Settings {
+    /// Whether another instance becomes the primary by itself.
+    pub autofail: bool,
+    /// For how many replicas' answers commits wait.
+    pub synchronous: u32,
+    /// Why a change of them was told as failed, as long as that is so; empty where none was.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub problem: String,
+}
+
+/// The operations that change them.
+const UPDATE: Of<'static> = (Kind::UpdateCluster, None);
+
+impl Settings {
+    fn wanted(desired: &Desired) -> Self {
+        Self {
+            autofail: desired.autofail,
+            synchronous: desired.synchronous,
+            problem: String::new(),
+        }
+    }
+
+    /// What is asked for that was not before; none where nothing is.
+    fn change(&self, former: &Self) -> Option<String> {
+        let mut all = Vec::new();
+        if self.autofail != former.autofail {
+            let switched = if self.autofail { "on" } else { "off" };
+            all.push(format!("autofail is switched {switched}"));
+        }
+        if self.synchronous != former.synchronous {
+            let (before, now) = (former.synchronous, self.synchronous);
+            all.push(format!(
+                "commits wait for the answers of {now} replicas, not of {before}"
+            ));
+        }
+        (!all.is_empty()).then(|| all.join("; "))
+    }
+
+    /// Whether the agents are told so.
+    fn is_in_force(&self, observed: &Observed) -> bool {
+        (observed.autofail, observed.synchronous) == (Some(self.autofail), Some(self.synchronous))
+    }
+}
+
+/// Begins what is asked for, and ends what is in force or cannot be. `requests` are those that were not answered yet. What a
+/// cluster is made with is told by its creation.
+pub(crate) fn commit(
+    next: &mut ClusterStatus,
+    cluster: &Cluster,
+    observed: &Observed,
+    requests: &[Update],
+    now: Timestamp,
+) {
+    let wanted = match &cluster.desired {
+        Ok(desired) => Settings::wanted(desired),
+        Err(invalid) => return misunderstood(next, cluster, requests, invalid, now),
+    };
+    let former = match &next.settings {
+        Some(former) if next.was_ready() => former.clone(),
+        _ => wanted.clone(),
+    };
+    let change = wanted.change(&former);
+    if change.is_some() {
+        let cause = "it was asked for differently before it was in force".to_owned();
+        finish(next, cluster, (Outcome::Failed, Some(cause)), now);
+    }
+    let mut begun = requests.to_vec();
+    if begun.is_empty() && change.is_some() {
+        begun.push(unasked(next, cluster, cluster.changed_by.clone()));
+    }
+    let tried_again = !former.problem.is_empty() && wanted.is_in_force(observed);
+    if begun.is_empty() && tried_again {
+        let failed = next.journal.newest(Kind::UpdateCluster);
+        let actor = failed.map(|failed| failed.actor.clone());
+        begun.push(unasked(next, cluster, actor.unwrap_or_default()));
+    }
+    let cause = match change {
+        Some(change) => change,
+        None if requests.is_empty() => "tried again: what made it fail has changed".to_owned(),
+        None => "it is so already".to_owned(),
+    };
+    for update in &begun {
+        let operation = operation(update, cluster, now);
+        let cause = Some(cause.clone());
+        next.journal.begin(cluster.subject(), operation, cause);
+    }
+    let problem = if begun.is_empty() {
+        former.problem
+    } else {
+        String::new()
+    };
+    next.settings = Some(Settings { problem, ..wanted });
+    conclude(next, cluster, observed, now);
+}
+
+/// Ends what runs, where its outcome is clear.
+fn conclude(next: &mut ClusterStatus, cluster: &Cluster, observed: &Observed, now: Timestamp) {
+    let Some(settings) = next.settings.as_ref() else {
+        return;
+    };
+    if next.journal.running_of(UPDATE).is_none() {
+        return;
+    }
+    if settings.is_in_force(observed) {
+        finish(next, cluster, (Outcome::Completed, None), now);
+    } else if let Some(refused) = &observed.refused {
+        fail(next, cluster, refused, now);
+    }
+}
+
+fn fail(next: &mut ClusterStatus, cluster: &Cluster, cause: &str, now: Timestamp) {
+    let failed = (Outcome::Failed, Some(cause.to_owned()));
+    finish(next, cluster, failed, now);
+    if let Some(settings) = &mut next.settings {
+        settings.problem = cause.to_owned();
+    }
+}
+
+/// Nobody knows what is wanted. It is told once, also where nobody asked by request.
+fn misunderstood(
+    next: &mut ClusterStatus,
+    cluster: &Cluster,
+    requests: &[Update],
+    invalid: &str,
+    now: Timestamp,
+) {
+    let is_running = next.journal.running_of(UPDATE).is_some();
+    let known = next
+        .settings
+        .as_ref()
+        .map(|settings| settings.problem.as_str());
+    let is_news = next.was_ready() && known.is_some_and(|known| known != invalid);
+    let mut begun = requests.to_vec();
+    if begun.is_empty() && is_news && !is_running {
+        begun.push(unasked(next, cluster, cluster.changed_by.clone()));
+    }
+    for update in &begun {
+        let operation = operation(update, cluster, now);
+        next.journal.begin(cluster.subject(), operation, None);
+    }
+    fail(next, cluster, invalid, now);
+}
+
+/// Refuses a change of a cluster that goes.
+pub(crate) fn refuse(next: &mut ClusterStatus, cluster: &Cluster, update: &Update, now: Timestamp) {
+    let operation = operation(update, cluster, now);
+    let cause = "the cluster is being deleted";
+    next.journal
+        .refuse(cluster.subject(), operation, cause, now);
+}
+
+/// The cluster goes: what is under way ends with it.
+pub(crate) fn break_off(next: &mut ClusterStatus, cluster: &Cluster, now: Timestamp) {
+    let cause = "the cluster was deleted before".to_owned();
+    finish(next, cluster, (Outcome::Failed, Some(cause)), now);
+}
+
+fn finish(next: &mut ClusterStatus, cluster: &Cluster, how: Ending, now: Timestamp) {
+    next.journal.finish(cluster.subject(), UPDATE, how, now);
+}
+
+/// A change that nobody made by request. What was told before it gives it an id of its own.
+fn unasked(next: &ClusterStatus, cluster: &Cluster, actor: String) -> Update {
+    let about = format!("update after {}", next.journal.outbox.last);
+    Update {
+        operation: OperationId::derived(&cluster.stream, &about),
+        actor,
+    }
+}
+
+fn operation(update: &Update, cluster: &Cluster, now: Timestamp) -> Operation {
+    Operation {
+        id: update.operation,
+        kind: Kind::UpdateCluster,
+        instance: None,
+        actor: update.actor.clone(),
+        started: now,
+        finished: None,
+        outcome: None,
+        cause: None,
+        steps: 0,
+        generation: cluster.generation,
+        delete: None,
+    }
+}

@@ -1,0 +1,133 @@
+//! Notes on a Pgcluster: who changed its settings by request, and what a test of its connections has shown.
+//!
+//! A note is an annotation with a key of its own, so that none takes the place of another. Who changes a setting writes the
+//! note with it, in one write; the reconciler takes it away when it is told.
+
+use jiff::Timestamp;
+use kube::ResourceExt as _;
+use pgo_core::{Notes, Test, Update};
+use pgo_ids::OperationId;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{Pgcluster, label};
+
+/// How the keys of notes on changed settings begin; the id of the operation follows.
+const UPDATE: &str = "update.pgo.crunchydata.com/";
+
+/// The same of notes on tests.
+const TEST: &str = "test.pgo.crunchydata.com/";
+
+/// So many notes on tests may wait for the reconciler on a cluster. While it is away, whoever tests on and on would fill the
+/// object; what is beyond is told nowhere.
+pub const MOST_TESTS: usize = 64;
+
+/// A note that settings were changed by request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpdateNote {
+    /// Who asked.
+    pub user: String,
+}
+
+/// A note on a test that is over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TestNote {
+    /// Who asked.
+    pub user: String,
+    /// When it began.
+    pub began: Timestamp,
+    /// When it was over.
+    pub ended: Timestamp,
+    /// How many connections were tried.
+    pub tried: usize,
+    /// The commands that connect like those that did not work.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub broken: Vec<String>,
+}
+
+/// Key and value of the annotation for a note.
+fn annotation(prefix: &str, id: OperationId, note: &impl Serialize) -> (String, String) {
+    // A note is of texts, numbers and times: it can be written.
+    let value = serde_json::to_string(note).unwrap_or_default();
+    (format!("{prefix}{id}"), value)
+}
+
+impl UpdateNote {
+    /// Key and value of its annotation.
+    #[must_use]
+    pub fn annotation(&self, id: OperationId) -> (String, String) {
+        annotation(UPDATE, id, self)
+    }
+}
+
+impl TestNote {
+    /// Key and value of its annotation.
+    #[must_use]
+    pub fn annotation(&self, id: OperationId) -> (String, String) {
+        annotation(TEST, id, self)
+    }
+
+    /// Whether another one has room among these annotations.
+    pub fn has_room<'a>(keys: impl Iterator<Item = &'a String>) -> bool {
+        keys.filter(|key| key.starts_with(TEST)).count() < MOST_TESTS
+    }
+}
+
+/// Id of the operation that an annotation notes, if it notes one.
+#[must_use]
+pub fn noted(key: &str) -> Option<OperationId> {
+    let id = [UPDATE, TEST]
+        .iter()
+        .find_map(|prefix| key.strip_prefix(*prefix));
+    id?.parse().ok()
+}
+
+/// What is noted on a Pgcluster, in order. A value that cannot be read notes that something was done, by nobody known; a test
+/// of which nothing is known is none.
+pub(crate) fn notes(cluster: &Pgcluster) -> Notes {
+    let mut notes = Notes::default();
+    for (key, value) in cluster.annotations() {
+        let Some(operation) = noted(key) else {
+            continue;
+        };
+        if key.starts_with(UPDATE) {
+            let read: Option<UpdateNote> = serde_json::from_str(value).ok();
+            let actor = read.map(|note| note.user).unwrap_or_default();
+            notes.updates.push(Update { operation, actor });
+        } else if let Ok(note) = serde_json::from_str::<TestNote>(value) {
+            notes.tests.push(Test {
+                operation,
+                actor: note.user,
+                began: note.began,
+                ended: note.ended,
+                tried: note.tried,
+                broken: note.broken,
+            });
+        }
+    }
+    notes.tests.sort_by_key(|test| test.began);
+    notes
+}
+
+/// Who changed the settings last without a request: the first word of the name under which Kubernetes noted it
+/// (`kubectl-label` is `kubectl`). Empty where nobody has set one on the object itself.
+pub(crate) fn changed_by(cluster: &Pgcluster) -> String {
+    let has = |fields: &Value, path: &[&str]| {
+        let found = path.iter().try_fold(fields, |at, key| at.get(key));
+        found.is_some()
+    };
+    let autofail = format!("f:{}", label::AUTOFAIL);
+    let paths: [&[&str]; 4] = [
+        &["f:metadata", "f:labels", autofail.as_str()],
+        &["f:spec", "f:userlabels", autofail.as_str()],
+        &["f:spec", "f:syncReplication"],
+        &["f:spec", "f:synchronousStandbys"],
+    ];
+    let setters = cluster.managed_fields().iter().filter(|entry| {
+        let fields = entry.fields_v1.as_ref();
+        fields.is_some_and(|fields| paths.iter().any(|path| has(&fields.0, path)))
+    });
+    let last = setters.max_by_key(|entry| entry.time.as_ref().map(|time| time.0));
+    let manager = last.and_then(|entry| entry.manager.as_deref()?.split(['-', '/']).next());
+    manager.unwrap_or_default().to_owned()
+}
