@@ -1,9 +1,14 @@
 #!/usr/bin/env bash
 # run.sh: "make bench": measures and prints the figures; ROW=create (or latency, memory, client, many, nsq, log) measures one
-# of them. The local Kubernetes is started first where it is needed: not for nsq and log. ROW=failover, which takes an hour
-# or two on three nodes, is measured only when it is named, or one of postmaster, deleted, partition, apiserver, switchover.
+# of them. The local Kubernetes is started first where it is needed: not for nsq, log and thousand. Measured only when they
+# are named: failover, which takes an hour or two on three nodes, or one of postmaster, deleted, partition, apiserver,
+# switchover; upgrade and replica, as long; thousand, which takes half an hour.
 set -euo pipefail
 case ${ROW:-} in
+  upgrade | replica)
+    failover=no
+    export NODES=${NODES:-3}
+    ;;
   failover | postmaster | deleted | partition | apiserver | switchover)
     failover=yes
     export NODES=${NODES:-3}
@@ -19,6 +24,13 @@ source "$local/build/target.sh"
 case ${ROW:-} in
   nsq) "$local/build/build.sh" nsq ;;
   log) ;;
+  thousand)
+    "$local/build/build.sh" kubernetes
+    "$local/../images/binaries.sh"
+    # shellcheck disable=SC1091
+    source "$local/../images/images.sh"
+    export RECONCILER=$BINARIES/pgo-reconciler
+    ;;
   *)
     "$local/platform.sh"
     # shellcheck disable=SC1091
@@ -31,6 +43,15 @@ cd "$here"
 if [[ $failover == yes ]]; then
   exec cargo bench --locked --quiet --package pgo-lifecycle-tests --bench failover
 fi
+case ${ROW:-} in
+  upgrade | replica) exec cargo bench --locked --quiet --package pgo-lifecycle-tests --bench changes ;;
+  thousand)
+    cargo bench --locked --quiet --package pgo-reconciler --bench thousand --no-run
+    # A network of its own, in which every address for benchmarks is this machine's.
+    exec unshare --net -- bash -c "ip link set lo up && ip route add local 198.18.0.0/15 dev lo &&
+      exec cargo bench --locked --offline --quiet --package pgo-reconciler --bench thousand"
+    ;;
+esac
 # The event log needs no Kubernetes; its rows go below those of the table.
 if [[ ${ROW:-log} != log ]]; then
   exec cargo run --locked --quiet --release --package pgo-bench -- "$ROW"

@@ -1,8 +1,9 @@
 //! Does what [`crate::progress`] decides, stage by stage, until it is told to stop. What only a replica does is in
-//! [`follow`]; how what the protocol wants reaches PostgreSQL, in [`authority`] and, for synchronous modes, in [`rule`].
+//! [`copy`] and [`follow`]; how what the protocol wants reaches PostgreSQL, in [`authority`] and, for synchronous modes, in [`rule`].
 
 mod authority;
 mod compare;
+mod copy;
 mod follow;
 mod rule;
 

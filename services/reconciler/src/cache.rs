@@ -1,5 +1,7 @@
 //! What is there in a namespace, kept by watches; each change wakes the cluster it belongs to.
 
+pub mod lean;
+
 use std::{fmt::Debug, hash::Hash};
 
 use futures::StreamExt as _;
@@ -25,6 +27,7 @@ use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
 
 use crate::waker::Waker;
+use lean::Lean;
 
 /// Objects of a namespace. Of kinds whose content does not matter only the metadata is read.
 pub struct Cache {
@@ -123,7 +126,8 @@ impl Watch<'_> {
     /// Keeps the objects of a kind.
     fn keep<K>(&mut self, config: &watcher::Config) -> Store<K>
     where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        K: Lean
+            + Resource<DynamicType = (), Scope = NamespaceResourceScope>
             + Clone
             + Debug
             + DeserializeOwned
@@ -143,7 +147,8 @@ impl Watch<'_> {
         seen: fn(&K),
     ) -> (Store<K>, Ahead<K>)
     where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        K: Lean
+            + Resource<DynamicType = (), Scope = NamespaceResourceScope>
             + Clone
             + Debug
             + DeserializeOwned
@@ -155,10 +160,7 @@ impl Watch<'_> {
         let (store, writer) = reflector::store();
         let (waker, namespace) = (self.waker.clone(), self.namespace.to_owned());
         let (changes, ahead) = ahead::watch(api, config.clone());
-        let stream = changes
-            .modify(|object| object.managed_fields_mut().clear())
-            .reflect(writer)
-            .touched_objects();
+        let stream = changes.modify(Lean::shed).reflect(writer).touched_objects();
         self.tasks.spawn(async move {
             let mut stream = std::pin::pin!(stream);
             while let Some(object) = stream.next().await {

@@ -28,6 +28,10 @@ use crate::{
 /// writes a checkpoint.
 const STALL: Duration = Duration::from_secs(600);
 
+/// The same where a replica is copied: another way is open then, and no checkpoint is waited for but the last one's
+/// own.
+const REPLICA_STALL: Duration = Duration::from_secs(60);
+
 /// How much of its output goes into an error.
 const TAIL: usize = 10;
 
@@ -55,8 +59,8 @@ pub enum CloneError {
         cause: io::Error,
     },
     /// The program fell silent.
-    #[error("pg_basebackup made no progress within {} s", STALL.as_secs())]
-    Stalled,
+    #[error("pg_basebackup made no progress within {} s", .0.as_secs())]
+    Stalled(Duration),
     /// The program failed.
     #[error("pg_basebackup failed ({status}): {output}")]
     Failed {
@@ -67,8 +71,27 @@ pub enum CloneError {
     },
 }
 
-/// Makes `data` a copy of the server that `standby` names, to follow it. Its slot must be there: it keeps the WAL from
-/// here on. `progress` hears how much is done, in per cent, as often as that changes.
+/// Which server is copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source<'a> {
+    /// The one that is to be followed. Its slot keeps WAL also while the copy is made.
+    Followed,
+    /// A replica of it, which keeps by a slot of its own, for as long as the copy takes, what the copy needs to be
+    /// whole.
+    Replica(&'a Upstream),
+}
+
+impl Source<'_> {
+    fn stall(self) -> Duration {
+        match self {
+            Self::Followed => STALL,
+            Self::Replica(_) => REPLICA_STALL,
+        }
+    }
+}
+
+/// Makes `data` a copy of the data of `source`, to follow the server that `standby` names. Its slot must be there: it
+/// keeps the WAL from here on. `progress` hears how much is done, in per cent, as often as that changes.
 ///
 /// # Errors
 /// There is something in its place, or pg_basebackup fails; then what it said is in the error.
@@ -76,6 +99,7 @@ pub async fn run(
     installation: &Installation,
     data: &Path,
     standby: &Standby,
+    source: Source<'_>,
     progress: impl FnMut(u8),
 ) -> Result<(), CloneError> {
     if presence(data)? != Presence::Nothing {
@@ -86,7 +110,7 @@ pub async fn run(
     if let Some(parent) = data.parent() {
         named(fs::create_dir_all(parent), "make", parent)?;
     }
-    if let Err(error) = basebackup(installation, &folder, standby, progress).await {
+    if let Err(error) = basebackup(installation, &folder, standby, source, progress).await {
         clear(&folder)?;
         return Err(error);
     }
@@ -100,13 +124,19 @@ async fn basebackup(
     installation: &Installation,
     folder: &Path,
     standby: &Standby,
+    source: Source<'_>,
     mut progress: impl FnMut(u8),
 ) -> Result<(), CloneError> {
     let program = installation.program("pg_basebackup");
+    let (from, slot) = match source {
+        Source::Followed => (&standby.upstream, Some(&standby.slot)),
+        // Without a name it makes a slot that goes with its connection (documentation, "pg_basebackup").
+        Source::Replica(upstream) => (upstream, None),
+    };
     // What it has received is no standby's yet, so it acknowledges nothing.
     let upstream = Upstream {
         application: APPLICATION.to_owned(),
-        ..standby.upstream.clone()
+        ..from.clone()
     };
     let mut child = Command::new(&program)
         .arg("--pgdata")
@@ -115,8 +145,7 @@ async fn basebackup(
         .arg(upstream.conninfo(None))
         .args(["--wal-method=stream", "--checkpoint=fast", "--progress"])
         .arg("--no-password")
-        .arg("--slot")
-        .arg(&standby.slot)
+        .args(slot.map(|slot| format!("--slot={slot}")))
         .env("LC_ALL", "C")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -127,7 +156,7 @@ async fn basebackup(
             program: program.clone(),
             cause,
         })?;
-    let output = listen(&mut child, &mut progress).await?;
+    let output = listen(&mut child, source.stall(), &mut progress).await?;
     let status = child
         .wait()
         .await
@@ -139,16 +168,20 @@ async fn basebackup(
 }
 
 /// Hears the program out; the last lines that are no progress.
-async fn listen(child: &mut Child, progress: &mut impl FnMut(u8)) -> Result<Tail, CloneError> {
+async fn listen(
+    child: &mut Child,
+    stall: Duration,
+    progress: &mut impl FnMut(u8),
+) -> Result<Tail, CloneError> {
     let mut tail = Tail::new(TAIL);
     let Some(mut output) = child.stderr.take() else {
         return Ok(tail);
     };
     let (mut buffer, mut line, mut told) = ([0; 4096], Vec::new(), None);
     loop {
-        let read = tokio::time::timeout(STALL, output.read(&mut buffer))
+        let read = tokio::time::timeout(stall, output.read(&mut buffer))
             .await
-            .map_err(|_| CloneError::Stalled)?;
+            .map_err(|_| CloneError::Stalled(stall))?;
         // One that cannot be read any more ends as well.
         let count = read.unwrap_or_default();
         for byte in &buffer[..count] {

@@ -1,4 +1,4 @@
-//! What only a replica does: copy the primary's data, follow its WAL, and notice when it cannot any more.
+//! What only a replica does: follow the primary's WAL, notice when it cannot any more, and be rewound.
 
 use std::{
     fs, io,
@@ -11,9 +11,8 @@ use jiff::Timestamp;
 use nix::{sys::signal::Signal, unistd::Pid};
 use pgo_ha::Position;
 use pgo_postgres::{
-    Installation, SUPERUSER, Session, clone, control,
+    Installation, SUPERUSER, Session, control,
     files::{FileError, named, write_atomically},
-    initdb::{Presence, presence},
     position, rewind,
     standby::{self, Standby},
     synchronous::Rule,
@@ -86,7 +85,7 @@ fn judge(log: &str) -> Option<Turn> {
 }
 
 /// File beside the data directory that says that it is being rewound: while it is there, the data is of no use.
-fn rewinding_mark(data: &Path) -> PathBuf {
+pub(super) fn rewinding_mark(data: &Path) -> PathBuf {
     let mut path = data.as_os_str().to_owned();
     path.push(".rewinding");
     path.into()
@@ -116,13 +115,13 @@ impl<S: Store> Supervisor<S> {
         Ok(Event::Done)
     }
 
-    fn awaited(&self) -> Event {
+    pub(super) fn awaited(&self) -> Event {
         let name = self.leader.as_ref().map_or("unknown", Leader::name);
         Event::Missing(format!("waiting for the primary, {name}, to serve"))
     }
 
     /// The primary, if it can be asked already.
-    async fn primary(&self, standby: &Standby) -> Result<Primary, Event> {
+    pub(super) async fn primary(&self, standby: &Standby) -> Result<Primary, Event> {
         let primary = Primary::connect(&standby.upstream, &self.tls).await;
         primary.map_err(|error| {
             tracing::info!(%error, "the primary does not serve yet");
@@ -132,7 +131,7 @@ impl<S: Store> Supervisor<S> {
 
     /// Before what is here is changed, this instance stores that it does not vote until it has caught up with the primary
     /// as it is now. What is missing for that, if anything is.
-    async fn promise_to_copy(&self, primary: &Primary) -> Result<Option<Event>, String> {
+    pub(super) async fn promise_to_copy(&self, primary: &Primary) -> Result<Option<Event>, String> {
         let is_promised = |course: &Course| matches!(course, Course::Follow { copy: true, .. });
         let mut courses = self.helm.watch();
         if !is_promised(&courses.borrow_and_update()) {
@@ -147,47 +146,8 @@ impl<S: Store> Supervisor<S> {
         Ok(None)
     }
 
-    /// Copies the data of the primary. What is there goes, if it is of the same system and so is only a former state of it.
-    pub(super) async fn clone_leader(&mut self) -> Result<Event, String> {
-        let Some(standby) = self.standby() else {
-            return Ok(self.awaited());
-        };
-        prepare::copy_key(&self.settings).map_err(shown)?;
-        let data = self.settings.data.clone();
-        let primary = match self.primary(&standby).await {
-            Ok(primary) => primary,
-            Err(missing) => return Ok(missing),
-        };
-        if let Some(missing) = self.promise_to_copy(&primary).await? {
-            return Ok(missing);
-        }
-        match presence(&data).map_err(shown)? {
-            Presence::Nothing => {}
-            Presence::Data => self.discard(&data, &primary).await?,
-            Presence::Foreign => {
-                return Err(format!(
-                    "{} is not empty and holds no PG_VERSION; move away what is in it",
-                    data.display()
-                ));
-            }
-        }
-        primary.make_slot(&standby.slot).await.map_err(shown)?;
-        let reporter = &self.reporter;
-        reporter.change(|state| state.clone_percent = 0);
-        clone::run(self.installation()?, &data, &standby, |percent| {
-            reporter.change(|state| state.clone_percent = percent);
-        })
-        .await
-        .map_err(shown)?;
-        remove(&rewinding_mark(&data)).map_err(shown)?;
-        tracing::info!(from = %standby.upstream.address, "the data of the primary was copied");
-        self.helm.tell(Told::Filled);
-        self.helm.copied();
-        Ok(Event::Done)
-    }
-
     /// Refuses to touch data that is not a former state of the primary's.
-    async fn check_system(&self, data: &Path, primary: &Primary) -> Result<(), String> {
+    pub(super) async fn check_system(&self, data: &Path, primary: &Primary) -> Result<(), String> {
         let theirs = primary.system_identifier().await.map_err(shown)?;
         let ours = control::read(self.installation()?, data)
             .await
@@ -201,18 +161,6 @@ impl<S: Store> Supervisor<S> {
              needs it, remove the PersistentVolumeClaim and the pod",
             data.display()
         ))
-    }
-
-    /// Removes data that is of no use any more.
-    async fn discard(&self, data: &Path, primary: &Primary) -> Result<(), String> {
-        let mark = rewinding_mark(data);
-        if !mark.exists() {
-            self.check_system(data, primary).await?;
-            // From here on it is incomplete.
-            write_atomically(&mark, b"", 0o600).map_err(shown)?;
-        }
-        tracing::warn!(data = %data.display(), "the data cannot follow the primary; it is copied anew");
-        named(fs::remove_dir_all(data), "remove", data).map_err(shown)
     }
 
     /// Brings data that may have diverged back to what the primary has.
@@ -516,7 +464,7 @@ fn reloads(installation: &Installation) -> bool {
     installation.version.major() >= RELOADS_SINCE
 }
 
-fn remove(path: &Path) -> Result<(), FileError> {
+pub(super) fn remove(path: &Path) -> Result<(), FileError> {
     match fs::remove_file(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         result => named(result, "remove", path),

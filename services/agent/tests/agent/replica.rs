@@ -1,11 +1,12 @@
-//! Replicas: from the copy of the primary's data to following another primary.
+//! Replicas: from the copy of another's data to following another primary.
 
+use pgo_postgres::Session;
 use pgo_proto::agent::{InstanceState, Phase, Role};
 use tokio_postgres::Client;
 use tonic::Code;
 
 use crate::{
-    rig::{PROGRAMS, Rig, eventually},
+    rig::{DEADLINE, PROGRAMS, Rig, eventually},
     unprivileged::unprivileged,
 };
 
@@ -146,5 +147,103 @@ fn data_of_another_system_is_never_replaced() {
         assert!(replica.settings.data.join("PG_VERSION").exists());
         replica.stop().await;
         primary.stop().await;
+    });
+}
+
+/// What an instance's data was copied from, as PostgreSQL notes it in the copy: a primary or a standby.
+fn copied_from(rig: &Rig) -> String {
+    let label = rig.settings.data.join("backup_label.old");
+    let text = std::fs::read_to_string(label).expect("a copy has it");
+    let mut lines = text.lines();
+    let from = lines.find_map(|line| line.strip_prefix("BACKUP FROM: "));
+    from.expect("it says so").to_owned()
+}
+
+/// A pair, a row in it, and the Lease that says where both are.
+async fn known_pair() -> (Rig, Rig, Client) {
+    let (primary, replica) = pair().await;
+    primary.until_voters(1).await;
+    let client = primary.connect().await.expect("the application gets in");
+    write(&client, 1).await;
+    has(&replica, &[1]).await;
+    (primary, replica, client)
+}
+
+#[test]
+fn a_further_replica_is_copied_from_one_that_streams_and_follows_the_primary() {
+    let name = "replica::a_further_replica_is_copied_from_one_that_streams_and_follows_the_primary";
+    unprivileged(name, &PROGRAMS, async || {
+        let (mut primary, mut replica, client) = known_pair().await;
+        let mut further = primary.beside("hippo-efgh");
+        further.start().await;
+        let (_, phases) = further.until_streaming_from("hippo").await;
+        assert!(!phases.contains(&Phase::Failed), "{phases:?}");
+        assert_eq!(copied_from(&further), "standby");
+        has(&further, &[1]).await;
+
+        // The one that was copied is not needed any more.
+        replica.stop().await;
+        write(&client, 2).await;
+        has(&further, &[1, 2]).await;
+        drop(client);
+        further.stop().await;
+        primary.stop().await;
+    });
+}
+
+#[test]
+fn the_primary_is_copied_where_the_replica_is_behind_what_is_kept() {
+    let name = "replica::the_primary_is_copied_where_the_replica_is_behind_what_is_kept";
+    unprivileged(name, &PROGRAMS, async || {
+        let (mut primary, mut replica, client) = known_pair().await;
+        let socket = replica.settings.socket();
+        let session = Session::open(&socket, "postgres").await.expect("a session");
+        let pause = "SELECT pg_wal_replay_pause()";
+        session.execute(pause, DEADLINE).await.expect("paused");
+        let waits = "SELECT pg_get_wal_replay_pause_state() = 'paused'";
+        eventually("paused", async || {
+            session.truth(waits, DEADLINE).await.expect("an answer")
+        })
+        .await;
+        write(&client, 2).await;
+        // The slot of the further one will keep WAL from here on, which the replica has not reached.
+        primary.forget_wal().await;
+
+        let mut further = primary.beside("hippo-efgh");
+        further.start().await;
+        further.until_streaming_from("hippo").await;
+        assert_eq!(copied_from(&further), "primary");
+        has(&further, &[1, 2]).await;
+        drop((client, session));
+        for rig in [&mut further, &mut replica, &mut primary] {
+            rig.stop().await;
+        }
+    });
+}
+
+#[test]
+fn the_primary_is_copied_where_a_copy_of_the_replica_fails() {
+    let name = "replica::the_primary_is_copied_where_a_copy_of_the_replica_fails";
+    unprivileged(name, &PROGRAMS, async || {
+        let mut primary = Rig::new("hippo");
+        let mut replica = primary.beside("hippo-abcd");
+        // Of a standby whose primary writes no full pages PostgreSQL makes no backup (xlog.c).
+        for rig in [&primary, &replica] {
+            rig.customise("postgresql.conf", "full_page_writes = off\n");
+        }
+        primary.start().await;
+        primary.until_running().await;
+        replica.start().await;
+        replica.until_streaming_from("hippo").await;
+        primary.until_voters(1).await;
+
+        let mut further = primary.beside("hippo-efgh");
+        further.start().await;
+        let (_, phases) = further.until_streaming_from("hippo").await;
+        assert!(!phases.contains(&Phase::Failed), "{phases:?}");
+        assert_eq!(copied_from(&further), "primary");
+        for rig in [&mut further, &mut replica, &mut primary] {
+            rig.stop().await;
+        }
     });
 }

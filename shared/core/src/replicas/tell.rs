@@ -37,7 +37,7 @@ fn reached(desired: &Desired, observed: &Observed, instance: &InstanceName) -> V
     let all = [
         ("volume bound and pod placed", bound && placed || copied),
         ("agent started", phase.is_some()),
-        ("data copied from the primary", copied),
+        ("data copied", copied),
     ];
     let reached = all.iter().take_while(|(_, reached)| *reached);
     reached.map(|(text, _)| *text).collect()

@@ -179,6 +179,13 @@ fn take_away(cluster: &Cluster, gone: &str, kept: &str) {
     });
 }
 
+/// Whether a replica's data was copied from another replica, as PostgreSQL notes it in the copy.
+fn is_copy_of_a_replica(replica: &str) -> bool {
+    let label = psql_in(replica, "select pg_read_file('backup_label.old')").ok();
+    assert!(label.out.contains("BACKUP FROM: "), "{label}");
+    label.out.contains("BACKUP FROM: standby")
+}
+
 #[test]
 fn scale_adds_and_scaledown_takes_away_as_in_4_1() {
     let _turn = together();
@@ -277,6 +284,8 @@ fn kubectl_scales_and_pgreplicas_are_made_and_removed_by_hand() {
     .ok();
     cluster.until_followed_by(2);
     assert_eq!(count_of(&cluster), 2);
+    assert!(!is_copy_of_a_replica(&derived[0]), "there was none yet");
+    assert!(is_copy_of_a_replica(&mine), "the primary only writes on");
     kubectl(&["delete", "pgreplica", &derived[0], "-n", &namespace()]).ok();
     assert_eq!(cluster.until_followed_by(1), [mine.as_str()]);
     until("the number in the spec", READY, || {

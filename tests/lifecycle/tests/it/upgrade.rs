@@ -1,71 +1,33 @@
 //! Minor upgrades: what users of a cluster see of one, and what is refused.
 
-use std::{path::PathBuf, sync::LazyLock, time::Instant};
+use std::{sync::LazyLock, time::Instant};
 
 use serde_json::Value;
-use tempfile::TempDir;
 
 use crate::harness::{
     Cluster, Ran, Watch,
     cluster::{READY, unique},
-    containers::import_image,
     events::{check_stream, fields},
     kubernetes::{get, text},
-    namespace, operator, pgo,
-    programs::{program, run},
+    minors::{Minors, image},
+    namespace, pgo,
     turns::together,
     until,
     until::seen,
     writer::{Writer, missing},
 };
 
-/// Images that are made once for all tests of this file: their tags.
+/// Images that are made once for all tests of this file.
 struct Images {
-    older: String,
-    newer: String,
+    minors: Minors,
+    /// Tag of one with another major version.
     major: String,
-    /// The versions in the first two.
-    versions: (String, String),
 }
 
-/// They stay on the nodes, under tags that nothing else has, until the local Kubernetes goes.
-static IMAGES: LazyLock<Images> = LazyLock::new(|| {
-    let folder = TempDir::new().expect("a folder");
-    let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
-    let script = |name: &str, arguments: &[&str]| {
-        let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(name);
-        run(program(&script.to_string_lossy(), arguments), "").ok();
-    };
-    script("minors.sh", &[&path("")]);
-    let said = std::fs::read_to_string(path("versions")).expect("the versions");
-    let mut versions = said.lines().map(str::to_owned);
-    let mut version = || versions.next().expect("two versions");
-    let prefix = prefix();
-    let made = |kind: &str, name: &str, root: Option<&str>| {
-        let tag = unique(kind);
-        let (reference, archive) = (format!("{prefix}/crunchy-postgres:{tag}"), path(&tag));
-        let mut arguments = vec![reference.as_str(), archive.as_str()];
-        arguments.extend(root);
-        script(name, &arguments);
-        import_image(&archive);
-        tag
-    };
-    Images {
-        older: made("older", "other-postgres.sh", Some(&path("older"))),
-        newer: made("newer", "other-postgres.sh", Some(&path("newer"))),
-        major: made("major", "other-major.sh", None),
-        versions: (version(), version()),
-    }
+static IMAGES: LazyLock<Images> = LazyLock::new(|| Images {
+    minors: Minors::make(),
+    major: image("major", "other-major.sh", None),
 });
-
-/// The prefix that clusters' images have.
-fn prefix() -> String {
-    let reconciler = get("deployment", "reconciler", &operator()).expect("the reconciler");
-    let env = reconciler["spec"]["template"]["spec"]["containers"][0]["env"].as_array();
-    let mut env = env.into_iter().flatten();
-    let prefix = env.find(|variable| variable["name"] == "CCP_IMAGE_PREFIX");
-    text(prefix.expect("the installer sets it"), "/value")
-}
 
 /// Version of each instance, by the status, and whether it serves or follows.
 fn instances(cluster: &Cluster) -> Vec<(String, String, bool)> {
@@ -152,7 +114,7 @@ fn refuses_wrong_images(cluster: &Cluster, images: &Images) {
     upgrade(cluster, &images.major).failed(2, &["another major version", "nothing was changed"]);
     let absent = unique("missing");
     upgrade(cluster, &absent).failed(2, &[&absent, "cannot be used"]);
-    upgrade(cluster, &images.older).failed(2, &["can not upgrade to the same image tag"]);
+    upgrade(cluster, &images.minors.older).failed(2, &["can not upgrade to the same image tag"]);
     assert_eq!(pods(cluster), before);
 }
 
@@ -177,7 +139,7 @@ fn is_told(told: &[Value], (from, to): &(String, String)) {
 fn two_instances_get_a_later_minor_under_a_writer_and_wrong_images_change_nothing() {
     let _turn = together();
     let images = &*IMAGES;
-    let (from, to) = &images.versions;
+    let (from, to) = &images.minors.versions;
     let watch = Watch::begin();
     let cluster = Cluster::named("upgraded");
     let flags = [
@@ -185,7 +147,7 @@ fn two_instances_get_a_later_minor_under_a_writer_and_wrong_images_change_nothin
         "1",
         "--autofail",
         "--ccp-image-tag",
-        &images.older,
+        &images.minors.older,
     ];
     cluster.create(&flags).ok();
     cluster.until_ready();
@@ -194,7 +156,7 @@ fn two_instances_get_a_later_minor_under_a_writer_and_wrong_images_change_nothin
 
     let writer = Writer::begin(&cluster);
     let begun = Instant::now();
-    let ran = upgrade(&cluster, &images.newer).ok();
+    let ran = upgrade(&cluster, &images.minors.newer).ok();
     assert!(ran.out.contains("created minor upgrade task for"), "{ran}");
     until_all_run(&cluster, 2, to);
     let notes = writer.end();
@@ -204,18 +166,21 @@ fn two_instances_get_a_later_minor_under_a_writer_and_wrong_images_change_nothin
         notes.longest_pause(begun)
     );
     assert_eq!(missing(&cluster, &notes), Vec::<u64>::new());
-    assert_eq!(tags(&cluster), [images.newer.clone(), images.newer.clone()]);
+    assert_eq!(
+        tags(&cluster),
+        [images.minors.newer.clone(), images.minors.newer.clone()]
+    );
     let object = cluster.object().expect("it is there");
-    assert_eq!(text(&object, "/spec/ccpimagetag"), images.newer);
+    assert_eq!(text(&object, "/spec/ccpimagetag"), images.minors.newer);
     assert_eq!(
         text(&object, "/metadata/labels/minor-upgrade"),
         "upgrade-complete"
     );
 
-    upgrade(&cluster, &images.older).failed(2, &["older"]);
+    upgrade(&cluster, &images.minors.older).failed(2, &["older"]);
     is_told(
         &watch.until_count(&cluster.uid(), "UpgradeClusterFailure", 3),
-        &images.versions,
+        &images.minors.versions,
     );
 }
 

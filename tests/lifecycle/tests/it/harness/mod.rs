@@ -9,6 +9,7 @@ pub mod faults;
 pub mod forward;
 pub mod installer;
 pub mod kubernetes;
+pub mod minors;
 pub mod programs;
 pub mod shown;
 pub mod sql;
