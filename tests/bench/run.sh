@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # run.sh: "make bench": measures and prints the figures; ROW=create (or latency, memory, client, many, nsq, log) measures one
 # of them. The local Kubernetes is started first where it is needed: not for nsq, log and thousand. Measured only when they
-# are named: failover, which takes an hour or two on three nodes, or one of postmaster, deleted, partition, apiserver,
-# switchover; upgrade and replica, as long; thousand, which takes half an hour.
+# are named: failover, which takes some hours on three nodes, or one of postmaster, deleted, partition, apiserver,
+# switchover, each with Patroni too, PATRONI_RUNS times with each of two settings; upgrade and replica, which take an hour or
+# two; thousand, which takes half an hour.
 set -euo pipefail
 case ${ROW:-} in
   upgrade | replica)
