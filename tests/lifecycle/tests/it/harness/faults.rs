@@ -80,7 +80,8 @@ pub fn agent(pod: &Value) -> Option<u32> {
 /// before the kubelet has done anything.
 pub fn delete(pod: &Value, how: &[&str]) {
     let first = process(pod, CONTAINER).expect("its process 1");
-    let (name, namespace) = (text(pod, "/metadata/name"), namespace());
+    let name = text(pod, "/metadata/name");
+    let namespace = text(pod, "/metadata/namespace");
     let mut line = vec!["delete", "pod", &name, "-n", &namespace, "--wait=false"];
     line.extend(how);
     kubectl(&line).ok();

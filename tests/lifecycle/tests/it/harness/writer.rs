@@ -1,4 +1,4 @@
-//! A client that writes numbered rows through the cluster's Service, one after the other, and notes what it was told.
+//! A client that writes numbered rows through a Service, one after the other, and notes what it was told.
 
 use std::{
     collections::BTreeSet,
@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Cluster, kubernetes::secret, programs::program};
+use super::sql::Database;
 
 /// How long the client waits for a connection or an answer, before it drops the connection and makes another.
 pub const DEADLINE: Duration = Duration::from_secs(1);
@@ -59,12 +59,10 @@ pub struct Writer {
 
 impl Writer {
     /// Makes the table and begins to write.
-    pub fn begin(cluster: &Cluster) -> Self {
-        cluster.ask("CREATE TABLE numbered (n bigint PRIMARY KEY)");
-        let client = Client {
-            address: cluster.address(),
-            password: secret(&format!("{}-testuser-secret", cluster.name), "password"),
-        };
+    pub fn begin(database: impl Into<Database>) -> Self {
+        let database = database.into();
+        database.ask("CREATE TABLE numbered (n bigint PRIMARY KEY)");
+        let client = Client(database);
         let (notes, over) = (Arc::<Mutex<Notes>>::default(), Arc::<AtomicBool>::default());
         let thread = thread::spawn({
             let (notes, over) = (notes.clone(), over.clone());
@@ -118,17 +116,14 @@ impl Drop for Writer {
 }
 
 /// Rows that were acknowledged and are not there.
-pub fn missing(cluster: &Cluster, notes: &Notes) -> Vec<u64> {
-    let there = cluster.ask("SELECT n FROM numbered");
+pub fn missing(database: impl Into<Database>, notes: &Notes) -> Vec<u64> {
+    let there = database.into().ask("SELECT n FROM numbered");
     let there: BTreeSet<u64> = there.lines().filter_map(|line| line.parse().ok()).collect();
     let acknowledged = notes.acknowledged.iter().map(|(row, _)| *row);
     acknowledged.filter(|row| !there.contains(row)).collect()
 }
 
-struct Client {
-    address: String,
-    password: String,
-}
+struct Client(Database);
 
 /// One psql with its standard output line by line.
 struct Connection {
@@ -169,24 +164,8 @@ impl Client {
     }
 
     fn connect(&self) -> Connection {
-        let mut command = program(
-            "psql",
-            &[
-                "--host",
-                &self.address,
-                "--dbname",
-                "userdb",
-                "--no-psqlrc",
-                "--set",
-                "ON_ERROR_STOP=1",
-                "--file",
-                "-",
-            ],
-        );
+        let mut command = self.0.program(&["--set", "ON_ERROR_STOP=1"]);
         command
-            .env("PGUSER", "testuser")
-            .env("PGPASSWORD", &self.password)
-            .env("PGSSLMODE", "require")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null());
