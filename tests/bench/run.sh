@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # run.sh: "make bench": measures and prints the figures; ROW=create (or latency, memory, client, many, nsq, log) measures one
-# of them. The local Kubernetes is started first where it is needed: not for nsq and log. ROW=failover, which takes an hour
-# or two on three nodes, is measured only when it is named, or one of postmaster, deleted, partition, apiserver, switchover.
+# of them. The local Kubernetes is started first where it is needed: not for nsq and log. ROW=failover, which takes some hours
+# on three nodes, is measured only when it is named, or one of postmaster, deleted, partition, apiserver, switchover. Each is
+# measured with Patroni too, PATRONI_RUNS times with each of two settings.
 set -euo pipefail
 case ${ROW:-} in
   failover | postmaster | deleted | partition | apiserver | switchover)

@@ -1,11 +1,14 @@
 #!/usr/bin/env bash
-# tree.sh FILE: the file system of the PostgreSQL image as a tar, from the package sources that this machine uses.
+# tree.sh FILE [PACKAGE...]: the file system of the PostgreSQL image as a tar, with these packages besides, from the package
+# sources that this machine uses.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 source "$here/../../local/progress.sh"
 
+file=$1
+shift
 suite=bookworm
-packages=postgresql-15,postgresql-plpython3-15,pgbackrest
+packages=$(IFS=, && echo "postgresql-15,postgresql-plpython3-15,pgbackrest${*:+,$*}")
 
 # Documentation, translations, and what only compilers and PL/Perl's Unicode collation read. LLVM is a third of it all:
 # without llvmjit.so PostgreSQL does not compile queries to machine code, which short queries never are.
@@ -35,4 +38,4 @@ fi
 
 say "installing $packages into a new tree; about two minutes"
 mmdebstrap --mode=root --variant=essential --include="$packages" "${options[@]}" \
-  --essential-hook="$here/before-packages.sh" --customize-hook="$here/after-packages.sh" "$suite" "$1" - <<<"$sources"
+  --essential-hook="$here/before-packages.sh" --customize-hook="$here/after-packages.sh" "$suite" "$file" - <<<"$sources"

@@ -4,7 +4,10 @@ use std::{fs, io::Write as _, path::PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::rows::{Row, Run};
+use crate::{
+    peer::Peer,
+    rows::{Row, Run},
+};
 
 /// The file; a line for each run.
 pub struct Book(PathBuf);
@@ -26,23 +29,27 @@ impl Book {
     }
 
     /// The runs of a row.
-    pub fn runs(&self, row: Row) -> Vec<Run> {
+    pub fn runs(&self, row: Row, peer: Peer) -> Vec<Run> {
         let of_row = self
             .lines()
             .into_iter()
-            .filter(|line| line["row"] == row.name());
+            .filter(|line| line["row"] == row.name() && line["peer"] == peer.name());
         of_row
             .map(|line| Run {
                 pause: line["pause_ms"].as_f64().unwrap_or(f64::NAN),
                 changed: line["changed"] == true,
                 fenced: line["fenced"].as_bool(),
+                missing: line["missing"].as_u64().unwrap_or_default(),
             })
             .collect()
     }
 
     /// Keeps one more.
-    pub fn note(&self, row: Row, run: &Run) {
-        let line = json!({"row": row.name(), "pause_ms": run.pause, "changed": run.changed, "fenced": run.fenced});
+    pub fn note(&self, row: Row, peer: Peer, run: &Run) {
+        let line = json!({
+            "row": row.name(), "peer": peer.name(), "pause_ms": run.pause, "changed": run.changed, "fenced": run.fenced,
+            "missing": run.missing,
+        });
         let file = fs::OpenOptions::new()
             .create(true)
             .append(true)
@@ -51,12 +58,12 @@ impl Book {
         written.expect("what was measured is kept");
     }
 
-    /// Forgets a row that is whole.
-    pub fn forget(&self, row: Row) {
+    /// Forgets these rows, which are whole.
+    pub fn forget(&self, rows: &[Row]) {
         let others = self
             .lines()
             .into_iter()
-            .filter(|line| line["row"] != row.name());
+            .filter(|line| !rows.iter().any(|row| line["row"] == row.name()));
         let text: String = others.map(|line| format!("{line}\n")).collect();
         fs::write(&self.0, text).expect("what was measured is kept");
     }

@@ -1,8 +1,9 @@
 //! How long writes pause when a primary fails or is exchanged: rows of the table in docs/performance.md, as a client sees
-//! them that writes through the cluster's Service.
+//! them that writes through a Service, with PGO and with Patroni on the same nodes, one after the other.
 //!
-//! `ROW` is one of the names in [`rows`]; each row has `RUNS` runs (30). What was measured is kept in
-//! `.local/bench/failover.jsonl` until a row is whole, so that an interrupted row goes on where it was.
+//! `ROW` is one of the names in [`rows`]; each row has `RUNS` runs (30), and `PATRONI_RUNS` (as many) of each of Patroni's
+//! settings. What was measured is kept in `.local/bench/failover.jsonl` until the table is printed, so that what was
+//! interrupted goes on where it was.
 
 #![allow(
     clippy::expect_used,
@@ -15,17 +16,59 @@ mod book;
 #[allow(dead_code, unused_imports, reason = "the tests use all of it")]
 #[path = "../../tests/it/harness/mod.rs"]
 mod harness;
+mod patroni;
+mod peer;
 mod rows;
+mod subject;
+mod table;
 
 use book::Book;
-use harness::{Cluster, containers::until_whole, writer};
+use harness::containers::until_whole;
+use peer::Peer;
 use rows::Row;
-use serde_json::json;
 
 /// Runs of each row, unless `RUNS` says otherwise.
 const RUNS: usize = 30;
 
 fn main() {
+    let rows = wanted_rows();
+    let own = number("RUNS").unwrap_or(RUNS);
+    let theirs = number("PATRONI_RUNS").unwrap_or(own);
+    let book = Book::open();
+    until_whole();
+    for peer in Peer::ALL {
+        let runs = if peer == Peer::Pgo { own } else { theirs };
+        measure(peer, &rows, runs, &book);
+    }
+    print!("{}", table::head());
+    for row in &rows {
+        let runs = Peer::ALL.map(|peer| book.runs(*row, peer));
+        print!("{}", table::line(*row, &runs));
+    }
+    book.forget(&rows);
+}
+
+/// What of these rows is not measured yet.
+fn measure(peer: Peer, rows: &[Row], runs: usize, book: &Book) {
+    let rows = rows.iter().copied();
+    let open: Vec<Row> = rows
+        .filter(|row| book.runs(*row, peer).len() < runs)
+        .collect();
+    if open.is_empty() {
+        return;
+    }
+    let subject = peer.begin();
+    for row in open {
+        for at in book.runs(row, peer).len()..runs {
+            let run = row.measure(&*subject);
+            let (row_name, name) = (row.name(), peer.name());
+            eprintln!("{row_name}, {name}, {} of {runs}: {run}", at + 1);
+            book.note(row, peer, &run);
+        }
+    }
+}
+
+fn wanted_rows() -> Vec<Row> {
     let wanted = std::env::var("ROW").unwrap_or_default();
     let rows: Vec<Row> = Row::ALL
         .into_iter()
@@ -36,30 +79,14 @@ fn main() {
         !rows.is_empty(),
         "ROW is {wanted:?}; here it is failover for all of: {names}"
     );
-    let runs = std::env::var("RUNS")
-        .ok()
-        .map_or(RUNS, |text| text.parse().expect("RUNS is a number"));
-    let book = Book::open();
-    until_whole();
-    let cluster = Cluster::of_three("bench-failover", &json!({}));
-    let mut table = String::new();
-    for row in rows {
-        let mut measured = book.runs(row);
-        // A table of its own for each row: the last one's rows are not looked through again and again.
-        cluster.ask("DROP TABLE IF EXISTS numbered");
-        let client = writer::Writer::begin(&cluster);
-        while measured.len() < runs {
-            let run = row.measure(&cluster, &client);
-            eprintln!("{} {} of {runs}: {run}", row.name(), measured.len() + 1);
-            book.note(row, &run);
-            measured.push(run);
-        }
-        let notes = client.end();
-        let missing = writer::missing(&cluster, &notes).len();
-        table.push_str(&row.figure(&measured, missing));
-        book.forget(row);
-    }
-    println!("{}", rows::CONDITIONS);
-    println!("| figure | aim | measured | met |\n|---|---|---|---|");
-    print!("{table}");
+    rows
+}
+
+/// The number that this variable has.
+fn number(variable: &str) -> Option<usize> {
+    let text = std::env::var(variable).ok().filter(|text| !text.is_empty());
+    text.map(|text| {
+        text.parse()
+            .unwrap_or_else(|_| panic!("{variable} is {text:?}; a number is needed"))
+    })
 }

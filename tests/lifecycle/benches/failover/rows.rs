@@ -3,34 +3,34 @@
 use std::{
     fmt,
     path::Path,
+    sync::{Arc, OnceLock},
     thread,
     time::{Duration, Instant, SystemTime},
 };
 
-use crate::harness::{
-    Cluster,
-    containers::kill,
-    faults::{Cut, Stopped, delete, last, postmaster},
-    kubernetes::{get, text},
-    namespace, pgo,
-    programs::{program, run},
-    until,
-    until::seen,
-    writer::Writer,
+use crate::{
+    harness::{
+        containers::kill,
+        faults::{Cut, Stopped, delete, last, postmaster},
+        kubernetes::{get, text},
+        until,
+        until::seen,
+        writer::{Writer, missing},
+    },
+    subject::Subject,
 };
 
-/// What belongs to every figure.
-pub const CONDITIONS: &str = "The client's deadlines for a connection and for a statement are 1 s; kube-proxy gathers changes for 20 ms \
-(minSyncPeriod).";
+/// What the client writes before anything happens.
+const WARM: Duration = Duration::from_secs(1);
 
-/// How long a node is cut off: longer than everything that follows from it.
+/// How long a node is cut off at least. It comes back once writes have, so that nothing that follows is cut short.
 const CUT_SECONDS: u64 = 10;
 
 /// How long the API server is stopped.
 const STOPPED_SECONDS: u64 = 30;
 
 /// No run may be without writes for longer.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,8 +49,17 @@ pub struct Run {
     pub pause: f64,
     /// Another instance is primary.
     pub changed: bool,
-    /// Whether the former primary's server had ended when the Lease went over, where that is looked at.
+    /// Whether the former primary's server had ended when another one was made primary, where that is looked at.
     pub fenced: Option<bool>,
+    /// Rows that were acknowledged and are not there.
+    pub missing: u64,
+}
+
+/// The former primary, where it cannot be reached.
+enum Former {
+    NotLookedAt,
+    Ended(SystemTime),
+    Runs,
 }
 
 impl fmt::Display for Run {
@@ -60,7 +69,11 @@ impl fmt::Display for Run {
         } else {
             "the same primary"
         };
-        write!(f, "{:.0} ms, {primary}", self.pause)?;
+        write!(
+            f,
+            "{:.0} ms, {primary}, {} rows missing",
+            self.pause, self.missing
+        )?;
         match self.fenced {
             None => Ok(()),
             Some(true) => f.write_str(", the former one ended before"),
@@ -90,12 +103,12 @@ impl Row {
     }
 
     /// Figure and aim, as they stand in the table.
-    fn title(self) -> (&'static str, &'static str) {
+    pub fn title(self) -> (&'static str, &'static str) {
         match self {
             Self::Postmaster => ("postmaster killed", "median under 0.5 s, worst under 1 s"),
             Self::Deleted => ("primary pod deleted with force", "worst under 3 s"),
             Self::Partition => (
-                "primary's node cut off for 10 s",
+                "primary's node cut off until writes are back, for 10 s at least",
                 "worst under 6 s, the former primary ended before in each run",
             ),
             Self::Apiserver => (
@@ -107,7 +120,7 @@ impl Row {
     }
 
     /// Whether the aim is met. A write that fails makes the client connect again, which takes it a pause of its own.
-    fn met(self, runs: &[Run], median: f64, worst: f64) -> bool {
+    pub fn met(self, runs: &[Run], median: f64, worst: f64) -> bool {
         match self {
             Self::Postmaster => median < 500.0 && worst < 1000.0,
             Self::Deleted => worst < 3000.0,
@@ -117,112 +130,90 @@ impl Row {
         }
     }
 
-    /// Its line of the table.
-    pub fn figure(self, runs: &[Run], missing: usize) -> String {
-        let mut pauses: Vec<f64> = runs.iter().map(|run| run.pause).collect();
-        pauses.sort_by(f64::total_cmp);
-        let (median, worst) = (pauses[pauses.len() / 2], pauses[pauses.len() - 1]);
-        let (what, aim) = self.title();
-        let changed = runs.iter().filter(|run| run.changed).count();
-        let met = if self.met(runs, median, worst) {
-            "yes"
-        } else {
-            "no"
-        };
-        format!(
-            "| {what}: longest pause between two acknowledged writes, {} runs | {aim} | median {:.2} s, worst {:.2} s; another \
-             primary in {changed}; {missing} acknowledged rows missing | {met} |\n",
-            runs.len(),
-            median / 1000.0,
-            worst / 1000.0,
-        )
-    }
-
     /// Once: from a state in which all is well to the next one.
-    pub fn measure(self, cluster: &Cluster, client: &Writer) -> Run {
-        cluster.until_all_stream("the run before");
-        let (before, replicas) = cluster.roles();
+    pub fn measure(self, subject: &dyn Subject) -> Run {
+        subject.until_all_stream("the run before");
+        let database = subject.database();
+        // A table of its own for each run: the last one's rows are not looked through again.
+        database.ask("DROP TABLE IF EXISTS numbered");
+        let client = Writer::begin(database.clone());
+        until_written(&client, Instant::now() + WARM);
+        let (before, replicas) = subject.roles();
         let begun = Instant::now();
-        let fenced = self.happen(cluster, &before, &replicas[0]);
-        let ended = Instant::now();
-        until("a write", LIMIT, || {
-            seen(client.wrote_since(ended), || {
-                format!("{} rows tried", client.notes().tried)
-            })
-        });
-        cluster.until_all_stream(self.name());
-        let pause = client.notes().longest_pause(begun).as_secs_f64() * 1000.0;
-        let changed = cluster.roles().0 != before;
+        let former = self.happen(subject, &client, &before, &replicas[0]);
+        until_written(&client, Instant::now());
+        subject.until_all_stream(self.name());
+        let pause = client.notes().longest_pause(begun);
+        let notes = client.end();
         Run {
-            pause,
-            changed,
-            fenced,
+            pause: pause.as_secs_f64() * 1000.0,
+            changed: subject.roles().0 != before,
+            fenced: match former {
+                Former::NotLookedAt => None,
+                Former::Ended(end) => Some(end < subject.promoted()),
+                Former::Runs => Some(false),
+            },
+            missing: missing(database, &notes).len() as u64,
         }
     }
 
     /// Lets it happen, and waits until it is over.
-    fn happen(self, cluster: &Cluster, primary: &str, replica: &str) -> Option<bool> {
-        let pod = get("pod", primary, &namespace()).expect("the primary's pod");
+    fn happen(
+        self,
+        subject: &dyn Subject,
+        client: &Writer,
+        primary: &str,
+        replica: &str,
+    ) -> Former {
+        let pod = get("pod", primary, &subject.namespace()).expect("the primary's pod");
         match self {
             Self::Postmaster => kill(postmaster(&pod).expect("the postmaster")),
             Self::Deleted => delete(&pod, &["--force", "--grace-period=0"]),
             Self::Partition => {
                 let server = postmaster(&pod).expect("the postmaster");
                 let cut = Cut::begin(&text(&pod, "/spec/nodeName"));
+                let begun = Instant::now();
                 let end = end_of(server);
                 last(CUT_SECONDS);
+                until_written(client, begun + Duration::from_secs(1));
+                let former = end.get().copied();
                 drop(cut);
-                return Some(
-                    end.join()
-                        .expect("it looks")
-                        .is_some_and(|end| end < taken_over(cluster)),
-                );
+                return former.map_or(Former::Runs, Former::Ended);
             }
             Self::Apiserver => {
                 let stopped = Stopped::of_kubernetes("apiserver");
                 last(STOPPED_SECONDS);
                 drop(stopped);
             }
-            Self::Switchover => {
-                let target = format!("--target={replica}");
-                pgo(&[
-                    "failover",
-                    &cluster.name,
-                    &target,
-                    "--planned",
-                    "--no-prompt",
-                ])
-                .ok();
-                until("the switchover", LIMIT, || {
-                    let (primary, _) = cluster.roles();
-                    seen(primary == replica, || format!("{primary} is primary"))
-                });
-            }
+            Self::Switchover => subject.switch_over(primary, replica),
         }
-        None
+        Former::NotLookedAt
     }
 }
 
-/// Looks in the background when a process ends; gives up when a cut is over.
-fn end_of(process: u32) -> thread::JoinHandle<Option<SystemTime>> {
-    let begun = Instant::now();
-    thread::spawn(move || {
-        while begun.elapsed() < Duration::from_secs(CUT_SECONDS) {
-            if !Path::new(&format!("/proc/{process}")).exists() {
-                return Some(SystemTime::now());
-            }
-            thread::sleep(Duration::from_millis(2));
-        }
-        None
-    })
+/// Waits until something is acknowledged that was begun after this moment.
+fn until_written(client: &Writer, moment: Instant) {
+    until("a write", LIMIT, || {
+        seen(client.wrote_since(moment), || {
+            format!("{} rows tried", client.notes().tried)
+        })
+    });
 }
 
-/// When the Lease went over to who holds it.
-fn taken_over(cluster: &Cluster) -> SystemTime {
-    let lease = get("lease", &cluster.name, &namespace()).expect("it is there");
-    let time = text(&lease, "/spec/acquireTime");
-    // date reads what Kubernetes writes.
-    let seconds = run(program("date", &["+%s.%N", "--date", &time]), "").ok();
-    let seconds: f64 = seconds.out.trim().parse().expect("seconds");
-    SystemTime::UNIX_EPOCH + Duration::from_secs_f64(seconds)
+/// Looks in the background when a process ends.
+fn end_of(process: u32) -> Arc<OnceLock<SystemTime>> {
+    let (begun, end) = (Instant::now(), Arc::<OnceLock<SystemTime>>::default());
+    thread::spawn({
+        let end = end.clone();
+        move || {
+            while begun.elapsed() < LIMIT {
+                if !Path::new(&format!("/proc/{process}")).exists() {
+                    let _ = end.set(SystemTime::now());
+                    return;
+                }
+                thread::sleep(Duration::from_millis(2));
+            }
+        }
+    });
+    end
 }
