@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use crate::{
     harness::{
         containers::import_image,
+        faults::postmaster,
         kubectl,
         kubernetes::{apply, get, list, text},
         programs::{program, run},
@@ -263,14 +264,12 @@ impl Subject for Patroni {
         let primary = primary.expect("somebody leads");
         let timeline = members.first().and_then(|one| one["timeline"].as_u64());
         let timeline = timeline.expect("its timeline");
-        let name = format!("data-{primary}");
-        let claim = get("persistentvolumeclaim", &name, NAMESPACE).expect("its claim");
-        let volume = get("persistentvolume", &text(&claim, "/spec/volumeName"), "");
-        let volume = PathBuf::from(text(&volume.expect("its volume"), "/spec/local/path"));
-        // PostgreSQL writes it when it begins a timeline, and never again.
-        let history = volume.join(format!("data/pg_wal/{timeline:08X}.history"));
+        let pod = get("pod", &primary, NAMESPACE).expect("its pod");
+        let server = postmaster(&pod).expect("its postmaster");
+        // PostgreSQL writes it when it begins a timeline, and never again. A postmaster works in its data directory.
+        let history = format!("/proc/{server}/cwd/pg_wal/{timeline:08X}.history");
         let written = fs::metadata(&history).and_then(|file| file.modified());
-        written.unwrap_or_else(|error| panic!("{}: {error}", history.display()))
+        written.unwrap_or_else(|error| panic!("{history}: {error}"))
     }
 }
 

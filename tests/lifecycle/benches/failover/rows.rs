@@ -1,8 +1,7 @@
 //! The rows: what happens to the primary, and what the figure is held to.
 
 use std::{
-    fmt,
-    path::Path,
+    fmt, fs,
     sync::{Arc, OnceLock},
     thread,
     time::{Duration, Instant, SystemTime},
@@ -49,7 +48,7 @@ pub struct Run {
     pub pause: f64,
     /// Another instance is primary.
     pub changed: bool,
-    /// Whether the former primary's server had ended when another one was made primary, where that is looked at.
+    /// Whether the former primary had stopped when another one was made primary, where that is looked at.
     pub fenced: Option<bool>,
     /// Rows that were acknowledged and are not there.
     pub missing: u64,
@@ -58,7 +57,7 @@ pub struct Run {
 /// The former primary, where it cannot be reached.
 enum Former {
     NotLookedAt,
-    Ended(SystemTime),
+    Stopped(SystemTime),
     Runs,
 }
 
@@ -76,7 +75,7 @@ impl fmt::Display for Run {
         )?;
         match self.fenced {
             None => Ok(()),
-            Some(true) => f.write_str(", the former one ended before"),
+            Some(true) => f.write_str(", the former one had stopped before"),
             Some(false) => f.write_str(", the former one still ran"),
         }
     }
@@ -109,7 +108,7 @@ impl Row {
             Self::Deleted => ("primary pod deleted with force", "worst under 3 s"),
             Self::Partition => (
                 "primary's node cut off until writes are back, for 10 s at least",
-                "worst under 6 s, the former primary ended before in each run",
+                "worst under 6 s, the former primary had stopped before in each run",
             ),
             Self::Apiserver => (
                 "API server stopped for 30 s",
@@ -150,7 +149,7 @@ impl Row {
             changed: subject.roles().0 != before,
             fenced: match former {
                 Former::NotLookedAt => None,
-                Former::Ended(end) => Some(end < subject.promoted()),
+                Former::Stopped(end) => Some(end < subject.promoted()),
                 Former::Runs => Some(false),
             },
             missing: missing(database, &notes).len() as u64,
@@ -178,7 +177,7 @@ impl Row {
                 until_written(client, begun + Duration::from_secs(1));
                 let former = end.get().copied();
                 drop(cut);
-                return former.map_or(Former::Runs, Former::Ended);
+                return former.map_or(Former::Runs, Former::Stopped);
             }
             Self::Apiserver => {
                 let stopped = Stopped::of_kubernetes("apiserver");
@@ -200,14 +199,19 @@ fn until_written(client: &Writer, moment: Instant) {
     });
 }
 
-/// Looks in the background when a process ends.
-fn end_of(process: u32) -> Arc<OnceLock<SystemTime>> {
+/// Looks in the background when a server, by its postmaster, takes no more writes: the process ends, or notes that it was told
+/// to stop, upon which it ends its backends. (It may wait much longer for replicas, to which it sends what they lack.)
+fn end_of(postmaster: u32) -> Arc<OnceLock<SystemTime>> {
     let (begun, end) = (Instant::now(), Arc::<OnceLock<SystemTime>>::default());
+    // A postmaster works in its data directory.
+    let file = format!("/proc/{postmaster}/cwd/postmaster.pid");
     thread::spawn({
         let end = end.clone();
         move || {
             while begun.elapsed() < LIMIT {
-                if !Path::new(&format!("/proc/{process}")).exists() {
+                let noted = fs::read_to_string(&file);
+                let stops = |noted: String| noted.lines().any(|line| line.trim() == "stopping");
+                if noted.map_or(true, stops) {
                     let _ = end.set(SystemTime::now());
                     return;
                 }

@@ -52,7 +52,7 @@ fn cell(runs: &[Run]) -> String {
     );
     if runs.iter().any(|run| run.fenced.is_some()) {
         let fenced = runs.iter().filter(|run| run.fenced == Some(true)).count();
-        text.push_str(&format!(", the former one ended before in {fenced}"));
+        text.push_str(&format!(", the former one had stopped before in {fenced}"));
     }
     text.push_str(&format!("; {missing} acknowledged rows missing"));
     text
