@@ -145,7 +145,23 @@ fn position() -> Position {
 fn sent(by: usize, effect: Effect) -> Option<(VoterId, Input)> {
     let from = id(by);
     Some(match effect {
-        Effect::AskGrant { of, term, sent } => (of, Input::GrantAsked { from, term, sent }),
+        Effect::AskGrant {
+            of,
+            term,
+            version,
+            sent,
+        } => {
+            let version = Some(version);
+            (
+                of,
+                Input::GrantAsked {
+                    from,
+                    term,
+                    version,
+                    sent,
+                },
+            )
+        }
         Effect::AnswerGrant {
             to,
             term,

@@ -27,6 +27,8 @@ pub enum Move {
     Acknowledges(usize, u8),
     /// A rule comes into force.
     Configures(usize, Synchronous),
+    /// A server ends by itself and is started again in place, of which the agent hears only that a rule is in force.
+    Dies(usize),
     /// Enough have flushed what was there when it did.
     Held(usize),
     /// An instance ends.
@@ -89,9 +91,14 @@ impl Data {
             moves.push(Move::Wants(node));
         }
         let agent = state.instances[node].agent.as_ref();
+        let instance = &state.instances[node];
         if let Some(rule) = agent.and_then(|agent| agent.configuring.clone()) {
             moves.push(Move::Configures(node, rule));
+        } else if instance.mark.is_none() {
+            // Each server tells what it began with.
+            moves.push(Move::Configures(node, instance.rule.clone()));
         }
+        moves.push(Move::Dies(node));
         moves.push(Move::Held(node));
     }
 }
