@@ -91,14 +91,23 @@ impl Data {
             moves.push(Move::Wants(node));
         }
         let agent = state.instances[node].agent.as_ref();
-        let instance = &state.instances[node];
         if let Some(rule) = agent.and_then(|agent| agent.configuring.clone()) {
             moves.push(Move::Configures(node, rule));
-        } else if instance.mark.is_none() {
-            // Each server tells what it began with.
+        }
+        // Where no rule changes, a new server's is the former one's, and nothing is looked at twice.
+        if !self.bounds.wanted.is_empty() {
+            self.moves_of_successor(state, node, moves);
+        }
+        moves.push(Move::Held(node));
+    }
+
+    /// A server may die at any moment, and each one tells once by which rule it began.
+    fn moves_of_successor(&self, state: &State, node: usize, moves: &mut Vec<Move>) {
+        let instance = &state.instances[node];
+        let configuring = instance.agent.as_ref().map(|agent| &agent.configuring);
+        if instance.mark.is_none() && configuring == Some(&None) {
             moves.push(Move::Configures(node, instance.rule.clone()));
         }
         moves.push(Move::Dies(node));
-        moves.push(Move::Held(node));
     }
 }
