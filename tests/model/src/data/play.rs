@@ -48,12 +48,7 @@ impl Data {
                 instance.mark = Some(instance.wal.end());
                 self.step(state, node, Input::Configured(rule))
             }
-            Move::Dies(node) => {
-                let instance = &mut state.instances[node];
-                let configuring = instance.agent.as_ref()?.configuring.clone();
-                instance.dies(configuring);
-                Some(())
-            }
+            Move::Dies(node) => state.instances[node].dies(),
             Move::Held(node) => {
                 let instance = &state.instances[node];
                 if !instance.flushed_by_enough(instance.mark?) {
@@ -325,11 +320,13 @@ impl super::Instance {
     }
 
     /// Its server dies, and the next one begins in its place under the same authority, by the rule that was wanted last.
-    fn dies(&mut self, configuring: Option<Synchronous>) {
+    fn dies(&mut self) -> Option<()> {
+        let configuring = self.agent.as_ref()?.configuring.clone();
         self.heard.clear();
         self.waiting.clear();
         self.mark = None;
         self.rule = configuring.unwrap_or_else(|| self.rule.clone());
+        Some(())
     }
 
     /// Its processes are dead: nobody waits any more.
