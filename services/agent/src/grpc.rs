@@ -30,6 +30,9 @@ const WHO_REMOVES: [&str; 1] = ["reconciler.pgo"];
 /// Who may ask for another primary: who knows what users want.
 const WHO_DECIDES: [&str; 1] = ["reconciler.pgo"];
 
+/// How long a primary that is asked to give up may prepare for that until the answer says so. Less than the reconciler waits.
+const PREPARES_AFTER: Duration = Duration::from_secs(3);
+
 /// How long the decision whether there can be another primary may take; it waits for nothing.
 const CHANGE_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -88,8 +91,9 @@ impl Agent for Service {
     ) -> Result<Response<SwitchoverResponse>, Status> {
         require_identity(&request, &WHO_DECIDES)?;
         let to = Some(request.into_inner().to).filter(|to| !to.is_empty());
-        self.change(Change::Switchover(to)).await?;
-        Ok(Response::new(SwitchoverResponse {}))
+        let decided = self.change(Change::Switchover(to), PREPARES_AFTER).await?;
+        let prepares = decided.is_none();
+        Ok(Response::new(SwitchoverResponse { prepares }))
     }
 
     async fn failover(
@@ -97,7 +101,8 @@ impl Agent for Service {
         request: Request<FailoverRequest>,
     ) -> Result<Response<FailoverResponse>, Status> {
         require_identity(&request, &WHO_DECIDES)?;
-        self.change(Change::Failover).await?;
+        let decided = self.change(Change::Failover, CHANGE_DEADLINE).await?;
+        decided.ok_or_else(|| Status::deadline_exceeded("the agent does not decide in time"))?;
         Ok(Response::new(FailoverResponse {}))
     }
 
@@ -133,19 +138,17 @@ impl Agent for Service {
 }
 
 impl Service {
-    /// Hands a wish for another primary to who decides, and waits for the decision.
-    async fn change(&self, change: Change) -> Result<(), Status> {
+    /// Hands a wish for another primary to who decides, and waits for the decision; nothing where none comes within `limit`.
+    async fn change(&self, change: Change, limit: Duration) -> Result<Option<()>, Status> {
         let (answer, answered) = oneshot::channel();
         let ends = || Status::unavailable("this agent ends");
         let sent = self.events.send(Event::Change(change, answer));
         sent.map_err(|_| ends())?;
-        match timeout(CHANGE_DEADLINE, answered).await {
-            Ok(Ok(Ok(()))) => Ok(()),
+        match timeout(limit, answered).await {
+            Ok(Ok(Ok(()))) => Ok(Some(())),
             Ok(Ok(Err(reason))) => Err(Status::failed_precondition(reason)),
             Ok(Err(_)) => Err(ends()),
-            Err(_) => Err(Status::deadline_exceeded(
-                "the agent does not decide in time",
-            )),
+            Err(_) => Ok(None),
         }
     }
 }

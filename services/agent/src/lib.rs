@@ -26,6 +26,7 @@
 //!
 //! Each change of the [`state::State`] goes to those who watch over gRPC ([`grpc`]).
 
+pub mod checkpoint;
 pub mod cli;
 pub mod endpoint;
 pub mod grpc;

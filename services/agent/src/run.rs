@@ -167,6 +167,7 @@ impl<S: crate::store::Store> Protocol<S> {
             events.clone(),
         );
         let _hang = watch_volume(&settings, &events)?;
+        let socket = settings.socket();
         let program = match settings.guard {
             Some(program) => program,
             None => std::env::current_exe().context("cannot find this program")?,
@@ -182,6 +183,7 @@ impl<S: crate::store::Store> Protocol<S> {
             course: self.course,
             standing: self.standing,
             state: self.state,
+            socket,
         };
         let driver = Driver::new(parts, (events, received));
         Ok(driver.run(stop, ended).await?)

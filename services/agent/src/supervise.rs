@@ -1,11 +1,13 @@
 //! Does what [`crate::progress`] decides, stage by stage, until it is told to stop. What only a replica does is in
-//! [`copy`] and [`follow`]; how what the protocol wants reaches PostgreSQL, in [`authority`] and, for synchronous modes, in [`rule`].
+//! [`copy`], [`follow`] and [`stream`]; how what the protocol wants reaches PostgreSQL, in [`authority`] and, for synchronous
+//! modes, in [`rule`].
 
 mod authority;
 mod compare;
 mod copy;
 mod follow;
 mod rule;
+mod stream;
 
 use std::{
     fmt::Display,
@@ -27,6 +29,7 @@ use pgo_tls::TlsFiles;
 use tokio::{sync::watch as watch_channel, time::sleep};
 
 use crate::{
+    checkpoint,
     cli::Settings,
     endpoint::{self, Target},
     ha::{
@@ -58,6 +61,9 @@ const PUBLISH_DEADLINE: Duration = Duration::from_secs(2);
 
 /// How long PostgreSQL may take to say what it is, right after its start.
 const FACTS_DEADLINE: Duration = Duration::from_secs(5);
+
+/// How long a checkpoint before the end of the pod may take. Less than the 120 s that the pod has, with what the shutdown takes.
+const CHECKPOINT_LIMIT: Duration = Duration::from_secs(15);
 
 /// How long taking the Service away may take, while PostgreSQL is being stopped.
 const WITHDRAW_DEADLINE: Duration = Duration::from_secs(5);
@@ -141,10 +147,13 @@ impl<S: Store> Supervisor<S> {
                 Next::Rest(pause) => {
                     // Nobody is sent to a server that does not come up.
                     self.withdraw().await;
+                    let mut turns = self.helm.watch();
                     tokio::select! {
                         biased;
                         () = stop.cancelled() => break,
                         ending = authority::ending(&mut courses) => self.end_server(ending).await,
+                        // What was wanted failed; now something else is.
+                        _ = turns.changed() => Event::Rested,
                         () = sleep(pause) => Event::Rested,
                     }
                 }
@@ -332,7 +341,12 @@ impl<S: Store> Supervisor<S> {
     /// Directs the Service here. PostgreSQL serves also where that is not possible now; it is tried again later.
     async fn publish(&mut self) -> Result<Event, String> {
         self.published = true;
-        let direct = endpoint::direct(&self.store, Some(&self.target));
+        self.direct().await;
+        Ok(Event::Done)
+    }
+
+    async fn direct(&self) {
+        let direct = endpoint::direct(&self.store, &self.target);
         match tokio::time::timeout(PUBLISH_DEADLINE, direct).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
@@ -340,7 +354,6 @@ impl<S: Store> Supervisor<S> {
             }
             Err(_) => tracing::warn!("Kubernetes is slow; the Service is directed here later"),
         }
-        Ok(Event::Done)
     }
 
     /// Looks after a server that serves, until it ends.
@@ -409,7 +422,7 @@ impl<S: Store> Supervisor<S> {
         // Where it still may lead, the next server begins at once under the same authority: to find out how far WAL reaches
         // would take longer than to recover.
         if !self.follows() && !matches!(self.helm.course(), Course::Lead { .. }) {
-            self.tell_stopped().await;
+            self.tell_stopped();
         }
         Event::Exited {
             reason,
@@ -422,8 +435,8 @@ impl<S: Store> Supervisor<S> {
         if !self.published || self.follows() {
             return;
         }
-        let direct = endpoint::direct(&self.store, None);
-        match tokio::time::timeout(WITHDRAW_DEADLINE, direct).await {
+        let withdraw = endpoint::withdraw(&self.store, &self.target);
+        match tokio::time::timeout(WITHDRAW_DEADLINE, withdraw).await {
             Ok(Ok(())) => self.published = false,
             Ok(Err(error)) => tracing::warn!(%error, "the Service cannot be taken away from here"),
             Err(_) => tracing::warn!("Kubernetes is slow; the Service still leads here"),
@@ -439,13 +452,16 @@ impl<S: Store> Supervisor<S> {
         });
         let server = self.server.take();
         let led = server.is_some() && !self.follows();
+        if led {
+            checkpoint::before_shutdown(&self.settings.socket(), CHECKPOINT_LIMIT).await;
+        }
         tokio::join!(self.withdraw(), async {
             if let Some(server) = server {
                 server.stop().await;
             }
         });
         if led {
-            self.tell_stopped().await;
+            self.tell_stopped();
         }
         if let Some(lock) = self.lock.take()
             && processes::working_in(&self.settings.data).is_empty()

@@ -16,6 +16,7 @@ use pgo_tls::TlsFiles;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::{
+    checkpoint,
     endpoint::{self, Target},
     processes,
     state::{Phase, Reporter, State},
@@ -206,6 +207,9 @@ impl Watch<'_> {
     }
 }
 
+/// How long after a promotion its checkpoint begins: who has waited to write goes first, and would wait for the disk.
+const CHECKPOINT_DELAY: Duration = Duration::from_secs(1);
+
 /// How long a checkpoint may take: it writes all that has changed in memory.
 const CHECKPOINT_DEADLINE: Duration = Duration::from_secs(600);
 
@@ -213,11 +217,8 @@ const CHECKPOINT_DEADLINE: Duration = Duration::from_secs(600);
 /// timeline. Nobody who writes waits for it.
 pub async fn checkpoint(socket: &Socket, promoted: bool) -> Infallible {
     if promoted {
-        let written = async {
-            let session = Session::open(socket, SUPERUSER).await?;
-            session.execute("CHECKPOINT", CHECKPOINT_DEADLINE).await
-        };
-        if let Err(error) = written.await {
+        sleep(CHECKPOINT_DELAY).await;
+        if let Err(error) = checkpoint::write(socket, CHECKPOINT_DEADLINE).await {
             tracing::warn!(%error, "no checkpoint after the promotion; the next one by itself will do");
         }
     }
@@ -229,7 +230,7 @@ pub async fn checkpoint(socket: &Socket, promoted: bool) -> Infallible {
 pub async fn keep_directed(store: &impl Store, target: &Target, reporter: &Reporter) -> Infallible {
     let mut failing: Option<Instant> = None;
     loop {
-        let pause = match endpoint::direct(store, Some(target)).await {
+        let pause = match endpoint::direct(store, target).await {
             Ok(()) => {
                 failing = None;
                 reporter.change(|state| state.error = None);

@@ -28,7 +28,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 /// How long an agent may take for what it is asked to do.
 const CALL_DEADLINE: Duration = Duration::from_secs(15);
 
-/// How long an agent may take to say whether there can be another primary: it waits for nothing.
+/// How long an agent may take to say whether there can be another primary. One that prepares for it says so after 3 s.
 const CHANGE_DEADLINE: Duration = Duration::from_secs(5);
 
 /// A pod whose agent is to be heard.
@@ -52,6 +52,15 @@ pub struct Agents {
     files: Arc<TlsFiles>,
     waker: Waker,
     heard: Arc<Mutex<HashMap<(Namespace, InstanceName), Heard>>>,
+}
+
+/// What a primary does that is asked to give up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begun {
+    /// It gives up.
+    Now,
+    /// It will, after a checkpoint.
+    Prepares,
 }
 
 /// What is heard of an agent.
@@ -164,12 +173,16 @@ impl Agents {
         namespace: &Namespace,
         primary: &InstanceName,
         to: &InstanceName,
-    ) -> Result<(), String> {
+    ) -> Result<Begun, String> {
         let client = self.client(namespace, primary);
         let mut client = client.map_err(|error| error.to_string())?;
         let request = SwitchoverRequest { to: to.to_string() };
         let asked = client.switchover(request);
-        answer(primary, tokio::time::timeout(CHANGE_DEADLINE, asked).await)
+        let asked = tokio::time::timeout(CHANGE_DEADLINE, asked).await;
+        answer(primary, asked).map(|response| match response.prepares {
+            true => Begun::Prepares,
+            false => Begun::Now,
+        })
     }
 
     /// Has the agent of an instance take over from a primary that is gone.
@@ -180,7 +193,7 @@ impl Agents {
         let client = self.client(namespace, to);
         let mut client = client.map_err(|error| error.to_string())?;
         let asked = client.failover(FailoverRequest {});
-        answer(to, tokio::time::timeout(CHANGE_DEADLINE, asked).await)
+        answer(to, tokio::time::timeout(CHANGE_DEADLINE, asked).await).map(|_| ())
     }
 
     fn client(
@@ -262,10 +275,10 @@ impl Agents {
 /// What an agent says to a wish for another primary: in its own words where it refuses.
 fn answer<T>(
     instance: &InstanceName,
-    answered: Result<Result<T, tonic::Status>, tokio::time::error::Elapsed>,
-) -> Result<(), String> {
+    answered: Result<Result<tonic::Response<T>, tonic::Status>, tokio::time::error::Elapsed>,
+) -> Result<T, String> {
     match answered {
-        Ok(Ok(_)) => Ok(()),
+        Ok(Ok(answer)) => Ok(answer.into_inner()),
         Ok(Err(refused)) if refused.code() == tonic::Code::FailedPrecondition => {
             Err(refused.message().to_owned())
         }

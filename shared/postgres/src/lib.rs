@@ -14,6 +14,7 @@ pub mod control;
 pub mod custom;
 pub mod files;
 pub mod hba;
+pub mod identify;
 pub mod initdb;
 pub mod position;
 pub mod program;

@@ -10,16 +10,18 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use pgo_ha::{
-    Agent, Input, Lsn, MOST_K, Moment, NoVote, Position, Protocol, Release, Role, Server, Timeline,
-    Timing, Version, Vote, VoterId,
+    Agent, Campaign, Input, Lsn, MOST_K, Moment, NoVote, Position, Protocol, Release, Role, Server,
+    Timeline, Timing, Version, Vote, VoterId,
 };
 use pgo_ids::{InstanceName, Term};
+use pgo_postgres::Socket;
 use pgo_telemetry::CancellationToken;
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::{MissedTickBehavior, interval, sleep},
 };
 
+use asked::Preparing;
 use fitness::Fitness;
 
 use crate::{
@@ -56,6 +58,8 @@ pub enum Event {
         place: Place,
         /// In which term.
         term: Term,
+        /// The Lease's version that it knows, if it says so.
+        version: Option<Version>,
         /// The other instances.
         others: Vec<(VoterId, Place)>,
         /// Who waits for the answer.
@@ -92,10 +96,15 @@ pub enum Event {
     /// The supervisor tells something.
     Told(Told),
     /// Somebody who may asks for another primary.
-    Change(Change, oneshot::Sender<Result<(), String>>),
+    Change(Change, Decision),
+    /// What a planned change of the primary is prepared by is done.
+    Prepared,
     /// The instance with this replication slot does not belong to the cluster any more.
     Removed(String),
 }
+
+/// Who waits for a change to begin, or for why it does not.
+pub type Decision = oneshot::Sender<Result<(), String>>;
 
 /// A change of the primary that is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -151,6 +160,8 @@ pub struct Parts<S> {
     pub standing: watch::Sender<Standing>,
     /// What PostgreSQL says of itself here.
     pub state: watch::Receiver<State>,
+    /// Where it answers.
+    pub socket: Socket,
 }
 
 /// The loop's state.
@@ -181,6 +192,10 @@ pub struct Driver<S> {
     looked: Moment,
     /// When a primary was heard last.
     heard: Option<Timestamp>,
+    /// The Lease's version that a primary told last.
+    told_version: Option<Version>,
+    /// The planned change of the primary that is being prepared.
+    preparing: Option<Preparing>,
 }
 
 impl<S: Store> Driver<S> {
@@ -213,6 +228,8 @@ impl<S: Store> Driver<S> {
             wishes: Wishes::default(),
             looked: Moment::default(),
             heard: None,
+            told_version: None,
+            preparing: None,
         }
     }
 
@@ -280,12 +297,8 @@ impl<S: Store> Driver<S> {
             Event::Lease(ended) => self.lease_ended(*ended).await,
             Event::Wished(wishes) => self.wished(wishes).await,
             Event::Told(told) => self.told(told).await,
-            Event::Change(change, answer) => {
-                let accepted = self.change(change).await?;
-                // Who asked may have given up.
-                let _ = answer.send(accepted);
-                Ok(())
-            }
+            Event::Change(change, answer) => self.change(change, answer).await,
+            Event::Prepared => self.prepared().await,
             Event::Removed(slot) => {
                 let voter = self.book.of_slot(&slot);
                 if let (Some(voter), Some(replicas)) = (voter, &mut self.replicas) {
@@ -299,6 +312,7 @@ impl<S: Store> Driver<S> {
     async fn told(&mut self, told: Told) -> Result<(), DriverError> {
         let input = match told {
             Told::ReceiverStopped(position) => Input::ReceiverStopped(position),
+            Told::Reached(position) => Input::Flushed(position),
             Told::ServersStopped(position) => Input::ServersStopped(position),
             Told::Promoted(position) => Input::Promoted(position),
             Told::Configured(rule) => Input::Configured(rule),
@@ -317,8 +331,15 @@ impl<S: Store> Driver<S> {
     /// One step of the protocol.
     async fn step(&mut self, input: Input) -> Result<(), DriverError> {
         let was_primary = self.agent.server == Server::Primary;
+        let was_candidate = matches!(self.agent.role, Role::Candidate(_));
+        if let Input::Released(release) = &input {
+            tracing::info!(by = %release.by, to = ?release.to, "a primary has released");
+        }
         let now = clock::now();
         let effects = self.agent.step(&self.protocol, input, now);
+        if let (false, Role::Candidate(campaign)) = (was_candidate, &self.agent.role) {
+            self.begins(campaign, now);
+        }
         let deadline = self.deadline();
         // Before anything is served by it; and a shorter one before it runs out.
         self.parts.guard.set(deadline).map_err(DriverError::Guard)?;
@@ -332,6 +353,22 @@ impl<S: Store> Driver<S> {
         }
         self.show();
         Ok(())
+    }
+
+    /// Tells why this instance wants to be primary, with what it waited for.
+    fn begins(&self, campaign: &Campaign, now: Moment) {
+        let seen = self.agent.seen.as_ref();
+        let unchanged = seen.map(|seen| now.since(seen.since).as_millis());
+        let silent = self
+            .heard
+            .map(|heard| heard.duration_until(Timestamp::now()).as_millis());
+        tracing::info!(
+            term = %campaign.term,
+            released = self.agent.release.is_some(),
+            unchanged_millis = unchanged,
+            silent_millis = silent,
+            "this instance asks for votes"
+        );
     }
 
     /// Where the leader is may become known, or change, while it is followed.

@@ -2,7 +2,7 @@
 
 use super::{Effect, Role, Server, Step};
 use crate::{
-    Membership, Position, Record, Release, Synchronous, VoterId,
+    Membership, Position, Record, Release, Synchronous, Version, VoterId,
     members::{self, Wanted},
 };
 
@@ -133,9 +133,10 @@ impl Step<'_> {
             || !self.agent.fit
             || self.agent.promise.no_vote.is_some();
         let (record, authority) = (seen.record.clone(), authority.clone());
+        let version = seen.version.clone();
         if authority.written && !resting {
             if tick {
-                self.ask_for_grants(&record);
+                self.ask_for_grants(&record, &version);
             }
             if self.agent.server == Server::Replica
                 && authority.may_serve(self.protocol, &record, self.now)
@@ -149,7 +150,7 @@ impl Step<'_> {
         }
     }
 
-    fn ask_for_grants(&mut self, record: &Record) {
+    fn ask_for_grants(&mut self, record: &Record, version: &Version) {
         let Role::Holder(authority) = &self.agent.role else {
             return;
         };
@@ -170,6 +171,7 @@ impl Step<'_> {
                 self.effects.push(Effect::AskGrant {
                     of,
                     term: record.term,
+                    version: version.clone(),
                     sent: self.now,
                 });
             }

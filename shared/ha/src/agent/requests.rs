@@ -2,13 +2,21 @@
 
 use pgo_ids::Term;
 
-use super::{Effect, Owed, Role, Server, Step};
+use super::{Effect, Owed, Role, Seen, Server, Step};
 use crate::{Moment, NoVote, Position, Release, Version, Vote, VoterId};
 
 impl Step<'_> {
-    pub(super) fn grant_asked(&mut self, from: VoterId, term: Term, sent: Moment) {
-        let known = self.agent.seen.as_ref().map(|seen| seen.record.term);
-        if known.is_none_or(|known| known < term) {
+    pub(super) fn grant_asked(
+        &mut self,
+        from: VoterId,
+        term: Term,
+        version: Option<&Version>,
+        sent: Moment,
+    ) {
+        let is_old = |seen: &Seen| {
+            seen.record.term < term || version.is_some_and(|version| *version != seen.version)
+        };
+        if self.agent.seen.as_ref().is_none_or(is_old) {
             self.read();
         }
         // Whoever has a primary of its own running learns from the Lease whether that is over.
@@ -21,6 +29,8 @@ impl Step<'_> {
             .grant(self.protocol, &agent.promise, from, term, self.now);
         let answer = match granted {
             Ok(promise) => {
+                // Somebody is there, which an order to take over did not expect.
+                self.agent.told = None;
                 self.store(promise);
                 Ok(())
             }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pgo_ha::{Effect, Input, members::Wanted};
+use pgo_ha::{Effect, Input, Lsn, Position, Timeline, members::Wanted};
 use pgo_ids::Term;
 
 use crate::cluster::{Cluster, id};
@@ -93,10 +93,9 @@ fn a_dead_primary_is_followed_within_two_waits_and_comes_back_as_a_replica() {
 }
 
 #[test]
-fn a_switchover_waits_for_nothing() {
+fn a_switchover_waits_for_nothing_not_even_a_tick() {
     let mut cluster = running(3);
     cluster.tell(0, Input::Switchover(Some(id(2))));
-    cluster.pass(Duration::from_millis(400));
     assert_eq!(serving(&cluster), [2]);
     let killed = cluster
         .log
@@ -126,6 +125,56 @@ fn without_autofail_nobody_follows_until_told() {
     cluster.tell(1, Input::Failover);
     cluster.pass(Duration::from_secs(5));
     assert_eq!(serving(&cluster), [1]);
+}
+
+#[test]
+fn an_order_to_take_over_ends_where_a_primary_is_heard() {
+    let mut cluster = running(3);
+    for node in 1..3 {
+        cluster.tell(node, Input::Autofail(false));
+    }
+    cluster.tell(1, Input::Failover);
+    cluster.pass(Duration::from_secs(1));
+    assert_eq!(serving(&cluster), [0]);
+    cluster.agents[0] = None;
+    cluster.pass(Duration::from_secs(10));
+    assert_eq!(serving(&cluster), []);
+}
+
+#[test]
+fn an_order_to_take_over_that_was_given_up_long_ago_is_not_followed() {
+    let mut cluster = running(3);
+    for node in 1..3 {
+        cluster.tell(node, Input::Autofail(false));
+    }
+    cluster.agents[0] = None;
+    cluster.api = false;
+    cluster.pass(Duration::from_secs(3));
+    cluster.tell(1, Input::Failover);
+    cluster.pass(Duration::from_secs(11));
+    cluster.api = true;
+    cluster.pass(Duration::from_secs(10));
+    assert_eq!(serving(&cluster), []);
+    cluster.tell(1, Input::Failover);
+    cluster.pass(Duration::from_secs(1));
+    assert_eq!(serving(&cluster), [1]);
+}
+
+#[test]
+fn a_primary_that_ends_right_after_it_wrote_the_lease_is_followed_as_fast_as_any() {
+    let mut cluster = running(3);
+    // It knows better where its timeline began.
+    let began = Position {
+        timeline: Timeline(1),
+        lsn: Lsn(0x80),
+    };
+    cluster.tell(0, Input::Promoted(began));
+    assert_eq!(cluster.writes, 1);
+    cluster.pass(Duration::from_millis(200));
+    cluster.agents[0] = None;
+    // The grants run out after 2.02 s, seen at the next tick.
+    cluster.pass(Duration::from_millis(2200));
+    assert_eq!(serving(&cluster).len(), 1, "{:#?}", cluster.log);
 }
 
 #[test]

@@ -145,7 +145,7 @@ fn position() -> Position {
 fn sent(by: usize, effect: Effect) -> Option<(VoterId, Input)> {
     let from = id(by);
     Some(match effect {
-        Effect::AskGrant { of, term, sent } => (of, Input::GrantAsked { from, term, sent }),
+        ask @ Effect::AskGrant { .. } => return grant_asked(from, ask),
         Effect::AnswerGrant {
             to,
             term,
@@ -191,4 +191,23 @@ fn sent(by: usize, effect: Effect) -> Option<(VoterId, Input)> {
         Effect::SendRelease { to, release } => (to, Input::Released(release)),
         _ => return None,
     })
+}
+
+fn grant_asked(from: VoterId, ask: Effect) -> Option<(VoterId, Input)> {
+    let Effect::AskGrant {
+        of,
+        term,
+        version,
+        sent,
+    } = ask
+    else {
+        return None;
+    };
+    let asked = Input::GrantAsked {
+        from,
+        term,
+        version: Some(version),
+        sent,
+    };
+    Some((of, asked))
 }

@@ -48,6 +48,7 @@ impl Data {
                 instance.mark = Some(instance.wal.end());
                 self.step(state, node, Input::Configured(rule))
             }
+            Move::Dies(node) => state.instances[node].dies(),
             Move::Held(node) => {
                 let instance = &state.instances[node];
                 if !instance.flushed_by_enough(instance.mark?) {
@@ -77,7 +78,7 @@ impl Data {
 
     fn grants(&self, state: &mut State, holder: usize, by: usize) -> Option<()> {
         let seen = state.instances[holder].agent.as_ref()?.seen.as_ref()?;
-        let term = seen.record.term;
+        let (term, known) = (seen.record.term, seen.version.clone());
         if state.instances[by].agent.as_ref()?.promise.term <= term {
             // The holder keeps its authority anyhow, until it runs out.
             return None;
@@ -85,6 +86,7 @@ impl Data {
         let asked = Input::GrantAsked {
             from: id(holder),
             term,
+            version: Some(known),
             sent: NOW,
         };
         self.exchange(state, holder, by, asked)
@@ -315,6 +317,16 @@ impl super::Instance {
             _ => {}
         }
         None
+    }
+
+    /// Its server dies, and the next one begins in its place under the same authority, by the rule that was wanted last.
+    fn dies(&mut self) -> Option<()> {
+        let configuring = self.agent.as_ref()?.configuring.clone();
+        self.heard.clear();
+        self.waiting.clear();
+        self.mark = None;
+        self.rule = configuring.unwrap_or_else(|| self.rule.clone());
+        Some(())
     }
 
     /// Its processes are dead: nobody waits any more.

@@ -164,7 +164,7 @@ impl State {
                 if stale && !matches!(agent.role, Role::Holder(_)) {
                     agent.seen = None;
                     agent.role = Role::Replica;
-                    agent.told = false;
+                    agent.told = None;
                 }
                 if let Role::Holder(_) = agent.role
                     && let Some(seen) = &mut agent.seen
