@@ -3,6 +3,7 @@
 //! Whoever drives it carries out the effects of a step in their order, each to its end before the next one; if storing a
 //! promise fails, nothing after it is done and the process ends. See [`Effect`] and [`Input`] for what each asks for.
 
+mod deadlines;
 mod holder;
 mod lease;
 mod requests;

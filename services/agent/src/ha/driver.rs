@@ -10,8 +10,8 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use pgo_ha::{
-    Agent, Campaign, Input, Lsn, MOST_K, Moment, NoVote, Position, Protocol, Release, Role, Server,
-    Timeline, Timing, Version, Vote, VoterId,
+    Agent, Campaign, Fitness, Input, Lsn, MOST_K, Moment, NoVote, Position, Protocol, Release,
+    Replicas, Role, Server, Timeline, Version, Vote, VoterId,
 };
 use pgo_ids::{InstanceName, Term};
 use pgo_postgres::Socket;
@@ -22,7 +22,6 @@ use tokio::{
 };
 
 use asked::Preparing;
-use fitness::Fitness;
 
 use crate::{
     ha::{
@@ -32,7 +31,6 @@ use crate::{
         course::{Course, Told},
         guard::Guard,
         lease::{Reading, Wishes},
-        membership::Replicas,
         volume::{Volume, VolumeError},
     },
     state::State,
@@ -340,7 +338,7 @@ impl<S: Store> Driver<S> {
         if let (false, Role::Candidate(campaign)) = (was_candidate, &self.agent.role) {
             self.begins(campaign, now);
         }
-        let deadline = self.deadline();
+        let deadline = self.agent.servers_live_until(&self.protocol);
         // Before anything is served by it; and a shorter one before it runs out.
         self.parts.guard.set(deadline).map_err(DriverError::Guard)?;
         for effect in effects {
@@ -386,27 +384,10 @@ impl<S: Store> Driver<S> {
         });
     }
 
-    /// How long until a primary that gets no more authority has to end its servers: D is counted from there, so that no tick
-    /// is waited for.
+    /// How long until a step is due that no tick is waited for.
     fn due(&self) -> Option<Duration> {
-        if self.agent.server != Server::Primary {
-            return None;
-        }
-        let until = self.agent.serves_until(&self.protocol)?;
-        Some(until.minus(Timing::PROTOCOL.margin).since(clock::now()))
-    }
-
-    /// Until when servers may live; nothing where none that writes is there.
-    fn deadline(&self) -> Option<Moment> {
-        let margin = Timing::PROTOCOL.margin / 3;
-        match self.agent.server {
-            Server::Replica => None,
-            Server::Primary => {
-                let until = self.agent.serves_until(&self.protocol)?;
-                Some(until.minus(margin))
-            }
-            Server::Ending => Some(Moment::default()),
-        }
+        let due = self.agent.due(&self.protocol)?;
+        Some(due.since(clock::now()))
     }
 
     /// Tells the protocol which replicas should vote.

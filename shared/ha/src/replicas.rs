@@ -1,11 +1,11 @@
-//! Which replicas are to vote: what the primary wants of its membership. No I/O, no clock.
+//! Which replicas are to vote: what the primary wants of its membership, by whom it heard of.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
 
-use pgo_ha::{Moment, Record, Synchronous, VoterId, members::Wanted};
+use crate::{Moment, Record, Synchronous, VoterId, members::Wanted};
 
 /// A voter of which nothing was heard for so long leaves: one that is dead for long must not keep the others from electing
 /// (`docs/high-availability.md`). It joins again when it streams again.
@@ -27,6 +27,7 @@ const FRESH: Duration = Duration::from_secs(3);
 
 impl Replicas {
     /// Nothing was heard yet: who votes counts as heard of just now.
+    #[must_use]
     pub fn begin(record: &Record, now: Moment) -> Self {
         Self {
             heard: record.voters.iter().map(|voter| (*voter, now)).collect(),
@@ -52,6 +53,7 @@ impl Replicas {
     /// The membership to have now: voters stay until they are gone for good or for [`ABSENCE`]; who streams joins. Commits
     /// wait for `k` of all voters; where so many have never been there, for as many as there are. Once they were there,
     /// none leaves whom that would be a fallback for: below `k` writes wait.
+    #[must_use]
     pub fn wanted(&self, record: &Record, k: usize, now: Moment) -> Wanted {
         let within = |seen: &BTreeMap<VoterId, Moment>, voter: &VoterId, limit| {
             seen.get(voter).is_some_and(|at| now.since(*at) < limit)
