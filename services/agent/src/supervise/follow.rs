@@ -22,11 +22,12 @@ use pgo_postgres::{
 use pgo_tls::TlsFiles;
 use tokio::time::sleep;
 
-use super::{Supervisor, authority::place, shown};
+use super::{Supervisor, authority::place, lenient, shown};
 use crate::{
     cli::Settings,
     ha::course::{Course, Helm, Leader, Told},
-    prepare,
+    orders::{Orders, Reloads},
+    prepare::{self, PrepareError},
     primary::{Primary, PrimaryError},
     processes,
     progress::{Event, Way},
@@ -179,6 +180,7 @@ impl<S: Store> Supervisor<S> {
         })
         .await
         .map_err(shown)?;
+        lenient::clear(&data)?;
         remove(&rewinding_mark(&data)).map_err(shown)?;
         tracing::info!(from = %standby.upstream.address, "the data of the primary was copied");
         self.helm.tell(Told::Filled);
@@ -243,6 +245,7 @@ impl<S: Store> Supervisor<S> {
             Ok(()) => {
                 // Before the mark goes: what was rewound is a primary's as it is.
                 self.make_standby()?;
+                lenient::clear(data)?;
                 remove(&mark).map_err(shown)?;
                 self.helm.copied();
                 Ok(Event::Done)
@@ -278,6 +281,7 @@ impl<S: Store> Supervisor<S> {
             server: Some(server),
             leader,
             serving,
+            orders,
             ..
         } = self
         else {
@@ -305,14 +309,18 @@ impl<S: Store> Supervisor<S> {
             output: server.output(),
             leader,
         };
+        let started = reporter.now().started.unwrap_or(now);
+        let Orders { reloads, restarts } = orders;
         let turned = tokio::select! {
             biased;
-            status = server.end() => Err(status),
+            status = server.end() => Err(Some(status)),
+            () = restarts.begins(started) => Err(None),
             never = watch.probe() => match never {},
-            turn = follower.keep_following() => Ok(turn),
+            turn = follower.keep_following(reloads) => Ok(turn),
         };
         match turned {
-            Err(status) => self.exited(status).await,
+            Err(Some(status)) => self.exited(status).await,
+            Err(None) => self.restart().await,
             Ok(turn) => self.turn(turn).await,
         }
     }
@@ -353,7 +361,7 @@ struct Follower<'a> {
 
 impl Follower<'_> {
     /// Sees that WAL flows, and from whom it should.
-    async fn keep_following(&mut self) -> Turn {
+    async fn keep_following(&mut self, reloads: &mut Reloads) -> Turn {
         let mut courses = self.helm.watch();
         courses.mark_changed();
         let mut silent: Option<Instant> = None;
@@ -362,6 +370,7 @@ impl Follower<'_> {
         loop {
             tokio::select! {
                 _ = courses.changed() => {}
+                reload = reloads.next() => reload.run(self.settings, self.server, || self.write(self.leader.as_ref())).await,
                 () = sleep(LOOK) => {}
             }
             let course = courses.borrow_and_update().clone();
@@ -457,16 +466,20 @@ impl Follower<'_> {
 
     /// Tells PostgreSQL to follow another primary, or nobody; whether a reload is enough.
     fn turn_to(&self, leader: Option<&Leader>) -> Result<bool, String> {
-        let standby = leader.and_then(|leader| standby_of(self.settings, self.tls, leader));
         tracing::info!(
             leader = leader.map(Leader::name),
             "following another primary"
         );
+        self.write(leader).map_err(shown)?;
+        Ok(reloads(self.installation))
+    }
+
+    /// Writes the configuration of one who follows `leader`.
+    fn write(&self, leader: Option<&Leader>) -> Result<(), PrepareError> {
+        let standby = leader.and_then(|leader| standby_of(self.settings, self.tls, leader));
         let nobody = Rule::nobody();
         let (settings, installation) = (self.settings, self.installation);
         prepare::write_conf(settings, installation, self.tls, standby.as_ref(), &nobody)
-            .map_err(shown)?;
-        Ok(reloads(self.installation))
     }
 
     /// Why no WAL flows although the primary can be asked, if that lasts and the log says so.
