@@ -91,6 +91,31 @@ impl Operation {
     }
 }
 
+impl Operation {
+    /// One that begins now.
+    pub(crate) fn begun(
+        (kind, instance): Of<'_>,
+        id: OperationId,
+        actor: &str,
+        cluster: &crate::Cluster,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            id,
+            kind,
+            instance: instance.cloned(),
+            actor: actor.to_owned(),
+            started: now,
+            finished: None,
+            outcome: None,
+            cause: None,
+            steps: 0,
+            generation: cluster.generation,
+            delete: None,
+        }
+    }
+}
+
 /// Further fields of an event.
 pub(crate) type Details = Vec<(Field, Datum)>;
 

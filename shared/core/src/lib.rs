@@ -26,11 +26,14 @@ mod observed;
 mod password;
 mod plan;
 mod problem;
+mod reload;
 mod replicas;
+mod restart;
 pub mod services;
 mod serving;
 mod silence;
 mod status;
+mod synchronous;
 mod takeover;
 mod upgrade;
 mod worth;
@@ -51,11 +54,14 @@ pub use observed::{
 };
 pub use plan::{Plan, Step, plan};
 pub use problem::Problem;
+pub use reload::{ReloadRequest, Reloads};
 pub use replicas::{Replica, ReplicaCount, ReplicaStatus, ScaleDownRequest, WantedReplica};
+pub use restart::{Restart, RestartRequest, Turn};
 pub use status::{
     ClusterStatus, Condition, ConditionStatus, InstanceStatus, LastTakeover, Phase, RESULT_BACKLOG,
     RESULT_READY, RESULT_UP_TO_DATE,
 };
+pub use synchronous::{Commits, Synchronous};
 pub use takeover::{Takeover, TakeoverCause};
 pub use upgrade::{
     Found, Images, MinorVersion, ProbeFacts, Upgrade, UpgradeRequest, UpgradeStage, wants_upgrade,

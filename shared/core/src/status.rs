@@ -4,7 +4,10 @@ use jiff::Timestamp;
 use pgo_ids::{InstanceName, OperationId, Term};
 use serde::{Deserialize, Serialize};
 
-use crate::{Certificate, Images, Journal, Kind, Outcome, ReplicaCount, ReplicaStatus, Upgrade};
+use crate::{
+    Certificate, Images, Journal, Kind, Outcome, ReplicaCount, ReplicaStatus, Restart, Synchronous,
+    Upgrade,
+};
 
 /// Name of the condition that says whether a cluster can be used.
 pub const RESULT_READY: &str = "Ready";
@@ -127,6 +130,9 @@ pub struct InstanceStatus {
     /// Whether commits wait for a replica, in PostgreSQL's word: `async`, `sync`, `quorum` or `potential`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sync: Option<String>,
+    /// The settings that take over their values in the files only with a restart.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pending_restart: Vec<String>,
 }
 
 /// The last change of the primary, as users see it.
@@ -199,6 +205,12 @@ pub struct ClusterStatus {
     /// The upgrade that goes on, or the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub upgrade: Option<Upgrade>,
+    /// For whose answers commits wait, where they wait or are to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub synchronous: Option<Synchronous>,
+    /// The restart that goes on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restart: Option<Restart>,
     /// The agents' certificate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub certificate: Option<Certificate>,

@@ -25,6 +25,7 @@ pub mod label;
 mod policy;
 pub mod quantity;
 mod replica;
+mod restarting;
 mod scaling;
 mod schema;
 mod state;
@@ -50,6 +51,9 @@ pub use failover::{failover_request, failover_requests};
 pub use installation::{PgInstallation, PgInstallationSpec, PgInstallationStatus};
 pub use policy::{Pgpolicy, PgpolicySpec};
 pub use replica::{Pgreplica, PgreplicaSpec};
+pub use restarting::{
+    INSTANCE, reload_request, reload_requests, restart_request, restart_requests,
+};
 pub use scaling::{replica, scale_down_request, scale_down_requests};
 pub use state::RequestStatus;
 pub use storage::{ContainerResources, StorageSpec};

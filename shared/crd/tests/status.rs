@@ -8,7 +8,8 @@
 
 use pgo_core::{
     ClusterStatus, Condition, ConditionStatus, DeleteOptions, Image, InstanceStatus, Journal, Kind,
-    LastTakeover, Operation, Outcome, Phase, ReplicaCount, ReplicaStatus, UpgradeStage,
+    LastTakeover, Operation, Outcome, Phase, ReplicaCount, ReplicaStatus, Restart, Synchronous,
+    Turn, UpgradeStage,
 };
 use pgo_crd::{Pgcluster, PgclusterStatus, definitions};
 use pgo_events::{Backlog, Draft, EventType, Outbox};
@@ -221,7 +222,26 @@ fn full() -> ClusterStatus {
             lag_bytes: Some(1 << 20),
             lag_seconds: Some(4),
             sync: Some("quorum".to_owned()),
+            pending_restart: vec!["max_connections".to_owned()],
         }],
+        synchronous: Some(Synchronous {
+            asked: 2,
+            rule: 2,
+            of: 3,
+            wait_for: 1,
+            fell_back: Some(time),
+            came_back: Some(time),
+        }),
+        restart: Some(Restart {
+            operation: id,
+            left: vec!["hippo".parse().expect("a name")],
+            turn: Some(Turn {
+                instance: "hippo-abcd".parse().expect("a name"),
+                pod: "uid-3".to_owned(),
+                started: time,
+            }),
+            since: time,
+        }),
         last_takeover: Some(LastTakeover {
             planned: true,
             from: "hippo-abcd".to_owned(),

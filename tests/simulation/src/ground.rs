@@ -258,6 +258,9 @@ pub fn say(
         received: 0,
         followers: Vec::new(),
         lost: None,
+        started: None,
+        pending_restart: Vec::new(),
+        commits: None,
         error: error.map(str::to_owned),
     };
     observed.agents.insert(instance.clone(), facts);

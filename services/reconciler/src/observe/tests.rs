@@ -24,6 +24,8 @@ fn cluster() -> Cluster {
         replica_count: 0,
         scale_down: Vec::new(),
         failover: Vec::new(),
+        reloads: Vec::new(),
+        restarts: Vec::new(),
         upgrades: Vec::new(),
         image_said: String::new(),
         // A cluster that nobody understands has its objects all the same.

@@ -92,19 +92,20 @@ catalogue! {
             completed UpgradeInstanceCompleted = "UpgradeInstanceCompleted"
                 "One instance runs the new version." and (FormerVersion, Version);
         }
-        RestartCluster "a restart" [Cluster] (ClusterName) HighAvailability {
+        RestartCluster "a restart" [Cluster] (ClusterName) Now {
             started RestartCluster = "RestartCluster";
+            progress RestartClusterProgress = "RestartClusterProgress";
             failed RestartClusterFailure = "RestartClusterFailure"
-                "Mend the cause, then ask again.";
+                "The cause says which instance was not restarted, and why; mend it, then ask again.";
             completed RestartClusterCompleted = "RestartClusterCompleted"
-                "A restart is done.";
+                "PostgreSQL was restarted on each instance that was asked for.";
         }
-        ReloadCluster "reloading the configuration" [Cluster] (ClusterName) HighAvailability {
+        ReloadCluster "reloading the configuration" [Cluster] (ClusterName) Now {
             started ReloadClusterStarted = "ReloadClusterStarted";
             failed ReloadClusterFailure = "ReloadClusterFailure"
-                "Mend the cause, then ask again.";
+                "The former configuration goes on; mend the cause, then ask again.";
             completed ReloadCluster = "ReloadCluster"
-                "The configuration was reloaded.";
+                "The configuration was reloaded; the cause names settings that wait for a restart, if any do.";
         }
         UpdateCluster "a change of settings" [Cluster] (ClusterName) DayTwo {
             started UpdateCluster = "UpdateCluster";
@@ -384,10 +385,10 @@ catalogue! {
         NoCommitsLost = "NoCommitsLost" [Cluster] Info (ClusterName, FormerPrimary, LostBytes, Lsn) Now
             "A former primary is back and had no acknowledged write that the new one does not have."
             "Nothing to do.";
-        ClusterDegraded = "ClusterDegraded" [Cluster] Warn (ClusterName) HighAvailability
+        ClusterDegraded = "ClusterDegraded" [Cluster] Warn (ClusterName) Now
             "A cluster serves, with less protection than was asked for; the cause says what is missing."
             "Mend the cause before the next fault.";
-        ClusterRecovered = "ClusterRecovered" [Cluster] Info (ClusterName) HighAvailability
+        ClusterRecovered = "ClusterRecovered" [Cluster] Info (ClusterName) Now
             "A cluster is again as was asked for."
             "Nothing to do.";
         ArchivingFailed = "ArchivingFailed" [Backup] Warn (ClusterName) Backups

@@ -153,6 +153,8 @@ fn cluster(name: &str) -> Cluster {
         replica_count: 0,
         scale_down: Vec::new(),
         failover: Vec::new(),
+        reloads: Vec::new(),
+        restarts: Vec::new(),
         upgrades: Vec::new(),
         image_said: String::new(),
         desired: Err("not needed here".to_owned()),
