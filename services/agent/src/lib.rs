@@ -34,6 +34,7 @@ pub mod ha;
 pub mod init;
 pub mod install;
 pub mod lock;
+pub mod orders;
 pub mod prepare;
 pub mod primary;
 pub mod probe;

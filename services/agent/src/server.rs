@@ -157,7 +157,7 @@ impl Server {
     }
 
     /// Stops it: as fast as it can without losing anything, and harder after a deadline.
-    pub async fn stop(self) {
+    pub async fn stop(&self) {
         let begin = Instant::now();
         let steps = [
             (Signal::SIGINT, FAST),

@@ -6,6 +6,8 @@ mod authority;
 mod compare;
 mod copy;
 mod follow;
+mod lenient;
+mod restart;
 mod rule;
 mod stream;
 
@@ -37,6 +39,7 @@ use crate::{
         driver::Standing,
     },
     lock::{self, Lock},
+    orders::Orders,
     prepare::{self, SetupSql},
     processes,
     progress::{Event, Next, Progress, Stage, Way},
@@ -77,6 +80,8 @@ pub struct Supervisor<S> {
     reporter: Arc<Reporter>,
     helm: Helm,
     standing: watch_channel::Receiver<Standing>,
+    /// What the server is to do while it serves.
+    orders: Orders,
     health: Health,
     progress: Progress,
     lock: Option<Lock>,
@@ -101,7 +106,7 @@ impl<S: Store> Supervisor<S> {
         store: S,
         tls: Arc<TlsFiles>,
         reporter: Arc<Reporter>,
-        (helm, standing): (Helm, watch_channel::Receiver<Standing>),
+        (helm, standing, orders): (Helm, watch_channel::Receiver<Standing>, Orders),
         telemetry: &Telemetry,
     ) -> Self {
         let target = Target {
@@ -119,6 +124,7 @@ impl<S: Store> Supervisor<S> {
             reporter,
             helm,
             standing,
+            orders,
             health: Health::register(telemetry),
             progress: Progress::default(),
             lock: None,
@@ -274,6 +280,8 @@ impl<S: Store> Supervisor<S> {
         let server = Server::start(self.installation()?, &self.settings.data)
             .map_err(|error| format!("PostgreSQL cannot be started: {error}"))?;
         tracing::info!(pid = %server.pid(), "PostgreSQL was started");
+        let now = Timestamp::now();
+        self.reporter.note(|state| state.started = Some(now));
         self.server = Some(server);
         Ok(Event::Done)
     }
@@ -380,21 +388,28 @@ impl<S: Store> Supervisor<S> {
             settings: &self.settings,
             tls: &self.tls,
             helm: &self.helm,
+            standing: &self.standing,
             installation,
             server: server.pid(),
             in_force: self.rule.clone(),
         };
         let promoted = std::mem::take(&mut self.promoted);
         let socket = self.settings.socket();
+        let started = self.reporter.now().started.unwrap_or(now);
+        let Orders { reloads, restarts } = &mut self.orders;
         let status = tokio::select! {
             biased;
-            status = end => status,
+            status = end => Some(status),
+            () = restarts.begins(started) => None,
             never = watch::checkpoint(&socket, promoted) => match never {},
             never = watch.probe() => match never {},
-            never = keeper.keep() => match never {},
+            never = keeper.keep(reloads) => match never {},
             never = watch::keep_directed(&self.store, &self.target, &self.reporter) => match never {},
         };
-        self.exited(status).await
+        match status {
+            Some(status) => self.exited(status).await,
+            None => self.restart().await,
+        }
     }
 
     /// What happened to the server, if it does not live any more.

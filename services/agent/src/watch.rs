@@ -175,9 +175,11 @@ impl Watch<'_> {
                 true => Vec::new(),
                 false => session.followers(PROBE_DEADLINE).await?,
             };
+            let pending_restart = session.pending_restart(PROBE_DEADLINE).await?;
             self.reporter.change(|state| {
                 state.learn(&facts);
                 state.followers = followers;
+                state.pending_restart = pending_restart;
             });
         }
         if self.watched == Watched::Primary {

@@ -11,7 +11,7 @@ use crate::{
     commit::{CREATION, DELETION, begin_creation, describe},
     failover,
     plan::{Leftover, leftovers},
-    replicas, settings, upgrade,
+    reload, replicas, restart, settings, upgrade,
 };
 
 /// What a Pgtask asks for: the cluster's deletion.
@@ -49,6 +49,8 @@ pub(crate) fn deletion(
         let interrupted = "the cluster was deleted before it was ready".to_owned();
         replicas::break_off(next, cluster, now);
         failover::break_off(next, cluster, now);
+        reload::break_off(next, cluster, now);
+        restart::break_off(next, cluster, now);
         upgrade::break_off(next, cluster, now);
         settings::break_off(next, cluster, now);
         next.journal

@@ -8,7 +8,7 @@ use pgo_ids::{ClusterName, InstanceName, OperationId};
 use crate::{
     AddressFamily, Backup, Cluster, ClusterStatus, DeleteOptions, Desired, Fixture, Image, Kind,
     Observed, Outcome, PodPhase, Role, StorageKind, UserSecret, deletion::unrecorded, failover,
-    password, protection, replicas, upgrade,
+    password, protection, reload, replicas, restart, upgrade,
 };
 
 /// The agents' certificate is made anew this long before it ends: a tenth of its year, so that an operator that was
@@ -46,6 +46,8 @@ pub enum Step {
     SetAutofail(bool),
     /// Say in the Lease for how many replicas' answers commits are to wait.
     SetSynchronous(u32),
+    /// Say in the Lease whether they go on without those that are missing.
+    SetSyncFallback(bool),
     /// Make the Service of the primary, or bring the one there is to what is wanted.
     MakeService,
     /// Make its EndpointSlice, empty, for addresses of this family.
@@ -115,6 +117,22 @@ pub enum Step {
         operation: OperationId,
         /// Who is to take over.
         to: InstanceName,
+    },
+    /// Have an instance read its configuration.
+    Reload {
+        /// The operation that it is for.
+        operation: OperationId,
+        /// The instance.
+        instance: InstanceName,
+    },
+    /// Have an instance restart the server that was started then.
+    Restart {
+        /// The operation that it is for.
+        operation: OperationId,
+        /// The instance.
+        instance: InstanceName,
+        /// When its server was started.
+        started: Timestamp,
     },
     /// Remove exactly this pod.
     RemovePod {
@@ -240,6 +258,8 @@ pub fn plan(
     }
     labels(&mut plan, cluster, observed);
     failover::steps(&mut plan, status, cluster, observed);
+    reload::steps(&mut plan, status, observed);
+    restart::steps(&mut plan, status, cluster, observed);
     if let Ok(desired) = &cluster.desired {
         if status.journal.newest(Kind::CreateCluster).is_none() {
             plan.waiting_for = Some("room for the event that tells of the creation");
@@ -309,7 +329,9 @@ fn wishes(desired: &Desired, observed: &Observed) -> impl Iterator<Item = Step> 
         .then_some(Step::SetAutofail(desired.autofail));
     let synchronous = (observed.synchronous != Some(desired.synchronous))
         .then_some(Step::SetSynchronous(desired.synchronous));
-    autofail.into_iter().chain(synchronous)
+    let fallback = (observed.sync_fallback != Some(desired.sync_fallback))
+        .then_some(Step::SetSyncFallback(desired.sync_fallback));
+    autofail.into_iter().chain(synchronous).chain(fallback)
 }
 
 /// The EndpointSlice is for the family of addresses that pods have; it is made anew where it is for another one.

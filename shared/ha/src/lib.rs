@@ -35,6 +35,6 @@ pub use position::{Lsn, Path, Position, Timeline, path};
 pub use promise::Promise;
 pub use quorum::{MOST_K, grants_needed, votes_needed};
 pub use record::{MOST_HISTORY, Record, Start, Synchronous, Version, VoterId, VoterIdError};
-pub use replicas::{ABSENCE, Replicas};
+pub use replicas::{ABSENCE, PATIENCE, Replicas};
 pub use rules::Rules;
 pub use time::{Moment, Timing};

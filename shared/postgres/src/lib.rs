@@ -19,6 +19,7 @@ pub mod initdb;
 pub mod position;
 pub mod program;
 pub mod quote;
+pub mod reload;
 pub mod rewind;
 pub mod session;
 pub mod setup;

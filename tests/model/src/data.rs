@@ -156,6 +156,16 @@ pub fn members(k: usize, voters: &[usize]) -> Wanted {
     Wanted {
         voters: voters.iter().map(|node| id(*node)).collect(),
         synchronous: any(k, voters),
+        fallback: None,
+    }
+}
+
+/// The same, while a commit waits for `fewer`.
+#[must_use]
+pub fn fallen_back(k: usize, voters: &[usize], fewer: usize) -> Wanted {
+    Wanted {
+        fallback: Some(fewer),
+        ..members(k, voters)
     }
 }
 

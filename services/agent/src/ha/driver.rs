@@ -122,6 +122,19 @@ pub struct Standing {
     pub holder: Option<String>,
     /// Why nothing is known.
     pub waiting: Option<String>,
+    /// While it serves: for whose answers commits wait.
+    pub commits: Option<Commits>,
+}
+
+/// For whose answers the commits of a primary wait.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Commits {
+    /// For how many by the rule that is recorded.
+    pub rule: usize,
+    /// Of how many.
+    pub of: usize,
+    /// For how many now: fewer than that where they go on without those that are missing.
+    pub wait_for: usize,
 }
 
 /// Why the driver gave up. PostgreSQL is not served without it.
@@ -398,7 +411,8 @@ impl<S: Store> Driver<S> {
         };
         let k = self.wishes.synchronous;
         let k = k.unwrap_or(seen.record.synchronous.k).min(MOST_K);
-        let wanted = replicas.wanted(&seen.record, k, clock::now());
+        let fallback = self.wishes.fallback;
+        let wanted = replicas.wanted(&seen.record, k, fallback, clock::now());
         if self.agent.wanted.as_ref() == Some(&wanted) {
             return Ok(());
         }
@@ -453,11 +467,22 @@ impl<S: Store> Driver<S> {
                 term: record.map(|record| record.term).unwrap_or_default(),
                 holder: record.and_then(|record| name(&record.holder)),
                 waiting: standing.waiting.clone().filter(|_| record.is_none()),
+                commits: self.commits(),
             };
             let is_news = *standing != next;
             *standing = next;
             is_news
         });
+    }
+
+    fn commits(&self) -> Option<Commits> {
+        let rule = &self.agent.seen.as_ref()?.record.synchronous;
+        let (in_force, _) = self.agent.configured.as_ref()?;
+        Some(Commits {
+            rule: rule.k,
+            of: rule.set.len(),
+            wait_for: in_force.k,
+        })
     }
 
     fn wait_for(&self, reason: String) {

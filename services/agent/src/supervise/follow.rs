@@ -16,7 +16,7 @@ use pgo_postgres::{
 };
 use pgo_tls::TlsFiles;
 
-use super::{Supervisor, shown};
+use super::{Supervisor, lenient, shown};
 use crate::{
     cli::Settings,
     ha::course::{Course, Leader, Told},
@@ -156,6 +156,7 @@ impl<S: Store> Supervisor<S> {
             Ok(()) => {
                 // Before the mark goes: what was rewound is a primary's as it is.
                 self.make_standby()?;
+                lenient::clear(data)?;
                 remove(&mark).map_err(shown)?;
                 self.helm.copied();
                 Ok(Event::Done)

@@ -21,7 +21,9 @@ use super::{
 use crate::{
     cli::Settings,
     ha::course::{Course, Helm, Leader, Told},
-    prepare, processes,
+    orders::{Orders, Reloads},
+    prepare::{self, PrepareError},
+    processes,
     progress::Event,
     server::Output,
     state::Reporter,
@@ -89,6 +91,7 @@ impl<S: Store> Supervisor<S> {
             server: Some(server),
             leader,
             serving,
+            orders,
             ..
         } = self
         else {
@@ -116,14 +119,18 @@ impl<S: Store> Supervisor<S> {
             output: server.output(),
             leader,
         };
+        let started = reporter.now().started.unwrap_or(now);
+        let Orders { reloads, restarts } = orders;
         let turned = tokio::select! {
             biased;
-            status = server.end() => Err(status),
+            status = server.end() => Err(Some(status)),
+            () = restarts.begins(started) => Err(None),
             never = watch.probe() => match never {},
-            turn = follower.keep_following() => Ok(turn),
+            turn = follower.keep_following(reloads) => Ok(turn),
         };
         match turned {
-            Err(status) => self.exited(status).await,
+            Err(Some(status)) => self.exited(status).await,
+            Err(None) => self.restart().await,
             Ok(turn) => self.turn(turn).await,
         }
     }
@@ -159,7 +166,7 @@ struct Follower<'a> {
 
 impl Follower<'_> {
     /// Sees that WAL flows, and from whom it should.
-    async fn keep_following(&mut self) -> Turn {
+    async fn keep_following(&mut self, reloads: &mut Reloads) -> Turn {
         let mut courses = self.helm.watch();
         courses.mark_changed();
         let mut silent: Option<Instant> = None;
@@ -169,6 +176,7 @@ impl Follower<'_> {
         loop {
             tokio::select! {
                 _ = courses.changed() => {}
+                reload = reloads.next() => reload.run(self.settings, self.server, || self.write(self.leader.as_ref())).await,
                 () = sleep(LOOK) => {}
             }
             let course = courses.borrow_and_update().clone();
@@ -290,16 +298,20 @@ impl Follower<'_> {
 
     /// Tells PostgreSQL to follow another primary, or nobody; whether a reload is enough.
     fn turn_to(&self, leader: Option<&Leader>) -> Result<bool, String> {
-        let standby = leader.and_then(|leader| standby_of(self.settings, self.tls, leader));
         tracing::info!(
             leader = leader.map(Leader::name),
             "following another primary"
         );
+        self.write(leader).map_err(shown)?;
+        Ok(reloads(self.installation))
+    }
+
+    /// Writes the configuration of one who follows `leader`.
+    fn write(&self, leader: Option<&Leader>) -> Result<(), PrepareError> {
+        let standby = leader.and_then(|leader| standby_of(self.settings, self.tls, leader));
         let nobody = Rule::nobody();
         let (settings, installation) = (self.settings, self.installation);
         prepare::write_conf(settings, installation, self.tls, standby.as_ref(), &nobody)
-            .map_err(shown)?;
-        Ok(reloads(self.installation))
     }
 
     /// Why no WAL flows although the primary can be asked, if that lasts and the log says so.

@@ -16,10 +16,19 @@ use kube::{
     core::{DeserializeGuard, PartialObjectMeta},
 };
 use pgo_crd::{Pgreplica, Pgtask};
-use pgo_objects::{AUTOFAIL, CERTIFICATE_UNTIL, FORM, PROBE_CONTAINER, SYNCHRONOUS, TAKEOVER};
+use pgo_objects::{
+    AUTOFAIL, CERTIFICATE_UNTIL, FORM, PROBE_CONTAINER, SYNC_FALLBACK, SYNCHRONOUS, TAKEOVER,
+};
 
 /// The annotations that are read of objects other than requests (`crate::observe`, `crate::execute`).
-const READ: [&str; 5] = [FORM, CERTIFICATE_UNTIL, SYNCHRONOUS, AUTOFAIL, TAKEOVER];
+const READ: [&str; 6] = [
+    FORM,
+    CERTIFICATE_UNTIL,
+    SYNCHRONOUS,
+    SYNC_FALLBACK,
+    AUTOFAIL,
+    TAKEOVER,
+];
 
 /// The conditions that are read of pods.
 const CONDITIONS: [&str; 2] = ["PodScheduled", "Ready"];

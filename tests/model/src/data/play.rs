@@ -35,9 +35,10 @@ impl Data {
                     return None;
                 }
                 instance.waiting.remove(&commit);
-                // In the asynchronous mode nothing is promised.
+                // In the asynchronous mode nothing is promised, nor by less than the rule.
                 let seen = instance.agent.as_ref()?.seen.as_ref();
-                if seen.is_some_and(|seen| seen.record.synchronous.k > 0) {
+                let k = seen.map_or(0, |seen| seen.record.synchronous.k);
+                if k > 0 && instance.rule.k >= k {
                     state.acknowledged.insert(commit);
                 }
                 Some(())

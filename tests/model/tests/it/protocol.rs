@@ -5,7 +5,7 @@ use std::time::Instant;
 use pgo_ha::Rules;
 use pgo_model_tests::{
     clock::{self, Clock},
-    data::{self, Data, members},
+    data::{self, Data, fallen_back, members},
     explore,
 };
 
@@ -163,6 +163,32 @@ fn everything_at_once_where_there_is_time_for_it() {
             changes: vec![vec![1, 2]],
             voters: 1,
             ..CLOCK
+        });
+    }
+}
+
+#[test]
+fn what_the_rule_promised_is_not_lost_by_a_fallback_from_it() {
+    wal(data::Bounds {
+        crashes: 0,
+        wanted: vec![fallen_back(1, &[1, 2], 0), members(1, &[1, 2])],
+        ..data(1)
+    });
+    wal(data::Bounds {
+        crashes: 0,
+        wanted: vec![fallen_back(2, &[1, 2], 1), members(2, &[1, 2])],
+        ..data(2)
+    });
+    if wide() {
+        wal(data::Bounds {
+            wanted: vec![fallen_back(1, &[1, 2], 0), members(1, &[1, 2])],
+            ..data(1)
+        });
+        wal(data::Bounds {
+            instances: 4,
+            first: members(1, &[1, 2, 3]),
+            wanted: vec![fallen_back(1, &[1, 2, 3], 0)],
+            ..data(1)
         });
     }
 }

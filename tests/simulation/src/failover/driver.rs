@@ -428,7 +428,8 @@ impl World {
         for sender in senders.filter(|_| is_heard) {
             replicas.hear(id(sender.to), true, now);
         }
-        let wanted = replicas.wanted(&seen.record, driver.wishes.k.min(MOST_K), now);
+        // Nobody has chosen the fallback here: what goes by less than the rule is promised to nobody.
+        let wanted = replicas.wanted(&seen.record, driver.wishes.k.min(MOST_K), false, now);
         if driver.agent.wanted.as_ref() == Some(&wanted) {
             return Ok(());
         }
