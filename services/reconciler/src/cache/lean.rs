@@ -130,6 +130,7 @@ impl Lean for PersistentVolumeClaim {
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::api::coordination::v1::Lease;
     use serde_json::json;
 
     use super::*;
@@ -191,6 +192,21 @@ mod tests {
             containers[0]["lastState"]["terminated"]["message"],
             "no volume"
         );
+    }
+
+    #[test]
+    fn all_that_a_lease_says_of_its_cluster_stays() {
+        let said = [AUTOFAIL, SYNCHRONOUS, SYNC_FALLBACK, TAKEOVER]
+            .map(|name| (name.to_owned(), "x".to_owned()));
+        let mut lease = PartialObjectMeta::<Lease> {
+            metadata: ObjectMeta {
+                annotations: Some(said.clone().into()),
+                ..ObjectMeta::default()
+            },
+            ..PartialObjectMeta::default()
+        };
+        lease.shed();
+        assert_eq!(lease.metadata.annotations, Some(said.into()));
     }
 
     #[test]
