@@ -25,6 +25,7 @@ mod judge;
 mod network;
 mod postgres;
 mod users;
+mod wal;
 mod world;
 mod wrong;
 

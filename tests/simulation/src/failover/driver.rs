@@ -165,15 +165,41 @@ impl World {
     }
 
     fn carry_out(&mut self, node: usize, effect: Effect) -> Result<(), String> {
-        let from = id(node);
         match effect {
             Effect::StorePromise(promise) => {
                 if self.wrong != Some(Wrong::PromiseInMemory) {
                     self.instances[node].promise = promise;
                 }
             }
-            Effect::AskGrant { of, term, sent } => {
-                let input = Input::GrantAsked { from, term, sent };
+            Effect::AskGrant { .. } | Effect::AskVote { .. } | Effect::SendRelease { .. } => {
+                self.asks(node, effect);
+            }
+            Effect::AnswerGrant { .. } | Effect::AnswerVote { .. } => self.answers(node, effect),
+            Effect::ReadLease => self.ask_api(node, Asks::Read),
+            Effect::WriteLease { expected, record } => {
+                self.ask_api(node, Asks::Write(expected, Box::new(record)));
+            }
+            of_server => self.steer(node, of_server),
+        }
+        Ok(())
+    }
+
+    /// What an agent asks or tells another one.
+    fn asks(&mut self, node: usize, effect: Effect) {
+        let from = id(node);
+        match effect {
+            Effect::AskGrant {
+                of,
+                term,
+                version,
+                sent,
+            } => {
+                let input = Input::GrantAsked {
+                    from,
+                    term,
+                    version: Some(version),
+                    sent,
+                };
                 self.ask(node, (of, Kind::Grant), input);
             }
             Effect::AskVote {
@@ -193,6 +219,14 @@ impl World {
             Effect::SendRelease { to, release } => {
                 self.ask(node, (to, Kind::Release), Input::Released(release));
             }
+            _ => {}
+        }
+    }
+
+    /// What an agent answers another one.
+    fn answers(&mut self, node: usize, effect: Effect) {
+        let by = id(node);
+        match effect {
             Effect::AnswerGrant {
                 to,
                 term,
@@ -200,7 +234,7 @@ impl World {
                 answer,
             } => {
                 let input = Input::GrantAnswered {
-                    by: from,
+                    by,
                     term,
                     sent,
                     answer,
@@ -215,20 +249,15 @@ impl World {
             } => {
                 self.say(|| format!("{node} answers {to} in term {term}: {answer:?}"));
                 let input = Input::VoteAnswered {
-                    by: from,
+                    by,
                     term,
                     version,
                     answer,
                 };
                 self.answer(node, to, input);
             }
-            Effect::ReadLease => self.ask_api(node, Asks::Read),
-            Effect::WriteLease { expected, record } => {
-                self.ask_api(node, Asks::Write(expected, Box::new(record)));
-            }
-            of_server => self.steer(node, of_server),
+            _ => {}
         }
-        Ok(())
     }
 
     /// Asks another agent, unless it is asked already.

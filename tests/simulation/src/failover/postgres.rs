@@ -1,13 +1,12 @@
 //! PostgreSQL and its supervisor: what the protocol wants of a server is done after a while, and told.
 
-use pgo_ha::{Effect, Input, Path, Server, path};
+use pgo_ha::{Effect, Input, Path, Server, Synchronous, path};
 
 use crate::failover::{
     clock::{MS, SECOND, Time},
     driver::KILL,
     event::{Event, Job},
-    instance::{Course, Data, Primary, Rec, Receiver, Sender, id},
-    network::End,
+    instance::{Course, Data, Primary, Rec, id},
     world::World,
     wrong::Wrong,
 };
@@ -80,7 +79,7 @@ impl World {
     }
 
     /// The supervisor does this after a while, unless something else is wanted by then.
-    fn work(&mut self, node: usize, (least, most): (Time, Time), job: Job) {
+    pub fn work(&mut self, node: usize, (least, most): (Time, Time), job: Job) {
         let instance = &mut self.instances[node];
         instance.job += 1;
         let number = instance.job;
@@ -239,8 +238,6 @@ impl World {
         else {
             return Ok(());
         };
-        self.numbers += 1;
-        let number = self.numbers;
         let instance = &mut self.instances[node];
         let (from, timeline) = (instance.position(), start.timeline.0);
         if instance.data != Data::There || from.timeline > start.timeline {
@@ -255,22 +252,12 @@ impl World {
             instance.wal.push(Rec { timeline, commit });
         }
         let late_rule = self.wrong == Some(Wrong::RuleComesLate);
-        instance.server = Some(Primary {
-            number,
-            timeline,
-            rule: if late_rule {
-                Default::default()
-            } else {
-                rule.clone()
-            },
-            nobody: false,
-            accepts: true,
-            mark: None,
-            senders: Vec::new(),
-            waiting: Vec::new(),
-            late: false,
-        });
-        instance.of_primary = true;
+        let at_first = if late_rule {
+            Synchronous::default()
+        } else {
+            rule.clone()
+        };
+        self.begin_server(node, timeline, at_first);
         self.judge_primary(node, timeline)?;
         if promotes {
             self.step(node, Input::Promoted(from))?;
@@ -294,6 +281,25 @@ impl World {
         self.in_force(node, rule)
     }
 
+    /// A server runs as primary of this timeline.
+    fn begin_server(&mut self, node: usize, timeline: u32, rule: Synchronous) {
+        self.numbers += 1;
+        let number = self.numbers;
+        let instance = &mut self.instances[node];
+        instance.server = Some(Primary {
+            number,
+            timeline,
+            rule,
+            nobody: false,
+            accepts: true,
+            mark: None,
+            senders: Vec::new(),
+            waiting: Vec::new(),
+            late: false,
+        });
+        instance.of_primary = true;
+    }
+
     fn configure(&mut self, node: usize) -> Result<(), String> {
         let driver = self.instances[node].driver.as_ref();
         let Some(Course::Lead { rule, .. }) = driver.map(|driver| driver.course.clone()) else {
@@ -303,7 +309,7 @@ impl World {
     }
 
     /// A rule is in force: the end of WAL is noted.
-    fn in_force(&mut self, node: usize, rule: pgo_ha::Synchronous) -> Result<(), String> {
+    fn in_force(&mut self, node: usize, rule: Synchronous) -> Result<(), String> {
         let instance = &mut self.instances[node];
         let end = instance.wal.len();
         let Some(server) = &mut instance.server else {
@@ -342,62 +348,6 @@ impl World {
             self.step(node, Input::Held)?;
         }
         Ok(())
-    }
-
-    /// A client commits here.
-    pub fn commit(&mut self, node: usize) -> Result<(), String> {
-        self.commits += 1;
-        let commit = self.commits;
-        let instance = &mut self.instances[node];
-        let Some(server) = &mut instance.server else {
-            return Ok(());
-        };
-        let timeline = server.timeline;
-        instance.wal.push(Rec { timeline, commit });
-        server.waiting.push((commit, instance.wal.len()));
-        self.pump(node);
-        self.look_at_answers(node)
-    }
-
-    /// Whoever receives WAL from here is sent what is new.
-    fn pump(&mut self, node: usize) {
-        let Some(mut server) = self.instances[node].server.take() else {
-            return;
-        };
-        let end = self.instances[node].wal.len();
-        server.senders.retain_mut(|sender| {
-            if sender.sent == end {
-                return true;
-            }
-            let Some(at) = self.stream(node, sender.to) else {
-                let after = self.now + 500 * MS + self.chance.below(SECOND);
-                let (to, connection) = (sender.to, sender.connection);
-                self.queue.at(after, Event::Broken { to, connection });
-                return false;
-            };
-            sender.arrives = sender.arrives.max(at);
-            let records = self.instances[node].wal[sender.sent..end].to_vec();
-            let wal = Event::Wal {
-                to: sender.to,
-                connection: sender.connection,
-                from: sender.sent,
-                records,
-            };
-            self.queue.at(sender.arrives, wal);
-            sender.sent = end;
-            true
-        });
-        self.instances[node].server = Some(server);
-    }
-
-    /// When a part of a stream arrives: what is lost is sent again, and what is cut breaks it.
-    fn stream(&mut self, from: usize, to: usize) -> Option<Time> {
-        if !self.network.connects(from, to) {
-            return None;
-        }
-        let way = (End::Instance(from), End::Instance(to));
-        let at = self.network.send(way, self.now, &mut self.chance);
-        Some(at.unwrap_or(self.now + 250 * MS))
     }
 
     /// A standby begins to receive, if what it has fits.
@@ -474,142 +424,6 @@ impl World {
         self.connect(node, holder)
     }
 
-    fn connect(&mut self, node: usize, source: usize) -> Result<(), String> {
-        self.disconnect(node);
-        self.numbers += 1;
-        let connection = self.numbers;
-        let (instance, from) = (&self.instances[node], &self.instances[source]);
-        if !from.wal.starts_with(&instance.wal) {
-            return Err(format!(
-                "{node} is to stream from {source}, and what it has is not a part of what that has"
-            ));
-        }
-        let end = instance.wal.len();
-        let instance = &mut self.instances[node];
-        instance.receiver = Some(Receiver {
-            connection,
-            from: source,
-        });
-        instance.of_primary = false;
-        if let Some(server) = &mut self.instances[source].server {
-            server.senders.push(Sender {
-                to: node,
-                connection,
-                sent: end,
-                arrives: self.now,
-                flushed: 0,
-            });
-        }
-        self.say(|| format!("{node} streams from {source} from {end} on"));
-        self.flushed(node);
-        self.pump(source);
-        Ok(())
-    }
-
-    /// A standby says how far it has flushed.
-    fn flushed(&mut self, node: usize) {
-        let instance = &self.instances[node];
-        let Some(Receiver { connection, from }) = instance.receiver else {
-            return;
-        };
-        let end = instance.wal.len();
-        if let Some(at) = self.stream(node, from) {
-            let flushed = Event::Flushed {
-                to: from,
-                connection,
-                by: node,
-                end,
-            };
-            self.queue.at(at, flushed);
-        }
-    }
-
-    /// WAL arrives.
-    pub fn wal(
-        &mut self,
-        to: usize,
-        connection: u64,
-        from: usize,
-        records: Vec<Rec>,
-    ) -> Result<(), String> {
-        let instance = &mut self.instances[to];
-        let is_its = instance
-            .receiver
-            .is_some_and(|receiver| receiver.connection == connection);
-        if !is_its {
-            return Ok(());
-        }
-        let end = instance.wal.len();
-        if from > end {
-            // What was deferred before it comes first.
-            let wal = Event::Wal {
-                to,
-                connection,
-                from,
-                records,
-            };
-            self.queue.at(self.now + 5 * MS, wal);
-            return Ok(());
-        }
-        if from < end {
-            return Err(format!("{to} receives WAL from {from} on at {end}"));
-        }
-        instance.wal.extend(records);
-        self.flushed(to);
-        Ok(())
-    }
-
-    /// A standby has flushed so much.
-    pub fn heard_flushed(
-        &mut self,
-        to: usize,
-        connection: u64,
-        by: usize,
-        end: usize,
-    ) -> Result<(), String> {
-        let Some(server) = &mut self.instances[to].server else {
-            return Ok(());
-        };
-        let mut senders = server.senders.iter_mut();
-        if let Some(sender) = senders.find(|s| (s.to, s.connection) == (by, connection)) {
-            sender.flushed = sender.flushed.max(end);
-            return self.look_at_answers(to);
-        }
-        Ok(())
-    }
-
-    /// A receiver has lost its connection.
-    pub fn broken(&mut self, to: usize, connection: u64) {
-        let instance = &mut self.instances[to];
-        if instance
-            .receiver
-            .is_some_and(|receiver| receiver.connection == connection)
-        {
-            self.disconnect(to);
-            self.reattach(to);
-        }
-    }
-
-    /// A standby without a connection makes another one.
-    fn reattach(&mut self, node: usize) {
-        let driver = self.instances[node].driver.as_ref();
-        if driver.is_some_and(|driver| matches!(driver.course, Course::Follow { .. })) {
-            self.work(node, (100 * MS, 500 * MS), Job::Attach);
-        }
-    }
-
-    /// A standby receives nothing any more.
-    pub fn disconnect(&mut self, node: usize) {
-        let Some(receiver) = self.instances[node].receiver.take() else {
-            return;
-        };
-        if let Some(server) = &mut self.instances[receiver.from].server {
-            server
-                .senders
-                .retain(|sender| sender.connection != receiver.connection);
-        }
-    }
-
     /// Every process of PostgreSQL at an instance dies.
     pub fn server_crashes(&mut self, node: usize) {
         match &self.instances[node].server {
@@ -622,16 +436,6 @@ impl World {
                 self.reattach(node);
             }
         }
-    }
-
-    /// Whether an instance receives what this one writes now.
-    pub fn streams_from(&self, node: usize, source: usize) -> bool {
-        let receiver = self.instances[node].receiver;
-        let server = self.instances[source].server.as_ref();
-        receiver.is_some_and(|receiver| {
-            let is_it = |sender: &Sender| sender.connection == receiver.connection;
-            server.is_some_and(|server| server.senders.iter().any(is_it))
-        })
     }
 
     /// Whether the protocol of an instance has it serve.
