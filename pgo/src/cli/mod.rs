@@ -253,20 +253,14 @@ fn dispatch(command: Command, global: &GlobalFlags) -> Result<(), Failure> {
             delete_cluster::run(arguments, api).await
         }),
         Command::Scale(arguments) => asking(global, async |api| scale::up(&arguments, api).await),
-        Command::ScaleDown(arguments) => {
-            asking(global, async |api| scale::down(&arguments, api).await)
-        }
+        Command::ScaleDown(arguments) => scale_down(&arguments, global),
         Command::Failover(arguments) => failover(&arguments, global),
         Command::Update {
             what: Some(Update::Cluster(arguments)),
         } => update_cluster(&arguments, global),
         Command::Upgrade(arguments) => upgrade(arguments, global),
-        Command::Reload(arguments) => {
-            asking(global, async |api| reload::run(&arguments, &api).await)
-        }
-        Command::Restart(arguments) => {
-            asking(global, async |api| restart::run(arguments, api).await)
-        }
+        Command::Reload(arguments) => reload(&arguments, global),
+        Command::Restart(arguments) => restart(arguments, global),
         Command::Test(arguments) => asking(global, async |api| test::run(&arguments, &api).await),
         Command::Version(arguments) => {
             asking(global, async |api| version::run(&arguments, &api).await)
@@ -289,6 +283,18 @@ fn requeue(arguments: &dead_letter::Requeue, global: &GlobalFlags) -> Result<(),
 
 fn upgrade(arguments: upgrade::Arguments, global: &GlobalFlags) -> Result<(), Failure> {
     asking(global, async |api| upgrade::run(arguments, api).await)
+}
+
+fn scale_down(arguments: &scale::Down, global: &GlobalFlags) -> Result<(), Failure> {
+    asking(global, async |api| scale::down(arguments, api).await)
+}
+
+fn reload(arguments: &reload::Arguments, global: &GlobalFlags) -> Result<(), Failure> {
+    asking(global, async |api| reload::run(arguments, &api).await)
+}
+
+fn restart(arguments: restart::Arguments, global: &GlobalFlags) -> Result<(), Failure> {
+    asking(global, async |api| restart::run(arguments, api).await)
 }
 
 fn failover(arguments: &failover::Arguments, global: &GlobalFlags) -> Result<(), Failure> {

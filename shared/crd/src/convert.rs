@@ -250,12 +250,8 @@ pub fn desired(object: &Pgcluster, config: &PgoConfig) -> Result<Desired, Invali
         node: node.map(|(key, value)| NodePreference::With(key, value)),
         autofail: autofail(object, config)?,
         synchronous: synchronous(object, config)?,
-        sync_fallback: object
-            .spec
-            .sync_fallback
-            .unwrap_or(config.cluster.sync_fallback),
-        volume_deadline: object
-            .spec
+        sync_fallback: spec.sync_fallback.unwrap_or(config.cluster.sync_fallback),
+        volume_deadline: spec
             .volume_deadline
             .unwrap_or_else(|| config.cluster.volume_deadline()),
         custom_config: custom_config(spec),

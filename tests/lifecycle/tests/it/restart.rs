@@ -79,7 +79,15 @@ fn a_reload_names_what_waits_for_a_restart_and_the_restart_brings_it_into_force_
     pgo(&["restart", name, "--target=nosuch", "--no-prompt"]).failed(2, &["no target found"]);
 
     config.with(json!({"postgresql.conf": "work_mem = '6MB'\nmax_connections = 120\n"}));
-    until_mounted(&cluster, "max_connections");
+    reloads(&cluster);
+    restarts(&cluster);
+    tells(&watch, &cluster);
+}
+
+/// What can be changed at once is in force, and the rest is named.
+fn reloads(cluster: &Cluster) {
+    let name = cluster.name.as_str();
+    until_mounted(cluster, "max_connections");
     let reloaded = pgo(&["reload", name, "--no-prompt"]).ok();
     assert!(
         reloaded
@@ -91,7 +99,7 @@ fn a_reload_names_what_waits_for_a_restart_and_the_restart_brings_it_into_force_
     assert_eq!(cluster.ask("SHOW work_mem"), "6MB");
     assert_eq!(cluster.ask("SHOW max_connections"), "100");
     until("what waits is in the status", READY, || {
-        let pending = pending(&cluster);
+        let pending = pending(cluster);
         let all = pending
             .iter()
             .all(|(_, names)| *names == json!(["max_connections"]));
@@ -104,17 +112,14 @@ fn a_reload_names_what_waits_for_a_restart_and_the_restart_brings_it_into_force_
     );
     let query = pgo(&["restart", name, "--query"]).ok();
     assert!(query.out.contains("yes: max_connections"), "{query}");
+}
 
-    let before = authority(&cluster);
-    let sleeper = Cluster {
-        name: cluster.name.clone(),
-    };
-    let asleep = thread::spawn(move || {
-        let ran = sleeper.psql("SELECT pg_sleep(600)");
-        // Only the name is shared: what is left is the other's to remove.
-        std::mem::forget(sleeper);
-        ran
-    });
+/// The rest is in force in the same term, and connections have ended.
+fn restarts(cluster: &Cluster) {
+    let name = cluster.name.as_str();
+    let before = authority(cluster);
+    let database = cluster.database();
+    let asleep = thread::spawn(move || database.psql("SELECT pg_sleep(600)"));
     until("a statement runs", READY, || {
         let count = cluster
             .ask("SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(600)'");
@@ -130,10 +135,10 @@ fn a_reload_names_what_waits_for_a_restart_and_the_restart_brings_it_into_force_
         ended.to_string().contains("terminating connection"),
         "{ended}"
     );
-    assert_eq!(authority(&cluster), before, "in place, in the same term");
+    assert_eq!(authority(cluster), before, "in place, in the same term");
     assert_eq!(cluster.ask("SHOW max_connections"), "120");
     until("nothing waits any more", READY, || {
-        let pending = pending(&cluster);
+        let pending = pending(cluster);
         seen(pending.iter().all(|(_, names)| names.is_null()), || {
             format!("{pending:?}")
         })
@@ -143,7 +148,6 @@ fn a_reload_names_what_waits_for_a_restart_and_the_restart_brings_it_into_force_
         condition(&task, "Complete").unwrap_or_default()["status"],
         "True"
     );
-    tells(&watch, &cluster);
 }
 
 /// Each of both is begun once and ended once, the restart with a step for each instance.
