@@ -4,6 +4,7 @@ use std::{io, process::ExitCode};
 
 use pgo_api::texts;
 
+use super::advice;
 use crate::{client::ClientError, output};
 
 /// Why, and so with which exit status.
@@ -49,7 +50,13 @@ impl Failure {
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => {
                 return ExitCode::SUCCESS;
             }
-            _ => output::note(&format!("Error: {self}")),
+            _ => {
+                let words = self.to_string();
+                output::note(&format!("Error: {words}"));
+                if let Some(advice) = advice::of(&words) {
+                    output::note(advice);
+                }
+            }
         }
         ExitCode::from(match self {
             Self::Usage(_) | Self::NotAvailable(_) => 1,

@@ -5,6 +5,7 @@
 //!                               └─► command ─► settings ─► Api ─► output, exit status
 //! ```
 
+mod advice;
 mod completion;
 mod create_cluster;
 mod dead_letter;

@@ -1,5 +1,7 @@
 //! `show cluster`, `test`, `status`, `version`, help.
 
+use std::path::Path;
+
 use crate::harness::{
     Cluster, Watch,
     cluster::READY,
@@ -106,31 +108,43 @@ fn version_names_client_and_apiserver() {
     );
 }
 
+/// The words of every command, from its manual page: pgo-show-cluster.1 is of `pgo show cluster`.
+fn commands() -> Vec<Vec<String>> {
+    let pages = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/man");
+    let pages = pages.read_dir().expect("the manual pages");
+    let names = pages.map(|page| page.expect("a page").file_name().into_string());
+    let words = names.map(|name| name.expect("a page's name"));
+    words
+        .filter_map(|name| name.strip_suffix(".1").map(str::to_owned))
+        .map(|name| name.split('-').skip(1).map(str::to_owned).collect())
+        .collect()
+}
+
 #[test]
-fn every_command_has_help_and_completion_is_written() {
-    for command in [
-        vec!["create", "cluster"],
-        vec!["show", "cluster"],
-        vec!["delete", "cluster"],
-        vec!["show", "deadletter"],
-        vec!["requeue", "deadletter"],
-        vec!["delete", "deadletter"],
-        vec!["scale"],
-        vec!["scaledown"],
-        vec!["test"],
-        vec!["version"],
-        vec!["status"],
-        vec!["watch"],
-        vec!["completion"],
-    ] {
-        let mut arguments = command.clone();
+fn every_command_has_help() {
+    let commands = commands();
+    assert!(commands.len() > 20, "{commands:?}");
+    for command in commands {
+        let mut arguments: Vec<&str> = command.iter().map(String::as_str).collect();
         arguments.push("--help");
         let ran = pgo(&arguments).ok();
         assert!(ran.out.contains("Usage:"), "{ran}");
     }
+}
+
+#[test]
+fn every_shell_is_told_every_command() {
     for shell in ["bash", "zsh", "fish"] {
-        assert!(pgo(&["completion", shell]).ok().out.contains("pgo"));
+        let script = pgo(&["completion", shell]).ok().out;
+        for word in commands().concat() {
+            assert!(script.contains(&word), "{shell} has no {word}");
+        }
     }
+    // As somebody has it who types "pgo show cl" and the tabulator.
+    let typed = "source <(pgo completion bash); COMP_WORDS=(pgo show cl); COMP_CWORD=2; \
+        _pgo pgo cl show; printf '%s\\n' \"${COMPREPLY[@]}\"";
+    let ran = run(program("bash", &["-euc", typed]), "").ok();
+    assert_eq!(ran.out, "cluster\n");
 }
 
 #[test]

@@ -97,29 +97,39 @@ fn a_configuration_that_pgo_yaml_does_not_have_is_named() {
         (
             "--storage-config",
             "moon",
-            "moon Storage config was not found ",
+            "moon Storage config was not found \n--storage-config and --replica-storage-config take a name under Storage \
+             in pgo.yaml; kubectl get configmap pgo-config -n pgo -o yaml shows it",
         ),
         (
             "--resources-config",
             "huge",
-            "huge ContainerResource config was not found ",
+            "huge ContainerResource config was not found \n--resources-config takes a name under ContainerResources in \
+             pgo.yaml; kubectl get configmap pgo-config -n pgo -o yaml shows it",
         ),
         (
             "--custom-config",
             "no-such-map",
-            "no-such-map configmap was not found ",
+            "no-such-map configmap was not found \n--custom-config takes a ConfigMap in the cluster's namespace; \
+             kubectl get configmaps shows them",
         ),
         (
             "--secret-from",
             "no-such-cluster",
-            "no-such-cluster secret was not found ",
+            "no-such-cluster secret was not found \n--secret-from takes a cluster in the same namespace that has its \
+             three Secrets: CLUSTER-postgres-secret, CLUSTER-primaryuser-secret and that of its user; kubectl get secrets \
+             shows them",
         ),
         (
             "--service-type",
             "Balancer",
-            "error ServiceType should be either ClusterIP or LoadBalancer ",
+            "error ServiceType should be either ClusterIP or LoadBalancer \n--service-type takes ClusterIP, NodePort \
+             or LoadBalancer",
         ),
-        ("--labels", "nothing", "invalid labels format"),
+        (
+            "--labels",
+            "nothing",
+            "invalid labels format\n--labels takes key=value, several with commas: env=prod,team=billing",
+        ),
         (
             "--node-label",
             "no-such-key=x",
