@@ -15,9 +15,10 @@ node_ctr() {
 
 # import_into NODE SOCKET NAME HASH REFERENCE DIGEST
 import_into() {
-  local node=$1 socket=$2 name=$3 hash=$4 reference=$5 digest=$6 begun
+  local node=$1 socket=$2 name=$3 hash=$4 reference=$5 digest=$6 begun there
   begun=$(clock_ms)
-  if ! held "$socket" | grep -qxF "localhost/pgo/$name:$hash $digest"; then
+  there=$(held "$socket")
+  if ! grep -qxF "localhost/pgo/$name:$hash $digest" <<<"$there"; then
     timeout 300 ctr --address "$socket" --namespace k8s.io images import "$(image_folder "$name" "$hash")/image.tar" >/dev/null
   fi
   node_ctr "$socket" images tag --force "localhost/pgo/$name:$hash" "$reference" >/dev/null

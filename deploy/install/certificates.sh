@@ -60,12 +60,12 @@ existing() {
 
 # is_good PROCESS: its certificate is of our authority, carries its names, and lasts.
 is_good() {
-  local file=$WORK/pgo-$1-tls.crt name
+  local file=$WORK/pgo-$1-tls.crt name matches
   existing "pgo-$1-tls" &&
     openssl x509 -noout -in "$file" -checkend "$PROCESS_RENEWAL" >/dev/null &&
     openssl verify -CAfile "$WORK/ca.crt" "$file" >/dev/null 2>&1 || return 1
   for name in $(names_of "$1"); do
-    openssl x509 -noout -in "$file" -checkhost "$name" | grep -q 'does match' || return 1
+    matches=$(openssl x509 -noout -in "$file" -checkhost "$name") && [[ $matches == *"does match"* ]] || return 1
   done
 }
 

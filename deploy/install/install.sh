@@ -24,10 +24,10 @@ $(<"$WORK/refused")"
 check_storage_class() {
   local classes default
   classes=$(k get storageclasses -o 'go-template={{range .items}}{{.metadata.name}} {{with .metadata.annotations}}{{index . "storageclass.kubernetes.io/is-default-class"}}{{end}}{{"\n"}}{{end}}')
-  default=$(awk '$2 == "true" {print $1}' <<<"$classes" | head -n 1)
+  default=$(awk '$2 == "true" {print $1; exit}' <<<"$classes")
   if [[ -z $PGO_STORAGE_CLASS ]]; then
     [[ -n $default ]] || fail "no storage class is the default here; set PGO_STORAGE_CLASS to one of: $(awk '{printf "%s ", $1}' <<<"$classes")"
-  elif ! awk '{print $1}' <<<"$classes" | grep -qxF -- "$PGO_STORAGE_CLASS"; then
+  elif ! awk -v class="$PGO_STORAGE_CLASS" '$1 == class {found = 1} END {exit !found}' <<<"$classes"; then
     fail "there is no storage class $PGO_STORAGE_CLASS (PGO_STORAGE_CLASS); there are: $(awk '{printf "%s ", $1}' <<<"$classes")"
   fi
 }

@@ -30,7 +30,7 @@ in_operator() { k --namespace "$PGO_OPERATOR_NAMESPACE" "$@"; }
 # clusters NAMESPACE: the names of its Pgclusters.
 clusters() { k get pgclusters --namespace "$1" --ignore-not-found -o name; }
 
-definitions_are_there() { k get crd pgclusters.crunchydata.com --ignore-not-found -o name | grep -q .; }
+definitions_are_there() { [[ -n $(k get crd pgclusters.crunchydata.com --ignore-not-found -o name) ]]; }
 
 # check_clusters: what would take a cluster's object away without PGO to end the cluster is refused.
 check_clusters() {
@@ -67,7 +67,7 @@ stop() {
 }
 
 remove_services() {
-  local namespace name
+  local namespace name bound
   kubectl_waits delete deployments,statefulsets --namespace "$PGO_OPERATOR_NAMESPACE" \
     --selector vendor=crunchydata,pgo-process --cascade=foreground --timeout="${DELETE_SECONDS}s" >/dev/null
   in_operator delete service nsqd event --ignore-not-found >/dev/null
@@ -81,7 +81,8 @@ remove_services() {
       k --namespace "$namespace" delete --ignore-not-found role/pgo-$name rolebinding/pgo-$name >/dev/null
     done
     # The rules are shared with other installations on this cluster; the last one takes them away.
-    k get clusterrolebindings -o 'go-template={{range .items}}{{.roleRef.name}}{{"\n"}}{{end}}' | grep -qxF "pgo-$name" ||
+    bound=$(k get clusterrolebindings -o 'go-template={{range .items}}{{.roleRef.name}}{{"\n"}}{{end}}')
+    grep -qxF "pgo-$name" <<<"$bound" ||
       k delete --ignore-not-found "clusterrole/pgo-$name" >/dev/null
   done
   say "the services and their rights are removed"

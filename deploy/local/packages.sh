@@ -67,8 +67,8 @@ toolchain() {
   local name=$1 wanted=$2 said version
   shift 2
   said=$("$@" 2>/dev/null) || fail "\"$*\" does not work: install $name $wanted or newer first (Rust: rustup with clippy and rustfmt) and put it into PATH"
-  version=$(grep -oE '[0-9]+(\.[0-9]+)+' <<<"$said" | head -n 1)
-  [[ $(printf '%s\n' "$wanted" "$version" | sort -V | head -n 1) == "$wanted" ]] ||
+  version=$(sed -nE '/[0-9]\.[0-9]/ {s/^[^0-9]*([0-9]+(\.[0-9]+)+).*/\1/p; q}' <<<"$said")
+  sort --version-sort --check=quiet <<<"$wanted"$'\n'"$version" ||
     fail "$name is too old: \"$*\" says $version, and $wanted or newer is needed"
 }
 

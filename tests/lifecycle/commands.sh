@@ -185,8 +185,8 @@ checked() {
 
 what_failed_is_said_last() {
   checked 7 || return 1
-  tail -n 4 "$SCRATCH/output" | tr '\n' ' ' | grep -qE \
-    "^=== what failed, once more test it::works \.\.\. FAILED === unit, .* tests: failed after [^ ]+ s make: " || { cat "$SCRATCH/output"; return 1; }
+  grep -qE "^=== what failed, once more test it::works \.\.\. FAILED === unit, .* tests: failed after [^ ]+ s make: " \
+    <<<"$(tail -n 4 "$SCRATCH/output" | tr '\n' ' ')" || { cat "$SCRATCH/output"; return 1; }
 }
 
 too_long_a_run_is_told() {
@@ -232,9 +232,10 @@ env_is_complete() {
 
 # packed PROGRAM...: readelf(1) names the section that holds them.
 packed() {
-  local program
+  local program sections
   for program in "$@"; do
-    readelf --wide --section-headers "$program" | grep -q ' \.relr\.dyn ' || { echo "$program has none"; return 1; }
+    sections=$(readelf --wide --section-headers "$program")
+    [[ $sections == *" .relr.dyn "* ]] || { echo "$program has none: $sections"; return 1; }
   done
 }
 
@@ -256,12 +257,13 @@ without_hippo() (
 
 # Each node's kubelet is in a network namespace of its own.
 nodes_are_namespaces() {
-  local default node
+  local default node programs
   # shellcheck disable=SC2016 # for the other shell
   default=$(env -u NODES bash -c 'source "$1"; echo "$NODES"' bash "$PGO_ROOT/deploy/local/settings.sh")
   [[ $default == 2 && $(ip netns list | grep -c '^pgo-node') == "$NODES" ]] || { ip netns list; return 1; }
   for node in $(seq "$NODES"); do
-    ip netns pids "$(node_netns "$node")" | xargs -r ps -o args= -p | grep -q kubelet || { echo "none in node $node"; return 1; }
+    programs=$(ip netns pids "$(node_netns "$node")" | xargs -r ps -o args= -p)
+    [[ $programs == *kubelet* ]] || { echo "none in node $node: $programs"; return 1; }
   done
 }
 

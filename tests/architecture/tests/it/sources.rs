@@ -52,6 +52,20 @@ fn no_file_is_too_long_to_be_read() {
     }
 }
 
+/// With `pipefail` the one that writes into it fails now and then, killed by SIGPIPE because nobody reads any more (pipe(7)).
+#[test]
+fn no_script_pipes_into_what_ends_before_it_has_read_all() {
+    for (path, text) in files(".sh") {
+        for early in ["| grep -q", "| grep -m", "| head", "| sed -n 1"] {
+            let line = text.lines().find(|line| line.contains(early));
+            assert_eq!(
+                line, None,
+                "{path}: keep what is written, and look into that"
+            );
+        }
+    }
+}
+
 #[test]
 fn nothing_is_unsafe() {
     for (path, text) in rust() {
