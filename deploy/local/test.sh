@@ -22,18 +22,23 @@ cd "$PGO_ROOT"
 
 # stage TITLE COMMAND...
 stage() {
-  local title=$1 begun status
+  local title=$1 begun status output shown_by
   shift
   begun=$(clock_ms)
   echo "=== $title"
+  exec {output}> >(tee "$stage_output")
+  shown_by=$!
   # Not with "||" behind it: bash would then go on after a failure inside COMMAND.
   set +e
   (
     set -e
     "$@" </dev/null
-  ) 2>&1 | tee "$stage_output"
-  status=${PIPESTATUS[0]}
+  ) >&"$output" 2>&1
+  status=$?
   set -e
+  exec {output}>&-
+  # Not for ever: something that COMMAND has left running may hold its output.
+  timeout 10 tail --pid="$shown_by" -f /dev/null || true
   if ((status != 0)); then
     echo "=== $title: failed after $(since "$begun")" | tee -a "$stage_output"
     exit "$status"

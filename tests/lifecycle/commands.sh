@@ -173,11 +173,12 @@ EOT
   mkdir -p "$SCRATCH"/clone/{pgo,proto,services,shared,tests}
 }
 
-# checked STATUS VARIABLE=VALUE...: make test-fast, its output in $SCRATCH/output.
+# checked STATUS VARIABLE=VALUE...: make test-fast, its output in $SCRATCH/output; not as a part of the make that runs
+# this, which would be named in the output.
 checked() {
   local expected=$1 status=0
   shift
-  env PATH="$SCRATCH/checks:$PATH" PGO_CACHE="$SCRATCH/checks-cache" TESTS_END_WITH="$expected" "$@" \
+  env -u MAKELEVEL -u MAKEFLAGS -u MFLAGS PATH="$SCRATCH/checks:$PATH" PGO_CACHE="$SCRATCH/checks-cache" TESTS_END_WITH="$expected" "$@" \
     make --no-print-directory -C "$SCRATCH/clone" test-fast >"$SCRATCH/output" 2>&1 || status=$?
   # make's own status is 2 whenever a command fails.
   ((status == (expected == 0 ? 0 : 2))) || { cat "$SCRATCH/output"; return 1; }

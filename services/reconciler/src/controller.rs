@@ -23,7 +23,7 @@ use pgo_telemetry::CancellationToken;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
-use crate::{cache::lean, context::Context, error::Error, reconcile::reconcile};
+use crate::{context::Context, error::Error, reconcile::reconcile};
 
 /// A Pgcluster as Kubernetes has it. One that cannot be understood must not hide the others.
 pub type Stored = DeserializeGuard<Pgcluster>;
@@ -47,7 +47,6 @@ pub async fn run(
     let (changes, ahead) = ahead::watch(api, watcher::Config::default());
     let (clusters, writer) = reflector::store();
     // Failures end here: the controller would pause for them, and with it all that wakes a reconcile otherwise.
-    let changes = changes.modify(lean::shed_managed_fields);
     let changes = changes.reflect(writer).applied_objects().filter(|change| {
         if let Err(error) = change {
             tracing::warn!(%error, "the watch of clusters was interrupted; it begins again");

@@ -4,7 +4,10 @@ use std::{
     fs,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -68,9 +71,18 @@ pub struct Rig {
     running: Option<(CancellationToken, JoinHandle<anyhow::Result<()>>)>,
 }
 
+/// A port to listen on later. Those that the kernel gives away itself begin at 32768 (ip(7), `ip_local_port_range`): it would
+/// give one to some connection meanwhile. Each process of the tests has a hundred of its own.
 fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    listener.local_addr().expect("an address").port()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed) % 100;
+        let port = 10_000 + std::process::id() % 200 * 100 + number;
+        let port = u16::try_from(port).expect("below 30100");
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 fn put(path: &Path, text: &str) {

@@ -42,10 +42,6 @@ pub trait Lean: Resource {
 }
 
 /// Who wrote which field is the largest part of most objects.
-pub fn shed_managed_fields(object: &mut impl Resource) {
-    object.meta_mut().managed_fields = None;
-}
-
 fn shed(meta: &mut ObjectMeta) {
     meta.managed_fields = None;
     if let Some(annotations) = &mut meta.annotations {
@@ -58,18 +54,14 @@ impl<K> Lean for PartialObjectMeta<K> where PartialObjectMeta<K>: Resource {}
 
 impl Lean for EndpointSlice {}
 
-/// Requests are read as a whole.
+/// Requests are read as a whole: who wrote a field is who asked for it.
 impl Lean for DeserializeGuard<Pgtask> {
-    fn shed(&mut self) {
-        shed_managed_fields(self);
-    }
+    fn shed(&mut self) {}
 }
 
 /// Likewise.
 impl Lean for DeserializeGuard<Pgreplica> {
-    fn shed(&mut self) {
-        shed_managed_fields(self);
-    }
+    fn shed(&mut self) {}
 }
 
 impl Lean for Pod {

@@ -307,9 +307,13 @@ fn a_failover_to_where_none_can_go_is_refused_and_changes_nothing() {
             .out
             .contains(&format!("updated pgcluster {}", cluster.name))
     );
+    // One that is asked for before the last one is in force takes its place, and that has failed then.
+    let in_force = |count| watch.until_count(&cluster.uid(), "UpdateClusterCompleted", count);
+    in_force(1);
     let words = "autofail flag is set to true, manual failover requires";
     ask(&[&target(&replica)]).failed(2, &[words]);
     update("false");
+    in_force(2);
     let line = [
         "label",
         "--overwrite",
@@ -320,7 +324,7 @@ fn a_failover_to_where_none_can_go_is_refused_and_changes_nothing() {
         &namespace(),
     ];
     kubectl(&line).ok();
-    let told = watch.until_count(&cluster.uid(), "UpdateClusterCompleted", 3);
+    let told = in_force(3);
     let who = fields(&told, "UpdateClusterCompleted", "/eventheader/username");
     assert_eq!(who, ["pgoadmin", "pgoadmin", "kubectl"]);
     assert_eq!(primary(&cluster), former);

@@ -207,18 +207,16 @@ fn scale_adds_and_scaledown_takes_away_as_in_4_1() {
         seen(count == 2, || count.to_string())
     });
 
-    let query = pgo(&["scaledown", name, "--query"]).ok();
-    assert!(
-        query.out.starts_with("Replica targets include:\n"),
-        "{query}"
-    );
-    for replica in &made {
-        let line = format!("\t{replica} (1/1) (node");
-        assert!(
-            query.out.contains(&line) && query.out.contains("(receive "),
-            "{query}"
-        );
-    }
+    // The kubelet's probe of a pod comes a moment after its WAL flows.
+    until("both replicas, ready", READY, || {
+        let query = pgo(&["scaledown", name, "--query"]).ok();
+        let told = query.out.starts_with("Replica targets include:\n")
+            && query.out.contains("(receive ")
+            && made
+                .iter()
+                .all(|replica| query.out.contains(&format!("\t{replica} (1/1) (node")));
+        seen(told, || query.to_string())
+    });
 
     take_away(&cluster, &made[0], &made[1]);
     let events = watch.until_count(&cluster.uid(), "ScaleDownClusterCompleted", 2);
