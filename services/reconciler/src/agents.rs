@@ -76,7 +76,7 @@ pub enum Unheard {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Said {
     /// This, last.
-    Facts(AgentFacts),
+    Facts(Box<AgentFacts>),
     /// Nothing: it is called and does not answer.
     Nothing {
         /// When it was called first, or heard last.
@@ -303,7 +303,7 @@ impl Agents {
         while let Some(state) = states.message().await? {
             if state.pod_uid == pod.uid {
                 let facts = facts(state);
-                self.change(pod, |_| Said::Facts(facts));
+                self.change(pod, |_| Said::Facts(Box::new(facts)));
             }
         }
         Ok(())

@@ -81,6 +81,23 @@ async fn timed(
     Ok(())
 }
 
+/// Removes the finalizer, and with the last one the object.
+async fn let_go(
+    object: &Arc<Pgcluster>,
+    cluster: &Cluster,
+    context: &Context,
+) -> Result<(), Error> {
+    hear_every_request(object, cluster, context).await?;
+    let removed = set_finalizers(object, context, |finalizers| {
+        finalizers.retain(|finalizer| finalizer != FINALIZER);
+    });
+    match removed.await {
+        // It is removed already, which was only not seen yet.
+        Err(error) if error.is_missing() => Ok(()),
+        other => other,
+    }
+}
+
 async fn one(
     step: &Step,
     object: &Arc<Pgcluster>,
@@ -94,17 +111,7 @@ async fn one(
             })
             .await
         }
-        Step::RemoveFinalizer => {
-            hear_every_request(object, cluster, context).await?;
-            let removed = set_finalizers(object, context, |finalizers| {
-                finalizers.retain(|finalizer| finalizer != FINALIZER);
-            });
-            match removed.await {
-                // With its last finalizer the object goes: it is removed already, which was only not seen yet.
-                Err(error) if error.is_missing() => Ok(()),
-                other => other,
-            }
-        }
+        Step::RemoveFinalizer => let_go(object, cluster, context).await,
         Step::RemovePod { .. }
         | Step::RemoveCluster
         | Step::RemoveClaim { .. }

@@ -297,7 +297,7 @@ fn hear_agents(observed: &mut Observed, cluster: &Cluster, context: &Context) {
         }
         match context.agents.said(&cluster.namespace, instance) {
             Some(Said::Facts(facts)) => {
-                observed.agents.insert(instance.clone(), facts);
+                observed.agents.insert(instance.clone(), *facts);
             }
             Some(Said::Nothing { since }) => {
                 observed.silent.insert(instance.clone(), since);

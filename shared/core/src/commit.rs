@@ -322,18 +322,10 @@ pub(crate) fn begin_creation(
         .journal
         .newest(Kind::CreateCluster)
         .map_or(0, |failed| failed.steps);
+    let of = (Kind::CreateCluster, None);
     let operation = Operation {
-        id,
-        kind: Kind::CreateCluster,
-        instance: None,
-        actor: cluster.actor.clone(),
-        started: now,
-        finished: None,
-        outcome: None,
-        cause: None,
         steps,
-        generation: cluster.generation,
-        delete: None,
+        ..Operation::begun(of, id, &cluster.actor, cluster.generation, now)
     };
     next.journal.begin(cluster.subject(), operation, cause);
 }

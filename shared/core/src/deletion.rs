@@ -129,17 +129,15 @@ fn begin_deletion(
     let first = next.journal.all(Kind::DeleteCluster).next();
     let cause = first.map(|first| format!("asks for the same deletion as operation {}", first.id));
     let operation = Operation {
-        id: request.operation,
-        kind: Kind::DeleteCluster,
-        instance: None,
-        actor: request.actor.clone(),
-        started: now,
-        finished: None,
-        outcome: None,
-        cause: None,
         steps,
-        generation: cluster.generation,
         delete: Some(before.with(request.options)),
+        ..Operation::begun(
+            (Kind::DeleteCluster, None),
+            request.operation,
+            &request.actor,
+            cluster.generation,
+            now,
+        )
     };
     next.journal.begin(cluster.subject(), operation, cause);
 }

@@ -95,7 +95,7 @@ impl Operation {
         (kind, instance): Of<'_>,
         id: OperationId,
         actor: &str,
-        cluster: &crate::Cluster,
+        generation: i64,
         now: Timestamp,
     ) -> Self {
         Self {
@@ -108,7 +108,7 @@ impl Operation {
             outcome: None,
             cause: None,
             steps: 0,
-            generation: cluster.generation,
+            generation,
             delete: None,
         }
     }

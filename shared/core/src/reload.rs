@@ -55,7 +55,13 @@ pub(crate) fn commit(
 }
 
 fn begin(next: &mut ClusterStatus, cluster: &Cluster, request: &ReloadRequest, now: Timestamp) {
-    let operation = Operation::begun(RELOAD, request.operation, &request.actor, cluster, now);
+    let operation = Operation::begun(
+        RELOAD,
+        request.operation,
+        &request.actor,
+        cluster.generation,
+        now,
+    );
     let subject = cluster.subject();
     if next.was_ready() {
         let cause = "it was asked for".to_owned();
@@ -75,10 +81,7 @@ fn is_asked(observed: &Observed, instance: &InstanceName) -> bool {
 }
 
 /// The instances whose answers are not there.
-fn unanswered<'a>(
-    operation: OperationId,
-    observed: &'a Observed,
-) -> impl Iterator<Item = &'a InstanceName> {
+fn unanswered(operation: OperationId, observed: &Observed) -> impl Iterator<Item = &InstanceName> {
     let answers = observed.reloads.as_ref();
     let answers = answers.filter(|answers| answers.operation == operation);
     let has = move |instance: &InstanceName| {

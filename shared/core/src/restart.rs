@@ -95,7 +95,7 @@ fn begin(
     let judged = judge(next, cluster, observed, request.target.as_deref());
     let subject = cluster.subject();
     let id = request.operation;
-    let operation = Operation::begun(RESTART, id, &request.actor, cluster, now);
+    let operation = Operation::begun(RESTART, id, &request.actor, cluster.generation, now);
     match judged {
         Err(reason) => next.journal.refuse(subject, operation, &reason, now),
         Ok(left) => {

@@ -207,17 +207,6 @@ fn unasked(next: &ClusterStatus, cluster: &Cluster, actor: String) -> Update {
 }
 
 fn operation(update: &Update, cluster: &Cluster, now: Timestamp) -> Operation {
-    Operation {
-        id: update.operation,
-        kind: Kind::UpdateCluster,
-        instance: None,
-        actor: update.actor.clone(),
-        started: now,
-        finished: None,
-        outcome: None,
-        cause: None,
-        steps: 0,
-        generation: cluster.generation,
-        delete: None,
-    }
+    let of = (Kind::UpdateCluster, None);
+    Operation::begun(of, update.operation, &update.actor, cluster.generation, now)
 }

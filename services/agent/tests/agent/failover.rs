@@ -243,7 +243,7 @@ fn a_switchover_takes_writes_again_in_a_moment_also_after_many_writes() {
 }
 
 /// Writes through `client` until that fails, then to `next`: how long nothing was acknowledged.
-async fn pause_of_writes(client: Client, next: &Rig) -> Duration {
+async fn pause_of_writes(client: tokio_postgres::Client, next: &Rig) -> Duration {
     let statement = "CREATE TABLE IF NOT EXISTS kept (n int); INSERT INTO kept VALUES (1)";
     let mut last = Instant::now();
     while client.batch_execute(statement).await.is_ok() {

@@ -28,21 +28,7 @@ impl Data {
                 instance.waiting.insert(state.commits, instance.wal.end());
                 Some(())
             }
-            Move::Acknowledges(node, commit) => {
-                let instance = &mut state.instances[node];
-                let end = *instance.waiting.get(&commit)?;
-                if !instance.flushed_by_enough(end) {
-                    return None;
-                }
-                instance.waiting.remove(&commit);
-                // In the asynchronous mode nothing is promised, nor by less than the rule.
-                let seen = instance.agent.as_ref()?.seen.as_ref();
-                let k = seen.map_or(0, |seen| seen.record.synchronous.k);
-                if k > 0 && instance.rule.k >= k {
-                    state.acknowledged.insert(commit);
-                }
-                Some(())
-            }
+            Move::Acknowledges(node, commit) => acknowledges(state, node, commit),
             Move::Configures(node, rule) => {
                 let instance = &mut state.instances[node];
                 instance.rule = rule.clone();
@@ -338,4 +324,20 @@ impl super::Instance {
         self.writes = 0;
         self.rule = Synchronous::default();
     }
+}
+
+fn acknowledges(state: &mut State, node: usize, commit: u8) -> Option<()> {
+    let instance = &mut state.instances[node];
+    let end = *instance.waiting.get(&commit)?;
+    if !instance.flushed_by_enough(end) {
+        return None;
+    }
+    instance.waiting.remove(&commit);
+    // In the asynchronous mode nothing is promised, nor by less than the rule.
+    let seen = instance.agent.as_ref()?.seen.as_ref();
+    let k = seen.map_or(0, |seen| seen.record.synchronous.k);
+    if k > 0 && instance.rule.k >= k {
+        state.acknowledged.insert(commit);
+    }
+    Some(())
 }
