@@ -41,6 +41,8 @@ pub struct Bounds {
     pub commits: u8,
     /// Crashes of instances.
     pub crashes: u8,
+    /// Servers that die and are started again in place.
+    pub deaths: u8,
     /// The membership at the beginning; the first instance is the holder.
     pub first: Wanted,
     /// Memberships that the user may want, one after another.

@@ -108,6 +108,8 @@ impl Data {
         if instance.mark.is_none() && configuring == Some(&None) {
             moves.push(Move::Configures(node, instance.rule.clone()));
         }
-        moves.push(Move::Dies(node));
+        if state.deaths < self.bounds.deaths {
+            moves.push(Move::Dies(node));
+        }
     }
 }

@@ -35,7 +35,10 @@ impl Data {
                 instance.mark = Some(instance.wal.end());
                 self.step(state, node, Input::Configured(rule))
             }
-            Move::Dies(node) => state.instances[node].dies(),
+            Move::Dies(node) => {
+                state.deaths += 1;
+                state.instances[node].dies()
+            }
             Move::Held(node) => {
                 let instance = &state.instances[node];
                 if !instance.flushed_by_enough(instance.mark?) {

@@ -15,6 +15,7 @@ fn data() -> data::Bounds {
         terms: 3,
         commits: 2,
         crashes: 0,
+        deaths: 0,
         first: members(1, &[1, 2]),
         wanted: Vec::new(),
         lost: None,
