@@ -79,6 +79,8 @@ pub struct State {
     pub commits: Option<Commits>,
     /// When commits began last to go on without those that the rule asks for, and when they waited for them again.
     pub fallback: Option<(Timestamp, Option<Timestamp>)>,
+    /// Whether something of it was noted that nobody was told.
+    pub noted: bool,
 }
 
 /// What a former primary had written that its successor does not have.
@@ -267,16 +269,26 @@ impl Reporter {
                 let error = state.error.as_deref();
                 tracing::info!(phase = ?state.phase, error, "the state of the instance changed");
             }
-            *state != before
+            let is_news = *state != before;
+            state.noted &= !is_news;
+            is_news
         });
     }
 
-    /// Changes what is not worth telling by itself; it goes along with the next change.
+    /// Changes what is not worth telling by itself; it goes along with the next change, or the next look.
     pub fn note(&self, note: impl FnOnce(&mut State)) {
         self.0.send_if_modified(|state| {
+            let before = state.clone();
             note(state);
+            state.noted |= *state != before;
             false
         });
+    }
+
+    /// Tells what was only noted until now, too: where nothing else changes, nobody would ever hear of it.
+    pub fn tell_noted(&self) {
+        self.0
+            .send_if_modified(|state| std::mem::take(&mut state.noted));
     }
 
     /// The state now.
@@ -293,6 +305,31 @@ impl Reporter {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_only_noted_is_told_with_the_next_change_or_look() {
+        let reporter = Reporter::new(State::default());
+        let mut told = reporter.watch();
+        let at = |lsn| move |state: &mut State| state.lsn = lsn;
+        let mut is_told = || {
+            let is_told = told.has_changed().expect("a reporter");
+            told.mark_unchanged();
+            is_told
+        };
+        reporter.note(at(1));
+        reporter.change(|state| state.phase = Phase::Starting);
+        assert!(!is_told(), "the phase is as it was");
+        reporter.tell_noted();
+        assert!(is_told());
+        reporter.note(at(1));
+        reporter.tell_noted();
+        assert!(!is_told(), "nothing has changed");
+        reporter.note(at(2));
+        reporter.change(|state| state.phase = Phase::Running);
+        assert!(is_told());
+        reporter.tell_noted();
+        assert!(!is_told(), "it went along");
+    }
 
     #[test]
     fn what_is_unknown_is_told_as_unknown() {

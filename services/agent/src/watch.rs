@@ -39,6 +39,9 @@ const MISSES: u32 = 2;
 /// Probes between two looks at what changes slowly: position in the WAL, certificates.
 const PROBES_PER_LOOK: u32 = 10;
 
+/// How far behind a replica is not near any more: one file of WAL, as the reconciler judges it (`pgo_core`).
+const NEAR: u64 = 16 << 20;
+
 /// Time between two looks at whether the Service still leads here; at a thousand clusters 17 reads a second.
 const DIRECTED_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -187,13 +190,18 @@ impl Watch<'_> {
         }
         let following = session.following(PROBE_DEADLINE).await?;
         let flows = following.streaming;
-        let was = self.reporter.now().following.streaming;
+        let was = self.reporter.now().following;
+        // Positions change all the time; whether any WAL flows is news at once, and that it has come near.
+        let is_news =
+            was.streaming != flows || (was.lag_bytes >= NEAR && following.lag_bytes < NEAR);
         let follow = |state: &mut State| state.follow(following);
-        // Positions change all the time; whether any WAL flows is news at once.
-        if look || was != flows {
+        if is_news {
             self.reporter.change(follow);
         } else {
             self.reporter.note(follow);
+        }
+        if look {
+            self.reporter.tell_noted();
         }
         Ok(flows)
     }

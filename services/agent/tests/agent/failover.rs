@@ -44,6 +44,8 @@ fn a_primary_that_ends_in_order_loses_nothing_and_is_followed_at_once() {
         let client = replica.connect().await.expect("the application gets in");
         write(&client, 2).await;
         has(&replica, &[1, 2]).await;
+        let pending = replica.reload("reconciler.pgo").await.expect("read");
+        assert_eq!(pending, [""; 0], "nothing of a standby waits for a restart");
 
         primary.start().await;
         let (state, phases) = primary.until_streaming_from("hippo-abcd").await;
