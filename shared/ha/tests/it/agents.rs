@@ -209,3 +209,23 @@ fn a_database_that_cannot_run_is_handed_over() {
     assert_eq!(serving(&cluster).len(), 1, "{:#?}", cluster.log);
     assert_ne!(serving(&cluster), [0]);
 }
+
+#[test]
+fn a_change_of_members_that_was_made_without_an_answer_does_not_stop_the_next_ones() {
+    let mut cluster = running(3);
+    let wanted = |voters: &[usize]| Wanted {
+        voters: voters.iter().map(|node| id(*node)).collect(),
+        ..Wanted::default()
+    };
+    cluster.answers = false;
+    cluster.tell(0, Input::Members(wanted(&[1])));
+    cluster.pass(Duration::from_secs(1));
+    cluster.answers = true;
+    assert_eq!(cluster.record.voters, wanted(&[1]).voters);
+    cluster.pass(Duration::from_secs(1));
+    cluster.tell(0, Input::Members(wanted(&[1, 2])));
+    cluster.pass(Duration::from_secs(1));
+    assert_eq!(cluster.record.voters, wanted(&[1, 2]).voters);
+    cluster.tell(0, Input::Switchover(Some(id(2))));
+    assert_eq!(serving(&cluster), [2]);
+}
