@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use pgo_ha::{Effect, Input, Lsn, Position, Timeline, members::Wanted};
+use pgo_ha::{
+    Agent, Effect, Input, Lsn, Moment, Position, Promise, Protocol, Record, Timeline, Version,
+    members::Wanted,
+};
 use pgo_ids::Term;
 
 use crate::cluster::{Cluster, id};
@@ -228,4 +231,32 @@ fn a_change_of_members_that_was_made_without_an_answer_does_not_stop_the_next_on
     assert_eq!(cluster.record.voters, wanted(&[1, 2]).voters);
     cluster.tell(0, Input::Switchover(Some(id(2))));
     assert_eq!(serving(&cluster), [2]);
+}
+
+#[test]
+fn who_asks_for_votes_in_a_term_that_is_taken_stops_nobody_from_following() {
+    let protocol = Protocol::PRODUCTION;
+    let at = |second| Moment::since_boot(Duration::from_secs(second));
+    let mut agent = Agent::started(&protocol, id(1), Promise::default(), at(1000));
+    let mut record = Record::first(id(0));
+    record.voters = [1, 2].map(id).into();
+    let record = record.promoted(&protocol.rules, id(2), Position::default());
+    let term = record.term;
+    let read = Input::LeaseRead {
+        version: Version::from("2"),
+        record,
+    };
+    let follows = Some((id(2), term));
+    agent.step(&protocol, read, at(1003));
+    assert_eq!(agent.following, follows);
+    // Another candidate, which has lost and does not know it yet.
+    let asked = Input::VoteAsked {
+        from: id(0),
+        term,
+        version: Version::from("1"),
+        release: None,
+    };
+    let effects = agent.step(&protocol, asked, at(1003));
+    assert!(!effects.contains(&Effect::StopReceiver), "{effects:?}");
+    assert_eq!(agent.following, follows);
 }
