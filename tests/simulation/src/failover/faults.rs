@@ -5,6 +5,7 @@ use crate::failover::{
     clock::{MS, SECOND, Time},
     event::Event,
     instance::{Data, id},
+    judge::ENDS,
     network::End,
     world::World,
     wrong::Wrong,
@@ -165,7 +166,7 @@ impl World {
         }
         self.instances[node].frozen = false;
         if let Some(number) = self.judge_thawed(node)? {
-            let ended = self.now + 300 * MS;
+            let ended = self.now + ENDS;
             self.queue.at(ended, Event::MustHaveEnded(node, number));
         }
         self.wakes(node);

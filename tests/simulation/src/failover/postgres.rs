@@ -183,7 +183,8 @@ impl World {
         let instance = &self.instances[node];
         let end = instance.wal.len();
         let Some(server) = &instance.server else {
-            return Ok(());
+            // It ended by itself, or had not begun.
+            return self.tell_stopped(node);
         };
         let waits = server.senders.iter().any(|sender| sender.flushed < end);
         if waits && self.chance.happens(900) {
@@ -258,6 +259,7 @@ impl World {
             rule.clone()
         };
         self.begin_server(node, timeline, at_first);
+        self.judge_woken(node);
         self.judge_primary(node, timeline)?;
         if promotes {
             self.step(node, Input::Promoted(from))?;

@@ -298,6 +298,7 @@ impl World {
 
     /// What was deferred happens, after what it takes to wake.
     pub(super) fn wakes(&mut self, node: usize) {
+        self.instances[node].woke = self.now;
         let deferred = std::mem::take(&mut self.instances[node].deferred);
         let mut wake = |most| self.now + self.chance.below(most);
         let (agent, guard, server) = (wake(30 * MS), wake(50 * MS), wake(20 * MS));
