@@ -139,7 +139,10 @@ impl Step<'_> {
         if self.protocol.rules.vote_stores_term {
             self.store(promise);
         }
-        if self.agent.following.is_some() && self.protocol.rules.vote_stops_receiver {
+        // Whoever started with a promise above the Lease's term follows nobody and has not been told how far its WAL reaches.
+        let is_unknown = self.agent.stopped.is_none() && self.agent.owed.is_empty();
+        let has_to_stop = self.agent.following.is_some() || is_unknown;
+        if has_to_stop && self.protocol.rules.vote_stops_receiver {
             self.agent.following = None;
             self.agent.stopped = None;
             self.effects.push(Effect::StopReceiver);

@@ -260,3 +260,36 @@ fn who_asks_for_votes_in_a_term_that_is_taken_stops_nobody_from_following() {
     assert!(!effects.contains(&Effect::StopReceiver), "{effects:?}");
     assert_eq!(agent.following, follows);
 }
+
+#[test]
+fn who_starts_in_the_middle_of_an_election_asks_how_far_it_has_flushed_and_votes() {
+    let protocol = Protocol::PRODUCTION;
+    let at = |second| Moment::since_boot(Duration::from_secs(second));
+    let mut record = Record::first(id(0));
+    record.voters = [1, 2].map(id).into();
+    let term = record.next_term();
+    let promise = Promise::default().in_term(term);
+    let mut agent = Agent::started(&protocol, id(1), promise, at(1000));
+    agent.autofail = false;
+    let version = Version::from("1");
+    let read = Input::LeaseRead {
+        version: version.clone(),
+        record,
+    };
+    agent.step(&protocol, read, at(1000));
+    assert_eq!(agent.following, None, "it has promised a higher term");
+    let asked = || Input::VoteAsked {
+        from: id(2),
+        term,
+        version: version.clone(),
+        release: None,
+    };
+    let effects = agent.step(&protocol, asked(), at(1003));
+    assert!(effects.contains(&Effect::StopReceiver), "{effects:?}");
+    let effects = agent.step(&protocol, asked(), at(1003));
+    assert!(!effects.contains(&Effect::StopReceiver), "{effects:?}");
+    let stopped = Input::ReceiverStopped(Position::default());
+    let effects = agent.step(&protocol, stopped, at(1003));
+    let voted = |effect: &Effect| matches!(effect, Effect::AnswerVote { answer: Ok(_), .. });
+    assert!(effects.iter().any(voted), "{effects:?}");
+}
