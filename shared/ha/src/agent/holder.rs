@@ -221,7 +221,10 @@ impl Step<'_> {
             .own_write
             .is_some_and(|began| self.now < began.plus(fresh));
         let short = !renewed && authority.grants_are_short(self.protocol, record, self.now);
-        if next != *record || !authority.written || short {
+        // A read that shows what was in doubt does not end the doubt: only a write of its own does, and until then nothing
+        // else could be changed.
+        let doubts = doubted.is_some();
+        if next != *record || !authority.written || short || doubts {
             let expected = seen.version.clone();
             self.store(self.agent.promise.in_term(next.term));
             self.write(expected, next);

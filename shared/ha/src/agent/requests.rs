@@ -80,7 +80,11 @@ impl Step<'_> {
         version: Version,
         release: Option<&Release>,
     ) {
-        let answer = match self.may_vote(term, &version, release) {
+        let voted = match self.decided(term) {
+            Some(recorded) => Err(NoVote::Promised(recorded)),
+            None => self.may_vote(term, &version, release),
+        };
+        let answer = match voted {
             Ok(()) => match self.position_for_good() {
                 Some(position) => Ok(Vote { term, position }),
                 None => {
@@ -105,6 +109,14 @@ impl Step<'_> {
         });
     }
 
+    /// The term that the Lease is known to record, if it is this one: a swap raises it by one, so nobody can win it any more.
+    /// A vote for it would stop the receiver for nothing, and no change of the Lease would follow that starts it again.
+    fn decided(&self, term: Term) -> Option<Term> {
+        let seen = self.agent.seen.as_ref()?;
+        let is_decided = self.protocol.rules.term_rises && seen.record.term == term;
+        is_decided.then_some(term)
+    }
+
     /// Whether it may vote. If so the term is stored, and the receiver is told to stop.
     pub(super) fn may_vote(
         &mut self,
@@ -127,7 +139,10 @@ impl Step<'_> {
         if self.protocol.rules.vote_stores_term {
             self.store(promise);
         }
-        if self.agent.following.is_some() && self.protocol.rules.vote_stops_receiver {
+        // Whoever started with a promise above the Lease's term follows nobody and has not been told how far its WAL reaches.
+        let is_unknown = self.agent.stopped.is_none() && self.agent.owed.is_empty();
+        let has_to_stop = self.agent.following.is_some() || is_unknown;
+        if has_to_stop && self.protocol.rules.vote_stops_receiver {
             self.agent.following = None;
             self.agent.stopped = None;
             self.effects.push(Effect::StopReceiver);

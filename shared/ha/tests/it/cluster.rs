@@ -31,6 +31,8 @@ pub struct Cluster {
     version: u64,
     /// Whether the API server answers.
     pub api: bool,
+    /// Whether it says what became of what it was asked.
+    pub answers: bool,
     /// Instances that nobody reaches, the API server excepted.
     pub cut: BTreeSet<usize>,
     /// Effects in the order in which they were wanted, with who wanted them.
@@ -51,6 +53,7 @@ impl Cluster {
             record,
             version: 1,
             api: true,
+            answers: true,
             cut: BTreeSet::new(),
             log: Vec::new(),
             writes: 0,
@@ -113,6 +116,9 @@ impl Cluster {
                 self.version += 1;
                 self.writes += 1;
                 self.record = record;
+                if !self.answers {
+                    return Some((by, Input::LeaseUnknown));
+                }
                 Input::LeaseWritten {
                     version: self.version(),
                 }

@@ -80,6 +80,18 @@ const GENTLE: [Fault; 4] = [
     Fault::ServerKilled,
 ];
 
+/// What has one election follow another, between instances that lag behind each other.
+const CONTESTED: [Fault; 8] = [
+    Fault::PodKilled,
+    Fault::NodeRestarted,
+    Fault::NodeFrozen,
+    Fault::Cut,
+    Fault::Cut,
+    Fault::BadNetwork,
+    Fault::ApiStalls,
+    Fault::Failover,
+];
+
 /// A schedule's.
 #[derive(Clone, Debug)]
 pub struct Climate {
@@ -127,8 +139,11 @@ impl Climate {
         while faults.len() < kinds && !gentle {
             faults.push(ALL[chance.place(ALL.len())]);
         }
+        let contested = !gentle && chance.happens(250);
         if gentle {
             faults = GENTLE.to_vec();
+        } else if contested {
+            faults = CONTESTED.to_vec();
         }
         let sometimes = |chance: &mut Chance, most: u64| {
             if gentle || chance.happens(500) {
@@ -146,7 +161,7 @@ impl Climate {
             },
             autofail: gentle || chance.happens(850),
             lasts: 5 * SECOND + chance.below(9 * SECOND),
-            pause: 300 * MS + chance.below(2500 * MS),
+            pause: 300 * MS + chance.below(if contested { 700 * MS } else { 2500 * MS }),
             longest: SECOND + chance.below(6 * SECOND),
             at_holder: chance.below(1000),
             writes: 100 * MS + chance.below(300 * MS),

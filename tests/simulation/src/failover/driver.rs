@@ -167,9 +167,7 @@ impl World {
     fn carry_out(&mut self, node: usize, effect: Effect) -> Result<(), String> {
         match effect {
             Effect::StorePromise(promise) => {
-                if self.wrong != Some(Wrong::PromiseInMemory) {
-                    self.instances[node].promise = promise;
-                }
+                self.instances[node].promise = promise;
             }
             Effect::AskGrant { .. } | Effect::AskVote { .. } | Effect::SendRelease { .. } => {
                 self.asks(node, effect);

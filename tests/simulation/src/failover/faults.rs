@@ -4,7 +4,8 @@ use crate::failover::{
     climate::Fault,
     clock::{MS, SECOND, Time},
     event::Event,
-    instance::{Data, id},
+    instance::{Data, Instance, id},
+    judge::ENDS,
     network::End,
     world::World,
     wrong::Wrong,
@@ -165,7 +166,7 @@ impl World {
         }
         self.instances[node].frozen = false;
         if let Some(number) = self.judge_thawed(node)? {
-            let ended = self.now + 300 * MS;
+            let ended = self.now + ENDS;
             self.queue.at(ended, Event::MustHaveEnded(node, number));
         }
         self.wakes(node);
@@ -237,12 +238,47 @@ impl World {
         self.climate.lost = 0;
         self.api.wishes.autofail = true;
         self.queue.at(self.now, Event::ApiGoesOn);
+        self.unable = self.needless();
         for node in 0..self.instances.len() {
-            self.instances[node].broken = false;
             let now = self.now;
             self.queue.at(now, Event::AgentGoesOn(node));
             self.queue.at(now, Event::Thaws(node));
-            self.queue.at(now, Event::VolumeAnswers(node));
+            self.is_able(node);
+        }
+    }
+
+    /// A holder whose PostgreSQL does not start or whose volume hangs, where the others can do without it: all of them vote,
+    /// have their data, and are enough for what commits wait for when one of them is primary. It stays as it is until
+    /// somebody can write.
+    fn needless(&self) -> Option<usize> {
+        let record = &self.api.record;
+        let holder = self.node(record.holder);
+        let is_unable = self.instances[holder].broken || self.instances[holder].hangs.is_some();
+        let all = self.instances.iter().enumerate();
+        let others = all.filter(|(node, instance)| *node != holder && instance.exists);
+        let can_vote = |instance: &Instance| {
+            record.voters.contains(&instance.id)
+                && instance.data == Data::There
+                && instance.promise.no_vote.is_none()
+        };
+        let able = others.clone().all(|(_, instance)| can_vote(instance));
+        let most = others.count();
+        let k = record.synchronous.k.max(self.api.wishes.k);
+        (is_unable && able && record.voters.len() == most && k < most).then_some(holder)
+    }
+
+    /// What is broken at an instance is mended, unless it is to stay so.
+    fn is_able(&mut self, node: usize) {
+        if self.unable != Some(node) {
+            self.queue.at(self.now, Event::Mends(node));
+            self.queue.at(self.now, Event::VolumeAnswers(node));
+        }
+    }
+
+    /// Somebody can write: nothing needs to stay broken.
+    pub fn all_are_able(&mut self) {
+        if let Some(node) = self.unable.take() {
+            self.is_able(node);
         }
     }
 

@@ -216,6 +216,8 @@ pub struct Instance {
     pub hangs: Option<u64>,
     /// Its server does not start.
     pub broken: bool,
+    /// When something of it went on last that had been frozen, stopped or stuck.
+    pub woke: Time,
     /// What happened to what is stopped.
     pub deferred: Vec<Event>,
 }
@@ -242,6 +244,7 @@ impl Instance {
             frozen: false,
             hangs: None,
             broken: false,
+            woke: 0,
             deferred: Vec::new(),
         }
     }

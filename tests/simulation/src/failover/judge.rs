@@ -4,7 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use pgo_ha::Record;
 
-use crate::failover::{instance::id, world::World};
+use crate::failover::{
+    clock::{MS, Time},
+    event::Event,
+    instance::id,
+    world::World,
+};
+
+/// How long a server has to end that lives, or is begun, when its node or agent goes on after its authority has ended: D.
+pub const ENDS: Time = 300 * MS;
+
+/// Within how long after it woke an agent has done what it was about to do.
+const WAKES: Time = 100 * MS;
 
 /// What a schedule has done, to see that the schedules do what they are for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -84,7 +95,8 @@ impl World {
         }
     }
 
-    /// Another instance takes the Lease: nobody else may be able to write any more.
+    /// Another instance takes the Lease: nobody else may be able to write any more. It may have been removed since it asked
+    /// for that; then it is its successor that has to have everything.
     ///
     /// # Errors
     /// Somebody is.
@@ -94,7 +106,9 @@ impl World {
         let is_released = candidate.is_some_and(|driver| driver.agent.release.is_some());
         self.count.releases += usize::from(is_released);
         self.alone(by, "takes the Lease")?;
-        self.has_all(by)?;
+        if self.instances[by].exists {
+            self.has_all(by)?;
+        }
         if self.climate.gentle && !is_released {
             return Err(format!(
                 "{by} takes over from {former}, and nothing had happened that {former} could not serve by"
@@ -109,7 +123,9 @@ impl World {
     /// It may not.
     pub fn judge_primary(&mut self, node: usize, timeline: u32) -> Result<(), String> {
         self.say(|| format!("{node} writes on timeline {timeline}"));
-        self.alone(node, "begins to write")?;
+        if !self.is_late(node) {
+            self.alone(node, "begins to write")?;
+        }
         let writer = *self.ledger.timelines.entry(timeline).or_insert(node);
         if writer != node {
             return Err(format!("{writer} and {node} write on timeline {timeline}"));
@@ -119,6 +135,27 @@ impl World {
             return self.has_all(node);
         }
         Ok(())
+    }
+
+    /// An agent that has just woken may begin a server by an authority that ended while it slept, since it was to begin
+    /// one: that is late as well, and the guard has as long to end it.
+    pub fn judge_woken(&mut self, node: usize) {
+        let now = self.moment(node);
+        let woken = self.now.saturating_sub(self.instances[node].woke) < WAKES;
+        let instance = &mut self.instances[node];
+        let over = instance.guard.until.is_some_and(|until| until <= now);
+        let Some(server) = instance.server.as_mut().filter(|_| over && woken) else {
+            return;
+        };
+        server.late = true;
+        let number = server.number;
+        self.queue
+            .at(self.now + ENDS, Event::MustHaveEnded(node, number));
+    }
+
+    fn is_late(&self, node: usize) -> bool {
+        let server = self.instances[node].server.as_ref();
+        server.is_some_and(|server| server.late)
     }
 
     /// Nobody else can write; a server that goes on after a freeze is the exception.

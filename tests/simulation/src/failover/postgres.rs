@@ -63,7 +63,7 @@ impl World {
                     *rule = wanted.clone();
                     // A server that is not there yet begins with it.
                     if let Some(server) = &mut instance.server {
-                        server.nobody = wanted.k > 0 && self.wrong != Some(Wrong::RuleIsNotQuiet);
+                        server.nobody = wanted.k > 0;
                         self.work(node, (10 * MS, 150 * MS), Job::Configure);
                     }
                 }
@@ -183,7 +183,8 @@ impl World {
         let instance = &self.instances[node];
         let end = instance.wal.len();
         let Some(server) = &instance.server else {
-            return Ok(());
+            // It ended by itself, or had not begun.
+            return self.tell_stopped(node);
         };
         let waits = server.senders.iter().any(|sender| sender.flushed < end);
         if waits && self.chance.happens(900) {
@@ -196,9 +197,7 @@ impl World {
     }
 
     fn tell_receiver(&mut self, node: usize) -> Result<(), String> {
-        if self.wrong != Some(Wrong::ReceiverGoesOn) {
-            self.disconnect(node);
-        }
+        self.disconnect(node);
         let instance = &self.instances[node];
         if instance.data != Data::There {
             return Ok(());
@@ -258,6 +257,7 @@ impl World {
             rule.clone()
         };
         self.begin_server(node, timeline, at_first);
+        self.judge_woken(node);
         self.judge_primary(node, timeline)?;
         if promotes {
             self.step(node, Input::Promoted(from))?;
@@ -375,6 +375,11 @@ impl World {
             return Ok(());
         }
         let instance = &self.instances[node];
+        if instance.server.is_some() {
+            return Err(format!(
+                "{node} is to follow {holder} while its server lives"
+            ));
+        }
         let way = path(&record, instance.position());
         if instance.data == Data::There && way == Path::Streams {
             return self.connect(node, holder);
@@ -412,7 +417,11 @@ impl World {
             self.work(node, (100 * MS, 400 * MS), Job::Attach);
             return Ok(());
         }
-        let wal = source.wal.clone();
+        let mut wal = source.wal.clone();
+        if self.chance.happens(500) {
+            // The rest comes by the stream, as after pg_rewind.
+            wal.truncate(self.chance.place(wal.len() + 1));
+        }
         let instance = &mut self.instances[node];
         instance.wal = wal;
         instance.data = Data::There;

@@ -51,6 +51,8 @@ pub struct World {
     pub(super) newest_acknowledged: u32,
     /// Whoever was taken away and may be a voter still.
     pub(super) leaving: Option<usize>,
+    /// Whose PostgreSQL stays unable to serve after the faults, until another one can write.
+    pub(super) unable: Option<usize>,
     /// The faults are over.
     pub(super) calm: bool,
     trace: Option<Vec<String>>,
@@ -87,6 +89,7 @@ impl World {
             commits: 0,
             newest_acknowledged: 0,
             leaving: None,
+            unable: None,
             calm: false,
             trace: traced.then(Vec::new),
         };
@@ -130,6 +133,7 @@ impl World {
             return Err(format!("nobody can write: {}", self.state()));
         }
         self.count.until_writable = milliseconds(self.now);
+        self.all_are_able();
         if !self.run_until(stopped + WHOLE, Self::is_whole)? {
             return Err(format!("it does not come to rest: {}", self.state()));
         }
@@ -166,6 +170,8 @@ impl World {
             return Ok(());
         }
         match event {
+            // Later.
+            Event::Mends(node) | Event::VolumeAnswers(node) if self.unable == Some(node) => Ok(()),
             Event::Tick(node, process) => self.tick(node, process),
             Event::Due(node, process) => self.due(node, process),
             Event::Peer {
@@ -298,6 +304,7 @@ impl World {
 
     /// What was deferred happens, after what it takes to wake.
     pub(super) fn wakes(&mut self, node: usize) {
+        self.instances[node].woke = self.now;
         let deferred = std::mem::take(&mut self.instances[node].deferred);
         let mut wake = |most| self.now + self.chance.below(most);
         let (agent, guard, server) = (wake(30 * MS), wake(50 * MS), wake(20 * MS));

@@ -6,12 +6,15 @@ use pgo_simulation::{Count, Wrong, campaign, run};
 
 use crate::seeds::{asked, number, run_all, seeds};
 
+/// How many schedules every test run goes through.
+const SCHEDULES: u64 = 100_000;
+
 /// Within how many schedules each part that is wrong must be found.
 const FOUND_WITHIN: u64 = 2000;
 
 #[test]
 fn no_schedule_of_faults_breaks_a_promise() {
-    let (begun, seeds) = (Instant::now(), seeds());
+    let (begun, seeds) = (Instant::now(), seeds(SCHEDULES));
     let schedules = seeds.end - seeds.start;
     match run_all::<Count>(seeds, |seed| run(seed, None)) {
         Ok(count) => println!("{schedules} schedules in {:?}: {count:#?}", begun.elapsed()),

@@ -11,14 +11,11 @@ use std::{
 
 use pgo_simulation::Failure;
 
-/// How many schedules every test run goes through.
-const SCHEDULES: u64 = 100_000;
-
 /// Schedules that a thread takes at a time.
 const CHUNK: u64 = 250;
 
-/// The seeds that were asked for: `SEED=123`, `SEEDS=5000` or `SEEDS=5000-9000`; every test run has its own.
-pub fn seeds() -> Range<u64> {
+/// The seeds that were asked for: `SEED=123`, `SEEDS=5000` or `SEEDS=5000-9000`; the first so many in every test run.
+pub fn seeds(of_every_run: u64) -> Range<u64> {
     if let Some(seed) = asked("SEED") {
         let seed = number(&seed);
         return seed..seed + 1;
@@ -28,7 +25,7 @@ pub fn seeds() -> Range<u64> {
             Some((first, last)) => number(first)..number(last) + 1,
             None => 0..number(&text),
         },
-        None => 0..SCHEDULES,
+        None => 0..of_every_run,
     }
 }
 
