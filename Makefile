@@ -26,11 +26,11 @@ test: ## all checks and tests, the lifecycle tests on the local Kubernetes among
 test-fast: ## the checks and tests that need no Kubernetes
 	@deploy/local/test.sh fast
 
-simulate: ## schedules of faults: so many (SEEDS=1000000), a range (SEEDS=5-9), or one again (SEED=123); MODEL=wide: the model of failover
-	@SEED="$(SEED)" SEEDS="$(SEEDS)" CAMPAIGN="$(CAMPAIGN)" MODEL="$(MODEL)" tests/simulation/run.sh
+simulate: ## schedules of faults: so many (SEEDS=1000000), a range (SEEDS=5-9), or one again (SEED=123), WORLD=events or failover; MODEL=wide: the model of failover
+	@SEED="$(SEED)" SEEDS="$(SEEDS)" CAMPAIGN="$(CAMPAIGN)" WORLD="$(WORLD)" MODEL="$(MODEL)" tests/simulation/run.sh
 
-chaos: ## ten minutes of faults under a cluster of three, on three nodes; other times: CHAOS_SECONDS=60, again: CHAOS_SEED=123
-	@CHAOS_SEED="$(CHAOS_SEED)" tests/lifecycle/chaos.sh
+chaos: ## ten minutes of faults under clusters of three, on three nodes; other times: CHAOS_SECONDS=60, again: CHAOS_SEED=123, one mode: CHAOS_MODE=synchronous
+	@CHAOS_SEED="$(CHAOS_SEED)" CHAOS_MODE="$(CHAOS_MODE)" tests/lifecycle/chaos.sh
 
 bench: ## measure and print the figures, on the local Kubernetes
 	@tests/bench/run.sh

@@ -207,7 +207,6 @@ fn what_comes_later_says_so_and_makes_no_request() {
         ("backup hippo --backup-type=pgdump", "backup"),
         ("show user hippo --expired 7", "show user"),
         ("update user --all --password=x", "update user"),
-        ("reload hippo", "reload"),
         ("help backup", "backup"),
         ("help show user", "show user"),
         ("show help user", "show user"),

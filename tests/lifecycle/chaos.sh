@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # chaos.sh: "make chaos": faults for CHAOS_SECONDS (600) under a cluster of three instances on a local Kubernetes of three
-# nodes, which is started first. CHAOS_SEED brings the faults of another run in the same order. As root.
+# nodes, which is started first; half of them in the asynchronous mode and half in a synchronous one, or all in that which
+# CHAOS_MODE names. CHAOS_SEED brings the faults of another run in the same order. As root.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 export NODES=${NODES:-3} CHAOS_SECONDS=${CHAOS_SECONDS:-600}
 [[ -n ${CHAOS_SEED:-} ]] || unset CHAOS_SEED
+export CHAOS_MODE=${CHAOS_MODE:-}
 local=$here/../../deploy/local
 "$local/platform.sh"
 # shellcheck disable=SC1091

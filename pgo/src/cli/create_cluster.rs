@@ -59,6 +59,10 @@ pub struct Arguments {
         allow_negative_numbers = true
     )]
     sync_standbys: i64,
+    /// Whether commits go on without the replicas they wait for where too few are there; what is acknowledged then may be lost
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          default_value = "false", value_parser = super::boolean, action = clap::ArgAction::Set)]
+    sync_fallback: bool,
     /// Number of replicas
     #[arg(
         long,
@@ -127,6 +131,7 @@ impl Arguments {
             autofail_flag: self.autofail,
             sync_replication: self.sync_replication,
             sync_standbys: self.sync_standbys,
+            sync_fallback: self.sync_fallback,
             replica_count: self.replica_count,
             service_type: text(&self.service_type),
             backrest_flag: text(&self.pgbackrest),

@@ -1,5 +1,7 @@
 //! `pgo failover`.
 
+use std::sync::Arc;
+
 use clap::Args;
 use pgo_api::{
     CreateFailoverRequest, CreateFailoverResponse, Endpoint, FailoverTarget, PGO_VERSION,
@@ -10,6 +12,7 @@ use super::{
     Failure, Output, Report,
     create_cluster::lines,
     prompt::{self, Answer},
+    wait::{Following, WaitFlags, Work},
 };
 use crate::{
     client::Api,
@@ -26,7 +29,7 @@ pub struct Arguments {
     #[arg(value_name = "CLUSTER")]
     cluster: String,
     /// Show the replicas that can become the primary
-    #[arg(long, conflicts_with_all = ["target", "planned"])]
+    #[arg(long, conflicts_with_all = ["target", "planned", "wait"])]
     query: bool,
     /// The instance that is to be the primary
     #[arg(
@@ -51,6 +54,8 @@ pub struct Arguments {
     #[arg(long)]
     no_prompt: bool,
     #[command(flatten)]
+    wait: WaitFlags,
+    #[command(flatten)]
     output: Output,
 }
 
@@ -73,9 +78,9 @@ impl Arguments {
 }
 
 /// Shows who can be the primary, or asks that one is.
-pub async fn run(arguments: &Arguments, api: &Api) -> Result<(), Failure> {
+pub async fn run(arguments: &Arguments, api: Arc<Api>) -> Result<(), Failure> {
     if arguments.query {
-        return targets(arguments, api).await;
+        return targets(arguments, &api).await;
     }
     if !arguments.no_prompt && prompt::confirm()? == Answer::No {
         output::note("Aborting...");
@@ -89,13 +94,20 @@ pub async fn run(arguments: &Arguments, api: &Api) -> Result<(), Failure> {
         client_version: PGO_VERSION.to_owned(),
         planned: arguments.planned,
     };
+    let json = arguments.output.is_json();
+    let following = Following::begin(&arguments.wait, &api, json).await;
     let answer = api.send(Endpoint::CreateFailover, &request).await?;
     let answer: CreateFailoverResponse = answer.whole()?;
     let mut report = Report::default();
-    if arguments.output.is_json() {
-        report.print_json(&answer);
-    } else {
-        report.print(&lines(&answer.results));
+    match json {
+        true => report.print_json(&answer),
+        false => report.print(&lines(&answer.results)),
+    }
+    if let Some(following) = following {
+        let asked = vec![(arguments.cluster.clone(), answer.operation)];
+        following
+            .until_done(Work::Failover, asked, &mut report)
+            .await;
     }
     report.end()
 }

@@ -34,7 +34,6 @@ const COMMANDS: &[&str] = &[
     "label",
     "load",
     "ls",
-    "reload",
     "restore",
     "show backup",
     "show benchmark",

@@ -17,7 +17,9 @@ mod failure;
 mod later;
 mod man;
 mod prompt;
+mod reload;
 mod report;
+mod restart;
 mod scale;
 mod select;
 mod show_cluster;
@@ -93,6 +95,8 @@ enum Command {
         #[command(subcommand)]
         what: Option<Update>,
     },
+    Reload(reload::Arguments),
+    Restart(restart::Arguments),
     Test(test::Arguments),
     Upgrade(upgrade::Arguments),
     Version(version::Arguments),
@@ -249,15 +253,15 @@ fn dispatch(command: Command, global: &GlobalFlags) -> Result<(), Failure> {
         } => asking(global, async |api| {
             delete_cluster::run(arguments, api).await
         }),
-        Command::Scale(arguments) => asking(global, async |api| scale::up(&arguments, &api).await),
-        Command::ScaleDown(arguments) => {
-            asking(global, async |api| scale::down(&arguments, &api).await)
-        }
+        Command::Scale(arguments) => asking(global, async |api| scale::up(&arguments, api).await),
+        Command::ScaleDown(arguments) => scale_down(&arguments, global),
         Command::Failover(arguments) => failover(&arguments, global),
         Command::Update {
             what: Some(Update::Cluster(arguments)),
         } => update_cluster(&arguments, global),
         Command::Upgrade(arguments) => upgrade(arguments, global),
+        Command::Reload(arguments) => reload(&arguments, global),
+        Command::Restart(arguments) => restart(arguments, global),
         Command::Test(arguments) => asking(global, async |api| test::run(&arguments, &api).await),
         Command::Version(arguments) => {
             asking(global, async |api| version::run(&arguments, &api).await)
@@ -282,8 +286,20 @@ fn upgrade(arguments: upgrade::Arguments, global: &GlobalFlags) -> Result<(), Fa
     asking(global, async |api| upgrade::run(arguments, api).await)
 }
 
+fn scale_down(arguments: &scale::Down, global: &GlobalFlags) -> Result<(), Failure> {
+    asking(global, async |api| scale::down(arguments, api).await)
+}
+
+fn reload(arguments: &reload::Arguments, global: &GlobalFlags) -> Result<(), Failure> {
+    asking(global, async |api| reload::run(arguments, &api).await)
+}
+
+fn restart(arguments: restart::Arguments, global: &GlobalFlags) -> Result<(), Failure> {
+    asking(global, async |api| restart::run(arguments, api).await)
+}
+
 fn failover(arguments: &failover::Arguments, global: &GlobalFlags) -> Result<(), Failure> {
-    asking(global, async |api| failover::run(arguments, &api).await)
+    asking(global, async |api| failover::run(arguments, api).await)
 }
 
 fn update_cluster(
@@ -309,6 +325,8 @@ fn check(command: &Command) -> Result<(), Failure> {
         } => &arguments.selection,
         Command::Test(arguments) => &arguments.selection,
         Command::Upgrade(arguments) => &arguments.selection,
+        Command::Reload(arguments) => &arguments.selection,
+        Command::Restart(arguments) => return arguments.check(),
         Command::Scale(arguments) => return arguments.check(),
         Command::ScaleDown(arguments) => return arguments.check(),
         Command::Failover(arguments) => return arguments.check(),

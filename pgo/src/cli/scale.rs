@@ -1,15 +1,18 @@
 //! `pgo scale` and `pgo scaledown`.
 
+use std::sync::Arc;
+
 use clap::Args;
 use pgo_api::{
     ClusterScaleResponse, Endpoint, PGO_VERSION, Response as _, ScaleDownQuery, ScaleDownResponse,
-    ScaleQuery, ScaleQueryResponse, ScaleQueryTarget, StatusQuery,
+    ScaleQuery, ScaleQueryResponse, ScaleQueryTarget, StatusQuery, texts,
 };
 
 use super::{
     Failure, Output, Report,
     create_cluster::lines,
     prompt::{self, Answer},
+    wait::{Following, WaitFlags, Work},
 };
 use crate::{
     client::Api,
@@ -77,6 +80,8 @@ pub struct Up {
     #[arg(long)]
     no_prompt: bool,
     #[command(flatten)]
+    wait: WaitFlags,
+    #[command(flatten)]
     output: Output,
 }
 
@@ -93,7 +98,7 @@ impl Up {
 }
 
 /// Asks the user, then the apiserver for each cluster; refusals are told when all were asked.
-pub async fn up(arguments: &Up, api: &Api) -> Result<(), Failure> {
+pub async fn up(arguments: &Up, api: Arc<Api>) -> Result<(), Failure> {
     if !arguments.no_prompt && prompt::confirm()? == Answer::No {
         output::note("Aborting...");
         return Ok(());
@@ -109,18 +114,26 @@ pub async fn up(arguments: &Up, api: &Api) -> Result<(), Failure> {
         namespace: api.settings().namespace.clone(),
     };
     let query = query.to_query();
+    let json = arguments.output.is_json();
+    let following = Following::begin(&arguments.wait, &api, json).await;
+    let mut replicas = Vec::new();
     let mut report = Report::default();
     for cluster in &arguments.clusters {
         let answer = api.get_of(Endpoint::ScaleCluster, cluster, &query);
         let answer: ClusterScaleResponse = answer.await?.also_in_part();
-        if arguments.output.is_json() {
-            report.print_json(&answer);
-        } else {
-            report.print(&lines(answer.results.as_deref().unwrap_or_default()));
+        match json {
+            true => report.print_json(&answer),
+            false => report.print(&lines(answer.results.as_deref().unwrap_or_default())),
         }
+        let created = answer.results.iter().flatten();
+        let created = created.filter_map(|text| text.strip_prefix(&texts::created_replica("")));
+        replicas.extend(created.map(|name| (cluster.clone(), name.to_owned())));
         if let Some(why) = answer.outcome().failure() {
             report.problem(why);
         }
+    }
+    if let Some(following) = following {
+        following.until_joined(replicas, &mut report).await;
     }
     report.end()
 }
@@ -134,7 +147,7 @@ pub struct Down {
     #[arg(value_name = "CLUSTER")]
     cluster: String,
     /// Show the replicas that can be removed
-    #[arg(long, conflicts_with = "target")]
+    #[arg(long, conflicts_with_all = ["target", "wait"])]
     query: bool,
     /// The replica that goes
     #[arg(
@@ -154,6 +167,8 @@ pub struct Down {
     #[arg(long)]
     no_prompt: bool,
     #[command(flatten)]
+    wait: WaitFlags,
+    #[command(flatten)]
     output: Output,
 }
 
@@ -168,9 +183,9 @@ impl Down {
 }
 
 /// Shows the replicas, or asks for the removal of one.
-pub async fn down(arguments: &Down, api: &Api) -> Result<(), Failure> {
+pub async fn down(arguments: &Down, api: Arc<Api>) -> Result<(), Failure> {
     if arguments.query {
-        return targets(arguments, api).await;
+        return targets(arguments, &api).await;
     }
     if !arguments.no_prompt && prompt::confirm()? == Answer::No {
         output::note("Aborting...");
@@ -183,13 +198,20 @@ pub async fn down(arguments: &Down, api: &Api) -> Result<(), Failure> {
         namespace: api.settings().namespace.clone(),
     };
     let query = query.to_query();
+    let json = arguments.output.is_json();
+    let following = Following::begin(&arguments.wait, &api, json).await;
     let answer = api.get_of(Endpoint::ScaleDown, &arguments.cluster, &query);
     let answer: ScaleDownResponse = answer.await?.whole()?;
     let mut report = Report::default();
-    if arguments.output.is_json() {
-        report.print_json(&answer);
-    } else {
-        report.print(&lines(&answer.results));
+    match json {
+        true => report.print_json(&answer),
+        false => report.print(&lines(&answer.results)),
+    }
+    if let Some(following) = following {
+        let asked = vec![(arguments.cluster.clone(), answer.operation)];
+        following
+            .until_done(Work::ScaleDown, asked, &mut report)
+            .await;
     }
     report.end()
 }

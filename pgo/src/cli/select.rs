@@ -29,6 +29,15 @@ pub struct Selected {
 }
 
 impl Selected {
+    /// Names as some requests have them: `all` among them means all.
+    pub fn args(&self) -> Vec<String> {
+        match (self.all, self.name.as_str()) {
+            (true, _) => vec!["all".to_owned()],
+            (false, "") => Vec::new(),
+            (false, name) => vec![name.to_owned()],
+        }
+    }
+
     /// A text with the cluster it is about, if that is one.
     pub fn about(&self, text: &str) -> String {
         match self.name.as_str() {

@@ -123,6 +123,7 @@ fn details(detail: &ShowClusterDetail) -> Vec<String> {
         lines.extend(claims.map(|claim| format!("pvc : {claim}")));
     }
     lines.extend(instances(&detail.cluster));
+    lines.extend(commits(&detail.cluster));
     lines.extend(last_takeover(&detail.cluster, Timestamp::now()));
     let resources = &spec["ContainerResources"];
     lines.push(format!(
@@ -158,7 +159,46 @@ fn details(detail: &ShowClusterDetail) -> Vec<String> {
     lines
 }
 
-/// What there is to know of the instances where there are several: who leads, and how far the others are behind.
+/// For whose answers commits wait, where they wait or are to.
+fn commits(cluster: &Value) -> Option<String> {
+    let mode = cluster.pointer("/status/synchronous")?;
+    let number = |key: &str| mode[key].as_u64().unwrap_or_default();
+    let (asked, rule, of, now) = (
+        number("asked"),
+        number("rule"),
+        number("of"),
+        number("waitFor"),
+    );
+    let replicas = |count: u64| match count {
+        0 => "no replica".to_owned(),
+        count => format!("{count} of {of} replicas"),
+    };
+    let wanted = match asked == rule {
+        true => String::new(),
+        false => format!("; {asked} asked for, not in force yet"),
+    };
+    let waits = match now < rule {
+        true => format!(
+            "fallen back, commits wait for {} instead of {} since {}",
+            replicas(now),
+            replicas(rule),
+            of_text(mode, "fellBack")
+        ),
+        false if rule == 0 && asked == 0 => return None,
+        false => format!("commits wait for {}", replicas(rule)),
+    };
+    Some(format!("synchronous : {waits}{wanted}"))
+}
+
+fn of_text<'a>(value: &'a Value, key: &str) -> &'a str {
+    match of(value, key) {
+        "" => "a moment ago",
+        text => text,
+    }
+}
+
+/// What there is to know of the instances where there are several, or one that waits for a restart: who leads, and how far
+/// the others are behind.
 fn instances(cluster: &Value) -> Vec<String> {
     let all = cluster
         .pointer("/status/instances")
@@ -180,14 +220,30 @@ fn instances(cluster: &Value) -> Vec<String> {
             (role, true) => role.to_owned(),
         };
         format!(
-            "instance : {} ({state}) timeline {}",
+            "instance : {} ({state}) timeline {}{}",
             of(instance, "name"),
-            number("timeline")
+            number("timeline"),
+            pending(instance)
         )
     };
     match all {
-        [] | [_] => Vec::new(),
+        [] => Vec::new(),
+        [one] if pending(one).is_empty() => Vec::new(),
         several => several.iter().map(line).collect(),
+    }
+}
+
+/// Which settings wait for a restart, if any does.
+fn pending(instance: &Value) -> String {
+    let names = instance["pendingRestart"].as_array();
+    let names: Vec<&str> = names
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    match names.as_slice() {
+        [] => String::new(),
+        names => format!(", pending restart: {}", names.join(", ")),
     }
 }
 
@@ -317,6 +373,44 @@ mod tests {
             )
         );
         assert_eq!(last_takeover(&json!({"status": {}}), now), None);
+    }
+
+    #[test]
+    fn an_instance_says_which_settings_wait_for_a_restart_also_where_it_is_alone() {
+        let with = |pending: Value| {
+            let instance = json!({"name": "hippo", "role": "primary", "ready": true, "timeline": 1, "pendingRestart": pending});
+            instances(&json!({"status": {"instances": [instance]}}))
+        };
+        assert!(with(Value::Null).is_empty());
+        assert_eq!(
+            with(json!(["max_connections", "shared_buffers"])),
+            [
+                "instance : hippo (primary) timeline 1, pending restart: max_connections, shared_buffers"
+            ]
+        );
+    }
+
+    #[test]
+    fn the_synchronous_mode_says_for_whom_commits_wait_now() {
+        let mode = |asked, rule, now| {
+            let mode = json!({"asked": asked, "rule": rule, "of": 2, "waitFor": now, "fellBack": "2026-10-15T10:11:12Z"});
+            commits(&json!({"status": {"synchronous": mode}}))
+        };
+        let says = |asked, rule, now| mode(asked, rule, now).unwrap_or_default();
+        assert_eq!(
+            says(1, 1, 1),
+            "synchronous : commits wait for 1 of 2 replicas"
+        );
+        assert_eq!(
+            says(1, 0, 0),
+            "synchronous : commits wait for no replica; 1 asked for, not in force yet"
+        );
+        assert_eq!(
+            says(1, 1, 0),
+            "synchronous : fallen back, commits wait for no replica instead of 1 of 2 replicas since 2026-10-15T10:11:12Z"
+        );
+        assert_eq!(mode(0, 0, 0), None);
+        assert_eq!(commits(&json!({"status": {}})), None);
     }
 
     #[test]

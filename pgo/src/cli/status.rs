@@ -60,6 +60,20 @@ fn render(status: &StatusDetail) -> String {
     for pod in &status.not_ready {
         text.push_str(&format!("\t{}\n", pad(&plain(pod), 30)));
     }
+    for (title, names) in [
+        ("Pending Restart", &status.pending_restart),
+        (
+            "Fallen Back From Synchronous Replication",
+            &status.fallen_back,
+        ),
+    ] {
+        if !names.is_empty() {
+            text.push_str(&format!("\n{title}:\n"));
+        }
+        for name in names {
+            text.push_str(&format!("\t{}\n", plain(name)));
+        }
+    }
     text.push_str("\nNodes:\n");
     text.extend(status.nodes.iter().map(node));
 

@@ -9,7 +9,7 @@ use super::{
     Failure, Output, Report,
     create_cluster::lines,
     select::{Selected, Selection, each, shows},
-    wait::{Following, WaitFlags},
+    wait::{Following, WaitFlags, Work},
 };
 use crate::client::Api;
 
@@ -65,19 +65,18 @@ pub async fn run(arguments: Arguments, api: Arc<Api>) -> Result<(), Failure> {
         });
     }
     if let Some(following) = following {
-        following.until_upgraded(upgrades, &mut report).await;
+        let asked = upgrades.into_iter();
+        let asked = asked.map(|one| (one.cluster, one.operation)).collect();
+        following
+            .until_done(Work::Upgrade, asked, &mut report)
+            .await;
     }
     report.end()
 }
 
 fn request(arguments: &Arguments, selected: &Selected, api: &Api) -> CreateUpgradeRequest {
-    let args = match (selected.all, selected.name.as_str()) {
-        (true, _) => vec!["all".to_owned()],
-        (false, "") => Vec::new(),
-        (false, name) => vec![name.to_owned()],
-    };
     CreateUpgradeRequest {
-        args,
+        args: selected.args(),
         selector: selected.selector.clone(),
         namespace: api.settings().namespace.clone(),
         ccp_image_tag: arguments.ccp_image_tag.clone(),

@@ -1,4 +1,4 @@
-//! `--wait`: follows clusters until they are ready, gone, or upgraded.
+//! `--wait`: follows clusters until they are ready or gone, or until what was asked for of them is over.
 //!
 //! ```text
 //! GET /events ─────────► a line per step, the cause of a failure, and a reason to look now
@@ -11,7 +11,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use clap::Args;
 use jiff::{Span, SpanRelativeTo};
-use pgo_api::{AskedUpgrade, EventsQuery, PGO_VERSION};
+use pgo_api::{EventsQuery, PGO_VERSION};
 use serde_json::Value;
 use tokio::{
     sync::mpsc,
@@ -74,16 +74,30 @@ fn limit(text: &str) -> Result<Duration, String> {
 enum Goal {
     Ready,
     Gone,
-    Upgraded,
+    Done(Work),
+}
+
+/// What is asked for of a cluster that lives, as an operation that is known by its id.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Work {
+    Upgrade,
+    Restart,
+    /// Another primary.
+    Failover,
+    /// More replicas.
+    Scale,
+    /// A replica less.
+    ScaleDown,
 }
 
 impl Goal {
-    /// Type of the operation's events, without the stage.
-    fn operation(self) -> &'static str {
+    /// Type of the operation's events, without the stage; none where its id says enough.
+    fn operation(self) -> Option<&'static str> {
         match self {
-            Self::Ready => "CreateCluster",
-            Self::Gone => "DeleteCluster",
-            Self::Upgraded => "UpgradeCluster",
+            Self::Ready => Some("CreateCluster"),
+            Self::Gone => Some("DeleteCluster"),
+            Self::Done(Work::Scale) => Some("ScaleCluster"),
+            Self::Done(_) => None,
         }
     }
 
@@ -91,7 +105,11 @@ impl Goal {
         match self {
             Self::Ready => "ready",
             Self::Gone => "gone",
-            Self::Upgraded => "upgraded",
+            Self::Done(Work::Upgrade) => "upgraded",
+            Self::Done(Work::Restart) => "restarted",
+            Self::Done(Work::Failover) => "failed over",
+            Self::Done(Work::Scale) => "scaled",
+            Self::Done(Work::ScaleDown) => "scaled down",
         }
     }
 }
@@ -108,6 +126,8 @@ pub struct Following {
     pending: BTreeMap<String, Known>,
     /// Operations to follow; empty: any.
     operations: Vec<String>,
+    /// Replicas that are to join: clusters and names.
+    joining: Vec<(String, String)>,
 }
 
 /// What is known of a cluster.
@@ -158,6 +178,7 @@ impl Following {
             limit: flags.timeout,
             pending: BTreeMap::new(),
             operations: Vec::new(),
+            joining: Vec::new(),
         })
     }
 
@@ -177,12 +198,24 @@ impl Following {
         self.follow(Goal::Gone, names, report).await;
     }
 
-    /// Until each runs what was asked for; one that fails does not keep the others.
-    pub async fn until_upgraded(mut self, upgrades: Vec<AskedUpgrade>, report: &mut Report) {
-        let operations = upgrades.iter().map(|one| one.operation.clone());
-        self.operations = operations.collect();
-        let names = upgrades.into_iter().map(|one| one.cluster).collect();
-        self.follow(Goal::Upgraded, names, report).await;
+    /// Until what was asked for is done, as clusters and operations; one that fails does not keep the others.
+    pub async fn until_done(
+        mut self,
+        work: Work,
+        asked: Vec<(String, String)>,
+        report: &mut Report,
+    ) {
+        let (names, operations) = asked.into_iter().unzip();
+        self.operations = operations;
+        self.follow(Goal::Done(work), names, report).await;
+    }
+
+    /// Until the replicas, as clusters and names, have joined; one that fails does not keep the others.
+    pub async fn until_joined(mut self, replicas: Vec<(String, String)>, report: &mut Report) {
+        let names = replicas.iter().map(|(cluster, _)| cluster.clone());
+        let names = names.collect();
+        self.joining = replicas;
+        self.follow(Goal::Done(Work::Scale), names, report).await;
     }
 
     async fn follow(mut self, goal: Goal, names: Vec<String>, report: &mut Report) {
@@ -224,12 +257,14 @@ impl Following {
     /// Shows an event of an operation that is being followed; whether it ended well. A failure is a failure.
     fn tell(&self, goal: Goal, line: &Line, report: &mut Report) -> Result<bool, Failure> {
         let ours = self.operations.is_empty() || self.operations.contains(&line.operation);
-        if line.what != goal.operation() || !ours || !self.pending.contains_key(&line.cluster) {
+        let what = goal.operation();
+        let is_other = what.is_some_and(|what| what != line.what);
+        if is_other || !ours || !self.pending.contains_key(&line.cluster) {
             return Ok(false);
         }
         match line.stage {
             // The look that follows says the same of it, and goes on with the others.
-            Stage::Failed if goal == Goal::Upgraded => return Ok(true),
+            Stage::Failed if matches!(goal, Goal::Done(_)) => return Ok(true),
             Stage::Failed => return Err(self.failed(goal, &line.cluster, &line.detail)),
             Stage::Completed => return Ok(true),
             Stage::Progress => self.say(&line.cluster, &line.detail, report),
@@ -264,7 +299,7 @@ impl Following {
                     return Err(self.failed(goal, &name, "it was deleted meanwhile"));
                 }
                 (Goal::Gone, there) => there.is_none(),
-                (Goal::Upgraded, Some(cluster)) => match self.ended(cluster) {
+                (Goal::Done(work), Some(cluster)) => match self.over(work, &name, cluster) {
                     Some(Ok(())) => true,
                     Some(Err(why)) => {
                         // The others go on, and are waited for.
@@ -275,7 +310,7 @@ impl Following {
                     }
                     None => false,
                 },
-                (Goal::Upgraded, None) => {
+                (Goal::Done(_), None) => {
                     return Err(self.failed(goal, &name, "it was deleted meanwhile"));
                 }
                 (Goal::Ready, None) => false,
@@ -298,6 +333,25 @@ impl Following {
             }
         }
         Ok(())
+    }
+
+    /// How what was asked for of a cluster ended, if it has.
+    fn over(&self, work: Work, name: &str, cluster: &Value) -> Option<Result<(), String>> {
+        if work != Work::Scale {
+            return self.ended(cluster);
+        }
+        let ours = self.joining.iter().filter(|(of, _)| of == name);
+        let ends = ours.map(|(_, replica)| joined(cluster, replica));
+        let ends: Vec<Option<Result<(), String>>> = ends.collect();
+        if ends.iter().any(Option::is_none) {
+            return None;
+        }
+        let failed = ends.into_iter().flatten().filter_map(Result::err);
+        let failed: Vec<String> = failed.collect();
+        Some(match failed.is_empty() {
+            true => Ok(()),
+            false => Err(failed.join("; ")),
+        })
     }
 
     /// How the operation of a cluster ended, if it has.
@@ -338,8 +392,17 @@ impl Following {
                 format!("cluster {cluster} failed to become ready after {after}: {cause}")
             }
             Goal::Gone => format!("cluster {cluster} failed to be deleted after {after}: {cause}"),
-            Goal::Upgraded => {
+            Goal::Done(Work::Upgrade) => {
                 format!("cluster {cluster} failed to be upgraded after {after}: {cause}")
+            }
+            Goal::Done(Work::Restart) => {
+                format!("cluster {cluster} failed to be restarted after {after}: {cause}")
+            }
+            Goal::Done(Work::Scale | Work::ScaleDown) => {
+                format!("cluster {cluster} failed to be scaled after {after}: {cause}")
+            }
+            Goal::Done(Work::Failover) => {
+                format!("cluster {cluster} failed to get another primary after {after}: {cause}")
             }
         })
     }
@@ -357,6 +420,23 @@ impl Following {
             left.join(", ")
         ))
     }
+}
+
+/// Whether a replica has joined its cluster, or why it failed to; nothing while neither is known.
+fn joined(cluster: &Value, replica: &str) -> Option<Result<(), String>> {
+    let all = |key: &str| {
+        let found = cluster.pointer(key).and_then(Value::as_array);
+        found.map(Vec::as_slice).unwrap_or_default()
+    };
+    let mut replicas = all("/status/replicas").iter();
+    if replicas.any(|one| one["name"] == replica && one["joined"] == true) {
+        return Some(Ok(()));
+    }
+    let mut operations = all("/status/operations").iter().rev();
+    let newest =
+        operations.find(|one| one["kind"] == "ScaleCluster" && one["instance"] == replica)?;
+    let cause = newest["cause"].as_str().unwrap_or_default();
+    (newest["outcome"] == "Failed").then(|| Err(format!("replica {replica}: {cause}")))
 }
 
 /// The next news; for ever nothing where there is no stream.
@@ -383,6 +463,22 @@ mod tests {
         for wrong in ["", "soon", "-5s", "10 parsecs", "1 month"] {
             assert!(duration(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_replica_has_joined_by_the_status_and_failed_by_its_newest_operation() {
+        let operation = |instance: &str, outcome: Value| serde_json::json!({"kind": "ScaleCluster", "instance": instance, "outcome": outcome, "cause": "no disk"});
+        let cluster = serde_json::json!({"status": {
+            "replicas": [{"name": "a", "joined": true}, {"name": "b"}, {"name": "c"}, {"name": "d"}],
+            "operations": [
+                operation("b", "Failed".into()), operation("c", "Failed".into()), operation("c", Value::Null),
+            ],
+        }});
+        assert_eq!(joined(&cluster, "a"), Some(Ok(())));
+        let failed = Err("replica b: no disk".to_owned());
+        assert_eq!(joined(&cluster, "b"), Some(failed));
+        assert_eq!(joined(&cluster, "c"), None, "it is tried again");
+        assert_eq!(joined(&cluster, "d"), None);
     }
 
     #[test]

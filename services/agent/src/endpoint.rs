@@ -1,6 +1,9 @@
 //! Where the cluster's Service leads: to the pod of this instance, or nowhere.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Instant,
+};
 
 use k8s_openapi::api::{
     core::v1::ObjectReference,
@@ -45,23 +48,35 @@ pub enum EndpointError {
     Store(#[from] StoreError),
 }
 
-/// `slice` leading to `target`, or nowhere; nothing where it does already.
-fn directed(slice: &EndpointSlice, target: Option<&Target>) -> Option<EndpointSlice> {
-    let endpoints: Vec<_> = target.map(endpoint).into_iter().collect();
-    let ports = match target {
-        Some(target) => Some(vec![EndpointPort {
-            name: Some(PORT.to_owned()),
-            port: Some(i32::from(target.port)),
-            protocol: Some("TCP".to_owned()),
-            app_protocol: None,
-        }]),
-        None => slice.ports.clone(),
-    };
+/// `slice` leading to `target`; nothing where it does already.
+fn directed(slice: &EndpointSlice, target: &Target) -> Option<EndpointSlice> {
+    let endpoints = vec![endpoint(target)];
+    let ports = Some(vec![EndpointPort {
+        name: Some(PORT.to_owned()),
+        port: Some(i32::from(target.port)),
+        protocol: Some("TCP".to_owned()),
+        app_protocol: None,
+    }]);
     (slice.endpoints != endpoints || slice.ports != ports).then(|| EndpointSlice {
         endpoints,
         ports,
         ..slice.clone()
     })
+}
+
+/// `slice` leading nowhere, where it leads to this instance; nothing where it does not. Another one may have been led to
+/// meanwhile.
+fn withdrawn(slice: &EndpointSlice, target: &Target) -> Option<EndpointSlice> {
+    let name = |endpoint: &Endpoint| endpoint.target_ref.as_ref()?.name.clone();
+    let leads_here = |endpoint| name(endpoint).is_none_or(|pod| pod == target.pod);
+    slice
+        .endpoints
+        .iter()
+        .any(leads_here)
+        .then(|| EndpointSlice {
+            endpoints: Vec::new(),
+            ..slice.clone()
+        })
 }
 
 fn endpoint(target: &Target) -> Endpoint {
@@ -98,26 +113,39 @@ pub fn address_of(slice: &EndpointSlice, instance: &InstanceName) -> Option<Sock
     Some(SocketAddr::new(address, u16::try_from(port).ok()?))
 }
 
-/// Makes the Service lead to `target`, or nowhere.
+/// Makes the Service lead to `target`.
 ///
 /// # Errors
-/// The EndpointSlice cannot be read or written.
-pub async fn direct(store: &impl Store, target: Option<&Target>) -> Result<(), EndpointError> {
+/// The EndpointSlice is not there, or cannot be read or written.
+pub async fn direct(store: &impl Store, target: &Target) -> Result<(), EndpointError> {
+    let begin = Instant::now();
     for _ in 0..TRIES {
-        let slice = match (store.slice().await?, target) {
-            (Some(slice), _) => slice,
-            // Without one it leads nowhere.
-            (None, None) => return Ok(()),
-            (None, Some(_)) => return Err(EndpointError::Missing),
-        };
+        let slice = store.slice().await?.ok_or(EndpointError::Missing)?;
         let Some(wanted) = directed(&slice, target) else {
             return Ok(());
         };
         if let Written::Done(_) = store.write_slice(&wanted).await? {
-            tracing::info!(
-                to = target.map(|target| target.address.to_string()),
-                "the Service was directed"
-            );
+            let millis = begin.elapsed().as_millis();
+            tracing::info!(to = %target.address, millis, "the Service was directed");
+            return Ok(());
+        }
+    }
+    Err(EndpointError::Conflict)
+}
+
+/// Makes the Service lead nowhere, if it leads to `target`.
+///
+/// # Errors
+/// The EndpointSlice cannot be read or written.
+pub async fn withdraw(store: &impl Store, target: &Target) -> Result<(), EndpointError> {
+    for _ in 0..TRIES {
+        // Without one it leads nowhere.
+        let slice = store.slice().await?;
+        let Some(wanted) = slice.and_then(|slice| withdrawn(&slice, target)) else {
+            return Ok(());
+        };
+        if let Written::Done(_) = store.write_slice(&wanted).await? {
+            tracing::info!("the Service leads here no more");
             return Ok(());
         }
     }
@@ -144,21 +172,31 @@ mod tests {
             address_type: "IPv4".to_owned(),
             ..EndpointSlice::default()
         };
-        let full = directed(&empty, Some(&target())).expect("changed");
+        let full = directed(&empty, &target()).expect("changed");
         assert_eq!(full.endpoints[0].addresses, ["10.0.0.7"]);
         let conditions = full.endpoints[0].conditions.as_ref().expect("conditions");
         assert_eq!(conditions.ready, Some(true));
-        assert_eq!(directed(&full, Some(&target())), None);
+        assert_eq!(directed(&full, &target()), None);
 
-        let nowhere = directed(&full, None).expect("changed");
+        let nowhere = withdrawn(&full, &target()).expect("changed");
         assert!(nowhere.endpoints.is_empty());
         assert_eq!(nowhere.ports, full.ports);
-        assert_eq!(directed(&nowhere, None), None);
+        assert_eq!(withdrawn(&nowhere, &target()), None);
+    }
+
+    #[test]
+    fn who_has_stopped_takes_nothing_away_from_who_has_taken_over() {
+        let other = Target {
+            pod: "hippo-abcd".to_owned(),
+            ..target()
+        };
+        let full = directed(&EndpointSlice::default(), &other).expect("changed");
+        assert_eq!(withdrawn(&full, &target()), None);
     }
 
     #[test]
     fn the_primary_is_found_where_the_service_leads_to_it() {
-        let full = directed(&EndpointSlice::default(), Some(&target())).expect("changed");
+        let full = directed(&EndpointSlice::default(), &target()).expect("changed");
         let hippo = "hippo".parse().expect("a name");
         assert_eq!(
             address_of(&full, &hippo),
@@ -171,12 +209,12 @@ mod tests {
 
     #[test]
     fn a_pod_that_came_back_with_another_address_is_led_to() {
-        let full = directed(&EndpointSlice::default(), Some(&target())).expect("changed");
+        let full = directed(&EndpointSlice::default(), &target()).expect("changed");
         let moved = Target {
             address: IpAddr::from([10, 0, 0, 8]),
             ..target()
         };
-        let full = directed(&full, Some(&moved)).expect("changed");
+        let full = directed(&full, &moved).expect("changed");
         assert_eq!(full.endpoints[0].addresses, ["10.0.0.8"]);
     }
 }

@@ -2,11 +2,13 @@
 
 use std::{pin::Pin, time::Duration};
 
+use jiff::Timestamp;
 use pgo_ids::SLOT_PREFIX;
 use pgo_postgres::{SUPERUSER, Session, Socket, session::SessionError};
 use pgo_proto::agent::{
     DropSlotRequest, DropSlotResponse, FailoverRequest, FailoverResponse, InstanceState,
-    SwitchoverRequest, SwitchoverResponse, WatchRequest, agent_server::Agent,
+    ReloadRequest, ReloadResponse, RestartRequest, RestartResponse, SwitchoverRequest,
+    SwitchoverResponse, WatchRequest, agent_server::Agent,
 };
 use pgo_tls::grpc::require_identity;
 use tokio::{
@@ -18,7 +20,8 @@ use tonic::{Request, Response, Status};
 
 use crate::{
     ha::driver::{Change, Event},
-    state::State,
+    orders::{self, Reload, Restart},
+    state::{Phase, State},
 };
 
 /// Who may watch.
@@ -30,8 +33,17 @@ const WHO_REMOVES: [&str; 1] = ["reconciler.pgo"];
 /// Who may ask for another primary: who knows what users want.
 const WHO_DECIDES: [&str; 1] = ["reconciler.pgo"];
 
+/// How long a primary that is asked to give up may prepare for that until the answer says so. Less than the reconciler waits.
+const PREPARES_AFTER: Duration = Duration::from_secs(3);
+
 /// How long the decision whether there can be another primary may take; it waits for nothing.
 const CHANGE_DEADLINE: Duration = Duration::from_secs(5);
+
+/// How long a reload may take; one that begins later finds that nobody waits for it.
+const RELOAD_DEADLINE: Duration = Duration::from_secs(14);
+
+/// How long it may take until a restart begins.
+const RESTART_DEADLINE: Duration = Duration::from_secs(5);
 
 /// How long PostgreSQL may take to remove a slot.
 const DROP_DEADLINE: Duration = Duration::from_secs(5);
@@ -42,20 +54,23 @@ pub struct Service {
     state: watch::Receiver<State>,
     socket: Socket,
     events: mpsc::UnboundedSender<Event>,
+    orders: orders::Sender,
 }
 
 impl Service {
     /// Tells the states that come through `state`, of the server at `socket`.
-    /// Whose slot is removed votes no more: `events` hears of it.
+    /// Whose slot is removed votes no more: `events` hears of it. What the server itself is to do goes to `orders`.
     pub fn new(
         state: watch::Receiver<State>,
         socket: Socket,
         events: mpsc::UnboundedSender<Event>,
+        orders: orders::Sender,
     ) -> Self {
         Self {
             state,
             socket,
             events,
+            orders,
         }
     }
 }
@@ -88,8 +103,9 @@ impl Agent for Service {
     ) -> Result<Response<SwitchoverResponse>, Status> {
         require_identity(&request, &WHO_DECIDES)?;
         let to = Some(request.into_inner().to).filter(|to| !to.is_empty());
-        self.change(Change::Switchover(to)).await?;
-        Ok(Response::new(SwitchoverResponse {}))
+        let decided = self.change(Change::Switchover(to), PREPARES_AFTER).await?;
+        let prepares = decided.is_none();
+        Ok(Response::new(SwitchoverResponse { prepares }))
     }
 
     async fn failover(
@@ -97,8 +113,38 @@ impl Agent for Service {
         request: Request<FailoverRequest>,
     ) -> Result<Response<FailoverResponse>, Status> {
         require_identity(&request, &WHO_DECIDES)?;
-        self.change(Change::Failover).await?;
+        let decided = self.change(Change::Failover, CHANGE_DEADLINE).await?;
+        decided.ok_or_else(|| Status::deadline_exceeded("the agent does not decide in time"))?;
         Ok(Response::new(FailoverResponse {}))
+    }
+
+    async fn reload(
+        &self,
+        request: Request<ReloadRequest>,
+    ) -> Result<Response<ReloadResponse>, Status> {
+        require_identity(&request, &WHO_DECIDES)?;
+        self.runs()?;
+        let (answer, answered) = oneshot::channel();
+        self.orders.reload(Reload { answer });
+        let pending_restart = within(RELOAD_DEADLINE, answered).await?;
+        Ok(Response::new(ReloadResponse { pending_restart }))
+    }
+
+    async fn restart(
+        &self,
+        request: Request<RestartRequest>,
+    ) -> Result<Response<RestartResponse>, Status> {
+        require_identity(&request, &WHO_DECIDES)?;
+        let time = request.into_inner().started;
+        let time = time.and_then(|time| Timestamp::new(time.seconds, time.nanos).ok());
+        let ends = time.ok_or_else(|| {
+            Status::invalid_argument("started is missing: it names the server that is to end")
+        })?;
+        self.runs()?;
+        let (answer, answered) = oneshot::channel();
+        self.orders.restart(Restart { ends, answer });
+        within(RESTART_DEADLINE, answered).await?;
+        Ok(Response::new(RestartResponse {}))
     }
 
     async fn drop_slot(
@@ -132,20 +178,44 @@ impl Agent for Service {
     }
 }
 
+/// The answer to an order; it is given up where it takes too long.
+async fn within<T>(
+    deadline: Duration,
+    answered: oneshot::Receiver<Result<T, String>>,
+) -> Result<T, Status> {
+    match timeout(deadline, answered).await {
+        Ok(Ok(Ok(done))) => Ok(done),
+        Ok(Ok(Err(reason))) => Err(Status::failed_precondition(reason)),
+        Ok(Err(_)) => Err(Status::unavailable("PostgreSQL has ended meanwhile")),
+        Err(_) => Err(Status::deadline_exceeded(format!(
+            "not done within {} s",
+            deadline.as_secs()
+        ))),
+    }
+}
+
 impl Service {
-    /// Hands a wish for another primary to who decides, and waits for the decision.
-    async fn change(&self, change: Change) -> Result<(), Status> {
+    /// Only a server that serves can be told anything.
+    fn runs(&self) -> Result<(), Status> {
+        match self.state.borrow().phase {
+            Phase::Running => Ok(()),
+            other => Err(Status::unavailable(format!(
+                "PostgreSQL does not serve here now ({other:?})"
+            ))),
+        }
+    }
+
+    /// Hands a wish for another primary to who decides, and waits for the decision; nothing where none comes within `limit`.
+    async fn change(&self, change: Change, limit: Duration) -> Result<Option<()>, Status> {
         let (answer, answered) = oneshot::channel();
         let ends = || Status::unavailable("this agent ends");
         let sent = self.events.send(Event::Change(change, answer));
         sent.map_err(|_| ends())?;
-        match timeout(CHANGE_DEADLINE, answered).await {
-            Ok(Ok(Ok(()))) => Ok(()),
+        match timeout(limit, answered).await {
+            Ok(Ok(Ok(()))) => Ok(Some(())),
             Ok(Ok(Err(reason))) => Err(Status::failed_precondition(reason)),
             Ok(Err(_)) => Err(ends()),
-            Err(_) => Err(Status::deadline_exceeded(
-                "the agent does not decide in time",
-            )),
+            Err(_) => Ok(None),
         }
     }
 }

@@ -16,7 +16,6 @@ pub mod driver;
 pub mod guard;
 pub mod hang;
 pub mod lease;
-pub mod membership;
 pub mod service;
 pub mod volume;
 pub mod wire;

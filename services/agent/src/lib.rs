@@ -26,6 +26,7 @@
 //!
 //! Each change of the [`state::State`] goes to those who watch over gRPC ([`grpc`]).
 
+pub mod checkpoint;
 pub mod cli;
 pub mod endpoint;
 pub mod grpc;
@@ -33,6 +34,7 @@ pub mod ha;
 pub mod init;
 pub mod install;
 pub mod lock;
+pub mod orders;
 pub mod prepare;
 pub mod primary;
 pub mod probe;

@@ -63,6 +63,8 @@ pub enum Event {
     Elected,
     /// Another instance is primary now; the server has been stopped.
     Turned,
+    /// The server was stopped to be started again as it is.
+    Stopped,
     /// What the stage needs is not there yet.
     Missing(String),
     /// The stage failed, for this reason.
@@ -209,6 +211,10 @@ impl Progress {
                 self.go_on(Stage::Promote);
             }
             Event::Turned => self.go_on(Stage::Decide),
+            Event::Stopped => {
+                self.failures = 0;
+                self.go_on(Stage::Configure);
+            }
             Event::Missing(what) => {
                 self.missing = Some(what);
                 self.resting = true;

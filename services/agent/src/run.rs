@@ -24,6 +24,7 @@ use crate::{
         hang,
         volume::Volume,
     },
+    orders,
     state::{Reporter, State},
     store::Kubernetes,
     supervise::Supervisor,
@@ -86,7 +87,8 @@ pub async fn serve<S: crate::store::Store + Clone>(
     let listener = pgo_tls::grpc::listen(settings.listen, tls.clone()).await?;
     let (events, received) = mpsc::unbounded_channel();
     let identity = tls.details().identity().unwrap_or_default().to_owned();
-    let agent = grpc::Service::new(reporter.watch(), settings.socket(), events.clone());
+    let (sender, orders) = orders::channel();
+    let agent = grpc::Service::new(reporter.watch(), settings.socket(), events.clone(), sender);
     let peer = ha::service::Service::new(identity.clone(), events.clone());
     let grpc = pgo_tls::grpc::server()
         .add_service(AgentServer::new(agent))
@@ -110,7 +112,7 @@ pub async fn serve<S: crate::store::Store + Clone>(
     let reporter = Arc::new(reporter);
     let driver = spawn(driver.drive((events, received), stop.clone(), ended.clone()));
     let telling = spawn(tell(stood.clone(), reporter.clone()));
-    let helm = (helm, stood);
+    let helm = (helm, stood, orders);
     let supervisor = Supervisor::new(settings, store, tls, reporter, helm, &telemetry);
     let mut driver = driver;
     Ok(async move {
@@ -167,6 +169,7 @@ impl<S: crate::store::Store> Protocol<S> {
             events.clone(),
         );
         let _hang = watch_volume(&settings, &events)?;
+        let socket = settings.socket();
         let program = match settings.guard {
             Some(program) => program,
             None => std::env::current_exe().context("cannot find this program")?,
@@ -182,6 +185,7 @@ impl<S: crate::store::Store> Protocol<S> {
             course: self.course,
             standing: self.standing,
             state: self.state,
+            socket,
         };
         let driver = Driver::new(parts, (events, received));
         Ok(driver.run(stop, ended).await?)
@@ -220,6 +224,7 @@ async fn tell(mut standing: watch::Receiver<Standing>, reporter: Arc<Reporter>) 
         let now = standing.borrow_and_update().clone();
         reporter.change(|state| {
             state.term = now.term;
+            state.tell_commits(now.commits, jiff::Timestamp::now());
             state.leader = now
                 .holder
                 .filter(|holder| *holder != state.instance)

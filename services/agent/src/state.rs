@@ -6,6 +6,8 @@ use pgo_postgres::{Facts, Follower, Following};
 use pgo_proto::agent;
 use tokio::sync::watch;
 
+use crate::ha::driver::Commits;
+
 /// How far the instance is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Phase {
@@ -53,6 +55,8 @@ pub struct State {
     pub lsn: u64,
     /// When PostgreSQL began to serve.
     pub running_since: Option<Timestamp>,
+    /// When the server was started that runs, or ran last.
+    pub started: Option<Timestamp>,
     /// Why it failed; while it serves, why the Service may not lead here; before it runs, what is being waited for.
     pub error: Option<String>,
     /// How often PostgreSQL was started again after it had served.
@@ -69,6 +73,14 @@ pub struct State {
     pub clone_percent: u8,
     /// On a former primary: what it had that its successor has not.
     pub lost: Option<Lost>,
+    /// The settings that take over their values in the files only with a restart.
+    pub pending_restart: Vec<String>,
+    /// On a primary: for whose answers commits wait.
+    pub commits: Option<Commits>,
+    /// When commits began last to go on without those that the rule asks for, and when they waited for them again.
+    pub fallback: Option<(Timestamp, Option<Timestamp>)>,
+    /// Whether something of it was noted that nobody was told.
+    pub noted: bool,
 }
 
 /// What a former primary had written that its successor does not have.
@@ -103,6 +115,18 @@ impl State {
         } else {
             self.following = Following::default();
             self.leader = None;
+        }
+    }
+
+    /// Takes over for whose answers commits wait.
+    pub fn tell_commits(&mut self, commits: Option<Commits>, now: Timestamp) {
+        let falls_back = commits.map(|commits| commits.wait_for < commits.rule);
+        self.commits = commits;
+        match (falls_back, &mut self.fallback) {
+            (Some(true), Some((_, None))) => {}
+            (Some(true), fallback) => *fallback = Some((now, None)),
+            (_, Some((_, until @ None))) => *until = Some(now),
+            _ => {}
         }
     }
 
@@ -149,10 +173,7 @@ impl State {
             },
             timeline: self.timeline,
             lsn: self.lsn,
-            running_since: self.running_since.map(|time| prost_types::Timestamp {
-                seconds: time.as_second(),
-                nanos: time.subsec_nanosecond(),
-            }),
+            running_since: self.running_since.map(timestamp),
             error: self.error.as_deref().map(shortened).unwrap_or_default(),
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
             restarts: self.restarts,
@@ -163,11 +184,37 @@ impl State {
             followers: self.followers.iter().map(follower).collect(),
             clone_percent: self.clone_percent.into(),
             lost: self.lost.as_ref().map(lost),
+            pending_restart: self.pending_restart.clone(),
+            started: self.started.map(timestamp),
+            commits: self
+                .commits
+                .map(|commits| commits_of(commits, self.fallback)),
             leader: self
                 .leader
                 .as_ref()
                 .map_or_else(String::new, ToString::to_string),
         }
+    }
+}
+
+fn timestamp(time: Timestamp) -> prost_types::Timestamp {
+    prost_types::Timestamp {
+        seconds: time.as_second(),
+        nanos: time.subsec_nanosecond(),
+    }
+}
+
+fn commits_of(
+    commits: Commits,
+    fallback: Option<(Timestamp, Option<Timestamp>)>,
+) -> agent::Commits {
+    let number = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+    agent::Commits {
+        rule: number(commits.rule),
+        of: number(commits.of),
+        wait_for: number(commits.wait_for),
+        fell_back: fallback.map(|(since, _)| timestamp(since)),
+        came_back: fallback.and_then(|(_, until)| until).map(timestamp),
     }
 }
 
@@ -222,16 +269,26 @@ impl Reporter {
                 let error = state.error.as_deref();
                 tracing::info!(phase = ?state.phase, error, "the state of the instance changed");
             }
-            *state != before
+            let is_news = *state != before;
+            state.noted &= !is_news;
+            is_news
         });
     }
 
-    /// Changes what is not worth telling by itself; it goes along with the next change.
+    /// Changes what is not worth telling by itself; it goes along with the next change, or the next look.
     pub fn note(&self, note: impl FnOnce(&mut State)) {
         self.0.send_if_modified(|state| {
+            let before = state.clone();
             note(state);
+            state.noted |= *state != before;
             false
         });
+    }
+
+    /// Tells what was only noted until now, too: where nothing else changes, nobody would ever hear of it.
+    pub fn tell_noted(&self) {
+        self.0
+            .send_if_modified(|state| std::mem::take(&mut state.noted));
     }
 
     /// The state now.
@@ -248,6 +305,31 @@ impl Reporter {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_only_noted_is_told_with_the_next_change_or_look() {
+        let reporter = Reporter::new(State::default());
+        let mut told = reporter.watch();
+        let at = |lsn| move |state: &mut State| state.lsn = lsn;
+        let mut is_told = || {
+            let is_told = told.has_changed().expect("a reporter");
+            told.mark_unchanged();
+            is_told
+        };
+        reporter.note(at(1));
+        reporter.change(|state| state.phase = Phase::Starting);
+        assert!(!is_told(), "the phase is as it was");
+        reporter.tell_noted();
+        assert!(is_told());
+        reporter.note(at(1));
+        reporter.tell_noted();
+        assert!(!is_told(), "nothing has changed");
+        reporter.note(at(2));
+        reporter.change(|state| state.phase = Phase::Running);
+        assert!(is_told());
+        reporter.tell_noted();
+        assert!(!is_told(), "it went along");
+    }
 
     #[test]
     fn what_is_unknown_is_told_as_unknown() {
@@ -273,6 +355,29 @@ mod tests {
         assert_eq!(told.system_identifier, "18446744073709551615");
         let since = told.running_since.expect("a time");
         assert_eq!((since.seconds, since.nanos), (5, 7));
+    }
+
+    #[test]
+    fn a_fallback_is_told_with_its_times_and_only_once() {
+        let mut state = State::default();
+        let at = |second| Timestamp::from_second(second).expect("a time");
+        let commits = |wait_for| {
+            let (rule, of) = (1, 2);
+            Some(Commits { rule, of, wait_for })
+        };
+        state.tell_commits(commits(1), at(1));
+        assert_eq!(state.fallback, None);
+        state.tell_commits(commits(0), at(2));
+        state.tell_commits(commits(0), at(3));
+        assert_eq!(state.fallback, Some((at(2), None)));
+        state.tell_commits(commits(1), at(4));
+        state.tell_commits(commits(1), at(5));
+        assert_eq!(state.fallback, Some((at(2), Some(at(4)))));
+        state.tell_commits(commits(0), at(6));
+        assert_eq!(state.fallback, Some((at(6), None)));
+        // It serves no more.
+        state.tell_commits(None, at(7));
+        assert_eq!(state.fallback, Some((at(6), Some(at(7)))));
     }
 
     #[test]

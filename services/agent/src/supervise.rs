@@ -1,11 +1,15 @@
 //! Does what [`crate::progress`] decides, stage by stage, until it is told to stop. What only a replica does is in
-//! [`copy`] and [`follow`]; how what the protocol wants reaches PostgreSQL, in [`authority`] and, for synchronous modes, in [`rule`].
+//! [`copy`], [`follow`] and [`stream`]; how what the protocol wants reaches PostgreSQL, in [`authority`] and, for synchronous
+//! modes, in [`rule`].
 
 mod authority;
 mod compare;
 mod copy;
 mod follow;
+mod lenient;
+mod restart;
 mod rule;
+mod stream;
 
 use std::{
     fmt::Display,
@@ -27,6 +31,7 @@ use pgo_tls::TlsFiles;
 use tokio::{sync::watch as watch_channel, time::sleep};
 
 use crate::{
+    checkpoint,
     cli::Settings,
     endpoint::{self, Target},
     ha::{
@@ -34,6 +39,7 @@ use crate::{
         driver::Standing,
     },
     lock::{self, Lock},
+    orders::Orders,
     prepare::{self, SetupSql},
     processes,
     progress::{Event, Next, Progress, Stage, Way},
@@ -59,6 +65,9 @@ const PUBLISH_DEADLINE: Duration = Duration::from_secs(2);
 /// How long PostgreSQL may take to say what it is, right after its start.
 const FACTS_DEADLINE: Duration = Duration::from_secs(5);
 
+/// How long a checkpoint before the end of the pod may take. Less than the 120 s that the pod has, with what the shutdown takes.
+const CHECKPOINT_LIMIT: Duration = Duration::from_secs(15);
+
 /// How long taking the Service away may take, while PostgreSQL is being stopped.
 const WITHDRAW_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -71,6 +80,8 @@ pub struct Supervisor<S> {
     reporter: Arc<Reporter>,
     helm: Helm,
     standing: watch_channel::Receiver<Standing>,
+    /// What the server is to do while it serves.
+    orders: Orders,
     health: Health,
     progress: Progress,
     lock: Option<Lock>,
@@ -95,7 +106,7 @@ impl<S: Store> Supervisor<S> {
         store: S,
         tls: Arc<TlsFiles>,
         reporter: Arc<Reporter>,
-        (helm, standing): (Helm, watch_channel::Receiver<Standing>),
+        (helm, standing, orders): (Helm, watch_channel::Receiver<Standing>, Orders),
         telemetry: &Telemetry,
     ) -> Self {
         let target = Target {
@@ -113,6 +124,7 @@ impl<S: Store> Supervisor<S> {
             reporter,
             helm,
             standing,
+            orders,
             health: Health::register(telemetry),
             progress: Progress::default(),
             lock: None,
@@ -141,10 +153,13 @@ impl<S: Store> Supervisor<S> {
                 Next::Rest(pause) => {
                     // Nobody is sent to a server that does not come up.
                     self.withdraw().await;
+                    let mut turns = self.helm.watch();
                     tokio::select! {
                         biased;
                         () = stop.cancelled() => break,
                         ending = authority::ending(&mut courses) => self.end_server(ending).await,
+                        // What was wanted failed; now something else is.
+                        _ = turns.changed() => Event::Rested,
                         () = sleep(pause) => Event::Rested,
                     }
                 }
@@ -265,6 +280,8 @@ impl<S: Store> Supervisor<S> {
         let server = Server::start(self.installation()?, &self.settings.data)
             .map_err(|error| format!("PostgreSQL cannot be started: {error}"))?;
         tracing::info!(pid = %server.pid(), "PostgreSQL was started");
+        let now = Timestamp::now();
+        self.reporter.note(|state| state.started = Some(now));
         self.server = Some(server);
         Ok(Event::Done)
     }
@@ -332,7 +349,12 @@ impl<S: Store> Supervisor<S> {
     /// Directs the Service here. PostgreSQL serves also where that is not possible now; it is tried again later.
     async fn publish(&mut self) -> Result<Event, String> {
         self.published = true;
-        let direct = endpoint::direct(&self.store, Some(&self.target));
+        self.direct().await;
+        Ok(Event::Done)
+    }
+
+    async fn direct(&self) {
+        let direct = endpoint::direct(&self.store, &self.target);
         match tokio::time::timeout(PUBLISH_DEADLINE, direct).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
@@ -340,7 +362,6 @@ impl<S: Store> Supervisor<S> {
             }
             Err(_) => tracing::warn!("Kubernetes is slow; the Service is directed here later"),
         }
-        Ok(Event::Done)
     }
 
     /// Looks after a server that serves, until it ends.
@@ -367,21 +388,28 @@ impl<S: Store> Supervisor<S> {
             settings: &self.settings,
             tls: &self.tls,
             helm: &self.helm,
+            standing: &self.standing,
             installation,
             server: server.pid(),
             in_force: self.rule.clone(),
         };
         let promoted = std::mem::take(&mut self.promoted);
         let socket = self.settings.socket();
+        let started = self.reporter.now().started.unwrap_or(now);
+        let Orders { reloads, restarts } = &mut self.orders;
         let status = tokio::select! {
             biased;
-            status = end => status,
+            status = end => Some(status),
+            () = restarts.begins(started) => None,
             never = watch::checkpoint(&socket, promoted) => match never {},
             never = watch.probe() => match never {},
-            never = keeper.keep() => match never {},
+            never = keeper.keep(reloads) => match never {},
             never = watch::keep_directed(&self.store, &self.target, &self.reporter) => match never {},
         };
-        self.exited(status).await
+        match status {
+            Some(status) => self.exited(status).await,
+            None => self.restart().await,
+        }
     }
 
     /// What happened to the server, if it does not live any more.
@@ -409,7 +437,7 @@ impl<S: Store> Supervisor<S> {
         // Where it still may lead, the next server begins at once under the same authority: to find out how far WAL reaches
         // would take longer than to recover.
         if !self.follows() && !matches!(self.helm.course(), Course::Lead { .. }) {
-            self.tell_stopped().await;
+            self.tell_stopped();
         }
         Event::Exited {
             reason,
@@ -422,8 +450,8 @@ impl<S: Store> Supervisor<S> {
         if !self.published || self.follows() {
             return;
         }
-        let direct = endpoint::direct(&self.store, None);
-        match tokio::time::timeout(WITHDRAW_DEADLINE, direct).await {
+        let withdraw = endpoint::withdraw(&self.store, &self.target);
+        match tokio::time::timeout(WITHDRAW_DEADLINE, withdraw).await {
             Ok(Ok(())) => self.published = false,
             Ok(Err(error)) => tracing::warn!(%error, "the Service cannot be taken away from here"),
             Err(_) => tracing::warn!("Kubernetes is slow; the Service still leads here"),
@@ -439,13 +467,16 @@ impl<S: Store> Supervisor<S> {
         });
         let server = self.server.take();
         let led = server.is_some() && !self.follows();
+        if led {
+            checkpoint::before_shutdown(&self.settings.socket(), CHECKPOINT_LIMIT).await;
+        }
         tokio::join!(self.withdraw(), async {
             if let Some(server) = server {
                 server.stop().await;
             }
         });
         if led {
-            self.tell_stopped().await;
+            self.tell_stopped();
         }
         if let Some(lock) = self.lock.take()
             && processes::working_in(&self.settings.data).is_empty()

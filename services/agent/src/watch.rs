@@ -16,6 +16,7 @@ use pgo_tls::TlsFiles;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::{
+    checkpoint,
     endpoint::{self, Target},
     processes,
     state::{Phase, Reporter, State},
@@ -37,6 +38,9 @@ const MISSES: u32 = 2;
 
 /// Probes between two looks at what changes slowly: position in the WAL, certificates.
 const PROBES_PER_LOOK: u32 = 10;
+
+/// How far behind a replica is not near any more: one file of WAL, as the reconciler judges it (`pgo_core`).
+const NEAR: u64 = 16 << 20;
 
 /// Time between two looks at whether the Service still leads here; at a thousand clusters 17 reads a second.
 const DIRECTED_INTERVAL: Duration = Duration::from_secs(60);
@@ -174,9 +178,11 @@ impl Watch<'_> {
                 true => Vec::new(),
                 false => session.followers(PROBE_DEADLINE).await?,
             };
+            let pending_restart = session.pending_restart(PROBE_DEADLINE).await?;
             self.reporter.change(|state| {
                 state.learn(&facts);
                 state.followers = followers;
+                state.pending_restart = pending_restart;
             });
         }
         if self.watched == Watched::Primary {
@@ -184,13 +190,18 @@ impl Watch<'_> {
         }
         let following = session.following(PROBE_DEADLINE).await?;
         let flows = following.streaming;
-        let was = self.reporter.now().following.streaming;
+        let was = self.reporter.now().following;
+        // Positions change all the time; whether any WAL flows is news at once, and that it has come near.
+        let is_news =
+            was.streaming != flows || (was.lag_bytes >= NEAR && following.lag_bytes < NEAR);
         let follow = |state: &mut State| state.follow(following);
-        // Positions change all the time; whether any WAL flows is news at once.
-        if look || was != flows {
+        if is_news {
             self.reporter.change(follow);
         } else {
             self.reporter.note(follow);
+        }
+        if look {
+            self.reporter.tell_noted();
         }
         Ok(flows)
     }
@@ -206,6 +217,9 @@ impl Watch<'_> {
     }
 }
 
+/// How long after a promotion its checkpoint begins: who has waited to write goes first, and would wait for the disk.
+const CHECKPOINT_DELAY: Duration = Duration::from_secs(1);
+
 /// How long a checkpoint may take: it writes all that has changed in memory.
 const CHECKPOINT_DEADLINE: Duration = Duration::from_secs(600);
 
@@ -213,11 +227,8 @@ const CHECKPOINT_DEADLINE: Duration = Duration::from_secs(600);
 /// timeline. Nobody who writes waits for it.
 pub async fn checkpoint(socket: &Socket, promoted: bool) -> Infallible {
     if promoted {
-        let written = async {
-            let session = Session::open(socket, SUPERUSER).await?;
-            session.execute("CHECKPOINT", CHECKPOINT_DEADLINE).await
-        };
-        if let Err(error) = written.await {
+        sleep(CHECKPOINT_DELAY).await;
+        if let Err(error) = checkpoint::write(socket, CHECKPOINT_DEADLINE).await {
             tracing::warn!(%error, "no checkpoint after the promotion; the next one by itself will do");
         }
     }
@@ -229,7 +240,7 @@ pub async fn checkpoint(socket: &Socket, promoted: bool) -> Infallible {
 pub async fn keep_directed(store: &impl Store, target: &Target, reporter: &Reporter) -> Infallible {
     let mut failing: Option<Instant> = None;
     loop {
-        let pause = match endpoint::direct(store, Some(target)).await {
+        let pause = match endpoint::direct(store, target).await {
             Ok(()) => {
                 failing = None;
                 reporter.change(|state| state.error = None);

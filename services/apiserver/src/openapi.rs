@@ -5,7 +5,8 @@ use pgo_api::{
     CreateClusterResponse, CreateFailoverRequest, CreateFailoverResponse, CreateUpgradeRequest,
     CreateUpgradeResponse, DeadLetterRequest, DeadLetterResponse, DeleteClusterRequest,
     DeleteClusterResponse, Endpoint, EventsQuery, Methods, Outcome, PGO_VERSION,
-    QueryFailoverResponse, ROUTES, RequestHead, Route, STREAM_TYPE, ScaleDownQuery,
+    QueryFailoverResponse, QueryRestartResponse, ROUTES, ReloadRequest, ReloadResponse,
+    RequestHead, RestartRequest, RestartResponse, Route, STREAM_TYPE, ScaleDownQuery,
     ScaleDownResponse, ScaleQuery, ScaleQueryResponse, ShowClusterRequest, ShowClusterResponse,
     ShowDeadLetterResponse, StatusQuery, StatusResponse, UpdateClusterRequest,
     UpdateClusterResponse, VersionResponse,
@@ -139,6 +140,9 @@ fn answer(endpoint: Endpoint, generator: &mut SchemaGenerator) -> Value {
         Endpoint::CreateFailover => schema::<CreateFailoverResponse>(generator),
         Endpoint::QueryFailover => schema::<QueryFailoverResponse>(generator),
         Endpoint::Upgrade => schema::<CreateUpgradeResponse>(generator),
+        Endpoint::Reload => schema::<ReloadResponse>(generator),
+        Endpoint::RestartCluster => schema::<RestartResponse>(generator),
+        Endpoint::QueryRestart => schema::<QueryRestartResponse>(generator),
         Endpoint::ShowDeadLetter => schema::<ShowDeadLetterResponse>(generator),
         Endpoint::RequeueDeadLetter | Endpoint::DeleteDeadLetter => {
             schema::<DeadLetterResponse>(generator)
@@ -156,6 +160,8 @@ fn request(endpoint: Endpoint, generator: &mut SchemaGenerator) -> Value {
         Endpoint::UpdateCluster => optional::<UpdateClusterRequest>(generator),
         Endpoint::CreateFailover => optional::<CreateFailoverRequest>(generator),
         Endpoint::Upgrade => optional::<CreateUpgradeRequest>(generator),
+        Endpoint::Reload => optional::<ReloadRequest>(generator),
+        Endpoint::RestartCluster => optional::<RestartRequest>(generator),
         Endpoint::ShowDeadLetter | Endpoint::RequeueDeadLetter | Endpoint::DeleteDeadLetter => {
             optional::<DeadLetterRequest>(generator)
         }

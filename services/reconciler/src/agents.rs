@@ -7,12 +7,12 @@ use std::{
 };
 
 use jiff::Timestamp;
-use pgo_core::{AgentFacts, AgentPhase, Follower, Lost, Role};
+use pgo_core::{AgentFacts, AgentPhase, Commits, Follower, Lost, Role};
 use pgo_ids::{ClusterName, InstanceName, Namespace, Term};
 use pgo_objects::{AGENT_PORT, agent_identity};
 use pgo_proto::agent::{
-    self, DropSlotRequest, FailoverRequest, InstanceState, SwitchoverRequest, WatchRequest,
-    agent_client::AgentClient,
+    self, DropSlotRequest, FailoverRequest, InstanceState, ReloadRequest, RestartRequest,
+    SwitchoverRequest, WatchRequest, agent_client::AgentClient,
 };
 use pgo_tls::TlsFiles;
 use tokio::{task::AbortHandle, time::sleep};
@@ -28,7 +28,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 /// How long an agent may take for what it is asked to do.
 const CALL_DEADLINE: Duration = Duration::from_secs(15);
 
-/// How long an agent may take to say whether there can be another primary: it waits for nothing.
+/// How long an agent may take to say whether there can be another primary. One that prepares for it says so after 3 s.
 const CHANGE_DEADLINE: Duration = Duration::from_secs(5);
 
 /// A pod whose agent is to be heard.
@@ -54,11 +54,29 @@ pub struct Agents {
     heard: Arc<Mutex<HashMap<(Namespace, InstanceName), Heard>>>,
 }
 
+/// What a primary does that is asked to give up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begun {
+    /// It gives up.
+    Now,
+    /// It will, after a checkpoint.
+    Prepares,
+}
+
+/// Why an agent has not done what it was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unheard {
+    /// It says why not.
+    Refused(String),
+    /// It could not be asked, or something went wrong there: it is worth another try.
+    Failed(String),
+}
+
 /// What is heard of an agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Said {
     /// This, last.
-    Facts(AgentFacts),
+    Facts(Box<AgentFacts>),
     /// Nothing: it is called and does not answer.
     Nothing {
         /// When it was called first, or heard last.
@@ -164,12 +182,16 @@ impl Agents {
         namespace: &Namespace,
         primary: &InstanceName,
         to: &InstanceName,
-    ) -> Result<(), String> {
+    ) -> Result<Begun, String> {
         let client = self.client(namespace, primary);
         let mut client = client.map_err(|error| error.to_string())?;
         let request = SwitchoverRequest { to: to.to_string() };
         let asked = client.switchover(request);
-        answer(primary, tokio::time::timeout(CHANGE_DEADLINE, asked).await)
+        let asked = tokio::time::timeout(CHANGE_DEADLINE, asked).await;
+        answer(primary, asked).map(|response| match response.prepares {
+            true => Begun::Prepares,
+            false => Begun::Now,
+        })
     }
 
     /// Has the agent of an instance take over from a primary that is gone.
@@ -180,7 +202,51 @@ impl Agents {
         let client = self.client(namespace, to);
         let mut client = client.map_err(|error| error.to_string())?;
         let asked = client.failover(FailoverRequest {});
-        answer(to, tokio::time::timeout(CHANGE_DEADLINE, asked).await)
+        answer(to, tokio::time::timeout(CHANGE_DEADLINE, asked).await).map(|_| ())
+    }
+
+    /// Has the agent of an instance make PostgreSQL read its configuration; the settings that wait for a restart then.
+    ///
+    /// # Errors
+    /// What is wrong with the configuration, or why it could not be asked.
+    pub async fn reload(
+        &self,
+        namespace: &Namespace,
+        instance: &InstanceName,
+    ) -> Result<Vec<String>, Unheard> {
+        let client = self.client(namespace, instance);
+        let mut client = client.map_err(|error| Unheard::Failed(error.to_string()))?;
+        let asked = client.reload(ReloadRequest {});
+        match tokio::time::timeout(CALL_DEADLINE, asked).await {
+            Ok(Ok(answer)) => Ok(answer.into_inner().pending_restart),
+            Ok(Err(refused)) if refused.code() == tonic::Code::FailedPrecondition => {
+                Err(Unheard::Refused(refused.message().to_owned()))
+            }
+            Ok(Err(failed)) => Err(Unheard::Failed(failed.message().to_owned())),
+            Err(_) => Err(Unheard::Failed("it does not answer".to_owned())),
+        }
+    }
+
+    /// Has the agent of an instance restart the server that was started then.
+    ///
+    /// # Errors
+    /// Why it does not, for people.
+    pub async fn restart(
+        &self,
+        namespace: &Namespace,
+        instance: &InstanceName,
+        started: Timestamp,
+    ) -> Result<(), String> {
+        let client = self.client(namespace, instance);
+        let mut client = client.map_err(|error| error.to_string())?;
+        let started = prost_types::Timestamp {
+            seconds: started.as_second(),
+            nanos: started.subsec_nanosecond(),
+        };
+        let asked = client.restart(RestartRequest {
+            started: Some(started),
+        });
+        answer(instance, tokio::time::timeout(CALL_DEADLINE, asked).await).map(|_| ())
     }
 
     fn client(
@@ -237,7 +303,7 @@ impl Agents {
         while let Some(state) = states.message().await? {
             if state.pod_uid == pod.uid {
                 let facts = facts(state);
-                self.change(pod, |_| Said::Facts(facts));
+                self.change(pod, |_| Said::Facts(Box::new(facts)));
             }
         }
         Ok(())
@@ -262,10 +328,10 @@ impl Agents {
 /// What an agent says to a wish for another primary: in its own words where it refuses.
 fn answer<T>(
     instance: &InstanceName,
-    answered: Result<Result<T, tonic::Status>, tokio::time::error::Elapsed>,
-) -> Result<(), String> {
+    answered: Result<Result<tonic::Response<T>, tonic::Status>, tokio::time::error::Elapsed>,
+) -> Result<T, String> {
     match answered {
-        Ok(Ok(_)) => Ok(()),
+        Ok(Ok(answer)) => Ok(answer.into_inner()),
         Ok(Err(refused)) if refused.code() == tonic::Code::FailedPrecondition => {
             Err(refused.message().to_owned())
         }
@@ -308,6 +374,23 @@ fn facts(state: InstanceState) -> AgentFacts {
         followers: state.followers.into_iter().map(follower).collect(),
         error: given(state.error),
         lost: state.lost.map(lost),
+        started: state.started.and_then(time),
+        pending_restart: state.pending_restart,
+        commits: state.commits.map(commits),
+    }
+}
+
+fn time(told: prost_types::Timestamp) -> Option<Timestamp> {
+    Timestamp::new(told.seconds, told.nanos).ok()
+}
+
+fn commits(told: agent::Commits) -> Commits {
+    Commits {
+        rule: told.rule,
+        of: told.of,
+        wait_for: told.wait_for,
+        fell_back: told.fell_back.and_then(time),
+        came_back: told.came_back.and_then(time),
     }
 }
 

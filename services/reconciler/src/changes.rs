@@ -99,6 +99,18 @@ impl Changes {
         all.insert(cluster.clone(), change);
     }
 
+    /// Notes that a primary will give up when it has prepared for it: until then it neither agrees nor refuses.
+    pub fn prepares(&self, cluster: &StreamId, operation: OperationId, now: Timestamp) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let change = Change {
+            operation,
+            asked: now,
+            agreed: None,
+            refused: None,
+        };
+        all.insert(cluster.clone(), change);
+    }
+
     /// Notes that nobody has taken over from a primary that had agreed, for this reason.
     pub fn in_vain(&self, cluster: &StreamId, reason: String) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -162,6 +174,20 @@ mod tests {
         // Another operation begins anew.
         let due = changes.due(&cluster(), operation(2), true, at(6000));
         assert_eq!(due, Due::Ask);
+    }
+
+    #[test]
+    fn a_primary_that_prepares_is_asked_on_and_on() {
+        let changes = Changes::default();
+        for millis in [0, 3000, 20_000] {
+            changes.prepares(&cluster(), operation(1), at(millis));
+            let due = |later| changes.due(&cluster(), operation(1), true, at(millis + later));
+            assert_eq!([due(100), due(600)], [Due::Wait, Due::Ask]);
+            assert_eq!(changes.unwilling(&cluster()), None);
+        }
+        changes.answered(&cluster(), operation(1), Ok(()), at(21_000));
+        let due = |millis| changes.due(&cluster(), operation(1), true, at(millis));
+        assert_eq!([due(26_000), due(27_000)], [Due::Wait, Due::InVain]);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 use crate::{
     agents::Agents, cache::Cache, changes::Changes, metrics::Metrics, publishing::Publishing,
-    upgrades::Upgrades, waker::Waker,
+    reloads::Reloads, upgrades::Upgrades, waker::Waker,
 };
 
 /// What every reconcile of one namespace shares.
@@ -44,8 +44,10 @@ pub struct Context {
     pub metrics: Metrics,
     /// Objects as this process wrote them last, for as long as the cache has not seen that.
     written: Mutex<HashMap<String, Written>>,
-    /// What agents answer that are asked for another primary.
+    /// What agents answer that are asked for another primary, or for a restart.
     pub changes: Changes,
+    /// What agents answered that were asked for a reload.
+    pub reloads: Reloads,
     /// What Kubernetes refused of a cluster's last plan, by uid.
     refused: Mutex<HashMap<String, String>>,
 }
@@ -89,6 +91,7 @@ impl Context {
             metrics,
             written: Mutex::default(),
             changes: Changes::default(),
+            reloads: Reloads::default(),
             refused: Mutex::default(),
         }
     }
@@ -102,6 +105,12 @@ impl Context {
         );
         let wake = move || waker.wake(namespace.as_str(), name.as_str());
         self.publishing.offer(&cluster.stream, outbox, wake).await;
+    }
+
+    /// Has a cluster looked at again at once.
+    pub fn wake(&self, cluster: &Cluster) {
+        self.waker
+            .wake(cluster.namespace.as_str(), cluster.name.as_str());
     }
 
     /// The object as it is newest known: our own last write while the cache still shows what that began from.
@@ -149,6 +158,7 @@ impl Context {
     pub fn forget(&self, stream: &StreamId) {
         self.publishing.forget(stream);
         self.changes.forget(stream);
+        self.reloads.forget(stream);
         self.upgrades.forget(stream);
         self.set_refused(stream.as_str(), None);
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);

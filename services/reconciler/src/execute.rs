@@ -4,6 +4,7 @@ mod change;
 mod label;
 mod lease;
 mod make;
+mod order;
 mod own;
 mod remove;
 mod replica;
@@ -17,7 +18,7 @@ use kube::{
 };
 use pgo_core::{Cluster, Step, unrecorded};
 use pgo_crd::{FINALIZER, Pgcluster, Pgtask, delete_requests};
-use pgo_objects::{AUTOFAIL, SYNCHRONOUS};
+use pgo_objects::{AUTOFAIL, SYNC_FALLBACK, SYNCHRONOUS};
 use serde_json::json;
 
 use crate::{context::Context, error::Error, write::WRITE_DEADLINE};
@@ -59,6 +60,7 @@ fn is_independent(step: &Step) -> bool {
             | Step::RemoveFixture { .. }
             | Step::RemoveReplica { .. }
             | Step::RemoveTask { .. }
+            | Step::Reload { .. }
     )
 }
 
@@ -79,6 +81,23 @@ async fn timed(
     Ok(())
 }
 
+/// Removes the finalizer, and with the last one the object.
+async fn let_go(
+    object: &Arc<Pgcluster>,
+    cluster: &Cluster,
+    context: &Context,
+) -> Result<(), Error> {
+    hear_every_request(object, cluster, context).await?;
+    let removed = set_finalizers(object, context, |finalizers| {
+        finalizers.retain(|finalizer| finalizer != FINALIZER);
+    });
+    match removed.await {
+        // It is removed already, which was only not seen yet.
+        Err(error) if error.is_missing() => Ok(()),
+        other => other,
+    }
+}
+
 async fn one(
     step: &Step,
     object: &Arc<Pgcluster>,
@@ -92,17 +111,7 @@ async fn one(
             })
             .await
         }
-        Step::RemoveFinalizer => {
-            hear_every_request(object, cluster, context).await?;
-            let removed = set_finalizers(object, context, |finalizers| {
-                finalizers.retain(|finalizer| finalizer != FINALIZER);
-            });
-            match removed.await {
-                // With its last finalizer the object goes: it is removed already, which was only not seen yet.
-                Err(error) if error.is_missing() => Ok(()),
-                other => other,
-            }
-        }
+        Step::RemoveFinalizer => let_go(object, cluster, context).await,
         Step::RemovePod { .. }
         | Step::RemoveCluster
         | Step::RemoveClaim { .. }
@@ -117,9 +126,12 @@ async fn one(
         | Step::DropSlot { .. }
         | Step::Switchover { .. }
         | Step::Failover { .. }
+        | Step::Reload { .. }
+        | Step::Restart { .. }
         | Step::LabelPod { .. }
         | Step::SetAutofail(_)
-        | Step::SetSynchronous(_) => of_instances(step, cluster, context).await,
+        | Step::SetSynchronous(_)
+        | Step::SetSyncFallback(_) => of_instances(step, cluster, context).await,
         Step::CopyEvents => crate::pages::copy(object, context).await,
         Step::MakeUserSecret(_)
         | Step::CopyUserSecret { .. }
@@ -168,6 +180,13 @@ async fn of_instances(step: &Step, cluster: &Cluster, context: &Context) -> Resu
             lease::say(cluster, (AUTOFAIL, autofail.to_string()), context).await
         }
         Step::SetSynchronous(k) => lease::say(cluster, (SYNCHRONOUS, k.to_string()), context).await,
+        Step::SetSyncFallback(falls_back) => {
+            lease::say(cluster, (SYNC_FALLBACK, falls_back.to_string()), context).await
+        }
+        Step::Reload { .. } | Step::Restart { .. } => {
+            order::one(step, cluster, context).await;
+            Ok(())
+        }
         _ => {
             change::one(step, cluster, context).await;
             Ok(())

@@ -39,6 +39,7 @@ mod passwords;
 mod project;
 mod publishing;
 mod reconcile;
+mod reloads;
 mod rights;
 mod settings;
 mod upgrades;

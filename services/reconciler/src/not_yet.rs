@@ -79,6 +79,8 @@ async fn tell_one(
             let wanted = match object.data["spec"]["tasktype"].as_str() {
                 Some("failover") => "give another primary",
                 Some("minorupgradecluster") => "upgrade",
+                Some("reload") => "reload",
+                Some("restart") => "restart",
                 _ => "delete",
             };
             no_such_cluster(kind, cluster, wanted)
@@ -104,14 +106,20 @@ async fn tell_one(
         .map(drop)
 }
 
-/// The cluster that a request is about: a replica is for one, and a Pgtask asks for the deletion of one.
+/// The cluster that a request is about: a replica is for one, and a Pgtask asks for something to be done with one.
 fn cluster_of<'a>(kind: &str, object: &'a DynamicObject) -> Option<&'a str> {
     let spec = &object.data["spec"];
     match kind {
         "Pgreplica" => spec["clustername"].as_str(),
         "Pgtask"
-            if spec["tasktype"] == TaskType::DeleteData.as_str()
-                || spec["tasktype"] == TaskType::MinorUpgrade.as_str() =>
+            if [
+                TaskType::DeleteData,
+                TaskType::MinorUpgrade,
+                TaskType::Reload,
+                TaskType::Restart,
+            ]
+            .iter()
+            .any(|one| spec["tasktype"] == one.as_str()) =>
         {
             spec["parameters"][label::PG_CLUSTER].as_str()
         }

@@ -24,8 +24,8 @@ use pgo_core::{
 use pgo_crd::{FINALIZER, Pgcluster, PgoConfig, Pgtask, Requests, label};
 use pgo_ids::InstanceName;
 use pgo_objects::{
-    AUTOFAIL, CERTIFICATE_UNTIL, Holds, SYNCHRONOUS, TAKEOVER, fixture_name, form, holds,
-    is_labelled, is_owned, owners,
+    AUTOFAIL, CERTIFICATE_UNTIL, Holds, SYNC_FALLBACK, SYNCHRONOUS, TAKEOVER, fixture_name, form,
+    holds, is_labelled, is_owned, owners,
 };
 
 use crate::{
@@ -64,6 +64,8 @@ pub fn requests(
         delete: pgo_crd::delete_requests(tasks(), object),
         scale_down: pgo_crd::scale_down_requests(tasks(), object),
         failover: pgo_crd::failover_requests(tasks(), object),
+        reloads: pgo_crd::reload_requests(tasks(), object),
+        restarts: pgo_crd::restart_requests(tasks(), object),
         upgrades: pgo_crd::upgrade_requests(tasks(), object, config),
         replicas,
     }
@@ -102,6 +104,7 @@ pub async fn observe(
         replica_service_form: replica_service.and_then(|service| form(&service.metadata)),
         endpoints: slice.map(|slice| endpoints(&slice)),
         synchronous: said(SYNCHRONOUS).and_then(|said| said.parse().ok()),
+        sync_fallback: said(SYNC_FALLBACK).and_then(|said| said.parse().ok()),
         autofail: said(AUTOFAIL).and_then(|said| said.parse().ok()),
         takeover: said(TAKEOVER).and_then(|said| takeover(cluster, &said)),
         family: own_family(),
@@ -110,6 +113,7 @@ pub async fn observe(
         }),
         refused: context.refused(cluster.stream.as_str()),
         unwilling: context.changes.unwilling(&cluster.stream),
+        reloads: context.reloads.answers(&cluster.stream),
         upgrades_full: upgrades_full(object, cluster, context),
         ..Observed::default()
     };
@@ -293,7 +297,7 @@ fn hear_agents(observed: &mut Observed, cluster: &Cluster, context: &Context) {
         }
         match context.agents.said(&cluster.namespace, instance) {
             Some(Said::Facts(facts)) => {
-                observed.agents.insert(instance.clone(), facts);
+                observed.agents.insert(instance.clone(), *facts);
             }
             Some(Said::Nothing { since }) => {
                 observed.silent.insert(instance.clone(), since);

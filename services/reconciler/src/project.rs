@@ -13,8 +13,8 @@ use pgo_core::{
     Cluster, ClusterStatus, ConditionStatus, Kind, Operation, Outcome, StorageKind, UpgradeStage,
 };
 use pgo_crd::{
-    Pgcluster, Pgtask, TaskType, delete_request, failover_request, label, noted,
-    scale_down_request, upgrade_operation,
+    Pgcluster, Pgtask, TaskType, delete_request, failover_request, label, noted, reload_request,
+    restart_request, scale_down_request, upgrade_operation,
 };
 use serde_json::{Value, json};
 
@@ -224,7 +224,10 @@ fn operation<'a>(
         let mut operations = status.journal.operations.iter();
         return operations.find(|operation| operation.id == request.operation);
     }
-    if let Some(id) = upgrade_operation(task, object) {
+    let reload = || Some(reload_request(task, object)?.operation);
+    let restart = || Some(restart_request(task, object)?.operation);
+    let id = upgrade_operation(task, object).or_else(reload);
+    if let Some(id) = id.or_else(restart) {
         let mut operations = status.journal.operations.iter();
         return operations.find(|operation| operation.id == id);
     }
@@ -315,6 +318,8 @@ mod tests {
             replica_count: 0,
             scale_down: Vec::new(),
             failover: Vec::new(),
+            reloads: Vec::new(),
+            restarts: Vec::new(),
             upgrades: Vec::new(),
             notes: pgo_core::Notes::default(),
             changed_by: String::new(),

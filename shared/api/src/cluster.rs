@@ -74,6 +74,9 @@ wire! {
         /// For how many replicas' answers commits wait; 0, which is not written, leaves it open.
         #[serde(skip_serializing_if = "crate::wire::is_default")]
         sync_standbys: i64 = "SyncStandbys",
+        /// Whether commits go on without the replicas they wait for where too few are there.
+        #[serde(skip_serializing_if = "crate::wire::is_default")]
+        sync_fallback: bool = "SyncFallback",
     }
 }
 

@@ -28,6 +28,8 @@ wire! {
         results: Vec<String> = "Results",
         /// Always empty, as in 4.1.
         targets: String = "Targets",
+        /// New: id of the operation, by which its events are found.
+        operation: String = "OperationID",
     }
 }
 

@@ -17,6 +17,7 @@ mod dead_letter;
 mod events;
 mod failover;
 mod permission;
+mod restart;
 mod route;
 mod scale;
 mod service;
@@ -39,6 +40,10 @@ pub use failover::{
     UpdateClusterRequest, UpdateClusterResponse,
 };
 pub use permission::{Permission, UnknownPermission};
+pub use restart::{
+    AskedRestart, QueryRestartResponse, ReloadRequest, ReloadResponse, RestartRequest,
+    RestartResponse, RestartTarget,
+};
 pub use route::{Carrier, Endpoint, Method, Methods, NamespaceCheck, NoRoute, ROUTES, Route};
 pub use scale::{
     ClusterScaleResponse, ScaleDownQuery, ScaleDownResponse, ScaleQuery, ScaleQueryResponse,

@@ -33,7 +33,7 @@ permissions! {
     ApplyPolicy Cat CreateBackup CreateBenchmark CreateCluster CreateDump CreateFailover CreateIngest CreateNamespace
     CreatePgbouncer CreatePgorole CreatePgouser CreatePgpool CreatePolicy CreateSchedule CreateUpgrade CreateUser
     DeleteBackup DeleteBenchmark DeleteCluster DeleteDeadLetter DeleteIngest DeleteNamespace DeletePgbouncer DeletePgorole DeletePgouser
-    DeletePgpool DeletePolicy DeleteSchedule DeleteUser DfCluster Label Load Ls Reload RequeueDeadLetter Restore RestoreDump
+    DeletePgpool DeletePolicy DeleteSchedule DeleteUser DfCluster Label Load Ls Reload RequeueDeadLetter RestartCluster Restore RestoreDump
     RestorePgbasebackup ScaleCluster ShowBackup ShowBenchmark ShowCluster ShowConfig ShowDeadLetter ShowIngest ShowNamespace ShowPVC
     ShowPgorole ShowPgouser ShowPolicy ShowSchedule ShowSecrets ShowUser ShowWorkflow Status TestCluster UpdateCluster
     UpdateNamespace UpdatePgorole UpdatePgouser UpdateUser Version

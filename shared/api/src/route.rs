@@ -189,7 +189,11 @@ routes! {
     DeleteLabel Post "/labeldelete" Some(P::Label), V, N, Body, LATER;
     Load Post "/load" Some(P::Load), V, N, Body, LATER;
     Upgrade Post "/upgrades" Some(P::CreateUpgrade), V, N, Body, AVAILABLE;
-    Reload Post "/reload" Some(P::Reload), x, N, Body, LATER;
+    Reload Post "/reload" Some(P::Reload), x, N, Body, AVAILABLE;
+    /// New: restarts in place.
+    RestartCluster Post "/restart" Some(P::RestartCluster), V, N, Body, AVAILABLE;
+    /// New: which instances there are to restart.
+    QueryRestart Get "/restart/{name}" Some(P::RestartCluster), V, N, Query, AVAILABLE;
     Ls Post "/ls" Some(P::Ls), x, N, Body, LATER;
     Cat Post "/cat" Some(P::Cat), x, N, Body, LATER;
 

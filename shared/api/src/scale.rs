@@ -107,5 +107,7 @@ wire! {
     pub response ScaleDownResponse {
         /// One text.
         results: Vec<String> = "Results",
+        /// New: id of the operation, by which its events are found.
+        operation: String = "OperationID",
     }
 }

@@ -89,6 +89,12 @@ wire! {
         nodes: Vec<NodeInfo> = "Nodes",
         /// `key=value` of all labels with their counts, most frequent first.
         labels: Vec<KeyValue> = "Labels",
+        /// New, and only there where there are any: instances of which settings wait for a restart.
+        #[serde(skip_serializing_if = "crate::wire::is_default")]
+        pending_restart: Vec<String> = "PendingRestart",
+        /// New, likewise: clusters whose commits go on without the replicas that they should wait for.
+        #[serde(skip_serializing_if = "crate::wire::is_default")]
+        fallen_back: Vec<String> = "FallenBack",
     }
 }
 

@@ -86,6 +86,26 @@ pub fn failover_status(streaming: bool, lag_bytes: u64, lag_ms: u64) -> String {
     format!("{flows}, lag {lag_bytes} bytes, {seconds}.{tenths} s")
 }
 
+/// Result of `/reload`, one per cluster.
+pub fn reloaded(cluster: &str) -> String {
+    format!("reload performed on {cluster}")
+}
+
+/// The cluster to reload or restart is not there.
+pub fn not_found(cluster: &str) -> String {
+    format!("{cluster} was not found, verify cluster name")
+}
+
+/// A selector of `/reload` selects nothing.
+pub fn no_pods(selector: &str) -> String {
+    format!("no pods found using {selector}")
+}
+
+/// Result of `POST /restart`, one per cluster.
+pub fn created_restart(cluster: &str) -> String {
+    format!("created Pgtask (restart) for cluster {cluster}")
+}
+
 /// Result of `/upgrades`, one per cluster.
 pub fn created_upgrade(cluster: &str) -> String {
     format!("created minor upgrade task for {cluster}")

@@ -7,15 +7,16 @@ use pgo_ids::{ClusterName, InstanceName, Namespace, OperationId, StreamId};
 use crate::{
     AgentPhase, ClusterStatus, ConditionStatus, DeleteRequest, Desired, FailoverRequest,
     InstanceStatus, Kind, Milestone, Notes, Observed, Operation, Outcome, Phase, Problem,
-    RESULT_READY, RESULT_UP_TO_DATE, Replica, Role, ScaleDownRequest, UpgradeRequest,
+    RESULT_READY, RESULT_UP_TO_DATE, ReloadRequest, Replica, RestartRequest, Role,
+    ScaleDownRequest, UpgradeRequest,
     applied::Applied,
     backlog, certificate,
     deletion::deletion,
     failover,
     journal::{Of, Subject},
-    notes, problem, protection, replicas, serving, silence,
+    notes, problem, protection, reload, replicas, restart, serving, silence,
     status::set_condition,
-    takeover, upgrade,
+    synchronous, takeover, upgrade,
 };
 
 /// A Pgcluster as its object says: identity, requests, and what the user wants.
@@ -45,6 +46,10 @@ pub struct Cluster {
     pub scale_down: Vec<ScaleDownRequest>,
     /// Changes of the primary that Pgtasks ask for.
     pub failover: Vec<FailoverRequest>,
+    /// Reloads of the configuration that Pgtasks ask for.
+    pub reloads: Vec<ReloadRequest>,
+    /// Restarts that Pgtasks ask for.
+    pub restarts: Vec<RestartRequest>,
     /// Upgrades that Pgtasks ask for.
     pub upgrades: Vec<UpgradeRequest>,
     /// What is noted on it.
@@ -109,6 +114,9 @@ pub fn commit(
             takeover::tell_lost(&mut next, subject, observed, now);
             replicas::commit(&mut next, cluster, observed, now);
             failover::commit(&mut next, cluster, observed, now);
+            reload::commit(&mut next, cluster, observed, now);
+            restart::commit(&mut next, cluster, observed, now);
+            synchronous::commit(&mut next, cluster, observed, now);
             upgrade::account(&mut next, cluster, observed);
             upgrade::commit(&mut next, cluster, observed, now);
             notes::commit(&mut next, cluster, observed, now);
@@ -314,18 +322,10 @@ pub(crate) fn begin_creation(
         .journal
         .newest(Kind::CreateCluster)
         .map_or(0, |failed| failed.steps);
+    let of = (Kind::CreateCluster, None);
     let operation = Operation {
-        id,
-        kind: Kind::CreateCluster,
-        instance: None,
-        actor: cluster.actor.clone(),
-        started: now,
-        finished: None,
-        outcome: None,
-        cause: None,
         steps,
-        generation: cluster.generation,
-        delete: None,
+        ..Operation::begun(of, id, &cluster.actor, cluster.generation, now)
     };
     next.journal.begin(cluster.subject(), operation, cause);
 }
@@ -385,6 +385,9 @@ fn instances(status: &ClusterStatus, observed: &Observed, now: Timestamp) -> Vec
                 lag_seconds: replica.map(|agent| coarse(agent.lag_ms, 1000) / 1000),
                 sync: replica.and_then(|_| sync(observed, name)),
                 postgres_version: agent.and_then(|agent| agent.postgres_version.clone()),
+                pending_restart: agent
+                    .map(|agent| agent.pending_restart.clone())
+                    .unwrap_or_default(),
             }
         })
         .collect()

@@ -11,7 +11,7 @@ use crate::{
     commit::{CREATION, DELETION, begin_creation, describe},
     failover,
     plan::{Leftover, leftovers},
-    replicas, settings, upgrade,
+    reload, replicas, restart, settings, upgrade,
 };
 
 /// What a Pgtask asks for: the cluster's deletion.
@@ -49,6 +49,8 @@ pub(crate) fn deletion(
         let interrupted = "the cluster was deleted before it was ready".to_owned();
         replicas::break_off(next, cluster, now);
         failover::break_off(next, cluster, now);
+        reload::break_off(next, cluster, now);
+        restart::break_off(next, cluster, now);
         upgrade::break_off(next, cluster, now);
         settings::break_off(next, cluster, now);
         next.journal
@@ -127,17 +129,15 @@ fn begin_deletion(
     let first = next.journal.all(Kind::DeleteCluster).next();
     let cause = first.map(|first| format!("asks for the same deletion as operation {}", first.id));
     let operation = Operation {
-        id: request.operation,
-        kind: Kind::DeleteCluster,
-        instance: None,
-        actor: request.actor.clone(),
-        started: now,
-        finished: None,
-        outcome: None,
-        cause: None,
         steps,
-        generation: cluster.generation,
         delete: Some(before.with(request.options)),
+        ..Operation::begun(
+            (Kind::DeleteCluster, None),
+            request.operation,
+            &request.actor,
+            cluster.generation,
+            now,
+        )
     };
     next.journal.begin(cluster.subject(), operation, cause);
 }

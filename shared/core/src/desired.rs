@@ -165,6 +165,8 @@ pub struct Desired {
     pub autofail: bool,
     /// For how many replicas' answers commits wait; 0 in the asynchronous mode.
     pub synchronous: u32,
+    /// Whether commits go on without the replicas they wait for where too few are there.
+    pub sync_fallback: bool,
     /// ConfigMap with configuration files.
     pub custom_config: Option<String>,
     /// Labels for every object of the cluster.
@@ -173,6 +175,8 @@ pub struct Desired {
     pub log_statement: String,
     /// `log_min_duration_statement`, in milliseconds.
     pub log_min_duration_statement: i64,
+    /// After how many seconds without the end of a write a data volume counts as hung; 0 for never.
+    pub volume_deadline: u32,
 }
 
 impl Desired {

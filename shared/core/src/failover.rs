@@ -84,19 +84,14 @@ pub(crate) fn begin(
         target(next, cluster, observed, (kind, request.target.as_deref()))
     };
     let named = || request.target.as_ref()?.parse().ok();
-    let operation = Operation {
-        id: request.operation,
-        kind,
-        instance: judged.as_ref().ok().cloned().or_else(named),
-        actor: request.actor.clone(),
-        started: now,
-        finished: None,
-        outcome: None,
-        cause: None,
-        steps: 0,
-        generation: cluster.generation,
-        delete: None,
-    };
+    let instance = judged.as_ref().ok().cloned().or_else(named);
+    let operation = Operation::begun(
+        (kind, instance.as_ref()),
+        request.operation,
+        &request.actor,
+        cluster.generation,
+        now,
+    );
     let subject = cluster.subject();
     let cause = "it was asked for".to_owned();
     next.journal.begin(subject, operation, Some(cause));

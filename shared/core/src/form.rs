@@ -159,6 +159,7 @@ impl Desired {
                 "Cluster.LogMinDurationStatement of pgo.yaml",
                 self.log_min_duration_statement.to_string(),
             ),
+            ("volumeDeadline", self.volume_deadline.to_string()),
         ])
     }
 }

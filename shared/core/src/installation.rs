@@ -110,19 +110,8 @@ fn operation(
     now: Timestamp,
 ) -> Operation {
     let what = format!("{kind:?} after {}", journal.outbox.last);
-    Operation {
-        instance: None,
-        id: OperationId::derived(&installation.stream, &what),
-        kind,
-        actor: String::new(),
-        started: now,
-        finished: None,
-        outcome: None,
-        cause: None,
-        steps: 0,
-        generation: installation.generation,
-        delete: None,
-    }
+    let id = OperationId::derived(&installation.stream, &what);
+    Operation::begun((kind, None), id, "", installation.generation, now)
 }
 
 fn start(next: &mut InstallationStatus, installation: &Installation, now: Timestamp) {

@@ -89,6 +89,29 @@ impl Operation {
     pub fn is_running(&self) -> bool {
         self.outcome.is_none()
     }
+
+    /// One that begins now.
+    pub(crate) fn begun(
+        (kind, instance): Of<'_>,
+        id: OperationId,
+        actor: &str,
+        generation: i64,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            id,
+            kind,
+            instance: instance.cloned(),
+            actor: actor.to_owned(),
+            started: now,
+            finished: None,
+            outcome: None,
+            cause: None,
+            steps: 0,
+            generation,
+            delete: None,
+        }
+    }
 }
 
 /// How an operation ends: with what outcome and why.

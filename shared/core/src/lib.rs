@@ -28,12 +28,15 @@ mod password;
 mod plan;
 mod problem;
 mod protection;
+mod reload;
 mod replicas;
+mod restart;
 pub mod services;
 mod serving;
 mod settings;
 mod silence;
 mod status;
+mod synchronous;
 mod takeover;
 mod tested;
 mod upgrade;
@@ -57,12 +60,15 @@ pub use observed::{
 pub use plan::{Plan, Step, plan};
 pub use problem::Problem;
 pub use protection::{Lack, Protection};
+pub use reload::{ReloadRequest, Reloads};
 pub use replicas::{Replica, ReplicaCount, ReplicaStatus, ScaleDownRequest, WantedReplica};
+pub use restart::{Restart, RestartRequest, Turn};
 pub use settings::Settings;
 pub use status::{
     ClusterStatus, Condition, ConditionStatus, InstanceStatus, LastTakeover, Phase, RESULT_BACKLOG,
     RESULT_READY, RESULT_UP_TO_DATE,
 };
+pub use synchronous::{Commits, Synchronous};
 pub use takeover::{Takeover, TakeoverCause};
 pub use upgrade::{
     Found, Images, MinorVersion, ProbeFacts, Upgrade, UpgradeRequest, UpgradeStage, wants_upgrade,

@@ -252,6 +252,12 @@ pub struct AgentFacts {
     pub followers: Vec<Follower>,
     /// On a former primary: how it compares with its successor.
     pub lost: Option<Lost>,
+    /// When its server was started that runs, or ran last.
+    pub started: Option<Timestamp>,
+    /// The settings that take over their values in the files only with a restart.
+    pub pending_restart: Vec<String>,
+    /// On a primary: for whose answers commits wait.
+    pub commits: Option<crate::Commits>,
 }
 
 /// What a former primary had written that its successor does not have.
@@ -321,6 +327,8 @@ pub struct Observed {
     pub autofail: Option<bool>,
     /// For how many replicas' answers commits are to wait, as the Lease says; none where it does not say.
     pub synchronous: Option<u32>,
+    /// Whether they go on without those that are missing, as the Lease says; none where it does not say.
+    pub sync_fallback: Option<bool>,
     /// The last change of the primary, by the Lease.
     pub takeover: Option<crate::Takeover>,
     /// Family of addresses of the Kubernetes cluster, where it is known before a pod has one.
@@ -344,11 +352,13 @@ pub struct Observed {
     pub tasks: BTreeMap<String, String>,
     /// What Kubernetes refused of the last plan, and why; not what merely failed for now.
     pub refused: Option<String>,
-    /// Which operation's change of the primary an agent refuses.
+    /// Which operation's change of the primary, or restart, an agent refuses.
     pub unwilling: Option<Unwilling>,
+    /// What the agents answered that were asked for a reload last.
+    pub reloads: Option<crate::Reloads>,
 }
 
-/// What an agent answers that was asked for a change of the primary and does not begin one.
+/// What an agent answers that was asked for a change of the primary, or a restart, and does not begin one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unwilling {
     /// The operation it was asked for.

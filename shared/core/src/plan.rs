@@ -1,23 +1,20 @@
 //! What to do next, complete in itself: whoever executes a [`Step`] has no choice left to make.
 
-use std::collections::BTreeSet;
+mod removal;
 
 use jiff::{SignedDuration, Timestamp};
 use pgo_ids::{ClusterName, InstanceName, OperationId};
 
 use crate::{
-    AddressFamily, Backup, Cluster, ClusterStatus, DeleteOptions, Desired, Fixture, Image, Kind,
-    Observed, Outcome, PodPhase, Role, StorageKind, UserSecret, deletion::unrecorded, failover,
-    password, protection, replicas, upgrade,
+    AddressFamily, Backup, Cluster, ClusterStatus, Desired, Fixture, Image, Kind, Observed,
+    PodPhase, Role, StorageKind, UserSecret, deletion::unrecorded, failover, password, protection,
+    reload, replicas, restart, upgrade,
 };
+pub(crate) use removal::{Leftover, leftovers};
 
 /// The agents' certificate is made anew this long before it ends: a tenth of its year, so that an operator that was
 /// away for weeks is still in time.
 pub(crate) const RENEW_BEFORE: SignedDuration = SignedDuration::from_hours(24 * 36);
-
-/// How long the last events of a removed cluster may stay in its own outbox before they are copied to a page in the
-/// operator's namespace, so that a deletion never hangs on the event service.
-const LAST_EVENTS_WAIT: SignedDuration = SignedDuration::from_secs(5);
 
 /// One change, idempotent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +43,8 @@ pub enum Step {
     SetAutofail(bool),
     /// Say in the Lease for how many replicas' answers commits are to wait.
     SetSynchronous(u32),
+    /// Say in the Lease whether they go on without those that are missing.
+    SetSyncFallback(bool),
     /// Make the Service of the primary, or bring the one there is to what is wanted.
     MakeService,
     /// Make its EndpointSlice, empty, for addresses of this family.
@@ -115,6 +114,22 @@ pub enum Step {
         operation: OperationId,
         /// Who is to take over.
         to: InstanceName,
+    },
+    /// Have an instance read its configuration.
+    Reload {
+        /// The operation that it is for.
+        operation: OperationId,
+        /// The instance.
+        instance: InstanceName,
+    },
+    /// Have an instance restart the server that was started then.
+    Restart {
+        /// The operation that it is for.
+        operation: OperationId,
+        /// The instance.
+        instance: InstanceName,
+        /// When its server was started.
+        started: Timestamp,
     },
     /// Remove exactly this pod.
     RemovePod {
@@ -219,7 +234,7 @@ pub fn plan(
     if let Some(deletion) = status.journal.newest(Kind::DeleteCluster)
         && is_recorded
     {
-        return removal(
+        return removal::plan(
             status,
             cluster,
             observed,
@@ -240,6 +255,8 @@ pub fn plan(
     }
     labels(&mut plan, cluster, observed);
     failover::steps(&mut plan, status, cluster, observed);
+    reload::steps(&mut plan, status, observed);
+    restart::steps(&mut plan, status, cluster, observed);
     if let Ok(desired) = &cluster.desired {
         if status.journal.newest(Kind::CreateCluster).is_none() {
             plan.waiting_for = Some("room for the event that tells of the creation");
@@ -309,7 +326,9 @@ fn wishes(desired: &Desired, observed: &Observed) -> impl Iterator<Item = Step> 
         .then_some(Step::SetAutofail(desired.autofail));
     let synchronous = (observed.synchronous != Some(desired.synchronous))
         .then_some(Step::SetSynchronous(desired.synchronous));
-    autofail.into_iter().chain(synchronous)
+    let fallback = (observed.sync_fallback != Some(desired.sync_fallback))
+        .then_some(Step::SetSyncFallback(desired.sync_fallback));
+    autofail.into_iter().chain(synchronous).chain(fallback)
 }
 
 /// The EndpointSlice is for the family of addresses that pods have; it is made anew where it is for another one.
@@ -415,182 +434,5 @@ pub(crate) fn instance(
             });
         }
         Some(_) => {}
-    }
-}
-
-/// What a deletion still has to remove.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Leftover {
-    Replicas,
-    Pods,
-    Data,
-    Backups,
-    Fixtures,
-    Tasks,
-}
-
-/// What is left to remove, in the order it goes.
-pub(crate) fn leftovers(
-    cluster: &Cluster,
-    observed: &Observed,
-    options: DeleteOptions,
-) -> BTreeSet<Leftover> {
-    let primary = observed.primary(&cluster.name);
-    let replicas = observed.pods.keys().any(|instance| *instance != primary)
-        || cluster.replicas.iter().any(|one| one.name != primary);
-    let last = !(observed.pods.is_empty() && cluster.replicas.is_empty());
-    let data = options.data && !(observed.claims.is_empty() && observed.user_secrets.is_empty());
-    [
-        (Leftover::Replicas, replicas),
-        (Leftover::Pods, last),
-        (Leftover::Data, data),
-        (
-            Leftover::Backups,
-            options.backups && !observed.backups.is_empty(),
-        ),
-        (Leftover::Fixtures, !observed.fixtures.is_empty()),
-        (Leftover::Tasks, !observed.tasks.is_empty()),
-    ]
-    .into_iter()
-    .filter_map(|(what, left)| left.then_some(what))
-    .collect()
-}
-
-fn removal(
-    status: &ClusterStatus,
-    cluster: &Cluster,
-    observed: &Observed,
-    options: DeleteOptions,
-    now: Timestamp,
-) -> Plan {
-    let mut steps = Vec::new();
-    if !cluster.deleting {
-        if observed.finalizer {
-            steps.push(Step::RemoveCluster);
-        } else {
-            steps.push(Step::AddFinalizer);
-        }
-    }
-    let left = leftovers(cluster, observed, options);
-    let waiting_for = match left.first() {
-        Some(Leftover::Replicas) => {
-            // What the primary has written by then, nobody needs to be told.
-            let primary = observed.primary(&cluster.name);
-            remove_instances(&mut steps, cluster, observed, |name| *name != primary);
-            Some("the replicas to stop")
-        }
-        Some(Leftover::Pods) => {
-            remove_instances(&mut steps, cluster, observed, |_| true);
-            Some("the database to stop")
-        }
-        Some(Leftover::Data) => {
-            steps.extend(of_data(observed));
-            Some("the volumes to be removed")
-        }
-        Some(Leftover::Backups) => {
-            let backups = observed.backups.iter();
-            steps.extend(backups.map(|((backup, name), uid)| Step::RemoveBackup {
-                backup: *backup,
-                name: name.clone(),
-                uid: uid.clone(),
-            }));
-            Some("the backups to be removed")
-        }
-        Some(Leftover::Fixtures) => {
-            let fixtures = observed.fixtures.iter();
-            steps.extend(fixtures.map(|(fixture, uid)| Step::RemoveFixture {
-                fixture: *fixture,
-                uid: uid.clone(),
-            }));
-            None
-        }
-        Some(Leftover::Tasks) => {
-            let tasks = observed.tasks.iter();
-            steps.extend(tasks.map(|(name, uid)| Step::RemoveTask {
-                name: name.clone(),
-                uid: uid.clone(),
-            }));
-            None
-        }
-        None => return last_events(status, cluster, steps, now),
-    };
-    Plan { steps, waiting_for }
-}
-
-fn remove_pods(
-    observed: &Observed,
-    which: impl Fn(&InstanceName) -> bool,
-) -> impl Iterator<Item = Step> {
-    let pods = observed.pods.iter();
-    pods.filter(move |(instance, pod)| which(instance) && !pod.terminating)
-        .map(|(instance, pod)| Step::RemovePod {
-            instance: instance.clone(),
-            uid: pod.uid.clone(),
-        })
-}
-
-/// Removes these instances, and the requests for them when they are gone.
-fn remove_instances(
-    steps: &mut Vec<Step>,
-    cluster: &Cluster,
-    observed: &Observed,
-    which: impl Fn(&InstanceName) -> bool,
-) {
-    steps.extend(remove_pods(observed, &which));
-    for replica in cluster.replicas.iter().filter(|one| which(&one.name)) {
-        let (name, uid) = (replica.name.clone(), replica.uid.clone());
-        if !replica.deleting {
-            steps.push(Step::RemoveReplica { name, uid });
-        } else if replica.finalizer && !observed.pods.contains_key(&name) {
-            steps.push(Step::ReleaseReplica { name, uid });
-        }
-    }
-}
-
-/// Removes the claims of the instances and the passwords that open their data.
-fn of_data(observed: &Observed) -> impl Iterator<Item = Step> {
-    let claims = observed.claims.iter();
-    let claims = claims.filter(|(_, claim)| !claim.terminating);
-    let claims = claims.map(|(instance, claim)| Step::RemoveClaim {
-        instance: instance.clone(),
-        uid: claim.uid.clone(),
-    });
-    let secrets = observed.user_secrets.iter();
-    claims.chain(secrets.map(|(name, uid)| Step::RemoveUserSecret {
-        name: name.clone(),
-        uid: uid.clone(),
-    }))
-}
-
-fn last_events(
-    status: &ClusterStatus,
-    cluster: &Cluster,
-    mut steps: Vec<Step>,
-    now: Timestamp,
-) -> Plan {
-    let ended = status
-        .journal
-        .newest(Kind::DeleteCluster)
-        .filter(|deletion| deletion.outcome == Some(Outcome::Completed))
-        .and_then(|deletion| deletion.finished);
-    let Some(ended) = ended.filter(|_| cluster.deleting) else {
-        return Plan {
-            steps,
-            waiting_for: Some("the deletion to be recorded"),
-        };
-    };
-    if !status.journal.outbox.is_empty() {
-        if now.duration_since(ended) < LAST_EVENTS_WAIT {
-            return Plan {
-                steps,
-                waiting_for: Some("the event service to store the last events"),
-            };
-        }
-        steps.push(Step::CopyEvents);
-    }
-    steps.push(Step::RemoveFinalizer);
-    Plan {
-        steps,
-        waiting_for: None,
     }
 }

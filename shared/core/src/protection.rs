@@ -4,7 +4,7 @@
 //! ```text
 //! missing ──► Lack, since ──10 s──► told: ClusterDegraded ──► well for 10 s ──► gone; the last one: ClusterRecovered
 //!    ▲                     └─ well before: forgotten                 └─ missing again: goes on
-//!    └── not judged: without a primary, and the instance whose turn it is in an upgrade
+//!    └── not judged: without a primary, and the instance whose turn it is in an upgrade or a restart
 //! ```
 //!
 //! The two spans keep what restarts, or comes and goes, from being told again and again.
@@ -16,7 +16,10 @@ use pgo_events::{Datum, EventType, Field};
 use pgo_ids::InstanceName;
 use serde::{Deserialize, Serialize};
 
-use crate::{Cluster, ClusterStatus, Kind, Observed, Outcome, Plan, UpgradeStage, journal::Notice};
+use crate::{
+    Cluster, ClusterStatus, Kind, Observed, Outcome, Plan, Synchronous, UpgradeStage,
+    journal::Notice,
+};
 
 /// How long something is missing before that is told. A restart and a return after a change of the primary take less.
 const MISSED: SignedDuration = SignedDuration::from_secs(10);
@@ -166,7 +169,7 @@ fn missing(next: &ClusterStatus, cluster: &Cluster, observed: &Observed) -> Opti
             missing.insert(Some(instance), why);
         }
     }
-    // Replicas that are away answer nothing; and where the rule is changed, it takes a moment.
+    // Replicas that are away answer nothing; and where the rule is changed, it takes a moment. A fallback is told by itself.
     let answering = answering(observed, primary);
     let asked = next
         .settings
@@ -176,7 +179,10 @@ fn missing(next: &ClusterStatus, cluster: &Cluster, observed: &Observed) -> Opti
         .replicas
         .iter()
         .all(|known| known.joined && !known.leaving);
-    if missing.is_empty() && is_complete && answering < asked && next.upgrading().is_none() {
+    let is_told = next.upgrading().is_some()
+        || next.restart.is_some()
+        || next.synchronous.as_ref().is_some_and(Synchronous::is_told);
+    if missing.is_empty() && is_complete && answering < asked && !is_told {
         let why = format!("commits wait for the answers of {answering} replicas, not of {asked}");
         missing.insert(None, why);
     }
@@ -199,8 +205,15 @@ fn expected(status: &ClusterStatus, cluster: &Cluster) -> Vec<InstanceName> {
         .collect()
 }
 
-/// Whether it is an instance's turn in an upgrade: how that goes is told by the upgrade.
+/// Whether it is an instance's turn in an upgrade or a restart: how that goes is told by it.
 fn is_replaced(status: &ClusterStatus, instance: &InstanceName) -> bool {
+    let restarted = status
+        .restart
+        .as_ref()
+        .and_then(|restart| restart.turn.as_ref());
+    if restarted.is_some_and(|turn| turn.instance == *instance) {
+        return true;
+    }
     let turn = status.upgrading().map(|upgrade| &upgrade.stage);
     match turn {
         Some(

@@ -32,6 +32,8 @@ pub struct Settings {
     pub autofail: bool,
     /// For how many replicas' answers commits wait.
     pub synchronous: u32,
+    /// Whether they go on without those that are missing.
+    pub sync_fallback: bool,
     /// Why a change of them was told as failed, as long as that is so; empty where none was.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub problem: String,
@@ -45,6 +47,7 @@ impl Settings {
         Self {
             autofail: desired.autofail,
             synchronous: desired.synchronous,
+            sync_fallback: desired.sync_fallback,
             problem: String::new(),
         }
     }
@@ -62,12 +65,18 @@ impl Settings {
                 "commits wait for the answers of {now} replicas, not of {before}"
             ));
         }
+        if self.sync_fallback != former.sync_fallback {
+            let writes = if self.sync_fallback { "go on" } else { "wait" };
+            all.push(format!("where replicas are missing, writes {writes}"));
+        }
         (!all.is_empty()).then(|| all.join("; "))
     }
 
     /// Whether the agents are told so.
     fn is_in_force(&self, observed: &Observed) -> bool {
-        (observed.autofail, observed.synchronous) == (Some(self.autofail), Some(self.synchronous))
+        observed.autofail == Some(self.autofail)
+            && observed.synchronous == Some(self.synchronous)
+            && observed.sync_fallback == Some(self.sync_fallback)
     }
 }
 
@@ -198,17 +207,6 @@ fn unasked(next: &ClusterStatus, cluster: &Cluster, actor: String) -> Update {
 }
 
 fn operation(update: &Update, cluster: &Cluster, now: Timestamp) -> Operation {
-    Operation {
-        id: update.operation,
-        kind: Kind::UpdateCluster,
-        instance: None,
-        actor: update.actor.clone(),
-        started: now,
-        finished: None,
-        outcome: None,
-        cause: None,
-        steps: 0,
-        generation: cluster.generation,
-        delete: None,
-    }
+    let of = (Kind::UpdateCluster, None);
+    Operation::begun(of, update.operation, &update.actor, cluster.generation, now)
 }

@@ -5,8 +5,8 @@ use pgo_ids::{InstanceName, OperationId, Term};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Certificate, Images, Journal, Kind, Outcome, Protection, ReplicaCount, ReplicaStatus, Settings,
-    Upgrade,
+    Certificate, Images, Journal, Kind, Outcome, Protection, ReplicaCount, ReplicaStatus, Restart,
+    Settings, Synchronous, Upgrade,
 };
 
 /// Name of the condition that says whether a cluster can be used.
@@ -130,6 +130,9 @@ pub struct InstanceStatus {
     /// Whether commits wait for a replica, in PostgreSQL's word: `async`, `sync`, `quorum` or `potential`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sync: Option<String>,
+    /// The settings that take over their values in the files only with a restart.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pending_restart: Vec<String>,
 }
 
 /// The last change of the primary, as users see it.
@@ -211,6 +214,12 @@ pub struct ClusterStatus {
     /// What it lacks of the protection that was asked for.
     #[serde(skip_serializing_if = "Protection::is_whole")]
     pub protection: Protection,
+    /// For whose answers commits wait, where they wait or are to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub synchronous: Option<Synchronous>,
+    /// The restart that goes on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restart: Option<Restart>,
     /// The agents' certificate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub certificate: Option<Certificate>,

@@ -44,18 +44,8 @@ impl Test {
 
 /// Tells of a test, its beginning and its end.
 pub(crate) fn tell(journal: &mut Journal, subject: Subject<'_>, test: &Test) {
-    let operation = Operation {
-        id: test.operation,
-        kind: Kind::TestCluster,
-        instance: None,
-        actor: test.actor.clone(),
-        started: test.began.min(test.ended),
-        finished: None,
-        outcome: None,
-        cause: None,
-        steps: 0,
-        generation: 0,
-        delete: None,
-    };
+    let began = test.began.min(test.ended);
+    let of = (Kind::TestCluster, None);
+    let operation = Operation::begun(of, test.operation, &test.actor, 0, began);
     journal.tell_over(subject, &operation, test.ending(), test.ended);
 }

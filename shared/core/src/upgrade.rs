@@ -241,8 +241,8 @@ pub fn wants_upgrade(status: &ClusterStatus, cluster: &Cluster) -> bool {
             || request::of_spec(status, cluster).is_some())
 }
 
-/// The instances that an upgrade is about: the first one, and the replicas that have followed it at some time.
-fn instances(status: &ClusterStatus, cluster: &Cluster) -> Vec<InstanceName> {
+/// The instances that an upgrade or a restart is about: the first one, and the replicas that have followed it at some time.
+pub(crate) fn instances(status: &ClusterStatus, cluster: &Cluster) -> Vec<InstanceName> {
     let replicas = status.replicas.iter();
     let replicas = replicas.filter(|known| known.joined && !known.leaving);
     let first = InstanceName::from(&cluster.name);

@@ -156,6 +156,17 @@ pub struct PgclusterSpec {
     #[schemars(range(max = 64))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub synchronous_standbys: Option<u32>,
+    /// Whether commits go on without the replicas they wait for where too few are there for a while; what is acknowledged then
+    /// may be lost with its primary, and events tell of it. Without it, as the configuration says.
+    #[serde(rename = "syncFallback")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sync_fallback: Option<bool>,
+    /// After how many seconds without the end of a write the data volume counts as hung, so that another instance takes over; 0
+    /// for never. Without it, as the configuration says.
+    #[serde(rename = "volumeDeadline")]
+    #[schemars(range(max = 3600))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume_deadline: Option<u32>,
     /// Always `1`.
     #[schemars(length(max = 8))]
     #[serde(default)]

@@ -118,6 +118,10 @@ pub struct ClusterConfig {
     pub autofail: bool,
     #[serde(rename = "SyncReplication")]
     pub sync_replication: bool,
+    #[serde(rename = "SyncFallback")]
+    pub sync_fallback: bool,
+    #[serde(rename = "VolumeDeadline")]
+    pub volume_deadline: String,
     #[serde(rename = "AutofailReplaceReplica")]
     pub autofail_replace_replica: bool,
     #[serde(rename = "LogStatement")]
@@ -156,11 +160,24 @@ impl Default for ClusterConfig {
             backrest_s3_region: String::new(),
             autofail: false,
             sync_replication: false,
+            sync_fallback: false,
+            volume_deadline: "20".to_owned(),
             autofail_replace_replica: false,
             log_statement: "none".to_owned(),
             log_min_duration_statement: "60000".to_owned(),
             pgmonitor_password: String::new(),
         }
+    }
+}
+
+/// After how many seconds a data volume counts as hung where `pgo.yaml` leaves that empty.
+const VOLUME_DEADLINE: u32 = 20;
+
+impl ClusterConfig {
+    /// After how many seconds without the end of a write a data volume counts as hung; 0 for never.
+    #[must_use]
+    pub fn volume_deadline(&self) -> u32 {
+        self.volume_deadline.parse().unwrap_or(VOLUME_DEADLINE)
     }
 }
 

@@ -5,7 +5,8 @@ use std::{borrow::Cow, collections::BTreeMap};
 use kube::ResourceExt as _;
 use pgo_core::{
     Cluster, DeleteOptions, DeleteRequest, Desired, FailoverRequest, Image, NodePreference,
-    Replica, Resources, ScaleDownRequest, ServiceType, UpgradeRequest,
+    ReloadRequest, Replica, Resources, RestartRequest, ScaleDownRequest, ServiceType,
+    UpgradeRequest,
 };
 use pgo_ids::{ClusterName, Namespace, OperationId};
 
@@ -45,6 +46,10 @@ pub struct Requests {
     pub failover: Vec<FailoverRequest>,
     /// Its replicas.
     pub replicas: Vec<Replica>,
+    /// Reloads of the configuration.
+    pub reloads: Vec<ReloadRequest>,
+    /// Restarts.
+    pub restarts: Vec<RestartRequest>,
     /// Upgrades.
     pub upgrades: Vec<UpgradeRequest>,
 }
@@ -80,6 +85,8 @@ pub fn cluster(object: &Pgcluster, config: &PgoConfig, requests: Requests) -> Op
         replica_count: replica_count(object, config),
         scale_down: requests.scale_down,
         failover: requests.failover,
+        reloads: requests.reloads,
+        restarts: requests.restarts,
         upgrades: requests.upgrades,
         notes: notes::notes(object),
         changed_by: notes::changed_by(object),
@@ -243,6 +250,10 @@ pub fn desired(object: &Pgcluster, config: &PgoConfig) -> Result<Desired, Invali
         node: node.map(|(key, value)| NodePreference::With(key, value)),
         autofail: autofail(object, config)?,
         synchronous: synchronous(object, config)?,
+        sync_fallback: spec.sync_fallback.unwrap_or(config.cluster.sync_fallback),
+        volume_deadline: spec
+            .volume_deadline
+            .unwrap_or_else(|| config.cluster.volume_deadline()),
         custom_config: custom_config(spec),
         labels: labels(&spec.userlabels)?,
         log_statement: config.cluster.log_statement.clone(),

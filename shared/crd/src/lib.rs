@@ -26,6 +26,7 @@ mod notes;
 mod policy;
 pub mod quantity;
 mod replica;
+mod restarting;
 mod scaling;
 mod schema;
 mod state;
@@ -52,6 +53,9 @@ pub use installation::{PgInstallation, PgInstallationSpec, PgInstallationStatus}
 pub use notes::{MOST_TESTS, TestNote, UpdateNote, noted};
 pub use policy::{Pgpolicy, PgpolicySpec};
 pub use replica::{Pgreplica, PgreplicaSpec};
+pub use restarting::{
+    INSTANCE, reload_request, reload_requests, restart_request, restart_requests,
+};
 pub use scaling::{replica, scale_down_request, scale_down_requests};
 pub use state::RequestStatus;
 pub use storage::{ContainerResources, StorageSpec};

@@ -117,11 +117,12 @@ pub(crate) fn changed_by(cluster: &Pgcluster) -> String {
         found.is_some()
     };
     let autofail = format!("f:{}", label::AUTOFAIL);
-    let paths: [&[&str]; 4] = [
+    let paths: [&[&str]; 5] = [
         &["f:metadata", "f:labels", autofail.as_str()],
         &["f:spec", "f:userlabels", autofail.as_str()],
         &["f:spec", "f:syncReplication"],
         &["f:spec", "f:synchronousStandbys"],
+        &["f:spec", "f:syncFallback"],
     ];
     let setters = cluster.managed_fields().iter().filter(|entry| {
         let fields = entry.fields_v1.as_ref();

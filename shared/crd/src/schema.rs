@@ -57,6 +57,8 @@ pub(crate) fn cluster_status(generator: &mut SchemaGenerator) -> Schema {
                 "items": uuid(),
             },
             "protection": protection(),
+            "synchronous": synchronous(),
+            "restart": restart(),
             "certificate": {
                 "description": "The agents' certificate.",
                 "type": "object",
@@ -76,7 +78,8 @@ fn settings() -> Value {
         "type": "object",
         "required": ["autofail", "synchronous"],
         "properties": {
-            "autofail": {"type": "boolean"}, "synchronous": small(), "problem": {"type": "string"},
+            "autofail": {"type": "boolean"}, "synchronous": small(), "syncFallback": {"type": "boolean"},
+            "problem": {"type": "string"},
         },
     })
 }
@@ -294,6 +297,41 @@ fn protection() -> Value {
     })
 }
 
+/// For whose answers commits wait.
+fn synchronous() -> Value {
+    json!({
+        "description": "For whose answers commits wait, where they wait or are to.",
+        "type": "object",
+        "properties": {
+            "asked": with_description(&small(), "For how many replicas, as the user wants it."),
+            "rule": with_description(&small(), "For how many by the rule that is in force."),
+            "of": with_description(&small(), "Of how many."),
+            "waitFor": with_description(&small(), "For how many now: fewer while they go on without those that are missing."),
+            "fellBack": with_description(&time(), "When that began last."),
+            "cameBack": with_description(&time(), "When it ended."),
+        },
+    })
+}
+
+/// How far a restart is.
+fn restart() -> Value {
+    json!({
+        "description": "The restart that goes on.",
+        "type": "object",
+        "required": ["operation", "left", "since"],
+        "properties": {
+            "operation": uuid(),
+            "left": {"type": "array", "items": label()},
+            "turn": {
+                "type": "object",
+                "required": ["instance", "pod", "started"],
+                "properties": {"instance": label(), "pod": {"type": "string"}, "started": time()},
+            },
+            "since": time(),
+        },
+    })
+}
+
 /// Instances of a cluster.
 fn instances() -> Value {
     json!({
@@ -315,6 +353,7 @@ fn instances() -> Value {
                 "lagBytes": count(),
                 "lagSeconds": count(),
                 "sync": {"type": "string"},
+                "pendingRestart": {"type": "array", "items": {"type": "string"}},
             },
         },
     })

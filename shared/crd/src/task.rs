@@ -28,12 +28,14 @@ use crate::{RequestStatus, StorageSpec};
         .message("spec.name is the object's name")
 )]
 #[x_kube(
-    validation = Rule::new("has(self.tasktype) && self.tasktype in ['workflow', 'delete-data', 'failover', 'minorupgradecluster']")
-        .message("tasktype is workflow, delete-data, failover or minorupgradecluster; the other types of 4.1 are not available in this version yet"),
+    validation = Rule::new("has(self.tasktype) && self.tasktype in ['workflow', 'delete-data', 'failover', 'minorupgradecluster', 'reload', 'restart']")
+        .message("tasktype is workflow, delete-data, failover, minorupgradecluster, reload or restart; the other types of 4.1 are not available in this version yet"),
     validation = Rule::new("!has(self.tasktype) || self.tasktype != 'delete-data' || (has(self.parameters) && 'pg-cluster' in self.parameters && self.parameters['pg-cluster'] != '')")
         .message("a task of type delete-data names its cluster in parameters.pg-cluster"),
     validation = Rule::new("!has(self.tasktype) || self.tasktype != 'minorupgradecluster' || (has(self.parameters) && 'pg-cluster' in self.parameters && self.parameters['pg-cluster'] != '')")
         .message("a task of type minorupgradecluster names its cluster in parameters.pg-cluster"),
+    validation = Rule::new("!has(self.tasktype) || !(self.tasktype in ['reload', 'restart']) || (has(self.parameters) && 'pg-cluster' in self.parameters && self.parameters['pg-cluster'] != '')")
+        .message("a task of type reload or restart names its cluster in parameters.pg-cluster"),
     validation = Rule::new("!has(self.tasktype) || self.tasktype != 'delete-data' || !has(self.parameters) || ['delete-data', 'delete-backups', 'is-replica', 'is-backup'].all(key, !(key in self.parameters) || self.parameters[key] in ['', 'true', 'false'])")
         .message("delete-data, delete-backups, is-replica and is-backup in parameters are true or false"),
     validation = Rule::new("!has(self.tasktype) || self.tasktype != 'delete-data' || !has(self.parameters) || !('is-replica' in self.parameters) || self.parameters['is-replica'] != 'true' || ('replica-name' in self.parameters && self.parameters['replica-name'] != '')")
@@ -80,6 +82,10 @@ pub enum TaskType {
     Failover,
     /// Gives a cluster another image.
     MinorUpgrade,
+    /// Has PostgreSQL read its configuration.
+    Reload,
+    /// Restarts PostgreSQL.
+    Restart,
 }
 
 impl TaskType {
@@ -91,6 +97,8 @@ impl TaskType {
             Self::DeleteData => "delete-data",
             Self::Failover => "failover",
             Self::MinorUpgrade => "minorupgradecluster",
+            Self::Reload => "reload",
+            Self::Restart => "restart",
         }
     }
 }

@@ -489,6 +489,25 @@ fn commits_wait_for_as_many_replicas_as_the_cluster_says_else_by_the_configurati
 }
 
 #[test]
+fn what_happens_without_enough_replicas_and_when_a_volume_hangs_is_the_clusters_to_say_else_by_the_configuration()
+ {
+    let with = |spec: serde_json::Value, (fallback, deadline): (bool, &str)| {
+        let mut config = config();
+        config.cluster.sync_fallback = fallback;
+        deadline.clone_into(&mut config.cluster.volume_deadline);
+        let desired = desired(&cluster(spec), &config).expect("valid");
+        (desired.sync_fallback, desired.volume_deadline)
+    };
+    assert_eq!(with(json!({}), (false, "20")), (false, 20));
+    assert_eq!(with(json!({}), (true, "")), (true, 20));
+    assert_eq!(with(json!({}), (true, "45")), (true, 45));
+    let own = json!({"syncFallback": false, "volumeDeadline": 0});
+    assert_eq!(with(own, (true, "45")), (false, 0));
+    let own = json!({"syncFallback": true});
+    assert_eq!(with(own, (false, "45")), (true, 45));
+}
+
+#[test]
 fn who_takes_over_by_itself_is_said_by_4_1s_label_else_by_the_configuration() {
     let with = |label: Option<&str>, default: bool| {
         let mut object = cluster(json!({}));

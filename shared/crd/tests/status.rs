@@ -9,7 +9,7 @@
 use pgo_core::{
     ClusterStatus, Condition, ConditionStatus, DeleteOptions, Image, InstanceStatus, Journal, Kind,
     Lack, LastTakeover, Operation, Outcome, Phase, Protection, ReplicaCount, ReplicaStatus,
-    Settings, UpgradeStage,
+    Restart, Settings, Synchronous, Turn, UpgradeStage,
 };
 use pgo_crd::{Pgcluster, PgclusterStatus, definitions};
 use pgo_events::{Backlog, Draft, EventType, Outbox};
@@ -222,7 +222,26 @@ fn full() -> ClusterStatus {
             lag_bytes: Some(1 << 20),
             lag_seconds: Some(4),
             sync: Some("quorum".to_owned()),
+            pending_restart: vec!["max_connections".to_owned()],
         }],
+        synchronous: Some(Synchronous {
+            asked: 2,
+            rule: 2,
+            of: 3,
+            wait_for: 1,
+            fell_back: Some(time),
+            came_back: Some(time),
+        }),
+        restart: Some(Restart {
+            operation: id,
+            left: vec!["hippo".parse().expect("a name")],
+            turn: Some(Turn {
+                instance: "hippo-abcd".parse().expect("a name"),
+                pod: "uid-3".to_owned(),
+                started: time,
+            }),
+            since: time,
+        }),
         last_takeover: Some(LastTakeover {
             planned: true,
             from: "hippo-abcd".to_owned(),
@@ -274,6 +293,7 @@ fn full() -> ClusterStatus {
         settings: Some(Settings {
             autofail: true,
             synchronous: 1,
+            sync_fallback: true,
             problem: "it cannot be read".to_owned(),
         }),
         told_notes: vec![id],

@@ -3,6 +3,7 @@
 //! Whoever drives it carries out the effects of a step in their order, each to its end before the next one; if storing a
 //! promise fails, nothing after it is done and the process ends. See [`Effect`] and [`Input`] for what each asks for.
 
+mod deadlines;
 mod holder;
 mod lease;
 mod requests;
@@ -14,6 +15,10 @@ use crate::{
     Authority, Campaign, Granter, Moment, NoVote, Position, Promise, Record, Release, Rules, Start,
     Synchronous, Timing, Version, Vote, VoterId, members::Wanted,
 };
+
+/// For how many T an order to take over counts: longer than the pauses in which it is repeated while it is wanted, and short
+/// enough that nobody is surprised by what was given up long ago.
+const ORDER: u32 = 5;
 
 /// What all agents of a cluster go by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -120,8 +125,8 @@ pub struct Agent {
     pub fit: bool,
     /// Whether it may become primary without being told to.
     pub autofail: bool,
-    /// Whether it was told to.
-    pub told: bool,
+    /// Until when it may because it was told to. Whoever still wants it says so again.
+    pub told: Option<Moment>,
     /// What membership is wanted.
     pub wanted: Option<Wanted>,
     /// The synchronous rule that PostgreSQL has, and whether enough have flushed what was acknowledged before it had.
@@ -143,6 +148,9 @@ pub enum Input {
         from: VoterId,
         /// In which term.
         term: Term,
+        /// The Lease's version that it knows, if it says so: whoever has seen another one reads the Lease, so that the wait
+        /// for a silent primary begins with the last thing it wrote.
+        version: Option<Version>,
         /// Its moment of asking, which goes back with the answer; it means nothing here.
         sent: Moment,
     },
@@ -239,6 +247,8 @@ pub enum Effect {
         of: VoterId,
         /// In which term.
         term: Term,
+        /// The Lease's version that is known here.
+        version: Version,
         /// Now.
         sent: Moment,
     },
@@ -344,7 +354,7 @@ impl Agent {
             releasing: None,
             fit: true,
             autofail: true,
-            told: false,
+            told: None,
             wanted: None,
             configured: None,
             configuring: None,
@@ -396,7 +406,12 @@ impl Step<'_> {
     fn take(&mut self, input: Input) {
         match input {
             Input::Tick => {}
-            Input::GrantAsked { from, term, sent } => self.grant_asked(from, term, sent),
+            Input::GrantAsked {
+                from,
+                term,
+                version,
+                sent,
+            } => self.grant_asked(from, term, version.as_ref(), sent),
             Input::GrantAnswered {
                 by,
                 term,
@@ -448,6 +463,7 @@ impl Step<'_> {
     /// Drops what has run out, so that equal situations are equal states.
     fn forget(&mut self) {
         self.agent.granter.forget(self.now);
+        self.agent.told = self.agent.told.filter(|until| self.now < *until);
         if let Role::Holder(authority) = &mut self.agent.role {
             authority.forget(self.protocol, self.now);
         }

@@ -25,7 +25,7 @@ pub struct Granter {
 /// Why there is no vote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum NoVote {
-    /// Asked for a term that is lower than the promised one.
+    /// Asked for a term that is lower than the promised one, or that the Lease records already.
     Promised(Term),
     /// A grant has not run out: the primary may be serving by it.
     Granting,

@@ -15,22 +15,26 @@
 mod agent;
 mod authority;
 mod campaign;
+mod fitness;
 mod granter;
 pub mod members;
 mod position;
 mod promise;
 mod quorum;
 mod record;
+mod replicas;
 mod rules;
 mod time;
 
 pub use agent::{Agent, Effect, Input, Protocol, Role, Seen, Server};
 pub use authority::{Authority, Membership};
 pub use campaign::{Campaign, Release, Vote};
+pub use fitness::Fitness;
 pub use granter::{Given, Granter, NoVote};
 pub use position::{Lsn, Path, Position, Timeline, path};
 pub use promise::Promise;
 pub use quorum::{MOST_K, grants_needed, votes_needed};
 pub use record::{MOST_HISTORY, Record, Start, Synchronous, Version, VoterId, VoterIdError};
+pub use replicas::{ABSENCE, PATIENCE, Replicas};
 pub use rules::Rules;
 pub use time::{Moment, Timing};

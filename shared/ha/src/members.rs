@@ -19,6 +19,25 @@ pub struct Wanted {
     pub voters: BTreeSet<VoterId>,
     /// The synchronous rule.
     pub synchronous: Synchronous,
+    /// For how many answers commits wait while fewer than the rule asks for could answer and the user chose not to wait for
+    /// those. The rule is recorded all the same: what it promised goes on to hold, and what is acknowledged by less is
+    /// promised to nobody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<usize>,
+}
+
+impl Wanted {
+    /// The rule that PostgreSQL is to go by.
+    fn in_force(&self) -> Synchronous {
+        match self.fallback.filter(|fewer| *fewer < self.synchronous.k) {
+            None => self.synchronous.clone(),
+            Some(0) => Synchronous::default(),
+            Some(fewer) => Synchronous {
+                k: fewer,
+                set: self.synchronous.set.clone(),
+            },
+        }
+    }
 }
 
 /// The next step of a change.
@@ -63,7 +82,13 @@ pub fn next_step(
     held: bool,
     wanted: &Wanted,
 ) -> Step {
-    let rule = &wanted.synchronous;
+    let in_force = wanted.in_force();
+    let falls_back = in_force != wanted.synchronous;
+    let rule = if falls_back && !rules.fallback_keeps_rule {
+        &in_force
+    } else {
+        &wanted.synchronous
+    };
     let members = rule.set.is_subset(&wanted.voters);
     if !members || rule.set.len() < rule.k || (rule.k == 0 && !rule.set.is_empty()) {
         return Step::Impossible;
@@ -75,16 +100,18 @@ pub fn next_step(
         return Step::Record(Wanted {
             voters: joined,
             synchronous: wider,
+            fallback: None,
         });
     }
     let as_wanted = record.voters == wanted.voters && record.synchronous == *rule;
     if !rules.removed_is_recorded_last && !as_wanted {
         return Step::Record(wanted.clone());
     }
-    if configured != rule {
-        return Step::Configure(rule.clone());
+    if *configured != in_force {
+        return Step::Configure(in_force);
     }
-    if as_wanted {
+    // By less than the rule nothing is held, so nothing that is stricter can be recorded.
+    if as_wanted || falls_back {
         return Step::Done;
     }
     if held
@@ -122,6 +149,7 @@ mod tests {
             Wanted {
                 voters,
                 synchronous: Synchronous { k, set },
+                fallback: None,
             }
         })
     }
@@ -172,6 +200,45 @@ mod tests {
         }
     }
 
+    proptest! {
+        /// Whatever else changes meanwhile, by a fallback no promise gets weaker, and after it the rule is as it was wanted.
+        #[test]
+        fn a_fallback_changes_what_is_waited_for_and_no_promise(
+            from in membership(), to in membership(), fewer in 0_usize..3
+        ) {
+            let fallen = Wanted { fallback: Some(fewer), ..to.clone() };
+            let (mut recorded, mut configured, mut held) = (record(&from), from.synchronous, false);
+            let falls_back = fallen.in_force() != to.synchronous;
+            let wanted = [&fallen, &to];
+            for (turn, wanted) in wanted.into_iter().enumerate() {
+                let mut ended = false;
+                for _ in 0..10 {
+                    let votes = recorded.votes_needed(&RULES);
+                    match next_step(&RULES, &recorded, &configured, held, wanted) {
+                        Step::Done => {
+                            ended = true;
+                            break;
+                        }
+                        Step::Record(next) => {
+                            // During the fallback fewer votes are needed only where the user wants less of the promise.
+                            let less = next.synchronous.k < recorded.synchronous.k;
+                            prop_assert!(!less || next.synchronous.k >= to.synchronous.k);
+                            recorded = record(&next);
+                            let may_need_less = less || turn > 0 || !falls_back;
+                            prop_assert!(may_need_less || recorded.votes_needed(&RULES) >= votes);
+                        }
+                        Step::Configure(rule) => (configured, held) = (rule, false),
+                        Step::Wait => held = true,
+                        Step::Impossible => prop_assert!(false, "{wanted:?} is possible"),
+                    }
+                }
+                prop_assert!(ended, "{recorded:?}");
+                prop_assert_eq!(&configured, &wanted.in_force());
+            }
+            prop_assert_eq!(&recorded, &record(&to));
+        }
+    }
+
     #[test]
     fn more_acknowledgers_than_members_are_refused() {
         let wanted = Wanted {
@@ -180,6 +247,7 @@ mod tests {
                 k: 2,
                 set: BTreeSet::from([id(1)]),
             },
+            fallback: None,
         };
         let recorded = Record::first(id(0));
         let step = next_step(&RULES, &recorded, &Synchronous::default(), false, &wanted);

@@ -85,6 +85,8 @@ rules! {
     added_is_recorded_first,
     /// Removing a member: recorded only when k of the rest have flushed all that it may have acknowledged. Also raising k.
     removed_is_recorded_last,
+    /// Where commits wait for fewer because too few could answer, the recorded rule stays.
+    fallback_keeps_rule,
     /// Votes needed in synchronous modes meet every k acknowledgers.
     votes_meet_acknowledgers,
     /// An instance stores a no-vote mark before it is rewound or cloned.

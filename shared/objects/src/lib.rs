@@ -20,7 +20,8 @@ pub use probe::{PROBE_CONTAINER, probe, probe_name};
 pub use replica::replica;
 pub use secret::{CERTIFICATE_UNTIL, certificate_names, certificate_secret, password, user_secret};
 pub use service::{
-    AUTOFAIL, SYNCHRONOUS, TAKEOVER, TERM, endpoint_slice, lease, replica_service, service,
+    AUTOFAIL, SYNC_FALLBACK, SYNCHRONOUS, TAKEOVER, TERM, endpoint_slice, lease, replica_service,
+    service,
 };
 pub use volume::{Holds, claim, holds};
 

@@ -261,6 +261,7 @@ fn environment(desired: &Desired, instance: &InstanceName, logs: &LogSettings) -
             "LOG_MIN_DURATION_STATEMENT",
             desired.log_min_duration_statement.to_string(),
         ),
+        value("PGO_VOLUME_DEADLINE", desired.volume_deadline.to_string()),
     ];
     let LogSettings(logs) = logs;
     variables.extend(logs.iter().map(|(name, text)| value(name, text.clone())));

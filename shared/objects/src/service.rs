@@ -25,6 +25,9 @@ pub const AUTOFAIL: &str = "pgo.crunchydata.com/autofail";
 /// Annotation of the Lease that says for how many replicas' answers commits are to wait; agents read it.
 pub const SYNCHRONOUS: &str = "pgo.crunchydata.com/synchronous";
 
+/// Annotation of a Lease that says whether commits go on without the replicas they wait for where too few are there.
+pub const SYNC_FALLBACK: &str = "pgo.crunchydata.com/sync-fallback";
+
 /// Annotation of the Lease with the last change of the primary, as JSON; its agent writes it.
 pub const TAKEOVER: &str = "pgo.crunchydata.com/takeover";
 
@@ -121,6 +124,7 @@ pub fn lease(desired: &Desired, uid: &StreamId, first: &InstanceName) -> Lease {
         (TERM.to_owned(), Term(1).to_string()),
         (AUTOFAIL.to_owned(), desired.autofail.to_string()),
         (SYNCHRONOUS.to_owned(), desired.synchronous.to_string()),
+        (SYNC_FALLBACK.to_owned(), desired.sync_fallback.to_string()),
     ]));
     Lease {
         metadata,

@@ -44,6 +44,7 @@ fn desired() -> Desired {
         node: Some(NodePreference::With("disk".to_owned(), "fast".to_owned())),
         autofail: false,
         synchronous: 0,
+        sync_fallback: true,
         custom_config: None,
         labels: BTreeMap::from([
             ("env".to_owned(), "dev".to_owned()),
@@ -51,6 +52,7 @@ fn desired() -> Desired {
         ]),
         log_statement: "none".to_owned(),
         log_min_duration_statement: 60_000,
+        volume_deadline: 45,
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::{
     Version,
-    files::{FileError, read_if_there, write_if_changed},
+    files::{FileError, read_if_there, replace_if_changed, write_if_changed},
     quote::{NulError, conf_value},
     standby::{Standby, is_configured_by_settings},
     synchronous::Rule,
@@ -95,6 +95,9 @@ impl ServerConf {
             // A replica that lost its primary for a moment comes back as soon as it is there again.
             ("wal_retrieve_retry_interval", "500ms".to_owned()),
             ("wal_receiver_timeout", "20s".to_owned()),
+            // A server that shuts down waits for its standbys: for one that is cut off or frozen no longer than this, instead of
+            // the 60 s that PostgreSQL has. All that live answer when they are asked, after half of it.
+            ("wal_sender_timeout", "20s".to_owned()),
         ];
         // A former primary can only be rewound where it has its WAL since the last checkpoint that both have; and what a
         // replica misses while another one takes over is still there.
@@ -192,7 +195,8 @@ pub fn write(data: &Path, texts: &Texts) -> Result<(), FileError> {
         (HBA_FILE, &texts.hba),
         (IDENT_FILE, &texts.ident),
     ] {
-        write_if_changed(&data.join(name), text.as_bytes(), MODE)?;
+        // The agent writes them before each start of the server.
+        replace_if_changed(&data.join(name), text.as_bytes(), MODE)?;
     }
     let main = data.join("postgresql.conf");
     let present = read_if_there(&main)?.unwrap_or_default();

@@ -34,6 +34,17 @@ pub fn named<T>(result: io::Result<T>, action: &'static str, path: &Path) -> Res
 /// # Errors
 /// The file system refuses.
 pub fn write_atomically(path: &Path, content: &[u8], mode: u32) -> Result<(), FileError> {
+    replace(path, content, mode, File::sync_all)?;
+    sync_folder_of(path)
+}
+
+/// Puts a new file with `content` in the place of `path`, once it is durable by what `sync` does for that.
+fn replace(
+    path: &Path,
+    content: &[u8],
+    mode: u32,
+    sync: impl FnOnce(&File) -> io::Result<()>,
+) -> Result<(), FileError> {
     let mut new = path.as_os_str().to_owned();
     new.push(".new");
     let new = PathBuf::from(new);
@@ -47,11 +58,10 @@ pub fn write_atomically(path: &Path, content: &[u8], mode: u32) -> Result<(), Fi
             // A file left by a former try keeps its own mode otherwise.
             file.set_permissions(fs::Permissions::from_mode(mode))?;
             file.write_all(content)?;
-            file.sync_all()
+            sync(&file)
         });
     named(written, "write", &new)?;
-    named(fs::rename(&new, path), "replace", path)?;
-    sync_folder_of(path)
+    named(fs::rename(&new, path), "replace", path)
 }
 
 /// As [`write_atomically`], but nothing is written where the content is the same.
@@ -63,6 +73,18 @@ pub fn write_if_changed(path: &Path, content: &[u8], mode: u32) -> Result<bool, 
         return Ok(false);
     }
     write_atomically(path, content, mode).map(|()| true)
+}
+
+/// As [`write_if_changed`], for a file that is written anew before anybody reads it after a crash of the machine: which does
+/// not wait for the disk.
+///
+/// # Errors
+/// The file system refuses.
+pub fn replace_if_changed(path: &Path, content: &[u8], mode: u32) -> Result<bool, FileError> {
+    if fs::read(path).is_ok_and(|present| present == content) {
+        return Ok(false);
+    }
+    replace(path, content, mode, |_| Ok(())).map(|()| true)
 }
 
 /// Makes the names in the folder that holds `path` durable.

@@ -1,4 +1,5 @@
-//! How far a data directory's WAL reaches, to the record: what elections are decided by.
+//! How far the WAL of a data directory reaches on which no server runs, to the record: what elections are decided by. A
+//! running server is asked by [`crate::identify`].
 
 use std::{io, path::Path, process::Stdio, time::Duration};
 
@@ -9,13 +10,10 @@ use tokio::{
 };
 
 use crate::{
-    Installation, SUPERUSER, Socket,
+    Installation,
     control::{self, ControlError},
     timeline::{self, TimelineError},
 };
-
-/// How long a running server may take to say how far it is.
-const ASK_DEADLINE: Duration = Duration::from_secs(5);
 
 /// How long WAL since the last checkpoint may take to be read.
 const READ_DEADLINE: Duration = Duration::from_secs(300);
@@ -68,54 +66,6 @@ pub enum PositionError {
         /// What it said.
         said: String,
     },
-}
-
-/// Asks a running server, which may be a standby: there it is the further one of what it has replayed and what it has
-/// received on the same timeline (`IDENTIFY_SYSTEM`, documentation, "Streaming Replication Protocol").
-///
-/// # Errors
-/// It does not answer.
-pub async fn of_running(
-    installation: &Installation,
-    socket: &Socket,
-) -> Result<WalEnd, PositionError> {
-    const PROGRAM: &str = "psql";
-    let conninfo = format!(
-        "host='{}' port={} user={SUPERUSER} replication=true connect_timeout=2",
-        socket.folder.display(),
-        socket.port
-    );
-    let output = Command::new(installation.program(PROGRAM))
-        .args(["--no-psqlrc", "--tuples-only", "--no-align", "--quiet"])
-        .args(["--command", "IDENTIFY_SYSTEM", "--dbname"])
-        .arg(conninfo)
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output();
-    let output = timeout(ASK_DEADLINE, output)
-        .await
-        .map_err(|_| PositionError::Deadline {
-            program: PROGRAM,
-            limit: ASK_DEADLINE,
-        })?
-        .map_err(|cause| PositionError::Run {
-            program: PROGRAM,
-            cause,
-        })?;
-    let said = String::from_utf8_lossy(&output.stdout);
-    identified(said.trim()).ok_or_else(|| PositionError::Unclear {
-        program: PROGRAM,
-        said: format!("{said}{}", String::from_utf8_lossy(&output.stderr)),
-    })
-}
-
-/// Reads `7576…|3|0/3000148|`.
-fn identified(said: &str) -> Option<WalEnd> {
-    let mut fields = said.split('|');
-    Some(WalEnd {
-        timeline: fields.nth(1)?.parse().ok()?,
-        lsn: timeline::lsn(fields.next()?)?,
-    })
 }
 
 /// Reads the WAL of the data directory of a former primary, on which no server runs, to its last whole record.
@@ -255,13 +205,6 @@ fn end_of(line: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_answer_is_read_to_the_byte() {
-        let end = identified("7576543210987654321|3|0/3000148|").expect("an end");
-        assert_eq!((end.timeline, end.lsn), (3, 0x300_0148));
-        assert_eq!(identified("nonsense"), None);
-    }
 
     #[test]
     fn the_end_is_where_no_record_follows() {

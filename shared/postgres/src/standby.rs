@@ -50,12 +50,11 @@ pub enum StandbyError {
 }
 
 impl Standby {
-    /// The settings of a standby.
+    /// The settings of a standby. Nothing but a recovery reads them.
     pub fn settings(&self) -> Vec<(&'static str, String)> {
         vec![
             ("primary_conninfo", self.upstream.conninfo(None)),
             ("primary_slot_name", self.slot.clone()),
-            ("recovery_target_timeline", "latest".to_owned()),
         ]
     }
 }
@@ -87,7 +86,12 @@ pub fn follow(
         return Ok(());
     }
     let trigger = data.join(TRIGGER).display().to_string();
-    let settings = [("standby_mode", "on".to_owned()), ("trigger_file", trigger)];
+    // In postgresql.conf of later versions the timeline's default is this one.
+    let settings = [
+        ("standby_mode", "on".to_owned()),
+        ("recovery_target_timeline", "latest".to_owned()),
+        ("trigger_file", trigger),
+    ];
     let mut text = String::new();
     let upstream = standby.map(Standby::settings).unwrap_or_default();
     for (name, value) in settings.into_iter().chain(upstream) {

@@ -41,6 +41,8 @@ pub struct Bounds {
     pub commits: u8,
     /// Crashes of instances.
     pub crashes: u8,
+    /// Servers that die and are started again in place.
+    pub deaths: u8,
     /// The membership at the beginning; the first instance is the holder.
     pub first: Wanted,
     /// Memberships that the user may want, one after another.
@@ -156,6 +158,16 @@ pub fn members(k: usize, voters: &[usize]) -> Wanted {
     Wanted {
         voters: voters.iter().map(|node| id(*node)).collect(),
         synchronous: any(k, voters),
+        fallback: None,
+    }
+}
+
+/// The same, while a commit waits for `fewer`.
+#[must_use]
+pub fn fallen_back(k: usize, voters: &[usize], fewer: usize) -> Wanted {
+    Wanted {
+        fallback: Some(fewer),
+        ..members(k, voters)
     }
 }
 

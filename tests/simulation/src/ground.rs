@@ -71,6 +71,7 @@ fn make_fixture(
         Step::MakeLease { .. } => {
             observed.autofail = Some(desired.autofail);
             observed.synchronous = Some(desired.synchronous);
+            observed.sync_fallback = Some(desired.sync_fallback);
             &[Fixture::Lease]
         }
         Step::MakeService => {
@@ -258,6 +259,9 @@ pub fn say(
         received: 0,
         followers: Vec::new(),
         lost: None,
+        started: None,
+        pending_restart: Vec::new(),
+        commits: None,
         error: error.map(str::to_owned),
     };
     observed.agents.insert(instance.clone(), facts);

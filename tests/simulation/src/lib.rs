@@ -1,4 +1,5 @@
-//! A world in which everything fails: the real decisions of the reconciler, its relay and the event service, over a
+//! Worlds in which everything fails. That of instances that elect a primary is [`failover`]; the rest is one of events and
+//! operations: the real decisions of the reconciler, its relay and the event service, over a
 //! Kubernetes, an nsqd, agents and a clock that are simulated. One number, the seed, decides everything that happens, so
 //! that whatever is found can be seen again.
 //!
@@ -20,6 +21,7 @@ mod broker;
 mod chance;
 mod climate;
 mod event_service;
+pub mod failover;
 mod ground;
 mod ledger;
 mod publishing;
@@ -71,7 +73,7 @@ impl fmt::Display for Failure {
 /// # Errors
 /// A promise was broken.
 pub fn run(seed: u64, wrong: Option<Wrong>) -> Result<Count, Box<Failure>> {
-    let again = format!("make simulate SEED={seed}");
+    let again = format!("make simulate WORLD=events SEED={seed}");
     told(seed, again, |traced| World::new(seed, wrong, traced))
 }
 

@@ -46,11 +46,13 @@ fn desired(name: &str) -> Result<Desired, String> {
         node: None,
         autofail: false,
         synchronous: 0,
+        sync_fallback: false,
         custom_config: None,
         labels: BTreeMap::new(),
         secret_from: None,
         log_statement: "none".to_owned(),
         log_min_duration_statement: 60_000,
+        volume_deadline: 20,
     })
 }
 
@@ -109,6 +111,8 @@ impl World {
             replica_count: 0,
             scale_down: Vec::new(),
             failover: Vec::new(),
+            reloads: Vec::new(),
+            restarts: Vec::new(),
             upgrades: Vec::new(),
             notes: pgo_core::Notes::default(),
             changed_by: String::new(),

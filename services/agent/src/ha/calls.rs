@@ -1,4 +1,4 @@
-//! What is asked of other agents. Nothing is repeated here: the protocol asks again with its ticks.
+//! What is asked of other agents. Nothing but a release is repeated here: the protocol asks again with its ticks.
 
 use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -8,7 +8,11 @@ use pgo_proto::agent::{
     GrantRequest, ReportRequest, VoteRequest, grant_response, peer_client::PeerClient,
 };
 use pgo_tls::TlsFiles;
-use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
+use tokio::{
+    sync::mpsc,
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
 use tonic::transport::Channel;
 
 use crate::ha::{
@@ -19,6 +23,9 @@ use crate::ha::{
 
 /// How long an answer may take. What comes later than T is worth nothing to who asked for a grant.
 const DEADLINE: Duration = Timing::PROTOCOL.term;
+
+/// Pause before a release that did not arrive is sent again.
+const RELEASE_PAUSE: Duration = Duration::from_millis(50);
 
 /// What is asked; one request of each kind is under way to each instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -63,11 +70,18 @@ impl Calls {
     }
 
     /// Asks for a grant, and tells where the instances are.
-    pub fn grant(&mut self, of: VoterId, book: &Book, term: Term, sent: Moment) {
+    pub fn grant(
+        &mut self,
+        of: VoterId,
+        book: &Book,
+        (term, version): (Term, &Version),
+        sent: Moment,
+    ) {
         let request = GrantRequest {
             from: Some(wire::instance(self.me, &self.place)),
             term: term.0,
             instances: wire::instances(book),
+            version: version.as_str().to_owned(),
         };
         let events = self.events.clone();
         self.begin(of, book, Kind::Grant, sent, move |mut peer| async move {
@@ -120,11 +134,16 @@ impl Calls {
         });
     }
 
-    /// Says that this primary has stopped.
+    /// Says that this primary has stopped; again where that fails, since it is said once and writes wait for it. Who hears it
+    /// twice has heard it once.
     pub fn release(&mut self, to: VoterId, book: &Book, release: &Release, now: Moment) {
         let request = wire::release(release);
         self.begin(to, book, Kind::Release, now, move |mut peer| async move {
-            peer.release(request).await.map(|_| ())
+            while let Err(error) = peer.release(request.clone()).await {
+                tracing::info!(%to, %error, "a release did not arrive; trying again");
+                sleep(RELEASE_PAUSE).await;
+            }
+            Ok(())
         });
     }
 
@@ -158,7 +177,12 @@ impl Calls {
             if !task.is_finished() && is_young {
                 return;
             }
-            task.abort();
+            if !task.is_finished() {
+                task.abort();
+                // Its connection may be one over which nothing comes any more. TCP repeats after a cut later and later, so
+                // that a new one gets through sooner.
+                self.channels.remove(&address);
+            }
         }
         let Some(channel) = self.channel(address) else {
             return;

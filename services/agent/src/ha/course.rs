@@ -79,8 +79,10 @@ pub enum Ending {
 pub enum Told {
     /// No WAL comes in, and so much is flushed.
     ReceiverStopped(Position),
-    /// Every process of a server that was primary is dead; so much is flushed, if that could be found out.
+    /// Every process of a server that was primary is dead; so much is flushed, if that is known already.
     ServersStopped(Option<Position>),
+    /// So much is flushed; WAL may be received still.
+    Reached(Position),
     /// The timeline that was asked for has begun, going on from here.
     Promoted(Position),
     /// This rule is in force for every commit that is not acknowledged yet.

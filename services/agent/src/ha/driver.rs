@@ -10,17 +10,18 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use pgo_ha::{
-    Agent, Input, Lsn, MOST_K, Moment, NoVote, Position, Protocol, Release, Role, Server, Timeline,
-    Timing, Version, Vote, VoterId,
+    Agent, Campaign, Fitness, Input, Lsn, MOST_K, Moment, NoVote, Position, Protocol, Release,
+    Replicas, Role, Server, Timeline, Version, Vote, VoterId,
 };
 use pgo_ids::{InstanceName, Term};
+use pgo_postgres::Socket;
 use pgo_telemetry::CancellationToken;
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::{MissedTickBehavior, interval, sleep},
 };
 
-use fitness::Fitness;
+use asked::Preparing;
 
 use crate::{
     ha::{
@@ -30,7 +31,6 @@ use crate::{
         course::{Course, Told},
         guard::Guard,
         lease::{Reading, Wishes},
-        membership::Replicas,
         volume::{Volume, VolumeError},
     },
     state::State,
@@ -56,6 +56,8 @@ pub enum Event {
         place: Place,
         /// In which term.
         term: Term,
+        /// The Lease's version that it knows, if it says so.
+        version: Option<Version>,
         /// The other instances.
         others: Vec<(VoterId, Place)>,
         /// Who waits for the answer.
@@ -92,10 +94,15 @@ pub enum Event {
     /// The supervisor tells something.
     Told(Told),
     /// Somebody who may asks for another primary.
-    Change(Change, oneshot::Sender<Result<(), String>>),
+    Change(Change, Decision),
+    /// What a planned change of the primary is prepared by is done.
+    Prepared,
     /// The instance with this replication slot does not belong to the cluster any more.
     Removed(String),
 }
+
+/// Who waits for a change to begin, or for why it does not.
+pub type Decision = oneshot::Sender<Result<(), String>>;
 
 /// A change of the primary that is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,6 +122,19 @@ pub struct Standing {
     pub holder: Option<String>,
     /// Why nothing is known.
     pub waiting: Option<String>,
+    /// While it serves: for whose answers commits wait.
+    pub commits: Option<Commits>,
+}
+
+/// For whose answers the commits of a primary wait.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Commits {
+    /// For how many by the rule that is recorded.
+    pub rule: usize,
+    /// Of how many.
+    pub of: usize,
+    /// For how many now: fewer than that where they go on without those that are missing.
+    pub wait_for: usize,
 }
 
 /// Why the driver gave up. PostgreSQL is not served without it.
@@ -151,6 +171,8 @@ pub struct Parts<S> {
     pub standing: watch::Sender<Standing>,
     /// What PostgreSQL says of itself here.
     pub state: watch::Receiver<State>,
+    /// Where it answers.
+    pub socket: Socket,
 }
 
 /// The loop's state.
@@ -181,6 +203,10 @@ pub struct Driver<S> {
     looked: Moment,
     /// When a primary was heard last.
     heard: Option<Timestamp>,
+    /// The Lease's version that a primary told last.
+    told_version: Option<Version>,
+    /// The planned change of the primary that is being prepared.
+    preparing: Option<Preparing>,
 }
 
 impl<S: Store> Driver<S> {
@@ -213,6 +239,8 @@ impl<S: Store> Driver<S> {
             wishes: Wishes::default(),
             looked: Moment::default(),
             heard: None,
+            told_version: None,
+            preparing: None,
         }
     }
 
@@ -280,12 +308,8 @@ impl<S: Store> Driver<S> {
             Event::Lease(ended) => self.lease_ended(*ended).await,
             Event::Wished(wishes) => self.wished(wishes).await,
             Event::Told(told) => self.told(told).await,
-            Event::Change(change, answer) => {
-                let accepted = self.change(change).await?;
-                // Who asked may have given up.
-                let _ = answer.send(accepted);
-                Ok(())
-            }
+            Event::Change(change, answer) => self.change(change, answer).await,
+            Event::Prepared => self.prepared().await,
             Event::Removed(slot) => {
                 let voter = self.book.of_slot(&slot);
                 if let (Some(voter), Some(replicas)) = (voter, &mut self.replicas) {
@@ -299,6 +323,7 @@ impl<S: Store> Driver<S> {
     async fn told(&mut self, told: Told) -> Result<(), DriverError> {
         let input = match told {
             Told::ReceiverStopped(position) => Input::ReceiverStopped(position),
+            Told::Reached(position) => Input::Flushed(position),
             Told::ServersStopped(position) => Input::ServersStopped(position),
             Told::Promoted(position) => Input::Promoted(position),
             Told::Configured(rule) => Input::Configured(rule),
@@ -317,9 +342,16 @@ impl<S: Store> Driver<S> {
     /// One step of the protocol.
     async fn step(&mut self, input: Input) -> Result<(), DriverError> {
         let was_primary = self.agent.server == Server::Primary;
+        let was_candidate = matches!(self.agent.role, Role::Candidate(_));
+        if let Input::Released(release) = &input {
+            tracing::info!(by = %release.by, to = ?release.to, "a primary has released");
+        }
         let now = clock::now();
         let effects = self.agent.step(&self.protocol, input, now);
-        let deadline = self.deadline();
+        if let (false, Role::Candidate(campaign)) = (was_candidate, &self.agent.role) {
+            self.begins(campaign, now);
+        }
+        let deadline = self.agent.servers_live_until(&self.protocol);
         // Before anything is served by it; and a shorter one before it runs out.
         self.parts.guard.set(deadline).map_err(DriverError::Guard)?;
         for effect in effects {
@@ -332,6 +364,22 @@ impl<S: Store> Driver<S> {
         }
         self.show();
         Ok(())
+    }
+
+    /// Tells why this instance wants to be primary, with what it waited for.
+    fn begins(&self, campaign: &Campaign, now: Moment) {
+        let seen = self.agent.seen.as_ref();
+        let unchanged = seen.map(|seen| now.since(seen.since).as_millis());
+        let silent = self
+            .heard
+            .map(|heard| heard.duration_until(Timestamp::now()).as_millis());
+        tracing::info!(
+            term = %campaign.term,
+            released = self.agent.release.is_some(),
+            unchanged_millis = unchanged,
+            silent_millis = silent,
+            "this instance asks for votes"
+        );
     }
 
     /// Where the leader is may become known, or change, while it is followed.
@@ -349,27 +397,10 @@ impl<S: Store> Driver<S> {
         });
     }
 
-    /// How long until a primary that gets no more authority has to end its servers: D is counted from there, so that no tick
-    /// is waited for.
+    /// How long until a step is due that no tick is waited for.
     fn due(&self) -> Option<Duration> {
-        if self.agent.server != Server::Primary {
-            return None;
-        }
-        let until = self.agent.serves_until(&self.protocol)?;
-        Some(until.minus(Timing::PROTOCOL.margin).since(clock::now()))
-    }
-
-    /// Until when servers may live; nothing where none that writes is there.
-    fn deadline(&self) -> Option<Moment> {
-        let margin = Timing::PROTOCOL.margin / 3;
-        match self.agent.server {
-            Server::Replica => None,
-            Server::Primary => {
-                let until = self.agent.serves_until(&self.protocol)?;
-                Some(until.minus(margin))
-            }
-            Server::Ending => Some(Moment::default()),
-        }
+        let due = self.agent.due(&self.protocol)?;
+        Some(due.since(clock::now()))
     }
 
     /// Tells the protocol which replicas should vote.
@@ -380,7 +411,8 @@ impl<S: Store> Driver<S> {
         };
         let k = self.wishes.synchronous;
         let k = k.unwrap_or(seen.record.synchronous.k).min(MOST_K);
-        let wanted = replicas.wanted(&seen.record, k, clock::now());
+        let fallback = self.wishes.fallback;
+        let wanted = replicas.wanted(&seen.record, k, fallback, clock::now());
         if self.agent.wanted.as_ref() == Some(&wanted) {
             return Ok(());
         }
@@ -435,11 +467,22 @@ impl<S: Store> Driver<S> {
                 term: record.map(|record| record.term).unwrap_or_default(),
                 holder: record.and_then(|record| name(&record.holder)),
                 waiting: standing.waiting.clone().filter(|_| record.is_none()),
+                commits: self.commits(),
             };
             let is_news = *standing != next;
             *standing = next;
             is_news
         });
+    }
+
+    fn commits(&self) -> Option<Commits> {
+        let rule = &self.agent.seen.as_ref()?.record.synchronous;
+        let (in_force, _) = self.agent.configured.as_ref()?;
+        Some(Commits {
+            rule: rule.k,
+            of: rule.set.len(),
+            wait_for: in_force.k,
+        })
     }
 
     fn wait_for(&self, reason: String) {

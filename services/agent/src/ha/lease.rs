@@ -27,6 +27,10 @@ pub const AUTOFAIL: &str = "pgo.crunchydata.com/autofail";
 /// it is.
 pub const SYNCHRONOUS: &str = "pgo.crunchydata.com/synchronous";
 
+/// Annotation that says whether commits go on without the replicas they wait for where too few are there; the reconciler
+/// writes it. Without it they wait.
+pub const FALLBACK: &str = "pgo.crunchydata.com/sync-fallback";
+
 /// Annotation with the last change of the primary, as JSON, written with the change itself: whoever tells it to the world
 /// may be away when it happens.
 pub const TAKEOVER: &str = "pgo.crunchydata.com/takeover";
@@ -69,6 +73,8 @@ pub struct Wishes {
     pub autofail: bool,
     /// For how many replicas' answers commits are to wait; as before where it is not said.
     pub synchronous: Option<usize>,
+    /// Whether they go on without those that are missing.
+    pub fallback: bool,
 }
 
 /// What is wanted of the instances, by `lease`.
@@ -77,6 +83,7 @@ pub fn wishes(lease: &Lease) -> Wishes {
     Wishes {
         autofail: annotation(AUTOFAIL).is_some_and(|value| value == "true"),
         synchronous: annotation(SYNCHRONOUS).and_then(|value| value.parse().ok()),
+        fallback: annotation(FALLBACK).is_some_and(|value| value == "true"),
     }
 }
 

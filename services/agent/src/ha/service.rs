@@ -64,6 +64,9 @@ impl Peer for Service {
             from,
             place,
             term: Term(request.term),
+            version: Some(request.version)
+                .filter(|version| !version.is_empty())
+                .map(|version| Version::from(version.as_str())),
             others: others.map_err(wrong)?,
             answer,
         })?;

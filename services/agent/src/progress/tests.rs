@@ -24,10 +24,11 @@ fn possible(stage: Stage) -> Vec<Event> {
         Stage::Inspect => vec![Event::Done, Event::Empty],
         Stage::Clone | Stage::Rewind => vec![Event::Done, Event::Unusable, missing],
         Stage::Await | Stage::SetUp => [vec![Event::Done], exits.to_vec()].concat(),
-        Stage::Serve => [vec![Event::Turned], exits.to_vec()].concat(),
+        Stage::Serve => [vec![Event::Turned, Event::Stopped], exits.to_vec()].concat(),
         Stage::Stream => {
             let turns = vec![
                 Event::Turned,
+                Event::Stopped,
                 Event::Elected,
                 Event::Diverged,
                 Event::Unusable,

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use pgo_ha::{Lsn, Position, Timeline};
+use pgo_ha::{Lsn, Position, Synchronous, Timeline};
 use pgo_postgres::{
-    SUPERUSER, Session,
+    SUPERUSER, Session, identify,
     initdb::{self, Presence},
     position::{self, WalEnd},
     program, standby, timeline,
@@ -22,6 +22,9 @@ use crate::{
 
 /// How long a standby waits for news of the primary before it serves readers without.
 const ALONE: Duration = Duration::from_secs(3);
+
+/// How long an instance that does not know yet what comes next waits until it tells unasked how far its WAL reaches.
+const UNASKED: Duration = Duration::from_secs(1);
 
 /// Pause between two looks at what is being waited for.
 const LOOK: Duration = Duration::from_millis(500);
@@ -51,7 +54,7 @@ impl<S: Store> Supervisor<S> {
         let mut told = false;
         loop {
             let course = courses.borrow_and_update().clone();
-            if course == Course::Hold && !told {
+            if !told && (course == Course::Hold || begin.elapsed() > UNASKED) {
                 told = self.tell_resting().await;
             }
             let is_standby = standby::is_standby(&self.settings.data);
@@ -108,24 +111,15 @@ impl<S: Store> Supervisor<S> {
             (Some(server), Ending::ShutDown) => server.stop().await,
             (None, _) => clear_leftovers(&self.settings.data).await,
         }
-        self.tell_stopped().await;
+        self.tell_stopped();
         Event::Turned
     }
 
-    /// Tells that nothing writes here any more, and how far WAL reaches.
-    pub(super) async fn tell_stopped(&mut self) {
-        let position = match self.wal_end().await {
-            Ok(end) => Some(place(end)),
-            Err(error) => {
-                tracing::error!(
-                    error,
-                    "how far WAL reaches here cannot be found out, so there is no vote"
-                );
-                None
-            }
-        };
-        tracing::info!(?position, "no server writes here");
-        self.helm.tell(Told::ServersStopped(position));
+    /// Tells that nothing writes here any more. How far WAL reaches is told later, from where it is decided what comes next: who
+    /// takes over does not wait for it, and needs the machine.
+    pub(super) fn tell_stopped(&self) {
+        tracing::info!("no server writes here");
+        self.helm.tell(Told::ServersStopped(None));
     }
 
     /// Tells how far WAL reaches here, where data of a former primary rests and a vote needs to know; whether it did.
@@ -135,9 +129,12 @@ impl<S: Store> Supervisor<S> {
         if !rests || !matches!(initdb::presence(data), Ok(Presence::Data)) {
             return false;
         }
+        let begin = Instant::now();
         match self.wal_end().await {
             Ok(end) => {
-                self.helm.tell(Told::ReceiverStopped(place(end)));
+                let (position, millis) = (place(end), begin.elapsed().as_millis());
+                tracing::info!(?position, millis, "so far WAL reaches here");
+                self.helm.tell(Told::ReceiverStopped(position));
                 true
             }
             Err(error) => {
@@ -178,31 +175,9 @@ impl<S: Store> Supervisor<S> {
         let facts = session.facts(FACTS_DEADLINE).await.map_err(shown)?;
         let wanted = start.timeline.0;
         if facts.in_recovery {
-            let (installation, data) = (self.installation()?, &self.settings.data);
-            let before = position::of_running(installation, &socket)
-                .await
-                .map_err(shown)?;
-            // In force before the first commit: until it is read, commits wait for nobody's answer.
-            let words = rule::in_words(&synchronous);
-            prepare::write_conf(&self.settings, installation, &self.tls, None, &words)
-                .map_err(shown)?;
-            if let Some(server) = &self.server {
-                server.reload();
-            }
-            timeline::skip_to(data, before.timeline, before.lsn, wanted).map_err(shown)?;
-            let promoted = standby::promote(&session, data, &installation.version).await;
-            promoted.map_err(shown)?;
-            let begun = timeline::begun(data, wanted).map_err(shown)?;
-            let begun =
-                begun.ok_or_else(|| format!("PostgreSQL did not begin timeline {wanted}"))?;
-            let from = WalEnd {
-                timeline: before.timeline,
-                lsn: begun.from,
-            };
-            tracing::info!(timeline = wanted, from = %Lsn(begun.from), "PostgreSQL was promoted");
-            self.promoted = true;
-            self.rule = synchronous;
-            self.helm.tell(Told::Promoted(place(from)));
+            let replayed = facts.lsn;
+            self.end_recovery(&session, replayed, wanted, synchronous)
+                .await?;
         } else if facts.timeline != wanted {
             return Err(format!(
                 "PostgreSQL is on timeline {}, and the Lease records {wanted} for this term",
@@ -213,5 +188,56 @@ impl<S: Store> Supervisor<S> {
         let facts = session.facts(FACTS_DEADLINE).await.map_err(shown)?;
         self.reporter.change(|state| state.learn(&facts));
         Ok(Event::Done)
+    }
+
+    /// Promotes a standby that has replayed so far to the timeline `wanted`, with this rule.
+    async fn end_recovery(
+        &mut self,
+        session: &Session,
+        replayed: u64,
+        wanted: u32,
+        synchronous: Synchronous,
+    ) -> Result<(), String> {
+        let begin = Instant::now();
+        let before = identify::ask(&self.settings.socket())
+            .await
+            .map_err(shown)?;
+        // In force before the first commit: until it is read, commits wait for nobody's answer.
+        let words = rule::in_words(&synchronous);
+        let installation = self.installation()?;
+        prepare::write_conf(&self.settings, installation, &self.tls, None, &words)
+            .map_err(shown)?;
+        if let Some(server) = &self.server {
+            server.reload();
+        }
+        let (data, version) = (&self.settings.data, installation.version.clone());
+        timeline::skip_to(data, before.timeline, before.lsn, wanted).map_err(shown)?;
+        // Where nothing is left to replay the promotion takes a moment, in which the Service is directed here as well: it takes
+        // as long until Kubernetes' proxies have heard of it.
+        let is_current = replayed >= before.lsn;
+        self.published |= is_current;
+        let direct = async {
+            if is_current {
+                self.direct().await;
+            }
+        };
+        let promote = standby::promote(session, data, &version);
+        let promoted = async {
+            let promoted = promote.await;
+            (promoted, begin.elapsed().as_millis())
+        };
+        let ((promoted, millis), ()) = tokio::join!(promoted, direct);
+        promoted.map_err(shown)?;
+        let begun = timeline::begun(&self.settings.data, wanted).map_err(shown)?;
+        let begun = begun.ok_or_else(|| format!("PostgreSQL did not begin timeline {wanted}"))?;
+        let from = WalEnd {
+            timeline: before.timeline,
+            lsn: begun.from,
+        };
+        tracing::info!(timeline = wanted, from = %Lsn(begun.from), millis, "PostgreSQL was promoted");
+        self.promoted = true;
+        self.rule = synchronous;
+        self.helm.tell(Told::Promoted(place(from)));
+        Ok(())
     }
 }

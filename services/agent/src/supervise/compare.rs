@@ -3,7 +3,7 @@
 use pgo_ha::{Path, path};
 use pgo_postgres::{position, standby};
 
-use super::{Supervisor, authority::place, shown};
+use super::{Supervisor, authority::place, lenient, shown};
 use crate::{state::Lost, store::Store};
 
 impl<S: Store> Supervisor<S> {
@@ -44,7 +44,7 @@ impl<S: Store> Supervisor<S> {
             fork,
             end: end.lsn.max(fork),
             commits: commits.ok(),
-            synchronous: leader.record.synchronous.k > 0,
+            synchronous: leader.record.synchronous.k > 0 && !lenient::is_marked(&data),
         };
         tracing::warn!(?lost, "this former primary was compared with its successor");
         self.reporter.change(|state| state.lost = Some(lost));

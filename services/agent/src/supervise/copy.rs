@@ -27,7 +27,7 @@ use pgo_postgres::{
 use super::{
     Supervisor,
     follow::{remove, rewinding_mark},
-    shown,
+    lenient, shown,
 };
 use crate::{
     ha::{
@@ -79,6 +79,7 @@ impl<S: Store> Supervisor<S> {
         // Before the copy begins: from here on the primary keeps what comes after it.
         primary.make_slot(&standby.slot).await.map_err(shown)?;
         self.copy(&data, &standby, &primary).await?;
+        lenient::clear(&data)?;
         remove(&rewinding_mark(&data)).map_err(shown)?;
         self.helm.tell(Told::Filled);
         self.helm.copied();

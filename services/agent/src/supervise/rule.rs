@@ -10,13 +10,18 @@ use pgo_postgres::{
     synchronous::{self, Rule, RuleError},
 };
 use pgo_tls::TlsFiles;
-use tokio::time::sleep;
+use tokio::{sync::watch, time::sleep};
 
-use super::shown;
+use super::{lenient, shown};
 use crate::{
     cli::Settings,
-    ha::course::{Course, Helm, Told},
-    prepare, processes,
+    ha::{
+        course::{Course, Helm, Told},
+        driver::Standing,
+    },
+    orders::Reloads,
+    prepare::{self, PrepareError},
+    processes,
 };
 
 /// Pause before a change that failed is tried again.
@@ -38,6 +43,8 @@ pub(super) struct Keeper<'a> {
     pub(super) settings: &'a Settings,
     pub(super) tls: &'a Arc<TlsFiles>,
     pub(super) helm: &'a Helm,
+    /// What the protocol says of the rule.
+    pub(super) standing: &'a watch::Receiver<Standing>,
     pub(super) installation: &'a Installation,
     pub(super) server: Pid,
     /// The rule that has been in force since the server serves.
@@ -46,7 +53,7 @@ pub(super) struct Keeper<'a> {
 
 impl Keeper<'_> {
     /// Brings each rule into force that is wanted.
-    pub(super) async fn keep(mut self) -> Infallible {
+    pub(super) async fn keep(mut self, reloads: &mut Reloads) -> Infallible {
         let mut courses = self.helm.watch();
         courses.mark_changed();
         // What was in force from the start may be what was being brought into force when the server before it ended.
@@ -73,9 +80,11 @@ impl Keeper<'_> {
             tokio::select! {
                 biased;
                 _ = courses.changed() => {}
+                reload = reloads.next() => reload.run(self.settings, self.server, || self.write(&in_words(&self.in_force))).await,
                 () = self.until_held(flushed), if flushed.is_some() => {
                     self.helm.tell(Told::Held);
                     flushed = None;
+                    self.all_held();
                 }
             }
         }
@@ -84,6 +93,10 @@ impl Keeper<'_> {
     /// Brings `wanted` into force; up to where had been flushed what was acknowledged by the rule before it, unless nobody
     /// is waited for now.
     async fn change(&mut self, wanted: &Synchronous) -> Result<Option<u64>, String> {
+        if wanted.k < self.in_force.k {
+            // Before anything goes by less: what is acknowledged then may be missing in a successor.
+            lenient::mark(&self.settings.data)?;
+        }
         let former = in_words(&self.in_force);
         let begun = std::time::Instant::now();
         let changed = self.change_words(&former, &in_words(wanted)).await;
@@ -96,6 +109,19 @@ impl Keeper<'_> {
         self.in_force = wanted.clone();
         self.helm.tell(Told::Configured(wanted.clone()));
         Ok(flushed)
+    }
+
+    /// As many as the rule in force asks for have everything. Where that is the whole rule, nothing is acknowledged by less.
+    fn all_held(&self) {
+        let commits = self.standing.borrow().commits;
+        if commits.is_some_and(|commits| self.in_force.k >= commits.rule)
+            && let Err(error) = lenient::clear(&self.settings.data)
+        {
+            tracing::warn!(
+                error,
+                "what was acknowledged goes on to count as lost with this instance"
+            );
+        }
     }
 
     async fn change_words(&self, former: &Rule, wanted: &Rule) -> Result<Option<u64>, String> {
@@ -115,11 +141,14 @@ impl Keeper<'_> {
 
     /// Writes a rule and has every process of the server told to read it.
     async fn put(&self, rule: &Rule) -> Result<(), String> {
-        prepare::write_conf(self.settings, self.installation, self.tls, None, rule)
-            .map_err(shown)?;
+        self.write(rule).map_err(shown)?;
         processes::send(self.server, Signal::SIGHUP);
         let read: Result<(), RuleError> = synchronous::is_read(&self.settings.socket(), rule).await;
         read.map_err(shown)
+    }
+
+    fn write(&self, rule: &Rule) -> Result<(), PrepareError> {
+        prepare::write_conf(self.settings, self.installation, self.tls, None, rule)
     }
 
     /// Up to where WAL is flushed, where a rule is in force that makes it matter.

@@ -44,6 +44,8 @@ fn a_primary_that_ends_in_order_loses_nothing_and_is_followed_at_once() {
         let client = replica.connect().await.expect("the application gets in");
         write(&client, 2).await;
         has(&replica, &[1, 2]).await;
+        let pending = replica.reload("reconciler.pgo").await.expect("read");
+        assert_eq!(pending, [""; 0], "nothing of a standby waits for a restart");
 
         primary.start().await;
         let (state, phases) = primary.until_streaming_from("hippo-abcd").await;
@@ -198,6 +200,86 @@ fn a_switchover_goes_to_who_is_named_and_is_written_down() {
         for rig in [&mut primary, &mut replica, &mut third] {
             rig.stop().await;
         }
+    });
+}
+
+#[test]
+fn a_switchover_takes_writes_again_in_a_moment_also_after_many_writes() {
+    let name = "failover::a_switchover_takes_writes_again_in_a_moment_also_after_many_writes";
+    unprivileged(name, &PROGRAMS, async || {
+        let (mut first, mut second) = pair().await;
+        let mut third = first.beside("hippo-efgh");
+        third.start().await;
+        third.until_streaming_from("hippo").await;
+        let mut pauses = Vec::new();
+        for run in 0..RUNS {
+            let ways = [(&first, &second, &third), (&second, &first, &third)];
+            let (from, to, other) = ways[run % 2];
+            from.until_voters(2).await;
+            let client = from.connect().await.expect("the application gets in");
+            // Pages that the checkpoint of the shutdown would have to write.
+            let fill = "CREATE TABLE IF NOT EXISTS filled (n int, t text); \
+                        INSERT INTO filled SELECT n, repeat('x', 500) FROM generate_series(1, 50000) AS n";
+            client.batch_execute(fill).await.expect("filled");
+            let target = to.settings.instance.to_string();
+            let (asked, pause) = tokio::join!(
+                from.switchover("reconciler.pgo", &target),
+                pause_of_writes(client, to),
+            );
+            asked.expect("accepted");
+            pauses.push(pause);
+            from.until_streaming_from(&target).await;
+            other.until_streaming_from(&target).await;
+        }
+        pauses.sort();
+        println!(
+            "writes again after {pauses:?}, median {:?}",
+            pauses[RUNS / 2]
+        );
+        // On an idle machine a tenth of it.
+        assert!(pauses[RUNS / 2] < Duration::from_secs(3), "{pauses:?}");
+        for rig in [&mut first, &mut second, &mut third] {
+            rig.stop().await;
+        }
+    });
+}
+
+/// Writes through `client` until that fails, then to `next`: how long nothing was acknowledged.
+async fn pause_of_writes(client: tokio_postgres::Client, next: &Rig) -> Duration {
+    let statement = "CREATE TABLE IF NOT EXISTS kept (n int); INSERT INTO kept VALUES (1)";
+    let mut last = Instant::now();
+    while client.batch_execute(statement).await.is_ok() {
+        last = Instant::now();
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    eventually("writes", async || {
+        let Ok(client) = next.connect().await else {
+            return false;
+        };
+        client.batch_execute(statement).await.is_ok()
+    })
+    .await;
+    last.elapsed()
+}
+
+#[test]
+fn who_has_all_that_its_source_had_may_vote_also_where_nothing_streams() {
+    let name = "failover::who_has_all_that_its_source_had_may_vote_also_where_nothing_streams";
+    unprivileged(name, &PROGRAMS, async || {
+        let (mut primary, mut replica) = pair().await;
+        primary.until_voters(1).await;
+        replica.stop().await;
+        // As an agent leaves it that ended right after it had rewound its data.
+        let mut promise = replica.settings.data.clone().into_os_string();
+        promise.push(".promise");
+        let marked = r#"{"term":1,"no_vote":{"timeline":1,"lsn":1}}"#;
+        fs::write(&promise, marked).expect("written");
+        primary.crash().await;
+        replica.start().await;
+        assert_eq!(replica.until_primary().await.term, 2);
+        let text = fs::read_to_string(&promise).expect("there");
+        assert!(text.contains("\"no_vote\":null"), "{text}");
+        replica.stop().await;
     });
 }
 

@@ -13,7 +13,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use pgo_agent::{
-    ha::lease::{AUTOFAIL, SYNCHRONOUS, TERM},
+    ha::lease::{AUTOFAIL, FALLBACK, SYNCHRONOUS, TERM},
     store::{Store, StoreError, Written},
 };
 
@@ -91,6 +91,11 @@ impl Fake {
     /// Says for how many replicas commits are to wait.
     pub fn set_synchronous(&self, k: usize) {
         self.annotate(SYNCHRONOUS, &k.to_string());
+    }
+
+    /// Says whether commits go on without those that they wait for.
+    pub fn set_fallback(&self, fallback: bool) {
+        self.annotate(FALLBACK, &fallback.to_string());
     }
 
     fn annotate(&self, name: &str, value: &str) {

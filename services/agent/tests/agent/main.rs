@@ -9,6 +9,7 @@
 mod failover;
 mod fake;
 mod instance;
+mod orders;
 mod process;
 mod replica;
 mod rig;

@@ -19,8 +19,8 @@ use nix::{
 use pgo_agent::{cli::Settings, ha::lease::Reading, run};
 use pgo_postgres::Session;
 use pgo_proto::agent::{
-    DropSlotRequest, FailoverRequest, InstanceState, Phase, Role, SwitchoverRequest, WatchRequest,
-    agent_client::AgentClient,
+    DropSlotRequest, FailoverRequest, InstanceState, Phase, ReloadRequest, RestartRequest, Role,
+    SwitchoverRequest, WatchRequest, agent_client::AgentClient,
 };
 use pgo_telemetry::{CancellationToken, Telemetry};
 use pgo_tls::{Authority, LeafSpec, TlsFiles, grpc};
@@ -301,6 +301,22 @@ impl Rig {
             .failover(FailoverRequest {})
             .await
             .map(drop)
+    }
+
+    /// Asks the agent to have PostgreSQL read its configuration; what waits for a restart then.
+    pub async fn reload(&self, identity: &str) -> Result<Vec<String>, Status> {
+        let answer = self.client(identity).reload(ReloadRequest {}).await?;
+        Ok(answer.into_inner().pending_restart)
+    }
+
+    /// Asks the agent to restart the server that was started then.
+    pub async fn restart(
+        &self,
+        identity: &str,
+        started: Option<prost_types::Timestamp>,
+    ) -> Result<(), Status> {
+        let request = RestartRequest { started };
+        self.client(identity).restart(request).await.map(drop)
     }
 
     /// Asks the agent to remove a slot.

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use pgo_agent::ha::lease::Reading;
 use pgo_postgres::Session;
+use pgo_proto::agent::InstanceState;
 use tokio::time::timeout;
+use tokio_postgres::Client;
 
 use crate::{
     replica::{has, write},
@@ -216,4 +218,100 @@ fn the_mode_changes_on_a_living_cluster() {
             rig.stop().await;
         }
     });
+}
+
+/// Waits until commits of `primary` wait for so many by a rule of 1.
+async fn until_waiting_for(primary: &Rig, wait_for: u32) -> InstanceState {
+    let waits = |state: &InstanceState| {
+        state
+            .commits
+            .is_some_and(|commits| (commits.rule, commits.wait_for) == (1, wait_for))
+    };
+    primary
+        .until(&format!("waiting for {wait_for}"), waits)
+        .await
+        .0
+}
+
+fn is_lenient(rig: &Rig) -> bool {
+    let mut mark = rig.settings.data.clone().into_os_string();
+    mark.push(".lenient");
+    std::path::Path::new(&mark).exists()
+}
+
+#[test]
+fn where_the_user_chose_so_writes_go_on_without_replicas_and_only_those_can_be_lost() {
+    let name = "synchronous::where_the_user_chose_so_writes_go_on_without_replicas_and_only_those_can_be_lost";
+    unprivileged(name, &PROGRAMS, async || {
+        let mut rigs = three(1).await;
+        rigs[0].store.set_fallback(true);
+        let client = rigs[0].connect().await.expect("the application gets in");
+        write(&client, 1).await;
+        let state = until_waiting_for(&rigs[0], 1).await;
+        assert_eq!(state.commits.and_then(|commits| commits.fell_back), None);
+        rigs[1].crash().await;
+        rigs[2].crash().await;
+        let begin = Instant::now();
+        timeout(DEADLINE, write(&client, 2))
+            .await
+            .expect("it goes on");
+        let waited = begin.elapsed();
+        assert!(
+            waited > Duration::from_secs(5),
+            "only after a while: {waited:?}"
+        );
+        let state = until_waiting_for(&rigs[0], 0).await;
+        let commits = state.commits.expect("told");
+        assert!(
+            commits.fell_back.is_some() && commits.came_back.is_none(),
+            "{commits:?}"
+        );
+        assert!(is_lenient(&rigs[0]));
+
+        // Once one is there again it is as before.
+        rigs[1].start().await;
+        rigs[1].until_streaming_from("hippo").await;
+        let state = until_waiting_for(&rigs[0], 1).await;
+        assert!(
+            state
+                .commits
+                .is_some_and(|commits| commits.came_back.is_some())
+        );
+        eventually("all is held", async || !is_lenient(&rigs[0])).await;
+        has(&rigs[1], &[1, 2]).await;
+
+        loses_what_went_by_less(&mut rigs, client).await;
+        for rig in &mut rigs {
+            rig.stop().await;
+        }
+    });
+}
+
+/// What is acknowledged by less is lost with its primary, and said to be; nothing else is.
+async fn loses_what_went_by_less(rigs: &mut [Rig], client: Client) {
+    rigs[1].crash().await;
+    until_waiting_for(&rigs[0], 0).await;
+    write(&client, 3).await;
+    drop(client);
+    rigs[0].crash().await;
+    for at in [1, 2] {
+        rigs[at].start().await;
+    }
+    eventually("another one leads", async || leader(rigs).await != 0).await;
+    let leads = leader(rigs).await;
+    rigs[leads].until_primary().await;
+    until_rule(&rigs[leads], 1, 2).await;
+    has(&rigs[leads], &[1, 2]).await;
+    rigs[0].start().await;
+    let (state, _) = rigs[0]
+        .until("compared", |state| state.lost.is_some())
+        .await;
+    let lost = state.lost.expect("compared");
+    assert!(
+        !lost.synchronous && lost.commits.is_some_and(|commits| commits >= 1),
+        "{lost:?}"
+    );
+    let name = rigs[leads].settings.instance.to_string();
+    rigs[0].until_streaming_from(&name).await;
+    assert!(!is_lenient(&rigs[0]));
 }

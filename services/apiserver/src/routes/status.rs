@@ -13,11 +13,15 @@ use k8s_openapi::{
         core::v1::{Node, PersistentVolumeClaim, Pod},
     },
 };
-use kube::{Api, ResourceExt as _, api::ListParams};
+use kube::{
+    Api, ResourceExt,
+    api::{ApiResource, DynamicObject, ListParams},
+};
 use pgo_api::{KeyValue, NodeInfo, Outcome, StatusDetail, StatusQuery, StatusResponse};
 use pgo_core::Kind;
-use pgo_crd::{PgInstallation, label, quantity};
+use pgo_crd::{PgInstallation, Pgcluster, label, quantity};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::{
     app::App,
@@ -34,8 +38,9 @@ const STORAGE: &str = "storage";
 
 pub(super) async fn status(call: Arc<Call>, query: StatusQuery) -> Result<StatusResponse, Refusal> {
     let (app, namespace) = (&*call.app, query.namespace.as_str());
-    let (start, pods, jobs, claims, nodes) = futures::join!(
+    let (start, clusters, pods, jobs, claims, nodes) = futures::join!(
         start_time(app),
+        clusters(app, namespace),
         listed::<Pod>(app, namespace, label::PG_CLUSTER),
         listed::<Job>(app, namespace, label::PGBACKUP),
         listed::<PersistentVolumeClaim>(app, namespace, label::PGREMOVE),
@@ -47,6 +52,7 @@ pub(super) async fn status(call: Arc<Call>, query: StatusQuery) -> Result<Status
     let jobs = missing.or_note("NumBackups", jobs);
     let claims = missing.or_note("NumClaims, VolumeCap", claims);
     let nodes = missing.or_note("Nodes", nodes);
+    let clusters = missing.or_note("PendingRestart, FallenBack", clusters);
     Ok(StatusResponse {
         result: StatusDetail {
             operator_start_time: start.map_or_else(|| "error".to_owned(), shown),
@@ -58,6 +64,8 @@ pub(super) async fn status(call: Arc<Call>, query: StatusQuery) -> Result<Status
             not_ready: not_ready(&pods),
             nodes: nodes.iter().map(node_info).collect(),
             labels: labels(&pods),
+            pending_restart: clusters.iter().flat_map(pending_restart).collect(),
+            fallen_back: clusters.iter().filter_map(fallen_back).collect(),
         },
         outcome: missing.outcome(),
     })
@@ -98,6 +106,34 @@ where
 {
     let api: Api<K> = app.api(namespace);
     Ok(api.list(&ListParams::default().labels(label)).await?.items)
+}
+
+/// The Pgclusters as they are there: one that cannot be understood must not hide the others.
+async fn clusters(app: &App, namespace: &str) -> Result<Vec<DynamicObject>, Refusal> {
+    let resource = ApiResource::erase::<Pgcluster>(&());
+    let api: Api<DynamicObject> = Api::namespaced_with(app.client.clone(), namespace, &resource);
+    let mut found = api.list(&ListParams::default()).await?.items;
+    found.sort_by_key(ResourceExt::name_any);
+    Ok(found)
+}
+
+/// The instances of a cluster of which settings wait for a restart.
+fn pending_restart(cluster: &DynamicObject) -> Vec<String> {
+    let instances = cluster.data["status"]["instances"].as_array();
+    let waits = |instance: &&Value| {
+        let names = instance["pendingRestart"].as_array();
+        names.is_some_and(|names| !names.is_empty())
+    };
+    let waiting = instances.into_iter().flatten().filter(waits);
+    let names = waiting.filter_map(|instance| instance["name"].as_str());
+    names.map(str::to_owned).collect()
+}
+
+/// Its name, where its commits wait for fewer replicas than the rule asks for.
+fn fallen_back(cluster: &DynamicObject) -> Option<String> {
+    let mode = &cluster.data["status"]["synchronous"];
+    let number = |key: &str| mode[key].as_u64().unwrap_or_default();
+    (number("waitFor") < number("rule")).then(|| cluster.name_any())
 }
 
 async fn nodes(app: &App) -> Result<Vec<Node>, Refusal> {
@@ -219,6 +255,23 @@ mod tests {
         }));
         assert_eq!(volume_cap(&[asked, bound]), "900Mi");
         assert_eq!(volume_cap(&[]), "0");
+    }
+
+    #[test]
+    fn clusters_say_who_waits_for_a_restart_and_who_waits_for_fewer_replicas() {
+        let cluster = |status: Value| -> DynamicObject {
+            let object = json!({"metadata": {"name": "hippo"}, "status": status});
+            serde_json::from_value(object).expect("an object")
+        };
+        let waits = cluster(json!({
+            "instances": [{"name": "hippo", "pendingRestart": ["max_connections"]}, {"name": "hippo-abcd"}],
+            "synchronous": {"rule": 1, "waitFor": 0},
+        }));
+        assert_eq!(pending_restart(&waits), ["hippo"]);
+        assert_eq!(fallen_back(&waits).as_deref(), Some("hippo"));
+        let whole = cluster(json!({"synchronous": {"rule": 1, "waitFor": 1}}));
+        assert!(pending_restart(&whole).is_empty() && fallen_back(&whole).is_none());
+        assert_eq!(fallen_back(&cluster(Value::Null)), None);
     }
 
     #[test]

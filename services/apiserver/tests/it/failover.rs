@@ -66,7 +66,7 @@ async fn a_failover_is_asked_for_by_a_task_of_4_1() {
         answer,
         json!({
             "Results": ["created Pgtask (failover) for cluster hippo", format!("workflow id {id}")],
-            "Targets": "", "Code": "ok", "Msg": "",
+            "Targets": "", "OperationID": id, "Code": "ok", "Msg": "",
         })
     );
     let mut expected = json!({
@@ -123,7 +123,7 @@ async fn wrong_requests_are_refused_in_4_1s_words_and_nothing_is_stored() {
         let answer = ask(&client, more).await;
         assert_eq!(
             answer,
-            json!({"Results": [], "Targets": "", "Code": "error", "Msg": words})
+            json!({"Results": [], "Targets": "", "OperationID": "", "Code": "error", "Msg": words})
         );
     }
     autofail("true");

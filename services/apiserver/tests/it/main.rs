@@ -26,6 +26,7 @@ mod nsqd;
 mod postgres;
 mod recorded;
 mod refusals;
+mod restarting;
 mod rights;
 mod scaling;
 mod showing;

@@ -18,7 +18,8 @@ use jiff::Timestamp;
 use pgo_objects::{AGENT_PORT, agent_identity};
 use pgo_proto::agent::{
     DropSlotRequest, DropSlotResponse, FailoverRequest, FailoverResponse, Follower, InstanceState,
-    Phase, Role, SwitchoverRequest, SwitchoverResponse, WatchRequest,
+    Phase, ReloadRequest, ReloadResponse, RestartRequest, RestartResponse, Role, SwitchoverRequest,
+    SwitchoverResponse, WatchRequest,
     agent_server::{Agent, AgentServer},
 };
 use pgo_tls::{Authority, TlsFiles, grpc};
@@ -224,6 +225,17 @@ impl Agent for Told {
         _: Request<DropSlotRequest>,
     ) -> Result<Response<DropSlotResponse>, Status> {
         Err(Status::failed_precondition("no instance goes here"))
+    }
+
+    async fn reload(&self, _: Request<ReloadRequest>) -> Result<Response<ReloadResponse>, Status> {
+        Err(Status::failed_precondition("no server runs here"))
+    }
+
+    async fn restart(
+        &self,
+        _: Request<RestartRequest>,
+    ) -> Result<Response<RestartResponse>, Status> {
+        Err(Status::failed_precondition("no server runs here"))
     }
 
     async fn switchover(

@@ -16,10 +16,19 @@ use kube::{
     core::{DeserializeGuard, PartialObjectMeta},
 };
 use pgo_crd::{Pgreplica, Pgtask};
-use pgo_objects::{AUTOFAIL, CERTIFICATE_UNTIL, FORM, PROBE_CONTAINER, SYNCHRONOUS, TAKEOVER};
+use pgo_objects::{
+    AUTOFAIL, CERTIFICATE_UNTIL, FORM, PROBE_CONTAINER, SYNC_FALLBACK, SYNCHRONOUS, TAKEOVER,
+};
 
 /// The annotations that are read of objects other than requests (`crate::observe`, `crate::execute`).
-const READ: [&str; 5] = [FORM, CERTIFICATE_UNTIL, SYNCHRONOUS, AUTOFAIL, TAKEOVER];
+const READ: [&str; 6] = [
+    FORM,
+    CERTIFICATE_UNTIL,
+    SYNCHRONOUS,
+    SYNC_FALLBACK,
+    AUTOFAIL,
+    TAKEOVER,
+];
 
 /// The conditions that are read of pods.
 const CONDITIONS: [&str; 2] = ["PodScheduled", "Ready"];
@@ -113,6 +122,7 @@ impl Lean for PersistentVolumeClaim {
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::api::coordination::v1::Lease;
     use serde_json::json;
 
     use super::*;
@@ -174,6 +184,21 @@ mod tests {
             containers[0]["lastState"]["terminated"]["message"],
             "no volume"
         );
+    }
+
+    #[test]
+    fn all_that_a_lease_says_of_its_cluster_stays() {
+        let said = [AUTOFAIL, SYNCHRONOUS, SYNC_FALLBACK, TAKEOVER]
+            .map(|name| (name.to_owned(), "x".to_owned()));
+        let mut lease = PartialObjectMeta::<Lease> {
+            metadata: ObjectMeta {
+                annotations: Some(said.clone().into()),
+                ..ObjectMeta::default()
+            },
+            ..PartialObjectMeta::default()
+        };
+        lease.shed();
+        assert_eq!(lease.metadata.annotations, Some(said.into()));
     }
 
     #[test]

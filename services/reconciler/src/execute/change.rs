@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use pgo_core::{Cluster, Step};
 
-use crate::{changes::Due, context::Context};
+use crate::{agents::Begun, changes::Due, context::Context};
 
 /// Asks for it, where it is time to.
 pub async fn one(step: &Step, cluster: &Cluster, context: &Context) {
@@ -17,7 +17,14 @@ pub async fn one(step: &Step, cluster: &Cluster, context: &Context) {
     let namespace = &cluster.namespace;
     let answer = match (due, step) {
         (Due::Ask, Step::Switchover { primary, to, .. }) => {
-            context.agents.switchover(namespace, primary, to).await
+            match context.agents.switchover(namespace, primary, to).await {
+                Ok(Begun::Prepares) => {
+                    changes.prepares(uid, operation, Timestamp::now());
+                    return;
+                }
+                Ok(Begun::Now) => Ok(()),
+                Err(reason) => Err(reason),
+            }
         }
         (Due::Ask, Step::Failover { to, .. }) => context.agents.failover(namespace, to).await,
         (Due::InVain, Step::Switchover { primary, to, .. }) => {

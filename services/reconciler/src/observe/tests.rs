@@ -24,6 +24,8 @@ fn cluster() -> Cluster {
         replica_count: 0,
         scale_down: Vec::new(),
         failover: Vec::new(),
+        reloads: Vec::new(),
+        restarts: Vec::new(),
         upgrades: Vec::new(),
         notes: pgo_core::Notes::default(),
         changed_by: String::new(),

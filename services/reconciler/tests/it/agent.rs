@@ -13,7 +13,8 @@ use futures::{Stream, StreamExt as _};
 use pgo_objects::{AGENT_PORT, agent_identity};
 use pgo_proto::agent::{
     DropSlotRequest, DropSlotResponse, FailoverRequest, FailoverResponse, InstanceState, Phase,
-    Role, SwitchoverRequest, SwitchoverResponse, WatchRequest,
+    ReloadRequest, ReloadResponse, RestartRequest, RestartResponse, Role, SwitchoverRequest,
+    SwitchoverResponse, WatchRequest,
     agent_server::{Agent, AgentServer},
 };
 use pgo_telemetry::CancellationToken;
@@ -176,7 +177,7 @@ impl Agent for Told {
         request: Request<SwitchoverRequest>,
     ) -> Result<Response<SwitchoverResponse>, Status> {
         self.asked.lock().unwrap().push(request.into_inner().to);
-        Ok(Response::new(SwitchoverResponse {}))
+        Ok(Response::new(SwitchoverResponse::default()))
     }
 
     async fn failover(
@@ -184,6 +185,27 @@ impl Agent for Told {
         _: Request<FailoverRequest>,
     ) -> Result<Response<FailoverResponse>, Status> {
         Ok(Response::new(FailoverResponse {}))
+    }
+
+    async fn reload(&self, _: Request<ReloadRequest>) -> Result<Response<ReloadResponse>, Status> {
+        let pending_restart = self.state.borrow().pending_restart.clone();
+        Ok(Response::new(ReloadResponse { pending_restart }))
+    }
+
+    /// Its next server serves at once.
+    async fn restart(
+        &self,
+        request: Request<RestartRequest>,
+    ) -> Result<Response<RestartResponse>, Status> {
+        self.state.send_modify(|state| {
+            if state.started == request.get_ref().started
+                && let Some(started) = &mut state.started
+            {
+                started.seconds += 1;
+                state.pending_restart.clear();
+            }
+        });
+        Ok(Response::new(RestartResponse {}))
     }
 
     async fn watch(

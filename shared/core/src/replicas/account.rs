@@ -86,30 +86,14 @@ fn add(
     });
     next.replicas
         .sort_by(|one, other| one.name.cmp(&other.name));
-    let operation = operation(Kind::ScaleCluster, id, (name, actor), cluster, now);
-    next.journal.begin(cluster.subject(), operation, None);
-}
-
-pub(super) fn operation(
-    kind: Kind,
-    id: OperationId,
-    (instance, actor): (&InstanceName, &str),
-    cluster: &Cluster,
-    now: Timestamp,
-) -> Operation {
-    Operation {
+    let operation = Operation::begun(
+        (Kind::ScaleCluster, Some(name)),
         id,
-        kind,
-        instance: Some(instance.clone()),
-        actor: actor.to_owned(),
-        started: now,
-        finished: None,
-        outcome: None,
-        cause: None,
-        steps: 0,
-        generation: cluster.generation,
-        delete: None,
-    }
+        actor,
+        cluster.generation,
+        now,
+    );
+    next.journal.begin(cluster.subject(), operation, None);
 }
 
 /// Replicas whose Pgreplica somebody has removed, or a task asks to remove. The primary stays: who removes its Pgreplica
@@ -170,8 +154,13 @@ fn refuse(next: &mut ClusterStatus, cluster: &Cluster, primary: &InstanceName, n
         if next.journal.knows(request.operation) {
             continue;
         }
-        let who = (instance, request.actor.as_str());
-        let operation = operation(Kind::ScaleDownCluster, request.operation, who, cluster, now);
+        let operation = Operation::begun(
+            (Kind::ScaleDownCluster, Some(instance)),
+            request.operation,
+            &request.actor,
+            cluster.generation,
+            now,
+        );
         let subject = cluster.subject();
         next.journal.begin(subject, operation, None);
         let failed = (Outcome::Failed, Some(cause));
@@ -202,7 +191,13 @@ fn leave(
         next.journal
             .finish(cluster.subject(), of, ended.clone(), now);
     }
-    let operation = operation(Kind::ScaleDownCluster, id, (&instance, actor), cluster, now);
+    let operation = Operation::begun(
+        (Kind::ScaleDownCluster, Some(&instance)),
+        id,
+        actor,
+        cluster.generation,
+        now,
+    );
     next.journal.begin(cluster.subject(), operation, None);
 }
 

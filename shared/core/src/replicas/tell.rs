@@ -4,7 +4,6 @@ use jiff::{SignedDuration, Timestamp};
 use pgo_events::{Datum, EventType, Field};
 use pgo_ids::{InstanceName, OperationId};
 
-use super::account;
 use crate::{
     AgentFacts, AgentPhase, ClaimPhase, Cluster, ClusterStatus, Desired, Kind, Observed, Operation,
     Outcome, Problem, StorageKind,
@@ -196,7 +195,7 @@ pub(super) fn mending(
     match (agent.phase, running) {
         (AgentPhase::Rewinding | AgentPhase::Cloning, None) => {
             let id = OperationId::derived(&cluster.stream, &format!("mend {instance} at {now}"));
-            let operation = account::operation(of.0, id, (instance, ""), cluster, now);
+            let operation = Operation::begun(of, id, "", cluster.generation, now);
             let cause = match agent.phase {
                 AgentPhase::Rewinding => "its data may hold what the primary's has not",
                 _ => "the primary does not have the WAL that it needs",

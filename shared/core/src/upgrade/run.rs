@@ -98,7 +98,13 @@ fn answer(
                 "from PostgreSQL {former_version} to what image {} holds",
                 image.0
             );
-            let operation = operation(UPGRADE, request.operation, &request.actor, cluster, now);
+            let operation = Operation::begun(
+                UPGRADE,
+                request.operation,
+                &request.actor,
+                cluster.generation,
+                now,
+            );
             note(next, request, cluster);
             next.journal
                 .begin(cluster.subject(), operation, Some(cause));
@@ -129,32 +135,16 @@ fn refuse(
     cause: String,
     now: Timestamp,
 ) {
-    let operation = operation(UPGRADE, request.operation, &request.actor, cluster, now);
+    let operation = Operation::begun(
+        UPGRADE,
+        request.operation,
+        &request.actor,
+        cluster.generation,
+        now,
+    );
     note(next, request, cluster);
     next.journal
         .refuse(cluster.subject(), operation, &cause, now);
-}
-
-fn operation(
-    (kind, instance): Of<'_>,
-    id: OperationId,
-    actor: &str,
-    cluster: &Cluster,
-    now: Timestamp,
-) -> Operation {
-    Operation {
-        id,
-        kind,
-        instance: instance.cloned(),
-        actor: actor.to_owned(),
-        started: now,
-        finished: None,
-        outcome: None,
-        cause: None,
-        steps: 0,
-        generation: cluster.generation,
-        delete: None,
-    }
 }
 
 /// One step of the upgrade that goes on; whether there was one.
@@ -382,7 +372,7 @@ fn begin_instance(
         &format!("{} of {instance} at {now}", upgrade.operation),
     );
     let of = (Kind::UpgradeInstance, Some(instance));
-    let operation = operation(of, id, "", cluster, now);
+    let operation = Operation::begun(of, id, "", cluster.generation, now);
     next.journal
         .begin(cluster.subject(), operation, Some(cause));
 }

@@ -9,6 +9,7 @@ use proptest::prelude::*;
 
 use crate::{
     replicas::{names, settle, with_replicas},
+    restart,
     world::World,
 };
 
@@ -38,6 +39,17 @@ fn seen_by_the_primary(world: &mut World, name: &InstanceName, streaming: bool) 
     for follower in &mut primary.followers {
         if follower.slot == name.slot() {
             follower.streaming = streaming;
+        }
+    }
+}
+
+/// How a replica answers commits, in PostgreSQL's word.
+fn answers(world: &mut World, name: &InstanceName, word: &str) {
+    let primary = world.primary.clone();
+    let primary = world.observed.agents.get_mut(&primary).expect("an agent");
+    for follower in &mut primary.followers {
+        if follower.slot == name.slot() {
+            word.clone_into(&mut follower.sync);
         }
     }
 }
@@ -144,6 +156,25 @@ fn a_cluster_without_replicas_and_one_that_gets_them_lack_nothing() {
 }
 
 #[test]
+fn an_instance_whose_turn_it_is_in_a_restart_is_not_missed() {
+    let mut world = with_replicas(2);
+    for name in names(&world) {
+        answers(&mut world, &name, "quorum");
+    }
+    world.wanted().synchronous = 2;
+    pass(&mut world, 2);
+    let name = restart::begin(&mut world);
+    answers(&mut world, &name, "async");
+    falls(&mut world, &name);
+    pass(&mut world, 60);
+    assert!(types(&world).is_empty(), "the restart tells of it");
+    // Nobody goes on with it.
+    pass(&mut world, 10 * 60);
+    assert_eq!(world.status.restart, None, "it has failed");
+    assert_eq!(types(&world), ["ClusterDegraded"]);
+}
+
+#[test]
 fn a_replica_that_is_removed_is_not_missing_any_more() {
     let mut world = with_replicas(1);
     let name = names(&world)[0].clone();
@@ -187,19 +218,15 @@ fn a_replica_whose_agent_alone_is_silent_is_not_missed_while_the_primary_sees_it
 #[test]
 fn commits_that_wait_for_too_few_are_told() {
     let mut world = with_replicas(1);
-    let answers = |world: &mut World, word: &str| {
-        let primary = world.primary.clone();
-        let primary = world.observed.agents.get_mut(&primary).expect("an agent");
-        word.clone_into(&mut primary.followers[0].sync);
-    };
-    answers(&mut world, "async");
+    let name = names(&world)[0].clone();
+    answers(&mut world, &name, "async");
     world.wanted().synchronous = 1;
     pass(&mut world, 12);
     assert_eq!(types(&world), ["ClusterDegraded"]);
     let cause = "commits wait for the answers of 0 replicas, not of 1";
     assert_eq!(story(&world)[0].cause.as_deref(), Some(cause));
     assert_eq!(story(&world)[0].payload.text(Field::Instance), None);
-    answers(&mut world, "quorum");
+    answers(&mut world, &name, "quorum");
     pass(&mut world, 12);
     assert_eq!(types(&world), ["ClusterDegraded", "ClusterRecovered"]);
 }

@@ -12,9 +12,9 @@ use pgo_events::{Event, EventType, Published};
 use crate::{
     failover,
     installation::pgo,
-    protection, replicas,
+    protection, reload, replicas, restart,
     services::{lease, process},
-    settings, takeover, upgrade,
+    settings, synchronous, takeover, upgrade,
     world::{World, on},
 };
 
@@ -118,6 +118,9 @@ fn what_is_said_to_be_published_is_told_and_nothing_else() {
         takeover::told(),
         failover::told(),
         upgrade::told(),
+        reload::told(),
+        restart::told(),
+        synchronous::of_fallback(),
     ];
     let told: BTreeSet<EventType> = told.into_iter().flatten().collect();
     let all = EventType::ALL.iter().copied();

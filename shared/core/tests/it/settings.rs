@@ -100,6 +100,26 @@ fn a_change_without_a_request_names_who_made_it() {
 }
 
 #[test]
+fn the_fallback_from_the_synchronous_mode_is_a_setting_as_others_are() {
+    let mut world = ready();
+    let changes = [(true, "go on"), (false, "wait")];
+    for (falls_back, _) in changes {
+        world.wanted().sync_fallback = falls_back;
+        let plan = world.reconcile_cut_off(0);
+        assert_eq!(plan.steps, [Step::SetSyncFallback(falls_back)]);
+        world.settle();
+    }
+    let story = story(&world);
+    let begun = story.iter().filter(|event| event.stage == Stage::Started);
+    let causes: Vec<_> = begun.filter_map(|event| event.cause.clone()).collect();
+    let expected =
+        changes.map(|(_, writes)| format!("where replicas are missing, writes {writes}"));
+    assert_eq!(causes, expected);
+    assert_eq!(story.len(), 4, "{story:?}");
+    world.check_stream();
+}
+
+#[test]
 fn who_asks_for_what_is_so_already_is_told_so() {
     let mut world = ready();
     asks(&mut world, false);

@@ -68,10 +68,12 @@ pub fn desired() -> Desired {
         node: None,
         autofail: false,
         synchronous: 0,
+        sync_fallback: false,
         custom_config: None,
         labels: BTreeMap::new(),
         log_statement: "none".to_owned(),
         log_min_duration_statement: 60_000,
+        volume_deadline: 20,
     }
 }
 
@@ -99,6 +101,8 @@ impl World {
                 replica_count: 0,
                 scale_down: Vec::new(),
                 failover: Vec::new(),
+                reloads: Vec::new(),
+                restarts: Vec::new(),
                 upgrades: Vec::new(),
                 notes: pgo_core::Notes::default(),
                 changed_by: String::new(),
@@ -239,7 +243,10 @@ impl World {
                 pod.service = Some(role.service(&self.cluster.name));
             }
             // What the agents make of it shows in the Lease.
-            Step::Switchover { .. } | Step::Failover { .. } => {}
+            Step::Switchover { .. }
+            | Step::Failover { .. }
+            | Step::Reload { .. }
+            | Step::Restart { .. } => {}
             Step::MakeClaim(instance) | Step::MakePod { instance, .. } => {
                 self.make_instance(step, instance);
             }
@@ -283,10 +290,15 @@ impl World {
             Step::MakeLease { .. } => {
                 self.observed.autofail = Some(desired.autofail);
                 self.observed.synchronous = Some(desired.synchronous);
+                self.observed.sync_fallback = Some(desired.sync_fallback);
                 &[Fixture::Lease]
             }
             Step::SetSynchronous(k) => {
                 self.observed.synchronous = Some(*k);
+                &[]
+            }
+            Step::SetSyncFallback(fallback) => {
+                self.observed.sync_fallback = Some(*fallback);
                 &[]
             }
             Step::SetAutofail(autofail) => {
@@ -498,6 +510,7 @@ impl World {
         let instance = instance.clone();
         let version = self.version_of(&instance);
         let followers = self.observed.agents.get(&instance);
+        let started = followers.and_then(|agent| agent.started);
         let followers = followers.map(|agent| agent.followers.clone());
         let runs = phase == AgentPhase::Running;
         let Some(pod) = self.observed.pods.get(&instance) else {
@@ -516,6 +529,9 @@ impl World {
             received: 0,
             followers: followers.unwrap_or_default(),
             lost: None,
+            started: started.or(runs.then_some(self.now)),
+            pending_restart: Vec::new(),
+            commits: None,
             error: error.map(str::to_owned),
         };
         self.observed.silent.remove(&instance);

@@ -12,6 +12,9 @@ const BOOLEANS: [&str; 13] = [
 /// As many as a Pgcluster can ask for.
 const REPLICAS: RangeInclusive<u32> = 0..=100;
 
+/// As a Pgcluster can ask for, in seconds.
+const VOLUME_DEADLINES: RangeInclusive<u32> = 0..=3600;
+
 /// What can be guessed is no password, and PostgreSQL's clients take no more than a thousand bytes.
 const PASSWORD_LENGTHS: RangeInclusive<u32> = 8..=512;
 
@@ -138,6 +141,11 @@ fn numbers(config: &PgoConfig) -> Result<(), ConfigError> {
     }
     for (key, value, range) in [
         ("Cluster.Replicas", &cluster.replicas, REPLICAS),
+        (
+            "Cluster.VolumeDeadline",
+            &cluster.volume_deadline,
+            VOLUME_DEADLINES,
+        ),
         (
             "Cluster.PasswordLength",
             &cluster.password_length,

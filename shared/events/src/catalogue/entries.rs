@@ -92,19 +92,20 @@ catalogue! {
             completed UpgradeInstanceCompleted = "UpgradeInstanceCompleted"
                 "One instance runs the new version." and (FormerVersion, Version);
         }
-        RestartCluster "a restart" [Cluster] (ClusterName) HighAvailability {
+        RestartCluster "a restart" [Cluster] (ClusterName) Now {
             started RestartCluster = "RestartCluster";
+            progress RestartClusterProgress = "RestartClusterProgress";
             failed RestartClusterFailure = "RestartClusterFailure"
-                "Mend the cause, then ask again.";
+                "The cause says which instance was not restarted, and why; mend it, then ask again.";
             completed RestartClusterCompleted = "RestartClusterCompleted"
-                "A restart is done.";
+                "PostgreSQL was restarted on each instance that was asked for.";
         }
-        ReloadCluster "reloading the configuration" [Cluster] (ClusterName) HighAvailability {
+        ReloadCluster "reloading the configuration" [Cluster] (ClusterName) Now {
             started ReloadClusterStarted = "ReloadClusterStarted";
             failed ReloadClusterFailure = "ReloadClusterFailure"
-                "Mend the cause, then ask again.";
+                "The former configuration goes on; mend the cause, then ask again.";
             completed ReloadCluster = "ReloadCluster"
-                "The configuration was reloaded.";
+                "The configuration was reloaded; the cause names settings that wait for a restart, if any do.";
         }
         UpdateCluster "a change of settings" [Cluster] (ClusterName) Now {
             started UpdateCluster = "UpdateCluster";
@@ -389,6 +390,13 @@ catalogue! {
             "Mend the cause before the next fault.";
         ClusterRecovered = "ClusterRecovered" [Cluster] Info (ClusterName) Now
             "A cluster is protected again as was asked for; the duration is how long it was not."
+            "Nothing to do.";
+        SyncFallbackBegan = "SyncFallbackBegan" [Cluster] Warn (ClusterName) Now
+            "Commits wait for fewer replicas than the synchronous mode asks for, as the user chose; what is acknowledged \
+            meanwhile may be lost with its primary."
+            "Bring the missing replicas back; whoever would rather wait switches the fallback off.";
+        SyncFallbackEnded = "SyncFallbackEnded" [Cluster] Info (ClusterName) Now
+            "Commits wait for as many replicas as the synchronous mode asks for again; the duration is how long they did not."
             "Nothing to do.";
         ArchivingFailed = "ArchivingFailed" [Backup] Warn (ClusterName) Backups
             "WAL is not archived; it stays on the primary's volume until it is."

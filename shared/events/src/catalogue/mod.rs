@@ -115,8 +115,6 @@ impl FromStr for Severity {
 /// Which part of PGO will publish a type that nothing publishes yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Later {
-    /// Replicas, failover, upgrades.
-    HighAvailability,
     /// Backups, restores, schedules, volumes.
     Backups,
     /// Roles of PostgreSQL.

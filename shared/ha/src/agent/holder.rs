@@ -2,7 +2,7 @@
 
 use super::{Effect, Role, Server, Step};
 use crate::{
-    Membership, Position, Record, Release, Synchronous, VoterId,
+    Membership, Position, Record, Release, Synchronous, Version, VoterId,
     members::{self, Wanted},
 };
 
@@ -133,9 +133,10 @@ impl Step<'_> {
             || !self.agent.fit
             || self.agent.promise.no_vote.is_some();
         let (record, authority) = (seen.record.clone(), authority.clone());
+        let version = seen.version.clone();
         if authority.written && !resting {
             if tick {
-                self.ask_for_grants(&record);
+                self.ask_for_grants(&record, &version);
             }
             if self.agent.server == Server::Replica
                 && authority.may_serve(self.protocol, &record, self.now)
@@ -149,7 +150,7 @@ impl Step<'_> {
         }
     }
 
-    fn ask_for_grants(&mut self, record: &Record) {
+    fn ask_for_grants(&mut self, record: &Record, version: &Version) {
         let Role::Holder(authority) = &self.agent.role else {
             return;
         };
@@ -170,6 +171,7 @@ impl Step<'_> {
                 self.effects.push(Effect::AskGrant {
                     of,
                     term: record.term,
+                    version: version.clone(),
                     sent: self.now,
                 });
             }
@@ -219,7 +221,10 @@ impl Step<'_> {
             .own_write
             .is_some_and(|began| self.now < began.plus(fresh));
         let short = !renewed && authority.grants_are_short(self.protocol, record, self.now);
-        if next != *record || !authority.written || short {
+        // A read that shows what was in doubt does not end the doubt: only a write of its own does, and until then nothing
+        // else could be changed.
+        let doubts = doubted.is_some();
+        if next != *record || !authority.written || short || doubts {
             let expected = seen.version.clone();
             self.store(self.agent.promise.in_term(next.term));
             self.write(expected, next);

@@ -37,7 +37,7 @@ impl Step<'_> {
         let version = seen.version.clone();
         if self.agent.seen.replace(seen).is_some() {
             // Somebody is there, which an order to take over did not expect.
-            self.agent.told = false;
+            self.agent.told = None;
         }
         if let Some(release) = &self.agent.release
             && !release.counts_for(rules, &version)

@@ -2,13 +2,21 @@
 
 use pgo_ids::Term;
 
-use super::{Effect, Owed, Role, Server, Step};
+use super::{Effect, Owed, Role, Seen, Server, Step};
 use crate::{Moment, NoVote, Position, Release, Version, Vote, VoterId};
 
 impl Step<'_> {
-    pub(super) fn grant_asked(&mut self, from: VoterId, term: Term, sent: Moment) {
-        let known = self.agent.seen.as_ref().map(|seen| seen.record.term);
-        if known.is_none_or(|known| known < term) {
+    pub(super) fn grant_asked(
+        &mut self,
+        from: VoterId,
+        term: Term,
+        version: Option<&Version>,
+        sent: Moment,
+    ) {
+        let is_old = |seen: &Seen| {
+            seen.record.term < term || version.is_some_and(|version| *version != seen.version)
+        };
+        if self.agent.seen.as_ref().is_none_or(is_old) {
             self.read();
         }
         // Whoever has a primary of its own running learns from the Lease whether that is over.
@@ -21,6 +29,8 @@ impl Step<'_> {
             .grant(self.protocol, &agent.promise, from, term, self.now);
         let answer = match granted {
             Ok(promise) => {
+                // Somebody is there, which an order to take over did not expect.
+                self.agent.told = None;
                 self.store(promise);
                 Ok(())
             }
@@ -70,7 +80,11 @@ impl Step<'_> {
         version: Version,
         release: Option<&Release>,
     ) {
-        let answer = match self.may_vote(term, &version, release) {
+        let voted = match self.decided(term) {
+            Some(recorded) => Err(NoVote::Promised(recorded)),
+            None => self.may_vote(term, &version, release),
+        };
+        let answer = match voted {
             Ok(()) => match self.position_for_good() {
                 Some(position) => Ok(Vote { term, position }),
                 None => {
@@ -95,6 +109,14 @@ impl Step<'_> {
         });
     }
 
+    /// The term that the Lease is known to record, if it is this one: a swap raises it by one, so nobody can win it any more.
+    /// A vote for it would stop the receiver for nothing, and no change of the Lease would follow that starts it again.
+    fn decided(&self, term: Term) -> Option<Term> {
+        let seen = self.agent.seen.as_ref()?;
+        let is_decided = self.protocol.rules.term_rises && seen.record.term == term;
+        is_decided.then_some(term)
+    }
+
     /// Whether it may vote. If so the term is stored, and the receiver is told to stop.
     pub(super) fn may_vote(
         &mut self,
@@ -117,7 +139,10 @@ impl Step<'_> {
         if self.protocol.rules.vote_stores_term {
             self.store(promise);
         }
-        if self.agent.following.is_some() && self.protocol.rules.vote_stops_receiver {
+        // Whoever started with a promise above the Lease's term follows nobody and has not been told how far its WAL reaches.
+        let is_unknown = self.agent.stopped.is_none() && self.agent.owed.is_empty();
+        let has_to_stop = self.agent.following.is_some() || is_unknown;
+        if has_to_stop && self.protocol.rules.vote_stops_receiver {
             self.agent.following = None;
             self.agent.stopped = None;
             self.effects.push(Effect::StopReceiver);

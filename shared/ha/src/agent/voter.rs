@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Effect, Role, Server, Step};
+use super::{Effect, ORDER, Role, Server, Step};
 use crate::{
     Campaign, NoVote, Position, Release, Vote,
     campaign::{self, Outcome},
@@ -36,12 +36,13 @@ impl Step<'_> {
     }
 
     pub(super) fn failover(&mut self) {
-        self.agent.told = true;
+        self.agent.told = Some(self.now.plus(self.protocol.timing.term * ORDER));
     }
 
     /// Begins a campaign where it may, goes on with it, and ends it by a swap.
     pub(super) fn campaign(&mut self, tick: bool) {
-        if matches!(self.agent.role, Role::Replica) && self.may_campaign() {
+        let begins = matches!(self.agent.role, Role::Replica) && self.may_campaign();
+        if begins {
             self.begin_campaign();
         }
         let me = self.agent.me;
@@ -50,18 +51,8 @@ impl Step<'_> {
         };
         let campaign = campaign.clone();
         let release = self.release_for(&campaign);
-        let stands = campaign.stands
-            || self
-                .may_vote(campaign.term, &campaign.version, release.as_ref())
-                .is_ok();
-        let position = self.position_for_good().filter(|_| stands);
-        if let Role::Candidate(campaign) = &mut self.agent.role {
-            campaign.stands = stands;
-            campaign
-                .votes
-                .extend(position.map(|position| (me, position)));
-        }
-        if tick {
+        // First, so that others store and stop what they have to while this one does.
+        if tick || begins {
             for of in campaign.record.voters.iter().copied() {
                 if of != me && !campaign.votes.contains_key(&of) {
                     self.effects.push(Effect::AskVote {
@@ -72,6 +63,17 @@ impl Step<'_> {
                     });
                 }
             }
+        }
+        let stands = campaign.stands
+            || self
+                .may_vote(campaign.term, &campaign.version, release.as_ref())
+                .is_ok();
+        let position = self.position_for_good().filter(|_| stands);
+        if let Role::Candidate(campaign) = &mut self.agent.role {
+            campaign.stands = stands;
+            campaign
+                .votes
+                .extend(position.map(|position| (me, position)));
         }
         self.swap();
     }
@@ -109,7 +111,7 @@ impl Step<'_> {
             .as_ref()
             .is_some_and(|release| release.counts_for(&self.protocol.rules, &seen.version));
         let waited = seen.ripe
-            && (agent.autofail || agent.told)
+            && (agent.autofail || agent.told.is_some())
             && !agent.granter.hears_primary(self.now)
             && agent.granter.restarted_until.is_none();
         let able = agent.fit && agent.server == Server::Replica && agent.promise.no_vote.is_none();
@@ -129,7 +131,7 @@ impl Step<'_> {
                 stands: false,
                 votes: BTreeMap::new(),
             });
-            self.agent.told = false;
+            self.agent.told = None;
         }
     }
 

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use pgo_ha::{Effect, Input, members::Wanted};
+use pgo_ha::{
+    Agent, Effect, Input, Lsn, Moment, Position, Promise, Protocol, Record, Timeline, Version,
+    members::Wanted,
+};
 use pgo_ids::Term;
 
 use crate::cluster::{Cluster, id};
@@ -93,10 +96,9 @@ fn a_dead_primary_is_followed_within_two_waits_and_comes_back_as_a_replica() {
 }
 
 #[test]
-fn a_switchover_waits_for_nothing() {
+fn a_switchover_waits_for_nothing_not_even_a_tick() {
     let mut cluster = running(3);
     cluster.tell(0, Input::Switchover(Some(id(2))));
-    cluster.pass(Duration::from_millis(400));
     assert_eq!(serving(&cluster), [2]);
     let killed = cluster
         .log
@@ -126,6 +128,56 @@ fn without_autofail_nobody_follows_until_told() {
     cluster.tell(1, Input::Failover);
     cluster.pass(Duration::from_secs(5));
     assert_eq!(serving(&cluster), [1]);
+}
+
+#[test]
+fn an_order_to_take_over_ends_where_a_primary_is_heard() {
+    let mut cluster = running(3);
+    for node in 1..3 {
+        cluster.tell(node, Input::Autofail(false));
+    }
+    cluster.tell(1, Input::Failover);
+    cluster.pass(Duration::from_secs(1));
+    assert_eq!(serving(&cluster), [0]);
+    cluster.agents[0] = None;
+    cluster.pass(Duration::from_secs(10));
+    assert_eq!(serving(&cluster), []);
+}
+
+#[test]
+fn an_order_to_take_over_that_was_given_up_long_ago_is_not_followed() {
+    let mut cluster = running(3);
+    for node in 1..3 {
+        cluster.tell(node, Input::Autofail(false));
+    }
+    cluster.agents[0] = None;
+    cluster.api = false;
+    cluster.pass(Duration::from_secs(3));
+    cluster.tell(1, Input::Failover);
+    cluster.pass(Duration::from_secs(11));
+    cluster.api = true;
+    cluster.pass(Duration::from_secs(10));
+    assert_eq!(serving(&cluster), []);
+    cluster.tell(1, Input::Failover);
+    cluster.pass(Duration::from_secs(1));
+    assert_eq!(serving(&cluster), [1]);
+}
+
+#[test]
+fn a_primary_that_ends_right_after_it_wrote_the_lease_is_followed_as_fast_as_any() {
+    let mut cluster = running(3);
+    // It knows better where its timeline began.
+    let began = Position {
+        timeline: Timeline(1),
+        lsn: Lsn(0x80),
+    };
+    cluster.tell(0, Input::Promoted(began));
+    assert_eq!(cluster.writes, 1);
+    cluster.pass(Duration::from_millis(200));
+    cluster.agents[0] = None;
+    // The grants run out after 2.02 s, seen at the next tick.
+    cluster.pass(Duration::from_millis(2200));
+    assert_eq!(serving(&cluster).len(), 1, "{:#?}", cluster.log);
 }
 
 #[test]
@@ -159,4 +211,85 @@ fn a_database_that_cannot_run_is_handed_over() {
     cluster.pass(Duration::from_secs(1));
     assert_eq!(serving(&cluster).len(), 1, "{:#?}", cluster.log);
     assert_ne!(serving(&cluster), [0]);
+}
+
+#[test]
+fn a_change_of_members_that_was_made_without_an_answer_does_not_stop_the_next_ones() {
+    let mut cluster = running(3);
+    let wanted = |voters: &[usize]| Wanted {
+        voters: voters.iter().map(|node| id(*node)).collect(),
+        ..Wanted::default()
+    };
+    cluster.answers = false;
+    cluster.tell(0, Input::Members(wanted(&[1])));
+    cluster.pass(Duration::from_secs(1));
+    cluster.answers = true;
+    assert_eq!(cluster.record.voters, wanted(&[1]).voters);
+    cluster.pass(Duration::from_secs(1));
+    cluster.tell(0, Input::Members(wanted(&[1, 2])));
+    cluster.pass(Duration::from_secs(1));
+    assert_eq!(cluster.record.voters, wanted(&[1, 2]).voters);
+    cluster.tell(0, Input::Switchover(Some(id(2))));
+    assert_eq!(serving(&cluster), [2]);
+}
+
+#[test]
+fn who_asks_for_votes_in_a_term_that_is_taken_stops_nobody_from_following() {
+    let protocol = Protocol::PRODUCTION;
+    let at = |second| Moment::since_boot(Duration::from_secs(second));
+    let mut agent = Agent::started(&protocol, id(1), Promise::default(), at(1000));
+    let mut record = Record::first(id(0));
+    record.voters = [1, 2].map(id).into();
+    let record = record.promoted(&protocol.rules, id(2), Position::default());
+    let term = record.term;
+    let read = Input::LeaseRead {
+        version: Version::from("2"),
+        record,
+    };
+    let follows = Some((id(2), term));
+    agent.step(&protocol, read, at(1003));
+    assert_eq!(agent.following, follows);
+    // Another candidate, which has lost and does not know it yet.
+    let asked = Input::VoteAsked {
+        from: id(0),
+        term,
+        version: Version::from("1"),
+        release: None,
+    };
+    let effects = agent.step(&protocol, asked, at(1003));
+    assert!(!effects.contains(&Effect::StopReceiver), "{effects:?}");
+    assert_eq!(agent.following, follows);
+}
+
+#[test]
+fn who_starts_in_the_middle_of_an_election_asks_how_far_it_has_flushed_and_votes() {
+    let protocol = Protocol::PRODUCTION;
+    let at = |second| Moment::since_boot(Duration::from_secs(second));
+    let mut record = Record::first(id(0));
+    record.voters = [1, 2].map(id).into();
+    let term = record.next_term();
+    let promise = Promise::default().in_term(term);
+    let mut agent = Agent::started(&protocol, id(1), promise, at(1000));
+    agent.autofail = false;
+    let version = Version::from("1");
+    let read = Input::LeaseRead {
+        version: version.clone(),
+        record,
+    };
+    agent.step(&protocol, read, at(1000));
+    assert_eq!(agent.following, None, "it has promised a higher term");
+    let asked = || Input::VoteAsked {
+        from: id(2),
+        term,
+        version: version.clone(),
+        release: None,
+    };
+    let effects = agent.step(&protocol, asked(), at(1003));
+    assert!(effects.contains(&Effect::StopReceiver), "{effects:?}");
+    let effects = agent.step(&protocol, asked(), at(1003));
+    assert!(!effects.contains(&Effect::StopReceiver), "{effects:?}");
+    let stopped = Input::ReceiverStopped(Position::default());
+    let effects = agent.step(&protocol, stopped, at(1003));
+    let voted = |effect: &Effect| matches!(effect, Effect::AnswerVote { answer: Ok(_), .. });
+    assert!(effects.iter().any(voted), "{effects:?}");
 }

@@ -31,6 +31,8 @@ pub struct Cluster {
     version: u64,
     /// Whether the API server answers.
     pub api: bool,
+    /// Whether it says what became of what it was asked.
+    pub answers: bool,
     /// Instances that nobody reaches, the API server excepted.
     pub cut: BTreeSet<usize>,
     /// Effects in the order in which they were wanted, with who wanted them.
@@ -51,6 +53,7 @@ impl Cluster {
             record,
             version: 1,
             api: true,
+            answers: true,
             cut: BTreeSet::new(),
             log: Vec::new(),
             writes: 0,
@@ -113,6 +116,9 @@ impl Cluster {
                 self.version += 1;
                 self.writes += 1;
                 self.record = record;
+                if !self.answers {
+                    return Some((by, Input::LeaseUnknown));
+                }
                 Input::LeaseWritten {
                     version: self.version(),
                 }
@@ -145,7 +151,7 @@ fn position() -> Position {
 fn sent(by: usize, effect: Effect) -> Option<(VoterId, Input)> {
     let from = id(by);
     Some(match effect {
-        Effect::AskGrant { of, term, sent } => (of, Input::GrantAsked { from, term, sent }),
+        ask @ Effect::AskGrant { .. } => return grant_asked(from, ask),
         Effect::AnswerGrant {
             to,
             term,
@@ -191,4 +197,23 @@ fn sent(by: usize, effect: Effect) -> Option<(VoterId, Input)> {
         Effect::SendRelease { to, release } => (to, Input::Released(release)),
         _ => return None,
     })
+}
+
+fn grant_asked(from: VoterId, ask: Effect) -> Option<(VoterId, Input)> {
+    let Effect::AskGrant {
+        of,
+        term,
+        version,
+        sent,
+    } = ask
+    else {
+        return None;
+    };
+    let asked = Input::GrantAsked {
+        from,
+        term,
+        version: Some(version),
+        sent,
+    };
+    Some((of, asked))
 }

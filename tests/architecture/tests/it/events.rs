@@ -3,7 +3,7 @@
 use pgo_api::Endpoint;
 use pgo_events::{EventType, Later, OperationKind, Published};
 
-/// What a user asks for an operation with; none where 4.1 has no way to, or PGO begins it by itself.
+/// What a user asks for an operation with; none where there is no way to, or PGO begins it by itself.
 fn asked_by(operation: OperationKind) -> Option<Endpoint> {
     use OperationKind as O;
     Some(match operation {
@@ -14,6 +14,7 @@ fn asked_by(operation: OperationKind) -> Option<Endpoint> {
         O::FailoverCluster | O::SwitchoverCluster => Endpoint::CreateFailover,
         O::UpgradeCluster | O::UpgradeInstance => Endpoint::Upgrade,
         O::ReloadCluster => Endpoint::Reload,
+        O::RestartCluster => Endpoint::RestartCluster,
         O::UpdateCluster => Endpoint::UpdateCluster,
         O::TestCluster => Endpoint::TestCluster,
         O::CreateLabel => Endpoint::Label,
@@ -43,12 +44,9 @@ fn asked_by(operation: OperationKind) -> Option<Endpoint> {
         O::PgoDeleteRole => Endpoint::DeletePgorole,
         O::PgoCreateNamespace => Endpoint::CreateNamespace,
         O::PgoDeleteNamespace => Endpoint::DeleteNamespace,
-        O::RewindReplica
-        | O::RestartCluster
-        | O::VerifyBackup
-        | O::VerifyRestore
-        | O::StartPgo
-        | O::StopPgo => return None,
+        O::RewindReplica | O::VerifyBackup | O::VerifyRestore | O::StartPgo | O::StopPgo => {
+            return None;
+        }
     })
 }
 

@@ -1,29 +1,70 @@
 //! Faults, one after the other, under a cluster of three while a client writes through its Service: what is acknowledged
 //! stays, what is told is true, and nothing but losing the ability to serve changes the primary.
 //!
-//! Each kind of fault comes once, and again until `CHAOS_SECONDS` are over; `make chaos` gives it ten minutes. It wants three
-//! nodes: with two, one of them can take two instances with it. `CHAOS_SEED` brings the faults of another run in the same order.
+//! Each kind of fault comes once, and again until `CHAOS_SECONDS` are over; `make chaos` gives it ten minutes, half of them in
+//! each mode, or all in that which `CHAOS_MODE` names. It wants three nodes: with two, one of them can take two instances with
+//! it. `CHAOS_SEED` brings the faults of another run in the same order.
 
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::harness::{
-    Cluster, Watch,
-    chance::{Chance, seed},
-    containers::{kill, kill_all_of, process, until_whole},
-    events::{fields, types},
-    faults::{Cut, Full, Stopped, agent, delete, last, postmaster, restart},
-    kubernetes::{get, text},
-    namespace,
-    turns::alone,
-    until,
-    until::seen,
-    writer::{DEADLINE, Writer, missing},
+use crate::{
+    harness::{
+        Cluster, Watch,
+        chance::{Chance, seed},
+        containers::{kill, kill_all_of, process, until_whole},
+        events::{fields, types},
+        faults::{Cut, Full, Stopped, agent, delete, last, postmaster, restart},
+        kubernetes::{get, text},
+        namespace,
+        turns::alone,
+        until,
+        until::seen,
+        writer::{DEADLINE, Writer, missing},
+    },
+    synchronous::until_rule,
 };
 
 /// How long the client may be without an acknowledgement after the end of a fault.
 const WRITES: Duration = Duration::from_secs(60);
+
+/// How long what a former primary had more may take to be told once it streams again.
+const TOLD: Duration = Duration::from_secs(30);
+
+/// Whose answer commits wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    /// Nobody's: rows can be lost, and then that is told.
+    Asynchronous,
+    /// One replica's, whichever it is: no row is lost.
+    Synchronous,
+}
+
+impl Mode {
+    /// Each mode of this run, and how long faults come in it.
+    fn of_this_run() -> Vec<(Self, Duration)> {
+        let time = time();
+        match std::env::var("CHAOS_MODE").unwrap_or_default().as_str() {
+            "asynchronous" => vec![(Self::Asynchronous, time)],
+            "synchronous" => vec![(Self::Synchronous, time)],
+            // Where each kind of fault comes only once, there is time for one mode.
+            "" if time.is_zero() => vec![(Self::Asynchronous, time)],
+            "" => vec![
+                (Self::Asynchronous, time / 2),
+                (Self::Synchronous, time / 2),
+            ],
+            other => panic!("CHAOS_MODE is asynchronous or synchronous, not {other:?}"),
+        }
+    }
+
+    fn spec(self) -> Value {
+        match self {
+            Self::Asynchronous => json!({}),
+            Self::Synchronous => json!({"synchronousStandbys": 1}),
+        }
+    }
+}
 
 /// What happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -178,34 +219,46 @@ fn suffer(fault: Fault, cluster: &Cluster, writer: &Writer, seconds: u64) {
     );
 }
 
-/// Lets faults come, and counts the acknowledged rows that are missing at the end.
-fn chaos(spec: &Value) -> usize {
-    let _turn = alone();
-    until_whole();
-    let seed = seed("CHAOS_SEED");
-    println!("the faults again, in the same order: CHAOS_SEED={seed}");
-    let (time, mut chance) = (time(), Chance::new(seed));
-    let watch = Watch::begin();
-    // Volumes that have no more room than they ask for.
-    let storage = json!({
-        "storagetype": "dynamic", "storageclass": "local-memory", "accessmode": "ReadWriteOnce", "size": "512Mi",
+/// Commits that the events say were lost, and whether there may have been more that could not be counted.
+fn told_lost(told: &[Value]) -> (usize, bool) {
+    let causes = fields(told, "CommitsLost", "/cause");
+    let counted = causes.iter().filter_map(|cause| {
+        let (before, _) = cause.split_once(" commits more")?;
+        before.rsplit(' ').next()?.parse::<usize>().ok()
     });
-    let mut wanted = json!({"PrimaryStorage": storage, "ReplicaStorage": storage});
-    for (name, value) in spec.as_object().into_iter().flatten() {
-        wanted[name] = value.clone();
+    let counted: Vec<usize> = counted.collect();
+    (counted.iter().sum(), counted.len() < causes.len())
+}
+
+/// Holds the rows that are missing against what the events say of them.
+fn account(mode: Mode, missing: &[u64], told: impl Fn() -> Vec<Value>) {
+    match mode {
+        Mode::Synchronous => {
+            assert!(
+                missing.is_empty(),
+                "acknowledged in a synchronous mode, and lost: {missing:?}"
+            );
+            let lost = fields(&told(), "CommitsLost", "/cause");
+            assert!(lost.is_empty(), "lost in a synchronous mode: {lost:?}");
+        }
+        // Commits of others than the client are counted, too, and those that nobody was told of.
+        Mode::Asynchronous => until("an event for each row that is missing", TOLD, || {
+            let (commits, uncounted) = told_lost(&told());
+            seen(uncounted || commits >= missing.len(), || {
+                format!("{commits} commits told as lost, and missing are {missing:?}")
+            })
+        }),
     }
-    let cluster = Cluster::of_three("chaos", &wanted);
-    let writer = Writer::begin(&cluster);
+}
+
+/// Lets faults come for so long, each kind at least once; how many of them may have changed the primary.
+fn torment(cluster: &Cluster, writer: &Writer, time: Duration, chance: &mut Chance) -> usize {
     let begun = Instant::now();
+    let lasts = if time.is_zero() { 5 } else { 10 };
     let (mut changes, mut rounds) = (0, 0);
     while rounds == 0 || begun.elapsed() < time {
         for fault in chance.shuffled(&Fault::ALL) {
-            suffer(
-                fault,
-                &cluster,
-                &writer,
-                if time.is_zero() { 5 } else { 10 },
-            );
+            suffer(fault, cluster, writer, lasts);
             changes += usize::from(fault.may_change_primary());
             if rounds > 0 && begun.elapsed() >= time {
                 break;
@@ -213,24 +266,47 @@ fn chaos(spec: &Value) -> usize {
         }
         rounds += 1;
     }
+    changes
+}
+
+/// Lets faults come in this mode, and holds what is there afterwards against what was acknowledged and told.
+fn chaos(mode: Mode, time: Duration, chance: &mut Chance) {
+    until_whole();
+    let watch = Watch::begin();
+    // Volumes that have no more room than they ask for.
+    let storage = json!({
+        "storagetype": "dynamic", "storageclass": "local-memory", "accessmode": "ReadWriteOnce", "size": "512Mi",
+    });
+    let mut wanted = mode.spec();
+    wanted["PrimaryStorage"] = storage.clone();
+    wanted["ReplicaStorage"] = storage;
+    let cluster = Cluster::of_three("chaos", &wanted);
+    if mode == Mode::Synchronous {
+        until_rule(&cluster, 1, 2);
+    }
+    let writer = Writer::begin(&cluster);
+    let changes = torment(&cluster, &writer, time, chance);
     until_whole();
     let notes = writer.end();
     let missing = missing(&cluster, &notes);
-    let told = watch.of(&cluster.uid());
+    let told = || watch.of(&cluster.uid());
+    account(mode, &missing, told);
+    let told = told();
     let takeovers = types(&told)
         .iter()
         .filter(|name| matches!(name.as_str(), "FailoverCluster" | "SwitchoverCluster"))
         .count();
     println!(
-        "{} rows acknowledged, {} missing, {} connections, {takeovers} takeovers: {:?}",
+        "{mode:?}: {} rows acknowledged, {} missing, {:?} commits told as lost, {} connections, {takeovers} takeovers: {:?}",
         notes.acknowledged.len(),
         missing.len(),
+        told_lost(&told).0,
         notes.connections,
         fields(&told, "FailoverClusterCompleted", "/target"),
     );
     assert!(
         takeovers <= changes,
-        "CHAOS_SEED={seed}: {takeovers} takeovers for {changes} faults: {:?}",
+        "{takeovers} takeovers for {changes} faults: {:?}",
         types(&told)
     );
     assert!(
@@ -238,12 +314,15 @@ fn chaos(spec: &Value) -> usize {
         "the client wrote hardly anything: {}",
         notes.acknowledged.len()
     );
-    missing.len()
 }
 
 #[test]
 fn a_cluster_survives_what_happens_to_it_and_says_what_was_lost() {
-    let missing = chaos(&json!({}));
-    // What the events say of lost rows is compared once they say it.
-    println!("{missing} acknowledged rows lost in asynchronous mode");
+    let _turn = alone();
+    let seed = seed("CHAOS_SEED");
+    println!("the faults again, in the same order: CHAOS_SEED={seed}");
+    let mut chance = Chance::new(seed);
+    for (mode, time) in Mode::of_this_run() {
+        chaos(mode, time, &mut chance);
+    }
 }

@@ -27,6 +27,7 @@ mod installation;
 mod kills;
 mod ownership;
 mod requests;
+mod restart;
 mod rights;
 mod scale;
 mod secrecy;

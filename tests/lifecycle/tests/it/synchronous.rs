@@ -32,7 +32,8 @@ fn recorded(cluster: &Cluster) -> (String, u64, usize) {
     )
 }
 
-fn until_rule(cluster: &Cluster, k: u64, of: usize) {
+/// Waits until commits wait for any `k` of so many.
+pub fn until_rule(cluster: &Cluster, k: u64, of: usize) {
     until(&format!("any {k} of {of}"), READY, || {
         let (primary, is, among) = recorded(cluster);
         seen((is, among) == (k, of), || {

@@ -79,10 +79,11 @@ impl Clock {
         sent: u32,
         lost: bool,
     ) -> Option<()> {
-        let term = state.agent(holder)?.seen.as_ref()?.record.term;
+        let seen = state.agent(holder)?.seen.as_ref()?;
         let asked = Input::GrantAsked {
             from: id(holder),
-            term,
+            term: seen.record.term,
+            version: Some(seen.version.clone()),
             sent: NOW.minus(UNIT * sent),
         };
         self.exchange(state, by, asked, (!lost).then_some(holder))

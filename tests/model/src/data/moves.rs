@@ -27,6 +27,8 @@ pub enum Move {
     Acknowledges(usize, u8),
     /// A rule comes into force.
     Configures(usize, Synchronous),
+    /// A server ends by itself and is started again in place, of which the agent hears only that a rule is in force.
+    Dies(usize),
     /// Enough have flushed what was there when it did.
     Held(usize),
     /// An instance ends.
@@ -92,6 +94,22 @@ impl Data {
         if let Some(rule) = agent.and_then(|agent| agent.configuring.clone()) {
             moves.push(Move::Configures(node, rule));
         }
+        // Where no rule changes, a new server's is the former one's, and nothing is looked at twice.
+        if !self.bounds.wanted.is_empty() {
+            self.moves_of_successor(state, node, moves);
+        }
         moves.push(Move::Held(node));
+    }
+
+    /// A server may die at any moment, and each one tells once by which rule it began.
+    fn moves_of_successor(&self, state: &State, node: usize, moves: &mut Vec<Move>) {
+        let instance = &state.instances[node];
+        let configuring = instance.agent.as_ref().map(|agent| &agent.configuring);
+        if instance.mark.is_none() && configuring == Some(&None) {
+            moves.push(Move::Configures(node, instance.rule.clone()));
+        }
+        if state.deaths < self.bounds.deaths {
+            moves.push(Move::Dies(node));
+        }
     }
 }

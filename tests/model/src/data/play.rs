@@ -28,25 +28,16 @@ impl Data {
                 instance.waiting.insert(state.commits, instance.wal.end());
                 Some(())
             }
-            Move::Acknowledges(node, commit) => {
-                let instance = &mut state.instances[node];
-                let end = *instance.waiting.get(&commit)?;
-                if !instance.flushed_by_enough(end) {
-                    return None;
-                }
-                instance.waiting.remove(&commit);
-                // In the asynchronous mode nothing is promised.
-                let seen = instance.agent.as_ref()?.seen.as_ref();
-                if seen.is_some_and(|seen| seen.record.synchronous.k > 0) {
-                    state.acknowledged.insert(commit);
-                }
-                Some(())
-            }
+            Move::Acknowledges(node, commit) => acknowledges(state, node, commit),
             Move::Configures(node, rule) => {
                 let instance = &mut state.instances[node];
                 instance.rule = rule.clone();
                 instance.mark = Some(instance.wal.end());
                 self.step(state, node, Input::Configured(rule))
+            }
+            Move::Dies(node) => {
+                state.deaths += 1;
+                state.instances[node].dies()
             }
             Move::Held(node) => {
                 let instance = &state.instances[node];
@@ -77,7 +68,7 @@ impl Data {
 
     fn grants(&self, state: &mut State, holder: usize, by: usize) -> Option<()> {
         let seen = state.instances[holder].agent.as_ref()?.seen.as_ref()?;
-        let term = seen.record.term;
+        let (term, known) = (seen.record.term, seen.version.clone());
         if state.instances[by].agent.as_ref()?.promise.term <= term {
             // The holder keeps its authority anyhow, until it runs out.
             return None;
@@ -85,6 +76,7 @@ impl Data {
         let asked = Input::GrantAsked {
             from: id(holder),
             term,
+            version: Some(known),
             sent: NOW,
         };
         self.exchange(state, holder, by, asked)
@@ -317,6 +309,16 @@ impl super::Instance {
         None
     }
 
+    /// Its server dies, and the next one begins in its place under the same authority, by the rule that was wanted last.
+    fn dies(&mut self) -> Option<()> {
+        let configuring = self.agent.as_ref()?.configuring.clone();
+        self.heard.clear();
+        self.waiting.clear();
+        self.mark = None;
+        self.rule = configuring.unwrap_or_else(|| self.rule.clone());
+        Some(())
+    }
+
     /// Its processes are dead: nobody waits any more.
     fn server_ends(&mut self) {
         self.heard.clear();
@@ -325,4 +327,20 @@ impl super::Instance {
         self.writes = 0;
         self.rule = Synchronous::default();
     }
+}
+
+fn acknowledges(state: &mut State, node: usize, commit: u8) -> Option<()> {
+    let instance = &mut state.instances[node];
+    let end = *instance.waiting.get(&commit)?;
+    if !instance.flushed_by_enough(end) {
+        return None;
+    }
+    instance.waiting.remove(&commit);
+    // In the asynchronous mode nothing is promised, nor by less than the rule.
+    let seen = instance.agent.as_ref()?.seen.as_ref();
+    let k = seen.map_or(0, |seen| seen.record.synchronous.k);
+    if k > 0 && instance.rule.k >= k {
+        state.acknowledged.insert(commit);
+    }
+    Some(())
 }

@@ -96,6 +96,8 @@ pub struct State {
     pub commits: u8,
     /// Crashes so far.
     pub crashes: u8,
+    /// Servers so far that died and were started again in place.
+    pub deaths: u8,
     /// Memberships so far that were wanted.
     pub changes: usize,
 }
@@ -133,6 +135,7 @@ impl State {
             acknowledged: BTreeSet::new(),
             commits: 0,
             crashes: 0,
+            deaths: 0,
             changes: 0,
         };
         state.normalize();
@@ -164,7 +167,7 @@ impl State {
                 if stale && !matches!(agent.role, Role::Holder(_)) {
                     agent.seen = None;
                     agent.role = Role::Replica;
-                    agent.told = false;
+                    agent.told = None;
                 }
                 if let Role::Holder(_) = agent.role
                     && let Some(seen) = &mut agent.seen

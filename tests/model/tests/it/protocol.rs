@@ -5,7 +5,7 @@ use std::time::Instant;
 use pgo_ha::Rules;
 use pgo_model_tests::{
     clock::{self, Clock},
-    data::{self, Data, members},
+    data::{self, Data, fallen_back, members},
     explore,
 };
 
@@ -32,6 +32,7 @@ fn data(k: usize) -> data::Bounds {
         terms: 3,
         commits: 1,
         crashes: 1,
+        deaths: 0,
         first: members(k, &[1, 2]),
         wanted: Vec::new(),
         lost: None,
@@ -168,6 +169,41 @@ fn everything_at_once_where_there_is_time_for_it() {
 }
 
 #[test]
+fn what_the_rule_promised_is_not_lost_by_a_fallback_from_it() {
+    let once = |k| data::Bounds {
+        terms: 2,
+        crashes: 0,
+        ..data(k)
+    };
+    wal(data::Bounds {
+        deaths: 1,
+        wanted: vec![fallen_back(1, &[1, 2], 0)],
+        ..once(1)
+    });
+    wal(data::Bounds {
+        wanted: vec![fallen_back(2, &[1, 2], 1)],
+        ..once(2)
+    });
+    if wide() {
+        wal(data::Bounds {
+            wanted: vec![fallen_back(1, &[1, 2], 0), members(1, &[1, 2])],
+            deaths: 2,
+            ..once(1)
+        });
+        wal(data::Bounds {
+            wanted: vec![fallen_back(1, &[1, 2], 0), members(1, &[1, 2])],
+            ..data(1)
+        });
+        wal(data::Bounds {
+            instances: 4,
+            first: members(1, &[1, 2, 3]),
+            wanted: vec![fallen_back(1, &[1, 2, 3], 0)],
+            ..data(1)
+        });
+    }
+}
+
+#[test]
 fn no_acknowledged_commit_is_lost_whoever_crashes() {
     wal(data(1));
     wal(data(2));
@@ -210,7 +246,10 @@ fn rules_change_while_commits_go_on() {
         ..from
     };
     let first = |first| data::Bounds { first, ..data(1) };
-    wal(change(first(members(1, &[1])), members(1, &[1, 2])));
+    wal(data::Bounds {
+        deaths: 1,
+        ..change(first(members(1, &[1])), members(1, &[1, 2]))
+    });
     wal(change(first(members(1, &[1, 2])), members(1, &[1])));
     wal(change(first(members(1, &[1, 2])), members(2, &[1, 2])));
     wal(change(first(members(2, &[1, 2])), members(1, &[1, 2])));
@@ -220,6 +259,10 @@ fn rules_change_while_commits_go_on() {
             instances: 4,
             ..first(members(k, &[1, 2, 3]))
         };
+        wal(data::Bounds {
+            deaths: 2,
+            ..change(first(members(1, &[1, 2])), members(2, &[1, 2]))
+        });
         wal(change(four(1), members(2, &[1, 2, 3])));
         wal(change(four(2), members(1, &[1, 2, 3])));
         wal(data::Bounds {

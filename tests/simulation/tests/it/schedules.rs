@@ -1,16 +1,10 @@
 //! Schedules of faults.
 
-use std::{
-    ops::Range,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
-    thread,
-    time::Instant,
-};
+use std::time::Instant;
 
-use pgo_simulation::{Count, Failure, Wrong, campaign, run};
+use pgo_simulation::{Count, Wrong, campaign, run};
+
+use crate::seeds::{asked, number, run_all, seeds};
 
 /// How many schedules every test run goes through.
 const SCHEDULES: u64 = 100_000;
@@ -18,78 +12,11 @@ const SCHEDULES: u64 = 100_000;
 /// Within how many schedules each part that is wrong must be found.
 const FOUND_WITHIN: u64 = 2000;
 
-/// Schedules that a thread takes at a time.
-const CHUNK: u64 = 250;
-
-/// The seeds that were asked for: `SEED=123`, `SEEDS=5000` or `SEEDS=5000-9000`; every test run has its own.
-fn seeds() -> Range<u64> {
-    if let Some(seed) = asked("SEED") {
-        let seed = number(&seed);
-        return seed..seed + 1;
-    }
-    match asked("SEEDS") {
-        Some(text) => match text.split_once('-') {
-            Some((first, last)) => number(first)..number(last) + 1,
-            None => 0..number(&text),
-        },
-        None => 0..SCHEDULES,
-    }
-}
-
-/// A setting, where it is made.
-fn asked(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|text| !text.is_empty())
-}
-
-fn number(text: &str) -> u64 {
-    let number = text.trim().parse();
-    number.unwrap_or_else(|error| panic!("SEED, SEEDS or CAMPAIGN: {text:?}: {error}"))
-}
-
-/// Runs them on all cores; the first failure by its seed, or what all have done.
-fn run_all(seeds: Range<u64>) -> Result<Count, Box<Failure>> {
-    let next = AtomicU64::new(seeds.start);
-    let sum = Mutex::new(Ok::<_, Box<Failure>>(Count::default()));
-    let cores = thread::available_parallelism().map_or(1, usize::from);
-    thread::scope(|scope| {
-        for _ in 0..cores {
-            scope.spawn(|| {
-                loop {
-                    let first = next.fetch_add(CHUNK, Ordering::Relaxed);
-                    if first >= seeds.end {
-                        return;
-                    }
-                    let done = chunk(first..seeds.end.min(first + CHUNK));
-                    let mut sum = sum.lock().unwrap_or_else(PoisonError::into_inner);
-                    match (&mut *sum, done) {
-                        (Ok(sum), Ok(done)) => *sum += done,
-                        (Err(known), Err(failure)) if known.seed <= failure.seed => {}
-                        (_, Err(failure)) => {
-                            *sum = Err(failure);
-                            next.store(seeds.end, Ordering::Relaxed);
-                        }
-                        (Err(_), Ok(_)) => {}
-                    }
-                }
-            });
-        }
-    });
-    sum.into_inner().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn chunk(seeds: Range<u64>) -> Result<Count, Box<Failure>> {
-    let mut sum = Count::default();
-    for seed in seeds {
-        sum += run(seed, None)?;
-    }
-    Ok(sum)
-}
-
 #[test]
 fn no_schedule_of_faults_breaks_a_promise() {
-    let (begun, seeds) = (Instant::now(), seeds());
+    let (begun, seeds) = (Instant::now(), seeds(SCHEDULES));
     let schedules = seeds.end - seeds.start;
-    match run_all(seeds) {
+    match run_all::<Count>(seeds, |seed| run(seed, None)) {
         Ok(count) => println!("{schedules} schedules in {:?}: {count:#?}", begun.elapsed()),
         Err(failure) => panic!("{failure}"),
     }
@@ -97,7 +24,8 @@ fn no_schedule_of_faults_breaks_a_promise() {
 
 #[test]
 fn schedules_are_what_they_are_for() {
-    let count = run_all(0..1000).unwrap_or_else(|failure| panic!("{failure}"));
+    let count = run_all::<Count>(0..1000, |seed| run(seed, None));
+    let count = count.unwrap_or_else(|failure| panic!("{failure}"));
     // Each a little under what was counted, so that it is noticed when the schedules become harmless.
     assert!(count.operations > 1500, "{count:?}");
     assert!(count.events > 8000, "{count:?}");

@@ -5,8 +5,20 @@ use std::time::Duration;
 use jiff::Timestamp;
 use pgo_ha::{Input, Moment, Server, VoterId};
 
-use super::{Change, Driver, DriverError, Event};
-use crate::store::Store;
+use super::{Change, Decision, Driver, DriverError, Event};
+use crate::{checkpoint, store::Store};
+
+/// How long the checkpoint may take that a planned change begins with. Where it takes longer, much of it is written by then,
+/// and the operation that wants the change has some time left.
+const PREPARATION: Duration = Duration::from_secs(60);
+
+/// A planned change of the primary before it begins.
+pub(super) struct Preparing {
+    /// The newest wish.
+    change: Change,
+    /// Who waits.
+    decisions: Vec<Decision>,
+}
 
 impl<S: Store> Driver<S> {
     pub(super) async fn grant_asked(&mut self, asked: Event) -> Result<(), DriverError> {
@@ -14,6 +26,7 @@ impl<S: Store> Driver<S> {
             from,
             place,
             term,
+            version,
             others,
             answer,
         } = asked
@@ -30,7 +43,18 @@ impl<S: Store> Driver<S> {
         self.asked += 1;
         let sent = Moment::since_boot(Duration::from_nanos(self.asked));
         self.grants.insert((from, sent), answer);
-        self.step(Input::GrantAsked { from, term, sent }).await?;
+        // Only what is news: the Lease may have been written by others since, of which the primary has no reason to know.
+        let version = version.filter(|version| self.told_version.as_ref() != Some(version));
+        if version.is_some() {
+            self.told_version.clone_from(&version);
+        }
+        let asked = Input::GrantAsked {
+            from,
+            term,
+            version,
+            sent,
+        };
+        self.step(asked).await?;
         // What was not answered in this step never is.
         self.grants.remove(&(from, sent));
         Ok(())
@@ -61,57 +85,104 @@ impl<S: Store> Driver<S> {
         .await
     }
 
-    /// Begins a change of the primary, or says why not.
+    /// Begins a change of the primary, or says why not. Where the primary gives up in order, it prepares for that first: while
+    /// it shuts down nobody can write.
     pub(super) async fn change(
         &mut self,
         change: Change,
-    ) -> Result<Result<(), String>, DriverError> {
-        let Some(seen) = &self.agent.seen else {
-            return Ok(Err(
-                "it is not known here who is primary; ask again".to_owned()
-            ));
+        decision: Decision,
+    ) -> Result<(), DriverError> {
+        let input = match self.judge(&change) {
+            Ok(input) => input,
+            Err(reason) => {
+                // Who asked may have given up.
+                let _ = decision.send(Err(reason));
+                return Ok(());
+            }
         };
+        if change == Change::Failover {
+            self.step(input).await?;
+            let _ = decision.send(Ok(()));
+            return Ok(());
+        }
+        match &mut self.preparing {
+            Some(preparing) => {
+                preparing.change = change;
+                preparing.decisions.push(decision);
+            }
+            None => {
+                self.preparing = Some(Preparing {
+                    change,
+                    decisions: vec![decision],
+                });
+                let (socket, sender) = (self.parts.socket.clone(), self.sender.clone());
+                tokio::spawn(async move {
+                    checkpoint::before_shutdown(&socket, PREPARATION).await;
+                    let _ = sender.send(Event::Prepared);
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins the change that was prepared, if it is still possible.
+    pub(super) async fn prepared(&mut self) -> Result<(), DriverError> {
+        let Some(Preparing { change, decisions }) = self.preparing.take() else {
+            return Ok(());
+        };
+        let decided = match self.judge(&change) {
+            Ok(input) => {
+                self.step(input).await?;
+                match self.agent.releasing {
+                    Some(_) => Ok(()),
+                    None => Err(
+                        "something is being recorded in the Lease right now; ask again".to_owned(),
+                    ),
+                }
+            }
+            Err(reason) => Err(reason),
+        };
+        for decision in decisions {
+            let _ = decision.send(decided.clone());
+        }
+        Ok(())
+    }
+
+    /// What a change means to the protocol, or why it is not possible here.
+    fn judge(&self, change: &Change) -> Result<Input, String> {
+        let seen = self.agent.seen.as_ref();
+        let seen =
+            seen.ok_or_else(|| "it is not known here who is primary; ask again".to_owned())?;
         let voters = &seen.record.voters;
-        let input = match change {
+        let refused = match change {
             Change::Switchover(_) if self.agent.server != Server::Primary => {
-                return Ok(Err("this instance is not the primary".to_owned()));
+                "this instance is not the primary".to_owned()
             }
             Change::Switchover(None) if voters.is_empty() => {
-                return Ok(Err("no replica can take over now".to_owned()));
+                "no replica can take over now".to_owned()
             }
-            Change::Switchover(None) => Input::Switchover(None),
+            Change::Switchover(None) => return Ok(Input::Switchover(None)),
             Change::Switchover(Some(name)) => {
                 let is_it = |voter: &&VoterId| {
                     let place = self.book.place(voter);
-                    place.is_some_and(|place| place.name == name)
+                    place.is_some_and(|place| place.name == *name)
                 };
                 match voters.iter().find(is_it) {
-                    Some(voter) => Input::Switchover(Some(*voter)),
-                    None => {
-                        return Ok(Err(format!(
-                            "{name} is not ready to take over: it does not stream from the primary, or not for long enough"
-                        )));
-                    }
+                    Some(voter) => return Ok(Input::Switchover(Some(*voter))),
+                    None => format!(
+                        "{name} is not ready to take over: it does not stream from the primary, or not for long enough"
+                    ),
                 }
             }
             Change::Failover if self.agent.server == Server::Primary => {
-                return Ok(Err("this instance is the primary already".to_owned()));
+                "this instance is the primary already".to_owned()
             }
             Change::Failover if !voters.contains(&self.agent.me) => {
-                return Ok(Err(
-                    "this instance may not take over: it was not streaming when the primary went"
-                        .to_owned(),
-                ));
+                "this instance may not take over: it was not streaming when the primary went"
+                    .to_owned()
             }
-            Change::Failover => Input::Failover,
+            Change::Failover => return Ok(Input::Failover),
         };
-        let is_switchover = matches!(input, Input::Switchover(_));
-        self.step(input).await?;
-        if is_switchover && self.agent.releasing.is_none() {
-            return Ok(Err(
-                "something is being recorded in the Lease right now; ask again".to_owned(),
-            ));
-        }
-        Ok(Ok(()))
+        Err(refused)
     }
 }

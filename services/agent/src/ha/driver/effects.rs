@@ -17,8 +17,14 @@ impl<S: Store> Driver<S> {
     ) -> Result<(), DriverError> {
         match effect {
             Effect::StorePromise(promise) => self.keep(promise).await?,
-            Effect::AskGrant { of, term, sent } => {
-                self.parts.calls.grant(of, &self.book, term, sent);
+            Effect::AskGrant {
+                of,
+                term,
+                version,
+                sent,
+            } => {
+                let what = (term, &version);
+                self.parts.calls.grant(of, &self.book, what, sent);
             }
             Effect::AnswerGrant {
                 to, sent, answer, ..

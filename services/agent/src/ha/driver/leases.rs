@@ -1,6 +1,9 @@
 //! Requests for the Lease: one at a time, each with an end.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
@@ -104,8 +107,15 @@ impl<S: Store> Driver<S> {
 
     fn request(&self, request: impl Future<Output = Ended> + Send + 'static) {
         let sender = self.sender.clone();
+        let begin = Instant::now();
         tokio::spawn(async move {
             let ended = timeout(DEADLINE, request).await;
+            if let Ok(Ended::Written(_)) = &ended {
+                tracing::info!(
+                    millis = begin.elapsed().as_millis(),
+                    "the Lease was written"
+                );
+            }
             let late = |_| Ended::Unknown(format!("no answer within {} s", DEADLINE.as_secs()));
             let _ = sender.send(Event::Lease(Box::new(ended.unwrap_or_else(late))));
         });

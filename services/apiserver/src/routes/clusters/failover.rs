@@ -32,7 +32,7 @@ fn refuse<T>(why: impl Into<String>) -> Result<T, Refusal> {
     Err(Refusal(why.into()))
 }
 
-async fn cluster(app: &App, namespace: &str, name: &str) -> Result<Pgcluster, Refusal> {
+pub(super) async fn cluster(app: &App, namespace: &str, name: &str) -> Result<Pgcluster, Refusal> {
     let api: Api<Pgcluster> = app.api(namespace);
     let found = match name.parse::<ClusterName>() {
         Ok(name) => api.get_opt(name.as_str()).await?,
@@ -42,7 +42,11 @@ async fn cluster(app: &App, namespace: &str, name: &str) -> Result<Pgcluster, Re
 }
 
 /// The pods of a cluster's instances, in order of name.
-async fn instances(app: &App, namespace: &str, cluster: &str) -> Result<Vec<Pod>, Refusal> {
+pub(super) async fn instances(
+    app: &App,
+    namespace: &str,
+    cluster: &str,
+) -> Result<Vec<Pod>, Refusal> {
     let members = ListParams::default().labels(&format!("{}={cluster}", label::PG_CLUSTER));
     let pods: Api<Pod> = app.api(namespace);
     let mut pods = pods.list(&members).await?.items;
@@ -135,6 +139,7 @@ pub(crate) async fn create(
             texts::workflow_id(&id.to_string()),
         ],
         targets: String::new(),
+        operation: id.to_string(),
         outcome: Outcome::ok(),
     })
 }

@@ -1,9 +1,12 @@
-//! Clusters: create, show, update, delete, test, scale, fail over, upgrade.
+//! Clusters: create, show, update, delete, test, scale, fail over, upgrade, reload, restart.
 
+mod ask;
 mod create;
 mod delete;
 mod failover;
 pub(crate) mod pod;
+mod reload;
+mod restart;
 mod scale;
 mod show;
 mod spec;
@@ -23,6 +26,8 @@ use pgo_ids::ClusterName;
 pub(super) use create::create;
 pub(super) use delete::delete;
 pub(super) use failover::{create as failover, query as failover_query};
+pub(super) use reload::reload;
+pub(super) use restart::{query as restart_query, restart};
 pub(super) use scale::{down as scale_down, query as scale_query, scale};
 pub(super) use show::show;
 pub(super) use test::test;

@@ -357,9 +357,10 @@ pub(crate) async fn down(
             present.len() - 1
         ));
     }
-    ask_for_removal(&call, &cluster, &query).await?;
+    let id = ask_for_removal(&call, &cluster, &query).await?;
     Ok(ScaleDownResponse {
         results: vec![texts::deleted_replica(target)],
+        operation: id.to_string(),
         outcome: Outcome::ok(),
     })
 }
@@ -368,7 +369,7 @@ async fn ask_for_removal(
     call: &Call,
     cluster: &Pgcluster,
     query: &ScaleDownQuery,
-) -> Result<(), Refusal> {
+) -> Result<OperationId, Refusal> {
     let (name, uid) = identity(cluster)?;
     let subject = Subject {
         namespace: &query.namespace,
@@ -384,7 +385,7 @@ async fn ask_for_removal(
     let stored = task::create(&tasks, &task, is_former).await?;
     let rung = doorbell(Kind::Pgtask, &stored, Some(id));
     call.app.bell.tell(rung);
-    Ok(())
+    Ok(id)
 }
 
 #[cfg(test)]

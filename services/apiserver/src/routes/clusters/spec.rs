@@ -59,6 +59,7 @@ pub(super) fn cluster(
         replicas: replicas.to_string(),
         replica_count: u32::try_from(replicas).ok().filter(|count| *count > 0),
         sync_replication: request.sync_replication.then_some(true),
+        sync_fallback: request.sync_fallback.then_some(true),
         synchronous_standbys: u32::try_from(request.sync_standbys).ok().filter(|k| *k > 0),
         strategy: or(&settings.strategy, STRATEGY),
         secretfrom: request.secret_from.clone(),

@@ -9,7 +9,7 @@ use kube::{
 };
 use pgo_api::CreateFailoverRequest;
 use pgo_core::DeleteOptions;
-use pgo_crd::{CCP_IMAGE_TAG, Pgtask, PgtaskSpec, TaskType, label};
+use pgo_crd::{CCP_IMAGE_TAG, INSTANCE, Pgtask, PgtaskSpec, TaskType, label};
 use pgo_ids::{ClusterName, OperationId, StreamId};
 
 use crate::refusal::Refusal;
@@ -149,6 +149,23 @@ pub(super) fn upgrade(subject: &Subject<'_>, id: OperationId, tag: &str) -> Pgta
     ];
     let name = format!("{}-minor-upgrade", subject.name);
     task(subject, name, TaskType::MinorUpgrade, id, &[], parameters)
+}
+
+/// The task that asks for a reload of the configuration.
+pub(super) fn reload(subject: &Subject<'_>, id: OperationId) -> Pgtask {
+    let parameters = [(label::PG_CLUSTER, subject.name.to_string())];
+    let name = format!("{}-reload", subject.name);
+    task(subject, name, TaskType::Reload, id, &[], parameters)
+}
+
+/// The task that asks for a restart, of all instances where no target is given.
+pub(super) fn restart(subject: &Subject<'_>, id: OperationId, target: &str) -> Pgtask {
+    let parameters = [
+        (label::PG_CLUSTER, subject.name.to_string()),
+        (INSTANCE, target.to_owned()),
+    ];
+    let name = format!("{}-restart", subject.name);
+    task(subject, name, TaskType::Restart, id, &[], parameters)
 }
 
 /// Whether a task came to its end, whichever.

@@ -2,7 +2,7 @@
 
 use pgo_ha::Rules;
 use pgo_model_tests::{
-    data::{self, Data, Move::*, members},
+    data::{self, Data, Move::*, fallen_back, members},
     explore,
 };
 use stateright::Model;
@@ -15,6 +15,7 @@ fn data() -> data::Bounds {
         terms: 3,
         commits: 2,
         crashes: 0,
+        deaths: 0,
         first: members(1, &[1, 2]),
         wanted: Vec::new(),
         lost: None,
@@ -265,6 +266,23 @@ fn what_is_recorded_holds_for_what_was_acknowledged() {
         ..data()
     };
     lost_commit("votes_meet_acknowledgers", rules, four(bounds));
+}
+
+#[test]
+fn a_fallback_keeps_the_rule_that_commits_before_it_went_by() {
+    let rules = Rules {
+        fallback_keeps_rule: false,
+        ..ALL
+    };
+    let bounds = data::Bounds {
+        terms: 2,
+        commits: 1,
+        first: members(1, &[1, 2, 3]),
+        wanted: vec![fallen_back(1, &[1, 2, 3], 0)],
+        instances: 4,
+        ..data()
+    };
+    lost_commit("fallback_keeps_rule", rules, bounds);
 }
 
 #[test]

@@ -1,15 +1,19 @@
-//! Which replicas are to vote: what the primary wants of its membership. No I/O, no clock.
+//! Which replicas are to vote: what the primary wants of its membership, by whom it heard of.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
 
-use pgo_ha::{Moment, Record, Synchronous, VoterId, members::Wanted};
+use crate::{Moment, Record, Synchronous, VoterId, members::Wanted};
 
 /// A voter of which nothing was heard for so long leaves: one that is dead for long must not keep the others from electing
 /// (`docs/high-availability.md`). It joins again when it streams again.
 pub const ABSENCE: Duration = Duration::from_secs(30);
+
+/// How long fewer may stream than commits wait for until the others are not waited for any more, where the user chose so:
+/// longer than a replica takes that is restarted or follows a new primary.
+pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What is known of the replicas since this instance serves.
 #[derive(Clone, Debug, Default)]
@@ -20,6 +24,8 @@ pub struct Replicas {
     heard: BTreeMap<VoterId, Moment>,
     /// Those that belong to the cluster no more.
     removed: BTreeSet<VoterId>,
+    /// Since when this instance serves.
+    begun: Moment,
 }
 
 /// How old a sign of streaming may be for a replica that wants to join.
@@ -27,9 +33,11 @@ const FRESH: Duration = Duration::from_secs(3);
 
 impl Replicas {
     /// Nothing was heard yet: who votes counts as heard of just now.
+    #[must_use]
     pub fn begin(record: &Record, now: Moment) -> Self {
         Self {
             heard: record.voters.iter().map(|voter| (*voter, now)).collect(),
+            begun: now,
             ..Self::default()
         }
     }
@@ -51,8 +59,10 @@ impl Replicas {
 
     /// The membership to have now: voters stay until they are gone for good or for [`ABSENCE`]; who streams joins. Commits
     /// wait for `k` of all voters; where so many have never been there, for as many as there are. Once they were there,
-    /// none leaves whom that would be a fallback for: below `k` writes wait.
-    pub fn wanted(&self, record: &Record, k: usize, now: Moment) -> Wanted {
+    /// none leaves whom that would be a fallback for: below `k` writes wait, unless `fallback` says that the user wants them
+    /// to go on.
+    #[must_use]
+    pub fn wanted(&self, record: &Record, k: usize, fallback: bool, now: Moment) -> Wanted {
         let within = |seen: &BTreeMap<VoterId, Moment>, voter: &VoterId, limit| {
             seen.get(voter).is_some_and(|at| now.since(*at) < limit)
         };
@@ -63,7 +73,13 @@ impl Replicas {
         voters.extend(self.streamed.keys().filter(joins));
         voters.remove(&record.holder);
         let k = k.min(voters.len().max(record.synchronous.k));
-        if voters.len() < k {
+        let living = voters
+            .iter()
+            .filter(|voter| within(&self.streamed, voter, PATIENCE));
+        let living = living.count();
+        let has_waited = now.since(self.begun) >= PATIENCE;
+        let fallback = (fallback && has_waited && living < k).then_some(living);
+        if voters.len() < k || fallback.is_some() {
             voters.extend(&record.voters);
         }
         let set = if k == 0 {
@@ -74,6 +90,7 @@ impl Replicas {
         Wanted {
             voters,
             synchronous: Synchronous { k, set },
+            fallback,
         }
     }
 }
@@ -102,9 +119,12 @@ mod tests {
         let mut replicas = Replicas::begin(&record, at(0));
         replicas.hear(voter(2), false, at(1));
         replicas.hear(voter(3), true, at(1));
-        assert_eq!(voters(&replicas.wanted(&record, 0, at(2))), [voter(3)]);
+        assert_eq!(
+            voters(&replicas.wanted(&record, 0, false, at(2))),
+            [voter(3)]
+        );
         // Too long ago to begin with it.
-        assert_eq!(voters(&replicas.wanted(&record, 0, at(9))), []);
+        assert_eq!(voters(&replicas.wanted(&record, 0, false, at(9))), []);
     }
 
     #[test]
@@ -112,8 +132,11 @@ mod tests {
         let mut record = Record::first(voter(1));
         record.voters.insert(voter(2));
         let replicas = Replicas::begin(&record, at(100));
-        assert_eq!(voters(&replicas.wanted(&record, 0, at(129))), [voter(2)]);
-        assert_eq!(voters(&replicas.wanted(&record, 0, at(131))), []);
+        assert_eq!(
+            voters(&replicas.wanted(&record, 0, false, at(129))),
+            [voter(2)]
+        );
+        assert_eq!(voters(&replicas.wanted(&record, 0, false, at(131))), []);
     }
 
     #[test]
@@ -123,7 +146,7 @@ mod tests {
         let mut replicas = Replicas::begin(&record, at(0));
         replicas.hear(voter(2), true, at(1));
         replicas.remove(voter(2));
-        assert_eq!(voters(&replicas.wanted(&record, 0, at(1))), []);
+        assert_eq!(voters(&replicas.wanted(&record, 0, false, at(1))), []);
     }
 
     /// The record of a primary 1 whose commits wait for `k` of `voters`.
@@ -144,17 +167,53 @@ mod tests {
         let record = recorded(1, &[2, 3]);
         let mut replicas = Replicas::begin(&record, at(0));
         replicas.hear(voter(3), true, at(60));
-        let wanted = replicas.wanted(&record, 1, at(60));
+        let wanted = replicas.wanted(&record, 1, false, at(60));
         assert_eq!(voters(&wanted), [voter(3)]);
         assert_eq!(wanted.synchronous.k, 1);
         // That one goes, too.
         let record = recorded(1, &[3]);
         replicas.remove(voter(3));
-        let wanted = replicas.wanted(&record, 1, at(120));
+        let wanted = replicas.wanted(&record, 1, false, at(120));
         assert_eq!(voters(&wanted), [voter(3)]);
         assert_eq!(wanted.synchronous, record.synchronous);
         // Unless the user wants it.
-        assert_eq!(voters(&replicas.wanted(&record, 0, at(120))), []);
+        assert_eq!(voters(&replicas.wanted(&record, 0, false, at(120))), []);
+    }
+
+    #[test]
+    fn below_k_writes_go_on_after_a_while_only_where_the_user_chose_so() {
+        let record = recorded(1, &[2, 3]);
+        let mut replicas = Replicas::begin(&record, at(0));
+        let fallback = |replicas: &Replicas, chosen, second| {
+            let wanted = replicas.wanted(&record, 1, chosen, at(second));
+            // Whoever has what was acknowledged goes on voting, and the rule stays.
+            assert_eq!(wanted.synchronous, record.synchronous, "at {second}");
+            wanted.fallback
+        };
+        assert_eq!(
+            fallback(&replicas, true, 9),
+            None,
+            "they had no time to come"
+        );
+        assert_eq!(fallback(&replicas, true, 10), Some(0));
+        assert_eq!(fallback(&replicas, false, 60), None);
+        assert_eq!(fallback(&replicas, true, 60), Some(0));
+        replicas.hear(voter(3), false, at(61));
+        assert_eq!(fallback(&replicas, true, 61), Some(0), "it does not stream");
+        replicas.hear(voter(3), true, at(62));
+        replicas.hear(voter(2), true, at(62));
+        assert_eq!(fallback(&replicas, true, 71), None);
+        assert_eq!(fallback(&replicas, true, 72), Some(0));
+    }
+
+    #[test]
+    fn one_that_lives_is_waited_for_where_two_are_asked_for() {
+        let record = recorded(2, &[2, 3]);
+        let mut replicas = Replicas::begin(&record, at(0));
+        replicas.hear(voter(2), true, at(20));
+        let wanted = replicas.wanted(&record, 2, true, at(25));
+        assert_eq!((wanted.synchronous.k, wanted.fallback), (2, Some(1)));
+        assert_eq!(wanted.voters, record.voters);
     }
 
     #[test]
@@ -162,7 +221,7 @@ mod tests {
         let mut record = Record::first(voter(1));
         record.voters.insert(voter(2));
         let replicas = Replicas::begin(&record, at(0));
-        let wanted = replicas.wanted(&record, 2, at(1));
+        let wanted = replicas.wanted(&record, 2, false, at(1));
         assert_eq!(wanted.synchronous.k, 1);
         assert_eq!(wanted.synchronous.set, wanted.voters);
     }
