@@ -213,6 +213,8 @@ pub enum Input {
     /// Every process of a server that was primary is dead. So much is flushed; nothing where that cannot be found out, and
     /// then there is no vote before [`Input::ReceiverStopped`] says it.
     ServersStopped(Option<Position>),
+    /// A replica says what term it has promised. Who votes would refuse a grant for a higher one; nobody asks the others.
+    Promised(Term),
     /// The timeline that was asked for has begun, going on from here.
     Promoted(Position),
     /// The user, or the end of this pod, wants another primary: this one if given.
@@ -444,6 +446,7 @@ impl Step<'_> {
             Input::ReceiverStopped(position) => self.receiver_stopped(position),
             Input::Flushed(position) => self.flushed(position),
             Input::ServersStopped(position) => self.servers_stopped(position),
+            Input::Promised(term) => self.promised(term),
             Input::Promoted(from) => self.agent.began_at = Some(from),
             Input::Switchover(to) => self.switchover(to),
             Input::Failover => self.failover(),

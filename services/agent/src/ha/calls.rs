@@ -147,11 +147,18 @@ impl Calls {
         });
     }
 
-    /// Tells the primary that this replica is there.
-    pub fn report(&mut self, to: VoterId, book: &Book, streaming: bool, now: Moment) {
+    /// Tells the primary that this replica is there, whether it streams, and what term it has promised.
+    pub fn report(
+        &mut self,
+        to: VoterId,
+        book: &Book,
+        (streaming, promised): (bool, Term),
+        now: Moment,
+    ) {
         let request = ReportRequest {
             from: Some(wire::instance(self.me, &self.place)),
             streaming,
+            promised: promised.0,
         };
         self.begin(to, book, Kind::Report, now, move |mut peer| async move {
             peer.report(request).await.map(|_| ())

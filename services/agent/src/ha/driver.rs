@@ -86,6 +86,8 @@ pub enum Event {
         place: Place,
         /// Whether it says that WAL flows to it.
         streaming: bool,
+        /// What term it has promised.
+        promised: Term,
     },
     /// A request for the Lease has ended.
     Lease(Box<leases::Ended>),
@@ -298,12 +300,13 @@ impl<S: Store> Driver<S> {
                 from,
                 place,
                 streaming,
+                promised,
             } => {
                 self.book.learn(from, place);
                 if let Some(replicas) = &mut self.replicas {
                     replicas.hear(from, streaming, clock::now());
                 }
-                Ok(())
+                self.step(Input::Promised(promised)).await
             }
             Event::Lease(ended) => self.lease_ended(*ended).await,
             Event::Wished(wishes) => self.wished(wishes).await,
@@ -454,8 +457,10 @@ impl<S: Store> Driver<S> {
         };
         let holder = seen.record.holder;
         if holder != self.agent.me && matches!(self.agent.role, Role::Replica) {
-            let (streaming, now) = (self.streaming, clock::now());
-            self.parts.calls.report(holder, &self.book, streaming, now);
+            let how = (self.streaming, self.agent.promise.term);
+            self.parts
+                .calls
+                .report(holder, &self.book, how, clock::now());
         }
     }
 

@@ -111,11 +111,11 @@ impl Peer for Service {
     ) -> Result<Response<ReportResponse>, Status> {
         let request = self.allowed(request)?;
         let (from, place) = wire::read_instance(request.from.as_ref()).map_err(wrong)?;
-        let streaming = request.streaming;
         self.hand_over(Event::Reported {
             from,
             place,
-            streaming,
+            streaming: request.streaming,
+            promised: Term(request.promised),
         })?;
         Ok(Response::new(ReportResponse {}))
     }

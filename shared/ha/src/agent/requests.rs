@@ -66,10 +66,18 @@ impl Step<'_> {
                 *newest = (*newest).max(counts);
                 authority.forget(self.protocol, self.now);
             }
-            Err(promised) if recorded.is_some_and(|term| term < promised) => {
-                authority.raise = authority.raise.max(Some(promised));
-            }
-            _ => {}
+            Err(promised) => self.promised(promised),
+            Ok(()) => {}
+        }
+    }
+
+    /// Whoever has promised a higher term than the Lease's follows, grants and votes again when the Lease has it.
+    pub(super) fn promised(&mut self, promised: Term) {
+        let recorded = self.agent.seen.as_ref().map(|seen| seen.record.term);
+        if let Role::Holder(authority) = &mut self.agent.role
+            && recorded.is_some_and(|term| term < promised)
+        {
+            authority.raise = authority.raise.max(Some(promised));
         }
     }
 

@@ -293,3 +293,26 @@ fn who_starts_in_the_middle_of_an_election_asks_how_far_it_has_flushed_and_votes
     let voted = |effect: &Effect| matches!(effect, Effect::AnswerVote { answer: Ok(_), .. });
     assert!(effects.iter().any(voted), "{effects:?}");
 }
+
+#[test]
+fn the_primary_raises_its_term_for_who_has_promised_a_higher_one_and_does_not_vote() {
+    let mut cluster = running(3);
+    let both = cluster.record.voters.clone();
+    let recorded = cluster.record.term;
+    let wanted = Wanted {
+        voters: [id(1)].into(),
+        ..Wanted::default()
+    };
+    cluster.tell(0, Input::Members(wanted));
+    cluster.pass(Duration::from_secs(1));
+    assert_ne!(cluster.record.voters, both);
+    // What it asked for while it heard nobody.
+    let promised = cluster.record.next_term();
+    cluster.tell(0, Input::Promised(recorded));
+    cluster.pass(Duration::from_secs(1));
+    assert_eq!(cluster.record.term, recorded, "there is no need to");
+    cluster.tell(0, Input::Promised(promised));
+    cluster.pass(Duration::from_secs(1));
+    assert_eq!(cluster.record.term, promised);
+    assert_eq!(serving(&cluster), [0]);
+}

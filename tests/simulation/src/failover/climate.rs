@@ -92,6 +92,9 @@ const CONTESTED: [Fault; 8] = [
     Fault::Failover,
 ];
 
+/// What parts instances for longer than a voter may be away.
+const LASTING: [Fault; 4] = [Fault::Cut, Fault::Cut, Fault::BadNetwork, Fault::ApiStalls];
+
 /// A schedule's.
 #[derive(Clone, Debug)]
 pub struct Climate {
@@ -152,7 +155,7 @@ impl Climate {
                 chance.below(most)
             }
         };
-        Self {
+        let climate = Self {
             instances,
             k: if chance.happens(400) {
                 0
@@ -171,6 +174,21 @@ impl Climate {
             volume_deadline: SECOND + chance.below(3 * SECOND),
             faults,
             gentle,
+        };
+        if !gentle && chance.happens(20) {
+            return climate.lasting();
+        }
+        climate
+    }
+
+    /// The same for longer, and with few faults.
+    fn lasting(self) -> Self {
+        Self {
+            lasts: 60 * SECOND,
+            pause: 15 * SECOND,
+            longest: 90 * SECOND,
+            faults: LASTING.to_vec(),
+            ..self
         }
     }
 }

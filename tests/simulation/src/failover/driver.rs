@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use pgo_ha::{Agent, Effect, Fitness, Input, MOST_K, Moment, Replicas, Role, Server};
+use pgo_ids::Term;
 
 use crate::failover::{
     clock::{MS, Time},
@@ -476,16 +477,23 @@ impl World {
         let is_replica = holder != instance.id && matches!(driver.agent.role, Role::Replica);
         if is_replica && instance.receiver.is_none() {
             let to = self.node(holder);
-            self.send(node, to, Event::Reported { to, from: node });
+            let promised = driver.agent.promise.term;
+            let report = Event::Reported {
+                to,
+                from: node,
+                promised,
+            };
+            self.send(node, to, report);
         }
     }
 
     /// A replica is there.
-    pub fn reported(&mut self, to: usize, from: usize) {
+    pub fn reported(&mut self, to: usize, from: usize, promised: Term) -> Result<(), String> {
         let now = self.moment(to);
         let driver = self.instances[to].driver.as_mut();
         if let Some(replicas) = driver.and_then(|driver| driver.replicas.as_mut()) {
             replicas.hear(id(from), false, now);
         }
+        self.step(to, Input::Promised(promised))
     }
 }

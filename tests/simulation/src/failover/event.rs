@@ -3,6 +3,7 @@
 use std::{cmp::Ordering, collections::BinaryHeap};
 
 use pgo_ha::{Input, Record, Version};
+use pgo_ids::Term;
 
 use crate::failover::{clock::Time, instance::Rec};
 
@@ -60,7 +61,11 @@ pub enum Event {
         input: Input,
     },
     /// A replica that does not stream says that it is there.
-    Reported { to: usize, from: usize },
+    Reported {
+        to: usize,
+        from: usize,
+        promised: Term,
+    },
     /// A request reaches the API server: by whom, of which process, its number.
     Asked {
         by: (usize, u64),

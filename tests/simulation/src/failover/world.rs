@@ -215,7 +215,7 @@ impl World {
     fn happens_to_node(&mut self, event: Event) -> Result<(), String> {
         match event {
             Event::Guard(node, process) => self.guard(node, process),
-            Event::Reported { to, from } => self.reported(to, from),
+            Event::Reported { to, from, promised } => return self.reported(to, from, promised),
             Event::Broken { to, connection } => self.broken(to, connection),
             Event::Killed(node, number) => self.killed(node, number),
             Event::Begins(node, process) => self.begins(node, process),
