@@ -60,9 +60,23 @@ pub enum Course {
         copy: bool,
     },
     /// Receive no more WAL: a vote may rest on it.
-    Hold,
+    Hold {
+        /// The how manyth time this was ordered. Only the newest course is seen, so two orders may look like one, and an answer
+        /// to a former one may come when WAL has been received since.
+        order: u64,
+    },
     /// No process of a server that writes may live any more.
     End(Ending),
+}
+
+impl Course {
+    /// Which order not to receive WAL this is, if it is one.
+    pub fn order(&self) -> Option<u64> {
+        match self {
+            Self::Hold { order } => Some(*order),
+            _ => None,
+        }
+    }
 }
 
 /// How a server that writes ends.
@@ -78,7 +92,12 @@ pub enum Ending {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Told {
     /// No WAL comes in, and so much is flushed.
-    ReceiverStopped(Position),
+    ReceiverStopped {
+        /// What it answers; nothing where it rests anyhow.
+        order: Option<u64>,
+        /// How far that is.
+        position: Position,
+    },
     /// Every process of a server that was primary is dead; so much is flushed, if that is known already.
     ServersStopped(Option<Position>),
     /// So much is flushed; WAL may be received still.

@@ -195,6 +195,8 @@ pub struct Driver<S> {
     asked: u64,
     /// Who waits for the answer about a vote.
     votes: HashMap<(VoterId, Term, Version), oneshot::Sender<Result<Vote, NoVote>>>,
+    /// How often PostgreSQL was told to receive no more WAL.
+    holds: u64,
     /// Whether WAL was said to flow here.
     streaming: bool,
     /// Whether PostgreSQL could serve here.
@@ -236,6 +238,7 @@ impl<S: Store> Driver<S> {
             grants: HashMap::new(),
             asked: 0,
             votes: HashMap::new(),
+            holds: 0,
             streaming: false,
             fitness: Fitness::default(),
             wishes: Wishes::default(),
@@ -268,7 +271,13 @@ impl<S: Store> Driver<S> {
                     self.step(Input::Switchover(None)).await?;
                 }
                 Some(event) = self.events.recv() => self.take(event).await?,
-                _ = ticks.tick() => self.tick().await?,
+                _ = ticks.tick() => {
+                    self.tick().await?;
+                    // It is not begun while a request for the Lease is under way.
+                    if stopping {
+                        self.step(Input::Switchover(None)).await?;
+                    }
+                }
                 () = sleep(due.unwrap_or_default()), if due.is_some() => self.step(Input::Tick).await?,
             }
             self.find_leader();
@@ -325,7 +334,13 @@ impl<S: Store> Driver<S> {
 
     async fn told(&mut self, told: Told) -> Result<(), DriverError> {
         let input = match told {
-            Told::ReceiverStopped(position) => Input::ReceiverStopped(position),
+            // WAL may have been received after that.
+            Told::ReceiverStopped { order, .. }
+                if order.is_some_and(|order| order != self.holds) =>
+            {
+                return Ok(());
+            }
+            Told::ReceiverStopped { position, .. } => Input::ReceiverStopped(position),
             Told::Reached(position) => Input::Flushed(position),
             Told::ServersStopped(position) => Input::ServersStopped(position),
             Told::Promoted(position) => Input::Promoted(position),

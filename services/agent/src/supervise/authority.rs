@@ -51,11 +51,16 @@ impl<S: Store> Supervisor<S> {
     pub(super) async fn decide(&mut self) -> Result<Event, String> {
         let mut courses = self.helm.watch();
         let begin = Instant::now();
-        let mut told = false;
+        let (mut told, mut answered) = (false, None);
         loop {
             let course = courses.borrow_and_update().clone();
-            if !told && (course == Course::Hold || begin.elapsed() > UNASKED) {
-                told = self.tell_resting().await;
+            let order = course.order();
+            let is_due = match order {
+                Some(_) => answered != order,
+                None => !told && begin.elapsed() > UNASKED,
+            };
+            if is_due && self.tell_resting(order).await {
+                (told, answered) = (true, order);
             }
             let is_standby = standby::is_standby(&self.settings.data);
             let way = match course {
@@ -68,7 +73,7 @@ impl<S: Store> Supervisor<S> {
                     Some(Way::Follow)
                 }
                 // It receives nothing, so it can do no harm, and serves readers.
-                Course::Hold if is_standby => {
+                Course::Hold { .. } if is_standby => {
                     self.leader = None;
                     Some(Way::Follow)
                 }
@@ -123,7 +128,7 @@ impl<S: Store> Supervisor<S> {
     }
 
     /// Tells how far WAL reaches here, where data of a former primary rests and a vote needs to know; whether it did.
-    async fn tell_resting(&mut self) -> bool {
+    async fn tell_resting(&mut self, order: Option<u64>) -> bool {
         let data = &self.settings.data;
         let rests = self.server.is_none() && !standby::is_standby(data);
         if !rests || !matches!(initdb::presence(data), Ok(Presence::Data)) {
@@ -134,7 +139,7 @@ impl<S: Store> Supervisor<S> {
             Ok(end) => {
                 let (position, millis) = (place(end), begin.elapsed().as_millis());
                 tracing::info!(?position, millis, "so far WAL reaches here");
-                self.helm.tell(Told::ReceiverStopped(position));
+                self.helm.tell(Told::ReceiverStopped { order, position });
                 true
             }
             Err(error) => {

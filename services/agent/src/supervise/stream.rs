@@ -171,7 +171,7 @@ impl Follower<'_> {
         courses.mark_changed();
         let mut silent: Option<Instant> = None;
         let mut asked = Instant::now();
-        let mut holds = false;
+        let mut held = None;
         self.tell_reached().await;
         loop {
             tokio::select! {
@@ -180,7 +180,7 @@ impl Follower<'_> {
                 () = sleep(LOOK) => {}
             }
             let course = courses.borrow_and_update().clone();
-            if let Some(turn) = self.go_by(course, &mut holds, &mut silent).await {
+            if let Some(turn) = self.go_by(course, &mut held, &mut silent).await {
                 return turn;
             }
             if self.reporter.now().following.streaming {
@@ -212,14 +212,14 @@ impl Follower<'_> {
     async fn go_by(
         &mut self,
         course: Course,
-        holds: &mut bool,
+        held: &mut Option<u64>,
         silent: &mut Option<Instant>,
     ) -> Option<Turn> {
         match course {
             Course::Lead { .. } => Some(Turn::Elected),
-            Course::Hold if !*holds => match self.hold().await {
+            Course::Hold { order } if *held != Some(order) => match self.hold(order).await {
                 Ok(turn) => {
-                    *holds = true;
+                    *held = Some(order);
                     turn
                 }
                 // The next look tries it again: a vote that never comes could keep all from electing.
@@ -229,9 +229,10 @@ impl Follower<'_> {
                 }
             },
             Course::Follow { leader, .. }
-                if leader.place.is_some() && (*holds || self.leader.as_ref() != Some(&leader)) =>
+                if leader.place.is_some()
+                    && (held.is_some() || self.leader.as_ref() != Some(&leader)) =>
             {
-                *holds = false;
+                *held = None;
                 *silent = silent.map(|_| Instant::now());
                 self.follow_another(leader)
             }
@@ -257,17 +258,22 @@ impl Follower<'_> {
     }
 
     /// Receives no WAL any more, and tells how far it came. Where that cannot be found out nothing is told: no vote then.
-    async fn hold(&mut self) -> Result<Option<Turn>, String> {
+    async fn hold(&mut self, order: u64) -> Result<Option<Turn>, String> {
         let begin = Instant::now();
-        *self.leader = None;
-        if !self.turn_to(None)? {
-            return Ok(Some(Turn::Restart));
+        // Whoever was started to follow nobody need not be told to, and versions without a reload would be started for ever.
+        if self.leader.is_some() {
+            let reloads = self.turn_to(None)?;
+            *self.leader = None;
+            if !reloads {
+                return Ok(Some(Turn::Restart));
+            }
+            processes::send(self.server, Signal::SIGHUP);
         }
-        processes::send(self.server, Signal::SIGHUP);
         let position = self.stopped_receiver().await?;
         let millis = begin.elapsed().as_millis();
         tracing::info!(?position, millis, "no WAL is received any more");
-        self.helm.tell(Told::ReceiverStopped(position));
+        let order = Some(order);
+        self.helm.tell(Told::ReceiverStopped { order, position });
         Ok(None)
     }
 

@@ -73,7 +73,7 @@ impl<S: Store> Driver<S> {
     }
 
     /// What PostgreSQL is to do.
-    fn steer(&self, effect: Effect) {
+    fn steer(&mut self, effect: Effect) {
         match effect {
             Effect::Serve {
                 term,
@@ -86,7 +86,10 @@ impl<S: Store> Driver<S> {
             }),
             Effect::KillServers => self.turn(Course::End(Ending::Kill)),
             Effect::ShutDown => self.turn(Course::End(Ending::ShutDown)),
-            Effect::StopReceiver => self.turn(Course::Hold),
+            Effect::StopReceiver => {
+                self.holds += 1;
+                self.turn(Course::Hold { order: self.holds });
+            }
             Effect::Follow { holder, term } => self.follow(holder, term, false),
             Effect::Copy { holder } => self.follow(holder, self.agent.promise.term, true),
             Effect::Configure(rule) => {
