@@ -1,5 +1,7 @@
 //! The status of a Pgcluster: state, operations and outbox, written as one.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use pgo_ids::{InstanceName, OperationId, Term};
 use serde::{Deserialize, Serialize};
@@ -187,9 +189,9 @@ pub struct ClusterStatus {
     /// The last change of the primary.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_takeover: Option<LastTakeover>,
-    /// The newest term of which it was told what its former primary had lost.
-    #[serde(skip_serializing_if = "is_untold")]
-    pub compared: Term,
+    /// Of which former primary it was told what it had more than the primary of which term, the newest one.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub formers: BTreeMap<InstanceName, Term>,
     /// The replicas that belong to it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub replicas: Vec<ReplicaStatus>,

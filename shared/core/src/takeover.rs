@@ -7,7 +7,7 @@ use pgo_ids::{InstanceName, OperationId, Term};
 use serde::Deserialize;
 
 use crate::{
-    ClusterStatus, Kind, LastTakeover, Lost, Observed, Operation, Outcome,
+    Cluster, ClusterStatus, Kind, LastTakeover, Lost, Observed, Operation, Outcome,
     journal::{Notice, Subject},
 };
 
@@ -198,45 +198,56 @@ fn alone(next: &mut ClusterStatus, subject: Subject<'_>, takeover: &Takeover) {
     }
 }
 
-/// Tells how a former primary compares with its successor, once for each change of the primary, when it is back.
+/// Tells how each former primary compares with the one that it follows now, once, when it is back. More than one may be away
+/// while the primary changes.
 pub(crate) fn tell_lost(
     next: &mut ClusterStatus,
-    subject: Subject<'_>,
+    cluster: &Cluster,
     observed: &Observed,
     now: Timestamp,
 ) {
-    let compared = observed.agents.iter().filter_map(|(former, agent)| {
-        let lost = agent.lost.filter(|lost| next.compared < lost.term);
-        lost.map(|lost| (former, lost))
-    });
-    let Some((former, lost)) = compared.min_by_key(|(_, lost)| lost.term) else {
-        return;
+    let subject = cluster.subject();
+    let first = InstanceName::from(&cluster.name);
+    let replicas = &next.replicas;
+    let belongs = |former: &InstanceName| {
+        *former == first || replicas.iter().any(|known| known.name == *former)
     };
-    next.compared = lost.term;
-    let bytes = lost.end.saturating_sub(lost.fork);
-    let (event_type, cause) = lost.verdict();
-    let notice = Notice {
-        event_type,
-        about: format!("takeover in term {}", lost.term),
-        time: None,
-        cause: format!(
-            "{cause}; its WAL on timeline {} ends at {}, and the history of the primary in term {} leaves it at {}",
-            lost.timeline,
-            place(lost.end),
-            lost.term,
-            place(lost.fork)
-        ),
-        since: None,
-        details: vec![
-            (Field::FormerPrimary, Datum::Text(former.to_string())),
-            (Field::LostBytes, Datum::Number(bytes)),
-            (Field::Lsn, Datum::Text(place(lost.fork))),
-        ],
-    };
-    next.journal.tell(subject, notice, now);
+    next.formers.retain(|former, _| belongs(former));
+    for (former, agent) in observed.agents.iter().filter(|(name, _)| belongs(name)) {
+        let told = next.formers.get(former).copied().unwrap_or_default();
+        if let Some(lost) = agent.lost.filter(|lost| told < lost.term) {
+            next.formers.insert(former.clone(), lost.term);
+            next.journal.tell(subject, lost.notice(former), now);
+        }
+    }
 }
 
 impl Lost {
+    fn notice(&self, former: &InstanceName) -> Notice {
+        let (event_type, cause) = self.verdict();
+        Notice {
+            event_type,
+            about: format!("{former} compared in term {}", self.term),
+            time: None,
+            cause: format!(
+                "{cause}; its WAL on timeline {} ends at {}, and the history of the primary in term {} leaves it at {}",
+                self.timeline,
+                place(self.end),
+                self.term,
+                place(self.fork)
+            ),
+            since: None,
+            details: vec![
+                (Field::FormerPrimary, Datum::Text(former.to_string())),
+                (
+                    Field::LostBytes,
+                    Datum::Number(self.end.saturating_sub(self.fork)),
+                ),
+                (Field::Lsn, Datum::Text(place(self.fork))),
+            ],
+        }
+    }
+
     fn verdict(&self) -> (EventType, String) {
         let nothing = EventType::NoCommitsLost;
         match self.commits {

@@ -39,9 +39,10 @@ pub(crate) fn cluster_status(generator: &mut SchemaGenerator) -> Schema {
                 "type": "integer", "format": "int64", "minimum": 0,
                 "description": "The newest term whose beginning was told.",
             },
-            "compared": {
-                "type": "integer", "format": "int64", "minimum": 0,
-                "description": "The newest term of which it was told what its former primary had lost.",
+            "formers": {
+                "type": "object",
+                "additionalProperties": {"type": "integer", "format": "int64", "minimum": 0},
+                "description": "Of which former primary it was told what it had more than the primary of which term, the newest one.",
             },
             "images": images(),
             "answeredUpgrades": {

@@ -271,7 +271,7 @@ fn full() -> ClusterStatus {
         }),
         current_primary: Some("hippo".parse().expect("a name")),
         term: Term(2),
-        compared: Term(2),
+        formers: [("hippo-abcd".parse().expect("a name"), Term(3))].into(),
         images: Some(pgo_core::Images {
             said: ":debian12-15".to_owned(),
             in_force: Image("p/crunchy-postgres:15".to_owned()),

@@ -7,7 +7,10 @@ use pgo_core::{Lost, Step, Takeover, TakeoverCause, plan};
 use pgo_events::{Event, EventType, Field};
 use pgo_ids::Term;
 
-use crate::world::{World, desired};
+use crate::{
+    replicas::with_replicas,
+    world::{World, desired},
+};
 
 fn takeover(term: u64, cause: TakeoverCause, at: Timestamp) -> Takeover {
     Takeover {
@@ -96,6 +99,28 @@ fn what_a_former_primary_had_more_is_told_once_and_so_is_that_it_had_nothing() {
         let types: Vec<_> = told.iter().map(Event::event_type).collect();
         assert_eq!(types, [expected]);
     }
+}
+
+#[test]
+fn each_of_two_former_primaries_that_are_back_is_told_though_both_follow_the_same() {
+    let mut world = with_replicas(1);
+    let before = world.told().len();
+    let all: Vec<_> = world.observed.agents.keys().cloned().collect();
+    for name in &all {
+        let agent = world.observed.agents.get_mut(name).expect("an agent");
+        agent.lost = Some(lost(3, Some(3), false));
+        world.reconcile();
+        world.reconcile();
+    }
+    assert_eq!(all.len(), 2);
+    let told = world.told().split_off(before);
+    let formers: Vec<_> = told
+        .iter()
+        .filter(|event| event.event_type() == EventType::CommitsLost)
+        .map(|event| event.payload.text(Field::FormerPrimary).map(str::to_owned))
+        .collect();
+    let all: Vec<_> = all.iter().map(|name| Some(name.to_string())).collect();
+    assert_eq!(formers, all);
 }
 
 #[test]
