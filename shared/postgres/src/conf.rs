@@ -89,9 +89,10 @@ impl ServerConf {
             ("timezone", "UTC".to_owned()),
             ("log_line_prefix", "%m [%p] %q%u@%d %h ".to_owned()),
             ("log_checkpoints", "on".to_owned()),
-            // A standby added later needs no restart of its primary.
-            ("max_wal_senders", "10".to_owned()),
-            ("max_replication_slots", "10".to_owned()),
+            // A standby added later needs no restart of its primary: 100 are the most that a cluster may have, and a copy takes
+            // two connections.
+            ("max_wal_senders", "110".to_owned()),
+            ("max_replication_slots", "110".to_owned()),
             // A replica that lost its primary for a moment comes back as soon as it is there again.
             ("wal_retrieve_retry_interval", "500ms".to_owned()),
             ("wal_receiver_timeout", "20s".to_owned()),
