@@ -128,7 +128,8 @@ fn complaints(schema: &Value, value: &Value, at: &str) -> Vec<String> {
                 .map(|name| format!("{at}.{name} is missing"));
             let inside = fields.iter().flat_map(|(name, value)| {
                 let at = format!("{at}.{name}");
-                match known.get(name) {
+                let others = schema.get("additionalProperties");
+                match known.get(name).or(others) {
                     Some(schema) => complaints(schema, value, &at),
                     None => vec![format!("{at} is unknown")],
                 }

@@ -93,7 +93,7 @@ pub fn kill_all_of(name: &str) -> usize {
     running.len()
 }
 
-/// Waits until every pod of PGO is ready again.
+/// Waits until every pod of PGO is ready, and none that ends is left: it may lead still.
 pub fn until_whole() {
     until("every pod of PGO ready", WHOLE, || {
         let pods = list("pods", "pgo-process", &operator());
@@ -101,7 +101,8 @@ pub fn until_whole() {
             .iter()
             .filter(|pod| {
                 let conditions = pod.pointer("/status/conditions").and_then(Value::as_array);
-                !conditions.is_some_and(|all| {
+                let ends = pod.pointer("/metadata/deletionTimestamp").is_some();
+                ends || !conditions.is_some_and(|all| {
                     all.iter()
                         .any(|c| c["type"] == "Ready" && c["status"] == "True")
                 })
