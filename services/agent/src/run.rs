@@ -224,6 +224,7 @@ async fn tell(mut standing: watch::Receiver<Standing>, reporter: Arc<Reporter>) 
         let now = standing.borrow_and_update().clone();
         reporter.change(|state| {
             state.term = now.term;
+            state.volume_hangs = now.volume_hangs;
             state.tell_commits(now.commits, jiff::Timestamp::now());
             state.leader = now
                 .holder

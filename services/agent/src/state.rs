@@ -79,6 +79,8 @@ pub struct State {
     pub commits: Option<Commits>,
     /// When commits began last to go on without those that the rule asks for, and when they waited for them again.
     pub fallback: Option<(Timestamp, Option<Timestamp>)>,
+    /// Whether the data volume hangs.
+    pub volume_hangs: bool,
     /// Whether something of it was noted that nobody was told.
     pub noted: bool,
 }
@@ -185,6 +187,7 @@ impl State {
             clone_percent: self.clone_percent.into(),
             lost: self.lost.as_ref().map(lost),
             pending_restart: self.pending_restart.clone(),
+            volume_hangs: self.volume_hangs,
             started: self.started.map(timestamp),
             commits: self
                 .commits

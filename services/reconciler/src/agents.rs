@@ -376,6 +376,7 @@ fn facts(state: InstanceState) -> AgentFacts {
         lost: state.lost.map(lost),
         started: state.started.and_then(time),
         pending_restart: state.pending_restart,
+        volume_hangs: state.volume_hangs,
         commits: state.commits.map(commits),
     }
 }

@@ -258,6 +258,8 @@ pub struct AgentFacts {
     pub pending_restart: Vec<String>,
     /// On a primary: for whose answers commits wait.
     pub commits: Option<crate::Commits>,
+    /// Whether its data volume hangs.
+    pub volume_hangs: bool,
 }
 
 /// What a former primary had written that its successor does not have.

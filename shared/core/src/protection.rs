@@ -162,6 +162,14 @@ fn missing(next: &ClusterStatus, cluster: &Cluster, observed: &Observed) -> Opti
     let primary = observed.serving_primary()?;
     let mut missing = Missing::new();
     for instance in expected(next, cluster) {
+        if observed
+            .agent(&instance)
+            .is_some_and(|agent| agent.volume_hangs)
+        {
+            let why = format!("the data volume of instance {instance} hangs");
+            missing.insert(Some(instance), why);
+            continue;
+        }
         if instance == *primary || is_replaced(next, &instance) {
             continue;
         }

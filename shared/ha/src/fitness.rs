@@ -27,6 +27,12 @@ impl Default for Fitness {
 }
 
 impl Fitness {
+    /// Whether the data volume hangs.
+    #[must_use]
+    pub fn volume_hangs(&self) -> bool {
+        !self.answers
+    }
+
     /// PostgreSQL serves here, or does not come up.
     pub fn starts(&mut self, starts: bool, now: Moment) {
         self.down = if starts {

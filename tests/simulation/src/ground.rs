@@ -261,6 +261,7 @@ pub fn say(
         lost: None,
         started: None,
         pending_restart: Vec::new(),
+        volume_hangs: false,
         commits: None,
         error: error.map(str::to_owned),
     };

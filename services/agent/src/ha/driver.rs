@@ -126,6 +126,8 @@ pub struct Standing {
     pub waiting: Option<String>,
     /// While it serves: for whose answers commits wait.
     pub commits: Option<Commits>,
+    /// Whether the data volume hangs.
+    pub volume_hangs: bool,
 }
 
 /// For whose answers the commits of a primary wait.
@@ -487,6 +489,7 @@ impl<S: Store> Driver<S> {
                 term: record.map(|record| record.term).unwrap_or_default(),
                 holder: record.and_then(|record| name(&record.holder)),
                 waiting: standing.waiting.clone().filter(|_| record.is_none()),
+                volume_hangs: self.fitness.volume_hangs(),
                 commits: self.commits(),
             };
             let is_news = *standing != next;

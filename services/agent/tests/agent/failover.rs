@@ -390,6 +390,8 @@ fn a_primary_whose_volume_hangs_hands_over_after_the_set_time() {
         println!("took over within {:?}", begin.elapsed());
         assert!(begin.elapsed() > Duration::from_secs(3), "not at once");
         assert_eq!(state.term, 2);
+        let (told, _) = primary.until("told", |state| state.volume_hangs).await;
+        assert_eq!(told.instance, "hippo");
 
         fs::read(&probe).expect("the writer goes on");
         primary.until_streaming_from("hippo-abcd").await;

@@ -175,6 +175,23 @@ fn an_instance_whose_turn_it_is_in_a_restart_is_not_missed() {
 }
 
 #[test]
+fn a_primary_whose_volume_hangs_is_told_though_it_answers() {
+    let mut world = World::new();
+    world.settle();
+    let primary = world.primary.clone();
+    let hangs = |world: &mut World, hangs| {
+        let agent = world.observed.agents.get_mut(&primary);
+        agent.expect("an agent").volume_hangs = hangs;
+        pass(world, 12);
+    };
+    hangs(&mut world, true);
+    let cause = "the data volume of instance hippo hangs";
+    assert_eq!(story(&world)[0].cause.as_deref(), Some(cause));
+    hangs(&mut world, false);
+    assert_eq!(types(&world), ["ClusterDegraded", "ClusterRecovered"]);
+}
+
+#[test]
 fn a_replica_that_is_removed_is_not_missing_any_more() {
     let mut world = with_replicas(1);
     let name = names(&world)[0].clone();

@@ -531,6 +531,7 @@ impl World {
             lost: None,
             started: started.or(runs.then_some(self.now)),
             pending_restart: Vec::new(),
+            volume_hangs: false,
             commits: None,
             error: error.map(str::to_owned),
         };

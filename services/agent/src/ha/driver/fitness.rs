@@ -18,6 +18,7 @@ impl<S: Store> Driver<S> {
         } else {
             tracing::error!("the data volume hangs: nothing written to it came to an end in time");
         }
+        self.show();
         self.judge_fitness().await
     }
 
