@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use pgo_ha::{
-    Agent, Effect, Input, Lsn, Moment, Position, Promise, Protocol, Record, Timeline, Version,
-    members::Wanted,
+    Agent, Effect, Input, Lsn, Moment, Position, Promise, Protocol, Record, Server, Timeline,
+    Version, members::Wanted,
 };
 use pgo_ids::Term;
 
@@ -315,4 +315,34 @@ fn the_primary_raises_its_term_for_who_has_promised_a_higher_one_and_does_not_vo
     cluster.pass(Duration::from_secs(1));
     assert_eq!(cluster.record.term, promised);
     assert_eq!(serving(&cluster), [0]);
+}
+
+#[test]
+fn a_holder_whose_servers_do_not_end_is_looked_after_until_it_gives_way() {
+    let mut cluster = running(3);
+    cluster.servers_end = false;
+    for node in 0..3 {
+        cluster.tell(node, Input::Autofail(false));
+    }
+    cluster.api = false;
+    cluster.cut.insert(0);
+    cluster.pass(Duration::from_secs(5));
+    cluster.cut.clear();
+    cluster.api = true;
+    cluster.pass(Duration::from_secs(1));
+    cluster.log.clear();
+    cluster.pass(Duration::from_secs(30));
+    let agent = cluster.agents[0].as_ref().expect("there");
+    assert_eq!(agent.server, Server::Ending);
+    let reads = |(node, effect): &(usize, Effect)| *node == 0 && *effect == Effect::ReadLease;
+    assert!(!cluster.log.iter().any(reads), "it reads nothing by itself");
+    assert!(agent.holds());
+    // Its driver looks, so it hears that others may, and tells then that the volume hangs.
+    for node in 0..3 {
+        cluster.tell(node, Input::Autofail(true));
+    }
+    cluster.tell(0, Input::Fit(false));
+    cluster.pass(Duration::from_secs(5));
+    assert!(matches!(serving(&cluster)[..], [1 | 2]));
+    assert!(!cluster.agents[0].as_ref().expect("there").holds());
 }

@@ -413,7 +413,7 @@ impl World {
         let Some(driver) = &mut instance.driver else {
             return;
         };
-        if driver.agent.server != Server::Primary || now.since(driver.looked) < WISHES {
+        if !driver.agent.holds() || now.since(driver.looked) < WISHES {
             return;
         }
         driver.looked = now;
