@@ -62,6 +62,8 @@ impl World {
             under_way: Vec::new(),
             askers: Vec::new(),
             course: Course::Wait,
+            holds: 0,
+            busy: false,
             vain: 0,
             stuck: None,
             due_planned: Time::MAX,
