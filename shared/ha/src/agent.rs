@@ -382,6 +382,14 @@ impl Agent {
         step.effects
     }
 
+    /// Whether the Lease names it, as far as it knows, so that it has no reason of its own to read it. Whoever drives it looks
+    /// for what is wanted of the instances then, also where no server runs: one whose servers are not known to be dead keeps
+    /// its grants until it hears that another instance may take over.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        matches!(self.role, Role::Holder(_))
+    }
+
     /// Until when it may serve if nothing more comes: whoever guards against a hung agent kills the servers then. The
     /// runtime has a tick D before it, beside the regular ones, so that the kill has all of D. `None` where it needs
     /// nothing to go on.

@@ -182,6 +182,8 @@ impl Step<'_> {
         self.agent.server = Server::Primary;
         self.agent.following = None;
         self.agent.stopped = None;
+        // The order to stop the receiver that they wait for is void.
+        self.agent.owed.clear();
         self.agent.configured = Some((record.synchronous.clone(), false));
         self.agent.configuring = None;
         self.effects.push(Effect::Serve {

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use pgo_ha::{
-    Agent, Effect, Input, Lsn, Moment, Position, Promise, Protocol, Record, Timeline, Version,
-    members::Wanted,
+    Agent, Effect, Input, Lsn, Moment, Position, Promise, Protocol, Record, Server, Timeline,
+    Version, members::Wanted,
 };
 use pgo_ids::Term;
 
@@ -315,4 +315,73 @@ fn the_primary_raises_its_term_for_who_has_promised_a_higher_one_and_does_not_vo
     cluster.pass(Duration::from_secs(1));
     assert_eq!(cluster.record.term, promised);
     assert_eq!(serving(&cluster), [0]);
+}
+
+#[test]
+fn a_holder_whose_servers_do_not_end_is_looked_after_until_it_gives_way() {
+    let mut cluster = running(3);
+    cluster.servers_end = false;
+    for node in 0..3 {
+        cluster.tell(node, Input::Autofail(false));
+    }
+    cluster.api = false;
+    cluster.cut.insert(0);
+    cluster.pass(Duration::from_secs(5));
+    cluster.cut.clear();
+    cluster.api = true;
+    cluster.pass(Duration::from_secs(1));
+    cluster.log.clear();
+    cluster.pass(Duration::from_secs(30));
+    let agent = cluster.agents[0].as_ref().expect("there");
+    assert_eq!(agent.server, Server::Ending);
+    let reads = |(node, effect): &(usize, Effect)| *node == 0 && *effect == Effect::ReadLease;
+    assert!(!cluster.log.iter().any(reads), "it reads nothing by itself");
+    assert!(agent.holds());
+    // Its driver looks, so it hears that others may, and tells then that the volume hangs.
+    for node in 0..3 {
+        cluster.tell(node, Input::Autofail(true));
+    }
+    cluster.tell(0, Input::Fit(false));
+    cluster.pass(Duration::from_secs(5));
+    assert!(matches!(serving(&cluster)[..], [1 | 2]));
+    assert!(!cluster.agents[0].as_ref().expect("there").holds());
+}
+
+#[test]
+fn who_served_since_it_was_asked_for_a_vote_finds_out_anew_how_far_it_has_flushed() {
+    let protocol = Protocol::PRODUCTION;
+    let at = |second| Moment::since_boot(Duration::from_secs(second));
+    let mut record = Record::first(id(0));
+    record.voters = [1, 2].map(id).into();
+    let term = record.next_term();
+    let mut agent = Agent::started(&protocol, id(0), Promise::default(), at(1000));
+    let [first, second] = ["1", "2"].map(Version::from);
+    let read = Input::LeaseRead {
+        version: first.clone(),
+        record,
+    };
+    // It writes the Lease before it serves.
+    let effects = agent.step(&protocol, read, at(1003));
+    let writes = |effect: &Effect| matches!(effect, Effect::WriteLease { .. });
+    assert!(effects.iter().any(writes), "{effects:?}");
+    let asked = |version: &Version, term| Input::VoteAsked {
+        from: id(2),
+        term,
+        version: version.clone(),
+        release: None,
+    };
+    let effects = agent.step(&protocol, asked(&first, term), at(1003));
+    assert!(effects.contains(&Effect::StopReceiver), "{effects:?}");
+    let written = Input::LeaseWritten {
+        version: second.clone(),
+    };
+    let effects = agent.step(&protocol, written, at(1003));
+    let serves = |effect: &Effect| matches!(effect, Effect::Serve { .. });
+    assert!(effects.iter().any(serves), "{effects:?}");
+    // Its authority runs out. How far WAL reaches is not told with the end of the servers.
+    let effects = agent.step(&protocol, Input::Tick, at(1006));
+    assert!(effects.contains(&Effect::KillServers), "{effects:?}");
+    agent.step(&protocol, Input::ServersStopped(None), at(1006));
+    let effects = agent.step(&protocol, asked(&second, Term(term.0 + 1)), at(1006));
+    assert!(effects.contains(&Effect::StopReceiver), "{effects:?}");
 }

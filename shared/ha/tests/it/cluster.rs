@@ -33,6 +33,8 @@ pub struct Cluster {
     pub api: bool,
     /// Whether it says what became of what it was asked.
     pub answers: bool,
+    /// Whether servers that are told to end are known to be dead.
+    pub servers_end: bool,
     /// Instances that nobody reaches, the API server excepted.
     pub cut: BTreeSet<usize>,
     /// Effects in the order in which they were wanted, with who wanted them.
@@ -54,6 +56,7 @@ impl Cluster {
             version: 1,
             api: true,
             answers: true,
+            servers_end: true,
             cut: BTreeSet::new(),
             log: Vec::new(),
             writes: 0,
@@ -123,6 +126,7 @@ impl Cluster {
                     version: self.version(),
                 }
             }
+            Effect::KillServers | Effect::ShutDown if !self.servers_end => return None,
             Effect::KillServers | Effect::ShutDown => Input::ServersStopped(Some(position())),
             Effect::StopReceiver => Input::ReceiverStopped(position()),
             Effect::Configure(rule) => Input::Configured(rule),

@@ -62,6 +62,8 @@ impl World {
             under_way: Vec::new(),
             askers: Vec::new(),
             course: Course::Wait,
+            holds: 0,
+            busy: false,
             vain: 0,
             stuck: None,
             due_planned: Time::MAX,
@@ -413,7 +415,7 @@ impl World {
         let Some(driver) = &mut instance.driver else {
             return;
         };
-        if driver.agent.server != Server::Primary || now.since(driver.looked) < WISHES {
+        if !driver.agent.holds() || now.since(driver.looked) < WISHES {
             return;
         }
         driver.looked = now;

@@ -2,7 +2,7 @@
 
 use std::{cmp::Ordering, collections::BinaryHeap};
 
-use pgo_ha::{Input, Record, Version};
+use pgo_ha::{Input, Position, Record, Version};
 use pgo_ids::Term;
 
 use crate::failover::{clock::Time, instance::Rec};
@@ -34,8 +34,8 @@ pub enum Job {
     TellStopped,
     /// Look whether a fast shutdown is through.
     ShutDown,
-    /// The receiver is gone: tell so.
-    TellReceiver,
+    /// The receiver is gone: answer the so many-th order of that, or tell it unasked.
+    TellReceiver(Option<u64>),
     /// Begin to receive.
     Attach,
     /// The copy is complete.
@@ -101,6 +101,8 @@ pub enum Event {
     Broken { to: usize, connection: u64 },
     /// The supervisor of a PostgreSQL goes on, unless something else is to be done by now.
     Work(usize, u64, Job),
+    /// What a supervisor tells reaches its agent: that nothing is received, and which order that answers.
+    Told(usize, u64, Option<u64>, Position),
     /// Every process of a server is dead.
     Killed(usize, u64),
     /// A pod or an agent begins.
@@ -146,6 +148,7 @@ impl Event {
             | Self::Answered { to: (node, _), .. }
             | Self::Late { to: (node, _), .. }
             | Self::VolumeSilent(node, _)
+            | Self::Told(node, ..)
             | Self::Work(node, ..) => (*node, Part::Agent),
             Self::Guard(node, _) => (*node, Part::Guard),
             Self::Wal { to, .. } | Self::Flushed { to, .. } | Self::Broken { to, .. } => {

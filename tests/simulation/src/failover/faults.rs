@@ -94,6 +94,7 @@ impl World {
         instance.process += 1;
         instance.job += 1;
         instance.driver = None;
+        instance.copied_from = None;
         instance.stopped = false;
         instance.guard.deadline = None;
         instance.guard.planned = None;

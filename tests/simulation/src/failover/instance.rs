@@ -57,8 +57,8 @@ pub enum Course {
         /// Whether data that does not fit may be replaced.
         copy: bool,
     },
-    /// Receive nothing.
-    Hold,
+    /// Receive nothing, by the so many-th order.
+    Hold(u64),
     /// Nothing that writes may live.
     End,
 }
@@ -95,6 +95,10 @@ pub struct Driver {
     pub askers: Vec<(usize, u64)>,
     /// What PostgreSQL is to do.
     pub course: Course,
+    /// How often it was to receive nothing.
+    pub holds: u64,
+    /// Its supervisor is at something that no other course but the end breaks off.
+    pub busy: bool,
     /// Tries in a row of which none led to a server.
     pub vain: u32,
     /// Effects that wait for a promise to be on a volume that hangs.

@@ -1,6 +1,6 @@
 //! PostgreSQL and its supervisor: what the protocol wants of a server is done after a while, and told.
 
-use pgo_ha::{Effect, Input, Path, Server, Synchronous, path};
+use pgo_ha::{Effect, Input, Path, Position, Server, Synchronous, path};
 
 use crate::failover::{
     clock::{MS, SECOND, Time},
@@ -25,16 +25,20 @@ impl World {
                 let rule = synchronous;
                 self.turn(node, Course::Lead { start, rule });
                 self.disconnect(node);
-                self.work(node, (20 * MS, 500 * MS), Job::Lead);
+                self.look_at_course(node);
             }
             Effect::KillServers => self.kill_servers(node),
             Effect::ShutDown => {
                 self.turn(node, Course::End);
+                self.busy(node, false);
                 self.shut_down(node);
             }
             Effect::StopReceiver => {
-                self.turn(node, Course::Hold);
-                self.work(node, (5 * MS, 200 * MS), Job::TellReceiver);
+                if let Some(driver) = &mut self.instances[node].driver {
+                    driver.holds += 1;
+                    driver.course = Course::Hold(driver.holds);
+                }
+                self.look_at_course(node);
             }
             Effect::Follow { holder, .. } => {
                 let instance = &self.instances[node];
@@ -46,14 +50,13 @@ impl World {
                     copy: false,
                 };
                 self.turn(node, course);
-                self.disconnect(node);
-                self.work(node, (20 * MS, 300 * MS), Job::Attach);
+                self.look_at_course(node);
             }
             Effect::Copy { .. } => {
                 let driver = self.instances[node].driver.as_mut();
                 if let Some(Course::Follow { copy, .. }) = driver.map(|d| &mut d.course) {
                     *copy = true;
-                    self.work(node, (MS, 10 * MS), Job::Attach);
+                    self.look_at_course(node);
                 }
             }
             Effect::Configure(wanted) => {
@@ -78,6 +81,29 @@ impl World {
         }
     }
 
+    /// The supervisor sees what is wanted now, where it is at nothing that lasts: of what is wanted while it is, only the newest.
+    fn look_at_course(&mut self, node: usize) {
+        let Some(driver) = self.instances[node].driver.as_mut().filter(|d| !d.busy) else {
+            return;
+        };
+        let (pause, job) = match &driver.course {
+            Course::Wait | Course::End => return,
+            Course::Lead { .. } => ((20 * MS, 500 * MS), Job::Lead),
+            Course::Follow { copy: true, .. } => ((MS, 10 * MS), Job::Attach),
+            Course::Follow { .. } => ((20 * MS, 300 * MS), Job::Attach),
+            Course::Hold(order) => ((5 * MS, 200 * MS), Job::TellReceiver(Some(*order))),
+        };
+        driver.busy = matches!(job, Job::TellReceiver(_));
+        self.work(node, pause, job);
+    }
+
+    /// Whether the supervisor is at something that it brings to its end.
+    fn busy(&mut self, node: usize, busy: bool) {
+        if let Some(driver) = &mut self.instances[node].driver {
+            driver.busy = busy;
+        }
+    }
+
     /// The supervisor does this after a while, unless something else is wanted by then.
     pub fn work(&mut self, node: usize, (least, most): (Time, Time), job: Job) {
         let instance = &mut self.instances[node];
@@ -89,6 +115,7 @@ impl World {
 
     fn kill_servers(&mut self, node: usize) {
         self.turn(node, Course::End);
+        self.busy(node, false);
         let server = self.instances[node]
             .server
             .as_ref()
@@ -157,8 +184,9 @@ impl World {
         if instance.job != number || instance.driver.is_none() {
             return Ok(());
         }
-        if instance.hangs.is_some() {
-            // Each of these needs the volume.
+        // Each of these needs the volume, but that a server is dead: that is told unless something before it waits for it.
+        let waits = |hang: u64| job != Job::TellStopped || hang.is_multiple_of(2);
+        if instance.hangs.is_some_and(waits) {
             self.work(node, (50 * MS, 50 * MS), job);
             return Ok(());
         }
@@ -166,7 +194,7 @@ impl World {
             Job::Lead => self.lead(node),
             Job::TellStopped => self.tell_stopped(node),
             Job::ShutDown => self.look_at_shutdown(node),
-            Job::TellReceiver => self.tell_receiver(node),
+            Job::TellReceiver(order) => self.tell_receiver(node, order),
             Job::Attach => self.attach(node),
             Job::Copied => self.copied(node),
             Job::Configure => self.configure(node),
@@ -175,8 +203,12 @@ impl World {
 
     fn tell_stopped(&mut self, node: usize) -> Result<(), String> {
         self.turn(node, Course::Wait);
-        let position = self.instances[node].position();
-        self.step(node, Input::ServersStopped(Some(position)))
+        self.step(node, Input::ServersStopped(None))?;
+        let driver = self.instances[node].driver.as_ref();
+        if driver.is_some_and(|driver| matches!(driver.course, Course::Wait)) {
+            self.work(node, (SECOND, 1500 * MS), Job::TellReceiver(None));
+        }
+        Ok(())
     }
 
     fn look_at_shutdown(&mut self, node: usize) -> Result<(), String> {
@@ -196,14 +228,39 @@ impl World {
         Ok(())
     }
 
-    fn tell_receiver(&mut self, node: usize) -> Result<(), String> {
+    fn tell_receiver(&mut self, node: usize, order: Option<u64>) -> Result<(), String> {
+        self.busy(node, false);
         self.disconnect(node);
         let instance = &self.instances[node];
-        if instance.data != Data::There {
-            return Ok(());
+        if instance.data == Data::There && (order.is_some() || instance.of_primary) {
+            let heard = self.now + self.chance.below(20 * MS);
+            let told = Event::Told(node, instance.process, order, instance.position());
+            self.queue.at(heard, told);
         }
-        let position = instance.position();
-        self.step(node, Input::ReceiverStopped(position))
+        // Something else may have been wanted meanwhile.
+        let looks_alike = self.wrong == Some(Wrong::OrdersLookAlike);
+        match instance.driver.as_ref().map(|driver| &driver.course) {
+            Some(Course::Hold(newest)) if looks_alike || Some(*newest) == order => {}
+            _ => self.look_at_course(node),
+        }
+        Ok(())
+    }
+
+    /// An agent hears that nothing is received. What answers a former order may be old by now.
+    pub fn told_receiver(
+        &mut self,
+        node: usize,
+        process: u64,
+        order: Option<u64>,
+        position: Position,
+    ) -> Result<(), String> {
+        let instance = &self.instances[node];
+        let driver = instance.driver.as_ref();
+        let driver = driver.filter(|_| instance.process == process);
+        if driver.is_some_and(|driver| order.is_none_or(|order| order == driver.holds)) {
+            return self.step(node, Input::ReceiverStopped(position));
+        }
+        Ok(())
     }
 
     fn starts(&mut self, node: usize, starts: bool) -> Result<(), String> {
@@ -352,6 +409,7 @@ impl World {
 
     /// A standby begins to receive, if what it has fits.
     fn attach(&mut self, node: usize) -> Result<(), String> {
+        self.disconnect(node);
         let Some(Course::Follow {
             holder,
             record,
@@ -399,6 +457,7 @@ impl World {
         instance.data = Data::Copying;
         instance.wal.clear();
         instance.copied_from = Some((holder, number));
+        self.busy(node, true);
         self.work(node, (100 * MS, 1500 * MS), Job::Copied);
         Ok(())
     }
@@ -407,14 +466,15 @@ impl World {
         let Some((holder, number)) = self.instances[node].copied_from.take() else {
             return Ok(());
         };
+        self.busy(node, false);
         let source = &self.instances[holder];
         let same = source
             .server
             .as_ref()
             .is_some_and(|server| server.number == number);
         if !same || !source.answers() || !self.network.connects(node, holder) {
-            // It begins again, by the promise that it has given.
-            self.work(node, (100 * MS, 400 * MS), Job::Attach);
+            // It begins again, by the promise that it has given, unless something else is wanted by now.
+            self.look_at_course(node);
             return Ok(());
         }
         let mut wal = source.wal.clone();
@@ -426,11 +486,18 @@ impl World {
         instance.wal = wal;
         instance.data = Data::There;
         instance.of_primary = false;
-        if let Some(Course::Follow { copy, .. }) = instance.driver.as_mut().map(|d| &mut d.course) {
+        if let Some(Course::Follow {
+            copy, holder: now, ..
+        }) = instance.driver.as_mut().map(|d| &mut d.course)
+        {
             // The next time needs another promise.
             *copy = false;
+            if *now == holder {
+                return self.connect(node, holder);
+            }
         }
-        self.connect(node, holder)
+        self.look_at_course(node);
+        Ok(())
     }
 
     /// Every process of PostgreSQL at an instance dies.
@@ -442,7 +509,11 @@ impl World {
             }
             None => {
                 self.disconnect(node);
-                self.reattach(node);
+                if self.instances[node].copied_from.is_none() {
+                    // A copy goes on; anything else is done again by the server that comes next.
+                    self.busy(node, false);
+                    self.look_at_course(node);
+                }
             }
         }
     }

@@ -115,15 +115,16 @@ impl World {
         }
     }
 
-    /// The reconciler tells the primary who is no more, until the Lease says so, too.
+    /// The reconciler tells the primary who is no more, until the Lease says so, too. What was sent before may have made it the
+    /// holder meanwhile: then another one has to be primary first.
     pub fn scales(&mut self) {
         self.queue.at(self.now + 500 * MS, Event::Scales);
         let Some(gone) = self.leaving else { return };
-        if !self.api.record.voters.contains(&id(gone)) {
+        let holder = self.node(self.api.record.holder);
+        if holder != gone && !self.api.record.voters.contains(&id(gone)) {
             self.leaving = None;
             return;
         }
-        let holder = self.node(self.api.record.holder);
         let driver = self.instances[holder].driver.as_mut();
         if let Some(replicas) = driver.and_then(|driver| driver.replicas.as_mut()) {
             replicas.remove(id(gone));

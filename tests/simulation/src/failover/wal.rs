@@ -185,7 +185,8 @@ impl World {
     /// A standby without a connection makes another one.
     pub fn reattach(&mut self, node: usize) {
         let driver = self.instances[node].driver.as_ref();
-        if driver.is_some_and(|driver| matches!(driver.course, Course::Follow { .. })) {
+        let follows = |course: &Course| matches!(course, Course::Follow { .. });
+        if driver.is_some_and(|driver| !driver.busy && follows(&driver.course)) {
             self.work(node, (100 * MS, 500 * MS), Job::Attach);
         }
     }

@@ -206,6 +206,9 @@ impl World {
                 end,
             } => self.heard_flushed(to, connection, by, end),
             Event::Work(node, number, job) => self.works(node, number, job),
+            Event::Told(node, process, order, position) => {
+                self.told_receiver(node, process, order, position)
+            }
             Event::Writes => self.clients_write(),
             Event::Fault => self.fault(),
             of_nodes => self.happens_to_node(of_nodes),

@@ -27,6 +27,8 @@ pub enum Wrong {
     ReplicasAreNotHeard,
     /// A request for the Lease that has no answer never ends.
     RequestsNeverEnd,
+    /// Who was busy takes a new order to receive nothing for the one that it has answered.
+    OrdersLookAlike,
     /// A sentence of the protocol does not hold.
     Without(Sentence),
 }
@@ -117,6 +119,7 @@ impl Wrong {
             Self::FitnessIsNotTold,
             Self::ReplicasAreNotHeard,
             Self::RequestsNeverEnd,
+            Self::OrdersLookAlike,
         ];
         let sentences = Sentence::ALL
             .iter()

@@ -7,7 +7,7 @@ use std::{
 
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
-use pgo_ha::{Input, Record, Server, Version};
+use pgo_ha::{Input, Record, Version};
 use tokio::time::timeout;
 
 use super::{Driver, DriverError, Event};
@@ -178,10 +178,10 @@ impl<S: Store> Driver<S> {
         self.step(Input::Autofail(wishes.autofail)).await
     }
 
-    /// Looks whether something else is wanted of a primary, which has no reason of its own to read the Lease.
+    /// Looks whether something else is wanted of a holder, which has no reason of its own to read the Lease.
     pub(super) fn look_for_wishes(&mut self) {
         let now = clock::now();
-        if self.agent.server != Server::Primary || now.since(self.looked) < WISHES {
+        if !self.agent.holds() || now.since(self.looked) < WISHES {
             return;
         }
         self.looked = now;
