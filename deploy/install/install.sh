@@ -5,7 +5,7 @@
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck disable=SC1090
-for part in progress settings render certificates wait; do
+for part in progress settings namespaces render certificates wait; do
   source "$here/$part.sh"
 done
 
@@ -146,6 +146,7 @@ check_programs
 check_settings
 check_kubernetes
 check_storage_class
+check_unnamed
 say "installing PGO ($PGO_IMAGE_PREFIX, $PGO_IMAGE_TAG) into namespace $PGO_OPERATOR_NAMESPACE, for clusters in ${TARGET_NAMESPACES[*]}"
 
 foundation >"$WORK/foundation.yaml"
@@ -172,6 +173,10 @@ if $PGO_SERVICES; then
   remove_unwanted
   if $PGO_DIRECT_WATCH; then WORKLOADS+=(deployment/direct); fi
   wait_until_ready
+fi
+# What runs now works without these rights.
+leave_unnamed
+if $PGO_SERVICES; then
   say "PGO is ready; what a client needs is in $PGO_CLIENT_DIR (client.crt, client.key, ca.crt, pgouser)"
 else
   say "everything is there but the services (PGO_SERVICES=false)"

@@ -5,11 +5,11 @@
 #   --delete-clusters    first removes every cluster with its data and its users' passwords
 #   --delete-namespaces  also what would stay: the operator's namespace with all in it, and those install.sh made
 #   --delete-crds        also the custom resource definitions, which every installation on this cluster shares
-# Settings are install.sh's.
+# Settings are install.sh's. The namespaces are those that were installed, by their labels, and those in NAMESPACE.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck disable=SC1090
-for part in progress settings stop; do
+for part in progress settings namespaces stop; do
   source "$here/$part.sh"
 done
 
@@ -26,11 +26,6 @@ for argument in "$@"; do
 done
 
 in_operator() { k --namespace "$PGO_OPERATOR_NAMESPACE" "$@"; }
-
-# clusters NAMESPACE: the names of its Pgclusters.
-clusters() { k get pgclusters --namespace "$1" --ignore-not-found -o name; }
-
-definitions_are_there() { [[ -n $(k get crd pgclusters.crunchydata.com --ignore-not-found -o name) ]]; }
 
 # check_clusters: what would take a cluster's object away without PGO to end the cluster is refused.
 check_clusters() {
@@ -71,7 +66,7 @@ remove_services() {
   kubectl_waits delete deployments,statefulsets --namespace "$PGO_OPERATOR_NAMESPACE" \
     --selector vendor=crunchydata,pgo-process --cascade=foreground --timeout="${DELETE_SECONDS}s" >/dev/null
   in_operator delete service nsqd event --ignore-not-found >/dev/null
-  in_operator delete lease pgo-reconciler pgo-scheduler --ignore-not-found >/dev/null
+  in_operator delete lease pgo-reconciler pgo-scheduler pgo-event --ignore-not-found >/dev/null
   in_operator delete secret --ignore-not-found \
     pgo-{apiserver,reconciler,scheduler,event,direct,nsqd}-tls >/dev/null
   for name in apiserver reconciler scheduler event direct nsqd; do
@@ -104,6 +99,8 @@ remove_namespaces() {
 
 check_settings
 check_kubernetes
+read_unnamed
+TARGET_NAMESPACES+=("${UNNAMED[@]}")
 if definitions_are_there; then
   check_clusters
   if $delete_clusters; then remove_clusters; fi

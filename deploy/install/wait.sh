@@ -56,7 +56,7 @@ wait_until_ready() {
   done
   until installation_is_ready; do
     ((SECONDS < deadline)) ||
-      fail "every pod is ready, but PgInstallation pgo is not: $(k get pginstallation pgo --namespace "$PGO_OPERATOR_NAMESPACE" -o 'jsonpath={.status.conditions[?(@.type=="Ready")].message}'); see: kubectl logs -n $PGO_OPERATOR_NAMESPACE deployment/reconciler"
+      fail "every pod is ready, but PgInstallation pgo is not: $(k get pginstallation pgo --namespace "$PGO_OPERATOR_NAMESPACE" -o 'jsonpath={.status.conditions[?(@.type=="Ready")].message}'); see: kubectl logs -n $PGO_OPERATOR_NAMESPACE -l pgo-process=reconciler --prefix --tail=-1"
     sleep 0.3
   done
 }

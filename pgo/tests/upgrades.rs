@@ -84,6 +84,11 @@ fn a_wait_ends_with_the_operation_and_a_failure_does_not_keep_the_others() {
     let ran = run(&mut fake.pgo(&["upgrade", "hippo", "zebra", "--wait", "--timeout=30s"]));
     assert_eq!(ran.code, Some(2), "{ran:?}");
     assert!(ran.stdout.contains("zebra  upgraded"), "{ran:?}");
+    assert_eq!(
+        ran.stdout.lines().last(),
+        Some("1 upgraded, 1 failed"),
+        "{ran:?}"
+    );
     assert!(
         ran.stderr.contains("cluster hippo failed to be upgraded")
             && ran.stderr.contains("instance x does not follow"),

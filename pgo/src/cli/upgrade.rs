@@ -9,7 +9,7 @@ use super::{
     Failure, Output, Report,
     create_cluster::lines,
     select::{Selected, Selection, each, shows},
-    wait::{Following, WaitFlags, Work},
+    wait::{Following, Tally, WaitFlags, Work},
 };
 use crate::client::Api;
 
@@ -38,6 +38,7 @@ pub struct Arguments {
 /// Asks the apiserver; refusals are told when all were asked.
 pub async fn run(arguments: Arguments, api: Arc<Api>) -> Result<(), Failure> {
     let requests = arguments.selection.requests()?;
+    let named = arguments.selection.names.len();
     let json = arguments.output.is_json();
     let following = Following::begin(&arguments.wait, &api, json).await;
     let (mut results, mut upgrades) = (Vec::new(), Vec::<AskedUpgrade>::new());
@@ -57,6 +58,12 @@ pub async fn run(arguments: Arguments, api: Arc<Api>) -> Result<(), Failure> {
         upgrades.extend(answer.upgrades);
     };
     let outcome = each(requests, &mut report, ask, take).await;
+    // Those that had it have a text, too.
+    let had_it = results.len().saturating_sub(upgrades.len());
+    let not_begun = match named {
+        0 if outcome.failure().is_some() => NotBegun::Some,
+        _ => NotBegun::These(named.saturating_sub(results.len())),
+    };
     if json && shows(&outcome, &results) {
         report.print_json(&CreateUpgradeResponse {
             results,
@@ -67,11 +74,46 @@ pub async fn run(arguments: Arguments, api: Arc<Api>) -> Result<(), Failure> {
     if let Some(following) = following {
         let asked = upgrades.into_iter();
         let asked = asked.map(|one| (one.cluster, one.operation)).collect();
-        following
-            .until_done(Work::Upgrade, asked, &mut report)
-            .await;
+        let tally = following.until_done(Work::Upgrade, asked, &mut report);
+        let summary = summary(tally.await, had_it, not_begun);
+        if let Some(summary) = summary.filter(|_| !json) {
+            report.print(&format!("{summary}\n"));
+        }
     }
     report.end()
+}
+
+/// Clusters that were refused or not asked for.
+#[derive(Clone, Copy)]
+enum NotBegun {
+    /// So many.
+    These(usize),
+    /// Of all, or of those with a label; the answer says why, not how many.
+    Some,
+}
+
+/// How it went with several clusters, in one line; nothing for one.
+fn summary(tally: Tally, had_it: usize, not_begun: NotBegun) -> Option<String> {
+    let Tally { done, failed, left } = tally;
+    let (not_begun, some_not_begun) = match not_begun {
+        NotBegun::These(count) => (count, false),
+        NotBegun::Some => (0, true),
+    };
+    let clusters = done + failed + left + had_it + not_begun + usize::from(some_not_begun);
+    if clusters < 2 {
+        return None;
+    }
+    let counted = [
+        (failed, "failed"),
+        (left, "not over"),
+        (had_it, "had it already"),
+        (not_begun, "not begun"),
+    ];
+    let mut parts = vec![format!("{done} upgraded")];
+    let there = counted.iter().filter(|(count, _)| *count > 0);
+    parts.extend(there.map(|(count, what)| format!("{count} {what}")));
+    parts.extend(some_not_begun.then(|| "some not begun".to_owned()));
+    Some(parts.join(", "))
 }
 
 fn request(arguments: &Arguments, selected: &Selected, api: &Api) -> CreateUpgradeRequest {
@@ -81,5 +123,36 @@ fn request(arguments: &Arguments, selected: &Selected, api: &Api) -> CreateUpgra
         namespace: api.settings().namespace.clone(),
         ccp_image_tag: arguments.ccp_image_tag.clone(),
         client_version: PGO_VERSION.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_summary_says_how_it_went_with_several_and_nothing_of_one() {
+        let of = |done, failed, left| Tally { done, failed, left };
+        let none = NotBegun::These(0);
+        let texts = [
+            (summary(of(1, 0, 0), 0, none), None),
+            (summary(of(0, 0, 0), 1, none), None),
+            (summary(of(2, 0, 0), 0, none), Some("2 upgraded")),
+            (
+                summary(of(3, 1, 0), 2, none),
+                Some("3 upgraded, 1 failed, 2 had it already"),
+            ),
+            (
+                summary(of(0, 0, 1), 0, NotBegun::These(1)),
+                Some("0 upgraded, 1 not over, 1 not begun"),
+            ),
+            (
+                summary(of(1, 0, 0), 0, NotBegun::Some),
+                Some("1 upgraded, some not begun"),
+            ),
+        ];
+        for (text, expected) in texts {
+            assert_eq!(text.as_deref(), expected);
+        }
     }
 }

@@ -128,6 +128,17 @@ pub struct Following {
     operations: Vec<String>,
     /// Replicas that are to join: clusters and names.
     joining: Vec<(String, String)>,
+    /// How many of the clusters failed to get there.
+    failures: usize,
+}
+
+/// How many of the clusters that were followed got there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    pub done: usize,
+    pub failed: usize,
+    /// It was not over when the wait ended.
+    pub left: usize,
 }
 
 /// What is known of a cluster.
@@ -179,6 +190,7 @@ impl Following {
             pending: BTreeMap::new(),
             operations: Vec::new(),
             joining: Vec::new(),
+            failures: 0,
         })
     }
 
@@ -204,10 +216,10 @@ impl Following {
         work: Work,
         asked: Vec<(String, String)>,
         report: &mut Report,
-    ) {
+    ) -> Tally {
         let (names, operations) = asked.into_iter().unzip();
         self.operations = operations;
-        self.follow(Goal::Done(work), names, report).await;
+        self.follow(Goal::Done(work), names, report).await
     }
 
     /// Until the replicas, as clusters and names, have joined; one that fails does not keep the others.
@@ -218,14 +230,21 @@ impl Following {
         self.follow(Goal::Done(Work::Scale), names, report).await;
     }
 
-    async fn follow(mut self, goal: Goal, names: Vec<String>, report: &mut Report) {
+    async fn follow(mut self, goal: Goal, names: Vec<String>, report: &mut Report) -> Tally {
         if names.is_empty() {
-            return;
+            return Tally::default();
         }
         report.tell_problems("waiting for the rest");
         self.pending = names.into_iter().map(|n| (n, Known::default())).collect();
+        let all = self.pending.len();
         if let Err(failure) = self.until(goal, report).await {
             report.problem(failure);
+        }
+        let (failed, left) = (self.failures, self.pending.len());
+        Tally {
+            done: all.saturating_sub(failed + left),
+            failed,
+            left,
         }
     }
 
@@ -305,6 +324,7 @@ impl Following {
                         // The others go on, and are waited for.
                         let failure = self.failed(goal, &name, &why);
                         self.pending.remove(&name);
+                        self.failures += 1;
                         report.problem(failure);
                         continue;
                     }

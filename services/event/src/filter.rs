@@ -8,7 +8,7 @@ use pgo_events::{
     cloudevent::{Attribute, CloudEvent},
 };
 use pgo_proto::event::ReadRequest;
-use serde_json::Value as Json;
+use serde_json::{Number, Value as Json};
 
 use crate::log::Record;
 
@@ -150,16 +150,22 @@ impl Attributes for Read {
         match value {
             Json::String(text) => Some(Value::String(text.clone())),
             Json::Bool(flag) => Some(Value::Boolean(*flag)),
-            // CESQL's integers have 32 bits; what does not fit is seen as its digits.
-            Json::Number(number) => {
-                let integer = number
-                    .as_i64()
-                    .and_then(|number| i32::try_from(number).ok());
-                Some(integer.map_or_else(|| Value::String(number.to_string()), Value::Integer))
-            }
+            Json::Number(number) => Some(saturated(number)),
             _ => None,
         }
     }
+}
+
+/// A number as CESQL has them. Its integers have 32 bits (CESQL 1.0, section 3.1): one beyond is seen as the outermost on its
+/// side, so that what is more than all others is still more than a limit. A fraction is seen as its digits.
+fn saturated(number: &Number) -> Value {
+    let integer = match number.as_i64() {
+        Some(integer) => integer,
+        None if number.is_u64() => i64::MAX,
+        None => return Value::String(number.to_string()),
+    };
+    let outermost = if integer < 0 { i32::MIN } else { i32::MAX };
+    Value::Integer(i32::try_from(integer).unwrap_or(outermost))
 }
 
 #[cfg(test)]
@@ -319,6 +325,33 @@ mod tests {
         ] {
             assert!(!by(false_one), "{false_one}");
         }
+    }
+
+    #[test]
+    fn a_number_beyond_32_bits_is_seen_as_the_outermost() {
+        let seen = |field: &Json, filter: &str| {
+            let event = serde_json::json!({ "eventheader": {}, "lagbytes": field });
+            let request = ReadRequest {
+                filter: filter.to_owned(),
+                ..ReadRequest::default()
+            };
+            Filter::of(&request)
+                .expect("a filter")
+                .wants(&record(&event))
+        };
+        for large in [Json::from(3_000_000_000_u64), Json::from(u64::MAX)] {
+            assert!(seen(&large, "lagbytes > 1000000"), "{large}");
+            assert!(seen(&large, "lagbytes = 2147483647"), "{large}");
+            assert!(!seen(&large, "lagbytes < 1000000"), "{large}");
+        }
+        for small in [Json::from(-3_000_000_000_i64), Json::from(i64::MIN)] {
+            assert!(
+                seen(&small, "lagbytes < 0 AND lagbytes < -2147483647"),
+                "{small}"
+            );
+        }
+        assert!(seen(&Json::from(1_000_001), "lagbytes > 1000000"));
+        assert!(seen(&Json::from(1.5), "lagbytes = '1.5'"));
     }
 
     #[test]

@@ -52,8 +52,7 @@ impl Work {
     ) -> anyhow::Result<()> {
         let after_another = leading.as_ref().is_some_and(|l| l.is_after_another());
         let mut beside = self.beside(after_another, &stop)?;
-        let dead = self.undertaker.after_many_attempts();
-        let consumer = pgo_bus::history_consumer(self.nsqd.clone(), dead)?;
+        let consumer = pgo_bus::history_consumer(self.nsqd.clone())?;
         let watching = consume::watch_connection(consumer.state(), self.connected.clone());
         let watching = tokio::spawn(watching);
         let appender = Appender {

@@ -4,13 +4,12 @@
 //! consumer gives up ─► DeadLetter (JSON) ─► topic pgo.dead, channel kept ─► event service ─► a user: requeue or delete
 //! ```
 
-use std::{num::NonZeroU16, sync::Arc, time::SystemTime};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use jiff::Timestamp;
 use nsq::{
-    Consumer, ConsumerConfig, DeadLetters, Message, NameError, Producer, PublishError, Server,
-    TopicName,
+    Consumer, ConsumerConfig, Message, NameError, Producer, PublishError, Server, TopicName,
 };
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -20,13 +19,6 @@ pub const DEAD_TOPIC: &str = "pgo.dead";
 
 /// The channel from which the event service keeps them.
 pub const DEAD_CHANNEL: &str = "kept";
-
-/// A message is given up after so many deliveries: what fails that often fails for what it is. nsqd's timeout of 10 s on
-/// these channels makes it three minutes and more.
-const MOST_ATTEMPTS: NonZeroU16 = match NonZeroU16::new(20) {
-    Some(number) => number,
-    None => NonZeroU16::MIN,
-};
 
 /// What the ids of dead letters are made of besides the message's own.
 const IDS: Uuid = Uuid::from_u128(0x33b1_4c7d_90a4_4a5c_8f60_52d3_a9b0_7e11);
@@ -153,36 +145,6 @@ impl Undertaker {
             }
         });
     }
-
-    /// What a consumer does with messages that failed too often.
-    #[must_use]
-    pub fn after_many_attempts(&self) -> DeadLetters {
-        let undertaker = self.clone();
-        DeadLetters::with(MOST_ATTEMPTS, move |given_up| {
-            let undertaker = undertaker.clone();
-            let letter = DeadLetter {
-                topic: given_up.topic.to_string(),
-                channel: given_up.channel.to_string(),
-                message: given_up.id.to_string(),
-                attempts: given_up.attempts,
-                time: Timestamp::now(),
-                reason: format!(
-                    "it was delivered {} times since {} and never finished",
-                    given_up.attempts,
-                    time(given_up.timestamp)
-                ),
-                body: given_up.body.to_vec(),
-            };
-            async move { Ok(undertaker.put_away(&letter).await?) }
-        })
-    }
-}
-
-fn time(time: SystemTime) -> String {
-    Timestamp::try_from(time).map_or_else(
-        |_| "a time that is none".to_owned(),
-        |time| time.to_string(),
-    )
 }
 
 /// Reads dead letters from nsqd.

@@ -22,7 +22,7 @@ pub struct Test {
     pub ended: Timestamp,
     /// How many connections were tried.
     pub tried: usize,
-    /// The commands that connect like those that did not work.
+    /// The commands that connect like those that did not work, each with the reason.
     pub broken: Vec<String>,
 }
 

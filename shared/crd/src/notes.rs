@@ -40,7 +40,7 @@ pub struct TestNote {
     pub ended: Timestamp,
     /// How many connections were tried.
     pub tried: usize,
-    /// The commands that connect like those that did not work.
+    /// The commands that connect like those that did not work, each with the reason.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub broken: Vec<String>,
 }

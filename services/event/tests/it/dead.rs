@@ -1,9 +1,10 @@
 //! Dead letters, from a real nsqd to who decides about them.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
 use nsq::{Consumer, ConsumerConfig, Producer, ProducerConfig};
-use pgo_bus::{DEAD_TOPIC, DeadLetter as Letter, Undertaker};
+use pgo_bus::{DEAD_TOPIC, DeadLetter as Letter};
+use pgo_ids::Seq;
 use pgo_proto::event::{DeadLetter, DeadLetterIds, dead_letters_client::DeadLettersClient};
 use tokio::time::Instant;
 use tonic::{Code, transport::Channel};
@@ -149,37 +150,39 @@ async fn a_letter_goes_to_the_topic_that_it_came_from() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_message_that_fails_again_and_again_is_given_up() {
-    let installation = Installation::start(&[]);
-    let server = installation.nsq_server();
-    let producer = Arc::new(Producer::connect(server.clone(), ProducerConfig::default()));
-    let undertaker = Undertaker::new(producer).unwrap();
+async fn events_that_came_back_many_times_are_taken_and_are_no_dead_letters() {
+    let mut installation = Installation::prepare(&[]);
+    installation.start_nsqd_open_to_all();
+    // As while the disk is full: they come, lapse, and come again with the next attempt.
     let mut reader = Consumer::subscribe(
-        server,
-        "pgo.commands".parse().unwrap(),
-        "reconciler".parse().unwrap(),
-        ConsumerConfig {
-            dead_letters: Some(undertaker.after_many_attempts()),
-            ..ConsumerConfig::default()
-        },
+        installation.nsq_server(),
+        "alltopic".parse().unwrap(),
+        "history".parse().unwrap(),
+        ConsumerConfig::default(),
     );
-    publish(&installation, "pgo.commands", "too hard").await;
-    let failing = tokio::spawn(async move {
-        while let Some(message) = reader.next().await {
-            message.requeue_without_backoff(Duration::ZERO);
+    let mut state = reader.state();
+    soon("a subscription", state.wait_for(nsq::State::is_connected))
+        .await
+        .unwrap();
+    for event in events("a", 1..=3) {
+        let body = pgo_bus::Message::encode(&event, Seq(1)).unwrap();
+        publish(&installation, "alltopic", body).await;
+    }
+    let mut often = BTreeSet::new();
+    while often.len() < 3 {
+        let message = soon("a message", reader.next()).await.unwrap();
+        if message.attempts() > 25 {
+            often.insert(message.id().to_string());
         }
-    });
-    let mut client = installation.dead_letters("apiserver");
-    let letter = letters(&mut client, 1).await.remove(0);
-    assert_eq!(
-        (letter.topic.as_str(), letter.channel.as_str()),
-        ("pgo.commands", "reconciler")
-    );
-    assert_eq!(
-        (letter.attempts, letter.body.as_slice()),
-        (21, b"too hard".as_slice())
-    );
-    failing.abort();
+        message.requeue_without_backoff(Duration::ZERO);
+    }
+    soon("the end of the reader", reader.close()).await;
+
+    installation.start_event();
+    let mut stored = open(&mut installation.client("apiserver"), beginning()).await;
+    let seqs = records(&mut stored, 3).await.into_iter().map(|r| r.1);
+    assert_eq!(seqs.collect::<Vec<_>>(), [1, 2, 3]);
+    letters(&mut installation.dead_letters("apiserver"), 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

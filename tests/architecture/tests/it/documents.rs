@@ -222,3 +222,39 @@ fn every_variable_of_a_manifest_is_read_by_its_process() {
         }
     }
 }
+
+/// Deployments of which more than one pod runs.
+fn with_replicas() -> Vec<String> {
+    let manifests = files(".yaml").into_iter();
+    let manifests = manifests.filter(|(path, _)| path.starts_with("deploy/install/manifests/"));
+    manifests
+        .flat_map(|(_, text)| {
+            let objects = text.split("\n---\n").map(str::to_owned);
+            objects.collect::<Vec<_>>()
+        })
+        .filter(|object| object.contains("kind: Deployment\n"))
+        .filter(|object| {
+            let replicas = after(object, "  replicas: ");
+            replicas.is_some_and(|replicas| !replicas.starts_with('1'))
+        })
+        .filter_map(|object| after(&object, "  name: "))
+        .collect()
+}
+
+#[test]
+fn no_advice_looks_at_any_one_of_several_pods() {
+    let deployments = with_replicas();
+    assert!(
+        deployments.contains(&"reconciler".to_owned()),
+        "{deployments:?}"
+    );
+    let scripts = files(".sh").into_iter();
+    let scripts = scripts.filter(|(path, _)| path.starts_with("deploy/"));
+    for (path, text) in documents().into_iter().chain(scripts) {
+        for line in text.lines() {
+            let asks = line.contains("kubectl logs") || line.contains("port-forward");
+            let any = |name: &String| line.contains(&format!("deployment/{name}"));
+            assert!(!(asks && deployments.iter().any(any)), "{path}: {line}");
+        }
+    }
+}

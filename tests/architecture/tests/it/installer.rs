@@ -158,29 +158,39 @@ fn every_pod_of_pgo_meets_pod_security_restricted() {
     }
 }
 
-/// Runs `wait_for_the_one_that_stays` with a `kubectl` that finds two replicas, and these in sync.
-fn from_two_replicas_to_one(in_sync: &str) -> Output {
+/// Runs something in the installer's folder with a `kubectl` that notes what it is asked and answers by these branches of
+/// a shell's `case`. The second value is what it was asked, a line each.
+fn with_kubectl(answers: &str, command: &[&str], settings: &[(&str, &str)]) -> (Output, String) {
     let folder = tempfile::tempdir().expect("a folder");
-    let kubectl = folder.path().join("kubectl");
-    let answers = format!(
-        "#!/bin/sh\ncase \"$*\" in *statefulset*) echo 2 ;; *configmap*) echo '{in_sync}' ;; esac\n"
+    let (kubectl, asked) = (folder.path().join("kubectl"), folder.path().join("asked"));
+    let script = format!(
+        "#!/bin/sh\necho \"$*\" >>'{}'\ncase \"$*\" in {answers} esac\n",
+        asked.display()
     );
-    fs::write(&kubectl, answers).expect("a script");
+    fs::write(&kubectl, script).expect("a script");
     let executable = fs::Permissions::from_mode(0o755);
     fs::set_permissions(&kubectl, executable).expect("it is a program");
-    Command::new("bash")
+    let output = Command::new("bash")
         .current_dir(root().join("deploy/install"))
-        .args([
-            "-euo",
-            "pipefail",
-            "-c",
-            ". ./progress.sh; . ./settings.sh; . ./wait.sh; wait_for_the_one_that_stays; echo goes on",
-        ])
+        .args(command)
         .env("KUBECTL", kubectl)
-        .env("EVENT_REPLICAS", "1")
-        .env("PGO_WAIT_SECONDS", "1")
+        .envs(settings.iter().copied())
         .output()
-        .expect("bash")
+        .expect("bash");
+    (output, fs::read_to_string(asked).unwrap_or_default())
+}
+
+/// Runs `wait_for_the_one_that_stays` with a `kubectl` that finds two replicas, and these in sync.
+fn from_two_replicas_to_one(in_sync: &str) -> Output {
+    let answers = format!("*statefulset*) echo 2 ;; *configmap*) echo '{in_sync}' ;;");
+    let command = [
+        "-euo",
+        "pipefail",
+        "-c",
+        ". ./progress.sh; . ./settings.sh; . ./wait.sh; wait_for_the_one_that_stays; echo goes on",
+    ];
+    let settings = [("EVENT_REPLICAS", "1"), ("PGO_WAIT_SECONDS", "1")];
+    with_kubectl(&answers, &command, &settings).0
 }
 
 #[test]
@@ -193,4 +203,81 @@ fn one_replica_of_the_event_service_is_left_alone_only_with_every_event() {
     assert!(!ran.status.success(), "{ran:?}");
     let said = String::from_utf8_lossy(&ran.stderr);
     assert!(said.contains("event-0 has not every event"), "{said}");
+}
+
+/// An installation in namespace `pgo` with clusters in two namespaces, and another one of the same name with a third.
+fn two_namespaces(clusters: &str) -> String {
+    format!(
+        "*'get rolebindings'*) echo 'binding mine pgo'; echo 'binding forgotten pgo'; echo 'binding theirs pgo2' ;;
+        *'get namespaces'*) echo 'namespace mine'; echo 'namespace forgotten'; echo 'namespace theirs' ;;
+        *'get crd'*) echo crd ;;
+        *'get pgclusters --namespace forgotten'*) printf '{clusters}' ;;
+        *'get namespace '*pgo-created-by*) echo install-script ;;
+        *'get deployment/reconciler'*) exit 1 ;;"
+    )
+}
+
+const TWO_CLUSTERS: &str = "pgcluster.crunchydata.com/hippo\\npgcluster.crunchydata.com/rhino\\n";
+const SETTINGS: [(&str, &str); 2] = [("PGO_OPERATOR_NAMESPACE", "pgo"), ("NAMESPACE", "mine")];
+
+#[test]
+fn an_uninstall_knows_the_clusters_of_namespaces_that_its_environment_does_not_name() {
+    let command = ["./uninstall.sh", "--delete-namespaces"];
+    let (ran, asked) = with_kubectl(&two_namespaces(TWO_CLUSTERS), &command, &SETTINGS);
+    let said = String::from_utf8_lossy(&ran.stderr);
+    assert!(!ran.status.success() && said.contains("hippo"), "{ran:?}");
+    assert!(!asked.contains(" delete "), "{asked}");
+}
+
+#[test]
+fn an_uninstall_removes_all_that_was_installed_and_nothing_of_others() {
+    let command = ["./uninstall.sh", "--delete-namespaces"];
+    let (ran, asked) = with_kubectl(&two_namespaces(""), &command, &SETTINGS);
+    assert!(ran.status.success(), "{ran:?}");
+    for namespace in ["mine", "forgotten", "pgo"] {
+        let deletion = format!("delete namespace {namespace} ");
+        assert!(asked.contains(&deletion), "{namespace}:\n{asked}");
+    }
+    assert!(!asked.contains("theirs"), "{asked}");
+    for lease in ["pgo-reconciler", "pgo-scheduler", "pgo-event"] {
+        let mut deletions = asked.lines().filter(|line| line.contains("delete lease"));
+        assert!(
+            deletions.any(|line| line.contains(lease)),
+            "{lease}:\n{asked}"
+        );
+    }
+}
+
+/// What an installation does about namespaces that it is not for any more.
+fn fewer_namespaces(clusters: &str) -> (Output, String) {
+    let script = ". ./progress.sh; . ./settings.sh; . ./namespaces.sh; . ./certificates.sh; check_unnamed; leave_unnamed";
+    let command = ["-euo", "pipefail", "-c", script];
+    with_kubectl(&two_namespaces(clusters), &command, &SETTINGS)
+}
+
+#[test]
+fn a_namespace_with_clusters_is_not_left_out_by_an_installation() {
+    let (ran, asked) = fewer_namespaces(TWO_CLUSTERS);
+    let said = String::from_utf8_lossy(&ran.stderr);
+    assert!(!ran.status.success(), "{ran:?}");
+    assert!(said.contains("forgotten (hippo, rhino)"), "{said}");
+    assert!(!asked.contains(" delete "), "{asked}");
+}
+
+#[test]
+fn a_namespace_that_is_left_out_loses_its_rights_and_labels() {
+    let (ran, asked) = fewer_namespaces("");
+    assert!(ran.status.success(), "{ran:?}");
+    let of_it = |what: &str| asked.lines().find(|line| line.contains(what));
+    let rights = of_it("--namespace forgotten delete").expect("rights are removed");
+    for process in processes() {
+        for right in ["role", "rolebinding"] {
+            let right = format!(" {right}/pgo-{process}");
+            assert!(rights.contains(&right), "{right}: {rights}");
+        }
+    }
+    let labels = of_it("label namespace forgotten").expect("labels are removed");
+    assert!(labels.contains(" pgo-installation-name-"), "{labels}");
+    assert!(!asked.contains("theirs"), "{asked}");
+    assert!(!asked.contains("label namespace mine"), "{asked}");
 }

@@ -44,6 +44,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Connections tried at a time.
 const AT_ONCE: usize = 32;
 
+/// Characters of a reason at most: a cluster has many connections, and all that do not work are in one annotation.
+const LONGEST_REASON: usize = 160;
+
 /// The database that every cluster has.
 const MAINTENANCE_DATABASE: &str = "postgres";
 
@@ -85,26 +88,37 @@ pub(crate) async fn test(
     let all = planned.iter().flat_map(|(_, probes)| probes.clone());
     let all: Vec<Probe> = all.collect();
     let tls = app.tls_files.clone();
-    let tried: Vec<bool> = futures::stream::iter(all)
+    let tried: Vec<Result<(), String>> = futures::stream::iter(all)
         .map(|probe| probe.works(tls.clone()))
         .buffered(AT_ONCE)
         .collect()
         .await;
     let mut tried = tried.into_iter();
-    let results = planned.iter().map(|(name, probes)| ClusterTestResult {
-        cluster_name: name.clone(),
-        items: probes
-            .iter()
-            .zip(&mut tried)
-            .map(|(probe, working)| ClusterTestDetail {
-                psql_string: probe.psql(),
-                working,
-            })
-            .collect(),
-    });
-    let results: Vec<_> = results.collect();
-    note::all(&call, namespace, (&clusters, &results), began).await;
-    Ok(answer(results))
+    let shown: Vec<Shown> = planned
+        .iter()
+        .map(|(_, probes)| {
+            let commands = probes.iter().map(Probe::psql);
+            commands.zip(&mut tried).collect()
+        })
+        .collect();
+    note::all(&call, namespace, (&clusters, &shown), began).await;
+    let names = planned.into_iter().map(|(name, _)| name);
+    Ok(answer(names.zip(shown).map(result).collect()))
+}
+
+/// What a test of a cluster has shown: the command that connects like each probe, and why it does not work, if so.
+type Shown = Vec<(String, Result<(), String>)>;
+
+/// As 4.1 answers, without the reasons.
+fn result((cluster_name, shown): (String, Shown)) -> ClusterTestResult {
+    let item = |(psql_string, worked): (String, Result<(), String>)| ClusterTestDetail {
+        psql_string,
+        working: worked.is_ok(),
+    };
+    ClusterTestResult {
+        cluster_name,
+        items: shown.into_iter().map(item).collect(),
+    }
 }
 
 fn answer(results: Vec<ClusterTestResult>) -> ClusterTestResponse {
@@ -227,6 +241,15 @@ fn is_refused(error: &anyhow::Error) -> bool {
     })
 }
 
+/// On one line, and not longer than [`LONGEST_REASON`].
+fn shortened(why: &str) -> String {
+    let line = why.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(LONGEST_REASON) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
+}
+
 impl Probe {
     /// The command that connects in the same way.
     fn psql(&self) -> String {
@@ -240,14 +263,15 @@ impl Probe {
         format!("psql -p {port} -h {address} -U {user} {database}")
     }
 
-    async fn works(self, tls: Arc<TlsFiles>) -> bool {
+    /// Whether it works, or why not; the reason has nothing in it that is secret.
+    async fn works(self, tls: Arc<TlsFiles>) -> Result<(), String> {
         if self.hopeless {
-            return false;
+            return Err("an instance behind this Service is not ready".to_owned());
         }
         let began = Instant::now();
         let why = loop {
             match tokio::time::timeout(DEADLINE, self.query(&tls)).await {
-                Ok(Ok(())) => return true,
+                Ok(Ok(())) => return Ok(()),
                 Ok(Err(error)) if is_refused(&error) && began.elapsed() < SERVICE_LAG => {
                     tokio::time::sleep(PAUSE).await;
                 }
@@ -256,7 +280,7 @@ impl Probe {
             }
         };
         tracing::info!(probe = self.psql(), why, "a test of a cluster failed");
-        false
+        Err(shortened(&why))
     }
 
     async fn query(&self, tls: &TlsFiles) -> anyhow::Result<()> {
@@ -358,6 +382,13 @@ mod tests {
         assert_eq!(shown[1], "psql -p 5432 -h 10.0.0.1 -U postgres userdb");
         assert_eq!(shown[2], "psql -p 5432 -h 10.0.0.1 -U testuser postgres");
         assert_eq!(shown[7], "psql -p 5432 -h 10.0.0.2 -U testuser userdb");
+    }
+
+    #[test]
+    fn a_reason_is_one_short_line() {
+        assert_eq!(shortened("no answer\n  at all"), "no answer at all");
+        let long = shortened(&"ä".repeat(LONGEST_REASON + 1));
+        assert_eq!(long, format!("{}…", "ä".repeat(LONGEST_REASON)));
     }
 
     #[test]

@@ -8,13 +8,13 @@ use kube::{
     Api, ResourceExt as _,
     api::{DynamicObject, Patch, PatchParams},
 };
-use pgo_api::ClusterTestResult;
 use pgo_bus::Kind;
 use pgo_crd::{Pgcluster, TestNote};
 use pgo_ids::OperationId;
 use serde_json::json;
 use uuid::Uuid;
 
+use super::Shown;
 use crate::{doorbell::doorbell, request::Call};
 
 /// How long an answer waits for the notes; they are written all the same.
@@ -24,12 +24,12 @@ const DEADLINE: Duration = Duration::from_secs(2);
 pub(super) async fn all(
     call: &Arc<Call>,
     namespace: &str,
-    (clusters, results): (&[DynamicObject], &[ClusterTestResult]),
+    (clusters, shown): (&[DynamicObject], &[Shown]),
     began: Timestamp,
 ) {
     let ended = Timestamp::now();
-    let shown = clusters.iter().zip(results);
-    let noting = shown.filter_map(|(cluster, result)| {
+    let of_each = clusters.iter().zip(shown);
+    let noting = of_each.filter_map(|(cluster, shown)| {
         let name = cluster.name_any();
         if cluster.metadata.deletion_timestamp.is_some() {
             return None;
@@ -41,13 +41,16 @@ pub(super) async fn all(
             );
             return None;
         }
-        let broken = result.items.iter().filter(|item| !item.working);
+        let broken = shown.iter().filter_map(|(psql, worked)| {
+            let why = worked.as_ref().err()?;
+            Some(format!("{psql}: {why}"))
+        });
         let note = TestNote {
             user: call.caller.name.clone(),
             began,
             ended,
-            tried: result.items.len(),
-            broken: broken.map(|item| item.psql_string.clone()).collect(),
+            tried: shown.len(),
+            broken: broken.collect(),
         };
         let api: Api<Pgcluster> = call.app.api(namespace);
         Some(one(call.clone(), (api, name, cluster.uid()?), note))
