@@ -165,7 +165,9 @@ impl World {
         if !self.instances[node].frozen {
             return Ok(());
         }
-        self.instances[node].frozen = false;
+        let instance = &mut self.instances[node];
+        instance.frozen = false;
+        instance.thawed = self.now;
         if let Some(number) = self.judge_thawed(node)? {
             let ended = self.now + ENDS;
             self.queue.at(ended, Event::MustHaveEnded(node, number));

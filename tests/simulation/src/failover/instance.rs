@@ -216,6 +216,8 @@ pub struct Instance {
     pub stopped: bool,
     /// Its node is frozen.
     pub frozen: bool,
+    /// When that went on last after it was.
+    pub thawed: Time,
     /// Its volume hangs, for the so many-th time.
     pub hangs: Option<u64>,
     /// Its server does not start.
@@ -246,6 +248,7 @@ impl Instance {
             job: 0,
             stopped: false,
             frozen: false,
+            thawed: 0,
             hangs: None,
             broken: false,
             woke: 0,

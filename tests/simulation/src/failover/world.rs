@@ -12,7 +12,7 @@ use crate::{
         clock::{Clock, MS, SECOND, Time},
         event::{Event, Part, Queue, Wishes},
         instance::{Data, Instance, id},
-        judge::{Count, Ledger},
+        judge::{Count, ENDS, Ledger},
         network::Network,
         wrong::{self, Wrong},
     },
@@ -228,10 +228,11 @@ impl World {
             Event::VolumeAnswers(node) => return self.volume_answers(node),
             Event::VolumeSilent(node, which) => return self.volume_silent(node, which),
             Event::MustHaveEnded(node, number) => {
-                let server = self.instances[node].server.as_ref();
-                if server.is_some_and(|server| server.number == number)
-                    && !self.instances[node].frozen
-                {
+                let instance = &self.instances[node];
+                let server = instance.server.as_ref();
+                // Where it was frozen again meanwhile its time counts anew.
+                let had_its_time = !instance.frozen && self.now >= instance.thawed + ENDS;
+                if had_its_time && server.is_some_and(|server| server.number == number) {
                     return Err(format!(
                         "{node} went on after a freeze and its server did not end"
                     ));
