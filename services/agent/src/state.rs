@@ -120,6 +120,11 @@ impl State {
         }
     }
 
+    /// PostgreSQL serves from `now` on, unless that was said already: whoever has heard it hears no other time.
+    pub fn runs(&mut self, now: Timestamp) {
+        self.running_since.get_or_insert(now);
+    }
+
     /// Takes over for whose answers commits wait.
     pub fn tell_commits(&mut self, commits: Option<Commits>, now: Timestamp) {
         let falls_back = commits.map(|commits| commits.wait_for < commits.rule);

@@ -374,8 +374,7 @@ impl<S: Store> Supervisor<S> {
         self.helm.tell(Told::Starts(true));
         self.serving = Some(Instant::now());
         let now = Timestamp::now();
-        self.reporter
-            .change(|state| state.running_since = Some(now));
+        self.reporter.change(|state| state.runs(now));
         let watch = Watch {
             socket: self.settings.socket(),
             server: server.pid(),

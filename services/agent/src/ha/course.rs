@@ -152,12 +152,36 @@ impl Helm {
         });
     }
 
-    /// Tells the driver. What rests on what ended is void from this moment, not from when the driver hears of it.
+    /// Tells the driver. What rests on what ended is void from this moment, not from when the driver hears of it; what was
+    /// ordered of a standby since is not, and would not be ordered again.
     pub fn tell(&self, told: Told) {
         if matches!(told, Told::ServersStopped(_)) {
-            self.course.send_replace(Course::Wait);
+            self.course.send_if_modified(|course| {
+                let is_void = matches!(course, Course::Lead { .. } | Course::End(_));
+                if is_void {
+                    *course = Course::Wait;
+                }
+                is_void
+            });
         }
         // The driver ends before this only when all ends.
         let _ = self.events.send(Event::Told(told));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_ordered_of_a_standby_stays_when_the_end_of_its_servers_is_told_again() {
+        let (events, _driver) = mpsc::unbounded_channel();
+        let course = Arc::new(watch::Sender::new(Course::End(Ending::Kill)));
+        let helm = Helm::new(course.clone(), events);
+        helm.tell(Told::ServersStopped(None));
+        assert_eq!(helm.course(), Course::Wait);
+        course.send_replace(Course::Hold { order: 1 });
+        helm.tell(Told::ServersStopped(None));
+        assert_eq!(helm.course(), Course::Hold { order: 1 });
     }
 }

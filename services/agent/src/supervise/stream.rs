@@ -100,7 +100,7 @@ impl<S: Store> Supervisor<S> {
         server.forget_output();
         helm.tell(Told::Starts(true));
         *serving = Some(Instant::now());
-        reporter.change(|state| state.running_since = Some(now));
+        reporter.change(|state| state.runs(now));
         let watch = Watch {
             socket: settings.socket(),
             server: server.pid(),
