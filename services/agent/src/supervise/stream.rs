@@ -260,15 +260,15 @@ impl Follower<'_> {
     /// Receives no WAL any more, and tells how far it came. Where that cannot be found out nothing is told: no vote then.
     async fn hold(&mut self, order: u64) -> Result<Option<Turn>, String> {
         let begin = Instant::now();
-        // Whoever was started to follow nobody need not be told to, and versions without a reload would be started for ever.
-        if self.leader.is_some() {
-            let reloads = self.turn_to(None)?;
-            *self.leader = None;
-            if !reloads {
-                return Ok(Some(Turn::Restart));
-            }
+        let follows = self.leader.is_some();
+        let reloads = self.turn_to(None)?;
+        *self.leader = None;
+        if reloads {
             processes::send(self.server, Signal::SIGHUP);
+        } else if follows {
+            return Ok(Some(Turn::Restart));
         }
+        // What has no reload and was started to follow nobody is still: started again, it would be told to be again.
         let position = self.stopped_receiver().await?;
         let millis = begin.elapsed().as_millis();
         tracing::info!(?position, millis, "no WAL is received any more");
