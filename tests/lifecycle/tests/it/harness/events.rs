@@ -91,10 +91,23 @@ impl Watch {
             if found >= count {
                 Ok(events)
             } else {
-                let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-                Err(format!("{:?}; pgo watch said {said:?}", types(&events)))
+                Err(format!("{:?}; {}", types(&events), self.said()))
             }
         })
+    }
+
+    /// Waits until it shows something, so that it is connected.
+    pub fn until_any(&self) {
+        until("an event in pgo watch", SHOWN, || match self.all() {
+            none if none.is_empty() => Err(self.said()),
+            _ => Ok(()),
+        });
+    }
+
+    /// What it said on standard error, which is why it shows nothing.
+    pub fn said(&self) -> String {
+        let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        format!("pgo watch said {said:?}")
     }
 }
 
