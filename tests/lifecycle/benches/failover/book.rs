@@ -40,6 +40,7 @@ impl Book {
                 changed: line["changed"] == true,
                 fenced: line["fenced"].as_bool(),
                 missing: line["missing"].as_u64().unwrap_or_default(),
+                failed: line["failed"].as_u64().unwrap_or_default(),
             })
             .collect()
     }
@@ -48,7 +49,7 @@ impl Book {
     pub fn note(&self, row: Row, peer: Peer, run: &Run) {
         let line = json!({
             "row": row.name(), "peer": peer.name(), "pause_ms": run.pause, "changed": run.changed, "fenced": run.fenced,
-            "missing": run.missing,
+            "missing": run.missing, "failed": run.failed,
         });
         let file = fs::OpenOptions::new()
             .create(true)

@@ -54,6 +54,9 @@ fn cell(runs: &[Run]) -> String {
         let fenced = runs.iter().filter(|run| run.fenced == Some(true)).count();
         text.push_str(&format!(", the former one had stopped before in {fenced}"));
     }
-    text.push_str(&format!("; {missing} acknowledged rows missing"));
+    let failed: u64 = runs.iter().map(|run| run.failed).sum();
+    text.push_str(&format!(
+        "; {failed} writes failed, {missing} acknowledged rows missing"
+    ));
     text
 }

@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use crate::harness::{
     Cluster, Forward, Installer, Watch,
-    containers::{pods_of, until_whole},
+    cluster::unique,
+    containers::{pods_of, tag_image, until_whole},
     events::{check_stream, of_operations},
     kubectl,
     kubernetes::{get, text},
@@ -112,6 +113,53 @@ fn installing_again_changes_nothing() {
     let ran = Installer::of_what_is_there().run("install.sh", &[]).ok();
     assert!(ran.out.contains("PGO is ready"), "{ran}");
     assert_eq!(before, seen());
+}
+
+/// Pod and process of a cluster's instance: whoever replaced or restarted it would change one of them.
+fn identity(cluster: &Cluster) -> (String, String) {
+    let uid = text(&cluster.pod(), "/metadata/uid");
+    let started = "select pg_postmaster_start_time()";
+    (uid, cluster.ask(started))
+}
+
+#[test]
+fn another_version_of_pgo_restarts_no_database_and_is_in_what_is_made_later() {
+    let _turn = alone();
+    until_whole();
+    let cluster = Cluster::ready("untouched");
+    let before = identity(&cluster);
+    let installer = Installer::of_what_is_there();
+    let (prefix, tag) = (
+        installer.setting("PGO_IMAGE_PREFIX"),
+        installer.setting("PGO_IMAGE_TAG"),
+    );
+    let other = unique("later");
+    let images = [
+        "agent",
+        "apiserver",
+        "event",
+        "nsqd",
+        "reconciler",
+        "scheduler",
+    ];
+    for image in images {
+        let name = |tag: &str| format!("{prefix}/pgo-{image}:{tag}");
+        tag_image(&name(&tag), &name(&other));
+    }
+    let agent = |cluster: &Cluster| text(&cluster.pod(), "/spec/initContainers/0/image");
+    installer
+        .run("install.sh", &[("PGO_IMAGE_TAG", &other)])
+        .ok();
+    until_whole();
+    let made_later = Cluster::ready("later");
+    assert!(agent(&made_later).ends_with(&other));
+    // The later one shows that the new version has looked at what there is.
+    assert_eq!(identity(&cluster), before);
+    assert!(agent(&cluster).ends_with(&tag));
+
+    installer.run("install.sh", &[]).ok();
+    until_whole();
+    assert_eq!(identity(&cluster), before, "and back");
 }
 
 #[test]

@@ -1,17 +1,18 @@
 //! Minor upgrades: what users of a cluster see of one, and what is refused.
 
-use std::{sync::LazyLock, time::Instant};
+use std::{sync::LazyLock, thread, time::Instant};
 
 use serde_json::Value;
 
 use crate::harness::{
     Cluster, Ran, Watch,
     cluster::{READY, unique},
-    events::{check_stream, fields},
+    containers::{kill_all_of, until_whole},
+    events::{check_stream, fields, types},
     kubernetes::{get, text},
     minors::{Minors, image},
     namespace, pgo,
-    turns::together,
+    turns::{alone, together},
     until,
     until::seen,
     writer::{Writer, missing},
@@ -182,6 +183,67 @@ fn two_instances_get_a_later_minor_under_a_writer_and_wrong_images_change_nothin
         &watch.until_count(&cluster.uid(), "UpgradeClusterFailure", 3),
         &images.minors.versions,
     );
+}
+
+#[test]
+fn an_upgrade_of_several_clusters_goes_on_when_the_reconciler_was_killed_in_the_middle() {
+    let _turn = alone();
+    let images = &*IMAGES;
+    let (from, to) = &images.minors.versions;
+    until_whole();
+    let watch = Watch::begin();
+    let label = unique("fleet");
+    let labels = format!("fleet={label}");
+    let clusters: Vec<Cluster> = (0..3).map(|_| Cluster::named("fleet")).collect();
+    for cluster in &clusters {
+        let flags = ["--labels", &labels, "--ccp-image-tag", &images.minors.older];
+        cluster.create(&flags).ok();
+    }
+    for cluster in &clusters {
+        cluster.until_ready();
+        until_all_run(cluster, 1, from);
+    }
+    let namespace = namespace();
+    let line = [
+        "upgrade",
+        "--selector",
+        &labels,
+        "--ccp-image-tag",
+        &images.minors.newer,
+        "--wait",
+        "--timeout",
+        "5m",
+        "-n",
+        &namespace,
+    ];
+    let ran = thread::scope(|scope| {
+        let upgrade = scope.spawn(|| pgo(&line));
+        until("the first instance's turn", READY, || {
+            let told = |cluster: &Cluster| types(&watch.of(&cluster.uid()));
+            let all: Vec<String> = clusters.iter().flat_map(told).collect();
+            seen(all.contains(&"UpgradeInstance".to_owned()), || {
+                format!("{all:?}")
+            })
+        });
+        assert!(kill_all_of("reconciler") > 0);
+        upgrade.join().expect("pgo upgrade")
+    });
+    let ran = ran.ok();
+    assert!(
+        ran.out.contains("3 upgraded") || ran.err.contains("3 upgraded"),
+        "{ran}"
+    );
+    for cluster in &clusters {
+        until_all_run(cluster, 1, to);
+        assert_eq!(tags(cluster), std::slice::from_ref(&images.minors.newer));
+        let told = watch.until(&cluster.uid(), "UpgradeClusterCompleted");
+        check_stream(&told);
+        assert_eq!(
+            fields(&told, "UpgradeInstanceCompleted", "/version"),
+            std::slice::from_ref(to)
+        );
+    }
+    until_whole();
 }
 
 #[test]

@@ -41,6 +41,12 @@ impl Installer {
         Self { settings }
     }
 
+    /// One of the settings, as it is; empty where it was not given.
+    pub fn setting(&self, name: &str) -> String {
+        let found = self.settings.iter().find(|(known, _)| known == name);
+        found.map(|(_, value)| value.clone()).unwrap_or_default()
+    }
+
     /// Runs `install.sh` or `uninstall.sh`, with these settings besides.
     pub fn run(&self, script: &str, settings: &[(&str, &str)]) -> Ran {
         let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");

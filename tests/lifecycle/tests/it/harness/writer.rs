@@ -30,6 +30,8 @@ pub struct Notes {
     pub tried: u64,
     /// How often it had to connect.
     pub connections: usize,
+    /// The rows of which it was told nothing, or that they are not there.
+    pub failed: u64,
 }
 
 impl Notes {
@@ -154,10 +156,9 @@ impl Client {
                 notes.acknowledged.push((row, Instant::now()));
             } else {
                 connection = None;
-                notes
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .connections += 1;
+                let mut notes = notes.lock().unwrap_or_else(PoisonError::into_inner);
+                notes.connections += 1;
+                notes.failed += 1;
             }
             thread::sleep(PAUSE);
         }
