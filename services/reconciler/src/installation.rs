@@ -1,11 +1,13 @@
 //! PGO itself: the one PgInstallation, its status and the events of its start and stop, and of its services.
 
+mod certificates;
 mod ready;
 mod services;
 
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
+use certificates::Certificates;
 use jiff::Timestamp;
 use kube::{
     Api, Client, ResourceExt as _,
@@ -17,6 +19,7 @@ use pgo_ids::{Namespace, StreamId};
 use serde_json::json;
 use tokio::{sync::Notify, time::timeout};
 
+pub use certificates::CERTIFICATES;
 pub use ready::{ReadyUrl, Services, named_url};
 pub use services::OTHERS;
 
@@ -36,6 +39,7 @@ pub struct Keeper {
     client: Client,
     namespace: Namespace,
     services: Services,
+    certificates: Certificates,
     publishing: Publishing,
     /// Whether nobody reconciled before this process.
     was_down: bool,
@@ -53,6 +57,7 @@ impl Keeper {
         was_down: bool,
     ) -> Self {
         Self {
+            certificates: Certificates::of(&client, namespace.as_str()),
             client,
             namespace,
             services,
@@ -82,7 +87,7 @@ impl Keeper {
         }
     }
 
-    async fn look(&self) -> anyhow::Result<()> {
+    async fn look(&mut self) -> anyhow::Result<()> {
         let api: Api<PgInstallation> =
             Api::namespaced(self.client.clone(), self.namespace.as_str());
         let object = self.object(&api).await?;
@@ -104,6 +109,7 @@ impl Keeper {
             was_down: self.was_down,
             processes: services::processes(&self.client, self.namespace.as_str()).await?,
             leases: services::leases(&self.client, self.namespace.as_str()).await?,
+            certificates: self.certificates.look().await,
             stream: stream.clone(),
         };
         let status = object

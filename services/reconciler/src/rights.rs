@@ -169,6 +169,13 @@ pub const RIGHTS: Rights = Rights {
             "Who leads the other services: events tell of it.",
         )
         .named(crate::installation::OTHERS),
+        Right::new(
+            "",
+            &["secrets"],
+            &[Get],
+            "When the certificates of PGO's services end: an event tells it early enough. The keys beside them are not used.",
+        )
+        .named(crate::installation::CERTIFICATES),
     ],
     cluster: &[],
 };

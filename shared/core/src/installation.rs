@@ -1,7 +1,10 @@
 //! PGO itself: whether it is up, told as events of the one PgInstallation.
 
+pub mod certificates;
+
 use std::collections::BTreeMap;
 
+use certificates::{CertificateFacts, ToldCertificate};
 use jiff::{SignedDuration, Timestamp};
 use pgo_events::Eventing;
 use pgo_ids::{Namespace, OperationId, StreamId};
@@ -48,6 +51,8 @@ pub struct Installation {
     pub processes: Vec<ProcessFacts>,
     /// Leases of those that have a leader.
     pub leases: Vec<LeaseFacts>,
+    /// Certificates of its services; none where they could not be read.
+    pub certificates: Option<Vec<CertificateFacts>>,
 }
 
 /// The status of a PgInstallation.
@@ -68,6 +73,9 @@ pub struct InstallationStatus {
     /// Who leads, by service.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub leaders: BTreeMap<String, String>,
+    /// What was told of the certificates of its services, by Secret.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub certificates: BTreeMap<String, ToldCertificate>,
     /// Operations and outbox.
     #[serde(flatten)]
     pub journal: Journal,
@@ -142,6 +150,7 @@ fn start(next: &mut InstallationStatus, installation: &Installation, now: Timest
     }
     next.version.clone_from(&installation.version);
     tell_of_services(next, installation, now);
+    tell_of_certificates(next, installation, now);
     let missing = installation.not_ready.join("; ");
     let late = next
         .journal
@@ -178,6 +187,20 @@ fn tell_of_services(next: &mut InstallationStatus, installation: &Installation, 
     };
     next.processes = told.processes(&next.processes, &installation.processes);
     next.leaders = told.leaders(&next.leaders, &installation.leases);
+}
+
+fn tell_of_certificates(
+    next: &mut InstallationStatus,
+    installation: &Installation,
+    now: Timestamp,
+) {
+    let Some(found) = &installation.certificates else {
+        return;
+    };
+    let known = (&next.certificates, found.as_slice());
+    next.certificates = certificates::tell(&mut next.journal, subject(installation), known, now);
+    let generation = installation.generation;
+    certificates::describe(&mut next.conditions, found, generation, now);
 }
 
 fn stop(next: &mut InstallationStatus, installation: &Installation, now: Timestamp) {

@@ -103,6 +103,15 @@ pub(crate) fn installation_status(generator: &mut SchemaGenerator) -> Schema {
                 "type": "object",
                 "additionalProperties": {"type": "string"},
             },
+            "certificates": {
+                "description": "What was told of the certificates of its services, by Secret.",
+                "type": "object",
+                "additionalProperties": {
+                    "type": "object",
+                    "required": ["until"],
+                    "properties": {"until": time(), "warnedDays": small()},
+                },
+            },
             "observedGeneration": {
                 "type": "integer", "format": "int64", "description": "Generation this status is about.",
             },

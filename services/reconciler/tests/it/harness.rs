@@ -136,6 +136,13 @@ impl Certificates {
         folder
     }
 
+    /// A certificate that ends after so many days, as PEM.
+    pub fn ending_after(&self, days: i64) -> String {
+        let spec = LeafSpec::of_identity("any.pgo", SignedDuration::from_hours(24 * days));
+        let leaf = self.authority.issue(&spec, Timestamp::now()).unwrap();
+        leaf.certificate_pem
+    }
+
     fn issue(&self, identity: &str, folder: &Path) {
         let spec = LeafSpec::of_identity(identity, SignedDuration::from_hours(1));
         let leaf = self.authority.issue(&spec, Timestamp::now()).unwrap();

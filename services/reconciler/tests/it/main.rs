@@ -10,6 +10,7 @@
 
 mod agent;
 mod backlog;
+mod certificates;
 mod confirming;
 mod deletion;
 mod doorbells;

@@ -1,7 +1,15 @@
 //! Start and stop of PGO itself.
 
 use jiff::{SignedDuration, Timestamp};
-use pgo_core::installation::{Installation, InstallationStatus, Wanted, commit};
+use pgo_core::{
+    ConditionStatus,
+    installation::{
+        Installation, InstallationStatus, Wanted,
+        certificates::{CertificateFacts, RESULT_CERTIFICATES, Renewal},
+        commit,
+    },
+};
+use pgo_events::Field;
 
 use crate::world::{on, types};
 
@@ -16,6 +24,7 @@ pub fn pgo() -> Installation {
         was_down: false,
         processes: Vec::new(),
         leases: Vec::new(),
+        certificates: None,
     }
 }
 
@@ -50,7 +59,7 @@ fn a_start_that_takes_too_long_fails_with_what_is_missing_and_is_taken_up_again(
     let status = commit(&status, &installation, on(1), late);
     let failure = status.journal.outbox.entries.last().expect("an event");
     assert_eq!(
-        failure.payload.text(pgo_events::Field::ErrorMessage),
+        failure.payload.text(Field::ErrorMessage),
         Some("not ready: event")
     );
     installation.not_ready.clear();
@@ -90,4 +99,103 @@ fn a_new_version_is_a_new_start() {
     assert_eq!(story(&status), ["PGOStart", "PGOStartCompleted"]);
     let cause = status.journal.outbox.entries[0].cause.clone();
     assert_eq!(cause.as_deref(), Some("version 4.2.0 follows 4.1.0"));
+}
+
+/// What was told of certificates, with the cause.
+fn of_certificates(status: &InstallationStatus) -> Vec<(&'static str, String)> {
+    let about = status.journal.outbox.entries.iter();
+    about
+        .filter(|event| event.payload.text(Field::Certificate).is_some())
+        .map(|event| {
+            let cause = event.cause.clone().unwrap_or_default();
+            (event.event_type().as_str(), cause)
+        })
+        .collect()
+}
+
+fn condition(status: &InstallationStatus) -> (ConditionStatus, String) {
+    let mut all = status.conditions.iter();
+    let found = all.find(|condition| condition.name == RESULT_CERTIFICATES);
+    let found = found.expect("the condition");
+    (found.status, found.message.clone())
+}
+
+fn days(days: i64) -> SignedDuration {
+    SignedDuration::from_hours(24 * days)
+}
+
+fn certificate(secret: &str, until: Timestamp, renewal: Renewal) -> CertificateFacts {
+    CertificateFacts {
+        secret: secret.to_owned(),
+        until,
+        renewal,
+    }
+}
+
+#[test]
+fn that_a_certificate_of_a_service_ends_is_told_three_times_and_that_it_was_renewed() {
+    let mut installation = pgo();
+    installation.not_ready.clear();
+    let until = now() + days(365);
+    let event = |until| certificate("pgo-event-tls", until, Renewal::ByInstaller);
+    installation.certificates = Some(vec![event(until)]);
+    let mut status = commit(&InstallationStatus::default(), &installation, on(0), now());
+    assert_eq!(of_certificates(&status), [], "the first is no news");
+    assert_eq!(condition(&status).0, ConditionStatus::False);
+    let mut at = Vec::new();
+    for day in 0..400 {
+        let before = of_certificates(&status).len();
+        status = commit(&status, &installation, on(0), now() + days(day));
+        if of_certificates(&status).len() > before {
+            at.push(365 - day);
+        }
+    }
+    assert_eq!(at, [30, 7, 1]);
+    let told = of_certificates(&status);
+    for (event_type, cause) in &told {
+        assert_eq!(*event_type, "CertificateWarning");
+        assert!(
+            cause.starts_with("Secret pgo-event-tls ends 2027-10-15"),
+            "{cause}"
+        );
+        assert!(
+            cause.ends_with("run the installer again, which renews it"),
+            "{cause}"
+        );
+    }
+    let (state, message) = condition(&status);
+    assert_eq!(state, ConditionStatus::True);
+    assert!(
+        message.starts_with("Secret pgo-event-tls ended "),
+        "{message}"
+    );
+
+    installation.certificates = Some(vec![event(until + days(365))]);
+    let renewed = commit(&status, &installation, on(0), now() + days(400));
+    assert_eq!(of_certificates(&renewed)[3].0, "CertificateRenewed");
+    assert_eq!(condition(&renewed).0, ConditionStatus::False);
+    let again = commit(&renewed, &installation, on(0), now() + days(400));
+    assert_eq!(again, renewed);
+}
+
+#[test]
+fn who_first_looks_late_is_told_once_and_of_a_secret_made_anew_that_it_was_renewed() {
+    let mut installation = pgo();
+    installation.not_ready.clear();
+    let of = |days_left| {
+        let until = now() + days(days_left);
+        vec![certificate("pgo.tls", until, Renewal::ByRemoval)]
+    };
+    installation.certificates = Some(of(5));
+    let status = commit(&InstallationStatus::default(), &installation, on(0), now());
+    let told = of_certificates(&status);
+    assert_eq!(told.len(), 1);
+    assert!(told[0].1.contains("delete that Secret"), "{}", told[0].1);
+    for unread in [None, Some(Vec::new())] {
+        installation.certificates = unread;
+        let gone = commit(&status, &installation, on(0), now());
+        installation.certificates = Some(of(365));
+        let renewed = commit(&gone, &installation, on(0), now());
+        assert_eq!(of_certificates(&renewed)[1].0, "CertificateRenewed");
+    }
 }

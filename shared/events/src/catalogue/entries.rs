@@ -429,8 +429,8 @@ catalogue! {
             "A replica of a service does not lead any more; the cause says whether another does."
             "See why it ended or lost touch with Kubernetes if none follows within a minute.";
         CertificateWarning = "CertificateWarning" [Cluster, Pgo] Warn (ClusterName, Certificate, Expires) Now
-            "A certificate ends soon and could not be renewed."
-            "The cause says why; connections are refused after its end.";
+            "A certificate ends soon: an agent's that could not be renewed, or one of PGO's own services, told 30 days, 7 days and a day before."
+            "The cause says why, or how to renew it; connections are refused after its end.";
         CertificateRenewed = "CertificateRenewed" [Cluster, Pgo] Info (ClusterName, Certificate, Expires) Now
             "A certificate was renewed."
             "Nothing to do.";

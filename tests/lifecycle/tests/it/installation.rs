@@ -2,18 +2,22 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use crate::harness::{
     Cluster, Forward, Installer, Watch,
     cluster::unique,
     containers::{pods_of, tag_image, until_whole},
-    events::{check_stream, of_operations},
+    events::{check_stream, fields, of_operations},
     kubectl,
-    kubernetes::{get, text},
+    kubernetes::{condition, get, text},
     namespace, operator,
+    programs::{program, run},
     turns::{alone, together},
     until,
+    until::seen,
 };
 
 /// Every process with an administration port, and a pod of it.
@@ -93,10 +97,52 @@ fn every_log_record_says_where_it_comes_from() {
     }
 }
 
+/// Gives a Secret of PGO a certificate that ends in five days, with a key of its own.
+fn let_end_soon(secret: &str) {
+    let folder = TempDir::new().expect("a folder");
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let (key, certificate) = (file("tls.key"), file("tls.crt"));
+    let new = [
+        "req", "-x509", "-nodes", "-newkey", "rsa:2048", "-days", "5",
+    ];
+    let named = [
+        "-subj",
+        "/CN=direct.pgo",
+        "-keyout",
+        &key,
+        "-out",
+        &certificate,
+    ];
+    run(program("openssl", &[&new[..], &named].concat()), "").ok();
+    let pem = std::fs::read(certificate).expect("a certificate");
+    let pem = STANDARD.encode(pem);
+    let patch = json!({"data": {"tls.crt": pem}}).to_string();
+    let of_pgo = ["patch", "secret", secret, "-n", &operator()];
+    kubectl(&[&of_pgo[..], &["--type=merge", "--patch", &patch]].concat()).ok();
+}
+
+/// Waits until this was told of the certificate in a Secret of PGO.
+fn until_told(watch: &Watch, event_type: &str, secret: &str) {
+    let installation = get("pginstallation", "pgo", &operator()).expect("PgInstallation pgo");
+    let stream = text(&installation, "/metadata/uid");
+    let what = format!("{event_type} of {secret}");
+    until(&what, Duration::from_secs(30), || {
+        let told = fields(&watch.of(&stream), event_type, "/certificate");
+        seen(told.iter().any(|told| told == secret), || {
+            format!("{told:?}")
+        })
+    });
+}
+
 #[test]
-fn installing_again_changes_nothing() {
+fn installing_again_renews_a_certificate_that_ends_soon_and_changes_nothing_else() {
     let _turn = alone();
     until_whole();
+    // Nobody uses it where there is no direct watch.
+    let ending = "pgo-direct-tls";
+    let watch = Watch::begin();
+    let_end_soon(ending);
+    until_told(&watch, "CertificateWarning", ending);
     let uids = || -> Vec<String> {
         let path = "jsonpath={.items[*].metadata.uid}";
         let pods = kubectl(&["get", "pods", "-n", &operator(), "-o", path]).ok();
@@ -112,7 +158,12 @@ fn installing_again_changes_nothing() {
     let before = seen();
     let ran = Installer::of_what_is_there().run("install.sh", &[]).ok();
     assert!(ran.out.contains("PGO is ready"), "{ran}");
+    assert!(ran.out.contains("made certificates for direct"), "{ran}");
     assert_eq!(before, seen());
+    until_told(&watch, "CertificateRenewed", ending);
+    let installation = get("pginstallation", "pgo", &operator()).expect("PgInstallation pgo");
+    let now = condition(&installation, "CertificateWarning").expect("the condition");
+    assert_eq!(now["status"], "False", "{now}");
 }
 
 /// Pod and process of a cluster's instance: whoever replaced or restarted it would change one of them.
