@@ -147,6 +147,7 @@ fn background(
     );
     let pages = Api::namespaced(client, shared.operator.as_str());
     let mut background = JoinSet::new();
+    background.spawn(shared.metrics.clone().follow(relay.clone()));
     background.spawn(keeper.run());
     background.spawn(pages::relay(pages, relay.clone(), shared.metrics.clone()));
     let confirmations = shared.confirmations.clone();

@@ -2,14 +2,19 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+use pgo_bus::Relay;
 use pgo_core::Step;
 use pgo_telemetry::{
     Telemetry,
-    prometheus_client::metrics::{
-        counter::Counter,
-        family::Family,
-        gauge::Gauge,
-        histogram::{Histogram, exponential_buckets},
+    prometheus_client::{
+        metrics::{
+            counter::Counter,
+            family::Family,
+            gauge::Gauge,
+            histogram::{Histogram, exponential_buckets},
+        },
+        registry::Registry,
     },
 };
 
@@ -25,7 +30,12 @@ pub struct Metrics {
     foreign: Family<Vec<(String, String)>, Gauge>,
     pages: Gauge,
     unreadable_pages: Gauge,
+    unconfirmed: Gauge,
+    unconfirmed_seconds: Gauge,
 }
+
+/// How often it is looked what waits.
+const LOOK: Duration = Duration::from_secs(1);
 
 impl Metrics {
     /// Registers them.
@@ -41,7 +51,10 @@ impl Metrics {
                 foreign: Family::default(),
                 pages: Gauge::default(),
                 unreadable_pages: Gauge::default(),
+                unconfirmed: Gauge::default(),
+                unconfirmed_seconds: Gauge::default(),
             };
+            metrics.register_events(registry);
             registry.register(
                 "pgo_reconciles",
                 "Reconciles that got to their end",
@@ -77,18 +90,46 @@ impl Metrics {
                 "1 for a namespace that is left alone since its labels do not name this installation",
                 metrics.foreign.clone(),
             );
-            registry.register(
-                "pgo_event_pages",
-                "PgEventPages that are looked after: their events are not all stored yet",
-                metrics.pages.clone(),
-            );
-            registry.register(
-                "pgo_unreadable_event_pages",
-                "PgEventPages that stay because this version cannot read all of their events",
-                metrics.unreadable_pages.clone(),
-            );
             metrics
         })
+    }
+
+    fn register_events(&self, registry: &mut Registry) {
+        registry.register(
+            "pgo_events_unconfirmed",
+            "Events in outboxes and pages that the event service has not confirmed yet",
+            self.unconfirmed.clone(),
+        );
+        registry.register(
+            "pgo_events_unconfirmed_oldest_seconds",
+            "Time since the oldest of them happened; 0 where there is none",
+            self.unconfirmed_seconds.clone(),
+        );
+        registry.register(
+            "pgo_event_pages",
+            "PgEventPages that are looked after: their events are not all stored yet",
+            self.pages.clone(),
+        );
+        registry.register(
+            "pgo_unreadable_event_pages",
+            "PgEventPages that stay because this version cannot read all of their events",
+            self.unreadable_pages.clone(),
+        );
+    }
+
+    /// Tells what waits in a relay, for ever.
+    pub async fn follow(self, relay: Relay) {
+        loop {
+            let waiting = relay.waiting();
+            let events = i64::try_from(waiting.events).unwrap_or(i64::MAX);
+            self.unconfirmed.set(events);
+            let age = waiting
+                .since
+                .map(|since| Timestamp::now().duration_since(since));
+            self.unconfirmed_seconds
+                .set(age.map_or(0, |age| age.as_secs().max(0)));
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     /// A reconcile got to its end.

@@ -10,7 +10,7 @@ use std::{
     time::Instant,
 };
 
-use backlog::{Backlog, Job, Outcome, Wake};
+use backlog::{Backlog, Job, Outcome, Waiting, Wake};
 use bytes::Bytes;
 use futures::future::{BoxFuture, join_all};
 use pgo_events::{Event, Topic};
@@ -117,6 +117,12 @@ impl Relay {
     #[must_use]
     pub fn unconfirmed(&self) -> watch::Receiver<usize> {
         self.shared.unconfirmed.subscribe()
+    }
+
+    /// What is offered and not confirmed.
+    #[must_use]
+    pub fn waiting(&self) -> Waiting {
+        self.shared.lock().waiting()
     }
 
     /// Publications that were acknowledged, and those that were not, since the beginning; events that were published

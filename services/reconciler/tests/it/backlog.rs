@@ -84,7 +84,7 @@ async fn overflow(kubernetes: &Kubernetes) {
 async fn what_has_no_room_goes_to_a_page_and_is_published_from_there() {
     let (kubernetes, certificates) = (installation(), Certificates::new());
     let log = FakeEventLog::start(&certificates).await;
-    let _reconciler = Reconciler::start_with(&kubernetes, &certificates, &[&log.argument()]);
+    let reconciler = Reconciler::start_with(&kubernetes, &certificates, &[&log.argument()]);
     log.heard().await;
     overflow(&kubernetes).await;
     eventually("the status to leave it to the page", || {
@@ -97,8 +97,18 @@ async fn what_has_no_room_goes_to_a_page_and_is_published_from_there() {
     let condition = backlog(&kubernetes);
     assert_eq!(condition["status"], "True", "{condition}");
     assert_eq!(condition["reason"], "NotConfirmed");
+    // Those of PGO itself wait, too.
+    let waiting = || reconciler.metric("pgo_events_unconfirmed").unwrap_or(0.0);
+    let most = told.len() as f64;
+    eventually("all that waits to be counted", || waiting() > most).await;
+    eventually("its age", || {
+        let age = reconciler.metric("pgo_events_unconfirmed_oldest_seconds");
+        age.is_some_and(|age| age >= 1.0)
+    })
+    .await;
 
     log.confirm(&uid(&kubernetes, "hippo"), last);
+    eventually("the cluster's to be counted no more", || waiting() < most).await;
     let is_cleared = || {
         let outbox = cluster(&kubernetes, "hippo")["status"]["outbox"].clone();
         let newest = outbox["entries"]

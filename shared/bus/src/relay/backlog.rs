@@ -23,6 +23,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use jiff::Timestamp;
 use pgo_events::{Event, Outbox};
 use pgo_ids::{EventKey, Seq, StreamId};
 
@@ -155,6 +156,15 @@ impl Stream {
     }
 }
 
+/// Events that wait to be stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Waiting {
+    /// How many.
+    pub events: usize,
+    /// When the first of a stream happened, the earliest of those of all streams.
+    pub since: Option<Timestamp>,
+}
+
 /// When the backlog has something to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Wake {
@@ -254,6 +264,21 @@ impl Backlog {
     #[must_use]
     pub fn unconfirmed(&self) -> usize {
         self.streams.values().map(|s| s.entries.len()).sum()
+    }
+
+    /// Those that are not stored yet, without those that only their own topics still need.
+    #[must_use]
+    pub fn waiting(&self) -> Waiting {
+        let mut waiting = Waiting::default();
+        for stream in self.streams.values() {
+            let mut unconfirmed = stream.entries.range(stream.confirmed.next()..).peekable();
+            let first = unconfirmed
+                .peek()
+                .map(|(_, entry)| entry.event.eventheader.timestamp);
+            waiting.since = waiting.since.into_iter().chain(first).min();
+            waiting.events += unconfirmed.count();
+        }
+        waiting
     }
 
     /// The next events to publish, at most `most`, each stream's in order; they are being published until

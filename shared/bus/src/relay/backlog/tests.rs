@@ -400,3 +400,32 @@ fn one_unconfirmed_event_stands_for_all_that_are_older() {
     backlog.confirm(&stream(0), Seq(5), now);
     assert!(backlog.knows(&stream(0), Seq(5)));
 }
+
+#[test]
+fn what_waits_to_be_stored_is_counted_with_since_when() {
+    let mut backlog = Backlog::default();
+    assert_eq!(backlog.waiting(), Waiting::default());
+    let mut later = events(1, 1..=3);
+    let first = events(0, 1..=1).remove(0).eventheader.timestamp;
+    for event in &mut later {
+        event.eventheader.timestamp =
+            first + jiff::SignedDuration::from_secs(event.seq.0.try_into().expect("few"));
+    }
+    let (second, third) = (
+        later[1].eventheader.timestamp,
+        later[2].eventheader.timestamp,
+    );
+    backlog.offer(&stream(1), later);
+    backlog.offer(&stream(0), events(0, 1..=1));
+    let waiting = |events, since| Waiting { events, since };
+    assert_eq!(backlog.waiting(), waiting(4, Some(first)));
+    // Their own topics need all of them still.
+    backlog.confirm(&stream(0), Seq(1), Instant::now());
+    backlog.confirm(&stream(1), Seq(1), Instant::now());
+    assert_eq!(backlog.waiting(), waiting(2, Some(second)));
+    backlog.confirm(&stream(1), Seq(2), Instant::now());
+    assert_eq!(backlog.waiting(), waiting(1, Some(third)));
+    backlog.confirm(&stream(1), Seq(3), Instant::now());
+    assert_eq!(backlog.waiting(), waiting(0, None));
+    assert_eq!(backlog.unconfirmed(), 4);
+}
