@@ -2,17 +2,14 @@
 //! its own, a client certificate. Each must print every event once, and each stream in order.
 
 use std::{
-    collections::{BTreeMap, hash_map::DefaultHasher},
-    fs,
-    hash::{Hash as _, Hasher as _},
-    path::{Path, PathBuf},
+    collections::BTreeMap,
     process::{Command, Stdio},
 };
 
 use nsq::{Producer, ProducerConfig};
 use pgo_bus::Message;
+use pgo_examples::{javascript, python, rust};
 use pgo_ids::Seq;
-use rustix::fs::{FlockOperation, flock};
 
 use crate::{
     events::{event, events, stream},
@@ -21,108 +18,6 @@ use crate::{
 
 /// Events of each stream that are published in their order.
 const ORDERED: u64 = 40;
-
-fn examples() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/examples")
-}
-
-fn run(command: &mut Command) {
-    let output = command.stdin(Stdio::null()).output().unwrap_or_else(|error| {
-        panic!("cannot start {command:?}: {error}; deploy/local/packages.sh installs what the tests need")
-    });
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(
-        output.status.success(),
-        "{command:?} failed; the packages come from the registries, over the network:\n{said}"
-    );
-}
-
-/// A folder for the packages that these files name, filled once and kept for all clones on the machine.
-fn packages(language: &str, files: &[&str], fill: impl FnOnce(&Path)) -> PathBuf {
-    let mut hasher = DefaultHasher::new();
-    for file in files {
-        fs::read(examples().join(language).join(file))
-            .unwrap()
-            .hash(&mut hasher);
-    }
-    let cache = std::env::var_os("PGO_CACHE").map_or_else(
-        || PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache/pgo"),
-        PathBuf::from,
-    );
-    let kept = cache
-        .join("examples")
-        .join(format!("{language}-{:016x}", hasher.finish()));
-    fs::create_dir_all(&kept).unwrap();
-    // Only one fills it; who was interrupted has left no mark.
-    let lock = fs::File::create(kept.join("lock")).unwrap();
-    flock(&lock, FlockOperation::LockExclusive).unwrap();
-    if !kept.join("complete").exists() {
-        fill(&kept);
-        fs::write(kept.join("complete"), "").unwrap();
-    }
-    kept
-}
-
-fn python() -> Command {
-    let files = ["requirements-build.txt", "requirements.txt"];
-    let kept = packages("python", &files, |folder| {
-        run(Command::new("python3")
-            .args(["-m", "venv", "--clear"])
-            .arg(folder.join("venv")));
-        for file in files {
-            run(Command::new(folder.join("venv/bin/pip"))
-                .args([
-                    "install",
-                    "--quiet",
-                    "--require-hashes",
-                    "--no-build-isolation",
-                ])
-                .arg("--requirement")
-                .arg(examples().join("python").join(file)));
-        }
-    });
-    let mut command = Command::new(kept.join("venv/bin/python"));
-    command.arg(examples().join("python/consume_events.py"));
-    command
-}
-
-fn javascript() -> Command {
-    let kept = packages(
-        "javascript",
-        &["package.json", "package-lock.json"],
-        |folder| {
-            for file in ["package.json", "package-lock.json"] {
-                fs::copy(examples().join("javascript").join(file), folder.join(file)).unwrap();
-            }
-            run(Command::new("npm").current_dir(folder).args([
-                "ci",
-                "--omit=optional",
-                "--ignore-scripts",
-                "--no-audit",
-                "--no-fund",
-            ]));
-        },
-    );
-    let mut command = Command::new("node");
-    command
-        .arg(examples().join("javascript/consume_events.js"))
-        // It lies beside its packages where somebody uses it.
-        .env("NODE_PATH", kept.join("node_modules"));
-    command
-}
-
-/// Cargo builds it with the tests.
-fn rust() -> Command {
-    let tests = std::env::current_exe().unwrap();
-    let built = tests.parent().unwrap().with_file_name("examples");
-    let program = built.join("consume-events");
-    assert!(
-        program.is_file(),
-        "no {}: cargo test -p pgo-event builds it, cargo test --test it does not",
-        program.display()
-    );
-    Command::new(program)
-}
 
 /// Publishes what a consumer meets: streams in order, repeats, one that comes out of order, and one whose beginning was
 /// before.
@@ -226,7 +121,7 @@ async fn reads_everything_once_and_in_order(channel: &str, mut command: Command)
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_consumer_in_rust() {
-    reads_everything_once_and_in_order("audit-rust", rust()).await;
+    reads_everything_once_and_in_order("audit-rust", rust("consume-events")).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -55,7 +55,7 @@ const ON_KUBERNETES: [&str; 9] = [
 ];
 
 /// What the tests of others may use of tests/, and nothing that is shipped: programs that tests start.
-const FOR_TESTS: [&str; 1] = ["pgo-nsqd"];
+const FOR_TESTS: [&str; 2] = ["pgo-nsqd", "pgo-examples"];
 
 fn set(names: &[&str]) -> BTreeSet<String> {
     names.iter().map(|name| (*name).to_owned()).collect()

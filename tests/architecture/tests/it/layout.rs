@@ -43,6 +43,7 @@ const CRATES: [(&str, &[&str]); 3] = [
             "architecture",
             "bench",
             "conformance",
+            "examples",
             "lifecycle",
             "model",
             "nsqd",

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use pgo_examples::{javascript, python, rust};
 use tempfile::TempDir;
 
 use crate::harness::{
@@ -64,15 +65,15 @@ fn service(name: &str, port: u16) -> String {
     }
 }
 
-/// Cargo builds it with these tests.
-fn consumer() -> PathBuf {
-    let tests = std::env::current_exe().expect("this program");
-    let built = tests.parent().expect("a folder");
-    built.with_file_name("examples").join("installed-consumer")
+/// The numbers of a cluster's events as a consumer has printed them.
+fn seqs(printed: &str, cluster: &Cluster) -> Vec<u64> {
+    let key = format!(" {}/", cluster.uid());
+    let own = printed.lines().filter_map(|line| line.split_once(&key));
+    own.filter_map(|(_, seq)| seq.parse().ok()).collect()
 }
 
 #[test]
-fn a_program_of_somebody_reads_events_with_a_certificate_made_for_it() {
+fn programs_of_somebody_in_three_languages_read_events_with_a_certificate_made_for_them() {
     let _turn = together();
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
     let folder = TempDir::new().expect("a folder");
@@ -81,22 +82,30 @@ fn a_program_of_somebody_reads_events_with_a_certificate_made_for_it() {
     make.args(["billing", &certificate]);
     run(make, "").ok();
 
-    let mut read = Command::new(consumer());
-    read.args([service("nsqd", 4150), service("event", 8446)])
-        .args([&certificate, "billing#ephemeral"]);
-    let read = Shown::begin(read);
+    let (address, history) = (service("nsqd", 4150), service("event", 8446));
+    let programs = [
+        ("billing-rust#ephemeral", rust("installed-consumer")),
+        ("billing-python#ephemeral", python()),
+        ("billing-javascript#ephemeral", javascript()),
+    ];
+    let channels = programs.each_ref().map(|(channel, _)| *channel);
+    let read = programs.map(|(channel, mut program)| {
+        program.args([&address, &history, &certificate, channel]);
+        Shown::begin(program)
+    });
     let nsqd = Forward::to("nsqd-0", &operator(), 4151, "/ping");
-    until("its channel", READY, || {
+    until("their channels", READY, || {
         let stats = nsqd.curl("/stats?format=json&topic=alltopic", &[]).ok();
-        seen(stats.out.contains("billing#ephemeral"), || stats.out)
+        let there = channels.iter().all(|channel| stats.out.contains(channel));
+        seen(there, || stats.out)
     });
     let cluster = Cluster::ready("billed");
-    let all = read.until(&format!("/{} CreateClusterCompleted ", cluster.name));
-    let key = format!(" {}/", cluster.uid());
-    let own = all.lines().filter_map(|line| line.split_once(&key));
-    let seqs: Vec<u64> = own.filter_map(|(_, seq)| seq.parse().ok()).collect();
-    let wanted: Vec<u64> = (1..=seqs.len() as u64).collect();
-    assert!(seqs.len() > 1 && seqs == wanted, "{all}");
+    for (read, channel) in read.iter().zip(channels) {
+        let all = read.until(&format!("/{} CreateClusterCompleted ", cluster.name));
+        let seqs = seqs(&all, &cluster);
+        let wanted: Vec<u64> = (1..=seqs.len() as u64).collect();
+        assert!(seqs.len() > 1 && seqs == wanted, "{channel}: {all}");
+    }
 }
 
 /// Messages that wait in a channel.
