@@ -17,7 +17,7 @@ use pgo_tls::{Connection, TlsListener};
 use policy::{Authorization, authorizations};
 use serde::{Deserialize, Serialize};
 
-use crate::{identity::Identity, metrics::Metrics};
+use crate::{identity::Identity, metrics::Metrics, withdrawn::Withdrawn};
 
 /// Answers are short.
 const GRACE: Duration = Duration::from_secs(1);
@@ -49,14 +49,25 @@ struct Answer {
 #[derive(Clone)]
 struct Answering {
     ttl: u32,
+    withdrawn: Withdrawn,
     metrics: Metrics,
 }
 
 /// Answers until `shutdown`. What is answered holds for `ttl` seconds.
-pub async fn serve(listener: TlsListener, ttl: u32, metrics: Metrics, shutdown: CancellationToken) {
+pub async fn serve(
+    listener: TlsListener,
+    ttl: u32,
+    withdrawn: Withdrawn,
+    metrics: Metrics,
+    shutdown: CancellationToken,
+) {
     let router = Router::new()
         .route("/auth", get(answer))
-        .with_state(Answering { ttl, metrics });
+        .with_state(Answering {
+            ttl,
+            withdrawn,
+            metrics,
+        });
     let ending = shutdown.cancelled_owned();
     let who = |connection: &Connection, _| connection.peer().addr;
     pgo_telemetry::serve(listener, router, who, ending, GRACE).await;
@@ -67,7 +78,7 @@ async fn answer(
     Query(question): Query<Question>,
 ) -> Json<Answer> {
     let identity = match question.tls.as_str() {
-        "true" => Identity::of(&question.common_name),
+        "true" => answering.withdrawn.identity(&question.common_name),
         _ => Identity::Other,
     };
     let granted = authorizations(identity);

@@ -17,6 +17,7 @@ use crate::{
     metrics::Metrics,
     mirror::Mirror,
     replication::Turn,
+    withdrawn::Withdrawn,
 };
 
 /// What all of them need.
@@ -52,6 +53,7 @@ impl<'a> Faces<'a> {
         tokio::spawn(auth::serve(
             listener,
             self.settings.auth_ttl,
+            self.withdrawn(),
             metrics,
             shutdown,
         ));
@@ -69,7 +71,12 @@ impl<'a> Faces<'a> {
         tracing::info!(addr = %listener.addr(), "serving the log over HTTP");
         let most = usize::try_from(self.settings.http_readers).unwrap_or(usize::MAX);
         let (log, metrics, shutdown) = (log.clone(), self.metrics.clone(), self.shutdown.clone());
-        Ok(Face::new(log, metrics, shutdown, most).serve(listener))
+        let face = Face::new(log, self.withdrawn(), metrics, shutdown, most);
+        Ok(face.serve(listener))
+    }
+
+    fn withdrawn(&self) -> Withdrawn {
+        Withdrawn::in_folder(self.settings.withdrawn_dir.clone())
     }
 
     /// Who tells Kubernetes what happens, where that is wanted.

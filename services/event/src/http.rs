@@ -25,7 +25,7 @@ use axum::{
 };
 use bytes::Bytes;
 use frames::Frames;
-use futures::{Stream, stream};
+use futures::{Stream, StreamExt, stream};
 use http::{
     HeaderMap, HeaderValue, StatusCode,
     header::{ACCEPT, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER},
@@ -41,12 +41,7 @@ use tokio::{
 };
 use tonic::Code;
 
-use crate::{
-    identity::{Deed, Identity},
-    log::Log,
-    metrics::Metrics,
-    reader::Reader,
-};
+use crate::{identity::Deed, log::Log, metrics::Metrics, reader::Reader, withdrawn::Withdrawn};
 
 /// Where the events are.
 pub const PATH: &str = "/v1/events";
@@ -68,6 +63,8 @@ const ASK_AGAIN: u32 = 5;
 pub struct Face {
     /// What is shown.
     pub log: Arc<Log>,
+    /// Who is let in no more.
+    pub withdrawn: Withdrawn,
     /// Counts readers.
     pub metrics: Metrics,
     /// Ends readers.
@@ -81,10 +78,17 @@ pub struct Face {
 impl Face {
     /// With places for `most` readers at a time.
     #[must_use]
-    pub fn new(log: Arc<Log>, metrics: Metrics, shutdown: CancellationToken, most: usize) -> Self {
+    pub fn new(
+        log: Arc<Log>,
+        withdrawn: Withdrawn,
+        metrics: Metrics,
+        shutdown: CancellationToken,
+        most: usize,
+    ) -> Self {
         let places = Arc::new(Semaphore::new(most));
         Self {
             log,
+            withdrawn,
             metrics,
             shutdown,
             places,
@@ -164,7 +168,7 @@ async fn events(
     headers: HeaderMap,
     query: Result<Query<Vec<(String, String)>>, QueryRejection>,
 ) -> Result<Response, Refused> {
-    let identity = allowed(&peer)?;
+    let identity = face.allowed(&peer)?;
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let framing = query::framing(header(ACCEPT.as_str()))
         .map_err(|wrong| Refused(StatusCode::NOT_ACCEPTABLE, wrong))?;
@@ -194,24 +198,26 @@ async fn events(
         (CONTENT_TYPE, frames.media_type()),
         (CACHE_CONTROL, "no-store"),
     ];
-    let body = Body::from_stream(body(reader, frames, KEEP_ALIVE, place));
-    Ok((headers, body).into_response())
-}
-
-/// Who asks, if it may read.
-fn allowed(peer: &Peer) -> Result<String, Refused> {
-    let identity = peer.identity().unwrap_or_default();
-    if Identity::of(&identity).may(Deed::ReadOverHttp) {
-        return Ok(identity);
-    }
-    Err(Refused::new(
-        StatusCode::FORBIDDEN,
-        format!("the certificate's name is {identity:?}, which may not read events"),
-        "show a certificate of the installation's authority whose DNS name is NAME.consumer.pgo",
-    ))
+    let withdrawn = face.withdrawn.happens(identity);
+    let body = body(reader, frames, KEEP_ALIVE, place);
+    let body = StreamExt::take_until(body, Box::pin(withdrawn));
+    Ok((headers, Body::from_stream(body)).into_response())
 }
 
 impl Face {
+    /// Who asks, if it may read.
+    fn allowed(&self, peer: &Peer) -> Result<String, Refused> {
+        let identity = peer.identity().unwrap_or_default();
+        if self.withdrawn.identity(&identity).may(Deed::ReadOverHttp) {
+            return Ok(identity);
+        }
+        Err(Refused::new(
+            StatusCode::FORBIDDEN,
+            format!("the certificate's name is {identity:?}, which may not read events"),
+            "show a certificate of the installation's authority whose DNS name is NAME.consumer.pgo and was not withdrawn",
+        ))
+    }
+
     fn place(&self) -> Result<OwnedSemaphorePermit, Refused> {
         self.places.clone().try_acquire_owned().map_err(|_| {
             self.metrics.reader_refused();
@@ -261,5 +267,5 @@ pub fn body(
         };
         Some((frame, Some((reader, place))))
     });
-    futures::StreamExt::map(futures::StreamExt::chain(head, answers), Ok)
+    StreamExt::map(StreamExt::chain(head, answers), Ok)
 }

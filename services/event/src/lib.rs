@@ -33,6 +33,7 @@ mod rights;
 pub mod service;
 mod settings;
 pub mod together;
+pub mod withdrawn;
 pub mod work;
 
 use std::{sync::Arc, time::Duration};

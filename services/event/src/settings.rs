@@ -62,6 +62,13 @@ pub struct Settings {
     /// For so many seconds nsqd need not ask again.
     #[arg(long, env = "PGO_EVENT_AUTH_TTL", default_value_t = 86_400, value_parser = clap::value_parser!(u32).range(1..=31_536_000))]
     pub auth_ttl: u32,
+    /// Folder with a file for each consumer that was withdrawn, called as NAME of NAME.consumer.pgo; it need not be there.
+    #[arg(
+        long,
+        env = "PGO_EVENT_WITHDRAWN_DIR",
+        default_value = "/etc/pgo/withdrawn"
+    )]
+    pub withdrawn_dir: PathBuf,
     /// Whether events are mirrored to Kubernetes Events: the process needs a kubeconfig or the account of its pod then.
     #[arg(long, env = "PGO_EVENT_MIRROR", default_value_t = false, action = clap::ArgAction::Set)]
     pub mirror: bool,

@@ -15,7 +15,7 @@ use pgo_ids::{Seq, StreamId};
 use pgo_tls::Peer;
 use tokio::task::spawn_blocking;
 
-use super::{Face, Refused, allowed, query::weight};
+use super::{Face, Refused, query::weight};
 use crate::log::{self, Log, Record};
 
 /// Where it is.
@@ -48,7 +48,7 @@ pub async fn event(
     Path((stream, seq)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
-    allowed(&peer)?;
+    face.allowed(&peer)?;
     let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok());
     let mode = mode(accept.unwrap_or_default()).ok_or_else(|| {
         Refused::new(

@@ -259,6 +259,29 @@ async fn what_is_wrong_is_said_with_what_would_be_right() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_consumer_that_was_withdrawn_reads_no_further_and_is_refused() {
+    let installation = with_events(&[]).await;
+    let target = "/v1/events?follow=true&since=beginning";
+    let mut billing = get(&installation, "billing.consumer", target, "").await;
+    let mut audit = get(&installation, "audit.consumer", target, "").await;
+    for reader in [&mut billing, &mut audit] {
+        assert_eq!(reader.json().await["event"]["seq"], 1);
+    }
+    installation.withdraw("billing");
+    // It ends, though nothing happens.
+    billing.rest().await;
+    for path in ["/v1/events", "/v1/events/a/1"] {
+        let mut refused = get(&installation, "billing.consumer", path, "").await;
+        assert_eq!(refused.status, 403, "{path}");
+        let help = refused.json().await["help"].to_string();
+        assert!(help.contains("withdrawn"), "{help}");
+    }
+    installation.relay().offer(&stream("z"), events("z", 1..=1));
+    let of_z = async { while audit.json().await["event"]["stream"] != "z" {} };
+    soon("another one reads on", of_z).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cut_of_the_history_is_told_in_the_stream() {
     let installation = with_events(&[]).await;
     let target = "/v1/events?since=0123456789abcdef:7";

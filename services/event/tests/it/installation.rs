@@ -131,6 +131,7 @@ impl Installation {
                 .env("EVENT_ADDR", self.nsqd_addr.to_string())
                 .env("PGO_TLS_DIR", self.folder.path().join("event"))
                 .env("PGO_EVENT_DATA", self.data())
+                .env("PGO_EVENT_WITHDRAWN_DIR", self.withdrawn())
                 .env("PGO_EVENT_LISTEN", self.grpc.to_string())
                 .env("PGO_EVENT_AUTH_LISTEN", self.auth.to_string())
                 .env("PGO_EVENT_HTTP_LISTEN", self.http.to_string())
@@ -197,6 +198,20 @@ impl Installation {
 
     pub fn data(&self) -> PathBuf {
         self.folder.path().join(self.log)
+    }
+
+    fn withdrawn(&self) -> PathBuf {
+        self.folder.path().join("withdrawn")
+    }
+
+    /// Withdraws the consumer NAME.consumer, as a key of the ConfigMap that kubelet brings does.
+    pub fn withdraw(&self, name: &str) {
+        fs::create_dir_all(self.withdrawn()).unwrap();
+        fs::write(self.withdrawn().join(name), "").unwrap();
+    }
+
+    pub fn let_in_again(&self, name: &str) {
+        fs::remove_file(self.withdrawn().join(name)).unwrap();
     }
 
     pub fn client(&self, process: &str) -> EventLogClient<Channel> {

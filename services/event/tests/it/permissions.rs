@@ -111,6 +111,39 @@ async fn a_consumer_reads_events_on_a_channel_of_its_own_and_publishes_none() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_consumer_that_was_withdrawn_is_refused_from_its_next_connection_on_and_no_other_is() {
+    let mut installation = Installation::start(&[]);
+    let subscribed = async |reader: &Consumer| {
+        let mut state = reader.state();
+        let connected = state.wait_for(State::is_connected);
+        soon("a subscription", connected).await.unwrap();
+    };
+    let on = |installation: &Installation, process: &str, channel: &str| {
+        consumer(installation, process, "clustertopic", channel)
+    };
+    let mut billing = on(&installation, "billing.consumer", "billing");
+    subscribed(&billing).await;
+    installation.withdraw("billing");
+    // As nsqd does it: it asks when a client subscribes, and not again.
+    let relay = installation.relay();
+    relay.offer(&stream("a"), events("a", 1..=1));
+    let message = soon("an event", billing.next()).await.unwrap();
+    message.finish();
+
+    let late = on(&installation, "billing.consumer", "late");
+    assert_eq!(refusal(late.state()).await, "E_UNAUTHORIZED");
+    subscribed(&on(&installation, "audit.consumer", "audit")).await;
+    // What ends all connections, by which everybody else comes again.
+    installation.kill_nsqd();
+    installation.start_nsqd();
+    assert_eq!(refusal(billing.state()).await, "E_UNAUTHORIZED");
+    subscribed(&on(&installation, "audit.consumer", "audit")).await;
+
+    installation.let_in_again("billing");
+    subscribed(&on(&installation, "billing.consumer", "late")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_process_publishes_what_is_its_own() {
     let installation = Installation::start(&[]);
     for (process, topic, allowed) in [

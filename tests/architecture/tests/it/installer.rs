@@ -281,3 +281,26 @@ fn a_namespace_that_is_left_out_loses_its_rights_and_labels() {
     assert!(!asked.contains("theirs"), "{asked}");
     assert!(!asked.contains("label namespace mine"), "{asked}");
 }
+
+/// Runs `consumer.sh` where `billing` was withdrawn.
+fn consumer(arguments: &[&str]) -> (Output, String) {
+    let answers = "*'get configmap pgo-withdrawn-consumers'*) echo billing ;;
+        *--filename*) for last; do :; done; cat \"$last\" >>\"${0%kubectl}asked\" ;;";
+    let command = [&["./consumer.sh"], arguments].concat();
+    with_kubectl(answers, &command, &[])
+}
+
+#[test]
+fn a_consumer_is_withdrawn_by_its_name_and_that_name_gets_no_certificate_any_more() {
+    let (ran, asked) = consumer(&["--withdraw", "audit"]);
+    assert!(ran.status.success(), "{ran:?}");
+    assert!(asked.contains("name: pgo-withdrawn-consumers"), "{asked}");
+    assert!(asked.contains("\n  \"audit\": \"withdrawn 2"), "{asked}");
+    assert!(asked.contains(" annotate pods "), "{asked}");
+    let (ran, asked) = consumer(&["billing"]);
+    let said = String::from_utf8_lossy(&ran.stderr);
+    assert!(!ran.status.success() && said.contains("give another name"), "{ran:?}");
+    assert!(!asked.contains("pgo-ca"), "{asked}");
+    let (ran, _) = consumer(&["--withdraw", "Audit"]);
+    assert!(!ran.status.success(), "{ran:?}");
+}

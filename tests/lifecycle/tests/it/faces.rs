@@ -16,6 +16,9 @@ use crate::harness::{
 
 const SOON: Duration = Duration::from_secs(30);
 
+/// How long kubelet may take to bring a ConfigMap into a pod.
+const WITHDRAWN: Duration = Duration::from_secs(120);
+
 /// Reason and type of the Kubernetes Events about a cluster.
 fn told(cluster: &str) -> Vec<(String, String)> {
     let selector = format!("involvedObject.kind=Pgcluster,involvedObject.name={cluster}");
@@ -59,12 +62,11 @@ fn kubectl_shows_what_happened_to_a_cluster_once_each() {
     assert!(described.out.contains("crunchydata.com/pgo"), "{described}");
 }
 
-/// `deploy/install/consumer.sh`, from the folder of these tests.
-fn consumer(name: &str, folder: &Path) {
+/// `deploy/install/consumer.sh`.
+fn consumer(arguments: &[&str]) -> Ran {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/install/consumer.sh");
     let script = script.display().to_string();
-    let folder = folder.display().to_string();
-    run(program("bash", &[&script, name, &folder]), "").ok();
+    run(program("bash", &[&[&*script], arguments].concat()), "")
 }
 
 /// Asks the event service with the files of a folder.
@@ -96,7 +98,9 @@ fn a_program_reads_the_history_with_a_certificate_of_its_own() {
     let _turn = together();
     let cluster = Cluster::ready("consumed");
     let folder = TempDir::new().expect("a folder");
-    consumer("lifecycle", folder.path());
+    // A name can be withdrawn once.
+    let name = format!("lifecycle-{}", std::process::id());
+    consumer(&[&name, &folder.path().display().to_string()]).ok();
     let forward = Forward::begin("service/event", &operator(), 8446);
     let query = format!("?cluster={}&form=cloudevents", cluster.name);
     let ran = until("an answer", SOON, || {
@@ -126,6 +130,17 @@ fn a_program_reads_the_history_with_a_certificate_of_its_own() {
             .is_some_and(|help| help.contains("stream/seq")),
         "{wrong}"
     );
+
+    consumer(&["--withdraw", &name]).ok();
+    until("it to be refused", WITHDRAWN, || {
+        let ran = ask(&forward, folder.path(), "?last=1");
+        seen(ran.out.contains("was not withdrawn"), || ran.to_string())
+    });
+    consumer(&[&name]).failed(1, &["give another name"]);
+    let names = ["configmap", "pgo-withdrawn-consumers", "-n", &operator()];
+    let keep_others = format!("{{\"data\":{{\"{name}\":null}}}}");
+    let removal = ["--type=merge", "--patch", &keep_others];
+    kubectl(&[&["patch"], &names[..], &removal[..]].concat()).ok();
 }
 
 #[test]
