@@ -5,7 +5,7 @@
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck disable=SC1090
-for part in progress settings namespaces render certificates wait; do
+for part in progress settings namespaces render certificates volumes wait; do
   source "$here/$part.sh"
 done
 
@@ -56,22 +56,11 @@ foundation() {
   render "$here/manifests/services.yaml"
 }
 
-# read_existing: the certificates in Secrets, the REST Service's address, the classes of the volumes there are.
+# read_existing: the certificates in Secrets, the REST Service's address, the volumes there are.
 read_existing() {
   k get secrets --namespace "$PGO_OPERATOR_NAMESPACE" -o 'go-template={{range .items}}{{.metadata.name}} {{with .data}}{{with index . "tls.crt"}}{{.}}{{end}}{{end}}{{"\n"}}{{end}}' >"$WORK/secrets"
   k get service postgres-operator --namespace "$PGO_OPERATOR_NAMESPACE" -o 'jsonpath={.spec.clusterIP}' >"$WORK/address"
-  k get statefulsets --namespace "$PGO_OPERATOR_NAMESPACE" -o 'go-template={{range .items}}{{.metadata.name}} {{range .spec.volumeClaimTemplates}}{{with .spec.storageClassName}}{{.}}{{end}}{{end}}{{"\n"}}{{end}}' >"$WORK/volumes"
-}
-
-# class_of STATEFULSET: the class its volume has, else the one for new ones. A volume's class cannot be changed.
-class_of() {
-  local line
-  line=$(awk -v name="$1" '$1 == name' "$WORK/volumes")
-  if [[ -n $line ]]; then
-    awk '{print $2}' <<<"$line"
-  else
-    echo "$PGO_STORAGE_CLASS"
-  fi
+  read_volumes
 }
 
 # choose_password: $WORK/password, 4.1's examplepassword never.
@@ -107,11 +96,12 @@ choose_configuration() {
 # hash is of only when it starts.
 # shellcheck disable=SC2034
 services() {
-  local NSQD_IDENTITY AUTHORITY_HASH NSQD_STORAGE_CLASS EVENT_STORAGE_CLASS NSQD_BESIDE manifest
+  local NSQD_IDENTITY AUTHORITY_HASH NSQD_STORAGE_CLASS EVENT_STORAGE_CLASS EVENT_VOLUME_SIZE NSQD_BESIDE manifest
   AUTHORITY_HASH=$(hash_of "$WORK/ca.crt")
   NSQD_IDENTITY=$(hash_of "$(certificate_of nsqd)")
   NSQD_STORAGE_CLASS=$(class_of nsqd)
   EVENT_STORAGE_CLASS=$(class_of event)
+  EVENT_VOLUME_SIZE=$(event_volume_size)
   NSQD_BESIDE=$(beside_nsqd)
   for manifest in nsqd event apiserver reconciler scheduler; do
     render "$here/manifests/$manifest.yaml"
@@ -164,6 +154,7 @@ rights >>"$STREAM"
 if $PGO_SERVICES; then
   services >>"$STREAM"
   wait_for_the_one_that_stays
+  enlarge_event_volumes
 fi
 render "$here/manifests/installation.yaml" >>"$STREAM"
 apply "$STREAM"

@@ -24,6 +24,10 @@ PGO_SERVICES=${PGO_SERVICES:-true}
 
 # Of the event service.
 EVENT_REPLICAS=${EVENT_REPLICAS:-2}
+PGO_EVENT_RETENTION_DAYS=${PGO_EVENT_RETENTION_DAYS:-30}
+PGO_EVENT_RETENTION_BYTES=${PGO_EVENT_RETENTION_BYTES:-1073741824}
+# Empty: the size that it has, 1Gi where there is none yet.
+PGO_EVENT_VOLUME_SIZE=${PGO_EVENT_VOLUME_SIZE:-}
 
 DISABLE_EVENTING=${DISABLE_EVENTING:-false}
 DISABLE_TLS=${DISABLE_TLS:-false}
@@ -71,6 +75,9 @@ check_settings() {
   [[ $PGO_ADMIN_PASSWORD != *$'\n'* ]] || fail "PGO_ADMIN_PASSWORD has more than one line; one is possible"
   needs PGO_SERVICES 'true|false' "true or false"
   needs EVENT_REPLICAS '[12]' "1 or 2"
+  needs PGO_EVENT_RETENTION_DAYS '[1-9][0-9]{0,3}' "a number of days, 1 to 9999"
+  needs PGO_EVENT_RETENTION_BYTES '[1-9][0-9]{0,17}' "a number of bytes"
+  needs PGO_EVENT_VOLUME_SIZE '([1-9][0-9]{0,5}[MGT]i)?' "a size such as 4Gi, or empty for the one it has"
   needs DISABLE_EVENTING 'true|false' "true or false"
   needs DISABLE_TLS 'true|false' "true or false"
   needs PGO_NSQADMIN 'true|false' "true or false"

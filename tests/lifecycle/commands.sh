@@ -69,8 +69,9 @@ install_with() {
 
 wrong_settings_are_refused() {
   local wrong
-  install_with DISABLE_TLS=true LOG_FORMAT=text PGO_SERVICES=false || return 1
-  for wrong in PGO_SERVICES=xfalse DISABLE_TLS=true1 DISABLE_EVENTING=yes LOG_FORMAT=json5 EVENT_REPLICAS=3 NAMESPACE=a,B; do
+  install_with DISABLE_TLS=true LOG_FORMAT=text PGO_SERVICES=false PGO_EVENT_RETENTION_DAYS=7 PGO_EVENT_VOLUME_SIZE=4Gi || return 1
+  for wrong in PGO_SERVICES=xfalse DISABLE_TLS=true1 DISABLE_EVENTING=yes LOG_FORMAT=json5 EVENT_REPLICAS=3 NAMESPACE=a,B \
+    PGO_EVENT_RETENTION_DAYS=0 PGO_EVENT_RETENTION_BYTES=1Gi PGO_EVENT_VOLUME_SIZE=1G; do
     fails_and_says "; it must be " install_with "$wrong" || return 1
   done
 }

@@ -304,3 +304,39 @@ fn a_consumer_is_withdrawn_by_its_name_and_that_name_gets_no_certificate_any_mor
     let (ran, _) = consumer(&["--withdraw", "Audit"]);
     assert!(!ran.status.success(), "{ran:?}");
 }
+
+/// What an installation does about the volumes of the event service that are there, `data-event-0` of 1Gi.
+fn volumes(asked_for: &str, answers: &str) -> (Output, String) {
+    let answers = format!(
+        "*'get statefulsets'*) printf 'event 1Gi fast\\nnsqd 1Gi \\n' ;;
+        *'get persistentvolumeclaims'*) echo 'data-event-0 1Gi' ;; {answers}"
+    );
+    let script = "WORK=$(mktemp -d); trap 'rm -r \"$WORK\"' EXIT; . ./progress.sh; . ./settings.sh; . ./volumes.sh; \
+         read_volumes; enlarge_event_volumes; echo \"$(event_volume_size) $(class_of event) $(class_of nsqd)\"; \
+         : >\"$WORK/volumes\"; echo \"$(event_volume_size) $(class_of event)\"";
+    let settings = [("PGO_EVENT_VOLUME_SIZE", asked_for), ("PGO_STORAGE_CLASS", "slow")];
+    with_kubectl(&answers, &["-euo", "pipefail", "-c", script], &settings)
+}
+
+#[test]
+fn volumes_of_the_history_grow_when_that_is_asked_for_and_stay_otherwise() {
+    for asked_for in ["", "1Gi"] {
+        let (ran, asked) = volumes(asked_for, "");
+        let said = String::from_utf8_lossy(&ran.stdout);
+        assert_eq!(said, "1Gi fast \n1Gi slow\n", "{ran:?}");
+        assert!(!asked.contains("patch"), "{asked}");
+    }
+    let (ran, asked) = volumes("4Gi", "");
+    let said = String::from_utf8_lossy(&ran.stdout);
+    // A StatefulSet keeps what it was made with.
+    assert!(said.ends_with("\n1Gi fast \n4Gi slow\n"), "{ran:?}");
+    assert!(said.contains("grow from 1Gi to 4Gi"), "{said}");
+    let patch = asked.lines().find(|line| line.contains("patch"));
+    let patch = patch.expect("the claim is changed");
+    assert!(patch.contains(" data-event-0 ") && patch.contains("\"4Gi\""), "{patch}");
+
+    let (ran, _) = volumes("4Gi", "*patch*) echo 'only dynamically provisioned' >&2; exit 1 ;;");
+    let said = String::from_utf8_lossy(&ran.stderr);
+    assert!(!ran.status.success(), "{ran:?}");
+    assert!(said.contains("only dynamically provisioned"), "{said}");
+}

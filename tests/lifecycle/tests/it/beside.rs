@@ -117,6 +117,18 @@ fn a_namespace_of_another_installation_is_left_alone(beside: &Beside) {
     });
 }
 
+/// Seven days, on volumes of two GiB.
+fn the_history_is_kept_as_asked_for(beside: &Beside) {
+    let event = get("statefulset", "event", beside.name).expect("the event service");
+    let env = event["spec"]["template"]["spec"]["containers"][0]["env"].clone();
+    let days = json!({"name": "PGO_EVENT_RETENTION_DAYS", "value": "7"});
+    let is_set = env.as_array().is_some_and(|all| all.contains(&days));
+    assert!(is_set, "{env}");
+    let claim = get("pvc", "data-event-0", beside.name).expect("its volume");
+    let size = text(&claim, "/spec/resources/requests/storage");
+    assert_eq!(size, "2Gi", "{claim}");
+}
+
 #[test]
 fn make_install_takes_images_from_the_prefix_given_and_the_rest_interface_as_it_is_to_be() {
     let _turn = together();
@@ -130,12 +142,15 @@ fn make_install_takes_images_from_the_prefix_given_and_the_rest_interface_as_it_
             ("CCP_IMAGE_TAG", mirror.tag),
             ("NOAUTH_ROUTES", "/health"),
             ("DISABLE_TLS", plain),
+            ("PGO_EVENT_RETENTION_DAYS", "7"),
+            ("PGO_EVENT_VOLUME_SIZE", "2Gi"),
         ]
     };
 
     beside.install(&settings("false"));
     let found = images(&list("pods", "pgo-process", beside.name));
     assert!(found.len() == PODS && only_of(&mirror, &found), "{found:?}");
+    the_history_is_kept_as_asked_for(&beside);
     let https = format!("https://{}", beside.address());
     answers(&beside, &format!("{https}/health"), "healthy", " 200");
     // Of itself, as since 4.1.2.
