@@ -20,6 +20,29 @@ labelled_namespaces() {
     $1 == "namespace" && !($2 in of_another) {print $2}'
 }
 
+# installation_of NAMESPACE: which one's it is, by its label; nothing where it has none, or is not there.
+installation_of() {
+  k get namespace "$1" --ignore-not-found -o 'go-template={{with .metadata.labels}}{{with index . "pgo-installation-name"}}{{.}}{{end}}{{end}}'
+}
+
+# leave_out_others: takes out of TARGET_NAMESPACES those that another installation has, by their label or, where its name is
+# the same, by its rights in them. Nothing of this installation is there.
+leave_out_others() {
+  local namespace owner holder own=()
+  for namespace in "${TARGET_NAMESPACES[@]}"; do
+    owner=$(installation_of "$namespace")
+    holder=$(k get rolebinding pgo-reconciler --namespace "$namespace" --ignore-not-found -o 'go-template={{range .subjects}}{{.namespace}}{{end}}')
+    if [[ -n $owner && $owner != "$PGO_INSTALLATION_NAME" ]]; then
+      say "namespace $namespace belongs to the installation $owner and is left alone"
+    elif [[ -n $holder && $holder != "$PGO_OPERATOR_NAMESPACE" ]]; then
+      say "namespace $namespace belongs to the installation in namespace $holder and is left alone"
+    else
+      own+=("$namespace")
+    fi
+  done
+  TARGET_NAMESPACES=("${own[@]}")
+}
+
 # read_unnamed: UNNAMED, the namespaces of this installation that NAMESPACE does not name.
 read_unnamed() {
   local labelled namespace

@@ -5,7 +5,8 @@
 #   --delete-clusters    first removes every cluster with its data and its users' passwords
 #   --delete-namespaces  also what would stay: the operator's namespace with all in it, and those install.sh made
 #   --delete-crds        also the custom resource definitions, which every installation on this cluster shares
-# Settings are install.sh's. The namespaces are those that were installed, by their labels, and those in NAMESPACE.
+# Settings are install.sh's. The namespaces are those that were installed, by their labels, and those in NAMESPACE, but for
+# what belongs to another installation.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck disable=SC1090
@@ -86,6 +87,12 @@ remove_services() {
 remove_namespaces() {
   local namespace creator
   for namespace in "$PGO_OPERATOR_NAMESPACE" "${TARGET_NAMESPACES[@]}"; do
+    # PGO's own has no such label.
+    if [[ $namespace != "$PGO_OPERATOR_NAMESPACE" && $(installation_of "$namespace") != "$PGO_INSTALLATION_NAME" ]]; then
+      [[ -z $(k get namespace "$namespace" --ignore-not-found -o name) ]] ||
+        say "namespace $namespace stays, since its label pgo-installation-name does not name $PGO_INSTALLATION_NAME"
+      continue
+    fi
     creator=$(k get namespace "$namespace" --ignore-not-found -o 'go-template={{with .metadata.labels}}{{with index . "pgo-created-by"}}{{.}}{{end}}{{end}}')
     if [[ $creator == install-script ]]; then
       kubectl_waits delete namespace "$namespace" --ignore-not-found --timeout="${DELETE_SECONDS}s" >/dev/null
@@ -99,6 +106,7 @@ remove_namespaces() {
 
 check_settings
 check_kubernetes
+leave_out_others
 read_unnamed
 TARGET_NAMESPACES+=("${UNNAMED[@]}")
 if definitions_are_there; then

@@ -213,6 +213,12 @@ fn two_namespaces(clusters: &str) -> String {
         *'get crd'*) echo crd ;;
         *'get pgclusters --namespace forgotten'*) printf '{clusters}' ;;
         *'get namespace '*pgo-created-by*) echo install-script ;;
+        *'get namespace foreign '*pgo-installation-name*) echo another ;;
+        *'get namespace unlabelled '*pgo-installation-name*) ;;
+        *'get namespace '*pgo-installation-name*) echo devtest ;;
+        *'get namespace '*) echo found ;;
+        *'get rolebinding pgo-reconciler --namespace theirs'*) echo pgo2 ;;
+        *'get pgclusters --namespace foreign'*) echo pgcluster.crunchydata.com/theirs ;;
         *'get deployment/reconciler'*) exit 1 ;;"
     )
 }
@@ -246,6 +252,37 @@ fn an_uninstall_removes_all_that_was_installed_and_nothing_of_others() {
             "{lease}:\n{asked}"
         );
     }
+}
+
+/// Named by mistake: another installation's by label, one of the same name's by its rights, and one without a label.
+#[test]
+fn an_uninstall_takes_nothing_from_a_namespace_of_another_installation_that_it_is_given() {
+    let settings = [
+        ("PGO_OPERATOR_NAMESPACE", "pgo"),
+        ("NAMESPACE", "mine,foreign,theirs,unlabelled"),
+    ];
+    let command = ["./uninstall.sh", "--delete-clusters", "--delete-namespaces"];
+    let (ran, asked) = with_kubectl(&two_namespaces(""), &command, &settings);
+    assert!(ran.status.success(), "{ran:?}");
+    let said = String::from_utf8_lossy(&ran.stdout);
+    assert!(
+        said.contains("foreign belongs to the installation another"),
+        "{said}"
+    );
+    assert!(
+        said.contains("theirs belongs to the installation in namespace pgo2"),
+        "{said}"
+    );
+    assert!(said.contains("namespace unlabelled stays"), "{said}");
+    let changes = asked.lines().filter(|line| !line.contains(" get "));
+    for change in changes {
+        assert!(
+            !change.contains("foreign") && !change.contains("theirs"),
+            "{change}"
+        );
+    }
+    assert!(asked.contains("delete namespace mine "), "{asked}");
+    assert!(!asked.contains("delete namespace unlabelled"), "{asked}");
 }
 
 /// What an installation does about namespaces that it is not for any more.
@@ -299,7 +336,10 @@ fn a_consumer_is_withdrawn_by_its_name_and_that_name_gets_no_certificate_any_mor
     assert!(asked.contains(" annotate pods "), "{asked}");
     let (ran, asked) = consumer(&["billing"]);
     let said = String::from_utf8_lossy(&ran.stderr);
-    assert!(!ran.status.success() && said.contains("give another name"), "{ran:?}");
+    assert!(
+        !ran.status.success() && said.contains("give another name"),
+        "{ran:?}"
+    );
     assert!(!asked.contains("pgo-ca"), "{asked}");
     let (ran, _) = consumer(&["--withdraw", "Audit"]);
     assert!(!ran.status.success(), "{ran:?}");
@@ -314,7 +354,10 @@ fn volumes(asked_for: &str, answers: &str) -> (Output, String) {
     let script = "WORK=$(mktemp -d); trap 'rm -r \"$WORK\"' EXIT; . ./progress.sh; . ./settings.sh; . ./volumes.sh; \
          read_volumes; enlarge_event_volumes; echo \"$(event_volume_size) $(class_of event) $(class_of nsqd)\"; \
          : >\"$WORK/volumes\"; echo \"$(event_volume_size) $(class_of event)\"";
-    let settings = [("PGO_EVENT_VOLUME_SIZE", asked_for), ("PGO_STORAGE_CLASS", "slow")];
+    let settings = [
+        ("PGO_EVENT_VOLUME_SIZE", asked_for),
+        ("PGO_STORAGE_CLASS", "slow"),
+    ];
     with_kubectl(&answers, &["-euo", "pipefail", "-c", script], &settings)
 }
 
@@ -333,9 +376,15 @@ fn volumes_of_the_history_grow_when_that_is_asked_for_and_stay_otherwise() {
     assert!(said.contains("grow from 1Gi to 4Gi"), "{said}");
     let patch = asked.lines().find(|line| line.contains("patch"));
     let patch = patch.expect("the claim is changed");
-    assert!(patch.contains(" data-event-0 ") && patch.contains("\"4Gi\""), "{patch}");
+    assert!(
+        patch.contains(" data-event-0 ") && patch.contains("\"4Gi\""),
+        "{patch}"
+    );
 
-    let (ran, _) = volumes("4Gi", "*patch*) echo 'only dynamically provisioned' >&2; exit 1 ;;");
+    let (ran, _) = volumes(
+        "4Gi",
+        "*patch*) echo 'only dynamically provisioned' >&2; exit 1 ;;",
+    );
     let said = String::from_utf8_lossy(&ran.stderr);
     assert!(!ran.status.success(), "{ran:?}");
     assert!(said.contains("only dynamically provisioned"), "{said}");
