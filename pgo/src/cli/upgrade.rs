@@ -21,7 +21,7 @@ use crate::client::Api;
 pub struct Arguments {
     #[command(flatten)]
     pub selection: Selection,
-    /// Tag of the PostgreSQL image, instead of the one in pgo.yaml
+    /// Tag of the PostgreSQL image, instead of the installation's (CCP_IMAGE_TAG of the installer)
     #[arg(
         long,
         value_name = "TAG",
