@@ -374,10 +374,14 @@ fn waiting(status: &ContainerStatus) -> Option<Waiting> {
         .as_ref()
         .and_then(|state| state.terminated.as_ref())
         .map(|ended| {
-            let said = ended.message.clone().unwrap_or_default();
-            format!("ended with {} {said}", ended.exit_code)
+            let said = ended
+                .message
+                .iter()
+                .map(|said| format!(": {}", said.trim()));
+            format!("ended with {}{}", ended.exit_code, said.collect::<String>())
         });
-    let message = waiting.message.clone().or(last).unwrap_or_default();
+    let said = last.into_iter().chain(waiting.message.clone());
+    let message = said.collect::<Vec<_>>().join("; ");
     Some(Waiting {
         container: status.name.clone(),
         reason,

@@ -10,7 +10,7 @@ use crate::{
     RESULT_READY, RESULT_UP_TO_DATE, ReloadRequest, Replica, RestartRequest, Role,
     ScaleDownRequest, UpgradeRequest,
     applied::Applied,
-    backlog, certificate,
+    backlog, certificate, crash,
     deletion::deletion,
     failover,
     journal::{Of, Subject},
@@ -121,6 +121,7 @@ pub fn commit(
             upgrade::commit(&mut next, cluster, observed, now);
             notes::commit(&mut next, cluster, observed, now);
             protection::commit(&mut next, cluster, observed, now);
+            crash::commit(&mut next, cluster, observed, now);
         }
         judge_spec(&mut next, cluster, observed, now);
         let known = (next.certificate.as_ref(), observed);

@@ -15,6 +15,7 @@ mod applied;
 mod backlog;
 mod certificate;
 mod commit;
+mod crash;
 mod deletion;
 mod desired;
 mod failover;
@@ -44,6 +45,7 @@ mod worth;
 
 pub use certificate::Certificate;
 pub use commit::{Cluster, commit};
+pub use crash::Crashes;
 pub use deletion::{DeleteRequest, unrecorded};
 pub use desired::{
     Desired, Image, NodePreference, Resources, ServiceType, Storage, StorageKind, UserSecret,

@@ -7,8 +7,8 @@ use pgo_ids::{ClusterName, InstanceName, OperationId};
 
 use crate::{
     AddressFamily, Backup, Cluster, ClusterStatus, Desired, Fixture, Image, Kind, Observed,
-    PodPhase, Role, StorageKind, UserSecret, deletion::unrecorded, failover, password, protection,
-    reload, replicas, restart, upgrade,
+    PodPhase, Role, StorageKind, UserSecret, crash, deletion::unrecorded, failover, password,
+    protection, reload, replicas, restart, upgrade,
 };
 pub(crate) use removal::{Leftover, leftovers};
 
@@ -273,6 +273,7 @@ pub fn plan(
         instances(&mut plan, status, cluster, observed);
         replicas::steps(&mut plan, status, cluster, observed);
         upgrade::steps(&mut plan, status, cluster, observed);
+        crash::steps(&mut plan, status, cluster, observed);
     }
     protection::wait(&mut plan, status);
     plan

@@ -7,8 +7,8 @@ use pgo_ids::{InstanceName, OperationId, Term};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Certificate, Images, Journal, Kind, Outcome, Protection, ReplicaCount, ReplicaStatus, Restart,
-    Settings, Synchronous, Upgrade,
+    Certificate, Crashes, Images, Journal, Kind, Outcome, Protection, ReplicaCount, ReplicaStatus,
+    Restart, Settings, Synchronous, Upgrade,
 };
 
 /// Name of the condition that says whether a cluster can be used.
@@ -225,6 +225,9 @@ pub struct ClusterStatus {
     /// The agents' certificate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub certificate: Option<Certificate>,
+    /// Instances whose pods were made anew since they ended again and again.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub crashes: BTreeMap<InstanceName, Crashes>,
     /// Operations and outbox.
     #[serde(flatten)]
     pub journal: Journal,

@@ -66,6 +66,15 @@ pub(crate) fn cluster_status(generator: &mut SchemaGenerator) -> Schema {
                 "required": ["until"],
                 "properties": {"until": time(), "late": {"type": "boolean"}},
             },
+            "crashes": {
+                "description": "Instances whose pods were made anew since they ended again and again.",
+                "type": "object",
+                "additionalProperties": {
+                    "type": "object",
+                    "required": ["replaced", "pod", "since"],
+                    "properties": {"replaced": small(), "pod": {"type": "string"}, "since": time()},
+                },
+            },
             "operations": operations(),
             "outbox": outbox(),
         },

@@ -321,6 +321,15 @@ fn full() -> ClusterStatus {
             until: time,
             late: true,
         }),
+        crashes: [(
+            "hippo-abcd".parse().expect("a name"),
+            pgo_core::Crashes {
+                replaced: 2,
+                pod: "uid-3".to_owned(),
+                since: time,
+            },
+        )]
+        .into(),
         journal: Journal {
             operations: operations.collect(),
             outbox,

@@ -185,3 +185,21 @@ fn a_pod_is_placed_since_it_was_scheduled() {
     let waits = pod(Value::Null, "False");
     assert_eq!((waits.placed, waits.unschedulable.is_some()), (None, true));
 }
+
+#[test]
+fn a_container_that_ends_again_and_again_says_how_it_ended_and_what_is_waited_for() {
+    let said = |ended: Value| {
+        let status = json!({
+            "name": "database", "image": "x", "imageID": "", "ready": false, "restartCount": 2,
+            "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s"}},
+            "lastState": ended,
+        });
+        let status = serde_json::from_value(status).expect("a status");
+        waiting(&status).expect("it waits").message
+    };
+    let ended = json!({"terminated": {"exitCode": 137, "message": "no memory\n"}});
+    assert_eq!(said(ended), "ended with 137: no memory; back-off 10s");
+    let silent = json!({"terminated": {"exitCode": 1}});
+    assert_eq!(said(silent), "ended with 1; back-off 10s");
+    assert_eq!(said(json!({})), "back-off 10s");
+}

@@ -9,6 +9,7 @@
 mod backlog;
 mod certificate;
 mod changes;
+mod crash;
 mod creation;
 mod deletion;
 mod failover;

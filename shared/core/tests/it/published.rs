@@ -10,7 +10,7 @@ use pgo_core::{
 use pgo_events::{Event, EventType, Published};
 
 use crate::{
-    failover,
+    crash, failover,
     installation::pgo,
     protection, reload, replicas, restart,
     services::{lease, process},
@@ -114,6 +114,7 @@ fn what_is_said_to_be_published_is_told_and_nothing_else() {
         of_pgo(),
         replicas::told(),
         protection::told(),
+        crash::told(),
         settings::told(),
         takeover::told(),
         failover::told(),

@@ -385,6 +385,9 @@ catalogue! {
         NoCommitsLost = "NoCommitsLost" [Cluster] Info (ClusterName, FormerPrimary, LostBytes, Lsn) Now
             "A former primary is back and had no acknowledged write that the new one does not have."
             "Nothing to do.";
+        InstanceReplaced = "InstanceReplaced" [Cluster] Warn (ClusterName, Instance) Now
+            "The container of an instance ended again and again, so its pod is made anew; its data stays."
+            "Look at the cause if it comes again: the pause before the next one grows up to 5 minutes.";
         ClusterDegraded = "ClusterDegraded" [Cluster] Warn (ClusterName, Instance) Now
             "A cluster serves, with less protection than was asked for; the cause says what has been missing for a while."
             "Mend the cause before the next fault.";

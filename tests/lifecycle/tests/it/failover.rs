@@ -156,6 +156,38 @@ fn a_pod_that_ends_in_order_hands_over_and_nothing_is_lost() {
             format!("replicas {replicas:?}")
         })
     });
+    ends_again_and_again(&cluster, &watch, &former);
+}
+
+/// The container of a replica is killed until Kubernetes waits before it starts it again: the pod is made anew, on its volume.
+fn ends_again_and_again(cluster: &Cluster, watch: &Watch, replica: &str) {
+    let uid = |kind: &str| {
+        let object = get(kind, replica, &namespace());
+        text(&object.expect("it is there"), "/metadata/uid")
+    };
+    let (claim, former) = (uid("persistentvolumeclaim"), uid("pod"));
+    let mut killed = None;
+    until("a new pod", READY, || {
+        let Some(pod) = get("pod", replica, &namespace()) else {
+            return seen(false, || "no pod".to_owned());
+        };
+        let is_new = text(&pod, "/metadata/uid") != former;
+        let runs = process(&pod, "database").filter(|_| !is_new);
+        if let Some(runs) = runs.filter(|runs| Some(*runs) != killed) {
+            kill(runs);
+            killed = Some(runs);
+        }
+        seen(is_new, || pod["status"].to_string())
+    });
+    let told = watch.until(&cluster.uid(), "InstanceReplaced");
+    assert_eq!(fields(&told, "InstanceReplaced", "/instance"), [replica]);
+    until("the new pod follows", READY, || {
+        let (pod, replicas) = (uid("pod"), replicas(cluster));
+        seen(pod != former && replicas == [replica], || {
+            format!("replicas {replicas:?}")
+        })
+    });
+    assert_eq!(uid("persistentvolumeclaim"), claim, "its volume stays");
 }
 
 /// Label by which the replicas' Service finds a pod.
