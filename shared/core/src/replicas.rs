@@ -93,16 +93,16 @@ pub struct ReplicaStatus {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub uid: String,
     /// Whether it has followed the primary at any time.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "crate::status::is_false")]
     pub joined: bool,
     /// Whether it is being removed.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "crate::status::is_false")]
     pub leaving: bool,
     /// Whether its data goes with it.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "crate::status::is_false")]
     pub data: bool,
     /// Whether it was told that it is far behind.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "crate::status::is_false")]
     pub behind: bool,
     /// Whether it follows the primary now.
     #[serde(default)]
@@ -113,11 +113,6 @@ pub struct ReplicaStatus {
     /// For people.
     #[serde(default)]
     pub message: String,
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
-fn is_false(value: &bool) -> bool {
-    !*value
 }
 
 impl Cluster {

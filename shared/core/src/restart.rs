@@ -2,10 +2,13 @@
 //!
 //! ```text
 //! RestartRequest ─► judge ─┬─► refused: begun and failed at once, nothing is done
-//!                          └─► whose turn is it? ─► its server ends and starts ─► it serves or follows ─┐
-//!                                   ▲   └─ nobody's: completed              └─► failed: nobody else     │
-//!                                   └───────────────────────────────────────────────────────────────────┘
+//!                          └─► are the others well? ─► its server ends and starts ─► it serves or follows ─┐
+//!                                   ▲   └─ nobody is left: completed       └─► failed: nobody else         │
+//!                                   └──────────────────────────────────────────────────────────────────────┘
 //! ```
+//!
+//! Where all are restarted, no two are away at the same time: the next one is touched only while all others serve or follow,
+//! and are near, by the same judgement as in an upgrade. Who names one instance has chosen it, and waits for nobody.
 //!
 //! How far a restart is stands in the status. An agent is told which server is to end, by when that was started, so that
 //! whoever reconciles next can ask again and nothing ends twice.
@@ -38,9 +41,15 @@ pub struct Restart {
     pub operation: OperationId,
     /// Those whose turn has not come.
     pub left: Vec<InstanceName>,
+    /// Whether one instance was named, which is restarted however the others are.
+    #[serde(default, skip_serializing_if = "crate::status::is_false")]
+    pub alone: bool,
     /// Whose turn it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub turn: Option<Turn>,
+    /// What the next turn waits for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<String>,
     /// Since when.
     pub since: Timestamp,
 }
@@ -105,7 +114,9 @@ fn begin(
             next.restart = Some(Restart {
                 operation: id,
                 left,
+                alone: request.target.is_some(),
                 turn: None,
+                held: None,
                 since: now,
             });
         }
@@ -184,6 +195,21 @@ fn advance(
     }
 }
 
+/// What is wrong with the others, so that an instance cannot be missed now.
+fn beside(
+    status: &ClusterStatus,
+    cluster: &Cluster,
+    observed: &Observed,
+    (restart, instance): (&Restart, &InstanceName),
+) -> Option<String> {
+    if restart.alone {
+        let nobody = || "no instance serves as the primary".to_owned();
+        observed.serving_primary().is_none().then(nobody)
+    } else {
+        upgrade::trouble_beside(Some(instance), status, cluster, observed)
+    }
+}
+
 /// Whose turn is next: replicas by name, then the primary.
 fn choose(
     next: &mut ClusterStatus,
@@ -202,10 +228,8 @@ fn choose(
         return true;
     };
     let took = now.duration_since(restart.since);
-    let trouble = match primary {
-        None => Some("no instance serves as the primary".to_owned()),
-        Some(_) => not_running(observed, &instance),
-    };
+    let beside = beside(next, cluster, observed, (restart, &instance));
+    let trouble = beside.or_else(|| not_running(observed, &instance));
     let started = observed.agent(&instance).and_then(|agent| agent.started);
     match (trouble, started) {
         (None, Some(started)) => {
@@ -218,6 +242,7 @@ fn choose(
                     pod: pod.unwrap_or_default(),
                     started,
                 }),
+                held: None,
                 since: now,
                 ..restart.clone()
             });
@@ -226,6 +251,18 @@ fn choose(
         (Some(trouble), _) if took >= INSTANCE_DEADLINE => {
             fail(next, cluster, &left, &trouble, now);
             true
+        }
+        (Some(trouble), _) if restart.held.as_ref() != Some(&trouble) => {
+            // Told once a turn: what is in the way may change with each look.
+            if restart.held.is_none() {
+                let text = format!("instance {instance} waits for its turn: {trouble}");
+                tell(next, cluster, &text, now);
+            }
+            next.restart = Some(Restart {
+                held: Some(trouble),
+                ..restart.clone()
+            });
+            false
         }
         _ => false,
     }
@@ -256,7 +293,8 @@ fn turned(
         });
         return true;
     }
-    let Some(trouble) = trouble(observed, restart, turn, now) else {
+    let beside = beside(next, cluster, observed, (restart, instance));
+    let Some(trouble) = trouble(observed, restart, (turn, beside), now) else {
         return false;
     };
     fail(next, cluster, &restart.left, &trouble, now);
@@ -277,7 +315,12 @@ fn is_back(observed: &Observed, turn: &Turn) -> bool {
 }
 
 /// What keeps an instance from coming back, if it does not pass by itself.
-fn trouble(observed: &Observed, restart: &Restart, turn: &Turn, now: Timestamp) -> Option<String> {
+fn trouble(
+    observed: &Observed,
+    restart: &Restart,
+    (turn, beside): (&Turn, Option<String>),
+    now: Timestamp,
+) -> Option<String> {
     let instance = &turn.instance;
     let took = now.duration_since(restart.since);
     let refused = observed.unwilling.as_ref().filter(|answer| {
@@ -295,11 +338,17 @@ fn trouble(observed: &Observed, restart: &Restart, turn: &Turn, now: Timestamp) 
             answer.reason
         ));
     }
-    (took >= INSTANCE_DEADLINE).then(|| {
-        format!(
-            "instance {instance} neither serves nor follows the primary after {} min",
-            INSTANCE_DEADLINE.as_mins()
-        )
+    let minutes = INSTANCE_DEADLINE.as_mins();
+    let beside = beside.filter(|_| !has_begun(observed, turn));
+    (took >= INSTANCE_DEADLINE).then(|| match beside {
+        Some(beside) => {
+            format!("instance {instance} was not restarted within {minutes} min: {beside}")
+        }
+        None => {
+            format!(
+                "instance {instance} neither serves nor follows the primary after {minutes} min"
+            )
+        }
     })
 }
 
@@ -360,12 +409,15 @@ pub(crate) fn steps(
 ) {
     if let Some(restart) = &status.restart {
         plan.waiting_for = Some("an instance to be restarted");
-        if let Some(turn) = restart
-            .turn
-            .as_ref()
-            .filter(|turn| !has_begun(observed, turn))
-            && observed.agent(&turn.instance).is_some()
-        {
+        // Looked at again at the moment itself: another instance may have gone since.
+        let may = |turn: &&Turn| {
+            let is_heard = observed.agent(&turn.instance).is_some();
+            let of = (restart, &turn.instance);
+            is_heard
+                && !has_begun(observed, turn)
+                && beside(status, cluster, observed, of).is_none()
+        };
+        if let Some(turn) = restart.turn.as_ref().filter(may) {
             plan.steps.push(Step::Restart {
                 operation: restart.operation,
                 instance: turn.instance.clone(),

@@ -233,6 +233,12 @@ pub struct ClusterStatus {
     pub journal: Journal,
 }
 
+/// Whether a mark is not set: those are left out.
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+pub(crate) fn is_false(value: &bool) -> bool {
+    !*value
+}
+
 fn is_untold(term: &Term) -> bool {
     *term == Term::default()
 }

@@ -272,15 +272,13 @@ fn trouble_of(instance: &InstanceName, observed: &Observed) -> Option<String> {
         ));
     }
     (agent.lag_bytes >= NEAR).then(|| {
-        format!(
-            "instance {instance} is {} bytes of WAL behind the primary",
-            agent.lag_bytes
-        )
+        let mebibytes = NEAR >> 20;
+        format!("instance {instance} is {mebibytes} MiB of WAL or more behind the primary")
     })
 }
 
 /// What is wrong with the instances other than one: none where that one can go without another being missed.
-fn trouble_beside(
+pub(crate) fn trouble_beside(
     instance: Option<&InstanceName>,
     status: &ClusterStatus,
     cluster: &Cluster,

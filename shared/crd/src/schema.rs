@@ -341,6 +341,8 @@ fn restart() -> Value {
         "properties": {
             "operation": uuid(),
             "left": {"type": "array", "items": label()},
+            "alone": {"type": "boolean"},
+            "held": {"type": "string"},
             "turn": {
                 "type": "object",
                 "required": ["instance", "pod", "started"],

@@ -236,6 +236,8 @@ fn full() -> ClusterStatus {
         restart: Some(Restart {
             operation: id,
             left: vec!["hippo".parse().expect("a name")],
+            alone: true,
+            held: Some("hippo-wxyz does not follow the primary".to_owned()),
             turn: Some(Turn {
                 instance: "hippo-abcd".parse().expect("a name"),
                 pod: "uid-3".to_owned(),

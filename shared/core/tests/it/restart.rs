@@ -138,6 +138,100 @@ fn one_instance_alone_can_be_restarted_also_the_primary() {
     }
 }
 
+/// The replicas are restarted, and the primary is all that is left.
+fn replicas_are_through(world: &mut World) -> [InstanceName; 2] {
+    for _ in 0..2 {
+        let instance = asked(world).expect("asked");
+        stops(world, &instance);
+        world.reconcile();
+        starts(world, &instance);
+    }
+    [names(world)[0].clone(), names(world)[1].clone()]
+}
+
+fn steps_of(world: &World, id: OperationId) -> Vec<String> {
+    let told = story(world, id).into_iter();
+    told.filter_map(|event| event.step).collect()
+}
+
+#[test]
+fn a_replica_that_is_away_or_far_behind_holds_the_next_restart_and_that_is_told() {
+    for (streaming, lag, says) in [
+        (false, 0, "does not follow the primary"),
+        (true, 16 << 20, "16 MiB of WAL or more behind"),
+    ] {
+        let mut world = with_replicas(2);
+        let id = ask(&mut world, None, ID);
+        let [first, _] = replicas_are_through(&mut world);
+        let agent = world.observed.agents.get_mut(&first).expect("heard");
+        (agent.streaming, agent.lag_bytes) = (streaming, lag);
+        for _ in 0..5 {
+            assert_eq!(asked(&mut world), None, "it waits");
+            world.wait(60);
+        }
+        let steps = steps_of(&world, id);
+        let waits: Vec<&String> = steps.iter().filter(|step| step.contains("waits")).collect();
+        assert_eq!(waits.len(), 1, "{steps:?}");
+        assert!(waits[0].contains(says), "{waits:?}");
+        let restart = world.status.restart.as_ref().expect("it goes on");
+        let held = restart.held.clone().unwrap_or_default();
+        assert!(
+            held.contains(first.as_str()) && held.contains(says),
+            "{held}"
+        );
+        world.say_of(&first, AgentPhase::Running, None);
+        assert_eq!(asked(&mut world), Some(World::instance()));
+        let restart = world.status.restart.as_ref().expect("it goes on");
+        assert_eq!(restart.held, None);
+        world.check_stream();
+    }
+}
+
+#[test]
+fn one_that_stays_away_ends_it_in_time_with_the_reason_and_who_is_left() {
+    let mut world = with_replicas(2);
+    let id = ask(&mut world, None, ID);
+    let [first, _] = replicas_are_through(&mut world);
+    let agent = world.observed.agents.get_mut(&first).expect("heard");
+    agent.streaming = false;
+    assert_eq!(asked(&mut world), None);
+    world.wait(599);
+    assert_eq!(asked(&mut world), None);
+    assert!(world.status.restart.is_some());
+    world.wait(1);
+    assert_eq!(asked(&mut world), None);
+    let cause = failure(&world, id);
+    let says = [first.as_str(), "does not follow", "not restarted: hippo"];
+    assert!(says.iter().all(|word| cause.contains(word)), "{cause}");
+    world.check_stream();
+}
+
+#[test]
+fn one_that_goes_at_the_last_moment_is_not_joined_by_whose_turn_it_is() {
+    let mut world = with_replicas(2);
+    let id = ask(&mut world, None, ID);
+    let first = asked(&mut world).expect("asked");
+    let second = names(&world)[1].clone();
+    world.say_of(&second, AgentPhase::Recovering, None);
+    for _ in 0..10 {
+        assert_eq!(asked(&mut world), None);
+        world.wait(60);
+    }
+    assert_eq!(asked(&mut world), None);
+    let cause = failure(&world, id);
+    let says = format!("instance {first} was not restarted within 10 min: instance {second}");
+    assert!(cause.starts_with(&says), "{cause}");
+}
+
+#[test]
+fn an_instance_that_is_named_is_restarted_however_the_others_are() {
+    let mut world = with_replicas(2);
+    let [one, other] = [names(&world)[0].clone(), names(&world)[1].clone()];
+    world.say_of(&other, AgentPhase::Failed, Some("no disk"));
+    ask(&mut world, Some(one.as_str()), ID);
+    assert_eq!(asked(&mut world), Some(one));
+}
+
 #[test]
 fn an_instance_that_does_not_come_up_ends_it_and_nobody_else_is_touched() {
     let mut world = with_replicas(2);
@@ -264,6 +358,11 @@ proptest! {
                 3 => world.wait(7),
                 _ => {
                     if let Some(asked) = asked(&mut world) {
+                        let away = |other: &&InstanceName| {
+                            let agent = &world.observed.agents[*other];
+                            **other != asked && agent.phase != AgentPhase::Running
+                        };
+                        prop_assert_eq!(all.iter().find(away), None, "two are away");
                         let started = world.observed.agents[&asked].started;
                         if !ended.contains(&(asked.clone(), started)) {
                             prop_assert!(!ended.iter().any(|(one, _)| *one == asked), "twice");
