@@ -375,6 +375,7 @@ fn facts(state: InstanceState) -> AgentFacts {
         error: given(state.error),
         lost: state.lost.map(lost),
         started: state.started.and_then(time),
+        running_since: state.running_since.and_then(time),
         pending_restart: state.pending_restart,
         volume_hangs: state.volume_hangs,
         commits: state.commits.map(commits),

@@ -111,6 +111,7 @@ pub fn commit(
         creation(&mut next, cluster, observed, now);
         if next.journal.newest(Kind::CreateCluster).is_some() {
             takeover::tell(&mut next, subject, observed.takeover.as_ref(), now);
+            takeover::conclude(&mut next, subject, observed, now);
             takeover::tell_lost(&mut next, cluster, observed, now);
             replicas::commit(&mut next, cluster, observed, now);
             failover::commit(&mut next, cluster, observed, now);

@@ -7,7 +7,7 @@
 //! FailoverRequest ─► judge ─┬─► refused: begun and failed at once, nothing is done
 //!                           └─► SwitchoverCluster / FailoverCluster runs ─► steps: ask the agent
 //!                                       ▲                                        │
-//!                takeover::tell ends it ┴──────────────── Lease ◄────────────────┘
+//!           takeover goes on with it, and ends it ◄────── Lease ◄────────────────┘
 //! ```
 
 use jiff::{SignedDuration, Timestamp};
@@ -15,7 +15,7 @@ use pgo_ids::{InstanceName, OperationId};
 
 use crate::{
     AgentPhase, Cluster, ClusterStatus, Kind, Observed, Operation, Outcome, Plan, Role, Step,
-    silence,
+    silence, takeover,
 };
 
 /// A request to have another instance as primary.
@@ -205,7 +205,8 @@ fn judge(
 
 /// Ends a change that an agent refuses, that took too long, or that nothing is left of to do.
 fn conclude(next: &mut ClusterStatus, cluster: &Cluster, observed: &Observed, now: Timestamp) {
-    let Some(running) = next.journal.running_change() else {
+    let is_elected = next.promotion.is_some();
+    let Some(running) = next.journal.running_change().filter(|_| !is_elected) else {
         return;
     };
     let (id, kind, lasts) = (
@@ -259,6 +260,7 @@ fn overdue(running: &Operation, observed: &Observed, cluster: &Cluster) -> Strin
 
 /// The cluster goes: what is under way ends with it.
 pub(crate) fn break_off(next: &mut ClusterStatus, cluster: &Cluster, now: Timestamp) {
+    takeover::break_off(next, cluster.subject(), now);
     if let Some(running) = next.journal.running_change() {
         let id = running.id;
         let cause = "the cluster was deleted before".to_owned();
@@ -274,7 +276,9 @@ pub(crate) fn steps(
     cluster: &Cluster,
     observed: &Observed,
 ) {
-    if let Some(running) = status.journal.running_change()
+    if status.promotion.is_some() {
+        plan.waiting_for = Some("the new primary to take writes");
+    } else if let Some(running) = status.journal.running_change()
         && let Some(to) = running.instance.clone()
     {
         let operation = running.id;

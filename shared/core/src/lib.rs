@@ -71,7 +71,7 @@ pub use status::{
     RESULT_READY, RESULT_UP_TO_DATE,
 };
 pub use synchronous::{Commits, Synchronous};
-pub use takeover::{Takeover, TakeoverCause};
+pub use takeover::{Promotion, Takeover, TakeoverCause};
 pub use upgrade::{
     Found, Images, MinorVersion, ProbeFacts, Upgrade, UpgradeRequest, UpgradeStage, wants_upgrade,
 };

@@ -254,6 +254,8 @@ pub struct AgentFacts {
     pub lost: Option<Lost>,
     /// When its server was started that runs, or ran last.
     pub started: Option<Timestamp>,
+    /// Since when it serves as what it is.
+    pub running_since: Option<Timestamp>,
     /// The settings that take over their values in the files only with a restart.
     pub pending_restart: Vec<String>,
     /// On a primary: for whose answers commits wait.

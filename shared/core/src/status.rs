@@ -7,8 +7,8 @@ use pgo_ids::{InstanceName, OperationId, Term};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Certificate, Crashes, Images, Journal, Kind, Outcome, Protection, ReplicaCount, ReplicaStatus,
-    Restart, Settings, Synchronous, Upgrade,
+    Certificate, Crashes, Images, Journal, Kind, Outcome, Promotion, Protection, ReplicaCount,
+    ReplicaStatus, Restart, Settings, Synchronous, Upgrade,
 };
 
 /// Name of the condition that says whether a cluster can be used.
@@ -156,9 +156,9 @@ pub struct LastTakeover {
     pub timeline: u32,
     /// Place in the WAL where it began, as PostgreSQL writes it.
     pub lsn: String,
-    /// When the new primary was recorded.
+    /// When the new primary began to take writes.
     pub at: Timestamp,
-    /// How long it took, in milliseconds: since it was asked for, or since the former primary was heard last.
+    /// How long it took until then, in milliseconds: since it was asked for, or since the former primary was heard last.
     pub duration_ms: u64,
 }
 
@@ -186,6 +186,9 @@ pub struct ClusterStatus {
     /// The newest term whose beginning was told; terms rise with each change of the primary.
     #[serde(skip_serializing_if = "is_untold")]
     pub term: Term,
+    /// The new primary that was elected and was not seen to take writes yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub promotion: Option<Promotion>,
     /// The last change of the primary.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_takeover: Option<LastTakeover>,

@@ -1,18 +1,33 @@
-//! Changes of the primary. Agents decide and do them, also while nobody watches; what happened is in the cluster's Lease,
-//! written with the change itself, and is told from there.
+//! Changes of the primary. Agents decide and do them, also while nobody watches; who was elected is in the cluster's Lease,
+//! written with the election itself, and that it takes writes says its agent.
+//!
+//! ```text
+//! Lease: elected ─► begun, unless it was asked for; progress ─► agent: serves, and the Service leads there ─► completed
+//!                                                           ├─► Lease: another one was elected ───────────► failed
+//!                                                           └─► nothing comes of it in time ──────────────► failed
+//! ```
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use pgo_events::{Datum, Draft, EventType, Field};
 use pgo_ids::{InstanceName, OperationId, Term};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
-    Cluster, ClusterStatus, Kind, LastTakeover, Lost, Observed, Operation, Outcome,
+    AgentFacts, AgentPhase, Cluster, ClusterStatus, Kind, LastTakeover, Lost, Observed, Operation,
+    Outcome, Role,
     journal::{Notice, Subject},
+    silence,
 };
 
+/// How long a new primary that says nothing, or fails, may take until it takes writes: an agent that starts anew and one try
+/// after another of PostgreSQL take less.
+const WRITES_DEADLINE: SignedDuration = SignedDuration::from_secs(60);
+
+/// The same of one that is at work: it replays what it has received.
+const REPLAY_DEADLINE: SignedDuration = SignedDuration::from_mins(10);
+
 /// Why another instance became the primary.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TakeoverCause {
     /// The former one had given up in order.
@@ -22,7 +37,7 @@ pub enum TakeoverCause {
 }
 
 /// A change of the primary, as its agent wrote it down, in JSON.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Takeover {
     /// The term that began with it.
     pub term: Term,
@@ -37,9 +52,24 @@ pub struct Takeover {
     /// Place in the WAL where it began, as PostgreSQL writes it.
     pub lsn: String,
     /// When the new primary had heard of the former one last, if it had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub heard: Option<Timestamp>,
     /// When the new primary was recorded.
     pub at: Timestamp,
+}
+
+/// A new primary that was elected and was not seen to take writes yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Promotion {
+    /// The operation that it is part of.
+    pub operation: OperationId,
+    /// How it was elected.
+    pub takeover: Takeover,
+    /// When that was noted.
+    pub since: Timestamp,
+    /// Whether it was seen to serve where the Service did not lead to it.
+    #[serde(default, skip_serializing_if = "crate::status::is_false")]
+    pub unreached: bool,
 }
 
 impl Takeover {
@@ -64,52 +94,43 @@ impl Takeover {
         is_target && (may_lose || self.cause == TakeoverCause::Released)
     }
 
-    /// When it began: when it was asked for, or when the former primary was heard last.
-    fn began(&self, asked: Option<&Operation>) -> Timestamp {
-        let began = asked.map(|asked| asked.started).or(self.heard);
-        began.unwrap_or(self.at).min(self.at)
+    /// Its operation, where nobody has asked for it.
+    fn operation(&self, subject: Subject<'_>) -> OperationId {
+        let about = format!("takeover in term {}", self.term);
+        OperationId::derived(subject.stream, &about)
     }
 
-    fn summary(&self, asked: Option<&Operation>) -> LastTakeover {
-        let took = self.at.duration_since(self.began(asked));
+    fn summary(&self, operation: &Operation, served: Timestamp) -> LastTakeover {
+        let took = served.duration_since(operation.started);
         LastTakeover {
             planned: self.cause == TakeoverCause::Released,
             from: self.from.clone(),
             to: self.to.clone(),
             cause: self.cause(),
-            actor: asked.map(|asked| asked.actor.clone()).unwrap_or_default(),
+            actor: operation.actor.clone(),
             timeline: self.timeline,
             lsn: self.lsn.clone(),
-            at: self.at,
+            at: served,
             duration_ms: u64::try_from(took.as_millis()).unwrap_or_default(),
         }
     }
 
-    fn draft(&self, subject: Subject<'_>, event_type: EventType, time: Timestamp) -> Draft {
-        let about = format!("takeover in term {}", self.term);
-        Draft {
-            event_type,
-            time,
-            namespace: subject.namespace.clone(),
-            cluster: subject.cluster.cloned(),
-            operation: OperationId::derived(subject.stream, &about),
-            actor: String::new(),
-            step: None,
-            cause: Some(self.cause()),
-            duration_ms: None,
-            details: [(Field::Target, Datum::Text(self.to.clone()))].into(),
-        }
-    }
-
-    fn progress(&self, subject: Subject<'_>, event_type: EventType) -> Draft {
+    fn progress(&self, subject: Subject<'_>, of: &Operation, event_type: EventType) -> Draft {
         let step = format!(
             "{} was elected in term {}; timeline {} begins at {}",
             self.to, self.term, self.timeline, self.lsn
         );
         Draft {
+            event_type,
+            time: self.at,
+            namespace: subject.namespace.clone(),
+            cluster: subject.cluster.cloned(),
+            operation: of.id,
+            actor: of.actor.clone(),
             step: Some(step),
             cause: None,
-            ..self.draft(subject, event_type, self.at)
+            duration_ms: None,
+            details: [(Field::Target, Datum::Text(self.to.clone()))].into(),
         }
     }
 
@@ -128,10 +149,9 @@ impl Takeover {
     }
 }
 
-/// Tells a change of the primary that was not told yet: its beginning, how it went and its end, as they were. The operation
-/// that asked for it, if any did, ends with it.
+/// Tells an election that was not told yet, as it was; the operation that asked for it, if any did, goes on with it.
 ///
-/// Only the last change is in the Lease. Where several happened meanwhile, the terms between say so.
+/// Only the last one is in the Lease. Where several happened meanwhile, the terms between say so.
 pub(crate) fn tell(
     next: &mut ClusterStatus,
     subject: Subject<'_>,
@@ -142,60 +162,156 @@ pub(crate) fn tell(
         return;
     };
     next.term = takeover.term;
+    let became = format!(
+        "{} became the primary in term {}",
+        takeover.to, takeover.term
+    );
+    if let Some(former) = &next.promotion {
+        let elected = &former.takeover.to;
+        let cause = format!("{elected} was not seen to take writes; {became}");
+        fail(next, subject, cause, now);
+    }
     let running = next.journal.running_change().cloned();
-    let asked = running
-        .as_ref()
-        .filter(|asked| takeover.is_answer_to(asked));
-    next.last_takeover = Some(takeover.summary(asked));
-    match running {
-        Some(asked) if takeover.is_answer_to(&asked) => answer(next, subject, takeover, &asked),
+    let operation = match running {
+        Some(asked) if takeover.is_answer_to(&asked) => asked,
         Some(asked) => {
-            alone(next, subject, takeover);
-            let cause = format!(
-                "{}; {} became the primary in term {}",
-                takeover.cause(),
-                takeover.to,
-                takeover.term
-            );
+            let cause = format!("{}; {became}", takeover.cause());
             let failed = (Outcome::Failed, Some(cause));
             next.journal.finish_one(subject, asked.id, failed, now);
+            alone(next, subject, takeover)
         }
         None => alone(next, subject, takeover),
-    }
-}
-
-/// It is what an operation asked for.
-fn answer(next: &mut ClusterStatus, subject: Subject<'_>, takeover: &Takeover, asked: &Operation) {
-    if let Some(event_type) = asked.kind.progress() {
-        let progress = Draft {
-            operation: asked.id,
-            actor: asked.actor.clone(),
-            cause: None,
-            ..takeover.progress(subject, event_type)
-        };
+    };
+    if let Some(event_type) = operation.kind.progress() {
+        let progress = takeover.progress(subject, &operation, event_type);
         next.journal.outbox.push(subject.stream, progress);
     }
-    let at = takeover.at.max(asked.started);
-    let (cause, details) = (takeover.cause(), takeover.details());
-    next.journal
-        .complete(subject, asked.id, (&cause, &details), at);
+    next.promotion = Some(Promotion {
+        operation: operation.id,
+        takeover: takeover.clone(),
+        since: now,
+        unreached: false,
+    });
 }
 
-/// Nobody has asked for it.
-fn alone(next: &mut ClusterStatus, subject: Subject<'_>, takeover: &Takeover) {
-    let kind = takeover.kind();
-    let began = takeover.began(None);
-    let mut events = vec![takeover.draft(subject, kind.started(), began)];
-    if let Some(progress) = kind.progress() {
-        events.push(takeover.progress(subject, progress));
+/// Begins the operation of a change that nobody has asked for: when the former primary was heard last.
+fn alone(next: &mut ClusterStatus, subject: Subject<'_>, takeover: &Takeover) -> Operation {
+    let to = takeover.to.parse().ok();
+    let of = (takeover.kind(), to.as_ref());
+    let began = takeover.heard.unwrap_or(takeover.at).min(takeover.at);
+    let id = takeover.operation(subject);
+    let operation = Operation::begun(of, id, "", next.observed_generation, began);
+    let cause = Some(takeover.cause());
+    next.journal.begin(subject, operation.clone(), cause);
+    operation
+}
+
+/// Ends a change of the primary once the new one takes writes, or when that does not come.
+pub(crate) fn conclude(
+    next: &mut ClusterStatus,
+    subject: Subject<'_>,
+    observed: &Observed,
+    now: Timestamp,
+) {
+    let Some(promotion) = next.promotion.clone() else {
+        return;
+    };
+    let takeover = &promotion.takeover;
+    let to = takeover.to.parse::<InstanceName>().ok();
+    let agent = to.as_ref().and_then(|to| observed.agent(to));
+    // What it has said of itself under an earlier term is no word about this one.
+    let is_primary = |agent: &&AgentFacts| {
+        agent.phase == AgentPhase::Running
+            && agent.role == Some(Role::Primary)
+            && agent.term >= takeover.term
+    };
+    let Some(leads) = agent.filter(is_primary) else {
+        let at_work = agent.is_some_and(|agent| agent.phase != AgentPhase::Failed);
+        let deadline = if at_work {
+            REPLAY_DEADLINE
+        } else {
+            WRITES_DEADLINE
+        };
+        let is_over = now.duration_since(promotion.since) >= deadline;
+        if is_over && !silence::is_brief(observed, now) {
+            fail(next, subject, overdue(takeover, agent, deadline), now);
+        }
+        return;
+    };
+    if observed.serving_primary() != to.as_ref() {
+        // Clients have not reached it until the Service leads there, whenever that will be.
+        if let Some(promotion) = &mut next.promotion {
+            promotion.unreached = true;
+        }
+        return;
     }
-    let mut completed = takeover.draft(subject, kind.completed(), takeover.at);
-    completed.duration_ms = u64::try_from(takeover.at.duration_since(began).as_millis()).ok();
-    completed.details.extend(takeover.details());
-    events.push(completed);
-    for event in events {
-        next.journal.outbox.push(subject.stream, event);
+    let since = leads.running_since.filter(|since| *since >= takeover.at);
+    let served = since.filter(|_| !promotion.unreached).unwrap_or(now);
+    complete(next, subject, &promotion, served);
+}
+
+fn overdue(takeover: &Takeover, agent: Option<&AgentFacts>, deadline: SignedDuration) -> String {
+    let why = match agent.map(|agent| agent.error.as_deref()) {
+        None => ": its agent does not answer".to_owned(),
+        Some(Some(error)) => format!(": {error}"),
+        Some(None) => String::new(),
+    };
+    format!(
+        "{} was elected in term {} and does not take writes after {} s{why}",
+        takeover.to,
+        takeover.term,
+        deadline.as_secs()
+    )
+}
+
+fn complete(
+    next: &mut ClusterStatus,
+    subject: Subject<'_>,
+    promotion: &Promotion,
+    served: Timestamp,
+) {
+    next.promotion = None;
+    let mut operations = next.journal.operations.iter();
+    let Some(operation) = operations.find(|one| one.id == promotion.operation) else {
+        return;
+    };
+    let takeover = &promotion.takeover;
+    let served = served.max(operation.started);
+    next.last_takeover = Some(takeover.summary(operation, served));
+    let (cause, details) = (takeover.cause(), takeover.details());
+    next.journal
+        .complete(subject, promotion.operation, (&cause, &details), served);
+    forget(next, subject, promotion);
+}
+
+/// Ends the change whose new primary was not seen to take writes.
+fn fail(next: &mut ClusterStatus, subject: Subject<'_>, cause: String, now: Timestamp) {
+    if let Some(promotion) = next.promotion.take() {
+        let failed = (Outcome::Failed, Some(cause));
+        next.journal
+            .finish_one(subject, promotion.operation, failed, now);
+        forget(next, subject, &promotion);
     }
+}
+
+/// Nothing follows from a change that nobody has asked for: it does not push another operation out of what is remembered.
+fn forget(next: &mut ClusterStatus, subject: Subject<'_>, promotion: &Promotion) {
+    let id = promotion.operation;
+    if id == promotion.takeover.operation(subject) {
+        next.journal
+            .operations
+            .retain(|operation| operation.id != id);
+    }
+}
+
+/// The cluster goes: what is under way ends with it.
+pub(crate) fn break_off(next: &mut ClusterStatus, subject: Subject<'_>, now: Timestamp) {
+    fail(
+        next,
+        subject,
+        "the cluster was deleted before".to_owned(),
+        now,
+    );
 }
 
 /// Tells how each former primary compares with the one that it follows now, once, when it is back. More than one may be away

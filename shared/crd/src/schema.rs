@@ -25,6 +25,7 @@ pub(crate) fn cluster_status(generator: &mut SchemaGenerator) -> Schema {
                 "type": "integer", "format": "int64", "description": "Generation this status is about.",
             },
             "conditions": conditions(generator),
+            "promotion": promotion(),
             "lastTakeover": last_takeover(),
             "instances": instances(),
             "replicas": replicas(),
@@ -380,7 +381,35 @@ fn instances() -> Value {
     })
 }
 
-/// The last change of a cluster's primary.
+/// A new primary that does not take writes yet.
+fn promotion() -> Value {
+    json!({
+        "description": "The new primary that was elected and was not seen to take writes yet.",
+        "type": "object",
+        "required": ["operation", "takeover", "since"],
+        "properties": {
+            "operation": uuid(),
+            "takeover": {
+                "type": "object",
+                "required": ["term", "from", "to", "cause", "timeline", "lsn", "at"],
+                "properties": {
+                    "term": count(),
+                    "from": {"type": "string"},
+                    "to": {"type": "string"},
+                    "cause": {"type": "string", "enum": ["released", "lost"]},
+                    "timeline": small(),
+                    "lsn": {"type": "string"},
+                    "heard": time(),
+                    "at": time(),
+                },
+            },
+            "since": time(),
+            "unreached": {"type": "boolean"},
+        },
+    })
+}
+
+/// The last change of the primary.
 fn last_takeover() -> Value {
     json!({
         "description": "The last change of the primary.",

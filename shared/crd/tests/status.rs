@@ -8,8 +8,8 @@
 
 use pgo_core::{
     ClusterStatus, Condition, ConditionStatus, DeleteOptions, Image, InstanceStatus, Journal, Kind,
-    Lack, LastTakeover, Operation, Outcome, Phase, Protection, ReplicaCount, ReplicaStatus,
-    Restart, Settings, Synchronous, Turn, UpgradeStage,
+    Lack, LastTakeover, Operation, Outcome, Phase, Promotion, Protection, ReplicaCount,
+    ReplicaStatus, Restart, Settings, Synchronous, Takeover, TakeoverCause, Turn, UpgradeStage,
 };
 use pgo_crd::{Pgcluster, PgclusterStatus, definitions};
 use pgo_events::{Backlog, Draft, EventType, Outbox};
@@ -244,6 +244,21 @@ fn full() -> ClusterStatus {
                 started: time,
             }),
             since: time,
+        }),
+        promotion: Some(Promotion {
+            operation: id,
+            takeover: Takeover {
+                term: Term(3),
+                from: "hippo".to_owned(),
+                to: "hippo-abcd".to_owned(),
+                cause: TakeoverCause::Lost,
+                timeline: 3,
+                lsn: "0/4000148".to_owned(),
+                heard: Some(time),
+                at: time,
+            },
+            since: time,
+            unreached: true,
         }),
         last_takeover: Some(LastTakeover {
             planned: true,

@@ -260,6 +260,7 @@ pub fn say(
         followers: Vec::new(),
         lost: None,
         started: None,
+        running_since: None,
         pending_restart: Vec::new(),
         volume_hangs: false,
         commits: None,

@@ -103,6 +103,12 @@ impl World {
 
     /// Another instance has become the primary, and the others follow it.
     pub fn takes_over(&mut self, to: &InstanceName, cause: TakeoverCause) {
+        self.is_elected(to, cause);
+        self.serves();
+    }
+
+    /// Another instance is to be the primary, as the Lease says.
+    pub fn is_elected(&mut self, to: &InstanceName, cause: TakeoverCause) {
         let before = self.observed.takeover.as_ref();
         let term = before.map_or(Term(2), |before| Term(before.term.0 + 1));
         self.observed.takeover = Some(Takeover {
@@ -115,13 +121,21 @@ impl World {
             heard: Some(self.now),
             at: self.now,
         });
+        if let Some(former) = self.observed.agents.get_mut(&self.primary) {
+            (former.phase, former.role) = (AgentPhase::Stopping, None);
+        }
         self.primary = to.clone();
+        self.say_of(to, AgentPhase::Recovering, None);
+    }
+
+    /// The primary takes writes, the Service leads to it, and the others follow it.
+    pub fn serves(&mut self) {
         let instances: Vec<InstanceName> = self.observed.pods.keys().cloned().collect();
         for instance in instances {
             self.say_of(&instance, AgentPhase::Running, None);
             self.keep_wal(&instance, AgentPhase::Running);
         }
-        let ip = self.observed.pods[to].ip.clone();
+        let ip = self.observed.pods[&self.primary].ip.clone();
         let endpoints = self.observed.endpoints.as_mut().expect("an EndpointSlice");
         endpoints.addresses = ip.into_iter().collect();
     }

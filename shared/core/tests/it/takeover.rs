@@ -1,50 +1,58 @@
-//! Changes of the primary are told from what its agent wrote down, each once, whenever it is seen.
+//! Changes of the primary are told from what its agent wrote down, each once, whenever it is seen, and are over when the new
+//! one takes writes.
 
 use std::collections::BTreeSet;
 
-use jiff::{SignedDuration, Timestamp};
-use pgo_core::{Lost, Step, Takeover, TakeoverCause, plan};
+use jiff::SignedDuration;
+use pgo_core::{AgentPhase, Lost, Step, TakeoverCause, plan};
 use pgo_events::{Event, EventType, Field};
-use pgo_ids::Term;
+use pgo_ids::{InstanceName, Term};
+use proptest::prelude::*;
 
 use crate::{
-    replicas::with_replicas,
-    world::{World, desired},
+    replicas::{names, with_replicas},
+    world::{World, desired, types},
 };
 
-fn takeover(term: u64, cause: TakeoverCause, at: Timestamp) -> Takeover {
-    Takeover {
-        term: Term(term),
-        from: "hippo".to_owned(),
-        to: "hippo-abcd".to_owned(),
-        cause,
-        timeline: 2,
-        lsn: "0/3000148".to_owned(),
-        heard: Some(at - SignedDuration::from_secs(4)),
-        at,
-    }
+/// A cluster with a replica that is elected; the former primary was heard 4 s before.
+fn elected(cause: TakeoverCause) -> (World, InstanceName) {
+    let mut world = with_replicas(1);
+    let to = names(&world)[0].clone();
+    elect(&mut world, &to, cause);
+    (world, to)
 }
 
-fn told_after(world: &mut World, seen: Takeover) -> Vec<Event> {
+fn elect(world: &mut World, to: &InstanceName, cause: TakeoverCause) {
+    world.is_elected(to, cause);
+    let takeover = world.observed.takeover.as_mut().expect("written");
+    takeover.heard = Some(takeover.at - SignedDuration::from_secs(4));
+}
+
+/// What two reconciles tell of changes of the primary.
+fn told_now(world: &mut World) -> Vec<Event> {
     let before = world.told().len();
-    world.observed.takeover = Some(seen);
     world.reconcile();
     world.reconcile();
-    world.told().split_off(before)
+    let told = world.told().split_off(before);
+    let kinds = ["FailoverCluster", "SwitchoverCluster"];
+    let is_change = |event: &Event| {
+        let name = event.event_type().as_str();
+        kinds.iter().any(|kind| name.starts_with(kind))
+    };
+    told.into_iter().filter(is_change).collect()
 }
 
 /// Types that tell of changes of the primary.
 pub fn told() -> BTreeSet<EventType> {
-    let mut world = World::new();
-    world.settle();
-    let now = world.now;
-    let mut told = told_after(&mut world, takeover(2, TakeoverCause::Lost, now));
-    told.extend(told_after(
-        &mut world,
-        takeover(3, TakeoverCause::Released, now),
-    ));
-    for (term, commits) in [(2, 3), (3, 0)] {
-        told.extend(told_of_lost(&mut world, lost(term, Some(commits), false)));
+    let mut told = Vec::new();
+    for cause in [TakeoverCause::Lost, TakeoverCause::Released] {
+        let (mut world, _) = elected(cause);
+        told.extend(told_now(&mut world));
+        world.serves();
+        told.extend(told_now(&mut world));
+        for (term, commits) in [(2, 3), (3, 0)] {
+            told.extend(told_of_lost(&mut world, lost(term, Some(commits), false)));
+        }
     }
     told.iter().map(Event::event_type).collect()
 }
@@ -124,50 +132,227 @@ fn each_of_two_former_primaries_that_are_back_is_told_though_both_follow_the_sam
 }
 
 #[test]
-fn a_failover_is_told_once_with_who_why_how_long_and_from_where_on() {
-    let mut world = World::new();
-    world.settle();
+fn a_failover_is_told_with_who_why_and_from_where_on_and_is_over_when_the_new_primary_writes() {
+    let (mut world, to) = elected(TakeoverCause::Lost);
     let at = world.now;
-    let told = told_after(&mut world, takeover(2, TakeoverCause::Lost, at));
-    let types: Vec<EventType> = told.iter().map(Event::event_type).collect();
-    let expected = [
-        EventType::FailoverCluster,
-        EventType::FailoverClusterProgress,
-        EventType::FailoverClusterCompleted,
-    ];
-    assert_eq!(types, expected);
-    let (first, last) = (&told[0], &told[2]);
-    assert_eq!(first.operationid, last.operationid);
+    let begun = told_now(&mut world);
     assert_eq!(
-        first.eventheader.timestamp,
-        at - SignedDuration::from_secs(4)
+        types(&begun),
+        ["FailoverCluster", "FailoverClusterProgress"]
     );
-    assert_eq!(
-        (last.eventheader.timestamp, last.durationms),
-        (at, Some(4000))
-    );
+    let (first, step) = (&begun[0], begun[1].step.clone().unwrap_or_default());
+    let began = at - SignedDuration::from_secs(4);
+    assert_eq!(first.eventheader.timestamp, began);
+    assert_eq!(first.cause.as_deref(), Some("hippo was not heard any more"));
+    assert!(step.contains("was elected in term 2"), "{step}");
+    assert!(world.status.last_takeover.is_none(), "it serves nobody yet");
+
+    world.wait(3);
+    world.serves();
+    // However late it is heard, it is over when it was.
+    world.wait(60);
+    let told = told_now(&mut world);
+    let last = told
+        .iter()
+        .find(|event| event.operationid == first.operationid);
+    let last = last.expect("its end");
+    assert_eq!(last.event_type(), EventType::FailoverClusterCompleted);
+    let served = at + SignedDuration::from_secs(3);
+    let ended = (last.eventheader.timestamp, last.durationms);
+    assert_eq!(ended, (served, Some(7000)));
     assert_eq!(last.cause.as_deref(), Some("hippo was not heard any more"));
     let payload = &last.payload;
-    assert_eq!(payload.text(Field::Target), Some("hippo-abcd"));
+    assert_eq!(payload.text(Field::Target), Some(to.as_str()));
     assert_eq!(payload.text(Field::FormerPrimary), Some("hippo"));
     let wire = String::from_utf8(last.to_wire().expect("JSON")).expect("text");
     assert!(wire.contains("\"timeline\": 2"), "{wire}");
     // Nobody knows before the former primary is back.
     assert!(!wire.contains("lostbytes"), "{wire}");
     assert_eq!(world.status.term, Term(2));
+    let shown = world.status.last_takeover.clone().expect("shown");
+    assert_eq!((shown.at, shown.duration_ms), (served, 7000));
+    assert!(told_now(&mut world).is_empty());
+    world.check_stream();
+}
+
+#[test]
+fn where_the_service_leads_there_later_it_is_over_later() {
+    let (mut world, _) = elected(TakeoverCause::Lost);
+    world.serves();
+    let endpoints = world.observed.endpoints.as_mut().expect("an EndpointSlice");
+    let addresses = std::mem::take(&mut endpoints.addresses);
+    assert_eq!(told_now(&mut world).len(), 2);
+    world.wait(8);
+    let endpoints = world.observed.endpoints.as_mut().expect("an EndpointSlice");
+    endpoints.addresses = addresses;
+    let told = told_now(&mut world);
+    let last = told.iter().find(|event| event.stage.is_terminal());
+    assert_eq!(last.and_then(|event| event.durationms), Some(12_000));
+}
+
+#[test]
+fn what_it_has_said_under_an_earlier_term_is_no_end() {
+    let (mut world, to) = elected(TakeoverCause::Lost);
+    world.serves();
+    let agent = world.observed.agents.get_mut(&to).expect("heard");
+    agent.term = Term(1);
+    assert_eq!(told_now(&mut world).len(), 2);
+    let agent = world.observed.agents.get_mut(&to).expect("heard");
+    agent.term = Term(2);
+    let told = told_now(&mut world);
+    assert!(types(&told).contains(&"FailoverClusterCompleted"));
+}
+
+#[test]
+fn who_is_elected_and_does_not_come_to_write_before_another_one_is_has_failed() {
+    let mut world = with_replicas(2);
+    let [one, other] = [names(&world)[0].clone(), names(&world)[1].clone()];
+    elect(&mut world, &one, TakeoverCause::Lost);
+    world.reconcile();
+    world.wait(5);
+    elect(&mut world, &other, TakeoverCause::Lost);
+    world.reconcile();
+    world.serves();
+    world.reconcile();
+    let told: Vec<Event> = world.told();
+    let ends: Vec<&Event> = told
+        .iter()
+        .filter(|event| event.event_type().as_str().starts_with("FailoverCluster"))
+        .filter(|event| event.stage.is_terminal())
+        .collect();
+    let kinds: Vec<EventType> = ends.iter().map(|event| event.event_type()).collect();
+    let expected = [
+        EventType::FailoverClusterFailure,
+        EventType::FailoverClusterCompleted,
+    ];
+    assert_eq!(kinds, expected);
+    let cause = ends[0].cause.clone().unwrap_or_default();
+    let says = format!("{one} was not seen to take writes; {other} became the primary in term 3");
+    assert_eq!(cause, says);
+    let shown = world.status.last_takeover.clone().expect("shown");
+    assert_eq!(shown.to, other.as_str());
+    world.check_stream();
+}
+
+#[test]
+fn who_is_elected_and_says_nothing_has_failed_in_time_and_may_replay_for_longer() {
+    let (mut world, to) = elected(TakeoverCause::Lost);
+    world.observed.agents.remove(&to);
+    world.reconcile();
+    world.wait(59);
+    assert_eq!(world.count("FailoverClusterFailure"), 0);
+    world.reconcile();
+    world.wait(1);
+    world.reconcile();
+    assert_eq!(world.count("FailoverClusterFailure"), 1);
+    let last = world
+        .told()
+        .into_iter()
+        .rfind(|event| event.stage.is_terminal());
+    let cause = last.and_then(|event| event.cause).unwrap_or_default();
+    let says = "does not take writes after 60 s: its agent does not answer";
+    assert!(cause.ends_with(says), "{cause}");
+    // It comes to write after all: that is no second end.
+    world.serves();
+    world.reconcile();
+    assert_eq!(world.count("FailoverClusterCompleted"), 0);
+    world.check_stream();
+
+    let (mut world, _) = elected(TakeoverCause::Lost);
+    world.reconcile();
+    world.wait(599);
+    world.reconcile();
+    assert_eq!(world.count("FailoverClusterFailure"), 0);
+    world.serves();
+    world.reconcile();
+    assert_eq!(world.count("FailoverClusterCompleted"), 1);
+}
+
+#[test]
+fn a_reconciler_that_was_away_tells_it_as_it_was() {
+    let (mut world, _) = elected(TakeoverCause::Lost);
+    world.wait(1);
+    world.serves();
+    // Nobody was there for an hour, and has heard nobody yet.
+    world.wait(3600);
+    let agents = std::mem::take(&mut world.observed.agents);
+    for name in agents.keys() {
+        world.observed.silent.insert(name.clone(), world.now);
+    }
+    assert_eq!(told_now(&mut world).len(), 2);
+    world.wait(2);
+    world.observed.silent.clear();
+    world.observed.agents = agents;
+    let told = told_now(&mut world);
+    let last = told.iter().find(|event| event.stage.is_terminal());
+    let last = last.expect("its end");
+    assert_eq!(last.event_type(), EventType::FailoverClusterCompleted);
+    assert_eq!(last.durationms, Some(5000));
 }
 
 #[test]
 fn a_switchover_has_lost_nothing_and_an_older_term_is_not_told_again() {
-    let mut world = World::new();
-    world.settle();
-    let at = world.now;
-    let told = told_after(&mut world, takeover(3, TakeoverCause::Released, at));
-    let last = told.last().expect("told");
+    let (mut world, _) = elected(TakeoverCause::Released);
+    world.serves();
+    let mut older = world.observed.takeover.clone().expect("written");
+    let told = told_now(&mut world);
+    let last = told.iter().find(|event| event.stage.is_terminal());
+    let last = last.expect("told");
     assert_eq!(last.event_type(), EventType::SwitchoverClusterCompleted);
     let wire = String::from_utf8(last.to_wire().expect("JSON")).expect("text");
     assert!(wire.contains("\"lostbytes\": 0"), "{wire}");
-    assert!(told_after(&mut world, takeover(2, TakeoverCause::Lost, at)).is_empty());
+    older.term = Term(1);
+    world.observed.takeover = Some(older);
+    assert!(told_now(&mut world).is_empty());
+}
+
+#[test]
+fn a_cluster_that_goes_before_the_new_primary_writes_ends_the_change() {
+    let (mut world, _) = elected(TakeoverCause::Lost);
+    world.reconcile();
+    world.cluster.deleting = true;
+    world.reconcile();
+    assert_eq!(world.count("FailoverClusterFailure"), 1);
+    assert_eq!(world.status.promotion, None);
+    world.check_stream();
+}
+
+proptest! {
+    /// Whoever is elected, whether it comes to write, and whoever watches: each change ends once.
+    #[test]
+    fn each_change_that_is_told_ends_once(
+        happens in prop::collection::vec((0_u8..6, 0_usize..3, any::<bool>()), 1..40),
+    ) {
+        let mut world = with_replicas(2);
+        let mut all = names(&world);
+        all.push(World::instance());
+        for (what, of, looks) in happens {
+            let instance = all[of].clone();
+            match what {
+                0 if instance != world.primary => world.is_elected(&instance, TakeoverCause::Lost),
+                1 if instance != world.primary => world.is_elected(&instance, TakeoverCause::Released),
+                2 => world.serves(),
+                3 => { world.observed.agents.remove(&instance); }
+                4 => world.say_of(&instance, AgentPhase::Failed, Some("no disk")),
+                _ => world.wait(25),
+            }
+            if looks {
+                world.reconcile();
+            }
+        }
+        world.observed.agents.clear();
+        for _ in 0..3 {
+            world.reconcile();
+            world.wait(61);
+        }
+        prop_assert_eq!(&world.status.promotion, &None);
+        prop_assert_eq!(world.status.journal.running_change(), None);
+        for kind in ["FailoverCluster", "SwitchoverCluster"] {
+            let ends = ["Completed", "Failure"].map(|end| world.count(&format!("{kind}{end}")));
+            prop_assert_eq!(world.count(kind), ends.iter().sum::<usize>());
+        }
+        world.check_stream();
+    }
 }
 
 #[test]

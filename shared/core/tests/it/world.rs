@@ -513,14 +513,22 @@ impl World {
         let started = followers.and_then(|agent| agent.started);
         let followers = followers.map(|agent| agent.followers.clone());
         let runs = phase == AgentPhase::Running;
+        let role = runs.then_some(if leads { Role::Primary } else { Role::Replica });
+        let before = self.observed.agents.get(&instance);
+        let before = before.filter(|agent| agent.role == role);
+        let running_since = before
+            .and_then(|agent| agent.running_since)
+            .or(Some(self.now));
+        let takeover = self.observed.takeover.as_ref();
+        let term = takeover.map_or(Term(1), |takeover| takeover.term);
         let Some(pod) = self.observed.pods.get(&instance) else {
             return;
         };
         let facts = AgentFacts {
             pod_uid: pod.uid.clone(),
             phase,
-            role: runs.then_some(if leads { Role::Primary } else { Role::Replica }),
-            term: Term(1),
+            role,
+            term,
             postgres_version: Some(version),
             timeline: 1,
             streaming: runs && !leads,
@@ -530,6 +538,7 @@ impl World {
             followers: followers.unwrap_or_default(),
             lost: None,
             started: started.or(runs.then_some(self.now)),
+            running_since: running_since.filter(|_| runs),
             pending_restart: Vec::new(),
             volume_hangs: false,
             commits: None,
