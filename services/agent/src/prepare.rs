@@ -134,6 +134,7 @@ pub fn write_conf(
         standby: standby.cloned(),
         synchronous: synchronous.clone(),
         custom: custom.postgresql_conf.clone(),
+        volume: size(data),
         preload: MODULES
             .into_iter()
             .filter(|name| installation.has_library(name))
@@ -150,6 +151,18 @@ pub fn write_conf(
     conf::write(data, &texts)?;
     copy_key(settings)?;
     Ok(())
+}
+
+/// Size of the file system that a folder is on, in bytes, if that is known.
+fn size(folder: &Path) -> Option<u64> {
+    match rustix::fs::statvfs(folder) {
+        Ok(system) => system.f_blocks.checked_mul(system.f_frsize),
+        Err(error) => {
+            let folder = folder.display();
+            tracing::warn!(%folder, %error, "the size of the volume is not known; no bound is set for WAL of replicas");
+            None
+        }
+    }
 }
 
 /// Copies the agents' key to where only PostgreSQL's user reads it: the mounted one belongs to root, which libpq takes

@@ -169,13 +169,23 @@ impl Primary {
         self.0.ask(QUERY, &[]).await
     }
 
-    /// Makes the slot, unless it is there; WAL is kept from now on.
+    /// Makes the slot, unless it is there; WAL is kept from now on. One that has lost its WAL keeps nothing and, from release
+    /// 18 on, serves nobody: it makes way.
     ///
     /// # Errors
     /// It refuses, or does not answer.
     pub async fn make_slot(&self, slot: &str) -> Result<(), PrimaryError> {
+        const LOST: &str = "SELECT count(pg_catalog.pg_drop_replication_slot(slot_name)) FROM pg_catalog.pg_replication_slots \
+            WHERE slot_name = $1 AND slot_type = 'physical' AND restart_lsn IS NULL AND NOT active";
         const QUERY: &str = "SELECT count(pg_catalog.pg_create_physical_replication_slot($1, true)) \
             WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_replication_slots WHERE slot_name = $1)";
+        let lost: i64 = self.0.ask(LOST, &[&slot]).await?;
+        if lost > 0 {
+            tracing::warn!(
+                slot,
+                "the primary has let the WAL go that it kept for this instance"
+            );
+        }
         let made: i64 = self.0.ask(QUERY, &[&slot]).await?;
         if made > 0 {
             tracing::info!(slot, "the primary keeps WAL for this instance from now on");

@@ -244,6 +244,7 @@ fn follower(follower: &Follower) -> agent::Follower {
         sync: follower.sync.clone(),
         lag_bytes: follower.lag_bytes,
         kept_bytes: follower.kept_bytes,
+        wal_status: follower.wal_status.clone(),
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use pgo_core::{AgentFacts, AgentPhase, Commits, Follower, Lost, Role};
+use pgo_core::{AgentFacts, AgentPhase, Commits, Follower, Lost, Role, WalStatus};
 use pgo_ids::{ClusterName, InstanceName, Namespace, Term};
 use pgo_objects::{AGENT_PORT, agent_identity};
 use pgo_proto::agent::{
@@ -413,5 +413,7 @@ fn follower(follower: agent::Follower) -> Follower {
         streaming: follower.streaming,
         lag_bytes: follower.lag_bytes,
         sync: follower.sync,
+        kept_bytes: follower.kept_bytes,
+        wal: WalStatus::read(&follower.wal_status),
     }
 }

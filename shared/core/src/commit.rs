@@ -14,7 +14,7 @@ use crate::{
     deletion::deletion,
     failover,
     journal::{Of, Subject},
-    notes, problem, protection, reload, replicas, restart, serving, silence,
+    notes, problem, protection, reload, replicas, restart, serving, silence, slots,
     status::set_condition,
     synchronous, takeover, upgrade,
 };
@@ -123,6 +123,7 @@ pub fn commit(
             notes::commit(&mut next, cluster, observed, now);
             protection::commit(&mut next, cluster, observed, now);
             crash::commit(&mut next, cluster, observed, now);
+            slots::commit(&mut next, cluster, observed, now);
         }
         judge_spec(&mut next, cluster, observed, now);
         let known = (next.certificate.as_ref(), observed);

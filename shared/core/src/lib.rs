@@ -36,6 +36,7 @@ pub mod services;
 mod serving;
 mod settings;
 mod silence;
+mod slots;
 mod status;
 mod synchronous;
 mod takeover;
@@ -66,6 +67,7 @@ pub use reload::{ReloadRequest, Reloads};
 pub use replicas::{Replica, ReplicaCount, ReplicaStatus, ScaleDownRequest, WantedReplica};
 pub use restart::{Restart, RestartRequest, Turn};
 pub use settings::Settings;
+pub use slots::{KeptWal, WalStatus};
 pub use status::{
     ClusterStatus, Condition, ConditionStatus, InstanceStatus, LastTakeover, Phase, RESULT_BACKLOG,
     RESULT_READY, RESULT_UP_TO_DATE,

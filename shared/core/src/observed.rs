@@ -300,6 +300,10 @@ pub struct Follower {
     pub lag_bytes: u64,
     /// PostgreSQL's word for whether commits wait for it; empty where nothing flows.
     pub sync: String,
+    /// WAL that is kept for it, in bytes.
+    pub kept_bytes: u64,
+    /// Whether that may stay.
+    pub wal: crate::WalStatus,
 }
 
 /// What is there of a cluster: objects that are its own by label and, where they have one, by owner. What others have

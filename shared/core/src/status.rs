@@ -7,8 +7,8 @@ use pgo_ids::{InstanceName, OperationId, Term};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Certificate, Crashes, Images, Journal, Kind, Outcome, Promotion, Protection, ReplicaCount,
-    ReplicaStatus, Restart, Settings, Synchronous, Upgrade,
+    Certificate, Crashes, Images, Journal, KeptWal, Kind, Outcome, Promotion, Protection,
+    ReplicaCount, ReplicaStatus, Restart, Settings, Synchronous, Upgrade,
 };
 
 /// Name of the condition that says whether a cluster can be used.
@@ -231,6 +231,9 @@ pub struct ClusterStatus {
     /// Instances whose pods were made anew since they ended again and again.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub crashes: BTreeMap<InstanceName, Crashes>,
+    /// What was told of the WAL that the primary keeps for instances that are away.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub kept_wal: BTreeMap<InstanceName, KeptWal>,
     /// Operations and outbox.
     #[serde(flatten)]
     pub journal: Journal,

@@ -29,12 +29,7 @@ pub(crate) fn cluster_status(generator: &mut SchemaGenerator) -> Schema {
             "lastTakeover": last_takeover(),
             "instances": instances(),
             "replicas": replicas(),
-            "replicaCount": {
-                "description": "How many replicas there are to be, as it was accounted last.",
-                "type": "object",
-                "required": ["asked", "wanted", "made"],
-                "properties": {"asked": small(), "wanted": small(), "made": small()},
-            },
+            "replicaCount": replica_count(),
             "currentPrimary": with_description(&label(), "The primary."),
             "term": {
                 "type": "integer", "format": "int64", "minimum": 0,
@@ -67,18 +62,43 @@ pub(crate) fn cluster_status(generator: &mut SchemaGenerator) -> Schema {
                 "required": ["until"],
                 "properties": {"until": time(), "late": {"type": "boolean"}},
             },
-            "crashes": {
-                "description": "Instances whose pods were made anew since they ended again and again.",
-                "type": "object",
-                "additionalProperties": {
-                    "type": "object",
-                    "required": ["replaced", "pod", "since"],
-                    "properties": {"replaced": small(), "pod": {"type": "string"}, "since": time()},
-                },
-            },
+            "crashes": crashes(),
+            "keptWal": kept_wal(),
             "operations": operations(),
             "outbox": outbox(),
         },
+    })
+}
+
+/// How many replicas there are to be.
+fn replica_count() -> Value {
+    json!({
+        "description": "How many replicas there are to be, as it was accounted last.",
+        "type": "object",
+        "required": ["asked", "wanted", "made"],
+        "properties": {"asked": small(), "wanted": small(), "made": small()},
+    })
+}
+
+/// Pods that ended again and again.
+fn crashes() -> Value {
+    json!({
+        "description": "Instances whose pods were made anew since they ended again and again.",
+        "type": "object",
+        "additionalProperties": {
+            "type": "object",
+            "required": ["replaced", "pod", "since"],
+            "properties": {"replaced": small(), "pod": {"type": "string"}, "since": time()},
+        },
+    })
+}
+
+/// WAL that replicas need.
+fn kept_wal() -> Value {
+    json!({
+        "description": "What was told of the WAL that the primary keeps for instances that are away.",
+        "type": "object",
+        "additionalProperties": {"type": "string", "enum": ["atRisk", "lost"]},
     })
 }
 

@@ -7,9 +7,10 @@
 )]
 
 use pgo_core::{
-    ClusterStatus, Condition, ConditionStatus, DeleteOptions, Image, InstanceStatus, Journal, Kind,
-    Lack, LastTakeover, Operation, Outcome, Phase, Promotion, Protection, ReplicaCount,
-    ReplicaStatus, Restart, Settings, Synchronous, Takeover, TakeoverCause, Turn, UpgradeStage,
+    ClusterStatus, Condition, ConditionStatus, DeleteOptions, Image, InstanceStatus, Journal,
+    KeptWal, Kind, Lack, LastTakeover, Operation, Outcome, Phase, Promotion, Protection,
+    ReplicaCount, ReplicaStatus, Restart, Settings, Synchronous, Takeover, TakeoverCause, Turn,
+    UpgradeStage,
 };
 use pgo_crd::{Pgcluster, PgclusterStatus, definitions};
 use pgo_events::{Backlog, Draft, EventType, Outbox};
@@ -347,6 +348,7 @@ fn full() -> ClusterStatus {
             },
         )]
         .into(),
+        kept_wal: [("hippo-abcd".parse().expect("a name"), KeptWal::AtRisk)].into(),
         journal: Journal {
             operations: operations.collect(),
             outbox,

@@ -25,6 +25,13 @@ pub const IDENT_FILE: &str = "pgo_ident.conf";
 /// Only PostgreSQL's user needs to read configuration.
 pub const MODE: u32 = 0o600;
 
+/// Of which part of the volume WAL may be kept for replicas that are away: one in four. A primary whose volume is full serves
+/// nobody, and a replica that was away for so long is as soon copied anew as it has replayed all that.
+const KEPT_PART: u64 = 4;
+
+/// The least of it, in MiB: as much as is kept without slots, too.
+const KEPT_LEAST: u64 = 128;
+
 /// What the configuration of a server depends on.
 #[derive(Clone, Debug)]
 pub struct ServerConf {
@@ -52,6 +59,8 @@ pub struct ServerConf {
     pub synchronous: Rule,
     /// The user's postgresql.conf.
     pub custom: Option<PathBuf>,
+    /// Size of the volume with the data, in bytes, where it is known.
+    pub volume: Option<u64>,
     /// Modules to load, unless the user says otherwise.
     pub preload: Vec<String>,
     /// `LOG_STATEMENT` of 4.1.
@@ -107,6 +116,12 @@ impl ServerConf {
         } else {
             ("wal_keep_segments", "8".to_owned())
         });
+        if self.version.major() >= 13
+            && let Some(volume) = self.volume
+        {
+            let mebibytes = ((volume / KEPT_PART) >> 20).max(KEPT_LEAST);
+            settings.push(("max_slot_wal_keep_size", format!("{mebibytes}MB")));
+        }
         if self.version.major() >= 14 {
             // Before it recovers, a server that crashed has its whole data directory written: one call for the volume instead of
             // one for each of a thousand files. Measured: 0.6 instead of 2.3 s until it serves, on a busy machine.
@@ -242,6 +257,7 @@ mod tests {
             standby: None,
             synchronous: Rule::default(),
             custom: Some("/pgconf/postgresql.conf".into()),
+            volume: Some(40 << 30),
             preload: vec!["pg_stat_statements".to_owned()],
             log_statement: Some("ddl'\nport = '1".to_owned()),
             log_min_duration_statement: None,
@@ -279,8 +295,26 @@ mod tests {
     fn an_older_version_gets_no_setting_that_it_does_not_know() {
         let old = conf("11.5").render().expect("rendered");
         assert!(!old.contains("ssl_min_protocol_version") && !old.contains("wal_keep_size"));
-        assert!(!old.contains("recovery_init_sync_method"));
+        assert!(!old.contains("recovery_init_sync_method") && !old.contains("max_slot_wal"));
         assert!(old.contains("wal_keep_segments"));
+    }
+
+    #[test]
+    fn wal_of_who_is_away_takes_a_quarter_of_the_volume_unless_the_user_says_otherwise() {
+        let kept = |volume: Option<u64>| {
+            let text = ServerConf {
+                volume,
+                ..conf("13.4")
+            };
+            let text = text.render().expect("rendered");
+            let at = text.find("max_slot_wal_keep_size")?;
+            assert!(at < text.find("include_if_exists").expect("the user's"));
+            text[at..].lines().next().map(str::to_owned)
+        };
+        let is = |size: &str| Some(format!("max_slot_wal_keep_size = '{size}'"));
+        assert_eq!(kept(Some(40 << 30)), is("10240MB"));
+        assert_eq!(kept(Some(1 << 28)), is("128MB"));
+        assert_eq!(kept(None), None);
     }
 
     #[test]

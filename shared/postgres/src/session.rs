@@ -88,6 +88,8 @@ pub struct Follower {
     pub lag_bytes: u64,
     /// WAL that is kept for it, in bytes.
     pub kept_bytes: u64,
+    /// PostgreSQL's word for whether that may stay; empty before release 13.
+    pub wal_status: String,
 }
 
 /// One connection as the superuser.
@@ -228,7 +230,8 @@ impl Session {
                    coalesce(sender.state = 'streaming', false),
                    coalesce(sender.sync_state, ''),
                    coalesce(greatest(pg_catalog.pg_wal_lsn_diff(now, sender.replay_lsn), 0), 0)::bigint,
-                   coalesce(greatest(pg_catalog.pg_wal_lsn_diff(now, slot.restart_lsn), 0), 0)::bigint
+                   coalesce(greatest(pg_catalog.pg_wal_lsn_diff(now, slot.restart_lsn), 0), 0)::bigint,
+                   coalesce(pg_catalog.to_jsonb(slot) ->> 'wal_status', '')
               FROM pg_catalog.pg_replication_slots AS slot
                    LEFT JOIN pg_catalog.pg_stat_replication AS sender ON sender.pid = slot.active_pid,
                    pg_catalog.pg_current_wal_lsn() AS now
@@ -242,6 +245,7 @@ impl Session {
                 sync: row.try_get(2)?,
                 lag_bytes: row.try_get::<_, i64>(3)?.cast_unsigned(),
                 kept_bytes: row.try_get::<_, i64>(4)?.cast_unsigned(),
+                wal_status: row.try_get(5)?,
             })
         };
         rows.iter()

@@ -112,6 +112,7 @@ impl Server {
             standby: None,
             synchronous: Rule::default(),
             custom: custom.postgresql_conf.clone(),
+            volume: Some(40 << 30),
             preload: vec!["pg_stat_statements".to_owned()],
             // The strictest test for what we log: everything.
             log_statement: Some("all".to_owned()),

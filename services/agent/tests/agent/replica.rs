@@ -128,6 +128,49 @@ fn a_replica_whose_wal_is_gone_is_copied_anew() {
 }
 
 #[test]
+fn a_replica_that_was_away_for_more_wal_than_may_be_kept_is_copied_anew_and_its_slot_keeps_again() {
+    let name = "replica::a_replica_that_was_away_for_more_wal_than_may_be_kept_is_copied_anew_and_its_slot_keeps_again";
+    unprivileged(name, &PROGRAMS, async || {
+        let (mut primary, mut replica) = pair().await;
+        replica.stop().await;
+        let word = |state: &InstanceState| {
+            let follower = state.followers.first();
+            follower
+                .map_or("", |follower| &follower.wal_status)
+                .to_owned()
+        };
+        primary
+            .until("WAL is kept", |state| word(state) == "reserved")
+            .await;
+        let client = primary.connect().await.expect("the application gets in");
+        write(&client, 1).await;
+        for change in [
+            "ALTER SYSTEM SET max_slot_wal_keep_size = '64MB'",
+            "ALTER SYSTEM SET wal_keep_size = '64MB'",
+            "SELECT pg_reload_conf()",
+        ] {
+            primary.execute(change).await;
+        }
+        primary.forget_wal().await;
+        primary
+            .until("its WAL is gone", |state| word(state) == "lost")
+            .await;
+
+        replica.start().await;
+        replica
+            .until("copied anew", |state| state.phase() == Phase::Cloning)
+            .await;
+        replica.until_streaming_from("hippo").await;
+        has(&replica, &[1]).await;
+        primary
+            .until("WAL is kept again", |state| word(state) == "reserved")
+            .await;
+        replica.stop().await;
+        primary.stop().await;
+    });
+}
+
+#[test]
 fn data_of_another_system_is_never_replaced() {
     let name = "replica::data_of_another_system_is_never_replaced";
     unprivileged(name, &PROGRAMS, async || {

@@ -393,6 +393,13 @@ impl Rig {
         }
     }
 
+    /// Has the server carry out a statement, as the superuser.
+    pub async fn execute(&self, statement: &str) {
+        let socket = self.settings.socket();
+        let session = Session::open(&socket, "postgres").await.expect("a session");
+        session.execute(statement, DEADLINE).await.expect("done");
+    }
+
     /// Kills the postmaster, and nothing else.
     pub fn kill_postmaster(&self) {
         kill(self.postmaster(), Signal::SIGKILL).expect("it lives");

@@ -1,6 +1,8 @@
 //! The world's replicas: what Kubernetes and the primary do with them.
 
-use pgo_core::{AgentPhase, Follower, Replica, Step, Takeover, TakeoverCause, WantedReplica};
+use pgo_core::{
+    AgentPhase, Follower, Replica, Step, Takeover, TakeoverCause, WalStatus, WantedReplica,
+};
 use pgo_ids::{InstanceName, Term};
 
 use crate::world::{World, desired};
@@ -80,6 +82,8 @@ impl World {
                 streaming: phase == AgentPhase::Running,
                 lag_bytes: 0,
                 sync: "async".to_owned(),
+                kept_bytes: 0,
+                wal: WalStatus::Kept,
             });
         }
     }

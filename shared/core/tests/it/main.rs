@@ -26,6 +26,7 @@ mod services;
 mod serving;
 mod settings;
 mod silence;
+mod slots;
 mod synchronous;
 mod takeover;
 mod trouble;

@@ -14,7 +14,7 @@ use crate::{
     installation::pgo,
     protection, reload, replicas, restart,
     services::{lease, process},
-    settings, synchronous, takeover, upgrade,
+    settings, slots, synchronous, takeover, upgrade,
     world::{World, on},
 };
 
@@ -115,6 +115,7 @@ fn what_is_said_to_be_published_is_told_and_nothing_else() {
         replicas::told(),
         protection::told(),
         crash::told(),
+        slots::told(),
         settings::told(),
         takeover::told(),
         failover::told(),

@@ -370,6 +370,12 @@ catalogue! {
         ReplicaCaughtUp = "ReplicaCaughtUp" [Cluster] Info (ClusterName, ReplicaName, LagBytes) Now
             "A replica that was behind is near the primary again."
             "Nothing to do.";
+        ReplicaWalAtRisk = "ReplicaWalAtRisk" [Cluster] Warn (ClusterName, ReplicaName) Now
+            "The primary keeps more WAL for a replica that is away, or far behind, than it may; what is too much goes soon."
+            "Bring the replica back, or raise max_slot_wal_keep_size; else it copies its data anew.";
+        ReplicaWalLost = "ReplicaWalLost" [Cluster] Warn (ClusterName, ReplicaName) Now
+            "The primary has let the WAL go that a replica needs, so that its own volume does not run full."
+            "Nothing to do: the replica copies its data anew when it is back.";
         PrimaryNotReady = "PrimaryNotReady" [Cluster] Warn (ClusterName) Now
             "The primary does not answer on the cluster's Service; the cause says what is known."
             "A failover follows where it is switched on; else look at the primary's pod.";
