@@ -173,6 +173,12 @@ pub(crate) fn commit(
     former_primary(next, cluster, observed, now);
 }
 
+/// Whether no replica may go now: nobody serves as the primary, and an election may need its vote. Only a primary takes one that
+/// goes out of the voters. Until a cluster is ready for the first time there is nobody to elect.
+pub(crate) fn keeps_votes(status: &ClusterStatus, observed: &Observed) -> bool {
+    status.was_ready() && observed.serving_primary().is_none()
+}
+
 /// The first instance has no Pgreplica. As long as another one is primary it is brought back like a replica.
 fn former_primary(
     next: &mut ClusterStatus,

@@ -176,6 +176,41 @@ async fn a_replica_is_removed_by_a_task_of_4_1() {
 }
 
 #[tokio::test]
+async fn while_no_instance_serves_as_the_primary_no_replica_is_removed() {
+    let kubernetes = installation();
+    let apiserver = start_plain(&kubernetes).await;
+    let client = apiserver.plain();
+    client
+        .post("/clusters", create_request("hippo"))
+        .await
+        .done();
+    scale(&client, "hippo", "replica-count=2").await;
+    let name = replicas(&kubernetes).remove(0);
+    let mut cluster = kubernetes.get("pgclusters", "pgouser1", "hippo").unwrap();
+    let created = json!([{
+        "id": "25927091-b343-4017-be4b-71575f0b3eb5", "kind": "CreateCluster", "actor": "ann",
+        "started": "2026-10-15T10:11:12Z", "finished": "2026-10-15T10:11:32Z", "outcome": "Completed",
+    }]);
+    cluster["status"] = json!({"operations": created});
+    kubernetes.put("pgclusters", "pgouser1", cluster.clone());
+    let answer = scale_down(&client, &name, "").await;
+    assert_eq!(answer["Code"], "error", "{answer}");
+    let why = answer["Msg"].as_str().unwrap();
+    assert!(
+        why.contains("no instance of cluster hippo serves") && why.contains(&name),
+        "{why}"
+    );
+    let task = format!("{name}-rmdata");
+    assert!(!kubernetes.has("pgtasks", "pgouser1", &task));
+
+    cluster["status"]["currentPrimary"] = json!("hippo");
+    kubernetes.put("pgclusters", "pgouser1", cluster);
+    let answer = scale_down(&client, &name, "").await;
+    assert_eq!(answer["Code"], "ok", "{answer}");
+    assert!(kubernetes.has("pgtasks", "pgouser1", &task));
+}
+
+#[tokio::test]
 async fn the_last_replica_of_a_cluster_that_fails_over_by_itself_stays() {
     let kubernetes = installation();
     let apiserver = start_plain(&kubernetes).await;

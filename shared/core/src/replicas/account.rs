@@ -1,11 +1,16 @@
 //! The number of replicas and the Pgreplicas, each brought to the other.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use pgo_events::EventType;
 use pgo_ids::{ClusterName, InstanceName, OperationId, StreamId};
 
-use super::{ReplicaCount, ReplicaStatus, tell};
-use crate::{Cluster, ClusterStatus, Kind, Observed, Operation, Outcome};
+use super::{ReplicaCount, ReplicaStatus, ScaleDownRequest, keeps_votes, tell};
+use crate::{
+    Cluster, ClusterStatus, ConditionStatus, Kind, Observed, Operation, Outcome, RESULT_READY,
+};
+
+/// How long a cluster may be without a primary before a removal of a replica is refused: a few times what a failover takes.
+const PRIMARY_GRACE: SignedDuration = SignedDuration::from_secs(15);
 
 /// Name of the `n`th replica that PGO makes for a cluster: 4.1's four letters, the same whenever it is asked for.
 fn name(cluster: &ClusterName, stream: &StreamId, n: u32) -> Option<InstanceName> {
@@ -97,7 +102,7 @@ fn add(
 }
 
 /// Replicas whose Pgreplica somebody has removed, or a task asks to remove. The primary stays: who removes its Pgreplica
-/// waits until another one is primary, and who asks by a task is refused.
+/// waits until another one is primary, and who asks by a task is refused. While nobody is the primary that holds for all.
 pub(super) fn notice_gone(
     next: &mut ClusterStatus,
     cluster: &Cluster,
@@ -106,6 +111,12 @@ pub(super) fn notice_gone(
 ) {
     let primary = observed.primary(&cluster.name);
     refuse(next, cluster, &primary, now);
+    if keeps_votes(next, observed) {
+        if has_lasted(next, now) {
+            refuse_all(next, cluster, now);
+        }
+        return;
+    }
     for at in 0..next.replicas.len() {
         let known = &next.replicas[at];
         if known.leaving || known.name == primary {
@@ -151,22 +162,52 @@ fn refuse(next: &mut ClusterStatus, cluster: &Cluster, primary: &InstanceName, n
         } else {
             continue;
         };
-        if next.journal.knows(request.operation) {
-            continue;
-        }
-        let operation = Operation::begun(
-            (Kind::ScaleDownCluster, Some(instance)),
-            request.operation,
-            &request.actor,
-            cluster.generation,
-            now,
-        );
-        let subject = cluster.subject();
-        next.journal.begin(subject, operation, None);
-        let failed = (Outcome::Failed, Some(cause));
-        next.journal
-            .finish_one(subject, request.operation, failed, now);
+        refuse_one(next, cluster, request, &cause, now);
     }
+}
+
+/// Whether the cluster has had no primary for more than a moment: a restart, a change of the primary and an agent that is not
+/// heard are over sooner, and whoever asks meanwhile waits.
+fn has_lasted(status: &ClusterStatus, now: Timestamp) -> bool {
+    let mut conditions = status.conditions.iter();
+    let ready = conditions.find(|condition| condition.name == RESULT_READY);
+    ready.is_some_and(|ready| {
+        ready.status == ConditionStatus::False
+            && now.duration_since(ready.last_transition_time) >= PRIMARY_GRACE
+    })
+}
+
+/// Refuses to remove any replica: nobody serves as the primary.
+fn refuse_all(next: &mut ClusterStatus, cluster: &Cluster, now: Timestamp) {
+    for request in &cluster.scale_down {
+        let replica = &request.replica;
+        let mut replicas = next.replicas.iter();
+        if replicas.any(|known| known.name == *replica && !known.leaving) {
+            let cause = format!(
+                "no instance of {} serves as the primary, and an election may need the vote of {replica}; ask again when one \
+                 serves",
+                cluster.name
+            );
+            refuse_one(next, cluster, request, &cause, now);
+        }
+    }
+}
+
+fn refuse_one(
+    next: &mut ClusterStatus,
+    cluster: &Cluster,
+    request: &ScaleDownRequest,
+    cause: &str,
+    now: Timestamp,
+) {
+    if next.journal.knows(request.operation) {
+        return;
+    }
+    let of = (Kind::ScaleDownCluster, Some(&request.replica));
+    let (id, actor) = (request.operation, &request.actor);
+    let operation = Operation::begun(of, id, actor, cluster.generation, now);
+    let subject = cluster.subject();
+    next.journal.refuse(subject, operation, cause, now);
 }
 
 fn leave(
@@ -228,6 +269,9 @@ pub(super) fn make_up(
         let is_first = next.journal.running(Kind::CreateCluster).is_some();
         let actor = if is_first { cluster.actor.as_str() } else { "" };
         add(next, cluster, &name, "", (id, actor), now);
+    }
+    if keeps_votes(next, observed) {
+        return;
     }
     for _ in count.wanted..staying(next) {
         let Some(at) = worst(next, cluster, observed) else {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use pgo_ids::InstanceName;
 
-use super::{Replica, ReplicaStatus};
+use super::{Replica, ReplicaStatus, keeps_votes};
 use crate::{Cluster, ClusterStatus, Observed, Plan, Step, plan};
 
 /// What is to be done for the replicas.
@@ -19,6 +19,10 @@ pub(crate) fn steps(
             .replicas
             .iter()
             .find(|replica| replica.name == known.name);
+        if known.leaving && keeps_votes(status, observed) && remains(known, observed) {
+            plan.waiting_for = Some("a primary that can do without this replica's vote");
+            continue;
+        }
         if known.leaving {
             if observed.primary(&cluster.name) == known.name {
                 plan.waiting_for = Some("another instance to be primary, so that this one can go");
@@ -26,6 +30,10 @@ pub(crate) fn steps(
                 remove(plan, known, object, observed);
             }
             continue;
+        }
+        let waits = object.is_some_and(|object| object.deleting);
+        if waits && keeps_votes(status, observed) {
+            plan.waiting_for = Some("a primary that can do without this replica's vote");
         }
         let Some(object) = object else {
             if known.uid.is_empty() {
@@ -45,6 +53,13 @@ pub(crate) fn steps(
     }
     release_strangers(plan, status, cluster, observed);
     forget_slots(plan, status, cluster, observed);
+}
+
+/// Whether a replica that goes could come back and vote.
+fn remains(known: &ReplicaStatus, observed: &Observed) -> bool {
+    let runs = observed.pods.get(&known.name);
+    let data = observed.claims.get(&known.name).filter(|_| known.data);
+    runs.is_some_and(|pod| !pod.terminating) || data.is_some_and(|claim| !claim.terminating)
 }
 
 /// Pgreplicas that were removed before anybody has seen them are held by nothing but our finalizer.

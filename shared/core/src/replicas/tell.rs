@@ -4,6 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use pgo_events::{Datum, EventType, Field};
 use pgo_ids::{InstanceName, OperationId};
 
+use super::keeps_votes;
 use crate::{
     AgentFacts, AgentPhase, ClaimPhase, Cluster, ClusterStatus, Desired, Kind, Observed, Operation,
     Outcome, Problem, StorageKind,
@@ -104,7 +105,17 @@ pub(super) fn describe(
         }
         (false, None) => awaited(next.replicas[at].joined, agent, told.last().copied()),
     };
+    let is_to_go = replica.is_some_and(|replica| replica.deleting);
+    let waits = (is_to_go && keeps_votes(next, observed)).then(waits_for_primary);
+    let (reason, message) = waits.unwrap_or((reason, message));
     say(next, at, follows, reason, message);
+}
+
+/// What keeps a replica that is to go.
+fn waits_for_primary() -> (&'static str, String) {
+    let message =
+        "is removed when an instance serves as the primary: an election may need its vote";
+    ("WaitsForPrimary", message.to_owned())
 }
 
 /// A replica that has become the primary: whatever there was to do for it to follow is over.

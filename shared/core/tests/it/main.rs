@@ -31,4 +31,5 @@ mod synchronous;
 mod takeover;
 mod trouble;
 mod upgrade;
+mod votes;
 mod world;

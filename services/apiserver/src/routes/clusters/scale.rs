@@ -14,6 +14,7 @@ use pgo_api::{
     ScaleQueryResponse, ScaleQueryTarget, StatusQuery, texts,
 };
 use pgo_bus::Kind;
+use pgo_core::ClusterStatus;
 use pgo_crd::{
     ContainerResources, PGO_VERSION, Pgcluster, PgoConfig, Pgreplica, PgreplicaSpec, Pgtask,
     REPLICA_FINALIZER, StorageSpec, label,
@@ -357,12 +358,27 @@ pub(crate) async fn down(
             present.len() - 1
         ));
     }
+    its_vote_can_be_missed(&cluster, target)?;
     let id = ask_for_removal(&call, &cluster, &query).await?;
     Ok(ScaleDownResponse {
         results: vec![texts::deleted_replica(target)],
         operation: id.to_string(),
         outcome: Outcome::ok(),
     })
+}
+
+/// While nobody serves as the primary an election may need each vote; the reconciler would refuse it, too.
+fn its_vote_can_be_missed(cluster: &Pgcluster, target: &str) -> Result<(), Refusal> {
+    let status = cluster.status.as_ref().map(|status| &status.0);
+    let nobody = |status: &&ClusterStatus| status.was_ready() && status.current_primary.is_none();
+    match status.filter(nobody) {
+        None => Ok(()),
+        Some(_) => refuse(format!(
+            "no instance of cluster {} serves as the primary, and an election may need the vote of {target}; try again when \
+             one serves, see pgo show cluster {0}",
+            cluster.name_any()
+        )),
+    }
 }
 
 async fn ask_for_removal(
