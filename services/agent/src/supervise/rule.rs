@@ -67,6 +67,9 @@ impl Keeper<'_> {
             if let Some(wanted) = wanted.filter(|wanted| *wanted != self.in_force) {
                 match self.change(&wanted).await {
                     Ok(lsn) => flushed = lsn,
+                    // What is in force may be neither: the former rule could not be put back, either. Nothing else is done before
+                    // a change has succeeded, and the protocol asks for the rule that is told as in force only after it was told
+                    // another one; so no rule is left behind halfway.
                     Err(error) => {
                         tracing::error!(
                             error,
