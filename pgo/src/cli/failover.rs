@@ -5,13 +5,14 @@ use std::sync::Arc;
 use clap::Args;
 use pgo_api::{
     CreateFailoverRequest, CreateFailoverResponse, Endpoint, FailoverTarget, PGO_VERSION,
-    QueryFailoverResponse, StatusQuery,
+    QueryFailoverResponse,
 };
 
 use super::{
     Failure, Output, Report,
     create_cluster::lines,
     prompt::{self, Answer},
+    query,
     wait::{Following, WaitFlags, Work},
 };
 use crate::{
@@ -80,7 +81,8 @@ impl Arguments {
 /// Shows who can be the primary, or asks that one is.
 pub async fn run(arguments: &Arguments, api: Arc<Api>) -> Result<(), Failure> {
     if arguments.query {
-        return targets(arguments, &api).await;
+        let asks = (&*api, Endpoint::QueryFailover);
+        return query::show(asks, &arguments.cluster, arguments.output, render).await;
     }
     if !arguments.no_prompt && prompt::confirm()? == Answer::No {
         output::note("Aborting...");
@@ -108,22 +110,6 @@ pub async fn run(arguments: &Arguments, api: Arc<Api>) -> Result<(), Failure> {
         following
             .until_done(Work::Failover, asked, &mut report)
             .await;
-    }
-    report.end()
-}
-
-async fn targets(arguments: &Arguments, api: &Api) -> Result<(), Failure> {
-    let query = StatusQuery {
-        version: PGO_VERSION.to_owned(),
-        namespace: api.settings().namespace.clone(),
-    };
-    let query = query.to_query();
-    let answer = api.get_of(Endpoint::QueryFailover, &arguments.cluster, &query);
-    let answer: QueryFailoverResponse = answer.await?.whole()?;
-    let mut report = Report::default();
-    match arguments.output.is_json() {
-        true => report.print_json(&answer),
-        false => report.print(&render(&answer)),
     }
     report.end()
 }

@@ -17,6 +17,7 @@ mod failure;
 mod later;
 mod man;
 mod prompt;
+mod query;
 mod reload;
 mod report;
 mod restart;

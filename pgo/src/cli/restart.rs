@@ -5,13 +5,14 @@ use std::sync::Arc;
 use clap::Args;
 use pgo_api::{
     AskedRestart, Endpoint, PGO_VERSION, QueryRestartResponse, RestartRequest, RestartResponse,
-    RestartTarget, StatusQuery,
+    RestartTarget,
 };
 
 use super::{
     Failure, Output, Report,
     create_cluster::lines,
     prompt::{self, Answer},
+    query,
     select::{Selected, Selection, each, shows},
     wait::{Following, WaitFlags, Work},
 };
@@ -67,7 +68,10 @@ pub async fn run(arguments: Arguments, api: Arc<Api>) -> Result<(), Failure> {
     let requests = arguments.selection.requests()?;
     if arguments.query {
         let name = requests.first().map(|one| one.name.clone());
-        return targets(&name.unwrap_or_default(), arguments.output, &api).await;
+        let name = name.unwrap_or_default();
+        let table = |answer: &QueryRestartResponse| render(&name, &answer.results);
+        let asks = (&*api, Endpoint::QueryRestart);
+        return query::show(asks, &name, arguments.output, table).await;
     }
     if !arguments.no_prompt && prompt::confirm()? == Answer::No {
         output::note("Aborting...");
@@ -108,22 +112,6 @@ pub async fn run(arguments: Arguments, api: Arc<Api>) -> Result<(), Failure> {
         following
             .until_done(Work::Restart, asked, &mut report)
             .await;
-    }
-    report.end()
-}
-
-async fn targets(cluster: &str, form: Output, api: &Api) -> Result<(), Failure> {
-    let query = StatusQuery {
-        version: PGO_VERSION.to_owned(),
-        namespace: api.settings().namespace.clone(),
-    };
-    let query = query.to_query();
-    let answer = api.get_of(Endpoint::QueryRestart, cluster, &query);
-    let answer: QueryRestartResponse = answer.await?.whole()?;
-    let mut report = Report::default();
-    match form.is_json() {
-        true => report.print_json(&answer),
-        false => report.print(&render(cluster, &answer.results)),
     }
     report.end()
 }

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use clap::Args;
 use pgo_api::{
     ClusterScaleResponse, Endpoint, PGO_VERSION, Response as _, ScaleDownQuery, ScaleDownResponse,
-    ScaleQuery, ScaleQueryResponse, ScaleQueryTarget, StatusQuery, texts,
+    ScaleQuery, ScaleQueryResponse, ScaleQueryTarget, texts,
 };
 
 use super::{
     Failure, Output, Report,
     create_cluster::lines,
     prompt::{self, Answer},
+    query,
     wait::{Following, WaitFlags, Work},
 };
 use crate::{
@@ -185,7 +186,10 @@ impl Down {
 /// Shows the replicas, or asks for the removal of one.
 pub async fn down(arguments: &Down, api: Arc<Api>) -> Result<(), Failure> {
     if arguments.query {
-        return targets(arguments, &api).await;
+        let asks = (&*api, Endpoint::ScaleQuery);
+        let list =
+            |answer: &ScaleQueryResponse| render(answer.targets.as_deref().unwrap_or_default());
+        return query::show(asks, &arguments.cluster, arguments.output, list).await;
     }
     if !arguments.no_prompt && prompt::confirm()? == Answer::No {
         output::note("Aborting...");
@@ -212,22 +216,6 @@ pub async fn down(arguments: &Down, api: Arc<Api>) -> Result<(), Failure> {
         following
             .until_done(Work::ScaleDown, asked, &mut report)
             .await;
-    }
-    report.end()
-}
-
-async fn targets(arguments: &Down, api: &Api) -> Result<(), Failure> {
-    let query = StatusQuery {
-        version: PGO_VERSION.to_owned(),
-        namespace: api.settings().namespace.clone(),
-    };
-    let query = query.to_query();
-    let answer = api.get_of(Endpoint::ScaleQuery, &arguments.cluster, &query);
-    let answer: ScaleQueryResponse = answer.await?.whole()?;
-    let mut report = Report::default();
-    match arguments.output.is_json() {
-        true => report.print_json(&answer),
-        false => report.print(&render(answer.targets.as_deref().unwrap_or_default())),
     }
     report.end()
 }
