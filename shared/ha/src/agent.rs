@@ -390,6 +390,15 @@ impl Agent {
         matches!(self.role, Role::Holder(_))
     }
 
+    /// For how many answers a commit waits while it serves; for the fewer of two while PostgreSQL is told to go by another
+    /// rule. Fewer than the Lease records is a fallback: whoever tells of it by this tells it before a commit goes by it.
+    #[must_use]
+    pub fn waits_for(&self) -> Option<usize> {
+        let (in_force, _) = self.configured.as_ref()?;
+        let coming = self.configuring.as_ref().map_or(in_force.k, |rule| rule.k);
+        Some(in_force.k.min(coming))
+    }
+
     /// Until when it may serve if nothing more comes: whoever guards against a hung agent kills the servers then. The
     /// runtime has a tick D before it, beside the regular ones, so that the kill has all of D. `None` where it needs
     /// nothing to go on.

@@ -27,6 +27,12 @@ pub struct Wanted {
 }
 
 impl Wanted {
+    /// Whether commits are to wait for fewer than the rule asks for.
+    #[must_use]
+    pub fn falls_back(&self) -> bool {
+        self.in_force() != self.synchronous
+    }
+
     /// The rule that PostgreSQL is to go by.
     fn in_force(&self) -> Synchronous {
         match self.fallback.filter(|fewer| *fewer < self.synchronous.k) {
@@ -57,7 +63,8 @@ pub enum Step {
 }
 
 /// Whether every commit that `stricter` lets through would have been let through by `looser`.
-fn implies(stricter: &Synchronous, looser: &Synchronous) -> bool {
+#[must_use]
+pub fn implies(stricter: &Synchronous, looser: &Synchronous) -> bool {
     looser.k <= stricter.k && (stricter.set.is_subset(&looser.set) || looser.k == 0)
 }
 
@@ -83,7 +90,7 @@ pub fn next_step(
     wanted: &Wanted,
 ) -> Step {
     let in_force = wanted.in_force();
-    let falls_back = in_force != wanted.synchronous;
+    let falls_back = wanted.falls_back();
     let rule = if falls_back && !rules.fallback_keeps_rule {
         &in_force
     } else {

@@ -500,11 +500,10 @@ impl<S: Store> Driver<S> {
 
     fn commits(&self) -> Option<Commits> {
         let rule = &self.agent.seen.as_ref()?.record.synchronous;
-        let (in_force, _) = self.agent.configured.as_ref()?;
         Some(Commits {
             rule: rule.k,
             of: rule.set.len(),
-            wait_for: in_force.k,
+            wait_for: self.agent.waits_for()?,
         })
     }
 

@@ -241,13 +241,39 @@ impl Step<'_> {
         };
         let step = members::next_step(&self.protocol.rules, record, configured, *held, wanted);
         match step {
-            members::Step::Record(next) => self.intend(record, next),
-            members::Step::Configure(rule) if self.agent.configuring.as_ref() != Some(&rule) => {
+            members::Step::Record(next) if self.will_hold(record, &next) => {
+                self.intend(record, next);
+            }
+            members::Step::Configure(rule)
+                if self.agent.configuring.as_ref() != Some(&rule) && self.keeps_doubted(&rule) =>
+            {
                 self.agent.configuring = Some(rule.clone());
                 self.effects.push(Effect::Configure(rule));
             }
             _ => {}
         }
+    }
+
+    /// Whether no rule is on its way to PostgreSQL that would let through what another recorded rule does not.
+    fn will_hold(&self, record: &Record, next: &Wanted) -> bool {
+        let coming = self.agent.configuring.as_ref();
+        next.synchronous == record.synchronous
+            || self.falls_back()
+            || coming.is_none_or(|coming| members::implies(coming, &next.synchronous))
+    }
+
+    /// Whether a rule lets nothing through that one does not which a write without an answer may have recorded. A fallback
+    /// may: by it nothing is promised.
+    fn keeps_doubted(&self, rule: &Synchronous) -> bool {
+        let Role::Holder(authority) = &self.agent.role else {
+            return false;
+        };
+        let mut doubted = authority.in_doubt.iter();
+        self.falls_back() || doubted.all(|doubted| members::implies(rule, &doubted.synchronous))
+    }
+
+    fn falls_back(&self) -> bool {
+        self.agent.wanted.as_ref().is_some_and(Wanted::falls_back)
     }
 
     /// From here on the new membership has to hold, too; so it is tried only when it does.

@@ -1,10 +1,10 @@
 //! What a cluster does when something is cut, stalls or ends.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use pgo_ha::{
-    Agent, Effect, Input, Lsn, Moment, Position, Promise, Protocol, Record, Server, Timeline,
-    Version, members::Wanted,
+    Agent, Effect, Input, Lsn, Moment, Position, Promise, Protocol, Record, Server, Synchronous,
+    Timeline, Version, members::Wanted,
 };
 use pgo_ids::Term;
 
@@ -384,4 +384,80 @@ fn who_served_since_it_was_asked_for_a_vote_finds_out_anew_how_far_it_has_flushe
     agent.step(&protocol, Input::ServersStopped(None), at(1006));
     let effects = agent.step(&protocol, asked(&second, Term(term.0 + 1)), at(1006));
     assert!(effects.contains(&Effect::StopReceiver), "{effects:?}");
+}
+
+/// Commits wait for any `k` of these.
+fn rule(k: usize, voters: &[usize]) -> Wanted {
+    let voters: BTreeSet<_> = voters.iter().map(|node| id(*node)).collect();
+    Wanted {
+        synchronous: Synchronous {
+            k,
+            set: if k == 0 {
+                BTreeSet::new()
+            } else {
+                voters.clone()
+            },
+        },
+        voters,
+        fallback: None,
+    }
+}
+
+/// The rules that PostgreSQL was told to go by.
+fn configured(cluster: &Cluster) -> Vec<Synchronous> {
+    let rules = cluster.log.iter().filter_map(|(_, effect)| match effect {
+        Effect::Configure(rule) => Some(rule.clone()),
+        _ => None,
+    });
+    rules.collect()
+}
+
+#[test]
+fn no_rule_is_loosened_while_a_stricter_one_may_be_recorded() {
+    let mut cluster = running(4);
+    let all = [1, 2, 3];
+    cluster.tell(0, Input::Members(rule(1, &all)));
+    cluster.pass(Duration::from_secs(1));
+    cluster.tell(0, Input::Held);
+    cluster.pass(Duration::from_secs(1));
+    assert_eq!(cluster.record.synchronous, rule(1, &all).synchronous);
+    // Two are recorded, which the primary does not hear, and then one is wanted again.
+    cluster.tell(0, Input::Members(rule(2, &all)));
+    cluster.pass(Duration::from_secs(1));
+    cluster.answers = false;
+    cluster.tell(0, Input::Held);
+    cluster.tell(0, Input::Tick);
+    assert_eq!(cluster.record.synchronous, rule(2, &all).synchronous);
+    cluster.log.clear();
+    cluster.tell(0, Input::Members(rule(1, &all)));
+    cluster.tell(0, Input::Tick);
+    assert_eq!(configured(&cluster), []);
+    cluster.answers = true;
+    cluster.pass(Duration::from_secs(1));
+    assert_eq!(cluster.record.synchronous, rule(1, &all).synchronous);
+    assert_eq!(configured(&cluster), [rule(1, &all).synchronous]);
+}
+
+#[test]
+fn no_rule_is_recorded_while_postgresql_is_told_to_go_by_a_looser_one() {
+    let mut cluster = running(3);
+    cluster.tell(0, Input::Members(rule(1, &[1, 2])));
+    cluster.pass(Duration::from_secs(1));
+    cluster.tell(0, Input::Held);
+    cluster.pass(Duration::from_secs(1));
+    assert_eq!(cluster.record.synchronous.k, 1);
+    cluster.configures = false;
+    cluster.tell(0, Input::Members(rule(0, &[1, 2])));
+    cluster.pass(Duration::from_secs(1));
+    assert_eq!(cluster.record.synchronous.k, 0);
+    assert_eq!(configured(&cluster).last().map(|rule| rule.k), Some(0));
+    cluster.tell(0, Input::Members(rule(1, &[1, 2])));
+    cluster.pass(Duration::from_secs(1));
+    assert_eq!(cluster.record.synchronous.k, 0);
+    cluster.configures = true;
+    cluster.tell(0, Input::Configured(Synchronous::default()));
+    cluster.pass(Duration::from_secs(1));
+    cluster.tell(0, Input::Held);
+    cluster.pass(Duration::from_secs(1));
+    assert_eq!(cluster.record.synchronous.k, 1);
 }

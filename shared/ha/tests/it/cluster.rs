@@ -33,6 +33,8 @@ pub struct Cluster {
     pub api: bool,
     /// Whether it says what became of what it was asked.
     pub answers: bool,
+    /// Whether a rule comes into force by itself.
+    pub configures: bool,
     /// Whether servers that are told to end are known to be dead.
     pub servers_end: bool,
     /// Instances that nobody reaches, the API server excepted.
@@ -56,6 +58,7 @@ impl Cluster {
             version: 1,
             api: true,
             answers: true,
+            configures: true,
             servers_end: true,
             cut: BTreeSet::new(),
             log: Vec::new(),
@@ -129,6 +132,7 @@ impl Cluster {
             Effect::KillServers | Effect::ShutDown if !self.servers_end => return None,
             Effect::KillServers | Effect::ShutDown => Input::ServersStopped(Some(position())),
             Effect::StopReceiver => Input::ReceiverStopped(position()),
+            Effect::Configure(_) if !self.configures => return None,
             Effect::Configure(rule) => Input::Configured(rule),
             message => {
                 let (to, input) = sent(by, message)?;
