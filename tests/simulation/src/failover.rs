@@ -24,6 +24,7 @@ mod instance;
 mod judge;
 mod network;
 mod postgres;
+mod restart;
 mod users;
 mod wal;
 mod world;

@@ -137,8 +137,7 @@ impl World {
         if record.holder != self.api.record.holder {
             self.judge_takeover(by, former)?;
         }
-        self.judge_rule(record);
-        Ok(())
+        self.judge_rule(record)
     }
 
     /// Which instance has this identity.

@@ -43,6 +43,10 @@ pub enum Fault {
     OtherMode,
     /// Autofail, or not.
     OtherAutofail,
+    /// Writes go on below k, or not.
+    OtherFallback,
+    /// `pgo restart`.
+    Restart,
     /// `pgo scale`.
     ScaledUp,
     /// `pgo scaledown`.
@@ -50,7 +54,7 @@ pub enum Fault {
 }
 
 /// Everything that can happen.
-const ALL: [Fault; 19] = [
+const ALL: [Fault; 21] = [
     Fault::ServerKilled,
     Fault::AgentKilled,
     Fault::PodKilled,
@@ -68,15 +72,19 @@ const ALL: [Fault; 19] = [
     Fault::Failover,
     Fault::OtherMode,
     Fault::OtherAutofail,
+    Fault::OtherFallback,
+    Fault::Restart,
     Fault::ScaledUp,
     Fault::ScaledDown,
 ];
 
 /// What leaves a primary able to serve.
-const GENTLE: [Fault; 4] = [
+const GENTLE: [Fault; 6] = [
     Fault::ApiStalls,
     Fault::WallStepped,
     Fault::OtherMode,
+    Fault::OtherFallback,
+    Fault::Restart,
     Fault::ServerKilled,
 ];
 
@@ -95,6 +103,17 @@ const CONTESTED: [Fault; 8] = [
 /// What parts instances for longer than a voter may be away.
 const LASTING: [Fault; 4] = [Fault::Cut, Fault::Cut, Fault::BadNetwork, Fault::ApiStalls];
 
+/// What leaves fewer than commits wait for, for longer than they are waited for where users chose so, and then has somebody
+/// else elected.
+const SHORT: [Fault; 6] = [
+    Fault::Cut,
+    Fault::PodKilled,
+    Fault::NodeFrozen,
+    Fault::Restart,
+    Fault::Failover,
+    Fault::OtherFallback,
+];
+
 /// A schedule's.
 #[derive(Clone, Debug)]
 pub struct Climate {
@@ -104,6 +123,8 @@ pub struct Climate {
     pub k: usize,
     /// Whether instances may take over by themselves at the beginning.
     pub autofail: bool,
+    /// Whether writes go on below that at the beginning.
+    pub fallback: bool,
     /// How long there are faults.
     pub lasts: Time,
     /// The mean time between two.
@@ -163,6 +184,7 @@ impl Climate {
                 chance.between(1, 2)
             },
             autofail: gentle || chance.happens(850),
+            fallback: chance.happens(300),
             lasts: 5 * SECOND + chance.below(9 * SECOND),
             pause: 300 * MS + chance.below(if contested { 700 * MS } else { 2500 * MS }),
             longest: SECOND + chance.below(6 * SECOND),
@@ -178,7 +200,24 @@ impl Climate {
         if !gentle && chance.happens(20) {
             return climate.lasting();
         }
+        if !gentle && chance.happens(30) {
+            return climate.short_of_answers(chance);
+        }
         climate
+    }
+
+    /// The same with so few replicas, and those away for so long, that commits wait for too many.
+    fn short_of_answers(self, chance: &mut Chance) -> Self {
+        Self {
+            k: chance.between(1, 2),
+            fallback: chance.happens(900),
+            lasts: 20 * SECOND,
+            pause: 2 * SECOND,
+            longest: 24 * SECOND,
+            faults: SHORT.to_vec(),
+            at_holder: chance.below(200),
+            ..self
+        }
     }
 
     /// The same for longer, and with few faults.

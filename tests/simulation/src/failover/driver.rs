@@ -458,8 +458,9 @@ impl World {
         for sender in senders.filter(|_| is_heard) {
             replicas.hear(id(sender.to), true, now);
         }
-        // Nobody has chosen the fallback here: what goes by less than the rule is promised to nobody.
-        let wanted = replicas.wanted(&seen.record, driver.wishes.k.min(MOST_K), false, now);
+        let k = driver.wishes.k.min(MOST_K);
+        let fallback = driver.wishes.fallback || self.wrong == Some(Wrong::FallbackUnasked);
+        let wanted = replicas.wanted(&seen.record, k, fallback, now);
         if driver.agent.wanted.as_ref() == Some(&wanted) {
             return Ok(());
         }

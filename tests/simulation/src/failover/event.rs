@@ -23,6 +23,8 @@ pub struct Wishes {
     pub autofail: bool,
     /// For how many answers commits wait.
     pub k: usize,
+    /// Whether they go on with fewer where so many have not been there for a while.
+    pub fallback: bool,
 }
 
 /// What the supervisor of a PostgreSQL does next.
@@ -34,6 +36,8 @@ pub enum Job {
     TellStopped,
     /// Look whether a fast shutdown is through.
     ShutDown,
+    /// The same, after which another server begins.
+    Restart,
     /// The receiver is gone: answer the so many-th order of that, or tell it unasked.
     TellReceiver(Option<u64>),
     /// Begin to receive.

@@ -6,7 +6,7 @@ use pgo_ha::Record;
 
 use crate::failover::{
     clock::{MS, Time},
-    event::Event,
+    event::{Event, Wishes},
     instance::id,
     world::World,
 };
@@ -42,6 +42,10 @@ pub struct Count {
     pub copies: usize,
     /// Members that came or went.
     pub members: usize,
+    /// Restarts.
+    pub restarts: usize,
+    /// Commits acknowledged by less than the rule that is recorded, since users chose that.
+    pub fallen_back: usize,
     /// The longest time, in milliseconds, until a commit was acknowledged after the faults had stopped.
     pub until_writable: usize,
     /// The same until all was as it should be.
@@ -61,6 +65,8 @@ impl std::ops::AddAssign for Count {
         self.late += other.late;
         self.copies += other.copies;
         self.members += other.members;
+        self.restarts += other.restarts;
+        self.fallen_back += other.fallen_back;
         self.until_writable = self.until_writable.max(other.until_writable);
         self.until_whole = self.until_whole.max(other.until_whole);
     }
@@ -75,24 +81,78 @@ pub struct Ledger {
     promised: BTreeSet<u32>,
     /// Who writes on each timeline.
     timelines: BTreeMap<u32, usize>,
+    /// For how few answers anybody ever wanted commits to wait.
+    fewest: usize,
+    /// Whether anybody ever wanted them to go on with fewer where so many are not there.
+    fallback: bool,
+}
+
+impl Ledger {
+    /// What is wanted of a new cluster.
+    pub fn new(wishes: Wishes) -> Self {
+        Self {
+            fewest: wishes.k,
+            fallback: wishes.fallback,
+            ..Self::default()
+        }
+    }
+
+    /// Users want this.
+    pub fn is_wanted(&mut self, wishes: Wishes) {
+        self.fewest = self.fewest.min(wishes.k);
+        self.fallback |= wishes.fallback;
+    }
 }
 
 impl World {
     /// A client is told that its commit is durable.
-    pub fn acknowledge(&mut self, node: usize, commit: u32) {
+    ///
+    /// # Errors
+    /// Fewer have it than the rule that is recorded asks for, and nobody chose that.
+    pub fn acknowledge(&mut self, node: usize, commit: u32) -> Result<(), String> {
         let Some(server) = &self.instances[node].server else {
-            return;
+            return Ok(());
         };
         self.count.acknowledged += 1;
         self.ledger.acknowledged.insert(commit);
         self.newest_acknowledged = commit;
-        // The one exception: of the asynchronous mode, after a freeze.
-        let excepted = server.late && server.rule.k == 0;
         self.count.late += usize::from(server.late);
-        if self.api.record.synchronous.k > 0 && !excepted {
-            self.count.promised += 1;
-            self.ledger.promised.insert(commit);
+        let (rule, waits_for) = (self.api.record.synchronous.k, server.rule.k);
+        if waits_for >= rule {
+            self.count.promised += usize::from(rule > 0);
+            self.ledger.promised.extend((rule > 0).then_some(commit));
+            return Ok(());
         }
+        if server.late {
+            // The one exception: of the asynchronous mode, after a freeze.
+            return Ok(());
+        }
+        // Promised to nobody.
+        self.count.fallen_back += 1;
+        if self.ledger.fallback {
+            return Ok(());
+        }
+        Err(format!(
+            "commit {commit} waited at {node} for {waits_for} and not for {rule}, and nobody chose that"
+        ))
+    }
+
+    /// A rule is about to come into force: one that lets a commit go by less than is recorded has to be told by then.
+    ///
+    /// # Errors
+    /// It is not.
+    pub fn judge_in_force(&self, node: usize, k: usize) -> Result<(), String> {
+        let record = &self.api.record;
+        let driver = self.instances[node].driver.as_ref();
+        let told = driver.and_then(|driver| driver.agent.waits_for());
+        let holds = record.holder == id(node) && !self.is_late(node);
+        if holds && k < record.synchronous.k && told.is_some_and(|told| told > k) {
+            return Err(format!(
+                "commits at {node} are to wait for {k} and not for {}, and it tells that they wait for {told:?}",
+                record.synchronous.k
+            ));
+        }
+        Ok(())
     }
 
     /// Another instance takes the Lease: nobody else may be able to write any more. It may have been removed since it asked
@@ -109,7 +169,7 @@ impl World {
         if self.instances[by].exists {
             self.has_all(by)?;
         }
-        if self.climate.gentle && !is_released {
+        if self.climate.gentle {
             return Err(format!(
                 "{by} takes over from {former}, and nothing had happened that {former} could not serve by"
             ));
@@ -214,10 +274,19 @@ impl World {
     }
 
     /// The Lease is about to record another rule: what is promised may change with it.
-    pub fn judge_rule(&mut self, record: &Record) {
+    ///
+    /// # Errors
+    /// It promises less than anybody wanted.
+    pub fn judge_rule(&mut self, record: &Record) -> Result<(), String> {
         let (before, after) = (self.api.record.synchronous.k, record.synchronous.k);
         let members = self.api.record.voters != record.voters;
         self.count.members += usize::from(members && self.api.record.holder == record.holder);
+        if after < before.min(self.ledger.fewest) {
+            return Err(format!(
+                "the rule falls from {before} to {after}, and nobody wanted less than {}",
+                self.ledger.fewest
+            ));
+        }
         if after == 0 {
             self.ledger.promised.clear();
         } else if before == 0 {
@@ -227,6 +296,7 @@ impl World {
             let here = here.filter(|commit| self.ledger.acknowledged.contains(commit));
             self.ledger.promised = here.collect();
         }
+        Ok(())
     }
 
     /// What is here is about to be replaced: what a former primary had acknowledged and its successor does not have is

@@ -64,8 +64,8 @@ impl World {
                 let driver = instance.driver.as_mut();
                 if let Some(Course::Lead { rule, .. }) = driver.map(|d| &mut d.course) {
                     *rule = wanted.clone();
-                    // A server that is not there yet begins with it.
-                    if let Some(server) = &mut instance.server {
+                    // A server that is not there yet, or is to come after one that shuts down, begins with it.
+                    if let Some(server) = instance.server.as_mut().filter(|s| s.accepts) {
                         server.nobody = wanted.k > 0;
                         self.work(node, (10 * MS, 150 * MS), Job::Configure);
                     }
@@ -140,9 +140,14 @@ impl World {
     }
 
     fn shut_down(&mut self, node: usize) {
+        self.ends_in_order(node);
+        self.work(node, (20 * MS, 100 * MS), Job::ShutDown);
+    }
+
+    /// A fast shutdown begins: clients that wait are told that their commit may not be replicated.
+    pub fn ends_in_order(&mut self, node: usize) {
         if let Some(server) = &mut self.instances[node].server {
             server.accepts = false;
-            // Clients that wait are told that their commit may not be replicated.
             server.waiting.clear();
             let timeline = server.timeline;
             self.instances[node].wal.push(Rec {
@@ -151,14 +156,20 @@ impl World {
             });
             self.pump(node);
         }
-        self.work(node, (20 * MS, 100 * MS), Job::ShutDown);
     }
 
     /// Every process of a server is dead.
     pub fn killed(&mut self, node: usize, number: u64) {
+        if self.dies(node, number) && self.instances[node].driver.is_some() {
+            self.work(node, (5 * MS, 60 * MS), Job::TellStopped);
+        }
+    }
+
+    /// Whether this server lived until now.
+    pub fn dies(&mut self, node: usize, number: u64) -> bool {
         let instance = &mut self.instances[node];
         let Some(server) = instance.server.take_if(|server| server.number == number) else {
-            return;
+            return false;
         };
         self.say(|| format!("{node}: its server is dead"));
         for sender in server.senders {
@@ -173,9 +184,7 @@ impl World {
             };
             self.queue.at(self.now + self.chance.below(soon), broken);
         }
-        if self.instances[node].driver.is_some() {
-            self.work(node, (5 * MS, 60 * MS), Job::TellStopped);
-        }
+        true
     }
 
     /// The supervisor goes on.
@@ -194,6 +203,7 @@ impl World {
             Job::Lead => self.lead(node),
             Job::TellStopped => self.tell_stopped(node),
             Job::ShutDown => self.look_at_shutdown(node),
+            Job::Restart => self.look_at_restart(node),
             Job::TellReceiver(order) => self.tell_receiver(node, order),
             Job::Attach => self.attach(node),
             Job::Copied => self.copied(node),
@@ -367,6 +377,7 @@ impl World {
 
     /// A rule is in force: the end of WAL is noted.
     fn in_force(&mut self, node: usize, rule: Synchronous) -> Result<(), String> {
+        self.judge_in_force(node, rule.k)?;
         let instance = &mut self.instances[node];
         let end = instance.wal.len();
         let Some(server) = &mut instance.server else {
@@ -399,7 +410,7 @@ impl World {
         }
         self.instances[node].server = Some(server);
         for commit in acknowledged {
-            self.acknowledge(node, commit);
+            self.acknowledge(node, commit)?;
         }
         if held {
             self.step(node, Input::Held)?;

@@ -23,6 +23,8 @@ impl World {
                 | Fault::Failover
                 | Fault::OtherMode
                 | Fault::OtherAutofail
+                | Fault::OtherFallback
+                | Fault::Restart
                 | Fault::ScaledUp
                 | Fault::ScaledDown
                 | Fault::PodEnds
@@ -38,10 +40,13 @@ impl World {
             Fault::Failover => self.failover(node)?,
             Fault::OtherMode => self.api.wishes.k = self.chance.place(replicas.min(2) + 1),
             Fault::OtherAutofail => self.api.wishes.autofail = self.chance.happens(500),
+            Fault::OtherFallback => self.api.wishes.fallback = self.chance.happens(500),
+            Fault::Restart => self.restart(node)?,
             Fault::ScaledUp if self.instances.len() < MOST => self.scale_up(),
             Fault::ScaledDown => self.scale_down(node, replicas),
             _ => {}
         }
+        self.ledger.is_wanted(self.api.wishes);
         Ok(())
     }
 
@@ -82,13 +87,28 @@ impl World {
         }
     }
 
-    fn orders(&mut self, node: usize, input: Input) -> Result<(), String> {
+    /// The agent of an instance stops its server in order and begins another.
+    fn restart(&mut self, node: usize) -> Result<(), String> {
+        if self.wrong == Some(Wrong::RestartHandsOver) {
+            return self.orders(node, Input::Switchover(None));
+        }
+        if self.hears(node) {
+            self.restarts(node)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Whether the agent of an instance takes an order.
+    fn hears(&self, node: usize) -> bool {
         let instance = &self.instances[node];
-        let hears = instance
-            .driver
-            .as_ref()
-            .is_some_and(|driver| driver.stuck.is_none());
-        if hears && !instance.frozen && !instance.stopped {
+        let driver = instance.driver.as_ref();
+        let free = driver.is_some_and(|driver| driver.stuck.is_none());
+        free && !instance.frozen && !instance.stopped
+    }
+
+    fn orders(&mut self, node: usize, input: Input) -> Result<(), String> {
+        if self.hears(node) {
             self.step(node, input)
         } else {
             Ok(())

@@ -68,6 +68,7 @@ impl World {
         let wishes = Wishes {
             autofail: climate.autofail,
             k: climate.k,
+            fallback: climate.fallback,
         };
         let by_wall = wrong == Some(Wrong::TimeOfDay);
         let instances = (0..climate.instances)
@@ -83,7 +84,7 @@ impl World {
             now: 0,
             queue: Queue::default(),
             instances,
-            ledger: Ledger::default(),
+            ledger: Ledger::new(wishes),
             count: Count::default(),
             numbers: 0,
             commits: 0,
@@ -271,9 +272,11 @@ impl World {
         let record = &self.api.record;
         let voters: BTreeSet<_> = replicas.iter().map(|node| id(*node)).collect();
         let k = self.api.wishes.k.min(replicas.len());
+        let server = self.instances[holder].server.as_ref();
         self.is_primary(holder)
             && record.voters == voters
             && record.synchronous.k == k
+            && server.is_some_and(|server| server.rule.k == k)
             && replicas.iter().all(|node| {
                 self.streams_from(*node, holder) && self.instances[*node].promise.no_vote.is_none()
             })

@@ -29,6 +29,12 @@ pub enum Wrong {
     RequestsNeverEnd,
     /// Who was busy takes a new order to receive nothing for the one that it has answered.
     OrdersLookAlike,
+    /// Commits go on with fewer answers than the rule asks for, whatever users chose.
+    FallbackUnasked,
+    /// A server that is about to be restarted tells clients that wait that their commit is durable.
+    RestartAcknowledges,
+    /// A primary that is to be restarted hands over.
+    RestartHandsOver,
     /// A sentence of the protocol does not hold.
     Without(Sentence),
 }
@@ -93,6 +99,8 @@ sentences! {
     ReleaserWritesAgain: releaser_writes_again,
     /// See [`Rules::votes_meet_acknowledgers`].
     VotesMeetAcknowledgers: votes_meet_acknowledgers,
+    /// See [`Rules::fallback_keeps_rule`].
+    FallbackKeepsRule: fallback_keeps_rule,
 }
 
 /// What the agents go by.
@@ -120,6 +128,9 @@ impl Wrong {
             Self::ReplicasAreNotHeard,
             Self::RequestsNeverEnd,
             Self::OrdersLookAlike,
+            Self::FallbackUnasked,
+            Self::RestartAcknowledges,
+            Self::RestartHandsOver,
         ];
         let sentences = Sentence::ALL
             .iter()
