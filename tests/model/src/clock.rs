@@ -6,13 +6,19 @@ mod normal;
 mod play;
 mod state;
 
-use std::time::Duration;
+use std::{collections::BTreeSet, hash::Hash, time::Duration};
 
 use pgo_ha::{Agent, Protocol, Role, Rules, Timing};
 use stateright::{Model, Property};
 
 pub use moves::Move;
 pub use state::{Node, Sent, State, Swap};
+
+use crate::{
+    alike::{Alike, Exchange, exchanges},
+    explore::smallest,
+};
+use state::NODES;
 
 /// One unit of the model's time.
 pub const UNIT: Duration = Duration::from_secs(1);
@@ -59,13 +65,25 @@ pub struct Clock {
     pub bounds: Bounds,
     /// The sentences that hold.
     pub rules: Rules,
+    alike: Vec<Exchange>,
 }
 
 impl Clock {
     /// The model with these rules.
     #[must_use]
     pub fn new(bounds: Bounds, rules: Rules) -> Self {
-        Self { bounds, rules }
+        let mut sets: Vec<BTreeSet<usize>> = Vec::new();
+        if bounds.changes.is_empty() {
+            // Whoever is not there in the beginning never comes.
+            sets.push((0..=bounds.voters).collect());
+        }
+        let changes = bounds.changes.iter();
+        sets.extend(changes.map(|voters| voters.iter().copied().collect()));
+        Self {
+            alike: exchanges(NODES, &sets),
+            bounds,
+            rules,
+        }
     }
 
     /// Whether what an agent knows of an earlier version of the Lease is looked at for as long as it believes it. Without,
@@ -112,5 +130,21 @@ impl Model for Clock {
             "at most one serves",
             |model: &Self, state| model.serving(state).count() <= 1,
         )]
+    }
+}
+
+impl Alike for Clock {
+    fn print(&self, state: &State) -> u64 {
+        smallest(&self.alike, |place, exchange, print| {
+            let mut nodes = [0; NODES];
+            for node in 0..NODES {
+                nodes[exchange.place(node)] = state.nodes[node].prints(&self.alike)[place];
+            }
+            nodes.hash(print);
+            (state.version, state.crashes, state.changes, state.releases).hash(print);
+            exchange.record(&state.record, print);
+            state.swaps_by(exchange).hash(print);
+            state.sent_by(exchange).hash(print);
+        })
     }
 }

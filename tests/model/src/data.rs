@@ -6,7 +6,7 @@ mod moves;
 mod play;
 mod state;
 
-use std::time::Duration;
+use std::{collections::BTreeSet, hash::Hash, time::Duration};
 
 use pgo_ha::{Agent, Protocol, Role, Rules, Server, Synchronous, Timing, members::Wanted};
 use stateright::{Model, Property};
@@ -14,6 +14,10 @@ use stateright::{Model, Property};
 pub use moves::Move;
 pub use state::{Instance, State, Wal};
 
+use crate::{
+    alike::{Alike, Exchange, MOST, exchanges, node},
+    explore::smallest,
+};
 use state::id;
 
 /// Time stands still for who has authority, until it loses it.
@@ -63,13 +67,21 @@ pub struct Data {
     pub bounds: Bounds,
     /// The sentences that hold.
     pub rules: Rules,
+    alike: Vec<Exchange>,
 }
 
 impl Data {
     /// The model with these rules. That a candidate waits is the other model's.
     #[must_use]
     pub fn new(bounds: Bounds, rules: Rules) -> Self {
+        let nodes = |voters: &BTreeSet<_>| voters.iter().map(|voter| node(*voter)).collect();
+        let mut sets: Vec<BTreeSet<usize>> = Vec::new();
+        for wanted in &bounds.wanted {
+            sets.extend([nodes(&wanted.voters), nodes(&wanted.synchronous.set)]);
+        }
+        sets.extend(bounds.lost.map(|lost| BTreeSet::from([lost])));
         Self {
+            alike: exchanges(bounds.instances, &sets),
             bounds,
             rules: Rules {
                 promotion_needs_wait: false,
@@ -145,7 +157,7 @@ pub fn any(k: usize, of: &[usize]) -> Synchronous {
     Synchronous {
         k,
         set: if k == 0 {
-            std::collections::BTreeSet::new()
+            BTreeSet::new()
         } else {
             of.iter().map(|node| id(*node)).collect()
         },
@@ -199,5 +211,22 @@ impl Model for Data {
             "no acknowledged commit is lost",
             |model: &Self, state| model.has_all(state),
         )]
+    }
+}
+
+impl Alike for Data {
+    fn print(&self, state: &State) -> u64 {
+        smallest(&self.alike, |_, exchange, print| {
+            let mut places = [0; MOST];
+            for node in 0..state.instances.len() {
+                places[exchange.place(node)] = node;
+            }
+            for node in &places[..state.instances.len()] {
+                state.instances[*node].hash_by(exchange, print);
+            }
+            exchange.record(&state.record, print);
+            (state.version, &state.acknowledged, state.commits).hash(print);
+            (state.crashes, state.deaths, state.changes).hash(print);
+        })
     }
 }

@@ -8,6 +8,8 @@ use std::{
 
 use stateright::{Checker, Model};
 
+use crate::alike::Alike;
+
 /// What was looked at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Size {
@@ -64,14 +66,14 @@ pub fn possible<M>(
     good: impl Fn(&M::State) -> bool,
 ) -> Result<Size, Wrong>
 where
-    M: Model,
-    M::State: Hash + Clone,
+    M: Alike,
+    M::State: Clone,
     M::Action: std::fmt::Debug + Clone,
 {
     let mut seen = Seen::default();
     let mut ahead = VecDeque::new();
     for state in model.init_states() {
-        if let Some(at) = seen.add(&state, None) {
+        if let Some(at) = seen.add(model.print(&state), None) {
             ahead.push_back((at, state));
         }
     }
@@ -99,7 +101,7 @@ where
                 continue;
             };
             let known = seen.places.len();
-            let to = seen.place(&next, at);
+            let to = seen.place(model.print(&next), at);
             seen.ways.push((to, at));
             if to as usize == known {
                 ahead.push_back((to, next));
@@ -126,8 +128,19 @@ pub(crate) fn fingerprint<S: Hash>(state: &S) -> u64 {
     print.finish()
 }
 
+/// The smallest number of those that `each` has for an exchange of instances.
+pub(crate) fn smallest<E>(of: &[E], each: impl Fn(usize, &E, &mut Print)) -> u64 {
+    let prints = of.iter().enumerate().map(|(place, exchange)| {
+        let mut print = Print::default();
+        each(place, exchange, &mut print);
+        print.finish()
+    });
+    prints.min().unwrap_or_default()
+}
+
 /// Folds what it is given by multiplying to twice the length: states differ in few bits, and most of the time goes here.
-struct Print(u64);
+#[derive(Default)]
+pub(crate) struct Print(u64);
 
 impl Print {
     fn fold(&mut self, word: u64) {
@@ -177,9 +190,8 @@ struct Seen {
 }
 
 impl Seen {
-    fn add<S: Hash>(&mut self, state: &S, from: Option<u32>) -> Option<u32> {
+    fn add(&mut self, print: u64, from: Option<u32>) -> Option<u32> {
         let known = self.places.len();
-        let print = fingerprint(state);
         let place = u32::try_from(known).unwrap_or(u32::MAX);
         let place = *self.places.entry(print).or_insert(place);
         if place as usize == known {
@@ -189,10 +201,10 @@ impl Seen {
         None
     }
 
-    fn place<S: Hash>(&mut self, state: &S, from: u32) -> u32 {
-        match self.add(state, Some(from)) {
+    fn place(&mut self, print: u64, from: u32) -> u32 {
+        match self.add(print, Some(from)) {
             Some(place) => place,
-            None => self.places[&fingerprint(state)],
+            None => self.places[&print],
         }
     }
 
@@ -246,12 +258,12 @@ impl Seen {
 /// The moves along a path of fingerprints.
 fn trace<M>(model: &M, path: &[u64]) -> Vec<String>
 where
-    M: Model,
-    M::State: Hash + Clone,
+    M: Alike,
+    M::State: Clone,
     M::Action: std::fmt::Debug + Clone,
 {
     let mut trace = Vec::new();
-    let at = |state: &M::State, print: u64| fingerprint(state) == print;
+    let at = |state: &M::State, print: u64| model.print(state) == print;
     let first = path.first().copied().unwrap_or_default();
     let Some(mut state) = model
         .init_states()

@@ -2,8 +2,9 @@
 //!
 //! Two models, so that neither multiplies the other's states: [`clock`] has time, messages and the Lease, and no data;
 //! [`data`] has WAL, standbys and commits, and time only as far as every wait may be over at any moment.
-//! [`explore`] goes through all states of either and says what went wrong, or from where nothing goes on.
+//! [`alike`] says which states need to be looked at only once. [`explore`] goes through all states of either and says what went wrong, or from where nothing goes on.
 
+pub mod alike;
 pub mod clock;
 pub mod data;
 pub mod explore;

@@ -3,15 +3,18 @@
 use std::{
     collections::BTreeSet,
     hash::{Hash, Hasher},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
-use pgo_ha::{Agent, Moment, Promise, Protocol, Record, Server, Synchronous, Version, VoterId};
+use pgo_ha::{Agent, Moment, Promise, Protocol, Record, Server, Synchronous, Version};
 use pgo_ids::Term;
-use uuid::Uuid;
 
 use super::{Clock, UNIT, WAITER};
-use crate::explore::fingerprint;
+pub use crate::alike::{id, node};
+use crate::{
+    alike::Exchange,
+    explore::{Print, fingerprint},
+};
 
 /// Instances.
 pub const NODES: usize = 3;
@@ -19,18 +22,6 @@ pub const NODES: usize = 3;
 /// Every agent's clock shows this: what lets time pass moves what it remembers into the past instead. Large enough for all
 /// that a moment is ever subtracted.
 pub const NOW: Moment = Moment::since_boot(UNIT.saturating_mul(100));
-
-/// The identity of an instance.
-#[must_use]
-pub fn id(node: usize) -> VoterId {
-    VoterId::from(Uuid::from_u128(node as u128))
-}
-
-/// The instance with an identity.
-#[must_use]
-pub fn node(id: VoterId) -> usize {
-    (0..NODES).find(|node| self::id(*node) == id).unwrap_or(0)
-}
 
 /// An instance.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -50,28 +41,59 @@ pub enum Node {
     },
 }
 
+/// A node with its fingerprints.
+#[derive(Debug)]
+struct WithPrints {
+    node: Node,
+    print: u64,
+    /// By exchange, where that was asked for.
+    exchanged: OnceLock<Vec<u64>>,
+}
+
 /// A node with its fingerprint: most moves change one, and the others need not be looked at again.
 #[derive(Clone, Debug)]
-pub struct Kept(Arc<(Node, u64)>);
+pub struct Kept(Arc<WithPrints>);
 
 impl Kept {
     /// Keeps a node.
     #[must_use]
     pub fn new(node: Node) -> Self {
         let print = fingerprint(&node);
-        Self(Arc::new((node, print)))
+        Self(Arc::new(WithPrints {
+            node,
+            print,
+            exchanged: OnceLock::new(),
+        }))
     }
 
     /// The node.
     #[must_use]
     pub fn node(&self) -> &Node {
-        &self.0.0
+        &self.0.node
+    }
+
+    /// Its fingerprint by each of these exchanges, which are always the same in a model.
+    pub(super) fn prints(&self, exchanges: &[Exchange]) -> &[u64] {
+        self.0.exchanged.get_or_init(|| {
+            let prints = exchanges.iter().map(|exchange| {
+                let mut print = Print::default();
+                match &self.0.node {
+                    Node::Up { agent, disk } => {
+                        disk.hash(&mut print);
+                        exchange.agent(agent, &mut print);
+                    }
+                    Node::Down { disk } => (false, disk).hash(&mut print),
+                }
+                print.finish()
+            });
+            prints.collect()
+        })
     }
 }
 
 impl PartialEq for Kept {
     fn eq(&self, other: &Self) -> bool {
-        self.0.1 == other.0.1 && self.0.0 == other.0.0
+        self.0.print == other.0.print && self.0.node == other.0.node
     }
 }
 
@@ -79,7 +101,7 @@ impl Eq for Kept {}
 
 impl Hash for Kept {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.0.1);
+        state.write_u64(self.0.print);
     }
 }
 
@@ -166,6 +188,35 @@ impl State {
         };
         state.normalize(model.bounds.delays);
         state
+    }
+
+    /// Prints of the writes under way, in their order, where instances are exchanged.
+    pub(super) fn swaps_by(&self, exchange: &Exchange) -> Vec<u64> {
+        let prints = self.swaps.iter().map(|swap| {
+            let Swap {
+                writer,
+                waits,
+                expected,
+                done,
+                record,
+            } = swap;
+            let mut print = Print::default();
+            (exchange.place(*writer), waits, expected, done).hash(&mut print);
+            exchange.record(record, &mut print);
+            print.finish()
+        });
+        let mut prints: Vec<u64> = prints.collect();
+        prints.sort_unstable();
+        prints
+    }
+
+    /// The same of the releases that were sent.
+    pub(super) fn sent_by(&self, exchange: &Exchange) -> BTreeSet<(usize, u32, Option<usize>)> {
+        let sent = self.sent.iter().map(|Sent { by, version, to }| {
+            let to = to.map(|to| exchange.place(to));
+            (exchange.place(*by), *version, to)
+        });
+        sent.collect()
     }
 
     /// The agent of an instance, if it runs.

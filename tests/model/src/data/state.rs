@@ -1,33 +1,21 @@
 //! What the world looks like at a moment.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    hash::{Hash, Hasher},
+};
 
 use pgo_ha::{
     Agent, Lsn, Moment, Position, Promise, Protocol, Record, Role, Synchronous, Timeline, Version,
-    VoterId,
 };
 use pgo_ids::Term;
-use uuid::Uuid;
 
 use super::{Data, WAITER};
-
-/// The most instances.
-pub const NODES: usize = 4;
+use crate::alike::{Exchange, some};
+pub use crate::alike::{id, node};
 
 /// It is always now.
 pub const NOW: Moment = Moment::since_boot(std::time::Duration::from_secs(100));
-
-/// The identity of an instance.
-#[must_use]
-pub fn id(node: usize) -> VoterId {
-    VoterId::from(Uuid::from_u128(node as u128))
-}
-
-/// The instance with an identity.
-#[must_use]
-pub fn node(id: VoterId) -> usize {
-    (0..NODES).find(|node| self::id(*node) == id).unwrap_or(0)
-}
 
 /// Records of WAL: their timeline, and the commit in them; 0 where a timeline begins.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -79,6 +67,31 @@ pub struct Instance {
     pub heard: BTreeMap<usize, usize>,
     /// Commits whose clients wait, and up to where their WAL has to be flushed.
     pub waiting: BTreeMap<u8, usize>,
+}
+
+impl Instance {
+    /// Hashes it where instances are exchanged.
+    pub(super) fn hash_by(&self, exchange: &Exchange, into: &mut impl Hasher) {
+        let Self {
+            agent,
+            disk,
+            wal,
+            attached,
+            target,
+            writes,
+            rule,
+            mark,
+            heard,
+            waiting,
+        } = self;
+        some(agent.as_ref(), into, |agent, into| {
+            exchange.agent(agent, into);
+        });
+        (disk, wal, target, writes, mark, waiting).hash(into);
+        attached.map(|node| exchange.place(node)).hash(into);
+        exchange.synchronous(rule, into);
+        exchange.by_node(heard, into);
+    }
 }
 
 /// The world.

@@ -71,10 +71,13 @@ fn wal(bounds: data::Bounds) {
 
 #[test]
 fn three_instances_elect_one_whatever_is_late_or_lost() {
-    time(CLOCK);
+    time(clock::Bounds {
+        delays: true,
+        ..CLOCK
+    });
     if wide() {
-        time(clock::Bounds { terms: 3, ..CLOCK });
         time(clock::Bounds {
+            terms: 3,
             delays: true,
             ..CLOCK
         });
@@ -82,18 +85,51 @@ fn three_instances_elect_one_whatever_is_late_or_lost() {
 }
 
 #[test]
+fn three_instances_elect_one_in_one_term_after_the_other() {
+    time(clock::Bounds { terms: 3, ..CLOCK });
+}
+
+#[test]
 fn three_instances_elect_one_when_some_crash() {
     time(clock::Bounds {
-        crashes: 1,
+        crashes: 2,
         ..CLOCK
     });
     if wide() {
         time(clock::Bounds {
+            terms: 3,
             crashes: 2,
             ..CLOCK
         });
+    }
+}
+
+#[test]
+fn three_instances_follow_a_release() {
+    time(clock::Bounds {
+        releases: 1,
+        ..CLOCK
+    });
+    if wide() {
         time(clock::Bounds {
-            terms: 3,
+            releases: 1,
+            crashes: 1,
+            ..CLOCK
+        });
+    }
+}
+
+#[test]
+fn three_instances_elect_one_in_each_synchronous_mode() {
+    time(clock::Bounds {
+        k: 1,
+        crashes: 1,
+        ..CLOCK
+    });
+    time(clock::Bounds { k: 2, ..CLOCK });
+    if wide() {
+        time(clock::Bounds {
+            k: 2,
             crashes: 2,
             ..CLOCK
         });
@@ -154,10 +190,6 @@ fn members_come_and_go_while_one_serves() {
 fn everything_at_once_where_there_is_time_for_it() {
     if wide() {
         time(clock::Bounds {
-            releases: 1,
-            ..CLOCK
-        });
-        time(clock::Bounds {
             terms: 3,
             crashes: 2,
             releases: 1,
@@ -205,7 +237,10 @@ fn what_the_rule_promised_is_not_lost_by_a_fallback_from_it() {
 
 #[test]
 fn no_acknowledged_commit_is_lost_whoever_crashes() {
-    wal(data(1));
+    wal(data::Bounds {
+        crashes: 2,
+        ..data(1)
+    });
     wal(data(2));
     if wide() {
         wal(data::Bounds {
