@@ -7,6 +7,7 @@ mod compare;
 mod copy;
 mod follow;
 mod lenient;
+mod passwords;
 mod restart;
 mod rule;
 mod stream;
@@ -408,6 +409,7 @@ impl<S: Store> Supervisor<S> {
         match status {
             Some(status) => self.exited(status).await,
             None => self.restart().await,
+            never = passwords::keep(&self.settings) => match never {},
         }
     }
 
