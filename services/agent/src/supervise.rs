@@ -227,7 +227,12 @@ impl<S: Store> Supervisor<S> {
         self.reporter
             .change(|state| state.postgres_version = version);
         self.installation = Some(installation);
-        match initdb::presence(data).map_err(shown)? {
+        let presence = initdb::presence(data).map_err(shown)?;
+        let is_there = presence == Presence::Data;
+        self.reporter.change(|state| {
+            state.data_found.get_or_insert(is_there);
+        });
+        match presence {
             Presence::Data => {
                 self.helm.tell(Told::Filled);
                 match self.progress.way() {
@@ -404,12 +409,12 @@ impl<S: Store> Supervisor<S> {
             never = watch::checkpoint(&socket, promoted) => match never {},
             never = watch.probe() => match never {},
             never = keeper.keep(reloads) => match never {},
+            never = passwords::keep(&self.settings) => match never {},
             never = watch::keep_directed(&self.store, &self.target, &self.reporter) => match never {},
         };
         match status {
             Some(status) => self.exited(status).await,
             None => self.restart().await,
-            never = passwords::keep(&self.settings) => match never {},
         }
     }
 

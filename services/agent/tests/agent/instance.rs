@@ -102,6 +102,7 @@ fn an_instance_comes_up_survives_a_crash_and_stops() {
             .await;
         assert_eq!(again.system_identifier, state.system_identifier);
         assert!(!phases.contains(&Phase::Initializing));
+        assert!(again.data_found && !state.data_found);
         rig.stop().await;
     });
 }
@@ -364,7 +365,6 @@ fn a_new_certificate_is_shown_without_a_restart() {
 }
 
 #[test]
-#[test]
 fn the_passwords_that_the_secrets_say_are_those_that_the_roles_have() {
     let name = "instance::the_passwords_that_the_secrets_say_are_those_that_the_roles_have";
     unprivileged(name, &PROGRAMS, async || {
@@ -397,6 +397,7 @@ fn the_passwords_that_the_secrets_say_are_those_that_the_roles_have() {
     });
 }
 
+#[test]
 fn a_server_that_hangs_is_not_ready() {
     let name = "instance::a_server_that_hangs_is_not_ready";
     unprivileged(name, &PROGRAMS, async || {
