@@ -12,6 +12,7 @@ use pgo_postgres::{
     custom::Custom,
     files::{FileError, named, read_if_there, write_atomically, write_if_changed},
     hba,
+    passwords::Credentials,
     quote::NulError,
     setup::{Account, Setup, Verifier},
     standby::Standby,
@@ -23,6 +24,9 @@ use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use crate::cli::Settings;
+
+/// Folders of the users' Secrets.
+const USERS: [&str; 3] = ["postgres", "primaryuser", "user"];
 
 /// Extensions that 4.1's images create in each database, where the image has them.
 const EXTENSIONS: [&str; 2] = ["pg_stat_statements", "pgaudit"];
@@ -60,6 +64,27 @@ pub enum PrepareError {
 /// # Errors
 /// A file is missing, or the name is none.
 pub fn account(settings: &Settings, name: &str) -> Result<Account, PrepareError> {
+    let Credentials { role, password } = credentials(settings, name)?;
+    let verifier = Verifier::of(&password);
+    Ok(Account { role, verifier })
+}
+
+/// Reads the Secrets of all users. One role may be several of them; it stands once.
+///
+/// # Errors
+/// As [`account`].
+pub fn all_credentials(settings: &Settings) -> Result<Vec<Credentials>, PrepareError> {
+    let mut all: Vec<Credentials> = Vec::new();
+    for name in USERS {
+        let one = credentials(settings, name)?;
+        if all.iter().all(|other| other.role != one.role) {
+            all.push(one);
+        }
+    }
+    Ok(all)
+}
+
+fn credentials(settings: &Settings, name: &str) -> Result<Credentials, PrepareError> {
     let folder = settings.secrets.join(name);
     let path = folder.join("username");
     let role: RoleName = named(fs::read_to_string(&path), "read", &path)?
@@ -68,10 +93,7 @@ pub fn account(settings: &Settings, name: &str) -> Result<Account, PrepareError>
         .map_err(|cause| PrepareError::Role { path, cause })?;
     let path = folder.join("password");
     let password = SecretString::from(named(fs::read_to_string(&path), "read", &path)?);
-    Ok(Account {
-        role,
-        verifier: Verifier::of(&password),
-    })
+    Ok(Credentials { role, password })
 }
 
 /// What the cluster is to have once PostgreSQL answers.

@@ -81,6 +81,8 @@ pub struct State {
     pub fallback: Option<(Timestamp, Option<Timestamp>)>,
     /// Whether the data volume hangs.
     pub volume_hangs: bool,
+    /// Whether the data directory was there when it was first looked for; none before that.
+    pub data_found: Option<bool>,
     /// Whether something of it was noted that nobody was told.
     pub noted: bool,
 }
@@ -193,6 +195,7 @@ impl State {
             lost: self.lost.as_ref().map(lost),
             pending_restart: self.pending_restart.clone(),
             volume_hangs: self.volume_hangs,
+            data_found: self.data_found.unwrap_or_default(),
             started: self.started.map(timestamp),
             commits: self
                 .commits

@@ -7,6 +7,7 @@ mod compare;
 mod copy;
 mod follow;
 mod lenient;
+mod passwords;
 mod restart;
 mod rule;
 mod stream;
@@ -226,7 +227,12 @@ impl<S: Store> Supervisor<S> {
         self.reporter
             .change(|state| state.postgres_version = version);
         self.installation = Some(installation);
-        match initdb::presence(data).map_err(shown)? {
+        let presence = initdb::presence(data).map_err(shown)?;
+        let is_there = presence == Presence::Data;
+        self.reporter.change(|state| {
+            state.data_found.get_or_insert(is_there);
+        });
+        match presence {
             Presence::Data => {
                 self.helm.tell(Told::Filled);
                 match self.progress.way() {
@@ -403,6 +409,7 @@ impl<S: Store> Supervisor<S> {
             never = watch::checkpoint(&socket, promoted) => match never {},
             never = watch.probe() => match never {},
             never = keeper.keep(reloads) => match never {},
+            never = passwords::keep(&self.settings) => match never {},
             never = watch::keep_directed(&self.store, &self.target, &self.reporter) => match never {},
         };
         match status {

@@ -10,7 +10,11 @@ use pgo_ids::{Seq, StreamId};
 use pgo_proto::event::{CaughtUp, ReadRequest, ReadResponse, Record, read_request, read_response};
 use pgo_telemetry::CancellationToken;
 use prost_types::Timestamp as ProtoTimestamp;
-use tokio::{sync::watch, task::spawn_blocking, time::timeout};
+use tokio::{
+    sync::watch,
+    task::spawn_blocking,
+    time::{Instant, timeout, timeout_at},
+};
 use tonic::Status;
 
 use crate::{
@@ -25,6 +29,9 @@ const CHUNK: usize = 1024;
 /// How long a reader waits for damaged records before it is told that they are missing: the other replica answers at once,
 /// or not at all.
 const MEND_WITHIN: Duration = Duration::from_secs(5);
+
+/// How long a reader whose cursor is ahead of a copy waits for the record: the replica that writes sends each on at once.
+const ARRIVES_WITHIN: Duration = Duration::from_secs(5);
 
 /// A reader, as far as it has come.
 #[derive(Debug)]
@@ -46,6 +53,8 @@ pub struct Reader {
     told: Offset,
     /// Damaged records up to here, for which the other replica was asked.
     asked_for: Offset,
+    /// Until when the record of a cursor that is ahead of the log is waited for; none where that was not begun.
+    arrives_until: Option<Instant>,
     ready: VecDeque<ReadResponse>,
     shutdown: CancellationToken,
     _reading: Reading,
@@ -118,6 +127,7 @@ impl Reader {
             live_from: Some(now),
             told: begin.next,
             asked_for: 0,
+            arrives_until: None,
             ready: VecDeque::new(),
             shutdown,
             _reading: reading,
@@ -148,7 +158,9 @@ impl Reader {
             }
             let head = *self.head.borrow_and_update();
             self.skip_what_is_gone(head);
-            if self.live_from.is_some_and(|live| self.next >= live) {
+            if self.next > head {
+                self.await_arrival(head).await?;
+            } else if self.live_from.is_some_and(|live| self.next >= live) {
                 self.live_from = None;
                 self.tell_where_it_is();
             } else if self.next < head {
@@ -251,6 +263,22 @@ impl Reader {
         format!("{}:{offset}", self.epoch)
     }
 
+    /// Waits for the record of a cursor that is ahead of the log; where it does not come in time, the log never had it.
+    async fn await_arrival(&mut self, head: Offset) -> Result<(), Status> {
+        let until = Instant::now() + ARRIVES_WITHIN;
+        let until = *self.arrives_until.get_or_insert(until);
+        if Instant::now() < until
+            && let Ok(woken) = timeout_at(until, self.wait()).await
+        {
+            return woken;
+        }
+        self.tell(read_response::What::Cut(ENDS_BEFORE.to_owned()));
+        // What came while it waited is shown, too.
+        self.next = self.live_from.unwrap_or(head);
+        self.told = self.next;
+        Ok(())
+    }
+
     async fn wait(&mut self) -> Result<(), Status> {
         tokio::select! {
             changed = self.head.changed() => changed.map_err(|_| ending()),
@@ -263,6 +291,10 @@ impl Reader {
         self.ready.push_back(ReadResponse { what: Some(what) });
     }
 }
+
+/// Told of a cursor whose record the log does not have yet.
+const ENDS_BEFORE: &str =
+    "the log ends before the cursor: it was put back to an earlier state; what comes follows";
 
 fn ending() -> Status {
     Status::unavailable("the event service ends; read on from the last cursor")
@@ -319,14 +351,11 @@ fn after(log: &Log, cursor: &Cursor, head: Offset) -> Begin {
             "the log went on from a copy that may not have had everything, or from an end that was damaged: events may be missing; \
              what it has follows",
         ),
-        // The one that writes has it, and it will be here in a moment.
+        // The one that writes may have it; then it will be here in a moment.
         Kin::Same if cursor.offset < head || log.follows() => {
             Begin::at(cursor.offset.saturating_add(1))
         }
-        Kin::Same => cut(
-            head,
-            "the log ends before the cursor: it was put back to an earlier state; what comes follows",
-        ),
+        Kin::Same => cut(head, ENDS_BEFORE),
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use pgo_core::{AgentFacts, AgentPhase, Commits, Follower, Lost, Role, WalStatus};
+use pgo_core::{AgentFacts, AgentPhase, Commits, Data, Follower, Lost, Role, WalStatus};
 use pgo_ids::{ClusterName, InstanceName, Namespace, Term};
 use pgo_objects::{AGENT_PORT, agent_identity};
 use pgo_proto::agent::{
@@ -378,6 +378,10 @@ fn facts(state: InstanceState) -> AgentFacts {
         running_since: state.running_since.and_then(time),
         pending_restart: state.pending_restart,
         volume_hangs: state.volume_hangs,
+        data: match state.data_found {
+            true => Data::Found,
+            false => Data::Made,
+        },
         commits: state.commits.map(commits),
     }
 }

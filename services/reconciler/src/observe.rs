@@ -348,8 +348,15 @@ fn pod_facts(pod: &Pod) -> PodFacts {
         waiting: containers.into_iter().find_map(waiting),
         complaint: None,
         form: form(&pod.metadata),
-        service: pod.labels().get(label::SERVICE_NAME).cloned(),
+        service: service(pod),
     }
+}
+
+/// The Service whose clients a pod is for, where all labels say so that say it: pods of earlier versions have one.
+fn service(pod: &Pod) -> Option<String> {
+    let said = |key: &str| pod.labels().get(key);
+    let service = said(label::SERVICE_NAME);
+    service.filter(|_| said(label::NAME) == service).cloned()
 }
 
 /// Asks what is wrong with a pod that should have started by now.

@@ -42,7 +42,12 @@ pub async fn project(
     let namespace = cluster.namespace.as_str();
     if let Some(patch) = of_cluster(object, cluster, status) {
         let api: Api<Pgcluster> = Api::namespaced(context.client.clone(), namespace);
-        let (name, parameters) = (cluster.name.as_str(), PatchParams::default());
+        let name = cluster.name.as_str();
+        // What it writes there was asked for by others: nobody is to take it for who asked.
+        let parameters = PatchParams {
+            field_manager: Some(pgo_crd::RECONCILER.to_owned()),
+            ..PatchParams::default()
+        };
         let patch = Patch::Merge(&patch);
         if let Some(patched) = within(name, api.patch(name, &parameters, &patch)).await {
             context.remember(object.resource_version(), Arc::new(patched));
@@ -322,7 +327,7 @@ mod tests {
             restarts: Vec::new(),
             upgrades: Vec::new(),
             notes: pgo_core::Notes::default(),
-            changed_by: String::new(),
+            changed_by: pgo_core::ChangedBy::default(),
             image_said: String::new(),
             desired,
         }

@@ -5,9 +5,9 @@ use pgo_events::Eventing;
 use pgo_ids::{ClusterName, InstanceName, Namespace, OperationId, StreamId};
 
 use crate::{
-    AgentPhase, ClusterStatus, ConditionStatus, DeleteRequest, Desired, FailoverRequest,
-    InstanceStatus, Kind, Milestone, Notes, Observed, Operation, Outcome, Phase, Problem,
-    RESULT_READY, RESULT_UP_TO_DATE, ReloadRequest, Replica, RestartRequest, Role,
+    AgentPhase, ChangedBy, ClusterStatus, ConditionStatus, Data, DeleteRequest, Desired,
+    FailoverRequest, InstanceStatus, Kind, Milestone, Notes, Observed, Operation, Outcome, Phase,
+    Problem, RESULT_READY, RESULT_UP_TO_DATE, ReloadRequest, Replica, RestartRequest, Role,
     ScaleDownRequest, UpgradeRequest,
     applied::Applied,
     backlog, certificate, crash,
@@ -54,8 +54,8 @@ pub struct Cluster {
     pub upgrades: Vec<UpgradeRequest>,
     /// What is noted on it.
     pub notes: Notes,
-    /// Who changed its settings last, by what Kubernetes noted; empty where it did not.
-    pub changed_by: String,
+    /// Who changed it last without a request.
+    pub changed_by: ChangedBy,
     /// What the spec itself says of the image, without what `pgo.yaml` adds.
     pub image_said: String,
     /// What the user wants, or why that cannot be understood.
@@ -151,10 +151,11 @@ fn creation(next: &mut ClusterStatus, cluster: &Cluster, observed: &Observed, no
     let (reached, found) = judge(next, cluster, observed, now);
     begin_creation(next, cluster, (reached, found.as_ref()), now);
     let problem = found.or_else(|| late(next, cluster, observed, now));
+    let data = Data::of(&InstanceName::from(&cluster.name), observed);
     let told: Vec<&str> = Milestone::ALL
         .into_iter()
         .filter(|m| *m > Milestone::Accepted && *m < Milestone::Serving && *m <= reached)
-        .map(Milestone::text)
+        .map(|milestone| milestone.text(data))
         .collect();
     next.journal
         .progress(cluster.subject(), CREATION, &told, now);
@@ -162,7 +163,7 @@ fn creation(next: &mut ClusterStatus, cluster: &Cluster, observed: &Observed, no
         && problem.is_none()
         && silence::verdict_holds(next, observed, now);
     if !holds {
-        conclude(next, cluster, (reached, problem), now);
+        conclude(next, cluster, (reached, problem, data), now);
     }
 }
 
@@ -182,7 +183,7 @@ fn judge_spec(next: &mut ClusterStatus, cluster: &Cluster, observed: &Observed, 
 fn conclude(
     next: &mut ClusterStatus,
     cluster: &Cluster,
-    (reached, problem): (Milestone, Option<Problem>),
+    (reached, problem, data): (Milestone, Option<Problem>, Data),
     now: Timestamp,
 ) {
     let was_ready = next.was_ready();
@@ -212,7 +213,7 @@ fn conclude(
         (reached, None) => (
             Phase::Creating,
             "Creating",
-            format!("being made: {}", reached.text()),
+            format!("being made: {}", reached.text(data)),
         ),
     };
     let former = next.conditions.iter().find(|c| c.name == RESULT_READY);

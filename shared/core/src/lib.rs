@@ -54,8 +54,8 @@ pub use desired::{
 pub use failover::{FailoverRequest, MOST_LAG};
 pub use form::Form;
 pub use journal::{DeleteOptions, Journal, Kind, Operation, Outcome};
-pub use milestone::Milestone;
-pub use notes::{Notes, Test, Update};
+pub use milestone::{Data, Milestone};
+pub use notes::{ChangedBy, Notes, Test, Update};
 pub use observed::{
     AddressFamily, AgentFacts, AgentPhase, Backup, ClaimFacts, ClaimPhase, Endpoints, Fixture,
     Follower, Lost, Observed, PodFacts, PodPhase, Role, Unwilling, Waiting,

@@ -1,5 +1,7 @@
 //! How far the creation of a cluster is.
 
+use pgo_ids::InstanceName;
+
 use crate::{AgentPhase, ClaimPhase, Desired, Fixture, Observed, StorageKind};
 
 /// Steps of a creation that a person can follow, in their order.
@@ -19,6 +21,25 @@ pub enum Milestone {
     Serving,
 }
 
+/// How the first instance of a cluster came to its data directory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Data {
+    /// It was made for this cluster.
+    #[default]
+    Made,
+    /// It was on the volume already: that of a former cluster, which was kept.
+    Found,
+}
+
+impl Data {
+    /// As its agent says.
+    #[must_use]
+    pub fn of(first: &InstanceName, observed: &Observed) -> Self {
+        let agent = observed.agent(first);
+        agent.map(|agent| agent.data).unwrap_or_default()
+    }
+}
+
 impl Milestone {
     /// All, in order.
     pub const ALL: [Self; 6] = [
@@ -30,10 +51,11 @@ impl Milestone {
         Self::Serving,
     ];
 
-    /// What a person reads when it is reached.
+    /// What a person reads when it is reached, where the data directory came to the first instance like this.
     #[must_use]
-    pub fn text(self) -> &'static str {
+    pub fn text(self, data: Data) -> &'static str {
         match self {
+            Self::Initialized if data == Data::Found => "data directory taken over",
             Self::Accepted => "accepted",
             Self::Prepared => "secrets, certificate and service made",
             Self::Placed => "volume bound and pod placed",

@@ -7,6 +7,17 @@ use crate::{Cluster, ClusterStatus, Kind, Observed, settings, tested};
 
 pub use crate::{settings::Update, tested::Test};
 
+/// Who changed what of a Pgcluster last without a request, by what Kubernetes noted; empty where it noted nobody.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ChangedBy {
+    /// Its settings.
+    pub settings: String,
+    /// The image that its spec names.
+    pub image: String,
+    /// The number of its replicas.
+    pub replicas: String,
+}
+
 /// The notes on a Pgcluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Notes {

@@ -160,7 +160,7 @@ pub struct PodFacts {
     pub complaint: Option<String>,
     /// What it was made for; none where nobody wrote it down.
     pub form: Option<Form>,
-    /// 4.1's label `service-name`: the Service whose clients it is for.
+    /// 4.1's labels `service-name` and `name`: the Service whose clients it is for; none where they do not agree.
     pub service: Option<String>,
 }
 
@@ -262,6 +262,8 @@ pub struct AgentFacts {
     pub commits: Option<crate::Commits>,
     /// Whether its data volume hangs.
     pub volume_hangs: bool,
+    /// How it came to its data directory.
+    pub data: crate::Data,
 }
 
 /// What a former primary had written that its successor does not have.

@@ -104,7 +104,7 @@ pub(crate) fn commit(
     }
     let mut begun = requests.to_vec();
     if begun.is_empty() && change.is_some() {
-        begun.push(unasked(next, cluster, cluster.changed_by.clone()));
+        begun.push(unasked(next, cluster, cluster.changed_by.settings.clone()));
     }
     let tried_again = !former.problem.is_empty() && wanted.is_in_force(observed);
     if begun.is_empty() && tried_again {
@@ -170,7 +170,7 @@ fn misunderstood(
     let is_news = next.was_ready() && known.is_some_and(|known| known != invalid);
     let mut begun = requests.to_vec();
     if begun.is_empty() && is_news && !is_running {
-        begun.push(unasked(next, cluster, cluster.changed_by.clone()));
+        begun.push(unasked(next, cluster, cluster.changed_by.settings.clone()));
     }
     for update in &begun {
         let operation = operation(update, cluster, now);

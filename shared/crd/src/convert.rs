@@ -8,31 +8,19 @@ use pgo_core::{
     ReloadRequest, Replica, Resources, RestartRequest, ScaleDownRequest, ServiceType,
     UpgradeRequest,
 };
-use pgo_ids::{ClusterName, Namespace, OperationId};
+use pgo_ids::{ClusterName, Namespace, OperationId, RoleName};
 
 use crate::{
     ContainerResources, Pgcluster, PgclusterSpec, PgoConfig, Pgtask, StorageSpec, TaskType,
     demands,
     image::{self, ImageError},
+    invalid::{Faults, InvalidSpec},
     label, notes, upgrading,
     volume::{self, storage},
 };
 
-/// A Pgcluster that the schema lets through and PGO cannot make.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{field}: {problem}")]
-pub struct InvalidSpec {
-    /// The field, with the path to it.
-    pub field: String,
-    /// What is wrong, and what would be right.
-    pub problem: String,
-}
-
 pub(crate) fn invalid<T>(field: &str, problem: impl Into<String>) -> Result<T, InvalidSpec> {
-    Err(InvalidSpec {
-        field: format!("spec.{field}"),
-        problem: problem.into(),
-    })
+    Err(InvalidSpec::of(format!("spec.{field}"), problem))
 }
 
 /// What other objects ask for of a cluster.
@@ -120,9 +108,15 @@ pub(crate) fn actor(object: &impl kube::ResourceExt) -> String {
         .iter()
         .filter(|fields| fields.subresource.as_deref().unwrap_or_default().is_empty())
         .min_by_key(|fields| fields.time.as_ref().map(|time| time.0))
-        .and_then(|fields| fields.manager.as_deref()?.split(['-', '/']).next())
+        .and_then(|fields| program(fields.manager.as_deref()?))
         .unwrap_or_default()
         .to_owned()
+}
+
+/// The first word of the name under which Kubernetes noted a program (`kubectl-label` is `kubectl`); none where it knew none.
+pub(crate) fn program(manager: &str) -> Option<&str> {
+    let word = manager.split(['-', '/']).next()?;
+    Some(word).filter(|word| *word != "unknown")
 }
 
 /// The deletions that Pgtasks ask for, the first to ask first.
@@ -164,11 +158,7 @@ pub fn delete_request(task: &Pgtask, cluster: &Pgcluster) -> Option<DeleteReques
         .or_else(|| Some(OperationId::derived(&task.uid()?.parse().ok()?, "delete")))?;
     Some(DeleteRequest {
         operation,
-        actor: task
-            .labels()
-            .get(label::PGOUSER)
-            .cloned()
-            .unwrap_or_default(),
+        actor: actor(task),
         options: DeleteOptions {
             data: is_true("delete-data"),
             backups: is_true("delete-backups"),
@@ -205,66 +195,97 @@ pub(crate) fn is_later(task: &Pgtask, cluster: &Pgcluster) -> bool {
 /// What a user wants, with every default of `pgo.yaml` filled in.
 ///
 /// # Errors
-/// A value that the schema could not refuse: the field, and what would be right.
+/// Values that the schema could not refuse: each field, and what would be right.
 pub fn desired(object: &Pgcluster, config: &PgoConfig) -> Result<Desired, InvalidSpec> {
     let spec = &object.spec;
-    later(object, config)?;
-    let name: ClusterName = object
-        .name_any()
-        .parse()
-        .map_err(|error: pgo_ids::NameError| InvalidSpec {
-            field: "spec.name".to_owned(),
-            problem: error.to_string(),
-        })?;
-    let namespace = object.namespace().unwrap_or_default();
-    let Ok(namespace) = namespace.parse() else {
-        return invalid("namespace", format!("{namespace:?} is no namespace"));
-    };
-    let user = or(&spec.user, &config.cluster.user);
-    demands::role(&user).or_else(|problem| invalid("user", problem))?;
-    demands::names(object, &user)?;
-    demands::notes(spec)?;
-    let user = user.parse().or_else(|error: pgo_ids::NameError| {
-        invalid("user", format!("{user:?} is no role name: {error}"))
-    })?;
-    let port = or(&spec.port, &config.cluster.port);
-    let port = demands::port(&port).or_else(|problem| invalid("port", problem))?;
+    let mut faults = Faults::default();
+    faults.note(later(object, config));
+    let identity = faults.note(identity(object));
+    let user = faults.note(user(object, config));
+    faults.note(demands::notes(spec));
+    let port = faults.note(port(spec, config));
     let default = &config.cluster.service_type;
-    let service_type = service_type(setting(&spec.userlabels, "service-type").unwrap_or(default))?;
-    let node = node_label(&spec.userlabels, config)?;
-    stored_for_later(spec)?;
-    Ok(Desired {
-        image: image(spec, config)?,
-        agent_image: Image(format!(
-            "{}/pgo-agent:{}",
-            config.pgo.image_prefix, config.pgo.image_tag
-        )),
-        port,
-        database: or(&spec.database, &config.cluster.database),
-        user,
-        secret_from: secret_from(spec, &name)?,
-        storage: storage("PrimaryStorage", &spec.primary_storage, config)?,
-        resources: resources(&spec.container_resources, config)?,
-        service_type,
-        replica_service_type: service_type,
-        node: node.map(|(key, value)| NodePreference::With(key, value)),
-        autofail: autofail(object, config)?,
-        synchronous: synchronous(object, config)?,
-        sync_fallback: spec.sync_fallback.unwrap_or(config.cluster.sync_fallback),
-        volume_deadline: spec
-            .volume_deadline
-            .unwrap_or_else(|| config.cluster.volume_deadline()),
-        custom_config: custom_config(spec),
-        labels: labels(&spec.userlabels)?,
-        log_statement: config.cluster.log_statement.clone(),
-        log_min_duration_statement: config
-            .cluster
-            .log_min_duration_statement
-            .parse()
-            .unwrap_or(60_000),
-        name,
-        namespace,
+    let service_type = setting(&spec.userlabels, "service-type").unwrap_or(default);
+    let service_type = faults.note(self::service_type(service_type));
+    let node = faults.note(node_label(&spec.userlabels, config));
+    faults.note(stored_for_later(spec));
+    let image = faults.note(image(spec, config));
+    let secret_from = faults.note(secret_from(spec, &object.name_any()));
+    let storage = faults.note(storage("PrimaryStorage", &spec.primary_storage, config));
+    let resources = faults.note(resources(&spec.container_resources, config));
+    let autofail = faults.note(autofail(object, config));
+    let synchronous = faults.note(synchronous(object, config));
+    let labels = faults.note(labels(&spec.userlabels));
+    faults.none()?;
+    let made = || {
+        let (name, namespace) = identity?;
+        let service_type = service_type?;
+        Some(Desired {
+            image: image?,
+            agent_image: agent_image(config),
+            port: port?,
+            database: or(&spec.database, &config.cluster.database),
+            user: user?,
+            secret_from: secret_from?,
+            storage: storage?,
+            resources: resources?,
+            service_type,
+            replica_service_type: service_type,
+            node: node?.map(|(key, value)| NodePreference::With(key, value)),
+            autofail: autofail?,
+            synchronous: synchronous?,
+            sync_fallback: spec.sync_fallback.unwrap_or(config.cluster.sync_fallback),
+            volume_deadline: spec
+                .volume_deadline
+                .unwrap_or_else(|| config.cluster.volume_deadline()),
+            custom_config: custom_config(spec),
+            labels: labels?,
+            log_statement: config.cluster.log_statement.clone(),
+            log_min_duration_statement: log_min_duration_statement(config),
+            name,
+            namespace,
+        })
+    };
+    // Each is there: nothing was wrong.
+    made().map_or_else(|| invalid("name", "it cannot be understood"), Ok)
+}
+
+fn agent_image(config: &PgoConfig) -> Image {
+    let (prefix, tag) = (&config.pgo.image_prefix, &config.pgo.image_tag);
+    Image(format!("{prefix}/pgo-agent:{tag}"))
+}
+
+fn log_min_duration_statement(config: &PgoConfig) -> i64 {
+    let said = config.cluster.log_min_duration_statement.parse();
+    said.unwrap_or(60_000)
+}
+
+/// Name and namespace.
+fn identity(object: &Pgcluster) -> Result<(ClusterName, Namespace), InvalidSpec> {
+    let name = object.name_any().parse();
+    let name = name.or_else(|error: pgo_ids::NameError| invalid("name", error.to_string()));
+    let namespace = object.namespace().unwrap_or_default();
+    let parsed = namespace.parse();
+    let namespace =
+        parsed.or_else(|_| invalid("namespace", format!("{namespace:?} is no namespace")));
+    Ok((name?, namespace?))
+}
+
+/// The role of the application. Names that only PGO gives are held against it.
+fn user(object: &Pgcluster, config: &PgoConfig) -> Result<RoleName, InvalidSpec> {
+    let user = or(&object.spec.user, &config.cluster.user);
+    let mut faults = Faults::default();
+    faults.note(demands::role(&user).or_else(|problem| invalid("user", problem)));
+    faults.note(demands::names(object, &user));
+    faults.none()?;
+    user.parse().or_else(|error: pgo_ids::NameError| {
+        invalid("user", format!("{user:?} is no role name: {error}"))
     })
+}
+
+fn port(spec: &PgclusterSpec, config: &PgoConfig) -> Result<u16, InvalidSpec> {
+    let port = or(&spec.port, &config.cluster.port);
+    demands::port(&port).or_else(|problem| invalid("port", problem))
 }
 
 /// A value, or the default where it is empty.
@@ -283,9 +304,11 @@ fn custom_config(spec: &PgclusterSpec) -> Option<String> {
 
 /// Storages that nothing is made of before there are replicas or backups, or never: what makes no sense is told at once.
 fn stored_for_later(spec: &PgclusterSpec) -> Result<(), InvalidSpec> {
-    volume::check("ArchiveStorage", &spec.archive_storage)?;
-    volume::check("ReplicaStorage", &spec.replica_storage)?;
-    volume::check("BackrestStorage", &spec.backrest_storage)
+    let mut faults = Faults::default();
+    faults.note(volume::check("ArchiveStorage", &spec.archive_storage));
+    faults.note(volume::check("ReplicaStorage", &spec.replica_storage));
+    faults.note(volume::check("BackrestStorage", &spec.backrest_storage));
+    faults.none()
 }
 
 /// Whether another instance becomes the primary by itself: 4.1 has it as a label of the Pgcluster.
@@ -297,10 +320,10 @@ fn autofail(object: &Pgcluster, config: &PgoConfig) -> Result<bool, InvalidSpec>
         None => Ok(config.cluster.autofail),
         Some(("true", _)) => Ok(true),
         Some(("false", _)) => Ok(false),
-        Some((other, place)) => Err(InvalidSpec {
-            field: format!("{place}.{key}"),
-            problem: format!("{other:?} is not true or false"),
-        }),
+        Some((other, place)) => Err(InvalidSpec::of(
+            format!("{place}.{key}"),
+            format!("{other:?} is not true or false"),
+        )),
     }
 }
 
@@ -395,38 +418,37 @@ const LATER: [&str; 6] = [
 fn later(object: &Pgcluster, config: &PgoConfig) -> Result<(), InvalidSpec> {
     let not_yet = "is not available in this version yet; leave it out";
     let spec = &object.spec;
+    let mut faults = Faults::default();
     if !spec.policies.is_empty() {
-        return invalid("policies", format!("applying policies {not_yet}"));
+        let problem = format!("applying policies {not_yet}");
+        faults.note(invalid::<()>("policies", problem));
     }
     let is_asked_for = |labels: &BTreeMap<String, String>, key: &str| {
         labels.get(key).is_some_and(|value| value == "true")
     };
     for key in LATER {
         if is_asked_for(&spec.userlabels, key) {
-            return invalid(&format!("userlabels.{key}"), format!("this {not_yet}"));
+            let field = format!("userlabels.{key}");
+            faults.note(invalid::<()>(&field, format!("this {not_yet}")));
         }
         let of_every_cluster = key == "pgo-backrest" && config.cluster.backrest;
         if is_asked_for(object.labels(), key) && !of_every_cluster {
-            return Err(InvalidSpec {
-                field: format!("metadata.labels.{key}"),
-                problem: format!("this {not_yet}, or say false"),
-            });
+            let field = format!("metadata.labels.{key}");
+            let problem = format!("this {not_yet}, or say false");
+            faults.note::<()>(Err(InvalidSpec::of(field, problem)));
         }
     }
-    Ok(())
+    faults.none()
 }
 
 /// The cluster that the users' passwords come from.
-fn secret_from(
-    spec: &PgclusterSpec,
-    name: &ClusterName,
-) -> Result<Option<ClusterName>, InvalidSpec> {
+fn secret_from(spec: &PgclusterSpec, name: &str) -> Result<Option<ClusterName>, InvalidSpec> {
     let from = &spec.secretfrom;
     if from.is_empty() {
         return Ok(None);
     }
     match from.parse::<ClusterName>() {
-        Ok(from) if from == *name => invalid(
+        Ok(from) if from.as_str() == name => invalid(
             "secretfrom",
             "it names the cluster itself; name another one, or leave it out",
         ),
@@ -485,22 +507,16 @@ pub(crate) fn resources(
 
 /// The user labels, within Kubernetes' rules for keys and values; what PGO sets itself is left out.
 fn labels(userlabels: &BTreeMap<String, String>) -> Result<BTreeMap<String, String>, InvalidSpec> {
-    let fits = |text: &str| {
-        text.len() <= 63
-            && text
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
-            && !text.starts_with(['-', '_', '.'])
-            && !text.ends_with(['-', '_', '.'])
-    };
+    let fits = label::is_value;
     let key_fits = |key: &str| {
         let (prefix, name) = key.split_once('/').unwrap_or(("", key));
         prefix.len() <= 253 && !name.is_empty() && fits(name)
     };
-    userlabels
+    let mut faults = Faults::default();
+    let passed_on = userlabels
         .iter()
-        .filter(|(key, _)| label::is_passed_on(key))
-        .map(|(key, value)| match key_fits(key) && fits(value) {
+        .filter(|(key, _)| label::is_passed_on(key));
+    let labels = passed_on.map(|(key, value)| match key_fits(key) && fits(value) {
             true => Ok((key.clone(), value.clone())),
             false => invalid(
                 "userlabels",
@@ -508,8 +524,9 @@ fn labels(userlabels: &BTreeMap<String, String>) -> Result<BTreeMap<String, Stri
                     "{key}={value} cannot be a label: at most 63 of a-z, A-Z, 0-9, '-', '_' and '.', a letter or digit at both ends"
                 ),
             ),
-        })
-        .collect()
+        });
+    let labels = labels.filter_map(|label| faults.note(label)).collect();
+    faults.none().map(|()| labels)
 }
 
 impl From<&crate::StorageConfig> for StorageSpec {

@@ -6,13 +6,14 @@ use std::cmp::Ordering;
 use kube::ResourceExt as _;
 use pgo_core::{Resources, UserSecret};
 
-use crate::{Pgcluster, PgclusterSpec, convert::InvalidSpec, quantity};
+use crate::{
+    Pgcluster, PgclusterSpec,
+    invalid::{Faults, InvalidSpec},
+    quantity,
+};
 
 fn invalid(field: &str, problem: impl Into<String>) -> InvalidSpec {
-    InvalidSpec {
-        field: format!("spec.{field}"),
-        problem: problem.into(),
-    }
+    InvalidSpec::of(format!("spec.{field}"), problem)
 }
 
 /// Why a role cannot be the application's: its Secret is named after it, and Secrets have names of DNS (RFC 1123, section
@@ -53,23 +54,24 @@ pub(crate) fn port(text: &str) -> Result<u16, String> {
 
 /// What 4.1 notes in a spec: a time, and a field that it has no use for either.
 pub(crate) fn notes(spec: &PgclusterSpec) -> Result<(), InvalidSpec> {
+    let mut faults = Faults::default();
     if !spec.pswlastupdate.is_empty() && spec.pswlastupdate.parse::<jiff::Timestamp>().is_err() {
-        return Err(invalid(
+        faults.note::<()>(Err(invalid(
             "pswlastupdate",
             format!(
                 "{:?} is not a time such as 2026-01-31T12:00:00Z; leave it out, it is a note of 4.1's",
                 spec.pswlastupdate
             ),
-        ));
+        )));
     }
     if !spec.nodename.is_empty() {
-        return Err(invalid(
+        faults.note::<()>(Err(invalid(
             "nodename",
             "it has no effect, in 4.1 neither; leave it out. Nodes that are preferred have the label of NodeLabelKey and \
              NodeLabelValue among userlabels",
-        ));
+        )));
     }
-    Ok(())
+    faults.none()
 }
 
 /// The size of a volume is more than nothing.
@@ -88,6 +90,7 @@ pub(crate) fn size(field: &str, text: &str) -> Result<(), InvalidSpec> {
 /// spec's own.
 pub(crate) fn resources(resources: &Resources, origin: &str) -> Result<(), InvalidSpec> {
     let field = |name: &str| format!("ContainerResources.{name}");
+    let mut faults = Faults::default();
     for (name, text) in [
         ("requestsmemory", &resources.requests_memory),
         ("limitsmemory", &resources.limits_memory),
@@ -95,8 +98,8 @@ pub(crate) fn resources(resources: &Resources, origin: &str) -> Result<(), Inval
         ("limitscpu", &resources.limits_cpu),
     ] {
         if !text.is_empty() {
-            quantity::whole(text)
-                .map_err(|error| invalid(&field(name), format!("{error}{origin}")))?;
+            let whole = quantity::whole(text);
+            faults.note(whole.map_err(|error| invalid(&field(name), format!("{error}{origin}"))));
         }
     }
     for (name, request, limit) in [
@@ -109,15 +112,15 @@ pub(crate) fn resources(resources: &Resources, origin: &str) -> Result<(), Inval
     ] {
         let both = !request.is_empty() && !limit.is_empty();
         if both && quantity::compare(request, limit) == Ok(Ordering::Greater) {
-            return Err(invalid(
+            faults.note::<()>(Err(invalid(
                 &field(&format!("requests{name}")),
                 format!(
                     "{request} is more than limits{name}, which is {limit}; ask for no more than that{origin}"
                 ),
-            ));
+            )));
         }
     }
-    Ok(())
+    faults.none()
 }
 
 /// Names in a spec are those that PGO gives. It makes nothing of another name, so one that is asked for is refused.
@@ -125,6 +128,7 @@ pub(crate) fn names(object: &Pgcluster, user: &str) -> Result<(), InvalidSpec> {
     let spec = &object.spec;
     let name = object.name_any();
     let secret = |which: UserSecret| which.name(&name, user);
+    let mut faults = Faults::default();
     for (field, said, given) in [
         (
             "namespace",
@@ -159,11 +163,11 @@ pub(crate) fn names(object: &Pgcluster, user: &str) -> Result<(), InvalidSpec> {
         ),
     ] {
         if !said.is_empty() && *said != given {
-            return Err(invalid(
+            faults.note::<()>(Err(invalid(
                 field,
                 format!("{said:?} cannot be had, it is always {given:?}; leave it out"),
-            ));
+            )));
         }
     }
-    Ok(())
+    faults.none()
 }

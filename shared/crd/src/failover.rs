@@ -5,7 +5,7 @@ use pgo_core::FailoverRequest;
 
 use crate::{
     Pgcluster, Pgtask, TaskType,
-    convert::{is_later, is_over, operation},
+    convert::{actor, is_later, is_over, operation},
     label,
 };
 
@@ -37,7 +37,7 @@ pub fn failover_request(task: &Pgtask, cluster: &Pgcluster) -> Option<FailoverRe
     let label = |key: &str| task.labels().get(key).filter(|value| !value.is_empty());
     Some(FailoverRequest {
         operation: operation(task, "failover")?,
-        actor: label(label::PGOUSER).cloned().unwrap_or_default(),
+        actor: actor(task),
         target: label(label::TARGET).cloned(),
         planned: label(label::PLANNED).is_some_and(|value| value == "true"),
     })

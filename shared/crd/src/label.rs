@@ -9,9 +9,9 @@ pub const AUTOFAIL: &str = "autofail";
 pub const VENDOR: &str = "vendor";
 /// Name of the cluster an object belongs to.
 pub const PG_CLUSTER: &str = "pg-cluster";
-/// On a Pgcluster: its own name, for selectors.
+/// On a Pgcluster: its own name, for selectors. On a Pod: as [`SERVICE_NAME`].
 pub const NAME: &str = "name";
-/// On a Pgcluster: its uid, by which 4.1 tells clusters of one name apart.
+/// On a Pgcluster and its Pods: its uid, by which 4.1 tells clusters of one name apart.
 pub const PG_CLUSTER_ID: &str = "pg-cluster-id";
 /// On a Pgcluster: the instance that is primary.
 pub const CURRENT_PRIMARY: &str = "current-primary";
@@ -31,6 +31,8 @@ pub const WORKFLOWID: &str = "workflowid";
 pub const SERVICE_NAME: &str = "service-name";
 /// Instance of a Pod or claim, under 4.1's key.
 pub const DEPLOYMENT_NAME: &str = "deployment-name";
+/// On the Pod of an instance that was made as a replica: its name.
+pub const REPLICA_NAME: &str = "replica-name";
 /// On claims that belong to a cluster.
 pub const PGREMOVE: &str = "pgremove";
 /// On a Pgtask that asks for a deletion.
@@ -119,6 +121,16 @@ const OF_CLUSTERS: &[&str] = &[
     "pgo-backrest",
     "pgo-version",
 ];
+
+/// Whether Kubernetes takes a text as the value of a label.
+#[must_use]
+pub fn is_value(text: &str) -> bool {
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    text.len() <= 63
+        && text.chars().all(is_allowed)
+        && !text.starts_with(['-', '_', '.'])
+        && !text.ends_with(['-', '_', '.'])
+}
 
 /// Whether only PGO sets this label: a request to set it is refused.
 #[must_use]

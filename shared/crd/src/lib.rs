@@ -21,6 +21,7 @@ mod event_page;
 mod failover;
 mod image;
 mod installation;
+mod invalid;
 pub mod label;
 mod notes;
 mod policy;
@@ -44,13 +45,12 @@ pub use cluster::{Pgcluster, PgclusterSpec, PgclusterStatus};
 pub use config::{
     ClusterConfig, ConfigError, PgoConfig, PgoSection, ResourcesConfig, StorageConfig,
 };
-pub use convert::{
-    InvalidSpec, Requests, cluster, delete_request, delete_requests, desired, synchronous,
-};
+pub use convert::{Requests, cluster, delete_request, delete_requests, desired, synchronous};
 pub use event_page::{PgEventPage, PgEventPageSpec};
 pub use failover::{failover_request, failover_requests};
 pub use installation::{PgInstallation, PgInstallationSpec, PgInstallationStatus};
-pub use notes::{MOST_TESTS, TestNote, UpdateNote, noted};
+pub use invalid::InvalidSpec;
+pub use notes::{MOST_TESTS, RECONCILER, TestNote, UpdateNote, noted};
 pub use policy::{Pgpolicy, PgpolicySpec};
 pub use replica::{Pgreplica, PgreplicaSpec};
 pub use restarting::{

@@ -5,12 +5,15 @@
 
 use jiff::Timestamp;
 use kube::ResourceExt as _;
-use pgo_core::{Notes, Test, Update};
+use pgo_core::{ChangedBy, Notes, Test, Update};
 use pgo_ids::OperationId;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Pgcluster, label};
+use crate::{Pgcluster, convert::program, label};
+
+/// Under which name the reconciler writes objects (`metadata.managedFields`).
+pub const RECONCILER: &str = "pgo-reconciler";
 
 /// How the keys of notes on changed settings begin; the id of the operation follows.
 const UPDATE: &str = "update.pgo.crunchydata.com/";
@@ -109,26 +112,44 @@ pub(crate) fn notes(cluster: &Pgcluster) -> Notes {
     notes
 }
 
-/// Who changed the settings last without a request: the first word of the name under which Kubernetes noted it
-/// (`kubectl-label` is `kubectl`). Empty where nobody has set one on the object itself.
-pub(crate) fn changed_by(cluster: &Pgcluster) -> String {
+/// Who changed what last without a request.
+pub(crate) fn changed_by(cluster: &Pgcluster) -> ChangedBy {
+    let autofail = format!("f:{}", label::AUTOFAIL);
+    ChangedBy {
+        settings: setter(
+            cluster,
+            &[
+                &["f:metadata", "f:labels", autofail.as_str()],
+                &["f:spec", "f:userlabels", autofail.as_str()],
+                &["f:spec", "f:syncReplication"],
+                &["f:spec", "f:synchronousStandbys"],
+                &["f:spec", "f:syncFallback"],
+            ],
+        ),
+        image: setter(
+            cluster,
+            &[&["f:spec", "f:ccpimage"], &["f:spec", "f:ccpimagetag"]],
+        ),
+        replicas: setter(
+            cluster,
+            &[&["f:spec", "f:replicaCount"], &["f:spec", "f:replicas"]],
+        ),
+    }
+}
+
+/// Who set one of these fields last, by the name under which Kubernetes noted it. Empty where nobody has, or the reconciler,
+/// which only writes down what others asked for.
+fn setter(cluster: &Pgcluster, paths: &[&[&str]]) -> String {
     let has = |fields: &Value, path: &[&str]| {
         let found = path.iter().try_fold(fields, |at, key| at.get(key));
         found.is_some()
     };
-    let autofail = format!("f:{}", label::AUTOFAIL);
-    let paths: [&[&str]; 5] = [
-        &["f:metadata", "f:labels", autofail.as_str()],
-        &["f:spec", "f:userlabels", autofail.as_str()],
-        &["f:spec", "f:syncReplication"],
-        &["f:spec", "f:synchronousStandbys"],
-        &["f:spec", "f:syncFallback"],
-    ];
     let setters = cluster.managed_fields().iter().filter(|entry| {
         let fields = entry.fields_v1.as_ref();
         fields.is_some_and(|fields| paths.iter().any(|path| has(&fields.0, path)))
     });
     let last = setters.max_by_key(|entry| entry.time.as_ref().map(|time| time.0));
-    let manager = last.and_then(|entry| entry.manager.as_deref()?.split(['-', '/']).next());
-    manager.unwrap_or_default().to_owned()
+    let manager = last.and_then(|entry| entry.manager.as_deref());
+    let manager = manager.filter(|manager| *manager != RECONCILER);
+    manager.and_then(program).unwrap_or_default().to_owned()
 }

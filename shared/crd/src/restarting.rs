@@ -6,7 +6,7 @@ use pgo_ids::OperationId;
 
 use crate::{
     Pgcluster, Pgtask, TaskType,
-    convert::{is_later, is_over, operation},
+    convert::{actor, is_later, is_over, operation},
     label,
 };
 
@@ -71,9 +71,4 @@ fn asked(task: &Pgtask, cluster: &Pgcluster, what: TaskType) -> Option<Operation
         && task.namespace() == cluster.namespace()
         && is_later(task, cluster);
     is_asked.then(|| operation(task, what.as_str())).flatten()
-}
-
-fn actor(task: &Pgtask) -> String {
-    let labels = task.labels();
-    labels.get(label::PGOUSER).cloned().unwrap_or_default()
 }

@@ -6,9 +6,10 @@ use pgo_core::{NodePreference, Replica, ScaleDownRequest, WantedReplica};
 use crate::{
     Pgcluster, PgoConfig, Pgreplica, Pgtask, REPLICA_FINALIZER, StorageSpec, TaskType,
     convert::{
-        InvalidSpec, actor, image_with, is_over, operation, or, resources, said_node_label,
-        service_type, setting,
+        actor, image_with, is_over, operation, or, resources, said_node_label, service_type,
+        setting,
     },
+    invalid::InvalidSpec,
     label,
     volume::{says_nothing, storage},
 };
@@ -37,11 +38,10 @@ fn wanted(
 ) -> Result<WantedReplica, InvalidSpec> {
     let spec = &object.spec;
     if object.name_any() == cluster.name_any() {
-        return Err(InvalidSpec {
-            field: "metadata.name".to_owned(),
-            problem: "it is the name of the cluster's first instance; name the replica differently"
-                .to_owned(),
-        });
+        return Err(InvalidSpec::of(
+            "metadata.name",
+            "it is the name of the cluster's first instance; name the replica differently",
+        ));
     }
     let by_default = config.storage.get(&config.replica_storage);
     let by_default = by_default.map(StorageSpec::from).unwrap_or_default();
@@ -117,11 +117,7 @@ pub fn scale_down_request(task: &Pgtask, cluster: &Pgcluster) -> Option<ScaleDow
     Some(ScaleDownRequest {
         replica: parameter("replica-name")?.parse().ok()?,
         operation: operation(task, "remove")?,
-        actor: task
-            .labels()
-            .get(label::PGOUSER)
-            .cloned()
-            .unwrap_or_default(),
+        actor: actor(task),
         data: is_true("delete-data"),
     })
 }

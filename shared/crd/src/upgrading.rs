@@ -6,7 +6,7 @@ use pgo_ids::OperationId;
 
 use crate::{
     Pgcluster, PgoConfig, Pgtask, TaskType,
-    convert::{image_with, is_later},
+    convert::{actor, image_with, is_later},
     label,
 };
 
@@ -27,11 +27,7 @@ pub fn upgrade_requests<'a>(
             let image = image_with(&cluster.spec, tag, config);
             Some(UpgradeRequest {
                 operation: upgrade_operation(task, cluster)?,
-                actor: task
-                    .labels()
-                    .get(label::PGOUSER)
-                    .cloned()
-                    .unwrap_or_default(),
+                actor: actor(task),
                 made: task.creation_timestamp().map(|time| time.0),
                 image: image.map_err(|invalid| invalid.to_string()),
             })

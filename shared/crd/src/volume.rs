@@ -6,8 +6,9 @@ use pgo_core::{Storage, StorageKind};
 
 use crate::{
     PgoConfig, StorageSpec,
-    convert::{InvalidSpec, invalid},
+    convert::invalid,
     demands,
+    invalid::{Faults, InvalidSpec},
 };
 
 /// The storage that a field of a spec describes, or that of `pgo.yaml` where it says nothing.
@@ -63,25 +64,29 @@ struct Parts {
 
 fn parts(field: &str, spec: &StorageSpec) -> Result<Parts, InvalidSpec> {
     let of = |part: &str| format!("{field}.{part}");
+    let mut faults = Faults::default();
     if !spec.size.is_empty() {
-        demands::size(&of("size"), &spec.size)?;
+        faults.note(demands::size(&of("size"), &spec.size));
     }
     if !spec.fsgroup.is_empty() && !spec.supplementalgroups.is_empty() {
-        return invalid(
+        faults.note(invalid::<()>(
             field,
             "fsgroup and supplementalgroups cannot both be set; leave one of them out",
-        );
+        ));
     }
     let fs_group = Some(&spec.fsgroup).filter(|group| !group.is_empty());
-    let fs_group = fs_group.map(|group| number(&of("fsgroup"), group));
+    let fs_group = fs_group.and_then(|group| faults.note(number(&of("fsgroup"), group)));
     let groups = spec.supplementalgroups.split(',');
+    let supplemental_groups = groups
+        .filter(|group| !group.trim().is_empty())
+        .filter_map(|group| faults.note(number(&of("supplementalgroups"), group)))
+        .collect();
+    let match_labels = faults.note(match_labels(&of("matchLabels"), &spec.match_labels));
+    faults.none()?;
     Ok(Parts {
-        fs_group: fs_group.transpose()?,
-        supplemental_groups: groups
-            .filter(|group| !group.trim().is_empty())
-            .map(|group| number(&of("supplementalgroups"), group))
-            .collect::<Result<_, _>>()?,
-        match_labels: match_labels(&of("matchLabels"), &spec.match_labels)?,
+        fs_group,
+        supplemental_groups,
+        match_labels: match_labels.unwrap_or_default(),
     })
 }
 

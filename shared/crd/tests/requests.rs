@@ -54,6 +54,18 @@ fn a_task_of_4_1_asks_for_a_deletion() {
 }
 
 #[test]
+fn who_asked_by_a_task_without_a_user_is_the_program_that_made_it() {
+    let mut asked = task(None, "2026-10-15T10:11:12Z", json!({"pg-cluster": "hippo"}));
+    asked.metadata.labels = None;
+    asked.metadata.managed_fields = serde_json::from_value(json!([
+        {"manager": "kubectl-create", "operation": "Update", "time": "2026-10-15T10:11:12Z"},
+    ]))
+    .expect("managed fields");
+    let request = delete_request(&asked, &made("2026-10-15T10:11:12Z")).expect("a request");
+    assert_eq!(request.actor, "kubectl");
+}
+
+#[test]
 fn a_task_asks_for_the_removal_of_a_replica_in_4_1_s_words() {
     let ask = |more: serde_json::Value| {
         let mut parameters = json!({

@@ -15,7 +15,7 @@ pub use identity::{
     FORM, agent_identity, cluster_labels, fixture_name, form, is_labelled, is_owned, owner, owners,
     stranger,
 };
-pub use pod::{LogSettings, pod};
+pub use pod::{LogSettings, pod, pod_labels};
 pub use probe::{PROBE_CONTAINER, probe, probe_name};
 pub use replica::replica;
 pub use secret::{CERTIFICATE_UNTIL, certificate_names, certificate_secret, password, user_secret};

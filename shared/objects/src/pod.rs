@@ -20,7 +20,7 @@ use k8s_openapi::{
 };
 use pgo_core::{Desired, Fixture, Image, NodePreference, Role, StorageKind, UserSecret};
 use pgo_crd::label;
-use pgo_ids::{InstanceName, StreamId};
+use pgo_ids::{ClusterName, InstanceName, StreamId};
 
 use crate::{
     ADMIN_PORT, AGENT_PORT,
@@ -50,6 +50,26 @@ impl LogSettings {
     }
 }
 
+/// 4.1's labels of the pod of an instance that has this role. Those of its Deployments are among them: there are none here, and
+/// selectors of users go by them.
+#[must_use]
+pub fn pod_labels(
+    (cluster, uid): (&ClusterName, &StreamId),
+    (instance, role): (&InstanceName, Role),
+) -> BTreeMap<String, String> {
+    let service = role.service(cluster);
+    let is_first = instance.as_str() == cluster.as_str();
+    let replica = (!is_first).then(|| (label::REPLICA_NAME, instance.to_string()));
+    let labels = [
+        (label::NAME, service.clone()),
+        (label::SERVICE_NAME, service),
+        (label::DEPLOYMENT_NAME, instance.to_string()),
+        (label::PG_CLUSTER_ID, uid.to_string()),
+    ];
+    let labels = labels.into_iter().chain(replica);
+    labels.map(|(key, value)| (key.to_owned(), value)).collect()
+}
+
 /// The pod of an instance that is to have this role.
 #[must_use]
 pub fn pod(
@@ -61,10 +81,7 @@ pub fn pod(
     let mut metadata = owned(desired, uid, instance.to_string());
     made_for(&mut metadata, &desired.pod_form());
     if let Some(labels) = &mut metadata.labels {
-        labels.extend([
-            (label::SERVICE_NAME.to_owned(), role.service(&desired.name)),
-            (label::DEPLOYMENT_NAME.to_owned(), instance.to_string()),
-        ]);
+        labels.extend(pod_labels((&desired.name, uid), (instance, role)));
     }
     Pod {
         metadata,

@@ -162,6 +162,41 @@ fn labels_of_the_user_do_not_overrule_ours() {
 }
 
 #[test]
+fn a_pod_is_found_by_the_labels_of_4_1() {
+    let of = |pod: Pod| {
+        let labels = pod.metadata.labels.expect("labels");
+        let keys = [
+            "name",
+            "service-name",
+            "deployment-name",
+            "replica-name",
+            "pg-cluster",
+            "pg-cluster-id",
+        ];
+        keys.map(|key| labels.get(key).cloned().unwrap_or_default())
+    };
+    assert_eq!(of(pod()), ["hippo", "hippo", "hippo", "", "hippo", "uid-1"]);
+    let replica: InstanceName = "hippo-abcd".parse().expect("a name");
+    let replica = pgo_objects::pod(
+        &desired(),
+        &uid(),
+        (&replica, Role::Replica),
+        &LogSettings::default(),
+    );
+    assert_eq!(
+        of(replica),
+        [
+            "hippo-replica",
+            "hippo-replica",
+            "hippo-abcd",
+            "hippo-abcd",
+            "hippo",
+            "uid-1"
+        ]
+    );
+}
+
+#[test]
 fn what_holds_data_or_opens_it_has_no_owner_and_everything_else_has() {
     let (desired, uid) = (desired(), uid());
     let claim = pgo_objects::claim(&desired, &instance());

@@ -16,6 +16,7 @@ pub mod files;
 pub mod hba;
 pub mod identify;
 pub mod initdb;
+pub mod passwords;
 pub mod position;
 pub mod program;
 pub mod quote;

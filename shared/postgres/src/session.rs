@@ -173,6 +173,23 @@ impl Session {
             .collect()
     }
 
+    /// The texts in the first two columns of what `query` returns.
+    ///
+    /// # Errors
+    /// It fails, takes too long, or returns something else.
+    pub async fn pairs(
+        &self,
+        query: &str,
+        parameters: &[&(dyn tokio_postgres::types::ToSql + Sync)],
+        deadline: Duration,
+    ) -> Result<Vec<(String, String)>, SessionError> {
+        let rows = within(deadline, self.client.query(query, parameters)).await?;
+        let read = |row: &tokio_postgres::Row| Ok((row.try_get(0)?, row.try_get(1)?));
+        rows.iter()
+            .map(|row| read(row).map_err(SessionError::Statement))
+            .collect()
+    }
+
     /// The answer to a question of yes or no.
     ///
     /// # Errors

@@ -185,10 +185,10 @@ pub async fn run(socket: &Socket, setup: &Setup) -> Result<(), SetupError> {
     Ok(())
 }
 
-/// Keeps our statements, which hold verifiers, out of the server's log.
-async fn unlogged(session: &Session) -> Result<(), SessionError> {
+/// Keeps our statements, which hold verifiers, out of the server's log and of its statistics.
+pub(crate) async fn unlogged(session: &Session) -> Result<(), SessionError> {
     let statement = "SET log_statement = 'none'; SET log_min_duration_statement = -1; \
-        SET log_min_error_statement = 'panic'; SET log_duration = off";
+        SET log_min_error_statement = 'panic'; SET log_duration = off; SET pg_stat_statements.track = 'none'";
     session.execute(statement, STATEMENT_DEADLINE).await
 }
 

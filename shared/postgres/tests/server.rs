@@ -17,7 +17,9 @@ use pgo_postgres::{
     control,
     custom::Custom,
     files::write_atomically,
-    hba, initdb, program,
+    hba, initdb,
+    passwords::{self, Agreed, Credentials},
+    program,
     setup::{self, Account, Setup, Verifier},
     setup_sql,
     synchronous::Rule,
@@ -257,6 +259,58 @@ fn a_new_server_has_what_a_cluster_needs_and_no_password_in_its_log() {
             assert!(!log.contains(secret), "{secret} is in the log:\n{log}");
         }
         assert!(log.contains("INSERT INTO first"), "the log was on");
+    });
+}
+
+#[test]
+fn a_role_gets_the_password_that_is_wanted_once_and_nothing_of_it_is_in_the_log() {
+    let name = "a_role_gets_the_password_that_is_wanted_once_and_nothing_of_it_is_in_the_log";
+    unprivileged(name, &[], async || {
+        let mut server = Server::initialised().await;
+        server.configure(&Custom::default());
+        let session = server.start().await;
+        setup::run(&server.socket(), &setup())
+            .await
+            .expect("set up");
+        let credentials = |role: &str, password: &str| Credentials {
+            role: role.parse().expect("a role"),
+            password: SecretString::from(password),
+        };
+        let wanted = [
+            credentials("primaryuser", "replicate"),
+            credentials("testuser", "an'other\\ ü"),
+            credentials("nobody", "secret"),
+        ];
+        let set = async |agreed: &mut Agreed| {
+            let set = passwords::set(&server.socket(), &wanted, agreed)
+                .await
+                .expect("set");
+            set.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        let mut agreed = Agreed::default();
+        assert_eq!(set(&mut agreed).await, ["testuser"]);
+        assert!(agreed.has(&wanted));
+        assert!(set(&mut agreed).await.is_empty());
+        assert!(set(&mut Agreed::default()).await.is_empty());
+        // Whoever changes the role gets the Secret's back.
+        let changed = "ALTER ROLE testuser PASSWORD 'x'";
+        session.execute(changed, DEADLINE).await.expect("changed");
+        assert_eq!(set(&mut agreed).await, ["testuser"]);
+        let query = "SELECT query FROM pg_stat_statements WHERE query LIKE '%SCRAM%' AND query LIKE 'ALTER ROLE%'";
+        let extension = "CREATE EXTENSION IF NOT EXISTS pg_stat_statements";
+        session.execute(extension, DEADLINE).await.expect("made");
+        assert!(
+            session
+                .names(query, DEADLINE)
+                .await
+                .expect("asked")
+                .is_empty()
+        );
+        drop(session);
+        let log = server.stop().await;
+        for secret in ["an'other", "an''other", "SCRAM-SHA-256$"] {
+            assert!(!log.contains(secret), "{secret} is in the log:\n{log}");
+        }
     });
 }
 

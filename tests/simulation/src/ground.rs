@@ -263,6 +263,7 @@ pub fn say(
         running_since: None,
         pending_restart: Vec::new(),
         volume_hangs: false,
+        data: pgo_core::Data::Made,
         commits: None,
         error: error.map(str::to_owned),
     };

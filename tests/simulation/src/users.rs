@@ -115,7 +115,7 @@ impl World {
             restarts: Vec::new(),
             upgrades: Vec::new(),
             notes: pgo_core::Notes::default(),
-            changed_by: String::new(),
+            changed_by: pgo_core::ChangedBy::default(),
             image_said: String::new(),
             desired: if understood {
                 Ok(wanted)

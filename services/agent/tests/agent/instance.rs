@@ -102,6 +102,7 @@ fn an_instance_comes_up_survives_a_crash_and_stops() {
             .await;
         assert_eq!(again.system_identifier, state.system_identifier);
         assert!(!phases.contains(&Phase::Initializing));
+        assert!(again.data_found && !state.data_found);
         rig.stop().await;
     });
 }
@@ -359,6 +360,39 @@ fn a_new_certificate_is_shown_without_a_restart() {
             (after.restarts, after.running_since),
             (0, before.running_since)
         );
+        rig.stop().await;
+    });
+}
+
+#[test]
+fn the_passwords_that_the_secrets_say_are_those_that_the_roles_have() {
+    let name = "instance::the_passwords_that_the_secrets_say_are_those_that_the_roles_have";
+    unprivileged(name, &PROGRAMS, async || {
+        let mut rig = Rig::new("hippo");
+        rig.start().await;
+        rig.until_running().await;
+        let kept = rig.connect().await.expect("with the first password");
+        for (name, user, former) in PASSWORDS {
+            rig.change_password(name, "an'other ü");
+            let what = format!("{user} has the new password");
+            eventually(&what, async || {
+                rig.connect_as(user, "an'other ü").await.is_ok()
+            })
+            .await;
+            assert!(rig.connect_as(user, former).await.is_err(), "{user}");
+        }
+        kept.query_one("SELECT 1", &[])
+            .await
+            .expect("who is in stays");
+        // While it is down, too; and data that was kept may meet Secrets that were drawn anew.
+        rig.stop().await;
+        rig.change_password("user", "a third");
+        rig.start().await;
+        rig.until_running().await;
+        eventually("the third password", async || {
+            rig.connect_as("testuser", "a third").await.is_ok()
+        })
+        .await;
         rig.stop().await;
     });
 }

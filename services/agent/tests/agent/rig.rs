@@ -168,6 +168,11 @@ impl Rig {
         fs::set_permissions(folder.join("tls.key"), mode).expect("restricted");
     }
 
+    /// Has the Secret of a user say another password.
+    pub fn change_password(&self, name: &str, password: &str) {
+        put(&self.settings.secrets.join(name).join("password"), password);
+    }
+
     /// Puts a file into the custom configuration.
     pub fn customise(&self, name: &str, text: &str) {
         put(&self.settings.custom.join(name), text);
@@ -353,6 +358,16 @@ impl Rig {
 
     /// Connects as the application does: over TCP and TLS, with its password.
     pub async fn connect(&self) -> Result<Client, tokio_postgres::Error> {
+        let (_, user, password) = PASSWORDS[2];
+        self.connect_as(user, password).await
+    }
+
+    /// Connects in the same way as somebody else, or with another password.
+    pub async fn connect_as(
+        &self,
+        user: &str,
+        password: &str,
+    ) -> Result<Client, tokio_postgres::Error> {
         let mut roots = RootCertStore::empty();
         roots
             .add(self.authority.certificate().clone())
@@ -362,7 +377,6 @@ impl Rig {
             .expect("versions")
             .with_root_certificates(roots)
             .with_no_client_auth();
-        let (_, user, password) = PASSWORDS[2];
         let (client, connection) = tokio_postgres::Config::new()
             .host("localhost")
             .hostaddr(Ipv4Addr::LOCALHOST.into())

@@ -18,7 +18,7 @@ use pgo_ids::EventKey;
 use pgo_proto::event::{Place, ReadRequest, read_request::From, read_response::What};
 use pgo_telemetry::{CancellationToken, Telemetry};
 use tempfile::TempDir;
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::timeout};
 use tonic::{Code, Status};
 
 use crate::{
@@ -247,6 +247,75 @@ async fn history_and_what_comes_join_without_gap_or_repeat() {
         }
         writer.join().unwrap();
     }
+}
+
+/// The log is a copy that has all that is known to be there.
+fn be_a_copy(log: &Log) {
+    log.set_follows(true);
+    log.set_stale(false);
+}
+
+/// A reader whose cursor is ahead of the log by far.
+async fn ahead_of(world: &World, follow: bool) -> Reader {
+    let cursor = world.log.cursor(999_999).to_string();
+    let request = ReadRequest {
+        from: Some(From::Cursor(cursor)),
+        follow,
+        ..ReadRequest::default()
+    };
+    world.reader(request).await.unwrap()
+}
+
+async fn next(reader: &mut Reader) -> String {
+    let answer = soon("an answer", reader.next()).await.unwrap().unwrap();
+    word(answer.what.unwrap())
+}
+
+#[tokio::test]
+async fn who_is_ahead_of_the_one_that_writes_is_told_at_once_and_goes_on_from_the_end() {
+    let world = World::with(4096, &["a", "b"]);
+    let mut reader = ahead_of(&world, true).await;
+    assert_eq!(next(&mut reader).await, "cut");
+    assert_eq!(next(&mut reader).await, "live");
+    world.append("a", 3);
+    assert_eq!(next(&mut reader).await, "3");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_ahead_of_a_copy_is_told_when_the_record_does_not_come_and_goes_on_from_the_end() {
+    for follow in [true, false] {
+        let world = World::with(4096, &["a", "b"]);
+        be_a_copy(&world.log);
+        let mut reader = ahead_of(&world, follow).await;
+        // What comes meanwhile is not what is waited for.
+        let waiting = timeout(Duration::from_secs(4), reader.next()).await;
+        assert!(waiting.is_err(), "{waiting:?}");
+        world.append("a", 3);
+        assert_eq!(next(&mut reader).await, "cut");
+        assert_eq!(next(&mut reader).await, "live");
+        assert_eq!(next(&mut reader).await, "3");
+        if follow {
+            world.append("a", 4);
+            assert_eq!(next(&mut reader).await, "4");
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_is_a_moment_ahead_of_a_copy_gets_what_comes_without_a_cut() {
+    let world = World::with(4096, &["a", "b"]);
+    be_a_copy(&world.log);
+    let end = world.log.cursor(3).to_string();
+    let request = ReadRequest {
+        from: Some(From::Cursor(end)),
+        follow: true,
+        ..ReadRequest::default()
+    };
+    let mut reader = world.reader(request).await.unwrap();
+    world.append("a", 3);
+    world.append("b", 4);
+    assert_eq!(next(&mut reader).await, "live");
+    assert_eq!(next(&mut reader).await, "4");
 }
 
 #[tokio::test]

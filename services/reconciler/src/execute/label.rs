@@ -1,4 +1,6 @@
-//! The label by which the Service of the replicas finds their pods.
+//! The labels of pods: the Service of the replicas finds them by one, and users by others.
+
+use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
@@ -13,6 +15,15 @@ use serde_json::json;
 use super::call;
 use crate::{context::Context, error::Error};
 
+/// The labels that say what an instance is, and who asked for its cluster.
+pub fn labels(cluster: &Cluster, of: (&InstanceName, Role)) -> BTreeMap<String, String> {
+    let mut labels = pgo_objects::pod_labels((&cluster.name, &cluster.stream), of);
+    if !cluster.actor.is_empty() && label::is_value(&cluster.actor) {
+        labels.insert(label::PGOUSER.to_owned(), cluster.actor.clone());
+    }
+    labels
+}
+
 /// Says on exactly this pod what the instance is; one that is gone needs no label.
 ///
 /// # Errors
@@ -24,9 +35,9 @@ pub async fn pod(
     context: &Context,
 ) -> Result<(), Error> {
     let api: Api<Pod> = Api::namespaced(context.client.clone(), cluster.namespace.as_str());
-    let service = role.service(&cluster.name);
     // Kubernetes refuses a patch whose uid is another pod's.
-    let patch = json!({"metadata": {"uid": uid, "labels": {label::SERVICE_NAME: service}}});
+    let labels = labels(cluster, (instance, role));
+    let patch = json!({"metadata": {"uid": uid, "labels": labels}});
     let (parameters, patch) = (PatchParams::default(), Patch::Merge(&patch));
     let patched = api.patch_metadata(instance.as_str(), &parameters, &patch);
     match call("label", &format!("pod {instance}"), patched).await {

@@ -6,7 +6,7 @@ use pgo_tls::LeafSpec;
 use rand::{Rng as _, distr::Alphanumeric};
 
 use super::{
-    call,
+    call, label,
     own::{Present, make},
 };
 use crate::{context::Context, error::Error, passwords};
@@ -75,7 +75,9 @@ pub async fn one(
             make(client, cluster, &claim, Present::Stays).await
         }
         Step::MakePod { instance, role } => {
-            let pod = pgo_objects::pod(desired, uid, (instance, *role), &context.agent_logs);
+            let mut pod = pgo_objects::pod(desired, uid, (instance, *role), &context.agent_logs);
+            let labels = pod.metadata.labels.get_or_insert_default();
+            labels.extend(label::labels(cluster, (instance, *role)));
             make(client, cluster, &pod, Present::Stays).await
         }
         Step::MakeProbe { .. } => probe(step, desired, cluster, context).await,

@@ -24,7 +24,7 @@ use super::call;
 use crate::error::Error;
 
 /// Name under which Kubernetes records what is ours.
-const FIELD_MANAGER: &str = "pgo-reconciler";
+const FIELD_MANAGER: &str = pgo_crd::RECONCILER;
 
 /// What becomes of an object of ours that is there already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

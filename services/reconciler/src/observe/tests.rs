@@ -28,7 +28,7 @@ fn cluster() -> Cluster {
         restarts: Vec::new(),
         upgrades: Vec::new(),
         notes: pgo_core::Notes::default(),
-        changed_by: String::new(),
+        changed_by: pgo_core::ChangedBy::default(),
         image_said: String::new(),
         // A cluster that nobody understands has its objects all the same.
         desired: Err("spec.port: wrong".to_owned()),

@@ -79,10 +79,25 @@ async fn a_planned_change_survives_a_restart_and_everything_follows_it() {
     let (first, other) = cluster(&kubernetes, &certificates).await;
     let service = |pod: &str| {
         let pod = kubernetes.get("pods", NS, pod).unwrap();
-        pod["metadata"]["labels"]["service-name"].clone()
+        let labels = &pod["metadata"]["labels"];
+        assert_eq!(labels["name"], labels["service-name"]);
+        labels["service-name"].clone()
     };
     assert_eq!(service("hippo"), "hippo");
     assert_eq!(service("hippo-abcd"), "hippo-replica");
+
+    // The pod of an earlier version.
+    let former = kubernetes.get("pods", NS, "hippo").unwrap();
+    kubernetes.edit("pods", NS, "hippo", |pod| {
+        let labels = pod["metadata"]["labels"].as_object_mut().unwrap();
+        labels.retain(|key, _| !["name", "pg-cluster-id"].contains(&key.as_str()));
+    });
+    eventually("the pod to have all labels", || {
+        let pod = kubernetes.get("pods", NS, "hippo").unwrap();
+        assert_eq!(pod["metadata"]["uid"], former["metadata"]["uid"]);
+        pod["metadata"]["labels"] == former["metadata"]["labels"]
+    })
+    .await;
 
     ask(&kubernetes, "hippo-abcd");
     eventually("the primary to be asked", || !first.asked().is_empty()).await;

@@ -265,9 +265,11 @@ pub(super) fn make_up(
             continue;
         }
         let id = OperationId::derived(&cluster.stream, &format!("add {name}"));
-        // Who changed the number is not known, but who made the cluster with it.
         let is_first = next.journal.running(Kind::CreateCluster).is_some();
-        let actor = if is_first { cluster.actor.as_str() } else { "" };
+        let actor = match is_first {
+            true => cluster.actor.as_str(),
+            false => cluster.changed_by.replicas.as_str(),
+        };
         add(next, cluster, &name, "", (id, actor), now);
     }
     if keeps_votes(next, observed) {
@@ -280,7 +282,8 @@ pub(super) fn make_up(
         let known = &next.replicas[at];
         let what = format!("take away {} {}", known.name, known.uid);
         let id = OperationId::derived(&cluster.stream, &what);
-        leave(next, at, (id, ""), cluster, now);
+        let actor = cluster.changed_by.replicas.as_str();
+        leave(next, at, (id, actor), cluster, now);
     }
 }
 

@@ -63,11 +63,14 @@ pub(super) fn describe(
         return;
     }
     let Some(desired) = cluster.desired_of(next, &instance) else {
-        let (reason, message) = match (invalid, &cluster.desired) {
-            (Some(invalid), _) | (None, Err(invalid)) => ("Invalid", invalid.clone()),
-            (None, Ok(_)) => ("Creating", "being made".to_owned()),
+        let refused = refused(observed, &instance);
+        let is_over = invalid.is_some() || refused.is_some();
+        let (reason, message) = match (invalid, &cluster.desired, refused) {
+            (Some(invalid), ..) | (None, Err(invalid), _) => ("Invalid", invalid.clone()),
+            (None, Ok(_), Some(refused)) => (refused.reason, refused.cause),
+            (None, Ok(_), None) => ("Creating", "being made".to_owned()),
         };
-        if invalid.is_some() {
+        if is_over {
             let failed = (Outcome::Failed, Some(message.clone()));
             next.journal.finish(subject, of, failed, now);
         }
@@ -85,13 +88,9 @@ pub(super) fn describe(
         }
         lag(next, at, cluster, agent, now);
     }
-    let problem = Problem::of_instance(
-        &desired,
-        observed,
-        &instance,
-        !next.replicas[at].joined,
-        now,
-    );
+    let is_new = !next.replicas[at].joined;
+    let problem = Problem::of_instance(&desired, observed, &instance, is_new, now)
+        .or_else(|| refused(observed, &instance).filter(|_| is_new));
     let (reason, message) = match (follows, problem) {
         (true, _) => ("Streaming", "follows the primary".to_owned()),
         (false, Some(problem)) => {
@@ -116,6 +115,13 @@ fn waits_for_primary() -> (&'static str, String) {
     let message =
         "is removed when an instance serves as the primary: an election may need its vote";
     ("WaitsForPrimary", message.to_owned())
+}
+
+/// What Kubernetes refuses of what a replica needs: before its pod is there, nothing of it comes by itself.
+fn refused(observed: &Observed, instance: &InstanceName) -> Option<Problem> {
+    let refused = observed.refused.as_ref()?;
+    let has_pod = observed.pods.contains_key(instance);
+    (!has_pod).then(|| Problem::new("Refused", refused))
 }
 
 /// A replica that has become the primary: whatever there was to do for it to follow is over.

@@ -27,7 +27,7 @@ pub(super) fn of_spec(status: &ClusterStatus, cluster: &Cluster) -> Option<Upgra
                 desired.image.0, cluster.generation
             ),
         ),
-        actor: cluster.actor.clone(),
+        actor: cluster.changed_by.image.clone(),
         made: None,
         image: Ok(desired.image.clone()),
     })

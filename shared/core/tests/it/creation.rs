@@ -1,7 +1,8 @@
 //! Creations: told step by step, failed with a cause, recovered, cut off anywhere.
 
 use pgo_core::{
-    AgentPhase, ClaimPhase, ClusterStatus, ConditionStatus, Milestone, Phase, Plan, Step, Waiting,
+    AgentPhase, ClaimPhase, ClusterStatus, ConditionStatus, Data, Milestone, Phase, Plan, Step,
+    Waiting,
 };
 use proptest::prelude::*;
 
@@ -252,8 +253,30 @@ fn the_condition_and_the_event_of_a_failure_say_the_same_and_no_secret() {
 fn milestones_have_an_order_and_a_text_each() {
     for pair in Milestone::ALL.windows(2) {
         assert!(pair[0] < pair[1]);
-        assert_ne!(pair[0].text(), pair[1].text());
+        for data in [Data::Made, Data::Found] {
+            assert_ne!(pair[0].text(data), pair[1].text(data));
+        }
     }
+}
+
+#[test]
+fn data_that_was_kept_is_not_told_as_made() {
+    let step = |data: Data| {
+        let mut world = World::new();
+        while !world.status.is_ready() {
+            for agent in world.observed.agents.values_mut() {
+                agent.data = data;
+            }
+            world.reconcile();
+            world.progress();
+            world.wait(1);
+        }
+        let told = world.told();
+        let steps: Vec<String> = told.iter().filter_map(|event| event.step.clone()).collect();
+        steps.last().cloned().unwrap_or_default()
+    };
+    assert_eq!(step(Data::Made), "data directory initialized");
+    assert_eq!(step(Data::Found), "data directory taken over");
 }
 
 proptest! {

@@ -111,6 +111,54 @@ fn a_replica_made_by_hand_raises_the_number_and_one_removed_by_hand_lowers_it() 
 }
 
 #[test]
+fn what_kubernetes_refuses_of_a_replica_ends_its_addition_until_it_does_not_any_more() {
+    let mut world = with_replicas(1);
+    let cause = "cannot make Service hippo-replica: it belongs to cluster hippo-replica";
+    world.observed.refused = Some(cause.to_owned());
+    world.cluster.replica_count = 2;
+    for _ in 0..3 {
+        world.reconcile_cut_off(0);
+        world.wait(1);
+    }
+    let newest = |world: &World| {
+        world
+            .status
+            .journal
+            .newest(pgo_core::Kind::ScaleCluster)
+            .cloned()
+    };
+    let failed = newest(&world).expect("told");
+    assert_eq!(failed.outcome, Some(pgo_core::Outcome::Failed));
+    assert_eq!(failed.cause.as_deref(), Some(cause));
+    let of_it = world
+        .status
+        .replicas
+        .iter()
+        .filter(|one| one.reason == "Refused");
+    assert_eq!(of_it.count(), 1, "{:?}", world.status.replicas);
+    world.observed.refused = None;
+    settle(&mut world);
+    let done = newest(&world).expect("told");
+    assert_eq!(done.outcome, Some(pgo_core::Outcome::Completed));
+    world.check_stream();
+}
+
+#[test]
+fn who_changes_the_number_is_told_for_what_comes_of_it() {
+    let mut world = with_replicas(1);
+    world.cluster.changed_by.replicas = "kubectl".to_owned();
+    for (count, kind) in [
+        (2, pgo_core::Kind::ScaleCluster),
+        (1, pgo_core::Kind::ScaleDownCluster),
+    ] {
+        world.cluster.replica_count = count;
+        settle(&mut world);
+        let told = world.status.journal.newest(kind).expect("told");
+        assert_eq!(told.actor, "kubectl", "{told:?}");
+    }
+}
+
+#[test]
 fn scaling_to_none_leaves_the_primary_alone() {
     let mut world = with_replicas(3);
     world.cluster.replica_count = 0;

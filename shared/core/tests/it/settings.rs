@@ -86,7 +86,7 @@ fn a_change_by_request_is_told_once_with_who_asked_and_ends_when_the_agents_know
 #[test]
 fn a_change_without_a_request_names_who_made_it() {
     let mut world = ready();
-    world.cluster.changed_by = "kubectl".to_owned();
+    world.cluster.changed_by.settings = "kubectl".to_owned();
     world.wanted().autofail = true;
     world.wanted().synchronous = 1;
     world.settle();
@@ -185,7 +185,7 @@ fn a_change_that_kubernetes_refuses_fails_and_is_told_again_when_it_does_not() {
 #[test]
 fn a_spec_that_nobody_understands_is_told_once() {
     let mut world = ready();
-    world.cluster.changed_by = "kubectl".to_owned();
+    world.cluster.changed_by.settings = "kubectl".to_owned();
     let understood = world.cluster.desired.clone();
     let invalid = "metadata.labels.autofail: \"perhaps\" is not true or false";
     world.cluster.desired = Err(invalid.to_owned());

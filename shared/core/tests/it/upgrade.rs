@@ -353,9 +353,12 @@ fn a_spec_that_names_another_image_asks_for_it_once() {
     world.go_on();
     assert_eq!(world.image_of("hippo"), "p/crunchy-postgres:15");
 
+    world.cluster.changed_by.image = "kubectl".to_owned();
     say(&mut world, NEW);
     assert_eq!(world.go_on().len(), 2);
     assert_eq!(world.ended().0, Outcome::Completed);
+    let asked = world.status.journal.newest(pgo_core::Kind::UpgradeCluster);
+    assert_eq!(asked.expect("told").actor, "kubectl");
     assert_eq!(world.condition("UpToDate").reason, "AsWanted");
     world.check_stream();
 }

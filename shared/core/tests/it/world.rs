@@ -105,7 +105,7 @@ impl World {
                 restarts: Vec::new(),
                 upgrades: Vec::new(),
                 notes: pgo_core::Notes::default(),
-                changed_by: String::new(),
+                changed_by: pgo_core::ChangedBy::default(),
                 image_said: ":15".to_owned(),
                 desired: Ok(desired()),
             },
@@ -541,6 +541,7 @@ impl World {
             running_since: running_since.filter(|_| runs),
             pending_restart: Vec::new(),
             volume_hangs: false,
+            data: pgo_core::Data::Made,
             commits: None,
             error: error.map(str::to_owned),
         };

@@ -6,7 +6,7 @@ use crate::harness::{
     Cluster,
     cluster::READY,
     kubectl,
-    kubernetes::{apply, condition, get, secret, text},
+    kubernetes::{apply, condition, get, list, names, secret, text},
     namespace, pgo,
     programs::{program, run},
     turns::together,
@@ -171,4 +171,47 @@ fn a_cluster_that_is_made_says_so_in_4_1s_fields() {
     .ok();
     let task = get("pgtask", &name, &namespace()).expect("its task");
     assert_eq!(text(&task, "/status/state"), "pgtask Processed");
+}
+
+/// Waits until `pgo test` gets in everywhere with what the Secrets say.
+fn until_let_in(cluster: &Cluster, why: &str) {
+    // Whatever changes in a pod has kubelet look at its volumes at once.
+    let note = format!("pgo.crunchydata.com/test={}", why.len());
+    kubectl(&["annotate", "pod", &cluster.name, &note, "-n", &namespace()]).ok();
+    until(why, READY, || {
+        let tested = pgo(&["test", &cluster.name]);
+        seen(tested.code() == 0, || tested.to_string())
+    });
+}
+
+#[test]
+fn the_password_that_a_secret_says_is_the_one_that_postgresql_has() {
+    let _turn = together();
+    let cluster = Cluster::ready("passwords");
+    let pod = format!("Pod/{}", cluster.name);
+    let selected = list("pods", &format!("name={}", cluster.name), &namespace());
+    assert_eq!(names(&selected), [pod]);
+
+    let lost = format!("{}-testuser-secret", cluster.name);
+    let former = secret(&lost, "password");
+    kubectl(&["delete", "secret", &lost, "-n", &namespace()]).ok();
+    until("another Secret", READY, || {
+        let there = get("secret", &lost, &namespace()).is_some();
+        seen(there, || "none".to_owned())
+    });
+    assert_ne!(secret(&lost, "password"), former);
+    until_let_in(&cluster, "a lost Secret's new password");
+
+    let edited = format!("{}-postgres-secret", cluster.name);
+    let patch = json!({"stringData": {"password": "chosen by hand"}}).to_string();
+    let arguments = [
+        "patch",
+        "secret",
+        &edited,
+        "-n",
+        &namespace(),
+        "--type=merge",
+    ];
+    kubectl(&[&arguments[..], &["--patch", &patch]].concat()).ok();
+    until_let_in(&cluster, "the password of an edited Secret");
 }

@@ -71,6 +71,10 @@ fn a_deleted_cluster_keeps_its_data_and_a_new_one_of_its_name_takes_it_up() {
         password
     );
     assert_eq!(cluster.ask("select note from notes"), "still here");
+    let events = watch.until(&cluster.uid(), "CreateClusterCompleted");
+    let steps = fields(&events, "CreateClusterProgress", "/step");
+    let last = steps.last().map(String::as_str);
+    assert_eq!(last, Some("data directory taken over"), "{steps:?}");
 }
 
 #[test]

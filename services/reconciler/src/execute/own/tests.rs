@@ -157,7 +157,7 @@ fn cluster(name: &str) -> Cluster {
         restarts: Vec::new(),
         upgrades: Vec::new(),
         notes: pgo_core::Notes::default(),
-        changed_by: String::new(),
+        changed_by: pgo_core::ChangedBy::default(),
         image_said: String::new(),
         desired: Err("not needed here".to_owned()),
     }
