@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use cesql::{Attributes, Expression, ParseError, Value};
+use cesql::{Attributes, Expression, FilterFault, ParseError, Type, Value};
 use pgo_events::{
-    Severity, Topic, TypePattern, UnknownSeverity, UnknownTopic,
+    FieldKind, Severity, Topic, TypePattern, UnknownSeverity, UnknownTopic,
     cloudevent::{Attribute, CloudEvent},
+    reference::filterable,
 };
 use pgo_proto::event::ReadRequest;
 use serde_json::{Number, Value as Json};
@@ -37,13 +38,16 @@ pub enum FilterError {
     // On one line: it goes through a status and a stream of lines, where the place cannot be pointed at from below.
     #[error("the filter is not a CloudEvents SQL expression: column {}: {}", .0.column(), .0.fault())]
     Expression(#[from] ParseError),
+    /// No event can pass the expression.
+    #[error("the filter can never be true: {0}")]
+    Filter(#[from] FilterFault),
 }
 
 impl Filter {
     /// What a request chose.
     ///
     /// # Errors
-    /// A topic, the severity or the expression is none.
+    /// A topic, the severity or the expression is none, or no event can pass the expression.
     pub fn of(request: &ReadRequest) -> Result<Self, FilterError> {
         let topics: Vec<Topic> = request
             .topics
@@ -58,7 +62,11 @@ impl Filter {
         };
         let expression = match request.filter.trim() {
             "" => None,
-            text => Some(text.parse()?),
+            text => {
+                let expression: Expression = text.parse()?;
+                expression.check_filter(attribute_type)?;
+                Some(expression)
+            }
         };
         Ok(Self {
             topics: chosen.map(Topic::as_str).collect(),
@@ -119,6 +127,15 @@ impl Filter {
                 .as_ref()
                 .is_none_or(|expression| expression.matches(&Read(CloudEvent::of_json(event))))
     }
+}
+
+/// The type of an attribute of our events; nothing where none has it.
+fn attribute_type(name: &str) -> Option<Type> {
+    Some(match filterable(name)? {
+        FieldKind::Text => Type::String,
+        FieldKind::Number => Type::Integer,
+        FieldKind::Flag => Type::Boolean,
+    })
 }
 
 /// An event as an expression sees it: its attributes as a CloudEvent, then the fields of its own.
@@ -320,8 +337,7 @@ mod tests {
         for false_one in [
             "clustername = 'rhino'",
             "EXISTS step",
-            "nosuch = 1",
-            "durationms / 0",
+            "durationms / (seq - 3) = 1",
         ] {
             assert!(!by(false_one), "{false_one}");
         }
@@ -377,5 +393,23 @@ mod tests {
             "{filter}"
         );
         assert_eq!(filter.lines().count(), 1, "{filter}");
+    }
+
+    #[test]
+    fn a_filter_that_no_event_can_pass_is_an_error_that_says_why() {
+        for (filter, why) in [
+            ("foo(1)", "no function FOO"),
+            ("seq", "compare it, such as seq > 0"),
+            ("clustername = hippo", "write 'hippo' in quotes"),
+            ("nosuch = 3", "no event has an attribute nosuch"),
+            ("1/0 = 1", "divides by zero"),
+        ] {
+            let refused = Filter::of(&ReadRequest {
+                filter: filter.to_owned(),
+                ..ReadRequest::default()
+            });
+            let told = refused.expect_err(filter).to_string();
+            assert!(told.contains(why), "{filter}: {told}");
+        }
     }
 }

@@ -6,6 +6,7 @@ use crate::{
     attributes::Attributes,
     error::Error,
     evaluate::{Evaluation, Mode, evaluate, return_type},
+    filter::{FilterFault, judge},
     function::Functions,
     parse_error::ParseError,
     parser,
@@ -74,6 +75,15 @@ impl Expression {
     /// A filter of another type than Boolean lets nothing pass.
     pub fn return_type(&self, functions: &Functions) -> Option<Type> {
         return_type(&self.0, functions)
+    }
+
+    /// Judges it as a filter with [built-in functions](Functions::builtin) only, for events of which the attributes are known:
+    /// `types` tells the type of each by its name in lower case, and nothing for a name that no event has.
+    ///
+    /// # Errors
+    /// It is known already that no event passes, or that something goes wrong with every event.
+    pub fn check_filter(&self, types: impl Fn(&str) -> Option<Type>) -> Result<(), FilterFault> {
+        judge(&self.0, Functions::builtin(), types)
     }
 }
 

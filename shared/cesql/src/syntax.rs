@@ -167,25 +167,27 @@ impl Node {
         }
     }
 
+    /// What it is made of directly.
+    pub(crate) fn parts(&self) -> Vec<&Self> {
+        match self {
+            Self::Literal(_) | Self::Attribute(_) | Self::Exists(_) => Vec::new(),
+            Self::Not(operand) | Self::Negate(operand) | Self::Like { operand, .. } => {
+                vec![operand]
+            }
+            Self::In { operand, set, .. } => [&**operand].into_iter().chain(set).collect(),
+            Self::Chain { first, rest } => {
+                let rest = rest.iter().map(|(_, node)| node);
+                [&**first].into_iter().chain(rest).collect()
+            }
+            Self::Call { arguments, .. } => arguments.iter().collect(),
+        }
+    }
+
     /// All parts, this one first.
     pub(crate) fn visit<'n>(&'n self, visitor: &mut impl FnMut(&'n Self)) {
         visitor(self);
-        match self {
-            Self::Literal(_) | Self::Attribute(_) | Self::Exists(_) => {}
-            Self::Not(operand) | Self::Negate(operand) | Self::Like { operand, .. } => {
-                operand.visit(visitor);
-            }
-            Self::In { operand, set, .. } => {
-                operand.visit(visitor);
-                set.iter().for_each(|node| node.visit(visitor));
-            }
-            Self::Chain { first, rest } => {
-                first.visit(visitor);
-                rest.iter().for_each(|(_, node)| node.visit(visitor));
-            }
-            Self::Call { arguments, .. } => {
-                arguments.iter().for_each(|node| node.visit(visitor));
-            }
+        for part in self.parts() {
+            part.visit(visitor);
         }
     }
 }

@@ -16,6 +16,25 @@ pub const STRUCTURED_TYPE: &str = "application/cloudevents+json; charset=utf-8";
 /// Media type of the data.
 pub const DATA_TYPE: &str = "application/json";
 
+/// The attributes that hold text; the only other is `severitynumber`.
+pub(crate) const TEXTS: [&str; 15] = [
+    "specversion",
+    "id",
+    "source",
+    "type",
+    "time",
+    "datacontenttype",
+    "subject",
+    "sequence",
+    "partitionkey",
+    "correlationid",
+    "stage",
+    "step",
+    "cause",
+    "actor",
+    "severitytext",
+];
+
 /// An attribute's value; the specification has more types, but these are all that are needed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Attribute {
@@ -56,35 +75,28 @@ impl CloudEvent {
         let id = text("/stream")
             .zip(seq)
             .map(|(stream, seq)| format!("{stream}/{seq}"));
+        // In the order of TEXTS.
         let texts = [
-            ("specversion", Some("1.0".to_owned())),
-            ("id", id),
-            (
-                "source",
-                text("/eventheader/namespace").map(|name| format!("/namespaces/{name}")),
-            ),
-            (
-                "type",
-                text("/eventheader/EventType").map(|name| format!("{TYPE_PREFIX}{name}")),
-            ),
-            ("time", text("/eventheader/timestamp")),
-            ("datacontenttype", Some(DATA_TYPE.to_owned())),
-            (
-                "subject",
-                text("/clustername").map(|name| format!("pgclusters/{name}")),
-            ),
+            Some("1.0".to_owned()),
+            id,
+            text("/eventheader/namespace").map(|name| format!("/namespaces/{name}")),
+            text("/eventheader/EventType").map(|name| format!("{TYPE_PREFIX}{name}")),
+            text("/eventheader/timestamp"),
+            Some(DATA_TYPE.to_owned()),
+            text("/clustername").map(|name| format!("pgclusters/{name}")),
             // Fixed in width, because the sequence extension compares texts.
-            ("sequence", seq.map(|seq| format!("{seq:020}"))),
-            ("partitionkey", text("/stream")),
-            ("correlationid", text("/operationid")),
-            ("stage", text("/stage")),
-            ("step", text("/step")),
-            ("cause", text("/cause")),
-            ("actor", text("/eventheader/username")),
-            ("severitytext", severity),
+            seq.map(|seq| format!("{seq:020}")),
+            text("/stream"),
+            text("/operationid"),
+            text("/stage"),
+            text("/step"),
+            text("/cause"),
+            text("/eventheader/username"),
+            severity,
         ];
-        let texts = texts
+        let texts = TEXTS
             .into_iter()
+            .zip(texts)
             .filter_map(|(name, text)| Some((name, Attribute::Text(text?))));
         let number = number.map(|severity| Attribute::Number(severity.number().into()));
         Self {

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     About, EventType, Field, FieldKind, OperationKind, Published, SCHEMA_VERSION, Severity, Stage,
-    Topic,
+    Topic, cloudevent,
 };
 
 /// Fields that every event has, with their JSON type and what they mean. Those that may be absent have `false`.
@@ -78,6 +78,29 @@ const HEADER: [(&str, &str); 5] = [
     ),
     ("topic", "Topics it is published on, besides alltopic."),
 ];
+
+/// What a filter finds under a name, in lower case: an attribute of the event as a CloudEvent, `eventtype`, `namespace`,
+/// `username`, or a field of the event's own; nothing where no event has it.
+#[must_use]
+pub fn filterable(name: &str) -> Option<FieldKind> {
+    if name == "severitynumber" {
+        return Some(FieldKind::Number);
+    }
+    let header = ["eventtype", "namespace", "username"];
+    if header.contains(&name) || cloudevent::TEXTS.contains(&name) {
+        return Some(FieldKind::Text);
+    }
+    let mut common = COMMON.iter();
+    if let Some((_, json, ..)) = common.find(|(field, ..)| *field == name) {
+        return Some(match *json {
+            "integer" => FieldKind::Number,
+            _ => FieldKind::Text,
+        });
+    }
+    let mut fields = Field::ALL.iter();
+    let field = fields.find(|field| field.as_str().eq_ignore_ascii_case(name))?;
+    Some(field.kind())
+}
 
 /// What `pgo explain` shows of a type.
 #[must_use]

@@ -217,6 +217,7 @@ async fn what_is_wrong_is_said_with_what_would_be_right() {
         ),
         ("/v1/events?topic=nosuch", "", 400, "clustertopic"),
         ("/v1/events?filter=a+%3D", "", 400, "column"),
+        ("/v1/events?filter=seq", "", 400, "seq > 0"),
         ("/v1/events?severity=loud", "", 400, "warn"),
         ("/v1/events?colour=red", "", 400, "severity"),
         (

@@ -11,6 +11,7 @@ mod arithmetic;
 mod casts;
 mod comparison;
 mod coverage;
+mod filters;
 mod functions;
 mod like;
 mod limits;

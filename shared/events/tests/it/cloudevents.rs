@@ -1,8 +1,9 @@
 //! Events as CloudEvents: the attributes that the specification asks for, and those of its extensions.
 
 use pgo_events::{
-    EventType, Field,
+    EventType, Field, FieldKind,
     cloudevent::{Attribute, CloudEvent},
+    reference::filterable,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -40,6 +41,37 @@ fn every_type_has_the_required_attributes_and_only_names_that_are_allowed() {
                 "{name}"
             );
         }
+    }
+}
+
+#[test]
+fn a_filter_knows_every_attribute_and_every_field_of_every_type() {
+    for event_type in EventType::ALL {
+        let event = cloud_event(*event_type);
+        for (name, attribute) in event.attributes() {
+            let kind = match attribute {
+                Attribute::Text(_) => FieldKind::Text,
+                Attribute::Number(_) => FieldKind::Number,
+            };
+            assert_eq!(filterable(name), Some(kind), "{name}");
+        }
+        for (name, value) in event.data().as_object().expect("an object") {
+            let kind = match value {
+                Value::String(_) => FieldKind::Text,
+                Value::Number(_) => FieldKind::Number,
+                Value::Bool(_) => FieldKind::Flag,
+                _ => continue,
+            };
+            assert_eq!(filterable(&name.to_ascii_lowercase()), Some(kind), "{name}");
+        }
+    }
+    for (name, kind) in [
+        ("eventtype", Some(FieldKind::Text)),
+        ("durationms", Some(FieldKind::Number)),
+        ("nosuch", None),
+        ("eventheader", None),
+    ] {
+        assert_eq!(filterable(name), kind, "{name}");
     }
 }
 
