@@ -16,12 +16,18 @@ use super::call;
 use crate::{context::Context, error::Error};
 
 /// The labels that say what an instance is, and who asked for its cluster.
-pub fn labels(cluster: &Cluster, of: (&InstanceName, Role)) -> BTreeMap<String, String> {
+fn labels(cluster: &Cluster, of: (&InstanceName, Role)) -> BTreeMap<String, String> {
     let mut labels = pgo_objects::pod_labels((&cluster.name, &cluster.stream), of);
     if !cluster.actor.is_empty() && label::is_value(&cluster.actor) {
         labels.insert(label::PGOUSER.to_owned(), cluster.actor.clone());
     }
     labels
+}
+
+/// The same on a pod that is to be made.
+pub fn say(pod: &mut Pod, cluster: &Cluster, of: (&InstanceName, Role)) {
+    let said = pod.metadata.labels.get_or_insert_default();
+    said.extend(labels(cluster, of));
 }
 
 /// Says on exactly this pod what the instance is; one that is gone needs no label.

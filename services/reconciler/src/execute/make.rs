@@ -76,8 +76,7 @@ pub async fn one(
         }
         Step::MakePod { instance, role } => {
             let mut pod = pgo_objects::pod(desired, uid, (instance, *role), &context.agent_logs);
-            let labels = pod.metadata.labels.get_or_insert_default();
-            labels.extend(label::labels(cluster, (instance, *role)));
+            label::say(&mut pod, cluster, (instance, *role));
             make(client, cluster, &pod, Present::Stays).await
         }
         Step::MakeProbe { .. } => probe(step, desired, cluster, context).await,
