@@ -16,6 +16,8 @@ fn cluster(spec: serde_json::Value) -> Pgcluster {
 
 const PGO_YAML: &str = "
 PrimaryStorage: local
+BackupStorage: local
+ReplicaStorage: local
 Storage:
   local:
     AccessMode: ReadWriteOnce
