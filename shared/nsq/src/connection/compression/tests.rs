@@ -93,9 +93,16 @@ proptest! {
             wire[at] = byte;
         }
         let (plain, result) = decompressed(&mut coder(deflate), wire);
-        // Snappy has checksums; deflate can only notice what makes no sense.
+        // Snappy has checksums; deflate can only notice what makes no sense. The checksum is of the data alone: a chunk whose type
+        // became one of those that are to be skipped (framing format, sections 4.4 and 4.6) is missing, each being a write here.
         if !deflate && result.is_ok() {
-            prop_assert!(writes.concat().starts_with(&plain[..]));
+            let without = |left_out| {
+                let others = writes.iter().enumerate().filter(move |(at, _)| *at != left_out);
+                others.flat_map(|(_, write)| write).copied().collect::<Vec<u8>>()
+            };
+            let is_skipped = (0x80..=0xfe).contains(&byte);
+            let with_a_gap = || (0..writes.len()).any(|left_out| without(left_out) == plain[..]);
+            prop_assert!(writes.concat().starts_with(&plain[..]) || is_skipped && with_a_gap());
         }
     }
 
