@@ -177,7 +177,9 @@ fn a_cluster_that_is_made_says_so_in_4_1s_fields() {
 fn until_let_in(cluster: &Cluster, why: &str) {
     // Whatever changes in a pod has kubelet look at its volumes at once.
     let note = format!("pgo.crunchydata.com/test={}", why.len());
-    kubectl(&["annotate", "pod", &cluster.name, &note, "-n", &namespace()]).ok();
+    let namespace = namespace();
+    let pod = ["annotate", "pod", &cluster.name, &note, "-n", &namespace];
+    kubectl(&[&pod[..], &["--overwrite"]].concat()).ok();
     until(why, READY, || {
         let tested = pgo(&["test", &cluster.name]);
         seen(tested.code() == 0, || tested.to_string())
