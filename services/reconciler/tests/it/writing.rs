@@ -73,7 +73,12 @@ async fn what_took_the_name_of_a_pod_or_a_claim_is_not_removed_in_its_place() {
     let (kubernetes, certificates) = (installation(), Certificates::new());
     let _reconciler = Reconciler::start(&kubernetes, &certificates);
     create_cluster(&kubernetes, "hippo");
-    eventually("a pod", || kubernetes.get("pods", NS, "hippo").is_some()).await;
+    // One that it has seen itself: what it has only made it does not know to be there yet.
+    eventually("a pod in the status", || {
+        let cluster = kubernetes.get("pgclusters", NS, "hippo");
+        cluster.is_some_and(|cluster| cluster["status"]["instances"][0]["podUid"].is_string())
+    })
+    .await;
     let uid = |kind: &str| {
         let object = kubernetes.get(kind, NS, "hippo").unwrap();
         object["metadata"]["uid"].clone()
