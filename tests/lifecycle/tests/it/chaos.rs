@@ -18,6 +18,7 @@ use crate::{
         faults::{Cut, Full, Stopped, agent, delete, last, postmaster, restart},
         kubernetes::{get, text},
         namespace,
+        proxies::Watches,
         turns::alone,
         until,
         until::seen,
@@ -139,6 +140,14 @@ impl Fault {
         )
     }
 
+    /// Whether Kubernetes' own programs have to find their API server again afterwards.
+    fn takes_api_server(self) -> bool {
+        matches!(
+            self,
+            Self::ApiserverStopped | Self::ApiserverRestarted | Self::EtcdRestarted
+        )
+    }
+
     /// Lets it happen, and end.
     fn happen(self, cluster: &Cluster, seconds: u64) {
         let (primary, replicas) = cluster.roles();
@@ -193,6 +202,7 @@ fn time() -> Duration {
 /// One fault, and what must hold after it.
 fn suffer(fault: Fault, cluster: &Cluster, writer: &Writer, seconds: u64) {
     let (before, _) = cluster.roles();
+    let watches = fault.takes_api_server().then(Watches::count);
     let begun = Instant::now();
     fault.happen(cluster, seconds);
     let ended = Instant::now();
@@ -217,6 +227,10 @@ fn suffer(fault: Fault, cluster: &Cluster, writer: &Writer, seconds: u64) {
         "{fault:?} kept the client waiting for {} ms",
         pause.as_millis()
     );
+    // Before that, a change of the primary by the next fault would reach no client: that is Kubernetes' part.
+    if let Some(watches) = watches {
+        watches.until_all_again();
+    }
 }
 
 /// Commits that the events say were lost, and whether there may have been more that could not be counted.

@@ -131,8 +131,38 @@ impl Cluster {
     }
 }
 
+/// Lines of each agent's log that are shown of a cluster whose test failed.
+const LINES: usize = 8;
+
+/// Shows what a cluster whose test failed was doing, before it goes.
+fn show_failed(name: &str) {
+    let namespace = namespace();
+    let selector = format!("pg-cluster={name}");
+    let shown = |verb: &str, of: &[&str]| {
+        let mut arguments = vec![verb, "-n", &namespace];
+        arguments.extend(of);
+        run(program("kubectl", &arguments), "").out
+    };
+    let all = ["pods,leases", "-l", &selector, "-o", "wide"];
+    println!("{}", shown("get", &all));
+    for pod in shown("get", &["pods", "-l", &selector, "-o", "name"]).lines() {
+        let log = shown("logs", &[pod, "-c", "database", "--tail=2000"]);
+        // PostgreSQL's own lines are many, and say less of why it is not told to serve.
+        let of_agent = |line: &&str| !line.contains("\"target\":\"postgres\"");
+        let own: Vec<&str> = log.lines().filter(of_agent).collect();
+        println!("--- {pod}: what its agent said last");
+        for line in &own[own.len().saturating_sub(LINES)..] {
+            println!("{}", line.chars().take(400).collect::<String>());
+        }
+    }
+}
+
 impl Drop for Cluster {
     fn drop(&mut self) {
+        if thread::panicking() {
+            let name = self.name.clone();
+            let _ = thread::spawn(move || show_failed(&name)).join();
+        }
         // Not waited for: names are unique. Nothing here may panic, a failed test is on its way.
         let quietly = |arguments: &[&str]| {
             let _ = thread::spawn({

@@ -11,6 +11,7 @@ pub mod installer;
 pub mod kubernetes;
 pub mod minors;
 pub mod programs;
+pub mod proxies;
 pub mod shown;
 pub mod sql;
 pub mod three;
