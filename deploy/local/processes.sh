@@ -13,8 +13,8 @@ identity() {
   read -r boot </proc/sys/kernel/random/boot_id
   # The second field is the program's name in brackets and may hold blanks; the third to the last do not.
   read -r -a fields <<<"${stat##*) }"
-  # A zombie has ended; nobody has asked for its exit code yet.
-  [[ ${fields[0]} != Z ]] || return 1
+  # A zombie has ended; nobody has asked for its exit code yet. While it has other threads they end still, and hold its ports.
+  [[ ${fields[0]} != Z ]] || ((fields[17] > 1)) || return 1
   echo "$1 ${fields[19]} $boot"
 }
 
