@@ -245,7 +245,7 @@ async fn set_finalizers(
 }
 
 /// Calls Kubernetes with a deadline; says what was tried on what.
-async fn call<T>(
+pub(crate) async fn call<T>(
     what: &'static str,
     on: &str,
     call: impl Future<Output = Result<T, kube::Error>>,

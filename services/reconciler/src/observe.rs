@@ -1,6 +1,8 @@
-//! Step 1, observe: what is there of a cluster, from the caches and the agents; no call unless something is wrong.
+//! Step 1, observe: what is there of a cluster, from the caches and the agents; no call unless something is wrong, or the
+//! cluster goes.
 
 mod probe;
+mod there;
 
 use std::{collections::BTreeMap, hash::Hash, sync::Arc, time::Duration};
 
@@ -33,8 +35,11 @@ use crate::{
     cache::{Cache, by_name},
     complaints,
     context::Context,
+    error::Error,
     passwords,
 };
+
+use there::There;
 
 /// A claim that is younger than this is not asked about: volumes take a moment.
 const CLAIM_GRACE: Duration = Duration::from_secs(3);
@@ -72,18 +77,25 @@ pub fn requests(
 }
 
 /// What is there of a cluster.
+///
+/// # Errors
+/// Kubernetes does not say what is left of one that goes.
 pub async fn observe(
     object: &Pgcluster,
     cluster: &Cluster,
     tasks: &Tasks,
     context: &Context,
-) -> Observed {
+) -> Result<Observed, Error> {
     let cache = &context.cache;
+    let There {
+        pods,
+        claims,
+        secrets,
+    } = There::of(cluster, context).await?;
     let service = fixture(&cache.services, cluster, Fixture::Service);
     let replica_service = fixture(&cache.services, cluster, Fixture::ReplicaService);
     let certificate = fixture(&cache.secrets, cluster, Fixture::Certificate);
     let slice = fixture(&cache.slices, cluster, Fixture::EndpointSlice);
-    let secrets = of_cluster(&cache.secrets.state(), cluster);
     let lease = fixture(&cache.leases, cluster, Fixture::Lease);
     let said = |name: &str| lease.as_ref()?.annotations().get(name).cloned();
     let mut observed = Observed {
@@ -117,8 +129,7 @@ pub async fn observe(
         upgrades_full: upgrades_full(object, cluster, context),
         ..Observed::default()
     };
-    see_pods(&mut observed, cluster, context).await;
-    let claims = of_cluster(&cache.claims.state(), cluster);
+    see_pods(&mut observed, &pods, cluster, context).await;
     observed.backups = backups(&claims, &secrets, cluster);
     let of_data = |claim: &&Arc<PersistentVolumeClaim>| {
         holds(claim.meta(), &cluster.name) == Some(Holds::Data)
@@ -131,21 +142,26 @@ pub async fn observe(
     }
     hear_agents(&mut observed, cluster, context);
     observed.sources = passwords::sources(cluster, &observed, &context.client).await;
-    observed
+    Ok(observed)
 }
 
 /// The pods of the instances, and the one that asks an image for its version.
-async fn see_pods(observed: &mut Observed, cluster: &Cluster, context: &Context) {
-    for pod in of_cluster(&context.cache.pods.state(), cluster) {
+async fn see_pods(
+    observed: &mut Observed,
+    pods: &[Arc<Pod>],
+    cluster: &Cluster,
+    context: &Context,
+) {
+    for pod in pods {
         let is_ours = is_owned(&pod.metadata, &cluster.stream);
         if let Some(operation) = pod.labels().get(label::UPGRADE_PROBE) {
             if is_ours {
-                observed.probe = Some(probe::facts(&pod, operation));
+                observed.probe = Some(probe::facts(pod, operation));
             }
             continue;
         }
         if let Some(instance) = pod.name_any().parse().ok().filter(|_| is_ours) {
-            let facts = with_complaint(pod_facts(&pod), context, cluster).await;
+            let facts = with_complaint(pod_facts(pod), context, cluster).await;
             observed.pods.insert(instance, facts);
         }
     }

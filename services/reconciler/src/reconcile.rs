@@ -31,7 +31,7 @@ pub async fn reconcile(object: Arc<Pgcluster>, context: Arc<Context>) -> Result<
         );
         return Ok(Action::await_change());
     };
-    let observed = observe::observe(&object, &cluster, &tasks, &context).await;
+    let observed = observe::observe(&object, &cluster, &tasks, &context).await?;
     let status = object
         .status
         .clone()

@@ -34,7 +34,7 @@ pub struct Asked {
 pub enum Fault {
     /// 403, for as long as it is set.
     Forbidden,
-    /// Nothing is done and no answer comes, for as long as it is set.
+    /// Nothing is done and no answer comes, for as long as it is set; of a watch, nothing more.
     Hangs,
     /// Once: another writes to the object a moment earlier.
     Overtaken,
@@ -48,6 +48,23 @@ struct State {
     asked: Vec<Asked>,
     /// What the line of a request contains, and how it fails then.
     faults: Vec<(String, Fault)>,
+}
+
+impl State {
+    /// What a watch shows next, if it does.
+    fn shown(
+        &self,
+        at: usize,
+        list: &str,
+        query: &BTreeMap<String, String>,
+    ) -> Option<(usize, Value)> {
+        let line = format!("WATCH {list}");
+        let hangs = |(part, fault): &(String, Fault)| *fault == Fault::Hangs && line.contains(part);
+        if self.faults.iter().any(hangs) {
+            return None;
+        }
+        self.store.after(at, list, query)
+    }
 }
 
 /// Clones are handles of the same.
@@ -199,7 +216,7 @@ impl Kubernetes {
                 async move {
                     loop {
                         changed.mark_unchanged();
-                        let found = state.lock().unwrap().store.after(at, &list, &query);
+                        let found = state.lock().unwrap().shown(at, &list, &query);
                         if let Some((at, mut line)) = found {
                             if reduce && line["type"] != "ERROR" {
                                 line["object"] = reduced(&line["object"]);

@@ -73,7 +73,6 @@ async fn what_took_the_name_of_a_pod_or_a_claim_is_not_removed_in_its_place() {
     let (kubernetes, certificates) = (installation(), Certificates::new());
     let _reconciler = Reconciler::start(&kubernetes, &certificates);
     create_cluster(&kubernetes, "hippo");
-    // One that it has seen itself: what it has only made it does not know to be there yet.
     eventually("a pod in the status", || {
         let cluster = kubernetes.get("pgclusters", NS, "hippo");
         cluster.is_some_and(|cluster| cluster["status"]["instances"][0]["podUid"].is_string())
@@ -103,6 +102,42 @@ async fn what_took_the_name_of_a_pod_or_a_claim_is_not_removed_in_its_place() {
     }
     for kind in kinds {
         assert!(kubernetes.get(kind, NS, "hippo").is_some(), "{kind}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_no_watch_has_shown_yet_goes_with_its_cluster() {
+    let (kubernetes, certificates) = (installation(), Certificates::new());
+    let _reconciler = Reconciler::start(&kubernetes, &certificates);
+    create_cluster(&kubernetes, "zebra");
+    eventually("a pod of zebra", || {
+        kubernetes.get("pods", NS, "zebra").is_some()
+    })
+    .await;
+    let kinds = ["pods", "persistentvolumeclaims", "secrets"];
+    for kind in kinds {
+        let watch = format!("WATCH /api/v1/namespaces/pgouser1/{kind}");
+        kubernetes.fail(&watch, Fault::Hangs);
+    }
+    create_cluster(&kubernetes, "hippo");
+    eventually("a pod of hippo", || {
+        kubernetes.get("pods", NS, "hippo").is_some()
+    })
+    .await;
+    ask_for_deletion_with_data(&kubernetes, "hippo");
+    eventually("the end of hippo", || {
+        kubernetes.get("pgclusters", NS, "hippo").is_none()
+    })
+    .await;
+    for kind in kinds {
+        let names = kubernetes.names(kind, NS).into_iter();
+        // What the cluster owned is for the garbage collector, which this Kubernetes has not.
+        let stays = |name: &String| {
+            let object = kubernetes.get(kind, NS, name).unwrap();
+            name.starts_with("hippo") && object["metadata"]["ownerReferences"].is_null()
+        };
+        let left: Vec<_> = names.filter(stays).collect();
+        assert_eq!(left, Vec::<String>::new(), "{kind}");
     }
 }
 
