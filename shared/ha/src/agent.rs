@@ -135,6 +135,8 @@ pub struct Agent {
     pub configuring: Option<Synchronous>,
     /// Where its timeline really began, if it is known and not recorded yet.
     pub began_at: Option<Position>,
+    /// Whether what stands beside its record is out of date.
+    pub outdated: bool,
 }
 
 /// What happened.
@@ -227,6 +229,9 @@ pub enum Input {
     Fit(bool),
     /// The membership that is wanted.
     Members(Wanted),
+    /// What stands in the Lease beside the record is out of date, which is where the instances are: a holder writes the record
+    /// once more, and the rest with it.
+    Outdated,
     /// The rule is in force: what left it has no walsender, the others have read it, and the WAL's end was taken then.
     Configured(Synchronous),
     /// k of the configured set have flushed up to the place taken when it came into force.
@@ -361,6 +366,7 @@ impl Agent {
             configured: None,
             configuring: None,
             began_at: None,
+            outdated: false,
         }
     }
 
@@ -470,6 +476,9 @@ impl Step<'_> {
             Input::Autofail(on) => self.agent.autofail = on,
             Input::Fit(fit) => self.fit(fit),
             Input::Members(wanted) => self.agent.wanted = Some(wanted),
+            Input::Outdated => {
+                self.agent.outdated = matches!(self.agent.role, Role::Holder(_));
+            }
             Input::Configured(rule) => self.configured(rule),
             Input::Held => {
                 if let Some((_, held)) = &mut self.agent.configured {

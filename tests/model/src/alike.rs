@@ -196,10 +196,11 @@ impl Exchange {
             configured,
             configuring,
             began_at,
+            outdated,
         } = agent;
         self.voter(*me, into);
         (promise, server, flushed, stopped).hash(into);
-        (fit, autofail, told, began_at).hash(into);
+        (fit, autofail, told, began_at, outdated).hash(into);
         self.granter(granter, into);
         self.role(role, into);
         some(seen.as_ref(), into, |seen, into| self.seen(seen, into));

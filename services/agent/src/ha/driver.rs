@@ -189,6 +189,8 @@ pub struct Driver<S> {
     /// The Lease as it was read or written last.
     lease: Option<Lease>,
     book: Book,
+    /// Where the instances are by the Lease.
+    recorded: Book,
     /// While it serves: what is known of the replicas.
     replicas: Option<Replicas>,
     /// Who waits for the answer about a grant. The protocol names each by who asked and by a moment, which is only a
@@ -236,6 +238,7 @@ impl<S: Store> Driver<S> {
             sender,
             lease: None,
             book,
+            recorded: Book::default(),
             replicas: None,
             grants: HashMap::new(),
             asked: 0,
@@ -298,6 +301,7 @@ impl<S: Store> Driver<S> {
         self.look_for_wishes();
         self.judge_fitness().await?;
         self.want_members().await?;
+        self.want_places().await?;
         self.report();
         Ok(())
     }
@@ -439,6 +443,27 @@ impl<S: Store> Driver<S> {
         self.step(Input::Members(wanted)).await
     }
 
+    /// Has a primary record where the instances are, when one of them is elsewhere: once the primary is gone, one that starts
+    /// has only the Lease to find the others by.
+    async fn want_places(&mut self) -> Result<(), DriverError> {
+        let leads = self.agent.server == Server::Primary;
+        if !leads || self.agent.outdated || !self.is_elsewhere() {
+            return Ok(());
+        }
+        self.step(Input::Outdated).await
+    }
+
+    /// Whether a member is not where the Lease says.
+    fn is_elsewhere(&self) -> bool {
+        let seen = self.agent.seen.as_ref();
+        let voters = seen.map(|seen| &seen.record.voters);
+        let mut members = voters.into_iter().flatten().chain([&self.agent.me]);
+        members.any(|member| {
+            let place = self.book.place(member);
+            place.is_some() && place != self.recorded.place(member)
+        })
+    }
+
     /// How far WAL from the leader has come.
     async fn hear_own(&mut self) -> Result<(), DriverError> {
         let following = self.parts.state.borrow().following.clone();
@@ -518,6 +543,7 @@ impl<S: Store> Driver<S> {
     fn learn(&mut self, reading: &Reading) {
         if let Reading::Recorded { instances, .. } = reading {
             self.book.fill(instances);
+            self.recorded.clone_from(instances);
         }
     }
 }

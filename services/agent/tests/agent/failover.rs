@@ -12,7 +12,7 @@ use nix::{
     },
     unistd::Pid,
 };
-use pgo_agent::ha::lease::{Cause, TAKEOVER, Takeover};
+use pgo_agent::ha::lease::{Cause, INSTANCES, TAKEOVER, Takeover};
 use pgo_postgres::Session;
 use pgo_proto::agent::{Phase, Role};
 use tonic::Code;
@@ -95,6 +95,42 @@ fn a_primary_that_is_gone_is_replaced_and_follows_when_it_is_back() {
         has(&primary, &[1, 3]).await;
         new.until_voters(2).await;
         primary.stop().await;
+        for rig in [&mut third, &mut replica] {
+            rig.stop().await;
+        }
+    });
+}
+
+#[test]
+fn instances_that_have_moved_find_each_other_without_the_primary() {
+    let name = "failover::instances_that_have_moved_find_each_other_without_the_primary";
+    unprivileged(name, &PROGRAMS, async || {
+        let (mut primary, mut replica) = pair().await;
+        let mut third = primary.beside("hippo-efgh");
+        third.start().await;
+        third.until_streaming_from("hippo").await;
+        primary.until_voters(2).await;
+        third.stop().await;
+        third.move_away();
+        third.start().await;
+        third.until_streaming_from("hippo").await;
+        let moved = format!("{:?}", third.settings.listen.to_string());
+        eventually("the Lease says where the third one is now", async || {
+            let annotations = third.store.lease_now().metadata.annotations;
+            annotations.is_some_and(|all| all[INSTANCES].contains(&moved))
+        })
+        .await;
+        // The other one moves while nobody is there to tell the third one of it.
+        replica.stop().await;
+        replica.move_away();
+        primary.crash().await;
+        replica.start().await;
+        let leader = tokio::select! {
+            _ = replica.until_primary() => &replica,
+            _ = third.until_primary() => &third,
+        };
+        let client = leader.connect().await.expect("the application gets in");
+        write(&client, 1).await;
         for rig in [&mut third, &mut replica] {
             rig.stop().await;
         }

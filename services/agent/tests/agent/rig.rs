@@ -178,6 +178,12 @@ impl Rig {
         put(&self.settings.custom.join(name), text);
     }
 
+    /// Where its agent and its server are is another place from its next start on, as that of a pod that is made anew.
+    pub fn move_away(&mut self) {
+        self.settings.port = free_port();
+        self.settings.listen.set_port(free_port());
+    }
+
     /// Starts the agent.
     pub async fn start(&mut self) {
         let stop = CancellationToken::new();

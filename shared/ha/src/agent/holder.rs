@@ -226,7 +226,7 @@ impl Step<'_> {
         // A read that shows what was in doubt does not end the doubt: only a write of its own does, and until then nothing
         // else could be changed.
         let doubts = doubted.is_some();
-        if next != *record || !authority.written || short || doubts {
+        if next != *record || !authority.written || short || doubts || self.agent.outdated {
             let expected = seen.version.clone();
             self.store(self.agent.promise.in_term(next.term));
             self.write(expected, next);

@@ -75,6 +75,7 @@ impl Step<'_> {
         agent.configuring = None;
         agent.began_at = None;
         agent.wanted = None;
+        agent.outdated = false;
     }
 
     /// Receives the WAL of another holder, in no lower term than it has promised.
@@ -130,6 +131,7 @@ impl Step<'_> {
             ..authority
         });
         self.agent.release = None;
+        self.agent.outdated = false;
         self.agent.seen = Some(Seen {
             version,
             record,

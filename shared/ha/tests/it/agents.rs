@@ -205,6 +205,20 @@ fn a_member_that_grants_joins_and_one_that_is_gone_leaves() {
 }
 
 #[test]
+fn what_stands_beside_the_record_is_written_anew_by_a_holder_alone_and_once() {
+    let mut cluster = running(3);
+    let record = cluster.record.clone();
+    let writes = cluster.writes;
+    cluster.tell(0, Input::Outdated);
+    cluster.pass(Duration::from_secs(1));
+    assert_eq!((cluster.writes, &cluster.record), (writes + 1, &record));
+    cluster.tell(1, Input::Outdated);
+    cluster.pass(Duration::from_secs(5));
+    assert_eq!(cluster.writes, writes + 1);
+    assert_eq!(serving(&cluster), [0]);
+}
+
+#[test]
 fn a_database_that_cannot_run_is_handed_over() {
     let mut cluster = running(3);
     cluster.tell(0, Input::Fit(false));

@@ -151,6 +151,10 @@ impl<S: Store> Driver<S> {
             },
             Ended::Written(lease) => {
                 let version = lease::version(&lease);
+                match lease::read(&lease, &self.parts.me) {
+                    Ok(reading) => self.learn(&reading),
+                    Err(error) => tracing::error!(%error, "the Lease is not understood"),
+                }
                 self.lease = Some(lease);
                 Input::LeaseWritten { version }
             }
