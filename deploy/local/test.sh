@@ -63,7 +63,7 @@ stop_afterwards() {
   fi
   if ((status != 0)); then
     echo "=== what failed, once more"
-    tail -n 40 "$stage_output" | cut -c 1-200
+    tail -n 80 "$stage_output" | cut -c 1-200
   fi
   rm -f "$stage_output"
   exit "$status"
