@@ -1,11 +1,5 @@
 //! Schema and status agree: what the API server lets through can be read, and nothing that is written gets lost there.
 
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
-
 use pgo_core::{
     ClusterStatus, Condition, ConditionStatus, DeleteOptions, Image, InstanceStatus, Journal,
     KeptWal, Kind, Lack, LastTakeover, Operation, Outcome, Phase, Promotion, Protection,

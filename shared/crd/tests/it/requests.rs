@@ -1,18 +1,9 @@
 //! What Pgtasks ask for of a cluster.
 
-#![allow(clippy::expect_used, reason = "a test fails by panicking")]
-
 use pgo_crd::{Pgcluster, Pgtask, delete_request, delete_requests, scale_down_request};
 use serde_json::json;
 
-fn cluster() -> Pgcluster {
-    serde_json::from_value(json!({
-        "apiVersion": "crunchydata.com/v1", "kind": "Pgcluster",
-        "metadata": {"name": "hippo", "namespace": "pgouser1", "uid": "uid-1"},
-        "spec": {},
-    }))
-    .expect("a Pgcluster")
-}
+use crate::made::cluster;
 
 fn task(owner: Option<&str>, made: &str, parameters: serde_json::Value) -> Pgtask {
     let owners = owner.map(|uid| {
@@ -29,7 +20,7 @@ fn task(owner: Option<&str>, made: &str, parameters: serde_json::Value) -> Pgtas
 }
 
 fn made(at: &str) -> Pgcluster {
-    let mut object = cluster();
+    let mut object = cluster(json!({}));
     object.metadata.creation_timestamp = serde_json::from_value(json!(at)).expect("a time");
     object
 }

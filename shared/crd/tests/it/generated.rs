@@ -1,11 +1,5 @@
 //! The definitions under `deploy/crds` are what the types say. `UPDATE=1 cargo test -p pgo-crd` writes them anew.
 
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
-
 use std::{
     collections::BTreeMap,
     env, fs,

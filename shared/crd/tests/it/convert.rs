@@ -1,57 +1,12 @@
 //! From Pgcluster and pgo.yaml to what the core decides on.
 
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
-
 use std::collections::BTreeMap;
 
 use pgo_core::{NodePreference, ServiceType, StorageKind};
 use pgo_crd::{Pgcluster, PgclusterSpec, PgoConfig, Pgreplica, Requests, desired, label};
 use serde_json::json;
 
-const PGO_YAML: &str = "
-PrimaryStorage: local
-BackupStorage: local
-ReplicaStorage: local
-Storage:
-  local:
-    AccessMode: ReadWriteOnce
-    Size: 1Gi
-    StorageType: dynamic
-    StorageClass: local
-    Fsgroup: 26
-ContainerResources:
-  small:
-    RequestsMemory: 512Mi
-    RequestsCPU: 0.1
-    LimitsMemory: 512Mi
-    LimitsCPU: 0.1
-Cluster:
-  CCPImagePrefix: example.org/pgo
-  CCPImageTag: debian12-15
-  User: testuser
-  Port: 5432
-  LSPVCTemplate: of an older file
-Pgo:
-  PGOImagePrefix: example.org/pgo
-  PGOImageTag: v1
-";
-
-fn config() -> PgoConfig {
-    PgoConfig::parse(PGO_YAML).expect("a pgo.yaml")
-}
-
-fn cluster(spec: serde_json::Value) -> Pgcluster {
-    serde_json::from_value(json!({
-        "apiVersion": "crunchydata.com/v1", "kind": "Pgcluster",
-        "metadata": {"name": "hippo", "namespace": "pgouser1", "uid": "uid-1"},
-        "spec": spec,
-    }))
-    .expect("a Pgcluster")
-}
+use crate::made::{PGO_YAML, cluster, config};
 
 #[test]
 fn an_empty_spec_takes_everything_from_pgo_yaml() {

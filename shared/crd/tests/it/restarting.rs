@@ -1,11 +1,5 @@
 //! Pgtasks that ask for a reload or a restart, and those that came to their end.
 
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
-
 use pgo_crd::{
     Pgcluster, Pgtask, reload_request, reload_requests, restart_request, restart_requests,
 };

@@ -1,11 +1,5 @@
 //! Pgtasks that ask for an upgrade, and of what.
 
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
-
 use pgo_crd::{Pgcluster, PgoConfig, Pgtask, upgrade_operation, upgrade_requests};
 use serde_json::{Value, json};
 

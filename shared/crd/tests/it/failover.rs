@@ -1,11 +1,5 @@
 //! Pgtasks that ask for another primary, and those that came to their end.
 
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
-
 use pgo_crd::{Pgcluster, Pgtask, failover_request, failover_requests, label};
 use serde_json::json;
 

@@ -1,42 +1,9 @@
 //! What a Pgcluster says beside what is wanted: who changed it, and which of its fields are wrong.
 
-#![allow(clippy::expect_used, reason = "a test fails by panicking")]
-
-use pgo_crd::{Pgcluster, PgoConfig, Requests, desired};
+use pgo_crd::{Pgcluster, Requests, desired};
 use serde_json::json;
 
-fn cluster(spec: serde_json::Value) -> Pgcluster {
-    serde_json::from_value(json!({
-        "apiVersion": "crunchydata.com/v1", "kind": "Pgcluster",
-        "metadata": {"name": "hippo", "namespace": "pgouser1", "uid": "uid-1"},
-        "spec": spec,
-    }))
-    .expect("a Pgcluster")
-}
-
-const PGO_YAML: &str = "
-PrimaryStorage: local
-BackupStorage: local
-ReplicaStorage: local
-Storage:
-  local:
-    AccessMode: ReadWriteOnce
-    Size: 1Gi
-    StorageType: dynamic
-    StorageClass: local
-Cluster:
-  CCPImagePrefix: example.org/pgo
-  CCPImageTag: debian12-15
-  User: testuser
-  Port: 5432
-Pgo:
-  PGOImagePrefix: example.org/pgo
-  PGOImageTag: v1
-";
-
-fn config() -> PgoConfig {
-    PgoConfig::parse(PGO_YAML).expect("a pgo.yaml")
-}
+use crate::made::{cluster, config};
 
 #[test]
 fn who_changed_a_cluster_is_the_program_that_kubernetes_noted_last_for_the_field() {

@@ -1,36 +1,8 @@
 //! What `pgo.yaml` may say, and what is told of one that cannot be used.
 
-#![allow(clippy::expect_used, reason = "a test fails by panicking")]
-
 use pgo_crd::PgoConfig;
 
-const PGO_YAML: &str = "
-PrimaryStorage: local
-BackupStorage: local
-ReplicaStorage: local
-Storage:
-  local:
-    AccessMode: ReadWriteOnce
-    Size: 1Gi
-    StorageType: dynamic
-    StorageClass: local
-    Fsgroup: 26
-ContainerResources:
-  small:
-    RequestsMemory: 512Mi
-    RequestsCPU: 0.1
-    LimitsMemory: 512Mi
-    LimitsCPU: 0.1
-Cluster:
-  CCPImagePrefix: example.org/pgo
-  CCPImageTag: debian12-15
-  User: testuser
-  Port: 5432
-  LSPVCTemplate: of an older file
-Pgo:
-  PGOImagePrefix: example.org/pgo
-  PGOImageTag: v1
-";
+use crate::made::PGO_YAML;
 
 #[test]
 fn a_pgo_yaml_that_cannot_be_used_says_which_key() {

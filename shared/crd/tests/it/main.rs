@@ -1,0 +1,18 @@
+//! Custom resources and configuration, through the public face.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+mod configuration;
+mod convert;
+mod failover;
+mod generated;
+mod made;
+mod requests;
+mod restarting;
+mod said;
+mod status;
+mod upgrading;
