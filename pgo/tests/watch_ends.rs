@@ -85,7 +85,7 @@ fn the_apiserver_is_asked_for_what_the_flags_say() {
             "--severity",
             "warn",
             "--filter",
-            "a = 'b c'",
+            "cause = 'b c'",
             "--since",
             "ab12:7",
             "--count",
@@ -99,8 +99,20 @@ fn the_apiserver_is_asked_for_what_the_flags_say() {
     assert_eq!(query("selector"), "env%3Ddev");
     assert_eq!(query("types"), "Create%2A%2C%2AFailure");
     assert_eq!(query("severity"), "WARN");
-    assert_eq!(query("filter"), "a%20%3D%20%27b%20c%27");
+    assert_eq!(query("filter"), "cause%20%3D%20%27b%20c%27");
     assert_eq!(query("cursor"), "ab12%3A7");
+}
+
+#[test]
+fn a_further_topic_is_left_out_with_a_word() {
+    let fake = sends(some());
+    let ran = watch(&fake, &["backuptopic", "hippo", "--count", "1"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert!(ran.stderr.contains("backuptopic is left out"), "{ran:?}");
+    assert_eq!(
+        fake.requests()[0].query("clusters").as_deref(),
+        Some("hippo")
+    );
 }
 
 #[test]
@@ -250,6 +262,15 @@ fn what_cannot_be_asked_for_is_refused_before_anything_is_asked() {
             ],
         ),
         (&["alltopic", "--filter", "("], ["--filter", "column"]),
+        (
+            &["alltopic", "--filter", "clustername = hippo"],
+            ["--filter", "write 'hippo' in quotes"],
+        ),
+        (
+            &["alltopic", "--filter", "durationms"],
+            ["--filter", "durationms > 0"],
+        ),
+        (&["alltopic", "HIPPO"], ["no cluster can be named", "HIPPO"]),
     ] {
         // Not even an apiserver is known.
         let ran = run(&mut fake::pgo(&[&["watch"], arguments].concat()));

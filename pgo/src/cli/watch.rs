@@ -4,11 +4,11 @@
 //! flags ─► query (what the apiserver leaves out already) ─► follow ─► shown, waited for, counted ─► end
 //! ```
 
+mod chosen;
 mod times;
 
 use std::{sync::Arc, time::Duration};
 
-use cesql::Expression;
 use clap::{ArgGroup, Args, ValueEnum};
 use pgo_api::{EventsQuery, PGO_VERSION, StreamLine};
 use pgo_events::{
@@ -28,6 +28,7 @@ use crate::{
     },
     output::{self, Colours, event::Line},
 };
+use chosen::{filter, further_topics, named_clusters};
 use times::{End, Place, since, until};
 
 /// Show events as they happen
@@ -124,17 +125,6 @@ fn severity(text: &str) -> Result<Severity, String> {
         .map_err(|unknown: UnknownSeverity| unknown.to_string())
 }
 
-/// An expression of CloudEvents SQL, as it was written.
-fn filter(text: &str) -> Result<String, String> {
-    match text.trim().is_empty() {
-        true => Ok(String::new()),
-        false => match text.parse::<Expression>() {
-            Ok(_) => Ok(text.to_owned()),
-            Err(wrong) => Err(format!("column {}: {}", wrong.column(), wrong.fault())),
-        },
-    }
-}
-
 impl Arguments {
     /// The address of an nsqd that is read directly, as 4.1 does it.
     pub fn direct(&self) -> Result<Option<direct::Watch>, Failure> {
@@ -142,7 +132,10 @@ impl Arguments {
             return Ok(None);
         };
         let chosen = [
-            ("CLUSTER", !self.clusters.is_empty()),
+            (
+                "CLUSTER",
+                further_topics(&self.clusters).len() < self.clusters.len(),
+            ),
             ("--selector", self.selector.is_some()),
             ("--type", !self.types.is_empty()),
             ("--severity", self.severity.is_some()),
@@ -165,11 +158,12 @@ impl Arguments {
         }
     }
 
-    /// Judges the topic, which an nsqd that is read directly may have others of.
+    /// Judges the topic, which an nsqd that is read directly may have others of, and the names of clusters.
     pub fn check(&self) -> Result<(), Failure> {
         let topic = self.topic.parse::<Topic>();
         match (self.direct.address(), topic) {
-            (Some(_), _) | (None, Ok(_)) => Ok(()),
+            (Some(_), _) => Ok(()),
+            (None, Ok(_)) => named_clusters(&self.clusters).map(drop),
             (None, Err(unknown)) => {
                 let unknown: UnknownTopic = unknown;
                 Err(Failure::Usage(unknown.to_string()))
@@ -177,7 +171,7 @@ impl Arguments {
         }
     }
 
-    fn query(&self, api: &Api) -> EventsQuery {
+    fn query(&self, api: &Api, clusters: &[&str]) -> EventsQuery {
         let text = |given: &Option<String>| given.clone().unwrap_or_default();
         let (since, cursor) = match &self.since {
             None => (None, None),
@@ -191,7 +185,7 @@ impl Arguments {
             since,
             last: self.last,
             cursor,
-            clusters: self.clusters.join(","),
+            clusters: clusters.join(","),
             selector: text(&self.selector),
             types: self.asked_types().join(","),
             severity: self.asked_severity(),
@@ -241,7 +235,13 @@ pub async fn run(arguments: Arguments, api: Arc<Api>) -> Result<(), Failure> {
     let mut interrupted = signal(SignalKind::interrupt()).map_err(unable)?;
     let mut terminated = signal(SignalKind::terminate()).map_err(unable)?;
     let (until, gives_up) = (arguments.until, arguments.timeout);
-    let query = arguments.query(&api);
+    let query = arguments.query(&api, &named_clusters(&arguments.clusters)?);
+    for topic in further_topics(&arguments.clusters) {
+        output::note(&format!(
+            "pgo: one topic is watched at a time, {} now; {topic} is left out, alltopic has them all",
+            arguments.topic
+        ));
+    }
     let mut news = events::follow(api.clone(), query, until.map(End::complete));
     let mut watch = Watch {
         colours: Colours::detect(),
