@@ -86,6 +86,11 @@ impl Line {
             Some("notice") => Stage::Notice,
             _ => of_name,
         };
+        // A fact such as ServiceStarted is told by its whole name.
+        let what = match stage {
+            Stage::Notice => event_type.as_str(),
+            _ => what,
+        };
         Self {
             at: header["timestamp"]
                 .as_str()
@@ -184,6 +189,7 @@ fn split(event_type: &str) -> (&str, Stage) {
         ("Completed", Stage::Completed),
         ("Failure", Stage::Failed),
         ("Progress", Stage::Progress),
+        ("Started", Stage::Started),
     ]
     .into_iter()
     .find_map(|(end, stage)| Some((event_type.strip_suffix(end)?, stage)))
@@ -245,6 +251,14 @@ mod tests {
             (Stage::Progress, "volume bound")
         );
         assert_eq!(line.what, "CreateCluster");
+    }
+
+    #[test]
+    fn beginning_and_end_of_an_operation_have_one_name() {
+        let line = |name, stage| Line::of(&event(name, json!({ "stage": stage })));
+        assert_eq!(line("TestClusterStarted", "started").what, "TestCluster");
+        assert_eq!(line("TestCluster", "completed").what, "TestCluster");
+        assert_eq!(line("ServiceStarted", "notice").what, "ServiceStarted");
     }
 
     #[test]
