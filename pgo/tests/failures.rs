@@ -228,7 +228,7 @@ fn what_comes_later_says_so_and_makes_no_request() {
     ] {
         let arguments: Vec<&str> = line.split(' ').collect();
         let ran = run(&mut fake.pgo(&arguments));
-        let text = format!("pgo: '{what}' is not available in this version yet\n");
+        let text = format!("Error: '{what}' is not available in this version yet\n");
         assert_eq!((ran.code, ran.stderr), (Some(1), text), "{line}");
     }
     assert_eq!(fake.requests().len(), 0);
@@ -477,9 +477,9 @@ fn help_and_completion_need_no_apiserver() {
         ("", &["Usage: pgo", "watch"]),
         ("help create cluster", &["--storage-config"]),
         ("create cluster -h", &["--storage-config"]),
-        ("completion bash", &["complete -F _pgo"]),
-        ("completion zsh", &["#compdef pgo"]),
-        ("completion fish", &["complete -c pgo"]),
+        ("completion bash", &["complete -F _pgo", "alltopic"]),
+        ("completion zsh", &["#compdef pgo", "alltopic"]),
+        ("completion fish", &["complete -c pgo", "alltopic"]),
     ] {
         let arguments: Vec<&str> = line.split_whitespace().collect();
         let ran = run(&mut pgo(&arguments));

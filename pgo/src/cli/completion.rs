@@ -6,8 +6,9 @@ use std::{
     path::Path,
 };
 
-use clap::{Args, ValueEnum};
+use clap::{Args, ValueEnum, builder::PossibleValuesParser};
 use clap_complete::Shell;
+use pgo_events::Topic;
 
 use super::Failure;
 use crate::output;
@@ -42,9 +43,28 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 fn script(shell: Shell) -> Vec<u8> {
     let mut script = Vec::new();
     // Only what works: the scripts would offer what is hidden too.
-    let mut available = super::available();
+    let mut available = with_topics(super::available());
     clap_complete::generate(shell, &mut available, "pgo", &mut script);
+    if shell == Shell::Fish {
+        script.extend(fish_topics().bytes());
+    }
     script
+}
+
+/// The topics for fish: clap offers there what an option takes, but not what stands without one.
+fn fish_topics() -> String {
+    let topics = Topic::ALL.map(Topic::as_str).join(" ");
+    format!("complete -c pgo -n \"__fish_pgo_using_subcommand watch\" -f -a \"{topics}\"\n")
+}
+
+/// The topics where one is to be named. The command line takes others too, for an nsqd that is read directly.
+fn with_topics(tree: clap::Command) -> clap::Command {
+    let topics = PossibleValuesParser::new(Topic::ALL.map(Topic::as_str));
+    tree.mut_subcommand("watch", |watch| {
+        // What is changed goes to the end: the clusters after it keep the order.
+        let watch = watch.mut_arg("topic", |topic| topic.value_parser(topics));
+        watch.mut_arg("clusters", |clusters| clusters)
+    })
 }
 
 /// Where 4.1 writes the script of bash when this variable is not empty, before it does what was asked.
@@ -99,8 +119,15 @@ mod tests {
                 "scaledown",
                 "failover",
                 "planned",
+                "alltopic",
+                "pgousertopic",
             ] {
                 assert!(words.contains(there), "{shell}: {there}");
+            }
+            // The condition of what is added for fish is one of those that the script defines.
+            if shell == Shell::Fish {
+                assert!(script.contains("function __fish_pgo_using_subcommand"));
+                assert!(script.matches("__fish_pgo_using_subcommand watch").count() > 1);
             }
             for hidden in ["benchmark", "pgbadger", "generate"] {
                 assert!(!words.contains(hidden), "{shell}: {hidden}");

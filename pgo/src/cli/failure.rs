@@ -43,7 +43,7 @@ impl Failure {
         match self {
             Self::NotAvailable(wanted) => {
                 for what in wanted {
-                    output::note(&format!("pgo: {}", texts::not_available(what)));
+                    output::note(&format!("Error: {}", texts::not_available(what)));
                 }
             }
             // Whoever read the output has enough of it.

@@ -197,9 +197,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn execute(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Failure> {
-    let matches = match tree().try_get_matches_from(arguments) {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let matches = match tree().try_get_matches_from(&arguments) {
         Ok(matches) => matches,
-        Err(error) => return of_clap(&error),
+        Err(error) => return of_clap(&without_what_comes_later(error, &arguments)),
     };
     let later = later::wanted(&matches);
     if !later.is_empty() {
@@ -368,6 +369,17 @@ fn in_runtime(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Fai
     result
 }
 
+/// An error about a command that there is not suggests only those that work.
+fn without_what_comes_later(error: clap::Error, arguments: &[OsString]) -> clap::Error {
+    match error.kind() {
+        ErrorKind::InvalidSubcommand => {
+            let of_those_that_work = available().try_get_matches_from(arguments);
+            of_those_that_work.err().unwrap_or(error)
+        }
+        _ => error,
+    }
+}
+
 /// Help that was asked for is printed; all else is a wrong command line.
 fn of_clap(error: &clap::Error) -> Result<(), Failure> {
     match error.kind() {
@@ -433,6 +445,20 @@ mod tests {
     #[test]
     fn the_tree_is_sound() {
         tree().debug_assert();
+    }
+
+    #[test]
+    fn a_command_that_comes_later_is_not_suggested() {
+        let why = |line: &str| {
+            let arguments = line.split(' ').map(OsString::from);
+            execute(arguments).unwrap_err().to_string()
+        };
+        let told = why("pgo create pgousr");
+        assert!(
+            told.contains("pgousr") && !told.contains("pgouser"),
+            "{told}"
+        );
+        assert!(why("pgo create clustr").contains("'cluster'"));
     }
 
     #[test]
