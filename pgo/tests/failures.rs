@@ -151,6 +151,10 @@ fn a_wrong_command_line_has_status_1_and_makes_no_request() {
             &["Error: unexpected argument '--nosuch'"],
         ),
         (&["create", "cluster", "a", "--series=0"], &["--series"]),
+        (
+            &["create", "cluster", "a", "--series=201"],
+            &["--series", "201 is not in 1..=200"],
+        ),
         (&["create", "cluster", "a", "--timeout=1m"], &["--wait"]),
         (
             &["create", "cluster", "a", "--wait", "--timeout=soon"],

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use clap::Args;
-use pgo_api::{CreateClusterRequest, CreateClusterResponse, Endpoint, PGO_VERSION, Secret};
+use pgo_api::{
+    CreateClusterRequest, CreateClusterResponse, Endpoint, LONGEST_SERIES, PGO_VERSION, Secret,
+};
 
 use super::{
     Failure, Output, Report, boolean,
@@ -80,9 +82,9 @@ pub struct Arguments {
     /// Cluster whose users' Secrets are copied
     #[arg(short, long, value_name = "CLUSTER")]
     secret_from: Option<String>,
-    /// Number of clusters to create, numbered from 0 where it is more than one
+    /// Number of clusters to create, at most 200, numbered from 0 where it is more than one
     #[arg(short = 'e', long, value_name = "NUMBER", default_value_t = 1,
-          value_parser = clap::value_parser!(i64).range(1..))]
+          value_parser = clap::value_parser!(i64).range(1..=LONGEST_SERIES))]
     series: i64,
     /// Type of the Service: ClusterIP, NodePort or LoadBalancer
     #[arg(long, value_name = "TYPE")]

@@ -57,5 +57,8 @@ pub use wire::{Code, Outcome, RequestHead, Response, Secret};
 /// ([`texts::VERSION_MISMATCH`]), so it stays 4.1's for its clients to work.
 pub const PGO_VERSION: &str = "4.1.0";
 
+/// Most clusters of one request to create some: all are made within its deadline.
+pub const LONGEST_SERIES: i64 = 200;
+
 /// Value of the header `WWW-Authenticate`, set on every answer, also those that succeed.
 pub const WWW_AUTHENTICATE: &str = "Basic realm=\"Restricted\"";

@@ -6,16 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::ObjectMeta;
-use pgo_api::{CreateClusterRequest, texts};
+use pgo_api::{CreateClusterRequest, LONGEST_SERIES, texts};
 use pgo_core::{Desired, UserSecret};
 use pgo_crd::{Pgcluster, PgoConfig, label};
 use pgo_ids::{ClusterName, OperationId};
 
 use super::spec;
 use crate::{configuration, refusal::Refusal};
-
-/// Most clusters of one request: all are made within its deadline.
-const LONGEST_SERIES: i64 = 200;
 
 /// Most replicas of a cluster, as its definition has it.
 pub(super) const MOST_REPLICAS: i64 = 100;
