@@ -212,7 +212,12 @@ fn check_user_labels(text: &str) -> Result<BTreeMap<String, String>, Refusal> {
                 texts::LABELS_FORMAT
             ));
         }
-        labels.insert(key.to_owned(), value.to_owned());
+        if labels.insert(key.to_owned(), value.to_owned()).is_some() {
+            return refuse(format!(
+                "{}: {key} is given more than once; leave one of them",
+                texts::LABELS_FORMAT
+            ));
+        }
     }
     Ok(labels)
 }

@@ -180,6 +180,7 @@ fn labels_that_are_none_are_refused() {
     let labelled = |text: &str| refused(|request| request.user_labels = text.to_owned());
     assert_eq!(labelled("env"), "invalid labels format");
     assert_eq!(labelled("env=dev,"), "invalid labels format");
+    assert!(labelled("env=dev,a=b,env=test").contains("env is given more than once"));
     for text in [
         "e n v=dev",
         "env=a=b",
