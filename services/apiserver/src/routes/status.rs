@@ -3,7 +3,11 @@
 //! A figure that cannot be had is zero, empty or `error`, as in 4.1, and the answer is never a refusal; its `Msg`, which
 //! is empty else, names those figures and the reason.
 
-use std::{collections::BTreeMap, fmt::Debug, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Debug,
+    sync::Arc,
+};
 
 use jiff::{Timestamp, tz::TimeZone};
 use k8s_openapi::{
@@ -27,7 +31,10 @@ use crate::{
     app::App,
     refusal::Refusal,
     request::Call,
-    routes::clusters::pod::{self, Containers},
+    routes::clusters::{
+        self,
+        pod::{self, Containers},
+    },
 };
 
 /// Name of the one PgInstallation.
@@ -38,9 +45,9 @@ const STORAGE: &str = "storage";
 
 pub(super) async fn status(call: Arc<Call>, query: StatusQuery) -> Result<StatusResponse, Refusal> {
     let (app, namespace) = (&*call.app, query.namespace.as_str());
-    let (start, clusters, pods, jobs, claims, nodes) = futures::join!(
+    let (start, found, pods, jobs, claims, nodes) = futures::join!(
         start_time(app),
-        clusters(app, namespace),
+        listed_clusters(app, namespace),
         listed::<Pod>(app, namespace, label::PG_CLUSTER),
         listed::<Job>(app, namespace, label::PGBACKUP),
         listed::<PersistentVolumeClaim>(app, namespace, label::PGREMOVE),
@@ -52,7 +59,7 @@ pub(super) async fn status(call: Arc<Call>, query: StatusQuery) -> Result<Status
     let jobs = missing.or_note("NumBackups", jobs);
     let claims = missing.or_note("NumClaims, VolumeCap", claims);
     let nodes = missing.or_note("Nodes", nodes);
-    let clusters = missing.or_note("PendingRestart, FallenBack", clusters);
+    let clusters = missing.or_note("NotReady, PendingRestart, FallenBack", found);
     Ok(StatusResponse {
         result: StatusDetail {
             operator_start_time: start.map_or_else(|| "error".to_owned(), shown),
@@ -61,7 +68,7 @@ pub(super) async fn status(call: Arc<Call>, query: StatusQuery) -> Result<Status
             num_claims: count(claims.len()),
             volume_cap: volume_cap(&claims),
             db_tags: images(&pods),
-            not_ready: not_ready(&pods),
+            not_ready: not_ready(&pods, &clusters),
             nodes: nodes.iter().map(node_info).collect(),
             labels: labels(&pods),
             pending_restart: clusters.iter().flat_map(pending_restart).collect(),
@@ -109,7 +116,7 @@ where
 }
 
 /// The Pgclusters as they are there: one that cannot be understood must not hide the others.
-async fn clusters(app: &App, namespace: &str) -> Result<Vec<DynamicObject>, Refusal> {
+async fn listed_clusters(app: &App, namespace: &str) -> Result<Vec<DynamicObject>, Refusal> {
     let resource = ApiResource::erase::<Pgcluster>(&());
     let api: Api<DynamicObject> = Api::namespaced_with(app.client.clone(), namespace, &resource);
     let mut found = api.list(&ListParams::default()).await?.items;
@@ -197,12 +204,18 @@ fn images(pods: &[Pod]) -> BTreeMap<String, i64> {
     images
 }
 
-fn not_ready(pods: &[Pod]) -> Vec<String> {
+/// The instances that are not ready, and the clusters that are not, with a pod or without.
+fn not_ready(pods: &[Pod], clusters: &[DynamicObject]) -> Vec<String> {
     let instances = pods.iter().filter(|pod| pod::is_instance(pod));
-    instances
+    let instances = instances
         .filter(|pod| !Containers::of(pod).all_ready())
-        .map(|pod| pod.name_any())
-        .collect()
+        .map(ResourceExt::name_any);
+    let clusters = clusters
+        .iter()
+        .filter(|cluster| !clusters::is_ready(cluster))
+        .map(ResourceExt::name_any);
+    let names: BTreeSet<String> = instances.chain(clusters).collect();
+    names.into_iter().collect()
 }
 
 fn node_info(node: &Node) -> NodeInfo {
@@ -272,6 +285,35 @@ mod tests {
         let whole = cluster(json!({"synchronous": {"rule": 1, "waitFor": 1}}));
         assert!(pending_restart(&whole).is_empty() && fallen_back(&whole).is_none());
         assert_eq!(fallen_back(&cluster(Value::Null)), None);
+    }
+
+    #[test]
+    fn a_cluster_without_a_pod_is_among_those_not_ready() {
+        let cluster = |name: &str, ready: &str| -> DynamicObject {
+            let conditions = json!([{"type": "Ready", "status": ready}]);
+            let object = json!({"metadata": {"name": name}, "status": {"conditions": conditions}});
+            serde_json::from_value(object).expect("an object")
+        };
+        let pod = |name: &str, ready: bool| -> Pod {
+            serde_json::from_value(json!({
+                "metadata": {"name": name},
+                "spec": {"containers": [{"name": "database"}]},
+                "status": {"containerStatuses": [
+                    {"name": "database", "ready": ready, "image": "", "imageID": "", "restartCount": 0}]},
+            }))
+            .expect("a pod")
+        };
+        let pods = [
+            pod("hippo", true),
+            pod("bad", false),
+            pod("rhino-abcd", false),
+        ];
+        let clusters = [
+            cluster("bad", "False"),
+            cluster("hippo", "True"),
+            cluster("none", "Unknown"),
+        ];
+        assert_eq!(not_ready(&pods, &clusters), ["bad", "none", "rhino-abcd"]);
     }
 
     #[test]

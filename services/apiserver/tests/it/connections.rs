@@ -154,3 +154,33 @@ async fn a_primary_that_is_not_ready_is_told() {
         .await;
     assert_eq!(answer.refusal(), "cluster not ready yet, try later");
 }
+
+#[tokio::test]
+async fn of_all_clusters_those_that_are_not_ready_are_named_and_the_others_tested() {
+    let (apiserver, _postgres) = with_postgres("hippo.pgouser1.agent.pgo", "right").await;
+    let kubernetes = &apiserver.kubernetes;
+    for name in ["rhino", "zebra"] {
+        let cluster = json!({"metadata": {"name": name, "uid": name}, "spec": {}});
+        kubernetes.put("pgclusters", "pgouser1", cluster);
+        kubernetes.put(
+            "pods",
+            "pgouser1",
+            json!({
+                "metadata": {"name": name, "labels": {"pg-cluster": name, "service-name": name}},
+                "spec": {"containers": [{"name": "database"}]},
+                "status": {"phase": "Pending"},
+            }),
+        );
+    }
+    let mut request = cluster_request("all");
+    request["AllFlag"] = json!(true);
+    let answer = apiserver.plain().post("/testclusters", request).await;
+    assert_eq!(
+        answer.refusal(),
+        "cluster not ready yet, try later: rhino, zebra"
+    );
+    let results = answer.json()["Results"].as_array().unwrap().clone();
+    assert_eq!(results.len(), 1, "{results:?}");
+    assert_eq!(results[0]["ClusterName"], "hippo");
+    assert_eq!(working(results[0]["Items"].as_array().unwrap()), [true; 4]);
+}

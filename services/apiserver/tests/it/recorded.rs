@@ -280,6 +280,12 @@ async fn a_user_without_the_permission_is_refused_in_4_1s_words() {
 #[tokio::test]
 async fn the_status_has_4_1s_figures() {
     let apiserver = with_clusters().await;
+    for name in ["hippo", "zebra"] {
+        let cluster = apiserver.kubernetes.get("pgclusters", "pgouser1", name);
+        let mut cluster = cluster.unwrap();
+        cluster["status"]["conditions"] = json!([{"type": "Ready", "status": "True"}]);
+        apiserver.kubernetes.put("pgclusters", "pgouser1", cluster);
+    }
     let exchange = recorded("200");
     let mut actual = ask(&apiserver.tls(), "200", &exchange).await;
     let mut expected = exchange.response;

@@ -50,6 +50,21 @@ async fn status(kubernetes: &Kubernetes) -> (Value, String) {
     (answer["Result"].clone(), told)
 }
 
+#[tokio::test]
+async fn a_cluster_that_has_no_pod_is_told_as_not_ready() {
+    let kubernetes = installation();
+    for (name, ready) in [("bad", "False"), ("hippo", "True")] {
+        let conditions = json!([{"type": "Ready", "status": ready}]);
+        let cluster =
+            json!({"metadata": {"name": name}, "spec": {}, "status": {"conditions": conditions}});
+        kubernetes.put("pgclusters", "pgouser1", cluster);
+    }
+    let fresh = json!({"metadata": {"name": "fresh"}, "spec": {}});
+    kubernetes.put("pgclusters", "pgouser1", fresh);
+    let (figures, _) = status(&kubernetes).await;
+    assert_eq!(figures["NotReady"], json!(["bad", "fresh"]));
+}
+
 fn started(kubernetes: &Kubernetes) {
     let operation = json!({"id": "25927091-b343-4017-be4b-71575f0b3eb5", "kind": "StartPgo", "actor": "",
         "started": "2026-11-22T14:23:53Z"});
@@ -74,6 +89,7 @@ async fn a_status_without_gaps_says_nothing_besides() {
 async fn figures_that_cannot_be_had_are_named_with_the_reason() {
     for (kind, figures) in [
         ("pods", "NumDatabases, DbTags, NotReady, Labels"),
+        ("pgclusters", "NotReady, PendingRestart, FallenBack"),
         ("jobs", "NumBackups"),
         ("persistentvolumeclaims", "NumClaims, VolumeCap"),
         ("nodes", "Nodes"),

@@ -36,6 +36,15 @@ pub(super) use upgrade::upgrade;
 
 use crate::{app::App, refusal::Refusal};
 
+/// Whether the cluster's condition Ready is true.
+pub(super) fn is_ready(cluster: &DynamicObject) -> bool {
+    let conditions = cluster.data["status"]["conditions"].as_array();
+    conditions.is_some_and(|all| {
+        all.iter()
+            .any(|one| one["type"] == "Ready" && one["status"] == "True")
+    })
+}
+
 /// Which clusters of a namespace a request is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Selection {

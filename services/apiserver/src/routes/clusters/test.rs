@@ -26,7 +26,7 @@ use tokio_postgres::config::SslMode;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::{
-    Selection,
+    Selection, is_ready,
     pod::{self, Containers},
 };
 use crate::{refusal::Refusal, request::Call};
@@ -74,15 +74,17 @@ pub(crate) async fn test(
         secrets: secrets.items,
     };
     let config = app.configuration.now();
-    let planned: Vec<(String, Vec<Probe>)> = clusters
-        .iter()
-        .map(|cluster| {
-            Ok((
-                cluster.name_any(),
-                probes(cluster, namespace, &members, &config)?,
-            ))
-        })
-        .collect::<Result<_, Refusal>>()?;
+    let (mut tested, mut planned, mut unready) = (Vec::new(), Vec::new(), Vec::new());
+    for cluster in clusters {
+        let name = cluster.name_any();
+        match probes(&cluster, namespace, &members, &config) {
+            Some(probes) => {
+                planned.push((name, probes));
+                tested.push(cluster);
+            }
+            None => unready.push(name),
+        }
+    }
     let began = Timestamp::now();
     // All at once, whatever cluster they are for; the order stays.
     let all = planned.iter().flat_map(|(_, probes)| probes.clone());
@@ -101,13 +103,26 @@ pub(crate) async fn test(
             commands.zip(&mut tried).collect()
         })
         .collect();
-    note::all(&call, namespace, (&clusters, &shown), began).await;
+    note::all(&call, namespace, (&tested, &shown), began).await;
     let names = planned.into_iter().map(|(name, _)| name);
-    Ok(answer(names.zip(shown).map(result).collect()))
+    let mut answer = answer(names.zip(shown).map(result).collect());
+    if let Some(why) = not_ready(&selection, &unready) {
+        answer.outcome = Outcome::error(why);
+    }
+    Ok(answer)
 }
 
 /// What a test of a cluster has shown: the command that connects like each probe, and why it does not work, if so.
 type Shown = Vec<(String, Result<(), String>)>;
+
+/// 4.1's text where a cluster is not ready. A request that names one cluster knows which; another is told their names.
+fn not_ready(selection: &Selection, unready: &[String]) -> Option<String> {
+    match (unready, selection) {
+        ([], _) => None,
+        (_, Selection::One(_)) => Some(texts::NOT_READY.to_owned()),
+        (names, _) => Some(format!("{}: {}", texts::NOT_READY, names.join(", "))),
+    }
+}
 
 /// As 4.1 answers, without the reasons.
 fn result((cluster_name, shown): (String, Shown)) -> ClusterTestResult {
@@ -149,22 +164,13 @@ struct Probe {
     hopeless: bool,
 }
 
-/// Whether the cluster's condition Ready is true.
-fn is_ready(cluster: &DynamicObject) -> bool {
-    let conditions = cluster.data["status"]["conditions"].as_array();
-    conditions.is_some_and(|all| {
-        all.iter()
-            .any(|one| one["type"] == "Ready" && one["status"] == "True")
-    })
-}
-
-/// The connections to try for a cluster, in order of Service, Secret, database.
+/// The connections to try for a cluster, in order of Service, Secret, database; nothing where the cluster is not ready.
 fn probes(
     cluster: &DynamicObject,
     namespace: &str,
     members: &Members,
     config: &PgoConfig,
-) -> Result<Vec<Probe>, Refusal> {
+) -> Option<Vec<Probe>> {
     let name = cluster.name_any();
     let pods = own(&name, &members.pods);
     let not_ready = |kind: &str| {
@@ -174,7 +180,7 @@ fn probes(
     };
     // The condition is there before the kubelet's next look at the pod: who waited for it need not wait again.
     if not_ready("primary") && !is_ready(cluster) {
-        return Err(Refusal(texts::NOT_READY.to_owned()));
+        return None;
     }
     let said = |field: &str, default: &str| {
         let value = cluster.data["spec"][field].as_str().unwrap_or_default();
@@ -210,7 +216,7 @@ fn probes(
             }
         }
     }
-    Ok(probes)
+    Some(probes)
 }
 
 /// The objects that carry the cluster's name, in order of their own.
@@ -395,11 +401,18 @@ mod tests {
     fn a_primary_that_is_not_ready_is_told_instead() {
         let mut members = members();
         members.pods.push(pod("hippo", false));
-        let refused = probes(&cluster(), "pgouser1", &members, &PgoConfig::default()).map(drop);
+        assert!(probes(&cluster(), "pgouser1", &members, &PgoConfig::default()).is_none());
+        let unready = ["hippo".to_owned(), "rhino".to_owned()];
+        let one = Selection::of("", false, "hippo");
         assert_eq!(
-            refused,
-            Err(Refusal("cluster not ready yet, try later".to_owned()))
+            not_ready(&one, &unready[..1]).as_deref(),
+            Some("cluster not ready yet, try later")
         );
+        assert_eq!(
+            not_ready(&Selection::All, &unready).as_deref(),
+            Some("cluster not ready yet, try later: hippo, rhino")
+        );
+        assert_eq!(not_ready(&Selection::All, &[]), None);
     }
 
     #[test]
