@@ -51,6 +51,30 @@ async fn status(kubernetes: &Kubernetes) -> (Value, String) {
 }
 
 #[tokio::test]
+async fn a_cluster_that_kubectl_made_is_shown_with_its_storage_also_when_its_claim_has_a_name() {
+    let kubernetes = installation();
+    let apiserver = start_plain(&kubernetes).await;
+    let storage = async |spec: Value| {
+        let cluster = json!({"metadata": {"name": "bare", "uid": "u1"}, "spec": spec});
+        kubernetes.put("pgclusters", "pgouser1", cluster);
+        let request = cluster_request("bare");
+        let shown = apiserver.plain().post("/showclusters", request).await;
+        shown.done()["Results"][0]["Cluster"]["spec"]["PrimaryStorage"].clone()
+    };
+    let mut of_pgo_yaml = storage(json!({})).await;
+    assert_ne!(of_pgo_yaml["size"], "");
+    of_pgo_yaml["name"] = json!("bare");
+    // What PGO writes into the spec once the claim is there.
+    let projected = storage(json!({"PrimaryStorage": {"name": "bare"}})).await;
+    assert_eq!(projected, of_pgo_yaml);
+    let own = storage(json!({"PrimaryStorage": {"name": "bare", "size": "7Gi"}})).await;
+    assert_eq!(
+        (&own["size"], &own["storageclass"]),
+        (&json!("7Gi"), &json!(""))
+    );
+}
+
+#[tokio::test]
 async fn a_cluster_that_has_no_pod_is_told_as_not_ready() {
     let kubernetes = installation();
     for (name, ready) in [("bad", "False"), ("hippo", "True")] {

@@ -198,6 +198,18 @@ fn shown_cluster(mut cluster: DynamicObject, config: &PgoConfig) -> Value {
     value
 }
 
+/// A storage with what `pgo.yaml` names where it says nothing itself: such a storage is taken whole or not at all. The
+/// claim's name, which PGO fills in, says nothing.
+fn fill_storage(storage: &mut StorageSpec, config: &PgoConfig, named: &str) {
+    let name = std::mem::take(&mut storage.name);
+    if *storage == StorageSpec::default()
+        && let Some(default) = config.storage.get(named)
+    {
+        *storage = StorageSpec::from(default);
+    }
+    storage.name = name;
+}
+
 /// A spec with what `pgo.yaml` gives where it says nothing itself, as when `pgo` had made it.
 fn complete(mut spec: PgclusterSpec, config: &PgoConfig) -> PgclusterSpec {
     let fill = |field: &mut String, default: &str| {
@@ -210,16 +222,20 @@ fn complete(mut spec: PgclusterSpec, config: &PgoConfig) -> PgclusterSpec {
     fill(&mut spec.port, &config.cluster.port);
     fill(&mut spec.user, &config.cluster.user);
     fill(&mut spec.database, &config.cluster.database);
-    if spec.primary_storage == StorageSpec::default()
-        && let Some(storage) = config.storage.get(&config.primary_storage)
-    {
-        spec.primary_storage = StorageSpec::from(storage);
+    for (storage, named) in [
+        (&mut spec.primary_storage, &config.primary_storage),
+        (&mut spec.replica_storage, &config.replica_storage),
+        (&mut spec.backrest_storage, &config.backrest_storage),
+    ] {
+        fill_storage(storage, config, named);
     }
     spec
 }
 
 #[cfg(test)]
 mod tests {
+    use pgo_crd::StorageConfig;
+
     use super::*;
 
     fn cluster(spec: Value, status: Value) -> DynamicObject {
@@ -250,6 +266,27 @@ mod tests {
         assert_eq!(shown["spec"]["ccpimage"], "crunchy-postgres");
         assert_eq!(shown["spec"]["ccpimagetag"], "debian12-15");
         assert_eq!(shown["spec"]["port"], "6000");
+    }
+
+    #[test]
+    fn a_storage_that_has_only_the_claims_name_is_shown_as_pgo_yaml_has_it() {
+        let storage = |size: &str| StorageConfig {
+            size: size.to_owned(),
+            ..StorageConfig::default()
+        };
+        let mut config = PgoConfig::default();
+        for (name, size) in [("small", "1Gi"), ("large", "5Gi")] {
+            config.storage.insert(name.to_owned(), storage(size));
+        }
+        "small".clone_into(&mut config.primary_storage);
+        "large".clone_into(&mut config.replica_storage);
+        "small".clone_into(&mut config.backrest_storage);
+        let spec = json!({"PrimaryStorage": {"name": "hippo"}, "BackrestStorage": {"size": "9Gi"}});
+        let shown = shown_cluster(cluster(spec, Value::Null), &config);
+        assert_eq!(shown["spec"]["PrimaryStorage"]["size"], "1Gi");
+        assert_eq!(shown["spec"]["PrimaryStorage"]["name"], "hippo");
+        assert_eq!(shown["spec"]["ReplicaStorage"]["size"], "5Gi");
+        assert_eq!(shown["spec"]["BackrestStorage"]["size"], "9Gi");
     }
 
     #[test]
