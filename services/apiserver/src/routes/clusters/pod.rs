@@ -63,7 +63,7 @@ pub(crate) fn is_instance(pod: &Pod) -> bool {
     is_shown(pod) && matches!(kind(pod, ""), "primary" | "replica")
 }
 
-/// Whether a pod of a cluster is one that 4.1 shows: no Job's, no repository.
+/// Whether a pod of a cluster is one that 4.1 shows: no Job's, no repository, and none that only asks an image.
 pub(crate) fn is_shown(pod: &Pod) -> bool {
     let labels = pod.labels();
     let hiding = [
@@ -71,6 +71,7 @@ pub(crate) fn is_shown(pod: &Pod) -> bool {
         label::BACKREST_RESTORE,
         label::BACKREST_REPO,
         label::PGBACKUP,
+        label::UPGRADE_PROBE,
     ];
     !hiding.iter().any(|key| labels.contains_key(*key))
         && labels.get(label::NAME).map(String::as_str) != Some(LSPVC)
@@ -161,6 +162,7 @@ mod tests {
             json!({"pgo-backrest-repo": "true"}),
             json!({"pgbackup": "false"}),
             json!({"name": "lspvc"}),
+            json!({"pgo.crunchydata.com/upgrade-probe": "1"}),
         ] {
             assert!(!is_shown(&pod(hidden)));
         }
