@@ -172,6 +172,39 @@ async fn more_that_is_asked_too_late_is_refused_with_what_is_left_and_what_to_do
 }
 
 #[tokio::test]
+async fn what_a_cluster_that_is_gone_has_left_is_named_with_what_removes_it() {
+    let kubernetes = installation();
+    let apiserver = start_plain(&kubernetes).await;
+    let client = apiserver.plain();
+    let labels = json!({"vendor": "crunchydata", "pg-cluster": "hippo"});
+    let owner = json!([{"apiVersion": "v1", "kind": "Pod", "name": "x", "uid": "1"}]);
+    for (plural, metadata) in [
+        (
+            "persistentvolumeclaims",
+            json!({"name": "hippo", "labels": labels}),
+        ),
+        (
+            "secrets",
+            json!({"name": "hippo-postgres-secret", "labels": labels}),
+        ),
+        (
+            "secrets",
+            json!({"name": "goes-by-itself", "labels": labels, "ownerReferences": owner}),
+        ),
+    ] {
+        kubernetes.put(plural, "pgouser1", json!({ "metadata": metadata }));
+    }
+    let answer = client.post("/clustersdelete", with_data()).await;
+    assert_eq!(
+        answer.refusal(),
+        "no clusters found; what a former cluster hippo kept is still there, and a new cluster of that name takes it up; to \
+         remove it for good: kubectl delete --namespace pgouser1 persistentvolumeclaim/hippo secret/hippo-postgres-secret"
+    );
+    let other = client.post("/clustersdelete", cluster_request("rhino"));
+    assert_eq!(other.await.refusal(), "no clusters found");
+}
+
+#[tokio::test]
 async fn a_cluster_that_is_gone_with_its_data_is_deleted() {
     let kubernetes = installation();
     going(&kubernetes).await;

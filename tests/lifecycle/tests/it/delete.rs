@@ -49,6 +49,8 @@ fn a_deleted_cluster_keeps_its_data_and_a_new_one_of_its_name_takes_it_up() {
         let left = set(&names(&cluster.belongings()));
         seen(left == kept, || format!("{left:?}"))
     });
+    let what = format!("persistentvolumeclaim/{name} secret/{name}-postgres-secret ");
+    pgo(&["delete", "cluster", name, "--no-prompt", "--delete-data"]).failed(2, &[&what]);
     let events = watch.until(&stream, "DeleteClusterCompleted");
     check_stream(&events);
     assert_eq!(

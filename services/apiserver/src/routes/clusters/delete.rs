@@ -12,7 +12,10 @@ use std::{
 };
 
 use futures::{StreamExt as _, stream};
-use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use k8s_openapi::{
+    api::core::v1::{PersistentVolumeClaim, Secret},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
 use kube::{
     Api, ResourceExt as _,
     api::{DynamicObject, ListParams},
@@ -53,13 +56,53 @@ pub(crate) async fn delete(
     let selection = Selection::of(&request.selector, request.all_flag, &request.cluster_name);
     let clusters = selection.clusters(&call.app, &request.namespace).await?;
     if clusters.is_empty() {
-        return Err(Refusal(texts::NO_CLUSTERS.to_owned()));
+        let left = match &selection {
+            Selection::One(name) => left_over(&call.app, &request.namespace, name).await?,
+            _ => None,
+        };
+        let left = left.map_or_else(String::new, |left| format!("; {left}"));
+        return Err(Refusal(format!("{}{left}", texts::NO_CLUSTERS)));
     }
     // What was begun is finished, also when the client goes away.
     let asking = tokio::spawn(async move { ask(&call, &request, &clusters).await });
     asking
         .await
         .map_err(|error| Refusal(format!("the deletion broke off: {error}")))
+}
+
+/// What a cluster that is gone has left under its name, and the command that removes it.
+async fn left_over(
+    app: &App,
+    namespace: &str,
+    name: &ClusterName,
+) -> Result<Option<String>, Refusal> {
+    let selector = format!("{}=crunchydata,{}={name}", label::VENDOR, label::PG_CLUSTER);
+    let params = ListParams::default().labels(&selector);
+    let (claims, secrets): (Api<PersistentVolumeClaim>, Api<Secret>) =
+        (app.api(namespace), app.api(namespace));
+    let (claims, secrets) = futures::try_join!(
+        claims.list_metadata(&params),
+        secrets.list_metadata(&params)
+    )?;
+    let claims = claims.iter().filter(|claim| stays(&claim.metadata));
+    let claims = claims.map(|claim| format!("persistentvolumeclaim/{}", claim.name_any()));
+    let secrets = secrets.iter().filter(|secret| stays(&secret.metadata));
+    let secrets = secrets.map(|secret| format!("secret/{}", secret.name_any()));
+    let left: Vec<String> = claims.chain(secrets).collect();
+    if left.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(format!(
+        "what a former cluster {name} kept is still there, and a new cluster of that name takes it up; to remove it for good: \
+         kubectl delete --namespace {namespace} {}",
+        left.join(" ")
+    )))
+}
+
+/// Whether it is not on its way out, and does not go with an owner.
+fn stays(metadata: &ObjectMeta) -> bool {
+    let owners = metadata.owner_references.as_ref();
+    metadata.deletion_timestamp.is_none() && owners.is_none_or(Vec::is_empty)
 }
 
 /// Asks for the deletion of each; what stands in the way of one does not keep the others.
