@@ -271,6 +271,21 @@ impl Call {
         }
     }
 
+    /// Refuses a query that has other parameters than those of the route.
+    pub(crate) fn takes_only(&self, known: &[&str]) -> Result<(), Stop> {
+        let query = match &self.arguments {
+            Arguments::Query(uri) => uri.query().unwrap_or_default(),
+            Arguments::Body(_) => "",
+        };
+        match unknown_parameter(query, known) {
+            None => Ok(()),
+            Some(other) => Err(Stop::Malformed(format!(
+                "there is no parameter {other:?}; those that there are: {}",
+                known.join(", ")
+            ))),
+        }
+    }
+
     /// The arguments as a type. A body that is missing is an empty object, as in 4.1.
     pub(crate) fn read<T: DeserializeOwned>(&self) -> Result<T, Stop> {
         match &self.arguments {
@@ -282,6 +297,13 @@ impl Call {
             Arguments::Body(body) => parse(body),
         }
     }
+}
+
+/// The first parameter of a query that is none of those that are known.
+fn unknown_parameter(query: &str, known: &[&str]) -> Option<String> {
+    let names = query.split('&').filter(|pair| !pair.is_empty());
+    let mut names = names.map(|pair| decoded(pair.split_once('=').map_or(pair, |(name, _)| name)));
+    names.find(|name| !known.contains(&name.as_str()))
 }
 
 /// A segment of a path without its escapes (RFC 3986, section 2.1); as it is where they make no text.
@@ -306,11 +328,16 @@ fn decoded(segment: &str) -> String {
     String::from_utf8(bytes).unwrap_or_else(|_| segment.to_owned())
 }
 
+/// The path where the body breaks off before or within the name of a field.
+const NO_FIELD: &str = "?";
+
 /// Parses JSON; what is wrong is named with field and position.
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Stop> {
     let malformed = |field: Option<String>, why: &serde_json::Error| {
         let what = match field {
-            Some(field) if field != "." => format!("field {field:?} of the body cannot be used"),
+            Some(field) if field != "." && field != NO_FIELD => {
+                format!("field {field:?} of the body cannot be used")
+            }
             _ => "the body of the request is not the JSON that it should be".to_owned(),
         };
         Stop::Malformed(format!("{what}: {why}"))
@@ -349,6 +376,11 @@ mod tests {
     fn broken_json_is_told_with_its_position() {
         let text = why("{\"Name\": \"hippo\",, }");
         assert!(text.ends_with("at line 1 column 18"), "{text}");
+        let text = why("{Name: 1}");
+        assert!(
+            text.starts_with("the body of the request is not the JSON"),
+            "{text}"
+        );
     }
 
     #[test]
@@ -361,6 +393,16 @@ mod tests {
     #[test]
     fn text_behind_the_object_is_refused() {
         assert!(why("{} {}").contains("trailing characters"));
+    }
+
+    #[test]
+    fn a_parameter_that_there_is_not_is_found() {
+        let unknown = |query| unknown_parameter(query, &["topic", "last"]);
+        for fine in ["", "topic=a&last=3", "last", "&topic=x&", "%74opic=x"] {
+            assert_eq!(unknown(fine), None, "{fine}");
+        }
+        assert_eq!(unknown("topic=a&until=now").as_deref(), Some("until"));
+        assert_eq!(unknown("foo").as_deref(), Some("foo"));
     }
 
     #[test]

@@ -66,27 +66,40 @@ pub struct EventsQuery {
 }
 
 impl EventsQuery {
+    /// The names of all parameters.
+    pub const PARAMETERS: [&'static str; 11] = [
+        "topic",
+        "namespace",
+        "version",
+        "since",
+        "last",
+        "cursor",
+        "clusters",
+        "selector",
+        "types",
+        "severity",
+        "filter",
+    ];
+
     /// As the part of a URL after `?`.
     pub fn to_query(&self) -> String {
         let last = self.last.map(|last| last.to_string());
+        // In the order of PARAMETERS.
         let given = [
-            ("topic", Some(self.topic.as_str())),
-            ("namespace", Some(self.namespace.as_str())),
-            ("version", Some(self.version.as_str())),
-            ("since", self.since.as_deref()),
-            ("last", last.as_deref()),
-            ("cursor", self.cursor.as_deref()),
-            ("clusters", chosen(&self.clusters)),
-            ("selector", chosen(&self.selector)),
-            ("types", chosen(&self.types)),
-            ("severity", chosen(&self.severity)),
-            ("filter", chosen(&self.filter)),
+            Some(self.topic.as_str()),
+            Some(self.namespace.as_str()),
+            Some(self.version.as_str()),
+            self.since.as_deref(),
+            last.as_deref(),
+            self.cursor.as_deref(),
+            chosen(&self.clusters),
+            chosen(&self.selector),
+            chosen(&self.types),
+            chosen(&self.severity),
+            chosen(&self.filter),
         ];
-        query(
-            given
-                .into_iter()
-                .filter_map(|(name, value)| Some((name, value?))),
-        )
+        let named = Self::PARAMETERS.into_iter().zip(given);
+        query(named.filter_map(|(name, value)| Some((name, value?))))
     }
 }
 

@@ -24,6 +24,7 @@ pub(crate) use selected::Remembered;
 
 /// Answers with a stream that goes on until the client goes, the user loses the right to it, or the process ends.
 pub(crate) async fn stream(call: &Call) -> Result<Response, Stop> {
+    call.takes_only(&EventsQuery::PARAMETERS)?;
     let query: EventsQuery = call.read()?;
     let wanted = match wanted::of(call, &call.head()?, &query) {
         Ok(wanted) => wanted,

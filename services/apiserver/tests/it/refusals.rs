@@ -121,6 +121,12 @@ async fn malformed_json_is_told_with_field_and_position() {
         "{}",
         broken.text
     );
+    let no_name = client.send("POST", "/clusters", "{Name: 1}").await;
+    let told = no_name.refusal();
+    assert!(
+        told.starts_with("the body of the request is not the JSON that it should be"),
+        "{told}"
+    );
     let mut request = create_request("hippo");
     request["ReplicaCount"] = json!("one");
     let field = client.post("/clusters", request).await;
@@ -135,6 +141,13 @@ async fn malformed_json_is_told_with_field_and_position() {
     let query = client.get("/events?version=4.1.0&last=many").await;
     assert_eq!(query.status, StatusCode::BAD_REQUEST);
     assert!(query.refusal().contains("last"), "{}", query.text);
+    let unknown = client.get("/events?version=4.1.0&until=now").await;
+    assert_eq!(unknown.status, StatusCode::BAD_REQUEST);
+    assert!(
+        unknown.refusal().contains("no parameter \"until\""),
+        "{}",
+        unknown.text
+    );
 }
 
 #[tokio::test]
