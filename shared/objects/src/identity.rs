@@ -10,12 +10,15 @@ use pgo_ids::{ClusterName, Namespace, StreamId};
 /// Annotation with what an object was made for, as JSON: fields of the spec and their values.
 pub const FORM: &str = "pgo.crunchydata.com/made-for";
 
+/// What comes behind a cluster's name in that of the Service of its replicas, as in 4.1.
+pub(crate) const REPLICA_SERVICE: &str = "-replica";
+
 /// Name of a fixture of a cluster.
 #[must_use]
 pub fn fixture_name(fixture: Fixture, cluster: &ClusterName) -> String {
     match fixture {
         Fixture::Service | Fixture::Lease => cluster.to_string(),
-        Fixture::ReplicaService => format!("{cluster}-replica"),
+        Fixture::ReplicaService => format!("{cluster}{REPLICA_SERVICE}"),
         Fixture::EndpointSlice => format!("{cluster}-primary"),
         Fixture::Certificate => format!("{cluster}-agent-tls"),
         Fixture::RoleBinding | Fixture::Role | Fixture::Account => format!("{cluster}-agent"),

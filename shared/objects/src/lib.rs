@@ -6,6 +6,7 @@ mod identity;
 mod pod;
 mod probe;
 mod replica;
+mod rivals;
 mod secret;
 mod service;
 mod volume;
@@ -18,6 +19,7 @@ pub use identity::{
 pub use pod::{LogSettings, pod, pod_labels};
 pub use probe::{PROBE_CONTAINER, probe, probe_name};
 pub use replica::replica;
+pub use rivals::{Rival, rivals};
 pub use secret::{CERTIFICATE_UNTIL, certificate_names, certificate_secret, password, user_secret};
 pub use service::{
     AUTOFAIL, SYNC_FALLBACK, SYNCHRONOUS, TAKEOVER, TERM, endpoint_slice, lease, replica_service,

@@ -21,10 +21,13 @@ const DEADLINE_SECONDS: i64 = 300;
 /// Name of the container that asks.
 pub const PROBE_CONTAINER: &str = "probe";
 
+/// What comes behind a cluster's name in that of the pod.
+pub(crate) const PROBE: &str = "-upgrade-probe";
+
 /// Name of the pod; a cluster has one at a time.
 #[must_use]
 pub fn probe_name(cluster: &ClusterName) -> String {
-    format!("{cluster}-upgrade-probe")
+    format!("{cluster}{PROBE}")
 }
 
 /// The pod that asks `image`. It runs on `node`, where there is one, so that the image is there when it is needed.

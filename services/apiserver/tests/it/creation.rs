@@ -416,6 +416,93 @@ async fn a_series_that_breaks_off_tells_what_was_made() {
     assert_eq!(kubernetes.names("pgclusters", "pgouser1"), ["hippo0"]);
 }
 
+/// The refusal of a cluster beside one that is there; asked for again without that one, it is made.
+async fn beside(new: &str, there: &str) -> String {
+    let kubernetes = installation();
+    let apiserver = start_plain(&kubernetes).await;
+    let client = apiserver.plain();
+    client.post("/clusters", create_request(there)).await.done();
+    let refused = client
+        .post("/clusters", create_request(new))
+        .await
+        .refusal();
+    assert_eq!(kubernetes.names("pgclusters", "pgouser1"), [there]);
+    kubernetes.remove("pgclusters", "pgouser1", there);
+    client.post("/clusters", create_request(new)).await.done();
+    refused
+}
+
+#[tokio::test]
+async fn a_cluster_is_refused_beside_one_that_needs_the_same_name_for_an_object() {
+    for (new, there) in [("hippo-replica", "hippo"), ("hippo", "hippo-replica")] {
+        assert_eq!(
+            beside(new, there).await,
+            format!(
+                "cluster {new} cannot stand beside cluster {there}, which is there: both need Service hippo-replica, hippo \
+                 for its replicas and hippo-replica for its primary; name the new cluster differently"
+            )
+        );
+    }
+    let refused = beside("hippo-upgrade-probe", "hippo").await;
+    assert!(
+        refused.contains("both need Pod hippo-upgrade-probe"),
+        "{refused}"
+    );
+
+    // What has only a like name is made.
+    let kubernetes = installation();
+    let apiserver = start_plain(&kubernetes).await;
+    for name in [
+        "hippo",
+        "hippo-replicas",
+        "hippo-primary",
+        "rhino-replica",
+        "replica",
+    ] {
+        let made = apiserver
+            .plain()
+            .post("/clusters", create_request(name))
+            .await;
+        made.done();
+    }
+}
+
+#[tokio::test]
+async fn a_series_is_refused_where_one_of_it_meets_a_name_that_is_needed() {
+    let kubernetes = installation();
+    let apiserver = start_plain(&kubernetes).await;
+    let client = apiserver.plain();
+    let there = create_request("hippo1-replica");
+    client.post("/clusters", there).await.done();
+    let mut request = create_request("hippo");
+    request["Series"] = json!(2);
+    let refused = client.post("/clusters", request).await.refusal();
+    assert!(
+        refused.starts_with("cluster hippo1 cannot stand beside cluster hippo1-replica"),
+        "{refused}"
+    );
+    let made = kubernetes.names("pgclusters", "pgouser1");
+    assert_eq!(made, ["hippo1-replica"]);
+}
+
+#[tokio::test]
+async fn a_cluster_with_the_name_of_a_replica_is_refused() {
+    let kubernetes = installation();
+    let apiserver = start_plain(&kubernetes).await;
+    let replica = json!({"metadata": {"name": "hippo-abcd"}, "spec": {"clustername": "hippo"}});
+    kubernetes.put("pgreplicas", "pgouser1", replica);
+    let client = apiserver.plain();
+    let refused = client.post("/clusters", create_request("hippo-abcd")).await;
+    assert_eq!(
+        refused.refusal(),
+        "pgreplica hippo-abcd is there, and its pod and its volume have the name that those of cluster hippo-abcd would \
+         have; name the new cluster differently"
+    );
+    assert!(kubernetes.names("pgclusters", "pgouser1").is_empty());
+    let other = create_request("hippo-abce");
+    client.post("/clusters", other).await.done();
+}
+
 #[tokio::test]
 async fn a_series_makes_each_cluster_with_an_id_of_its_own() {
     let kubernetes = installation();

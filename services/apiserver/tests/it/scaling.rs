@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{
     harness::{Client, create_request, installation, start_plain},
-    kubernetes::Kubernetes,
+    kubernetes::{Failure, Kubernetes, place},
 };
 
 const HEAD: &str = "version=4.1.0&namespace=pgouser1";
@@ -65,6 +65,20 @@ async fn more_replicas_are_pgreplicas_with_4_1s_names() {
     );
     assert_eq!(spec["userlabels"]["service-type"], "NodePort");
     assert_eq!(spec["userlabels"]["ccp-image-tag"], "x1");
+}
+
+#[tokio::test]
+async fn whether_a_cluster_has_the_name_of_a_new_replica_is_asked_first() {
+    let kubernetes = installation();
+    let apiserver = start_plain(&kubernetes).await;
+    let client = apiserver.plain();
+    let hippo = create_request("hippo");
+    client.post("/clusters", hippo).await.done();
+    let of_replicas = format!("GET {}/hippo-", place("pgclusters", "pgouser1"));
+    kubernetes.fail(of_replicas, Failure::Forbidden);
+    let answer = scale(&client, "hippo", "replica-count=1").await;
+    assert_eq!(answer["Msg"], "not for you");
+    assert!(replicas(&kubernetes).is_empty());
 }
 
 #[tokio::test]

@@ -72,6 +72,8 @@ fn a_name_that_is_taken_is_refused_and_the_cluster_stays_as_it_is() {
             cluster.name
         )],
     );
+    let beside = format!("{}-replica", cluster.name);
+    pgo(&["create", "cluster", &beside]).failed(2, &["cannot stand beside", &beside]);
     let after = cluster.object().expect("the cluster");
     assert_eq!(before["spec"], after["spec"]);
     assert_eq!(cluster.ask("select 1"), "1", "the password is the former");

@@ -18,14 +18,15 @@ use std::{
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Node, Secret};
 use kube::{
-    Api, ResourceExt as _,
+    Api, ResourceExt,
     api::{DeleteParams, ListParams, ObjectMeta, PostParams, Preconditions},
 };
 use pgo_api::{CreateClusterRequest, CreateClusterResponse, Outcome, texts};
 use pgo_bus::Kind;
 use pgo_core::UserSecret;
-use pgo_crd::{Pgcluster, PgoConfig, Pgtask, label};
+use pgo_crd::{Pgcluster, PgoConfig, Pgreplica, Pgtask, label};
 use pgo_ids::{ClusterName, OperationId, StreamId};
+use pgo_objects::rivals;
 use uuid::Uuid;
 
 use super::{
@@ -71,8 +72,9 @@ async fn facts(
     let config_maps: Api<ConfigMap> = app.api(namespace);
     let secrets: Api<Secret> = app.api(namespace);
     let (user, names) = (&config.cluster.user, wanted::names(request));
-    let (taken, custom_config, global_config, pgpool_secret, nodes, source, present) = futures::try_join!(
+    let (taken, replicas, custom_config, global_config, pgpool_secret, nodes, source, present) = futures::try_join!(
         taken(app, request),
+        replicas(app, request),
         exists(&config_maps, &request.custom_config),
         exists(&config_maps, GLOBAL_CONFIG),
         exists(&secrets, &request.pgpool_secret),
@@ -82,6 +84,7 @@ async fn facts(
     )?;
     Ok(Facts {
         taken,
+        replicas,
         custom_config,
         global_config,
         pgpool_secret,
@@ -91,20 +94,47 @@ async fn facts(
     })
 }
 
-/// Which of the names asked for are taken.
+/// The names asked for that can be those of clusters.
+fn asked(request: &CreateClusterRequest) -> Vec<ClusterName> {
+    let names = wanted::names(request).into_iter();
+    names.filter_map(|name| name.parse().ok()).collect()
+}
+
+/// Which clusters are there of those asked for and those that they could not stand beside.
 async fn taken(app: &App, request: &CreateClusterRequest) -> Result<BTreeSet<String>, kube::Error> {
     let clusters: Api<Pgcluster> = app.api(&request.namespace);
-    let mut asked = wanted::names(request);
-    asked.retain(|name| name.parse::<ClusterName>().is_ok());
-    if let [name] = asked.as_slice() {
-        let found = clusters.get_metadata_opt(name).await?;
-        return Ok(found.map(|found| found.name_any()).into_iter().collect());
+    match asked(request).as_slice() {
+        [] => Ok(BTreeSet::new()),
+        [name] => {
+            let mut names: BTreeSet<ClusterName> = [name.clone()].into();
+            names.extend(rivals(name).into_iter().map(|rival| rival.cluster));
+            let gets = names
+                .iter()
+                .map(|name| clusters.get_metadata_opt(name.as_str()));
+            let found = futures::future::try_join_all(gets).await?;
+            Ok(found.iter().flatten().map(ResourceExt::name_any).collect())
+        }
+        _ => {
+            let all = clusters.list_metadata(&ListParams::default()).await?;
+            Ok(all.iter().map(ResourceExt::name_any).collect())
+        }
     }
-    if asked.is_empty() {
-        return Ok(BTreeSet::new());
+}
+
+/// The Pgreplicas that have a name asked for: their pods and volumes have it.
+async fn replicas(
+    app: &App,
+    request: &CreateClusterRequest,
+) -> Result<BTreeSet<String>, kube::Error> {
+    let api: Api<Pgreplica> = app.api(&request.namespace);
+    let mut params = ListParams::default();
+    match asked(request).as_slice() {
+        [] => return Ok(BTreeSet::new()),
+        [name] => params = params.fields(&format!("metadata.name={name}")),
+        _ => {}
     }
-    let all = clusters.list_metadata(&ListParams::default()).await?;
-    Ok(all.iter().map(|found| found.name_any()).collect())
+    let found = api.list_metadata(&params).await?;
+    Ok(found.iter().map(ResourceExt::name_any).collect())
 }
 
 /// Whether an object is there; none has an impossible name.

@@ -201,11 +201,16 @@ async fn make_all(
     ClusterScaleResponse { results, outcome }
 }
 
-/// Stores one Pgreplica; its name has 4.1's four letters at its end.
+/// Stores one Pgreplica; its name has 4.1's four letters at its end, and is not that of a cluster: pod and volume of both
+/// would have it.
 async fn make(call: &Call, cluster: &Pgcluster, wanted: &PgreplicaSpec) -> Result<String, Refusal> {
     let api: Api<Pgreplica> = call.app.api(&wanted.namespace);
+    let clusters: Api<Pgcluster> = call.app.api(&wanted.namespace);
     loop {
         let name = format!("{}-{}", cluster.name_any(), letters(Uuid::new_v4()));
+        if clusters.get_metadata_opt(&name).await?.is_some() {
+            continue;
+        }
         let replica = replica(call, cluster, wanted, &name)?;
         match api.create(&PostParams::default(), &replica).await {
             Ok(stored) => {

@@ -10,6 +10,7 @@ use pgo_api::{CreateClusterRequest, LONGEST_SERIES, texts};
 use pgo_core::{Desired, UserSecret};
 use pgo_crd::{Pgcluster, PgoConfig, label};
 use pgo_ids::{ClusterName, OperationId};
+use pgo_objects::{Rival, rivals};
 
 use super::spec;
 use crate::{configuration, refusal::Refusal};
@@ -29,8 +30,10 @@ pub(super) const GLOBAL_CONFIG: &str = "pgo-custom-pg-config";
 /// What must be known of Kubernetes to judge a request.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Facts {
-    /// Names of Pgclusters that are there, among those asked for.
+    /// Names of Pgclusters that are there, among those asked for and those that these could not stand beside.
     pub taken: BTreeSet<String>,
+    /// Names of Pgreplicas that are there, among those asked for.
+    pub replicas: BTreeSet<String>,
     /// Whether the ConfigMap of `--custom-config` is there.
     pub custom_config: bool,
     /// Whether [`GLOBAL_CONFIG`] is there.
@@ -184,12 +187,30 @@ fn check_names(request: &CreateClusterRequest, facts: &Facts) -> Result<Vec<Clus
         .iter()
         .map(|name| parse(name))
         .collect::<Result<_, _>>()?;
-    match names
-        .iter()
-        .find(|name| facts.taken.contains(name.as_str()))
-    {
-        Some(name) => refuse(texts::cluster_exists(name.as_str())),
-        None => Ok(names),
+    for name in &names {
+        check_free(name, facts)?;
+    }
+    Ok(names)
+}
+
+/// Whether nothing that is there needs a name that the cluster or one of its objects is to have.
+fn check_free(name: &ClusterName, facts: &Facts) -> Result<(), Refusal> {
+    if facts.taken.contains(name.as_str()) {
+        return refuse(texts::cluster_exists(name.as_str()));
+    }
+    if facts.replicas.contains(name.as_str()) {
+        return refuse(format!(
+            "pgreplica {name} is there, and its pod and its volume have the name that those of cluster {name} would have; \
+             name the new cluster differently"
+        ));
+    }
+    let there = |rival: &Rival| facts.taken.contains(rival.cluster.as_str());
+    match rivals(name).into_iter().find(there) {
+        None => Ok(()),
+        Some(Rival { cluster, object }) => refuse(format!(
+            "cluster {name} cannot stand beside cluster {cluster}, which is there: both need {object}; name the new cluster \
+             differently"
+        )),
     }
 }
 

@@ -1,11 +1,5 @@
 //! The objects of a cluster, as Kubernetes will judge them.
 
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
-
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{Container, Pod};
