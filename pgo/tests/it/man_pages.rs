@@ -1,13 +1,5 @@
 //! The manual pages in `docs/man` are those of this program.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "test code; helpers are not seen as such"
-)]
-
-mod fake;
-
 use std::{collections::BTreeMap, fs, path::Path};
 
 fn pages(folder: &Path) -> BTreeMap<String, String> {
@@ -24,7 +16,7 @@ fn pages(folder: &Path) -> BTreeMap<String, String> {
 #[test]
 fn the_manual_pages_in_the_sources_are_up_to_date() {
     let folder = tempfile::tempdir().unwrap();
-    let ran = fake::run(&mut fake::pgo(&[
+    let ran = crate::fake::run(&mut crate::fake::pgo(&[
         "generate",
         "man",
         folder.path().to_str().unwrap(),

@@ -1,20 +1,12 @@
 //! `pgo watch --until`: it ends when all that happened until then was shown, however it comes; and what cuts it off is said.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "test code; helpers are not seen as such"
-)]
-
-mod fake;
-
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
     thread,
     time::{Duration, Instant},
 };
 
-use fake::{Fake, Ran, Reply, Request, run};
+use crate::fake::{Fake, Ran, Reply, Request, run};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 

@@ -1,13 +1,5 @@
 //! What `pgo watch` asks for by its flags, how it shows events, and when it ends.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "test code; helpers are not seen as such"
-)]
-
-mod fake;
-
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
@@ -16,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fake::{Fake, Ran, Reply, hold, run, until};
+use crate::fake::{Fake, Ran, Reply, hold, run, until};
 use serde_json::{Value, json};
 
 fn event(event_type: &str, seq: u64, time: &str) -> Value {
@@ -273,7 +265,7 @@ fn what_cannot_be_asked_for_is_refused_before_anything_is_asked() {
         (&["alltopic", "HIPPO"], ["no cluster can be named", "HIPPO"]),
     ] {
         // Not even an apiserver is known.
-        let ran = run(&mut fake::pgo(&[&["watch"], arguments].concat()));
+        let ran = run(&mut crate::fake::pgo(&[&["watch"], arguments].concat()));
         assert_eq!(ran.code, Some(1), "{ran:?}");
         for word in words {
             assert!(ran.stderr.contains(word), "{word}: {ran:?}");
@@ -383,7 +375,7 @@ fn frame(tcp: &mut TcpStream, kind: u32, data: &[u8]) {
 fn with_an_address_it_reads_nsqd_as_4_1_does() {
     let (port, served) = nsqd(b"{\n  \"eventheader\": {}\n}");
     let address = format!("127.0.0.1:{port}");
-    let mut child = fake::pgo(&["watch", "alltopic", "-n", "pgouser1", "-a", &address])
+    let mut child = crate::fake::pgo(&["watch", "alltopic", "-n", "pgouser1", "-a", &address])
         .stdout(std::process::Stdio::piped())
         .stderr(std::process::Stdio::piped())
         .spawn()
@@ -414,7 +406,7 @@ fn with_an_address_it_reads_nsqd_as_4_1_does() {
 fn what_nsqd_cannot_do_is_refused_with_an_address() {
     for more in [["--since", "1h"], ["--type", "x*"], ["-o", "json"]] {
         let arguments = [&["watch", "alltopic", "-a", "127.0.0.1:1"][..], &more].concat();
-        let ran = run(&mut fake::pgo(&arguments));
+        let ran = run(&mut crate::fake::pgo(&arguments));
         assert_eq!(ran.code, Some(1), "{ran:?}");
         assert!(ran.stderr.contains("--pgo-event-address"), "{ran:?}");
     }
@@ -423,7 +415,7 @@ fn what_nsqd_cannot_do_is_refused_with_an_address() {
 #[test]
 fn an_address_of_nsqd_that_is_none_is_refused_at_once() {
     for wrong in ["nohost", "127.0.0.1:1:2"] {
-        let ran = run(&mut fake::pgo(&["watch", "alltopic", "-a", wrong]));
+        let ran = run(&mut crate::fake::pgo(&["watch", "alltopic", "-a", wrong]));
         assert_eq!(ran.code, Some(1), "{ran:?}");
         assert!(ran.stderr.contains("write it as HOST:PORT"), "{ran:?}");
     }
@@ -435,7 +427,7 @@ fn an_nsqd_that_is_not_there_is_told_once_with_what_is_needed() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = free.local_addr().unwrap().to_string();
     drop(free);
-    let mut child = fake::pgo(&["watch", "alltopic", "-a", &address])
+    let mut child = crate::fake::pgo(&["watch", "alltopic", "-a", &address])
         .stdout(std::process::Stdio::piped())
         .stderr(std::process::Stdio::piped())
         .spawn()

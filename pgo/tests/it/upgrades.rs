@@ -1,16 +1,8 @@
 //! `pgo upgrade`: what is asked, what is shown, and how `--wait` ends.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "test code; helpers are not seen as such"
-)]
-
-mod fake;
-
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use fake::{Fake, Reply, run};
+use crate::fake::{Fake, Reply, run};
 use serde_json::{Value, json};
 
 fn asked(cluster: &str) -> Value {

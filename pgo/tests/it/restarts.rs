@@ -1,14 +1,6 @@
 //! `pgo reload`, `pgo restart`, and the wait of `pgo failover`: what is asked, what is shown, and how it ends.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "test code; helpers are not seen as such"
-)]
-
-mod fake;
-
-use fake::{Fake, Reply, run};
+use crate::fake::{Fake, Reply, run};
 use serde_json::{Value, json};
 
 fn words(line: &str) -> Vec<&str> {
@@ -142,7 +134,7 @@ fn a_wait_for_another_primary_ends_with_the_operation() {
 
 #[test]
 fn a_wait_for_replicas_ends_when_they_have_joined_and_that_for_a_removal_with_it() {
-    let replicas = |request: &fake::Request| match request.route() {
+    let replicas = |request: &crate::fake::Request| match request.route() {
         "/events" => Reply::Text(401, "no\n"),
         "/clusters/scale/hippo" => Reply::Json(json!({
             "Results": ["created Pgreplica hippo-abcd", "created Pgreplica hippo-efgh"], "Code": "ok", "Msg": "",

@@ -1,13 +1,5 @@
 //! `pgo watch` and `--wait` over a stream of events that breaks, is refused, or ends.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "test code; helpers are not seen as such"
-)]
-
-mod fake;
-
 use std::{
     io::{BufRead, BufReader, Write},
     process::{Child, Command, Stdio},
@@ -20,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use fake::{Fake, Reply, finish, hold, run, unread, until};
+use crate::fake::{Fake, Reply, finish, hold, run, unread, until};
 use serde_json::{Value, json};
 
 fn event(event_type: &str, seq: u64, more: &Value) -> Value {

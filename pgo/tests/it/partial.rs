@@ -1,13 +1,5 @@
 //! What was done only in part, and what nobody reads: it is done to its end, told, and the exit status is right.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "test code; helpers are not seen as such"
-)]
-
-mod fake;
-
 use std::{
     fs::OpenOptions,
     io::Write as _,
@@ -15,7 +7,7 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
-use fake::{Fake, Ran, Reply, Request, finish, run, unread};
+use crate::fake::{Fake, Ran, Reply, Request, finish, run, unread};
 use serde_json::{Value, json};
 
 fn answer(results: Value, refusal: &str) -> Reply {

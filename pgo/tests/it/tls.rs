@@ -1,16 +1,8 @@
 //! Whom the client trusts, over real TLS.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "test code; helpers are not seen as such"
-)]
-
-mod fake;
-
 use std::{fs, path::Path, process::Command, sync::Arc};
 
-use fake::{Fake, Reply, pgo, run};
+use crate::fake::{Fake, Reply, pgo, run};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, ServerConfig,

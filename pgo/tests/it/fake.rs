@@ -1,12 +1,5 @@
 //! An apiserver in this process, which answers as a test says, and the real client against it.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "test code; helpers are not seen as such"
-)]
-#![allow(dead_code, reason = "each test uses its part")]
-
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::TcpListener,

@@ -1,14 +1,12 @@
 //! Each failure: what it says, where, and with which exit status.
 
-mod fake;
-
 use std::{
     fs,
     io::Write as _,
     process::{Command, Stdio},
 };
 
-use fake::{Fake, Ran, Reply, finish, pgo, run};
+use crate::fake::{Fake, Ran, Reply, finish, pgo, run};
 use serde_json::{Value, json};
 
 fn ok(results: Value) -> Reply {

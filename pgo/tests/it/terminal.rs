@@ -1,14 +1,6 @@
 //! What comes from the apiserver moves no cursor: no control character of it reaches the terminal.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "test code; helpers are not seen as such"
-)]
-
-mod fake;
-
-use fake::{Fake, Ran, Reply, run};
+use crate::fake::{Fake, Ran, Reply, run};
 use serde_json::{Value, json};
 
 /// Clears the screen in two ways and begins a line that looks like ours.

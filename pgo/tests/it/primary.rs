@@ -1,14 +1,6 @@
 //! `pgo failover` and `pgo update cluster`: what is sent, and what is refused before anything is.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "test code; helpers are not seen as such"
-)]
-
-mod fake;
-
-use fake::{Fake, Reply, run};
+use crate::fake::{Fake, Reply, run};
 use serde_json::{Value, json};
 
 fn ok(results: Value) -> Reply {

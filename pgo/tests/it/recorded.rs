@@ -1,16 +1,8 @@
 //! Conversations recorded from 4.1, with our client in the place of 4.1's: the same requests, the same text.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "test code; helpers are not seen as such"
-)]
-
-mod fake;
-
 use std::{fs, path::Path};
 
-use fake::{Fake, Ran, Reply, run};
+use crate::fake::{Fake, Ran, Reply, run};
 use serde_json::Value;
 
 /// The conversation of this number.

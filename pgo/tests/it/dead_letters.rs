@@ -1,14 +1,6 @@
 //! Dead letters as a user sees them.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "test code; helpers are not seen as such"
-)]
-
-mod fake;
-
-use fake::{Fake, Reply, Request, run};
+use crate::fake::{Fake, Reply, Request, run};
 use serde_json::{Value, json};
 
 fn letter(id: &str) -> Value {

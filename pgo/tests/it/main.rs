@@ -1,0 +1,22 @@
+//! The client against an apiserver in the same process, as a user runs it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "test code; helpers are not seen as such"
+)]
+
+mod dead_letters;
+mod failures;
+mod fake;
+mod man_pages;
+mod partial;
+mod primary;
+mod recorded;
+mod restarts;
+mod streams;
+mod terminal;
+mod tls;
+mod upgrades;
+mod watch_ends;
+mod watch_until;
