@@ -4,7 +4,7 @@ mod check;
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// Why a `pgo.yaml` cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -22,23 +22,37 @@ pub enum ConfigError {
     },
 }
 
+/// A value; a key without one, of which 4.1's own file has many, says as little as none.
+fn given<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
 /// A storage configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 pub struct StorageConfig {
     /// Access mode of the claim.
+    #[serde(deserialize_with = "given")]
     pub access_mode: String,
     /// Size of the claim.
+    #[serde(deserialize_with = "given")]
     pub size: String,
     /// `create`, `dynamic`, `existing`, `emptydir`.
+    #[serde(deserialize_with = "given")]
     pub storage_type: String,
     /// Storage class, with `dynamic`.
+    #[serde(deserialize_with = "given")]
     pub storage_class: String,
     /// Group that owns the files.
+    #[serde(deserialize_with = "given")]
     pub fsgroup: String,
     /// Further groups.
+    #[serde(deserialize_with = "given")]
     pub supplemental_groups: String,
     /// One label the volume must carry, `key=value`.
+    #[serde(deserialize_with = "given")]
     pub match_labels: String,
 }
 
@@ -47,16 +61,16 @@ pub struct StorageConfig {
 #[serde(default)]
 pub struct ResourcesConfig {
     /// Guaranteed memory.
-    #[serde(rename = "RequestsMemory")]
+    #[serde(rename = "RequestsMemory", deserialize_with = "given")]
     pub requests_memory: String,
     /// Guaranteed CPU.
-    #[serde(rename = "RequestsCPU")]
+    #[serde(rename = "RequestsCPU", deserialize_with = "given")]
     pub requests_cpu: String,
     /// Most memory.
-    #[serde(rename = "LimitsMemory")]
+    #[serde(rename = "LimitsMemory", deserialize_with = "given")]
     pub limits_memory: String,
     /// Most CPU.
-    #[serde(rename = "LimitsCPU")]
+    #[serde(rename = "LimitsCPU", deserialize_with = "given")]
     pub limits_cpu: String,
 }
 
@@ -68,67 +82,67 @@ pub struct ResourcesConfig {
     reason = "the keys are 4.1's and documented in docs/configuration.md"
 )]
 pub struct ClusterConfig {
-    #[serde(rename = "PrimaryNodeLabel")]
+    #[serde(rename = "PrimaryNodeLabel", deserialize_with = "given")]
     pub primary_node_label: String,
-    #[serde(rename = "ReplicaNodeLabel")]
+    #[serde(rename = "ReplicaNodeLabel", deserialize_with = "given")]
     pub replica_node_label: String,
-    #[serde(rename = "CCPImagePrefix")]
+    #[serde(rename = "CCPImagePrefix", deserialize_with = "given")]
     pub ccp_image_prefix: String,
-    #[serde(rename = "CCPImageTag")]
+    #[serde(rename = "CCPImageTag", deserialize_with = "given")]
     pub ccp_image_tag: String,
-    #[serde(rename = "Policies")]
+    #[serde(rename = "Policies", deserialize_with = "given")]
     pub policies: String,
-    #[serde(rename = "Metrics")]
+    #[serde(rename = "Metrics", deserialize_with = "given")]
     pub metrics: bool,
-    #[serde(rename = "Badger")]
+    #[serde(rename = "Badger", deserialize_with = "given")]
     pub badger: bool,
-    #[serde(rename = "Port")]
+    #[serde(rename = "Port", deserialize_with = "given")]
     pub port: String,
-    #[serde(rename = "PGBadgerPort")]
+    #[serde(rename = "PGBadgerPort", deserialize_with = "given")]
     pub pgbadger_port: String,
-    #[serde(rename = "ExporterPort")]
+    #[serde(rename = "ExporterPort", deserialize_with = "given")]
     pub exporter_port: String,
-    #[serde(rename = "User")]
+    #[serde(rename = "User", deserialize_with = "given")]
     pub user: String,
-    #[serde(rename = "Database")]
+    #[serde(rename = "Database", deserialize_with = "given")]
     pub database: String,
-    #[serde(rename = "PasswordAgeDays")]
+    #[serde(rename = "PasswordAgeDays", deserialize_with = "given")]
     pub password_age_days: String,
-    #[serde(rename = "PasswordLength")]
+    #[serde(rename = "PasswordLength", deserialize_with = "given")]
     pub password_length: String,
-    #[serde(rename = "Strategy")]
+    #[serde(rename = "Strategy", deserialize_with = "given")]
     pub strategy: String,
-    #[serde(rename = "Replicas")]
+    #[serde(rename = "Replicas", deserialize_with = "given")]
     pub replicas: String,
-    #[serde(rename = "ArchiveTimeout")]
+    #[serde(rename = "ArchiveTimeout", deserialize_with = "given")]
     pub archive_timeout: String,
-    #[serde(rename = "ServiceType")]
+    #[serde(rename = "ServiceType", deserialize_with = "given")]
     pub service_type: String,
-    #[serde(rename = "Backrest")]
+    #[serde(rename = "Backrest", deserialize_with = "given")]
     pub backrest: bool,
-    #[serde(rename = "BackrestPort")]
+    #[serde(rename = "BackrestPort", deserialize_with = "given")]
     pub backrest_port: u16,
-    #[serde(rename = "BackrestS3Bucket")]
+    #[serde(rename = "BackrestS3Bucket", deserialize_with = "given")]
     pub backrest_s3_bucket: String,
-    #[serde(rename = "BackrestS3Endpoint")]
+    #[serde(rename = "BackrestS3Endpoint", deserialize_with = "given")]
     pub backrest_s3_endpoint: String,
-    #[serde(rename = "BackrestS3Region")]
+    #[serde(rename = "BackrestS3Region", deserialize_with = "given")]
     pub backrest_s3_region: String,
-    #[serde(rename = "Autofail")]
+    #[serde(rename = "Autofail", deserialize_with = "given")]
     pub autofail: bool,
-    #[serde(rename = "SyncReplication")]
+    #[serde(rename = "SyncReplication", deserialize_with = "given")]
     pub sync_replication: bool,
-    #[serde(rename = "SyncFallback")]
+    #[serde(rename = "SyncFallback", deserialize_with = "given")]
     pub sync_fallback: bool,
-    #[serde(rename = "VolumeDeadline")]
+    #[serde(rename = "VolumeDeadline", deserialize_with = "given")]
     pub volume_deadline: String,
-    #[serde(rename = "AutofailReplaceReplica")]
+    #[serde(rename = "AutofailReplaceReplica", deserialize_with = "given")]
     pub autofail_replace_replica: bool,
-    #[serde(rename = "LogStatement")]
+    #[serde(rename = "LogStatement", deserialize_with = "given")]
     pub log_statement: String,
-    #[serde(rename = "LogMinDurationStatement")]
+    #[serde(rename = "LogMinDurationStatement", deserialize_with = "given")]
     pub log_min_duration_statement: String,
-    #[serde(rename = "PgmonitorPassword")]
+    #[serde(rename = "PgmonitorPassword", deserialize_with = "given")]
     pub pgmonitor_password: String,
 }
 
@@ -174,6 +188,35 @@ impl Default for ClusterConfig {
 const VOLUME_DEADLINE: u32 = 20;
 
 impl ClusterConfig {
+    /// Gives what is empty, and has a default that says more than that, the default.
+    fn fill(&mut self) {
+        let default = Self::default();
+        for (value, default) in [
+            (&mut self.port, default.port),
+            (&mut self.pgbadger_port, default.pgbadger_port),
+            (&mut self.exporter_port, default.exporter_port),
+            (&mut self.database, default.database),
+            (&mut self.password_age_days, default.password_age_days),
+            (&mut self.password_length, default.password_length),
+            (&mut self.strategy, default.strategy),
+            (&mut self.replicas, default.replicas),
+            (&mut self.service_type, default.service_type),
+            (&mut self.volume_deadline, default.volume_deadline),
+            (&mut self.log_statement, default.log_statement),
+            (
+                &mut self.log_min_duration_statement,
+                default.log_min_duration_statement,
+            ),
+        ] {
+            if value.is_empty() {
+                *value = default;
+            }
+        }
+        if self.backrest_port == 0 {
+            self.backrest_port = default.backrest_port;
+        }
+    }
+
     /// After how many seconds without the end of a write a data volume counts as hung; 0 for never.
     #[must_use]
     pub fn volume_deadline(&self) -> u32 {
@@ -189,18 +232,18 @@ impl ClusterConfig {
     reason = "the keys are 4.1's and documented in docs/configuration.md"
 )]
 pub struct PgoSection {
-    #[serde(rename = "AutofailSleepSeconds")]
+    #[serde(rename = "AutofailSleepSeconds", deserialize_with = "given")]
     pub autofail_sleep_seconds: String,
-    #[serde(rename = "PreferredFailoverNode")]
+    #[serde(rename = "PreferredFailoverNode", deserialize_with = "given")]
     pub preferred_failover_node: String,
-    #[serde(rename = "Audit")]
+    #[serde(rename = "Audit", deserialize_with = "given")]
     pub audit: bool,
-    #[serde(rename = "PGOImagePrefix")]
+    #[serde(rename = "PGOImagePrefix", deserialize_with = "given")]
     pub image_prefix: String,
-    #[serde(rename = "PGOImageTag")]
+    #[serde(rename = "PGOImageTag", deserialize_with = "given")]
     pub image_tag: String,
     // Not of 4.1.
-    #[serde(rename = "UpgradesAtOnce")]
+    #[serde(rename = "UpgradesAtOnce", deserialize_with = "given")]
     pub upgrades_at_once: String,
 }
 
@@ -223,39 +266,39 @@ impl PgoSection {
     reason = "the keys are 4.1's and documented in docs/configuration.md"
 )]
 pub struct PgoConfig {
-    #[serde(rename = "BasicAuth")]
+    #[serde(rename = "BasicAuth", deserialize_with = "given")]
     pub basic_auth: String,
-    #[serde(rename = "PrimaryStorage")]
+    #[serde(rename = "PrimaryStorage", deserialize_with = "given")]
     pub primary_storage: String,
-    #[serde(rename = "BackupStorage")]
+    #[serde(rename = "BackupStorage", deserialize_with = "given")]
     pub backup_storage: String,
-    #[serde(rename = "ReplicaStorage")]
+    #[serde(rename = "ReplicaStorage", deserialize_with = "given")]
     pub replica_storage: String,
-    #[serde(rename = "BackrestStorage")]
+    #[serde(rename = "BackrestStorage", deserialize_with = "given")]
     pub backrest_storage: String,
-    #[serde(rename = "Storage")]
+    #[serde(rename = "Storage", deserialize_with = "given")]
     pub storage: BTreeMap<String, StorageConfig>,
-    #[serde(rename = "DefaultContainerResources")]
+    #[serde(rename = "DefaultContainerResources", deserialize_with = "given")]
     pub default_container_resources: String,
-    #[serde(rename = "DefaultLoadResources")]
+    #[serde(rename = "DefaultLoadResources", deserialize_with = "given")]
     pub default_load_resources: String,
-    #[serde(rename = "DefaultLspvcResources")]
+    #[serde(rename = "DefaultLspvcResources", deserialize_with = "given")]
     pub default_lspvc_resources: String,
-    #[serde(rename = "DefaultRmdataResources")]
+    #[serde(rename = "DefaultRmdataResources", deserialize_with = "given")]
     pub default_rmdata_resources: String,
-    #[serde(rename = "DefaultBackupResources")]
+    #[serde(rename = "DefaultBackupResources", deserialize_with = "given")]
     pub default_backup_resources: String,
-    #[serde(rename = "DefaultBadgerResources")]
+    #[serde(rename = "DefaultBadgerResources", deserialize_with = "given")]
     pub default_badger_resources: String,
-    #[serde(rename = "DefaultPgpoolResources")]
+    #[serde(rename = "DefaultPgpoolResources", deserialize_with = "given")]
     pub default_pgpool_resources: String,
-    #[serde(rename = "DefaultPgbouncerResources")]
+    #[serde(rename = "DefaultPgbouncerResources", deserialize_with = "given")]
     pub default_pgbouncer_resources: String,
-    #[serde(rename = "ContainerResources")]
+    #[serde(rename = "ContainerResources", deserialize_with = "given")]
     pub container_resources: BTreeMap<String, ResourcesConfig>,
-    #[serde(rename = "Cluster")]
+    #[serde(rename = "Cluster", deserialize_with = "given")]
     pub cluster: ClusterConfig,
-    #[serde(rename = "Pgo")]
+    #[serde(rename = "Pgo", deserialize_with = "given")]
     pub pgo: PgoSection,
 }
 
@@ -272,6 +315,7 @@ impl PgoConfig {
         if config.backrest_storage.is_empty() {
             config.backrest_storage.clone_from(&config.primary_storage);
         }
+        config.cluster.fill();
         check::check(&config)?;
         Ok(config)
     }

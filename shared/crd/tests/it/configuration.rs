@@ -77,6 +77,24 @@ fn resources_of_each_kind_of_container_are_an_entry_or_nothing() {
 }
 
 #[test]
+fn a_key_without_a_value_says_as_little_as_one_that_is_not_there() {
+    let without = PgoConfig::parse(PGO_YAML).expect("a pgo.yaml");
+    let text = PGO_YAML
+        .replace(
+            "Cluster:\n",
+            "Cluster:\n  PrimaryNodeLabel:\n  Policies: ~\n  Metrics:\n  Database:\n  BackrestPort: null\n  LogStatement:\n",
+        )
+        .replace("Pgo:\n", "Pgo:\n  PreferredFailoverNode:\n  Audit:\n")
+        .replace("    StorageClass: local\n", "    StorageClass: local\n    SupplementalGroups:\n");
+    let text = format!("BasicAuth:\nDefaultContainerResources:\n{text}");
+    let with = PgoConfig::parse(&text).expect("the same");
+    assert_eq!(with, without);
+    let nothing = text.replace("User: testuser", "User:");
+    let error = PgoConfig::parse(&nothing).expect_err("refused").to_string();
+    assert!(error.contains("Cluster.User: "), "{error}");
+}
+
+#[test]
 fn an_error_about_pgo_yaml_quotes_nothing_of_it() {
     let text = "Cluster:\n  PgmonitorPassword: s3cret\n  Metrics: perhaps\n";
     let error = PgoConfig::parse(text).expect_err("refused").to_string();
