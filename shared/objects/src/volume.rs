@@ -67,6 +67,7 @@ pub fn claim(desired: &Desired, instance: &InstanceName) -> PersistentVolumeClai
     }
     made_for(&mut metadata, &desired.claim_form());
     let storage = &desired.storage;
+    let selects = storage.kind == StorageKind::Create && !storage.match_labels.is_empty();
     PersistentVolumeClaim {
         metadata,
         spec: Some(PersistentVolumeClaimSpec {
@@ -79,10 +80,12 @@ pub fn claim(desired: &Desired, instance: &InstanceName) -> PersistentVolumeClai
                 ..VolumeResourceRequirements::default()
             }),
             storage_class_name: match storage.kind {
-                StorageKind::Create => Some(String::new()),
+                // The default class of Kubernetes.
+                StorageKind::Create => None,
                 StorageKind::Dynamic | StorageKind::EmptyDir => storage.class.clone(),
             },
-            selector: (!storage.match_labels.is_empty()).then(|| LabelSelector {
+            // A provisioner refuses a claim that selects volumes; 4.1 has it for `create` alone.
+            selector: selects.then(|| LabelSelector {
                 match_labels: Some(storage.match_labels.clone()),
                 ..LabelSelector::default()
             }),

@@ -308,6 +308,20 @@ fn the_configuration_that_is_named_must_be_there_and_that_of_the_namespace_need_
 }
 
 #[test]
+fn a_claim_names_a_class_or_selects_volumes_as_its_kind_of_storage_says() {
+    let of = |kind| {
+        let mut desired = desired();
+        desired.storage.kind = kind;
+        desired.storage.match_labels = BTreeMap::from([("disk".to_owned(), "fast".to_owned())]);
+        let spec = pgo_objects::claim(&desired, &instance()).spec;
+        let spec = spec.expect("a spec");
+        (spec.storage_class_name, spec.selector.is_some())
+    };
+    assert_eq!(of(StorageKind::Create), (None, true));
+    assert_eq!(of(StorageKind::Dynamic), (Some("local".to_owned()), false));
+}
+
+#[test]
 fn an_agent_logs_as_the_process_that_makes_its_pod_and_no_pod_is_outdated_by_that() {
     let settings = LogSettings::from_lookup(|name| match name {
         "LOG_FORMAT" => Some("text".to_owned()),
