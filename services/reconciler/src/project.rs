@@ -191,6 +191,8 @@ fn of_labels(
     let primary = status.current_primary.as_ref();
     let ours = [
         (label::NAME, Some(cluster.name.to_string())),
+        (label::PG_CLUSTER, Some(cluster.name.to_string())),
+        (label::DEPLOYMENT_NAME, Some(cluster.name.to_string())),
         (label::PG_CLUSTER_ID, Some(cluster.stream.to_string())),
         (label::CURRENT_PRIMARY, primary.map(ToString::to_string)),
         (
@@ -399,18 +401,20 @@ mod tests {
             object
         };
         let id = ("pg-cluster-id".to_owned(), "uid-1".to_owned());
-        let name = ("name".to_owned(), "hippo".to_owned());
+        let names = ["name", "pg-cluster", "deployment-name"];
+        let mut all_of_it = BTreeMap::from(names.map(|key| (key.to_owned(), "hippo".to_owned())));
+        all_of_it.extend([id.clone()]);
         let own = labelled(json!({"team": "a"}));
-        assert_eq!(
-            of_labels(&own, &cluster, &status),
-            [name, id.clone()].into()
-        );
+        assert_eq!(of_labels(&own, &cluster, &status), all_of_it);
         status.current_primary = Some("hippo-abcd".parse().expect("a name"));
         let primary = ("current-primary".to_owned(), "hippo-abcd".to_owned());
-        let former = labelled(json!({"name": "hippo", "current-primary": "hippo"}));
+        let former = labelled(json!({
+            "name": "hippo", "pg-cluster": "hippo", "deployment-name": "hippo", "current-primary": "hippo",
+        }));
         assert_eq!(of_labels(&former, &cluster, &status), [id, primary].into());
         let all = labelled(
-            json!({"name": "hippo", "current-primary": "hippo-abcd", "pg-cluster-id": "uid-1"}),
+            json!({"name": "hippo", "pg-cluster": "hippo", "deployment-name": "hippo",
+                "current-primary": "hippo-abcd", "pg-cluster-id": "uid-1"}),
         );
         assert!(of_labels(&all, &cluster, &status).is_empty());
         cluster.deleting = true;
