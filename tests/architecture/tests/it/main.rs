@@ -10,6 +10,7 @@ mod broker;
 mod dependencies;
 mod documents;
 mod events;
+mod examples;
 mod installer;
 mod layout;
 mod manifests;
