@@ -18,6 +18,7 @@ mod load;
 mod lookup;
 mod mending;
 mod missing;
+mod quiet;
 mod recent;
 mod record;
 mod replica;
@@ -48,6 +49,7 @@ use mending::Mending;
 use missing::Missing;
 use pgo_events::Watermark;
 use pgo_ids::{EventKey, Seq, StreamId};
+use quiet::Quiet;
 use recent::Recent;
 pub use record::{Facets, Record};
 use segment::{Segment, Watermarks, Writer};
@@ -168,6 +170,7 @@ struct State {
     last_term: Term,
     /// Of what is committed.
     watermarks: Watermarks,
+    quiet: Quiet,
     /// What is written and not committed.
     pending: VecDeque<(Offset, EventKey)>,
     recent: Recent,
@@ -184,12 +187,19 @@ impl State {
             last_appended: loaded.last_appended,
             last_term: loaded.last_term,
             watermarks: loaded.watermarks,
+            quiet: loaded.quiet,
             pending: loaded.pending,
             recent: Recent::default(),
             missing: loaded.missing,
             tail: if loaded.torn { Tail::Torn } else { Tail::Whole },
         };
         (state, loaded.writer)
+    }
+
+    /// The newest committed event of a stream, also where retention took it.
+    fn known(&self, stream: &StreamId) -> Option<Seq> {
+        let here = self.watermarks.get(stream).copied();
+        here.or_else(|| self.quiet.get(stream))
     }
 
     /// The first offset that is not committed.
@@ -329,13 +339,12 @@ impl Log {
         first.map_or(1, |segment| segment.file.first)
     }
 
-    /// Up to which event a stream is in the log; 0 for a stream of which nothing is in it any more.
+    /// Up to which event a stream is in the log, or was before retention took it; 0 for a stream that never was, or ended.
     pub fn watermark(&self, stream: &StreamId) -> Watermark {
-        let state = self.state();
-        Watermark(state.watermarks.get(stream).copied().unwrap_or_default())
+        Watermark(self.state().known(stream).unwrap_or_default())
     }
 
-    /// All watermarks.
+    /// The watermarks of the streams that have events in the log.
     pub fn watermarks(&self) -> Vec<(StreamId, Seq)> {
         let state = self.state();
         let all = state.watermarks.iter();
@@ -546,7 +555,7 @@ impl State {
         load::raise(&mut marks, self.pending.iter().cloned());
         let record = |(offset, entry): (Offset, Entry)| {
             let known = marks.insert(entry.key.stream.clone(), entry.key.seq);
-            let known = known.or_else(|| self.watermarks.get(&entry.key.stream).copied());
+            let known = known.or_else(|| self.known(&entry.key.stream));
             let after = known.unwrap_or_default();
             Arc::new(Record::new(
                 (offset, term),

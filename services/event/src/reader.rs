@@ -107,8 +107,13 @@ impl Reader {
                 let stream: StreamId = place.stream.parse().map_err(|error| invalid(&error))?;
                 let log = log.clone();
                 let (seq, from) = (Seq(place.seq), stream.clone());
-                let found = blocking(move || log.after(&from, seq)).await?;
-                after_event(&stream, seq, found, now)
+                let found = blocking(move || {
+                    // First: what comes meanwhile is found then.
+                    let known = log.watermark(&from).0;
+                    Ok((known, log.after(&from, seq)?))
+                });
+                let (known, found) = found.await?;
+                after_event((&stream, seq), known, found, now)
             }
             Some(read_request::From::Last(count)) => {
                 let (log, filter) = (log.clone(), filter.clone());
@@ -359,19 +364,21 @@ fn after(log: &Log, cursor: &Cursor, head: Offset) -> Begin {
     }
 }
 
-/// At an event that was found, the first of its stream after `seq`.
-fn after_event(stream: &StreamId, seq: Seq, found: Option<(Offset, Seq)>, head: Offset) -> Begin {
-    let Some((offset, next)) = found else {
-        return Begin::at(head);
-    };
-    let cut = next > seq.next();
+/// At an event that was found, the first of its stream after `seq`; up to `known` they were in the log.
+fn after_event(
+    (stream, seq): (&StreamId, Seq),
+    known: Seq,
+    found: Option<(Offset, Seq)>,
+    head: Offset,
+) -> Begin {
+    let (begin, next) = found.unwrap_or((head, known.next()));
     let gone = || {
         let (first, last) = (seq.next(), next.0 - 1);
         format!("events {first} to {last} of stream {stream} are not in the log any more")
     };
     Begin {
-        next: offset,
-        cut: cut.then(gone),
+        next: begin,
+        cut: (next > seq.next()).then(gone),
     }
 }
 

@@ -17,6 +17,9 @@ const SEGMENT: &str = ".log";
 /// End of the name of a segment that is being made.
 const UNFINISHED: &str = ".new";
 
+/// Name of the file with the streams whose events are all gone.
+const QUIET: &str = "quiet";
+
 /// Folder in the folder for what was taken out of the log.
 const ASIDE: &str = "aside";
 
@@ -62,6 +65,16 @@ impl Folder {
     /// Where a segment is made, before it gets its name.
     pub(super) fn unfinished(&self, segment: &SegmentFile) -> PathBuf {
         self.0.join(segment.name() + UNFINISHED)
+    }
+
+    /// The file with the streams whose events are all gone.
+    pub(super) fn quiet(&self) -> PathBuf {
+        self.0.join(QUIET)
+    }
+
+    /// Where that is made.
+    pub(super) fn unfinished_quiet(&self) -> PathBuf {
+        self.0.join(QUIET.to_owned() + UNFINISHED)
     }
 
     /// Makes durable which files there are.

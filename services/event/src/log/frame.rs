@@ -5,6 +5,7 @@
 //! body   = 0 │ head: what must be known before the first record         once, at the beginning of the file
 //!        | 1 │ record
 //!        | 2 │ up to where records counted when what follows was written
+//!        | 3 │ streams whose events are all gone                            in a file of its own (`quiet`)
 //! ```
 //!
 //! Numbers are little-endian. Behind a damaged frame the next whole one is found by its magic and its checksum, so that
@@ -28,6 +29,7 @@ pub(super) const LONGEST: usize = 64 << 20;
 const HEAD: u8 = 0;
 const RECORD: u8 = 1;
 const COMMITTED: u8 = 2;
+const QUIET: u8 = 3;
 
 /// What stands in a frame.
 #[derive(Debug, PartialEq, Eq)]
@@ -38,6 +40,8 @@ pub(super) enum Content {
     Record(Record),
     /// The first offset that was not committed when the records behind this frame were written.
     Committed(Offset),
+    /// Streams whose events are all gone by retention, with the last of them.
+    Quiet(Vec<(StreamId, Seq)>),
 }
 
 /// What must be known of a log before the first record of a segment.
@@ -121,11 +125,24 @@ pub(super) fn put_head(out: &mut Vec<u8>, head: &Head) {
             out.extend_from_slice(&first.to_le_bytes());
         }
         put_number(out, head.watermarks.len());
-        for (stream, seq) in &head.watermarks {
-            put_text(out, stream.as_str());
-            out.extend_from_slice(&seq.0.to_le_bytes());
-        }
+        put_marks(out, &head.watermarks);
     });
+}
+
+/// Adds the frame that names streams whose events are all gone, and the last of each.
+pub(super) fn put_quiet(out: &mut Vec<u8>, streams: &[(&StreamId, &Seq)]) {
+    put(out, |out| {
+        out.push(QUIET);
+        put_number(out, streams.len());
+        put_marks(out, streams.iter().copied());
+    });
+}
+
+fn put_marks<'a>(out: &mut Vec<u8>, marks: impl IntoIterator<Item = (&'a StreamId, &'a Seq)>) {
+    for (stream, seq) in marks {
+        put_text(out, stream.as_str());
+        out.extend_from_slice(&seq.0.to_le_bytes());
+    }
 }
 
 fn put_number(out: &mut Vec<u8>, number: usize) {
@@ -147,6 +164,7 @@ pub(super) fn decode(body: &Bytes) -> Option<Content> {
         [HEAD] => head(&mut fields).map(Content::Head),
         [RECORD] => record(&mut fields, body).map(Content::Record),
         [COMMITTED] => fields.u64().map(Content::Committed),
+        [QUIET] => fields.marks().map(Content::Quiet),
         _ => None,
     }
 }
@@ -167,9 +185,7 @@ fn head(fields: &mut Fields<'_>) -> Option<Head> {
         parts.push((fields.text()?.to_owned(), fields.u64()?));
     }
     head.lineage = Lineage::of(parts)?;
-    for _ in 0..fields.u32()? {
-        head.watermarks.insert(fields.stream()?, Seq(fields.u64()?));
-    }
+    head.watermarks = fields.marks()?;
     Some(head)
 }
 
@@ -206,6 +222,12 @@ impl<'a> Fields<'a> {
     fn text(&mut self) -> Option<&'a str> {
         let length = u16::from_le_bytes(self.take(2)?.try_into().ok()?);
         std::str::from_utf8(self.take(usize::from(length))?).ok()
+    }
+
+    fn marks<C: FromIterator<(StreamId, Seq)>>(&mut self) -> Option<C> {
+        let count = self.u32()?;
+        let mut mark = || Some((self.stream()?, Seq(self.u64()?)));
+        (0..count).map(|_| mark()).collect()
     }
 
     fn stream(&mut self) -> Option<StreamId> {

@@ -21,6 +21,7 @@ use super::{
     frame::{self, Content, Head},
     lineage::Lineage,
     missing::Missing,
+    quiet::Quiet,
     scan::Found,
     segment::{Segment, Watermarks, Writer, failed},
     tip::Confirmed,
@@ -34,6 +35,7 @@ pub(super) struct Loaded {
     pub(super) lineage: Lineage,
     /// Of what was confirmed.
     pub(super) watermarks: Watermarks,
+    pub(super) quiet: Quiet,
     /// Records behind what was confirmed.
     pub(super) pending: VecDeque<(Offset, EventKey)>,
     /// The offset that the next record gets.
@@ -120,6 +122,7 @@ fn first(folder: &Folder, confirmed: Option<&Confirmed>, now: Timestamp) -> Resu
         writer,
         lineage,
         watermarks: Watermarks::new(),
+        quiet: Quiet::read(folder),
         pending: VecDeque::new(),
         end,
         last_term: 0,
@@ -203,6 +206,7 @@ fn read(
         writer: Writer::open(segment.clone())?,
         lineage,
         watermarks,
+        quiet: Quiet::read(folder),
         pending,
         end,
         last_appended: last.map_or(segment.file.created, |(time, _)| {

@@ -125,7 +125,8 @@ impl Log {
     /// # Errors
     /// A file cannot be read.
     pub fn after(&self, stream: &StreamId, seq: Seq) -> Result<Option<(Offset, Seq)>, Error> {
-        if self.watermark(stream).0 <= seq {
+        let known = self.state().watermarks.get(stream).copied();
+        if known.unwrap_or_default() <= seq {
             return Ok(None);
         }
         let mut next = self.oldest();

@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use pgo_events::EventType;
 use pgo_ids::{EventKey, Seq};
 use serde::Deserialize;
 
@@ -53,6 +54,14 @@ impl Record {
         between.saturating_sub(1)
     }
 
+    /// Whether no event of its stream can come after it: the object whose stream it is is gone.
+    pub fn ends_stream(&self) -> bool {
+        let told: Option<Typed> = serde_json::from_slice(&self.event).ok();
+        told.is_some_and(|told| {
+            told.eventheader.event_type == EventType::DeleteClusterCompleted.as_str()
+        })
+    }
+
     /// What readers choose it by; found out when it is asked for first.
     pub fn facets(&self) -> &Facets {
         self.facets.get_or_init(|| Facets::of(&self.event))
@@ -81,6 +90,17 @@ pub struct Facets {
     pub namespace: String,
     /// The cluster, where the event is about one.
     pub cluster: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Typed {
+    eventheader: TypedHeader,
+}
+
+#[derive(Deserialize)]
+struct TypedHeader {
+    #[serde(rename = "EventType")]
+    event_type: String,
 }
 
 #[derive(Deserialize)]

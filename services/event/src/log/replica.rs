@@ -7,11 +7,13 @@ use std::{
 };
 
 use jiff::Timestamp;
+use pgo_ids::{Seq, StreamId};
 
 use super::{
     Error, Lineage, Log, Offset, Record, State, Tail, Term, Writer,
     frame::{self, Head},
     load,
+    quiet::Quiet,
     scan::Found,
     segment::{Segment, Watermarks, failed},
     tip::Confirmed,
@@ -130,11 +132,18 @@ impl Log {
         Ok(count)
     }
 
-    /// Begins anew as a copy of another log, from the oldest record that it has. What is here is kept aside, for people.
+    /// Begins anew as a copy of another log, from the oldest record that it has; `quiet` is its [`Log::quiet`]. What is here is
+    /// kept aside, for people.
     ///
     /// # Errors
     /// A file cannot be moved or made; the log must be opened anew then.
-    pub fn start_over(&self, lineage: Lineage, first: Offset, now: Timestamp) -> Result<(), Error> {
+    pub fn start_over(
+        &self,
+        lineage: Lineage,
+        first: Offset,
+        quiet: Vec<(StreamId, Seq)>,
+        now: Timestamp,
+    ) -> Result<(), Error> {
         let _upkeep = self.upkeep();
         let mut writer = self.lock();
         let segments: Vec<_> = self.state().segments.iter().cloned().collect();
@@ -151,6 +160,7 @@ impl Log {
             lineage,
             watermarks: Watermarks::new(),
         };
+        Quiet::of(quiet).write(&self.folder)?;
         load::begin(&self.folder, first, now, &head)?;
         let confirmed = self.confirmed();
         let loaded = load::load(&self.folder, confirmed.as_ref(), now)?;

@@ -133,7 +133,7 @@ fn the_oldest_segments_go_by_age() {
 }
 
 #[test]
-fn a_stream_is_forgotten_with_its_last_event_and_not_before() {
+fn a_stream_falls_silent_with_its_last_event_and_not_before() {
     let folder = TempDir::new().expect("a folder");
     let log = open(&folder, &small());
     let day = 86_400;
@@ -168,6 +168,10 @@ fn a_stream_is_forgotten_with_its_last_event_and_not_before() {
     );
     log.tidy(at(52 * day)).expect("tidied");
     assert_eq!(known(&log), of(&[("busy", 1)]));
+    assert_eq!(
+        log.quiet(),
+        [(stream("ended"), Seq(1)), (stream("quiet"), Seq(2))]
+    );
 
     // It may go on all the same.
     log.append(vec![entry("quiet", 3)], at(53 * day))
@@ -175,6 +179,42 @@ fn a_stream_is_forgotten_with_its_last_event_and_not_before() {
     drop(log);
     let log = open(&folder, &small());
     assert_eq!(log.watermark(&stream("quiet")), Watermark(Seq(3)));
+}
+
+#[test]
+fn the_last_event_of_a_stream_is_known_after_it_went_unless_it_ended_the_stream() {
+    let folder = TempDir::new().expect("a folder");
+    let day = 86_400;
+    let log = open(&folder, &small());
+    let mut deletion = entry("deleted", 4);
+    deletion.event = Bytes::from(
+        r#"{"eventheader":{"EventType":"DeleteClusterCompleted","namespace":"n","topic":[]}}"#,
+    );
+    for (told, time) in [
+        (entry("quiet", 1), 0),
+        (deletion, 0),
+        (entry("quiet", 2), 0),
+        (entry("busy", 1), 20),
+        (entry("busy", 2), 25),
+    ] {
+        log.append(vec![told], at(time * day)).expect("an append");
+    }
+    let last = |log: &Log, name| log.watermark(&stream(name)).0.0;
+    log.tidy(at(51 * day)).expect("tidied");
+    assert_eq!(log.oldest(), 4);
+    assert_eq!((last(&log, "quiet"), last(&log, "deleted")), (2, 0));
+    drop(log);
+    // The head of the newest segment names both still.
+    let log = open(&folder, &small());
+    assert_eq!(last(&log, "quiet"), 2);
+    log.append(vec![entry("busy", 3)], at(60 * day))
+        .expect("an append");
+    log.tidy(at(91 * day)).expect("tidied");
+    assert_eq!(log.oldest(), 6);
+    assert_eq!((last(&log, "quiet"), last(&log, "deleted")), (2, 0));
+    log.append(vec![entry("quiet", 3)], at(92 * day))
+        .expect("an append");
+    assert_eq!(log.read(7, 1).expect("a read")[0].cut(), 0);
 }
 
 #[test]
@@ -308,7 +348,8 @@ fn a_log_starts_over_as_a_copy_that_begins_later() {
     let log = open(&folder, &limits());
     log.append(vec![entry("a", 1)], at(1)).expect("an append");
     let lineage = Lineage::new(1);
-    log.start_over(lineage.clone(), 7, at(2))
+    let quiet = vec![(stream("quiet"), Seq(4))];
+    log.start_over(lineage.clone(), 7, quiet, at(2))
         .expect("a new log");
     assert_eq!(
         (log.oldest(), log.end(), log.lineage()),
@@ -318,6 +359,7 @@ fn a_log_starts_over_as_a_copy_that_begins_later() {
     drop(log);
     let log = open(&folder, &limits());
     assert_eq!((log.oldest(), log.end(), log.lineage()), (7, 7, lineage));
+    assert_eq!(log.watermark(&stream("quiet")), Watermark(Seq(4)));
 }
 
 #[test]

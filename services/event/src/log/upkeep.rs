@@ -1,6 +1,7 @@
 //! What is done to the files beside writing: dropping the oldest, looking for damage, making durable what can wait.
 
 use std::{
+    collections::HashSet,
     sync::{Arc, MutexGuard, PoisonError},
     time::SystemTime,
 };
@@ -10,6 +11,8 @@ use pgo_ids::{Seq, StreamId};
 
 use super::{
     Error, Log, Offset, folder,
+    frame::{self, Content},
+    scan::Found,
     segment::{Segment, Watermarks},
 };
 
@@ -20,8 +23,8 @@ const SHARE_OF_DISK: u64 = 75;
 const CHUNK: usize = 1024;
 
 impl Log {
-    /// Closes the newest segment if it is old, and drops the oldest ones that are too much, with the watermarks of streams
-    /// whose last event was in them. Blocks for a disk's time; writers do not wait for it.
+    /// Closes the newest segment if it is old, and drops the oldest ones that are too much. Streams whose last event was in
+    /// them are remembered apart from the others ([`Log::quiet`]). Blocks for a disk's time; writers do not wait for it.
     ///
     /// # Errors
     /// A file cannot be made or removed.
@@ -50,29 +53,53 @@ impl Log {
     }
 
     fn drop_oldest(&self, segment: &Arc<Segment>, next: &Arc<Segment>) -> Result<(), Error> {
-        let ended_with = watermarks_before(next);
+        let (began_with, ended_with) = (watermarks_before(segment), watermarks_before(next));
+        let deleted = ended_in(segment, &ended_with);
         // First out of the list, so that no reader begins with it; one that reads it now sees that it is gone.
         let mut state = self.state_mut();
         state.segments.pop_front();
         // Who has not risen since has no event in a later segment.
-        let is_over = |stream: &StreamId, seq: &Seq| ended_with.get(stream) == Some(seq);
+        let is_over = |stream: &StreamId, seq: &mut Seq| ended_with.get(stream) == Some(&*seq);
         let pending: Vec<_> = state
             .pending
             .iter()
             .map(|(_, key)| key.stream.clone())
             .collect();
-        state
-            .watermarks
-            .retain(|stream, seq| !is_over(stream, seq) || pending.contains(stream));
+        let mut over = state.watermarks.clone();
+        over.retain(is_over);
+        for (stream, seq) in over {
+            if deleted.contains(&stream) {
+                state.quiet.remove(&stream);
+            } else if began_with.get(&stream) != Some(&seq) {
+                // Else its last event went before, and it is here because the log was opened since.
+                state.quiet.add(stream.clone(), seq);
+            }
+            if !pending.contains(&stream) {
+                state.watermarks.remove(&stream);
+            }
+        }
+        state.quiet.forget_surplus();
         state.missing.remove(&(0..next.file.first));
+        let quiet = state.quiet.clone();
         drop(state);
+        let kept = quiet.write(&self.folder);
         self.folder.remove(&segment.file)?;
+        // A disk that was full has room now.
+        if let Err(error) = kept.or_else(|_| quiet.write(&self.folder)) {
+            tracing::warn!(%error, "the next drop of a segment tries again to keep which streams fell silent");
+        }
         tracing::info!(
             first = segment.file.first,
             bytes = segment.length(),
             "the oldest segment of the log was dropped"
         );
         Ok(())
+    }
+
+    /// Streams whose events all went by retention, with the last event of each, in the order in which they fell silent; the
+    /// ones that ended are not among them. May name one that went on since.
+    pub fn quiet(&self) -> Vec<(StreamId, Seq)> {
+        self.state().quiet.all()
     }
 
     /// Reads all files to find what is damaged before somebody needs it. Blocks for many a disk's time; nobody waits for it.
@@ -107,6 +134,24 @@ impl Log {
     pub(super) fn upkeep(&self) -> MutexGuard<'_, ()> {
         self.upkeep.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The streams that ended in a segment. Those that cannot be read are not among them, which costs memory only.
+fn ended_in(segment: &Segment, ended_with: &Watermarks) -> HashSet<StreamId> {
+    let mut ended = HashSet::new();
+    let Ok(mut scan) = segment.scan(0) else {
+        return ended;
+    };
+    while let Ok(Some(found)) = scan.next() {
+        if let Found::Frame { body, .. } = found
+            && let Some(Content::Record(record)) = frame::decode(&body)
+            && ended_with.get(&record.key.stream) == Some(&record.key.seq)
+            && record.ends_stream()
+        {
+            ended.insert(record.key.stream);
+        }
+    }
+    ended
 }
 
 /// The watermarks at the end of the segment before this one. None where its head is damaged: the streams that ended there

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use pgo_ids::{EventKey, Seq};
-use pgo_proto::event::{CopiedRecord, Epoch};
+use pgo_ids::{EventKey, Seq, StreamId};
+use pgo_proto::event::{CopiedRecord, Epoch, Watermark};
 
 use crate::log::{Lineage, Record};
 
@@ -52,4 +52,20 @@ pub(super) fn lineage_from_proto(epochs: Vec<Epoch>) -> Option<Lineage> {
             .map(|epoch| (epoch.name, epoch.first))
             .collect(),
     )
+}
+
+pub(super) fn marks_to_proto(marks: Vec<(StreamId, Seq)>) -> Vec<Watermark> {
+    let marks = marks.into_iter();
+    marks
+        .map(|(stream, seq)| Watermark {
+            stream: stream.as_str().to_owned(),
+            seq: seq.0,
+        })
+        .collect()
+}
+
+/// None where one of them names no stream.
+pub(super) fn marks_from_proto(marks: Vec<Watermark>) -> Option<Vec<(StreamId, Seq)>> {
+    let mark = |mark: Watermark| Some((mark.stream.parse().ok()?, Seq(mark.seq)));
+    marks.into_iter().map(mark).collect()
 }

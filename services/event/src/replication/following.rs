@@ -169,7 +169,8 @@ fn apply(log: &Log, answer: CopyResponse) -> Result<Step, StepError> {
                 records = log.end() - log.oldest(),
                 "this log is another than that of the replica that leads; it begins anew"
             );
-            log.start_over(lineage, first, now)?;
+            let quiet = convert::marks_from_proto(answer.quiet).ok_or(StepError::Answer)?;
+            log.start_over(lineage, first, quiet, now)?;
             Ok(Step::default())
         }
         What::CutTo(end) => {

@@ -440,9 +440,14 @@ impl Leading {
     }
 
     fn response(&self, what: What) -> CopyResponse {
+        let quiet = match what {
+            What::StartAt(_) => self.log.quiet(),
+            What::Batch(_) | What::CutTo(_) => Vec::new(),
+        };
         CopyResponse {
             what: Some(what),
             lineage: convert::lineage_to_proto(&self.log.lineage()),
+            quiet: convert::marks_to_proto(quiet),
         }
     }
 

@@ -152,6 +152,52 @@ async fn a_stream_whose_beginning_was_confirmed_elsewhere_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_whose_events_all_went_by_retention_goes_on_without_a_cut_and_a_gap_in_it_is_one()
+{
+    let mut installation = Installation::start(&[("PGO_EVENT_SEGMENT_BYTES", "1")]);
+    let relay = installation.relay();
+    for (name, seqs) in [("a", 1..=3), ("c", 1..=7), ("b", 1..=1)] {
+        relay.offer(&stream(name), events(name, seqs));
+        let mut unconfirmed = relay.unconfirmed();
+        let all = unconfirmed.wait_for(|count| *count == 0);
+        soon("all is confirmed", all).await.unwrap();
+    }
+    // All that is there goes when the service starts.
+    let begins_at = |installation: &Installation, offset: u64| {
+        let oldest = installation.segments().remove(0);
+        let name = oldest.file_name().unwrap().to_str().unwrap().to_owned();
+        name.starts_with(&format!("{offset:020}-"))
+    };
+    assert!(installation.terminate_event());
+    installation.set("PGO_EVENT_RETENTION_BYTES", "1");
+    installation.start_event();
+    eventually("nothing is left", || begins_at(&installation, 12)).await;
+    relay.offer(&stream("a"), events("a", 4..=4));
+    let mut reader = open(&mut installation.client("apiserver"), beginning()).await;
+    let read = records(&mut reader, 1).await.remove(0);
+    assert_eq!((read.0.as_str(), read.1), ("a", 4));
+
+    // A service that did not see it go knows it, too.
+    installation.kill_event();
+    installation.start_event();
+    eventually("nothing is left", || begins_at(&installation, 13)).await;
+    relay.offer(&stream("c"), events("c", 8..=8));
+    let mut reader = open(&mut installation.client("apiserver"), beginning()).await;
+    let read = records(&mut reader, 1).await.remove(0);
+    assert_eq!((read.0.as_str(), read.1), ("c", 8));
+
+    relay.offer(&stream("c"), events("c", 11..=11));
+    let told = loop {
+        match next(&mut reader).await.unwrap().unwrap() {
+            read_response::What::Cut(cut) => break cut,
+            read_response::What::CaughtUp(_) => {}
+            read_response::What::Record(record) => panic!("{record:?}"),
+        }
+    };
+    assert_eq!(told, "events 9 to 10 of stream c never came to the log");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_event_of_a_later_version_is_stored_as_it_is_and_holds_up_nothing() {
     let installation = Installation::start(&[]);
     let producer =

@@ -180,6 +180,31 @@ async fn the_last_ones_are_those_that_are_wanted() {
 }
 
 #[tokio::test]
+async fn who_has_not_seen_events_that_went_by_retention_is_told_and_who_has_is_not() {
+    let world = World::with(1, &["a", "a", "a"]);
+    for days in [1, 3] {
+        world.log.tidy(at(days * 86_400)).unwrap();
+    }
+    assert_eq!((world.log.oldest(), world.log.end()), (4, 4));
+    let after = |seq| {
+        Some(From::Event(Place {
+            stream: "all".to_owned(),
+            seq,
+        }))
+    };
+    assert_eq!(world.read(after(1), &[]).await, ["cut", "live"]);
+    assert_eq!(world.read(after(3), &[]).await, ["live"]);
+    world
+        .log
+        .append(vec![entry("a", 4)], at(4 * 86_400))
+        .unwrap();
+    assert_eq!(world.read(after(1), &[]).await, ["cut", "4", "live"]);
+    for from in [after(3), Some(From::Beginning(true)), Some(From::Last(1))] {
+        assert_eq!(world.read(from, &[]).await, ["4", "live"]);
+    }
+}
+
+#[tokio::test]
 async fn what_never_came_is_told_also_where_the_event_behind_it_is_not_wanted() {
     let world = World::with(u64::MAX, &["a"]);
     world.append("a", 4);

@@ -5,10 +5,12 @@ mod world;
 
 use std::{collections::BTreeSet, sync::atomic::Ordering, time::Duration};
 
+use jiff::Timestamp;
 use pgo_event::{
     log::Kin,
     replication::{following::mend, leading::Leading},
 };
+use pgo_ids::Seq;
 use proptest::prelude::*;
 use tokio::time::timeout;
 
@@ -144,6 +146,25 @@ async fn a_replica_whose_volume_was_lost_does_not_lead_before_it_has_everything_
     assert!(!world.take_over(1, false).await, "its log is empty");
     while !world.follow(1).await {}
     assert!(world.take_over(1, false).await);
+}
+
+#[tokio::test]
+async fn a_replica_that_begins_anew_knows_the_streams_whose_events_are_gone() {
+    let mut world = World::new();
+    assert!(world.take_over(0, false).await);
+    world.publish(0, 3).await;
+    let log = world.nodes[0].log.clone().unwrap();
+    for days in [1, 3] {
+        let later = Timestamp::now() + Duration::from_secs(days * 86_400);
+        log.tidy(later).unwrap();
+    }
+    assert_eq!((log.oldest(), log.end()), (4, 4), "all is gone");
+    while !world.follow(1).await {}
+    assert!(world.take_over(1, false).await);
+    world.publish(1, 1).await;
+    let log = world.nodes[1].log.as_ref().unwrap();
+    let told = log.read_all(4, 1).unwrap().remove(0);
+    assert_eq!((told.key.seq, told.cut()), (Seq(4), 0));
 }
 
 #[tokio::test]
