@@ -6,7 +6,6 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use pgo_events::Field;
 use serde_json::Value;
 
 use super::{Colours, ago, pad, plain};
@@ -102,7 +101,7 @@ impl Line {
             stage,
             duration: event["durationms"].as_u64().map(Duration::from_millis),
             who: text(&header["username"]),
-            about: about(event),
+            about: plain(&pgo_events::about(event)),
             detail: first(&["step", "cause", "errormessage"]),
             operation: first(&["operationid", "workflowid"]),
             severity: first(&["severity"]),
@@ -161,21 +160,6 @@ impl Line {
     }
 }
 
-/// What the fields of its type tell whom or what it is about, in the order of the catalogue. A type that is not known has its own
-/// fields no less.
-fn about(event: &Value) -> String {
-    let told = Field::ALL.iter().filter_map(|field| {
-        let value = match &event[field.as_str()] {
-            Value::String(text) => plain(text),
-            Value::Number(number) => number.to_string(),
-            _ => return None,
-        };
-        let is_told = !value.is_empty() && !field.in_line().is_empty();
-        is_told.then(|| field.in_line().replace("{}", &value))
-    });
-    told.collect::<Vec<_>>().join(", ")
-}
-
 fn or_dash(text: &str) -> &str {
     match text {
         "" => "-",
@@ -204,6 +188,7 @@ fn time(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use pgo_events::Field;
     use serde_json::json;
 
     use super::*;

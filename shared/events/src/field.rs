@@ -3,6 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// What a field holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,6 +130,22 @@ impl fmt::Display for Field {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
+}
+
+/// Whom or what of the cluster, or of PGO, an event is about, for people: what its fields tell of it, in the order of the
+/// catalogue. A type that is not known has its own fields no less. Empty where the type says all.
+#[must_use]
+pub fn about(event: &Value) -> String {
+    let told = Field::ALL.iter().filter_map(|field| {
+        let value = match &event[field.as_str()] {
+            Value::String(text) => text.clone(),
+            Value::Number(number) => number.to_string(),
+            _ => return None,
+        };
+        let is_told = !value.is_empty() && !field.in_line().is_empty();
+        is_told.then(|| field.in_line().replace("{}", &value))
+    });
+    told.collect::<Vec<_>>().join(", ")
 }
 
 /// What a field of one event holds.

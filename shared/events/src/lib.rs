@@ -25,7 +25,7 @@ pub use catalogue::{
     UnknownSeverity,
 };
 pub use event::{Actor, CAUSE_MOST, DecodeError, Draft, Event, Header, SCHEMA_VERSION, shortened};
-pub use field::{Datum, Field, FieldKind, UnknownField};
+pub use field::{Datum, Field, FieldKind, UnknownField, about};
 pub use outbox::{Backlog, Eventing, Outbox};
 pub use pattern::TypePattern;
 pub use payload::Payload;

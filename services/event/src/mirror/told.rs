@@ -99,7 +99,7 @@ fn action(event: &Value) -> &str {
     }
 }
 
-/// What it means, why, how long it took, who asked.
+/// What it means, whom or what it is about, why, how long it took, who asked.
 fn note(event: &Value) -> String {
     let text = |pointer: &str| {
         event
@@ -114,6 +114,10 @@ fn note(event: &Value) -> String {
         || text("/eventheader/EventType").to_owned(),
         |known| known.about().meaning(),
     );
+    let meaning = match pgo_events::about(event).as_str() {
+        "" => meaning,
+        about => format!("{}: {about}", meaning.trim_end_matches('.')),
+    };
     let cause = match (text("/cause"), text("/step")) {
         ("", "") => None,
         ("", step) => Some(step.to_owned()),
@@ -199,6 +203,36 @@ mod tests {
         assert!(
             note.ends_with("the disk is full. It took 4.260 s. Asked for by alice."),
             "{note}"
+        );
+    }
+
+    #[test]
+    fn a_note_says_which_instances_and_replicas_it_is_about() {
+        let note = |event_type: &str, more: Value| {
+            let mut event = failure();
+            event["eventheader"]["EventType"] = json!(event_type);
+            event["eventheader"]["username"] = json!("");
+            event["cause"] = json!("");
+            for (name, value) in more.as_object().expect("fields") {
+                event[name] = value.clone();
+            }
+            told(&event, "event-0").and_then(|told| told.note)
+        };
+        let failover = json!({
+            "severity": "INFO", "stage": "completed", "durationms": 11_200,
+            "target": "hippo-b", "formerprimary": "hippo", "timeline": 2,
+        });
+        assert_eq!(
+            note("FailoverClusterCompleted", failover).as_deref(),
+            Some(
+                "Another instance is primary and takes writes: to hippo-b, from hippo. It took 11.200 s."
+            )
+        );
+        let lagging = json!({ "severity": "WARN", "stage": "notice", "durationms": null, "replicaname": "hippo-c", "lagbytes": 4096 });
+        let lagging = note("ReplicaLagging", lagging).expect("a note");
+        assert!(
+            lagging.ends_with(": hippo-c, 4096 bytes behind."),
+            "{lagging}"
         );
     }
 
