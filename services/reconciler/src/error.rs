@@ -35,10 +35,8 @@ pub enum Error {
     /// A Secret that a password is to be copied from has gone since it was looked for.
     #[error("cannot copy the password in Secret {0}: it is not there any more, or has none")]
     NoPassword(String),
-    /// A request to remove the cluster has not been taken up.
-    #[error(
-        "cannot let {0} go yet: its deletion was asked for a moment ago as {1}, which is told first"
-    )]
+    /// A request to a cluster that goes has not been taken up.
+    #[error("cannot let {0} go yet: operation {1} was asked for a moment ago, which is told first")]
     Unheard(ClusterName, OperationId),
     /// An agent did not do what it was asked to.
     #[error("cannot {what}: {why}")]

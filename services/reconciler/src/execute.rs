@@ -17,11 +17,11 @@ use kube::{
     core::DeserializeGuard,
 };
 use pgo_core::{Cluster, Step, unrecorded};
-use pgo_crd::{FINALIZER, Pgcluster, Pgtask, delete_requests};
+use pgo_crd::{FINALIZER, Pgcluster, Pgreplica, Pgtask};
 use pgo_objects::{AUTOFAIL, SYNC_FALLBACK, SYNCHRONOUS};
 use serde_json::json;
 
-use crate::{context::Context, error::Error, write::WRITE_DEADLINE};
+use crate::{context::Context, error::Error, observe::asked, write::WRITE_DEADLINE};
 
 /// Carries out the steps in their order, until one fails; those that do not need each other at the same time.
 ///
@@ -194,26 +194,33 @@ async fn of_instances(step: &Step, cluster: &Cluster, context: &Context) -> Resu
     }
 }
 
-/// Asks Kubernetes itself, as the last thing before a cluster goes, whether its deletion was asked for by tasks that no
-/// cache has shown: whoever asked is owed the end of it.
+/// Asks Kubernetes itself, as the last thing before a cluster goes, whether anything was asked of it that no cache has
+/// shown: whoever asked is owed the end of it.
 async fn hear_every_request(
     object: &Arc<Pgcluster>,
     cluster: &Cluster,
     context: &Context,
 ) -> Result<(), Error> {
-    let api: Api<DeserializeGuard<Pgtask>> =
-        Api::namespaced(context.client.clone(), cluster.namespace.as_str());
+    let (client, namespace) = (&context.client, cluster.namespace.as_str());
+    let tasks: Api<DeserializeGuard<Pgtask>> = Api::namespaced(client.clone(), namespace);
+    let replicas: Api<DeserializeGuard<Pgreplica>> = Api::namespaced(client.clone(), namespace);
     let parameters = ListParams::default();
-    let tasks = call("list", "Pgtasks", api.list(&parameters)).await?;
+    let (tasks, replicas) = futures::future::try_join(
+        call("list", "Pgtasks", tasks.list(&parameters)),
+        call("list", "Pgreplicas", replicas.list(&parameters)),
+    )
+    .await?;
     let tasks = tasks.items.iter().filter_map(|task| task.0.as_ref().ok());
-    let requests = delete_requests(tasks, object);
-    let unheard = match &object.status {
-        Some(status) => unrecorded(&status.0.journal, &requests),
-        None => requests.first(),
-    };
+    let replicas = replicas.items.iter();
+    let replicas = replicas.filter_map(|replica| replica.0.as_ref().ok());
+    let config = context.config.borrow().clone();
+    let requests = asked(object, (tasks, replicas), &config);
+    let status = object.status.clone().map(|status| status.0);
+    let unheard = pgo_crd::cluster(object, &config, requests)
+        .and_then(|asked| unrecorded(&status.unwrap_or_default(), &asked));
     match unheard {
         None => Ok(()),
-        Some(request) => Err(Error::Unheard(cluster.name.clone(), request.operation)),
+        Some(operation) => Err(Error::Unheard(cluster.name.clone(), operation)),
     }
 }
 

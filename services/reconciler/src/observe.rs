@@ -23,7 +23,7 @@ use pgo_core::{
     AddressFamily, Backup, ClaimFacts, ClaimPhase, Cluster, Endpoints, Fixture, Observed, PodFacts,
     PodPhase, Takeover, Waiting,
 };
-use pgo_crd::{FINALIZER, Pgcluster, PgoConfig, Pgtask, Requests, label};
+use pgo_crd::{FINALIZER, Pgcluster, PgoConfig, Pgreplica, Pgtask, Requests, label};
 use pgo_ids::InstanceName;
 use pgo_objects::{
     AUTOFAIL, CERTIFICATE_UNTIL, Holds, SYNC_FALLBACK, SYNCHRONOUS, TAKEOVER, fixture_name, form,
@@ -57,11 +57,24 @@ pub fn requests(
     config: &PgoConfig,
     context: &Context,
 ) -> Requests {
-    let tasks = || tasks.iter().filter_map(|task| task.0.as_ref().ok());
+    let tasks = tasks.iter().filter_map(|task| task.0.as_ref().ok());
     let replicas = context.cache.replicas.state();
     let replicas = replicas
         .iter()
         .filter_map(|replica| replica.0.as_ref().ok());
+    asked(object, (tasks, replicas), config)
+}
+
+/// What these Pgtasks and Pgreplicas ask for of a cluster.
+pub fn asked<'a>(
+    object: &Pgcluster,
+    (tasks, replicas): (
+        impl Iterator<Item = &'a Pgtask> + Clone,
+        impl Iterator<Item = &'a Pgreplica>,
+    ),
+    config: &PgoConfig,
+) -> Requests {
+    let tasks = || tasks.clone();
     let replicas = replicas.filter_map(|one| pgo_crd::replica(one, object, config));
     let mut replicas: Vec<_> = replicas.collect();
     replicas.sort_by(|one, other| one.name.cmp(&other.name));

@@ -129,6 +129,7 @@ pub fn commit(
         let known = (next.certificate.as_ref(), observed);
         next.certificate = certificate::tell(&mut next.journal, subject, known, now);
     }
+    next.journal.forget(|id| cluster.asks_for(id));
     next.instances = instances(status, observed, now);
     next.current_primary = observed
         .serving_primary()

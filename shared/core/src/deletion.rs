@@ -7,7 +7,7 @@ use pgo_ids::OperationId;
 
 use crate::{
     Cluster, ClusterStatus, DeleteOptions, Journal, Kind, Milestone, Observed, Operation, Outcome,
-    Phase,
+    Phase, asked,
     commit::{CREATION, DELETION, begin_creation, describe},
     failover,
     plan::{Leftover, leftovers},
@@ -56,6 +56,7 @@ pub(crate) fn deletion(
         next.journal
             .finish(subject, CREATION, (Outcome::Failed, Some(interrupted)), now);
     }
+    asked::refuse(next, cluster, observed, now);
     begin_deletions(next, cluster, now);
     widen_deletion(next, cluster);
     take_up_deletion(next, cluster, observed, now);
@@ -159,16 +160,16 @@ fn is_covered(journal: &Journal, request: &DeleteRequest) -> bool {
     removes.is_some_and(|removes| removes.covers(request.options))
 }
 
-/// The first request whose operation is not recorded yet, or not with all that it asks for. While there is one, nothing is
-/// removed, and the cluster does not go.
+/// The first request to a cluster that goes, of any kind, whose operation is not recorded yet, or not with all that it asks
+/// for. While there is one, nothing is removed, and the cluster does not go.
 #[must_use]
-pub fn unrecorded<'a>(
-    journal: &Journal,
-    requests: &'a [DeleteRequest],
-) -> Option<&'a DeleteRequest> {
-    requests
-        .iter()
-        .find(|request| !is_taken_up(journal, request) || !is_covered(journal, request))
+pub fn unrecorded(status: &ClusterStatus, cluster: &Cluster) -> Option<OperationId> {
+    let journal = &status.journal;
+    let mut deletions = cluster.delete_requests.iter();
+    let deletion =
+        deletions.find(|request| !is_taken_up(journal, request) || !is_covered(journal, request));
+    let deletion = deletion.map(|request| request.operation);
+    deletion.or_else(|| asked::first_unbegun(status, cluster))
 }
 
 /// What all requests together ask for.

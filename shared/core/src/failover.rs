@@ -53,9 +53,13 @@ pub(crate) fn commit(
 ) {
     conclude(next, cluster, observed, now);
     for request in &cluster.failover {
-        if !next.journal.knows(request.operation) && is_clear(next, observed, now) {
-            begin(next, cluster, observed, request, now);
+        if next.journal.knows(request.operation) {
+            continue;
         }
+        if !is_clear(next, observed, now) || !cluster.has_room(&next.journal) {
+            break;
+        }
+        begin(next, cluster, observed, request, now);
     }
 }
 
@@ -63,6 +67,14 @@ pub(crate) fn commit(
 fn is_clear(status: &ClusterStatus, observed: &Observed, now: Timestamp) -> bool {
     observed.serving_primary().is_some()
         || silence::remembered_primary(status, observed, now).is_none()
+}
+
+/// What a change of the primary is now.
+pub(crate) fn kind(observed: &Observed) -> Kind {
+    match observed.serving_primary() {
+        Some(_) => Kind::SwitchoverCluster,
+        None => Kind::FailoverCluster,
+    }
 }
 
 /// Begins a change of the primary; one that cannot be done ends at once, with the reason.
@@ -73,11 +85,7 @@ pub(crate) fn begin(
     request: &FailoverRequest,
     now: Timestamp,
 ) {
-    let kind = if observed.serving_primary().is_some() {
-        Kind::SwitchoverCluster
-    } else {
-        Kind::FailoverCluster
-    };
+    let kind = kind(observed);
     let judged = if request.planned && kind == Kind::FailoverCluster {
         Err("the primary does not serve and cannot hand over in order; ask without --planned to force it".to_owned())
     } else {

@@ -96,6 +96,7 @@ pub fn commit(
         Wanted::Running => start(&mut next, installation, now),
         Wanted::Stopped => stop(&mut next, installation, now),
     }
+    next.journal.forget(|_| false);
     backlog::close(&mut next.journal, subject(installation), eventing, now);
     let (condition, reason, message) = backlog::condition(&next.journal.outbox);
     let at = (installation.generation, now);

@@ -170,7 +170,7 @@ pub(crate) struct Notice {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Journal {
-    /// The newest [`Journal::REMEMBERED`] and every deletion of a cluster, oldest first.
+    /// The newest [`Journal::REMEMBERED`], every deletion of a cluster, and what is still asked for, oldest first.
     pub operations: Vec<Operation>,
     /// Events not confirmed yet.
     pub outbox: Outbox,
@@ -232,19 +232,20 @@ impl Journal {
         draft.cause = cause;
         self.outbox.push(subject.stream, draft);
         self.operations.push(operation);
-        self.forget();
     }
 
     /// Forgets the oldest operations beyond those to remember, but none that runs, nor the newest of its kind: what the
-    /// cluster is follows from those. Deletions stay: a request whose operation was forgotten would begin another one.
-    fn forget(&mut self) {
+    /// cluster is follows from those. Deletions stay, and what is asked for: a request whose operation was forgotten would
+    /// begin another one.
+    pub(crate) fn forget(&mut self, is_asked_for: impl Fn(OperationId) -> bool) {
         let mut surplus = self.operations.len().saturating_sub(Self::REMEMBERED);
         let mut at = 0;
         while surplus > 0 && at < self.operations.len() {
             let (kind, later) = (self.operations[at].kind, &self.operations[at + 1..]);
             let is_newest = later.iter().all(|other| other.kind != kind);
             let stays = is_newest || kind == Kind::DeleteCluster;
-            if stays || self.operations[at].is_running() {
+            let operation = &self.operations[at];
+            if stays || operation.is_running() || is_asked_for(operation.id) {
                 at += 1;
             } else {
                 self.operations.remove(at);

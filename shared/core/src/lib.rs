@@ -12,6 +12,7 @@
 //! Nothing here does I/O, reads a clock, draws a random number or logs. Time is an argument.
 
 mod applied;
+mod asked;
 mod backlog;
 mod certificate;
 mod commit;

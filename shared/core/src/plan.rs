@@ -230,23 +230,18 @@ pub fn plan(
             waiting_for: None,
         };
     }
-    let is_recorded = unrecorded(&status.journal, &cluster.delete_requests).is_none();
-    if let Some(deletion) = status.journal.newest(Kind::DeleteCluster)
-        && is_recorded
-    {
-        return removal::plan(
-            status,
-            cluster,
-            observed,
-            deletion.delete.unwrap_or_default(),
-            now,
-        );
-    }
-    if cluster.is_to_go() {
-        // Its beginning is not recorded yet.
-        return Plan {
-            steps: Vec::new(),
-            waiting_for: Some("room for the event that tells of the deletion"),
+    let deletion = status.journal.newest(Kind::DeleteCluster);
+    if cluster.is_to_go() || deletion.is_some() {
+        return match deletion {
+            Some(deletion) if unrecorded(status, cluster).is_none() => {
+                let options = deletion.delete.unwrap_or_default();
+                removal::plan(status, cluster, observed, options, now)
+            }
+            // Its beginning, or what was asked for besides, is not recorded yet.
+            _ => Plan {
+                steps: Vec::new(),
+                waiting_for: Some("room for the events that tell of the deletion"),
+            },
         };
     }
     let mut plan = Plan::default();

@@ -47,9 +47,13 @@ pub(crate) fn commit(
     now: Timestamp,
 ) {
     for request in &cluster.reloads {
-        if !next.journal.knows(request.operation) {
-            begin(next, cluster, request, now);
+        if next.journal.knows(request.operation) {
+            continue;
         }
+        if !cluster.has_room(&next.journal) {
+            break;
+        }
+        begin(next, cluster, request, now);
     }
     conclude(next, cluster, observed, now);
 }

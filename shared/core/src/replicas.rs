@@ -18,7 +18,10 @@ use jiff::Timestamp;
 use pgo_ids::{InstanceName, OperationId};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::steps::steps;
+pub(crate) use self::{
+    account::{addition, is_known, know},
+    steps::steps,
+};
 use crate::{
     Cluster, ClusterStatus, Desired, Image, Kind, NodePreference, Observed, Outcome, Resources,
     Role, ServiceType, Storage,

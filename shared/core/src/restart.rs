@@ -82,9 +82,13 @@ pub(crate) fn commit(
     now: Timestamp,
 ) {
     for request in &cluster.restarts {
-        if !next.journal.knows(request.operation) && is_clear(observed, now) {
-            begin(next, cluster, observed, request, now);
+        if next.journal.knows(request.operation) {
+            continue;
         }
+        if !is_clear(observed, now) || !cluster.has_room(&next.journal) {
+            break;
+        }
+        begin(next, cluster, observed, request, now);
     }
     while advance(next, cluster, observed, now) {}
 }

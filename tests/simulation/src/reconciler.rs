@@ -10,8 +10,8 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 use pgo_core::{
-    Cluster, ClusterStatus, Condition, ConditionStatus, DeleteRequest, Observed, Phase, Plan, Step,
-    commit, plan, unrecorded, worth_writing,
+    Cluster, ClusterStatus, Condition, ConditionStatus, Observed, Phase, Plan, Step, commit, plan,
+    unrecorded, worth_writing,
 };
 use pgo_events::{Event, Eventing};
 use pgo_ids::Seq;
@@ -363,7 +363,7 @@ impl World {
         match step {
             Step::AddFinalizer | Step::RemoveFinalizer => {
                 let add = *step == Step::AddFinalizer;
-                if !add && self.is_asked_anew(slot, &working.next) {
+                if !add && self.is_asked_anew(slot, &working.cluster, &working.next) {
                     return Ok(Err(Refused::Conflict));
                 }
                 let version = Some(working.object.version);
@@ -400,13 +400,16 @@ impl World {
     }
 
     /// As `services/reconciler/src/execute.rs` asks before a cluster goes: whether there are requests that no cache has shown.
-    fn is_asked_anew(&self, slot: Slot, status: &ClusterStatus) -> bool {
+    fn is_asked_anew(&self, slot: Slot, cluster: &Cluster, status: &ClusterStatus) -> bool {
         if self.wrong == Some(Wrong::RequestsFromCachesOnly) {
             return false;
         }
         let requests = self.store.clusters[slot].ground().requests.values();
-        let requests: Vec<DeleteRequest> = requests.cloned().collect();
-        unrecorded(&status.journal, &requests).is_some()
+        let asked = Cluster {
+            delete_requests: requests.cloned().collect(),
+            ..cluster.clone()
+        };
+        unrecorded(status, &asked).is_some()
     }
 
     fn copy_events(&mut self, working: &Working) {

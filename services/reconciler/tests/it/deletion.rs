@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use pgo_events::{Event, Stage};
+use pgo_ids::OperationId;
 use serde_json::json;
 
 use crate::{
@@ -96,6 +97,69 @@ async fn a_cluster_stays_until_a_task_that_no_cache_shows_is_told_its_end() {
     assert_eq!(story_of(&events, FIRST), STORY);
     let completed = events.iter().map(|event| event.event_type().as_str());
     assert_eq!(completed.filter(|told| *told == STORY[1]).count(), 2);
+}
+
+/// What others ask for of `hippo`, by a Pgtask with this id and a Pgreplica; returns the Pgreplica's operation.
+fn ask_for_more(kubernetes: &Kubernetes, stream: &str) -> String {
+    let task = json!({
+        "apiVersion": "crunchydata.com/v1", "kind": "Pgtask",
+        "metadata": {"name": "hippo-restart", "labels": {"pg-cluster": "hippo", "workflowid": FIRST}},
+        "spec": {"tasktype": "restart", "parameters": {"pg-cluster": "hippo"}},
+    });
+    kubernetes.put("pgtasks", NS, task);
+    let replica = json!({
+        "apiVersion": "crunchydata.com/v1", "kind": "Pgreplica",
+        "metadata": {"name": "hippo-abcd", "labels": {"pg-cluster": "hippo"}},
+        "spec": {"name": "hippo-abcd", "clustername": "hippo"},
+    });
+    kubernetes.put("pgreplicas", NS, replica);
+    let made = kubernetes.get("pgreplicas", NS, "hippo-abcd").unwrap();
+    let about = format!("add {}", made["metadata"]["uid"].as_str().unwrap());
+    OperationId::derived(&stream.parse().unwrap(), &about).to_string()
+}
+
+const REFUSED: [&str; 2] = ["RestartCluster", "RestartClusterFailure"];
+const NOT_ADDED: [&str; 2] = ["ScaleCluster", "ScaleClusterFailure"];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_asked_while_nobody_reconciled_is_told_as_failed_where_the_cluster_goes() {
+    let (kubernetes, certificates) = (installation(), Certificates::new());
+    let reconciler = Reconciler::start_with(&kubernetes, &certificates, &[]);
+    create(&kubernetes).await;
+    let stream = uid(&kubernetes, "hippo");
+    reconciler.stop().await;
+    let addition = ask_for_more(&kubernetes, &stream);
+    kubernetes.delete("pgclusters", NS, "hippo");
+    let _next = Reconciler::start_with(&kubernetes, &certificates, &["--identity=second"]);
+    eventually("the end of hippo", || is_gone(&kubernetes)).await;
+    let events = in_pages(&kubernetes, &stream);
+    assert_eq!(story_of(&events, FIRST), REFUSED);
+    assert_eq!(story_of(&events, &addition), NOT_ADDED);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_stays_until_a_request_of_any_kind_that_no_cache_shows_is_told_its_end() {
+    for hidden in ["pgtasks", "pgreplicas"] {
+        let (kubernetes, certificates) = (installation(), Certificates::new());
+        let watch = TASKS.replace("pgtasks", hidden);
+        kubernetes.fail(&format!("WATCH {watch}"), Fault::Hangs);
+        let reconciler = Reconciler::start_with(&kubernetes, &certificates, &[]);
+        create(&kubernetes).await;
+        let stream = uid(&kubernetes, "hippo");
+        let addition = ask_for_more(&kubernetes, &stream);
+        kubernetes.delete("pgclusters", NS, "hippo");
+        eventually("a look at what no cache shows", || {
+            let unheard = reconciler.metric("pgo_reconcile_errors_total{reason=\"unheard\"}");
+            unheard.is_some() || is_gone(&kubernetes)
+        })
+        .await;
+        assert!(!is_gone(&kubernetes), "whoever asked is told nothing");
+        kubernetes.heal();
+        eventually("the end of hippo", || is_gone(&kubernetes)).await;
+        let events = in_pages(&kubernetes, &stream);
+        assert_eq!(story_of(&events, FIRST), REFUSED);
+        assert_eq!(story_of(&events, &addition), NOT_ADDED);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

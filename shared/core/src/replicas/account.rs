@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use pgo_events::EventType;
 use pgo_ids::{ClusterName, InstanceName, OperationId, StreamId};
 
-use super::{ReplicaCount, ReplicaStatus, ScaleDownRequest, keeps_votes, tell};
+use super::{Replica, ReplicaCount, ReplicaStatus, ScaleDownRequest, keeps_votes, tell};
 use crate::{
     Cluster, ClusterStatus, ConditionStatus, Kind, Observed, Operation, Outcome, RESULT_READY,
 };
@@ -62,11 +62,51 @@ pub(super) fn notice_new(next: &mut ClusterStatus, cluster: &Cluster, now: Times
                 if !replica.derived {
                     *wanted(next) += 1;
                 }
-                let id = OperationId::derived(&cluster.stream, &format!("add {}", replica.uid));
+                let id = addition(cluster, replica);
                 let how = (id, replica.actor.as_str());
                 add(next, cluster, &replica.name, &replica.uid, how, now);
             }
         }
+    }
+}
+
+/// Id of the operation that a Pgreplica asks for.
+pub(crate) fn addition(cluster: &Cluster, replica: &Replica) -> OperationId {
+    OperationId::derived(&cluster.stream, &format!("add {}", replica.uid))
+}
+
+/// Whether this very Pgreplica was seen, or is about to be.
+pub(crate) fn is_known(status: &ClusterStatus, replica: &Replica) -> bool {
+    let mut replicas = status.replicas.iter();
+    replicas.any(|known| {
+        known.name == replica.name && (known.uid.is_empty() || known.uid == replica.uid)
+    })
+}
+
+/// Takes down a Pgreplica of a cluster that goes: nothing begins with it.
+pub(crate) fn know(next: &mut ClusterStatus, replica: &Replica) {
+    next.replicas.retain(|known| known.name != replica.name);
+    let mut known = unseen(&replica.name, &replica.uid);
+    known.leaving = true;
+    known.reason = "Leaving".to_owned();
+    known.message = "being removed".to_owned();
+    next.replicas.push(known);
+    next.replicas
+        .sort_by(|one, other| one.name.cmp(&other.name));
+}
+
+/// A replica as it begins.
+fn unseen(name: &InstanceName, uid: &str) -> ReplicaStatus {
+    ReplicaStatus {
+        name: name.clone(),
+        uid: uid.to_owned(),
+        joined: false,
+        leaving: false,
+        data: false,
+        behind: false,
+        ready: false,
+        reason: "Creating".to_owned(),
+        message: "being made".to_owned(),
     }
 }
 
@@ -78,17 +118,7 @@ fn add(
     (id, actor): (OperationId, &str),
     now: Timestamp,
 ) {
-    next.replicas.push(ReplicaStatus {
-        name: name.clone(),
-        uid: uid.to_owned(),
-        joined: false,
-        leaving: false,
-        data: false,
-        behind: false,
-        ready: false,
-        reason: "Creating".to_owned(),
-        message: "being made".to_owned(),
-    });
+    next.replicas.push(unseen(name, uid));
     next.replicas
         .sort_by(|one, other| one.name.cmp(&other.name));
     let operation = Operation::begun(
@@ -200,7 +230,7 @@ fn refuse_one(
     cause: &str,
     now: Timestamp,
 ) {
-    if next.journal.knows(request.operation) {
+    if next.journal.knows(request.operation) || !cluster.has_room(&next.journal) {
         return;
     }
     let of = (Kind::ScaleDownCluster, Some(&request.replica));

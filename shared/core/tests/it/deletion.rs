@@ -31,14 +31,14 @@ fn ask_also(world: &mut World, name: &str, data: bool) -> OperationId {
 }
 
 /// What was told of an operation, without its steps: type and cause.
-fn story_of(world: &World, operation: OperationId) -> Vec<(&'static str, Option<String>)> {
+pub fn story_of(world: &World, operation: OperationId) -> Vec<(&'static str, Option<String>)> {
     let told = world.told().into_iter();
     told.filter(|event| event.operationid == operation && event.stage != Stage::Progress)
         .map(|event| (event.event_type().as_str(), event.cause))
         .collect()
 }
 
-fn finish(world: &mut World) {
+pub fn finish(world: &mut World) {
     for _ in 0..40 {
         world.reconcile();
         if world.gone {

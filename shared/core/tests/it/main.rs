@@ -6,6 +6,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod asked;
 mod backlog;
 mod certificate;
 mod changes;

@@ -432,8 +432,11 @@ impl World {
     /// What is asked of Kubernetes itself before the cluster goes: whether every request is recorded.
     fn is_heard(&mut self) -> bool {
         let asked = self.asked.iter().map(|(_, request)| request.clone());
-        let asked: Vec<DeleteRequest> = asked.collect();
-        unrecorded(&self.status.journal, &asked).is_none()
+        let asked = Cluster {
+            delete_requests: asked.collect(),
+            ..self.cluster.clone()
+        };
+        unrecorded(&self.status, &asked).is_none()
     }
 
     /// Kubernetes and the agents get one step further.

@@ -1,0 +1,139 @@
+//! What Pgtasks and Pgreplicas ask for, of every kind but deletions: each request is told to its end once, also where its
+//! cluster goes before it began.
+//!
+//! ```text
+//! request ─► begun: in the journal for as long as the request is there ─► ended, noted in its Pgtask: asks no more
+//!    └─ the cluster goes ─► begun and failed at once; nothing is removed before ─┘
+//! ```
+
+use jiff::Timestamp;
+use pgo_ids::{InstanceName, OperationId};
+
+use crate::{
+    Cluster, ClusterStatus, Journal, Kind, Observed, Operation,
+    replicas::{self, addition},
+};
+
+/// So many operations stay for the sake of requests that are still there; more requests wait until what became of these is
+/// noted in their Pgtasks. Each has a place in the status, and whoever can make Pgtasks could fill it.
+const MOST_AT_ONCE: usize = 64;
+
+/// What became of what had not begun.
+const GOES: &str = "the cluster is being deleted";
+
+/// A request that has not begun.
+struct Unbegun<'a> {
+    kind: Kind,
+    instance: Option<InstanceName>,
+    id: OperationId,
+    actor: &'a str,
+}
+
+impl Cluster {
+    /// Whether a Pgtask that is not over asks for this operation: a journal that forgets it would have it begun again. What
+    /// was told of deletions, upgrades and Pgreplicas is remembered otherwise.
+    pub(crate) fn asks_for(&self, id: OperationId) -> bool {
+        let mut failover = self.failover.iter();
+        let mut scale_down = self.scale_down.iter();
+        let mut reloads = self.reloads.iter();
+        let mut restarts = self.restarts.iter();
+        failover.any(|asked| asked.operation == id)
+            || scale_down.any(|asked| asked.operation == id)
+            || reloads.any(|asked| asked.operation == id)
+            || restarts.any(|asked| asked.operation == id)
+    }
+
+    /// Whether a further request can be taken up.
+    pub(crate) fn has_room(&self, journal: &Journal) -> bool {
+        let operations = journal.operations.iter();
+        let held = operations.filter(|operation| self.asks_for(operation.id));
+        held.count() < MOST_AT_ONCE
+    }
+}
+
+/// The requests that have not begun. `change` is what a request for another primary would be.
+fn unbegun<'a>(
+    status: &'a ClusterStatus,
+    cluster: &'a Cluster,
+    change: Kind,
+) -> impl Iterator<Item = Unbegun<'a>> {
+    let one = |kind, instance, id, actor| Unbegun {
+        kind,
+        instance,
+        id,
+        actor,
+    };
+    let failover = cluster.failover.iter().map(move |asked| {
+        let target = asked.target.as_ref().and_then(|name| name.parse().ok());
+        one(change, target, asked.operation, asked.actor.as_str())
+    });
+    let scale_down = cluster.scale_down.iter().map(move |asked| {
+        let replica = Some(asked.replica.clone());
+        let kind = Kind::ScaleDownCluster;
+        one(kind, replica, asked.operation, asked.actor.as_str())
+    });
+    let reloads = cluster.reloads.iter();
+    let reloads = reloads.map(move |asked| {
+        let kind = Kind::ReloadCluster;
+        one(kind, None, asked.operation, asked.actor.as_str())
+    });
+    let restarts = cluster.restarts.iter();
+    let restarts = restarts.map(move |asked| {
+        let kind = Kind::RestartCluster;
+        one(kind, None, asked.operation, asked.actor.as_str())
+    });
+    let tasks = failover.chain(scale_down).chain(reloads).chain(restarts);
+    let tasks = tasks.filter(|asked| !status.journal.knows(asked.id));
+    let upgrades = cluster.upgrades.iter();
+    let upgrades = upgrades.filter(|asked| !status.answered_upgrades.contains(&asked.operation));
+    let upgrades = upgrades.map(move |asked| {
+        let kind = Kind::UpgradeCluster;
+        one(kind, None, asked.operation, asked.actor.as_str())
+    });
+    let replicas = cluster.replicas.iter();
+    let replicas =
+        replicas.filter(|replica| !replica.deleting && !replicas::is_known(status, replica));
+    let replicas = replicas.map(move |replica| {
+        let (kind, name) = (Kind::ScaleCluster, Some(replica.name.clone()));
+        let id = addition(cluster, replica);
+        one(kind, name, id, replica.actor.as_str())
+    });
+    tasks.chain(upgrades).chain(replicas)
+}
+
+/// The first request of a cluster that goes of which nothing was told.
+pub(crate) fn first_unbegun(status: &ClusterStatus, cluster: &Cluster) -> Option<OperationId> {
+    let mut waiting = unbegun(status, cluster, Kind::FailoverCluster);
+    waiting.next().map(|asked| asked.id)
+}
+
+/// The cluster goes: what has not begun is told as failed.
+pub(crate) fn refuse(
+    next: &mut ClusterStatus,
+    cluster: &Cluster,
+    observed: &Observed,
+    now: Timestamp,
+) {
+    let change = crate::failover::kind(observed);
+    let status = next.clone();
+    for asked in unbegun(&status, cluster, change) {
+        // Two Pgtasks may have one id.
+        if !next.journal.knows(asked.id) {
+            if cluster.asks_for(asked.id) && !cluster.has_room(&next.journal) {
+                break;
+            }
+            let of = (asked.kind, asked.instance.as_ref());
+            let operation = Operation::begun(of, asked.id, asked.actor, cluster.generation, now);
+            next.journal.refuse(cluster.subject(), operation, GOES, now);
+        }
+        if asked.kind == Kind::UpgradeCluster {
+            next.answered_upgrades.push(asked.id);
+        }
+    }
+    for replica in &cluster.replicas {
+        let is_told = next.journal.knows(addition(cluster, replica));
+        if is_told && !replicas::is_known(next, replica) {
+            replicas::know(next, replica);
+        }
+    }
+}
