@@ -266,6 +266,7 @@ impl<S: Store> Supervisor<S> {
             let Course::Lead { synchronous, .. } = self.helm.course() else {
                 return Ok(Event::Turned);
             };
+            lenient::mark_where_nobody_is_asked(&self.settings.data, synchronous.k)?;
             self.rule = synchronous;
             rule::in_words(&self.rule)
         };
@@ -482,6 +483,7 @@ impl<S: Store> Supervisor<S> {
             }
         });
         if led {
+            self.tell_ended().await;
             self.tell_stopped();
         }
         if let Some(lock) = self.lock.take()

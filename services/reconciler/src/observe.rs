@@ -26,7 +26,7 @@ use pgo_core::{
 use pgo_crd::{FINALIZER, Pgcluster, PgoConfig, Pgreplica, Pgtask, Requests, label};
 use pgo_ids::InstanceName;
 use pgo_objects::{
-    AUTOFAIL, CERTIFICATE_UNTIL, Holds, SYNC_FALLBACK, SYNCHRONOUS, TAKEOVER, fixture_name, form,
+    AUTOFAIL, CERTIFICATE_UNTIL, Holds, SYNC_FALLBACK, SYNCHRONOUS, TAKEOVERS, fixture_name, form,
     holds, is_labelled, is_owned, owners,
 };
 
@@ -131,7 +131,7 @@ pub async fn observe(
         synchronous: said(SYNCHRONOUS).and_then(|said| said.parse().ok()),
         sync_fallback: said(SYNC_FALLBACK).and_then(|said| said.parse().ok()),
         autofail: said(AUTOFAIL).and_then(|said| said.parse().ok()),
-        takeover: said(TAKEOVER).and_then(|said| takeover(cluster, &said)),
+        takeovers: takeovers(cluster, said(TAKEOVERS)),
         family: own_family(),
         tasks: uids(&of_cluster(tasks, cluster), |task| {
             owners(task).next().is_none() || is_owned(task, &cluster.stream)
@@ -186,16 +186,19 @@ fn upgrades_full(object: &Pgcluster, cluster: &Cluster, context: &Context) -> bo
     status.is_some_and(|status| context.upgrades.full(status, cluster, limit))
 }
 
-/// The last change of the primary, as its agent wrote it down.
-fn takeover(cluster: &Cluster, said: &str) -> Option<Takeover> {
-    let read = serde_json::from_str(said);
+/// The last changes of the primary, as the agents wrote them down.
+fn takeovers(cluster: &Cluster, said: Option<String>) -> Vec<Takeover> {
+    let Some(said) = said else {
+        return Vec::new();
+    };
+    let read = serde_json::from_str(&said);
     if let Err(error) = &read {
         tracing::error!(
             cluster = %cluster.name, namespace = %cluster.namespace, %error,
-            "the Lease's annotation {TAKEOVER} is not understood; a change of the primary is not told"
+            "the Lease's annotation {TAKEOVERS} is not understood; changes of the primary are not told"
         );
     }
-    read.ok()
+    read.unwrap_or_default()
 }
 
 /// Objects that carry a cluster's labels.

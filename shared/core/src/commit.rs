@@ -110,7 +110,7 @@ pub fn commit(
     } else {
         creation(&mut next, cluster, observed, now);
         if next.journal.newest(Kind::CreateCluster).is_some() {
-            takeover::tell(&mut next, subject, observed.takeover.as_ref(), now);
+            takeover::tell(&mut next, subject, &observed.takeovers, now);
             takeover::conclude(&mut next, subject, observed, now);
             takeover::tell_lost(&mut next, cluster, observed, now);
             replicas::commit(&mut next, cluster, observed, now);

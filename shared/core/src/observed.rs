@@ -339,8 +339,8 @@ pub struct Observed {
     pub synchronous: Option<u32>,
     /// Whether they go on without those that are missing, as the Lease says; none where it does not say.
     pub sync_fallback: Option<bool>,
-    /// The last change of the primary, by the Lease.
-    pub takeover: Option<crate::Takeover>,
+    /// The last changes of the primary, by the Lease; the newest one last.
+    pub takeovers: Vec<crate::Takeover>,
     /// Family of addresses of the Kubernetes cluster, where it is known before a pod has one.
     pub family: Option<AddressFamily>,
     /// Claims by instance.
@@ -435,7 +435,7 @@ impl Observed {
     /// The instance that the Lease names, as it was seen last: it may be one that was replaced a moment ago.
     #[must_use]
     pub fn holder(&self, cluster: &ClusterName) -> InstanceName {
-        let last = self.takeover.as_ref();
+        let last = self.takeovers.last();
         let to = last.and_then(|takeover| takeover.to.parse().ok());
         to.unwrap_or_else(|| InstanceName::from(cluster))
     }

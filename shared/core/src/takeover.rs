@@ -51,6 +51,12 @@ pub struct Takeover {
     pub timeline: u32,
     /// Place in the WAL where it began, as PostgreSQL writes it.
     pub lsn: String,
+    /// How many bytes of the WAL of one that had given up in order the new one lacks, if that could be found out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost: Option<u64>,
+    /// Why PostgreSQL could not serve there, if that is why it gave up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unfit: Option<String>,
     /// When the new primary had heard of the former one last, if it had.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub heard: Option<Timestamp>,
@@ -73,17 +79,25 @@ pub struct Promotion {
 }
 
 impl Takeover {
+    /// Whether somebody wanted it: a primary whose PostgreSQL cannot serve gives up because it must.
+    fn is_planned(&self) -> bool {
+        self.cause == TakeoverCause::Released && self.unfit.is_none()
+    }
+
     fn kind(&self) -> Kind {
-        match self.cause {
-            TakeoverCause::Released => Kind::SwitchoverCluster,
-            TakeoverCause::Lost => Kind::FailoverCluster,
+        if self.is_planned() {
+            Kind::SwitchoverCluster
+        } else {
+            Kind::FailoverCluster
         }
     }
 
     fn cause(&self) -> String {
-        match self.cause {
-            TakeoverCause::Released => format!("{} gave up in order", self.from),
-            TakeoverCause::Lost => format!("{} was not heard any more", self.from),
+        let from = &self.from;
+        match (self.cause, &self.unfit) {
+            (TakeoverCause::Released, None) => format!("{from} gave up in order"),
+            (TakeoverCause::Released, Some(why)) => format!("{from} gave up: {why}"),
+            (TakeoverCause::Lost, _) => format!("{from} was not heard any more"),
         }
     }
 
@@ -91,7 +105,7 @@ impl Takeover {
     fn is_answer_to(&self, asked: &Operation) -> bool {
         let may_lose = asked.kind == Kind::FailoverCluster;
         let is_target = asked.instance.as_ref().map(InstanceName::as_str) == Some(&self.to);
-        is_target && (may_lose || self.cause == TakeoverCause::Released)
+        is_target && (may_lose || self.is_planned())
     }
 
     /// Its operation, where nobody has asked for it.
@@ -103,7 +117,7 @@ impl Takeover {
     fn summary(&self, operation: &Operation, served: Timestamp) -> LastTakeover {
         let took = served.duration_since(operation.started);
         LastTakeover {
-            planned: self.cause == TakeoverCause::Released,
+            planned: self.is_planned(),
             from: self.from.clone(),
             to: self.to.clone(),
             cause: self.cause(),
@@ -141,26 +155,31 @@ impl Takeover {
             (Field::Timeline, Datum::Number(u64::from(self.timeline))),
             (Field::Lsn, Datum::Text(self.lsn.clone())),
         ];
-        if self.cause == TakeoverCause::Released {
-            // All that it had written had reached its replicas before it stopped.
-            details.push((Field::LostBytes, Datum::Number(0)));
-        }
+        // Of one that was lost nothing is known before it is back and was compared ([`tell_lost`]).
+        details.extend(
+            self.lost
+                .map(|lost| (Field::LostBytes, Datum::Number(lost))),
+        );
         details
     }
 }
 
-/// Tells an election that was not told yet, as it was; the operation that asked for it, if any did, goes on with it.
-///
-/// Only the last one is in the Lease. Where several happened meanwhile, the terms between say so.
+/// Tells each election that was not told yet, as it was, the oldest one first.
 pub(crate) fn tell(
     next: &mut ClusterStatus,
     subject: Subject<'_>,
-    seen: Option<&Takeover>,
+    seen: &[Takeover],
     now: Timestamp,
 ) {
-    let Some(takeover) = seen.filter(|seen| next.term < seen.term) else {
-        return;
-    };
+    for takeover in seen {
+        if next.term < takeover.term {
+            tell_one(next, subject, takeover, now);
+        }
+    }
+}
+
+/// Tells an election; the operation that asked for it, if any did, goes on with it.
+fn tell_one(next: &mut ClusterStatus, subject: Subject<'_>, takeover: &Takeover, now: Timestamp) {
     next.term = takeover.term;
     let became = format!(
         "{} became the primary in term {}",

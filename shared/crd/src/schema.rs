@@ -419,6 +419,8 @@ fn promotion() -> Value {
                     "cause": {"type": "string", "enum": ["released", "lost"]},
                     "timeline": small(),
                     "lsn": {"type": "string"},
+                    "lost": count(),
+                    "unfit": {"type": "string"},
                     "heard": time(),
                     "at": time(),
                 },

@@ -22,7 +22,7 @@ pub use replica::replica;
 pub use rivals::{Rival, rivals};
 pub use secret::{CERTIFICATE_UNTIL, certificate_names, certificate_secret, password, user_secret};
 pub use service::{
-    AUTOFAIL, SYNC_FALLBACK, SYNCHRONOUS, TAKEOVER, TERM, endpoint_slice, lease, replica_service,
+    AUTOFAIL, SYNC_FALLBACK, SYNCHRONOUS, TAKEOVERS, TERM, endpoint_slice, lease, replica_service,
     service,
 };
 pub use volume::{Holds, claim, holds};

@@ -28,8 +28,8 @@ pub const SYNCHRONOUS: &str = "pgo.crunchydata.com/synchronous";
 /// Annotation of a Lease that says whether commits go on without the replicas they wait for where too few are there.
 pub const SYNC_FALLBACK: &str = "pgo.crunchydata.com/sync-fallback";
 
-/// Annotation of the Lease with the last change of the primary, as JSON; its agent writes it.
-pub const TAKEOVER: &str = "pgo.crunchydata.com/takeover";
+/// Annotation of the Lease with the last changes of the primary, as JSON; agents write it.
+pub const TAKEOVERS: &str = "pgo.crunchydata.com/takeovers";
 
 /// Name of the port of PostgreSQL, equal in Service and EndpointSlice, which is how Kubernetes joins them.
 const PORT: &str = "postgres";

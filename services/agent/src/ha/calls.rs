@@ -18,7 +18,7 @@ use tonic::transport::Channel;
 use crate::ha::{
     book::{Book, Place},
     driver::Event,
-    wire,
+    wire::{self, LastWords},
 };
 
 /// How long an answer may take. What comes later than T is worth nothing to who asked for a grant.
@@ -114,7 +114,7 @@ impl Calls {
             from: Some(wire::instance(self.me, &self.place)),
             term: term.0,
             version: version.as_str().to_owned(),
-            release: release.map(wire::release),
+            release: release.map(|release| wire::release(release, &LastWords::default())),
         };
         let events = self.events.clone();
         self.begin(of, book, Kind::Vote, now, move |mut peer| async move {
@@ -136,8 +136,14 @@ impl Calls {
 
     /// Says that this primary has stopped; again where that fails, since it is said once and writes wait for it. Who hears it
     /// twice has heard it once.
-    pub fn release(&mut self, to: VoterId, book: &Book, release: &Release, now: Moment) {
-        let request = wire::release(release);
+    pub fn release(
+        &mut self,
+        to: VoterId,
+        book: &Book,
+        (release, words): (&Release, &LastWords),
+        now: Moment,
+    ) {
+        let request = wire::release(release, words);
         self.begin(to, book, Kind::Release, now, move |mut peer| async move {
             while let Err(error) = peer.release(request.clone()).await {
                 tracing::info!(%to, %error, "a release did not arrive; trying again");

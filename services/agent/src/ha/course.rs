@@ -98,6 +98,9 @@ pub enum Told {
         /// How far that is.
         position: Position,
     },
+    /// A server that was primary has shut down in order, and this is all that it had written. No part of the protocol, but
+    /// told before what comes next.
+    Ended(Position),
     /// Every process of a server that was primary is dead; so much is flushed, if that is known already.
     ServersStopped(Option<Position>),
     /// So much is flushed; WAL may be received still.

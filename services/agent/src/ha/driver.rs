@@ -4,6 +4,7 @@ mod asked;
 mod effects;
 mod fitness;
 mod leases;
+mod release;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -22,6 +23,7 @@ use tokio::{
 };
 
 use asked::Preparing;
+use release::Arrived;
 
 use crate::{
     ha::{
@@ -32,6 +34,7 @@ use crate::{
         guard::Guard,
         lease::{Reading, Wishes},
         volume::{Volume, VolumeError},
+        wire::LastWords,
     },
     state::State,
     store::Store,
@@ -78,6 +81,8 @@ pub enum Event {
         /// Who waits for the answer.
         answer: oneshot::Sender<Result<Vote, NoVote>>,
     },
+    /// A primary gives up in order, with what it says beside that.
+    Released(Release, LastWords),
     /// A replica is there.
     Reported {
         /// Who.
@@ -203,6 +208,12 @@ pub struct Driver<S> {
     holds: u64,
     /// Whether WAL was said to flow here.
     streaming: bool,
+    /// When it was said last.
+    streamed: Option<Moment>,
+    /// All that the server had written that shut down here in order.
+    ended: Option<Position>,
+    /// The release that arrived last.
+    arrived: Option<Arrived>,
     /// Whether PostgreSQL could serve here.
     fitness: Fitness,
     /// What is wanted of the instances, by the Lease.
@@ -245,6 +256,9 @@ impl<S: Store> Driver<S> {
             votes: HashMap::new(),
             holds: 0,
             streaming: false,
+            streamed: None,
+            ended: None,
+            arrived: None,
             fitness: Fitness::default(),
             wishes: Wishes::default(),
             looked: Moment::default(),
@@ -297,6 +311,7 @@ impl<S: Store> Driver<S> {
 
     async fn tick(&mut self) -> Result<(), DriverError> {
         self.hear_own().await?;
+        self.let_released().await?;
         self.step(Input::Tick).await?;
         self.look_for_wishes();
         self.judge_fitness().await?;
@@ -309,6 +324,7 @@ impl<S: Store> Driver<S> {
     async fn take(&mut self, event: Event) -> Result<(), DriverError> {
         match event {
             Event::Input(input) => self.step(input).await,
+            Event::Released(release, words) => self.released(release, words).await,
             asked @ Event::GrantAsked { .. } => self.grant_asked(asked).await,
             asked @ Event::VoteAsked { .. } => self.vote_asked(asked).await,
             Event::Reported {
@@ -348,6 +364,10 @@ impl<S: Store> Driver<S> {
             }
             Told::ReceiverStopped { position, .. } => Input::ReceiverStopped(position),
             Told::Reached(position) => Input::Flushed(position),
+            Told::Ended(position) => {
+                self.ended = Some(position);
+                return Ok(());
+            }
             Told::ServersStopped(position) => Input::ServersStopped(position),
             Told::Promoted(position) => Input::Promoted(position),
             Told::Configured(rule) => Input::Configured(rule),
@@ -367,9 +387,6 @@ impl<S: Store> Driver<S> {
     async fn step(&mut self, input: Input) -> Result<(), DriverError> {
         let was_primary = self.agent.server == Server::Primary;
         let was_candidate = matches!(self.agent.role, Role::Candidate(_));
-        if let Input::Released(release) = &input {
-            tracing::info!(by = %release.by, to = ?release.to, "a primary has released");
-        }
         let now = clock::now();
         let effects = self.agent.step(&self.protocol, input, now);
         if let (false, Role::Candidate(campaign)) = (was_candidate, &self.agent.role) {
@@ -468,6 +485,9 @@ impl<S: Store> Driver<S> {
     async fn hear_own(&mut self) -> Result<(), DriverError> {
         let following = self.parts.state.borrow().following.clone();
         self.streaming = following.streaming && self.agent.following.is_some();
+        if self.streaming {
+            self.streamed = Some(clock::now());
+        }
         let position = Position {
             timeline: Timeline(following.timeline),
             lsn: Lsn(following.received),

@@ -31,9 +31,12 @@ pub const SYNCHRONOUS: &str = "pgo.crunchydata.com/synchronous";
 /// writes it. Without it they wait.
 pub const FALLBACK: &str = "pgo.crunchydata.com/sync-fallback";
 
-/// Annotation with the last change of the primary, as JSON, written with the change itself: whoever tells it to the world
-/// may be away when it happens.
-pub const TAKEOVER: &str = "pgo.crunchydata.com/takeover";
+/// Annotation with the last changes of the primary, as JSON, the newest one last; written with the change itself: whoever tells
+/// it to the world may be away when it happens.
+pub const TAKEOVERS: &str = "pgo.crunchydata.com/takeovers";
+
+/// The most changes of the primary that a Lease keeps. More happen only in hours in which nobody tells of them.
+const MOST_TAKEOVERS: usize = 16;
 
 /// Why another instance became the primary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +63,12 @@ pub struct Takeover {
     pub timeline: u32,
     /// Place in the WAL where it began, as PostgreSQL writes it.
     pub lsn: String,
+    /// How many bytes of the WAL of one that had given up in order the new one lacks, if that could be found out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost: Option<u64>,
+    /// Why PostgreSQL could not serve there, if that is why it gave up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unfit: Option<String>,
     /// When the new primary had heard of the former one last, if it had.
     pub heard: Option<Timestamp>,
     /// When the Lease was written.
@@ -160,6 +169,19 @@ pub fn read(lease: &Lease, me: &InstanceName) -> Result<Reading, LeaseError> {
     })
 }
 
+/// The last changes of the primary, by the annotation [`TAKEOVERS`]. What is not understood there is written anew: it is for
+/// who tells of it, nothing else rests on it.
+fn takeovers(annotation: Option<&String>) -> Vec<Takeover> {
+    let read = annotation.map(|text| serde_json::from_str(text));
+    read.and_then(|read| {
+        read.inspect_err(
+            |error| tracing::error!(%error, "the Lease's annotation {TAKEOVERS} is not understood"),
+        )
+        .ok()
+    })
+    .unwrap_or_default()
+}
+
 /// The version of a Lease.
 pub fn version(lease: &Lease) -> Version {
     Version::from(
@@ -190,7 +212,11 @@ pub fn written(
     annotations.insert(RECORD.to_owned(), serde_json::to_string(record)?);
     annotations.insert(INSTANCES.to_owned(), serde_json::to_string(instances)?);
     if let Some(takeover) = takeover {
-        annotations.insert(TAKEOVER.to_owned(), serde_json::to_string(takeover)?);
+        let mut takeovers = takeovers(annotations.get(TAKEOVERS));
+        takeovers.push(takeover.clone());
+        let forgotten = takeovers.len().saturating_sub(MOST_TAKEOVERS);
+        takeovers.drain(..forgotten);
+        annotations.insert(TAKEOVERS.to_owned(), serde_json::to_string(&takeovers)?);
     }
     let mut spec = lease.spec.unwrap_or_default();
     if record.holder == voter {

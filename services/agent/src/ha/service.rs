@@ -101,7 +101,8 @@ impl Peer for Service {
     ) -> Result<Response<ReleaseResponse>, Status> {
         let request = self.allowed(request)?;
         let release = wire::read_release(&request).map_err(wrong)?;
-        self.hand_over(Event::Input(pgo_ha::Input::Released(release)))?;
+        let words = wire::read_last_words(&request);
+        self.hand_over(Event::Released(release, words))?;
         Ok(Response::new(ReleaseResponse {}))
     }
 

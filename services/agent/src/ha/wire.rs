@@ -68,12 +68,32 @@ pub fn read_position(message: agent::Position) -> Position {
     }
 }
 
+/// What a primary that gives up says beside its release. Nothing of it is a part of the protocol: it makes who lacks nothing
+/// follow first, and the world know what it cost.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LastWords {
+    /// All that it had written, but for the record of its end; if it could find out.
+    pub end: Option<Position>,
+    /// Why its PostgreSQL cannot serve, if that is why it gives up.
+    pub unfit: Option<String>,
+}
+
 /// A release.
-pub fn release(release: &Release) -> agent::ReleaseRequest {
+pub fn release(release: &Release, words: &LastWords) -> agent::ReleaseRequest {
     agent::ReleaseRequest {
         by: release.by.to_string(),
         version: release.version.as_str().to_owned(),
         to: release.to.map(|to| to.to_string()).unwrap_or_default(),
+        end: words.end.map(position),
+        unfit: words.unfit.clone().unwrap_or_default(),
+    }
+}
+
+/// What was said beside a release.
+pub fn read_last_words(message: &agent::ReleaseRequest) -> LastWords {
+    LastWords {
+        end: message.end.map(read_position),
+        unfit: Some(message.unfit.clone()).filter(|unfit| !unfit.is_empty()),
     }
 }
 
@@ -147,7 +167,16 @@ mod tests {
         for to in [None, Some(to)] {
             let version = Version::from("77");
             let sent = Release { by, version, to };
-            assert_eq!(read_release(&release(&sent)).expect("read"), sent);
+            let words = LastWords {
+                end: to.map(|_| Position {
+                    timeline: Timeline(3),
+                    lsn: Lsn(0x1_6B37_4D48),
+                }),
+                unfit: to.map(|_| "its data volume hangs".to_owned()),
+            };
+            let message = release(&sent, &words);
+            assert_eq!(read_release(&message).expect("read"), sent);
+            assert_eq!(read_last_words(&message), words);
         }
     }
 

@@ -4,14 +4,17 @@ use std::time::{Duration, Instant};
 
 use pgo_ha::{Lsn, Position, Synchronous, Timeline};
 use pgo_postgres::{
-    SUPERUSER, Session, identify,
+    SUPERUSER, Session, control, identify,
     initdb::{self, Presence},
     position::{self, WalEnd},
     program, standby, timeline,
 };
-use tokio::{sync::watch, time::sleep};
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
 
-use super::{FACTS_DEADLINE, Supervisor, rule, shown};
+use super::{FACTS_DEADLINE, Supervisor, lenient, rule, shown};
 use crate::{
     ha::course::{Course, Ending, Told},
     prepare,
@@ -25,6 +28,12 @@ const ALONE: Duration = Duration::from_secs(3);
 
 /// How long an instance that does not know yet what comes next waits until it tells unasked how far its WAL reaches.
 const UNASKED: Duration = Duration::from_secs(1);
+
+/// How long the end of a server that has shut down may be looked for: writes wait meanwhile.
+const END_DEADLINE: Duration = Duration::from_millis(300);
+
+/// The state of a cluster whose server has written all that it had (PostgreSQL's source, pg_controldata.c).
+const SHUT_DOWN: &str = "shut down";
 
 /// Pause between two looks at what is being waited for.
 const LOOK: Duration = Duration::from_millis(500);
@@ -113,11 +122,39 @@ impl<S: Store> Supervisor<S> {
             .down("this instance is not the primary any more".to_owned());
         match (self.server.take(), ending) {
             (Some(server), Ending::Kill) => server.kill().await,
-            (Some(server), Ending::ShutDown) => server.stop().await,
+            (Some(server), Ending::ShutDown) => {
+                server.stop().await;
+                self.tell_ended().await;
+            }
             (None, _) => clear_leftovers(&self.settings.data).await,
         }
         self.tell_stopped();
         Event::Turned
+    }
+
+    /// Tells what a server that has shut down in order had written, for who takes over to know what it lacks: everything
+    /// before its last checkpoint, whose record lies at its redo position (PostgreSQL, "pg_controldata").
+    pub(super) async fn tell_ended(&self) {
+        let Ok(installation) = self.installation() else {
+            return;
+        };
+        let read = control::read(installation, &self.settings.data);
+        match timeout(END_DEADLINE, read).await {
+            Ok(Ok(control)) if control.state == SHUT_DOWN => {
+                self.helm.tell(Told::Ended(Position {
+                    timeline: Timeline(control.timeline),
+                    lsn: Lsn(control.redo),
+                }));
+            }
+            Ok(Ok(control)) => {
+                tracing::warn!(
+                    state = control.state,
+                    "PostgreSQL did not shut down in order"
+                );
+            }
+            Ok(Err(error)) => tracing::warn!(%error, "where WAL ends here is not known"),
+            Err(_) => tracing::warn!("where WAL ends here is not known in time"),
+        }
     }
 
     /// Tells that nothing writes here any more. How far WAL reaches is told later, from where it is decided what comes next: who
@@ -209,6 +246,7 @@ impl<S: Store> Supervisor<S> {
             .map_err(shown)?;
         // In force before the first commit: until it is read, commits wait for nobody's answer.
         let words = rule::in_words(&synchronous);
+        lenient::mark_where_nobody_is_asked(&self.settings.data, synchronous.k)?;
         let installation = self.installation()?;
         prepare::write_conf(&self.settings, installation, &self.tls, None, &words)
             .map_err(shown)?;

@@ -44,7 +44,8 @@ impl<S: Store> Supervisor<S> {
             fork,
             end: end.lsn.max(fork),
             commits: commits.ok(),
-            synchronous: leader.record.synchronous.k > 0 && !lenient::is_marked(&data),
+            // Not by the Lease: commits may wait for others since.
+            synchronous: !lenient::is_marked(&data),
         };
         tracing::warn!(?lost, "this former primary was compared with its successor");
         self.reporter.change(|state| state.lost = Some(lost));

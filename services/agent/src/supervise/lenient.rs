@@ -1,5 +1,6 @@
-//! A mark beside the data directory of a primary: some of its commits may have been acknowledged by fewer replicas than the
-//! rule asks for, as the user chose. It tells, should another instance have taken over, that what is missing there counts.
+//! A mark beside the data directory of a primary: some of its commits may have been acknowledged by nobody else, as in the
+//! asynchronous mode, or by fewer replicas than the rule asks for, as the user chose. It tells, should another instance have
+//! taken over, that what is missing there counts.
 
 use std::{
     fs, io,
@@ -21,6 +22,14 @@ pub(super) fn mark(data: &Path) -> Result<(), String> {
     match is_marked(data) {
         true => Ok(()),
         false => write_atomically(&path(data), b"", 0o600).map_err(shown),
+    }
+}
+
+/// The same before a server goes by the rule `k` at all.
+pub(super) fn mark_where_nobody_is_asked(data: &Path, k: usize) -> Result<(), String> {
+    match k {
+        0 => mark(data),
+        _ => Ok(()),
     }
 }
 

@@ -5,21 +5,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nix::{
-    sys::{
-        signal::{Signal, kill},
-        stat::Mode,
-    },
-    unistd::Pid,
-};
-use pgo_agent::ha::lease::{Cause, INSTANCES, TAKEOVER, Takeover};
-use pgo_postgres::Session;
+use nix::sys::stat::Mode;
+use pgo_agent::ha::lease::{Cause, INSTANCES};
 use pgo_proto::agent::{Phase, Role};
 use tonic::Code;
 
 use crate::{
-    replica::{has, pair, write},
-    rig::{DEADLINE, PROGRAMS, Rig, eventually},
+    handover::{takeover, takeovers},
+    replica::{has, hold_back, pair, write},
+    rig::{PROGRAMS, Rig, eventually},
     unprivileged::unprivileged,
 };
 
@@ -224,10 +218,7 @@ fn a_switchover_goes_to_who_is_named_and_is_written_down() {
         primary.until_streaming_from("hippo-efgh").await;
         replica.until_streaming_from("hippo-efgh").await;
         has(&primary, &[1]).await;
-        let lease = third.store.lease_now();
-        let annotations = lease.metadata.annotations.expect("some");
-        let takeover: Takeover =
-            serde_json::from_str(&annotations[TAKEOVER]).expect("a change of the primary");
+        let takeover = takeover(&third);
         assert_eq!((takeover.term, takeover.cause), (2, Cause::Released));
         assert_eq!(
             (takeover.from.as_str(), takeover.to.as_str()),
@@ -328,15 +319,9 @@ fn what_only_a_former_primary_had_is_counted_when_it_is_back() {
         let client = primary.connect().await.expect("the application gets in");
         write(&client, 1).await;
         has(&replica, &[1]).await;
-        // Nothing is sent any more, and nobody notices.
-        let socket = primary.settings.socket();
-        let session = Session::open(&socket, "postgres").await.expect("a session");
-        let sender = "SELECT pid::text FROM pg_stat_replication";
-        let sender = session.names(sender, DEADLINE).await.expect("told");
-        let sender = Pid::from_raw(sender[0].parse().expect("a number"));
-        kill(sender, Signal::SIGSTOP).expect("it lives");
+        hold_back(&primary).await;
         write(&client, 2).await;
-        drop((client, session));
+        drop(client);
         primary.crash().await;
         replica.until_primary().await;
         let client = replica.connect().await.expect("the application gets in");
@@ -365,6 +350,9 @@ fn what_only_a_former_primary_had_is_counted_when_it_is_back() {
         })
         .await;
         primary.until_primary().await;
+        // Both are still told of, should nobody have been there to tell.
+        let terms: Vec<u64> = takeovers(&primary).iter().map(|one| one.term).collect();
+        assert_eq!(terms, [2, 3]);
         let (state, _) = replica
             .until("compared", |state| state.lost.is_some())
             .await;
@@ -392,6 +380,13 @@ fn a_primary_whose_server_does_not_start_again_hands_over() {
         let state = replica.until_primary().await;
         println!("took over within {:?}", begin.elapsed());
         assert_eq!(state.term, 2);
+        let takeover = takeover(&replica);
+        assert_eq!(takeover.cause, Cause::Released);
+        let unfit = takeover.unfit.expect("why");
+        assert!(
+            unfit.starts_with("its PostgreSQL does not come up: "),
+            "{unfit}"
+        );
         has(&replica, &[1]).await;
 
         primary.customise("postgresql.conf", "work_mem = 5MB\n");
@@ -428,6 +423,11 @@ fn a_primary_whose_volume_hangs_hands_over_after_the_set_time() {
         assert_eq!(state.term, 2);
         let (told, _) = primary.until("told", |state| state.volume_hangs).await;
         assert_eq!(told.instance, "hippo");
+        let takeover = takeover(&replica);
+        // Its servers may not end before its authority does: then nobody heard that it gave up.
+        if takeover.cause == Cause::Released {
+            assert_eq!(takeover.unfit.as_deref(), Some("its data volume hangs"));
+        }
 
         fs::read(&probe).expect("the writer goes on");
         primary.until_streaming_from("hippo-abcd").await;

@@ -8,6 +8,7 @@
 
 mod failover;
 mod fake;
+mod handover;
 mod instance;
 mod orders;
 mod process;

@@ -1,5 +1,9 @@
 //! Replicas: from the copy of another's data to following another primary.
 
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use pgo_postgres::Session;
 use pgo_proto::agent::{InstanceState, Phase, Role};
 use tokio_postgres::Client;
@@ -28,6 +32,17 @@ pub async fn has(rig: &Rig, rows: &[i32]) {
         })
     })
     .await;
+}
+
+/// Has a primary send nothing any more, which nobody notices for a while.
+pub async fn hold_back(primary: &Rig) {
+    let socket = primary.settings.socket();
+    let session = Session::open(&socket, "postgres").await.expect("a session");
+    let senders = "SELECT pid::text FROM pg_stat_replication";
+    for sender in session.names(senders, DEADLINE).await.expect("told") {
+        let sender = Pid::from_raw(sender.parse().expect("a number"));
+        kill(sender, Signal::SIGSTOP).expect("it lives");
+    }
 }
 
 /// A primary that serves and a replica that streams from it.

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use tokio_postgres::Client;
 
 use crate::{
-    replica::{has, write},
+    replica::{has, hold_back, pair, write},
     rig::{DEADLINE, PROGRAMS, Rig, eventually},
     unprivileged::unprivileged,
 };
@@ -314,4 +314,49 @@ async fn loses_what_went_by_less(rigs: &mut [Rig], client: Client) {
     let name = rigs[leads].settings.instance.to_string();
     rigs[0].until_streaming_from(&name).await;
     assert!(!is_lenient(&rigs[0]));
+}
+
+#[test]
+fn what_nobody_else_had_counts_as_lost_though_commits_wait_for_replicas_meanwhile() {
+    let name = "synchronous::what_nobody_else_had_counts_as_lost_though_commits_wait_for_replicas_meanwhile";
+    unprivileged(name, &PROGRAMS, async || {
+        let (mut primary, replica) = pair().await;
+        let mut others = [replica, primary.beside("hippo-efgh")];
+        others[1].start().await;
+        others[1].until_streaming_from("hippo").await;
+        primary.until_voters(2).await;
+        let client = primary.connect().await.expect("the application gets in");
+        write(&client, 1).await;
+        for other in &others {
+            has(other, &[1]).await;
+        }
+        hold_back(&primary).await;
+        write(&client, 2).await;
+        drop(client);
+        primary.crash().await;
+        eventually("another one leads", async || {
+            let lease = primary.store.lease_now();
+            let holder = lease.spec.and_then(|spec| spec.holder_identity);
+            holder.is_some_and(|holder| holder != "hippo")
+        })
+        .await;
+        let leads = leader(&others).await;
+        others[leads].store.set_synchronous(1);
+        let waits = |state: &InstanceState| state.commits.is_some_and(|commits| commits.rule == 1);
+        others[leads].until("waiting for one", waits).await;
+
+        primary.start().await;
+        let (state, _) = primary
+            .until("compared", |state| state.lost.is_some())
+            .await;
+        let lost = state.lost.expect("compared");
+        assert!(
+            !lost.synchronous && lost.commits.is_some_and(|commits| commits >= 1),
+            "{lost:?}"
+        );
+        primary.stop().await;
+        for other in &mut others {
+            other.stop().await;
+        }
+    });
 }

@@ -17,7 +17,7 @@ use kube::{
 };
 use pgo_crd::{Pgreplica, Pgtask};
 use pgo_objects::{
-    AUTOFAIL, CERTIFICATE_UNTIL, FORM, PROBE_CONTAINER, SYNC_FALLBACK, SYNCHRONOUS, TAKEOVER,
+    AUTOFAIL, CERTIFICATE_UNTIL, FORM, PROBE_CONTAINER, SYNC_FALLBACK, SYNCHRONOUS, TAKEOVERS,
 };
 
 /// The annotations that are read of objects other than requests (`crate::observe`, `crate::execute`).
@@ -27,7 +27,7 @@ const READ: [&str; 6] = [
     SYNCHRONOUS,
     SYNC_FALLBACK,
     AUTOFAIL,
-    TAKEOVER,
+    TAKEOVERS,
 ];
 
 /// The conditions that are read of pods.
@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn all_that_a_lease_says_of_its_cluster_stays() {
-        let said = [AUTOFAIL, SYNCHRONOUS, SYNC_FALLBACK, TAKEOVER]
+        let said = [AUTOFAIL, SYNCHRONOUS, SYNC_FALLBACK, TAKEOVERS]
             .map(|name| (name.to_owned(), "x".to_owned()));
         let mut lease = PartialObjectMeta::<Lease> {
             metadata: ObjectMeta {

@@ -59,8 +59,8 @@ async fn change_places(kubernetes: &Kubernetes, first: &FakeAgent, other: &FakeA
             "term": 2, "from": "hippo", "to": "hippo-abcd", "cause": "released", "timeline": 2,
             "lsn": "0/3000148", "at": jiff::Timestamp::now(),
         });
-        let takeover = takeover.to_string();
-        lease["metadata"]["annotations"]["pgo.crunchydata.com/takeover"] = json!(takeover);
+        let takeovers = json!([takeover]).to_string();
+        lease["metadata"]["annotations"]["pgo.crunchydata.com/takeovers"] = json!(takeovers);
     });
     other.is_led_to(kubernetes).await;
     for (agent, role) in [(first, Role::Replica), (other, Role::Primary)] {

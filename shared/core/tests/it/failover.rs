@@ -277,10 +277,10 @@ fn who_serves_before_the_lease_shows_it_is_no_reason_to_fail() {
     let id = ask(&mut world, Some(to.as_str()), ID);
     world.reconcile();
     world.takes_over(&to, TakeoverCause::Lost);
-    let shown = world.observed.takeover.take();
+    let shown = std::mem::take(&mut world.observed.takeovers);
     assert!(!asks_an_agent(&world.reconcile().steps));
     assert!(world.status.journal.running_change().is_some());
-    world.observed.takeover = shown;
+    world.observed.takeovers = shown;
     world.reconcile();
     let last = story(&world, id).pop().expect("told");
     assert_eq!(last.event_type(), EventType::FailoverClusterCompleted);

@@ -113,15 +113,17 @@ impl World {
 
     /// Another instance is to be the primary, as the Lease says.
     pub fn is_elected(&mut self, to: &InstanceName, cause: TakeoverCause) {
-        let before = self.observed.takeover.as_ref();
+        let before = self.observed.takeovers.last();
         let term = before.map_or(Term(2), |before| Term(before.term.0 + 1));
-        self.observed.takeover = Some(Takeover {
+        self.observed.takeovers.push(Takeover {
             term,
             from: self.primary.to_string(),
             to: to.to_string(),
             cause,
             timeline: 2,
             lsn: "0/3000148".to_owned(),
+            lost: (cause == TakeoverCause::Released).then_some(0),
+            unfit: None,
             heard: Some(self.now),
             at: self.now,
         });

@@ -24,7 +24,7 @@ fn elected(cause: TakeoverCause) -> (World, InstanceName) {
 
 fn elect(world: &mut World, to: &InstanceName, cause: TakeoverCause) {
     world.is_elected(to, cause);
-    let takeover = world.observed.takeover.as_mut().expect("written");
+    let takeover = world.observed.takeovers.last_mut().expect("written");
     takeover.heard = Some(takeover.at - SignedDuration::from_secs(4));
 }
 
@@ -294,16 +294,74 @@ fn a_reconciler_that_was_away_tells_it_as_it_was() {
 fn a_switchover_has_lost_nothing_and_an_older_term_is_not_told_again() {
     let (mut world, _) = elected(TakeoverCause::Released);
     world.serves();
-    let mut older = world.observed.takeover.clone().expect("written");
+    let mut older = world.observed.takeovers.clone();
     let told = told_now(&mut world);
     let last = told.iter().find(|event| event.stage.is_terminal());
     let last = last.expect("told");
     assert_eq!(last.event_type(), EventType::SwitchoverClusterCompleted);
     let wire = String::from_utf8(last.to_wire().expect("JSON")).expect("text");
     assert!(wire.contains("\"lostbytes\": 0"), "{wire}");
-    older.term = Term(1);
-    world.observed.takeover = Some(older);
+    older[0].term = Term(1);
+    world.observed.takeovers = older;
     assert!(told_now(&mut world).is_empty());
+}
+
+#[test]
+fn what_a_hand_over_has_lost_is_told_at_its_end() {
+    let (mut world, _) = elected(TakeoverCause::Released);
+    world.observed.takeovers[0].lost = Some(176);
+    world.serves();
+    let told = told_now(&mut world);
+    let last = told.iter().find(|event| event.stage.is_terminal());
+    let last = last.expect("told");
+    assert_eq!(last.event_type(), EventType::SwitchoverClusterCompleted);
+    let wire = String::from_utf8(last.to_wire().expect("JSON")).expect("text");
+    assert!(wire.contains("\"lostbytes\": 176"), "{wire}");
+}
+
+#[test]
+fn a_primary_that_gives_up_because_it_must_is_no_planned_change() {
+    let (mut world, _) = elected(TakeoverCause::Released);
+    world.observed.takeovers[0].unfit = Some("its data volume hangs".to_owned());
+    world.serves();
+    let told = told_now(&mut world);
+    let types: Vec<_> = told.iter().map(Event::event_type).collect();
+    assert_eq!(
+        types,
+        [
+            EventType::FailoverCluster,
+            EventType::FailoverClusterProgress,
+            EventType::FailoverClusterCompleted
+        ]
+    );
+    let last = world.status.last_takeover.clone().expect("kept");
+    assert!(!last.planned);
+    assert_eq!(last.cause, "hippo gave up: its data volume hangs");
+}
+
+#[test]
+fn each_of_several_changes_that_nobody_was_there_to_tell_is_told() {
+    let (mut world, to) = elected(TakeoverCause::Lost);
+    let first = InstanceName::from(&world.cluster.name);
+    elect(&mut world, &first, TakeoverCause::Lost);
+    elect(&mut world, &to, TakeoverCause::Released);
+    world.serves();
+    let told = told_now(&mut world);
+    let types: Vec<_> = told.iter().map(Event::event_type).collect();
+    assert_eq!(
+        types,
+        [
+            EventType::FailoverCluster,
+            EventType::FailoverClusterProgress,
+            EventType::FailoverClusterFailure,
+            EventType::FailoverCluster,
+            EventType::FailoverClusterProgress,
+            EventType::FailoverClusterFailure,
+            EventType::SwitchoverCluster,
+            EventType::SwitchoverClusterProgress,
+            EventType::SwitchoverClusterCompleted,
+        ]
+    );
 }
 
 #[test]

@@ -80,14 +80,16 @@ impl World {
     /// This instance is the primary from now on.
     fn lead(&mut self, next: &InstanceName) {
         let former = std::mem::replace(&mut self.primary, next.clone());
-        let before = self.observed.takeover.as_ref();
-        self.observed.takeover = Some(Takeover {
+        let before = self.observed.takeovers.last();
+        self.observed.takeovers.push(Takeover {
             term: before.map_or(Term(2), |before| Term(before.term.0 + 1)),
             from: former.to_string(),
             to: next.to_string(),
             cause: TakeoverCause::Released,
             timeline: 2,
             lsn: "0/3000148".to_owned(),
+            lost: Some(0),
+            unfit: None,
             heard: Some(self.now),
             at: self.now,
         });

@@ -522,7 +522,7 @@ impl World {
         let running_since = before
             .and_then(|agent| agent.running_since)
             .or(Some(self.now));
-        let takeover = self.observed.takeover.as_ref();
+        let takeover = self.observed.takeovers.last();
         let term = takeover.map_or(Term(1), |takeover| takeover.term);
         let Some(pod) = self.observed.pods.get(&instance) else {
             return;

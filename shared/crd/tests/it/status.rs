@@ -249,6 +249,8 @@ fn full() -> ClusterStatus {
                 cause: TakeoverCause::Lost,
                 timeline: 3,
                 lsn: "0/4000148".to_owned(),
+                lost: Some(176),
+                unfit: Some("its data volume hangs".to_owned()),
                 heard: Some(time),
                 at: time,
             },

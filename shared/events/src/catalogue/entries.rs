@@ -73,7 +73,7 @@ catalogue! {
             failed SwitchoverClusterFailure = "SwitchoverClusterFailure"
                 "Mend the cause, then ask again.";
             completed SwitchoverClusterCompleted = "SwitchoverClusterCompleted"
-                "Another instance is primary; nothing was lost." and (FormerPrimary, Timeline, Lsn, LostBytes);
+                "Another instance is primary. The lost bytes are what the former one had written and the new one lacks; 0 where it streamed." and (FormerPrimary, Timeline, Lsn, LostBytes);
         }
 
         // Changes to running clusters.

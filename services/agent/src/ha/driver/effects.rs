@@ -65,7 +65,9 @@ impl<S: Store> Driver<S> {
                 self.write_lease(&expected, &record);
             }
             Effect::SendRelease { to, release } => {
-                self.parts.calls.release(to, &self.book, &release, now);
+                let words = self.last_words();
+                let said = (&release, &words);
+                self.parts.calls.release(to, &self.book, said, now);
             }
             of_server => self.steer(of_server),
         }
@@ -79,11 +81,14 @@ impl<S: Store> Driver<S> {
                 term,
                 start,
                 synchronous,
-            } => self.turn(Course::Lead {
-                term,
-                start,
-                synchronous,
-            }),
+            } => {
+                self.ended = None;
+                self.turn(Course::Lead {
+                    term,
+                    start,
+                    synchronous,
+                });
+            }
             Effect::KillServers => self.turn(Course::End(Ending::Kill)),
             Effect::ShutDown => self.turn(Course::End(Ending::ShutDown)),
             Effect::StopReceiver => {

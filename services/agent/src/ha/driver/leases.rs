@@ -10,7 +10,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use pgo_ha::{Input, Record, Version};
 use tokio::time::timeout;
 
-use super::{Driver, DriverError, Event};
+use super::{Driver, DriverError, Event, release};
 use crate::{
     ha::{
         clock,
@@ -89,15 +89,19 @@ impl<S: Store> Driver<S> {
                 .map_or_else(String::new, |place| place.name.clone())
         };
         let start = record.start();
+        let words = self.words_of_release();
         (former != record.holder).then(|| Takeover {
             term: record.term.0,
             from: name(&former),
             to: self.parts.me.to_string(),
-            cause: if self.agent.release.is_some() {
-                Cause::Released
-            } else {
-                Cause::Lost
+            cause: match &words {
+                Some(_) => Cause::Released,
+                None => Cause::Lost,
             },
+            lost: words
+                .as_ref()
+                .and_then(|words| release::lost(words, start.from)),
+            unfit: words.as_ref().and_then(|words| words.unfit.clone()),
             timeline: start.timeline.0,
             lsn: start.from.lsn.to_string(),
             heard: self.heard,
