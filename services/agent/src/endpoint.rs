@@ -9,9 +9,12 @@ use k8s_openapi::api::{
     core::v1::ObjectReference,
     discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice},
 };
-use pgo_ids::{InstanceName, Namespace};
+use pgo_ids::{InstanceName, Namespace, Term};
 
-use crate::store::{Store, StoreError, Written};
+use crate::{
+    ha::lease::TERM,
+    store::{Store, StoreError, Written},
+};
 
 /// Name of the port, equal to that in the Service.
 const PORT: &str = "postgres";
@@ -43,13 +46,39 @@ pub enum EndpointError {
     /// Somebody else wrote it each time.
     #[error("the EndpointSlice was changed by somebody else {TRIES} times in a row")]
     Conflict,
+    /// It leads to a primary that was elected later.
+    #[error(
+        "the Service leads to the primary of term {later} already, and this one is of term {own}"
+    )]
+    Superseded {
+        /// The term of the other one.
+        later: Term,
+        /// The term here.
+        own: Term,
+    },
     /// It cannot be read or written.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// `slice` leading to `target`; nothing where it does already.
-fn directed(slice: &EndpointSlice, target: &Target) -> Option<EndpointSlice> {
+/// The term of the primary that wrote `slice` last, which says so in an annotation as that of the Lease.
+fn term_of(slice: &EndpointSlice) -> Term {
+    let annotations = slice.metadata.annotations.as_ref();
+    let written = annotations.and_then(|annotations| annotations.get(TERM)?.parse().ok());
+    written.map(Term).unwrap_or_default()
+}
+
+/// `slice` leading to `target`, the primary of `term`; nothing where it does already. A primary that was frozen for long may
+/// ask for it when another one was elected.
+fn directed(
+    slice: &EndpointSlice,
+    target: &Target,
+    term: Term,
+) -> Result<Option<EndpointSlice>, EndpointError> {
+    let later = term_of(slice);
+    if later > term && leads_elsewhere(slice, target) {
+        return Err(EndpointError::Superseded { later, own: term });
+    }
     let endpoints = vec![endpoint(target)];
     let ports = Some(vec![EndpointPort {
         name: Some(PORT.to_owned()),
@@ -57,11 +86,26 @@ fn directed(slice: &EndpointSlice, target: &Target) -> Option<EndpointSlice> {
         protocol: Some("TCP".to_owned()),
         app_protocol: None,
     }]);
-    (slice.endpoints != endpoints || slice.ports != ports).then(|| EndpointSlice {
+    let leads_here = slice.endpoints == endpoints && slice.ports == ports;
+    if leads_here && later >= term {
+        return Ok(None);
+    }
+    let mut metadata = slice.metadata.clone();
+    let annotations = metadata.annotations.get_or_insert_default();
+    annotations.insert(TERM.to_owned(), term.to_string());
+    Ok(Some(EndpointSlice {
+        metadata,
         endpoints,
         ports,
         ..slice.clone()
-    })
+    }))
+}
+
+/// Whether `slice` leads to another pod.
+fn leads_elsewhere(slice: &EndpointSlice, target: &Target) -> bool {
+    let pod = |endpoint: &Endpoint| endpoint.target_ref.as_ref()?.name.clone();
+    let mut pods = slice.endpoints.iter().filter_map(pod);
+    pods.any(|pod| pod != target.pod)
 }
 
 /// `slice` leading nowhere, where it leads to this instance; nothing where it does not. Another one may have been led to
@@ -113,15 +157,15 @@ pub fn address_of(slice: &EndpointSlice, instance: &InstanceName) -> Option<Sock
     Some(SocketAddr::new(address, u16::try_from(port).ok()?))
 }
 
-/// Makes the Service lead to `target`.
+/// Makes the Service lead to `target`, the primary of `term`.
 ///
 /// # Errors
-/// The EndpointSlice is not there, or cannot be read or written.
-pub async fn direct(store: &impl Store, target: &Target) -> Result<(), EndpointError> {
+/// The EndpointSlice is not there, cannot be read or written, or leads to a primary of a later term.
+pub async fn direct(store: &impl Store, target: &Target, term: Term) -> Result<(), EndpointError> {
     let begin = Instant::now();
     for _ in 0..TRIES {
         let slice = store.slice().await?.ok_or(EndpointError::Missing)?;
-        let Some(wanted) = directed(&slice, target) else {
+        let Some(wanted) = directed(&slice, target, term)? else {
             return Ok(());
         };
         if let Written::Done(_) = store.write_slice(&wanted).await? {
@@ -166,17 +210,39 @@ mod tests {
         }
     }
 
+    /// Leads `slice` to a primary of term 2.
+    fn led(slice: &EndpointSlice, target: &Target) -> Option<EndpointSlice> {
+        directed(slice, target, Term(2)).expect("of no later term")
+    }
+
+    #[test]
+    fn a_primary_of_an_earlier_term_takes_the_service_from_no_later_one() {
+        let other = Target {
+            pod: "hippo-abcd".to_owned(),
+            ..target()
+        };
+        let full = led(&EndpointSlice::default(), &other).expect("changed");
+        let error = directed(&full, &target(), Term(1)).expect_err("superseded");
+        assert!(error.to_string().contains("of term 2 already"), "{error}");
+        let nowhere = withdrawn(&full, &other).expect("changed");
+        for slice in [nowhere, led(&full, &target()).expect("changed")] {
+            assert!(directed(&slice, &target(), Term(1)).is_ok());
+        }
+        let next = directed(&full, &target(), Term(3)).expect("of no later term");
+        assert_eq!(term_of(&next.expect("changed")), Term(3));
+    }
+
     #[test]
     fn it_leads_to_the_pod_and_is_written_once() {
         let empty = EndpointSlice {
             address_type: "IPv4".to_owned(),
             ..EndpointSlice::default()
         };
-        let full = directed(&empty, &target()).expect("changed");
+        let full = led(&empty, &target()).expect("changed");
         assert_eq!(full.endpoints[0].addresses, ["10.0.0.7"]);
         let conditions = full.endpoints[0].conditions.as_ref().expect("conditions");
         assert_eq!(conditions.ready, Some(true));
-        assert_eq!(directed(&full, &target()), None);
+        assert_eq!(led(&full, &target()), None);
 
         let nowhere = withdrawn(&full, &target()).expect("changed");
         assert!(nowhere.endpoints.is_empty());
@@ -190,13 +256,13 @@ mod tests {
             pod: "hippo-abcd".to_owned(),
             ..target()
         };
-        let full = directed(&EndpointSlice::default(), &other).expect("changed");
+        let full = led(&EndpointSlice::default(), &other).expect("changed");
         assert_eq!(withdrawn(&full, &target()), None);
     }
 
     #[test]
     fn the_primary_is_found_where_the_service_leads_to_it() {
-        let full = directed(&EndpointSlice::default(), &target()).expect("changed");
+        let full = led(&EndpointSlice::default(), &target()).expect("changed");
         let hippo = "hippo".parse().expect("a name");
         assert_eq!(
             address_of(&full, &hippo),
@@ -209,12 +275,12 @@ mod tests {
 
     #[test]
     fn a_pod_that_came_back_with_another_address_is_led_to() {
-        let full = directed(&EndpointSlice::default(), &target()).expect("changed");
+        let full = led(&EndpointSlice::default(), &target()).expect("changed");
         let moved = Target {
             address: IpAddr::from([10, 0, 0, 8]),
             ..target()
         };
-        let full = directed(&full, &moved).expect("changed");
+        let full = led(&full, &moved).expect("changed");
         assert_eq!(full.endpoints[0].addresses, ["10.0.0.8"]);
     }
 }

@@ -21,6 +21,7 @@ use std::{
 
 use jiff::Timestamp;
 use pgo_ha::Synchronous;
+use pgo_ids::Term;
 use pgo_postgres::{
     Installation, SUPERUSER, Session,
     initdb::{self, Presence},
@@ -360,8 +361,17 @@ impl<S: Store> Supervisor<S> {
         Ok(Event::Done)
     }
 
+    /// The term in which it is to lead, if it is.
+    fn leads_in(&self) -> Option<Term> {
+        match self.helm.course() {
+            Course::Lead { term, .. } => Some(term),
+            _ => None,
+        }
+    }
+
     async fn direct(&self) {
-        let direct = endpoint::direct(&self.store, &self.target);
+        let Some(term) = self.leads_in() else { return };
+        let direct = endpoint::direct(&self.store, &self.target, term);
         match tokio::time::timeout(PUBLISH_DEADLINE, direct).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
@@ -378,6 +388,8 @@ impl<S: Store> Supervisor<S> {
         };
         server.forget_output();
         let end = server.end();
+        // Of none the Service is taken from nobody.
+        let term = self.leads_in().unwrap_or_default();
         self.helm.tell(Told::Starts(true));
         self.serving = Some(Instant::now());
         let now = Timestamp::now();
@@ -411,7 +423,7 @@ impl<S: Store> Supervisor<S> {
             never = watch.probe() => match never {},
             never = keeper.keep(reloads) => match never {},
             never = passwords::keep(&self.settings) => match never {},
-            never = watch::keep_directed(&self.store, &self.target, &self.reporter) => match never {},
+            never = watch::keep_directed(&self.store, (&self.target, term), &self.reporter) => match never {},
         };
         match status {
             Some(status) => self.exited(status).await,

@@ -7,6 +7,7 @@ use std::{
 };
 
 use nix::{sys::signal::Signal, unistd::Pid};
+use pgo_ids::Term;
 use pgo_postgres::{SUPERUSER, Session, Socket, session::SessionError};
 use pgo_telemetry::{
     Condition, Telemetry,
@@ -235,12 +236,16 @@ pub async fn checkpoint(socket: &Socket, promoted: bool) -> Infallible {
     std::future::pending().await
 }
 
-/// Makes the Service lead to `target` again and again: whoever removes the EndpointSlice gets it back empty. Where that
+/// Makes the Service lead to `target`, the primary of `term`, again and again: whoever removes the EndpointSlice gets it back empty. Where that
 /// goes on failing, the state tells why.
-pub async fn keep_directed(store: &impl Store, target: &Target, reporter: &Reporter) -> Infallible {
+pub async fn keep_directed(
+    store: &impl Store,
+    (target, term): (&Target, Term),
+    reporter: &Reporter,
+) -> Infallible {
     let mut failing: Option<Instant> = None;
     loop {
-        let pause = match endpoint::direct(store, target).await {
+        let pause = match endpoint::direct(store, target, term).await {
             Ok(()) => {
                 failing = None;
                 reporter.change(|state| state.error = None);
