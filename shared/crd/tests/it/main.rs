@@ -11,6 +11,7 @@ mod convert;
 mod failover;
 mod generated;
 mod made;
+mod recorded;
 mod requests;
 mod restarting;
 mod said;
