@@ -9,7 +9,7 @@ use clap::Args;
 use nsq::{ChannelName, Consumer, ConsumerConfig, Server, State, TopicName};
 use rand::Rng as _;
 
-use super::Failure;
+use super::{Failure, advice::in_pgos_namespace};
 use crate::output;
 
 /// As many messages as 4.1's client takes at a time.
@@ -106,10 +106,11 @@ impl Watch {
         let address = &self.address;
         match state {
             State::Disconnected { reason } if !std::mem::replace(away, true) => {
+                let (namespace, remark) = in_pgos_namespace();
                 output::note(&format!(
                     "pgo: no connection to nsqd at {address}: {reason}; trying again. It is there where PGO is installed with \
-                     PGO_DIRECT_WATCH=true, and reached by a forwarded port: kubectl port-forward -n pgo deployment/direct 4150 \
-                     (pgo: PGO's namespace). Without --pgo-event-address the apiserver is read, which needs neither"
+                     PGO_DIRECT_WATCH=true, and reached by a forwarded port: kubectl port-forward {namespace} deployment/direct \
+                     4150{remark}. Without --pgo-event-address the apiserver is read, which needs neither"
                 ));
             }
             State::Connected if std::mem::take(away) => {

@@ -54,7 +54,7 @@ impl Failure {
                 let words = self.to_string();
                 output::note(&format!("Error: {words}"));
                 if let Some(advice) = advice::of(&words) {
-                    output::note(advice);
+                    output::note(&advice);
                 }
             }
         }

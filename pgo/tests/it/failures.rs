@@ -6,7 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::fake::{Fake, Ran, Reply, finish, pgo, run};
+use crate::fake::{Fake, Ran, Reply, Request, finish, pgo, run};
 use serde_json::{Value, json};
 
 fn ok(results: Value) -> Reply {
@@ -546,4 +546,22 @@ fn a_reader_that_has_enough_is_no_failure() {
     drop(child.stdout.take());
     let ran = finish(child);
     assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn an_advice_names_the_namespace_of_the_installation_that_is_asked() {
+    let refuse = |request: &Request| {
+        assert_eq!(request.route(), "/clusters");
+        let why = "moon Storage config was not found ";
+        Reply::Json(json!({ "Results": null, "Code": "error", "Msg": why }))
+    };
+    let fake = Fake::start(refuse);
+    let line = ["create", "cluster", "hippo", "--storage-config=moon"];
+    let told = "kubectl get configmap pgo-config -n other -o yaml shows it\n";
+    let mut command = fake.pgo(&line);
+    let known = run(command.env("PGO_OPERATOR_NAMESPACE", "other"));
+    assert!(known.stderr.ends_with(told), "{}", known.stderr);
+    let unknown = run(&mut fake.pgo(&line));
+    let told = "pgo-config -n pgo -o yaml shows it (pgo: the namespace of PGO)\n";
+    assert!(unknown.stderr.ends_with(told), "{}", unknown.stderr);
 }
