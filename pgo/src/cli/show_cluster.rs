@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::{
     Failure, Output, Report,
     select::{Selected, Selection, each, shows},
+    wait::STARTED,
 };
 use crate::{
     client::{Answer, Api, ClientError},
@@ -327,6 +328,19 @@ pub fn is_ready(cluster: &Value) -> bool {
 /// Why it is not, if its status says that it is not.
 pub fn not_ready(cluster: &Value) -> Option<String> {
     why_not(condition(cluster, "Ready")?)
+}
+
+/// What the status says while a cluster is made, before the last step that was reached.
+const BEING_MADE: &str = "being made: ";
+
+/// The last step of its creation that a cluster has reached, where its status says that it is being made: in the words of the
+/// event of that step.
+pub fn step(cluster: &Value) -> Option<String> {
+    let ready = condition(cluster, "Ready").filter(|ready| ready["reason"] == "Creating")?;
+    match of(ready, "message").strip_prefix(BEING_MADE)? {
+        "accepted" => Some(STARTED.to_owned()),
+        step => Some(plain(step)),
+    }
 }
 
 /// What a ready cluster's spec asks for and does not have, if its status says so. While it is not ready, that goes first.

@@ -2,12 +2,18 @@
 //!
 //! ```text
 //! GET /events ─────────► a line per step, the cause of a failure, and a reason to look now
-//! POST /showclusters ──► whether it is so: each second, and after each end of an operation
+//! POST /showclusters ──► whether it is so: each second, and after each end of an operation; and the step of a creation
 //! ```
 //!
-//! Only what `/showclusters` says counts as success, so a lost stream of events makes it less talkative, not wrong.
+//! Only what `/showclusters` says counts as success, so a stream of events that is lost, or silent (`DISABLE_EVENTING`), makes
+//! it less talkative, not wrong: the step at which a creation is stands in the status, too, and what was passed between two
+//! looks is not told then.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use clap::Args;
 use jiff::{Span, SpanRelativeTo};
@@ -35,6 +41,9 @@ use crate::{
 const PAUSE: Duration = Duration::from_secs(1);
 /// How long the stream of events may take to begin; the request is made without it then.
 const STREAM_BEGINS: Duration = Duration::from_secs(3);
+
+/// What is said of an operation that has begun.
+pub const STARTED: &str = "started";
 
 /// Flags of the commands that can wait.
 #[derive(Args, Clone, Debug)]
@@ -130,6 +139,8 @@ pub struct Following {
     joining: Vec<(String, String)>,
     /// How many of the clusters failed to get there.
     failures: usize,
+    /// Steps of creations that were told, as clusters and texts: the stream and the status tell of the same.
+    told: BTreeSet<(String, String)>,
 }
 
 /// How many of the clusters that were followed got there.
@@ -178,7 +189,7 @@ impl Following {
         };
         if let Some(why) = &missing {
             output::note(&format!(
-                "pgo: steps will not be shown, there is no stream of events: {why}"
+                "pgo: not every step will be shown, there is no stream of events: {why}"
             ));
         }
         Some(Self {
@@ -191,6 +202,7 @@ impl Following {
             operations: Vec::new(),
             joining: Vec::new(),
             failures: 0,
+            told: BTreeSet::new(),
         })
     }
 
@@ -274,7 +286,7 @@ impl Following {
     }
 
     /// Shows an event of an operation that is being followed; whether it ended well. A failure is a failure.
-    fn tell(&self, goal: Goal, line: &Line, report: &mut Report) -> Result<bool, Failure> {
+    fn tell(&mut self, goal: Goal, line: &Line, report: &mut Report) -> Result<bool, Failure> {
         let ours = self.operations.is_empty() || self.operations.contains(&line.operation);
         let what = goal.operation();
         let is_other = what.is_some_and(|what| what != line.what);
@@ -286,8 +298,8 @@ impl Following {
             Stage::Failed if matches!(goal, Goal::Done(_)) => return Ok(true),
             Stage::Failed => return Err(self.failed(goal, &line.cluster, &line.detail)),
             Stage::Completed => return Ok(true),
-            Stage::Progress => self.say(&line.cluster, &line.detail, report),
-            Stage::Started => self.say(&line.cluster, "started", report),
+            Stage::Progress => self.step(goal, &line.cluster, &line.detail, report),
+            Stage::Started => self.step(goal, &line.cluster, STARTED, report),
             Stage::Notice => {}
         }
         Ok(false)
@@ -350,6 +362,9 @@ impl Following {
                     seen: true,
                     why_not,
                 };
+                if let Some(step) = show_cluster::step(&cluster).filter(|_| goal == Goal::Ready) {
+                    self.step(goal, &name, &step, report);
+                }
             }
         }
         Ok(())
@@ -390,6 +405,14 @@ impl Following {
 
     fn known(&mut self, name: &str) -> &mut Known {
         self.pending.entry(name.to_owned()).or_default()
+    }
+
+    /// Tells a step, of a creation once, whoever says it first.
+    fn step(&mut self, goal: Goal, cluster: &str, what: &str, report: &mut Report) {
+        let step = (cluster.to_owned(), what.to_owned());
+        if goal != Goal::Ready || self.told.insert(step) {
+            self.say(cluster, what, report);
+        }
     }
 
     fn say(&self, cluster: &str, what: &str, report: &mut Report) {

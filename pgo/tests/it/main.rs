@@ -18,5 +18,6 @@ mod streams;
 mod terminal;
 mod tls;
 mod upgrades;
+mod waiting;
 mod watch_ends;
 mod watch_until;

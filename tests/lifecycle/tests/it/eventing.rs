@@ -81,7 +81,16 @@ fn without_eventing_clusters_are_made_and_the_history_says_afterwards_that_it_wa
     let watch = Watch::begin();
     set_disable_eventing("true");
     let again = Again;
-    let cluster = Cluster::ready("unpublished");
+    let cluster = Cluster::named("unpublished");
+    let made = cluster.create(&["--wait"]).ok();
+    let line = format!("  {}  ", cluster.name);
+    let steps: Vec<&str> = made
+        .out
+        .lines()
+        .filter_map(|shown| Some(shown.split_once(&line)?.1))
+        .collect();
+    assert_eq!(steps.last(), Some(&"ready"), "{made}");
+    assert!(steps.len() > 1, "no step but the last is shown: {made}");
     let stream = cluster.uid();
     let object = cluster.object().expect("the cluster");
     assert_eq!(text(&object, "/status/operations/0/outcome"), "Completed");
