@@ -66,6 +66,11 @@ fn render(status: &StatusDetail) -> String {
             "Fallen Back From Synchronous Replication",
             &status.fallen_back,
         ),
+        ("Clusters Not Ready", &status.clusters_not_ready),
+        (
+            "Settings Of pgo.yaml Not Available Yet",
+            &status.not_available,
+        ),
     ] {
         if !names.is_empty() {
             text.push_str(&format!("\n{title}:\n"));

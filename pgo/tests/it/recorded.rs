@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use crate::fake::{Fake, Ran, Reply, run};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// The conversation of this number.
 fn recording(number: &str) -> Value {
@@ -98,6 +98,28 @@ fn status_has_4_1_s_layout() {
     let printed: Value = serde_json::from_str(&ran.stdout).unwrap();
     let recorded: Value = serde_json::from_str(recording["stdout"].as_str().unwrap()).unwrap();
     assert_eq!(printed, recorded);
+}
+
+#[test]
+fn what_is_new_in_the_status_stands_apart_from_4_1_s_list_of_pods() {
+    let mut answer = recording("200")["http"][0]["response"]["body"].clone();
+    answer["Result"]["NotReady"] = json!(["hippo-abcd"]);
+    answer["Result"]["ClustersNotReady"] = json!(["rhino"]);
+    answer["Result"]["SettingsNotAvailable"] = json!(["Cluster.Metrics"]);
+    let fake = Fake::start(move |_| Reply::Json(answer.clone()));
+    let ran = run(&mut fake.pgo(&["status"]));
+    let lines: Vec<&str> = ran.stdout.lines().map(str::trim_end).collect();
+    let place = |line: &str| lines.iter().position(|have| *have == line).unwrap();
+    for (title, name) in [
+        ("Databases Not Ready:", "\thippo-abcd"),
+        ("Clusters Not Ready:", "\trhino"),
+        (
+            "Settings Of pgo.yaml Not Available Yet:",
+            "\tCluster.Metrics",
+        ),
+    ] {
+        assert_eq!(lines[place(title)..][..2], [title, name]);
+    }
 }
 
 #[test]

@@ -38,7 +38,7 @@ fn evil(route: &str) -> Value {
         "Replicas": [{ "Name": EVIL }],
     });
     let of_status = json!({
-        "OperatorStartTime": EVIL, "VolumeCap": EVIL, "DbTags": { EVIL: 1 }, "NotReady": [EVIL],
+        "OperatorStartTime": EVIL, "VolumeCap": EVIL, "DbTags": { EVIL: 1 }, "NotReady": [EVIL], "ClustersNotReady": [EVIL], "SettingsNotAvailable": [EVIL],
         "Nodes": [{ "Name": EVIL, "Status": EVIL, "Labels": { EVIL: EVIL } }],
         "Labels": [{ "Key": EVIL, "Value": 2 }],
     });

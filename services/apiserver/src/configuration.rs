@@ -1,6 +1,6 @@
 //! `pgo.yaml` as it is now: key `pgo.yaml` of ConfigMap `pgo-config`, followed while the process runs.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{ConfigMap, Node};
 use kube::{Api, Client, ResourceExt as _, api::ListParams};
@@ -14,9 +14,6 @@ pub(crate) const CONFIG_MAP: &str = "pgo-config";
 
 /// Key in it, as in 4.1.
 const KEY: &str = "pgo.yaml";
-
-/// The setting that clusters have pgBackRest, where a request does not say it.
-pub(crate) const BACKREST: &str = "Cluster.Backrest";
 
 /// The configuration in use. Clones are handles of the same.
 #[derive(Clone)]
@@ -153,7 +150,7 @@ fn nodes_exist(config: &PgoConfig, nodes: &[Node]) -> Result<(), ConfigError> {
 
 /// What this version does not do it goes on without; that is told here, and to those who create a cluster.
 fn warn_of_later_work(config: &PgoConfig) {
-    let keys = later_work(config);
+    let keys = config.later_work();
     if !keys.is_empty() {
         let keys = Vec::from_iter(keys).join(", ");
         tracing::warn!(
@@ -161,21 +158,6 @@ fn warn_of_later_work(config: &PgoConfig) {
             "pgo.yaml asks for what is not available in this version yet; clusters are made without it"
         );
     }
-}
-
-/// The settings that ask for what this version does not do.
-pub(crate) fn later_work(config: &PgoConfig) -> BTreeSet<&'static str> {
-    let cluster = &config.cluster;
-    let asked = [
-        ("Cluster.Metrics", cluster.metrics),
-        ("Cluster.Badger", cluster.badger),
-        (BACKREST, cluster.backrest),
-        ("Cluster.Policies", !cluster.policies.is_empty()),
-    ];
-    asked
-        .into_iter()
-        .filter_map(|(key, is)| is.then_some(key))
-        .collect()
 }
 
 #[cfg(test)]
@@ -228,17 +210,5 @@ mod tests {
         assert!(nodes_exist(&config, std::slice::from_ref(&node)).is_err());
         node.metadata.labels = Some(BTreeMap::from([("zone".to_owned(), "a".to_owned())]));
         assert!(nodes_exist(&config, &[node]).is_ok());
-    }
-
-    #[test]
-    fn what_is_for_later_is_listed() {
-        let mut config = PgoConfig::default();
-        assert!(later_work(&config).is_empty());
-        config.cluster.badger = true;
-        config.cluster.metrics = true;
-        assert_eq!(
-            later_work(&config),
-            BTreeSet::from(["Cluster.Badger", "Cluster.Metrics"])
-        );
     }
 }

@@ -43,7 +43,9 @@ where
         .await
         .context("the API server did not answer when asked for ConfigMap pgo-config")?
         .with_context(|| format!("cannot read ConfigMap {NAME} in namespace {namespace}"))?;
-    let (sender, receiver) = watch::channel(Arc::new(parse(&map)?));
+    let config = parse(&map)?;
+    warn_of_later_work(&config);
+    let (sender, receiver) = watch::channel(Arc::new(config));
     let only = watcher::Config::default().fields(&format!("metadata.name={NAME}"));
     let (changes, ahead) = ahead::watch(api, only);
     let following = async move {
@@ -69,6 +71,7 @@ async fn keep_up(
                 let changed = **now != config;
                 if changed {
                     tracing::info!("pgo.yaml has changed; new clusters follow it");
+                    warn_of_later_work(&config);
                     *now = Arc::new(config);
                 }
                 changed
@@ -81,6 +84,18 @@ async fn keep_up(
                 false
             }
         };
+    }
+}
+
+/// What this version does not do it goes on without, also for clusters that kubectl makes, of which the apiserver does not
+/// hear: whoever reads this log learns it here, and everybody by `pgo status`.
+fn warn_of_later_work(config: &PgoConfig) {
+    let keys = Vec::from_iter(config.later_work()).join(", ");
+    if !keys.is_empty() {
+        tracing::warn!(
+            keys,
+            "pgo.yaml asks for what is not available in this version yet; clusters are made without it"
+        );
     }
 }
 

@@ -69,13 +69,13 @@ wire! {
         /// Version of the client.
         client_version: String = "ClientVersion",
         /// Whether commits wait for a replica's answer. 4.1 has no such field, so it is written only where it says something.
-        #[serde(skip_serializing_if = "crate::wire::is_default")]
+        #[serde(default, skip_serializing_if = "crate::wire::is_default")]
         sync_replication: bool = "SyncReplication",
         /// For how many replicas' answers commits wait; 0, which is not written, leaves it open.
-        #[serde(skip_serializing_if = "crate::wire::is_default")]
+        #[serde(default, skip_serializing_if = "crate::wire::is_default")]
         sync_standbys: i64 = "SyncStandbys",
         /// Whether commits go on without the replicas they wait for where too few are there.
-        #[serde(skip_serializing_if = "crate::wire::is_default")]
+        #[serde(default, skip_serializing_if = "crate::wire::is_default")]
         sync_fallback: bool = "SyncFallback",
     }
 }

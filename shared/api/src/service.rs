@@ -83,18 +83,24 @@ wire! {
         volume_cap: String = "VolumeCap",
         /// Image to number of containers that run it.
         db_tags: BTreeMap<String, i64> = "DbTags",
-        /// Names of pods that are not ready.
+        /// Names of the instances' pods that are not ready.
         not_ready: Vec<String> = "NotReady",
         /// The nodes.
         nodes: Vec<NodeInfo> = "Nodes",
         /// `key=value` of all labels with their counts, most frequent first.
         labels: Vec<KeyValue> = "Labels",
         /// New, and only there where there are any: instances of which settings wait for a restart.
-        #[serde(skip_serializing_if = "crate::wire::is_default")]
+        #[serde(default, skip_serializing_if = "crate::wire::is_default")]
         pending_restart: Vec<String> = "PendingRestart",
         /// New, likewise: clusters whose commits go on without the replicas that they should wait for.
-        #[serde(skip_serializing_if = "crate::wire::is_default")]
+        #[serde(default, skip_serializing_if = "crate::wire::is_default")]
         fallen_back: Vec<String> = "FallenBack",
+        /// New, likewise: clusters that are not ready, with pods or without.
+        #[serde(default, skip_serializing_if = "crate::wire::is_default")]
+        clusters_not_ready: Vec<String> = "ClustersNotReady",
+        /// New, likewise: settings of pgo.yaml that ask for what this version does not do; clusters are made without it.
+        #[serde(default, skip_serializing_if = "crate::wire::is_default")]
+        not_available: Vec<String> = "SettingsNotAvailable",
     }
 }
 

@@ -1,10 +1,13 @@
 //! `pgo.yaml`, with 4.1's keys, defaults and rules.
 
 mod check;
+mod later;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize};
+
+pub use later::BACKREST;
 
 /// Why a `pgo.yaml` cannot be used.
 #[derive(Debug, thiserror::Error)]

@@ -43,7 +43,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 pub use backup::{Pgbackup, PgbackupSpec};
 pub use cluster::{Pgcluster, PgclusterSpec, PgclusterStatus};
 pub use config::{
-    ClusterConfig, ConfigError, PgoConfig, PgoSection, ResourcesConfig, StorageConfig,
+    BACKREST, ClusterConfig, ConfigError, PgoConfig, PgoSection, ResourcesConfig, StorageConfig,
 };
 pub use convert::{Requests, cluster, delete_request, delete_requests, desired, synchronous};
 pub use event_page::{PgEventPage, PgEventPageSpec};

@@ -59,7 +59,7 @@ pub(super) async fn status(call: Arc<Call>, query: StatusQuery) -> Result<Status
     let jobs = missing.or_note("NumBackups", jobs);
     let claims = missing.or_note("NumClaims, VolumeCap", claims);
     let nodes = missing.or_note("Nodes", nodes);
-    let clusters = missing.or_note("NotReady, PendingRestart, FallenBack", found);
+    let clusters = missing.or_note("PendingRestart, FallenBack, ClustersNotReady", found);
     Ok(StatusResponse {
         result: StatusDetail {
             operator_start_time: start.map_or_else(|| "error".to_owned(), shown),
@@ -68,11 +68,13 @@ pub(super) async fn status(call: Arc<Call>, query: StatusQuery) -> Result<Status
             num_claims: count(claims.len()),
             volume_cap: volume_cap(&claims),
             db_tags: images(&pods),
-            not_ready: not_ready(&pods, &clusters),
+            not_ready: not_ready(&pods),
             nodes: nodes.iter().map(node_info).collect(),
             labels: labels(&pods),
             pending_restart: clusters.iter().flat_map(pending_restart).collect(),
             fallen_back: clusters.iter().filter_map(fallen_back).collect(),
+            clusters_not_ready: clusters_not_ready(&clusters),
+            not_available: not_available(app),
         },
         outcome: missing.outcome(),
     })
@@ -204,18 +206,26 @@ fn images(pods: &[Pod]) -> BTreeMap<String, i64> {
     images
 }
 
-/// The instances that are not ready, and the clusters that are not, with a pod or without.
-fn not_ready(pods: &[Pod], clusters: &[DynamicObject]) -> Vec<String> {
+/// What pgo.yaml asks for, for every cluster, also those that kubectl makes, and this version does not do.
+fn not_available(app: &App) -> Vec<String> {
+    let keys = app.configuration.now().later_work();
+    keys.into_iter().map(str::to_owned).collect()
+}
+
+/// The instances that are not ready.
+fn not_ready(pods: &[Pod]) -> Vec<String> {
     let instances = pods.iter().filter(|pod| pod::is_instance(pod));
-    let instances = instances
+    let names: BTreeSet<String> = instances
         .filter(|pod| !Containers::of(pod).all_ready())
-        .map(ResourceExt::name_any);
-    let clusters = clusters
-        .iter()
-        .filter(|cluster| !clusters::is_ready(cluster))
-        .map(ResourceExt::name_any);
-    let names: BTreeSet<String> = instances.chain(clusters).collect();
+        .map(ResourceExt::name_any)
+        .collect();
     names.into_iter().collect()
+}
+
+/// The clusters that are not ready: one that has no pod, or that pods cannot tell of, must not look well.
+fn clusters_not_ready(clusters: &[DynamicObject]) -> Vec<String> {
+    let not_ready = clusters.iter().filter(|one| !clusters::is_ready(one));
+    not_ready.map(ResourceExt::name_any).collect()
 }
 
 fn node_info(node: &Node) -> NodeInfo {
@@ -288,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cluster_without_a_pod_is_among_those_not_ready() {
+    fn pods_that_are_not_ready_are_told_apart_from_clusters() {
         let cluster = |name: &str, ready: &str| -> DynamicObject {
             let conditions = json!([{"type": "Ready", "status": ready}]);
             let object = json!({"metadata": {"name": name}, "status": {"conditions": conditions}});
@@ -313,7 +323,8 @@ mod tests {
             cluster("hippo", "True"),
             cluster("none", "Unknown"),
         ];
-        assert_eq!(not_ready(&pods, &clusters), ["bad", "none", "rhino-abcd"]);
+        assert_eq!(not_ready(&pods), ["bad", "rhino-abcd"]);
+        assert_eq!(clusters_not_ready(&clusters), ["bad", "none"]);
     }
 
     #[test]

@@ -2,8 +2,9 @@
 
 use std::{env, fs, path::Path};
 
-use pgo_api::ROUTES;
-use serde_json::Value;
+use pgo_api::{CreateClusterResponse, ROUTES, ShowClusterDetail, StatusDetail, VersionResponse};
+use serde::Serialize;
+use serde_json::{Value, json};
 
 #[test]
 fn the_description_is_generated_from_the_routes_and_types() {
@@ -38,4 +39,37 @@ fn every_route_is_described_and_every_reference_leads_somewhere() {
         "a missing field has the zero value"
     );
     assert!(create["properties"]["Series"]["description"].is_string());
+}
+
+/// What an empty answer has on the wire.
+fn empty<T: Serialize + Default>() -> Value {
+    json!(T::default())
+}
+
+#[test]
+fn what_is_left_out_of_an_answer_where_it_is_empty_need_not_be_there() {
+    let document = pgo_apiserver::openapi();
+    for (name, empty) in [
+        ("StatusDetail", empty::<StatusDetail>()),
+        ("ShowClusterDetail", empty::<ShowClusterDetail>()),
+        ("CreateClusterResponse", empty::<CreateClusterResponse>()),
+        ("VersionResponse", empty::<VersionResponse>()),
+    ] {
+        let schema = &document["components"]["schemas"][name];
+        let required = schema["required"]
+            .as_array()
+            .expect("some are always there");
+        for field in required.iter().map(|field| field.as_str().unwrap()) {
+            assert!(empty.get(field).is_some(), "{name}.{field} is left out");
+        }
+    }
+    let status = &document["components"]["schemas"]["StatusDetail"]["properties"];
+    for new in [
+        "PendingRestart",
+        "FallenBack",
+        "ClustersNotReady",
+        "SettingsNotAvailable",
+    ] {
+        assert!(status[new].is_object(), "{new}");
+    }
 }

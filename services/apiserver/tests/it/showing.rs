@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::{
-    harness::{cluster_request, create_request, installation, start_plain},
+    harness::{PGO_YAML, cluster_request, configure, create_request, installation, start_plain},
     kubernetes::{Failure, Kubernetes, place},
 };
 
@@ -75,7 +75,7 @@ async fn a_cluster_that_kubectl_made_is_shown_with_its_storage_also_when_its_cla
 }
 
 #[tokio::test]
-async fn a_cluster_that_has_no_pod_is_told_as_not_ready() {
+async fn a_cluster_that_has_no_pod_is_told_as_not_ready_and_not_among_pods() {
     let kubernetes = installation();
     for (name, ready) in [("bad", "False"), ("hippo", "True")] {
         let conditions = json!([{"type": "Ready", "status": ready}]);
@@ -86,7 +86,38 @@ async fn a_cluster_that_has_no_pod_is_told_as_not_ready() {
     let fresh = json!({"metadata": {"name": "fresh"}, "spec": {}});
     kubernetes.put("pgclusters", "pgouser1", fresh);
     let (figures, _) = status(&kubernetes).await;
-    assert_eq!(figures["NotReady"], json!(["bad", "fresh"]));
+    assert_eq!(figures["ClustersNotReady"], json!(["bad", "fresh"]));
+    assert_eq!(figures["NotReady"], json!([]), "4.1's clients read pods");
+}
+
+#[tokio::test]
+async fn what_pgo_yaml_asks_for_and_is_not_there_yet_is_in_the_status() {
+    let kubernetes = installation();
+    let everything = "Cluster:\n  Metrics: true\n  Badger: true\n  Policies: p1";
+    let preferred = "Pgo:\n  PreferredFailoverNode: zone=a";
+    let configured = PGO_YAML
+        .replace("Cluster:", everything)
+        .replace("Pgo:", preferred);
+    configure(&kubernetes, &configured);
+    let (figures, _) = status(&kubernetes).await;
+    let expected = json!([
+        "Cluster.Backrest",
+        "Cluster.Badger",
+        "Cluster.Metrics",
+        "Cluster.Policies",
+        "Pgo.PreferredFailoverNode",
+    ]);
+    assert_eq!(figures["SettingsNotAvailable"], expected);
+    configure(
+        &kubernetes,
+        &PGO_YAML.replace("Backrest: true", "Backrest: false"),
+    );
+    let (figures, _) = status(&kubernetes).await;
+    assert_eq!(
+        figures["SettingsNotAvailable"],
+        Value::Null,
+        "4.1 has no such field"
+    );
 }
 
 fn started(kubernetes: &Kubernetes) {
@@ -113,7 +144,7 @@ async fn a_status_without_gaps_says_nothing_besides() {
 async fn figures_that_cannot_be_had_are_named_with_the_reason() {
     for (kind, figures) in [
         ("pods", "NumDatabases, DbTags, NotReady, Labels"),
-        ("pgclusters", "NotReady, PendingRestart, FallenBack"),
+        ("pgclusters", "PendingRestart, FallenBack, ClustersNotReady"),
         ("jobs", "NumBackups"),
         ("persistentvolumeclaims", "NumClaims, VolumeCap"),
         ("nodes", "Nodes"),

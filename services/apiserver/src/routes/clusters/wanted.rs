@@ -13,7 +13,7 @@ use pgo_ids::{ClusterName, OperationId};
 use pgo_objects::{Rival, rivals};
 
 use super::spec;
-use crate::{configuration, refusal::Refusal};
+use crate::refusal::Refusal;
 
 /// Most replicas of a cluster, as its definition has it.
 pub(super) const MOST_REPLICAS: i64 = 100;
@@ -135,9 +135,9 @@ pub(super) fn judge(
             secrets,
         });
     }
-    let mut left_out = configuration::later_work(config);
+    let mut left_out = config.later_work();
     if !checked.backrest {
-        left_out.remove(configuration::BACKREST);
+        left_out.remove(pgo_crd::BACKREST);
     }
     Ok(Judged {
         creations,

@@ -1,0 +1,51 @@
+//! Which settings of `pgo.yaml` ask for what this version does not do yet.
+
+use std::collections::BTreeSet;
+
+use super::PgoConfig;
+
+/// The setting that clusters have pgBackRest, where a request does not say it.
+pub const BACKREST: &str = "Cluster.Backrest";
+
+impl PgoConfig {
+    /// The settings that ask for what this version does not do: clusters are made without it.
+    #[must_use]
+    pub fn later_work(&self) -> BTreeSet<&'static str> {
+        let cluster = &self.cluster;
+        let preferred = !self.pgo.preferred_failover_node.is_empty();
+        let asked = [
+            ("Cluster.Metrics", cluster.metrics),
+            ("Cluster.Badger", cluster.badger),
+            (BACKREST, cluster.backrest),
+            ("Cluster.Policies", !cluster.policies.is_empty()),
+            // `pgo failover --query` marks the node; a failover goes to whoever is ahead.
+            ("Pgo.PreferredFailoverNode", preferred),
+        ];
+        let asked = asked.into_iter().filter(|(_, is)| *is);
+        asked.map(|(key, _)| key).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_for_later_is_listed() {
+        let mut config = PgoConfig::default();
+        assert!(config.later_work().is_empty());
+        config.cluster.badger = true;
+        config.cluster.metrics = true;
+        config.cluster.policies = "p1".to_owned();
+        config.cluster.backrest = true;
+        config.pgo.preferred_failover_node = "zone=a".to_owned();
+        let all = [
+            "Cluster.Backrest",
+            "Cluster.Badger",
+            "Cluster.Metrics",
+            "Cluster.Policies",
+            "Pgo.PreferredFailoverNode",
+        ];
+        assert_eq!(config.later_work(), BTreeSet::from(all));
+    }
+}
