@@ -1,8 +1,12 @@
-//! `pgo.yaml` as it is now: key `pgo.yaml` of ConfigMap `pgo-config`, followed while the process runs.
+//! `pgo.yaml` as it is now: key `pgo.yaml` of ConfigMap `pgo-config`, followed while the process runs. Where there is no such
+//! ConfigMap at the start, what is built in goes for it.
 
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{ConfigMap, Node};
+use k8s_openapi::api::{
+    core::v1::{ConfigMap, Node},
+    storage::v1::StorageClass,
+};
 use kube::{Api, Client, ResourceExt as _, api::ListParams};
 use pgo_crd::{ConfigError, PgoConfig, quantity};
 use tokio::sync::watch;
@@ -22,26 +26,38 @@ pub(crate) struct Configuration(watch::Receiver<Arc<PgoConfig>>);
 /// Why there is no configuration to start with.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NoConfiguration {
-    #[error(
-        "Error in pgoconfig: ConfigMap {CONFIG_MAP} in the operator's namespace has no key {KEY}, or does not exist; create it"
-    )]
+    #[error("ConfigMap {CONFIG_MAP} in the operator's namespace is gone; create it")]
     Missing,
+    #[error(
+        "Error in pgoconfig: ConfigMap {CONFIG_MAP} in the operator's namespace has no key {KEY}; add it, or remove the \
+         ConfigMap, so that what is built in goes for it"
+    )]
+    NoKey,
     #[error(transparent)]
     Wrong(#[from] ConfigError),
     #[error("cannot read the nodes, to look for those that pgo.yaml names: {0}")]
     Nodes(#[from] kube::Error),
+    #[error(
+        "there is no ConfigMap {CONFIG_MAP} in the operator's namespace, and the storage classes, of which one would be used \
+         without it, cannot be read: {0}"
+    )]
+    StorageClasses(kube::Error),
 }
 
 impl Configuration {
-    /// Reads and checks what the watch has brought, and follows it.
+    /// Reads and checks what the watch has brought, and follows it; without it, takes what is built in, as 4.1 does.
     ///
     /// # Errors
-    /// It is missing or wrong. A later version that is wrong is logged, and the former stays in use.
+    /// It is wrong, or missing where nothing can go for it. A later version that is wrong, and that it is gone, is logged, and
+    /// the former stays in use.
     pub(crate) async fn start(
         mut texts: Mirror<String>,
         client: Client,
     ) -> Result<Self, NoConfiguration> {
-        let first = read(&texts, &client).await?;
+        let first = match read(&texts, &client).await {
+            Err(NoConfiguration::Missing) => built_in(&client).await?,
+            read => read?,
+        };
         warn_of_later_work(&first);
         let (sender, receiver) = watch::channel(Arc::new(first));
         tokio::spawn(async move {
@@ -68,13 +84,31 @@ impl Configuration {
     }
 }
 
-/// What is kept of the ConfigMap.
+/// What is kept of the ConfigMap: the file in it, empty where there is none.
 pub(crate) fn text(config_map: &ConfigMap) -> Option<String> {
-    config_map.data.as_ref()?.get(KEY).cloned()
+    let file = config_map.data.as_ref().and_then(|data| data.get(KEY));
+    Some(file.cloned().unwrap_or_default())
+}
+
+/// What goes for `pgo.yaml` where there is none.
+async fn built_in(client: &Client) -> Result<PgoConfig, NoConfiguration> {
+    let classes = Api::<StorageClass>::all(client.clone())
+        .list(&ListParams::default())
+        .await
+        .map_err(NoConfiguration::StorageClasses)?;
+    let config = PgoConfig::built_in(&classes.items, |name| std::env::var(name).ok())?;
+    tracing::warn!(
+        storage = ?config.storage,
+        "there is no ConfigMap {CONFIG_MAP} in the operator's namespace: what is built in goes for it"
+    );
+    Ok(config)
 }
 
 async fn read(texts: &Mirror<String>, client: &Client) -> Result<PgoConfig, NoConfiguration> {
     let text = texts.get(CONFIG_MAP).ok_or(NoConfiguration::Missing)?;
+    if text.is_empty() {
+        return Err(NoConfiguration::NoKey);
+    }
     let config = PgoConfig::parse(&text)?.with_images(|name| std::env::var(name).ok());
     quantities(&config)?;
     if !node_labels(&config).is_empty() {

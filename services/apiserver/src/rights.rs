@@ -82,5 +82,11 @@ pub const RIGHTS: Rights = Rights {
             &[List],
             "Node labels that a request or pgo.yaml names, and the nodes of the status.",
         ),
+        Right::new(
+            "storage.k8s.io",
+            &["storageclasses"],
+            &[List],
+            "Where there is no pgo.yaml: of which class the claims of clusters are.",
+        ),
     ],
 };

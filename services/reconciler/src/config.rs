@@ -1,12 +1,14 @@
-//! `pgo.yaml` of ConfigMap `pgo-config`, read at the start and followed from then on.
+//! `pgo.yaml` of ConfigMap `pgo-config`, read at the start and followed from then on. Where there is no such ConfigMap at the
+//! start, what is built in goes for it.
 
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use futures::{Stream, StreamExt as _};
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::{core::v1::ConfigMap, storage::v1::StorageClass};
 use kube::{
     Api, Client,
+    api::ListParams,
     runtime::{WatchStreamExt as _, watcher},
 };
 use pgo_crd::PgoConfig;
@@ -26,7 +28,7 @@ const KEY: &str = "pgo.yaml";
 /// stays. `rung` are objects that the watch is to look at, with their versions.
 ///
 /// # Errors
-/// It is not there, or cannot be used.
+/// It cannot be used; or it is not there, and nothing can go for it.
 pub async fn follow<S>(
     client: &Client,
     namespace: &str,
@@ -39,11 +41,14 @@ where
     S: Stream<Item = (String, String)>,
 {
     let api: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
-    let map = tokio::time::timeout(DEADLINE, api.get(NAME))
+    let map = tokio::time::timeout(DEADLINE, api.get_opt(NAME))
         .await
         .context("the API server did not answer when asked for ConfigMap pgo-config")?
         .with_context(|| format!("cannot read ConfigMap {NAME} in namespace {namespace}"))?;
-    let config = parse(&map)?;
+    let config = match &map {
+        Some(map) => parse(map)?,
+        None => built_in(client, namespace).await?,
+    };
     warn_of_later_work(&config);
     let (sender, receiver) = watch::channel(Arc::new(config));
     let only = watcher::Config::default().fields(&format!("metadata.name={NAME}"));
@@ -85,6 +90,26 @@ async fn keep_up(
             }
         };
     }
+}
+
+/// What goes for it where there is none, as in 4.1.
+async fn built_in(client: &Client, namespace: &str) -> anyhow::Result<PgoConfig> {
+    let api = Api::<StorageClass>::all(client.clone());
+    let classes = tokio::time::timeout(DEADLINE, api.list(&ListParams::default()))
+        .await
+        .context("the API server did not answer when asked for storage classes")?
+        .with_context(|| {
+            format!(
+                "there is no ConfigMap {NAME} in namespace {namespace}, and the storage classes, of which one would be used \
+                 without it, cannot be read"
+            )
+        })?;
+    let config = PgoConfig::built_in(&classes.items, |name| std::env::var(name).ok())?;
+    tracing::warn!(
+        storage = ?config.storage,
+        "there is no ConfigMap {NAME} in namespace {namespace}: what is built in goes for it"
+    );
+    Ok(config)
 }
 
 /// What this version does not do it goes on without, also for clusters that kubectl makes, of which the apiserver does not

@@ -177,5 +177,10 @@ pub const RIGHTS: Rights = Rights {
         )
         .named(crate::installation::CERTIFICATES),
     ],
-    cluster: &[],
+    cluster: &[Right::new(
+        "storage.k8s.io",
+        &["storageclasses"],
+        &[List],
+        "Where there is no pgo.yaml: of which class the claims of clusters are.",
+    )],
 };

@@ -1,5 +1,6 @@
 //! `pgo.yaml`, with 4.1's keys, defaults and rules.
 
+mod built_in;
 mod check;
 mod later;
 

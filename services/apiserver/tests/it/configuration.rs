@@ -39,11 +39,52 @@ async fn without_a_usable_pgo_yaml_there_is_no_start() {
         );
         assert!(text.contains(expected), "{expected}: {text}");
     }
+    let other = json!({"metadata": {"name": "pgo-config"}, "data": {"pgo.yml": PGO_YAML}});
+    kubernetes.put("configmaps", "pgo", other);
+    let text = why().await;
+    assert!(text.contains("has no key pgo.yaml"), "{text}");
     kubernetes
         .remove("configmaps", "pgo", "pgo-config")
         .unwrap();
     let text = why().await;
-    assert!(text.contains("ConfigMap pgo-config"), "{text}");
+    assert!(text.contains("storage class"), "{text}");
+}
+
+#[tokio::test]
+async fn without_a_config_map_what_is_built_in_goes_for_it_until_there_is_one() {
+    let kubernetes = installation();
+    kubernetes
+        .remove("configmaps", "pgo", "pgo-config")
+        .unwrap();
+    for name in ["first", "labelled"] {
+        let labels = json!({"pgo-default-sc": (name == "labelled").to_string()});
+        let class = json!({"metadata": {"name": name, "labels": labels}, "provisioner": "x"});
+        kubernetes.put("storageclasses", "", class);
+    }
+    let apiserver = start_plain(&kubernetes).await;
+    let client = apiserver.plain();
+    client
+        .post("/clusters", create_request("hippo"))
+        .await
+        .done();
+    let storage = |name: &str| {
+        let cluster = kubernetes.get("pgclusters", "pgouser1", name).unwrap();
+        cluster["spec"]["PrimaryStorage"].clone()
+    };
+    let of_hippo = storage("hippo");
+    assert_eq!(
+        (&of_hippo["storageclass"], &of_hippo["size"]),
+        (&json!("labelled"), &json!("1G"))
+    );
+    configure(&kubernetes, PGO_YAML);
+    eventually("the file is used", async || {
+        let mut request = create_request("zebra");
+        request["StorageConfig"] = json!("storageos");
+        let answer = client.post("/clusters", request).await.json();
+        (answer["Code"] == "ok").then_some(())
+    })
+    .await;
+    assert_eq!(storage("zebra")["storageclass"], "fast");
 }
 
 #[tokio::test]

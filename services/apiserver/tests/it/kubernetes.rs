@@ -64,15 +64,16 @@ pub struct Kubernetes {
     changed: watch::Sender<usize>,
 }
 
-/// The path of the list of a kind in a namespace; namespaces and nodes are in none.
+/// The path of the list of a kind in a namespace; some kinds are in none.
 pub fn place(kind: &str, namespace: &str) -> Place {
     let prefix = match kind {
         "pgclusters" | "pgtasks" | "pgreplicas" | "pginstallations" => "/apis/crunchydata.com/v1",
         "jobs" => "/apis/batch/v1",
+        "storageclasses" => "/apis/storage.k8s.io/v1",
         _ => "/api/v1",
     };
     match kind {
-        "namespaces" | "nodes" => format!("{prefix}/{kind}"),
+        "namespaces" | "nodes" | "storageclasses" => format!("{prefix}/{kind}"),
         _ => format!("{prefix}/namespaces/{namespace}/{kind}"),
     }
 }

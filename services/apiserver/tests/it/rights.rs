@@ -28,6 +28,17 @@ async fn each_right_is_needed() {
             {"apiVersion": "crunchydata.com/v1", "kind": "Pgcluster", "name": "hippo", "uid": "former"}]},
         "spec": {"tasktype": "delete-data"},
     }));
+    // Without a pgo.yaml there is a storage class to choose.
+    let file = kubernetes
+        .remove("configmaps", "pgo", "pgo-config")
+        .unwrap();
+    kubernetes.put(
+        "storageclasses",
+        "",
+        json!({"metadata": {"name": "fast"}, "provisioner": "x"}),
+    );
+    drop(start_plain(&kubernetes).await);
+    kubernetes.put("configmaps", "pgo", file);
     let apiserver = start_plain(&kubernetes).await;
     let client = apiserver.plain();
     let mut request = create_request("hippo");

@@ -89,3 +89,18 @@ async fn of_secrets_nothing_but_the_metadata_is_read() {
     }
     assert!(reads.iter().all(|reads| !reads.is_empty()));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_config_map_what_is_built_in_goes_for_pgo_yaml() {
+    let (kubernetes, certificates) = (installation(), Certificates::new());
+    kubernetes.delete("configmaps", "pgo", "pgo-config");
+    let class = json!({"metadata": {"name": "fast"}, "provisioner": "x"});
+    kubernetes.put("storageclasses", "", class);
+    let _reconciler = Reconciler::start(&kubernetes, &certificates);
+    create_cluster(&kubernetes, "hippo");
+    let claim = || kubernetes.get("persistentvolumeclaims", NS, "hippo");
+    eventually("a claim", || claim().is_some()).await;
+    let spec = claim().unwrap()["spec"].clone();
+    assert_eq!(spec["storageClassName"], "fast");
+    assert_eq!(spec["resources"]["requests"]["storage"], "1G");
+}

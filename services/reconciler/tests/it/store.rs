@@ -59,10 +59,11 @@ fn place(kind: &str, namespace: &str) -> Place {
         "endpointslices" => "/apis/discovery.k8s.io/v1",
         "roles" | "rolebindings" => "/apis/rbac.authorization.k8s.io/v1",
         "deployments" | "statefulsets" => "/apis/apps/v1",
+        "storageclasses" => "/apis/storage.k8s.io/v1",
         _ => "/api/v1",
     };
     match kind {
-        "namespaces" => format!("{prefix}/{kind}"),
+        "namespaces" | "storageclasses" => format!("{prefix}/{kind}"),
         _ => format!("{prefix}/namespaces/{namespace}/{kind}"),
     }
 }
