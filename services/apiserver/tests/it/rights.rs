@@ -54,7 +54,9 @@ async fn each_right_is_needed() {
     client.post("/clusters", request).await.refusal();
     kubernetes.heal();
     for target in ["/showclusters", "/testclusters"] {
-        client.post(target, cluster_request("all")).await.done();
+        let mut request = cluster_request("");
+        request["AllFlag"] = json!(true);
+        client.post(target, request).await.done();
     }
     let scale = "/clusters/scale/hippo?replica-count=1&version=4.1.0&namespace=pgouser1";
     client.get(scale).await.done();

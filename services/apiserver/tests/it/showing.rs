@@ -28,7 +28,8 @@ async fn a_cluster_is_found_by_the_tag_that_is_shown_of_it() {
         ("nosuch", vec![]),
         ("", vec!["bare", "other", "plain"]),
     ] {
-        let mut request = cluster_request("all");
+        let mut request = cluster_request("");
+        request["AllFlag"] = json!(true);
         request["Ccpimagetag"] = json!(tag);
         let shown = client.post("/showclusters", request).await.done();
         let names: Vec<&str> = shown["Results"]
@@ -118,6 +119,31 @@ async fn what_pgo_yaml_asks_for_and_is_not_there_yet_is_in_the_status() {
         Value::Null,
         "4.1 has no such field"
     );
+}
+
+/// As in 4.1, where the word means all only in what is deleted or tested.
+#[tokio::test]
+async fn the_word_all_is_the_name_of_no_cluster_to_show_or_to_change() {
+    let kubernetes = installation();
+    let apiserver = start_plain(&kubernetes).await;
+    let client = apiserver.plain();
+    client
+        .post("/clusters", create_request("hippo"))
+        .await
+        .done();
+    let shown = client
+        .post("/showclusters", cluster_request("all"))
+        .await
+        .done();
+    assert_eq!(shown["Results"], json!([]));
+    let change = json!({"Clustername": ["all"], "Autofail": false, "ClientVersion": "4.1.0", "Namespace": "pgouser1"});
+    let refused = client.post("/clustersupdate", change).await.refusal();
+    assert_eq!(refused, "no clusters found");
+    let deleted = client
+        .post("/clustersdelete", cluster_request("all"))
+        .await
+        .done();
+    assert_eq!(deleted["Results"], json!(["deleted pgcluster hippo"]));
 }
 
 fn started(kubernetes: &Kubernetes) {

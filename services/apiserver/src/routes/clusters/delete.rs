@@ -53,7 +53,7 @@ pub(crate) async fn delete(
     call: Arc<Call>,
     request: DeleteClusterRequest,
 ) -> Result<DeleteClusterResponse, Refusal> {
-    let selection = Selection::of(&request.selector, request.all_flag, &request.cluster_name);
+    let selection = Selection::by_word(&request.selector, request.all_flag, &request.cluster_name);
     let clusters = selection.clusters(&call.app, &request.namespace).await?;
     if clusters.is_empty() {
         let left = match &selection {

@@ -56,15 +56,21 @@ enum Selection {
 }
 
 impl Selection {
-    /// As 4.1 reads it: the selector goes before all, and that before the name. `all` is no cluster's name, and means all.
+    /// As 4.1 reads it: the selector goes before all, and that before the name.
     fn of(selector: &str, all: bool, name: &str) -> Self {
         if !selector.is_empty() {
             Self::Selector(selector.to_owned())
-        } else if all || name == "all" {
+        } else if all {
             Self::All
         } else {
             name.parse().map_or(Self::None, Self::One)
         }
+    }
+
+    /// The same where 4.1 takes the name `all`, which no cluster can have, for all: in a deletion and a test of connections.
+    /// Where something is shown or changed it is a name like others, of no cluster.
+    fn by_word(selector: &str, all: bool, name: &str) -> Self {
+        Self::of(selector, all || name == "all", name)
     }
 
     /// The selector by which objects that belong to the clusters are found: exactly those of one cluster, or those of
@@ -105,7 +111,9 @@ mod tests {
         let selector = Selection::Selector("env=dev".to_owned());
         assert_eq!(Selection::of("env=dev", true, "hippo"), selector);
         assert_eq!(Selection::of("", true, "hippo"), Selection::All);
-        assert_eq!(Selection::of("", false, "all"), Selection::All);
+        assert_eq!(Selection::by_word("", false, "all"), Selection::All);
+        let named = Selection::of("", false, "all");
+        assert!(matches!(named, Selection::One(_)), "{named:?}");
     }
 
     #[test]

@@ -55,7 +55,7 @@ pub(crate) async fn test(
     request: ClusterTestRequest,
 ) -> Result<ClusterTestResponse, Refusal> {
     let (app, namespace) = (&*call.app, request.namespace.as_str());
-    let selection = Selection::of(&request.selector, request.all_flag, &request.cluster_name);
+    let selection = Selection::by_word(&request.selector, request.all_flag, &request.cluster_name);
     let clusters = selection.clusters(app, namespace).await?;
     if clusters.is_empty() {
         return Ok(answer(Vec::new()));
