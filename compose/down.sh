@@ -20,8 +20,11 @@ fi
 # shellcheck disable=SC1090
 source "$STARTED"
 export KUBECONFIG=$PGO_COMPOSE_DIR/kubeconfig
+# end_work: what is not needed to tell of the stop; that it could not be ended is told by who tells of the stop.
+end_work() { compose stop --timeout "$STOP_SECONDS" apiserver scheduler >"$PGO_COMPOSE_DIR/compose.log" 2>&1 || true; }
+
 if k get --raw /readyz >/dev/null 2>&1; then
-  stop_telling
+  stop_telling end_work
 else
   say "Kubernetes does not answer, so PGO cannot tell that it stops"
 fi

@@ -59,7 +59,12 @@ remove_clusters() {
 # stop: as long as there is somebody to tell it. Services that run elsewhere are ended where they run (compose/down.sh).
 stop() {
   in_operator get deployment/reconciler >/dev/null 2>&1 || return 0
-  stop_telling
+  stop_telling end_work
+}
+
+# end_work: what is not needed to tell of the stop. Whether it has ended is seen by who tells.
+end_work() {
+  in_operator delete deployment apiserver scheduler direct --ignore-not-found --wait=false >/dev/null
 }
 
 remove_services() {

@@ -96,18 +96,25 @@ impl Keeper {
             .unwrap_or_default()
             .parse()
             .context("the PgInstallation has no uid")?;
+        let services = self.services.look().await?;
+        let processes = services::processes(&self.client, self.namespace.as_str()).await?;
+        let wanted = match object.spec.state.as_str() {
+            "Stopped" => Wanted::Stopped,
+            _ => Wanted::Running,
+        };
         let installation = Installation {
             namespace: self.namespace.clone(),
             generation: object.metadata.generation.unwrap_or(0),
-            wanted: if object.spec.state == "Stopped" {
-                Wanted::Stopped
-            } else {
-                Wanted::Running
+            at_work: match wanted {
+                Wanted::Stopped => self.services.at_work(&processes).await?,
+                Wanted::Running => Vec::new(),
             },
+            wanted,
             version: PGO_VERSION.to_owned(),
-            not_ready: self.services.not_ready().await?,
+            not_ready: services.not_ready,
+            reduced: services.reduced,
             was_down: self.was_down,
-            processes: services::processes(&self.client, self.namespace.as_str()).await?,
+            processes,
             leases: services::leases(&self.client, self.namespace.as_str()).await?,
             certificates: self.certificates.look().await,
             stream: stream.clone(),

@@ -17,8 +17,15 @@ use crate::{
     status::set_condition,
 };
 
+/// Name of the condition that says whether a service has fewer replicas than it is to have.
+pub const RESULT_DEGRADED: &str = "Degraded";
+
 /// How long the services may take to be ready; images are pulled in that time.
 const START_DEADLINE: SignedDuration = SignedDuration::from_mins(3);
+
+/// How long what does PGO's work may take to end: longer than the 15 s after which Kubernetes kills it, shorter than the
+/// 60 s that who takes PGO away waits for the word.
+const STOP_DEADLINE: SignedDuration = SignedDuration::from_secs(40);
 
 /// Whether PGO is to run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +52,11 @@ pub struct Installation {
     pub version: String,
     /// Services that are not ready, with what is wrong.
     pub not_ready: Vec<String>,
+    /// Services that are ready with fewer replicas than they are to have, with how many.
+    pub reduced: Vec<String>,
+    /// What of PGO still works, or is to: everything but those by which its stop is told (reconciler, nsqd, event). Looked
+    /// at while it is to stop.
+    pub at_work: Vec<String>,
     /// Whether nobody reconciled before this process: PGO was down.
     pub was_down: bool,
     /// Processes of its services.
@@ -125,6 +137,10 @@ fn operation(
 
 fn start(next: &mut InstallationStatus, installation: &Installation, now: Timestamp) {
     let subject = subject(installation);
+    let again = "PGO was started again before all of it had stopped".to_owned();
+    let interrupted = (Outcome::Failed, Some(again));
+    next.journal
+        .finish(subject, (Kind::StopPgo, None), interrupted, now);
     let newest = next.journal.operations.last();
     let never_or_stopped = newest.is_none_or(|newest| newest.kind == Kind::StopPgo);
     let failed = newest.is_some_and(|newest| newest.outcome == Some(Outcome::Failed));
@@ -178,6 +194,25 @@ fn start(next: &mut InstallationStatus, installation: &Installation, now: Timest
         format!("not ready: {missing}")
     };
     describe(next, installation, (phase, ready), &message, now);
+    describe_replicas(next, installation, now);
+}
+
+/// Whether a service serves without all of its replicas: it is ready, and yet one more failure away from not being so.
+fn describe_replicas(next: &mut InstallationStatus, installation: &Installation, now: Timestamp) {
+    let (status, reason, message) = if installation.reduced.is_empty() {
+        let message = "every service that is ready has all its replicas".to_owned();
+        (ConditionStatus::False, "AllReplicas", message)
+    } else {
+        let message = installation.reduced.join("; ");
+        (ConditionStatus::True, "FewerReplicas", message)
+    };
+    set_condition(
+        &mut next.conditions,
+        (RESULT_DEGRADED, status),
+        reason,
+        &message,
+        (installation.generation, now),
+    );
 }
 
 fn tell_of_services(next: &mut InstallationStatus, installation: &Installation, now: Timestamp) {
@@ -204,36 +239,64 @@ fn tell_of_certificates(
     certificates::describe(&mut next.conditions, found, generation, now);
 }
 
+/// A stop is completed when nothing of PGO works any more but those by which it is told: they go after it, since nobody
+/// could tell of it then.
 fn stop(next: &mut InstallationStatus, installation: &Installation, now: Timestamp) {
-    let subject = subject(installation);
-    let newest = next.journal.operations.last();
-    if newest.is_none_or(|newest| newest.kind != Kind::StopPgo) {
-        let interrupted = "PGO was stopped before it was ready".to_owned();
-        let failed = (Outcome::Failed, Some(interrupted));
-        next.journal
-            .finish(subject, (Kind::StartPgo, None), failed, now);
-        let operation = operation(installation, &next.journal, Kind::StopPgo, now);
-        next.journal.begin(subject, operation, None);
+    begin_stop(next, installation, now);
+    let stopping = next.journal.running(Kind::StopPgo);
+    let late = stopping.is_some_and(|stop| now.duration_since(stop.started) >= STOP_DEADLINE);
+    let told = next.journal.newest(Kind::StopPgo);
+    let completed = told.is_some_and(|stop| stop.outcome == Some(Outcome::Completed));
+    if !completed {
+        tell_of_services(next, installation, now);
     }
-    let completed = (Outcome::Completed, None);
-    next.journal
-        .finish(subject, (Kind::StopPgo, None), completed, now);
-    // They end now; who begins again is told anew.
-    next.processes.clear();
-    next.leaders.clear();
+    let works = format!("still at work: {}", installation.at_work.join("; "));
+    let how = if installation.at_work.is_empty() {
+        Some((Outcome::Completed, None))
+    } else if late {
+        Some((Outcome::Failed, Some(works.clone())))
+    } else {
+        None
+    };
+    if let Some(how) = how {
+        let subject = subject(installation);
+        next.journal
+            .finish(subject, (Kind::StopPgo, None), how, now);
+    }
+    if installation.at_work.is_empty() {
+        // What is left ends now; who begins again is told anew.
+        next.processes.clear();
+        next.leaders.clear();
+    }
     let outbox = &next.journal.outbox;
-    let (phase, message) = if !outbox.waits() || outbox.unpublished.is_some() {
-        ("Stopped", "everything was told; the services may go")
+    let (phase, message) = if !installation.at_work.is_empty() {
+        ("Stopping", works.as_str())
+    } else if !outbox.waits() || outbox.unpublished.is_some() {
+        ("Stopped", "everything was told; what is left may go")
     } else {
         ("Stopping", "the last events are being stored")
     };
-    describe(
-        next,
-        installation,
-        (phase, ConditionStatus::False),
-        message,
-        now,
-    );
+    let ready = ConditionStatus::False;
+    describe(next, installation, (phase, ready), message, now);
+}
+
+/// A stop begins once, and again where one failed and what worked on then does so no more.
+fn begin_stop(next: &mut InstallationStatus, installation: &Installation, now: Timestamp) {
+    let subject = subject(installation);
+    let newest = next.journal.operations.last();
+    let cause = match newest.filter(|newest| newest.kind == Kind::StopPgo) {
+        None => None,
+        Some(stop) if stop.outcome == Some(Outcome::Failed) && installation.at_work.is_empty() => {
+            Some("what was still at work has ended".to_owned())
+        }
+        Some(_) => return,
+    };
+    let interrupted = "PGO was stopped before it was ready".to_owned();
+    let failed = (Outcome::Failed, Some(interrupted));
+    next.journal
+        .finish(subject, (Kind::StartPgo, None), failed, now);
+    let operation = operation(installation, &next.journal, Kind::StopPgo, now);
+    next.journal.begin(subject, operation, cause);
 }
 
 fn describe(

@@ -24,6 +24,7 @@ use crate::schema;
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
     printcolumn(name = "Version", type_ = "string", json_path = ".status.version"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
+    printcolumn(name = "Degraded", type_ = "string", json_path = ".status.conditions[?(@.type==\"Degraded\")].status"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     validation = Rule::new("self.metadata.name == 'pgo'").message("there is one PgInstallation, named pgo")
 )]
@@ -33,7 +34,8 @@ use crate::schema;
         .message("state is Running or Stopped")
 )]
 pub struct PgInstallationSpec {
-    /// `Running` or `Stopped`: the installer sets the latter before it takes PGO away, so that the stop is told.
+    /// `Running` or `Stopped`: the installer sets the latter before it ends the apiserver and the scheduler. When they have
+    /// ended that is told, and the rest is taken away.
     #[schemars(length(max = 16))]
     #[serde(default)]
     pub state: String,

@@ -1,4 +1,5 @@
-//! Whether the other services of PGO are ready: as Kubernetes has it, or as they say themselves where they run elsewhere.
+//! Whether the services of PGO are ready, with all of their replicas, and what of them still works while PGO is to stop: as
+//! Kubernetes has it, or as they say themselves where they run elsewhere.
 
 use std::{collections::BTreeMap, str::FromStr, time::Duration};
 
@@ -14,12 +15,19 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use kube::{Api, Client};
+use pgo_core::services::ProcessFacts;
 use pgo_ids::Namespace;
 use tokio::{net::TcpStream, time::timeout};
 
-/// What PGO consists of besides the reconciler, which is there if this runs.
-const DEPLOYMENTS: [&str; 2] = ["apiserver", "scheduler"];
+/// What PGO consists of.
+const DEPLOYMENTS: [&str; 3] = ["apiserver", "reconciler", "scheduler"];
 const STATEFUL_SETS: [&str; 2] = ["nsqd", "event"];
+
+/// By these the stop of PGO is told, so they go after it.
+const TELLING: [&str; 3] = ["reconciler", "nsqd", "event"];
+
+/// Deployments of services that do what ends with PGO; there need not be one for 4.1's direct watch.
+const WORKING: [&str; 3] = ["apiserver", "scheduler", "direct"];
 
 /// How long a service may take to answer. All are asked at once, so it is also how long all of them take.
 const ANSWER: Duration = Duration::from_secs(3);
@@ -40,6 +48,32 @@ pub struct ReadyUrl {
     authority: String,
     /// With query.
     path: String,
+}
+
+/// How the services are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Those that are not ready; of one that was asked, with its answer.
+    pub not_ready: Vec<String>,
+    /// Those that are ready with fewer replicas than they are to have, with how many.
+    pub reduced: Vec<String>,
+}
+
+impl Found {
+    fn judge(&mut self, name: &str, ready: i32, wanted: i32) {
+        // The reconciler is there, if this runs, whatever its probe has said so far.
+        let ready = if name == "reconciler" {
+            ready.max(1)
+        } else {
+            ready
+        };
+        if ready == 0 {
+            self.not_ready.push(name.to_owned());
+        } else if ready < wanted {
+            self.reduced
+                .push(format!("{name} has {ready} of {wanted} replicas ready"));
+        }
+    }
 }
 
 /// Why a text is no `name=url`.
@@ -94,17 +128,50 @@ impl Services {
         }
     }
 
-    /// Those that are not ready; of one that was asked, with its answer.
+    /// How they are. Elsewhere each URL is one process, so that nothing is said of replicas.
     ///
     /// # Errors
     /// Kubernetes does not say.
-    pub async fn not_ready(&self) -> anyhow::Result<Vec<String>> {
+    pub async fn look(&self) -> anyhow::Result<Found> {
         match self {
-            Self::Pods(client, namespace) => pods_not_ready(client, namespace).await,
+            Self::Pods(client, namespace) => of_pods(client, namespace).await,
             Self::Elsewhere(urls) => {
                 let asked = urls.iter().map(|(name, url)| async move {
                     let complaint = url.ask().await.err()?;
                     Some(format!("{name} ({complaint:#})"))
+                });
+                Ok(Found {
+                    not_ready: join_all(asked).await.into_iter().flatten().collect(),
+                    reduced: Vec::new(),
+                })
+            }
+        }
+    }
+
+    /// What still works, or is to, but for those by which the stop of PGO is told: of `processes` those that run, and
+    /// what would begin anew.
+    ///
+    /// # Errors
+    /// Kubernetes does not say.
+    pub async fn at_work(&self, processes: &[ProcessFacts]) -> anyhow::Result<Vec<String>> {
+        match self {
+            Self::Pods(client, namespace) => {
+                let running = processes.iter().filter(|process| process.running.is_some());
+                let working =
+                    running.filter(|process| !TELLING.contains(&process.service.as_str()));
+                let mut found: Vec<String> = working
+                    .map(|process| format!("pod {} of {}", process.pod, process.service))
+                    .collect();
+                found.extend(still_wanted(client, namespace).await?);
+                Ok(found)
+            }
+            Self::Elsewhere(urls) => {
+                let working = urls
+                    .iter()
+                    .filter(|(name, _)| !TELLING.contains(&name.as_str()));
+                let asked = working.map(|(name, url)| async move {
+                    let there = url.is_listened_to().await;
+                    there.then(|| format!("{name} at {}", url.authority))
                 });
                 Ok(join_all(asked).await.into_iter().flatten().collect())
             }
@@ -112,31 +179,45 @@ impl Services {
     }
 }
 
-async fn pods_not_ready(client: &Client, namespace: &Namespace) -> anyhow::Result<Vec<String>> {
+async fn of_pods(client: &Client, namespace: &Namespace) -> anyhow::Result<Found> {
     let deployments: Api<Deployment> = Api::namespaced(client.clone(), namespace.as_str());
     let sets: Api<StatefulSet> = Api::namespaced(client.clone(), namespace.as_str());
-    let mut missing = Vec::new();
+    let mut services = Found::default();
     for name in DEPLOYMENTS {
         let found = deployments.get_opt(name).await;
         let found = found.with_context(|| format!("read Deployment {name}"))?;
-        let ready = found
-            .and_then(|found| found.status)
-            .and_then(|status| status.ready_replicas);
-        if ready.unwrap_or(0) == 0 {
-            missing.push(name.to_owned());
-        }
+        let status = found.as_ref().and_then(|found| found.status.as_ref());
+        let ready = status.and_then(|status| status.ready_replicas);
+        let spec = found.as_ref().and_then(|found| found.spec.as_ref());
+        let wanted = spec.and_then(|spec| spec.replicas);
+        services.judge(name, ready.unwrap_or(0), wanted.unwrap_or(1));
     }
     for name in STATEFUL_SETS {
         let found = sets.get_opt(name).await;
         let found = found.with_context(|| format!("read StatefulSet {name}"))?;
-        let ready = found
-            .and_then(|found| found.status)
-            .and_then(|status| status.ready_replicas);
-        if ready.unwrap_or(0) == 0 {
-            missing.push(name.to_owned());
+        let status = found.as_ref().and_then(|found| found.status.as_ref());
+        let ready = status.and_then(|status| status.ready_replicas);
+        let spec = found.as_ref().and_then(|found| found.spec.as_ref());
+        let wanted = spec.and_then(|spec| spec.replicas);
+        services.judge(name, ready.unwrap_or(0), wanted.unwrap_or(1));
+    }
+    Ok(services)
+}
+
+/// The Deployments by which what has ended would begin anew.
+async fn still_wanted(client: &Client, namespace: &Namespace) -> anyhow::Result<Vec<String>> {
+    let deployments: Api<Deployment> = Api::namespaced(client.clone(), namespace.as_str());
+    let mut wanted = Vec::new();
+    for name in WORKING {
+        let found = deployments.get_opt(name).await;
+        let found = found.with_context(|| format!("read Deployment {name}"))?;
+        let stays = found.filter(|found| found.metadata.deletion_timestamp.is_none());
+        let replicas = stays.map(|found| found.spec.and_then(|spec| spec.replicas).unwrap_or(1));
+        if let Some(replicas @ 1..) = replicas {
+            wanted.push(format!("Deployment {name} (replicas: {replicas})"));
         }
     }
-    Ok(missing)
+    Ok(wanted)
 }
 
 impl ReadyUrl {
@@ -147,10 +228,22 @@ impl ReadyUrl {
             .with_context(|| format!("no answer within {} s", ANSWER.as_secs()))?
     }
 
-    async fn get(&self) -> anyhow::Result<()> {
-        let stream = TcpStream::connect(&self.authority)
+    /// Whether somebody listens there, ready or not; silence is no end.
+    async fn is_listened_to(&self) -> bool {
+        match timeout(ANSWER, self.connect()).await {
+            Ok(connected) => connected.is_ok(),
+            Err(_) => true,
+        }
+    }
+
+    async fn connect(&self) -> anyhow::Result<TcpStream> {
+        TcpStream::connect(&self.authority)
             .await
-            .with_context(|| format!("connect to {}", self.authority))?;
+            .with_context(|| format!("connect to {}", self.authority))
+    }
+
+    async fn get(&self) -> anyhow::Result<()> {
+        let stream = self.connect().await?;
         let (mut sender, connection) = handshake(TokioIo::new(stream)).await?;
         let request = Request::builder()
             .method(Method::GET)
@@ -214,7 +307,7 @@ mod tests {
             // The discard port: nobody listens there.
             "nsqd=http://127.0.0.1:9/readyz".to_owned(),
         ]);
-        let told = services.not_ready().await.expect("an answer");
+        let told = services.look().await.expect("an answer").not_ready;
         assert_eq!(told.len(), 2, "{told:?}");
         assert!(
             told[0].starts_with("event (") && told[0].contains("503"),
@@ -231,8 +324,20 @@ mod tests {
         let silent = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = silent.local_addr().expect("its address");
         let services = services(&[format!("event=http://{address}/readyz")]);
-        let told = services.not_ready().await.expect("an answer");
+        let told = services.look().await.expect("an answer").not_ready;
         assert_eq!(told, ["event (no answer within 3 s: deadline has elapsed)"]);
+    }
+
+    #[tokio::test]
+    async fn who_is_listened_to_works_unless_the_stop_is_told_by_it() {
+        let not_ready = answering("503 Service Unavailable").await;
+        let services = services(&[
+            format!("apiserver=http://{not_ready}/readyz"),
+            format!("event=http://{not_ready}/readyz"),
+            "scheduler=http://127.0.0.1:9/readyz".to_owned(),
+        ]);
+        let told = services.at_work(&[]).await.expect("an answer");
+        assert_eq!(told, [format!("apiserver at {not_ready}")]);
     }
 
     #[test]

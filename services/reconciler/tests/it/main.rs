@@ -28,6 +28,7 @@ mod pages;
 mod passwords;
 mod rights;
 mod services;
+mod stopping;
 mod store;
 mod unreadable;
 mod writing;

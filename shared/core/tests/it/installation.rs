@@ -2,16 +2,19 @@
 
 use jiff::{SignedDuration, Timestamp};
 use pgo_core::{
-    ConditionStatus,
+    Condition, ConditionStatus,
     installation::{
-        Installation, InstallationStatus, Wanted,
+        Installation, InstallationStatus, RESULT_DEGRADED, Wanted,
         certificates::{CertificateFacts, RESULT_CERTIFICATES, Renewal},
         commit,
     },
 };
 use pgo_events::Field;
 
-use crate::world::{on, types};
+use crate::{
+    services::process,
+    world::{on, types},
+};
 
 pub fn pgo() -> Installation {
     Installation {
@@ -21,6 +24,8 @@ pub fn pgo() -> Installation {
         wanted: Wanted::Running,
         version: "4.1.0".to_owned(),
         not_ready: vec!["event".to_owned()],
+        reduced: Vec::new(),
+        at_work: Vec::new(),
         was_down: false,
         processes: Vec::new(),
         leases: Vec::new(),
@@ -30,6 +35,12 @@ pub fn pgo() -> Installation {
 
 fn now() -> Timestamp {
     "2026-10-15T10:11:12Z".parse().expect("a time")
+}
+
+fn of<'a>(status: &'a InstallationStatus, name: &str) -> &'a Condition {
+    let mut all = status.conditions.iter();
+    let found = all.find(|condition| condition.name == name);
+    found.unwrap_or_else(|| panic!("no condition {name}"))
 }
 
 fn story(status: &InstallationStatus) -> Vec<&'static str> {
@@ -89,6 +100,102 @@ fn a_stop_is_told_before_pgo_goes_and_a_later_start_is_one_of_its_own() {
     assert!(ids.windows(2).all(|pair| pair[0] != pair[1]));
 }
 
+/// PGO that ran and is to stop, with its apiserver still at work.
+fn stopping() -> (Installation, InstallationStatus) {
+    let mut installation = pgo();
+    installation.not_ready.clear();
+    let status = commit(&InstallationStatus::default(), &installation, on(0), now());
+    installation.wanted = Wanted::Stopped;
+    installation.at_work = vec!["pod apiserver-1".to_owned()];
+    let status = commit(&status, &installation, on(2), now());
+    (installation, status)
+}
+
+#[test]
+fn a_stop_is_completed_only_when_nothing_is_at_work_any_more() {
+    let (mut installation, status) = stopping();
+    assert_eq!(story(&status), ["PGOStop"]);
+    let ready = of(&status, "Ready");
+    assert_eq!(
+        (status.phase.as_str(), ready.message.as_str()),
+        ("Stopping", "still at work: pod apiserver-1")
+    );
+    let again = commit(&status, &installation, on(2), now());
+    assert_eq!(again, status, "nothing is told twice");
+    installation.at_work.clear();
+    let status = commit(&status, &installation, on(3), now());
+    assert_eq!(story(&status), ["PGOStopCompleted"]);
+    assert_eq!(status.phase, "Stopping", "it is not stored yet");
+    let status = commit(&status, &installation, on(4), now());
+    assert_eq!(status.phase, "Stopped");
+}
+
+#[test]
+fn a_stop_fails_with_what_is_still_at_work_and_is_taken_up_again_when_that_has_ended() {
+    let (mut installation, status) = stopping();
+    let late = now() + SignedDuration::from_secs(41);
+    let status = commit(&status, &installation, on(3), late);
+    assert_eq!(story(&status), ["PGOStopFailure"]);
+    let failure = &status.journal.outbox.entries[0];
+    assert_eq!(
+        failure.payload.text(Field::ErrorMessage),
+        Some("still at work: pod apiserver-1")
+    );
+    assert_eq!(status.phase, "Stopping");
+    let again = commit(&status, &installation, on(3), late);
+    assert_eq!(again, status, "it has failed once");
+    installation.at_work.clear();
+    let status = commit(&status, &installation, on(4), late);
+    assert_eq!(story(&status), ["PGOStop", "PGOStopCompleted"]);
+}
+
+#[test]
+fn a_stop_that_is_called_off_fails_and_the_start_is_one_of_its_own() {
+    let (mut installation, status) = stopping();
+    installation.wanted = Wanted::Running;
+    let status = commit(&status, &installation, on(3), now());
+    assert_eq!(
+        story(&status),
+        ["PGOStopFailure", "PGOStart", "PGOStartCompleted"]
+    );
+    assert!(status.journal.operations.iter().all(|o| !o.is_running()));
+}
+
+#[test]
+fn what_ends_during_a_stop_is_told_and_what_is_left_then_is_not() {
+    let mut installation = pgo();
+    installation.not_ready.clear();
+    installation.processes = vec![process("apiserver", "uid-1"), process("event", "uid-2")];
+    let status = commit(&InstallationStatus::default(), &installation, on(0), now());
+    installation.wanted = Wanted::Stopped;
+    installation.at_work = vec!["pod apiserver-0".to_owned()];
+    let status = commit(&status, &installation, on(4), now());
+    assert_eq!(story(&status), ["PGOStop"]);
+    installation.at_work.clear();
+    installation.processes.remove(0);
+    let status = commit(&status, &installation, on(5), now());
+    assert_eq!(story(&status), ["ServiceStopped", "PGOStopCompleted"]);
+    let again = commit(&status, &installation, on(7), now());
+    assert_eq!(story(&again), Vec::<&str>::new(), "event is no news");
+}
+
+#[test]
+fn fewer_replicas_are_told_beside_being_ready() {
+    let mut installation = pgo();
+    installation.not_ready.clear();
+    let status = commit(&InstallationStatus::default(), &installation, on(0), now());
+    assert_eq!(of(&status, RESULT_DEGRADED).status, ConditionStatus::False);
+    let lacking = "event has 1 of 2 replicas ready";
+    installation.reduced = vec![lacking.to_owned()];
+    let status = commit(&status, &installation, on(2), now());
+    assert_eq!(of(&status, "Ready").status, ConditionStatus::True);
+    let degraded = of(&status, RESULT_DEGRADED);
+    assert_eq!(
+        (degraded.status, degraded.message.as_str()),
+        (ConditionStatus::True, lacking)
+    );
+}
+
 #[test]
 fn a_new_version_is_a_new_start() {
     let mut installation = pgo();
@@ -114,9 +221,7 @@ fn of_certificates(status: &InstallationStatus) -> Vec<(&'static str, String)> {
 }
 
 fn condition(status: &InstallationStatus) -> (ConditionStatus, String) {
-    let mut all = status.conditions.iter();
-    let found = all.find(|condition| condition.name == RESULT_CERTIFICATES);
-    let found = found.expect("the condition");
+    let found = of(status, RESULT_CERTIFICATES);
     (found.status, found.message.clone())
 }
 

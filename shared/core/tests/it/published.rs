@@ -86,7 +86,7 @@ fn of_outages() -> BTreeSet<EventType> {
     world.told().iter().map(Event::event_type).collect()
 }
 
-/// PGO that comes up late, comes up, and is stopped.
+/// PGO that comes up late, comes up, and is stopped, late.
 fn of_pgo() -> BTreeSet<EventType> {
     let now: Timestamp = "2026-10-15T10:11:12Z".parse().expect("a time");
     let mut installation = pgo();
@@ -100,7 +100,12 @@ fn of_pgo() -> BTreeSet<EventType> {
     installation.not_ready.clear();
     let status = commit(&status, &installation, on(0), late);
     installation.wanted = Wanted::Stopped;
+    installation.at_work = vec!["pod apiserver-1".to_owned()];
     let status = commit(&status, &installation, on(0), late);
+    let later = late + SignedDuration::from_mins(1);
+    let status = commit(&status, &installation, on(0), later);
+    installation.at_work.clear();
+    let status = commit(&status, &installation, on(0), later);
     let told = status.journal.outbox.entries.iter();
     told.map(|event| event.event_type()).collect()
 }
@@ -130,7 +135,7 @@ fn what_is_said_to_be_published_is_told_and_nothing_else() {
         all.partition(|event_type| event_type.about().published == Published::Now);
     let never = later.iter().copied();
     let never = never.filter(|event_type| event_type.about().published == Published::Never);
-    let expected = [EventType::PgoStopFailure, EventType::PrimaryDeleted];
+    let expected = [EventType::PrimaryDeleted];
     assert_eq!(never.collect::<Vec<_>>(), expected);
     let names = |types: &BTreeSet<EventType>| {
         let names: Vec<&str> = types.iter().map(|event_type| event_type.as_str()).collect();

@@ -173,17 +173,15 @@ fn a_leader_that_does_not_renew_its_lease_has_lost_it() {
 }
 
 #[test]
-fn a_stop_of_pgo_tells_of_no_service_and_its_next_start_of_all() {
+fn a_stop_of_pgo_tells_of_the_services_that_ended_before_and_its_next_start_of_all() {
     let mut pgo = Pgo::new();
     pgo.facts.processes = vec![process("apiserver", "a")];
     pgo.look();
     pgo.facts.wanted = Wanted::Stopped;
     pgo.facts.processes.clear();
-    let told = pgo.look();
-    assert!(
-        told.iter()
-            .all(|event| event.payload.text(Field::Service).is_none())
-    );
+    let told = lines(&pgo.look());
+    assert_eq!(told[1], "ServiceStopped apiserver-a: its pod is gone");
+    assert!(told[2].starts_with("PGOStopCompleted"), "{told:?}");
     pgo.facts.wanted = Wanted::Running;
     pgo.facts.processes = vec![process("apiserver", "b")];
     let told = lines(&pgo.look());

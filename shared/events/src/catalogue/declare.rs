@@ -7,8 +7,7 @@ macro_rules! catalogue {
             $operation:ident $what:literal $topics:tt $fields:tt $published:ident {
                 started $started:ident = $started_wire:literal;
                 $(progress $progress:ident = $progress_wire:literal;)?
-                failed $failed:ident = $failed_wire:literal $advice:literal $(with $failed_fields:tt)? $(later $failed_later:ident)?
-                    $(never $failed_never:literal)?;
+                failed $failed:ident = $failed_wire:literal $advice:literal $(with $failed_fields:tt)? $(later $failed_later:ident)?;
                 completed $completed:ident = $completed_wire:literal $done:literal
                     $(on $done_topics:tt)? $(and $done_fields:tt)?;
             }
@@ -129,8 +128,8 @@ macro_rules! catalogue {
                             severity: Severity::Error,
                             topics: catalogue!(@topics $topics),
                             fields: catalogue!(@failed $fields $($failed_fields)?),
-                            published: catalogue!(@published_or $published $($failed_later)? $($failed_never)?),
-                            meaning: catalogue!(@failure $what $($failed_never)?),
+                            published: catalogue!(@published_or $published $($failed_later)?),
+                            meaning: concat!($what, " failed; the cause says why."),
                             advice: $advice,
                         },
                         Self::$completed => &About {
@@ -165,9 +164,6 @@ macro_rules! catalogue {
 
     (@published_or $published:ident) => { catalogue!(@published $published) };
     (@published_or $published:ident $later:ident) => { catalogue!(@published $later) };
-    (@published_or $published:ident $never:literal) => { Published::Never };
-    (@failure $what:literal) => { concat!($what, " failed; the cause says why.") };
-    (@failure $what:literal $never:literal) => { $never };
     (@published Now) => { Published::Now };
     (@published Never) => { Published::Never };
     (@published $later:ident) => { Published::Later(Later::$later) };

@@ -350,10 +350,9 @@ catalogue! {
         StopPgo "the stop of PGO" [Pgo] () Now {
             started PgoStop = "PGOStop";
             failed PgoStopFailure = "PGOStopFailure"
-                "Nothing to do." never "the stop of PGO cannot fail: its beginning and its end are one write, and what is \
-                not stored by then waits in Kubernetes for the next start.";
+                "Look at the pods that the cause names, and at their nodes; databases go on meanwhile.";
             completed PgoStopCompleted = "PGOStopCompleted"
-                "PGO may go.";
+                "PGO takes no requests and runs no schedules any more; what is left of it only tells this, and goes next.";
         }
     }
 

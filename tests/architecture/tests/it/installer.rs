@@ -205,6 +205,56 @@ fn one_replica_of_the_event_service_is_left_alone_only_with_every_event() {
     assert!(said.contains("event-0 has not every event"), "{said}");
 }
 
+/// Runs `stop_telling` of an uninstall, with a PgInstallation that stays in this phase.
+fn stop_telling(phase: &str) -> (Output, String) {
+    let answers =
+        format!("*status.phase*) echo {phase} ;; *conditions*) echo 'still at work: pod x' ;;");
+    let script = ". ./progress.sh; . ./settings.sh; . ./stop.sh; end() { k delete what works; }; stop_telling end";
+    let command = ["-euo", "pipefail", "-c", script];
+    with_kubectl(&answers, &command, &[("PGO_STOP_SECONDS", "1")])
+}
+
+#[test]
+fn what_does_the_work_is_ended_before_the_stop_is_waited_for_and_the_rest_after_it() {
+    let (ran, asked) = stop_telling("Stopped");
+    let said = String::from_utf8_lossy(&ran.stdout);
+    assert!(
+        ran.status.success() && said.contains("PGO has stopped"),
+        "{ran:?}"
+    );
+    let place = |what: &str| {
+        let found = asked.lines().position(|line| line.contains(what));
+        found.unwrap_or_else(|| panic!("{what}:\n{asked}"))
+    };
+    assert!(place("Stopped") < place("delete what works"), "{asked}");
+    assert!(
+        place("delete what works") < place("status.phase"),
+        "{asked}"
+    );
+
+    let script = fs::read_to_string(root().join("deploy/install/uninstall.sh")).expect("script");
+    let ended = script.lines().find(|line| line.contains("--wait=false"));
+    let ended = ended.expect("what is ended first");
+    for (service, first) in [
+        ("apiserver", true),
+        ("scheduler", true),
+        ("direct", true),
+        ("reconciler", false),
+    ] {
+        assert_eq!(ended.contains(service), first, "{ended}");
+    }
+}
+
+#[test]
+fn a_stop_that_is_not_told_in_time_says_what_still_works() {
+    let (ran, _) = stop_telling("Stopping");
+    let said = String::from_utf8_lossy(&ran.stdout);
+    assert!(
+        ran.status.success() && said.contains("(it is Stopping: still at work: pod x)"),
+        "{ran:?}"
+    );
+}
+
 /// An installation in namespace `pgo` with clusters in two namespaces, and another one of the same name with a third.
 fn two_namespaces(clusters: &str) -> String {
     format!(

@@ -252,6 +252,19 @@ fn pgo_can_be_stopped_and_started_while_databases_go_on() {
             "PGOStartCompleted"
         ]
     );
+    let events = watch.of(&stream);
+    let last = |event_type: &str, service: &str| {
+        let found = events.iter().rposition(|event| {
+            let of = service.is_empty() || event["service"] == service;
+            of && text(event, "/eventheader/EventType") == event_type
+        });
+        found.unwrap_or_else(|| panic!("no {event_type} {service}"))
+    };
+    let (begun, ended) = (last("PGOStop", ""), last("PGOStopCompleted", ""));
+    for service in ["apiserver", "scheduler"] {
+        let stopped = last("ServiceStopped", service);
+        assert!(begun < stopped && stopped < ended, "{service}: {events:?}");
+    }
     let again = Cluster::ready("again");
     check_stream(&watch.until(&again.uid(), "CreateClusterCompleted"));
     assert_eq!(cluster.ask("select 1"), "1", "with PGO again");
