@@ -205,6 +205,26 @@ fn one_replica_of_the_event_service_is_left_alone_only_with_every_event() {
     assert!(said.contains("event-0 has not every event"), "{said}");
 }
 
+/// Whoever reaches a Service of the cluster would read all events, and publish what looks like one.
+#[test]
+fn an_nsqd_without_certificates_is_reached_by_a_forwarded_port_only() {
+    let read = |name: &str| {
+        let path = root().join("deploy/install/manifests").join(name);
+        fs::read_to_string(path).expect("a manifest")
+    };
+    let direct = read("direct.yaml");
+    for address in [
+        "--tcp-address=127.0.0.1:4150",
+        "--http-address=127.0.0.1:4151",
+    ] {
+        assert!(direct.contains(address), "{address}");
+    }
+    let services = read("services.yaml");
+    let of_41 = services.split("\n---\n").next().expect("a Service");
+    assert!(of_41.contains("name: postgres-operator"), "{of_41}");
+    assert_eq!(of_41.matches("port: ").count(), 1, "{of_41}");
+}
+
 /// Runs `stop_telling` of an uninstall, with a PgInstallation that stays in this phase.
 fn stop_telling(phase: &str) -> (Output, String) {
     let answers =
