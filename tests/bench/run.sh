@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # run.sh: "make bench": measures and prints the figures; ROW=create (or latency, memory, client, many, nsq, log) measures one
-# of them. The local Kubernetes is started first where it is needed: not for nsq, log and thousand. Measured only when they
+# of them, ROW="create many" several of the first five; BENCH_COUNT=2 measures so many of what is counted in create, latency
+# and many, to try a row. The local Kubernetes is started first where it is needed: not for nsq, log and thousand. Measured only when they
 # are named: failover, which takes some hours on three nodes, or one of postmaster, deleted, partition, apiserver,
 # switchover, each with Patroni too, PATRONI_RUNS times with each of two settings; upgrade and replica, which take an hour or
 # two; thousand, which takes half an hour.
@@ -57,7 +58,8 @@ case ${ROW:-} in
 esac
 # The event log needs no Kubernetes; its rows go below those of the table.
 if [[ ${ROW:-log} != log ]]; then
-  exec cargo run --locked --quiet --profile "$PROFILE" --package pgo-bench -- "$ROW"
+  read -ra rows <<<"$ROW"
+  exec cargo run --locked --quiet --profile "$PROFILE" --package pgo-bench -- "${rows[@]}"
 fi
 [[ -n ${ROW:-} ]] || cargo run --locked --quiet --profile "$PROFILE" --package pgo-bench
 exec cargo bench --locked --quiet --package pgo-event --bench log

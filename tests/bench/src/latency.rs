@@ -18,7 +18,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::{
-    figures::{Figure, Sample},
+    figures::{Figure, Sample, count, verdict},
     programs::{Beside, clean_up_after, namespace, operator, run, unique, until},
 };
 
@@ -45,11 +45,12 @@ type Written = BTreeMap<String, Vec<(u64, Timestamp)>>;
 
 /// Measures.
 pub fn measure() -> anyhow::Result<Vec<Figure>> {
+    let events = count(EVENTS)?;
     let pods = reconcilers()?;
     for pod in &pods {
         log_level(pod, FILTER)?;
     }
-    let (shown, written) = clean_up_after(collect(&pods), || {
+    let (shown, written) = clean_up_after(collect(&pods, events), || {
         pods.iter().try_for_each(|pod| log_level(pod, "info"))
     })?;
     let mut by_type: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
@@ -85,7 +86,7 @@ pub fn measure() -> anyhow::Result<Vec<Figure>> {
             sample.quantile(0.5),
             sample.quantile(1.0)
         ),
-        met: Some(p99 < AIM && sample.len() >= EVENTS),
+        met: verdict(p99 < AIM && sample.len() >= events, (events, EVENTS)),
     }])
 }
 
@@ -128,7 +129,7 @@ fn log_level(pod: &str, filter: &str) -> anyhow::Result<()> {
 }
 
 /// Runs it: events on one side, the reconcilers' records on the other.
-fn collect(pods: &[String]) -> anyhow::Result<(Shown, Written)> {
+fn collect(pods: &[String], events: usize) -> anyhow::Result<(Shown, Written)> {
     let shown = Arc::<Mutex<Shown>>::default();
     let written = Arc::<Mutex<Written>>::default();
     let mut watch = Beside::start("pgo", &["watch", "alltopic", "-o", "json"])?;
@@ -147,9 +148,9 @@ fn collect(pods: &[String]) -> anyhow::Result<(Shown, Written)> {
     thread::sleep(Duration::from_secs(2));
     let kubernetes = Kubernetes::begin()?;
     let series = unique("bench-event");
-    let count = || shown.lock().unwrap_or_else(PoisonError::into_inner).len();
+    let seen = || shown.lock().unwrap_or_else(PoisonError::into_inner).len();
     let mut number = 0;
-    while count() < EVENTS {
+    while seen() < events {
         number += 1;
         let name = format!("{series}-{number}");
         kubernetes.send("POST", "", &impossible(&name)?.to_string())?;
@@ -159,7 +160,7 @@ fn collect(pods: &[String]) -> anyhow::Result<(Shown, Written)> {
         anyhow::ensure!(
             number < EVENTS,
             "pgo watch shows too few events: {}",
-            count()
+            seen()
         );
     }
     thread::sleep(Duration::from_secs(3));
