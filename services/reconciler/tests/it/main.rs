@@ -27,6 +27,7 @@ mod nsqd;
 mod pages;
 mod passwords;
 mod rights;
+mod rivals;
 mod services;
 mod stopping;
 mod store;
