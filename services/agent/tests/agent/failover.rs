@@ -12,7 +12,7 @@ use tonic::Code;
 
 use crate::{
     handover::{takeover, takeovers},
-    replica::{has, hold_back, pair, write},
+    replica::{has, hold_back, pair, three, write},
     rig::{PROGRAMS, Rig, eventually},
     unprivileged::unprivileged,
 };
@@ -55,11 +55,7 @@ fn a_primary_that_ends_in_order_loses_nothing_and_is_followed_at_once() {
 fn a_primary_that_is_gone_is_replaced_and_follows_when_it_is_back() {
     let name = "failover::a_primary_that_is_gone_is_replaced_and_follows_when_it_is_back";
     unprivileged(name, &PROGRAMS, async || {
-        let (mut primary, mut replica) = pair().await;
-        let mut third = primary.beside("hippo-efgh");
-        third.start().await;
-        third.until_streaming_from("hippo").await;
-        primary.until_voters(2).await;
+        let (mut primary, mut replica, mut third) = three(0).await;
         let client = primary.connect().await.expect("the application gets in");
         write(&client, 1).await;
         has(&replica, &[1]).await;
@@ -99,11 +95,7 @@ fn a_primary_that_is_gone_is_replaced_and_follows_when_it_is_back() {
 fn instances_that_have_moved_find_each_other_without_the_primary() {
     let name = "failover::instances_that_have_moved_find_each_other_without_the_primary";
     unprivileged(name, &PROGRAMS, async || {
-        let (mut primary, mut replica) = pair().await;
-        let mut third = primary.beside("hippo-efgh");
-        third.start().await;
-        third.until_streaming_from("hippo").await;
-        primary.until_voters(2).await;
+        let (mut primary, mut replica, mut third) = three(0).await;
         third.stop().await;
         third.move_away();
         third.start().await;
@@ -191,11 +183,7 @@ fn without_autofail_nobody_takes_over_until_it_is_told_to() {
 fn a_switchover_goes_to_who_is_named_and_is_written_down() {
     let name = "failover::a_switchover_goes_to_who_is_named_and_is_written_down";
     unprivileged(name, &PROGRAMS, async || {
-        let (mut primary, mut replica) = pair().await;
-        let mut third = primary.beside("hippo-efgh");
-        third.start().await;
-        third.until_streaming_from("hippo").await;
-        primary.until_voters(2).await;
+        let (mut primary, mut replica, mut third) = three(0).await;
         let refused = primary.switchover("reconciler.pgo", "hippo-none").await;
         let refused = refused.expect_err("nobody");
         assert_eq!(refused.code(), Code::FailedPrecondition);
@@ -234,10 +222,7 @@ fn a_switchover_goes_to_who_is_named_and_is_written_down() {
 fn a_switchover_takes_writes_again_in_a_moment_also_after_many_writes() {
     let name = "failover::a_switchover_takes_writes_again_in_a_moment_also_after_many_writes";
     unprivileged(name, &PROGRAMS, async || {
-        let (mut first, mut second) = pair().await;
-        let mut third = first.beside("hippo-efgh");
-        third.start().await;
-        third.until_streaming_from("hippo").await;
+        let (mut first, mut second, mut third) = three(0).await;
         let mut pauses = Vec::new();
         for run in 0..RUNS {
             let ways = [(&first, &second, &third), (&second, &first, &third)];

@@ -58,6 +58,23 @@ pub async fn pair() -> (Rig, Rig) {
     (primary, replica)
 }
 
+/// A primary with two replicas that stream and vote; commits wait for `k` of them.
+pub async fn three(k: usize) -> (Rig, Rig, Rig) {
+    let mut primary = Rig::new("hippo");
+    primary.store.set_synchronous(k);
+    let mut replicas = ["hippo-abcd", "hippo-efgh"].map(|name| primary.beside(name));
+    primary.start().await;
+    for replica in &mut replicas {
+        replica.start().await;
+    }
+    for replica in &replicas {
+        replica.until_streaming_from("hippo").await;
+    }
+    primary.until_voters(2).await;
+    let [second, third] = replicas;
+    (primary, second, third)
+}
+
 #[test]
 fn a_replica_copies_streams_and_goes_on_where_it_was() {
     let name = "replica::a_replica_copies_streams_and_goes_on_where_it_was";

@@ -10,27 +10,16 @@ use tokio::time::timeout;
 use tokio_postgres::Client;
 
 use crate::{
-    replica::{has, hold_back, pair, write},
+    replica::{self, has, hold_back, pair, write},
     rig::{DEADLINE, PROGRAMS, Rig, eventually},
     unprivileged::unprivileged,
 };
 
-/// A primary with two replicas; commits wait for `k` of them.
+/// A primary with two replicas; commits wait for `k` of them, by what PostgreSQL goes by.
 async fn three(k: usize) -> Vec<Rig> {
-    let mut primary = Rig::new("hippo");
-    primary.store.set_synchronous(k);
-    let mut rigs = vec![primary.beside("hippo-abcd"), primary.beside("hippo-efgh")];
-    primary.start().await;
-    primary.until_running().await;
-    for rig in &mut rigs {
-        rig.start().await;
-    }
-    for rig in &rigs {
-        rig.until_streaming_from("hippo").await;
-    }
-    rigs.insert(0, primary);
-    until_rule(&rigs[0], k, 2).await;
-    rigs
+    let (primary, second, third) = replica::three(k).await;
+    until_rule(&primary, k, 2).await;
+    vec![primary, second, third]
 }
 
 /// Waits until the Lease records that commits wait for `k` of `of`, and PostgreSQL of `primary` goes by it.
