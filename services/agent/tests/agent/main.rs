@@ -6,6 +6,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod connections;
 mod failover;
 mod fake;
 mod handover;
