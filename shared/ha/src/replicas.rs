@@ -24,11 +24,13 @@ pub struct Replicas {
     heard: BTreeMap<VoterId, Moment>,
     /// Those that belong to the cluster no more.
     removed: BTreeSet<VoterId>,
+    /// Those that do not vote since their data is not complete yet.
+    lacking: BTreeSet<VoterId>,
     /// Since when this instance serves.
     begun: Moment,
 }
 
-/// How old a sign of streaming may be for a replica that wants to join.
+/// How old a sign of streaming may be for a replica that wants to join, or that is to take over in order.
 const FRESH: Duration = Duration::from_secs(3);
 
 impl Replicas {
@@ -51,6 +53,26 @@ impl Replicas {
         }
     }
 
+    /// A replica says whether it lacks data that its source had when it was copied or rewound, and so does not vote.
+    pub fn lacks(&mut self, voter: VoterId, data: bool) {
+        if data {
+            self.lacking.insert(voter);
+        } else {
+            self.lacking.remove(&voter);
+        }
+    }
+
+    /// Whether a replica does not vote since it lacks data.
+    pub(crate) fn lacks_data(&self, voter: VoterId) -> bool {
+        self.lacking.contains(&voter)
+    }
+
+    /// Whether a replica streams, as far as is known.
+    pub(crate) fn streams(&self, voter: VoterId, now: Moment) -> bool {
+        let streamed = self.streamed.get(&voter);
+        streamed.is_some_and(|at| now.since(*at) < FRESH)
+    }
+
     /// A replica does not belong to the cluster any more.
     pub fn remove(&mut self, voter: VoterId) {
         self.removed.insert(voter);
@@ -68,7 +90,7 @@ impl Replicas {
         };
         let stays =
             |voter: &&VoterId| within(&self.heard, voter, ABSENCE) && !self.removed.contains(voter);
-        let joins = |voter: &&VoterId| within(&self.streamed, voter, FRESH);
+        let joins = |voter: &&VoterId| self.streams(**voter, now);
         let mut voters: BTreeSet<VoterId> = record.voters.iter().filter(stays).copied().collect();
         voters.extend(self.streamed.keys().filter(joins));
         voters.remove(&record.holder);

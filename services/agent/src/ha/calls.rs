@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
-use pgo_ha::{Input, Moment, Release, Timing, Version, VoterId};
+use pgo_ha::{Input, Moment, Promise, Release, Timing, Version, VoterId};
 use pgo_ids::Term;
 use pgo_proto::agent::{
     GrantRequest, ReportRequest, VoteRequest, grant_response, peer_client::PeerClient,
@@ -153,18 +153,19 @@ impl Calls {
         });
     }
 
-    /// Tells the primary that this replica is there, whether it streams, and what term it has promised.
+    /// Tells the primary that this replica is there, whether it streams, and what it has promised.
     pub fn report(
         &mut self,
         to: VoterId,
         book: &Book,
-        (streaming, promised): (bool, Term),
+        (streaming, promise): (bool, Promise),
         now: Moment,
     ) {
         let request = ReportRequest {
             from: Some(wire::instance(self.me, &self.place)),
             streaming,
-            promised: promised.0,
+            promised: promise.term.0,
+            lacks_data: promise.no_vote.is_some(),
         };
         self.begin(to, book, Kind::Report, now, move |mut peer| async move {
             peer.report(request).await.map(|_| ())

@@ -93,6 +93,8 @@ pub enum Event {
         streaming: bool,
         /// What term it has promised.
         promised: Term,
+        /// Whether it does not vote since its data is not complete yet.
+        lacks_data: bool,
     },
     /// A request for the Lease has ended.
     Lease(Box<leases::Ended>),
@@ -332,10 +334,12 @@ impl<S: Store> Driver<S> {
                 place,
                 streaming,
                 promised,
+                lacks_data,
             } => {
                 self.book.learn(from, place);
                 if let Some(replicas) = &mut self.replicas {
                     replicas.hear(from, streaming, clock::now());
+                    replicas.lacks(from, lacks_data);
                 }
                 self.step(Input::Promised(promised)).await
             }
@@ -519,7 +523,7 @@ impl<S: Store> Driver<S> {
         };
         let holder = seen.record.holder;
         if holder != self.agent.me && matches!(self.agent.role, Role::Replica) {
-            let how = (self.streaming, self.agent.promise.term);
+            let how = (self.streaming, self.agent.promise);
             self.parts
                 .calls
                 .report(holder, &self.book, how, clock::now());

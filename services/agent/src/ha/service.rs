@@ -117,6 +117,7 @@ impl Peer for Service {
             place,
             streaming: request.streaming,
             promised: Term(request.promised),
+            lacks_data: request.lacks_data,
         })?;
         Ok(Response::new(ReportResponse {}))
     }

@@ -7,6 +7,7 @@ use std::{
 
 use nix::sys::stat::Mode;
 use pgo_agent::ha::lease::{Cause, INSTANCES};
+use pgo_ha::Timing;
 use pgo_proto::agent::{Phase, Role};
 use tonic::Code;
 
@@ -212,6 +213,47 @@ fn a_switchover_goes_to_who_is_named_and_is_written_down() {
             (takeover.from.as_str(), takeover.to.as_str()),
             ("hippo", "hippo-efgh")
         );
+        for rig in [&mut primary, &mut replica, &mut third] {
+            rig.stop().await;
+        }
+    });
+}
+
+#[test]
+fn a_change_of_the_primary_for_which_too_few_would_vote_is_refused_before_it_begins() {
+    let name = "failover::a_change_of_the_primary_for_which_too_few_would_vote_is_refused_before_it_begins";
+    unprivileged(name, &PROGRAMS, async || {
+        let (mut primary, mut replica, mut third) = three(0).await;
+        let client = primary.connect().await.expect("the application gets in");
+        third.crash().await;
+        // As long as a grant lasts, so that nothing rests on what it has granted.
+        tokio::time::sleep(Timing::PROTOCOL.term).await;
+        let too_few = "2 of the replicas have to vote, and only hippo-abcd can";
+        let whys = [
+            ("hippo-abcd", too_few),
+            ("", too_few),
+            ("hippo-efgh", "its agent does not answer the primary"),
+        ];
+        for (to, why) in whys {
+            let refused = primary.switchover("reconciler.pgo", to).await;
+            let refused = refused.expect_err("nobody could be elected");
+            assert_eq!(refused.code(), Code::FailedPrecondition);
+            assert!(refused.message().contains(why), "{refused}");
+        }
+        let written = client.batch_execute("CREATE TABLE kept (n int)").await;
+        written.expect("nobody stopped the server");
+        assert_eq!(primary.until_primary().await.term, 1);
+
+        third.start().await;
+        third.until_streaming_from("hippo").await;
+        eventually("accepted", async || {
+            primary
+                .switchover("reconciler.pgo", "hippo-abcd")
+                .await
+                .is_ok()
+        })
+        .await;
+        replica.until_primary().await;
         for rig in [&mut primary, &mut replica, &mut third] {
             rig.stop().await;
         }

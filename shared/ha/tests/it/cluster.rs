@@ -84,6 +84,11 @@ impl Cluster {
         }
     }
 
+    /// What time it is.
+    pub fn now(&self) -> Moment {
+        self.now
+    }
+
     /// Who runs a primary.
     pub fn serving(&self) -> impl Iterator<Item = usize> {
         let runs = |agent: &Option<Agent>| {

@@ -8,3 +8,4 @@
 
 mod agents;
 mod cluster;
+mod handover;

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use pgo_ha::{Input, Moment, Server, VoterId};
+use pgo_ha::{ABSENCE, Hindrance, Input, Moment, Server, VoterId};
 
 use super::{Change, Decision, Driver, DriverError, Event};
-use crate::{checkpoint, store::Store};
+use crate::{checkpoint, ha::clock, store::Store};
 
 /// How long the checkpoint may take that a planned change begins with. Where it takes longer, much of it is written by then,
 /// and the operation that wants the change has some time left.
@@ -161,14 +161,14 @@ impl<S: Store> Driver<S> {
             Change::Switchover(None) if voters.is_empty() => {
                 "no replica can take over now".to_owned()
             }
-            Change::Switchover(None) => return Ok(Input::Switchover(None)),
+            Change::Switchover(None) => return self.followed_by(None),
             Change::Switchover(Some(name)) => {
                 let is_it = |voter: &&VoterId| {
                     let place = self.book.place(voter);
                     place.is_some_and(|place| place.name == *name)
                 };
                 match voters.iter().find(is_it) {
-                    Some(voter) => return Ok(Input::Switchover(Some(*voter))),
+                    Some(voter) => return self.followed_by(Some(*voter)),
                     None => format!(
                         "{name} is not ready to take over: it does not stream from the primary, or not for long enough"
                     ),
@@ -184,5 +184,48 @@ impl<S: Store> Driver<S> {
             Change::Failover => return Ok(Input::Failover),
         };
         Err(refused)
+    }
+
+    /// A planned change to `to`, or anybody, if it could come to its end: else nobody could write for nothing.
+    fn followed_by(&self, to: Option<VoterId>) -> Result<Input, String> {
+        let Some(replicas) = &self.replicas else {
+            return Err("this instance is not the primary".to_owned());
+        };
+        let could = self
+            .agent
+            .could_hand_over(&self.protocol, replicas, to, clock::now());
+        could.map_err(|hindrance| self.why_not(to, &hindrance))?;
+        Ok(Input::Switchover(to))
+    }
+
+    /// What is in the way of a planned change, for people.
+    fn why_not(&self, to: Option<VoterId>, hindrance: &Hindrance) -> String {
+        let name = |voter: &VoterId| {
+            let place = self.book.place(voter);
+            place.map_or_else(|| voter.to_string(), |place| place.name.clone())
+        };
+        let target = to.as_ref().map_or_else(|| "a replica".to_owned(), name);
+        let goes_on = "the primary goes on";
+        match hindrance {
+            Hindrance::NotHolder => "this instance is not the primary".to_owned(),
+            Hindrance::NoVoter | Hindrance::Behind => format!(
+                "{target} cannot take over without loss: it does not stream from the primary; {goes_on}"
+            ),
+            Hindrance::Away => format!(
+                "{target} cannot take over: its agent does not answer the primary, or its data is being copied; {goes_on}"
+            ),
+            Hindrance::NoCandidate => {
+                format!("no replica that answers the primary streams from it; {goes_on}")
+            }
+            Hindrance::TooFewVotes { votes, needed } => {
+                let names: Vec<String> = votes.iter().map(name).collect();
+                format!(
+                    "{target} cannot be elected: {needed} of the replicas have to vote, and only {} can now; {goes_on}, ask \
+                     again when the others are back, or have been away for {} s",
+                    names.join(", "),
+                    ABSENCE.as_secs()
+                )
+            }
+        }
     }
 }
