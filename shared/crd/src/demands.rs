@@ -74,6 +74,24 @@ pub(crate) fn notes(spec: &PgclusterSpec) -> Result<(), InvalidSpec> {
     faults.none()
 }
 
+/// The access modes of Kubernetes. By `ReadWriteOncePod` it lets one pod alone have a volume, where the storage is that of a CSI
+/// driver that knows it; no object of Kubernetes says which do, so only who installs can choose it.
+const ACCESS_MODES: [&str; 4] = [
+    "ReadWriteOnce",
+    "ReadWriteOncePod",
+    "ReadWriteMany",
+    "ReadOnlyMany",
+];
+
+/// An access mode is one of Kubernetes, or not said.
+pub(crate) fn access_mode(text: &str) -> Result<(), String> {
+    if text.is_empty() || ACCESS_MODES.contains(&text) {
+        return Ok(());
+    }
+    let modes = ACCESS_MODES.join(", ");
+    Err(format!("{text:?} is no access mode; give one of {modes}"))
+}
+
 /// The size of a volume is more than nothing.
 pub(crate) fn size(field: &str, text: &str) -> Result<(), InvalidSpec> {
     match quantity::whole(text) {

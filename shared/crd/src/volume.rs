@@ -68,6 +68,8 @@ fn parts(field: &str, spec: &StorageSpec) -> Result<Parts, InvalidSpec> {
     if !spec.size.is_empty() {
         faults.note(demands::size(&of("size"), &spec.size));
     }
+    let mode = demands::access_mode(&spec.accessmode);
+    faults.note(mode.or_else(|problem| invalid(&of("accessmode"), problem)));
     if !spec.fsgroup.is_empty() && !spec.supplementalgroups.is_empty() {
         faults.note(invalid::<()>(
             field,

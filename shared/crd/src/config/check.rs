@@ -209,6 +209,8 @@ fn storage_entry(name: &str, storage: &StorageConfig) -> Result<(), ConfigError>
         .all(|group| group.trim().is_empty() || group.trim().parse::<i64>().is_ok())
     {
         "SupplementalGroups is a comma list of numbers"
+    } else if let Err(problem) = crate::demands::access_mode(&storage.access_mode) {
+        return wrong(&format!("Storage.{name}"), format!("AccessMode: {problem}"));
     } else {
         return Ok(());
     };

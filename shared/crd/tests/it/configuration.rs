@@ -17,6 +17,11 @@ fn a_pgo_yaml_that_cannot_be_used_says_which_key() {
             "StorageType: magic",
             "Storage.local: ",
         ),
+        (
+            "AccessMode: ReadWriteOnce",
+            "AccessMode: ReadWriteTwice",
+            "Storage.local: AccessMode: \"ReadWriteTwice\" is no access mode",
+        ),
         ("User: testuser", "User: ''", "Cluster.User: "),
         ("Port: 5432", "Port: http", "Cluster.Port: "),
         (

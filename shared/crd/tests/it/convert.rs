@@ -25,6 +25,20 @@ fn an_empty_spec_takes_everything_from_pgo_yaml() {
 }
 
 #[test]
+fn a_volume_for_one_pod_alone_can_be_asked_for() {
+    let mode = |spec, pgo_yaml: &str| {
+        let config = PgoConfig::parse(pgo_yaml).expect("a configuration");
+        let desired = desired(&cluster(spec), &config).expect("a cluster");
+        desired.storage.access_mode
+    };
+    let alone = PGO_YAML.replace("ReadWriteOnce", "ReadWriteOncePod");
+    assert_eq!(mode(json!({}), PGO_YAML), "ReadWriteOnce");
+    assert_eq!(mode(json!({}), &alone), "ReadWriteOncePod");
+    let said = json!({"PrimaryStorage": {"size": "1Gi", "accessmode": "ReadWriteOncePod"}});
+    assert_eq!(mode(said, PGO_YAML), "ReadWriteOncePod");
+}
+
+#[test]
 fn what_the_spec_says_goes_before_pgo_yaml() {
     let spec = json!({
         "ccpimage": "my-postgres", "ccpimagetag": "16", "port": "6000", "user": "app",
@@ -202,6 +216,10 @@ fn what_cannot_be_made_is_refused_with_its_field() {
         (
             json!({"PrimaryStorage": {"size": "1Gi", "fsgroup": "x"}}),
             "spec.PrimaryStorage.fsgroup: ",
+        ),
+        (
+            json!({"PrimaryStorage": {"size": "1Gi", "accessmode": "ReadWriteTwice"}}),
+            "spec.PrimaryStorage.accessmode: ",
         ),
         (
             json!({"PrimaryStorage": {"size": "1Gi", "fsgroup": "26", "supplementalgroups": "5"}}),
