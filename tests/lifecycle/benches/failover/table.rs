@@ -7,7 +7,7 @@ use crate::{
 
 /// What belongs to every figure.
 const CONDITIONS: &str = "The longest pause between two acknowledged writes. The client's deadlines for a connection and for a \
-statement are 1 s; kube-proxy gathers changes for 20 ms (minSyncPeriod).";
+statement are 1 s; kube-proxy gathers changes for 100 ms (minSyncPeriod).";
 
 /// What stands above the rows.
 pub fn head() -> String {
