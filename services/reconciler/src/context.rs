@@ -15,8 +15,8 @@ use pgo_tls::Authority;
 use tokio::sync::watch;
 
 use crate::{
-    agents::Agents, cache::Cache, changes::Changes, metrics::Metrics, publishing::Publishing,
-    reloads::Reloads, upgrades::Upgrades, waker::Waker,
+    agents::Agents, cache::Cache, changes::Changes, metrics::Metrics, observe::Looks,
+    publishing::Publishing, reloads::Reloads, upgrades::Upgrades, waker::Waker,
 };
 
 /// What every reconcile of one namespace shares.
@@ -48,6 +48,8 @@ pub struct Context {
     pub changes: Changes,
     /// What agents answered that were asked for a reload.
     pub reloads: Reloads,
+    /// What Kubernetes said of clusters that go.
+    pub looks: Looks,
     /// What Kubernetes refused of a cluster's last plan, by uid.
     refused: Mutex<HashMap<String, String>>,
 }
@@ -92,6 +94,7 @@ impl Context {
             written: Mutex::default(),
             changes: Changes::default(),
             reloads: Reloads::default(),
+            looks: Looks::default(),
             refused: Mutex::default(),
         }
     }
@@ -159,6 +162,7 @@ impl Context {
         self.publishing.forget(stream);
         self.changes.forget(stream);
         self.reloads.forget(stream);
+        self.looks.forget(stream);
         self.upgrades.forget(stream);
         self.set_refused(stream.as_str(), None);
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);

@@ -9,7 +9,7 @@ mod own;
 mod remove;
 mod replica;
 
-use std::{future::Future, sync::Arc};
+use std::sync::Arc;
 
 use kube::{
     Api, ResourceExt as _,
@@ -21,7 +21,7 @@ use pgo_crd::{FINALIZER, Pgcluster, Pgreplica, Pgtask};
 use pgo_objects::{AUTOFAIL, SYNC_FALLBACK, SYNCHRONOUS};
 use serde_json::json;
 
-use crate::{context::Context, error::Error, observe::asked, write::WRITE_DEADLINE};
+use crate::{call::call, context::Context, error::Error, observe::asked};
 
 /// Carries out the steps in their order, until one fails; those that do not need each other at the same time.
 ///
@@ -249,19 +249,4 @@ async fn set_finalizers(
     .await?;
     context.remember(object.resource_version(), Arc::new(patched));
     Ok(())
-}
-
-/// Calls Kubernetes with a deadline; says what was tried on what.
-pub(crate) async fn call<T>(
-    what: &'static str,
-    on: &str,
-    call: impl Future<Output = Result<T, kube::Error>>,
-) -> Result<T, Error> {
-    tokio::time::timeout(WRITE_DEADLINE, call)
-        .await
-        .map_err(|_| Error::Deadline(what))?
-        .map_err(|source| Error::Kubernetes {
-            what: format!("{what} {on}"),
-            source: Box::new(source),
-        })
 }

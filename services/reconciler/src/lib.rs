@@ -18,6 +18,7 @@
 
 mod agents;
 mod cache;
+mod call;
 mod changes;
 mod complaints;
 mod conditions;

@@ -39,6 +39,7 @@ use crate::{
     passwords,
 };
 
+pub use there::Looks;
 use there::There;
 
 /// A claim that is younger than this is not asked about: volumes take a moment.

@@ -12,8 +12,7 @@ use pgo_crd::label;
 use pgo_ids::InstanceName;
 use serde_json::json;
 
-use super::call;
-use crate::{context::Context, error::Error};
+use crate::{call::call, context::Context, error::Error};
 
 /// The labels that say what an instance is, and who asked for its cluster.
 fn labels(cluster: &Cluster, of: (&InstanceName, Role)) -> BTreeMap<String, String> {

@@ -7,8 +7,7 @@ use kube::{Api, ResourceExt as _, api::PostParams};
 use pgo_core::{Cluster, Fixture};
 use pgo_objects::{fixture_name, is_owned};
 
-use super::call;
-use crate::{context::Context, error::Error};
+use crate::{call::call, context::Context, error::Error};
 
 /// Says something to the agents: an annotation and its value.
 ///

@@ -6,10 +6,10 @@ use pgo_tls::LeafSpec;
 use rand::{Rng as _, distr::Alphanumeric};
 
 use super::{
-    call, label,
+    label,
     own::{Present, make},
 };
-use crate::{context::Context, error::Error, passwords};
+use crate::{call::call, context::Context, error::Error, passwords};
 
 /// How long the agents' certificate is valid.
 const CERTIFICATE_LIFE: SignedDuration = SignedDuration::from_hours(24 * 365);

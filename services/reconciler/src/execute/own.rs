@@ -20,8 +20,7 @@ use pgo_objects::{is_labelled, is_owned, owners, stranger};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 
-use super::call;
-use crate::error::Error;
+use crate::{call::call, error::Error};
 
 /// Name under which Kubernetes records what is ours.
 const FIELD_MANAGER: &str = pgo_crd::RECONCILER;

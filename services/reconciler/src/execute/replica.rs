@@ -9,8 +9,7 @@ use pgo_crd::{Pgreplica, REPLICA_FINALIZER};
 use pgo_ids::InstanceName;
 use serde_json::json;
 
-use super::call;
-use crate::{context::Context, error::Error};
+use crate::{call::call, context::Context, error::Error};
 
 /// Puts the finalizer on exactly this Pgreplica, or takes it off.
 ///

@@ -163,6 +163,44 @@ async fn a_cluster_stays_until_a_request_of_any_kind_that_no_cache_shows_is_told
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kubernetes_is_asked_ever_less_often_what_is_left_of_a_cluster_that_waits() {
+    let (kubernetes, certificates) = (installation(), Certificates::new());
+    let reconciler = Reconciler::start_with(&kubernetes, &certificates, &[]);
+    create(&kubernetes).await;
+    // As Kubernetes holds a volume that something uses.
+    let held = |finalizers| {
+        kubernetes.edit("persistentvolumeclaims", NS, "hippo", |claim| {
+            claim["metadata"]["finalizers"] = finalizers;
+        });
+    };
+    held(json!(["kubernetes.io/pvc-protection"]));
+    ask(&kubernetes, "hippo-rmdata", FIRST);
+    kubernetes.edit("pgtasks", NS, "hippo-rmdata", |task| {
+        task["spec"]["parameters"]["delete-data"] = json!("true");
+    });
+    let claim = || {
+        kubernetes
+            .get("persistentvolumeclaims", NS, "hippo")
+            .unwrap()
+    };
+    eventually("its removal", || {
+        claim()["metadata"]["deletionTimestamp"].is_string()
+    })
+    .await;
+    let lists = || {
+        let lines = kubernetes.asked("GET /api/v1/namespaces/pgouser1/persistentvolumeclaims");
+        lines.len()
+    };
+    reconciler.reconciles(2).await;
+    let before = lists();
+    reconciler.reconciles(9).await;
+    let asked = lists() - before;
+    assert!((1..=5).contains(&asked), "{asked} times in 9 looks");
+    held(json!([]));
+    eventually("the end of hippo", || is_gone(&kubernetes)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_last_events_go_to_a_page_where_nobody_stores_them() {
     let (kubernetes, certificates) = (installation(), Certificates::new());
     let _reconciler = Reconciler::start_with(&kubernetes, &certificates, &[]);
