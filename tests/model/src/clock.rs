@@ -47,8 +47,14 @@ pub struct Bounds {
     pub crashes: u8,
     /// Memberships that the user may want, one after another.
     pub changes: Vec<Vec<usize>>,
-    /// Releases.
+    /// Releases, to a named instance or to anybody.
     pub releases: u8,
+    /// How often a primary whose database cannot serve hands over, and may serve again later.
+    pub failures: u8,
+    /// How often a primary writes the Lease for what stands beside the record.
+    pub outdated: u8,
+    /// Whether instances may take over without being told to.
+    pub autofail: bool,
     /// Whether answers are lost and requests are late by themselves too. Without, an answer that is lost or late shows as one
     /// that has no effect: a grant that is older or missing gives less, and a vote that is asked for again is given again.
     pub delays: bool,
@@ -142,6 +148,7 @@ impl Alike for Clock {
             }
             nodes.hash(print);
             (state.version, state.crashes, state.changes, state.releases).hash(print);
+            (state.failures, state.outdated).hash(print);
             exchange.record(&state.record, print);
             state.swaps_by(exchange).hash(print);
             state.sent_by(exchange).hash(print);

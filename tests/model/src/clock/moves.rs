@@ -74,6 +74,14 @@ pub enum Move {
     Switches(usize, Option<usize>),
     /// A server that was told to shut down has ended.
     Ends(usize),
+    /// The database of a primary cannot serve.
+    Fails(usize),
+    /// It could serve again.
+    Recovers(usize),
+    /// An instance is elsewhere, which the primary is to write beside the record.
+    Outdates(usize),
+    /// The user wants this instance to take over.
+    Orders(usize),
 }
 
 impl Clock {
@@ -138,18 +146,40 @@ impl Clock {
         if state.crashes < self.bounds.crashes {
             moves.push(Move::Crashes(node));
         }
+        if !self.bounds.autofail && agent.server != Server::Primary && agent.told.is_none() {
+            moves.push(Move::Orders(node));
+        }
+        if !agent.fit {
+            moves.push(Move::Recovers(node));
+        }
         if agent.server == Server::Primary {
-            if state.changes < self.bounds.changes.len() {
-                moves.push(Move::Wants(node));
+            self.moves_of_primary(state, node, agent, moves);
+        }
+    }
+
+    fn moves_of_primary(&self, state: &State, node: usize, agent: &Agent, moves: &mut Vec<Move>) {
+        if state.changes < self.bounds.changes.len() {
+            moves.push(Move::Wants(node));
+        }
+        // As `Fitness` has it: only where somebody could take over.
+        let voters = agent.seen.as_ref().map(|seen| &seen.record.voters);
+        if agent.fit
+            && state.failures < self.bounds.failures
+            && voters.is_some_and(|voters| !voters.is_empty())
+        {
+            moves.push(Move::Fails(node));
+        }
+        if !agent.outdated && state.outdated < self.bounds.outdated {
+            moves.push(Move::Outdates(node));
+        }
+        match agent.releasing {
+            Some(_) => moves.push(Move::Ends(node)),
+            None if state.releases < self.bounds.releases => {
+                let others = (0..NODES).filter(|other| *other != node);
+                let whom = others.map(Some).chain([None]);
+                moves.extend(whom.map(|to| Move::Switches(node, to)));
             }
-            match agent.releasing {
-                Some(_) => moves.push(Move::Ends(node)),
-                None if state.releases < self.bounds.releases => {
-                    let others = (0..NODES).filter(|other| *other != node);
-                    moves.extend(others.map(|to| Move::Switches(node, Some(to))));
-                }
-                None => {}
-            }
+            None => {}
         }
     }
 

@@ -150,6 +150,7 @@ fn moments(agent: &mut Agent) -> Vec<&mut Moment> {
     all.extend(agent.granter.given.as_mut().map(|given| &mut given.until));
     all.extend(agent.seen.as_mut().map(|seen| &mut seen.since));
     all.extend(agent.call.as_mut().map(|call| &mut call.began));
+    all.extend(agent.told.as_mut());
     if let Role::Holder(authority) = &mut agent.role {
         all.extend(authority.own_write.as_mut());
         all.extend(authority.grants.values_mut());
@@ -161,6 +162,7 @@ fn moments(agent: &mut Agent) -> Vec<&mut Moment> {
 /// What the agent itself forgets with its next step, and what cannot matter to it.
 fn forget(agent: &mut Agent, current: u32, delays: bool) {
     agent.granter.forget(NOW);
+    agent.told = agent.told.filter(|until| NOW < *until);
     if let Role::Holder(authority) = &mut agent.role {
         let lasts = |began: &Moment| NOW < began.plus(HOLDER.term);
         authority.own_write = authority.own_write.filter(lasts);

@@ -67,8 +67,29 @@ impl Clock {
                 let input = Input::ServersStopped(Some(Position::default()));
                 self.step(state, node, input)?;
             }
+            Move::Fails(_) | Move::Recovers(_) | Move::Outdates(_) | Move::Orders(_) => {
+                self.told(state, &happens)?;
+            }
         }
         Some(())
+    }
+
+    /// An agent is told something by who drives it.
+    fn told(&self, state: &mut State, happens: &Move) -> Option<()> {
+        let (node, input) = match *happens {
+            Move::Fails(node) => {
+                state.failures += 1;
+                (node, Input::Fit(false))
+            }
+            Move::Recovers(node) => (node, Input::Fit(true)),
+            Move::Outdates(node) => {
+                state.outdated += 1;
+                (node, Input::Outdated)
+            }
+            Move::Orders(node) => (node, Input::Failover),
+            _ => return None,
+        };
+        self.step(state, node, input).map(|_| ())
     }
 
     fn grants(

@@ -150,6 +150,10 @@ pub struct State {
     pub changes: usize,
     /// Releases so far.
     pub releases: u8,
+    /// Databases that could not serve, so far.
+    pub failures: u8,
+    /// Writes for what stands beside the record, so far.
+    pub outdated: u8,
 }
 
 impl State {
@@ -185,6 +189,8 @@ impl State {
             crashes: 0,
             changes: 0,
             releases: 0,
+            failures: 0,
+            outdated: 0,
         };
         state.normalize(model.bounds.delays);
         state
@@ -243,6 +249,7 @@ impl Clock {
             NOW,
         );
         agent.stopped = Some(pgo_ha::Position::default());
+        agent.autofail = self.bounds.autofail;
         agent
     }
 

@@ -9,7 +9,7 @@ use super::{Data, state::State};
 pub enum Move {
     /// An agent has a tick; a read of the Lease is answered.
     Tick(usize),
-    /// A holder hears from a replica that it grants, or has promised a higher term.
+    /// A holder hears from a replica that it has promised a higher term: a voter in its answer, another one by its report.
     Grants(usize, usize),
     /// A holder's authority runs out.
     RunsOut(usize),

@@ -69,9 +69,14 @@ impl Data {
     fn grants(&self, state: &mut State, holder: usize, by: usize) -> Option<()> {
         let seen = state.instances[holder].agent.as_ref()?.seen.as_ref()?;
         let (term, known) = (seen.record.term, seen.version.clone());
-        if state.instances[by].agent.as_ref()?.promise.term <= term {
+        let promised = state.instances[by].agent.as_ref()?.promise.term;
+        if promised <= term {
             // The holder keeps its authority anyhow, until it runs out.
             return None;
+        }
+        if !seen.record.voters.contains(&id(by)) {
+            // Nobody asks it for a grant; it says by itself what it has promised.
+            return self.step(state, holder, Input::Promised(promised));
         }
         let asked = Input::GrantAsked {
             from: id(holder),

@@ -21,6 +21,9 @@ const CLOCK: clock::Bounds = clock::Bounds {
     crashes: 0,
     changes: Vec::new(),
     releases: 0,
+    failures: 0,
+    outdated: 0,
+    autofail: true,
     delays: false,
     voters: 2,
     k: 0,
@@ -117,6 +120,51 @@ fn three_instances_follow_a_release() {
             ..CLOCK
         });
     }
+}
+
+#[test]
+fn one_whose_database_cannot_serve_is_followed() {
+    time(clock::Bounds {
+        failures: 1,
+        voters: 1,
+        ..CLOCK
+    });
+    if wide() {
+        time(clock::Bounds {
+            failures: 1,
+            ..CLOCK
+        });
+        time(clock::Bounds {
+            terms: 3,
+            failures: 2,
+            crashes: 1,
+            voters: 1,
+            ..CLOCK
+        });
+    }
+}
+
+#[test]
+fn nobody_follows_without_being_told_to_where_that_is_not_wanted() {
+    time(clock::Bounds {
+        autofail: false,
+        voters: 1,
+        ..CLOCK
+    });
+    if wide() {
+        time(clock::Bounds {
+            autofail: false,
+            ..CLOCK
+        });
+    }
+}
+
+#[test]
+fn the_lease_is_written_for_what_stands_beside_the_record() {
+    time(clock::Bounds {
+        outdated: 1,
+        ..CLOCK
+    });
 }
 
 #[test]

@@ -13,6 +13,9 @@ const CLOCK: clock::Bounds = clock::Bounds {
     crashes: 0,
     changes: Vec::new(),
     releases: 0,
+    failures: 0,
+    outdated: 0,
+    autofail: true,
     delays: false,
     voters: 1,
     k: 0,
@@ -201,6 +204,24 @@ fn a_release_is_kept() {
         ..ALL
     };
     two_primaries("releaser_writes_again", rules, one());
+}
+
+#[test]
+fn a_primary_whose_database_cannot_serve_keeps_its_release_too() {
+    let one = || clock::Bounds {
+        failures: 1,
+        ..CLOCK
+    };
+    let rules = Rules {
+        release_names_version: false,
+        ..ALL
+    };
+    two_primaries("release_names_version, unfit", rules, one());
+    let rules = Rules {
+        releaser_writes_again: false,
+        ..ALL
+    };
+    two_primaries("releaser_writes_again, unfit", rules, one());
 }
 
 #[test]
