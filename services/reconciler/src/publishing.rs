@@ -48,7 +48,7 @@ impl Publishing {
     }
 
     /// Leaves to a page what the status that `outbox` is a part of has no room for. `written` is the newest event of the
-    /// status as it is stored. Where no page can be made the status grows meanwhile: nothing is lost and nothing waits.
+    /// status as it is stored. Where no page can be made the status grows meanwhile, up to a limit of the outbox.
     pub async fn make_room(&self, stream: &StreamId, outbox: &mut Outbox, written: Seq) {
         let events = outbox.overflow(written).to_vec();
         let Some(last) = events.last().map(|event| event.seq) else {

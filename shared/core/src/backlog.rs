@@ -22,18 +22,22 @@ pub(crate) fn open(
         return outbox.switch_off();
     };
     outbox.confirm(confirmed);
-    if let Some(unpublished) = outbox.switch_on() {
-        let after = outbox.last.next();
-        let notice = Notice {
-            event_type: EventType::HistoryCut,
-            about: format!("history cut before {after}"),
-            time: None,
-            cause: format!("eventing was switched off; {unpublished} events were not published"),
-            since: None,
-            details: vec![(Field::Unpublished, unpublished.into())],
-        };
-        return journal.tell(subject, notice, now);
+    let (off, dropped) = (outbox.switch_on(), outbox.end_dropping());
+    for (count, why) in [
+        (
+            dropped,
+            "neither were they stored nor had they room to wait",
+        ),
+        (off, "eventing was switched off"),
+    ] {
+        if let Some(count) = count {
+            tell_cut(journal, subject, (count, why), now);
+        }
     }
+    if off.or(dropped).is_some() {
+        return;
+    }
+    let outbox = &mut journal.outbox;
     if let Some(ended) = outbox.end_backlog() {
         let omitted = ended.omitted;
         let notice = Notice {
@@ -46,6 +50,25 @@ pub(crate) fn open(
         };
         journal.tell(subject, notice, now);
     }
+}
+
+/// Tells that events before the next one were not published.
+fn tell_cut(
+    journal: &mut Journal,
+    subject: Subject<'_>,
+    (unpublished, why): (u64, &str),
+    now: Timestamp,
+) {
+    let before = journal.outbox.last.next();
+    let notice = Notice {
+        event_type: EventType::HistoryCut,
+        about: format!("history cut before {before}"),
+        time: None,
+        cause: format!("{why}; {unpublished} events were not published"),
+        since: None,
+        details: vec![(Field::Unpublished, unpublished.into())],
+    };
+    journal.tell(subject, notice, now);
 }
 
 /// After everything is told: whether too much waits now.
@@ -89,6 +112,14 @@ pub(crate) fn condition(
     let (status, reason, message) = if outbox.unpublished.is_some() {
         let off = "eventing is switched off: nothing is published";
         (ConditionStatus::False, "EventingDisabled", off.to_owned())
+    } else if outbox.dropped > 0 {
+        let message = format!(
+            "{} events wait to be stored, and {} after them had no room and will not be told: see that nsqd and the event \
+             service run, and why Kubernetes takes no PgEventPage; work goes on",
+            outbox.entries.len(),
+            outbox.dropped,
+        );
+        (ConditionStatus::True, "Dropped", message)
     } else if let Some(backlog) = &outbox.backlog {
         let more = if outbox.paged.0 > 0 {
             ", and more in pages"

@@ -221,6 +221,7 @@ fn outbox() -> Value {
                 "required": ["since", "omitted"],
                 "properties": {"since": time(), "omitted": count()},
             },
+            "dropped": with_description(&count(), "Events that had no room and are not told."),
             "unpublished": with_description(&count(), "There while eventing is off: events that were not published."),
         },
     })

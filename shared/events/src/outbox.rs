@@ -6,8 +6,10 @@
 //!              └──► overflow ──► a page (an object of its own) ──► leave_to_pages
 //! ```
 //!
-//! Transitions are never left out. Steps are, while much waits; the next event tells how many. While eventing is switched
-//! off, events get their seq and go no further.
+//! Transitions are never left out, unless neither the event service takes them nor Kubernetes a page, for so long that a
+//! status with all of them could not be stored any more. Then they get their seq and go no further, and the next one that has
+//! room says how many. Steps are left out while much waits; the next event tells how many. While eventing is switched off,
+//! events get their seq and go no further.
 
 use jiff::{SignedDuration, Timestamp};
 use pgo_ids::{EventKey, Seq, StreamId};
@@ -63,6 +65,9 @@ pub struct Outbox {
     /// There from when a backlog begins until everything is confirmed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backlog: Option<Backlog>,
+    /// Events that got a seq and had no room since something had.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub dropped: u64,
     /// There while eventing is off: how many events got a seq and were not published.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unpublished: Option<u64>,
@@ -89,6 +94,10 @@ impl Outbox {
     /// The most bytes of JSON.
     pub const MOST_BYTES: usize = 16 * 1024;
 
+    /// The most bytes of JSON where no page can be made: a status has room for this beside all else, and a request that
+    /// changes it stays below half of etcd's limit.
+    pub const MOST_WITHOUT_PAGES: usize = 512 * 1024;
+
     /// A backlog begins when so many entries wait, or half of the bytes.
     pub const CROWD: usize = 16;
 
@@ -110,6 +119,10 @@ impl Outbox {
         let omitted = std::mem::take(&mut self.omitted);
         if let Some(count) = &mut self.unpublished {
             *count += 1;
+            return None;
+        }
+        if self.dropped > 0 || self.is_full() {
+            self.dropped += 1;
             return None;
         }
         let key = EventKey {
@@ -153,6 +166,15 @@ impl Outbox {
         self.entries.len() >= Self::CROWD || self.bytes() > Self::MOST_BYTES / 2
     }
 
+    /// Whether nothing more may wait: so far it gets only where no page is made.
+    fn is_full(&mut self) -> bool {
+        if self.entries.len() <= Self::MOST {
+            return false;
+        }
+        self.size.count(&self.entries);
+        self.bytes() >= Self::MOST_WITHOUT_PAGES
+    }
+
     /// A backlog that begins now, where none is yet; to be asked whenever something was told or confirmed. It is over when
     /// everything is confirmed, not when a little is: so that it does not come and go.
     #[must_use]
@@ -194,13 +216,26 @@ impl Outbox {
         self.unpublished.take().filter(|count| *count > 0)
     }
 
+    /// How many events had no room, where there is room again.
+    #[must_use]
+    pub fn end_dropping(&mut self) -> Option<u64> {
+        if !self.fits() {
+            return None;
+        }
+        Some(std::mem::take(&mut self.dropped)).filter(|count| *count > 0)
+    }
+
+    /// Whether it is within its limits.
+    fn fits(&self) -> bool {
+        self.entries.len() <= Self::MOST && self.bytes() <= Self::MOST_BYTES
+    }
+
     /// What has to go to a page before this outbox is written, so that it stays within its limits. `written` is the seq of
     /// the newest event in the status as it is stored: only what is written may leave, as a write that meets another's
     /// has told nothing.
     #[must_use]
     pub fn overflow(&self, written: Seq) -> &[Event] {
-        let fits = self.entries.len() <= Self::MOST && self.bytes() <= Self::MOST_BYTES;
-        if fits {
+        if self.fits() {
             return &[];
         }
         let end = self.entries.partition_point(|event| event.seq <= written);

@@ -110,6 +110,54 @@ fn one_event_that_nobody_stores_is_a_backlog_after_a_minute() {
 }
 
 #[test]
+fn where_no_page_is_made_the_status_has_a_limit_and_recovery_tells_what_is_missing() {
+    let mut world = World::new();
+    world.storing = false;
+    world.paging = false;
+    let mut round = 0;
+    while world.status.journal.outbox.dropped == 0 {
+        fail(&mut world, round);
+        round += 1;
+        assert!(
+            round < 10_000,
+            "no limit: {} events",
+            world.status.journal.outbox.entries.len()
+        );
+    }
+    for further in 0..5 {
+        fail(&mut world, round + further);
+    }
+    let outbox = world.status.journal.outbox.clone();
+    let entries = serde_json::to_vec(&outbox.entries).expect("JSON");
+    let limit = Outbox::MOST_WITHOUT_PAGES + Outbox::MOST_BYTES;
+    assert!(entries.len() < limit, "{} bytes", entries.len());
+    let condition = world.condition("EventBacklog");
+    assert_eq!(
+        (condition.status, condition.reason.as_str()),
+        (ConditionStatus::True, "Dropped")
+    );
+    assert!(condition.message.contains("PgEventPage"), "{condition:?}");
+    // Work went on.
+    let creation = world.status.journal.newest(Kind::CreateCluster);
+    let cause = creation.and_then(|failed| failed.cause.clone());
+    let newest = format!("round {}", round + 4);
+    assert!(cause.is_some_and(|cause| cause.contains(&newest)));
+    world.paging = true;
+    mend(&mut world);
+    let stored = world.condition("EventBacklog");
+    assert_eq!(stored.reason, "Confirmed");
+    let told = world.told();
+    let cut = only(&told, EventType::HistoryCut);
+    let missing = cut.payload.get(Field::Unpublished).cloned();
+    assert_eq!(missing, Some(outbox.dropped.into()));
+    // What is missing is right before it.
+    let before = told.iter().rev().find(|event| event.seq < cut.seq);
+    let gap = before.map(|before| cut.seq.0 - before.seq.0 - 1);
+    assert_eq!(gap, Some(outbox.dropped));
+    only(&told, EventType::EventBacklogCleared);
+}
+
+#[test]
 fn without_eventing_state_goes_on_and_the_first_event_after_it_says_what_is_missing() {
     let mut world = World::new();
     world.publishing = false;

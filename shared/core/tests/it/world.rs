@@ -29,6 +29,8 @@ pub struct World {
     pub publishing: bool,
     /// What was left to pages.
     pub pages: Vec<Event>,
+    /// Whether Kubernetes takes pages.
+    pub paging: bool,
     /// Whether the next page is all that gets written: the process ends between page and status.
     pub ends_after_page: bool,
     /// Whether the Pgcluster is gone.
@@ -116,6 +118,7 @@ impl World {
             storing: true,
             publishing: true,
             pages: Vec::new(),
+            paging: true,
             ends_after_page: false,
             gone: false,
             copied: Vec::new(),
@@ -212,6 +215,9 @@ impl World {
         let Some(last) = page.last().map(|event| event.seq) else {
             return true;
         };
+        if !self.paging {
+            return true;
+        }
         self.pages.extend(page);
         outbox.leave_to_pages(last);
         !std::mem::take(&mut self.ends_after_page)

@@ -455,7 +455,7 @@ catalogue! {
             "All events that waited are stored; `skipped` steps were left out meanwhile."
             "Nothing to do.";
         HistoryCut = "HistoryCut" [Cluster, Pgo] Warn (ClusterName, Unpublished) Now
-            "The `unpublished` events before this one were not published: eventing was switched off."
-            "Nothing to do.";
+            "The `unpublished` events before this one were not published: eventing was switched off, or they could neither be stored nor wait. The cause says which."
+            "Where eventing was on, see why nsqd or the event service was away, and why Kubernetes took no PgEventPage (quota, rights).";
     }
 }

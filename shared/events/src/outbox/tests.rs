@@ -246,3 +246,42 @@ fn a_status_of_a_former_version_is_read() {
     let written = serde_json::to_string(&outbox).expect("JSON");
     assert_eq!(written, r#"{"last":3,"entries":[]}"#);
 }
+
+#[test]
+fn without_pages_it_grows_to_a_limit_and_what_had_no_room_is_counted() {
+    let mut outbox = Outbox::default();
+    let long = |event_type| longest(event_type, Some("\0".repeat(2000)));
+    let mut told = 0;
+    while outbox.dropped < 10 {
+        outbox.push(&stream(), long(EventType::CreateCluster));
+        told += 1;
+        assert!(
+            told < 10_000,
+            "it grows and grows: {} bytes",
+            outbox.bytes()
+        );
+        assert_eq!(outbox.end_dropping(), None, "it has no room");
+    }
+    let most = Outbox::MOST_WITHOUT_PAGES;
+    let bytes = serde_json::to_vec(&outbox.entries).expect("JSON").len();
+    assert!(
+        bytes >= most && bytes < most + Outbox::MOST_BYTES,
+        "{bytes}"
+    );
+    assert_eq!(
+        (outbox.last, outbox.entries.len()),
+        (Seq(told), (told - 10) as usize)
+    );
+    // A little room is not enough: those that wait go first.
+    outbox.confirm(Seq(2));
+    assert!(
+        outbox
+            .push(&stream(), long(EventType::CreateCluster))
+            .is_none()
+    );
+    outbox.leave_to_pages(outbox.entries.last().expect("some").seq);
+    assert_eq!(outbox.end_dropping(), Some(11));
+    assert_eq!(outbox.end_dropping(), None);
+    let next = outbox.push(&stream(), draft(EventType::HistoryCut));
+    assert_eq!(next.map(|event| event.seq), Some(Seq(told + 2)));
+}
