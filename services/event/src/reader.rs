@@ -3,9 +3,12 @@
 //! A reader asks for what is behind its own offset, at its own pace. Nobody waits for it, and nothing is queued for it: one
 //! that is slow reads the files where others read memory.
 
+mod newest;
+
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
+use newest::{LOOK_WITHIN, newest};
 use pgo_ids::{Seq, StreamId};
 use pgo_proto::event::{CaughtUp, ReadRequest, ReadResponse, Record, read_request, read_response};
 use pgo_telemetry::CancellationToken;
@@ -115,10 +118,7 @@ impl Reader {
                 let (known, found) = found.await?;
                 after_event((&stream, seq), known, found, now)
             }
-            Some(read_request::From::Last(count)) => {
-                let (log, filter) = (log.clone(), filter.clone());
-                Begin::at(blocking(move || newest(&log, &filter, count, now)).await?)
-            }
+            Some(read_request::From::Last(count)) => last(&log, &filter, count, now).await?,
         };
         let mut reader = Self {
             log,
@@ -382,35 +382,15 @@ fn after_event(
     }
 }
 
-/// Where the newest `count` records begin that the filter wants. Blocks for a disk's time.
-fn newest(log: &Log, filter: &Filter, count: u64, head: Offset) -> Result<Offset, log::Error> {
-    let oldest = log.oldest();
-    let mut end = head;
-    let mut found = 0;
-    while found < count && end > oldest {
-        let from = end.saturating_sub(CHUNK as u64).max(oldest);
-        let mut chunk = Vec::new();
-        while chunk
-            .last()
-            .is_none_or(|last: &Arc<log::Record>| last.offset + 1 < end)
-        {
-            let next = chunk.last().map_or(from, |last| last.offset + 1);
-            let more = log.read(next, CHUNK)?;
-            if more.is_empty() {
-                break;
-            }
-            chunk.extend(more);
-        }
-        let before_end = chunk.iter().rev().filter(|record| record.offset < end);
-        for record in before_end.filter(|record| filter.wants(record)) {
-            found += 1;
-            if found == count {
-                return Ok(record.offset);
-            }
-        }
-        end = from;
-    }
-    Ok(end)
+/// At the newest records that the filter wants, as far as they are found in time.
+async fn last(log: &Arc<Log>, filter: &Filter, count: u64, head: Offset) -> Result<Begin, Status> {
+    let (log, filter) = (log.clone(), filter.clone());
+    let until = std::time::Instant::now() + LOOK_WITHIN;
+    let found = blocking(move || newest(&log, &filter, count, (head, until))).await?;
+    Ok(Begin {
+        next: found.begin,
+        cut: found.unlooked(count),
+    })
 }
 
 async fn blocking<T: Send + 'static>(
