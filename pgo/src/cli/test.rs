@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     client::Api,
-    output::{Colours, plain},
+    output::{Colours, note, plain},
 };
 
 /// Test whether the databases of clusters answer, with every user on every Service
@@ -33,6 +33,10 @@ pub async fn run(arguments: &Arguments, api: &Api) -> Result<(), Failure> {
             .await
     };
     let take = |report: &mut Report, selected: &Selected, answer: ClusterTestResponse| {
+        let remark = &answer.outcome.msg;
+        if answer.outcome.failure().is_none() && !remark.is_empty() {
+            note(&format!("pgo: {}", plain(remark)));
+        }
         if shows(&answer.outcome, &answer.results) {
             if !json {
                 report.print(&render(&answer.results, Colours::detect()));

@@ -363,3 +363,18 @@ fn a_status_with_figures_missing_names_them_and_is_a_failure() {
     assert_eq!(printed["Msg"], missing);
     assert!(ran.stderr.contains(missing), "{}", ran.stderr);
 }
+
+#[test]
+fn a_test_that_is_told_nowhere_says_so_and_is_as_good_as_another_one() {
+    let fake = Fake::start(|_| {
+        let results =
+            json!([{"ClusterName": "a", "Items": [{"PsqlString": "p", "Working": true}]}]);
+        let remark = "the test is not told as an event: a: the cluster is being deleted";
+        Reply::Json(json!({"Results": results, "Code": "ok", "Msg": remark}))
+    });
+    let ran = run(&mut fake.pgo(&["test", "a"]));
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert_eq!(ran.stdout, "\ncluster : a \n\tp is Working\n");
+    let said = "pgo: the test is not told as an event: a: the cluster is being deleted\n";
+    assert_eq!(ran.stderr, said);
+}

@@ -1,12 +1,14 @@
 //! `pgo test`: connections to PostgreSQL, over TLS.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::{
     failover::notes,
     harness::{
-        Apiserver, PGO_YAML, authority, cluster_request, configure, create_request, installation,
-        secret, try_start,
+        Apiserver, PGO_YAML, authority, cluster_request, configure, create_request, eventually,
+        installation, secret, try_start,
     },
     kubernetes::Failure,
     postgres::Postgres,
@@ -52,13 +54,22 @@ async fn with_postgres(identity: &str, password: &str) -> (Apiserver, Postgres) 
 }
 
 async fn items(apiserver: &Apiserver) -> Vec<Value> {
+    let (items, remark) = items_and_remark(apiserver).await;
+    assert_eq!(remark, "");
+    items
+}
+
+/// What was tested, and what is said beside it.
+async fn items_and_remark(apiserver: &Apiserver) -> (Vec<Value>, String) {
     let answer = apiserver
         .plain()
         .post("/testclusters", cluster_request("hippo"))
         .await
         .done();
+    let remark = answer["Msg"].as_str().unwrap().to_owned();
     assert_eq!(answer["Results"][0]["ClusterName"], "hippo");
-    answer["Results"][0]["Items"].as_array().unwrap().clone()
+    let items = answer["Results"][0]["Items"].as_array().unwrap().clone();
+    (items, remark)
 }
 
 fn working(items: &[Value]) -> Vec<bool> {
@@ -109,8 +120,51 @@ async fn what_does_not_work_is_noted_and_a_test_that_cannot_be_noted_is_answered
     assert!(!note.to_string().contains("wr0ng"), "{note}");
     let patch = "PATCH /apis/crunchydata.com/v1/namespaces/pgouser1/pgclusters/hippo";
     kubernetes.fail(patch.to_owned(), Failure::Forbidden);
-    assert_eq!(items(&apiserver).await, shown);
+    let (again, remark) = items_and_remark(&apiserver).await;
+    assert_eq!(again, shown);
+    let said = "the test is not told as an event: hippo: ";
+    assert!(
+        remark.starts_with(said) && remark.len() > said.len(),
+        "{remark}"
+    );
     assert_eq!(notes(kubernetes, "hippo", NOTES).len(), 1);
+}
+
+#[tokio::test]
+async fn a_note_that_kubernetes_fails_to_take_is_tried_again_before_the_answer() {
+    let (apiserver, _postgres) = with_postgres("hippo.pgouser1.agent.pgo", "right").await;
+    let kubernetes = apiserver.kubernetes.clone();
+    let patch = "PATCH /apis/crunchydata.com/v1/namespaces/pgouser1/pgclusters/hippo";
+    kubernetes.fail(patch.to_owned(), Failure::Unreachable);
+    let healed = kubernetes.clone();
+    let healing = tokio::spawn(async move {
+        eventually("a second try", || async {
+            (healed.count(patch) > 1).then_some(())
+        })
+        .await;
+        healed.heal();
+    });
+    assert_eq!(items(&apiserver).await.len(), 4);
+    healing.await.unwrap();
+    assert_eq!(notes(&kubernetes, "hippo", NOTES).len(), 1);
+}
+
+#[tokio::test]
+async fn a_note_that_takes_too_long_is_said_and_is_taken_all_the_same() {
+    let (apiserver, _postgres) = with_postgres("hippo.pgouser1.agent.pgo", "right").await;
+    let kubernetes = &apiserver.kubernetes;
+    let patch = "PATCH /apis/crunchydata.com/v1/namespaces/pgouser1/pgclusters/hippo";
+    kubernetes.fail(patch.to_owned(), Failure::Slow(Duration::from_secs(6)));
+    let (items, remark) = items_and_remark(&apiserver).await;
+    assert_eq!(items.len(), 4);
+    assert!(
+        remark.contains("hippo: Kubernetes has not taken the note within 5 s"),
+        "{remark}"
+    );
+    eventually("the note", || async {
+        (notes(kubernetes, "hippo", NOTES).len() == 1).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -122,7 +176,9 @@ async fn so_many_tests_wait_for_the_reconciler_and_no_more() {
         cluster["metadata"]["annotations"][format!("{NOTES}{n}")] = json!("{}");
     }
     kubernetes.put("pgclusters", "pgouser1", cluster);
-    assert_eq!(items(&apiserver).await.len(), 4);
+    let (items, remark) = items_and_remark(&apiserver).await;
+    assert_eq!(items.len(), 4);
+    assert!(remark.contains("64 tests before it wait"), "{remark}");
     assert_eq!(notes(kubernetes, "hippo", NOTES).len(), pgo_crd::MOST_TESTS);
 }
 

@@ -1,5 +1,5 @@
 //! Notes on the Pgclusters what a test of their connections has shown, for the reconciler to tell. A test only looks: it is
-//! answered also where that cannot be noted.
+//! answered also where that cannot be noted, and the answer says so.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,37 +9,35 @@ use kube::{
     api::{DynamicObject, Patch, PatchParams},
 };
 use pgo_bus::Kind;
-use pgo_crd::{Pgcluster, TestNote};
+use pgo_crd::{MOST_TESTS, Pgcluster, TestNote};
 use pgo_ids::OperationId;
 use serde_json::json;
 use uuid::Uuid;
 
 use super::Shown;
-use crate::{doorbell::doorbell, request::Call};
+use crate::{doorbell::doorbell, refusal::kubernetes_text, request::Call};
 
 /// How long an answer waits for the notes; they are written all the same.
-const DEADLINE: Duration = Duration::from_secs(2);
+const DEADLINE: Duration = Duration::from_secs(5);
 
-/// Notes what each cluster has shown.
+/// Pause before a note is tried again that Kubernetes did not take.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Notes what each cluster has shown. What is noted is told, whatever ends afterwards; of the others it is said why it is not,
+/// or may not be.
 pub(super) async fn all(
     call: &Arc<Call>,
     namespace: &str,
     (clusters, shown): (&[DynamicObject], &[Shown]),
     began: Timestamp,
-) {
+) -> Vec<String> {
     let ended = Timestamp::now();
-    let of_each = clusters.iter().zip(shown);
-    let noting = of_each.filter_map(|(cluster, shown)| {
+    let (mut untold, mut noting) = (Vec::new(), Vec::new());
+    for (cluster, shown) in clusters.iter().zip(shown) {
         let name = cluster.name_any();
-        if cluster.metadata.deletion_timestamp.is_some() {
-            return None;
-        }
-        if !TestNote::has_room(cluster.annotations().keys()) {
-            tracing::warn!(
-                cluster = name,
-                "this test is told nowhere: many before it wait for the reconciler, which tells them"
-            );
-            return None;
+        if let Some(why) = hindrance(cluster) {
+            untold.push(format!("{name}: {why}"));
+            continue;
         }
         let broken = shown.iter().filter_map(|(psql, worked)| {
             let why = worked.as_ref().err()?;
@@ -52,31 +50,67 @@ pub(super) async fn all(
             tried: shown.len(),
             broken: broken.collect(),
         };
-        let api: Api<Pgcluster> = call.app.api(namespace);
-        Some(one(call.clone(), (api, name, cluster.uid()?), note))
-    });
-    // What was begun is finished, also when the client goes away.
-    let noting = tokio::spawn(futures::future::join_all(noting.collect::<Vec<_>>()));
-    if tokio::time::timeout(DEADLINE, noting).await.is_err() {
-        tracing::warn!("Kubernetes is slow to take the notes on a test; it is answered before");
+        let place = (call.app.api(namespace), name.clone(), cluster.uid());
+        // What was begun is finished, also when the client goes away.
+        noting.push((name, tokio::spawn(one(call.clone(), place, note))));
     }
+    let deadline = tokio::time::Instant::now() + DEADLINE;
+    for (name, noted) in noting {
+        let why = match tokio::time::timeout_at(deadline, noted).await {
+            Ok(Ok(Ok(()))) => continue,
+            Ok(Ok(Err(why))) => why,
+            Ok(Err(_)) => "the apiserver ends".to_owned(),
+            Err(_) => {
+                let seconds = DEADLINE.as_secs();
+                format!(
+                    "Kubernetes has not taken the note within {seconds} s; it is told if that is taken yet"
+                )
+            }
+        };
+        untold.push(format!("{name}: {why}"));
+    }
+    for why in &untold {
+        tracing::warn!(why, "a test is not told as an event");
+    }
+    untold
 }
 
-/// Notes it on exactly this cluster.
-async fn one(call: Arc<Call>, (api, name, uid): (Api<Pgcluster>, String, String), note: TestNote) {
+/// Why nothing can be noted on a cluster.
+fn hindrance(cluster: &DynamicObject) -> Option<String> {
+    if cluster.metadata.deletion_timestamp.is_some() {
+        return Some("the cluster is being deleted".to_owned());
+    }
+    let has_room = TestNote::has_room(cluster.annotations().keys());
+    (!has_room).then(|| {
+        format!("{MOST_TESTS} tests before it wait for the reconciler, which tells them; see that it runs")
+    })
+}
+
+/// Notes it on exactly this cluster; what Kubernetes fails to take is tried again.
+async fn one(
+    call: Arc<Call>,
+    (api, name, uid): (Api<Pgcluster>, String, Option<String>),
+    note: TestNote,
+) -> Result<(), String> {
     let id = OperationId::from(Uuid::new_v4());
     let (key, value) = note.annotation(id);
     let patch = json!({"metadata": {"uid": uid, "annotations": {key: value}}});
-    match api
-        .patch(&name, &PatchParams::default(), &Patch::Merge(&patch))
-        .await
-    {
-        Ok(stored) => call
-            .app
-            .bell
-            .tell(doorbell(Kind::Pgcluster, &stored, Some(id))),
-        Err(error) => {
-            tracing::warn!(cluster = name, %error, "a test cannot be noted and is told nowhere");
+    let (parameters, patch) = (PatchParams::default(), Patch::Merge(&patch));
+    let until = tokio::time::Instant::now() + DEADLINE;
+    loop {
+        let error = match api.patch(&name, &parameters, &patch).await {
+            Ok(stored) => {
+                let bell = doorbell(Kind::Pgcluster, &stored, Some(id));
+                call.app.bell.tell(bell);
+                return Ok(());
+            }
+            Err(error) => error,
+        };
+        let is_refused =
+            matches!(&error, kube::Error::Api(status) if status.code < 500 && status.code != 429);
+        if is_refused || tokio::time::Instant::now() + PAUSE >= until {
+            return Err(kubernetes_text(&error));
         }
+        tokio::time::sleep(PAUSE).await;
     }
 }
