@@ -48,6 +48,7 @@ files() {
   k config view --raw --flatten --minify >"$PGO_COMPOSE_DIR/kubeconfig"
   chown -R 2:2 "$PGO_COMPOSE_DIR"/{apiserver,reconciler,scheduler,event,nsqd,ca,nsqd-data,event-data,kubeconfig}
   chmod 0711 "$PGO_COMPOSE_DIR"
+  "$here/withdrawn.sh"
 }
 
 # environment: how pgo reaches it.

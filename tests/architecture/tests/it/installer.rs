@@ -415,6 +415,37 @@ fn a_consumer_is_withdrawn_by_its_name_and_that_name_gets_no_certificate_any_mor
     assert!(!ran.status.success(), "{ran:?}");
 }
 
+#[test]
+fn in_containers_the_event_service_has_the_withdrawn_names_too() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let names = folder.path().join("withdrawn");
+    fs::create_dir(&names).expect("a folder");
+    fs::write(names.join("let-in-again"), "").expect("a file");
+    let answers = "*'get configmap pgo-withdrawn-consumers'*) printf 'audit\nbilling\n' ;;";
+    let settings = [("PGO_COMPOSE_DIR", folder.path().to_str().expect("a path"))];
+    let (ran, _) = with_kubectl(answers, &["../../compose/withdrawn.sh"], &settings);
+    assert!(ran.status.success(), "{ran:?}");
+    let there: BTreeSet<String> = fs::read_dir(&names)
+        .expect("the folder")
+        .map(|entry| {
+            entry
+                .expect("an entry")
+                .file_name()
+                .to_string_lossy()
+                .into_owned()
+        })
+        .collect();
+    assert_eq!(there, ["audit", "billing"].map(str::to_owned).into());
+    let compose = fs::read_to_string(root().join("compose/compose.yaml")).expect("the file");
+    let mounted = "${PGO_COMPOSE_DIR}/withdrawn:/etc/pgo/withdrawn:ro";
+    assert!(compose.contains(mounted), "{compose}");
+
+    let answers = "*'get configmap pgo-withdrawn-consumers'*) echo 'no answer' >&2; exit 1 ;;";
+    let (ran, _) = with_kubectl(answers, &["../../compose/withdrawn.sh"], &settings);
+    assert!(!ran.status.success(), "{ran:?}");
+    assert!(names.join("audit").exists(), "it stays withdrawn");
+}
+
 /// What an installation does about the volumes of the event service that are there, `data-event-0` of 1Gi.
 fn volumes(asked_for: &str, answers: &str) -> (Output, String) {
     let answers = format!(
