@@ -126,6 +126,7 @@ fn a_primary_that_is_killed_with_its_pod_is_replaced_and_comes_back_as_replica()
     cluster.until_ready();
     let told = watch.until(&cluster.uid(), "ClusterRecovered");
     assert_eq!(fields(&told, "ClusterDegraded", "/instance").len(), 1);
+    watch.check_to_its_end(&cluster.uid());
 }
 
 #[test]
@@ -188,6 +189,7 @@ fn ends_again_and_again(cluster: &Cluster, watch: &Watch, replica: &str) {
         })
     });
     assert_eq!(uid("persistentvolumeclaim"), claim, "its volume stays");
+    watch.check_to_its_end(&cluster.uid());
 }
 
 /// Label by which the replicas' Service finds a pod.
@@ -271,6 +273,7 @@ fn a_failover_that_is_asked_for_loses_no_row_and_everything_follows() {
     assert_eq!(ids, [id]);
 
     follows(&cluster, &replica, &former);
+    watch.check_to_its_end(&cluster.uid());
 }
 
 /// Labels, Services and what is shown say that they have changed places.
@@ -366,6 +369,7 @@ fn a_failover_to_where_none_can_go_is_refused_and_changes_nothing() {
         &namespace(),
     );
     assert_eq!(task, None, "nothing was asked of the reconciler");
+    watch.check_to_its_end(&cluster.uid());
 }
 
 #[test]
@@ -421,4 +425,5 @@ fn without_autofail_nobody_takes_over_until_a_failover_is_asked_for() {
             format!("replicas {replicas:?}")
         })
     });
+    watch.check_to_its_end(&cluster.uid());
 }

@@ -175,4 +175,5 @@ fn tells(watch: &Watch, cluster: &Cluster) {
     for other in ["FailoverCluster", "SwitchoverCluster"] {
         assert!(!operations.iter().any(|one| one == other), "{operations:?}");
     }
+    watch.check_to_its_end(&cluster.uid());
 }

@@ -72,6 +72,7 @@ fn test_tries_every_user_on_the_service() {
     let told = watch.until_count(&cluster.uid(), "TestCluster", 2);
     let who = fields(&told, "TestCluster", "/eventheader/username");
     assert_eq!(who, ["pgoadmin"; 2]);
+    watch.check_to_its_end(&cluster.uid());
 }
 
 #[test]

@@ -17,7 +17,7 @@ use crate::harness::{
     containers::{kill_all_of, until_whole},
     events::{check_stream, types},
     kubectl,
-    kubernetes::{get, text},
+    kubernetes::{get, list, text},
     namespace, pgo,
     turns::alone,
     until,
@@ -73,6 +73,20 @@ fn ask(arguments: &[&str], is_accepted: impl Fn() -> bool) {
     });
 }
 
+/// Asks for a replica, a restart and a test. Nobody waits for their ends: they have one also where the cluster goes before.
+fn change(cluster: &Cluster) {
+    let (name, namespace) = (cluster.name.as_str(), namespace());
+    let of_it = format!("pg-cluster={name}");
+    ask(&["scale", name, "--no-prompt"], || {
+        !list("pgreplicas", &of_it, &namespace).is_empty()
+    });
+    let task = format!("{name}-restart");
+    ask(&["restart", name, "--no-prompt"], || {
+        get("pgtask", &task, &namespace).is_some()
+    });
+    ask(&["test", name], || false);
+}
+
 /// A cluster comes, and goes by `pgo` or by `kubectl`; its stream.
 fn come_and_go(number: usize) -> String {
     let cluster = Cluster::named("storm");
@@ -85,6 +99,7 @@ fn come_and_go(number: usize) -> String {
     // Every second one goes before it is ready.
     if number.is_multiple_of(2) {
         cluster.until_ready_is("True", "", WITHIN);
+        change(&cluster);
     }
     if number < 2 {
         let task = format!("{name}-rmdata");

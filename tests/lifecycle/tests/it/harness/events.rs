@@ -16,6 +16,9 @@ use super::{kubernetes::text, programs::program, until};
 /// How long an event may take to be shown once its cause is there; the figure that is aimed at is in tests/bench.
 const SHOWN: Duration = Duration::from_secs(20);
 
+/// How long an operation may go on that a test does not wait for by itself: a former primary comes back in that time.
+const ENDED: Duration = Duration::from_secs(60);
+
 /// A running `pgo watch alltopic`. It ends with this value.
 pub struct Watch {
     child: Child,
@@ -96,6 +99,22 @@ impl Watch {
         })
     }
 
+    /// Waits until each operation of a stream that has begun has ended, and holds the whole stream to what is promised.
+    ///
+    /// # Panics
+    /// An operation does not end in time, or a promise is broken.
+    #[track_caller]
+    pub fn check_to_its_end(&self, stream: &str) {
+        let events = until("the end of each operation in pgo watch", ENDED, || {
+            let events = self.of(stream);
+            match unended(&events) {
+                running if running.is_empty() => Ok(events),
+                running => Err(format!("{running:?} go on; {}", self.said())),
+            }
+        });
+        check_stream(&events);
+    }
+
     /// Waits until it shows something, so that it is connected.
     pub fn until_any(&self) {
         until("an event in pgo watch", SHOWN, || match self.all() {
@@ -123,6 +142,20 @@ pub fn types(events: &[Value]) -> Vec<String> {
     let all = events.iter();
     all.map(|event| text(event, "/eventheader/EventType"))
         .collect()
+}
+
+/// The types of the beginnings of operations that have no end among these.
+fn unended(events: &[Value]) -> Vec<String> {
+    let is_end = |event: &Value| event["stage"] == "completed" || event["stage"] == "failed";
+    let ended: BTreeSet<String> = events
+        .iter()
+        .filter(|event| is_end(event))
+        .map(|event| text(event, "/operationid"))
+        .collect();
+    let running = events.iter().filter(|event| {
+        event["stage"] == "started" && !ended.contains(&text(event, "/operationid"))
+    });
+    types(&running.cloned().collect::<Vec<_>>())
 }
 
 /// Holds the events of a stream, from its first on, to what is promised: each once, in order, none missing, all of an
