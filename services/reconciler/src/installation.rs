@@ -14,10 +14,13 @@ use kube::{
     api::{Patch, PatchParams, PostParams},
 };
 use pgo_core::installation::{Installation, InstallationStatus, Wanted, commit};
-use pgo_crd::{PGO_VERSION, PgInstallation, PgInstallationStatus};
-use pgo_ids::{Namespace, StreamId};
+use pgo_crd::{PGO_VERSION, PgInstallation, PgInstallationStatus, PgoConfig};
+use pgo_ids::{Namespace, OperationId, StreamId};
 use serde_json::json;
-use tokio::{sync::Notify, time::timeout};
+use tokio::{
+    sync::{Notify, watch},
+    time::timeout,
+};
 
 pub use certificates::CERTIFICATES;
 pub use ready::{ReadyUrl, Services, named_url};
@@ -41,6 +44,7 @@ pub struct Keeper {
     services: Services,
     certificates: Certificates,
     publishing: Publishing,
+    config: watch::Receiver<Arc<PgoConfig>>,
     /// Whether nobody reconciled before this process.
     was_down: bool,
     /// Rung when an event of it was confirmed.
@@ -54,7 +58,7 @@ impl Keeper {
         namespace: Namespace,
         services: Services,
         publishing: Publishing,
-        was_down: bool,
+        (config, was_down): (watch::Receiver<Arc<PgoConfig>>, bool),
     ) -> Self {
         Self {
             certificates: Certificates::of(&client, namespace.as_str()),
@@ -62,6 +66,7 @@ impl Keeper {
             namespace,
             services,
             publishing,
+            config,
             was_down,
             confirmed: Arc::default(),
         }
@@ -102,7 +107,9 @@ impl Keeper {
             "Stopped" => Wanted::Stopped,
             _ => Wanted::Running,
         };
+        let config = config_id(&stream, &self.config.borrow())?;
         let installation = Installation {
+            config,
             namespace: self.namespace.clone(),
             generation: object.metadata.generation.unwrap_or(0),
             at_work: match wanted {
@@ -165,5 +172,30 @@ impl Keeper {
             .await
             .context("write the status of PgInstallation pgo")?;
         Ok(())
+    }
+}
+
+/// Tells what a `pgo.yaml` says from what another one does. A password is no part of it: who has the id could try.
+fn config_id(stream: &StreamId, config: &PgoConfig) -> anyhow::Result<OperationId> {
+    let mut config = config.clone();
+    config.cluster.pgmonitor_password.clear();
+    let text = serde_json::to_string(&config).context("tell pgo.yaml from its former state")?;
+    Ok(OperationId::derived(stream, &text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_configuration_is_told_from_another_one_but_not_by_its_password() {
+        let stream: StreamId = "uid-1".parse().expect("a stream");
+        let id = |config: &PgoConfig| config_id(&stream, config).expect("an id");
+        let mut config = PgoConfig::default();
+        let before = id(&config);
+        config.cluster.pgmonitor_password = "secret".to_owned();
+        assert_eq!(id(&config), before);
+        config.cluster.ccp_image_tag = "debian12-16".to_owned();
+        assert_ne!(id(&config), before);
     }
 }

@@ -143,7 +143,7 @@ fn background(
             shared.operator.clone(),
         ),
         shared.publishing.clone(),
-        was_down,
+        (shared.config.clone(), was_down),
     );
     let pages = Api::namespaced(client, shared.operator.as_str());
     let mut background = JoinSet::new();

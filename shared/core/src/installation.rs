@@ -6,13 +6,13 @@ use std::collections::BTreeMap;
 
 use certificates::{CertificateFacts, ToldCertificate};
 use jiff::{SignedDuration, Timestamp};
-use pgo_events::Eventing;
+use pgo_events::{EventType, Eventing};
 use pgo_ids::{Namespace, OperationId, StreamId};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     Condition, ConditionStatus, Journal, Kind, Operation, Outcome, RESULT_READY, backlog,
-    journal::Subject,
+    journal::{Notice, Subject},
     services::{LeaseFacts, Process, ProcessFacts, Told},
     status::set_condition,
 };
@@ -50,6 +50,8 @@ pub struct Installation {
     pub wanted: Wanted,
     /// Version of the reconciler that asks.
     pub version: String,
+    /// An id of what `pgo.yaml` says, and what the installer has set beside it.
+    pub config: OperationId,
     /// Services that are not ready, with what is wrong.
     pub not_ready: Vec<String>,
     /// Services that are ready with fewer replicas than they are to have, with how many.
@@ -75,6 +77,9 @@ pub struct InstallationStatus {
     pub phase: String,
     /// Version that runs.
     pub version: String,
+    /// The `pgo.yaml` that was in force last; none before one was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub config: Option<OperationId>,
     /// `metadata.generation` this status is about.
     pub observed_generation: i64,
     /// Conditions.
@@ -165,6 +170,7 @@ fn start(next: &mut InstallationStatus, installation: &Installation, now: Timest
             next.journal.begin(subject, operation, cause);
         }
     }
+    tell_of_config(next, installation, now);
     next.version.clone_from(&installation.version);
     tell_of_services(next, installation, now);
     tell_of_certificates(next, installation, now);
@@ -213,6 +219,25 @@ fn describe_replicas(next: &mut InstallationStatus, installation: &Installation,
         &message,
         (installation.generation, now),
     );
+}
+
+/// Another version may read more of the same file: that is no change of it.
+fn tell_of_config(next: &mut InstallationStatus, installation: &Installation, now: Timestamp) {
+    let former = next.config.replace(installation.config);
+    let is_another = former.is_some_and(|former| former != installation.config);
+    if !is_another || next.version != installation.version {
+        return;
+    }
+    let notice = Notice {
+        event_type: EventType::PgoUpdateConfig,
+        about: format!("pgo.yaml after {}", next.journal.outbox.last),
+        time: None,
+        cause: "what ConfigMap pgo-config and the images set by the installer say has changed"
+            .to_owned(),
+        since: None,
+        details: Vec::new(),
+    };
+    next.journal.tell(subject(installation), notice, now);
 }
 
 fn tell_of_services(next: &mut InstallationStatus, installation: &Installation, now: Timestamp) {

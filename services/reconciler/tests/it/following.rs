@@ -32,6 +32,13 @@ async fn new_clusters_follow_a_changed_pgo_yaml_and_a_broken_one_changes_nothing
             .len()
     };
     eventually("a watch of pgo-config", || watches() > 0).await;
+    let pgo = || kubernetes.get("pginstallations", "pgo", "pgo");
+    let pgo_status = || pgo().map(|pgo| pgo["status"].clone()).unwrap_or_default();
+    eventually("what is in force is noted", || {
+        pgo_status()["config"].is_string()
+    })
+    .await;
+    let before_it = pgo_status();
     configure(&kubernetes, &PGO_YAML.replace("debian12-15", "debian12-16"));
     // The change is told before the cluster is, but to another watch.
     for number in 0.. {
@@ -42,6 +49,13 @@ async fn new_clusters_follow_a_changed_pgo_yaml_and_a_broken_one_changes_nothing
         }
         assert!(number < 50, "the change is not followed");
     }
+    // Without an nsqd what is told has its seq and goes no further.
+    eventually("the change is told and noted", || {
+        let now = pgo_status();
+        let told = now["outbox"]["last"].as_u64() > before_it["outbox"]["last"].as_u64();
+        told && now["config"] != before_it["config"]
+    })
+    .await;
 
     configure(&kubernetes, "Cluster: [");
     create_cluster(&kubernetes, "broken");

@@ -10,6 +10,7 @@ use pgo_core::{
     },
 };
 use pgo_events::Field;
+use pgo_ids::OperationId;
 
 use crate::{
     services::process,
@@ -23,6 +24,7 @@ pub fn pgo() -> Installation {
         generation: 1,
         wanted: Wanted::Running,
         version: "4.1.0".to_owned(),
+        config: config("at first"),
         not_ready: vec!["event".to_owned()],
         reduced: Vec::new(),
         at_work: Vec::new(),
@@ -31,6 +33,11 @@ pub fn pgo() -> Installation {
         leases: Vec::new(),
         certificates: None,
     }
+}
+
+/// The id of a `pgo.yaml`.
+pub fn config(text: &str) -> OperationId {
+    OperationId::derived(&"uid-pgo".parse().expect("a stream"), text)
 }
 
 fn now() -> Timestamp {
@@ -60,6 +67,24 @@ fn a_start_is_completed_when_every_service_is_ready() {
     assert_eq!(story(&status), ["PGOStart", "PGOStartCompleted"]);
     let again = commit(&status, &installation, on(0), now());
     assert_eq!(again, status);
+}
+
+#[test]
+fn a_changed_configuration_is_told_once_and_that_of_another_version_is_none() {
+    let mut installation = pgo();
+    installation.not_ready.clear();
+    let status = commit(&InstallationStatus::default(), &installation, on(0), now());
+    assert_eq!(story(&status), ["PGOStart", "PGOStartCompleted"]);
+    installation.config = config("changed");
+    let status = commit(&status, &installation, on(2), now());
+    assert_eq!(story(&status), ["PGOUpdateConfig"]);
+    assert_eq!(commit(&status, &installation, on(2), now()), status);
+    // Another version reads the same file otherwise.
+    installation.version = "4.1.1".to_owned();
+    installation.config = config("read by another version");
+    let status = commit(&status, &installation, on(3), now());
+    assert_eq!(story(&status), ["PGOStart", "PGOStartCompleted"]);
+    assert_eq!(status.config, Some(installation.config));
 }
 
 #[test]

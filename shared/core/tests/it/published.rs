@@ -11,7 +11,7 @@ use pgo_events::{Event, EventType, Published};
 
 use crate::{
     crash, failover,
-    installation::pgo,
+    installation::{config, pgo},
     protection, reload, replicas, restart,
     services::{lease, process},
     settings, slots, synchronous, takeover, upgrade,
@@ -98,6 +98,7 @@ fn of_pgo() -> BTreeSet<EventType> {
     let late = now + SignedDuration::from_mins(4);
     let status = commit(&status, &installation, on(0), late);
     installation.not_ready.clear();
+    installation.config = config("changed");
     let status = commit(&status, &installation, on(0), late);
     installation.wanted = Wanted::Stopped;
     installation.at_work = vec!["pod apiserver-1".to_owned()];

@@ -421,8 +421,8 @@ catalogue! {
         ScheduleRunMissed = "ScheduleRunMissed" [Backup] Warn (ClusterName, Schedule, Due) Backups
             "A run of a schedule was due while nobody was there to begin it."
             "See why PGO was away at that time.";
-        PgoUpdateConfig = "PGOUpdateConfig" [Pgo] Info () Operations
-            "PGO works with a changed `pgo.yaml`."
+        PgoUpdateConfig = "PGOUpdateConfig" [Pgo] Info () Now
+            "PGO works with a changed `pgo.yaml`. What a cluster was made with stays; new ones follow it."
             "Nothing to do.";
         ServiceStarted = "ServiceStarted" [Pgo] Info (Service, Pod) Now
             "A process of a service of PGO runs, for the first time or again."
