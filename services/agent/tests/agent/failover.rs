@@ -276,11 +276,11 @@ fn a_switchover_takes_writes_again_in_a_moment_also_after_many_writes() {
                         INSERT INTO filled SELECT n, repeat('x', 500) FROM generate_series(1, 50000) AS n";
             client.batch_execute(fill).await.expect("filled");
             let target = to.settings.instance.to_string();
-            let (asked, pause) = tokio::join!(
-                from.switchover("reconciler.pgo", &target),
-                pause_of_writes(client, to),
-            );
-            asked.expect("accepted");
+            // The primary hears a moment later than anybody else that both stream from it.
+            let accepted = eventually("accepted", async || {
+                from.switchover("reconciler.pgo", &target).await.is_ok()
+            });
+            let (_, pause) = tokio::join!(accepted, pause_of_writes(client, to));
             pauses.push(pause);
             from.until_streaming_from(&target).await;
             other.until_streaming_from(&target).await;
