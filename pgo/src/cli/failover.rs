@@ -106,7 +106,7 @@ pub async fn run(arguments: &Arguments, api: Arc<Api>) -> Result<(), Failure> {
         false => report.print(&lines(&answer.results)),
     }
     if let Some(following) = following {
-        let asked = vec![(arguments.cluster.clone(), answer.operation)];
+        let asked = vec![(arguments.cluster.clone().into(), answer.operation)];
         following
             .until_done(Work::Failover, asked, &mut report)
             .await;

@@ -108,7 +108,9 @@ pub async fn run(arguments: Arguments, api: Arc<Api>) -> Result<(), Failure> {
     }
     if let Some(following) = following {
         let asked = restarts.into_iter();
-        let asked = asked.map(|one| (one.cluster, one.operation)).collect();
+        let asked = asked
+            .map(|one| (one.cluster.into(), one.operation))
+            .collect();
         following
             .until_done(Work::Restart, asked, &mut report)
             .await;

@@ -212,7 +212,7 @@ pub async fn down(arguments: &Down, api: Arc<Api>) -> Result<(), Failure> {
         false => report.print(&lines(&answer.results)),
     }
     if let Some(following) = following {
-        let asked = vec![(arguments.cluster.clone(), answer.operation)];
+        let asked = vec![(arguments.cluster.clone().into(), answer.operation)];
         following
             .until_done(Work::ScaleDown, asked, &mut report)
             .await;

@@ -1,10 +1,38 @@
 //! Which clusters a command is about, and asking for each of them.
 
+use std::fmt;
+
 use clap::Args;
 use pgo_api::{Outcome, Response};
 
 use super::{Failure, Report};
 use crate::client::{Answer, ClientError};
+
+/// A cluster in its namespace.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// None: that of the command.
+    pub namespace: Option<String>,
+    pub name: String,
+}
+
+impl From<String> for Place {
+    fn from(name: String) -> Self {
+        Self {
+            namespace: None,
+            name,
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.namespace {
+            Some(namespace) => write!(f, "{namespace}/{}", self.name),
+            None => f.write_str(&self.name),
+        }
+    }
+}
 
 /// Names, a selector, or all.
 #[derive(Args, Clone, Debug, Default)]

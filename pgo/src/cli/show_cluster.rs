@@ -39,7 +39,9 @@ pub async fn run(arguments: &Arguments, api: &Api) -> Result<(), Failure> {
     let json = arguments.output.is_json();
     let (mut results, mut missing) = (Vec::new(), Vec::new());
     let mut report = Report::default();
-    let ask = async |selected: &Selected| ask(api, selected, &arguments.ccp_image_tag).await;
+    let namespace = &api.settings().namespace;
+    let tag = &arguments.ccp_image_tag;
+    let ask = async |selected: &Selected| ask(api, namespace, selected, tag).await;
     let take = |report: &mut Report, selected: &Selected, answer: ShowClusterResponse| {
         if !json && shows(&answer.outcome, &answer.results) {
             report.print(&render(&answer.results));
@@ -56,7 +58,6 @@ pub async fn run(arguments: &Arguments, api: &Api) -> Result<(), Failure> {
         report.print_json(&ShowClusterResponse { results, outcome });
     }
     if !missing.is_empty() {
-        let namespace = &api.settings().namespace;
         report.problem(format!(
             "not found in namespace {namespace}: {}",
             missing.join(", ")
@@ -65,9 +66,10 @@ pub async fn run(arguments: &Arguments, api: &Api) -> Result<(), Failure> {
     report.end()
 }
 
-/// One request to `/showclusters`.
+/// One request to `/showclusters`, about clusters of a namespace.
 pub async fn ask(
     api: &Api,
+    namespace: &str,
     selected: &Selected,
     image_tag: &str,
 ) -> Result<Answer<ShowClusterResponse>, ClientError> {
@@ -76,7 +78,7 @@ pub async fn ask(
         selector: selected.selector.clone(),
         all_flag: selected.all,
         ccp_image_tag: image_tag.to_owned(),
-        namespace: api.settings().namespace.clone(),
+        namespace: namespace.to_owned(),
         client_version: PGO_VERSION.to_owned(),
     };
     api.send(Endpoint::ShowCluster, &request).await

@@ -8,16 +8,19 @@ use pgo_api::{AskedUpgrade, CreateUpgradeRequest, CreateUpgradeResponse, Endpoin
 use super::{
     Failure, Output, Report,
     create_cluster::lines,
-    select::{Selected, Selection, each, shows},
+    select::{Place, Selected, Selection, each, shows},
     wait::{Following, Tally, WaitFlags, Work},
 };
 use crate::client::Api;
 
 /// Upgrade clusters to a later minor version of PostgreSQL
 ///
+/// With --all these are all clusters of all namespaces that you may use, or of the one that --namespace names.
+///
 /// Replicas get the new image one after another, each caught up before the next, the primary comes last. An image that
 /// cannot be used is refused before anything is changed; at the first failure the upgrade stops and the cluster goes on.
 #[derive(Args)]
+#[command(mut_arg("all", |all| all.help("All clusters that you may use, of all namespaces or of that of --namespace")))]
 pub struct Arguments {
     #[command(flatten)]
     pub selection: Selection,
@@ -40,11 +43,13 @@ pub async fn run(arguments: Arguments, api: Arc<Api>) -> Result<(), Failure> {
     let requests = arguments.selection.requests()?;
     let named = arguments.selection.names.len();
     let json = arguments.output.is_json();
-    let following = Following::begin(&arguments.wait, &api, json).await;
+    let namespace = namespace(&arguments.selection, &api);
+    let within = namespace.as_deref().unwrap_or_default();
+    let following = Following::begin_in(within, &arguments.wait, &api, json).await;
     let (mut results, mut upgrades) = (Vec::new(), Vec::<AskedUpgrade>::new());
     let mut report = Report::default();
     let ask = async |selected: &Selected| {
-        let request = request(&arguments, selected, &api);
+        let request = request(&arguments, selected, namespace.as_deref());
         api.send(Endpoint::Upgrade, &request).await
     };
     let take = |report: &mut Report, _: &Selected, answer: CreateUpgradeResponse| {
@@ -73,7 +78,12 @@ pub async fn run(arguments: Arguments, api: Arc<Api>) -> Result<(), Failure> {
     }
     if let Some(following) = following {
         let asked = upgrades.into_iter();
-        let asked = asked.map(|one| (one.cluster, one.operation)).collect();
+        let place = |cluster, of: String| Place {
+            namespace: namespace.is_none().then_some(of),
+            name: cluster,
+        };
+        let asked = asked.map(|one| (place(one.cluster, one.namespace), one.operation));
+        let asked = asked.collect();
         let tally = following.until_done(Work::Upgrade, asked, &mut report);
         let summary = summary(tally.await, had_it, not_begun);
         if let Some(summary) = summary.filter(|_| !json) {
@@ -116,11 +126,26 @@ fn summary(tally: Tally, had_it: usize, not_begun: NotBegun) -> Option<String> {
     Some(parts.join(", "))
 }
 
-fn request(arguments: &Arguments, selected: &Selected, api: &Api) -> CreateUpgradeRequest {
+/// The namespace to look in; none: all that the user may use. What is set for all commands narrows no `--all`, only the flag
+/// of this one does.
+fn namespace(selection: &Selection, api: &Api) -> Option<String> {
+    let settings = api.settings();
+    match selection.all {
+        true => settings.namespace_flag.clone(),
+        false => Some(settings.namespace.clone()),
+    }
+}
+
+fn request(
+    arguments: &Arguments,
+    selected: &Selected,
+    namespace: Option<&str>,
+) -> CreateUpgradeRequest {
     CreateUpgradeRequest {
         args: selected.args(),
         selector: selected.selector.clone(),
-        namespace: api.settings().namespace.clone(),
+        namespace: namespace.unwrap_or_default().to_owned(),
+        all_namespaces: namespace.is_none(),
         ccp_image_tag: arguments.ccp_image_tag.clone(),
         client_version: PGO_VERSION.to_owned(),
     }

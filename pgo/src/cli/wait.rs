@@ -24,10 +24,14 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, sleep_until, timeout, timeout_at},
 };
 
-use super::{Failure, Report, select::Selected, show_cluster};
+use super::{
+    Failure, Report,
+    select::{Place, Selected},
+    show_cluster,
+};
 use crate::{
     client::{
-        Answer, Api, ClientError,
+        Api, ClientError,
         events::{self, News},
     },
     output::{
@@ -132,7 +136,7 @@ pub struct Following {
     began: Instant,
     limit: Duration,
     /// What is known of each cluster that is not there yet.
-    pending: BTreeMap<String, Known>,
+    pending: BTreeMap<Place, Known>,
     /// Operations to follow; empty: any.
     operations: Vec<String>,
     /// Replicas that are to join: clusters and names.
@@ -140,7 +144,7 @@ pub struct Following {
     /// How many of the clusters failed to get there.
     failures: usize,
     /// Steps of creations that were told, as clusters and texts: the stream and the status tell of the same.
-    told: BTreeSet<(String, String)>,
+    told: BTreeSet<(Place, String)>,
 }
 
 /// How many of the clusters that were followed got there.
@@ -160,14 +164,24 @@ struct Known {
 }
 
 impl Following {
-    /// Opens the stream, if the flags say so.
+    /// Opens the stream of the command's namespace, if the flags say so.
     pub async fn begin(flags: &WaitFlags, api: &Arc<Api>, aside: bool) -> Option<Self> {
+        Self::begin_in(&api.settings().namespace, flags, api, aside).await
+    }
+
+    /// Opens the stream of a namespace, or of all that the user may see where that is empty, if the flags say so.
+    pub async fn begin_in(
+        namespace: &str,
+        flags: &WaitFlags,
+        api: &Arc<Api>,
+        aside: bool,
+    ) -> Option<Self> {
         if !flags.wait {
             return None;
         }
         let query = EventsQuery {
             topic: "clustertopic".to_owned(),
-            namespace: api.settings().namespace.clone(),
+            namespace: namespace.to_owned(),
             version: PGO_VERSION.to_owned(),
             ..EventsQuery::default()
         };
@@ -214,40 +228,41 @@ impl Following {
         report: &mut Report,
     ) {
         self.operations = operations;
-        self.follow(Goal::Ready, names, report).await;
+        self.follow(Goal::Ready, places(names), report).await;
     }
 
     /// Until none is there any more.
     pub async fn until_gone(self, names: Vec<String>, report: &mut Report) {
-        self.follow(Goal::Gone, names, report).await;
+        self.follow(Goal::Gone, places(names), report).await;
     }
 
     /// Until what was asked for is done, as clusters and operations; one that fails does not keep the others.
     pub async fn until_done(
         mut self,
         work: Work,
-        asked: Vec<(String, String)>,
+        asked: Vec<(Place, String)>,
         report: &mut Report,
     ) -> Tally {
-        let (names, operations) = asked.into_iter().unzip();
+        let (clusters, operations) = asked.into_iter().unzip();
         self.operations = operations;
-        self.follow(Goal::Done(work), names, report).await
+        self.follow(Goal::Done(work), clusters, report).await
     }
 
     /// Until the replicas, as clusters and names, have joined; one that fails does not keep the others.
     pub async fn until_joined(mut self, replicas: Vec<(String, String)>, report: &mut Report) {
         let names = replicas.iter().map(|(cluster, _)| cluster.clone());
-        let names = names.collect();
+        let clusters = places(names.collect());
         self.joining = replicas;
-        self.follow(Goal::Done(Work::Scale), names, report).await;
+        self.follow(Goal::Done(Work::Scale), clusters, report).await;
     }
 
-    async fn follow(mut self, goal: Goal, names: Vec<String>, report: &mut Report) -> Tally {
-        if names.is_empty() {
+    async fn follow(mut self, goal: Goal, clusters: Vec<Place>, report: &mut Report) -> Tally {
+        if clusters.is_empty() {
             return Tally::default();
         }
         report.tell_problems("waiting for the rest");
-        self.pending = names.into_iter().map(|n| (n, Known::default())).collect();
+        let unknown = |cluster| (cluster, Known::default());
+        self.pending = clusters.into_iter().map(unknown).collect();
         let all = self.pending.len();
         if let Err(failure) = self.until(goal, report).await {
             report.problem(failure);
@@ -290,16 +305,24 @@ impl Following {
         let ours = self.operations.is_empty() || self.operations.contains(&line.operation);
         let what = goal.operation();
         let is_other = what.is_some_and(|what| what != line.what);
-        if is_other || !ours || !self.pending.contains_key(&line.cluster) {
+        let is_it = |place: &&Place| {
+            let namespace = place.namespace.as_ref();
+            place.name == line.cluster
+                && namespace.is_none_or(|namespace| *namespace == line.namespace)
+        };
+        let Some(cluster) = self.pending.keys().find(is_it).cloned() else {
+            return Ok(false);
+        };
+        if is_other || !ours {
             return Ok(false);
         }
         match line.stage {
             // The look that follows says the same of it, and goes on with the others.
             Stage::Failed if matches!(goal, Goal::Done(_)) => return Ok(true),
-            Stage::Failed => return Err(self.failed(goal, &line.cluster, &line.detail)),
+            Stage::Failed => return Err(self.failed(goal, &cluster, &line.detail)),
             Stage::Completed => return Ok(true),
-            Stage::Progress => self.step(goal, &line.cluster, &line.detail, report),
-            Stage::Started => self.step(goal, &line.cluster, STARTED, report),
+            Stage::Progress => self.step(goal, &cluster, &line.detail, report),
+            Stage::Started => self.step(goal, &cluster, STARTED, report),
             Stage::Notice => {}
         }
         Ok(false)
@@ -307,35 +330,29 @@ impl Following {
 
     /// Asks for each cluster how it is, and drops those that have reached the goal.
     async fn look(&mut self, goal: Goal, report: &mut Report) -> Result<(), Failure> {
-        let names: Vec<String> = self.pending.keys().cloned().collect();
-        for name in names {
-            let selected = Selected {
-                name: name.clone(),
-                selector: String::new(),
-                all: false,
-            };
-            let answer = show_cluster::ask(&self.api, &selected, "").await;
-            let there = match answer.and_then(Answer::whole) {
-                Ok(answer) => answer.results.into_iter().next().map(|one| one.cluster),
+        let clusters: Vec<Place> = self.pending.keys().cloned().collect();
+        for place in clusters {
+            let there = match self.ask(&place).await {
+                Ok(there) => there,
                 // The apiserver refuses also what it cannot look at just now.
                 Err(error) if error.may_pass() || matches!(error, ClientError::Refused(_)) => {
-                    self.known(&name).why_not = Some(error.to_string());
+                    self.known(&place).why_not = Some(error.to_string());
                     continue;
                 }
                 Err(error) => return Err(error.into()),
             };
             let reached = match (goal, &there) {
                 (Goal::Ready, Some(cluster)) => show_cluster::is_ready(cluster),
-                (Goal::Ready, None) if self.known(&name).seen => {
-                    return Err(self.failed(goal, &name, "it was deleted meanwhile"));
+                (Goal::Ready, None) if self.known(&place).seen => {
+                    return Err(self.failed(goal, &place, "it was deleted meanwhile"));
                 }
                 (Goal::Gone, there) => there.is_none(),
-                (Goal::Done(work), Some(cluster)) => match self.over(work, &name, cluster) {
+                (Goal::Done(work), Some(cluster)) => match self.over(work, &place.name, cluster) {
                     Some(Ok(())) => true,
                     Some(Err(why)) => {
                         // The others go on, and are waited for.
-                        let failure = self.failed(goal, &name, &why);
-                        self.pending.remove(&name);
+                        let failure = self.failed(goal, &place, &why);
+                        self.pending.remove(&place);
                         self.failures += 1;
                         report.problem(failure);
                         continue;
@@ -343,31 +360,56 @@ impl Following {
                     None => false,
                 },
                 (Goal::Done(_), None) => {
-                    return Err(self.failed(goal, &name, "it was deleted meanwhile"));
+                    return Err(self.failed(goal, &place, "it was deleted meanwhile"));
                 }
                 (Goal::Ready, None) => false,
             };
             if reached {
-                self.pending.remove(&name);
-                self.say(&name, goal.as_str(), report);
+                self.pending.remove(&place);
+                self.say(&place, goal.as_str(), report);
                 continue;
             }
             if let Some(cluster) = there {
-                let why_not = show_cluster::not_ready(&cluster);
-                if goal == Goal::Ready && cluster.pointer("/status/phase") == Some(&"Failed".into())
-                {
-                    return Err(self.failed(goal, &name, &why_not.unwrap_or_default()));
-                }
-                *self.known(&name) = Known {
-                    seen: true,
-                    why_not,
-                };
-                if let Some(step) = show_cluster::step(&cluster).filter(|_| goal == Goal::Ready) {
-                    self.step(goal, &name, &step, report);
-                }
+                self.note(goal, &place, &cluster, report)?;
             }
         }
         Ok(())
+    }
+
+    /// Notes how a cluster is that has not reached the goal, and tells the step of its creation.
+    fn note(
+        &mut self,
+        goal: Goal,
+        place: &Place,
+        cluster: &Value,
+        report: &mut Report,
+    ) -> Result<(), Failure> {
+        let why_not = show_cluster::not_ready(cluster);
+        if goal == Goal::Ready && cluster.pointer("/status/phase") == Some(&"Failed".into()) {
+            return Err(self.failed(goal, place, &why_not.unwrap_or_default()));
+        }
+        *self.known(place) = Known {
+            seen: true,
+            why_not,
+        };
+        if let Some(step) = show_cluster::step(cluster).filter(|_| goal == Goal::Ready) {
+            self.step(goal, place, &step, report);
+        }
+        Ok(())
+    }
+
+    /// A cluster as it is now; nothing where it is not there.
+    async fn ask(&self, place: &Place) -> Result<Option<Value>, ClientError> {
+        let selected = Selected {
+            name: place.name.clone(),
+            selector: String::new(),
+            all: false,
+        };
+        let namespace = place.namespace.as_deref();
+        let namespace = namespace.unwrap_or(&self.api.settings().namespace);
+        let answer = show_cluster::ask(&self.api, namespace, &selected, "").await?;
+        let results = answer.whole()?.results;
+        Ok(results.into_iter().next().map(|one| one.cluster))
     }
 
     /// How what was asked for of a cluster ended, if it has.
@@ -403,19 +445,19 @@ impl Following {
         }
     }
 
-    fn known(&mut self, name: &str) -> &mut Known {
-        self.pending.entry(name.to_owned()).or_default()
+    fn known(&mut self, cluster: &Place) -> &mut Known {
+        self.pending.entry(cluster.clone()).or_default()
     }
 
     /// Tells a step, of a creation once, whoever says it first.
-    fn step(&mut self, goal: Goal, cluster: &str, what: &str, report: &mut Report) {
-        let step = (cluster.to_owned(), what.to_owned());
+    fn step(&mut self, goal: Goal, cluster: &Place, what: &str, report: &mut Report) {
+        let step = (cluster.clone(), what.to_owned());
         if goal != Goal::Ready || self.told.insert(step) {
             self.say(cluster, what, report);
         }
     }
 
-    fn say(&self, cluster: &str, what: &str, report: &mut Report) {
+    fn say(&self, cluster: &Place, what: &str, report: &mut Report) {
         let after = pad(&ago(self.began.elapsed()), 6);
         let line = plain(&format!("{after}  {cluster}  {what}"));
         match self.aside {
@@ -424,7 +466,7 @@ impl Following {
         }
     }
 
-    fn failed(&self, goal: Goal, cluster: &str, cause: &str) -> Failure {
+    fn failed(&self, goal: Goal, cluster: &Place, cause: &str) -> Failure {
         let cause = match cause {
             "" => "no cause was given; see pgo show cluster",
             cause => cause,
@@ -451,9 +493,9 @@ impl Following {
     }
 
     fn late(&self, goal: Goal) -> Failure {
-        let of = |(name, known): (&String, &Known)| match &known.why_not {
-            Some(why) => format!("{name} ({why})"),
-            None => name.clone(),
+        let of = |(cluster, known): (&Place, &Known)| match &known.why_not {
+            Some(why) => format!("{cluster} ({why})"),
+            None => cluster.to_string(),
         };
         let left: Vec<String> = self.pending.iter().map(of).collect();
         Failure::Failed(format!(
@@ -463,6 +505,11 @@ impl Following {
             left.join(", ")
         ))
     }
+}
+
+/// Clusters of the command's namespace.
+fn places(names: Vec<String>) -> Vec<Place> {
+    names.into_iter().map(Place::from).collect()
 }
 
 /// Whether a replica has joined its cluster, or why it failed to; nothing while neither is known.

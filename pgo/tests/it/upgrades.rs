@@ -89,6 +89,59 @@ fn a_wait_ends_with_the_operation_and_a_failure_does_not_keep_the_others() {
 }
 
 #[test]
+fn all_are_those_of_all_namespaces_unless_the_flag_names_one() {
+    let fake = Fake::start(|_| Reply::Json(json!({"Results": [], "Code": "ok", "Msg": ""})));
+    run(&mut fake.pgo(&["upgrade", "--all"]));
+    run(&mut fake.pgo(&["upgrade", "--all", "--namespace=one"]));
+    run(&mut fake.pgo(&["upgrade", "hippo"]));
+    let requests = fake.requests();
+    let where_to: Vec<_> = requests
+        .iter()
+        .map(|one| (&one.body["Namespace"], &one.body["AllNamespaces"]))
+        .collect();
+    let of_environment = &requests[2].body["Namespace"];
+    assert_ne!(of_environment, "");
+    assert_eq!(
+        where_to,
+        [
+            (&json!(""), &json!(true)),
+            (&json!("one"), &Value::Null),
+            (of_environment, &Value::Null),
+        ]
+    );
+}
+
+#[test]
+fn clusters_of_one_name_in_two_namespaces_are_followed_each() {
+    let asked = |namespace: &str| json!({"Cluster": "hippo", "Namespace": namespace, "OperationID": format!("op-{namespace}")});
+    let upgrades = json!([asked("one"), asked("two")]);
+    let fake = Fake::start(move |request| match request.route() {
+        "/events" => Reply::Text(401, "no\n"),
+        "/upgrades" => Reply::Json(json!({
+            "Results": ["created minor upgrade task for one/hippo", "created minor upgrade task for two/hippo"],
+            "Upgrades": upgrades, "Code": "ok", "Msg": "",
+        })),
+        _ => {
+            let (id, outcome) = match request.body["Namespace"].as_str() {
+                Some("one") => ("op-one", "Completed"),
+                _ => ("op-two", "Failed"),
+            };
+            let mut answer = shown("hippo", json!("Completed"));
+            answer["Results"][0]["Cluster"]["status"]["operations"] =
+                json!([{"id": id, "outcome": outcome, "cause": "no such image"}]);
+            Reply::Json(answer)
+        }
+    });
+    let ran = run(&mut fake.pgo(&["upgrade", "--all", "--wait", "--timeout=30s"]));
+    assert_eq!(ran.code, Some(2), "{ran:?}");
+    assert!(ran.stdout.contains("one/hippo  upgraded"), "{ran:?}");
+    let last = ran.stdout.lines().last();
+    assert_eq!(last, Some("1 upgraded, 1 failed"), "{ran:?}");
+    let why = "cluster two/hippo failed to be upgraded";
+    assert!(ran.stderr.contains(why), "{ran:?}");
+}
+
+#[test]
 fn which_clusters_must_be_said() {
     let fake = Fake::start(|_| Reply::Json(asked("x")));
     let ran = run(&mut fake.pgo(&["upgrade"]));

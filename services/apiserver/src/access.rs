@@ -123,6 +123,13 @@ impl Access {
         Ok(())
     }
 
+    /// The namespaces that `caller` may use, in order of name.
+    pub(crate) fn usable(&self, caller: &Caller) -> Vec<String> {
+        let mut names = self.namespaces.names();
+        names.retain(|name| self.namespace(caller, name).is_ok());
+        names
+    }
+
     /// The target namespaces among these; of all, where none is given.
     pub(crate) fn targets(&self, among: &[String]) -> Vec<String> {
         let mut names = self.namespaces.names();

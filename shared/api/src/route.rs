@@ -188,7 +188,7 @@ routes! {
     Label Post "/label" Some(P::Label), V, N, Body, LATER;
     DeleteLabel Post "/labeldelete" Some(P::Label), V, N, Body, LATER;
     Load Post "/load" Some(P::Load), V, N, Body, LATER;
-    Upgrade Post "/upgrades" Some(P::CreateUpgrade), V, N, Body, AVAILABLE;
+    Upgrade Post "/upgrades" Some(P::CreateUpgrade), V, Given, Body, AVAILABLE;
     Reload Post "/reload" Some(P::Reload), x, N, Body, AVAILABLE;
     /// New: restarts in place.
     RestartCluster Post "/restart" Some(P::RestartCluster), V, N, Body, AVAILABLE;

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::{
-    harness::{Client, create_request, installation, start_plain},
+    harness::{Client, create_request, installation, start_plain, user},
     kubernetes::Kubernetes,
 };
 
@@ -151,4 +151,62 @@ async fn a_task_that_is_not_over_stays_and_one_that_is_makes_way() {
     assert_eq!(answer["Code"], "ok", "{answer}");
     let second = task(&kubernetes, "hippo").unwrap();
     assert_eq!(second["spec"]["parameters"]["CCPImageTag"], "y");
+}
+
+#[tokio::test]
+async fn all_namespaces_are_those_that_the_user_may_use_and_no_others() {
+    let kubernetes = installation();
+    user(&kubernetes, "ann", "secret", "pgoadmin", "pgouser2,foreign");
+    let apiserver = start_plain(&kubernetes).await;
+    let client = apiserver.plain();
+    clusters(&kubernetes, &client, &["hippo"]).await;
+    // One of the same name in another namespace, and one that belongs to another installation.
+    let hippo = kubernetes.get("pgclusters", "pgouser1", "hippo").unwrap();
+    for namespace in ["pgouser2", "foreign"] {
+        let mut other = hippo.clone();
+        other["metadata"]["namespace"] = json!(namespace);
+        other["metadata"]["uid"] = json!(format!("uid-{namespace}"));
+        kubernetes.put("pgclusters", namespace, other);
+    }
+    let all = |args: Value, namespace: &str| {
+        json!({
+            "Args": args, "Namespace": namespace, "AllNamespaces": true, "CCPImageTag": "x", "ClientVersion": "4.1.0",
+        })
+    };
+    for (args, namespace) in [(json!(["hippo"]), ""), (json!(["all"]), "pgouser1")] {
+        let refused = client.post("/upgrades", all(args, namespace)).await.json();
+        let why = refused["Msg"].as_str().unwrap();
+        assert!(
+            why.starts_with("AllNamespaces is for all clusters"),
+            "{why}"
+        );
+    }
+    let nowhere = json!({"Args": ["all"], "CCPImageTag": "x", "ClientVersion": "4.1.0"});
+    let refused = client.post("/upgrades", nowhere).await.json();
+    assert_eq!(
+        refused["Msg"],
+        "empty namespace is not valid from pgo clients"
+    );
+
+    let ann = client.as_user("ann", "secret");
+    let answer = ann.post("/upgrades", all(json!(["all"]), "")).await.json();
+    let created = |namespace: &str| format!("created minor upgrade task for {namespace}/hippo");
+    assert_eq!(answer["Results"], json!([created("pgouser2")]), "{answer}");
+    let task_in = |namespace| kubernetes.get("pgtasks", namespace, "hippo-minor-upgrade");
+    assert!(task_in("pgouser2").is_some());
+    assert!(task_in("pgouser1").is_none() && task_in("foreign").is_none());
+
+    // Whoever may use all: what stands in the way in one namespace does not keep the others.
+    let answer = client
+        .post("/upgrades", all(json!(["all"]), ""))
+        .await
+        .json();
+    assert_eq!(answer["Results"], json!([created("pgouser1")]));
+    assert_eq!(answer["Upgrades"][0]["Namespace"], "pgouser1");
+    let why = answer["Msg"].as_str().unwrap();
+    assert!(
+        why.starts_with("namespace pgouser2: cluster hippo"),
+        "{why}"
+    );
+    assert!(task_in("foreign").is_none());
 }

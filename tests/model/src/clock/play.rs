@@ -52,12 +52,7 @@ impl Clock {
                 self.step(state, writer, Input::LeaseUnknown)?;
             }
             Move::Crashes(node) => crash(state, node),
-            Move::Starts(node) => {
-                if let Node::Down { disk } = *state.nodes[node].node() {
-                    let agent = self.started(node, disk);
-                    state.nodes[node] = Kept::new(Node::Up { agent, disk });
-                }
-            }
+            Move::Starts(node) => self.starts(state, node),
             Move::Wants(node) => self.wants(state, node)?,
             Move::Switches(node, to) => {
                 state.releases += 1;
@@ -72,6 +67,13 @@ impl Clock {
             }
         }
         Some(())
+    }
+
+    fn starts(&self, state: &mut State, node: usize) {
+        if let Node::Down { disk } = *state.nodes[node].node() {
+            let agent = self.started(node, disk);
+            state.nodes[node] = Kept::new(Node::Up { agent, disk });
+        }
     }
 
     /// An agent is told something by who drives it.

@@ -40,61 +40,119 @@ pub(crate) async fn upgrade(
             "name one or more clusters, or give a selector".to_owned(),
         ));
     }
+    let namespaces = namespaces(&call, &request, all)?;
     // What was begun is finished, also when the client goes away.
-    let asking = tokio::spawn(async move { ask(&call, &request, &names, all).await });
+    let asking = tokio::spawn(async move {
+        let mut answer = Answer::default();
+        for namespace in namespaces.iter().map(String::as_str) {
+            ask(
+                &call,
+                &request,
+                (namespace, names.as_slice(), all),
+                &mut answer,
+            )
+            .await;
+        }
+        answer.end()
+    });
     asking
         .await
-        .map_err(|error| Refusal(format!("asking for upgrades broke off: {error}")))?
+        .map_err(|error| Refusal(format!("asking for upgrades broke off: {error}")))
 }
 
-/// Asks for each; what stands in the way of one does not keep the others.
+/// The namespaces to look in: the one that is named, or all that the user may use.
+fn namespaces(
+    call: &Call,
+    request: &CreateUpgradeRequest,
+    all: bool,
+) -> Result<Vec<String>, Refusal> {
+    let access = &call.app.access;
+    if !request.all_namespaces {
+        access.namespace(&call.caller, &request.namespace)?;
+        return Ok(vec![request.namespace.clone()]);
+    }
+    if !all || !request.namespace.is_empty() {
+        return Err(Refusal(
+            "AllNamespaces is for all clusters, and names no namespace; leave one of both out"
+                .to_owned(),
+        ));
+    }
+    Ok(access.usable(&call.caller))
+}
+
+/// What has become of a request so far.
+#[derive(Default)]
+struct Answer {
+    response: CreateUpgradeResponse,
+    problems: Vec<String>,
+    /// How many clusters were found.
+    found: usize,
+}
+
+impl Answer {
+    fn end(mut self) -> CreateUpgradeResponse {
+        self.response.outcome = Outcome::ok();
+        if !self.problems.is_empty() {
+            self.response.outcome = Outcome::error(self.problems.join("; "));
+        } else if self.found == 0 {
+            texts::NO_CLUSTERS.clone_into(&mut self.response.outcome.msg);
+        }
+        self.response
+    }
+}
+
+/// Asks for each cluster of a namespace; what stands in the way of one does not keep the others.
 async fn ask(
     call: &Call,
     request: &CreateUpgradeRequest,
-    names: &[String],
-    all: bool,
-) -> Result<CreateUpgradeResponse, Refusal> {
-    let mut answer = CreateUpgradeResponse {
-        outcome: Outcome::ok(),
-        ..CreateUpgradeResponse::default()
+    (namespace, names, all): (&str, &[String], bool),
+    answer: &mut Answer,
+) {
+    // Two namespaces may have a cluster of the same name.
+    let (within, of) = match request.all_namespaces {
+        true => (format!("{namespace}/"), format!("namespace {namespace}: ")),
+        false => (String::new(), String::new()),
     };
-    let mut problems = Vec::new();
     for name in names {
         let selection = Selection::of(&request.selector, all, name);
-        let clusters = selection.clusters(&call.app, &request.namespace).await?;
+        let clusters = match selection.clusters(&call.app, namespace).await {
+            Ok(clusters) => clusters,
+            Err(Refusal(why)) => {
+                answer.problems.push(format!("{of}{why}"));
+                continue;
+            }
+        };
         let is_named = !name.is_empty();
-        match clusters.is_empty() {
-            true if is_named => problems.push(texts::not_a_cluster(name)),
-            true => texts::NO_CLUSTERS.clone_into(&mut answer.outcome.msg),
-            false => {}
+        if clusters.is_empty() && is_named {
+            answer.problems.push(texts::not_a_cluster(name));
         }
+        answer.found += clusters.len();
         for cluster in &clusters {
-            match ask_one(call, request, cluster).await {
+            let shown = format!("{within}{}", cluster.name_any());
+            let response = &mut answer.response;
+            match ask_one(call, &request.ccp_image_tag, namespace, cluster).await {
                 Ok(Asked::Created(asked)) => {
-                    answer.results.push(texts::created_upgrade(&asked.cluster));
-                    answer.upgrades.push(asked);
+                    response.results.push(texts::created_upgrade(&shown));
+                    response.upgrades.push(asked);
                 }
-                Ok(Asked::Same(tag)) if is_named => problems.push(texts::same_image_tag(&tag)),
+                Ok(Asked::Same(tag)) if is_named => {
+                    answer.problems.push(texts::same_image_tag(&tag));
+                }
                 // Whoever asks for all does not know which have it.
                 Ok(Asked::Same(tag)) => {
-                    let name = cluster.name_any();
-                    answer
-                        .results
-                        .push(format!("{name} has image tag {tag} already"));
+                    let text = format!("{shown} has image tag {tag} already");
+                    response.results.push(text);
                 }
-                Err(Refusal(why)) => problems.push(why),
+                Err(Refusal(why)) => answer.problems.push(format!("{of}{why}")),
             }
         }
     }
-    if !problems.is_empty() {
-        answer.outcome = Outcome::error(problems.join("; "));
-    }
-    Ok(answer)
 }
 
 async fn ask_one(
     call: &Call,
-    request: &CreateUpgradeRequest,
+    tag_wanted: &str,
+    namespace: &str,
     found: &DynamicObject,
 ) -> Result<Asked, Refusal> {
     let cluster = found.name_any();
@@ -110,12 +168,12 @@ async fn ask_one(
         .map_err(|error| Refusal(format!("{cluster} cannot be understood: {error}")))?;
     let id = OperationId::from(Uuid::new_v4());
     let subject = Subject {
-        namespace: &request.namespace,
+        namespace,
         name: &name,
         uid: &uid,
         actor: &call.caller.name,
     };
-    let task = task::upgrade(&subject, id, &request.ccp_image_tag);
+    let task = task::upgrade(&subject, id, tag_wanted);
     let config = call.app.configuration.now();
     let image = wanted(&task, &object, &config)?;
     let status = object.status.clone().map(|status| status.0);
@@ -125,7 +183,7 @@ async fn ask_one(
         return Ok(Asked::Same(tag(&image).to_owned()));
     }
     in_the_way(&cluster, &object, &status)?;
-    let tasks: Api<Pgtask> = call.app.api(&request.namespace);
+    let tasks: Api<Pgtask> = call.app.api(namespace);
     let is_former = |found: &Pgtask| task::is_anothers(found, &uid) || task::is_over(found);
     let stored = task::create(&tasks, &task, is_former).await;
     let stored = stored.map_err(|error| match error {
@@ -144,6 +202,7 @@ async fn ask_one(
     );
     Ok(Asked::Created(AskedUpgrade {
         cluster,
+        namespace: namespace.to_owned(),
         operation: id.to_string(),
     }))
 }
