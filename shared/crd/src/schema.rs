@@ -133,7 +133,7 @@ pub(crate) fn installation_status(generator: &mut SchemaGenerator) -> Schema {
                 "type": "object",
                 "additionalProperties": {"type": "string"},
             },
-            "config": {"type": "string", "description": "Tells the pgo.yaml that is in force from another one."},
+            "config": with_description(&uuid(), "Tells the pgo.yaml that is in force from another one."),
             "certificates": {
                 "description": "What was told of the certificates of its services, by Secret.",
                 "type": "object",
