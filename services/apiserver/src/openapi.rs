@@ -4,7 +4,7 @@ use pgo_api::{
     Carrier, ClusterScaleResponse, ClusterTestRequest, ClusterTestResponse, CreateClusterRequest,
     CreateClusterResponse, CreateFailoverRequest, CreateFailoverResponse, CreateUpgradeRequest,
     CreateUpgradeResponse, DeadLetterRequest, DeadLetterResponse, DeleteClusterRequest,
-    DeleteClusterResponse, Endpoint, EventsQuery, Methods, Outcome, PGO_VERSION,
+    DeleteClusterResponse, Endpoint, EventsQuery, Method, Methods, Outcome, PGO_VERSION,
     QueryFailoverResponse, QueryRestartResponse, ROUTES, ReloadRequest, ReloadResponse,
     RequestHead, RestartRequest, RestartResponse, Route, STREAM_TYPE, ScaleDownQuery,
     ScaleDownResponse, ScaleQuery, ScaleQueryResponse, ShowClusterRequest, ShowClusterResponse,
@@ -26,10 +26,7 @@ pub fn openapi() -> Value {
     let mut generator = settings.into_generator();
     let mut paths: Map<String, Value> = Map::new();
     for route in ROUTES {
-        let method = match route.methods {
-            Methods::Any => "get".to_owned(),
-            Methods::One(method) => method.as_str().to_ascii_lowercase(),
-        };
+        let method = method(route).as_str().to_ascii_lowercase();
         let operation = operation(route, &mut generator);
         let path = paths.entry(route.path).or_insert_with(|| json!({}));
         path[method] = operation;
@@ -59,53 +56,87 @@ pub fn openapi() -> Value {
     })
 }
 
+/// The method of a route; of one that takes any, the method by which 4.1's client asks.
+fn method(route: &Route) -> Method {
+    match (route.methods, route.carrier) {
+        (Methods::One(method), _) => method,
+        (Methods::Any, Carrier::Body) => Method::Post,
+        (Methods::Any, Carrier::None | Carrier::Query) => Method::Get,
+    }
+}
+
 fn operation(route: &Route, generator: &mut SchemaGenerator) -> Value {
     let mut responses = Map::new();
     responses.insert("200".to_owned(), done(route, generator));
-    let mut failure = |status: &str, why: &str| {
+    for (status, why) in failures(route) {
         responses.insert(status.to_owned(), json!({"description": why}));
-    };
-    failure("403", "No client certificate was shown.");
+    }
     let mut operation = json!({
         "operationId": format!("{:?}", route.endpoint),
+        "summary": route.summary.trim_start_matches("New: "),
         "parameters": parameters(route, generator),
+        "responses": responses,
     });
+    let mut remarks = Vec::new();
     match route.permission {
-        Some(permission) => {
-            failure(
-                "401",
-                "User or password are wrong, or the permission is missing.",
-            );
-            operation["summary"] = json!(format!("Needs the permission {permission}"));
-        }
-        None => {
-            operation["summary"] = json!("Needs no user");
-            operation["security"] = json!([{"certificate": []}]);
-        }
+        Some(permission) => remarks.push(format!("Needs the permission {permission}.")),
+        None if route.endpoint == Endpoint::Healthz => operation["security"] = json!([]),
+        None => operation["security"] = json!([{"certificate": []}]),
+    }
+    if route.endpoint == Endpoint::Health {
+        remarks.push("Needs no certificate where NOAUTH_ROUTES names it.".to_owned());
+    }
+    if route.methods == Methods::Any {
+        remarks.push("Any other method does the same.".to_owned());
+    }
+    if !route.available {
+        let later =
+            "Not available in this version yet: it is checked, and answered with Code error.";
+        remarks.push(later.to_owned());
+    }
+    if !remarks.is_empty() {
+        operation["description"] = json!(remarks.join(" "));
     }
     if route.carrier == Carrier::Body {
-        failure("400", "The body is not JSON, or a field has another type.");
-        failure("413", "The body is larger than 1 MiB.");
         let schema = request(route.endpoint, generator);
         operation["requestBody"] = json!({"content": {"application/json": {"schema": schema}}});
     }
-    if route.endpoint == Endpoint::Events {
-        failure("400", "The query cannot be used.");
-        failure(
+    operation
+}
+
+/// With which statuses a request to a route can fail, and why.
+fn failures(route: &Route) -> Vec<(&'static str, &'static str)> {
+    let mut failures = Vec::new();
+    if route.endpoint != Endpoint::Healthz {
+        failures.push(("403", "No client certificate was shown."));
+    }
+    if route.permission.is_some() {
+        failures.push((
+            "401",
+            "User or password are wrong, or the permission is missing.",
+        ));
+    }
+    match route.carrier {
+        Carrier::None => {}
+        Carrier::Query => failures.push((
+            "400",
+            "A parameter of the query is there twice, or cannot be used.",
+        )),
+        Carrier::Body => failures.extend([
+            ("400", "The body is not JSON, or a field has another type."),
+            ("408", "The body did not arrive within 30 s."),
+            ("413", "The body is larger than 1 MiB."),
+        ]),
+    }
+    match route.endpoint {
+        Endpoint::Events => failures.push((
             "503",
             "The event service cannot be reached; it is worth another try.",
-        );
+        )),
+        Endpoint::Readyz => failures.push(("503", "Not ready; the text says what is missing.")),
+        _ => {}
     }
-    if route.endpoint == Endpoint::Readyz {
-        failure("503", "Not ready; the text says what is missing.");
-    }
-    if !route.available {
-        operation["description"] = json!(
-            "Not available in this version yet: it is checked, and answered with Code error."
-        );
-    }
-    operation["responses"] = Value::Object(responses);
-    operation
+    failures
 }
 
 /// The answer of a request that reaches its handler.

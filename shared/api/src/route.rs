@@ -82,6 +82,8 @@ pub struct Route {
     pub methods: Methods,
     /// Path, with `{name}` or `{id}` for a variable segment.
     pub path: &'static str,
+    /// What it does, as a sentence: the comment of its row.
+    pub summary: &'static str,
     /// What the user must be permitted; `None`: the route needs no user.
     pub permission: Option<Permission>,
     /// Whether the client's version must be [`PGO_VERSION`](crate::PGO_VERSION).
@@ -101,13 +103,12 @@ const LATER: bool = false;
 
 macro_rules! routes {
     ( $(
-        $(#[$meta:meta])*
+        #[doc = $summary:literal]
         $endpoint:ident $method:ident $path:literal $permission:expr, $version:ident, $namespace:ident, $carrier:ident, $available:ident;
     )* ) => {
         /// What a route does.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        #[allow(missing_docs, reason = "the names say it; new ones have a comment")]
-        pub enum Endpoint { $( $(#[$meta])* $endpoint, )* }
+        pub enum Endpoint { $( #[doc = $summary] $endpoint, )* }
 
         impl Endpoint {
             /// Its row in the table.
@@ -121,6 +122,7 @@ macro_rules! routes {
             endpoint: Endpoint::$endpoint,
             methods: routes!(@methods $method),
             path: $path,
+            summary: $summary.trim_ascii(),
             permission: $permission,
             checks_version: routes!(@version $version),
             namespace: routes!(@namespace $namespace),
@@ -140,98 +142,164 @@ macro_rules! routes {
 // V: the version is checked, N: the namespace is, x: it is not. Some permissions look wrong (benchmarks need those of
 // schedules, pgoroles those of pgousers, showing users that of secrets): roles made for 4.1 count on them.
 routes! {
+    /// Answers with the version of the server.
     Version Any "/version" Some(P::Version), x, x, None, AVAILABLE;
+    /// Answers that the server runs, in 4.1's form.
     Health Any "/health" None, x, x, None, AVAILABLE;
+    /// Answers that the process runs; never needs a certificate.
     Healthz Any "/healthz" None, x, x, None, AVAILABLE;
-    /// New: whether requests can be served now, for probes.
+    /// New: answers whether requests can be served now, for probes.
     Readyz Any "/readyz" None, x, x, None, AVAILABLE;
-    /// New: Prometheus metrics.
+    /// New: gives the metrics of the process to Prometheus.
     Metrics Get "/metrics" None, x, x, None, AVAILABLE;
-    /// New: history and stream of events.
+    /// New: gives the history of events, and follows them.
     Events Get "/events" Some(P::ShowCluster), V, Given, Query, AVAILABLE;
-    /// New: messages that nobody could handle.
+    /// New: shows messages that nobody could handle.
     ShowDeadLetter Post "/deadlettershow" Some(P::ShowDeadLetter), V, x, Body, AVAILABLE;
-    /// New: they go to their topics again.
+    /// New: gives messages that nobody could handle to their topics again.
     RequeueDeadLetter Post "/deadletterrequeue" Some(P::RequeueDeadLetter), V, x, Body, AVAILABLE;
-    /// New: they are forgotten.
+    /// New: forgets messages that nobody could handle.
     DeleteDeadLetter Post "/deadletterdelete" Some(P::DeleteDeadLetter), V, x, Body, AVAILABLE;
 
+    /// Asks for a new cluster.
     CreateCluster Post "/clusters" Some(P::CreateCluster), V, N, Body, AVAILABLE;
+    /// Shows clusters with their pods, Services and replicas.
     ShowCluster Post "/showclusters" Some(P::ShowCluster), V, N, Body, AVAILABLE;
+    /// Asks for clusters to be deleted, with their data and backups or without.
     DeleteCluster Post "/clustersdelete" Some(P::DeleteCluster), V, N, Body, AVAILABLE;
+    /// Tries to connect to the databases of clusters.
     TestCluster Post "/testclusters" Some(P::TestCluster), V, N, Body, AVAILABLE;
+    /// Shows how many clusters, volumes and pods there are, and what is not ready.
     Status Any "/status" Some(P::Status), V, N, Query, AVAILABLE;
 
+    /// Changes settings of clusters.
     UpdateCluster Post "/clustersupdate" Some(P::UpdateCluster), V, N, Body, AVAILABLE;
+    /// Asks for further replicas of a cluster.
     ScaleCluster Any "/clusters/scale/{name}" Some(P::ScaleCluster), V, N, Query, AVAILABLE;
+    /// Shows the replicas of a cluster that could be removed.
     ScaleQuery Get "/scale/{name}" Some(P::ScaleCluster), V, N, Query, AVAILABLE;
+    /// Asks for a replica to be removed.
     ScaleDown Get "/scaledown/{name}" Some(P::ScaleCluster), V, N, Query, AVAILABLE;
+    /// Shows how full the volumes of clusters are.
     Df Any "/df/{name}" Some(P::DfCluster), V, N, Query, LATER;
+    /// Shows the pgo.yaml in force.
     ShowConfig Any "/config" Some(P::ShowConfig), V, N, Query, LATER;
+    /// Shows how far a creation, backup or restore is.
     ShowWorkflow Get "/workflow/{id}" Some(P::ShowWorkflow), V, N, Query, LATER;
+    /// Lists the files on a volume claim.
     ShowPvc Post "/showpvc" Some(P::ShowPVC), V, N, Body, LATER;
 
+    /// Stores a policy, which is SQL to be run on clusters.
     CreatePolicy Any "/policies" Some(P::CreatePolicy), V, N, Body, LATER;
+    /// Shows policies.
     ShowPolicy Post "/showpolicies" Some(P::ShowPolicy), V, N, Body, LATER;
+    /// Deletes policies.
     DeletePolicy Post "/policiesdelete" Some(P::DeletePolicy), V, N, Body, LATER;
+    /// Runs policies on clusters.
     ApplyPolicy Post "/policies/apply" Some(P::ApplyPolicy), x, N, Body, LATER;
 
+    /// Creates a user of PGO.
     CreatePgouser Post "/pgousercreate" Some(P::CreatePgouser), V, x, Body, LATER;
+    /// Shows users of PGO, without their passwords.
     ShowPgouser Post "/pgousershow" Some(P::ShowPgouser), V, x, Body, LATER;
+    /// Deletes users of PGO.
     DeletePgouser Post "/pgouserdelete" Some(P::DeletePgouser), V, x, Body, LATER;
+    /// Changes the password, roles or namespaces of a user of PGO.
     UpdatePgouser Post "/pgouserupdate" Some(P::UpdatePgouser), x, x, Body, LATER;
+    /// Creates a role of PGO.
     CreatePgorole Post "/pgorolecreate" Some(P::CreatePgouser), V, x, Body, LATER;
+    /// Shows roles of PGO with their permissions.
     ShowPgorole Post "/pgoroleshow" Some(P::ShowPgouser), V, x, Body, LATER;
+    /// Deletes roles of PGO.
     DeletePgorole Post "/pgoroledelete" Some(P::DeletePgouser), V, x, Body, LATER;
+    /// Changes the permissions of a role of PGO.
     UpdatePgorole Post "/pgoroleupdate" Some(P::UpdatePgouser), x, x, Body, LATER;
 
+    /// Puts a label on clusters.
     Label Post "/label" Some(P::Label), V, N, Body, LATER;
+    /// Takes a label off clusters.
     DeleteLabel Post "/labeldelete" Some(P::Label), V, N, Body, LATER;
+    /// Loads a file into a table of clusters.
     Load Post "/load" Some(P::Load), V, N, Body, LATER;
+    /// Asks for clusters to run another image of PostgreSQL.
     Upgrade Post "/upgrades" Some(P::CreateUpgrade), V, Given, Body, AVAILABLE;
+    /// Asks for the settings of clusters to be read again.
     Reload Post "/reload" Some(P::Reload), x, N, Body, AVAILABLE;
-    /// New: restarts in place.
+    /// New: asks for instances of a cluster to be restarted in place.
     RestartCluster Post "/restart" Some(P::RestartCluster), V, N, Body, AVAILABLE;
-    /// New: which instances there are to restart.
+    /// New: shows the instances of a cluster that can be restarted.
     QueryRestart Get "/restart/{name}" Some(P::RestartCluster), V, N, Query, AVAILABLE;
+    /// Lists files in the containers of clusters.
     Ls Post "/ls" Some(P::Ls), x, N, Body, LATER;
+    /// Shows files in the containers of clusters.
     Cat Post "/cat" Some(P::Cat), x, N, Body, LATER;
 
+    /// Creates a PostgreSQL user in clusters.
     CreateUser Post "/usercreate" Some(P::CreateUser), V, N, Body, LATER;
+    /// Changes passwords of PostgreSQL users, or how long they are valid.
     UpdateUser Post "/userupdate" Some(P::UpdateUser), V, N, Body, LATER;
+    /// Shows the PostgreSQL users of clusters.
     ShowUser Post "/usershow" Some(P::ShowSecrets), V, N, Body, LATER;
+    /// Deletes a PostgreSQL user from clusters.
     DeleteUser Post "/userdelete" Some(P::DeleteUser), V, N, Body, LATER;
 
+    /// Shows namespaces, and whether the user and the installation use them.
     ShowNamespace Post "/namespace" Some(P::ShowNamespace), V, x, Body, LATER;
+    /// Creates namespaces for clusters.
     CreateNamespace Post "/namespacecreate" Some(P::CreateNamespace), V, x, Body, LATER;
+    /// Deletes namespaces.
     DeleteNamespace Post "/namespacedelete" Some(P::DeleteNamespace), V, x, Body, LATER;
+    /// Gives namespaces the objects that clusters in them need.
     UpdateNamespace Post "/namespaceupdate" Some(P::UpdateNamespace), V, x, Body, LATER;
 
+    /// Shows the pg_basebackup backups of a cluster.
     ShowBackup Get "/backups/{name}" Some(P::ShowBackup), V, N, Query, LATER;
+    /// Deletes the pg_basebackup backups of a cluster.
     DeleteBackup Get "/backupsdelete/{name}" Some(P::DeleteBackup), V, N, Query, LATER;
+    /// Asks for a backup by pg_basebackup.
     CreateBackup Post "/backups" Some(P::CreateBackup), x, N, Body, LATER;
+    /// Asks for a restore from a backup by pg_basebackup.
     RestorePgbasebackup Post "/pgbasebackuprestore" Some(P::RestorePgbasebackup), x, N, Body, LATER;
+    /// Asks for a backup by pgBackRest.
     CreateBackrestBackup Post "/backrestbackup" Some(P::CreateBackup), x, N, Body, LATER;
+    /// Shows the pgBackRest backups of a cluster.
     ShowBackrest Get "/backrest/{name}" Some(P::ShowBackup), V, N, Query, LATER;
+    /// Asks for a restore by pgBackRest.
     Restore Post "/restore" Some(P::Restore), x, N, Body, LATER;
+    /// Asks for a dump by pg_dump.
     CreateDump Post "/pgdumpbackup" Some(P::CreateDump), x, N, Body, LATER;
+    /// Shows the dumps of a cluster.
     ShowDump Get "/pgdump/{name}" Some(P::ShowBackup), V, N, Query, LATER;
+    /// Asks for a dump to be restored.
     RestoreDump Post "/pgdumprestore" Some(P::RestoreDump), x, N, Body, LATER;
 
+    /// Asks for another primary of a cluster.
     CreateFailover Post "/failover" Some(P::CreateFailover), V, N, Body, AVAILABLE;
+    /// Shows the replicas of a cluster that could become its primary.
     QueryFailover Get "/failover/{name}" Some(P::CreateFailover), V, N, Query, AVAILABLE;
 
+    /// Adds pgBouncer to clusters.
     CreatePgbouncer Post "/pgbouncer" Some(P::CreatePgbouncer), V, N, Body, LATER;
+    /// Removes pgBouncer from clusters.
     DeletePgbouncerByMethod Delete "/pgbouncer" Some(P::DeletePgbouncer), V, N, Body, LATER;
+    /// Removes pgBouncer from clusters, by POST.
     DeletePgbouncer Post "/pgbouncerdelete" Some(P::DeletePgbouncer), V, N, Body, LATER;
+    /// Adds pgpool to clusters.
     CreatePgpool Post "/pgpool" Some(P::CreatePgpool), V, N, Body, LATER;
+    /// Removes pgpool from clusters.
     DeletePgpool Post "/pgpooldelete" Some(P::DeletePgpool), V, N, Body, LATER;
 
+    /// Creates schedules of backups or policies.
     CreateSchedule Post "/schedule" Some(P::CreateSchedule), x, N, Body, LATER;
+    /// Deletes schedules.
     DeleteSchedule Post "/scheduledelete" Some(P::DeleteSchedule), x, N, Body, LATER;
+    /// Shows schedules.
     ShowSchedule Post "/scheduleshow" Some(P::ShowSchedule), x, N, Body, LATER;
+    /// Asks for a run of pgbench on clusters.
     CreateBenchmark Post "/benchmark" Some(P::CreateSchedule), x, N, Body, LATER;
+    /// Deletes runs of pgbench.
     DeleteBenchmark Post "/benchmarkdelete" Some(P::DeleteSchedule), x, N, Body, LATER;
+    /// Shows runs of pgbench.
     ShowBenchmark Post "/benchmarkshow" Some(P::ShowSchedule), x, N, Body, LATER;
 }
 

@@ -26,3 +26,17 @@ pub(super) fn readyz(telemetry: &Telemetry) -> Response {
 pub(super) fn metrics(telemetry: &Telemetry) -> Response {
     ([(CONTENT_TYPE, OPENMETRICS)], telemetry.metrics_text()).into_response()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_lacks_something_is_not_ready() {
+        let telemetry = Telemetry::without_logs("apiserver", "test");
+        let condition = telemetry.readiness().condition("caches");
+        assert_eq!(readyz(&telemetry).status(), StatusCode::SERVICE_UNAVAILABLE);
+        condition.met();
+        assert_eq!(readyz(&telemetry).status(), StatusCode::OK);
+    }
+}
