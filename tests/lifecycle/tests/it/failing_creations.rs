@@ -302,7 +302,14 @@ fn create_wait_ends_with_the_cause_of_a_failure() {
     let _turn = together();
     let cluster = Cluster::named("told");
     let missing = unique("missing");
+    let begun = Instant::now();
     cluster
-        .create(&["--wait", "--timeout", "60s", "--ccp-image-tag", &missing])
+        .create(&["--wait", "--timeout", "2m", "--ccp-image-tag", &missing])
         .failed(2, &[&missing, &cluster.name]);
+    let took = begun.elapsed();
+    assert!(
+        took < TOLD,
+        "the cause was told after {} ms, the timeout is 2 min",
+        took.as_millis()
+    );
 }
