@@ -1,6 +1,6 @@
 //! Anything is killed at any moment: the creation completes, and `pgo watch` shows each of its events once, in order.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::harness::{
     Cluster, Watch,
@@ -13,6 +13,20 @@ use crate::harness::{
     turns::alone,
     until,
 };
+
+/// Holds what is shown of a stream to be these events still, when something that happened later has been shown, too.
+#[track_caller]
+fn nothing_follows(watches: &[&Watch], stream: &str, events: &[Value]) {
+    let marker = Cluster::ready("marker").uid();
+    for watch in watches {
+        watch.until(&marker, "CreateClusterCompleted");
+        assert_eq!(
+            watch.of(stream),
+            events,
+            "an event was shown again, or more"
+        );
+    }
+}
 
 /// Makes a cluster, kills all instances of a process when its creation has begun, and holds what follows to the promise.
 fn survives(process: &str) {
@@ -45,6 +59,7 @@ fn survives(process: &str) {
     let later = Watch::begin_since("10m");
     let told = later.until(&stream, "CreateClusterCompleted");
     assert_eq!(told, events);
+    nothing_follows(&[&watch, &later], &stream, &events);
 }
 
 #[test]
@@ -89,9 +104,11 @@ fn a_creation_survives_all_of_them_at_once() {
     assert_ne!(phase, "Ready", "it is over before all were killed");
     cluster.until_ready();
     until_whole();
-    let events = watch.until(&cluster.uid(), "CreateClusterCompleted");
+    let stream = cluster.uid();
+    let events = watch.until(&stream, "CreateClusterCompleted");
     check_stream(&events);
     assert_eq!(types(&events).len(), 6, "{:?}", types(&events));
+    nothing_follows(&[&watch], &stream, &events);
 }
 
 #[test]
@@ -143,6 +160,7 @@ fn a_deletion_survives_event_service_and_nsqd() {
         }
     });
     check_stream(&events);
+    nothing_follows(&[&watch], &stream, &events);
 }
 
 #[test]
