@@ -30,6 +30,7 @@ mod requests;
 mod restart;
 mod rights;
 mod scale;
+mod scheduler;
 mod secrecy;
 mod show;
 mod storm;
