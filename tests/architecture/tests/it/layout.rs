@@ -1,4 +1,4 @@
-//! Where things are, as the design lays them out. Not all of it is there yet; what is there is in its place.
+//! Where things are, as the design lays them out, and that each kind of test is there.
 
 use std::fs;
 
@@ -76,6 +76,18 @@ const FOLDERS: [(&str, &[&str]); 3] = [
     ("docs", &["decisions", "examples", "man"]),
 ];
 
+/// The kinds of tests that are not beside the code that they are about, each a folder of `tests`.
+const KINDS: [&str; 5] = [
+    "architecture",
+    "conformance",
+    "lifecycle",
+    "model",
+    "simulation",
+];
+
+/// Where whoever looks for a comparison with peers finds the program that measures, and what runs it.
+const BENCH: [&str; 2] = ["tests/bench/src/main.rs", "tests/bench/run.sh"];
+
 /// Lines of a `main.rs`: what a process does is in its library, where tests reach it.
 const MAIN_LINES: usize = 12;
 
@@ -108,6 +120,58 @@ fn every_folder_is_in_the_layout() {
                 "{folder}/{name} is not in the layout"
             );
         }
+    }
+}
+
+/// Whether a source has a test that is run.
+fn has_tests(text: &str) -> bool {
+    let lines = || text.lines().map(str::trim_start);
+    let is_test = |line: &str| line.starts_with("#[test]") || line.starts_with("#[tokio::test");
+    lines().any(is_test) && !lines().any(|line| line.starts_with("#[ignore"))
+}
+
+#[test]
+fn every_kind_of_test_is_there_and_holds_tests() {
+    let sources = files(".rs");
+    let tested = |among: &dyn Fn(&str, &str) -> bool| {
+        let mut found = sources.iter().filter(|(path, text)| among(path, text));
+        found.any(|(_, text)| has_tests(text))
+    };
+    for kind in KINDS {
+        let folder = format!("tests/{kind}/tests/it/");
+        let beside = |path: &str, _: &str| path.starts_with(&folder);
+        assert!(tested(&beside), "there is no test in {folder}");
+    }
+    let of_code = |path: &str| {
+        ["pgo/", "services/", "shared/"]
+            .iter()
+            .any(|at| path.starts_with(at))
+    };
+    assert!(
+        tested(&|path, _| of_code(path) && path.contains("/src/")),
+        "there is no unit test"
+    );
+    let property = |path: &str, text: &str| of_code(path) && text.contains("proptest!");
+    assert!(tested(&property), "there is no property test");
+    for file in BENCH {
+        assert!(root().join(file).is_file(), "{file} is missing");
+    }
+}
+
+/// What 4.1 said is held against where it is said (docs/decisions/2026-11-26-recorded-shapes-beside-the-code.md).
+#[test]
+fn the_recorded_shapes_of_4_1_are_held_against_beside_their_code() {
+    let sources = files(".rs");
+    for file in [
+        "shared/api/tests/recorded_conversations.rs",
+        "shared/crd/tests/it/recorded.rs",
+        "shared/events/tests/it/recorded.rs",
+        "services/apiserver/tests/it/recorded.rs",
+        "pgo/tests/it/recorded.rs",
+    ] {
+        let text = sources.iter().find(|(path, _)| path == file);
+        let text = text.map_or("", |(_, text)| text);
+        assert!(has_tests(text), "{file} has no test");
     }
 }
 
