@@ -191,6 +191,17 @@ what_failed_is_said_last() {
     <<<"$(tail -n 4 "$SCRATCH/output" | tr '\n' ' ')" || { cat "$SCRATCH/output"; return 1; }
 }
 
+# By a clock that goes a minute further at each look: some ten looks, so more than two minutes and less than 45.
+a_fast_run_has_two_minutes() {
+  local progress=deploy/local/progress.sh
+  # shellcheck disable=SC2016 # for that script
+  echo 'clock_ms() { local now; now=$(<"$FAST_CLOCK"); echo $((now + 60000)) | tee "$FAST_CLOCK"; }' >>"$SCRATCH/clone/$progress"
+  echo 0 >"$SCRATCH/fast-clock"
+  checked 0 MINUTES= FAST_CLOCK="$SCRATCH/fast-clock" || return 1
+  cp "$PGO_ROOT/$progress" "$SCRATCH/clone/$progress"
+  grep -qx "=== warning: that is more than the 2 minutes that all of it may take" "$SCRATCH/output" || { cat "$SCRATCH/output"; return 1; }
+}
+
 too_long_a_run_is_told() {
   checked 0 MINUTES=45 && ! grep -q warning "$SCRATCH/output" || return 1
   checked 0 MINUTES=-1 && grep -qx "=== warning: that is more than the -1 minutes that all of it may take" "$SCRATCH/output"
@@ -217,6 +228,7 @@ alone() {
   prepare_checks
   holds "what failed is the last thing that make test-fast says" what_failed_is_said_last
   holds "a run that takes too long is told, and only that" too_long_a_run_is_told
+  holds "make test-fast may take two minutes" a_fast_run_has_two_minutes
   holds "what a step does that takes long is shown" what_a_slow_step_does_is_shown "$slow"
 }
 
