@@ -8,7 +8,8 @@ use crate::harness::{
     events::{check_stream, fields, types},
     kubectl,
     kubernetes::{apply, condition, get, secret, text},
-    namespace,
+    namespace, operator,
+    programs::{program, run},
     turns::together,
     until,
     until::seen,
@@ -169,29 +170,89 @@ fn the_schema_refuses_requests_that_nobody_would_carry_out() {
     }
 }
 
+/// What `kubectl get` shows of an object: the heads of the columns, and its line.
+fn columns(kind: &str, name: &str, namespace: &str) -> [Vec<String>; 2] {
+    let table = kubectl(&["get", kind, name, "-n", namespace]).ok();
+    let words = |line: &str| line.split_whitespace().map(str::to_owned).collect();
+    let lines: Vec<Vec<String>> = table.out.lines().map(words).collect();
+    lines
+        .try_into()
+        .unwrap_or_else(|_| panic!("one object: {table}"))
+}
+
+#[test]
+fn the_schema_refuses_a_second_installation_and_a_state_that_is_none() {
+    let _turn = together();
+    for (name, spec, word) in [
+        ("other", json!({}), "there is one PgInstallation, named pgo"),
+        (
+            "pgo",
+            json!({"state": "Asleep"}),
+            "state is Running or Stopped",
+        ),
+    ] {
+        let mut manifest = other("PgInstallation", name, spec);
+        manifest["metadata"]["namespace"] = json!(operator());
+        // Nothing comes of it, also where it is not refused.
+        let command = program("kubectl", &["apply", "--dry-run=server", "-f", "-"]);
+        let ran = run(command, &manifest.to_string());
+        assert!(
+            !ran.status.success() && ran.err.contains(word),
+            "{manifest}: {word:?} is not said: {ran}"
+        );
+    }
+}
+
+#[test]
+fn the_columns_of_kubectl_show_how_pgo_is() {
+    let _turn = together();
+    let [heads, line] = columns("pginstallation", "pgo", &operator());
+    assert_eq!(
+        heads,
+        ["NAME", "PHASE", "VERSION", "READY", "DEGRADED", "AGE"]
+    );
+    assert_eq!(
+        (line.len(), line[0].as_str(), line[2].as_str()),
+        (6, "pgo", "4.1.0"),
+        "{line:?}"
+    );
+    for cell in &line[3..5] {
+        assert!(["True", "False"].contains(&cell.as_str()), "{line:?}");
+    }
+}
+
 #[test]
 fn requests_that_nothing_is_done_for_say_so() {
     let _turn = together();
     let name = unique("request");
-    for (kind, spec, name_of, reason) in [
+    for (kind, spec, name_of, reason, own) in [
         (
             "Pgreplica",
             json!({"clustername": "x"}),
             "Ready",
             "NoSuchCluster",
+            &[("CLUSTER", "x")][..],
         ),
         (
             "Pgpolicy",
             json!({"sql": "select 1"}),
             "Ready",
             "NotAvailable",
+            &[],
         ),
-        ("Pgbackup", json!({}), "Ready", "NotAvailable"),
+        (
+            "Pgbackup",
+            json!({"backupstatus": "none"}),
+            "Ready",
+            "NotAvailable",
+            &[("STATUS", "none")],
+        ),
         (
             "Pgtask",
-            json!({"tasktype": "delete-data", "parameters": {"pg-cluster": name}}),
+            json!({"tasktype": "delete-data", "status": "asked", "parameters": {"pg-cluster": name}}),
             "Complete",
             "NoSuchCluster",
+            &[("TYPE", "delete-data"), ("STATUS", "asked")],
         ),
     ] {
         apply(&other(kind, &name, spec)).ok();
@@ -201,6 +262,19 @@ fn requests_that_nothing_is_done_for_say_so() {
             let is = told["status"] == "False" && told["reason"] == reason;
             seen(is, || object["status"].to_string())
         });
+        let condition = name_of.to_uppercase();
+        let named = [("NAME", name.as_str())]
+            .into_iter()
+            .chain(own.iter().copied());
+        let wanted: Vec<_> = named.chain([(condition.as_str(), "False")]).collect();
+        let [heads, line] = columns(kind, &name, &namespace());
+        let shown: Vec<_> = heads
+            .iter()
+            .map(String::as_str)
+            .zip(line.iter().map(String::as_str))
+            .collect();
+        assert_eq!(shown[..shown.len() - 1], wanted, "{kind}");
+        assert_eq!(shown[shown.len() - 1].0, "AGE", "{kind}");
         kubectl(&["delete", kind, &name, "-n", &namespace()]).ok();
     }
 }
