@@ -297,8 +297,39 @@ bench_prints_figures() {
   done
 }
 
+# How the machine was before make run; nothing where a local Kubernetes was there already.
+BEFORE=$PGO_ROOT/.local/machine-before
+
+# machine_state: what the programs of the local Kubernetes change outside its own folder.
+machine_state() {
+  local place
+  echo "ip_forward $(</proc/sys/net/ipv4/ip_forward)"
+  {
+    for place in /var/lib/kubelet /var/log/containers /run/containerd; do
+      [[ ! -e $place ]] || find "$place" -printf '%y %p\n'
+    done
+    if [[ -e /var/lib/cni ]]; then
+      # Podman keeps its networks there, too.
+      find /var/lib/cni -mindepth 1 -path /var/lib/cni/networks -prune -o -printf '%y %p\n'
+      find /var/lib/cni -maxdepth 0 -empty -printf '%y %p\n'
+    fi
+  } | sort
+}
+
+note_machine() {
+  local status=0
+  rm -f "$BEFORE"
+  "$here/../../deploy/local/status.sh" >"$SCRATCH/status" || status=$?
+  ((status == 3)) || return 0
+  mkdir -p "${BEFORE%/*}"
+  machine_state >"$BEFORE"
+}
+
+the_machine_is_as_before() { diff "$BEFORE" <(machine_state); }
+
 run() {
   local output=$PGO_ROOT/.local/run.log begun
+  note_machine
   without_hippo
   holds "make run runs" shown "$SCRATCH/first" make --no-print-directory -C "$PGO_ROOT" run
   holds "it shows the events of hippo while that is made" grep -Eq "event: .*/hippo +CreateCluster +completed" "$SCRATCH/first"
@@ -462,9 +493,24 @@ stop() {
   (exec -a kubelet sleep 300) &
   local stranger=$!
   UNDO+=("kill $stranger 2>/dev/null")
+  # And a file, where the kubelet has links.
+  local logs=/var/log/containers
+  local log=$logs/of-somebody-else.log
+  mkdir -p "$logs"
+  UNDO+=("rm -f '$log'")
+  echo "not of PGO" >"$log"
   holds "make stop stops" make --no-print-directory -C "$PGO_ROOT" stop
   holds "nothing that it started is left" nothing_of_it_is_left
   holds "what it did not start goes on" kill -0 "$stranger"
+  holds "a file of somebody else stays where it is" test -s "$log"
+  rm "$log"
+  if [[ -e $BEFORE ]]; then
+    # It had to stay because of that file.
+    grep -qxF "d $logs" "$BEFORE" || rmdir --ignore-fail-on-non-empty "$logs"
+    holds "all else on the machine is as it was before make run" the_machine_is_as_before
+  else
+    echo "not compared with what was before make run: a local Kubernetes was there already"
+  fi
   holds "make stop can be said again" make --no-print-directory -C "$PGO_ROOT" stop
   holds "make clean removes what was made, and only that" clean_removes_what_was_made
 }
