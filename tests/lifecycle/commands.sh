@@ -99,11 +99,12 @@ a_failed_step_shows_its_log() {
   local path=$SCRATCH/broken
   mkdir "$path"
   # shellcheck disable=SC2016 # for that script
-  printf '#!/bin/sh\nfor word; do [ "$word" = version ] && exec "%s" version; done\necho "this go builds nothing" >&2\nexit 1\n' \
+  printf '#!/bin/sh\nfor word; do [ "$word" = version ] && exec "%s" version; done\necho "this go builds nothing" >&2\necho "it keeps $GOCACHE and $GOMODCACHE" >&2\nexit 1\n' \
     "$(command -v go)" >"$path/go"
   chmod 0755 "$path/go"
   fails_and_says "    | this go builds nothing" \
     env PATH="$path:$PATH" PGO_CACHE="$SCRATCH/empty-cache" make --no-print-directory -C "$SCRATCH/clone" run || return 1
+  grep -qF "it keeps $SCRATCH/empty-cache/gobuild and $SCRATCH/empty-cache/gomod" "$SCRATCH/output" || return 1
   grep -qF "failed after" "$SCRATCH/output" && grep -qF "$SCRATCH/clone/.local/logs/2-7-programs" "$SCRATCH/output" &&
     ! grep -q '^3/7' "$SCRATCH/output"
 }
@@ -480,7 +481,11 @@ clean_removes_what_was_made() {
   mkdir -p "$clone"/{.local/bin,target/debug}
   while read -r folder; do mkdir -p "$cache/$folder/x"; done <"$SCRATCH/kept"
   touch "$cache/of-others"
+  # As go leaves them.
+  chmod 0555 "$cache/gomod/x"
+  tar --create --files-from=/dev/null | podman import --quiet - localhost/pgo/of-clean:1 >/dev/null
   PGO_CACHE=$cache make_target "$clone" clean
+  [[ -z $(our_images) ]] || { our_images; return 1; }
   [[ ! -e $clone/.local && ! -e $clone/target && $(ls "$cache") == of-others ]] || return 1
   rm "$cache/of-others"
   PGO_CACHE=$cache make_target "$clone" clean

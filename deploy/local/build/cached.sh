@@ -1,6 +1,9 @@
 # Sourced by what builds something that is kept: one folder per thing and hash of its inputs.
 # shellcheck shell=bash
 
+# What Go keeps on the way to a result, all of Kubernetes among it, lies beside the results: make clean removes it.
+export GOCACHE=$PGO_CACHE/gobuild GOMODCACHE=$PGO_CACHE/gomod
+
 # hash_of PATH...: of the contents and names of these files, and of all files under these folders.
 hash_of() {
   find "$@" -type f -print0 | sort -z | xargs -0 sha256sum | sha256sum | cut -c 1-16
