@@ -3,11 +3,14 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use pgo_bus::DeadLetter;
-use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition, TableError};
 
 /// Letters by their ids, as JSON.
 const LETTERS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("letters");
@@ -48,7 +51,9 @@ pub struct Error {
 /// The dead letters that are kept. All calls block for a disk's time.
 #[derive(Debug)]
 pub struct Letters {
-    file: Database,
+    /// None after a failure: redb refuses everything by a handle that failed to write once, also what could be read, so the
+    /// next call opens the file anew. A disk that was full may have room by then.
+    file: Mutex<Option<Database>>,
     path: PathBuf,
     room: Room,
     dropped: AtomicU64,
@@ -60,24 +65,13 @@ impl Letters {
     /// # Errors
     /// It cannot be used.
     pub fn open(folder: &Path, room: Room) -> Result<Self, Error> {
-        let path = folder.join(FILE);
-        let failed = |error: redb::Error| Error {
-            path: path.clone(),
-            source: Box::new(error),
-        };
-        let mut builder = Database::builder();
-        builder.set_cache_size(CACHE_BYTES);
-        let file = builder
-            .create(&path)
-            .map_err(|error| failed(error.into()))?;
         let letters = Self {
-            file,
-            path,
+            file: Mutex::default(),
+            path: folder.join(FILE),
             room,
             dropped: AtomicU64::new(0),
         };
-        // The table is there from now on, for those who only read.
-        letters.change(|_| Ok(()))?;
+        letters.with_file(|_| Ok(()))?;
         Ok(letters)
     }
 
@@ -174,29 +168,58 @@ impl Letters {
         &self,
         change: impl FnOnce(&mut redb::Table<'_, &'static str, &'static [u8]>) -> Result<T, redb::Error>,
     ) -> Result<T, Error> {
-        let changed = || {
-            let transaction = self.file.begin_write()?;
+        self.with_file(|file| {
+            let transaction = file.begin_write()?;
             let changed = change(&mut transaction.open_table(LETTERS)?)?;
             transaction.commit()?;
             Ok(changed)
-        };
-        changed().map_err(|error| self.failed(error))
+        })
     }
 
     fn read<T>(
         &self,
         read: impl FnOnce(&redb::ReadOnlyTable<&'static str, &'static [u8]>) -> Result<T, redb::Error>,
     ) -> Result<T, Error> {
-        let found = || read(&self.file.begin_read()?.open_table(LETTERS)?);
-        found().map_err(|error| self.failed(error))
+        self.with_file(|file| read(&file.begin_read()?.open_table(LETTERS)?))
     }
 
-    fn failed(&self, error: redb::Error) -> Error {
-        Error {
+    /// Works with the file, one at a time. It is closed where that fails.
+    fn with_file<T>(
+        &self,
+        work: impl FnOnce(&Database) -> Result<T, redb::Error>,
+    ) -> Result<T, Error> {
+        let mut open = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let working = || {
+            let file = match open.take() {
+                Some(file) => file,
+                None => open_file(&self.path)?,
+            };
+            let done = work(&file)?;
+            *open = Some(file);
+            Ok(done)
+        };
+        working().map_err(|source: redb::Error| Error {
             path: self.path.clone(),
-            source: Box::new(error),
-        }
+            source: Box::new(source),
+        })
     }
+}
+
+/// Opens the file, or makes it. It has the table then, for those who only read.
+fn open_file(path: &Path) -> Result<Database, redb::Error> {
+    let mut builder = Database::builder();
+    builder.set_cache_size(CACHE_BYTES);
+    let file = builder.create(path)?;
+    match file.begin_read()?.open_table(LETTERS) {
+        Ok(_) => {}
+        Err(TableError::TableDoesNotExist(_)) => {
+            let transaction = file.begin_write()?;
+            transaction.open_table(LETTERS)?;
+            transaction.commit()?;
+        }
+        Err(error) => return Err(error.into()),
+    }
+    Ok(file)
 }
 
 /// Letters with their sizes, the oldest first.

@@ -3,6 +3,7 @@
 use pgo_proto::event::read_response::What;
 
 use crate::{
+    dead::{letters, publish},
     events::{events, stream},
     installation::{Installation, beginning, eventually, next, open, records, soon},
 };
@@ -49,6 +50,23 @@ async fn a_full_disk_confirms_nothing_is_told_and_is_recovered_from() {
         installation.admin("/readyz").unwrap().0 == 200
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_letter_that_comes_while_the_disk_is_full_is_kept_when_there_is_room() {
+    let installation = Installation::start(&[]);
+    let mut client = installation.dead_letters("apiserver");
+    publish(&installation, "alltopic", "no event").await;
+    letters(&mut client, 1).await;
+
+    installation.limit_files_to(Some(1));
+    publish(&installation, "alltopic", "none either").await;
+    installation.event_says("a dead letter is not kept; it comes again");
+    installation.limit_files_to(None);
+    letters(&mut client, 2).await;
+    // And those that come later.
+    publish(&installation, "alltopic", "nor this").await;
+    letters(&mut client, 3).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

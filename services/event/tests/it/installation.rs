@@ -181,6 +181,15 @@ impl Installation {
         prlimit(Some(event.pid()), Resource::Fsize, limit).unwrap();
     }
 
+    /// Waits until the event service writes this message to its log, behind those that were waited for before.
+    pub fn event_says(&self, message: &str) {
+        let says = |line: &str| {
+            let record: serde_json::Value = serde_json::from_str(line).ok()?;
+            (record["message"] == message).then_some(())
+        };
+        self.event.as_ref().unwrap().line(says);
+    }
+
     /// The files of the log, the oldest first.
     pub fn segments(&self) -> Vec<PathBuf> {
         let files = fs::read_dir(self.data()).unwrap();

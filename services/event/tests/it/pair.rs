@@ -245,6 +245,28 @@ async fn dead_letters_are_on_both_replicas_whoever_leads_next() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_gets_the_dead_letters_that_came_while_its_disk_was_full_or_the_leaders() {
+    let pair = Pair::start().await;
+    let mut client = pair.replicas[0].dead_letters("apiserver");
+    for (full, before) in [(1, 0), (0, 1)] {
+        pair.replicas[full].limit_files_to(Some(1));
+        publish(&pair.replicas[0], "alltopic", format!("no event {full}")).await;
+        if full == 0 {
+            pair.replicas[0].event_says("a dead letter is not kept; it comes again");
+        } else {
+            eventually("the copy is behind", || !pair.is_ready(1)).await;
+        }
+        pair.replicas[full].limit_files_to(None);
+        letters(&mut client, before + 1).await;
+        eventually("the copy is counted", || {
+            pair.replicas[1].metric("pgo_event_dead_letters") == u64::try_from(before).unwrap() + 1
+        })
+        .await;
+        pair.both_have_everything().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_the_leader_was_killed_the_other_one_confirms_within_seconds() {
     let mut pair = Pair::start().await;
     let relay = pair.relay(1);
