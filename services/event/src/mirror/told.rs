@@ -68,18 +68,19 @@ pub fn told(event: &Value, instance: &str) -> Option<Event> {
     })
 }
 
-/// Events of a cluster are about its Pgcluster, whose uid is the stream; all others about the installation.
+/// Events of a cluster are about its Pgcluster, all others about the PgInstallation; the uid of either is the stream.
+/// `kubectl describe` looks for the uid.
 fn regarding(cluster: &str, namespace: &str, stream: &str) -> ObjectReference {
-    let (kind, name, uid) = match cluster {
-        "" => ("PgInstallation", "pgo", None),
-        cluster => ("Pgcluster", cluster, Some(stream.to_owned())),
+    let (kind, name) = match cluster {
+        "" => ("PgInstallation", "pgo"),
+        cluster => ("Pgcluster", cluster),
     };
     ObjectReference {
         api_version: Some("crunchydata.com/v1".to_owned()),
         kind: Some(kind.to_owned()),
         name: Some(name.to_owned()),
         namespace: Some(namespace.to_owned()),
-        uid,
+        uid: Some(stream.to_owned()),
         ..ObjectReference::default()
     }
 }
@@ -242,9 +243,12 @@ mod tests {
         event["clustername"] = Value::Null;
         event["severity"] = json!("INFO");
         let of_pgo = told(&event, "event-0").expect("it is told");
+        let regarding = of_pgo.regarding.expect("an object");
+        assert_eq!(regarding.kind.as_deref(), Some("PgInstallation"));
+        assert_eq!(regarding.name.as_deref(), Some("pgo"));
         assert_eq!(
-            of_pgo.regarding.and_then(|object| object.kind).as_deref(),
-            Some("PgInstallation")
+            regarding.uid.as_deref(),
+            Some("0b9f4c1e-8a1d-4a0e-9a57-3a1d3f6f2b11")
         );
         assert_eq!(of_pgo.type_.as_deref(), Some("Normal"));
         event["severity"] = json!("DEBUG");

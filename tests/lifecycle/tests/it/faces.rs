@@ -7,9 +7,11 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::harness::{
-    Cluster, Forward, Ran, kubectl, namespace, operator, pgo,
+    Cluster, Forward, Ran,
+    containers::{kill_all_of, until_whole},
+    kubectl, namespace, operator, pgo,
     programs::{program, run},
-    turns::together,
+    turns::{alone, together},
     until,
     until::seen,
 };
@@ -60,6 +62,21 @@ fn kubectl_shows_what_happened_to_a_cluster_once_each() {
         "{described}"
     );
     assert!(described.out.contains("crunchydata.com/pgo"), "{described}");
+}
+
+#[test]
+fn kubectl_shows_what_happened_to_pgo_itself() {
+    let _turn = alone();
+    // A process that ends and begins is told, and Kubernetes keeps it long enough.
+    kill_all_of("scheduler");
+    until_whole();
+    until("the Events of PGO in kubectl describe", SOON, || {
+        let line = ["describe", "pginstallation", "pgo", "-n", &operator()];
+        let described = kubectl(&line).ok();
+        seen(described.out.contains("ServiceStarted"), || {
+            described.to_string()
+        })
+    });
 }
 
 /// `deploy/install/consumer.sh`.
