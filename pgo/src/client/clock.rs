@@ -25,12 +25,20 @@ pub async fn reached(time: Timestamp) {
 /// When a request that left at `sent` was surely answered from, by the clocks of both sides: where ours is ahead, what is later by
 /// the apiserver's may still be to come.
 pub fn as_of(sent: Timestamp, headers: &HeaderMap) -> Timestamp {
-    let date = headers
-        .get(header::DATE)
-        .and_then(|date| date.to_str().ok());
-    let date = date.and_then(|date| rfc2822::parse(date).ok());
-    let latest = date.and_then(|date| date.timestamp().checked_add(DATE_LEAVES_OUT).ok());
+    let latest = date(headers).and_then(|date| date.checked_add(DATE_LEAVES_OUT).ok());
     latest.map_or(sent, |latest| latest.min(sent))
+}
+
+/// When a request left, by the apiserver's clock where it tells it: that of its answer, which came so much later. By ours it was
+/// `sent`.
+pub fn sent(sent: Timestamp, answered_after: Duration, headers: &HeaderMap) -> Timestamp {
+    let left = date(headers).and_then(|date| date.checked_sub(answered_after).ok());
+    left.unwrap_or(sent)
+}
+
+fn date(headers: &HeaderMap) -> Option<Timestamp> {
+    let date = headers.get(header::DATE)?.to_str().ok()?;
+    Some(rfc2822::parse(date).ok()?.timestamp())
 }
 
 #[cfg(test)]
@@ -59,5 +67,21 @@ mod tests {
             );
         }
         assert_eq!(as_of(sent, &HeaderMap::new()), sent);
+    }
+
+    #[test]
+    fn a_request_left_when_the_apiserver_says_less_what_the_answer_took() {
+        let ours: Timestamp = "2026-11-26T02:00:05.5Z".parse().unwrap();
+        for (date, expected) in [
+            ("Thu, 26 Nov 2026 01:00:05 GMT", "2026-11-26T01:00:03Z"),
+            ("Thu, 26 Nov 2026 02:09:00 GMT", "2026-11-26T02:08:58Z"),
+            ("lately", "2026-11-26T02:00:05.5Z"),
+        ] {
+            assert_eq!(
+                sent(ours, Duration::from_secs(2), &with_date(date)),
+                expected.parse().unwrap(),
+                "{date}"
+            );
+        }
     }
 }

@@ -16,7 +16,7 @@ use hyper::body::Incoming;
 use jiff::{SignedDuration, Timestamp};
 use pgo_api::{Endpoint, EventsQuery, StreamLine};
 use serde_json::Value;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 
 use super::{Api, ClientError, clock};
 
@@ -97,7 +97,7 @@ impl Follower {
         let mut connected_once = false;
         let mut away = false;
         loop {
-            let asked = Timestamp::now();
+            let (asked, waited) = (Timestamp::now(), Instant::now());
             let why = match self
                 .api
                 .open(Endpoint::Events, &self.query.to_query())
@@ -109,8 +109,9 @@ impl Follower {
                     }
                     connected_once = true;
                     let as_of = clock::as_of(asked, answer.headers());
+                    let began = clock::sent(asked, waited.elapsed(), answer.headers());
                     let over = self.read(answer.into_body(), as_of).await?;
-                    self.remember_start(asked);
+                    self.remember_start(began);
                     match over {
                         Over::TooOld => continue,
                         Over::Broken(why, 0) => why,
@@ -137,11 +138,11 @@ impl Follower {
         }
     }
 
-    /// Without a cursor the next connection would begin later than this one did.
-    fn remember_start(&mut self, asked: Timestamp) {
+    /// Without a cursor the next connection would begin later than this one did, at this time by the apiserver's clock.
+    fn remember_start(&mut self, began: Timestamp) {
         let nowhere = self.query.cursor.is_none() && self.query.last.is_none();
         if nowhere && self.query.since.is_none() {
-            self.query.since = Some(asked.to_string());
+            self.query.since = Some(began.to_string());
         }
     }
 
