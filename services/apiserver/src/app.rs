@@ -14,7 +14,7 @@ use pgo_bus::{Bell, Kind};
 use pgo_proto::event::{dead_letters_client::DeadLettersClient, event_log_client::EventLogClient};
 use pgo_telemetry::{CancellationToken, Telemetry};
 use pgo_tls::{TlsFiles, grpc};
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Mutex, MutexGuard, Semaphore};
 use tonic::transport::Channel;
 
 use crate::{
@@ -47,7 +47,9 @@ pub(crate) struct App {
     pub bell: Bell,
     /// None: not configured.
     pub events: Option<EventLogClient<Channel>>,
-    /// The same.
+    /// Places for streams of events.
+    pub streams: Arc<Semaphore>,
+    /// As `events`.
     pub dead_letters: Option<DeadLettersClient<Channel>>,
     pub telemetry: Telemetry,
     pub metrics: Metrics,
@@ -103,6 +105,7 @@ impl App {
             tls_files,
             bell,
             events: event_service.clone().map(EventLogClient::new),
+            streams: Arc::new(Semaphore::new(settings.event_streams.into())),
             dead_letters: event_service.map(DeadLettersClient::new),
             metrics: Metrics::register(&telemetry),
             telemetry,

@@ -11,6 +11,10 @@ const TLS_PORT: u16 = 8443;
 /// Port without TLS.
 const PLAIN_PORT: u16 = 8080;
 
+/// One connection to the event service carries them all, and its HTTP/2 allows 200 requests at once (hyper's default): some are
+/// left for dead letters, and for streams that are connected anew.
+const EVENT_STREAMS: u16 = 150;
+
 /// Routes that may be open to clients without a certificate, as in 4.1.2.
 const OPEN_ROUTES: [&str; 2] = ["/health", "/healthz"];
 
@@ -49,6 +53,9 @@ pub struct Settings {
     /// host:port of the event service; empty: there is no GET /events.
     #[arg(long, env = "EVENT_SERVICE", default_value = "")]
     pub event_service: String,
+    /// So many GET /events may be open at once; further ones are answered with 503.
+    #[arg(long, env = "PGO_EVENT_STREAMS", default_value_t = EVENT_STREAMS)]
+    pub event_streams: u16,
     /// Path of a kubeconfig; without one: KUBECONFIG, then the pod's own account.
     #[arg(long, alias = "kubeconfig-path")]
     pub kubeconfig: Option<PathBuf>,

@@ -19,7 +19,7 @@ use pgo_proto::event::{
 };
 use pgo_telemetry::prometheus_client::metrics::gauge::Gauge;
 use serde_json::Value;
-use tokio::time::Instant;
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 use tonic::{Code, Status, Streaming, transport::Channel};
 
 use crate::refusal::Refusal;
@@ -54,6 +54,7 @@ pub(super) async fn open(
     events: EventLogClient<Channel>,
     mut wanted: Wanted,
     viewer: Viewer,
+    place: OwnedSemaphorePermit,
 ) -> Result<impl Stream<Item = Result<Bytes, Infallible>> + Send + 'static, CannotOpen> {
     let selected = select(&mut wanted, &viewer).await?;
     let from = wanted.from.clone();
@@ -67,7 +68,7 @@ pub(super) async fn open(
         )),
     })?;
     let follower = Follower {
-        counted: Counted::new(&viewer.app.metrics.streams),
+        counted: Counted::new(&viewer.app.metrics.streams, place),
         narrowed: wanted.narrows(from.as_ref()),
         // Until the first place is known, a second connection begins when this one was asked for.
         place: from.unwrap_or_else(|| From::Since(std::time::SystemTime::from(asked).into())),
@@ -141,13 +142,16 @@ enum Upstream {
     Open(Box<Streaming<ReadResponse>>),
 }
 
-/// Counts a stream as long as it lives.
-struct Counted(Gauge);
+/// Counts a stream as long as it lives, and keeps its place.
+struct Counted(
+    Gauge,
+    #[allow(dead_code, reason = "others have none meanwhile")] OwnedSemaphorePermit,
+);
 
 impl Counted {
-    fn new(gauge: &Gauge) -> Self {
+    fn new(gauge: &Gauge, place: OwnedSemaphorePermit) -> Self {
         gauge.inc();
-        Self(gauge.clone())
+        Self(gauge.clone(), place)
     }
 }
 

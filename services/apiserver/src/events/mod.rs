@@ -35,8 +35,15 @@ pub(crate) async fn stream(call: &Call) -> Result<Response, Stop> {
             "no event service is configured; set EVENT_SERVICE of the apiserver".to_owned(),
         ));
     };
+    let Ok(place) = call.app.streams.clone().try_acquire_owned() else {
+        return Err(Stop::Unavailable(
+            "as many streams of events are open as may be (PGO_EVENT_STREAMS of the apiserver); end a pgo watch that nobody \
+             needs, or try again later"
+                .to_owned(),
+        ));
+    };
     let viewer = wanted::Viewer::of(call);
-    match follow::open(events, wanted, viewer).await {
+    match follow::open(events, wanted, viewer, place).await {
         Ok(stream) => Ok(lines(Body::from_stream(stream))),
         Err(follow::CannotOpen::Refused(why)) => {
             Ok(lines(Body::from(StreamLine::Refused { why }.to_line())))

@@ -17,10 +17,14 @@ use crate::{
 };
 
 async fn with_events() -> (Apiserver, EventService) {
+    with_events_and(&[]).await
+}
+
+async fn with_events_and(more: &[&str]) -> (Apiserver, EventService) {
     let authority = authority();
     let service = EventService::start(&authority);
     let address = format!("--event-service={}", service.addr);
-    let arguments = ["--disable-tls=true", &address];
+    let arguments = [&["--disable-tls=true", &address], more].concat();
     let apiserver = try_start(&installation(), authority, &arguments)
         .await
         .unwrap();
@@ -93,6 +97,28 @@ async fn the_history_comes_first_then_that_it_is_over_then_what_happens() {
     assert_eq!(lines.event().await, 4);
     let mut later = Lines::open(&apiserver.plain(), "cursor=2&last=1").await;
     assert_eq!(later.event().await, 3, "a cursor goes before a number");
+}
+
+#[tokio::test]
+async fn one_stream_more_than_may_be_is_refused_until_another_ends() {
+    let (apiserver, _service) = with_events_and(&["--event-streams=2"]).await;
+    let mut first = Lines::open(&apiserver.plain(), "topic=alltopic").await;
+    let _second = Lines::open(&apiserver.plain(), "topic=alltopic").await;
+    let client = apiserver.plain();
+    let target = "/events?version=4.1.0&topic=alltopic";
+    let refused = client.open("GET", target, "").await.unwrap();
+    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let body = refused.into_body().collect().await.unwrap().to_bytes();
+    let body = String::from_utf8_lossy(&body);
+    assert!(body.contains("PGO_EVENT_STREAMS"), "{body}");
+
+    assert!(first.next().await.is_some());
+    drop(first);
+    eventually("a place", || async {
+        let answer = client.open("GET", target, "").await.unwrap();
+        (answer.status() == StatusCode::OK).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
