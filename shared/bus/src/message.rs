@@ -119,6 +119,20 @@ mod tests {
     }
 
     #[test]
+    fn each_field_of_a_message_is_in_the_schema() {
+        let event = event("uid-1", 4);
+        let body = Message::encode(&event, Seq(3)).expect("JSON");
+        let body: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
+        let schemas = pgo_events::reference::schemas();
+        let is_in =
+            |name: &str, field: &str| !schemas["$defs"][name]["properties"][field].is_null();
+        for field in body.as_object().expect("an object").keys() {
+            let is_known = is_in("event", field) || is_in(event.event_type().as_str(), field);
+            assert!(is_known, "{field}");
+        }
+    }
+
+    #[test]
     fn an_event_alone_claims_nothing() {
         let body = event("uid-1", 4).to_wire().expect("JSON");
         let read = Message::decode(&body).expect("a message");

@@ -166,7 +166,7 @@ impl Event {
                 namespace: draft.namespace,
                 username: without_secrets(&draft.actor).into_owned(),
                 timestamp: draft.time,
-                topic: about.topics.to_vec(),
+                topic: about.topics_of(draft.cluster.is_some()).collect(),
             },
             payload,
             stream: key.stream,
@@ -324,6 +324,26 @@ pub(crate) mod tests {
             told.contains("é … é") && told.ends_with("é: no space left"),
             "{told}"
         );
+    }
+
+    #[test]
+    fn what_may_be_about_pgo_or_a_cluster_is_on_the_topic_of_what_it_is_about() {
+        for event_type in [
+            EventType::CertificateWarning,
+            EventType::EventBacklog,
+            EventType::EventBacklogCleared,
+            EventType::HistoryCut,
+        ] {
+            let of_cluster = Event::new(draft(event_type), key());
+            assert_eq!(of_cluster.eventheader.topic, [Topic::Cluster]);
+            let of_pgo = Draft {
+                cluster: None,
+                ..draft(event_type)
+            };
+            assert_eq!(Event::new(of_pgo, key()).eventheader.topic, [Topic::Pgo]);
+        }
+        let backup = Event::new(draft(EventType::CreateBackupCompleted), key());
+        assert_eq!(backup.eventheader.topic, [Topic::Cluster, Topic::Backup]);
     }
 
     #[test]

@@ -8,8 +8,11 @@ use crate::{
     Topic, cloudevent,
 };
 
+/// What a message of nsqd has besides its event; the history does not store it.
+const UNCONFIRMED_FROM: &str = "unconfirmedfrom";
+
 /// Fields that every event has, with their JSON type and what they mean. Those that may be absent have `false`.
-const COMMON: [(&str, &str, bool, &str); 10] = [
+const COMMON: [(&str, &str, bool, &str); 11] = [
     (
         "stream",
         "string",
@@ -65,6 +68,12 @@ const COMMON: [(&str, &str, bool, &str); 10] = [
         true,
         "Version of these fields; raised when one changes its meaning.",
     ),
+    (
+        UNCONFIRMED_FROM,
+        "integer",
+        false,
+        "In messages of nsqd only, for PGO's own history, which leaves it out: events of the stream before this `seq` are not published again.",
+    ),
 ];
 
 /// Fields of 4.1's header, which every event has too.
@@ -90,7 +99,7 @@ pub fn filterable(name: &str) -> Option<FieldKind> {
     if header.contains(&name) || cloudevent::TEXTS.contains(&name) {
         return Some(FieldKind::Text);
     }
-    let mut common = COMMON.iter();
+    let mut common = COMMON.iter().filter(|(name, ..)| *name != UNCONFIRMED_FROM);
     if let Some((_, json, ..)) = common.find(|(field, ..)| *field == name) {
         return Some(match *json {
             "integer" => FieldKind::Number,
@@ -166,12 +175,16 @@ pub fn types_of(operation: OperationKind) -> impl Iterator<Item = EventType> {
 }
 
 fn topics(about: &About) -> String {
-    let names = about
-        .topics
-        .iter()
-        .chain([&Topic::All])
-        .map(|topic| topic.as_str());
-    names.collect::<Vec<_>>().join(", ")
+    let names = |of_cluster: bool| {
+        let topics = about.topics_of(of_cluster).map(Topic::as_str);
+        topics.collect::<Vec<_>>().join(", ")
+    };
+    let (of_cluster, of_pgo) = (names(true), names(false));
+    let own = match of_cluster == of_pgo {
+        true => of_cluster,
+        false => format!("{of_cluster} or, of PGO itself, {of_pgo}"),
+    };
+    format!("{own}, {}", Topic::All)
 }
 
 /// The tables of `docs/events.md`: operations, facts, fields.

@@ -153,7 +153,8 @@ pub struct About {
     pub stage: Stage,
     /// How grave.
     pub severity: Severity,
-    /// The topics it is published on, besides [`Topic::All`].
+    /// The topics it is published on, besides [`Topic::All`]. One that may be about a cluster or about PGO itself is on one of
+    /// these two: [`Self::topics_of`].
     pub topics: &'static [Topic],
     /// Its fields besides those that every event has.
     pub fields: &'static [Field],
@@ -166,6 +167,19 @@ pub struct About {
 }
 
 impl About {
+    /// The topics of one that is about a cluster, or is about none, besides [`Topic::All`].
+    pub fn topics_of(&self, a_cluster: bool) -> impl Iterator<Item = Topic> + '_ {
+        let both = [Topic::Cluster, Topic::Pgo];
+        let is_either = both.iter().all(|topic| self.topics.contains(topic));
+        let other = if a_cluster {
+            Topic::Pgo
+        } else {
+            Topic::Cluster
+        };
+        let topics = self.topics.iter().copied();
+        topics.filter(move |topic| !is_either || *topic != other)
+    }
+
     /// What it means, a sentence.
     #[must_use]
     pub fn meaning(&self) -> String {
