@@ -64,6 +64,12 @@ fn what_is_of_use_to_others_can_be_published_and_nothing_else() {
         for key in ["description", "readme", "keywords", "categories"] {
             assert!(text.contains(&format!("\n{key} = ")), "{path} lacks {key}");
         }
+        let beside = path.replace("Cargo.toml", "LICENSE");
+        let texts = files("LICENSE");
+        let text_of = |path: &str| texts.iter().find(|(found, _)| found == path);
+        let (ours, its) = (text_of("LICENSE"), text_of(&beside));
+        assert!(ours.is_some(), "LICENSE is gone");
+        assert_eq!(ours.map(|it| &it.1), its.map(|it| &it.1), "{beside}");
         // A package of the workspace has no version that others could get.
         for line in dependency_lines(&text) {
             let ours =
