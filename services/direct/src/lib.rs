@@ -6,11 +6,13 @@
 //! ```
 //!
 //! It is live, as 4.1 is: what happens while somebody reads a topic goes there, each event once and in the log's order.
-//! Nothing is kept here or in that nsqd for somebody who may come: the history is in the event service.
+//! Nothing is kept here or in that nsqd for somebody who may come: the history is in the event service. Up to where the log
+//! was fed is kept as long as the pod, for those who stay connected while this process is away.
 
 mod feed;
 mod log;
 mod metrics;
+mod place;
 mod settings;
 mod subscribers;
 
@@ -24,6 +26,7 @@ use nsq::{Server, State};
 use pgo_bus::NsqPublisher;
 use pgo_telemetry::{CancellationToken, Condition, Telemetry};
 use pgo_tls::TlsFiles;
+use place::Place;
 pub use settings::Settings;
 use subscribers::Subscribers;
 use tokio::sync::watch;
@@ -63,7 +66,7 @@ pub async fn serve(
     let nsqd = NsqPublisher::connect(Server::new(&settings.nsqd));
     let watching = tokio::spawn(watch_connection(nsqd.state(), connected));
     let feed = Feed {
-        log: Log::new(channel, following),
+        log: Log::new(channel, following, Place::in_folder(settings.data.clone())),
         subscribers: Subscribers::of(settings.nsqd_http),
         nsqd,
         metrics: Metrics::register(telemetry),

@@ -1,4 +1,4 @@
-//! The log of the event service from now on, as if its connection never broke.
+//! The log of the event service from now on, as if its connection never broke, nor this process.
 
 use std::time::Duration;
 
@@ -10,6 +10,8 @@ use pgo_proto::event::{
 use pgo_telemetry::Condition;
 use tokio::time::{sleep, timeout};
 use tonic::{Code, Status, Streaming, transport::Channel};
+
+use crate::place::Place;
 
 /// Pause before the second attempt to reconnect; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -28,24 +30,28 @@ pub(crate) struct Log {
     stream: Option<Streaming<ReadResponse>>,
     /// After which record the next connection begins; at the end of the log where there is none yet.
     place: Option<String>,
+    /// Where the place outlives the process.
+    kept: Place,
     pause: Duration,
 }
 
 impl Log {
-    /// What comes from the first [`Self::next`] on.
-    pub(crate) fn new(channel: Channel, following: Condition) -> Self {
+    /// What comes behind the place that was kept; from the first [`Self::next`] on where none was.
+    pub(crate) fn new(channel: Channel, following: Condition, kept: Place) -> Self {
         following.not_met("connecting");
         Self {
             events: EventLogClient::new(channel),
             following,
             stream: None,
-            place: None,
+            place: kept.read(),
+            kept,
             pause: Duration::ZERO,
         }
     }
 
-    /// The next event, as it was published.
+    /// The next event, as it was published. Those before it are done: who reads on after this process begins with it.
     pub(crate) async fn next(&mut self) -> Bytes {
+        self.keep();
         loop {
             match self.step().await {
                 Ok(Some(event)) => return event,
@@ -75,6 +81,7 @@ impl Log {
             }
             Some(What::CaughtUp(caught_up)) => {
                 self.place = Some(caught_up.cursor);
+                self.keep();
                 None
             }
             Some(What::Cut(why)) => {
@@ -86,6 +93,13 @@ impl Log {
             }
             None => None,
         })
+    }
+
+    /// Keeps the place, which nothing was read behind that is not done.
+    fn keep(&self) {
+        if let Some(place) = &self.place {
+            self.kept.write(place);
+        }
     }
 
     async fn open(&mut self) -> Result<Streaming<ReadResponse>, Status> {

@@ -22,6 +22,10 @@ pub struct Settings {
     /// host:port of its HTTP.
     #[arg(long, env = "PGO_DIRECT_NSQD_HTTP", default_value = "127.0.0.1:4151")]
     pub nsqd_http: SocketAddr,
+    /// Folder in which it is kept up to where the log was fed; without one, who reads nsqd misses what happens while the feeder
+    /// is away.
+    #[arg(long, env = "PGO_DIRECT_DATA")]
+    pub data: Option<PathBuf>,
     /// Address of the administration port.
     #[arg(long, env = "PGO_ADMIN_ADDR", default_value = "0.0.0.0:9090")]
     pub admin_addr: SocketAddr,

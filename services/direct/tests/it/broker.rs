@@ -7,7 +7,8 @@ use nsq::{Consumer, ConsumerConfig, Server, State};
 use pgo_direct::Settings;
 use pgo_nsqd::Nsqd;
 use pgo_telemetry::{CancellationToken, Telemetry};
-use tokio::time::timeout;
+use tempfile::TempDir;
+use tokio::{task::JoinHandle, time::timeout};
 
 use crate::event_service::EventService;
 
@@ -17,32 +18,34 @@ pub const SOON: Duration = Duration::from_secs(30);
 /// nsqd and the feeder; both end with this value.
 pub struct Broker {
     nsqd: Nsqd,
+    data: TempDir,
     pub telemetry: Telemetry,
-    ending: CancellationToken,
+    feeder: JoinHandle<()>,
 }
 
 impl Broker {
     pub fn start(events: &EventService) -> Self {
         let nsqd = Nsqd::start(Vec::new());
-        let settings = Settings::parse_from([
-            "direct",
-            &format!("--event-service={}", events.address),
-            &format!(
-                "--tls-dir={}",
-                events.folder.path().join("direct").display()
-            ),
-            &format!("--nsqd={}", nsqd.tcp()),
-            &format!("--nsqd-http={}", nsqd.http()),
-        ]);
+        let data = TempDir::new().unwrap();
         let telemetry = Telemetry::without_logs("direct", "0");
-        let ending = CancellationToken::new();
-        let (own, end) = (telemetry.clone(), ending.clone());
-        tokio::spawn(async move { pgo_direct::serve(&settings, &own, end).await.unwrap() });
         Self {
+            feeder: feed(events, &nsqd, &data, &telemetry),
             nsqd,
+            data,
             telemetry,
-            ending,
         }
+    }
+
+    /// Ends the feeder in the middle of what it does.
+    pub async fn kill_feeder(&mut self) {
+        self.feeder.abort();
+        let ended = (&mut self.feeder).await;
+        assert!(ended.unwrap_err().is_cancelled());
+    }
+
+    /// Another feeder in the same pod.
+    pub fn start_feeder(&mut self, events: &EventService) {
+        self.feeder = feed(events, &self.nsqd, &self.data, &self.telemetry);
     }
 
     /// A reader of a topic, whose channel is there.
@@ -62,8 +65,34 @@ impl Broker {
 
 impl Drop for Broker {
     fn drop(&mut self) {
-        self.ending.cancel();
+        self.feeder.abort();
     }
+}
+
+fn feed(
+    events: &EventService,
+    nsqd: &Nsqd,
+    data: &TempDir,
+    telemetry: &Telemetry,
+) -> JoinHandle<()> {
+    let settings = Settings::parse_from([
+        "direct",
+        &format!("--event-service={}", events.address),
+        &format!(
+            "--tls-dir={}",
+            events.folder.path().join("direct").display()
+        ),
+        &format!("--nsqd={}", nsqd.tcp()),
+        &format!("--nsqd-http={}", nsqd.http()),
+        &format!("--data={}", data.path().display()),
+    ]);
+    let telemetry = telemetry.clone();
+    tokio::spawn(async move {
+        let never = CancellationToken::new();
+        pgo_direct::serve(&settings, &telemetry, never)
+            .await
+            .unwrap();
+    })
 }
 
 /// The next message, as text.

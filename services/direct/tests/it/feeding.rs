@@ -92,3 +92,25 @@ async fn a_stream_that_breaks_is_continued_where_it_was() {
     reader.record("c3", &event(3));
     assert_eq!(next(&mut all).await, text(3));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_happens_while_the_feeder_is_away_comes_to_those_who_stayed() {
+    let mut events = EventService::start().await;
+    let mut broker = Broker::start(&events);
+    let reader = events.reader().await;
+    let mut all = broker.subscribe("alltopic").await;
+    reader.caught_up("c0");
+    reader.record("c1", &event(1));
+    assert_eq!(next(&mut all).await, text(1));
+    reader.record("c2", &event(2));
+    assert_eq!(next(&mut all).await, text(2));
+    broker.kill_feeder().await;
+    drop(reader);
+    broker.start_feeder(&events);
+    let reader = events.reader().await;
+    // That an event was fed is noted behind it: killed in between, it is fed once more.
+    let after = reader.after.clone().expect("a place");
+    assert!(["c1", "c2"].contains(&after.as_str()), "{after}");
+    reader.record("c3", &event(3));
+    assert_eq!(next(&mut all).await, text(3));
+}
