@@ -110,7 +110,7 @@ impl Watch {
                 output::note(&format!(
                     "pgo: no connection to nsqd at {address}: {reason}; trying again. It is there where PGO is installed with \
                      PGO_DIRECT_WATCH=true, and reached by a forwarded port: kubectl port-forward {namespace} deployment/direct \
-                     4150{remark}. Without --pgo-event-address the apiserver is read, which needs neither"
+                     14150:4150{remark}. Without --pgo-event-address the apiserver is read, which needs neither"
                 ));
             }
             State::Connected if std::mem::take(away) => {

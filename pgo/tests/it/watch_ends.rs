@@ -464,7 +464,7 @@ fn an_nsqd_that_is_not_there_is_told_once_with_what_is_needed() {
     assert_eq!(said.matches("trying again").count(), 1, "{said}");
     for needed in [
         "PGO_DIRECT_WATCH=true",
-        "kubectl port-forward -n pgo deployment/direct 4150",
+        "kubectl port-forward -n pgo deployment/direct 14150:4150",
     ] {
         assert!(said.contains(needed), "{said}");
     }

@@ -208,7 +208,7 @@ fn pgo_watch(address: &str) -> Command {
     program("pgo", &arguments)
 }
 
-/// What 4.1's does, with its library: `tests/lifecycle/go-nsq`.
+/// What 4.1's does, with its library and its settings: `tests/lifecycle/go-nsq`, a program of ours. 4.1's own binary is not run.
 fn go_nsq_watch(folder: &TempDir, address: &str) -> Command {
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/go-nsq");
     let built = folder.path().join("go-nsq").display().to_string();
