@@ -210,6 +210,7 @@ pub fn markdown() -> String {
         .copied()
         .filter(|t| t.stage() == Stage::Notice);
     text.extend(facts.map(row));
+    text.push_str(&without_a_publisher());
     text.push_str("\n### Fields of types\n\nThose of 4.1 are always there, empty where nothing is known; the others where they are known.\n\n");
     text.push_str(
         "| field | holds | of 4.1 | in a line of `pgo watch` | meaning |\n|---|---|---|---|---|\n",
@@ -233,6 +234,21 @@ pub fn markdown() -> String {
         text.push_str(&format!("| `{name}` | {meaning} |\n"));
     }
     text
+}
+
+/// The types that are defined and not published.
+fn without_a_publisher() -> String {
+    let names = |is: fn(Published) -> bool| {
+        let types = EventType::ALL.iter().filter(|t| is(t.about().published));
+        let names: Vec<String> = types.map(|t| format!("`{t}`")).collect();
+        names.join(", ")
+    };
+    let later = names(|published| matches!(published, Published::Later(_)));
+    let never = names(|published| published == Published::Never);
+    format!(
+        "\n### Types that nothing publishes\n\nIn this version, and defined so that consumers can be written for them: {later}.\n\n\
+         In no version, as it cannot happen: {never}.\n"
+    )
 }
 
 fn published(about: &About) -> &'static str {
