@@ -28,6 +28,13 @@ const PATIENCE = 5000
 // Milliseconds that the history may be silent.
 const HISTORY_DEADLINE = 10000
 
+// Milliseconds that a gap waits for a history that does not answer, or does not have so much yet. nsqd lets a message be held for
+// 900 s (its --max-msg-timeout).
+const HISTORY_PATIENCE = 300000
+
+// Milliseconds until the history is asked again.
+const HISTORY_PAUSE = 1000
+
 // As many may be held here until the ones before them have come.
 const MAX_IN_FLIGHT = 100
 
@@ -42,16 +49,27 @@ class History {
   constructor(address, certificates) {
     const colon = address.lastIndexOf(':')
     this.options = {host: address.slice(0, colon), port: address.slice(colon + 1), servername: EVENTS, ...certificates}
+    // Streams with a gap: since when the history is asked, and when again.
+    this.gaps = new Map()
   }
 
-  // The events of a stream between two; says which are not in the history either.
-  async fill(stream, after, before) {
-    let [events, why] = [[], 'they are not in the history']
+  // The events of a stream between two; says which are not in the history either. Null where that is not known yet: the messages
+  // that wait for it are kept from coming again meanwhile.
+  async fill(stream, after, before, held) {
+    const {since, again} = this.gaps.get(stream) || {since: Date.now(), again: 0}
+    if (Date.now() < again) return null
+    let [events, whole, why] = [[], false, 'they are not in the history']
     try {
-      events = await this.read(stream, after, before)
+      ;({events, whole} = await this.read(stream, after, before))
     } catch (error) {
       why = error.message
     }
+    if (!whole && Date.now() - since < HISTORY_PATIENCE) {
+      this.gaps.set(stream, {since, again: Date.now() + HISTORY_PAUSE})
+      for (const message of held) message.touch()
+      return null
+    }
+    this.gaps.delete(stream)
     const missing = before - after - 1 - events.length
     if (missing > 0) {
       console.error(`${missing} events of stream ${stream} between ${after} and ${before} are missing: ${why}`)
@@ -59,6 +77,7 @@ class History {
     return events
   }
 
+  // What the history has of a gap, and whether it will not have more.
   async read(stream, after, before) {
     const target = `/v1/events?since=${stream}/${after}&filter=partitionkey%3D%27${stream}%27`
     const answer = await new Promise((resolve, reject) => {
@@ -74,10 +93,10 @@ class History {
         if (line.error) throw new Error(line.error)
         // Others say what was cut, or that this is the end.
         if (!line.event) continue
-        if (line.event.seq >= before) break
+        if (line.event.seq >= before) return {events, whole: true}
         events.push(line.event)
       }
-      return events
+      return {events, whole: events.length === before - after - 1}
     } finally {
       answer.destroy()
     }
@@ -126,7 +145,9 @@ class Streams {
         if (seq !== known.last + 1 && Date.now() - since < PATIENCE) break
         // What was before the first one that came here is not missed.
         if (seq !== known.last + 1 && known.last > 0) {
-          const missed = await this.history.fill(stream, known.last, seq)
+          const held = [...known.waiting.values()].map(({message}) => message)
+          const missed = await this.history.fill(stream, known.last, seq, held)
+          if (missed === null) break
           known.last = seq - 1
           for (const event of missed) yield {event}
         }

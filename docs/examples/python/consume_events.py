@@ -34,6 +34,13 @@ PATIENCE = 5
 # Seconds that the history may take.
 HISTORY_DEADLINE = 10
 
+# Seconds that a gap waits for a history that does not answer, or does not have so much yet. nsqd lets a message be held for 900
+# (its --max-msg-timeout).
+HISTORY_PATIENCE = 300
+
+# Seconds until the history is asked again.
+HISTORY_PAUSE = 1
+
 # As many may be held here until the ones before them have come.
 MAX_IN_FLIGHT = 100
 
@@ -62,20 +69,34 @@ class History:
         self.host, _, port = address.rpartition(":")
         self.port = int(port)
         self.context = context
+        # Streams with a gap: since when the history is asked, and when again.
+        self.gaps = {}
 
-    def fill(self, stream, after, before):
-        """The events of a stream between two; says which are not in the history either."""
-        events, why = [], "they are not in the history"
+    def fill(self, stream, after, before, held):
+        """The events of a stream between two; says which are not in the history either. None where that is not known yet: the
+        messages that wait for it are kept from coming again meanwhile."""
+        now = time.monotonic()
+        since, again = self.gaps.get(stream, (now, now))
+        if now < again:
+            return None
+        events, whole, why = [], False, "they are not in the history"
         try:
-            events = self.read(stream, after, before)
+            events, whole = self.read(stream, after, before)
         except (OSError, ValueError, http.client.HTTPException) as error:
             why = error
+        if not whole and now - since < HISTORY_PATIENCE:
+            self.gaps[stream] = (since, time.monotonic() + HISTORY_PAUSE)
+            for message in held:
+                message.touch()
+            return None
+        self.gaps.pop(stream, None)
         missing = before - after - 1 - len(events)
         if missing:
             print(f"{missing} events of stream {stream} between {after} and {before} are missing: {why}", file=sys.stderr)
         return events
 
     def read(self, stream, after, before):
+        """What the history has of a gap, and whether it will not have more."""
         connection = http.client.HTTPSConnection(EVENTS, timeout=HISTORY_DEADLINE)
         # Connected here, because the address need not be the name.
         plain = socket.create_connection((self.host, self.port), HISTORY_DEADLINE)
@@ -95,9 +116,9 @@ class History:
                 # Others say what was cut, or that this is the end.
                 if "event" in line:
                     if line["event"]["seq"] >= before:
-                        break
+                        return events, True
                     events.append(line["event"])
-            return events
+            return events, len(events) == before - after - 1
         finally:
             connection.close()
 
@@ -140,7 +161,11 @@ class Streams:
                     break
                 # What was before the first one that came here is not missed.
                 if seq != last + 1 and last > 0:
-                    for missed in self.history.fill(stream, last, seq):
+                    held = [message for _, _, message in waiting.values()]
+                    events = self.history.fill(stream, last, seq, held)
+                    if events is None:
+                        break
+                    for missed in events:
                         self.last[stream] = missed["seq"]
                         yield missed, None
                 del waiting[seq]

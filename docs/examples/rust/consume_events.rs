@@ -49,6 +49,13 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long the history may take.
 const HISTORY_DEADLINE: Duration = Duration::from_secs(10);
 
+/// How long a gap waits for a history that does not answer, or does not have so much yet. nsqd lets a message be held for 15 min
+/// (its `--max-msg-timeout`).
+const HISTORY_PATIENCE: Duration = Duration::from_secs(300);
+
+/// Until the history is asked again.
+const HISTORY_PAUSE: Duration = Duration::from_secs(1);
+
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -86,13 +93,16 @@ async fn main() -> Result<(), Box<dyn Error>> {
                     // Only now: if this program dies before, nsqd delivers the event again.
                     message.finish();
                 }
-                Next::Gap(gap) => {
-                    for event in history.fill(&gap).await {
-                        println!("{}", line(&event));
-                        printed += 1;
+                Next::Gap(gap) => match history.fill(&gap).await {
+                    Some(events) => {
+                        for event in events {
+                            println!("{}", line(&event));
+                            printed += 1;
+                        }
+                        streams.passed(&gap);
                     }
-                    streams.passed(&gap);
-                }
+                    None => streams.hold(&gap),
+                },
             }
         }
     }
@@ -124,7 +134,11 @@ type Waiting = (Instant, Value, Message);
 /// A program with a database keeps the last `seq` of each stream in it, and writes it in the transaction in which it writes
 /// what the event means to it: then nothing is done twice, whatever dies when.
 #[derive(Default)]
-struct Streams(HashMap<String, (u64, BTreeMap<u64, Waiting>)>);
+struct Streams {
+    known: HashMap<String, (u64, BTreeMap<u64, Waiting>)>,
+    /// Those with a gap: since when the history is asked, and when again.
+    gaps: HashMap<String, (Instant, Instant)>,
+}
 
 impl Streams {
     /// Takes a message; a repeat is finished and forgotten.
@@ -134,7 +148,7 @@ impl Streams {
             eprintln!("not an event of PGO: {}", message.id());
             return message.finish();
         };
-        let (last, waiting) = self.0.entry(stream.to_owned()).or_default();
+        let (last, waiting) = self.known.entry(stream.to_owned()).or_default();
         if seq <= *last || waiting.contains_key(&seq) {
             return message.finish();
         }
@@ -143,7 +157,8 @@ impl Streams {
 
     /// What is next in its stream, or has waited long enough for what is before it.
     fn next(&mut self, now: Instant) -> Option<Next> {
-        self.0.iter_mut().find_map(|(stream, (last, waiting))| {
+        let gaps = &self.gaps;
+        self.known.iter_mut().find_map(|(stream, (last, waiting))| {
             let first = waiting.first_entry()?;
             let (seq, since) = (*first.key(), first.get().0);
             if seq != *last + 1 && now.duration_since(since) < PATIENCE {
@@ -151,13 +166,15 @@ impl Streams {
             }
             // What was before the first one that came here is not missed.
             if seq != *last + 1 && *last > 0 {
-                let stream = stream.clone();
-                let (after, before) = (*last, seq);
-                return Some(Next::Gap(Gap {
-                    stream,
-                    after,
-                    before,
-                }));
+                let (since, again) = gaps.get(stream).copied().unwrap_or((now, now));
+                return (again <= now).then(|| {
+                    Next::Gap(Gap {
+                        stream: stream.clone(),
+                        after: *last,
+                        before: seq,
+                        since,
+                    })
+                });
             }
             let (_, event, message) = first.remove();
             *last = seq;
@@ -167,8 +184,19 @@ impl Streams {
 
     /// Nothing is waited for any more in a gap.
     fn passed(&mut self, gap: &Gap) {
-        if let Some((last, _)) = self.0.get_mut(&gap.stream) {
+        self.gaps.remove(&gap.stream);
+        if let Some((last, _)) = self.known.get_mut(&gap.stream) {
             *last = gap.before - 1;
+        }
+    }
+
+    /// The history is asked again later. The messages that wait for it are kept from coming again meanwhile.
+    fn hold(&mut self, gap: &Gap) {
+        let again = Instant::now() + HISTORY_PAUSE;
+        self.gaps.insert(gap.stream.clone(), (gap.since, again));
+        let waiting = self.known.get(&gap.stream).map(|(_, waiting)| waiting);
+        for (_, _, message) in waiting.into_iter().flat_map(BTreeMap::values) {
+            message.touch();
         }
     }
 }
@@ -184,6 +212,8 @@ struct Gap {
     stream: String,
     after: u64,
     before: u64,
+    /// Since when the history is asked.
+    since: Instant,
 }
 
 /// The history over HTTP.
@@ -193,29 +223,33 @@ struct History {
 }
 
 impl History {
-    /// The events of a gap; says which are not in the history either.
-    async fn fill(&self, gap: &Gap) -> Vec<Value> {
+    /// The events of a gap; says which are not in the history either. None where that is not known yet.
+    async fn fill(&self, gap: &Gap) -> Option<Vec<Value>> {
         let reading = timeout(HISTORY_DEADLINE, self.read(gap)).await;
-        let (events, why) = match reading.unwrap_or_else(|late| Err(late.into())) {
-            Ok(events) => (events, "they are not in the history".to_owned()),
-            Err(error) => (Vec::new(), error.to_string()),
+        let (events, whole, why) = match reading.unwrap_or_else(|late| Err(late.into())) {
+            Ok((events, whole)) => (events, whole, "they are not in the history".to_owned()),
+            Err(error) => (Vec::new(), false, error.to_string()),
         };
+        if !whole && gap.since.elapsed() < HISTORY_PATIENCE {
+            return None;
+        }
         let missing = gap.before - gap.after - 1 - events.len() as u64;
         if missing > 0 {
             let Gap {
                 stream,
                 after,
                 before,
+                ..
             } = gap;
             eprintln!(
                 "{missing} events of stream {stream} between {after} and {before} are missing: {why}"
             );
         }
-        events
+        Some(events)
     }
 
-    /// HTTP/1.0: the answer ends with the connection.
-    async fn read(&self, gap: &Gap) -> Result<Vec<Value>, Box<dyn Error>> {
+    /// What the history has of a gap, and whether it will not have more. HTTP/1.0: the answer ends with the connection.
+    async fn read(&self, gap: &Gap) -> Result<(Vec<Value>, bool), Box<dyn Error>> {
         let stream = TcpStream::connect(&self.address).await?;
         let connector = TlsConnector::from(self.tls.clone());
         let mut stream = connector.connect(EVENTS.try_into()?, stream).await?;
@@ -223,6 +257,7 @@ impl History {
             stream: id,
             after,
             before,
+            ..
         } = gap;
         let target = format!("/v1/events?since={id}/{after}&filter=partitionkey%3D%27{id}%27");
         let request = format!("GET {target} HTTP/1.0\r\nHost: {EVENTS}\r\n\r\n");
@@ -244,13 +279,14 @@ impl History {
                 return Err(line["error"].to_string().into());
             }
             match line["event"]["seq"].as_u64() {
-                Some(seq) if seq >= *before => break,
+                Some(seq) if seq >= *before => return Ok((events, true)),
                 Some(_) => events.push(line["event"].take()),
                 // What was cut, or the end.
                 None => {}
             }
         }
-        Ok(events)
+        let whole = events.len() as u64 == before - after - 1;
+        Ok((events, whole))
     }
 }
 

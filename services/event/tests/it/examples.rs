@@ -10,6 +10,7 @@ use nsq::{Producer, ProducerConfig};
 use pgo_bus::Message;
 use pgo_examples::{javascript, python, rust};
 use pgo_ids::Seq;
+use tokio::net::TcpListener;
 
 use crate::{
     events::{event, events, stream},
@@ -48,32 +49,44 @@ async fn publish(installation: &Installation) -> BTreeMap<String, Vec<u64>> {
     ])
 }
 
-/// Publishes four events, of which the third never reaches the channel, as when nsqd is killed before it has handed it out.
-async fn lose_one(installation: &Installation, channel: &str) {
+/// Publishes four events, of which the third never reaches the channel, as when nsqd is killed before it has handed it out. The
+/// history is away when it is asked for it first.
+async fn lose_one(installation: &mut Installation, channel: &str) {
     let relay = installation.relay();
-    let offer = async |seqs: std::ops::RangeInclusive<u64>| {
-        relay.offer(&stream("lossy"), events("lossy", seqs));
+    let confirmed = async || {
         let mut unconfirmed = relay.unconfirmed();
         let all = unconfirmed.wait_for(|count| *count == 0);
         soon("all is confirmed", all).await.unwrap();
     };
-    let of_channel = |what: &str| {
+    let offer = async |seqs: std::ops::RangeInclusive<u64>| {
+        relay.offer(&stream("lossy"), events("lossy", seqs));
+        confirmed().await;
+    };
+    let of_channel = |installation: &Installation, what: &str| {
         let path = format!("/channel/{what}?topic=alltopic&channel={channel}");
         installation.post_to_nsqd(&path);
     };
     offer(1..=2).await;
     let own = format!("alltopic/{channel}");
     eventually("both are printed", || installation.finished(&own) == 2).await;
-    of_channel("pause");
+    of_channel(installation, "pause");
     offer(3..=3).await;
     eventually("it waits", || installation.depths()[&own] == 1).await;
-    of_channel("empty");
-    of_channel("unpause");
-    offer(4..=4).await;
+    of_channel(installation, "empty");
+    of_channel(installation, "unpause");
+    installation.kill_event();
+    relay.offer(&stream("lossy"), events("lossy", 4..=4));
+    let away = TcpListener::bind(installation.http).await.unwrap();
+    for _ in 0..2 {
+        drop(soon("the consumer asks", away.accept()).await.unwrap());
+    }
+    drop(away);
+    installation.start_event();
+    confirmed().await;
 }
 
 async fn reads_everything_once_and_in_order(channel: &str, mut command: Command) {
-    let installation = Installation::start(&[]);
+    let mut installation = Installation::start(&[]);
     let count = 2 * ORDERED + 3 + 2 + 4;
     let child = command
         .arg(installation.nsqd_address())
@@ -90,7 +103,7 @@ async fn reads_everything_once_and_in_order(channel: &str, mut command: Command)
         installation.depths().contains_key(&own)
     })
     .await;
-    lose_one(&installation, channel).await;
+    lose_one(&mut installation, channel).await;
     let mut expected = publish(&installation).await;
     expected.insert("lossy".to_owned(), vec![1, 2, 3, 4]);
     let ended = tokio::task::spawn_blocking(move || child.wait_with_output());
