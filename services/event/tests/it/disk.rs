@@ -1,5 +1,11 @@
 //! A disk that is full, and one that lost or changed what was written to it.
 
+use std::{
+    fs::{self, File},
+    io::{ErrorKind, Write as _},
+    path::Path,
+};
+
 use pgo_proto::event::read_response::What;
 
 use crate::{
@@ -50,6 +56,60 @@ async fn a_full_disk_confirms_nothing_is_told_and_is_recovered_from() {
         installation.admin("/readyz").unwrap().0 == 200
     })
     .await;
+}
+
+fn files_of_the_log(folder: &Path) -> usize {
+    let files = fs::read_dir(folder)
+        .unwrap()
+        .map(|file| file.unwrap().path());
+    let of_log = files.filter(|path| path.extension().is_some_and(|end| end == "log"));
+    of_log.count()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_volume_without_room_for_the_next_file_is_told_and_the_log_goes_on_when_there_is_some() {
+    // Each write begins a file.
+    let settings = [("PGO_EVENT_SEGMENT_BYTES", "1")];
+    let installation = Installation::start_with_volume("8m", &settings);
+    let relay = installation.relay();
+    let mut unconfirmed = relay.unconfirmed();
+    for seq in 1..=3 {
+        relay.offer(&stream("a"), events("a", seq..=seq));
+        let confirmed = unconfirmed.wait_for(|count| *count == 0);
+        soon("it is confirmed", confirmed).await.unwrap();
+    }
+    let folder = installation.data_in_volume();
+    let before = files_of_the_log(&folder);
+    assert!(before > 1, "{before} files");
+
+    let other = folder.join("of-another");
+    let mut file = File::create(&other).unwrap();
+    let full = loop {
+        if let Err(error) = file.write_all(&[0; 4096]) {
+            break error;
+        }
+    };
+    assert_eq!(full.kind(), ErrorKind::StorageFull);
+    relay.offer(&stream("a"), events("a", 4..=6));
+    eventually("it is told", || {
+        let (status, reason) = installation.admin("/readyz").unwrap();
+        status == 503 && reason.starts_with("log: cannot write")
+    })
+    .await;
+    assert_eq!(relay.confirmed(&stream("a")).map(|seq| seq.0), Some(3));
+    eventually("what was begun is gone", || {
+        files_of_the_log(&folder) == before
+    })
+    .await;
+
+    fs::remove_file(&other).unwrap();
+    drop(file);
+    let confirmed = unconfirmed.wait_for(|count| *count == 0);
+    soon("all is confirmed", confirmed).await.unwrap();
+    assert!(files_of_the_log(&folder) > before);
+    let mut reader = open(&mut installation.client("apiserver"), beginning()).await;
+    let seqs = records(&mut reader, 6).await.into_iter().map(|r| r.1);
+    assert_eq!(seqs.collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

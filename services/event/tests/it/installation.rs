@@ -42,6 +42,8 @@ pub struct Installation {
     auth: SocketAddr,
     admin: SocketAddr,
     settings: Vec<(&'static str, String)>,
+    /// Its volume is so large, as mount(8) says it; none: that of the test.
+    volume: Option<&'static str>,
 }
 
 impl Installation {
@@ -72,7 +74,27 @@ impl Installation {
                 .iter()
                 .map(|(k, v)| (*k, (*v).to_owned()))
                 .collect(),
+            volume: None,
         }
+    }
+
+    /// nsqd and event service, running; the log has a volume of its own, of this size. It is in memory, seen by the event service
+    /// only, and gone with it.
+    pub fn start_with_volume(size: &'static str, settings: &[(&'static str, &str)]) -> Self {
+        let mut installation = Self::prepare(settings);
+        installation.volume = Some(size);
+        fs::create_dir_all(installation.data()).unwrap();
+        installation.start_nsqd();
+        installation.start_event();
+        installation
+    }
+
+    /// The folder of the log as the event service sees it.
+    pub fn data_in_volume(&self) -> PathBuf {
+        let event = self.event.as_ref().unwrap().pid().as_raw_nonzero();
+        let data = self.data();
+        let data = data.strip_prefix("/").unwrap();
+        PathBuf::from(format!("/proc/{event}/root")).join(data)
     }
 
     /// Another event service with the same certificates, settings and nsqd; its log is in a folder of this name.
@@ -123,10 +145,18 @@ impl Installation {
     }
 
     pub fn start_event(&mut self) {
-        let event = Process::spawn(
+        let (shell, script) = match self.volume {
+            Some(size) => (
+                &["unshare", "--mount", "/bin/sh"][..],
+                format!("mount -t tmpfs -o size={size} none \"$PGO_EVENT_DATA\" && exec \"$0\""),
+            ),
             // Writing beyond a file-size limit is an error then, not the end.
-            Command::new("/bin/sh")
-                .args(["-c", "trap '' XFSZ; exec \"$0\""])
+            None => (&["/bin/sh"][..], "trap '' XFSZ; exec \"$0\"".to_owned()),
+        };
+        let event = Process::spawn(
+            Command::new(shell[0])
+                .args(&shell[1..])
+                .args(["-c", &script])
                 .arg(env!("CARGO_BIN_EXE_pgo-event"))
                 .env("EVENT_ADDR", self.nsqd_addr.to_string())
                 .env("PGO_TLS_DIR", self.folder.path().join("event"))
