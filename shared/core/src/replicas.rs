@@ -162,6 +162,7 @@ pub(crate) fn commit(
         account::notice_new(next, cluster, now);
         account::notice_gone(next, cluster, observed, now);
         account::make_up(next, cluster, observed, now);
+        account::answer_others(next, cluster, now);
         // Whoever goes may make room for another one of its name.
         if !account::bid_farewell(next, cluster, observed, now) {
             break;

@@ -223,6 +223,33 @@ fn refuse_all(next: &mut ClusterStatus, cluster: &Cluster, now: Timestamp) {
     }
 }
 
+/// Answers the requests for a replica that goes already, which is their end as well, and for one that the cluster has not.
+pub(super) fn answer_others(next: &mut ClusterStatus, cluster: &Cluster, now: Timestamp) {
+    for request in &cluster.scale_down {
+        let replica = &request.replica;
+        if next.journal.knows(request.operation) || !cluster.has_room(&next.journal) {
+            continue;
+        }
+        match next.replicas.iter_mut().find(|one| one.name == *replica) {
+            Some(known) if known.leaving => {
+                known.data |= request.data;
+                let of = (Kind::ScaleDownCluster, Some(replica));
+                let (id, actor) = (request.operation, &request.actor);
+                let operation = Operation::begun(of, id, actor, cluster.generation, now);
+                next.journal.begin(cluster.subject(), operation, None);
+            }
+            Some(_) => {}
+            None => {
+                let name = &cluster.name;
+                let cause = format!(
+                    "cluster {name} has no replica {replica}; see those that it has: pgo show cluster {name}"
+                );
+                refuse_one(next, cluster, request, &cause, now);
+            }
+        }
+    }
+}
+
 fn refuse_one(
     next: &mut ClusterStatus,
     cluster: &Cluster,

@@ -207,6 +207,54 @@ fn a_task_removes_the_replica_it_names_with_its_data() {
     assert_eq!(world.count("ScaleDownCluster"), 1);
 }
 
+/// A Pgtask with this id that asks for the removal of a replica.
+fn asks_for_removal(world: &mut World, replica: &InstanceName, id: &str, data: bool) {
+    world.cluster.scale_down.push(ScaleDownRequest {
+        replica: replica.clone(),
+        operation: id.parse().expect("an id"),
+        actor: "alice".to_owned(),
+        data,
+    });
+}
+
+#[test]
+fn each_who_asks_for_the_removal_of_one_replica_has_an_answer() {
+    let mut world = with_replicas(2);
+    let goes = names(&world)[0].clone();
+    let ids = [
+        "25927091-b343-4017-be4b-71575f0b3eb5",
+        "9c0f4c0e-6d29-4a86-9f9c-2b5f0c4d7a11",
+        "0e0f4c0e-6d29-4a86-9f9c-2b5f0c4d7a12",
+    ];
+    asks_for_removal(&mut world, &goes, ids[0], false);
+    world.reconcile();
+    project(&mut world);
+    // It goes already, and now its data is to go, too.
+    asks_for_removal(&mut world, &goes, ids[1], true);
+    settle(&mut world);
+    assert_eq!((world.cluster.replica_count, names(&world).len()), (1, 1));
+    assert!(!world.observed.claims.contains_key(&goes));
+    // It is gone.
+    asks_for_removal(&mut world, &goes, ids[2], false);
+    settle(&mut world);
+    let of = |id: &str| {
+        let mut operations = world.status.journal.operations.iter();
+        let operation = operations.find(|one| one.id.to_string() == id);
+        operation.expect("it is told").clone()
+    };
+    let completed = Some(pgo_core::Outcome::Completed);
+    assert_eq!(
+        (of(ids[0]).outcome, of(ids[1]).outcome),
+        (completed, completed)
+    );
+    let refused = of(ids[2]);
+    assert_eq!(refused.outcome, Some(pgo_core::Outcome::Failed));
+    let cause = refused.cause.expect("a cause");
+    assert!(cause.contains(&format!("has no replica {goes}")), "{cause}");
+    assert_eq!(world.count("ReplicaRemoved"), 1);
+    world.check_stream();
+}
+
 #[test]
 fn what_is_wrong_with_a_replica_ends_its_adding_and_says_nothing_of_the_cluster() {
     let mut world = with_replicas(0);
