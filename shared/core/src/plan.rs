@@ -269,6 +269,8 @@ pub fn plan(
         replicas::steps(&mut plan, status, cluster, observed);
         upgrade::steps(&mut plan, status, cluster, observed);
         crash::steps(&mut plan, status, cluster, observed);
+    } else {
+        replicas::steps(&mut plan, status, cluster, observed);
     }
     protection::wait(&mut plan, status);
     plan

@@ -7,7 +7,7 @@ use pgo_ids::InstanceName;
 use super::{Replica, ReplicaStatus, keeps_votes};
 use crate::{Cluster, ClusterStatus, Observed, Plan, Step, plan};
 
-/// What is to be done for the replicas.
+/// What is to be done for the replicas. Those that go do so also where nobody understands what is wanted of the cluster.
 pub(crate) fn steps(
     plan: &mut Plan,
     status: &ClusterStatus,
@@ -36,7 +36,7 @@ pub(crate) fn steps(
             plan.waiting_for = Some("a primary that can do without this replica's vote");
         }
         let Some(object) = object else {
-            if known.uid.is_empty() {
+            if known.uid.is_empty() && cluster.desired.is_ok() {
                 plan.steps.push(Step::MakeReplica(known.name.clone()));
             }
             continue;

@@ -62,9 +62,19 @@ pub(super) fn describe(
         leads(next, at, cluster, now);
         return;
     }
-    let Some(desired) = cluster.desired_of(next, &instance) else {
+    let desired = cluster.desired_of(next, &instance);
+    let told = desired.as_ref().map(|it| reached(it, observed, &instance));
+    let told = told.unwrap_or_default();
+    next.journal.progress(subject, of, &told, now);
+    // What runs does so whatever is wanted by now.
+    if let Some(agent) = agent {
+        heard(next, at, cluster, agent, now);
+    }
+    let Some(desired) = desired else {
         let refused = refused(observed, &instance);
-        let is_over = invalid.is_some() || refused.is_some();
+        // Before its pod is there, nothing of it comes by itself.
+        let stands_still = cluster.desired.is_err() && !observed.pods.contains_key(&instance);
+        let is_over = invalid.is_some() || refused.is_some() || stands_still;
         let (reason, message) = match (invalid, &cluster.desired, refused) {
             (Some(invalid), ..) | (None, Err(invalid), _) => ("Invalid", invalid.clone()),
             (None, Ok(_), Some(refused)) => (refused.reason, refused.cause),
@@ -77,17 +87,6 @@ pub(super) fn describe(
         say(next, at, follows, reason, message);
         return;
     };
-    let told = reached(&desired, observed, &instance);
-    next.journal.progress(subject, of, &told, now);
-    if follows && agent.is_some_and(|agent| agent.lag_bytes < NEAR) {
-        joined(next, at, cluster, now);
-    }
-    if let Some(agent) = agent {
-        if next.replicas[at].joined {
-            mending(next, &instance, cluster, agent, now);
-        }
-        lag(next, at, cluster, agent, now);
-    }
     let is_new = !next.replicas[at].joined;
     let problem = Problem::of_instance(&desired, observed, &instance, is_new, now)
         .or_else(|| refused(observed, &instance).filter(|_| is_new));
@@ -108,6 +107,24 @@ pub(super) fn describe(
     let waits = (is_to_go && keeps_votes(next, observed)).then(waits_for_primary);
     let (reason, message) = waits.unwrap_or((reason, message));
     say(next, at, follows, reason, message);
+}
+
+/// What the agent of a replica says of whether it follows.
+fn heard(
+    next: &mut ClusterStatus,
+    at: usize,
+    cluster: &Cluster,
+    agent: &AgentFacts,
+    now: Timestamp,
+) {
+    if agent.follows() && agent.lag_bytes < NEAR {
+        joined(next, at, cluster, now);
+    }
+    if next.replicas[at].joined {
+        let instance = next.replicas[at].name.clone();
+        mending(next, &instance, cluster, agent, now);
+    }
+    lag(next, at, cluster, agent, now);
 }
 
 /// What keeps a replica that is to go.

@@ -275,6 +275,56 @@ fn what_is_wrong_with_a_replica_ends_its_adding_and_says_nothing_of_the_cluster(
 }
 
 #[test]
+fn adding_a_replica_ends_where_the_spec_is_not_understood_and_nothing_of_it_is_there() {
+    let mut world = with_replicas(0);
+    let invalid = "spec.port: 70000 is no port".to_owned();
+    let understood = std::mem::replace(&mut world.cluster.desired, Err(invalid.clone()));
+    world.cluster.replica_count = 1;
+    world.reconcile_cut_off(0);
+    assert_eq!(world.count("ScaleClusterFailure"), 1);
+    let known = &world.status.replicas[0];
+    assert_eq!(
+        (known.reason.as_str(), &known.message),
+        ("Invalid", &invalid)
+    );
+    world.cluster.desired = understood;
+    settle(&mut world);
+    assert_eq!(world.count("ScaleClusterCompleted"), 1);
+    world.check_stream();
+}
+
+#[test]
+fn what_is_under_way_with_replicas_ends_also_while_the_spec_is_not_understood() {
+    let mut world = with_replicas(1);
+    let goes = names(&world)[0].clone();
+    world
+        .cluster
+        .replicas
+        .push(replica("hippo-mine", "r-9", false));
+    let mine: InstanceName = "hippo-mine".parse().expect("a name");
+    while !world.observed.pods.contains_key(&mine) {
+        world.reconcile();
+        project(&mut world);
+    }
+    world.cluster.desired = Err("spec.port: 70000 is no port".to_owned());
+    let id = "25927091-b343-4017-be4b-71575f0b3eb5";
+    asks_for_removal(&mut world, &goes, id, false);
+    for _ in 0..30 {
+        world.reconcile();
+        project(&mut world);
+        world.progress();
+        world.wait(1);
+    }
+    let running = world.status.journal.operations.iter();
+    let running: Vec<_> = running.filter(|one| one.is_running()).collect();
+    assert!(running.is_empty(), "{running:?}");
+    assert_eq!(world.count("ScaleClusterCompleted"), 2);
+    assert_eq!(world.count("ScaleDownClusterCompleted"), 1);
+    assert!(!world.observed.pods.contains_key(&goes));
+    world.check_stream();
+}
+
+#[test]
 fn a_replica_whose_pod_cannot_start_fails_with_the_cause() {
     let mut world = with_replicas(0);
     world.cluster.replica_count = 1;
