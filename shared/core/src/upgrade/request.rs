@@ -56,7 +56,8 @@ pub(super) fn judge(
         Err(why) => return Verdict::Refused(why.clone()),
     };
     let Some(images) = &status.images else {
-        return Verdict::Later;
+        // Nobody has understood its spec yet.
+        return in_the_way(status, cluster, observed).map_or(Verdict::Later, Verdict::Refused);
     };
     if images.in_force == image && images.others.is_empty() {
         let name = &cluster.name;

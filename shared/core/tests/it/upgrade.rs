@@ -484,6 +484,21 @@ fn a_cluster_that_goes_ends_its_upgrade() {
     world.check_stream();
 }
 
+#[test]
+fn it_is_refused_where_the_spec_was_never_understood() {
+    let mut world = World::unseen();
+    world.cluster.desired = Err("spec.port: 70000 is no port".to_owned());
+    for _ in 0..3 {
+        world.reconcile();
+    }
+    world.ask(NEW);
+    world.reconcile();
+    let (outcome, cause) = world.ended();
+    assert_eq!(outcome, Outcome::Failed);
+    assert!(cause.contains("has never been ready"), "{cause}");
+    world.check_stream();
+}
+
 /// What is told of upgrades.
 pub fn told() -> BTreeSet<EventType> {
     let mut told = BTreeSet::new();
