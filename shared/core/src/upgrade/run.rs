@@ -29,6 +29,9 @@ const SETTLED: SignedDuration = SignedDuration::from_secs(6);
 /// How long an agent may say that PostgreSQL fails before that counts: a replica fails while its primary changes.
 const AGENT_GRACE: SignedDuration = SignedDuration::from_secs(60);
 
+/// So many answers are remembered of requests that no Pgtask makes any more.
+const REMEMBERED: usize = 16;
+
 /// The operation of the whole.
 const UPGRADE: Of<'static> = (Kind::UpgradeCluster, None);
 
@@ -52,8 +55,15 @@ pub(crate) fn break_off(next: &mut ClusterStatus, cluster: &Cluster, now: Timest
 }
 
 fn take_up(next: &mut ClusterStatus, cluster: &Cluster, observed: &Observed, now: Timestamp) {
-    let is_there = |id: &OperationId| cluster.upgrades.iter().any(|one| one.operation == *id);
-    next.answered_upgrades.retain(is_there);
+    let is_there = |id: OperationId| cluster.upgrades.iter().any(|one| one.operation == id);
+    // One that is not seen any more may be one that is not seen yet: a cache that has just begun may be behind.
+    let gone = next.answered_upgrades.iter().filter(|id| !is_there(**id));
+    let mut surplus = gone.count().saturating_sub(REMEMBERED);
+    next.answered_upgrades.retain(|id| {
+        let stays = surplus == 0 || is_there(*id);
+        surplus -= usize::from(!stays);
+        stays
+    });
     for request in request::unanswered(next, cluster) {
         if let Some(running) = next.upgrading() {
             let cause = format!(

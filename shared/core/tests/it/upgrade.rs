@@ -485,6 +485,20 @@ fn a_cluster_that_goes_ends_its_upgrade() {
 }
 
 #[test]
+fn a_request_that_a_cache_does_not_show_for_a_moment_is_not_taken_up_again() {
+    let mut world = with_replicas(0);
+    world.ask("p/crunchy-postgres:none");
+    world.go_on();
+    // Another process begins with a list that is behind.
+    let asked = std::mem::take(&mut world.cluster.upgrades);
+    world.turn();
+    world.cluster.upgrades = asked;
+    world.go_on();
+    assert_eq!(world.count("UpgradeCluster"), 1);
+    world.check_stream();
+}
+
+#[test]
 fn it_is_refused_where_the_spec_was_never_understood() {
     let mut world = World::unseen();
     world.cluster.desired = Err("spec.port: 70000 is no port".to_owned());
