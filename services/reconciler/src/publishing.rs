@@ -57,7 +57,10 @@ impl Publishing {
         match timeout(DEADLINE, pages::store(&self.pages, &events)).await {
             Ok(Ok(())) => {
                 tracing::warn!(%stream, %last, "too many events wait to be stored; they wait in a PgEventPage now");
-                self.relay.offer(stream, events);
+                // Else those in older pages come first, when the status is offered.
+                if outbox.paged == Seq(0) || self.relay.knows(stream, outbox.paged) {
+                    self.relay.offer(stream, events);
+                }
                 outbox.leave_to_pages(last);
             }
             Ok(Err(error)) => {

@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use futures::{FutureExt as _, future::BoxFuture};
 use http::{Request, Response, StatusCode};
-use http_body_util::Full;
+use http_body_util::{BodyExt as _, Full};
 use kube::{Client, client::Body};
 use pgo_bus::{Message, PublishFailed, Publisher};
 use pgo_events::{Draft, Event, EventType, Topic};
@@ -86,10 +86,22 @@ fn pages(pages: Option<Vec<Vec<Event>>>) -> Api<PgEventPage> {
             (StatusCode::FORBIDDEN, refused)
         }
     };
-    let service = tower::service_fn(move |_: Request<Body>| {
-        let mut answer = Response::new(Full::new(Bytes::from(body.to_string())));
-        *answer.status_mut() = code;
-        async move { Ok::<_, io::Error>(answer) }
+    let service = tower::service_fn(move |request: Request<Body>| {
+        let (body, made) = (body.to_string(), request.method() == http::Method::POST);
+        async move {
+            let body = match made {
+                true => request
+                    .into_body()
+                    .collect()
+                    .await
+                    .map_err(io::Error::other)?
+                    .to_bytes(),
+                false => Bytes::from(body),
+            };
+            let mut answer = Response::new(Full::new(body));
+            *answer.status_mut() = code;
+            Ok::<_, io::Error>(answer)
+        }
     });
     Api::namespaced(Client::new(service, "pgo"), "pgo")
 }
@@ -103,15 +115,17 @@ fn outbox() -> Outbox {
     }
 }
 
-/// What is published of `outbox()` where these pages are there.
-async fn published(of_pages: Option<Vec<Vec<Event>>>) -> Vec<(u64, u64)> {
+/// What is published where these pages are there and a reconciler with a relay that knows nothing brings up this outbox.
+async fn published_of(mut outbox: Outbox, of_pages: Option<Vec<Vec<Event>>>) -> Vec<(u64, u64)> {
     let broker = Broker {
         seen: Arc::default(),
         losses: watch::Sender::new(0),
     };
     let relay = Relay::start(broker.clone());
     let publishing = Publishing::new(relay.clone(), Confirmations::default(), pages(of_pages));
-    publishing.offer(&stream(), &outbox(), || {}).await;
+    let written = outbox.last;
+    publishing.make_room(&stream(), &mut outbox, written).await;
+    publishing.offer(&stream(), &outbox, || {}).await;
     let offered = *relay.unconfirmed().borrow();
     let all = async {
         while broker.seen.lock().expect("no panic").len() < offered {
@@ -122,6 +136,11 @@ async fn published(of_pages: Option<Vec<Vec<Event>>>) -> Vec<(u64, u64)> {
         .await
         .expect("all of it in time");
     broker.seen.lock().expect("no panic").clone()
+}
+
+/// What is published of `outbox()` where these pages are there.
+async fn published(of_pages: Option<Vec<Vec<Event>>>) -> Vec<(u64, u64)> {
+    published_of(outbox(), of_pages).await
 }
 
 #[tokio::test]
@@ -140,4 +159,19 @@ async fn events_wait_while_the_pages_before_them_cannot_be_read() {
 #[tokio::test]
 async fn pages_that_are_gone_hold_up_nothing() {
     assert_eq!(published(Some(Vec::new())).await, [(40, 40), (41, 40)]);
+}
+
+#[tokio::test]
+async fn what_has_no_room_is_not_published_as_the_oldest_where_older_ones_are_in_pages() {
+    let outbox = Outbox {
+        last: Seq(80),
+        entries: (40..=80).map(event).collect(),
+        paged: Seq(39),
+        ..Outbox::default()
+    };
+    let listed = vec![vec![event(38), event(39)], (40..=80).map(event).collect()];
+    let seen = published_of(outbox, Some(listed)).await;
+    let first = seen.first().expect("something is published");
+    assert_eq!(*first, (38, 38), "{seen:?}");
+    assert_eq!(seen.len(), 43);
 }

@@ -17,7 +17,7 @@
 //! fails.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ops::Bound,
     sync::Arc,
     time::{Duration, Instant},
@@ -98,6 +98,9 @@ impl Entry {
 struct Stream {
     confirmed: Seq,
     entries: BTreeMap<Seq, Entry>,
+    /// Events that were too many to keep. Nothing behind one is taken before that comes again: it would be published as if
+    /// nothing were missing.
+    missed: BTreeSet<Seq>,
     /// Publications in a row without a confirmation.
     unanswered: u32,
     /// When what was sent is published again.
@@ -193,6 +196,11 @@ impl Backlog {
             if event.seq <= known.confirmed || known.entries.contains_key(&event.seq) {
                 continue;
             }
+            if known.missed.first().is_some_and(|first| *first < event.seq) {
+                known.missed.insert(event.seq);
+                continue;
+            }
+            known.missed.remove(&event.seq);
             known.entries.insert(
                 event.seq,
                 Entry {
@@ -203,7 +211,8 @@ impl Backlog {
             );
         }
         while known.entries.len() > PER_STREAM {
-            known.entries.pop_last();
+            let newest = known.entries.pop_last();
+            known.missed.extend(newest.map(|(seq, _)| seq));
         }
     }
 
@@ -214,6 +223,7 @@ impl Backlog {
             return;
         }
         known.confirmed = seq;
+        known.missed.retain(|missed| *missed > seq);
         let own_topics_need = |entry: &Entry| entry.own_topics;
         known
             .entries
@@ -236,19 +246,25 @@ impl Backlog {
         (known.confirmed > Seq(0)).then_some(known.confirmed)
     }
 
-    /// Whether all unconfirmed events of a stream up to `seq` are known. They are offered from the oldest on, so one of
-    /// them stands for all that are older; the newest may have been too many to keep, and are offered again.
+    /// Whether all unconfirmed events of a stream up to `seq` are known, each of them: pages come one after another, and some events may have been too many to
+    /// keep. A stream with events that eventing left out does not look complete, and
+    /// is offered again, which changes nothing.
     #[must_use]
     pub fn knows(&self, stream: &StreamId, seq: Seq) -> bool {
         self.streams.get(stream).is_some_and(|known| {
             let mut unconfirmed = known.entries.range(known.confirmed.next()..);
-            known.confirmed >= seq || unconfirmed.next().is_some_and(|(first, _)| *first <= seq)
+            known.confirmed >= seq
+                || unconfirmed.next().is_some_and(|(first, _)| {
+                    let up_to = known.entries.range(*first..=seq.max(*first));
+                    *first <= seq && up_to.count() as u64 == seq.0 - first.0 + 1
+                })
         })
     }
 
     fn drop_idle(&mut self) {
         if self.streams.len() > IDLE_STREAMS {
-            self.streams.retain(|_, stream| !stream.entries.is_empty());
+            self.streams
+                .retain(|_, stream| !stream.entries.is_empty() || !stream.missed.is_empty());
         }
     }
 

@@ -402,6 +402,70 @@ fn one_unconfirmed_event_stands_for_all_that_are_older() {
 }
 
 #[test]
+fn events_behind_pages_wait_for_all_of_these() {
+    let mut backlog = Backlog::default();
+    backlog.offer(&stream(0), events(0, 11..=30));
+    assert!(!backlog.knows(&stream(0), Seq(49)));
+    backlog.offer(&stream(0), events(0, 31..=49));
+    assert!(backlog.knows(&stream(0), Seq(49)));
+    assert!(!backlog.knows(&stream(0), Seq(50)));
+}
+
+#[test]
+fn nothing_is_taken_before_what_was_too_much_to_keep() {
+    let mut backlog = Backlog::default();
+    let now = Instant::now();
+    let kept = PER_STREAM as u64;
+    // Pages, which are offered again and again, whichever comes first.
+    let pages = || {
+        let ends = [kept - 9, kept + 11, kept + 21, kept + 31];
+        let pages = ends.windows(2).map(|ends| events(0, ends[0]..ends[1]));
+        let pages: [Vec<Event>; 3] = pages.collect::<Vec<_>>().try_into().expect("three");
+        pages
+    };
+    backlog.offer(&stream(0), events(0, 1..kept - 9));
+    for page in pages() {
+        backlog.offer(&stream(0), page);
+    }
+    assert_eq!(backlog.unconfirmed(), PER_STREAM);
+    assert!(!backlog.knows(&stream(0), Seq(kept + 30)));
+    while !published(&mut backlog, now).is_empty() {}
+    for confirmed in [kept - 30, kept] {
+        backlog.confirm(&stream(0), Seq(confirmed), now);
+        let [_, second, third] = pages();
+        backlog.offer(&stream(0), third);
+        backlog.offer(&stream(0), second);
+        assert!(backlog.take(now, PER_STREAM).is_empty());
+    }
+    let [first, second, third] = pages();
+    backlog.offer(&stream(0), first);
+    backlog.offer(&stream(0), third.clone());
+    assert_eq!(
+        published(&mut backlog, now),
+        (kept + 1..=kept + 10).collect::<Vec<_>>()
+    );
+    backlog.offer(&stream(0), second);
+    backlog.offer(&stream(0), third);
+    let jobs = backlog.take(now, PER_STREAM);
+    let seqs: Vec<u64> = jobs.iter().map(|job| job.event.seq.0).collect();
+    assert!(seqs.iter().copied().eq(kept + 11..=kept + 30), "{seqs:?}");
+    assert!(jobs.iter().all(|job| job.unconfirmed_from == Seq(kept + 1)));
+}
+
+#[test]
+fn what_was_too_much_to_keep_and_is_stored_meanwhile_holds_up_nothing() {
+    let mut backlog = Backlog::default();
+    let kept = PER_STREAM as u64;
+    let now = Instant::now();
+    backlog.offer(&stream(0), events(0, 1..=kept + 5));
+    while !published(&mut backlog, now).is_empty() {}
+    // Another relay has published it.
+    backlog.confirm(&stream(0), Seq(kept + 5), now);
+    backlog.offer(&stream(0), events(0, kept + 6..=kept + 9));
+    assert!(backlog.knows(&stream(0), Seq(kept + 9)));
+}
+
+#[test]
 fn what_waits_to_be_stored_is_counted_with_since_when() {
     let mut backlog = Backlog::default();
     assert_eq!(backlog.waiting(), Waiting::default());
