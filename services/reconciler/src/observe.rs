@@ -15,7 +15,8 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::{
-    Resource, ResourceExt as _,
+    Api, Resource, ResourceExt as _,
+    api::ListParams,
     core::{DeserializeGuard, PartialObjectMeta},
     runtime::reflector::Store,
 };
@@ -33,6 +34,7 @@ use pgo_objects::{
 use crate::{
     agents::{self, Said},
     cache::{Cache, by_name},
+    call::call,
     complaints,
     context::Context,
     error::Error,
@@ -51,19 +53,47 @@ const OF_BACKUPS: &str = "pgo-backrest-repo";
 /// Pgtasks as the cache shows them at one moment: a task that nobody has heard is not among those that are removed.
 pub type Tasks = Vec<Arc<DeserializeGuard<Pgtask>>>;
 
-/// What other objects ask for of a cluster.
-pub fn requests(
+/// What other objects ask for of a cluster. Where the cache shows other Pgreplicas than the status knows, Kubernetes itself is
+/// asked for all: one that another reconciler has seen, and this one not yet, is no removed one, and one that another has
+/// removed is no new one.
+///
+/// # Errors
+/// Kubernetes does not say.
+pub async fn requests(
     object: &Pgcluster,
     tasks: &Tasks,
     config: &PgoConfig,
     context: &Context,
-) -> Requests {
+) -> Result<Requests, Error> {
     let tasks = tasks.iter().filter_map(|task| task.0.as_ref().ok());
     let replicas = context.cache.replicas.state();
     let replicas = replicas
         .iter()
         .filter_map(|replica| replica.0.as_ref().ok());
-    asked(object, (tasks, replicas), config)
+    let shown = asked(object, (tasks.clone(), replicas), config);
+    if !differ(object, &shown) {
+        return Ok(shown);
+    }
+    let namespace = object.namespace().unwrap_or_default();
+    let replicas: Api<DeserializeGuard<Pgreplica>> =
+        Api::namespaced(context.client.clone(), &namespace);
+    let parameters = ListParams::default();
+    let list = call("list", "Pgreplicas", replicas.list(&parameters));
+    let replicas = list.await?.items;
+    let replicas = replicas
+        .iter()
+        .filter_map(|replica| replica.0.as_ref().ok());
+    Ok(asked(object, (tasks, replicas), config))
+}
+
+/// Whether the status knows a Pgreplica that is not among these, or does not know one of them.
+fn differ(object: &Pgcluster, shown: &Requests) -> bool {
+    let known = || object.status.iter().flat_map(|one| &one.0.replicas);
+    let is_shown = |uid: &str| shown.replicas.iter().any(|one| one.uid == uid);
+    let is_known = |name: &InstanceName| known().any(|one| one.name == *name);
+    let mut there = shown.replicas.iter().filter(|one| !one.deleting);
+    known().any(|one| !one.uid.is_empty() && !is_shown(&one.uid))
+        || there.any(|one| !is_known(&one.name))
 }
 
 /// What these Pgtasks and Pgreplicas ask for of a cluster.

@@ -23,7 +23,7 @@ pub async fn reconcile(object: Arc<Pgcluster>, context: Arc<Context>) -> Result<
     let newest = object.resource_version() != cached;
     let config = context.config.borrow().clone();
     let tasks = context.cache.tasks.state();
-    let requests = observe::requests(&object, &tasks, &config, &context);
+    let requests = observe::requests(&object, &tasks, &config, &context).await?;
     let Some(cluster) = pgo_crd::cluster(&object, &config, requests) else {
         tracing::error!(
             cluster = object.name_any(),

@@ -26,6 +26,7 @@ mod notes;
 mod nsqd;
 mod pages;
 mod passwords;
+mod replicas;
 mod rights;
 mod rivals;
 mod services;
