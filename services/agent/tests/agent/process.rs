@@ -1,6 +1,6 @@
 //! The program itself, as process 1 runs it, against an API server that knows two objects.
 
-use std::{net::Ipv4Addr, process::Stdio};
+use std::{net::Ipv4Addr, path::Path, process::Stdio};
 
 use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
 use k8s_openapi::api::{coordination::v1::Lease, discovery::v1::EndpointSlice};
@@ -172,6 +172,43 @@ fn process_1_stops_a_server_that_nobody_watches_and_brings_it_back() {
             assert!(!log.contains(password), "a password is in the log");
         }
         assert!(log.contains("the agent died"), "{log}");
+    });
+}
+
+#[test]
+fn process_1_reaps_what_a_dead_server_leaves_while_the_agent_lives_on() {
+    let name = "process::process_1_reaps_what_a_dead_server_leaves_while_the_agent_lives_on";
+    unprivileged(name, &PROGRAMS, async || {
+        let rig = Rig::new("hippo");
+        let mut init = start(&rig).await;
+        eventually("the agent listens", async || {
+            rig.watch("reconciler.pgo", 0).await.is_ok()
+        })
+        .await;
+        rig.until_running().await;
+        let agent = processes::children_of(pid(&init));
+        let first = rig.postmaster();
+        let session = rig.connect().await.expect("the application gets in");
+        let orphans = processes::children_of(first);
+        assert!(orphans.len() > 1, "a server has backends: {orphans:?}");
+        kill(first, Signal::SIGKILL).expect("it lives");
+        eventually("a new server", async || {
+            let running = processes::working_in(&rig.settings.data);
+            !running.is_empty() && !running.contains(&first)
+        })
+        .await;
+        // One that is dead and was not waited for still has its folder in /proc.
+        eventually("no orphan is left, not even as a zombie", async || {
+            let is_there = |pid: &Pid| Path::new(&format!("/proc/{pid}")).exists();
+            !orphans.iter().any(is_there)
+        })
+        .await;
+        assert_eq!(processes::children_of(pid(&init)), agent, "the same agent");
+        drop(session);
+        // Killed instead, it would leave the agent and its server behind.
+        kill(pid(&init), Signal::SIGTERM).expect("it lives");
+        let ended = tokio::time::timeout(DEADLINE, init.wait()).await;
+        ended.expect("ended in time").expect("a status");
     });
 }
 
