@@ -2,7 +2,7 @@
 //! time, shows each event once.
 
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::Duration,
@@ -11,7 +11,7 @@ use std::{
 use serde_json::Value;
 
 use crate::harness::{
-    Cluster, Watch,
+    Cluster, Ran, Watch,
     chance::{Chance, seed},
     cluster::READY,
     containers::{kill_all_of, until_whole},
@@ -44,51 +44,110 @@ fn up_to_the_end(events: &[Value]) -> Option<Vec<Value>> {
     Some(events[..=end].to_vec())
 }
 
-/// Kills one after the other until it is told to end; how many it killed.
-fn kill_at_random(seed: u64, over: &AtomicBool) -> usize {
+/// Kills one after the other until it is told to end, each as often as the others; how many of each it killed.
+fn kill_at_random(seed: u64, over: &AtomicBool) -> BTreeMap<&'static str, usize> {
     let mut chance = Chance::new(seed);
-    let mut killed = 0;
+    let mut killed = BTreeMap::new();
+    let mut left = Vec::new();
     while !over.load(Ordering::Relaxed) {
-        let process = PROCESSES[usize::try_from(chance.below(4)).expect("small")];
-        killed += kill_all_of(process);
+        if left.is_empty() {
+            left = PROCESSES.to_vec();
+        }
+        let at = chance.below(u64::try_from(left.len()).expect("small"));
+        let process = left.remove(usize::try_from(at).expect("small"));
+        *killed.entry(process).or_default() += kill_all_of(process);
         let pause = PAUSES.0 + chance.below(PAUSES.1 - PAUSES.0);
         thread::sleep(Duration::from_millis(pause));
     }
     killed
 }
 
-/// Asks until somebody accepts. What was accepted without an answer is there the next time, which is an answer, too.
-fn ask(arguments: &[&str], is_accepted: impl Fn() -> bool) {
+/// Asks until somebody accepts, and returns the answer. What was accepted without one is there the next time.
+fn ask(arguments: &[&str], is_accepted: impl Fn() -> bool) -> Option<Ran> {
     let what = format!("pgo {}", arguments.join(" "));
     until(&what, WITHIN, || {
         if is_accepted() {
-            return Ok(());
+            return Ok(None);
         }
         let ran = pgo(arguments);
         if ran.status.success() {
-            Ok(())
+            Ok(Some(ran))
         } else {
             Err(ran.to_string())
         }
-    });
+    })
+}
+
+/// What was asked for, and accepted, besides a cluster's creation and deletion.
+#[derive(Default)]
+struct Accepted {
+    /// Ids of operations.
+    operations: Vec<String>,
+    /// Replicas that were to be added.
+    replicas: Vec<String>,
+    /// Whether the connections were tested, and that is told.
+    test: bool,
+}
+
+impl Accepted {
+    /// Holds the events of the cluster to it: each operation is told, to its one end.
+    fn check(&self, events: &[Value], seed: u64) {
+        let ends: Vec<&Value> = events
+            .iter()
+            .filter(|event| event["stage"] == "completed" || event["stage"] == "failed")
+            .collect();
+        for id in &self.operations {
+            let of_it = ends.iter().filter(|event| event["operationid"] == **id);
+            assert_eq!(
+                of_it.count(),
+                1,
+                "STORM_SEED={seed}: ends of {id}: {events:#?}"
+            );
+        }
+        let of_type =
+            |event: &Value, begin: &str| text(event, "/eventheader/EventType").starts_with(begin);
+        for replica in &self.replicas {
+            let added = ends.iter().filter(|event| of_type(event, "ScaleCluster"));
+            let of_it = added.filter(|event| event["replicaname"] == **replica);
+            assert_eq!(
+                of_it.count(),
+                1,
+                "STORM_SEED={seed}: ends of adding {replica}: {events:#?}"
+            );
+        }
+        // One that was cut off without an answer is told, too.
+        let is_test = ends.iter().any(|event| of_type(event, "TestCluster"));
+        assert!(
+            is_test || !self.test,
+            "STORM_SEED={seed}: a test is not told: {events:#?}"
+        );
+    }
 }
 
 /// Asks for a replica, a restart and a test. Nobody waits for their ends: they have one also where the cluster goes before.
-fn change(cluster: &Cluster) {
+fn change(cluster: &Cluster) -> Accepted {
     let (name, namespace) = (cluster.name.as_str(), namespace());
     let of_it = format!("pg-cluster={name}");
     ask(&["scale", name, "--no-prompt"], || {
         !list("pgreplicas", &of_it, &namespace).is_empty()
     });
+    let replicas = list("pgreplicas", &of_it, &namespace);
+    let replicas = replicas.iter().map(|it| text(it, "/metadata/name"));
     let task = format!("{name}-restart");
     ask(&["restart", name, "--no-prompt"], || {
         get("pgtask", &task, &namespace).is_some()
     });
-    ask(&["test", name], || false);
+    let restart = get("pgtask", &task, &namespace).expect("the Pgtask of the restart");
+    let test = ask(&["test", name], || false);
+    Accepted {
+        operations: vec![text(&restart, "/metadata/labels/workflowid")],
+        replicas: replicas.collect(),
+        test: test.is_some_and(|ran| !ran.to_string().contains("not told as an event")),
+    }
 }
 
-/// A cluster comes, and goes by `pgo` or by `kubectl`; its stream.
-fn come_and_go(number: usize) -> String {
+/// A cluster comes, and goes by `pgo` or by `kubectl`; its stream, and what was accepted meanwhile.
+fn come_and_go(number: usize) -> (String, Accepted) {
     let cluster = Cluster::named("storm");
     let name = cluster.name.clone();
     ask(&["create", "cluster", &name], || cluster.object().is_some());
@@ -96,10 +155,11 @@ fn come_and_go(number: usize) -> String {
         let object = cluster.object().ok_or("it is not there")?;
         Ok(text(&object, "/metadata/uid"))
     });
+    let mut accepted = Accepted::default();
     // Every second one goes before it is ready.
     if number.is_multiple_of(2) {
         cluster.until_ready_is("True", "", WITHIN);
-        change(&cluster);
+        accepted = change(&cluster);
     }
     if number < 2 {
         let task = format!("{name}-rmdata");
@@ -122,7 +182,7 @@ fn come_and_go(number: usize) -> String {
         None => Ok(()),
         Some(object) => Err(object["status"].to_string()),
     });
-    stream
+    (stream, accepted)
 }
 
 #[test]
@@ -148,7 +208,7 @@ fn each_operation_has_one_end_and_is_shown_once_whatever_is_killed() {
             .collect();
         over.store(true, Ordering::Relaxed);
         let killed = killer.join().expect("the killer");
-        let streams: BTreeSet<String> = ended
+        let streams: BTreeMap<String, Accepted> = ended
             .into_iter()
             .map(|stream| {
                 stream
@@ -158,10 +218,13 @@ fn each_operation_has_one_end_and_is_shown_once_whatever_is_killed() {
         (streams, killed)
     });
     until_whole();
-    println!("{killed} processes were killed");
-    assert!(killed > 3, "only {killed} processes were killed");
+    println!("killed: {killed:?}");
+    for process in PROCESSES {
+        let times = killed.get(process).copied().unwrap_or_default();
+        assert!(times > 0, "STORM_SEED={seed}: {process} was never killed");
+    }
     assert_eq!(streams.len(), CLUSTERS);
-    for stream in &streams {
+    for (stream, accepted) in &streams {
         // Who comes now is told all of it: it is in the log. Then it is the watch's turn.
         let told = told_later(stream, seed);
         let shown = until("the end of a deletion in pgo watch", WITHIN, || {
@@ -170,6 +233,7 @@ fn each_operation_has_one_end_and_is_shown_once_whatever_is_killed() {
             up_to_the_end(&events).ok_or_else(seen)
         });
         check_stream(&shown);
+        accepted.check(&shown, seed);
         assert_eq!(told, shown, "STORM_SEED={seed}");
     }
 }
