@@ -58,7 +58,7 @@ impl Configuration {
             Err(NoConfiguration::Missing) => built_in(&client).await?,
             read => read?,
         };
-        warn_of_later_work(&first);
+        warn_of_not_available(&first);
         let (sender, receiver) = watch::channel(Arc::new(first));
         tokio::spawn(async move {
             while texts.changed().await {
@@ -66,7 +66,7 @@ impl Configuration {
                     Ok(config) if config == **sender.borrow() => {}
                     Ok(config) => {
                         tracing::info!("pgo.yaml has changed and is in use");
-                        warn_of_later_work(&config);
+                        warn_of_not_available(&config);
                         sender.send_replace(Arc::new(config));
                     }
                     Err(error) => {
@@ -183,13 +183,13 @@ fn nodes_exist(config: &PgoConfig, nodes: &[Node]) -> Result<(), ConfigError> {
 }
 
 /// What this version does not do it goes on without; that is told here, and to those who create a cluster.
-fn warn_of_later_work(config: &PgoConfig) {
-    let keys = config.later_work();
+fn warn_of_not_available(config: &PgoConfig) {
+    let keys = config.not_available();
     if !keys.is_empty() {
         let keys = Vec::from_iter(keys).join(", ");
         tracing::warn!(
             keys,
-            "pgo.yaml asks for what is not available in this version yet; clusters are made without it"
+            "pgo.yaml has settings that there are not, or that are not available in this version yet; clusters are made without them"
         );
     }
 }

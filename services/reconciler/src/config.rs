@@ -49,7 +49,7 @@ where
         Some(map) => parse(map)?,
         None => built_in(client, namespace).await?,
     };
-    warn_of_later_work(&config);
+    warn_of_not_available(&config);
     let (sender, receiver) = watch::channel(Arc::new(config));
     let only = watcher::Config::default().fields(&format!("metadata.name={NAME}"));
     let (changes, ahead) = ahead::watch(api, only);
@@ -76,7 +76,7 @@ async fn keep_up(
                 let changed = **now != config;
                 if changed {
                     tracing::info!("pgo.yaml has changed; new clusters follow it");
-                    warn_of_later_work(&config);
+                    warn_of_not_available(&config);
                     *now = Arc::new(config);
                 }
                 changed
@@ -114,12 +114,12 @@ async fn built_in(client: &Client, namespace: &str) -> anyhow::Result<PgoConfig>
 
 /// What this version does not do it goes on without, also for clusters that kubectl makes, of which the apiserver does not
 /// hear: whoever reads this log learns it here, and everybody by `pgo status`.
-fn warn_of_later_work(config: &PgoConfig) {
-    let keys = Vec::from_iter(config.later_work()).join(", ");
+fn warn_of_not_available(config: &PgoConfig) {
+    let keys = Vec::from_iter(config.not_available()).join(", ");
     if !keys.is_empty() {
         tracing::warn!(
             keys,
-            "pgo.yaml asks for what is not available in this version yet; clusters are made without it"
+            "pgo.yaml has settings that there are not, or that are not available in this version yet; clusters are made without them"
         );
     }
 }
@@ -131,4 +131,33 @@ fn parse(map: &ConfigMap) -> anyhow::Result<PgoConfig> {
         .and_then(|data| data.get(KEY))
         .with_context(|| format!("ConfigMap {NAME} has no key {KEY}"))?;
     Ok(PgoConfig::parse(text)?.with_images(|name| std::env::var(name).ok()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Seek as _};
+
+    use super::*;
+
+    #[test]
+    fn keys_that_do_nothing_are_in_the_log_without_their_values() {
+        // The installer replaces @NAME@ by values; here the names do for them.
+        let text = include_str!("../../../deploy/install/pgo.yaml")
+            .replace('@', "")
+            .replace(
+                "  Database: userdb\n",
+                "  Databse: typo\n  PgmonitorPassword: s3cret\n",
+            );
+        let mut log = tempfile::tempfile().expect("a file");
+        let writer = Arc::new(log.try_clone().expect("the same file"));
+        let subscriber = tracing_subscriber::fmt().with_writer(writer).finish();
+        let config = PgoConfig::parse(&text).expect("a pgo.yaml");
+        tracing::subscriber::with_default(subscriber, || warn_of_not_available(&config));
+        let mut told = String::new();
+        log.rewind().expect("the begin");
+        log.read_to_string(&mut told).expect("text");
+        let keys = "Cluster.Databse (no such setting), Cluster.PgmonitorPassword";
+        assert!(told.contains("WARN") && told.contains(keys), "{told}");
+        assert!(!told.contains("s3cret"), "{told}");
+    }
 }

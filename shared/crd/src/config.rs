@@ -2,9 +2,10 @@
 
 mod built_in;
 mod check;
+mod ignored;
 mod later;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -262,7 +263,8 @@ impl PgoSection {
     }
 }
 
-/// All of `pgo.yaml`. Keys that older files have and 4.1 ignores are ignored here too.
+/// All of `pgo.yaml`. Keys that there are not, of which older files have some, are no reason to refuse a file: 4.1 ignored
+/// them. They are told by [`PgoConfig::not_available`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 #[allow(
@@ -304,6 +306,9 @@ pub struct PgoConfig {
     pub cluster: ClusterConfig,
     #[serde(rename = "Pgo", deserialize_with = "given")]
     pub pgo: PgoSection,
+    /// The keys of the file that there are not. Part of what tells one file from another, and no key itself.
+    #[serde(skip_deserializing, skip_serializing_if = "BTreeSet::is_empty")]
+    pub unknown: BTreeSet<String>,
 }
 
 impl PgoConfig {
@@ -314,8 +319,11 @@ impl PgoConfig {
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
         // Without the lines of the file, which an error would quote: a password may stand in them.
         let options = serde_saphyr::options! { with_snippet: false };
-        let mut config: Self = serde_saphyr::from_str_with_options(text, options)
-            .map_err(|error| ConfigError::Form(error.to_string()))?;
+        let form = |error: serde_saphyr::Error| ConfigError::Form(error.to_string());
+        let mut config: Self =
+            serde_saphyr::from_str_with_options(text, options.clone()).map_err(form)?;
+        let file = serde_saphyr::from_str_with_options(text, options).map_err(form)?;
+        config.unknown = ignored::unknown(&file);
         if config.backrest_storage.is_empty() {
             config.backrest_storage.clone_from(&config.primary_storage);
         }

@@ -206,10 +206,13 @@ fn images(pods: &[Pod]) -> BTreeMap<String, i64> {
     images
 }
 
-/// What pgo.yaml asks for, for every cluster, also those that kubectl makes, and this version does not do.
+/// What pgo.yaml says, for every cluster, also those that kubectl makes, and this version does not do or does not know.
 fn not_available(app: &App) -> Vec<String> {
-    let keys = app.configuration.now().later_work();
-    keys.into_iter().map(str::to_owned).collect()
+    app.configuration
+        .now()
+        .not_available()
+        .into_iter()
+        .collect()
 }
 
 /// The instances that are not ready.

@@ -298,8 +298,9 @@ async fn the_status_has_4_1s_figures() {
     let exchange = recorded("200");
     let mut actual = ask(&apiserver.tls(), "200", &exchange).await;
     let mut expected = exchange.response;
-    // Its pgo.yaml asks for pgBackRest, which 4.1 had.
-    expected["Result"]["SettingsNotAvailable"] = json!(["Cluster.Backrest"]);
+    // Its pgo.yaml asks for pgBackRest and its archive, which 4.1 had.
+    expected["Result"]["SettingsNotAvailable"] =
+        json!(["Cluster.ArchiveTimeout", "Cluster.Backrest"]);
     // 4.1 said nothing of a start it does not know.
     let told = "figures that could not be had: OperatorStartTime: no PgInstallation pgo in namespace pgo tells of a start of PGO";
     expected["Msg"] = json!(told);

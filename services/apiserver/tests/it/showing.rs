@@ -94,7 +94,7 @@ async fn a_cluster_that_has_no_pod_is_told_as_not_ready_and_not_among_pods() {
 #[tokio::test]
 async fn what_pgo_yaml_asks_for_and_is_not_there_yet_is_in_the_status() {
     let kubernetes = installation();
-    let everything = "Cluster:\n  Metrics: true\n  Badger: true\n  Policies: p1";
+    let everything = "Cluster:\n  Metrics: true\n  Badger: true\n  Policies: p1\n  Databse: typo";
     let preferred = "Pgo:\n  PreferredFailoverNode: zone=a";
     let configured = PGO_YAML
         .replace("Cluster:", everything)
@@ -102,8 +102,10 @@ async fn what_pgo_yaml_asks_for_and_is_not_there_yet_is_in_the_status() {
     configure(&kubernetes, &configured);
     let (figures, _) = status(&kubernetes).await;
     let expected = json!([
+        "Cluster.ArchiveTimeout",
         "Cluster.Backrest",
         "Cluster.Badger",
+        "Cluster.Databse (no such setting)",
         "Cluster.Metrics",
         "Cluster.Policies",
         "Pgo.PreferredFailoverNode",
@@ -111,7 +113,9 @@ async fn what_pgo_yaml_asks_for_and_is_not_there_yet_is_in_the_status() {
     assert_eq!(figures["SettingsNotAvailable"], expected);
     configure(
         &kubernetes,
-        &PGO_YAML.replace("Backrest: true", "Backrest: false"),
+        &PGO_YAML
+            .replace("Backrest: true", "Backrest: false")
+            .replace("ArchiveTimeout: 60", "ArchiveTimeout:"),
     );
     let (figures, _) = status(&kubernetes).await;
     assert_eq!(

@@ -19,10 +19,14 @@ fn the_rights_that_are_installed_are_those_of_the_table() {
 fn the_reconciler_has_every_right_that_it_gives_to_agents() {
     // The installer replaces @NAME@ by values; here the names do for them.
     let installed = include_str!("../../../../deploy/install/pgo.yaml").replace('@', "");
-    let config = PgoConfig::parse(&installed);
+    let config = PgoConfig::parse(&installed).expect("what is installed is usable");
+    assert!(
+        config.not_available().is_empty(),
+        "what is installed asks for nothing that is not there"
+    );
     let mut cluster = Pgcluster::new("hippo", PgclusterSpec::default());
     cluster.metadata.namespace = Some("pgouser1".to_owned());
-    let desired = pgo_crd::desired(&cluster, &config.expect("what is installed is usable"));
+    let desired = pgo_crd::desired(&cluster, &config);
     let uid = "uid-1".parse().expect("a uid");
     let role = pgo_objects::agent_role(&desired.expect("nothing but a name is needed"), &uid);
     let rules = role.rules.expect("rules");

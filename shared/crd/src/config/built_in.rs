@@ -55,7 +55,6 @@ impl PgoConfig {
                 ccp_image_prefix: "crunchydata".to_owned(),
                 ccp_image_tag: "centos7-11.5-2.4.2".to_owned(),
                 user: "testuser".to_owned(),
-                password_age_days: "60".to_owned(),
                 password_length: "24".to_owned(),
                 ..ClusterConfig::default()
             },

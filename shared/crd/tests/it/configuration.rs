@@ -1,5 +1,7 @@
 //! What `pgo.yaml` may say, and what is told of one that cannot be used.
 
+use std::collections::BTreeSet;
+
 use pgo_crd::PgoConfig;
 
 use crate::made::PGO_YAML;
@@ -97,6 +99,41 @@ fn a_key_without_a_value_says_as_little_as_one_that_is_not_there() {
     let nothing = text.replace("User: testuser", "User:");
     let error = PgoConfig::parse(&nothing).expect_err("refused").to_string();
     assert!(error.contains("Cluster.User: "), "{error}");
+}
+
+#[test]
+fn keys_that_there_are_not_or_that_do_nothing_are_listed() {
+    let parse = |text: &str| PgoConfig::parse(text).expect("a pgo.yaml");
+    let without = parse(PGO_YAML);
+    let older = "Cluster.LSPVCTemplate (no such setting)";
+    assert_eq!(without.not_available(), BTreeSet::from([older.to_owned()]));
+    let text = PGO_YAML
+        .replace(
+            "Cluster:\n",
+            "Cluster:\n  Databse: app\n  Badger: true\n  ExporterPort: 9187\n  PGBadgerPort: 10001\n  PgmonitorPassword: s3cret\n",
+        )
+        .replace("Pgo:\n", "Pgo:\n  unknown: [x]\n  AutofailSleepSeconds: 9\n")
+        .replace("    StorageClass: local\n", "    StorageClass: local\n    Klass: x\n");
+    let text = format!("unknown: 1\nDefaultLoadResources: small\n{text}");
+    let config = parse(&text);
+    let expected = [
+        "Cluster.Badger",
+        "Cluster.Databse (no such setting)",
+        older,
+        "Cluster.PGBadgerPort",
+        "Cluster.PgmonitorPassword",
+        "DefaultLoadResources",
+        "Pgo.AutofailSleepSeconds",
+        "Pgo.unknown (no such setting)",
+        "Storage.local.Klass (no such setting)",
+        "unknown (no such setting)",
+    ];
+    assert_eq!(config.not_available(), expected.map(str::to_owned).into());
+    assert_ne!(
+        parse(&format!("Klass: x\n{PGO_YAML}")),
+        without,
+        "that a file has another key is a change"
+    );
 }
 
 #[test]
