@@ -3,6 +3,9 @@
 
 use crate::chance::Chance;
 
+/// So many of a thousand schedules are wide: each takes several times as long as another.
+const WIDE: u64 = 110;
+
 /// Frequencies are in a thousand.
 #[derive(Clone, Debug, Default)]
 pub struct Climate {
@@ -16,6 +19,8 @@ pub struct Climate {
     pub most_clusters: usize,
     /// A step is a fault: something is killed, or a connection breaks.
     pub faults: u64,
+    /// Somebody who could ask for something does.
+    pub haste: u64,
     /// Weights of what a fault hits.
     pub kills: Kills,
     /// A killed process stays away for a while.
@@ -36,6 +41,10 @@ pub struct Climate {
     pub two_leaders: bool,
     /// The event service is away from the beginning on, while users are busy: outboxes run full.
     pub flood: bool,
+    /// There is a cluster with replicas from the beginning on, and everything is asked for that a cluster can be asked for.
+    pub wide: bool,
+    /// Somebody asks a cluster for something that is about to be gone: the first one goes from the beginning on.
+    pub late_requests: u64,
     /// Messages are encoded and decoded, not only handed over.
     pub encoded: bool,
 }
@@ -59,10 +68,15 @@ impl Climate {
     /// Draws one.
     pub fn draw(chance: &mut Chance) -> Self {
         let flood = chance.happens(30);
-        let steps = if flood {
+        let wide = !flood && chance.happens(WIDE);
+        let steps = if flood || wide {
             chance.between(240, 400)
         } else {
             chance.between(40, 160)
+        };
+        let late_requests = match wide && chance.happens(350) {
+            true => 50 + chance.below(350),
+            false => 0,
         };
         let mut often = |most: u64| {
             if chance.happens(400) {
@@ -73,6 +87,7 @@ impl Climate {
         };
         Self {
             faults: 5 + often(60),
+            haste: 1000,
             kills: Kills {
                 reconciler: often(10),
                 event: often(10),
@@ -90,6 +105,8 @@ impl Climate {
             two_leaders: chance.happens(300),
             encoded: chance.happens(60),
             flood,
+            wide,
+            late_requests,
             operations: 0,
             steps,
             clusters: if flood { 1 } else { chance.between(1, 4) },
@@ -104,7 +121,8 @@ impl Climate {
             operations,
             clusters: 6,
             most_clusters: usize::MAX,
-            faults: 30,
+            faults: 12,
+            haste: 250,
             kills: Kills {
                 reconciler: 3,
                 event: 3,
@@ -112,7 +130,7 @@ impl Climate {
                 apiserver: 3,
                 connection: 2,
             },
-            long_outages: 100,
+            long_outages: 20,
             lost_answers: 20,
             stale_caches: 100,
             reordering: 200,
@@ -121,6 +139,8 @@ impl Climate {
             time_jumps: 5,
             two_leaders: false,
             flood: false,
+            wide: true,
+            late_requests: 5,
             encoded: true,
         }
     }

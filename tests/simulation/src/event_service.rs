@@ -141,6 +141,11 @@ impl EventService {
         self.marks.get(stream).copied().unwrap_or_default()
     }
 
+    /// Messages that it has and has not looked at.
+    pub fn held(&self) -> usize {
+        self.inbox.len()
+    }
+
     /// Whether there is nothing to do.
     pub fn is_idle(&self) -> bool {
         self.inbox.is_empty() && matches!(self.doing, Doing::Nothing)

@@ -1,11 +1,10 @@
-//! What Kubernetes and the agents do by themselves, and what the steps of a plan do to them.
+//! What the steps of a plan do to what is around a cluster.
 
 use jiff::{SignedDuration, Timestamp};
 use pgo_core::{
-    AgentFacts, AgentPhase, ClaimFacts, ClaimPhase, Desired, Endpoints, Fixture, Observed,
-    PodFacts, PodPhase, Role, Step,
+    ClaimFacts, ClaimPhase, Cluster, ClusterStatus, Desired, Endpoints, Fixture, Found, Observed,
+    PodFacts, PodPhase, ProbeFacts, Replica, Step, WantedReplica,
 };
-use pgo_ids::{InstanceName, Term};
 
 use crate::store::Ground;
 
@@ -20,30 +19,116 @@ fn uid(made: &mut u64) -> String {
 pub fn carry_out(
     ground: &mut Ground,
     step: &Step,
-    desired: Option<&Desired>,
+    (cluster, status): (&Cluster, &ClusterStatus),
     made: &mut u64,
     now: Timestamp,
 ) {
-    let observed = &mut ground.observed;
-    match (step, desired) {
-        (Step::RemoveTask { name, uid }, _) => {
-            if observed.tasks.get(name) == Some(uid) {
-                observed.tasks.remove(name);
-                ground.requests.remove(name);
+    match step {
+        Step::RemoveTask { name, uid } => {
+            if ground.observed.tasks.get(name) == Some(uid) {
+                ground.shaped().tasks.remove(name);
+                ground.asked.remove(name);
             }
         }
-        (
-            Step::RemovePod { .. }
-            | Step::RemoveClaim { .. }
-            | Step::RemoveUserSecret { .. }
-            | Step::RemoveFixture { .. },
-            _,
-        ) => remove(observed, step),
-        (Step::MakeClaim(_) | Step::MakePod { .. }, Some(desired)) => {
-            make_instance(observed, step, desired, made);
+        Step::RemovePod { .. }
+        | Step::RemoveClaim { .. }
+        | Step::RemoveUserSecret { .. }
+        | Step::RemoveFixture { .. } => remove(ground.shaped(), step),
+        Step::MakeClaim(instance) | Step::MakePod { instance, .. } => {
+            if let Some(desired) = cluster.desired_of(status, instance) {
+                make_instance(ground.shaped(), step, &desired, made);
+            }
         }
-        (_, Some(desired)) => make_fixture(observed, step, desired, made, now),
-        (_, None) => {}
+        Step::MakeReplica(_)
+        | Step::HoldReplica { .. }
+        | Step::RemoveReplica { .. }
+        | Step::ReleaseReplica { .. } => of_replica(&mut ground.replicas, step, cluster, made),
+        Step::MakeProbe { .. } | Step::RemoveProbe { .. } => probe(ground.shaped(), step, made),
+        Step::LabelPod {
+            instance,
+            uid,
+            role,
+        } => {
+            let pods = &mut ground.shaped().pods;
+            if let Some(pod) = pods.get_mut(instance).filter(|pod| pod.uid == *uid) {
+                pod.service = Some(role.service(&cluster.name));
+            }
+        }
+        _ => {
+            if let Ok(desired) = &cluster.desired {
+                make_fixture(ground.shaped(), step, desired, made, now);
+            }
+        }
+    }
+}
+
+/// What a replica is wanted to be that says nothing itself.
+pub fn wanted(desired: &Desired) -> WantedReplica {
+    WantedReplica {
+        storage: desired.storage.clone(),
+        resources: desired.resources.clone(),
+        node: None,
+        image: desired.image.clone(),
+        service_type: None,
+    }
+}
+
+/// A Pgreplica is made, held, removed, let go: what nothing holds is gone when it is removed.
+fn of_replica(replicas: &mut Vec<Replica>, step: &Step, cluster: &Cluster, made: &mut u64) {
+    match (step, &cluster.desired) {
+        (Step::MakeReplica(name), Ok(desired)) if replicas.iter().all(|one| one.name != *name) => {
+            replicas.push(Replica {
+                name: name.clone(),
+                uid: uid(made),
+                deleting: false,
+                finalizer: true,
+                derived: true,
+                actor: String::new(),
+                wanted: Ok(wanted(desired)),
+            });
+        }
+        (Step::HoldReplica { uid, .. }, _) => {
+            for one in replicas.iter_mut().filter(|one| one.uid == *uid) {
+                one.finalizer = true;
+            }
+        }
+        (Step::RemoveReplica { uid, .. }, _) => {
+            for one in replicas.iter_mut().filter(|one| one.uid == *uid) {
+                one.deleting = true;
+            }
+        }
+        (Step::ReleaseReplica { uid, .. }, _) => {
+            for one in replicas.iter_mut().filter(|one| one.uid == *uid) {
+                one.finalizer = false;
+            }
+        }
+        _ => {}
+    }
+    replicas.retain(|one| !one.deleting || one.finalizer);
+}
+
+/// The pod that asks an image; there is none that is called so.
+fn probe(observed: &mut Observed, step: &Step, made: &mut u64) {
+    match step {
+        Step::MakeProbe {
+            image, operation, ..
+        } => {
+            let version = image.0.rsplit_once(':').map(|(_, version)| version);
+            let found = match version.filter(|version| *version != "none") {
+                Some(version) => Found::Version(version.to_owned()),
+                None => Found::Unusable("no such image".to_owned()),
+            };
+            observed.probe.get_or_insert_with(|| ProbeFacts {
+                uid: uid(made),
+                operation: operation.to_string(),
+                terminating: false,
+                found,
+            });
+        }
+        Step::RemoveProbe { uid } => {
+            observed.probe.take_if(|probe| probe.uid == *uid);
+        }
+        _ => {}
     }
 }
 
@@ -73,6 +158,14 @@ fn make_fixture(
             observed.synchronous = Some(desired.synchronous);
             observed.sync_fallback = Some(desired.sync_fallback);
             &[Fixture::Lease]
+        }
+        Step::SetAutofail(autofail) => {
+            observed.autofail = Some(*autofail);
+            return;
+        }
+        Step::MakeReplicaService => {
+            observed.replica_service_form = Some(desired.replica_service_form());
+            &[Fixture::ReplicaService]
         }
         Step::MakeService => {
             observed.service_form = Some(desired.service_form());
@@ -155,136 +248,12 @@ fn remove(observed: &mut Observed, step: &Step) {
             observed.fixtures.remove(fixture);
             match fixture {
                 Fixture::Service => observed.service_form = None,
+                Fixture::ReplicaService => observed.replica_service_form = None,
                 Fixture::EndpointSlice => observed.endpoints = None,
                 Fixture::Certificate => observed.certificate_until = None,
                 _ => {}
             }
         }
         _ => {}
-    }
-}
-
-/// Whether nothing happens by itself.
-pub fn is_at_rest(observed: &Observed) -> bool {
-    observed.pods.iter().next().is_none_or(|(instance, pod)| {
-        let serves = || {
-            let agent = observed.agent(instance).map(|agent| agent.phase);
-            let led_to = observed
-                .endpoints
-                .as_ref()
-                .and_then(|e| e.addresses.first());
-            agent == Some(AgentPhase::Running) && led_to == pod.ip.as_ref()
-        };
-        !pod.terminating && (pod.phase == PodPhase::Ended || serves())
-    })
-}
-
-/// What the node of the first pod, its agent and the Service do next.
-pub fn progress(observed: &mut Observed, now: Timestamp) {
-    let Some((instance, pod)) = observed.pods.iter_mut().next() else {
-        return;
-    };
-    let instance = instance.clone();
-    if pod.terminating {
-        observed.pods.remove(&instance);
-        observed.agents.remove(&instance);
-        if let Some(endpoints) = &mut observed.endpoints {
-            endpoints.addresses.clear();
-        }
-    } else if pod.node.is_none() {
-        pod.node = Some("node1".to_owned());
-        pod.placed = Some(now);
-        if let Some(claim) = observed.claims.get_mut(&instance) {
-            claim.phase = ClaimPhase::Bound;
-            claim.has_volume = true;
-        }
-    } else if pod.phase == PodPhase::Pending {
-        pod.phase = PodPhase::Running;
-        pod.ip = Some(address(&pod.uid));
-    } else if pod.phase == PodPhase::Running {
-        agent_goes_on(observed, &instance);
-    }
-}
-
-/// An address of its own for each pod.
-fn address(uid: &str) -> String {
-    let number: u32 = uid
-        .trim_start_matches("o-")
-        .parse()
-        .map_or(1, |n: u32| n % 60_000);
-    format!("10.1.{}.{}", number / 250, number % 250 + 1)
-}
-
-fn agent_goes_on(observed: &mut Observed, instance: &InstanceName) {
-    let before = observed.agent(instance).map(|agent| agent.phase);
-    let phase = match before {
-        None => AgentPhase::Starting,
-        Some(AgentPhase::Starting | AgentPhase::Failed | AgentPhase::Stopping) => {
-            AgentPhase::Initializing
-        }
-        Some(AgentPhase::Initializing | AgentPhase::Cloning | AgentPhase::Rewinding) => {
-            AgentPhase::Recovering
-        }
-        Some(AgentPhase::Recovering | AgentPhase::Running) => AgentPhase::Running,
-    };
-    let ip = observed.pods.get(instance).and_then(|pod| pod.ip.clone());
-    if phase == AgentPhase::Running
-        && let Some(endpoints) = &mut observed.endpoints
-    {
-        endpoints.addresses = ip.into_iter().collect();
-    }
-    say(observed, instance, phase, None);
-}
-
-/// The agent of an instance says something.
-pub fn say(
-    observed: &mut Observed,
-    instance: &InstanceName,
-    phase: AgentPhase,
-    error: Option<&str>,
-) {
-    let Some(pod) = observed.pods.get(instance) else {
-        return;
-    };
-    let facts = AgentFacts {
-        pod_uid: pod.uid.clone(),
-        phase,
-        role: (phase == AgentPhase::Running).then_some(Role::Primary),
-        term: Term(1),
-        postgres_version: None,
-        timeline: 1,
-        streaming: false,
-        lag_bytes: 0,
-        lag_ms: 0,
-        received: 0,
-        followers: Vec::new(),
-        lost: None,
-        started: None,
-        running_since: None,
-        pending_restart: Vec::new(),
-        volume_hangs: false,
-        data: pgo_core::Data::Made,
-        commits: None,
-        error: error.map(str::to_owned),
-    };
-    observed.agents.insert(instance.clone(), facts);
-}
-
-/// What goes wrong with a database: its agent fails, or its pod ends.
-pub fn trouble(observed: &mut Observed, its_pod: bool) {
-    let Some((instance, pod)) = observed.pods.iter_mut().next() else {
-        return;
-    };
-    let instance = instance.clone();
-    if its_pod {
-        pod.phase = PodPhase::Ended;
-        observed.agents.remove(&instance);
-    } else if pod.phase == PodPhase::Running {
-        say(
-            observed,
-            &instance,
-            AgentPhase::Failed,
-            Some("the data directory is damaged"),
-        );
     }
 }

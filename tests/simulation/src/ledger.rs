@@ -6,12 +6,13 @@ use std::{
 };
 
 use pgo_core::{ClusterStatus, Operation};
-use pgo_events::{Event, Stage};
+use pgo_events::{Event, EventType, Stage};
 use pgo_ids::{OperationId, Seq};
 
 use crate::{
     event_service::Record,
     store::{Page, PageName, Slot, Store},
+    world::Count,
 };
 
 /// The truth: everything that was ever told, and what was asked for.
@@ -42,6 +43,11 @@ impl Ledger {
         self.accepted.push((slot, operation));
     }
 
+    /// Nothing is owed of an operation: who asked for it took that back, perhaps before anybody saw it.
+    pub fn withdraw(&mut self, slot: Slot, operation: OperationId) {
+        self.accepted.retain(|one| *one != (slot, operation));
+    }
+
     /// Whether nothing was told of a cluster.
     pub fn is_silent(&self, slot: Slot) -> bool {
         self.told[slot].is_empty()
@@ -55,6 +61,26 @@ impl Ledger {
     /// Events told so far, and operations accepted.
     pub fn counts(&self) -> (usize, usize) {
         (self.told.iter().map(Vec::len).sum(), self.accepted.len())
+    }
+
+    /// Adds what has been told as done.
+    pub fn add_up(&self, count: &mut Count) {
+        for event in self.told.iter().flatten() {
+            count.failed += usize::from(event.stage == Stage::Failed);
+            let of = match event.event_type() {
+                EventType::ScaleClusterCompleted => &mut count.added,
+                EventType::ScaleDownClusterCompleted => &mut count.removed,
+                EventType::SwitchoverClusterCompleted | EventType::FailoverClusterCompleted => {
+                    &mut count.changes
+                }
+                EventType::ReloadCluster => &mut count.reloads,
+                EventType::RestartClusterCompleted => &mut count.restarts,
+                EventType::UpgradeClusterCompleted => &mut count.upgrades,
+                EventType::UpdateClusterCompleted | EventType::TestCluster => &mut count.noted,
+                _ => continue,
+            };
+            *of += 1;
+        }
     }
 
     /// How many events of a cluster are in the log.
@@ -244,15 +270,47 @@ fn one_write(
             )
         })?;
     }
-    let notices = fresh.iter().filter(|event| {
-        event.stage == Stage::Notice
-            && after
-                .journal
-                .operations
-                .iter()
-                .all(|o| o.id != event.operationid)
-    });
-    hold(accounted + notices.count() == fresh.len(), || {
-        format!("cluster {slot}: an event tells of an operation that is not in the status")
-    })
+    let is_remembered = |id| after.journal.operations.iter().any(|one| one.id == id);
+    let rest: Vec<&&Event> = fresh
+        .iter()
+        .filter(|event| !is_remembered(event.operationid))
+        .collect();
+    hold(accounted + rest.len() == fresh.len(), || {
+        format!("cluster {slot}: two operations of the status have the same id")
+    })?;
+    forgotten(slot, before, after, &rest)
+}
+
+/// What a status does not remember any more has ended: one that ran is told to its end as it is forgotten, and one that
+/// nobody was told of is told from its beginning to its end at once.
+fn forgotten(
+    slot: Slot,
+    before: &ClusterStatus,
+    after: &ClusterStatus,
+    rest: &[&&Event],
+) -> Result<(), String> {
+    let ran = before.journal.operations.iter();
+    let ran = ran.filter(|one| one.is_running() && !after.journal.knows(one.id));
+    let ran: BTreeSet<OperationId> = ran.map(|one| one.id).collect();
+    let told = rest.iter().filter(|event| event.stage != Stage::Notice);
+    let told: BTreeSet<OperationId> = told.map(|event| event.operationid).collect();
+    for id in ran.union(&told) {
+        let of = |wanted: &[Stage]| {
+            let of_it = rest.iter().filter(|event| event.operationid == *id);
+            of_it.filter(|event| wanted.contains(&event.stage)).count()
+        };
+        let (started, ended) = (
+            of(&[Stage::Started]),
+            of(&[Stage::Completed, Stage::Failed]),
+        );
+        hold(
+            (started, ended) == (usize::from(!ran.contains(id)), 1),
+            || {
+                format!(
+                    "cluster {slot}: operation {id} is not in the status any more; told {started} and {ended} times"
+                )
+            },
+        )?;
+    }
+    Ok(())
 }

@@ -17,16 +17,22 @@
 //! with its cursor is shown each event once; and once the faults stop everything comes to rest, each operation that was
 //! accepted having one beginning and one end.
 
+mod agents;
+mod asked;
 mod broker;
 mod chance;
 mod climate;
 mod event_service;
 pub mod failover;
+mod faults;
 mod ground;
 mod ledger;
+mod pages;
 mod publishing;
 mod reader;
 mod reconciler;
+mod requests;
+mod rest;
 mod store;
 mod users;
 mod world;

@@ -4,8 +4,9 @@
 //! each a step after which it may be killed.
 
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     rc::Rc,
+    time::Duration,
 };
 
 use jiff::{SignedDuration, Timestamp};
@@ -13,15 +14,17 @@ use pgo_core::{
     Cluster, ClusterStatus, Condition, ConditionStatus, Observed, Phase, Plan, Step, commit, plan,
     unrecorded, worth_writing,
 };
-use pgo_events::{Event, Eventing};
-use pgo_ids::Seq;
+use pgo_events::Eventing;
+use pgo_ids::{OperationId, Seq};
 
 use crate::{
+    agents::Heard,
+    asked::{differ, with_requests},
     chance::Chance,
     climate::Climate,
     ground,
     publishing::Publishing,
-    store::{Object, Page, PageName, Refused, Slot},
+    store::{Object, PageName, Refused, Slot},
     world::World,
     wrong::Wrong,
 };
@@ -48,7 +51,7 @@ pub struct Seen {
 pub struct Working {
     slot: Slot,
     cluster: Rc<Cluster>,
-    observed: Observed,
+    observed: Rc<Observed>,
     object: Rc<Object>,
     next: Rc<ClusterStatus>,
     stage: Stage,
@@ -74,7 +77,8 @@ pub enum Fate {
 }
 
 impl Fate {
-    fn draw(climate: &Climate, chance: &mut Chance) -> Self {
+    /// Draws one.
+    pub fn draw(climate: &Climate, chance: &mut Chance) -> Self {
         match chance.below(1000) {
             drawn if drawn < climate.lost_answers / 2 => Self::Unanswered,
             drawn if drawn < climate.lost_answers => Self::Failed,
@@ -100,6 +104,8 @@ pub struct Reconciler {
     pub asked: bool,
     /// Pages that it relays.
     pub paged: BTreeSet<PageName>,
+    /// What the agents answered that it asked, by cluster.
+    pub heard: BTreeMap<Slot, Heard>,
     /// What it is in the middle of.
     pub working: Option<Working>,
 }
@@ -154,16 +160,25 @@ impl World {
         };
         let around = &kept.grounds[seen.ground];
         let mut observed = around.observed.clone();
-        observed.finalizer = object.finalizer;
+        if observed.finalizer != object.finalizer {
+            Rc::make_mut(&mut observed).finalizer = object.finalizer;
+        }
+        if let Some(heard) = reconciler.heard.get(&slot) {
+            let observed = Rc::make_mut(&mut observed);
+            observed.unwilling.clone_from(&heard.unwilling);
+            observed.reloads.clone_from(&heard.reloads);
+        }
         if self.chance.happens(self.climate.silent_agents) {
+            let observed = Rc::make_mut(&mut observed);
             let silent = std::mem::take(&mut observed.agents).into_keys();
             observed.silent = silent.map(|name| (name, reconciler.began)).collect();
         }
-        let mut cluster = object.cluster.clone();
-        if !around.requests.is_empty() {
-            let requests = around.requests.values().cloned().collect();
-            Rc::make_mut(&mut cluster).delete_requests = requests;
-        }
+        // As `services/reconciler/src/observe.rs` asks Kubernetes itself.
+        let replicas = match differ(&object.status, &around.replicas) {
+            true => &kept.ground().replicas,
+            false => &around.replicas,
+        };
+        let cluster = with_requests(&object.cluster, around, replicas);
         let eventing = Eventing::On {
             confirmed: reconciler.publishing.confirmed(&cluster.stream),
             since: reconciler.began,
@@ -178,14 +193,18 @@ impl World {
             let events = next.journal.outbox.entries.clone();
             reconciler.publishing.backlog.offer(&cluster.stream, events);
         }
-        reconciler.working = Some(Working {
+        let working = Working {
             slot,
             cluster,
             observed,
             object,
             next,
             stage: Stage::MakeRoom,
-        });
+        };
+        if self.wrong == Some(Wrong::NotedBeforeWrite) {
+            self.project(process, &working);
+        }
+        self.reconcilers[process].working = Some(working);
         Ok(())
     }
 
@@ -225,34 +244,16 @@ impl World {
             self.store_page(working.slot, &events);
             if fate == Fate::Done {
                 let backlog = &mut self.reconcilers[process].publishing.backlog;
-                backlog.offer(&working.cluster.stream, events);
-                let next = Rc::make_mut(&mut working.next);
-                next.journal.outbox.leave_to_pages(last);
+                let (stream, next) = (&working.cluster.stream, Rc::make_mut(&mut working.next));
+                let outbox = &mut next.journal.outbox;
+                if outbox.paged == Seq(0) || backlog.knows(stream, outbox.paged) {
+                    backlog.offer(stream, events);
+                }
+                outbox.leave_to_pages(last);
             }
         }
         working.stage = Stage::Write;
         self.reconcilers[process].working = Some(working);
-    }
-
-    /// As `services/reconciler/src/pages/store.rs` makes pages: what one of the name does not have goes behind it.
-    fn store_page(&mut self, slot: Slot, events: &[Event]) {
-        let mut rest = events;
-        while let Some(first) = rest.first() {
-            let name = (first.stream.clone(), first.seq);
-            match self.store.pages.get(&name) {
-                Some(page) => {
-                    let end = page.events.last().map(|event| event.seq);
-                    let from = rest.partition_point(|event| Some(event.seq) <= end);
-                    rest = &rest[from..];
-                }
-                None => {
-                    self.count.pages += 1;
-                    let events = rest.to_vec();
-                    self.store.pages.insert(name, Page { slot, events });
-                    return;
-                }
-            }
-        }
     }
 
     fn write(&mut self, process: usize, mut working: Working) -> Result<(), String> {
@@ -282,6 +283,8 @@ impl World {
             return Ok(());
         };
         self.count.writes += 1;
+        // No two of them are at the same moment.
+        self.now += Duration::from_micros(1);
         let mut conditions = working.next.conditions.iter();
         let is_backlog =
             |c: &Condition| c.name == "EventBacklog" && c.status == ConditionStatus::True;
@@ -335,6 +338,7 @@ impl World {
             return Ok(());
         };
         let Some(step) = steps.pop_front() else {
+            self.project(process, &working);
             return Ok(());
         };
         let slot = working.slot;
@@ -387,12 +391,16 @@ impl World {
                 }
             }
             Step::CopyEvents => self.copy_events(working),
+            Step::Switchover { .. }
+            | Step::Failover { .. }
+            | Step::Reload { .. }
+            | Step::Restart { .. } => self.ask_agents(process, step, slot),
             _ if self.store.clusters[slot].object().is_none() => {}
             _ => {
                 let (now, made) = (self.now, &mut self.made);
-                let desired = working.cluster.desired.as_ref().ok();
+                let wanted = (&*working.cluster, &*working.next);
                 self.store.shape(slot, |ground| {
-                    ground::carry_out(ground, step, desired, made, now);
+                    ground::carry_out(ground, step, wanted, made, now);
                 });
             }
         }
@@ -404,12 +412,68 @@ impl World {
         if self.wrong == Some(Wrong::RequestsFromCachesOnly) {
             return false;
         }
-        let requests = self.store.clusters[slot].ground().requests.values();
-        let asked = Cluster {
-            delete_requests: requests.cloned().collect(),
-            ..cluster.clone()
+        let kept = &self.store.clusters[slot];
+        let Some(object) = kept.object() else {
+            return false;
         };
+        let newest = kept.ground();
+        let asked = with_requests(&object.cluster, newest, &newest.replicas);
+        if self.wrong == Some(Wrong::OnlyDeletionsAskedAnew) {
+            let asked = Cluster {
+                delete_requests: asked.delete_requests.clone(),
+                ..cluster.clone()
+            };
+            return unrecorded(status, &asked).is_some();
+        }
         unrecorded(status, &asked).is_some()
+    }
+
+    /// As `services/reconciler/src/project.rs` notes how far all is: tasks that are over, notes that are told, the number of
+    /// replicas. What fails is done by a later reconcile.
+    fn project(&mut self, process: usize, working: &Working) {
+        let (slot, status) = (working.slot, &working.next);
+        let kept = &self.store.clusters[slot];
+        if kept.object().is_none() {
+            return;
+        }
+        let shown = self.reconcilers[process].seen.get(slot);
+        let shown = shown.and_then(|seen| kept.grounds.get(seen.ground));
+        let tasks = shown.into_iter().flat_map(|around| &around.asked);
+        let over = tasks.filter(|(_, asked)| asked.is_over(status));
+        let over: Vec<String> = over.map(|(name, _)| name.clone()).collect();
+        let notes = &working.cluster.notes;
+        let told = |id: &OperationId| status.told_notes.contains(id);
+        let is_noted = notes.tests.iter().any(|note| told(&note.operation))
+            || notes.updates.iter().any(|note| told(&note.operation));
+        let count = status.replica_count.map(|count| count.wanted);
+        let count = count.filter(|count| *count != working.cluster.replica_count);
+        if over.is_empty() && !is_noted && count.is_none() {
+            return;
+        }
+        let fate = Fate::draw(&self.climate, &mut self.chance);
+        if fate == Fate::Failed {
+            return;
+        }
+        if !over.is_empty() {
+            self.store.shape(slot, |around| {
+                around.asked.retain(|name, _| !over.contains(name));
+            });
+        }
+        if !is_noted && count.is_none() {
+            return;
+        }
+        let changed = self.store.change(slot, None, |object| {
+            let cluster = Rc::make_mut(&mut object.cluster);
+            cluster.notes.tests.retain(|note| !told(&note.operation));
+            cluster.notes.updates.retain(|note| !told(&note.operation));
+            if let Some(count) = count {
+                cluster.replica_count = count;
+                cluster.generation += 1;
+            }
+        });
+        if changed.is_ok() && fate == Fate::Done {
+            self.remember(process, slot);
+        }
     }
 
     fn copy_events(&mut self, working: &Working) {
@@ -432,79 +496,6 @@ impl World {
         let status = before.map(|object| object.status.clone());
         self.ledger
             .gone(slot, &status.unwrap_or_default(), &self.store.pages)
-    }
-
-    /// As `services/reconciler/src/pages.rs` relays: pages that are seen are offered at once, the oldest first; then one
-    /// that is stored is removed, or offered again.
-    pub fn relay_page(&mut self, process: usize) -> Result<(), String> {
-        let reconciler = &mut self.reconcilers[process];
-        for (name, page) in &self.store.pages {
-            if !reconciler.paged.contains(name) {
-                // A watch tells later, and in order.
-                if self.chance.happens(self.climate.stale_caches) {
-                    break;
-                }
-                reconciler.paged.insert(name.clone());
-                let backlog = &mut reconciler.publishing.backlog;
-                backlog.offer(&name.0, page.events.clone());
-            }
-        }
-        let place = self.chance.place(reconciler.paged.len());
-        let Some(name) = reconciler.paged.iter().nth(place).cloned() else {
-            return Ok(());
-        };
-        let Some(page) = self.store.pages.get(&name).cloned() else {
-            reconciler.paged.remove(&name);
-            return Ok(());
-        };
-        let newest = page.events.last().map(|event| event.seq);
-        let backlog = &mut reconciler.publishing.backlog;
-        let is_stored = backlog.confirmed(&name.0) >= newest;
-        if !is_stored && self.wrong != Some(Wrong::PageRemovedEarly) {
-            backlog.offer(&name.0, page.events);
-        } else if Fate::draw(&self.climate, &mut self.chance) != Fate::Failed {
-            self.ledger.page_removed(&page)?;
-            self.store.pages.remove(&name);
-        }
-        Ok(())
-    }
-
-    /// Listens to the event service: first the stream of confirmations, then the question for what is unconfirmed, as
-    /// `shared/bus/src/confirmations.rs` does.
-    pub fn listen(&mut self, process: usize) {
-        let (reconciler, event) = (&mut self.reconcilers[process], &mut self.event);
-        let backlog = &mut reconciler.publishing.backlog;
-        let mut heard = Vec::new();
-        match &mut event.listeners[process] {
-            None if event.up => {
-                event.listeners[process] = Some(VecDeque::new());
-                reconciler.asked = false;
-                backlog.expect_confirmations(self.instant);
-            }
-            None => {}
-            Some(_) if !reconciler.asked => {
-                reconciler.asked = true;
-                let streams = backlog.unconfirmed_streams().into_iter();
-                heard.extend(streams.map(|stream| {
-                    let mark = event.mark(&stream);
-                    (stream, mark)
-                }));
-            }
-            Some(news) => {
-                let count = news.len().min(self.chance.between(1, 8));
-                heard.extend(news.drain(..count));
-            }
-        }
-        for (stream, seq) in heard {
-            backlog.confirm(&stream, seq, self.instant);
-            let mut clusters = self.store.clusters.iter();
-            let slot = clusters.position(|kept| kept.stream == stream);
-            if let Some(seen) = slot.and_then(|slot| reconciler.seen.get_mut(slot))
-                && seen.due != Timestamp::MAX
-            {
-                seen.due = self.now;
-            }
-        }
     }
 }
 

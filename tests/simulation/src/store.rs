@@ -3,9 +3,11 @@
 
 use std::{collections::BTreeMap, rc::Rc};
 
-use pgo_core::{Cluster, ClusterStatus, DeleteRequest, Observed};
+use pgo_core::{Cluster, ClusterStatus, Observed, Replica};
 use pgo_events::Event;
-use pgo_ids::{Seq, StreamId};
+use pgo_ids::{ClusterName, Seq, StreamId};
+
+use crate::asked::Asked;
 
 /// Place of a cluster among all that there were.
 pub type Slot = usize;
@@ -26,10 +28,19 @@ pub struct Object {
 /// What is around it: what was made for it, what its agents say, what was asked for.
 #[derive(Clone, Debug, Default)]
 pub struct Ground {
-    /// All of it but the Pgcluster itself.
-    pub observed: Observed,
-    /// The Pgtasks that ask for its deletion, while they are there, by name.
-    pub requests: BTreeMap<String, DeleteRequest>,
+    /// All of it but the Pgcluster itself. Most who look at it change nothing.
+    pub observed: Rc<Observed>,
+    /// The Pgtasks that ask for something, by name. One that is over is there and asks for nothing.
+    pub asked: BTreeMap<String, Asked>,
+    /// Its Pgreplicas.
+    pub replicas: Vec<Replica>,
+}
+
+impl Ground {
+    /// What is there, to be changed.
+    pub fn shaped(&mut self) -> &mut Observed {
+        Rc::make_mut(&mut self.observed)
+    }
 }
 
 /// A cluster through all its time. One that is gone stays here.
@@ -37,6 +48,8 @@ pub struct Ground {
 pub struct Kept {
     /// Its uid.
     pub stream: StreamId,
+    /// Its name.
+    pub name: ClusterName,
     /// Every state of the Pgcluster; none once it is gone.
     pub objects: Vec<Option<Rc<Object>>>,
     /// Every state of what is around it.
@@ -97,7 +110,7 @@ impl Store {
 
     /// Makes a cluster.
     pub fn create(&mut self, cluster: Cluster) -> Slot {
-        let stream = cluster.stream.clone();
+        let (stream, name) = (cluster.stream.clone(), cluster.name.clone());
         let object = Object {
             version: self.version(),
             finalizer: false,
@@ -106,6 +119,7 @@ impl Store {
         };
         self.clusters.push(Kept {
             stream,
+            name,
             objects: vec![Some(Rc::new(object))],
             grounds: vec![Rc::default()],
         });
@@ -138,6 +152,11 @@ impl Store {
         let kept = &mut self.clusters[slot];
         let mut ground = kept.ground().as_ref().clone();
         let result = change(&mut ground);
+        // A look at it then has nothing to change, mostly.
+        let finalizer = kept.object().is_some_and(|object| object.finalizer);
+        if ground.observed.finalizer != finalizer {
+            ground.shaped().finalizer = finalizer;
+        }
         kept.grounds.push(Rc::new(ground));
         result
     }

@@ -3,19 +3,23 @@
 use std::{collections::BTreeMap, rc::Rc};
 
 use pgo_core::{
-    Cluster, DeleteOptions, DeleteRequest, Desired, Image, Kind, Resources, ServiceType, Storage,
-    StorageKind,
+    Cluster, DeleteOptions, DeleteRequest, Desired, Image, Operation, Resources, ServiceType,
+    Storage, StorageKind,
 };
 use pgo_ids::OperationId;
 
 use crate::{
-    ground,
+    agents,
+    asked::{Asked, deletions},
     store::Slot,
     world::{Process, World},
 };
 
 /// So many ask for the deletion of one cluster: of a flood not each is an operation of its own.
 const MOST_REQUESTS: usize = 6;
+
+/// What clusters are made from; the tag is the version of PostgreSQL in it.
+pub const FIRST_IMAGE: &str = "postgres:15.2";
 
 /// What the smallest cluster is.
 ///
@@ -26,7 +30,7 @@ fn desired(name: &str) -> Result<Desired, String> {
     Ok(Desired {
         name: name.parse().map_err(|error| failed(&error))?,
         namespace: "pgouser1".parse().map_err(|error| failed(&error))?,
-        image: Image("postgres".to_owned()),
+        image: Image(FIRST_IMAGE.to_owned()),
         agent_image: Image("agent".to_owned()),
         port: 5432,
         database: "userdb".to_owned(),
@@ -67,13 +71,30 @@ impl World {
             // Whoever has no apiserver applies a manifest, half of the time.
             let can = by_pgo || self.chance.happens(500);
             if can && self.store.clusters.len() < self.climate.most_clusters {
-                self.create(by_pgo)?;
+                let wrong = if self.climate.flood { 900 } else { 150 };
+                let understood = !self.chance.happens(wrong);
+                self.create(by_pgo, (understood, 0))?;
             }
             return Ok(());
         }
         let slot = present[self.chance.place(present.len())];
-        // In a flood everybody tries again and again.
-        match self.chance.below(if self.climate.flood { 11 } else { 20 }) {
+        let kept = &self.store.clusters[slot];
+        let is_understood = kept.object().is_some_and(|one| one.cluster.desired.is_ok());
+        if self.climate.wide && !is_understood && self.chance.happens(500) {
+            self.change_spec(slot);
+            return Ok(());
+        }
+        if self.climate.wide && self.chance.happens(800) {
+            self.ask(slot);
+            return Ok(());
+        }
+        // In a flood everybody tries again and again; specs are not what a wide schedule is about.
+        let drawn = match (self.climate.flood, self.climate.wide) {
+            (true, _) => self.chance.below(11),
+            (_, true) => 7 + self.chance.below(13),
+            _ => self.chance.below(20),
+        };
+        match drawn {
             0..10 => self.change_spec(slot),
             10..13 if by_pgo => self.ask_for_deletion(slot),
             10..13 => {}
@@ -81,23 +102,65 @@ impl World {
             14..16 => self.annotate(slot),
             _ => {
                 let its_pod = self.chance.happens(500);
+                let kept = &self.store.clusters[slot];
+                let (name, pods) = (kept.name.clone(), kept.ground().observed.pods.len());
+                let (which, now) = (self.chance.place(pods), self.now);
                 self.store.shape(slot, |around| {
-                    ground::trouble(&mut around.observed, its_pod);
+                    agents::trouble(around.shaped(), &name, (which, its_pod), now);
                 });
             }
         }
         Ok(())
     }
 
-    fn create(&mut self, by_pgo: bool) -> Result<(), String> {
+    /// Who sees that something does not come to its end and that the spec is not understood mends it; who sees that a replica is to go that is the
+    /// primary has another one take over.
+    pub fn mend(&mut self) -> Result<(), String> {
+        for slot in self.store.present() {
+            let Some(object) = self.store.clusters[slot].object() else {
+                continue;
+            };
+            let (cluster, status) = (&object.cluster, &object.status);
+            let mut operations = status.journal.operations.iter();
+            let waits = operations.any(Operation::is_running);
+            let holder = self.store.clusters[slot]
+                .ground()
+                .observed
+                .holder(&cluster.name);
+            let mut leaving = status.replicas.iter().filter(|one| one.leaving);
+            if leaving.any(|one| one.name == holder) {
+                let pods = &self.store.clusters[slot].ground().observed.pods;
+                let other = pods.keys().find(|instance| **instance != holder).cloned();
+                let (name, now) = (cluster.name.clone(), self.now);
+                self.store.shape(slot, |around| {
+                    if let Some(to) = other {
+                        agents::elect(around.shaped(), &name, &to, now);
+                    }
+                });
+            } else if waits && cluster.desired.is_err() {
+                let wanted = desired(cluster.name.as_str())?;
+                self.change_object(slot, |cluster| {
+                    cluster.desired = Ok(wanted);
+                    cluster.generation += 1;
+                });
+                self.say(|| format!("the spec of cluster {slot} is mended"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Somebody makes a cluster, one that can be understood or not, with so many replicas.
+    pub fn create(
+        &mut self,
+        by_pgo: bool,
+        (understood, replicas): (bool, u32),
+    ) -> Result<(), String> {
         let number = self.store.clusters.len();
         let stream = format!("uid-{number}").parse();
         let stream = stream.map_err(|error| format!("{error}"))?;
         let wanted = desired(&format!("c{number}"))?;
         let workflow = by_pgo.then(|| OperationId::derived(&stream, "asked for"));
         let operation = workflow.unwrap_or_else(|| OperationId::derived(&stream, "create"));
-        let wrong = if self.climate.flood { 900 } else { 150 };
-        let understood = !self.chance.happens(wrong);
         let cluster = Cluster {
             name: wanted.name.clone(),
             namespace: wanted.namespace.clone(),
@@ -108,7 +171,7 @@ impl World {
             workflow,
             delete_requests: Vec::new(),
             replicas: Vec::new(),
-            replica_count: 0,
+            replica_count: replicas,
             scale_down: Vec::new(),
             failover: Vec::new(),
             reloads: Vec::new(),
@@ -116,7 +179,7 @@ impl World {
             upgrades: Vec::new(),
             notes: pgo_core::Notes::default(),
             changed_by: pgo_core::ChangedBy::default(),
-            image_said: String::new(),
+            image_said: FIRST_IMAGE.to_owned(),
             desired: if understood {
                 Ok(wanted)
             } else {
@@ -125,7 +188,7 @@ impl World {
         };
         let slot = self.store.create(cluster);
         self.store.shape(slot, |around| {
-            around.observed.family = Some(pgo_core::AddressFamily::V4);
+            around.shaped().family = Some(pgo_core::AddressFamily::V4);
         });
         self.ledger.begin();
         self.ledger.accept(slot, operation);
@@ -135,9 +198,12 @@ impl World {
 
     /// Another spec, one that is not understood, or one that is again.
     fn change_spec(&mut self, slot: Slot) {
-        let breaks = self
-            .chance
-            .happens(if self.climate.flood { 900 } else { 400 });
+        let breaks = match (self.climate.flood, self.climate.wide) {
+            (true, _) => 900,
+            (_, true) => 150,
+            _ => 400,
+        };
+        let breaks = self.chance.happens(breaks);
         let changed = self.store.change(slot, None, |object| {
             let cluster = Rc::make_mut(&mut object.cluster);
             cluster.generation += 1;
@@ -164,11 +230,10 @@ impl World {
 
     /// `pgo delete cluster`, or `kubectl create` of the same: a Pgtask, also where others are there and where the cluster is
     /// being removed already.
-    fn ask_for_deletion(&mut self, slot: Slot) {
+    pub fn ask_for_deletion(&mut self, slot: Slot) {
         let kept = &self.store.clusters[slot];
-        let object = kept.object().map(|object| object.status.clone());
-        let deletions = object.map_or(0, |status| status.journal.all(Kind::DeleteCluster).count());
-        if deletions + kept.ground().requests.len() >= MOST_REQUESTS {
+        let status = kept.object().map(|object| object.status.clone());
+        if deletions(&status.unwrap_or_default(), kept.ground()) >= MOST_REQUESTS {
             return;
         }
         self.made += 1;
@@ -185,8 +250,9 @@ impl World {
                     backups: false,
                 },
             };
-            around.requests.insert(name.clone(), request);
-            around.observed.tasks.insert(name, uid);
+            let asked = Asked::Deletion(request);
+            around.asked.insert(name.clone(), asked);
+            around.shaped().tasks.insert(name, uid);
         });
         self.ledger.accept(slot, operation);
         self.say(|| format!("cluster {slot} is asked to be deleted as {operation}"));

@@ -5,21 +5,16 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
-    broker::Broker,
-    chance::Chance,
-    climate::Climate,
-    event_service::EventService,
-    ground,
-    ledger::Ledger,
-    reader::Reader,
-    reconciler::{Reconciler, Seen},
-    store::Store,
-    wrong::Wrong,
+    agents, broker::Broker, chance::Chance, climate::Climate, event_service::EventService,
+    ledger::Ledger, reader::Reader, reconciler::Reconciler, store::Store, wrong::Wrong,
 };
 
-/// Rounds without faults until everything must be at rest; time passes by two seconds in each. Deadlines of five minutes
-/// are among what is waited for.
-const ROUNDS: usize = 600;
+/// Rounds in which the cluster that a wide schedule begins with becomes ready.
+const READY_WITHIN: usize = 30;
+
+/// So many messages the event service has at a time, as `shared/bus/src/history.rs` asks for: fewer, since it is slower here,
+/// and one that it cannot store in time is handed out again.
+const IN_FLIGHT: usize = 64;
 
 /// What a schedule has done, to see that the schedules do what they are for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,6 +35,22 @@ pub struct Count {
     pub events: usize,
     /// Operations accepted.
     pub operations: usize,
+    /// Operations that failed, those among them that were refused.
+    pub failed: usize,
+    /// Replicas that follow.
+    pub added: usize,
+    /// Replicas that have gone.
+    pub removed: usize,
+    /// Changes of the primary, whoever wanted them.
+    pub changes: usize,
+    /// Configurations that were read.
+    pub reloads: usize,
+    /// Restarts of PostgreSQL.
+    pub restarts: usize,
+    /// Upgrades.
+    pub upgrades: usize,
+    /// Changed settings, and tests.
+    pub noted: usize,
 }
 
 impl std::ops::AddAssign for Count {
@@ -52,6 +63,14 @@ impl std::ops::AddAssign for Count {
         self.backlogs += other.backlogs;
         self.events += other.events;
         self.operations += other.operations;
+        self.failed += other.failed;
+        self.added += other.added;
+        self.removed += other.removed;
+        self.changes += other.changes;
+        self.reloads += other.reloads;
+        self.restarts += other.restarts;
+        self.upgrades += other.upgrades;
+        self.noted += other.noted;
     }
 }
 
@@ -83,7 +102,7 @@ pub struct World {
     pub(crate) ledger: Ledger,
     pub(crate) made: u64,
     pub(crate) count: Count,
-    away: Vec<(Process, Timestamp)>,
+    pub(crate) away: Vec<(Process, Timestamp)>,
     trace: Option<Vec<String>>,
 }
 
@@ -149,6 +168,12 @@ impl World {
         if self.climate.flood {
             self.kill_until(Process::Event, Timestamp::MAX)?;
         }
+        if self.climate.wide {
+            self.begin_with_a_cluster()?;
+        }
+        if self.climate.late_requests > 0 {
+            self.ask_for_deletion(0);
+        }
         for _ in 0..self.climate.steps {
             self.step()?;
             if self.has_enough() {
@@ -157,7 +182,31 @@ impl World {
         }
         self.settle()?;
         (self.count.events, self.count.operations) = self.ledger.counts();
+        self.ledger.add_up(&mut self.count);
         Ok(self.count)
+    }
+
+    /// Most of what a cluster can be asked for is refused before it was ready.
+    fn begin_with_a_cluster(&mut self) -> Result<(), String> {
+        let climate = self.climate.clone();
+        self.climate.calm();
+        let replicas = self.chance.between(0, 2);
+        self.create(true, (true, u32::try_from(replicas).unwrap_or(0)))?;
+        for _ in 0..READY_WITHIN {
+            self.pass(Duration::from_secs(2))?;
+            self.round(0)?;
+            let object = self.store.clusters[0].object();
+            let is_whole = object.is_some_and(|object| {
+                let status = &object.status;
+                let mut operations = status.journal.operations.iter();
+                status.is_ready() && operations.all(|one| !one.is_running())
+            });
+            if is_whole {
+                break;
+            }
+        }
+        self.climate = climate;
+        Ok(())
     }
 
     fn has_enough(&self) -> bool {
@@ -185,12 +234,22 @@ impl World {
                 self.reconciles(process, 16)?;
             }
         }
+        if self.chance.happens(self.climate.late_requests) {
+            self.ask_at_the_end();
+        }
         let process = self.chance.place(2);
+        // What a wide schedule is about takes many reconciles, and is told in many events.
+        let (most, relays) = if self.climate.wide { (15, 8) } else { (5, 1) };
         match self.chance.below(100) {
-            0..5 => self.act()?,
+            0..5 if self.chance.happens(self.climate.haste) => self.act()?,
+            0..5 => {}
             5..14 => self.grounds_go_on(),
-            14..50 => self.reconciles(process, 5)?,
-            50..62 => self.relay(process)?,
+            14..50 => self.reconciles(process, most)?,
+            50..62 => {
+                for _ in 0..relays {
+                    self.relay(process)?;
+                }
+            }
             62..72 => self.deliver(),
             72..86 => self.store_events()?,
             86..92 => self.hear(process),
@@ -217,18 +276,20 @@ impl World {
         Ok(())
     }
 
-    fn grounds_go_on(&mut self) {
+    pub(crate) fn grounds_go_on(&mut self) {
         let now = self.now;
         for slot in self.store.present() {
-            let rests = ground::is_at_rest(&self.store.clusters[slot].ground().observed);
+            let kept = &self.store.clusters[slot];
+            let rests = agents::is_at_rest(&kept.ground().observed, &kept.name);
             if !rests && self.chance.happens(600) {
+                let name = kept.name.clone();
                 self.store
-                    .shape(slot, |around| ground::progress(&mut around.observed, now));
+                    .shape(slot, |around| agents::progress(around.shaped(), &name, now));
             }
         }
     }
 
-    fn relay(&mut self, process: usize) -> Result<(), String> {
+    pub(crate) fn relay(&mut self, process: usize) -> Result<(), String> {
         let reconciler = &mut self.reconcilers[process];
         if !(reconciler.up && reconciler.leads) {
             return Ok(());
@@ -239,7 +300,7 @@ impl World {
         publishing.step(&mut self.broker, climate, chance, self.wrong, self.instant)
     }
 
-    fn deliver(&mut self) {
+    pub(crate) fn deliver(&mut self) {
         if self.event.up && self.event.connection.is_none() && self.broker.up {
             self.event.connect();
         }
@@ -247,6 +308,9 @@ impl World {
             return;
         };
         for _ in 0..self.chance.between(1, 8) {
+            if self.event.held() >= IN_FLIGHT {
+                break;
+            }
             let (climate, chance) = (&self.climate, &mut self.chance);
             let handed = self.broker.hand_out(connection, self.now, climate, chance);
             let Some((id, message)) = handed else { return };
@@ -254,7 +318,7 @@ impl World {
         }
     }
 
-    fn store_events(&mut self) -> Result<(), String> {
+    pub(crate) fn store_events(&mut self) -> Result<(), String> {
         if !self.event.up {
             return Ok(());
         }
@@ -273,13 +337,13 @@ impl World {
         Ok(())
     }
 
-    fn hear(&mut self, process: usize) {
+    pub(crate) fn hear(&mut self, process: usize) {
         if self.reconcilers[process].up && self.reconcilers[process].leads {
             self.listen(process);
         }
     }
 
-    fn read(&mut self) -> Result<(), String> {
+    pub(crate) fn read(&mut self) -> Result<(), String> {
         if self.readers.len() < 3 && self.chance.happens(100) {
             self.readers.push(Reader::new(self.event.head));
         }
@@ -313,7 +377,7 @@ impl World {
     }
 
     /// Time passes; who was away long enough comes back.
-    fn pass(&mut self, time: Duration) -> Result<(), String> {
+    pub(crate) fn pass(&mut self, time: Duration) -> Result<(), String> {
         self.instant += time;
         self.now += time;
         self.broker.time_out(self.now);
@@ -325,231 +389,6 @@ impl World {
         let back: Vec<(Process, Timestamp)> = back;
         for (process, _) in back {
             self.start(process);
-        }
-        Ok(())
-    }
-
-    fn start(&mut self, process: Process) {
-        self.say(|| format!("{process:?} begins"));
-        match process {
-            Process::Reconciler(which) => {
-                let reconciler = &mut self.reconcilers[which];
-                *reconciler = Reconciler {
-                    up: true,
-                    began: self.now,
-                    ..Reconciler::default()
-                };
-                self.elect();
-            }
-            Process::Event => self.event.start(),
-            Process::Nsqd => self.broker.up = true,
-            Process::Apiserver => {}
-        }
-    }
-
-    /// Somebody leads if anybody can.
-    fn elect(&mut self) {
-        for which in 0..self.reconcilers.len() {
-            let is_led = self.reconcilers.iter().any(|r| r.up && r.leads);
-            let reconciler = &mut self.reconcilers[which];
-            if !reconciler.up || reconciler.leads || (is_led && !self.climate.two_leaders) {
-                continue;
-            }
-            reconciler.leads = true;
-            reconciler.paged.clear();
-            reconciler.seen.clear();
-            for kept in &self.store.clusters {
-                let mut seen = Seen::default();
-                // A list may come from an API server that is behind.
-                if !self.chance.happens(self.climate.stale_caches) {
-                    seen.object = kept.objects.len() - 1;
-                    seen.ground = kept.grounds.len() - 1;
-                }
-                reconciler.seen.push(seen);
-            }
-        }
-    }
-
-    fn fault(&mut self) -> Result<(), String> {
-        let kills = &self.climate.kills;
-        let (reconciler, event) = (kills.reconciler, kills.reconciler + kills.event);
-        let nsqd = event + kills.nsqd;
-        let apiserver = nsqd + kills.apiserver;
-        let drawn = self.chance.below(apiserver + kills.connection);
-        if drawn < reconciler {
-            let which = self.chance.place(2);
-            self.kill(Process::Reconciler(which))
-        } else if drawn < event {
-            self.kill(Process::Event)
-        } else if drawn < nsqd {
-            self.kill(Process::Nsqd)
-        } else if drawn < apiserver {
-            self.kill(Process::Apiserver)
-        } else {
-            self.break_connection();
-            Ok(())
-        }
-    }
-
-    fn kill(&mut self, process: Process) -> Result<(), String> {
-        let seconds = if self.chance.happens(self.climate.long_outages) {
-            self.chance.between(60, 1200)
-        } else {
-            self.chance.between(0, 5)
-        };
-        let until = self.now + SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(0));
-        self.kill_until(process, until)
-    }
-
-    fn kill_until(&mut self, process: Process, until: Timestamp) -> Result<(), String> {
-        if self.away.iter().any(|(away, _)| *away == process) {
-            return Ok(());
-        }
-        self.say(|| format!("{process:?} is killed"));
-        self.count.kills += 1;
-        self.away.push((process, until));
-        match process {
-            Process::Apiserver => self.readers.iter_mut().for_each(Reader::interrupt),
-            Process::Reconciler(which) => {
-                self.reconcilers[which] = Reconciler::default();
-                self.event.listeners[which] = None;
-                self.elect();
-            }
-            Process::Event => {
-                let written = self.event.kill(&mut self.chance);
-                for record in &written {
-                    self.ledger.appended(record, &self.store)?;
-                }
-            }
-            Process::Nsqd => {
-                self.broker.kill(&mut self.chance);
-                self.event.disconnect();
-                for reconciler in &mut self.reconcilers {
-                    reconciler.publishing.disconnect();
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn break_connection(&mut self) {
-        match self.chance.below(4) {
-            0 => self.event.disconnect(),
-            1 => {
-                let which = self.chance.place(2);
-                self.reconcilers[which].publishing.disconnect();
-            }
-            2 => {
-                let which = self.chance.place(2);
-                self.event.listeners[which] = None;
-            }
-            _ => {
-                let which = self.chance.place(self.readers.len());
-                self.readers[which].interrupt();
-            }
-        }
-    }
-
-    /// Nothing fails any more: in the end everything is done, told and stored.
-    fn settle(&mut self) -> Result<(), String> {
-        self.say(|| "the faults stop".to_owned());
-        self.climate.calm();
-        let away = std::mem::take(&mut self.away);
-        for (process, _) in away {
-            self.start(process);
-        }
-        // One lets go of the Lease.
-        let leader = usize::from(!self.reconcilers[0].leads);
-        self.reconcilers[1 - leader] = Reconciler::default();
-        self.event.listeners[1 - leader] = None;
-        let mut seen = String::new();
-        for _ in 0..ROUNDS {
-            self.pass(Duration::from_secs(2))?;
-            self.round(leader)?;
-            match self.unsettled(leader) {
-                None => {
-                    self.ledger.settled()?;
-                    return self.readers_have_all();
-                }
-                Some(what) => seen = what,
-            }
-        }
-        Err(format!("it does not come to rest: {seen}"))
-    }
-
-    /// Everybody does what there is to do.
-    fn round(&mut self, leader: usize) -> Result<(), String> {
-        for _ in 0..2 {
-            self.grounds_go_on();
-        }
-        self.look_around(leader);
-        for _ in 0..40 {
-            let reconciler = &self.reconcilers[leader];
-            let is_due = reconciler.seen.iter().any(|seen| seen.due <= self.now);
-            if reconciler.working.is_none() && !is_due {
-                break;
-            }
-            self.reconcile(leader)?;
-        }
-        for _ in 0..self.store.pages.len().min(8) {
-            self.relay_page(leader)?;
-        }
-        for _ in 0..4 {
-            self.relay(leader)?;
-            self.deliver();
-            self.store_events()?;
-            self.hear(leader);
-        }
-        self.read()
-    }
-
-    /// What is not at rest.
-    fn unsettled(&self, leader: usize) -> Option<String> {
-        let reconciler = &self.reconcilers[leader];
-        let unconfirmed = reconciler.publishing.backlog.unconfirmed();
-        if unconfirmed > 0 || reconciler.publishing.is_busy() {
-            return Some(format!("{unconfirmed} events are unconfirmed"));
-        }
-        if !self.store.pages.is_empty() {
-            return Some(format!("{} pages are there", self.store.pages.len()));
-        }
-        if !(self.event.is_idle() && self.broker.is_empty()) {
-            return Some("messages are on their way".to_owned());
-        }
-        if self.readers.iter().any(|r| r.cursor < self.event.head) {
-            return Some("a reader has not come to the end".to_owned());
-        }
-        self.store.present().into_iter().find_map(|slot| {
-            let object = self.store.clusters[slot].object()?;
-            let (cluster, status) = (&object.cluster, &object.status);
-            let wants = !self.store.clusters[slot].ground().requests.is_empty() || cluster.deleting;
-            let at_rest = !wants
-                && status.observed_generation == cluster.generation
-                && (status.is_ready() || cluster.desired.is_err())
-                && !status.journal.outbox.waits()
-                && status.journal.outbox.backlog.is_none()
-                && status.journal.operations.iter().all(|o| !o.is_running())
-                && !status.journal.operations.is_empty();
-            (!at_rest).then(|| {
-                format!(
-                    "cluster {slot}: {:?}, {}, {} events, finalizer {}, asked to go {wants}",
-                    status.phase,
-                    status.reason,
-                    status.journal.outbox.entries.len(),
-                    object.finalizer
-                )
-            })
-        })
-    }
-
-    fn readers_have_all(&self) -> Result<(), String> {
-        for (slot, kept) in self.store.clusters.iter().enumerate() {
-            let (last, logged) = (self.readers[0].last(&kept.stream), self.ledger.logged(slot));
-            if last != logged {
-                return Err(format!(
-                    "cluster {slot}: the first reader was shown {last} of {logged} events"
-                ));
-            }
         }
         Ok(())
     }

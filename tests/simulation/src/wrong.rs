@@ -26,6 +26,10 @@ pub enum Wrong {
     LastEventsNotCopied,
     /// A cluster goes without a last look whether somebody else asked for that, too.
     RequestsFromCachesOnly,
+    /// The last look is for others who ask for that, and for nothing else that is asked for.
+    OnlyDeletionsAskedAnew,
+    /// What was asked for is noted as over before the status is written that says so.
+    NotedBeforeWrite,
     /// A page goes when its events are published.
     PageRemovedEarly,
     /// A reader reads the last record again after an interruption.
@@ -34,7 +38,7 @@ pub enum Wrong {
 
 impl Wrong {
     /// All there are.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::IntakeTakesRepeats,
         Self::IntakeTakesGaps,
         Self::ConfirmedBeforeDisk,
@@ -44,6 +48,8 @@ impl Wrong {
         Self::StoreWithoutCompare,
         Self::LastEventsNotCopied,
         Self::RequestsFromCachesOnly,
+        Self::OnlyDeletionsAskedAnew,
+        Self::NotedBeforeWrite,
         Self::PageRemovedEarly,
         Self::ReaderRepeats,
     ];

@@ -27,13 +27,20 @@ fn schedules_are_what_they_are_for() {
     let count = run_all::<Count>(0..1000, |seed| run(seed, None));
     let count = count.unwrap_or_else(|failure| panic!("{failure}"));
     // Each a little under what was counted, so that it is noticed when the schedules become harmless.
-    assert!(count.operations > 1500, "{count:?}");
-    assert!(count.events > 8000, "{count:?}");
-    assert!(count.conflicts > 500, "{count:?}");
-    assert!(count.kills > 1000, "{count:?}");
-    assert!(count.pages > 150, "{count:?}");
-    assert!(count.overflows > 10, "{count:?}");
-    assert!(count.backlogs > 1000, "{count:?}");
+    assert!(count.operations > 2600, "{count:?}");
+    assert!(count.events > 14_000, "{count:?}");
+    assert!(count.conflicts > 1100, "{count:?}");
+    assert!(count.kills > 1400, "{count:?}");
+    assert!(count.pages > 260, "{count:?}");
+    assert!(count.overflows > 25, "{count:?}");
+    assert!(count.backlogs > 4000, "{count:?}");
+    assert!(count.added > 160, "{count:?}");
+    assert!(count.removed > 30, "{count:?}");
+    assert!(count.changes > 30, "{count:?}");
+    assert!(count.reloads > 10, "{count:?}");
+    assert!(count.restarts > 20, "{count:?}");
+    assert!(count.upgrades > 4, "{count:?}");
+    assert!(count.noted > 30, "{count:?}");
 }
 
 #[test]
@@ -42,6 +49,11 @@ fn a_thousand_operations_survive_kills_of_everything() {
     let count = campaign(seed, 1000).unwrap_or_else(|failure| panic!("{failure}"));
     println!("campaign {seed}: {count:#?}");
     assert!(count.operations >= 1000 && count.kills > 1000, "{count:?}");
+    // Most of it is done, and not only refused.
+    assert!(count.failed < 500, "{count:?}");
+    assert!(count.added > 100 && count.removed > 50, "{count:?}");
+    assert!(count.changes > 100 && count.reloads > 20, "{count:?}");
+    assert!(count.restarts > 50 && count.upgrades > 20, "{count:?}");
 }
 
 #[test]
