@@ -48,7 +48,8 @@ pub enum EndpointError {
     Conflict,
     /// It leads to a primary that was elected later.
     #[error(
-        "the Service leads to the primary of term {later} already, and this one is of term {own}"
+        "the Service leads to the primary of term {later} already, and this one is of term {own}; if that one is gone for \
+         good, and the Lease was made anew, remove the EndpointSlice, which is made again"
     )]
     Superseded {
         /// The term of the other one.
