@@ -246,9 +246,9 @@ impl Backlog {
         (known.confirmed > Seq(0)).then_some(known.confirmed)
     }
 
-    /// Whether all unconfirmed events of a stream up to `seq` are known, each of them: pages come one after another, and some events may have been too many to
-    /// keep. A stream with events that eventing left out does not look complete, and
-    /// is offered again, which changes nothing.
+    /// Whether all unconfirmed events of a stream up to `seq` are known, each of them: pages come one after another, and some
+    /// events may have been too many to keep. A stream with events that eventing left out does not look complete, and is
+    /// offered again, which changes nothing.
     #[must_use]
     pub fn knows(&self, stream: &StreamId, seq: Seq) -> bool {
         self.streams.get(stream).is_some_and(|known| {
