@@ -12,6 +12,7 @@ use crate::{
         containers::kill,
         faults::{Cut, Stopped, delete, last, postmaster},
         kubernetes::{get, text},
+        sql::Database,
         until,
         until::seen,
         writer::{Writer, missing},
@@ -135,8 +136,7 @@ impl Row {
     pub fn measure(self, subject: &dyn Subject) -> Run {
         subject.until_all_stream("the run before");
         let database = subject.database();
-        // A table of its own for each run: the last one's rows are not looked through again.
-        database.ask("DROP TABLE IF EXISTS numbered");
+        forget_rows(&database);
         let client = Writer::begin(database.clone());
         until_written(&client, Instant::now() + WARM);
         let (before, replicas) = subject.roles();
@@ -191,6 +191,15 @@ impl Row {
         }
         Former::NotLookedAt
     }
+}
+
+/// A table of its own for each run: the last one's rows are not looked through again. A node that was cut off leads clients
+/// where it led them before, until its kube-proxy has heard of the change.
+fn forget_rows(database: &Database) {
+    until("the Service to lead to the primary", LIMIT, || {
+        let dropped = database.psql("DROP TABLE IF EXISTS numbered");
+        seen(dropped.status.success(), || dropped.err.clone())
+    });
 }
 
 /// Waits until something is acknowledged that was begun after this moment.
