@@ -8,6 +8,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let files = [
         "pgo/agent/v1/agent.proto",
         "pgo/agent/v1/peer.proto",
+        "pgo/agent/v1/repository.proto",
         "pgo/event/v1/event.proto",
     ];
     for file in files {

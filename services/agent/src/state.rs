@@ -196,6 +196,7 @@ impl State {
             pending_restart: self.pending_restart.clone(),
             volume_hangs: self.volume_hangs,
             data_found: self.data_found.unwrap_or_default(),
+            archive: None,
             started: self.started.map(timestamp),
             commits: self
                 .commits
