@@ -8,6 +8,7 @@
 //! The modules make texts and read answers; what runs a program or opens a socket says so and has a deadline. Nothing
 //! here assumes a certain image: any that holds PostgreSQL will do.
 
+pub mod backrest;
 pub mod clone;
 pub mod conf;
 pub mod control;

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client, Config, NoTls, error::SqlState, types::PgLsn};
 
-use crate::SUPERUSER;
+use crate::{SUPERUSER, backrest::archive::Archiver};
 
 /// How long it may take to get a session; a backend starts in milliseconds.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
@@ -268,6 +268,24 @@ impl Session {
         rows.iter()
             .map(|row| read(row).map_err(SessionError::Statement))
             .collect()
+    }
+
+    /// How archiving goes.
+    ///
+    /// # Errors
+    /// The query fails or takes too long.
+    pub async fn archiver(&self, deadline: Duration) -> Result<Archiver, SessionError> {
+        const QUERY: &str = "SELECT coalesce(last_archived_wal, ''), last_archived_time, last_failed_time \
+                             FROM pg_catalog.pg_stat_archiver";
+        let row = within(deadline, self.client.query_one(QUERY, &[])).await?;
+        let read = || {
+            Ok(Archiver {
+                last_archived: row.try_get(0)?,
+                last_archived_at: row.try_get(1)?,
+                last_failed_at: row.try_get(2)?,
+            })
+        };
+        read().map_err(SessionError::Statement)
     }
 
     /// Removes a slot, and ends who streams from it; whether it is gone.

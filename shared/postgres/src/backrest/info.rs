@@ -1,0 +1,200 @@
+//! What `pgbackrest info --output=json` says.
+
+use serde::{Deserialize, Serialize};
+
+use super::STANZA;
+
+/// Annotation that keeps from which instance the files of a backup were copied.
+pub const SOURCE: &str = "pgo-instance";
+
+/// Annotation that keeps by which operation a backup was made.
+pub const OPERATION: &str = "pgo-operation";
+
+/// A backup in the repository.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Set {
+    /// Such as `20260102-030405F`.
+    pub label: String,
+    /// `full`, `diff` or `incr`.
+    pub kind: String,
+    /// When it began, in seconds since 1970.
+    pub started: i64,
+    /// When it ended.
+    pub finished: i64,
+    /// Size of the database, in bytes.
+    pub size: u64,
+    /// What it takes in the repository, with the backups that it rests on, in bytes; 0 where that is not known.
+    pub repository_size: u64,
+    /// First WAL file that a restore needs.
+    pub start_wal: String,
+    /// Last one.
+    pub stop_wal: String,
+    /// Whether pages with a wrong checksum were found in it.
+    pub damaged: bool,
+    /// The instance that its files were copied from, where it is known.
+    pub source: String,
+    /// Id of the operation that made it, where it is known.
+    pub operation: String,
+}
+
+/// Why an answer cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("what pgbackrest info says cannot be understood: {0}")]
+pub struct InfoError(#[from] serde_json::Error);
+
+#[derive(Deserialize)]
+struct Stanza {
+    name: String,
+    #[serde(default)]
+    backup: Vec<Backup>,
+}
+
+#[derive(Deserialize)]
+struct Backup {
+    label: String,
+    #[serde(rename = "type")]
+    kind: String,
+    timestamp: Range<i64>,
+    archive: Option<Range<Option<String>>>,
+    info: Sizes,
+    #[serde(default)]
+    error: Option<bool>,
+    #[serde(default)]
+    annotation: serde_json::Map<String, serde_json::Value>,
+}
+
+#[derive(Deserialize)]
+struct Range<T> {
+    start: T,
+    stop: T,
+}
+
+#[derive(Deserialize)]
+struct Sizes {
+    size: u64,
+    repository: Option<RepositorySizes>,
+}
+
+#[derive(Deserialize)]
+struct RepositorySizes {
+    /// Missing with block incremental backups.
+    size: Option<u64>,
+    delta: Option<u64>,
+}
+
+/// The backups of our stanza, oldest first.
+///
+/// # Errors
+/// The text is not what pgBackRest writes.
+pub fn sets(json: &str) -> Result<Vec<Set>, InfoError> {
+    let stanzas: Vec<Stanza> = serde_json::from_str(json)?;
+    let ours = stanzas.into_iter().filter(|stanza| stanza.name == STANZA);
+    let mut sets: Vec<Set> = ours
+        .flat_map(|stanza| stanza.backup)
+        .map(Set::from)
+        .collect();
+    sets.sort_by(|one, other| (one.started, &one.label).cmp(&(other.started, &other.label)));
+    Ok(sets)
+}
+
+impl From<Backup> for Set {
+    fn from(backup: Backup) -> Self {
+        let (start_wal, stop_wal) = backup
+            .archive
+            .map(|wal| (wal.start.unwrap_or_default(), wal.stop.unwrap_or_default()))
+            .unwrap_or_default();
+        let repository = backup.info.repository;
+        let note = |name| {
+            let value = backup.annotation.get(name);
+            let value = value.and_then(|value| value.as_str());
+            value.unwrap_or_default().to_owned()
+        };
+        Self {
+            source: note(SOURCE),
+            operation: note(OPERATION),
+            label: backup.label,
+            kind: backup.kind,
+            started: backup.timestamp.start,
+            finished: backup.timestamp.stop,
+            size: backup.info.size,
+            repository_size: repository
+                .and_then(|sizes| sizes.size.or(sizes.delta))
+                .unwrap_or_default(),
+            start_wal,
+            stop_wal,
+            damaged: backup.error.unwrap_or_default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TWO: &str = r#"[{"archive":[{"database":{"id":1,"repo-key":1},"id":"15-1","max":"000000010000000000000018",
+      "min":"000000010000000000000001"}],"backup":[
+      {"annotation":{"pgo-instance":"hippo-abcd","pgo-operation":"0197"},"archive":{"start":"000000010000000000000017","stop":"000000010000000000000018"},
+       "backrest":{"format":5,"version":"2.45"},"database":{"id":1,"repo-key":1},"error":true,
+       "info":{"delta":138649867,"repository":{"delta":6644805,"size":9356653},"size":159692491},
+       "label":"20261126-195132F_20261126-200127I","lsn":{"start":"0/17000028","stop":"0/17000100"},
+       "prior":"20261126-195132F","reference":["20261126-195132F"],"timestamp":{"start":1795723287,"stop":1795723292},"type":"incr"},
+      {"archive":{"start":"000000010000000000000003","stop":"000000010000000000000003"},
+       "backrest":{"format":5,"version":"2.45"},"database":{"id":1,"repo-key":1},"error":false,
+       "info":{"delta":22992586,"repository":{"delta":4522521,"size":4522521},"size":22992586},
+       "label":"20261126-195132F","lsn":{"start":"0/3000028","stop":"0/3000100"},"prior":null,"reference":null,
+       "timestamp":{"start":1795722672,"stop":1795722677},"type":"full"}],
+      "cipher":"none","db":[{"id":1,"repo-key":1,"system-id":7712570075231011191,"version":"15"}],"name":"db",
+      "repo":[{"cipher":"none","key":1,"status":{"code":0,"message":"ok"}}],
+      "status":{"code":0,"lock":{"backup":{"held":false}},"message":"ok"}}]"#;
+
+    #[test]
+    fn backups_are_read_oldest_first() {
+        let sets = sets(TWO).expect("understood");
+        let [full, incremental] = sets.as_slice() else {
+            panic!("{sets:?}");
+        };
+        assert_eq!(
+            (full.label.as_str(), full.kind.as_str()),
+            ("20261126-195132F", "full")
+        );
+        assert_eq!((full.size, full.repository_size), (22_992_586, 4_522_521));
+        assert_eq!(
+            (full.started, full.finished),
+            (1_795_722_672, 1_795_722_677)
+        );
+        assert!(!full.damaged && full.source.is_empty());
+        assert_eq!(incremental.kind, "incr");
+        assert_eq!(incremental.start_wal, "000000010000000000000017");
+        assert_eq!(incremental.stop_wal, "000000010000000000000018");
+        assert!(incremental.damaged);
+        let (source, operation) = (&incremental.source, &incremental.operation);
+        assert_eq!(
+            (source.as_str(), operation.as_str()),
+            ("hippo-abcd", "0197")
+        );
+    }
+
+    #[test]
+    fn a_repository_without_backups_has_none() {
+        for empty in [
+            "[]",
+            r#"[{"archive":[],"backup":[],"cipher":"none","db":[],"name":"db","status":{"code":1,"message":"missing stanza path"}}]"#,
+            r#"[{"name":"other"}]"#,
+        ] {
+            assert_eq!(sets(empty).expect("understood"), [], "{empty}");
+        }
+    }
+
+    #[test]
+    fn sizes_that_a_block_incremental_backup_does_not_have_are_no_error() {
+        let without = TWO.replace(r#""size":9356653"#, r#""delta-map":7"#);
+        let sets = sets(&without).expect("understood");
+        assert_eq!(sets[1].repository_size, 6_644_805);
+    }
+
+    #[test]
+    fn what_is_no_answer_is_told() {
+        let error = sets("ERROR: [041]").expect_err("no JSON").to_string();
+        assert!(error.contains("pgbackrest info"), "{error}");
+    }
+}

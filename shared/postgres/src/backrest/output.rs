@@ -1,0 +1,94 @@
+//! What pgBackRest's commands write while they work, line by line.
+
+/// Longest error that is told, in bytes.
+const LONGEST: usize = 1024;
+
+/// What is wrong, of what a command wrote; its last words where it names no error. Lines of an error that are indented belong to it.
+pub fn error(text: &str) -> String {
+    let mut error = String::new();
+    let mut inside = false;
+    for line in text.lines() {
+        let is_more = line.starts_with([' ', '\t']);
+        if let Some((_, said)) = line.split_once("ERROR: ") {
+            inside = true;
+            push(&mut error, said);
+        } else if inside && is_more {
+            push(&mut error, line);
+        } else {
+            inside = false;
+        }
+    }
+    if error.is_empty() {
+        let last = text.lines().rev().find(|line| !line.trim().is_empty());
+        push(&mut error, last.unwrap_or("it said nothing"));
+    }
+    error.truncate(error.floor_char_boundary(LONGEST));
+    error
+}
+
+fn push(error: &mut String, line: &str) {
+    if !error.is_empty() {
+        error.push_str("; ");
+    }
+    error.push_str(line.trim());
+}
+
+/// How far a backup is, in per cent, by the line of a file that was copied.
+pub fn percent(line: &str) -> Option<u32> {
+    if !line.contains(" DETAIL: ") {
+        return None;
+    }
+    let (before, _) = line.rsplit_once("%)")?;
+    let at = before.rfind(|c: char| !c.is_ascii_digit() && c != '.')?;
+    let whole = before[at + 1..].split('.').next()?;
+    whole.parse().ok().filter(|percent| *percent <= 100)
+}
+
+/// Label of the backup that was made, by the line that tells it.
+pub fn label(line: &str) -> Option<&str> {
+    let (_, label) = line.split_once("new backup label = ")?;
+    Some(label.trim())
+}
+
+/// Whether a line is worth a log: not that of a single file.
+pub fn is_news(line: &str) -> bool {
+    !line.contains(" DETAIL: ") && !line.trim().is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_told_with_all_its_lines() {
+        let text = "P00   WARN: option 'repo1-retention-full' is not set\n           HINT: to retain full backups\n\
+                    P00  ERROR: [103]: unable to find a valid repository:\n       repo1: [HostConnectError] refused\n\
+                    P00   INFO: backup command end: aborted with exception [103]\n";
+        let said = "[103]: unable to find a valid repository:; repo1: [HostConnectError] refused";
+        assert_eq!(error(text), said);
+        assert_eq!(
+            error("\nsh: 1: pgbackrest: not found\n\n"),
+            "sh: 1: pgbackrest: not found"
+        );
+        assert_eq!(error(""), "it said nothing");
+        assert!(error(&format!("ERROR: {}", "é".repeat(2000))).len() <= LONGEST);
+    }
+
+    #[test]
+    fn progress_is_read_from_files_alone() {
+        let file = "P01 DETAIL: backup file localhost:/pgdata/hippo/base/1/4159 (0B, 97.50%) checksum 0123";
+        assert_eq!(percent(file), Some(97));
+        let older = "P01 DETAIL: backup file /pgdata/hippo/base/1/(5%) (16KB, 100%)";
+        assert_eq!(percent(older), Some(100));
+        assert_eq!(percent("P00   INFO: full backup (16KB, 50%)"), None);
+        assert_eq!(percent("P00 DETAIL: statistics: {}"), None);
+        assert_eq!(percent("P00 DETAIL: x (900%)"), None);
+    }
+
+    #[test]
+    fn the_label_is_found() {
+        let line = "P00   INFO: new backup label = 20261126-195132F_20261126-200127I";
+        assert_eq!(label(line), Some("20261126-195132F_20261126-200127I"));
+        assert_eq!(label("P00   INFO: last backup label = x"), None);
+    }
+}
