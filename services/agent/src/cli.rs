@@ -7,10 +7,12 @@ use std::{
 
 use clap::{Args, Parser, Subcommand};
 use pgo_ids::{ClusterName, InstanceName, Namespace};
+use pgo_postgres::backrest::archive::Archive;
 
 use crate::{
+    backrest::archiving::ArchiveSettings,
     ha::{book::Place, guard},
-    probe,
+    probe, repository,
 };
 
 /// Runs PostgreSQL in a pod. Without a subcommand: process 1.
@@ -27,6 +29,8 @@ pub struct Cli {
 pub enum Role {
     /// Brings PostgreSQL up and keeps it up; started by process 1.
     Run(Box<Settings>),
+    /// Looks after the repository of backups; started by process 1 where PGO_REPOSITORY is set.
+    Repository(Box<repository::Settings>),
     /// Ends the servers when their authority ends; started by `run`.
     Guard(guard::Settings),
     /// Puts the agent where the database container finds it; in the init container.
@@ -93,6 +97,12 @@ pub struct Settings {
     /// it may; 0 for never.
     #[arg(long, env = "PGO_VOLUME_DEADLINE", default_value_t = 20)]
     pub volume_deadline: u64,
+    /// Whether and where WAL is archived.
+    #[command(flatten)]
+    pub archiving: ArchiveSettings,
+    /// How PostgreSQL archives it; found out at the start.
+    #[arg(skip)]
+    pub archive: Option<Archive>,
     /// The program that guards the servers; this one unless set.
     #[arg(skip)]
     pub guard: Option<PathBuf>,
@@ -172,6 +182,25 @@ mod tests {
         assert_eq!(settings.log_min_duration_statement.as_deref(), Some("-1"));
         assert_eq!(settings.socket().folder, PathBuf::from("/run/postgresql"));
         assert_eq!(settings.sockets.len(), 2);
+        assert_eq!(settings.archiving.host, None, "nothing is archived");
+    }
+
+    #[test]
+    fn a_repository_needs_no_instance() {
+        let arguments = [
+            "agent",
+            "repository",
+            "--cluster=hippo",
+            "--namespace=pgouser1",
+            "--pod-uid=1",
+            "--repository=/backrestrepo/hippo-backrest-shared-repo",
+        ];
+        let cli = Cli::try_parse_from(arguments).expect("parsed");
+        let Some(Role::Repository(settings)) = cli.role else {
+            panic!("another role");
+        };
+        assert_eq!(settings.backrest.port(), pgo_postgres::backrest::PORT);
+        assert_eq!(settings.database_host, None);
     }
 
     #[test]

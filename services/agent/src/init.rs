@@ -1,6 +1,8 @@
-//! Process 1 of the container: reaps every orphan, forwards the wish to end, and outlives its one child, `agent run`.
+//! Process 1 of the container: reaps every orphan, forwards the wish to end, and outlives its one child: `agent run`, or
+//! `agent repository`.
 //!
-//! If that child dies while PostgreSQL lives, nobody watches over PostgreSQL any more: it is stopped, and the child
+//! If that child dies while PostgreSQL lives, nobody watches over PostgreSQL any more: it is stopped, as is all else that the
+//! child has started, and the child
 //! started again. Small on purpose: one thread, no timers but the alarm, nothing that could fail on the way.
 
 use std::{
@@ -19,7 +21,7 @@ use nix::{
     unistd::{Pid, alarm},
 };
 
-use crate::processes;
+use crate::{processes, repository};
 
 /// How long what the child left may take to end by itself, PostgreSQL's immediate shutdown included.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -72,6 +74,14 @@ pub fn main() -> anyhow::Result<ExitCode> {
     }
 }
 
+/// What the child does, by the variable that names a repository.
+fn role(repository: Option<&std::ffi::OsStr>) -> &'static str {
+    match repository {
+        Some(folder) if !folder.is_empty() => "repository",
+        _ => "run",
+    }
+}
+
 /// What to do once the child is dead and all it left, too.
 #[derive(Debug, PartialEq, Eq)]
 enum After {
@@ -109,9 +119,9 @@ impl Init {
     fn run_child(&mut self) -> anyhow::Result<WaitStatus> {
         let own = std::env::current_exe().context("cannot find this program")?;
         let child = Command::new(own)
-            .arg("run")
+            .arg(role(std::env::var_os(repository::VARIABLE).as_deref()))
             .spawn()
-            .context("cannot start agent run")?;
+            .context("cannot start the agent")?;
         let pid = Pid::from_raw(child.id().cast_signed());
         self.child = Some(pid);
         if self.ending {
@@ -129,25 +139,28 @@ impl Init {
     /// Ends everything that the child left; whether there was anything.
     fn end_leftovers(&mut self) -> anyhow::Result<bool> {
         let begin = Instant::now();
-        let mut first = true;
+        let mut told = Vec::new();
         loop {
             reap(Pid::this());
             let left = processes::children_of(Pid::this());
             if left.is_empty() {
                 alarm::cancel();
-                return Ok(!first);
+                return Ok(!told.is_empty());
             }
             let overdue = begin.elapsed() > PATIENCE;
-            if first || overdue {
-                let signal = if overdue {
-                    Signal::SIGKILL
-                } else {
-                    Signal::SIGQUIT
-                };
-                tracing::warn!(count = left.len(), %signal, "ending what the agent left");
-                left.iter().for_each(|pid| processes::send(*pid, signal));
+            let signal = if overdue {
+                Signal::SIGKILL
+            } else {
+                Signal::SIGQUIT
+            };
+            // What one of them leaves comes here with its end.
+            for pid in left {
+                if overdue || !told.contains(&pid) {
+                    tracing::warn!(%pid, %signal, "ending what the agent left");
+                    processes::send(pid, signal);
+                    told.push(pid);
+                }
             }
-            first = false;
             alarm::set(1);
             self.wait_signal()?;
         }
@@ -203,6 +216,16 @@ mod tests {
 
     fn exited(code: i32) -> WaitStatus {
         WaitStatus::Exited(Pid::from_raw(7), code)
+    }
+
+    #[test]
+    fn where_a_repository_is_named_it_is_looked_after() {
+        let role = |name: &str| role(Some(name.as_ref()));
+        assert_eq!(
+            role("/backrestrepo/hippo-backrest-shared-repo"),
+            "repository"
+        );
+        assert_eq!((role(""), super::role(None)), ("run", "run"));
     }
 
     #[test]

@@ -1,14 +1,17 @@
 //! PID 1 in each PostgreSQL pod: brings PostgreSQL up, keeps it up, and tells how it is.
 //!
-//! One program in five roles:
+//! One program in six roles:
 //!
 //! ```text
 //! agent install   in the init container: puts itself into a folder that both containers see
 //! agent probe     in a pod of its own: tells which PostgreSQL an image holds                        probe
 //! agent           process 1: reaps, forwards signals, and ends PostgreSQL if its child dies         init
 //! └─ agent run    all the rest                                                                      run
+//!    ├─ pgbackrest server, where WAL is archived                                                      backrest
 //!    ├─ agent guard   ends PostgreSQL when its authority ends, whatever `agent run` does then         ha::guard
 //!    └─ postgres
+//! agent repository   the same for the backups of a cluster, in a pod of its own; process 1 starts it    repository
+//! └─ pgbackrest server; pgbackrest backup, on order
 //! ```
 //!
 //! What `agent run` does is a row of stages; which one comes next is decided by [`progress`], without I/O, and
@@ -26,6 +29,7 @@
 //!
 //! Each change of the [`state::State`] goes to those who watch over gRPC ([`grpc`]).
 
+pub mod backrest;
 pub mod checkpoint;
 pub mod cli;
 pub mod endpoint;
@@ -40,6 +44,7 @@ pub mod primary;
 pub mod probe;
 pub mod processes;
 pub mod progress;
+pub mod repository;
 pub mod run;
 pub mod server;
 pub mod state;
@@ -56,6 +61,7 @@ pub fn run(cli: Cli) -> ExitCode {
     let result = match cli.role {
         None => init::main(),
         Some(Role::Run(settings)) => run::main(settings).map(|()| ExitCode::SUCCESS),
+        Some(Role::Repository(settings)) => repository::main(*settings).map(|()| ExitCode::SUCCESS),
         Some(Role::Guard(settings)) => {
             ha::guard::main(&settings);
             Ok(ExitCode::SUCCESS)

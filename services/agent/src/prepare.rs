@@ -23,7 +23,7 @@ use secrecy::SecretString;
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
-use crate::cli::Settings;
+use crate::{backrest::archiving, cli::Settings};
 
 /// Folders of the users' Secrets.
 const USERS: [&str; 3] = ["postgres", "primaryuser", "user"];
@@ -115,6 +115,7 @@ pub fn setup(settings: &Settings) -> Result<Setup, PrepareError> {
 /// # Errors
 /// A file cannot be removed.
 pub fn clear(settings: &Settings) -> Result<(), PrepareError> {
+    archiving::clear(settings)?;
     remove(&settings.data.join("postmaster.pid"))?;
     for folder in &settings.sockets {
         remove(&folder.join(format!(".s.PGSQL.{}.lock", settings.port)))?;
@@ -157,6 +158,7 @@ pub fn write_conf(
         synchronous: synchronous.clone(),
         custom: custom.postgresql_conf.clone(),
         volume: size(data),
+        archive: settings.archive.clone(),
         preload: MODULES
             .into_iter()
             .filter(|name| installation.has_library(name))

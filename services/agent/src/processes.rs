@@ -20,6 +20,11 @@ pub fn children_of(parent: Pid) -> Vec<Pid> {
 
 /// The processes that work in `folder`: each process of a PostgreSQL does in its data directory.
 pub fn working_in(folder: &Path) -> Vec<Pid> {
+    named_in("postgres", folder)
+}
+
+/// The processes of a program of this name that work in `folder`.
+pub fn named_in(program: &str, folder: &Path) -> Vec<Pid> {
     let Ok(folder) = folder.canonicalize() else {
         return Vec::new();
     };
@@ -28,7 +33,7 @@ pub fn working_in(folder: &Path) -> Vec<Pid> {
             // Those of other users cannot be looked at, and are none of ours.
             fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == folder)
         })
-        .filter(|pid| name_of(*pid).is_some_and(|name| name == "postgres"))
+        .filter(|pid| name_of(*pid).is_some_and(|name| name == program))
         .collect()
 }
 

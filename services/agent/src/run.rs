@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
+    backrest::archiving,
     cli::Settings,
     grpc,
     ha::{
@@ -74,6 +75,8 @@ pub async fn serve<S: crate::store::Store + Clone>(
     stop: CancellationToken,
 ) -> anyhow::Result<impl Future<Output = anyhow::Result<()>>> {
     let tls = Arc::new(TlsFiles::open(&settings.tls)?);
+    let mut settings = settings;
+    let backrest = archiving::equip(&mut settings).await.and_then(Result::ok);
     let reporter = Reporter::new(State {
         cluster: settings.cluster.to_string(),
         instance: settings.instance.to_string(),
@@ -113,6 +116,11 @@ pub async fn serve<S: crate::store::Store + Clone>(
     let driver = spawn(driver.drive((events, received), stop.clone(), ended.clone()));
     let telling = spawn(tell(stood.clone(), reporter.clone()));
     let helm = (helm, stood, orders);
+    let archived = CancellationToken::new();
+    let archiving = backrest.map(|backrest| {
+        let served = archiving::serve(settings.clone(), backrest, tls.clone(), archived.clone());
+        spawn(served)
+    });
     let supervisor = Supervisor::new(settings, store, tls, reporter, helm, &telemetry);
     let mut driver = driver;
     Ok(async move {
@@ -125,6 +133,12 @@ pub async fn serve<S: crate::store::Store + Clone>(
             // Nothing may be served without it. Process 1 ends what is left, and begins again.
             driver = &mut driver => driver,
         };
+        archived.cancel();
+        if let Some(archiving) = archiving {
+            archiving
+                .await
+                .context("who looks after pgBackRest's server broke off")?;
+        }
         ended.cancel();
         driver.context("the protocol's driver broke off")??;
         drop(telling);

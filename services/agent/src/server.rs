@@ -1,6 +1,7 @@
 //! The server process: start, watch, stop. The agent is its parent, so it knows at once when it ends.
 
 use std::{
+    convert::Infallible,
     os::unix::process::ExitStatusExt as _,
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
@@ -9,7 +10,7 @@ use std::{
 };
 
 use nix::{sys::signal::Signal, unistd::Pid};
-use pgo_postgres::{Installation, tail::Tail};
+use pgo_postgres::{Installation, backrest::archive::Signals, tail::Tail};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncRead, BufReader},
     process::{Child, ChildStderr, Command},
@@ -25,6 +26,10 @@ const FAST: Duration = Duration::from_secs(80);
 
 /// How long it may take for an immediate shutdown, which writes nothing.
 const IMMEDIATE: Duration = Duration::from_secs(10);
+
+/// How long a server that shuts down may go on to archive WAL: nobody can write meanwhile. What is left is archived by its next
+/// start, where it leads again then.
+const ARCHIVING: Duration = Duration::from_secs(5);
 
 /// How long processes that outlive their postmaster get until they are looked for again.
 const LEFTOVER_PAUSE: Duration = Duration::from_millis(5);
@@ -43,6 +48,8 @@ pub struct Server {
     data: PathBuf,
     tail: Arc<Mutex<Tail>>,
     reader: JoinHandle<()>,
+    /// How its archiver is spoken with, where WAL is archived.
+    signals: Option<Signals>,
 }
 
 /// What a server said last.
@@ -68,7 +75,11 @@ impl Server {
     ///
     /// # Errors
     /// The program cannot be run.
-    pub fn start(installation: &Installation, data: &Path) -> std::io::Result<Self> {
+    pub fn start(
+        installation: &Installation,
+        data: &Path,
+        signals: Option<Signals>,
+    ) -> std::io::Result<Self> {
         let mut child = Command::new(installation.program("postgres"))
             .arg("-D")
             .arg(data)
@@ -91,6 +102,7 @@ impl Server {
             data: data.to_owned(),
             tail,
             reader,
+            signals,
         })
     }
 
@@ -166,7 +178,14 @@ impl Server {
         ];
         for (signal, patience) in steps {
             processes::send(self.pid, signal);
-            match tokio::time::timeout(patience, self.end()).await {
+            let end = async {
+                tokio::select! {
+                    biased;
+                    status = self.end() => status,
+                    never = self.end_archiving() => match never {},
+                }
+            };
+            match tokio::time::timeout(patience, end).await {
                 Ok(status) => {
                     let millis = begin.elapsed().as_millis();
                     tracing::info!(%status, %signal, millis, "PostgreSQL has stopped");
@@ -176,6 +195,26 @@ impl Server {
             }
         }
         clear_leftovers(&self.data).await;
+    }
+}
+
+impl Server {
+    /// Has a server that shuts down wait no longer for its archiver than [`ARCHIVING`], and not at all where archiving fails:
+    /// PostgreSQL itself tries everything three times, however long that takes.
+    async fn end_archiving(&self) -> Infallible {
+        if let Some(signals) = &self.signals {
+            if signals.failure().is_none() {
+                tokio::time::sleep(ARCHIVING).await;
+            }
+            if let Err(error) = signals.end() {
+                tracing::warn!(%error, "the end of PostgreSQL waits for its archiver");
+            }
+            // The attempt that goes on works in the data directory, as PostgreSQL does.
+            for pid in processes::named_in("pgbackrest", &self.data) {
+                processes::send(pid, Signal::SIGTERM);
+            }
+        }
+        std::future::pending().await
     }
 }
 
@@ -228,7 +267,7 @@ async fn read(output: Option<ChildStderr>, tail: Arc<Mutex<Tail>>) {
 }
 
 /// Hands each line of `output` on, whatever bytes are in it.
-async fn follow(output: impl AsyncRead + Unpin, mut each: impl FnMut(&str)) {
+pub(crate) async fn follow(output: impl AsyncRead + Unpin, mut each: impl FnMut(&str)) {
     let mut lines = BufReader::new(output);
     let mut line = Vec::new();
     loop {
@@ -237,7 +276,7 @@ async fn follow(output: impl AsyncRead + Unpin, mut each: impl FnMut(&str)) {
             Ok(0) => return,
             Ok(_) => each(String::from_utf8_lossy(&line).trim_end_matches('\n')),
             Err(error) => {
-                tracing::warn!(%error, "PostgreSQL's log cannot be read any more");
+                tracing::warn!(%error, "the output of a program cannot be read any more");
                 return;
             }
         }

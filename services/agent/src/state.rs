@@ -79,12 +79,29 @@ pub struct State {
     pub commits: Option<Commits>,
     /// When commits began last to go on without those that the rule asks for, and when they waited for them again.
     pub fallback: Option<(Timestamp, Option<Timestamp>)>,
+    /// On a primary that archives: how that goes.
+    pub archived: Option<Archived>,
     /// Whether the data volume hangs.
     pub volume_hangs: bool,
     /// Whether the data directory was there when it was first looked for; none before that.
     pub data_found: Option<bool>,
     /// Whether something of it was noted that nobody was told.
     pub noted: bool,
+}
+
+/// How the archiving of WAL goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Archived {
+    /// Why the last attempt failed, if it did.
+    pub error: Option<String>,
+    /// When the first of those attempts failed that have failed since the last success.
+    pub failing_since: Option<Timestamp>,
+    /// The WAL file that was archived last; empty where none was.
+    pub last: String,
+    /// When.
+    pub last_at: Option<Timestamp>,
+    /// WAL files that are complete and not archived.
+    pub waiting: u32,
 }
 
 /// What a former primary had written that its successor does not have.
@@ -116,6 +133,7 @@ impl State {
         self.lsn = facts.lsn;
         if facts.in_recovery {
             self.followers.clear();
+            self.archived = None;
         } else {
             self.following = Following::default();
             self.leader = None;
@@ -196,7 +214,7 @@ impl State {
             pending_restart: self.pending_restart.clone(),
             volume_hangs: self.volume_hangs,
             data_found: self.data_found.unwrap_or_default(),
-            archive: None,
+            archive: self.archived.as_ref().map(archive),
             started: self.started.map(timestamp),
             commits: self
                 .commits
@@ -238,6 +256,16 @@ fn lost(lost: &Lost) -> agent::Lost {
         end_lsn: lost.end,
         commits: lost.commits,
         synchronous: lost.synchronous,
+    }
+}
+
+fn archive(archived: &Archived) -> agent::Archive {
+    agent::Archive {
+        error: archived.error.as_deref().map(shortened).unwrap_or_default(),
+        failing_since: archived.failing_since.map(timestamp),
+        last_archived: archived.last.clone(),
+        last_archived_at: archived.last_at.map(timestamp),
+        waiting: archived.waiting,
     }
 }
 

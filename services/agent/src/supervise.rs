@@ -285,7 +285,12 @@ impl<S: Store> Supervisor<S> {
     }
 
     fn start(&mut self) -> Result<Event, String> {
-        let server = Server::start(self.installation()?, &self.settings.data)
+        let signals = self
+            .settings
+            .archive
+            .as_ref()
+            .map(|_| self.settings.archive_signals());
+        let server = Server::start(self.installation()?, &self.settings.data, signals)
             .map_err(|error| format!("PostgreSQL cannot be started: {error}"))?;
         tracing::info!(pid = %server.pid(), "PostgreSQL was started");
         let now = Timestamp::now();
@@ -395,6 +400,7 @@ impl<S: Store> Supervisor<S> {
         let now = Timestamp::now();
         self.reporter.change(|state| state.runs(now));
         let watch = Watch {
+            settings: &self.settings,
             socket: self.settings.socket(),
             server: server.pid(),
             tls: &self.tls,

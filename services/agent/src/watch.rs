@@ -17,7 +17,9 @@ use pgo_tls::TlsFiles;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::{
+    backrest::archiving,
     checkpoint,
+    cli::Settings,
     endpoint::{self, Target},
     processes,
     state::{Phase, Reporter, State},
@@ -100,6 +102,8 @@ impl Health {
 
 /// What is looked at, and who is told.
 pub struct Watch<'a> {
+    /// Settings of the agent.
+    pub settings: &'a Settings,
     /// Where the server answers.
     pub socket: Socket,
     /// The postmaster.
@@ -179,10 +183,16 @@ impl Watch<'_> {
                 true => Vec::new(),
                 false => session.followers(PROBE_DEADLINE).await?,
             };
+            let before = self.reporter.now().archived;
+            let archived = match facts.in_recovery {
+                true => None,
+                false => archiving::look(self.settings, session, before).await?,
+            };
             let pending_restart = session.pending_restart(PROBE_DEADLINE).await?;
             self.reporter.change(|state| {
                 state.learn(&facts);
                 state.followers = followers;
+                state.archived = archived;
                 state.pending_restart = pending_restart;
             });
         }

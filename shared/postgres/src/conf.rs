@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::{
     Version,
+    backrest::archive::Archive,
     files::{FileError, read_if_there, replace_if_changed, write_if_changed},
     quote::{NulError, conf_value},
     standby::{Standby, is_configured_by_settings},
@@ -61,6 +62,8 @@ pub struct ServerConf {
     pub custom: Option<PathBuf>,
     /// Size of the volume with the data, in bytes, where it is known.
     pub volume: Option<u64>,
+    /// How WAL is archived, where it is.
+    pub archive: Option<Archive>,
     /// Modules to load, unless the user says otherwise.
     pub preload: Vec<String>,
     /// `LOG_STATEMENT` of 4.1.
@@ -127,6 +130,9 @@ impl ServerConf {
             // one for each of a thousand files. Measured: 0.6 instead of 2.3 s until it serves, on a busy machine.
             settings.push(("recovery_init_sync_method", "syncfs".to_owned()));
         }
+        if let Some(archive) = &self.archive {
+            settings.push(("archive_timeout", format!("{}s", archive.timeout)));
+        }
         if !self.preload.is_empty() {
             settings.push(("shared_preload_libraries", self.preload.join(",")));
         }
@@ -164,6 +170,10 @@ impl ServerConf {
             ("log_destination", "stderr".to_owned()),
             ("logging_collector", "off".to_owned()),
         ];
+        if let Some(archive) = &self.archive {
+            settings.push(("archive_mode", "on".to_owned()));
+            settings.push(("archive_command", archive.command.clone()));
+        }
         if let Some(standby) = &self.standby
             && is_configured_by_settings(&self.version)
         {
@@ -258,6 +268,7 @@ mod tests {
             synchronous: Rule::default(),
             custom: Some("/pgconf/postgresql.conf".into()),
             volume: Some(40 << 30),
+            archive: None,
             preload: vec!["pg_stat_statements".to_owned()],
             log_statement: Some("ddl'\nport = '1".to_owned()),
             log_min_duration_statement: None,
@@ -315,6 +326,27 @@ mod tests {
         assert_eq!(kept(Some(40 << 30)), is("10240MB"));
         assert_eq!(kept(Some(1 << 28)), is("128MB"));
         assert_eq!(kept(None), None);
+    }
+
+    #[test]
+    fn users_may_change_when_wal_is_archived_but_not_that_it_is() {
+        let archive = Archive {
+            command: "pgbackrest '%p'".to_owned(),
+            timeout: 60,
+            obstacle: None,
+        };
+        let with = ServerConf {
+            archive: Some(archive),
+            ..conf("15.18")
+        };
+        let text = with.render().expect("rendered");
+        let custom = text.find("include_if_exists").expect("the user's");
+        let at = |line: &str| text.find(line).unwrap_or_else(|| panic!("{line}: {text}"));
+        assert!(at("archive_timeout = '60s'") < custom);
+        assert!(at("archive_mode = 'on'") > custom);
+        assert!(at("archive_command = 'pgbackrest ''%p'''") > custom);
+        let without = conf("15.18").render().expect("rendered");
+        assert!(!without.contains("archive"), "{without}");
     }
 
     #[test]

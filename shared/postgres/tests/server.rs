@@ -111,6 +111,7 @@ impl Server {
             authority: self.folder.path().join("server.crt"),
             hba_file: self.data().join(conf::HBA_FILE),
             ident_file: self.data().join(conf::IDENT_FILE),
+            archive: None,
             standby: None,
             synchronous: Rule::default(),
             custom: custom.postgresql_conf.clone(),

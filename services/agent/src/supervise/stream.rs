@@ -102,6 +102,7 @@ impl<S: Store> Supervisor<S> {
         *serving = Some(Instant::now());
         reporter.change(|state| state.runs(now));
         let watch = Watch {
+            settings,
             socket: settings.socket(),
             server: server.pid(),
             tls,

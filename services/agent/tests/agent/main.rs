@@ -6,6 +6,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod archiving;
 mod connections;
 mod failover;
 mod fake;
@@ -14,6 +15,7 @@ mod instance;
 mod orders;
 mod process;
 mod replica;
+mod repository;
 mod rig;
 mod synchronous;
 #[path = "../../../../shared/postgres/tests/unprivileged/mod.rs"]

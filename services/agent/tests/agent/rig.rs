@@ -16,7 +16,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use pgo_agent::{cli::Settings, ha::lease::Reading, run};
+use pgo_agent::{backrest::archiving::ArchiveSettings, cli::Settings, ha::lease::Reading, run};
 use pgo_postgres::Session;
 use pgo_proto::agent::{
     DropSlotRequest, FailoverRequest, InstanceState, Phase, ReloadRequest, RestartRequest, Role,
@@ -40,8 +40,8 @@ use crate::fake::Fake;
 /// No step of a test needs more, not even on a machine that compiles meanwhile.
 pub const DEADLINE: Duration = Duration::from_secs(90);
 
-const LIFE: SignedDuration = SignedDuration::from_hours(24);
-const AGENT: &str = "hippo.pgouser1.agent.pgo";
+pub const LIFE: SignedDuration = SignedDuration::from_hours(24);
+pub const AGENT: &str = "hippo.pgouser1.agent.pgo";
 
 /// Passwords of the three users.
 pub const PASSWORDS: [(&str, &str, &str); 3] = [
@@ -73,7 +73,7 @@ pub struct Rig {
 
 /// A port to listen on later. Those that the kernel gives away itself begin at 32768 (ip(7), `ip_local_port_range`): it would
 /// give one to some connection meanwhile. Each process of the tests has a hundred of its own.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     loop {
         let number = NEXT.fetch_add(1, Ordering::Relaxed) % 100;
@@ -96,7 +96,12 @@ impl Rig {
     /// An instance `hippo`, not started; the Lease names `holder`.
     pub fn new(holder: &str) -> Self {
         let authority = Authority::generate("test", Timestamp::now(), LIFE).expect("an authority");
-        Self::of("hippo", Fake::new(holder), Arc::new(authority))
+        Self::with(holder, Arc::new(authority))
+    }
+
+    /// The same with certificates of an authority that others have, too.
+    pub fn with(holder: &str, authority: Arc<Authority>) -> Self {
+        Self::of("hippo", Fake::new(holder), authority)
     }
 
     /// Another instance of the same cluster, not started.
@@ -134,6 +139,13 @@ impl Rig {
             listen: local(free_port()),
             admin: local(free_port()),
             volume_deadline: 20,
+            archiving: ArchiveSettings {
+                host: None,
+                path: root.join("none"),
+                port: 0,
+                timeout: 60,
+            },
+            archive: None,
             guard: Some(program()),
         };
         let rig = Self {
@@ -157,15 +169,7 @@ impl Rig {
     }
 
     fn write_leaf(&self, folder: &Path, spec: &LeafSpec) {
-        let leaf = self
-            .authority
-            .issue(spec, Timestamp::now())
-            .expect("a certificate");
-        put(&folder.join("ca.crt"), self.authority.certificate_pem());
-        put(&folder.join("tls.crt"), &leaf.certificate_pem);
-        put(&folder.join("tls.key"), &leaf.key_pem);
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-        fs::set_permissions(folder.join("tls.key"), mode).expect("restricted");
+        write_leaf(&self.authority, folder, spec);
     }
 
     /// Has the Secret of a user say another password.
@@ -428,6 +432,17 @@ impl Rig {
     pub fn path(&self) -> PathBuf {
         self.folder.path().to_owned()
     }
+}
+
+/// Puts a certificate of `authority` into a folder.
+pub fn write_leaf(authority: &Authority, folder: &Path, spec: &LeafSpec) {
+    let leaf = authority.issue(spec, Timestamp::now());
+    let leaf = leaf.expect("a certificate");
+    put(&folder.join("ca.crt"), authority.certificate_pem());
+    put(&folder.join("tls.crt"), &leaf.certificate_pem);
+    put(&folder.join("tls.key"), &leaf.key_pem);
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    fs::set_permissions(folder.join("tls.key"), mode).expect("restricted");
 }
 
 /// Number of the postmaster of a data directory, by its own file.

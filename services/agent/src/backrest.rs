@@ -1,0 +1,5 @@
+//! pgBackRest in a pod: its server, its commands, and what archiving needs of it.
+
+pub mod archiving;
+pub mod command;
+pub mod server;

@@ -1,0 +1,205 @@
+//! Takes orders, one at a time, and writes down what becomes of them.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use pgo_postgres::backrest::info::Set;
+use pgo_telemetry::CancellationToken;
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{MissedTickBehavior, interval},
+};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::{
+    Surroundings,
+    journal::{Begun, Journal},
+    state::{self, Reporter},
+    work::{self, INTERRUPTED, Job},
+};
+
+/// Time between two looks at how full the volume is.
+const LOOK: Duration = Duration::from_secs(60);
+
+/// An order, and where the answer goes: why it cannot be begun.
+#[derive(Debug)]
+pub struct Order {
+    /// What to do.
+    pub job: Job,
+    /// Whether it has begun.
+    pub answer: oneshot::Sender<Result<(), String>>,
+}
+
+type Outcome = Result<Option<Set>, String>;
+
+/// Does what is ordered.
+#[derive(Debug)]
+pub struct Keeper {
+    around: Arc<Surroundings>,
+    journal: Journal,
+    reporter: Arc<Reporter>,
+    work: Option<AbortOnDropHandle<Outcome>>,
+}
+
+impl Keeper {
+    /// One that has done nothing yet.
+    pub fn new(around: Arc<Surroundings>, journal: Journal, reporter: Arc<Reporter>) -> Self {
+        Self {
+            around,
+            journal,
+            reporter,
+            work: None,
+        }
+    }
+
+    /// Does what is ordered, until `stop` and what runs has ended.
+    pub async fn keep(mut self, mut orders: mpsc::Receiver<Order>, stop: &CancellationToken) {
+        self.recover().await;
+        let mut looks = interval(LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                outcome = ended(&mut self.work) => self.end(outcome).await,
+                () = stop.cancelled(), if self.work.is_none() => return,
+                Some(order) = orders.recv() => {
+                    let begun = self.begin(order.job, stop);
+                    // Who does not wait any more asks again.
+                    let _ = order.answer.send(begun);
+                }
+                _ = looks.tick() => self.look_at_volume(),
+            }
+        }
+    }
+
+    /// What ran when the agent ended before this one has not come to its end, unless the backup is there.
+    async fn recover(&mut self) {
+        let sets = self.refresh().await;
+        if let Some(begun) = self.journal.running() {
+            let made = sets
+                .into_iter()
+                .find(|set| set.operation == begun.operation);
+            let outcome = match made {
+                Some(set) => Ok(Some(set)),
+                None => Err(format!(
+                    "{INTERRUPTED}the agent of the repository, or its pod, ended meanwhile"
+                )),
+            };
+            self.write_down(outcome);
+        }
+        self.tell();
+    }
+
+    fn begin(&mut self, job: Job, stop: &CancellationToken) -> Result<(), String> {
+        if self.journal.knows(&job.operation) {
+            return Ok(());
+        }
+        if let Some(begun) = self.journal.running() {
+            let (what, operation) = (begun.what.name(), &begun.operation);
+            return Err(format!("{what} of the operation {operation} runs"));
+        }
+        if stop.is_cancelled() {
+            return Err("the agent of the repository is to end".to_owned());
+        }
+        let begun = Begun {
+            operation: job.operation.clone(),
+            what: job.what,
+            started: Timestamp::now(),
+        };
+        self.journal
+            .begin(begun)
+            .map_err(|error| error.to_string())?;
+        tracing::info!(
+            operation = job.operation,
+            what = job.what.name(),
+            "work begins"
+        );
+        let (around, reporter) = (self.around.clone(), self.reporter.clone());
+        let stop = stop.clone();
+        self.work = Some(AbortOnDropHandle::new(tokio::spawn(async move {
+            let progress = |percent| {
+                reporter.change(|state| {
+                    if let Some(work) = &mut state.running {
+                        work.percent = percent;
+                    }
+                });
+            };
+            job.run(&around, &stop, progress).await
+        })));
+        self.tell();
+        Ok(())
+    }
+
+    async fn end(&mut self, outcome: Outcome) {
+        self.work = None;
+        match &outcome {
+            Ok(set) => {
+                let label = set.as_ref().map(|set| set.label.as_str());
+                tracing::info!(label, "work is done");
+            }
+            Err(error) => tracing::error!(error, "work has failed"),
+        }
+        self.write_down(outcome);
+        // Whoever hears that a backup was made finds it among the backups.
+        self.refresh().await;
+        self.tell();
+    }
+
+    fn write_down(&mut self, outcome: Outcome) {
+        if let Err(error) = self.journal.end(Timestamp::now(), outcome) {
+            tracing::error!(%error, "how work has ended is not written down; after a restart it counts as interrupted");
+        }
+    }
+
+    /// Tells what is known of the backups; nothing changes where pgBackRest does not say.
+    async fn refresh(&self) -> Vec<Set> {
+        self.look_at_volume();
+        match work::sets(&self.around).await {
+            Ok(sets) => {
+                let backups = sets.iter().map(state::backup_set).collect();
+                self.reporter.change(|state| state.backups = backups);
+                sets
+            }
+            Err(error) => {
+                tracing::warn!(error, "which backups there are is not known");
+                Vec::new()
+            }
+        }
+    }
+
+    fn tell(&self) {
+        let running = self.journal.running().map(state::work);
+        let done = self.journal.done().iter().map(state::done).collect();
+        self.reporter.change(|state| {
+            state.running = running;
+            state.done = done;
+        });
+    }
+
+    fn look_at_volume(&self) {
+        match measure(&self.around.settings.folder) {
+            Ok((size, used)) => self.reporter.change(|state| {
+                (state.volume_bytes, state.volume_used) = (size, used);
+            }),
+            Err(error) => tracing::warn!(%error, "how full the volume is is not known"),
+        }
+    }
+}
+
+/// How what runs has ended; never where nothing runs.
+async fn ended(work: &mut Option<AbortOnDropHandle<Outcome>>) -> Outcome {
+    match work {
+        None => std::future::pending().await,
+        Some(task) => task
+            .await
+            .unwrap_or_else(|error| Err(format!("the work broke off: {error}"))),
+    }
+}
+
+/// Size of a volume and how much of it is used, in bytes.
+fn measure(folder: &Path) -> Result<(u64, u64), rustix::io::Errno> {
+    let system = rustix::fs::statvfs(folder)?;
+    let bytes = |blocks: u64| blocks.saturating_mul(system.f_frsize);
+    let used = system.f_blocks.saturating_sub(system.f_bfree);
+    Ok((bytes(system.f_blocks), bytes(used)))
+}

@@ -1,0 +1,227 @@
+//! An instance that archives its WAL, and the repository that keeps it, with a real pgBackRest.
+
+use std::time::{Duration, Instant};
+
+use pgo_proto::agent::{Archive, BackupSet, InstanceState};
+use tonic::Code;
+
+use crate::{
+    repository::{Repository, backup, command_lines, instance},
+    rig::{PASSWORDS, PROGRAMS, Rig, eventually},
+    unprivileged::unprivileged,
+};
+
+/// How long a server may take to stop whose repository is away. PostgreSQL itself needs more than a minute then.
+const STOP: Duration = Duration::from_secs(20);
+
+fn archive(state: &InstanceState) -> Archive {
+    state.archive.clone().unwrap_or_default()
+}
+
+/// Neither arguments nor logs hold a secret.
+fn assert_no_secret(repository: &Repository) {
+    let log = repository.log();
+    let lines: Vec<_> = command_lines()
+        .filter(|line| line.contains("pgbackrest"))
+        .collect();
+    assert!(!lines.is_empty(), "its server runs");
+    for (_, _, password) in PASSWORDS {
+        assert!(!log.contains(password), "a password is in the log");
+        let told = lines.iter().find(|line| line.contains(password));
+        assert_eq!(told, None, "a password is in an argument");
+    }
+    assert!(!log.contains("PRIVATE KEY"), "a key is in the log");
+}
+
+/// What is told of a backup is what the repository has.
+fn assert_backup(set: &BackupSet, kind: &str) {
+    assert_eq!((set.r#type.as_str(), set.source.as_str()), (kind, "hippo"));
+    assert!(set.size > 1 << 20 && set.repository_size > 0, "{set:?}");
+    assert!(set.start_wal <= set.stop_wal, "{set:?}");
+    assert_eq!(set.start_wal.len(), 24, "{set:?}");
+    assert!(!set.damaged && set.finished.is_some(), "{set:?}");
+}
+
+async fn until_archived(rig: &Rig) -> Archive {
+    let wanted = |state: &InstanceState| {
+        let archive = archive(state);
+        archive.error.is_empty() && !archive.last_archived.is_empty() && archive.waiting == 0
+    };
+    archive(&rig.until("archived", wanted).await.0)
+}
+
+#[test]
+fn wal_is_archived_and_backups_are_made_and_told() {
+    let name = "archiving::wal_is_archived_and_backups_are_made_and_told";
+    unprivileged(name, &PROGRAMS, async || {
+        let mut repository = Repository::new();
+        let mut rig = instance(&repository);
+        rig.start().await;
+        repository.start();
+        rig.until_primary().await;
+        let state = repository.until_ready().await;
+        assert_eq!(state.cluster, "hippo");
+        assert!(state.pgbackrest_version.starts_with("2."), "{state:?}");
+        repository.create_stanza(&rig).await;
+        let archived = until_archived(&rig).await;
+        assert!(archived.last_archived_at.is_some() && archived.failing_since.is_none());
+
+        let decides = "reconciler.pgo";
+        let refused = repository
+            .begin("apiserver.pgo", "one", &rig, backup(&[]))
+            .await;
+        let code = refused.expect_err("it may only look").code();
+        assert_eq!(code, Code::PermissionDenied);
+        let full = || backup(&["--type=full"]);
+        repository
+            .begin(decides, "one", &rig, full())
+            .await
+            .expect("begun");
+        let other = repository.begin(decides, "two", &rig, full()).await;
+        let other = other.expect_err("one at a time");
+        assert_eq!(other.code(), Code::FailedPrecondition);
+        assert!(other.message().contains("one runs"), "{other}");
+        repository
+            .begin(decides, "one", &rig, full())
+            .await
+            .expect("the same");
+        assert_no_secret(&repository);
+        let (done, _) = repository.until_done("one").await;
+        assert!(done.ok, "{done:?}\n{}", repository.log());
+        assert_backup(&done.backup.expect("a backup"), "full");
+
+        repository
+            .begin(decides, "three", &rig, backup(&["--type=incr"]))
+            .await
+            .expect("begun");
+        let (done, state) = repository.until_done("three").await;
+        assert!(done.ok, "{done:?}\n{}", repository.log());
+        let incremental = done.backup.expect("a backup");
+        assert_backup(&incremental, "incr");
+        assert_eq!(state.running, None);
+        // Once more what has ended is not begun again.
+        repository
+            .begin(decides, "one", &rig, full())
+            .await
+            .expect("done already");
+        let listed = |state: &pgo_proto::agent::RepositoryState| state.backups.len() == 2;
+        let state = repository.until("listed", listed).await;
+        assert_eq!(state.backups[1], incremental);
+        assert!(state.volume_bytes > state.volume_used && state.volume_used > 0);
+        let text = repository.info(false).await.expect("told");
+        assert!(text.contains(&incremental.label), "{text}");
+
+        repository
+            .begin(decides, "four", &rig, backup(&["--bogus"]))
+            .await
+            .expect("begun");
+        let (done, _) = repository.until_done("four").await;
+        assert!(
+            !done.ok && done.error.contains("invalid option '--bogus'"),
+            "{done:?}"
+        );
+        repository.stop().await;
+        rig.stop().await;
+    });
+}
+
+#[test]
+fn a_backup_whose_agent_dies_is_told_as_interrupted_and_the_next_one_succeeds() {
+    let name =
+        "archiving::a_backup_whose_agent_dies_is_told_as_interrupted_and_the_next_one_succeeds";
+    unprivileged(name, &PROGRAMS, async || {
+        let mut repository = Repository::new();
+        let mut rig = instance(&repository);
+        rig.start().await;
+        repository.start();
+        rig.until_primary().await;
+        repository.until_ready().await;
+        repository.create_stanza(&rig).await;
+        rig.execute("CREATE TABLE big AS SELECT g, repeat(md5(g::text), 20) FROM generate_series(1, 100000) g")
+            .await;
+        let slow = backup(&["--type=full", "--compress-type=gz", "--compress-level=9"]);
+        repository
+            .begin("reconciler.pgo", "one", &rig, slow)
+            .await
+            .expect("begun");
+        let copies = |state: &pgo_proto::agent::RepositoryState| {
+            state.running.as_ref().is_some_and(|work| work.percent > 0)
+        };
+        repository.until("copying", copies).await;
+        repository.kill_agent();
+        let (done, state) = repository.until_done("one").await;
+        assert!(
+            !done.ok && done.error.starts_with("interrupted: "),
+            "{done:?}"
+        );
+        assert_eq!((done.backup, state.running), (None, None));
+
+        repository.until_ready().await;
+        repository
+            .begin("reconciler.pgo", "two", &rig, backup(&["--type=full"]))
+            .await
+            .expect("begun");
+        let (done, state) = repository.until_done("two").await;
+        assert!(done.ok, "{done:?}\n{}", repository.log());
+        assert_eq!(state.done.len(), 3);
+
+        // Asked to end in the middle of one, it ends, and says so with the next start.
+        let slow = backup(&["--type=full", "--compress-type=gz", "--compress-level=9"]);
+        repository
+            .begin("reconciler.pgo", "three", &rig, slow)
+            .await
+            .expect("begun");
+        repository.until("copying", copies).await;
+        repository.stop().await;
+        repository.start();
+        let (done, _) = repository.until_done("three").await;
+        assert!(
+            !done.ok && done.error.starts_with("interrupted: "),
+            "{done:?}"
+        );
+        repository.stop().await;
+        rig.stop().await;
+    });
+}
+
+#[test]
+fn a_repository_that_is_away_is_told_keeps_no_server_from_ending_and_is_caught_up_with() {
+    let name = "archiving::a_repository_that_is_away_is_told_keeps_no_server_from_ending_and_is_caught_up_with";
+    unprivileged(name, &PROGRAMS, async || {
+        let mut repository = Repository::new();
+        let mut rig = instance(&repository);
+        rig.start().await;
+        rig.until_primary().await;
+        rig.execute("CREATE TABLE x AS SELECT 1 AS n; SELECT pg_switch_wal()")
+            .await;
+        let fails = |state: &InstanceState| !archive(state).error.is_empty();
+        let state = rig.until("failing", fails).await.0;
+        let told = archive(&state);
+        assert!(
+            told.error.contains("unable to connect to 'localhost:"),
+            "{told:?}"
+        );
+        assert!(told.failing_since.is_some() && told.waiting > 0, "{told:?}");
+
+        // What is not archived keeps nobody from ending it, and is not lost.
+        let begin = Instant::now();
+        rig.stop().await;
+        assert!(begin.elapsed() < STOP, "it took {:?}", begin.elapsed());
+        let left = || {
+            command_lines().any(|line| {
+                line.contains(&*rig.path().to_string_lossy()) && line.contains(" server")
+            })
+        };
+        eventually("its pgBackRest server is gone", async || !left()).await;
+        rig.start().await;
+        rig.until_primary().await;
+
+        repository.start();
+        repository.until_ready().await;
+        repository.create_stanza(&rig).await;
+        let archived = until_archived(&rig).await;
+        assert_eq!(archived.failing_since, None);
+        rig.stop().await;
+        repository.stop().await;
+    });
+}

@@ -1,0 +1,257 @@
+//! A repository of backups in a folder of its own, as process 1 keeps it, and all that others do with it.
+
+use std::{
+    fs,
+    net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs as _},
+    path::PathBuf,
+    process::Stdio,
+    sync::Arc,
+    time::Duration,
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use pgo_agent::processes;
+use pgo_proto::agent::{
+    Backup, BeginRequest, CreateStanza, DatabaseHost, Done, InfoRequest, RepositoryState,
+    WatchRepositoryRequest, begin_request::Work, repository_client::RepositoryClient,
+};
+use pgo_tls::{Authority, LeafSpec, TlsFiles, grpc};
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+use tonic::{Status, transport::Channel};
+
+use crate::rig::{AGENT, DEADLINE, LIFE, Rig, free_port, program, write_leaf};
+
+/// A repository and its surroundings.
+pub struct Repository {
+    folder: TempDir,
+    authority: Arc<Authority>,
+    backrest: SocketAddr,
+    listen: SocketAddr,
+    admin: SocketAddr,
+    init: Option<Child>,
+}
+
+/// An address of this machine for the instance of this test: pgBackRest's server has the same port everywhere.
+fn own_address() -> IpAddr {
+    let [_, high, middle, low] = std::process::id().to_be_bytes();
+    // 127.0.0.0/9 is left to others.
+    Ipv4Addr::new(127, high | 128, middle, low.max(1)).into()
+}
+
+/// An instance `hippo` that archives to `repository`, not started.
+pub fn instance(repository: &Repository) -> Rig {
+    let mut rig = Rig::with("hippo", repository.authority.clone());
+    rig.settings.pod_ip = own_address();
+    rig.settings.archiving.host = Some("localhost".to_owned());
+    rig.settings.archiving.port = repository.backrest.port();
+    rig.settings.archiving.path = repository.path();
+    rig
+}
+
+impl Repository {
+    /// One that is not started.
+    pub fn new() -> Self {
+        let now = jiff::Timestamp::now();
+        let authority = Authority::generate("test", now, LIFE).expect("an authority");
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::create_dir(folder.path().join("run")).expect("a folder");
+        let spec = LeafSpec {
+            names: vec!["localhost".to_owned()],
+            ..LeafSpec::of_identity(AGENT, LIFE)
+        };
+        write_leaf(&authority, &folder.path().join("tls"), &spec);
+        let mut resolved = ("localhost", free_port())
+            .to_socket_addrs()
+            .expect("a name");
+        let local = || SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+        Self {
+            folder,
+            authority: Arc::new(authority),
+            // Where pgBackRest takes the name to be.
+            backrest: resolved.next().expect("an address"),
+            listen: local(),
+            admin: local(),
+            init: None,
+        }
+    }
+
+    /// The folder that pgBackRest keeps.
+    pub fn path(&self) -> PathBuf {
+        self.folder.path().join("volume/hippo-backrest-shared-repo")
+    }
+
+    /// Starts process 1.
+    pub fn start(&mut self) {
+        let folder = self.folder.path();
+        let log = fs::File::options()
+            .create(true)
+            .append(true)
+            .open(folder.join("log"));
+        let init = Command::new(program())
+            .env("PGO_REPOSITORY", self.path())
+            .env("PGO_CLUSTER", "hippo")
+            .env("PGO_NAMESPACE", "pgouser1")
+            .env("POD_UID", "pod-2")
+            .env("PGO_TLS_DIR", folder.join("tls"))
+            .env("PGO_RUN_DIR", folder.join("run"))
+            .env("PGO_BACKREST_DATABASE_HOST", "localhost")
+            .env("PGO_BACKREST_ADDR", self.backrest.to_string())
+            .env("PGO_AGENT_ADDR", self.listen.to_string())
+            .env("PGO_ADMIN_ADDR", self.admin.to_string())
+            .stdin(Stdio::null())
+            .stdout(log.expect("a log"))
+            .kill_on_drop(true)
+            .spawn();
+        self.init = Some(init.expect("started"));
+    }
+
+    fn init(&self) -> Pid {
+        let child = self.init.as_ref().expect("it was started");
+        Pid::from_raw(child.id().expect("it lives").cast_signed())
+    }
+
+    /// Kills the agent, and neither process 1 nor what the agent has started.
+    pub fn kill_agent(&self) {
+        let children = processes::children_of(self.init());
+        let agent = children.first().expect("an agent");
+        kill(*agent, Signal::SIGKILL).expect("it lives");
+    }
+
+    /// Stops process 1 as a pod is stopped; nothing is left.
+    pub async fn stop(&mut self) {
+        kill(self.init(), Signal::SIGTERM).expect("it lives");
+        let mut child = self.init.take().expect("it was started");
+        let ended = tokio::time::timeout(DEADLINE, child.wait()).await;
+        let status = ended.expect("in time").expect("a status");
+        assert_eq!(status.code(), Some(0), "{}", self.log());
+        assert_eq!(self.processes(), [""; 0]);
+    }
+
+    /// Command lines of all processes that work for this repository.
+    pub fn processes(&self) -> Vec<String> {
+        let own = self.folder.path().to_string_lossy().into_owned();
+        command_lines().filter(|line| line.contains(&own)).collect()
+    }
+
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).expect("a log")
+    }
+
+    fn client(&self, identity: &str) -> RepositoryClient<Channel> {
+        let folder = self.folder.path().join(identity);
+        write_leaf(
+            &self.authority,
+            &folder,
+            &LeafSpec::of_identity(identity, LIFE),
+        );
+        let files = Arc::new(TlsFiles::open(&folder).expect("certificates"));
+        let address = self.listen.to_string();
+        RepositoryClient::new(grpc::channel(&address, AGENT, files).expect("a channel"))
+    }
+
+    /// Orders a piece of work with the instance of `rig`.
+    pub async fn begin(
+        &self,
+        identity: &str,
+        operation: &str,
+        rig: &Rig,
+        work: Work,
+    ) -> Result<(), Status> {
+        let primary = DatabaseHost {
+            instance: rig.settings.instance.to_string(),
+            address: rig.settings.pod_ip.to_string(),
+            path: rig.settings.data.display().to_string(),
+            port: rig.settings.port.into(),
+        };
+        let request = BeginRequest {
+            operation: operation.to_owned(),
+            primary: Some(primary),
+            replica: None,
+            work: Some(work),
+        };
+        self.client(identity).begin(request).await.map(drop)
+    }
+
+    /// What pgBackRest says of the repository.
+    pub async fn info(&self, json: bool) -> Result<String, Status> {
+        let answer = self
+            .client("apiserver.pgo")
+            .info(InfoRequest { json })
+            .await?;
+        Ok(answer.into_inner().text)
+    }
+
+    /// The first state for which `wanted` holds; also over restarts of the agent.
+    pub async fn until(
+        &self,
+        what: &str,
+        wanted: impl Fn(&RepositoryState) -> bool,
+    ) -> RepositoryState {
+        let mut last = None;
+        let search = async {
+            loop {
+                let stream = self
+                    .client("reconciler.pgo")
+                    .watch(WatchRepositoryRequest {})
+                    .await;
+                if let Ok(stream) = stream {
+                    let mut stream = stream.into_inner();
+                    while let Ok(Some(state)) = stream.message().await {
+                        if wanted(&state) {
+                            return state;
+                        }
+                        last = Some(state);
+                    }
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        match tokio::time::timeout(DEADLINE, search).await {
+            Ok(state) => state,
+            Err(_) => panic!("not {what} in time; last {last:?}\n{}", self.log()),
+        }
+    }
+
+    /// Waits until it takes orders.
+    pub async fn until_ready(&self) -> RepositoryState {
+        self.until("ready", |state| state.ready).await
+    }
+
+    /// How this operation has ended.
+    pub async fn until_done(&self, operation: &str) -> (Done, RepositoryState) {
+        let is_it = |done: &&Done| done.operation == operation;
+        let ended = |state: &RepositoryState| state.done.iter().any(|done| is_it(&done));
+        let state = self.until(&format!("{operation} done"), ended).await;
+        let done = state.done.iter().find(is_it).expect("it is done");
+        (done.clone(), state.clone())
+    }
+
+    /// Makes the stanza.
+    pub async fn create_stanza(&self, rig: &Rig) {
+        let work = Work::CreateStanza(CreateStanza {});
+        self.begin("reconciler.pgo", "stanza", rig, work)
+            .await
+            .expect("begun");
+        let (done, _) = self.until_done("stanza").await;
+        assert!(done.ok, "{done:?}\n{}", self.log());
+    }
+}
+
+/// A backup with these options.
+pub fn backup(options: &[&str]) -> Work {
+    let options = options.iter().map(ToString::to_string).collect();
+    Work::Backup(Backup { options })
+}
+
+/// The command lines of all processes, with blanks between their words.
+pub fn command_lines() -> impl Iterator<Item = String> {
+    let processes = fs::read_dir("/proc").expect("processes");
+    processes.flatten().filter_map(|entry| {
+        let line = fs::read(entry.path().join("cmdline")).ok()?;
+        Some(String::from_utf8_lossy(&line).replace('\0', " "))
+    })
+}
