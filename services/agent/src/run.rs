@@ -75,14 +75,8 @@ pub async fn serve<S: crate::store::Store + Clone>(
     stop: CancellationToken,
 ) -> anyhow::Result<impl Future<Output = anyhow::Result<()>>> {
     let tls = Arc::new(TlsFiles::open(&settings.tls)?);
-    let mut settings = settings;
-    let backrest = archiving::equip(&mut settings).await.and_then(Result::ok);
-    let reporter = Reporter::new(State {
-        cluster: settings.cluster.to_string(),
-        instance: settings.instance.to_string(),
-        pod_uid: settings.pod_uid.clone(),
-        ..State::default()
-    });
+    let (settings, backrest) = archiving::equip(settings).await;
+    let reporter = Reporter::new(begins(&settings));
     let ended = CancellationToken::new();
 
     let admin = telemetry.bind(settings.admin).await?;
@@ -116,11 +110,7 @@ pub async fn serve<S: crate::store::Store + Clone>(
     let driver = spawn(driver.drive((events, received), stop.clone(), ended.clone()));
     let telling = spawn(tell(stood.clone(), reporter.clone()));
     let helm = (helm, stood, orders);
-    let archived = CancellationToken::new();
-    let archiving = backrest.map(|backrest| {
-        let served = archiving::serve(settings.clone(), backrest, tls.clone(), archived.clone());
-        spawn(served)
-    });
+    let kept = archiving::Kept::begin(&settings, backrest, &tls);
     let supervisor = Supervisor::new(settings, store, tls, reporter, helm, &telemetry);
     let mut driver = driver;
     Ok(async move {
@@ -133,12 +123,7 @@ pub async fn serve<S: crate::store::Store + Clone>(
             // Nothing may be served without it. Process 1 ends what is left, and begins again.
             driver = &mut driver => driver,
         };
-        archived.cancel();
-        if let Some(archiving) = archiving {
-            archiving
-                .await
-                .context("who looks after pgBackRest's server broke off")?;
-        }
+        kept.end().await;
         ended.cancel();
         driver.context("the protocol's driver broke off")??;
         drop(telling);
@@ -146,6 +131,16 @@ pub async fn serve<S: crate::store::Store + Clone>(
         admin.await.context("the administration port broke off")?;
         Ok(())
     })
+}
+
+/// What is told before anything was done.
+fn begins(settings: &Settings) -> State {
+    State {
+        cluster: settings.cluster.to_string(),
+        instance: settings.instance.to_string(),
+        pod_uid: settings.pod_uid.clone(),
+        ..State::default()
+    }
 }
 
 /// What the protocol is driven with.

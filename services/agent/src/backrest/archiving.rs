@@ -16,6 +16,7 @@ use pgo_postgres::{
 };
 use pgo_telemetry::CancellationToken;
 use pgo_tls::TlsFiles;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::server::Keeper;
 use crate::{cli::Settings, prepare, state::Archived, watch::PROBE_DEADLINE};
@@ -59,9 +60,6 @@ pub struct ArchiveSettings {
     pub timeout: u32,
 }
 
-/// The program, or why there is none.
-pub type Found = Result<Backrest, String>;
-
 impl Settings {
     /// How the agent and `archive_command` speak with each other.
     pub fn archive_signals(&self) -> Signals {
@@ -80,29 +78,62 @@ impl Settings {
     }
 }
 
-/// Looks for pgBackRest where WAL is to be archived, and has the settings say what PostgreSQL is told; the program.
-pub async fn equip(settings: &mut Settings) -> Option<Found> {
-    settings.archiving.host.as_ref()?;
+/// Looks for pgBackRest where WAL is to be archived; the settings that say what PostgreSQL is told, and the program.
+pub async fn equip(mut settings: Settings) -> (Settings, Option<Backrest>) {
+    if settings.archiving.host.is_none() {
+        return (settings, None);
+    }
     let found = backrest::find(std::env::var_os("PATH").as_deref()).await;
-    let found = found.map_err(|error| error.to_string());
     let signals = settings.archive_signals();
-    let command = match &found {
-        Ok(backrest) => archive::command(&backrest.program, &settings.backrest_conf(), &signals),
-        Err(reason) => {
+    let (command, obstacle) = match &found {
+        Ok(backrest) => {
+            let conf = settings.backrest_conf();
+            (archive::command(&backrest.program, &conf, &signals), None)
+        }
+        Err(error) => {
+            let reason = error.to_string();
             tracing::error!(reason, "WAL cannot be archived and is kept");
-            archive::refusal(reason, &signals)
+            (archive::refusal(&reason, &signals), Some(reason))
         }
     };
     settings.archive = Some(Archive {
         command,
         timeout: settings.archiving.timeout,
-        obstacle: found.as_ref().err().cloned(),
+        obstacle,
     });
-    Some(found)
+    (settings, found.ok())
 }
 
-/// Keeps pgBackRest's server beside PostgreSQL until `stop`.
-pub async fn serve(
+/// pgBackRest's server beside PostgreSQL, where there is one to keep.
+#[derive(Debug)]
+pub struct Kept {
+    stop: CancellationToken,
+    task: Option<AbortOnDropHandle<()>>,
+}
+
+impl Kept {
+    /// Keeps it from now on.
+    pub fn begin(settings: &Settings, backrest: Option<Backrest>, tls: &Arc<TlsFiles>) -> Self {
+        let stop = CancellationToken::new();
+        let task = backrest.map(|backrest| {
+            let served = serve(settings.clone(), backrest, tls.clone(), stop.clone());
+            AbortOnDropHandle::new(tokio::spawn(served))
+        });
+        Self { stop, task }
+    }
+
+    /// Ends it.
+    pub async fn end(self) {
+        self.stop.cancel();
+        if let Some(task) = self.task
+            && let Err(error) = task.await
+        {
+            tracing::error!(%error, "who looks after pgBackRest's server broke off");
+        }
+    }
+}
+
+async fn serve(
     settings: Settings,
     backrest: Backrest,
     tls: Arc<TlsFiles>,

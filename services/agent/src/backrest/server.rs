@@ -189,7 +189,7 @@ impl Keeper {
                     }
                     (Ok(()), None) => return,
                     (Err(error), _) => {
-                        tracing::warn!(error, "the new certificate is not in use yet")
+                        tracing::warn!(error, "the new certificate is not in use yet");
                     }
                 }
             }

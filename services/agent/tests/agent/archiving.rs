@@ -14,6 +14,9 @@ use crate::{
 /// How long a server may take to stop whose repository is away. PostgreSQL itself needs more than a minute then.
 const STOP: Duration = Duration::from_secs(20);
 
+/// Who orders work.
+const DECIDES: &str = "reconciler.pgo";
+
 fn archive(state: &InstanceState) -> Archive {
     state.archive.clone().unwrap_or_default()
 }
@@ -50,6 +53,32 @@ async fn until_archived(rig: &Rig) -> Archive {
     archive(&rig.until("archived", wanted).await.0)
 }
 
+/// Only who decides may order one, one at a time, and the same one twice is the same.
+async fn a_full_backup(repository: &Repository, rig: &Rig) {
+    let refused = repository
+        .begin("apiserver.pgo", "one", rig, backup(&[]))
+        .await;
+    let code = refused.expect_err("it may only look").code();
+    assert_eq!(code, Code::PermissionDenied);
+    let full = || backup(&["--type=full"]);
+    repository
+        .begin(DECIDES, "one", rig, full())
+        .await
+        .expect("begun");
+    let other = repository.begin(DECIDES, "two", rig, full()).await;
+    let other = other.expect_err("one at a time");
+    assert_eq!(other.code(), Code::FailedPrecondition);
+    assert!(other.message().contains("one runs"), "{other}");
+    repository
+        .begin(DECIDES, "one", rig, full())
+        .await
+        .expect("the same");
+    assert_no_secret(repository);
+    let (done, _) = repository.until_done("one").await;
+    assert!(done.ok, "{done:?}\n{}", repository.log());
+    assert_backup(&done.backup.expect("a backup"), "full");
+}
+
 #[test]
 fn wal_is_archived_and_backups_are_made_and_told() {
     let name = "archiving::wal_is_archived_and_backups_are_made_and_told";
@@ -62,36 +91,23 @@ fn wal_is_archived_and_backups_are_made_and_told() {
         let state = repository.until_ready().await;
         assert_eq!(state.cluster, "hippo");
         assert!(state.pgbackrest_version.starts_with("2."), "{state:?}");
+        assert_eq!(repository.readyz().await, (200, "ok".to_owned()));
         repository.create_stanza(&rig).await;
         let archived = until_archived(&rig).await;
         assert!(archived.last_archived_at.is_some() && archived.failing_since.is_none());
 
-        let decides = "reconciler.pgo";
-        let refused = repository
-            .begin("apiserver.pgo", "one", &rig, backup(&[]))
-            .await;
-        let code = refused.expect_err("it may only look").code();
-        assert_eq!(code, Code::PermissionDenied);
-        let full = || backup(&["--type=full"]);
-        repository
-            .begin(decides, "one", &rig, full())
-            .await
-            .expect("begun");
-        let other = repository.begin(decides, "two", &rig, full()).await;
-        let other = other.expect_err("one at a time");
-        assert_eq!(other.code(), Code::FailedPrecondition);
-        assert!(other.message().contains("one runs"), "{other}");
-        repository
-            .begin(decides, "one", &rig, full())
-            .await
-            .expect("the same");
-        assert_no_secret(&repository);
-        let (done, _) = repository.until_done("one").await;
-        assert!(done.ok, "{done:?}\n{}", repository.log());
-        assert_backup(&done.backup.expect("a backup"), "full");
+        a_full_backup(&repository, &rig).await;
 
+        // Both servers take their new certificates, and go on.
+        repository.issue_certificate();
+        rig.issue_certificate();
+        eventually("the new certificate is in use", async || {
+            let log = repository.log();
+            log.contains("pgBackRest's server reads its new certificate")
+        })
+        .await;
         repository
-            .begin(decides, "three", &rig, backup(&["--type=incr"]))
+            .begin(DECIDES, "three", &rig, backup(&["--type=incr"]))
             .await
             .expect("begun");
         let (done, state) = repository.until_done("three").await;
@@ -101,7 +117,7 @@ fn wal_is_archived_and_backups_are_made_and_told() {
         assert_eq!(state.running, None);
         // Once more what has ended is not begun again.
         repository
-            .begin(decides, "one", &rig, full())
+            .begin(DECIDES, "one", &rig, backup(&["--type=full"]))
             .await
             .expect("done already");
         let listed = |state: &pgo_proto::agent::RepositoryState| state.backups.len() == 2;
@@ -112,7 +128,7 @@ fn wal_is_archived_and_backups_are_made_and_told() {
         assert!(text.contains(&incremental.label), "{text}");
 
         repository
-            .begin(decides, "four", &rig, backup(&["--bogus"]))
+            .begin(DECIDES, "four", &rig, backup(&["--bogus"]))
             .await
             .expect("begun");
         let (done, _) = repository.until_done("four").await;

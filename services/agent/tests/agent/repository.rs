@@ -23,7 +23,7 @@ use tempfile::TempDir;
 use tokio::process::{Child, Command};
 use tonic::{Status, transport::Channel};
 
-use crate::rig::{AGENT, DEADLINE, LIFE, Rig, free_port, program, write_leaf};
+use crate::rig::{AGENT, DEADLINE, LIFE, Rig, free_port, program, readyz, write_leaf};
 
 /// A repository and its surroundings.
 pub struct Repository {
@@ -59,16 +59,11 @@ impl Repository {
         let authority = Authority::generate("test", now, LIFE).expect("an authority");
         let folder = tempfile::tempdir().expect("a folder");
         fs::create_dir(folder.path().join("run")).expect("a folder");
-        let spec = LeafSpec {
-            names: vec!["localhost".to_owned()],
-            ..LeafSpec::of_identity(AGENT, LIFE)
-        };
-        write_leaf(&authority, &folder.path().join("tls"), &spec);
         let mut resolved = ("localhost", free_port())
             .to_socket_addrs()
             .expect("a name");
         let local = || SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
-        Self {
+        let repository = Self {
             folder,
             authority: Arc::new(authority),
             // Where pgBackRest takes the name to be.
@@ -76,7 +71,23 @@ impl Repository {
             listen: local(),
             admin: local(),
             init: None,
-        }
+        };
+        repository.issue_certificate();
+        repository
+    }
+
+    /// Gives the agent a new certificate.
+    pub fn issue_certificate(&self) {
+        let spec = LeafSpec {
+            names: vec!["localhost".to_owned()],
+            ..LeafSpec::of_identity(AGENT, LIFE)
+        };
+        write_leaf(&self.authority, &self.folder.path().join("tls"), &spec);
+    }
+
+    /// Status and text of `/readyz`.
+    pub async fn readyz(&self) -> (u16, String) {
+        readyz(self.admin).await
     }
 
     /// The folder that pgBackRest keeps.

@@ -352,18 +352,7 @@ impl Rig {
 
     /// Status and text of `/readyz`.
     pub async fn readyz(&self) -> (u16, String) {
-        let mut stream = TcpStream::connect(self.settings.admin)
-            .await
-            .expect("a connection");
-        stream
-            .write_all(b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-            .await
-            .expect("asked");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.expect("an answer");
-        let status = answer.split(' ').nth(1).expect("a status");
-        let (_, text) = answer.split_once("\r\n\r\n").expect("a body");
-        (status.parse().expect("a number"), text.to_owned())
+        readyz(self.settings.admin).await
     }
 
     /// Connects as the application does: over TCP and TLS, with its password.
@@ -432,6 +421,20 @@ impl Rig {
     pub fn path(&self) -> PathBuf {
         self.folder.path().to_owned()
     }
+}
+
+/// Status and text of `/readyz` of the administration port at `admin`.
+pub async fn readyz(admin: SocketAddr) -> (u16, String) {
+    let mut stream = TcpStream::connect(admin).await.expect("a connection");
+    stream
+        .write_all(b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        .await
+        .expect("asked");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("an answer");
+    let status = answer.split(' ').nth(1).expect("a status");
+    let (_, text) = answer.split_once("\r\n\r\n").expect("a body");
+    (status.parse().expect("a number"), text.to_owned())
 }
 
 /// Puts a certificate of `authority` into a folder.
