@@ -14,6 +14,7 @@
 mod applied;
 mod asked;
 mod backlog;
+pub mod backup;
 mod certificate;
 mod commit;
 mod crash;

@@ -1,0 +1,3 @@
+//! Backups by pgBackRest.
+
+pub mod options;
