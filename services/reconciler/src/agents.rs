@@ -1,29 +1,25 @@
 //! What the agents say: a stream for each pod, for as long as the pod is there.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use pgo_core::{AgentFacts, AgentPhase, Commits, Data, Follower, Lost, Role, WalStatus};
+use pgo_core::{AgentFacts, AgentPhase, Archive, Commits, Data, Follower, Lost, Role, WalStatus};
 use pgo_ids::{ClusterName, InstanceName, Namespace, Term};
-use pgo_objects::{AGENT_PORT, agent_identity};
 use pgo_proto::agent::{
     self, DropSlotRequest, FailoverRequest, InstanceState, ReloadRequest, RestartRequest,
     SwitchoverRequest, WatchRequest, agent_client::AgentClient,
 };
 use pgo_tls::TlsFiles;
-use tokio::{task::AbortHandle, time::sleep};
+use tonic::{Status, Streaming, transport::Channel};
 
-use crate::waker::Waker;
+pub use crate::streams::Pod;
+use crate::{
+    streams::{self, Streams, Told},
+    waker::Waker,
+};
 
-/// First pause before an agent is called again: while a pod comes up, each tenth of a second counts.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-
-/// Longest such pause.
-const LONGEST_PAUSE: Duration = Duration::from_secs(3);
+/// What is heard of the agent of an instance.
+pub type Said = streams::Said<AgentFacts>;
 
 /// How long an agent may take for what it is asked to do.
 const CALL_DEADLINE: Duration = Duration::from_secs(15);
@@ -31,28 +27,9 @@ const CALL_DEADLINE: Duration = Duration::from_secs(15);
 /// How long an agent may take to say whether there can be another primary. One that prepares for it says so after 3 s.
 const CHANGE_DEADLINE: Duration = Duration::from_secs(5);
 
-/// A pod whose agent is to be heard.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pod {
-    /// Its namespace.
-    pub namespace: Namespace,
-    /// Its cluster.
-    pub cluster: ClusterName,
-    /// Its instance.
-    pub instance: InstanceName,
-    /// Its uid.
-    pub uid: String,
-    /// Its address.
-    pub ip: String,
-}
-
 /// The agents of all clusters.
 #[derive(Clone)]
-pub struct Agents {
-    files: Arc<TlsFiles>,
-    waker: Waker,
-    heard: Arc<Mutex<HashMap<(Namespace, InstanceName), Heard>>>,
-}
+pub struct Agents(Streams<AgentFacts>);
 
 /// What a primary does that is asked to give up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,64 +49,15 @@ pub enum Unheard {
     Failed(String),
 }
 
-/// What is heard of an agent.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Said {
-    /// This, last.
-    Facts(Box<AgentFacts>),
-    /// Nothing: it is called and does not answer.
-    Nothing {
-        /// When it was called first, or heard last.
-        since: Timestamp,
-    },
-}
-
-impl Said {
-    fn nothing_until_now() -> Self {
-        Self::Nothing {
-            since: Timestamp::now(),
-        }
-    }
-}
-
-struct Heard {
-    pod: Pod,
-    said: Said,
-    task: AbortHandle,
-}
-
-impl Drop for Heard {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
 impl Agents {
     /// Nobody is heard yet.
     pub fn new(files: Arc<TlsFiles>, waker: Waker) -> Self {
-        Self {
-            files,
-            waker,
-            heard: Arc::default(),
-        }
+        Self(Streams::new(files, waker))
     }
 
     /// Hears the agent of this pod from now on, and of no former pod of the instance.
     pub fn hear(&self, pod: &Pod) {
-        let key = (pod.namespace.clone(), pod.instance.clone());
-        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        if heard.get(&key).is_some_and(|known| known.pod == *pod) {
-            return;
-        }
-        let task = tokio::spawn(self.clone().listen(pod.clone())).abort_handle();
-        heard.insert(
-            key,
-            Heard {
-                pod: pod.clone(),
-                said: Said::nothing_until_now(),
-                task,
-            },
-        );
+        self.0.hear(pod);
     }
 
     /// No longer hears instances of the cluster that are not among `present`.
@@ -139,20 +67,13 @@ impl Agents {
         cluster: &ClusterName,
         present: &[InstanceName],
     ) {
-        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        heard.retain(|_, known| {
-            known.pod.namespace != *namespace
-                || known.pod.cluster != *cluster
-                || present.contains(&known.pod.instance)
-        });
+        let is_present = |name: &str| present.iter().any(|one| one.as_str() == name);
+        self.0.forget_others(namespace, cluster, is_present);
     }
 
     /// What is heard of an instance's agent, where it was asked for.
     pub fn said(&self, namespace: &Namespace, instance: &InstanceName) -> Option<Said> {
-        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        heard
-            .get(&(namespace.clone(), instance.clone()))
-            .map(|known| known.said.clone())
+        self.0.said(namespace, instance.as_str())
     }
 
     /// Has the agent of an instance remove a replication slot.
@@ -253,75 +174,24 @@ impl Agents {
         &self,
         namespace: &Namespace,
         instance: &InstanceName,
-    ) -> anyhow::Result<AgentClient<tonic::transport::Channel>> {
-        let pod = {
-            let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-            let known = heard.get(&(namespace.clone(), instance.clone()));
-            known.map(|known| known.pod.clone())
-        };
-        let pod = pod.ok_or_else(|| anyhow::anyhow!("the agent of {instance} is not heard"))?;
-        Ok(AgentClient::new(self.channel(&pod)?))
+    ) -> anyhow::Result<AgentClient<Channel>> {
+        let connection = self.0.connection(namespace, instance.as_str())?;
+        Ok(AgentClient::new(connection))
     }
+}
 
-    fn channel(&self, pod: &Pod) -> anyhow::Result<tonic::transport::Channel> {
-        let identity = agent_identity(&pod.cluster, &pod.namespace);
-        let address = format!("{}:{AGENT_PORT}", pod.ip);
-        Ok(pgo_tls::grpc::channel(
-            &address,
-            &identity,
-            self.files.clone(),
-        )?)
-    }
+impl Told for AgentFacts {
+    type State = InstanceState;
 
-    async fn listen(self, pod: Pod) {
-        let mut pause = FIRST_PAUSE;
-        loop {
-            match self.listen_once(&pod).await {
-                Ok(()) => pause = FIRST_PAUSE,
-                Err(error) => {
-                    tracing::debug!(
-                        cluster = %pod.cluster, instance = %pod.instance, %error,
-                        "the agent cannot be reached; trying again"
-                    );
-                    pause = (pause * 2).min(LONGEST_PAUSE);
-                }
-            }
-            self.change(&pod, |said| match said {
-                Said::Facts(_) => Said::nothing_until_now(),
-                silent => silent.clone(),
-            });
-            sleep(pause).await;
-        }
-    }
-
-    /// Until the stream ends.
-    async fn listen_once(&self, pod: &Pod) -> Result<(), anyhow::Error> {
-        let mut states = AgentClient::new(self.channel(pod)?)
+    async fn watch(channel: Channel) -> Result<Streaming<InstanceState>, Status> {
+        let asked = AgentClient::new(channel)
             .watch(WatchRequest { term: 0 })
-            .await?
-            .into_inner();
-        while let Some(state) = states.message().await? {
-            if state.pod_uid == pod.uid {
-                let facts = facts(state);
-                self.change(pod, |_| Said::Facts(Box::new(facts)));
-            }
-        }
-        Ok(())
+            .await;
+        asked.map(tonic::Response::into_inner)
     }
 
-    fn change(&self, pod: &Pod, next: impl FnOnce(&Said) -> Said) {
-        let key = (pod.namespace.clone(), pod.instance.clone());
-        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(known) = heard.get_mut(&key).filter(|known| known.pod == *pod) else {
-            return;
-        };
-        let next = next(&known.said);
-        if known.said != next {
-            known.said = next;
-            drop(heard);
-            self.waker
-                .wake(pod.namespace.as_str(), pod.cluster.as_str());
-        }
+    fn read(state: InstanceState) -> (String, Self) {
+        (state.pod_uid.clone(), facts(state))
     }
 }
 
@@ -383,10 +253,22 @@ fn facts(state: InstanceState) -> AgentFacts {
             false => Data::Made,
         },
         commits: state.commits.map(commits),
+        archive: state.archive.map(archive),
     }
 }
 
-fn time(told: prost_types::Timestamp) -> Option<Timestamp> {
+fn archive(told: agent::Archive) -> Archive {
+    let given = |text: String| (!text.is_empty()).then_some(text);
+    Archive {
+        error: given(told.error),
+        failing_since: told.failing_since.and_then(time),
+        last_archived: given(told.last_archived),
+        waiting: told.waiting,
+    }
+}
+
+/// A time on the wire; none where it is none.
+pub fn time(told: prost_types::Timestamp) -> Option<Timestamp> {
     Timestamp::new(told.seconds, told.nanos).ok()
 }
 

@@ -6,6 +6,7 @@ use std::{fmt::Debug, hash::Hash};
 
 use futures::StreamExt as _;
 use k8s_openapi::api::{
+    apps::v1::Deployment,
     coordination::v1::Lease,
     core::v1::{PersistentVolumeClaim, Pod, Secret, Service, ServiceAccount},
     discovery::v1::EndpointSlice,
@@ -43,6 +44,8 @@ pub struct Cache {
     pub replicas: Store<DeserializeGuard<Pgreplica>>,
     /// Secrets, without their content.
     pub secrets: Store<PartialObjectMeta<Secret>>,
+    /// Deployments of repositories of backups.
+    pub deployments: Store<PartialObjectMeta<Deployment>>,
     /// Services.
     pub services: Store<PartialObjectMeta<Service>>,
     /// Leases.
@@ -83,6 +86,7 @@ impl Cache {
             tasks,
             replicas,
             secrets: watch.keep(&ours),
+            deployments: watch.keep(&ours),
             services: watch.keep(&ours),
             leases: watch.keep(&ours),
             accounts: watch.keep(&ours),
@@ -102,6 +106,7 @@ impl Cache {
             self.tasks.wait_until_ready(),
             self.replicas.wait_until_ready(),
             self.secrets.wait_until_ready(),
+            self.deployments.wait_until_ready(),
             self.services.wait_until_ready(),
             self.leases.wait_until_ready(),
             self.accounts.wait_until_ready(),

@@ -16,7 +16,8 @@ use tokio::sync::watch;
 
 use crate::{
     agents::Agents, cache::Cache, changes::Changes, metrics::Metrics, observe::Looks,
-    publishing::Publishing, reloads::Reloads, upgrades::Upgrades, waker::Waker,
+    publishing::Publishing, reloads::Reloads, repositories::Repositories, upgrades::Upgrades,
+    waker::Waker,
 };
 
 /// What every reconcile of one namespace shares.
@@ -29,6 +30,8 @@ pub struct Context {
     pub cache: Cache,
     /// What the agents say.
     pub agents: Agents,
+    /// What those of repositories of backups say.
+    pub repositories: Repositories,
     /// Signs the agents' certificates.
     pub authority: Arc<Authority>,
     /// `pgo.yaml`, as it is now.
@@ -70,7 +73,7 @@ impl Context {
         client: Client,
         operator_namespace: Namespace,
         cache: Cache,
-        agents: Agents,
+        (agents, repositories): (Agents, Repositories),
         authority: Arc<Authority>,
         config: watch::Receiver<Arc<PgoConfig>>,
         agent_logs: LogSettings,
@@ -84,6 +87,7 @@ impl Context {
             operator_namespace,
             cache,
             agents,
+            repositories,
             authority,
             config,
             agent_logs,

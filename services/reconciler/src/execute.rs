@@ -8,6 +8,7 @@ mod order;
 mod own;
 mod remove;
 mod replica;
+mod repository;
 
 use std::sync::Arc;
 
@@ -55,6 +56,8 @@ fn is_independent(step: &Step) -> bool {
             | Step::MakeReplicaService
             | Step::MakeEndpointSlice(_)
             | Step::MakeClaim(_)
+            | Step::MakeRepositoryClaim
+            | Step::MakeRepositoryService
             | Step::RemoveUserSecret { .. }
             | Step::RemoveBackup { .. }
             | Step::RemoveFixture { .. }
@@ -133,20 +136,11 @@ async fn one(
         | Step::SetSynchronous(_)
         | Step::SetSyncFallback(_) => of_instances(step, cluster, context).await,
         Step::CopyEvents => crate::pages::copy(object, context).await,
-        Step::MakeUserSecret(_)
-        | Step::CopyUserSecret { .. }
-        | Step::MakeCertificate
-        | Step::MakeAccess
-        | Step::MakeLease { .. }
-        | Step::MakeService
-        | Step::MakeReplicaService
-        | Step::MakeReplica(_)
-        | Step::MakeProbe { .. }
-        | Step::MakeEndpointSlice(_) => match &cluster.desired {
-            Ok(desired) => make::one(step, desired, cluster, context).await,
-            // Nothing is planned to be made of what nobody understands.
-            Err(_) => Ok(()),
-        },
+        Step::MakeRepositoryClaim
+        | Step::MakeRepositoryService
+        | Step::MakeRepository
+        | Step::CreateStanza { .. }
+        | Step::Backup { .. } => repository::one(step, object, cluster, context).await,
         Step::MakeClaim(instance) | Step::MakePod { instance, .. } => {
             let status = object.status.clone().map(|status| status.0);
             match cluster.desired_of(&status.unwrap_or_default(), instance) {
@@ -154,6 +148,12 @@ async fn one(
                 None => Ok(()),
             }
         }
+        // The others make something for the cluster as a whole.
+        _ => match &cluster.desired {
+            Ok(desired) => make::one(step, desired, cluster, context).await,
+            // Nothing is planned to be made of what nobody understands.
+            Err(_) => Ok(()),
+        },
     }
 }
 

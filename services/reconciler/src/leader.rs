@@ -27,6 +27,7 @@ use crate::{
     ownership::Ownership,
     pages,
     publishing::Publishing,
+    repositories::Repositories,
     settings::Settings,
     upgrades::Upgrades,
     waker::Waker,
@@ -205,7 +206,10 @@ async fn reconcile_in(namespace: String, shared: Shared, shutdown: CancellationT
         shared.client,
         shared.operator,
         cache,
-        Agents::new(shared.files, waker.clone()),
+        (
+            Agents::new(shared.files.clone(), waker.clone()),
+            Repositories::new(shared.files, waker.clone()),
+        ),
         shared.authority,
         shared.config,
         // Theirs, too: a user reads the log of a cluster as that of PGO.

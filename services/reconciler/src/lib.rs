@@ -3,7 +3,7 @@
 //! | step | file |
 //! |---|---|
 //! | who leads, and what a leader does | `lib`, `leader` |
-//! | what wakes a reconcile | `cache`, `agents`, `confirmations`, `controller`; doorbells: `pgo_bus::Doorbells`, `pgo_k8s::ahead` |
+//! | what wakes a reconcile | `cache`, `agents`, `repositories`, `streams`, `confirmations`, `controller`; doorbells: `pgo_bus::Doorbells`, `pgo_k8s::ahead` |
 //! | the steps in their order | `reconcile` |
 //! | observe | `observe`, `complaints` |
 //! | validate | `pgo_crd::desired` |
@@ -41,8 +41,10 @@ mod project;
 mod publishing;
 mod reconcile;
 mod reloads;
+mod repositories;
 mod rights;
 mod settings;
+mod streams;
 mod upgrades;
 mod waker;
 mod write;

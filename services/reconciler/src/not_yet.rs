@@ -81,6 +81,7 @@ async fn tell_one(
                 Some("minorupgradecluster") => "upgrade",
                 Some("reload") => "reload",
                 Some("restart") => "restart",
+                Some("backrest") => "back up",
                 _ => "delete",
             };
             no_such_cluster(kind, cluster, wanted)
@@ -117,6 +118,7 @@ fn cluster_of<'a>(kind: &str, object: &'a DynamicObject) -> Option<&'a str> {
                 TaskType::MinorUpgrade,
                 TaskType::Reload,
                 TaskType::Restart,
+                TaskType::Backrest,
             ]
             .iter()
             .any(|one| spec["tasktype"] == one.as_str()) =>

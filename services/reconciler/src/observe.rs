@@ -2,6 +2,7 @@
 //! cluster goes.
 
 mod probe;
+mod repository;
 mod there;
 
 use std::{collections::BTreeMap, hash::Hash, sync::Arc, time::Duration};
@@ -116,6 +117,7 @@ pub fn asked<'a>(
         reloads: pgo_crd::reload_requests(tasks(), object),
         restarts: pgo_crd::restart_requests(tasks(), object),
         upgrades: pgo_crd::upgrade_requests(tasks(), object, config),
+        backups: pgo_crd::backup_requests(tasks(), object),
         replicas,
     }
 }
@@ -138,7 +140,6 @@ pub async fn observe(
     } = There::of(cluster, context).await?;
     let service = fixture(&cache.services, cluster, Fixture::Service);
     let replica_service = fixture(&cache.services, cluster, Fixture::ReplicaService);
-    let certificate = fixture(&cache.secrets, cluster, Fixture::Certificate);
     let slice = fixture(&cache.slices, cluster, Fixture::EndpointSlice);
     let lease = fixture(&cache.leases, cluster, Fixture::Lease);
     let said = |name: &str| lease.as_ref()?.annotations().get(name).cloned();
@@ -153,8 +154,6 @@ pub async fn observe(
         .into_keys()
         .collect(),
         fixtures: fixtures(cache, cluster),
-        certificate_until: certificate
-            .and_then(|secret| secret.annotations().get(CERTIFICATE_UNTIL)?.parse().ok()),
         authority_until: Some(context.authority.validity().not_after),
         service_form: service.and_then(|service| form(&service.metadata)),
         replica_service_form: replica_service.and_then(|service| form(&service.metadata)),
@@ -173,6 +172,7 @@ pub async fn observe(
         upgrades_full: upgrades_full(object, cluster, context),
         ..Observed::default()
     };
+    see_certificate(&mut observed, cluster, cache);
     see_pods(&mut observed, &pods, cluster, context).await;
     observed.backups = backups(&claims, &secrets, cluster);
     let of_data = |claim: &&Arc<PersistentVolumeClaim>| {
@@ -185,8 +185,18 @@ pub async fn observe(
         }
     }
     hear_agents(&mut observed, cluster, context);
+    observed.repository = repository::observe(&pods, &claims, cluster, context).await;
     observed.sources = passwords::sources(cluster, &observed, &context.client).await;
     Ok(observed)
+}
+
+/// The agents' certificate: what it was made for, and when it ends.
+fn see_certificate(observed: &mut Observed, cluster: &Cluster, cache: &Cache) {
+    if let Some(secret) = fixture(&cache.secrets, cluster, Fixture::Certificate) {
+        let until = secret.annotations().get(CERTIFICATE_UNTIL);
+        observed.certificate_until = until.and_then(|until| until.parse().ok());
+        observed.certificate_form = form(&secret.metadata);
+    }
 }
 
 /// The pods of the instances, and the one that asks an image for its version.
@@ -307,6 +317,8 @@ fn fixtures(cache: &Cache, cluster: &Cluster) -> BTreeMap<Fixture, String> {
         Some((which, fixture(store, cluster, which)?.uid()?))
     }
     [
+        uid(&cache.deployments, cluster, Fixture::Repository),
+        uid(&cache.services, cluster, Fixture::RepositoryService),
         uid(&cache.services, cluster, Fixture::Service),
         uid(&cache.services, cluster, Fixture::ReplicaService),
         uid(&cache.slices, cluster, Fixture::EndpointSlice),
@@ -353,7 +365,7 @@ fn hear_agents(observed: &mut Observed, cluster: &Cluster, context: &Context) {
             context.agents.hear(&agents::Pod {
                 namespace: cluster.namespace.clone(),
                 cluster: cluster.name.clone(),
-                instance: instance.clone(),
+                name: instance.to_string(),
                 uid: pod.uid.clone(),
                 ip: ip.clone(),
             });

@@ -13,8 +13,8 @@ use pgo_core::{
     Cluster, ClusterStatus, ConditionStatus, Kind, Operation, Outcome, StorageKind, UpgradeStage,
 };
 use pgo_crd::{
-    Pgcluster, Pgtask, TaskType, delete_request, failover_request, label, noted, reload_request,
-    restart_request, scale_down_request, upgrade_operation,
+    Pgcluster, Pgtask, TaskType, backup_request, delete_request, failover_request, label, noted,
+    reload_request, restart_request, scale_down_request, upgrade_operation,
 };
 use serde_json::{Value, json};
 
@@ -233,8 +233,9 @@ fn operation<'a>(
     }
     let reload = || Some(reload_request(task, object)?.operation);
     let restart = || Some(restart_request(task, object)?.operation);
+    let backup = || Some(backup_request(task, object)?.operation);
     let id = upgrade_operation(task, object).or_else(reload);
-    if let Some(id) = id.or_else(restart) {
+    if let Some(id) = id.or_else(restart).or_else(backup) {
         let mut operations = status.journal.operations.iter();
         return operations.find(|operation| operation.id == id);
     }
@@ -255,8 +256,21 @@ fn of_upgrade_task(task: &Pgtask, operation: &Operation) -> Option<Value> {
     (task.spec.status != word).then(|| json!({"spec": {"status": word}}))
 }
 
+/// 4.1's state of a task that asks for a backup.
+fn of_backup_task(task: &Pgtask, operation: &Operation) -> Option<Value> {
+    let word = match operation.outcome {
+        None => "Backup Job Submitted",
+        Some(Outcome::Completed) => "job completed",
+        Some(Outcome::Failed) => "job error",
+    };
+    (task.spec.status != word).then(|| json!({"spec": {"status": word}}))
+}
+
 /// 4.1's note in the workflow's task that the creation is completed.
 fn of_task(task: &Pgtask, operation: &Operation) -> Option<Value> {
+    if operation.kind == Kind::CreateBackup {
+        return of_backup_task(task, operation);
+    }
     if operation.kind == Kind::UpgradeCluster {
         return of_upgrade_task(task, operation);
     }
@@ -328,6 +342,7 @@ mod tests {
             reloads: Vec::new(),
             restarts: Vec::new(),
             upgrades: Vec::new(),
+            backups: Vec::new(),
             notes: pgo_core::Notes::default(),
             changed_by: pgo_core::ChangedBy::default(),
             image_said: String::new(),

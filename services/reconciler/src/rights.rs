@@ -86,6 +86,12 @@ pub const RIGHTS: Rights = Rights {
              patch.",
         ),
         Right::new(
+            "apps",
+            &["deployments"],
+            &[Get, List, Watch, Create, Patch, Delete],
+            "Repositories of backups.",
+        ),
+        Right::new(
             "rbac.authorization.k8s.io",
             &["roles", "rolebindings"],
             &[Get, List, Watch, Create, Patch, Delete],

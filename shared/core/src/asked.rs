@@ -37,10 +37,12 @@ impl Cluster {
         let mut scale_down = self.scale_down.iter();
         let mut reloads = self.reloads.iter();
         let mut restarts = self.restarts.iter();
+        let mut backups = self.backups.iter();
         failover.any(|asked| asked.operation == id)
             || scale_down.any(|asked| asked.operation == id)
             || reloads.any(|asked| asked.operation == id)
             || restarts.any(|asked| asked.operation == id)
+            || backups.any(|asked| asked.operation == id)
     }
 
     /// Whether a further request can be taken up.
@@ -82,7 +84,13 @@ fn unbegun<'a>(
         let kind = Kind::RestartCluster;
         one(kind, None, asked.operation, asked.actor.as_str())
     });
+    let backups = cluster.backups.iter();
+    let backups = backups.map(move |asked| {
+        let kind = Kind::CreateBackup;
+        one(kind, None, asked.operation, asked.actor.as_str())
+    });
     let tasks = failover.chain(scale_down).chain(reloads).chain(restarts);
+    let tasks = tasks.chain(backups);
     let tasks = tasks.filter(|asked| !status.journal.knows(asked.id));
     let upgrades = cluster.upgrades.iter();
     let upgrades = upgrades.filter(|asked| !status.answered_upgrades.contains(&asked.operation));

@@ -5,12 +5,12 @@ use pgo_events::Eventing;
 use pgo_ids::{ClusterName, InstanceName, Namespace, OperationId, StreamId};
 
 use crate::{
-    AgentPhase, ChangedBy, ClusterStatus, ConditionStatus, Data, DeleteRequest, Desired,
-    FailoverRequest, InstanceStatus, Kind, Milestone, Notes, Observed, Operation, Outcome, Phase,
-    Problem, RESULT_READY, RESULT_UP_TO_DATE, ReloadRequest, Replica, RestartRequest, Role,
+    AgentPhase, BackupRequest, ChangedBy, ClusterStatus, ConditionStatus, Data, DeleteRequest,
+    Desired, FailoverRequest, InstanceStatus, Kind, Milestone, Notes, Observed, Operation, Outcome,
+    Phase, Problem, RESULT_READY, RESULT_UP_TO_DATE, ReloadRequest, Replica, RestartRequest, Role,
     ScaleDownRequest, UpgradeRequest,
     applied::Applied,
-    backlog, certificate, crash,
+    backlog, backup, certificate, crash,
     deletion::deletion,
     failover,
     journal::{Of, Subject},
@@ -52,6 +52,8 @@ pub struct Cluster {
     pub restarts: Vec<RestartRequest>,
     /// Upgrades that Pgtasks ask for.
     pub upgrades: Vec<UpgradeRequest>,
+    /// Backups by pgBackRest that Pgtasks ask for.
+    pub backups: Vec<BackupRequest>,
     /// What is noted on it.
     pub notes: Notes,
     /// Who changed it last without a request.
@@ -118,6 +120,7 @@ pub fn commit(
             reload::commit(&mut next, cluster, observed, now);
             restart::commit(&mut next, cluster, observed, now);
             synchronous::commit(&mut next, cluster, observed, now);
+            backup::commit(&mut next, cluster, observed, now);
             upgrade::account(&mut next, cluster, observed);
             upgrade::commit(&mut next, cluster, observed, now);
             notes::commit(&mut next, cluster, observed, now);

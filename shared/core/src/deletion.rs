@@ -7,7 +7,7 @@ use pgo_ids::OperationId;
 
 use crate::{
     Cluster, ClusterStatus, DeleteOptions, Journal, Kind, Milestone, Observed, Operation, Outcome,
-    Phase, asked,
+    Phase, asked, backup,
     commit::{CREATION, DELETION, begin_creation, describe},
     failover,
     plan::{Leftover, leftovers},
@@ -52,6 +52,7 @@ pub(crate) fn deletion(
         reload::break_off(next, cluster, now);
         restart::break_off(next, cluster, now);
         upgrade::break_off(next, cluster, now);
+        backup::break_off(next, cluster, now);
         settings::break_off(next, cluster, now);
         next.journal
             .finish(subject, CREATION, (Outcome::Failed, Some(interrupted)), now);
@@ -252,6 +253,7 @@ fn in_the_way(left: &BTreeSet<Leftover>, observed: &Observed) -> String {
             let pods = observed.pods.keys().map(|name| name.as_str());
             format!("pod {} does not end", names(pods.collect()))
         }
+        Some(Leftover::Repository) => "the repository of backups does not go".to_owned(),
         Some(Leftover::Data) => {
             let claims = observed.claims.keys().map(|name| name.as_str());
             format!(

@@ -177,6 +177,8 @@ pub struct Desired {
     pub log_min_duration_statement: i64,
     /// After how many seconds without the end of a write a data volume counts as hung; 0 for never.
     pub volume_deadline: u32,
+    /// Backups by pgBackRest; none where there are to be none.
+    pub backups: Option<crate::Backups>,
 }
 
 impl Desired {
@@ -184,6 +186,29 @@ impl Desired {
     #[must_use]
     pub fn instances(&self) -> Vec<InstanceName> {
         vec![InstanceName::from(&self.name)]
+    }
+
+    /// The identity of the cluster's agents in their certificate.
+    #[must_use]
+    pub fn agent_identity(name: &ClusterName, namespace: &Namespace) -> String {
+        format!("{name}.{namespace}.agent.pgo")
+    }
+
+    /// Names the agents' certificate is for: their identity first, then those that clients of PostgreSQL use, and instances
+    /// for the repository of backups.
+    #[must_use]
+    pub fn certificate_names(&self) -> Vec<String> {
+        let (name, namespace) = (&self.name, &self.namespace);
+        let mut names = vec![Self::agent_identity(name, namespace)];
+        let repository = self.backups.is_some().then(|| self.repository_name());
+        let services = [name.to_string(), format!("{name}-replica")];
+        for service in services.into_iter().chain(repository) {
+            names.push(format!("{service}.{namespace}.svc.cluster.local"));
+            names.push(format!("{service}.{namespace}.svc"));
+            names.push(format!("{service}.{namespace}"));
+            names.push(service);
+        }
+        names
     }
 
     /// Name of a user Secret.

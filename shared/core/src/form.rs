@@ -9,10 +9,16 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Desired, Storage, StorageKind};
+use crate::{Desired, Resources, Storage, StorageKind};
 
 /// Field of a pod's form: the image with PostgreSQL.
 const IMAGE: &str = "ccpimage, ccpimagetag";
+
+/// Field of a pod's form: the port of PostgreSQL.
+const PORT: &str = "port";
+
+/// Field of a pod's form: whether it archives to a repository.
+const BACKREST: &str = "metadata.labels.pgo-backrest";
 
 /// What an object's content comes from: fields of a Pgcluster's spec, or of `pgo.yaml`, with their values.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +39,18 @@ impl Form {
     #[must_use]
     pub fn image(&self) -> Option<&str> {
         self.0.get(IMAGE).map(String::as_str)
+    }
+
+    /// Port of PostgreSQL, of a pod's form.
+    #[must_use]
+    pub fn port(&self) -> Option<u16> {
+        self.0.get(PORT)?.parse().ok()
+    }
+
+    /// Whether the pod of this form archives to the cluster's repository.
+    #[must_use]
+    pub fn archives(&self) -> bool {
+        self.0.get(BACKREST).is_some_and(|value| value == "true")
     }
 
     /// Whether any field differs.
@@ -80,72 +98,31 @@ impl Desired {
     /// What a claim is made for.
     #[must_use]
     pub fn claim_form(&self) -> Form {
-        let Storage {
-            kind,
-            class,
-            access_mode,
-            size,
-            // Of the pod.
-            fs_group: _,
-            supplemental_groups: _,
-            match_labels,
-        } = &self.storage;
-        Form::from([
-            ("PrimaryStorage.storagetype", kind.as_str().to_owned()),
-            (
-                "PrimaryStorage.storageclass",
-                class.clone().unwrap_or_default(),
-            ),
-            ("PrimaryStorage.accessmode", access_mode.clone()),
-            ("PrimaryStorage.size", size.clone()),
-            ("PrimaryStorage.matchLabels", pairs(match_labels)),
-        ])
+        of_claim("PrimaryStorage", &self.storage)
     }
 
     /// What a pod is made for.
     #[must_use]
     pub fn pod_form(&self) -> Form {
-        let resources = &self.resources;
-        let groups: Vec<String> = self
-            .storage
-            .supplemental_groups
-            .iter()
-            .map(i64::to_string)
-            .collect();
+        let archive_timeout = self.backups.as_ref().map(|one| one.archive_timeout);
         let on_a_claim = self.storage.kind != StorageKind::EmptyDir;
-        let text = |text: Option<&String>| text.cloned().unwrap_or_default();
         Form::from([
             (IMAGE, self.image.0.clone()),
             ("Pgo.PGOImageTag of pgo.yaml", self.agent_image.0.clone()),
-            ("port", self.port.to_string()),
+            (PORT, self.port.to_string()),
             ("database", self.database.clone()),
             ("user", self.user.to_string()),
             ("PrimaryStorage.storagetype", on_a_claim.to_string()),
             (
                 "PrimaryStorage.fsgroup",
-                text(
-                    self.storage
-                        .fs_group
-                        .map(|group| group.to_string())
-                        .as_ref(),
-                ),
-            ),
-            ("PrimaryStorage.supplementalgroups", groups.join(",")),
-            (
-                "ContainerResources",
-                [
-                    &resources.requests_cpu,
-                    &resources.requests_memory,
-                    &resources.limits_cpu,
-                    &resources.limits_memory,
-                ]
-                .map(String::as_str)
-                .join(" "),
+                text(self.storage.fs_group.as_ref()),
             ),
             (
-                "userlabels.NodeLabelKey",
-                text(self.node.as_ref().map(ToString::to_string).as_ref()),
+                "PrimaryStorage.supplementalgroups",
+                groups(&self.storage.supplemental_groups),
             ),
+            ("ContainerResources", resources(&self.resources)),
+            ("userlabels.NodeLabelKey", text(self.node.as_ref())),
             (
                 "userlabels.custom-config",
                 text(self.custom_config.as_ref()),
@@ -160,8 +137,96 @@ impl Desired {
                 self.log_min_duration_statement.to_string(),
             ),
             ("volumeDeadline", self.volume_deadline.to_string()),
+            (BACKREST, self.backups.is_some().to_string()),
+            ("userlabels.archive-timeout", text(archive_timeout.as_ref())),
         ])
     }
+
+    /// What the Service of the repository is made for.
+    #[must_use]
+    pub fn repository_service_form(&self) -> Form {
+        Form::from([("userlabels", pairs(&self.labels))])
+    }
+
+    /// What the Deployment of the repository is made for.
+    #[must_use]
+    pub fn repository_form(&self) -> Form {
+        let storage = self.backups.as_ref().map(|backups| &backups.storage);
+        let group = storage.and_then(|storage| storage.fs_group);
+        let further = storage.map(|storage| storage.supplemental_groups.as_slice());
+        let on_a_claim = storage.is_some_and(|storage| storage.kind != StorageKind::EmptyDir);
+        Form::from([
+            (IMAGE, self.image.0.clone()),
+            ("Pgo.PGOImageTag of pgo.yaml", self.agent_image.0.clone()),
+            ("BackrestStorage.storagetype", on_a_claim.to_string()),
+            ("BackrestStorage.fsgroup", text(group.as_ref())),
+            (
+                "BackrestStorage.supplementalgroups",
+                groups(further.unwrap_or_default()),
+            ),
+            ("userlabels", pairs(&self.labels)),
+        ])
+    }
+
+    /// What the claim of the repository is made for; nothing where there is none.
+    #[must_use]
+    pub fn repository_claim_form(&self) -> Form {
+        let storage = self.backups.as_ref().map(|backups| &backups.storage);
+        storage.map_or_else(Form::default, |storage| {
+            of_claim("BackrestStorage", storage)
+        })
+    }
+
+    /// What the agents' certificate is made for.
+    #[must_use]
+    pub fn certificate_form(&self) -> Form {
+        Form::from([("names", self.certificate_names().join(","))])
+    }
+}
+
+/// What the claim of a storage is made for, by the field of the spec that describes it.
+fn of_claim(field: &str, storage: &Storage) -> Form {
+    let Storage {
+        kind,
+        class,
+        access_mode,
+        size,
+        // Of the pod.
+        fs_group: _,
+        supplemental_groups: _,
+        match_labels,
+    } = storage;
+    let parts = [
+        ("storagetype", kind.as_str().to_owned()),
+        ("storageclass", class.clone().unwrap_or_default()),
+        ("accessmode", access_mode.clone()),
+        ("size", size.clone()),
+        ("matchLabels", pairs(match_labels)),
+    ];
+    let parts = parts.map(|(part, value)| (format!("{field}.{part}"), value));
+    Form(BTreeMap::from(parts))
+}
+
+/// Nothing where there is nothing.
+fn text(value: Option<&impl ToString>) -> String {
+    value.map(ToString::to_string).unwrap_or_default()
+}
+
+fn groups(groups: &[i64]) -> String {
+    let groups: Vec<String> = groups.iter().map(i64::to_string).collect();
+    groups.join(",")
+}
+
+fn resources(resources: &Resources) -> String {
+    let Resources {
+        requests_cpu,
+        requests_memory,
+        limits_cpu,
+        limits_memory,
+    } = resources;
+    [requests_cpu, requests_memory, limits_cpu, limits_memory]
+        .map(String::as_str)
+        .join(" ")
 }
 
 fn pairs(map: &BTreeMap<String, String>) -> String {

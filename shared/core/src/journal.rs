@@ -139,6 +139,15 @@ impl Operation {
         }
     }
 
+    /// Further fields of all its events.
+    fn details(&self) -> impl Iterator<Item = (Field, Datum)> {
+        let instance = self.instance.iter();
+        let instance = instance.map(|name| (self.field(), Datum::Text(name.to_string())));
+        let tool = (self.kind == Kind::CreateBackup)
+            .then(|| (Field::BackupType, Datum::Text("pgbackrest".to_owned())));
+        instance.chain(tool)
+    }
+
     fn is(&self, (kind, instance): Of<'_>) -> bool {
         self.kind == kind && self.instance.as_ref() == instance
     }
@@ -202,9 +211,10 @@ impl Journal {
         self.operations.iter().rev().find(|o| o.is(of))
     }
 
-    /// The running operation of a kind with an instance.
+    /// The newest operation of a kind with an instance that runs; later ones may have been refused.
     pub(crate) fn running_of(&self, of: Of<'_>) -> Option<&Operation> {
-        self.newest_of(of).filter(|o| o.is_running())
+        let mut newest_first = self.operations.iter().rev();
+        newest_first.find(|o| o.is(of) && o.is_running())
     }
 
     /// Whether it remembers an operation.
@@ -417,11 +427,8 @@ fn milliseconds(since: Timestamp, now: Timestamp) -> u64 {
 }
 
 fn running_mut<'a>(operations: &'a mut [Operation], of: Of<'_>) -> Option<&'a mut Operation> {
-    operations
-        .iter_mut()
-        .rev()
-        .find(|o| o.is(of))
-        .filter(|o| o.is_running())
+    let mut newest_first = operations.iter_mut().rev();
+    newest_first.find(|o| o.is(of) && o.is_running())
 }
 
 fn draft(subject: Subject<'_>, operation: &Operation, event_type: EventType) -> Draft {
@@ -435,11 +442,7 @@ fn draft(subject: Subject<'_>, operation: &Operation, event_type: EventType) -> 
         step: None,
         cause: None,
         duration_ms: None,
-        details: operation
-            .instance
-            .iter()
-            .map(|instance| (operation.field(), Datum::Text(instance.to_string())))
-            .collect(),
+        details: operation.details().collect(),
     }
 }
 

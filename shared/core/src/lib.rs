@@ -46,6 +46,10 @@ mod tested;
 mod upgrade;
 mod worth;
 
+pub use backup::{
+    Archive, BackupRequest, BackupRun, BackupSet, Backups, DatabaseHost, Done, LastBackup,
+    RESULT_ARCHIVING, Repository, RepositoryFacts, Stanza, Work, repository_claim_name,
+};
 pub use certificate::Certificate;
 pub use commit::{Cluster, commit};
 pub use crash::Crashes;

@@ -15,6 +15,10 @@ const STARTING_GRACE: SignedDuration = SignedDuration::from_secs(8);
 /// What a cluster has besides its data and its passwords, in the order in which it is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fixture {
+    /// The Deployment of the repository of backups.
+    Repository,
+    /// Its Service.
+    RepositoryService,
     /// The Service of the primary.
     Service,
     /// The Service of the replicas.
@@ -264,6 +268,8 @@ pub struct AgentFacts {
     pub volume_hangs: bool,
     /// How it came to its data directory.
     pub data: crate::Data,
+    /// On a primary that archives: how that goes.
+    pub archive: Option<crate::Archive>,
 }
 
 /// What a former primary had written that its successor does not have.
@@ -325,6 +331,8 @@ pub struct Observed {
     pub fixtures: BTreeMap<Fixture, String>,
     /// End of validity of the agents' certificate.
     pub certificate_until: Option<Timestamp>,
+    /// What it was made for; none where nobody wrote it down.
+    pub certificate_form: Option<Form>,
     /// The same of the authority that it comes from: no certificate of it lasts longer. None where that is not known.
     pub authority_until: Option<Timestamp>,
     /// What the Service was made for; none where nobody wrote it down.
@@ -347,6 +355,8 @@ pub struct Observed {
     pub claims: BTreeMap<InstanceName, ClaimFacts>,
     /// Uids of what holds backups, by kind and name.
     pub backups: BTreeMap<(Backup, String), String>,
+    /// The repository of backups.
+    pub repository: crate::Repository,
     /// Pods by instance.
     pub pods: BTreeMap<InstanceName, PodFacts>,
     /// Agents by instance.

@@ -6,9 +6,9 @@ use jiff::{SignedDuration, Timestamp};
 use pgo_ids::{ClusterName, InstanceName, OperationId};
 
 use crate::{
-    AddressFamily, Backup, Cluster, ClusterStatus, Desired, Fixture, Image, Kind, Observed,
-    PodPhase, Role, StorageKind, UserSecret, crash, deletion::unrecorded, failover, password,
-    protection, reload, replicas, restart, upgrade,
+    AddressFamily, Backup, Cluster, ClusterStatus, DatabaseHost, Desired, Fixture, Image, Kind,
+    Observed, PodPhase, Role, StorageKind, UserSecret, backup, crash, deletion::unrecorded,
+    failover, password, protection, reload, replicas, restart, upgrade,
 };
 pub(crate) use removal::{Leftover, leftovers};
 
@@ -130,6 +130,30 @@ pub enum Step {
         instance: InstanceName,
         /// When its server was started.
         started: Timestamp,
+    },
+    /// Make the claim of the repository of backups.
+    MakeRepositoryClaim,
+    /// Make its Service, or bring the one there is to what is wanted.
+    MakeRepositoryService,
+    /// Make its Deployment, or bring the one there is to what is wanted.
+    MakeRepository,
+    /// Have the repository made ready for a database.
+    CreateStanza {
+        /// The operation that it is for.
+        operation: OperationId,
+        /// The instance that serves.
+        primary: DatabaseHost,
+    },
+    /// Have the repository make a backup.
+    Backup {
+        /// The operation that it is for.
+        operation: OperationId,
+        /// The instance that serves.
+        primary: DatabaseHost,
+        /// The instance that files are copied from instead.
+        replica: Option<DatabaseHost>,
+        /// Arguments for pgBackRest.
+        options: Vec<String>,
     },
     /// Remove exactly this pod.
     RemovePod {
@@ -269,6 +293,7 @@ pub fn plan(
         replicas::steps(&mut plan, status, cluster, observed);
         upgrade::steps(&mut plan, status, cluster, observed);
         crash::steps(&mut plan, status, cluster, observed);
+        backup::steps(&mut plan, status, cluster, observed);
     } else {
         replicas::steps(&mut plan, status, cluster, observed);
     }
@@ -298,7 +323,8 @@ fn fixtures(plan: &mut Plan, desired: &Desired, observed: &Observed, now: Timest
     let ends_soon = observed
         .certificate_until
         .is_none_or(|until| until.duration_since(now) < RENEW_BEFORE && could_be_longer(until));
-    if ends_soon || !observed.has(&[Fixture::Certificate]) {
+    let is_as_wanted = observed.certificate_form == Some(desired.certificate_form());
+    if ends_soon || !is_as_wanted || !observed.has(&[Fixture::Certificate]) {
         steps.push(Step::MakeCertificate);
     }
     if !observed.has(&Fixture::ACCESS) {

@@ -89,14 +89,14 @@ impl Problem {
         }
         let on_a_claim = desired.storage.kind != StorageKind::EmptyDir;
         let claim = observed.claims.get(instance).filter(|_| on_a_claim);
-        if let Some(problem) = claim.and_then(|claim| of_claim(instance, claim)) {
+        if let Some(problem) = claim.and_then(|claim| of_claim(instance.as_str(), claim)) {
             return Some(problem);
         }
         let pod = observed.pods.get(instance)?;
         if pod.terminating || (replaceable && pod.is_outdated(&pod_form)) {
             return None;
         }
-        of_pod(instance, pod, now).or_else(|| of_agent(observed, instance))
+        of_pod(instance.as_str(), pod, now).or_else(|| of_agent(observed, instance))
     }
 
     /// A creation that takes too long: what it still waits for; none once the primary serves.
@@ -173,13 +173,14 @@ fn of_passwords(desired: &Desired, observed: &Observed, was_ready: bool) -> Opti
     Some(Problem::new("SecretNotFound", &cause))
 }
 
-fn of_claim(instance: &InstanceName, claim: &ClaimFacts) -> Option<Problem> {
+/// What is wrong with a claim; `whose` comes behind its kind.
+pub(crate) fn of_claim(whose: &str, claim: &ClaimFacts) -> Option<Problem> {
     let cause = match (claim.phase, &claim.complaint) {
         (ClaimPhase::Lost, _) => "its volume is gone",
         (ClaimPhase::Pending, Some(complaint)) => complaint,
         _ => return None,
     };
-    let cause = format!("PersistentVolumeClaim {instance} cannot be bound: {cause}");
+    let cause = format!("PersistentVolumeClaim {whose} cannot be bound: {cause}");
     Some(Problem::new("VolumeNotBound", &cause))
 }
 
@@ -202,11 +203,12 @@ fn of_agent(observed: &Observed, instance: &InstanceName) -> Option<Problem> {
     }
 }
 
-fn of_pod(instance: &InstanceName, pod: &PodFacts, now: Timestamp) -> Option<Problem> {
+/// What is wrong with a pod; `whose` comes behind the word.
+pub(crate) fn of_pod(whose: &str, pod: &PodFacts, now: Timestamp) -> Option<Problem> {
     if let Some((since, why)) = &pod.unschedulable
         && now.duration_since(*since) >= SCHEDULING_GRACE
     {
-        let cause = format!("no node can take pod {instance}: {why}");
+        let cause = format!("no node can take pod {whose}: {why}");
         return Some(Problem::new("PodNotScheduled", &cause));
     }
     if let Some(waiting) = &pod.waiting
@@ -218,12 +220,12 @@ fn of_pod(instance: &InstanceName, pod: &PodFacts, now: Timestamp) -> Option<Pro
             "ContainerNotStarted"
         };
         let cause = format!(
-            "container {} of pod {instance} does not start: {}: {}",
+            "container {} of pod {whose} does not start: {}: {}",
             waiting.container, waiting.reason, waiting.message
         );
         return Some(Problem::new(reason, &cause));
     }
     let complaint = pod.complaint.as_ref().filter(|_| pod.is_slow(now))?;
-    let cause = format!("pod {instance} does not start: {complaint}");
+    let cause = format!("pod {whose} does not start: {complaint}");
     Some(Problem::new("PodNotStarted", &cause))
 }

@@ -7,8 +7,9 @@ use pgo_ids::{InstanceName, OperationId, Term};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Certificate, Crashes, Images, Journal, KeptWal, Kind, Outcome, Promotion, Protection,
-    ReplicaCount, ReplicaStatus, Restart, Settings, Synchronous, Upgrade,
+    BackupRun, Certificate, Crashes, Images, Journal, KeptWal, Kind, LastBackup, Outcome,
+    Promotion, Protection, ReplicaCount, ReplicaStatus, Restart, Settings, Stanza, Synchronous,
+    Upgrade,
 };
 
 /// Name of the condition that says whether a cluster can be used.
@@ -234,6 +235,18 @@ pub struct ClusterStatus {
     /// What was told of the WAL that the primary keeps for instances that are away.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub kept_wal: BTreeMap<InstanceName, KeptWal>,
+    /// The stanza of the repository of backups.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stanza: Option<Stanza>,
+    /// The backup that goes on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backup: Option<BackupRun>,
+    /// The newest backup.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_backup: Option<LastBackup>,
+    /// Since when archiving fails, where that was told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub archiving_failed: Option<Timestamp>,
     /// Operations and outbox.
     #[serde(flatten)]
     pub journal: Journal,

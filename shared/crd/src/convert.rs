@@ -4,14 +4,15 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use kube::ResourceExt as _;
 use pgo_core::{
-    Cluster, DeleteOptions, DeleteRequest, Desired, FailoverRequest, Image, NodePreference,
-    ReloadRequest, Replica, Resources, RestartRequest, ScaleDownRequest, ServiceType,
-    UpgradeRequest,
+    BackupRequest, Cluster, DeleteOptions, DeleteRequest, Desired, FailoverRequest, Image,
+    NodePreference, ReloadRequest, Replica, Resources, RestartRequest, ScaleDownRequest,
+    ServiceType, UpgradeRequest,
 };
 use pgo_ids::{ClusterName, Namespace, OperationId, RoleName};
 
 use crate::{
     ContainerResources, Pgcluster, PgclusterSpec, PgoConfig, Pgtask, StorageSpec, TaskType,
+    backing_up::backups,
     demands,
     image::{self, ImageError},
     invalid::{Faults, InvalidSpec},
@@ -40,6 +41,8 @@ pub struct Requests {
     pub restarts: Vec<RestartRequest>,
     /// Upgrades.
     pub upgrades: Vec<UpgradeRequest>,
+    /// Backups by pgBackRest.
+    pub backups: Vec<BackupRequest>,
 }
 
 /// What the core must know of a Pgcluster; none where the object has no uid, so was never stored.
@@ -76,6 +79,7 @@ pub fn cluster(object: &Pgcluster, config: &PgoConfig, requests: Requests) -> Op
         reloads: requests.reloads,
         restarts: requests.restarts,
         upgrades: requests.upgrades,
+        backups: requests.backups,
         notes: notes::notes(object),
         changed_by: notes::changed_by(object),
         image_said: upgrading::said(object),
@@ -199,7 +203,7 @@ pub(crate) fn is_later(task: &Pgtask, cluster: &Pgcluster) -> bool {
 pub fn desired(object: &Pgcluster, config: &PgoConfig) -> Result<Desired, InvalidSpec> {
     let spec = &object.spec;
     let mut faults = Faults::default();
-    faults.note(later(object, config));
+    faults.note(later(object));
     let identity = faults.note(identity(object));
     let user = faults.note(user(object, config));
     faults.note(demands::notes(spec));
@@ -214,6 +218,7 @@ pub fn desired(object: &Pgcluster, config: &PgoConfig) -> Result<Desired, Invali
     let storage = faults.note(storage("PrimaryStorage", &spec.primary_storage, config));
     let resources = faults.note(resources(&spec.container_resources, config));
     let autofail = faults.note(autofail(object, config));
+    let backups = faults.note(backups(object, config, &object.name_any()));
     let synchronous = faults.note(synchronous(object, config));
     let labels = faults.note(labels(&spec.userlabels));
     faults.none()?;
@@ -240,6 +245,7 @@ pub fn desired(object: &Pgcluster, config: &PgoConfig) -> Result<Desired, Invali
                 .unwrap_or_else(|| config.cluster.volume_deadline()),
             custom_config: custom_config(spec),
             labels: labels?,
+            backups: backups?,
             log_statement: config.cluster.log_statement.clone(),
             log_min_duration_statement: log_min_duration_statement(config),
             name,
@@ -302,12 +308,11 @@ fn custom_config(spec: &PgclusterSpec) -> Option<String> {
         .map(str::to_owned)
 }
 
-/// Storages that nothing is made of before there are replicas or backups, or never: what makes no sense is told at once.
+/// Storages that nothing is made of before there are replicas, or never: what makes no sense is told at once.
 fn stored_for_later(spec: &PgclusterSpec) -> Result<(), InvalidSpec> {
     let mut faults = Faults::default();
     faults.note(volume::check("ArchiveStorage", &spec.archive_storage));
     faults.note(volume::check("ReplicaStorage", &spec.replica_storage));
-    faults.note(volume::check("BackrestStorage", &spec.backrest_storage));
     faults.none()
 }
 
@@ -402,20 +407,16 @@ pub(crate) fn said_node_label(
 
 /// What asks for work of later versions where its value is `true`: 4.1 keeps some of it among the labels of a Pgcluster
 /// itself, some among its user labels.
-const LATER: [&str; 6] = [
+const LATER: [&str; 5] = [
     "archive",
     "crunchy-pgbadger",
     "crunchy-pgbouncer",
     "crunchy-pgpool",
     "crunchy_collect",
-    "pgo-backrest",
 ];
 
 /// Refuses what PGO will do one day and does not do yet, rather than ignoring it.
-///
-/// Where `pgo.yaml` wants pgBackRest for every cluster, `pgo create cluster` tells that it is left out, and sets 4.1's label
-/// all the same: nobody asked for it with this cluster.
-fn later(object: &Pgcluster, config: &PgoConfig) -> Result<(), InvalidSpec> {
+fn later(object: &Pgcluster) -> Result<(), InvalidSpec> {
     let not_yet = "is not available in this version yet; leave it out";
     let spec = &object.spec;
     let mut faults = Faults::default();
@@ -431,8 +432,7 @@ fn later(object: &Pgcluster, config: &PgoConfig) -> Result<(), InvalidSpec> {
             let field = format!("userlabels.{key}");
             faults.note(invalid::<()>(&field, format!("this {not_yet}")));
         }
-        let of_every_cluster = key == "pgo-backrest" && config.cluster.backrest;
-        if is_asked_for(object.labels(), key) && !of_every_cluster {
+        if is_asked_for(object.labels(), key) {
             let field = format!("metadata.labels.{key}");
             let problem = format!("this {not_yet}, or say false");
             faults.note::<()>(Err(InvalidSpec::of(field, problem)));

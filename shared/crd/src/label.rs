@@ -45,6 +45,8 @@ pub const UPGRADE_PROBE: &str = "pgo.crunchydata.com/upgrade-probe";
 pub const MINOR_UPGRADE: &str = "minor-upgrade";
 /// On a Pgreplica that PGO made because of a Pgcluster's `spec.replicaCount`.
 pub const DERIVED: &str = "pgo.crunchydata.com/derived";
+/// On a Pgcluster: whether it has backups by pgBackRest, `true` or `false`.
+pub const PGO_BACKREST: &str = "pgo-backrest";
 /// On what runs pg_basebackup.
 pub const PGBACKUP: &str = "pgbackup";
 /// On the repository of pgBackRest.
@@ -118,7 +120,7 @@ const OF_CLUSTERS: &[&str] = &[
     CURRENT_PRIMARY,
     "minor-upgrade",
     PG_CLUSTER_ID,
-    "pgo-backrest",
+    PGO_BACKREST,
     "pgo-version",
 ];
 

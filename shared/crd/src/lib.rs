@@ -12,6 +12,7 @@
     reason = "columns of one definition share their type"
 )]
 
+mod backing_up;
 mod backup;
 mod cluster;
 mod config;
@@ -40,6 +41,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSON,
 };
 
+pub use backing_up::{BACKUP, COMMAND, OPTIONS, STORAGE_TYPE, backup_request, backup_requests};
 pub use backup::{Pgbackup, PgbackupSpec};
 pub use cluster::{Pgcluster, PgclusterSpec, PgclusterStatus};
 pub use config::{

@@ -51,7 +51,8 @@ pub fn restart_request(task: &Pgtask, cluster: &Pgcluster) -> Option<RestartRequ
     })
 }
 
-fn in_order<'a, T>(
+/// What tasks ask for that are not over, the first to ask first.
+pub(crate) fn in_order<'a, T>(
     tasks: impl Iterator<Item = &'a Pgtask>,
     request: impl Fn(&Pgtask) -> Option<T>,
 ) -> Vec<T> {
@@ -64,7 +65,7 @@ fn in_order<'a, T>(
 }
 
 /// Id of what a Pgtask asks for, where it asks for this of this very cluster.
-fn asked(task: &Pgtask, cluster: &Pgcluster, what: TaskType) -> Option<OperationId> {
+pub(crate) fn asked(task: &Pgtask, cluster: &Pgcluster, what: TaskType) -> Option<OperationId> {
     let of = task.spec.parameters.get(label::PG_CLUSTER);
     let is_asked = task.spec.tasktype == what.as_str()
         && of == Some(&cluster.name_any())

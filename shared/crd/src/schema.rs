@@ -1,6 +1,8 @@
 //! Schemas of what the core writes into a status: structural, and as tight as the core reads it, so that nothing can be
 //! stored that it does not understand. The words come from the core's types.
 
+mod backups;
+
 use pgo_core::{ConditionStatus, Kind, Outcome, Phase};
 use pgo_events::{EventType, Field, FieldKind, Severity, Stage, Topic};
 use schemars::{Schema, SchemaGenerator, json_schema};
@@ -64,6 +66,10 @@ pub(crate) fn cluster_status(generator: &mut SchemaGenerator) -> Schema {
             },
             "crashes": crashes(),
             "keptWal": kept_wal(),
+            "stanza": backups::stanza(),
+            "backup": backups::run(),
+            "lastBackup": backups::last(),
+            "archivingFailed": with_description(&time(), "Since when WAL is not archived, where that was told."),
             "operations": operations(),
             "outbox": outbox(),
         },

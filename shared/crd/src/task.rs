@@ -28,18 +28,24 @@ use crate::{RequestStatus, StorageSpec};
         .message("spec.name is the object's name")
 )]
 #[x_kube(
-    validation = Rule::new("has(self.tasktype) && self.tasktype in ['workflow', 'delete-data', 'failover', 'minorupgradecluster', 'reload', 'restart']")
-        .message("tasktype is workflow, delete-data, failover, minorupgradecluster, reload or restart; the other types of 4.1 are not available in this version yet"),
+    validation = Rule::new("has(self.tasktype) && self.tasktype in ['workflow', 'delete-data', 'failover', 'minorupgradecluster', 'reload', 'restart', 'backrest']")
+        .message("tasktype is workflow, delete-data, failover, minorupgradecluster, reload, restart or backrest; the other types of 4.1 are not available in this version yet"),
     validation = Rule::new("!has(self.tasktype) || self.tasktype != 'delete-data' || (has(self.parameters) && 'pg-cluster' in self.parameters && self.parameters['pg-cluster'] != '')")
         .message("a task of type delete-data names its cluster in parameters.pg-cluster"),
     validation = Rule::new("!has(self.tasktype) || self.tasktype != 'minorupgradecluster' || (has(self.parameters) && 'pg-cluster' in self.parameters && self.parameters['pg-cluster'] != '')")
         .message("a task of type minorupgradecluster names its cluster in parameters.pg-cluster"),
-    validation = Rule::new("!has(self.tasktype) || !(self.tasktype in ['reload', 'restart']) || (has(self.parameters) && 'pg-cluster' in self.parameters && self.parameters['pg-cluster'] != '')")
-        .message("a task of type reload or restart names its cluster in parameters.pg-cluster"),
+    validation = Rule::new("!has(self.tasktype) || !(self.tasktype in ['reload', 'restart', 'backrest']) || (has(self.parameters) && 'pg-cluster' in self.parameters && self.parameters['pg-cluster'] != '')")
+        .message("a task of type reload, restart or backrest names its cluster in parameters.pg-cluster"),
     validation = Rule::new("!has(self.tasktype) || self.tasktype != 'delete-data' || !has(self.parameters) || ['delete-data', 'delete-backups', 'is-replica', 'is-backup'].all(key, !(key in self.parameters) || self.parameters[key] in ['', 'true', 'false'])")
         .message("delete-data, delete-backups, is-replica and is-backup in parameters are true or false"),
     validation = Rule::new("!has(self.tasktype) || self.tasktype != 'delete-data' || !has(self.parameters) || !('is-replica' in self.parameters) || self.parameters['is-replica'] != 'true' || ('replica-name' in self.parameters && self.parameters['replica-name'] != '')")
         .message("a task that deletes a replica names it in parameters.replica-name"),
+    validation = Rule::new("!has(self.tasktype) || self.tasktype != 'backrest' || !has(self.parameters) || !('backrest-command' in self.parameters) || self.parameters['backrest-command'] in ['', 'backup']")
+        .message("backrest-command in parameters is backup"),
+    validation = Rule::new("!has(self.tasktype) || self.tasktype != 'backrest' || !has(self.parameters) || !('backrest-storage-type' in self.parameters) || self.parameters['backrest-storage-type'] in ['', 'local']")
+        .message("backrest-storage-type in parameters is local; s3 is not available in this version yet"),
+    validation = Rule::new("!has(self.tasktype) || self.tasktype != 'backrest' || !has(self.parameters) || !('backrest-opts' in self.parameters) || self.parameters['backrest-opts'].matches('^ *(-.*)?$')")
+        .message("backrest-opts in parameters are options of pgBackRest; each begins with --"),
     validation = Rule::new("!has(self.tasktype) || self.tasktype != 'failover' || (has(self.parameters) && size(self.parameters) > 0)")
         .message("a task of type failover names its cluster by a parameter: its key is the cluster's name"),
     validation = Rule::new("!has(self.tasktype) || self.tasktype != 'delete-data' || !has(self.parameters) || !('is-backup' in self.parameters) || self.parameters['is-backup'] != 'true'")
@@ -86,6 +92,8 @@ pub enum TaskType {
     Reload,
     /// Restarts PostgreSQL.
     Restart,
+    /// Makes a backup by pgBackRest.
+    Backrest,
 }
 
 impl TaskType {
@@ -99,6 +107,7 @@ impl TaskType {
             Self::MinorUpgrade => "minorupgradecluster",
             Self::Reload => "reload",
             Self::Restart => "restart",
+            Self::Backrest => "backrest",
         }
     }
 }

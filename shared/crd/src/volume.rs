@@ -17,7 +17,16 @@ pub(crate) fn storage(
     spec: &StorageSpec,
     config: &PgoConfig,
 ) -> Result<Storage, InvalidSpec> {
-    let spec = said_or_default(field, spec, config)?;
+    storage_or((field, spec), &config.primary_storage, config)
+}
+
+/// The same, where it says nothing that of another entry of `pgo.yaml`.
+pub(crate) fn storage_or(
+    (field, spec): (&str, &StorageSpec),
+    default: &str,
+    config: &PgoConfig,
+) -> Result<Storage, InvalidSpec> {
+    let spec = said_or_default((field, spec), default, config)?;
     let of = |part: &str| format!("{field}.{part}");
     let kind = match spec.storagetype.as_str() {
         "create" => StorageKind::Create,
@@ -110,14 +119,14 @@ pub(crate) fn says_nothing(spec: &StorageSpec) -> bool {
 }
 
 fn said_or_default<'a>(
-    field: &str,
-    spec: &'a StorageSpec,
+    (field, spec): (&str, &'a StorageSpec),
+    default: &str,
     config: &PgoConfig,
 ) -> Result<Cow<'a, StorageSpec>, InvalidSpec> {
     if !says_nothing(spec) {
         return Ok(Cow::Borrowed(spec));
     }
-    match config.storage.get(&config.primary_storage) {
+    match config.storage.get(default) {
         Some(named) => Ok(Cow::Owned(StorageSpec::from(named))),
         None => invalid(field, "pgo.yaml names no storage to take by default"),
     }

@@ -13,12 +13,19 @@ pub const FORM: &str = "pgo.crunchydata.com/made-for";
 /// What comes behind a cluster's name in that of the Service of its replicas, as in 4.1.
 pub(crate) const REPLICA_SERVICE: &str = "-replica";
 
+/// What comes behind a cluster's name in that of its repository of backups, as in 4.1.
+pub(crate) const REPOSITORY: &str = "-backrest-shared-repo";
+
+/// What comes behind a cluster's name in that of the claim of this.
+pub(crate) const REPOSITORY_CLAIM: &str = "-pgbr-repo";
+
 /// Name of a fixture of a cluster.
 #[must_use]
 pub fn fixture_name(fixture: Fixture, cluster: &ClusterName) -> String {
     match fixture {
         Fixture::Service | Fixture::Lease => cluster.to_string(),
         Fixture::ReplicaService => format!("{cluster}{REPLICA_SERVICE}"),
+        Fixture::Repository | Fixture::RepositoryService => format!("{cluster}{REPOSITORY}"),
         Fixture::EndpointSlice => format!("{cluster}-primary"),
         Fixture::Certificate => format!("{cluster}-agent-tls"),
         Fixture::RoleBinding | Fixture::Role | Fixture::Account => format!("{cluster}-agent"),
@@ -86,7 +93,7 @@ pub(crate) fn made_for(metadata: &mut ObjectMeta, form: &Form) {
 /// The identity of a cluster's agents in their certificate.
 #[must_use]
 pub fn agent_identity(name: &ClusterName, namespace: &Namespace) -> String {
-    format!("{name}.{namespace}.agent.pgo")
+    Desired::agent_identity(name, namespace)
 }
 
 /// The Pgcluster as owner: what it owns goes with it.

@@ -6,6 +6,7 @@ mod identity;
 mod pod;
 mod probe;
 mod replica;
+mod repository;
 mod rivals;
 mod secret;
 mod service;
@@ -19,13 +20,14 @@ pub use identity::{
 pub use pod::{LogSettings, pod, pod_labels};
 pub use probe::{PROBE_CONTAINER, probe, probe_name};
 pub use replica::replica;
+pub use repository::{REPOSITORY_PORT, is_repository, repository, repository_service};
 pub use rivals::{Rival, rivals};
-pub use secret::{CERTIFICATE_UNTIL, certificate_names, certificate_secret, password, user_secret};
+pub use secret::{CERTIFICATE_UNTIL, certificate_secret, password, user_secret};
 pub use service::{
     AUTOFAIL, SYNC_FALLBACK, SYNCHRONOUS, TAKEOVERS, TERM, endpoint_slice, lease, replica_service,
     service,
 };
-pub use volume::{Holds, claim, holds};
+pub use volume::{Holds, claim, holds, repository_claim};
 
 /// Port of an agent's gRPC service.
 pub const AGENT_PORT: u16 = 8445;

@@ -18,13 +18,14 @@ use k8s_openapi::{
         util::intstr::IntOrString,
     },
 };
-use pgo_core::{Desired, Fixture, Image, NodePreference, Role, StorageKind, UserSecret};
+use pgo_core::{Desired, Fixture, Image, NodePreference, Role, Storage, StorageKind, UserSecret};
 use pgo_crd::label;
 use pgo_ids::{ClusterName, InstanceName, StreamId};
 
 use crate::{
     ADMIN_PORT, AGENT_PORT,
     identity::{fixture_name, made_for, owned},
+    repository::repository_path,
 };
 
 /// User and group of PostgreSQL in 4.1's images, and so on existing volumes.
@@ -47,6 +48,11 @@ impl LogSettings {
         let names = ["LOG_FORMAT", "LOG_LEVEL", "CRUNCHY_DEBUG"].into_iter();
         let given = |name| Some((name, lookup(name).filter(|value| !value.is_empty())?));
         Self(names.filter_map(given).collect())
+    }
+
+    pub(crate) fn variables(&self) -> impl Iterator<Item = EnvVar> {
+        let Self(logs) = self;
+        logs.iter().map(|(name, text)| value(name, text.clone()))
     }
 }
 
@@ -89,7 +95,7 @@ pub fn pod(
             service_account_name: Some(fixture_name(Fixture::Account, &desired.name)),
             enable_service_links: Some(false),
             termination_grace_period_seconds: Some(GRACE_SECONDS),
-            security_context: Some(pod_security(desired)),
+            security_context: Some(pod_security(&desired.storage)),
             affinity: Some(affinity(desired)),
             init_containers: Some(vec![installer(&desired.agent_image)]),
             containers: vec![database(desired, instance, logs)],
@@ -100,13 +106,13 @@ pub fn pod(
     }
 }
 
-pub(crate) fn pod_security(desired: &Desired) -> PodSecurityContext {
-    let groups = &desired.storage.supplemental_groups;
+pub(crate) fn pod_security(storage: &Storage) -> PodSecurityContext {
+    let groups = &storage.supplemental_groups;
     PodSecurityContext {
         run_as_non_root: Some(true),
         run_as_user: Some(POSTGRES),
         run_as_group: Some(POSTGRES),
-        fs_group: Some(desired.storage.fs_group.unwrap_or(POSTGRES)),
+        fs_group: Some(storage.fs_group.unwrap_or(POSTGRES)),
         // Else the kubelet walks through all of a large database at each start.
         fs_group_change_policy: Some("OnRootMismatch".to_owned()),
         supplemental_groups: (!groups.is_empty()).then(|| groups.clone()),
@@ -220,17 +226,7 @@ fn database(desired: &Desired, instance: &InstanceName, logs: &LogSettings) -> C
             port("agent", AGENT_PORT),
             port("admin", ADMIN_PORT),
         ]),
-        readiness_probe: Some(Probe {
-            http_get: Some(HTTPGetAction {
-                path: Some("/readyz".to_owned()),
-                port: IntOrString::Int(i32::from(ADMIN_PORT)),
-                ..HTTPGetAction::default()
-            }),
-            period_seconds: Some(1),
-            timeout_seconds: Some(2),
-            failure_threshold: Some(3),
-            ..Probe::default()
-        }),
+        readiness_probe: Some(readiness()),
         resources: resources(desired),
         security_context: Some(container_security()),
         volume_mounts: Some(mounts()),
@@ -238,7 +234,22 @@ fn database(desired: &Desired, instance: &InstanceName, logs: &LogSettings) -> C
     }
 }
 
-fn port(name: &str, number: u16) -> ContainerPort {
+/// The agent says whether its container can be used.
+pub(crate) fn readiness() -> Probe {
+    Probe {
+        http_get: Some(HTTPGetAction {
+            path: Some("/readyz".to_owned()),
+            port: IntOrString::Int(i32::from(ADMIN_PORT)),
+            ..HTTPGetAction::default()
+        }),
+        period_seconds: Some(1),
+        timeout_seconds: Some(2),
+        failure_threshold: Some(3),
+        ..Probe::default()
+    }
+}
+
+pub(crate) fn port(name: &str, number: u16) -> ContainerPort {
     ContainerPort {
         name: Some(name.to_owned()),
         container_port: i32::from(number),
@@ -247,22 +258,6 @@ fn port(name: &str, number: u16) -> ContainerPort {
 }
 
 fn environment(desired: &Desired, instance: &InstanceName, logs: &LogSettings) -> Vec<EnvVar> {
-    let value = |name: &str, value: String| EnvVar {
-        name: name.to_owned(),
-        value: Some(value),
-        ..EnvVar::default()
-    };
-    let field = |name: &str, path: &str| EnvVar {
-        name: name.to_owned(),
-        value_from: Some(EnvVarSource {
-            field_ref: Some(ObjectFieldSelector {
-                field_path: path.to_owned(),
-                ..ObjectFieldSelector::default()
-            }),
-            ..EnvVarSource::default()
-        }),
-        ..EnvVar::default()
-    };
     let mut variables = vec![
         value("PGO_CLUSTER", desired.name.to_string()),
         value("PGO_NAMESPACE", desired.namespace.to_string()),
@@ -280,9 +275,39 @@ fn environment(desired: &Desired, instance: &InstanceName, logs: &LogSettings) -
         ),
         value("PGO_VOLUME_DEADLINE", desired.volume_deadline.to_string()),
     ];
-    let LogSettings(logs) = logs;
-    variables.extend(logs.iter().map(|(name, text)| value(name, text.clone())));
+    if let Some(backups) = &desired.backups {
+        variables.extend([
+            value("PGO_BACKREST_HOST", desired.repository_name()),
+            value("PGO_BACKREST_PATH", repository_path(desired)),
+            value("PGO_ARCHIVE_TIMEOUT", backups.archive_timeout.to_string()),
+        ]);
+    }
+    variables.extend(logs.variables());
     variables
+}
+
+/// A variable of the environment.
+pub(crate) fn value(name: &str, value: String) -> EnvVar {
+    EnvVar {
+        name: name.to_owned(),
+        value: Some(value),
+        ..EnvVar::default()
+    }
+}
+
+/// One with what Kubernetes knows of the pod.
+pub(crate) fn field(name: &str, path: &str) -> EnvVar {
+    EnvVar {
+        name: name.to_owned(),
+        value_from: Some(EnvVarSource {
+            field_ref: Some(ObjectFieldSelector {
+                field_path: path.to_owned(),
+                ..ObjectFieldSelector::default()
+            }),
+            ..EnvVarSource::default()
+        }),
+        ..EnvVar::default()
+    }
 }
 
 fn resources(desired: &Desired) -> Option<ResourceRequirements> {
@@ -313,7 +338,7 @@ fn user_secret(secret: UserSecret) -> &'static str {
     }
 }
 
-fn mount(volume: &str, path: &str, read_only: bool) -> VolumeMount {
+pub(crate) fn mount(volume: &str, path: &str, read_only: bool) -> VolumeMount {
     VolumeMount {
         name: volume.to_owned(),
         mount_path: path.to_owned(),
@@ -329,36 +354,56 @@ pub(crate) fn mount_part(volume: &str, path: &str, part: &str) -> VolumeMount {
     }
 }
 
-fn mounts() -> Vec<VolumeMount> {
+/// What an agent's container has in any pod.
+pub(crate) fn agents_mounts() -> Vec<VolumeMount> {
     let read_only = |volume: &str, path: &str, part: &str| VolumeMount {
         read_only: Some(true),
         ..mount_part(volume, path, part)
     };
-    let mut mounts = vec![
+    vec![
         read_only("agent", "/pgo/bin", "bin"),
         // The image need not know user 26; these do.
         read_only("agent", "/etc/passwd", "etc/passwd"),
         read_only("agent", "/etc/group", "etc/group"),
         mount("tls", "/pgo/tls", true),
-        mount("pgdata", "/pgdata", false),
         mount("tmp", "/tmp", false),
         mount("run", "/run/postgresql", false),
-    ];
-    mounts.extend(UserSecret::ALL.map(|secret| {
-        let name = user_secret(secret);
-        mount(name, &format!("/pgo/secrets/{name}"), true)
-    }));
-    mounts.push(mount("pgconf", "/pgconf", true));
-    mounts
+    ]
 }
 
-fn volumes(desired: &Desired, instance: &InstanceName) -> Vec<Volume> {
-    let empty = |name: &str| Volume {
+/// The volumes of those.
+pub(crate) fn agents_volumes(desired: &Desired) -> Vec<Volume> {
+    vec![
+        empty("agent"),
+        empty("tmp"),
+        empty("run"),
+        secret("tls", fixture_name(Fixture::Certificate, &desired.name)),
+    ]
+}
+
+/// One that goes with the pod.
+pub(crate) fn empty(name: &str) -> Volume {
+    Volume {
         name: name.to_owned(),
         empty_dir: Some(EmptyDirVolumeSource::default()),
         ..Volume::default()
-    };
-    let secret = |name: &str, secret_name: String| Volume {
+    }
+}
+
+/// The volume of a claim.
+pub(crate) fn claimed(name: &str, claim: String) -> Volume {
+    Volume {
+        name: name.to_owned(),
+        persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource {
+            claim_name: claim,
+            ..PersistentVolumeClaimVolumeSource::default()
+        }),
+        ..Volume::default()
+    }
+}
+
+fn secret(name: &str, secret_name: String) -> Volume {
+    Volume {
         name: name.to_owned(),
         secret: Some(SecretVolumeSource {
             secret_name: Some(secret_name),
@@ -368,26 +413,27 @@ fn volumes(desired: &Desired, instance: &InstanceName) -> Vec<Volume> {
             ..SecretVolumeSource::default()
         }),
         ..Volume::default()
-    };
-    let data = if desired.storage.kind == StorageKind::EmptyDir {
+    }
+}
+
+fn mounts() -> Vec<VolumeMount> {
+    let mut mounts = agents_mounts();
+    mounts.push(mount("pgdata", "/pgdata", false));
+    mounts.extend(UserSecret::ALL.map(|secret| {
+        let name = user_secret(secret);
+        mount(name, &format!("/pgo/secrets/{name}"), true)
+    }));
+    mounts.push(mount("pgconf", "/pgconf", true));
+    mounts
+}
+
+fn volumes(desired: &Desired, instance: &InstanceName) -> Vec<Volume> {
+    let mut volumes = agents_volumes(desired);
+    volumes.push(if desired.storage.kind == StorageKind::EmptyDir {
         empty("pgdata")
     } else {
-        Volume {
-            name: "pgdata".to_owned(),
-            persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource {
-                claim_name: instance.to_string(),
-                ..PersistentVolumeClaimVolumeSource::default()
-            }),
-            ..Volume::default()
-        }
-    };
-    let mut volumes = vec![
-        data,
-        empty("agent"),
-        empty("tmp"),
-        empty("run"),
-        secret("tls", fixture_name(Fixture::Certificate, &desired.name)),
-    ];
+        claimed("pgdata", instance.to_string())
+    });
     volumes.extend(
         UserSecret::ALL.map(|which| secret(user_secret(which), desired.secret_name(which))),
     );

@@ -50,7 +50,7 @@ pub fn probe(
             automount_service_account_token: Some(false),
             enable_service_links: Some(false),
             termination_grace_period_seconds: Some(1),
-            security_context: Some(pod_security(desired)),
+            security_context: Some(pod_security(&desired.storage)),
             affinity: node.map(at),
             init_containers: Some(vec![installer(&desired.agent_image)]),
             containers: vec![asker(image, series)],

@@ -2,7 +2,10 @@
 
 use pgo_ids::ClusterName;
 
-use crate::{identity::REPLICA_SERVICE, probe::PROBE};
+use crate::{
+    identity::{REPLICA_SERVICE, REPOSITORY, REPOSITORY_CLAIM},
+    probe::PROBE,
+};
 
 /// A cluster that another one cannot stand beside.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,9 +18,16 @@ pub struct Rival {
 
 /// What a cluster makes beside objects that have its own name, of a kind of which it has one of that name, too: the kind,
 /// what comes behind the cluster's name, what it is for, and what the object of the cluster's own name is for.
-const FURTHER: [(&str, &str, &str, &str); 2] = [
+const FURTHER: [(&str, &str, &str, &str); 4] = [
     ("Service", REPLICA_SERVICE, "its replicas", "its primary"),
     ("Pod", PROBE, "a look into an image", "its first instance"),
+    ("Service", REPOSITORY, "its backups", "its primary"),
+    (
+        "PersistentVolumeClaim",
+        REPOSITORY_CLAIM,
+        "its backups",
+        "its first instance",
+    ),
 ];
 
 /// All clusters that this one cannot stand beside.

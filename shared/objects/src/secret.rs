@@ -7,7 +7,7 @@ use k8s_openapi::{ByteString, api::core::v1::Secret};
 use pgo_core::{Desired, Fixture, UserSecret};
 use pgo_ids::StreamId;
 
-use crate::identity::{agent_identity, fixture_name, kept, owned};
+use crate::identity::{fixture_name, kept, made_for, owned};
 
 /// Annotation with the end of validity of the certificate beside it, so that nobody needs the Secret's content to know.
 pub const CERTIFICATE_UNTIL: &str = "pgo.crunchydata.com/certificate-until";
@@ -35,20 +35,6 @@ pub fn password(secret: &Secret) -> Option<String> {
     (!password.is_empty()).then_some(password)
 }
 
-/// Names the agents' certificate is for: their identity first, then those that clients of PostgreSQL use.
-#[must_use]
-pub fn certificate_names(desired: &Desired) -> Vec<String> {
-    let (name, namespace) = (&desired.name, &desired.namespace);
-    let mut names = vec![agent_identity(name, namespace)];
-    for service in [name.to_string(), format!("{name}-replica")] {
-        names.push(format!("{service}.{namespace}.svc.cluster.local"));
-        names.push(format!("{service}.{namespace}.svc"));
-        names.push(format!("{service}.{namespace}"));
-        names.push(service);
-    }
-    names
-}
-
 /// The agents' certificate, its key, and the authority they trust.
 #[must_use]
 pub fn certificate_secret(
@@ -59,10 +45,9 @@ pub fn certificate_secret(
 ) -> Secret {
     let name = fixture_name(Fixture::Certificate, &desired.name);
     let mut metadata = owned(desired, uid, name);
-    metadata.annotations = Some(BTreeMap::from([(
-        CERTIFICATE_UNTIL.to_owned(),
-        until.to_string(),
-    )]));
+    made_for(&mut metadata, &desired.certificate_form());
+    let annotations = metadata.annotations.get_or_insert_default();
+    annotations.insert(CERTIFICATE_UNTIL.to_owned(), until.to_string());
     let text = |text: &str| ByteString(text.as_bytes().to_vec());
     Secret {
         metadata,

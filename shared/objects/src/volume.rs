@@ -9,11 +9,11 @@ use k8s_openapi::{
         apis::meta::v1::{LabelSelector, ObjectMeta},
     },
 };
-use pgo_core::{Desired, StorageKind};
+use pgo_core::{Backups, Desired, Storage, StorageKind};
 use pgo_crd::label;
 use pgo_ids::{ClusterName, InstanceName};
 
-use crate::identity::{kept, made_for};
+use crate::identity::{REPOSITORY_CLAIM, kept, made_for};
 
 /// What a claim that carries a cluster's labels holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub fn holds(claim: &ObjectMeta, cluster: &ClusterName) -> Option<Holds> {
         return Some(Holds::Data);
     }
     let backups = [
-        format!("{cluster}-pgbr-repo"),
+        format!("{cluster}{REPOSITORY_CLAIM}"),
         format!("{cluster}-backup"),
         format!("backup-{cluster}-pgdump-pvc"),
     ];
@@ -66,7 +66,18 @@ pub fn claim(desired: &Desired, instance: &InstanceName) -> PersistentVolumeClai
         ]);
     }
     made_for(&mut metadata, &desired.claim_form());
-    let storage = &desired.storage;
+    claim_of(metadata, &desired.storage)
+}
+
+/// The claim of the repository of backups, likewise without an owner.
+#[must_use]
+pub fn repository_claim(desired: &Desired, backups: &Backups) -> PersistentVolumeClaim {
+    let mut metadata = kept(desired, desired.repository_claim_name());
+    made_for(&mut metadata, &desired.repository_claim_form());
+    claim_of(metadata, &backups.storage)
+}
+
+fn claim_of(metadata: ObjectMeta, storage: &Storage) -> PersistentVolumeClaim {
     let selects = storage.kind == StorageKind::Create && !storage.match_labels.is_empty();
     PersistentVolumeClaim {
         metadata,

@@ -180,6 +180,7 @@ fn say(
         volume_hangs: false,
         data: Data::Made,
         commits: None,
+        archive: None,
         error: error.map(str::to_owned),
     };
     observed.agents.insert(instance.clone(), facts);

@@ -150,6 +150,7 @@ fn make_fixture(
         }
         Step::MakeCertificate => {
             observed.certificate_until = Some(now + SignedDuration::from_hours(24 * 365));
+            observed.certificate_form = Some(desired.certificate_form());
             &[Fixture::Certificate]
         }
         Step::MakeAccess => &Fixture::ACCESS,

@@ -57,6 +57,7 @@ fn desired(name: &str) -> Result<Desired, String> {
         log_statement: "none".to_owned(),
         log_min_duration_statement: 60_000,
         volume_deadline: 20,
+        backups: None,
     })
 }
 
@@ -177,6 +178,7 @@ impl World {
             reloads: Vec::new(),
             restarts: Vec::new(),
             upgrades: Vec::new(),
+            backups: Vec::new(),
             notes: pgo_core::Notes::default(),
             changed_by: pgo_core::ChangedBy::default(),
             image_said: FIRST_IMAGE.to_owned(),

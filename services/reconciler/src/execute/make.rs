@@ -106,7 +106,7 @@ async fn probe(
 
 async fn certificate(desired: &Desired, cluster: &Cluster, context: &Context) -> Result<(), Error> {
     let now = Timestamp::now();
-    let mut names = pgo_objects::certificate_names(desired).into_iter();
+    let mut names = desired.certificate_names().into_iter();
     let spec = LeafSpec {
         identity: names.next().unwrap_or_default(),
         names: names.collect(),

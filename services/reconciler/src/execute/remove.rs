@@ -1,6 +1,7 @@
 //! Steps that remove something: exactly what was seen, by its uid, as a name may have come to mean another object.
 
 use k8s_openapi::api::{
+    apps::v1::Deployment,
     coordination::v1::Lease,
     core::v1::{PersistentVolumeClaim, Pod, Secret, Service, ServiceAccount},
     discovery::v1::EndpointSlice,
@@ -46,7 +47,8 @@ pub async fn one(step: &Step, cluster: &Cluster, client: &Client) -> Result<(), 
             let name = fixture_name(*fixture, &cluster.name);
             let exactly = (name.as_str(), uid.as_str());
             match fixture {
-                Fixture::Service | Fixture::ReplicaService => {
+                Fixture::Repository => remove::<Deployment>(client, cluster, exactly).await,
+                Fixture::Service | Fixture::ReplicaService | Fixture::RepositoryService => {
                     remove::<Service>(client, cluster, exactly).await
                 }
                 Fixture::EndpointSlice => remove::<EndpointSlice>(client, cluster, exactly).await,

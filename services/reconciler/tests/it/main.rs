@@ -10,6 +10,7 @@
 
 mod agent;
 mod backlog;
+mod backups;
 mod certificates;
 mod confirming;
 mod deletion;
@@ -27,6 +28,7 @@ mod nsqd;
 mod pages;
 mod passwords;
 mod replicas;
+mod repository;
 mod rights;
 mod rivals;
 mod services;

@@ -169,7 +169,7 @@ impl BackupOptions {
                 {
                     wrong.push(problem);
                 }
-                Takes::Level(problem) if !value.as_deref().is_some_and(|value| level(value)) => {
+                Takes::Level(problem) if !value.as_deref().is_some_and(level) => {
                     wrong.push(problem);
                 }
                 _ => options.set(name, takes, value),

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use pgo_ids::InstanceName;
 
 use super::{Plan, Step};
-use crate::{Cluster, ClusterStatus, DeleteOptions, Kind, Observed, Outcome};
+use crate::{Cluster, ClusterStatus, DeleteOptions, Fixture, Kind, Observed, Outcome};
 
 /// How long the last events of a removed cluster may stay in its own outbox before they are copied to a page in the
 /// operator's namespace, so that a deletion never hangs on the event service.
@@ -17,6 +17,8 @@ const LAST_EVENTS_WAIT: SignedDuration = SignedDuration::from_secs(5);
 pub(crate) enum Leftover {
     Replicas,
     Pods,
+    /// After the last primary, which archives until it ends; before the claim, which its pod holds.
+    Repository,
     Data,
     Backups,
     Fixtures,
@@ -33,10 +35,12 @@ pub(crate) fn leftovers(
     let replicas = observed.pods.keys().any(|instance| *instance != primary)
         || cluster.replicas.iter().any(|one| one.name != primary);
     let last = !(observed.pods.is_empty() && cluster.replicas.is_empty());
+    let repository = observed.has(&[Fixture::Repository]) || observed.repository.pod.is_some();
     let data = options.data && !(observed.claims.is_empty() && observed.user_secrets.is_empty());
     [
         (Leftover::Replicas, replicas),
         (Leftover::Pods, last),
+        (Leftover::Repository, repository),
         (Leftover::Data, data),
         (
             Leftover::Backups,
@@ -77,6 +81,15 @@ pub(super) fn plan(
         Some(Leftover::Pods) => {
             remove_instances(&mut steps, cluster, observed, |_| true);
             Some("the database to stop")
+        }
+        Some(Leftover::Repository) => {
+            let fixture = Fixture::Repository;
+            let present = observed.fixtures.get(&fixture);
+            steps.extend(present.map(|uid| Step::RemoveFixture {
+                fixture,
+                uid: uid.clone(),
+            }));
+            Some("the repository of backups to stop")
         }
         Some(Leftover::Data) => {
             steps.extend(of_data(observed));

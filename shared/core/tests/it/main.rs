@@ -8,6 +8,7 @@
 
 mod asked;
 mod backlog;
+mod backups;
 mod certificate;
 mod changes;
 mod crash;

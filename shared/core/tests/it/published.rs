@@ -10,7 +10,7 @@ use pgo_core::{
 use pgo_events::{Event, EventType, Published};
 
 use crate::{
-    crash, failover,
+    backups, crash, failover,
     installation::{config, pgo},
     protection, reload, replicas, restart,
     services::{lease, process},
@@ -130,6 +130,7 @@ fn what_is_said_to_be_published_is_told_and_nothing_else() {
         reload::told(),
         restart::told(),
         synchronous::of_fallback(),
+        backups::told(),
     ];
     let told: BTreeSet<EventType> = told.into_iter().flatten().collect();
     let all = EventType::ALL.iter().copied();

@@ -1,19 +1,24 @@
 //! A world for one cluster: what Kubernetes, the agent and the event service would do, and the log of what was told.
 
+mod repository;
 mod told;
+mod wanted;
 
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use pgo_core::{
-    AgentFacts, AgentPhase, ClaimFacts, ClaimPhase, Cluster, ClusterStatus, Condition,
-    DeleteRequest, Desired, Endpoints, Fixture, Image, Observed, Plan, PodFacts, PodPhase,
-    Resources, Role, ServiceType, Step, Storage, StorageKind, UserSecret, commit, plan, unrecorded,
+    AgentFacts, AgentPhase, Archive, ClaimFacts, ClaimPhase, Cluster, ClusterStatus, Condition,
+    DeleteRequest, Desired, Endpoints, Fixture, Observed, Plan, PodFacts, PodPhase, Role, Step,
+    UserSecret, commit, plan, unrecorded,
 };
 use pgo_events::{Event, Eventing, Outbox};
 use pgo_ids::{InstanceName, Seq, Term};
 
-pub use self::told::types;
+pub use self::{
+    told::types,
+    wanted::{backups, desired},
+};
 
 /// The world.
 pub struct World {
@@ -41,42 +46,10 @@ pub struct World {
     pub asked: Vec<(String, DeleteRequest)>,
     /// The instance that is primary.
     pub primary: InstanceName,
+    /// How its archiving goes.
+    pub archive: Option<Archive>,
     /// Objects made so far; each has another uid.
     made: u32,
-}
-
-pub fn desired() -> Desired {
-    Desired {
-        name: "hippo".parse().expect("a name"),
-        namespace: "pgouser1".parse().expect("a namespace"),
-        image: Image("p/crunchy-postgres:15".to_owned()),
-        agent_image: Image("p/pgo-agent:1".to_owned()),
-        port: 5432,
-        database: "userdb".to_owned(),
-        user: "testuser".parse().expect("a role"),
-        secret_from: None,
-        storage: Storage {
-            kind: StorageKind::Dynamic,
-            class: None,
-            access_mode: "ReadWriteOnce".to_owned(),
-            size: "1Gi".to_owned(),
-            fs_group: Some(26),
-            supplemental_groups: Vec::new(),
-            match_labels: BTreeMap::new(),
-        },
-        resources: Resources::default(),
-        service_type: ServiceType::ClusterIp,
-        replica_service_type: ServiceType::ClusterIp,
-        node: None,
-        autofail: false,
-        synchronous: 0,
-        sync_fallback: false,
-        custom_config: None,
-        labels: BTreeMap::new(),
-        log_statement: "none".to_owned(),
-        log_min_duration_statement: 60_000,
-        volume_deadline: 20,
-    }
 }
 
 impl World {
@@ -106,6 +79,7 @@ impl World {
                 reloads: Vec::new(),
                 restarts: Vec::new(),
                 upgrades: Vec::new(),
+                backups: Vec::new(),
                 notes: pgo_core::Notes::default(),
                 changed_by: pgo_core::ChangedBy::default(),
                 image_said: ":15".to_owned(),
@@ -124,6 +98,7 @@ impl World {
             copied: Vec::new(),
             asked: Vec::new(),
             primary: Self::instance(),
+            archive: None,
             made: 0,
         }
     }
@@ -268,6 +243,11 @@ impl World {
             | Step::RemoveBackup { .. }
             | Step::RemoveFixture { .. }
             | Step::RemoveTask { .. } => self.remove(step),
+            Step::MakeRepositoryClaim
+            | Step::MakeRepositoryService
+            | Step::MakeRepository
+            | Step::CreateStanza { .. }
+            | Step::Backup { .. } => self.of_repository(step),
             Step::RemoveCluster => self.cluster.deleting = true,
             Step::CopyEvents => self.copied = self.status.journal.outbox.entries.clone(),
             Step::RemoveFinalizer => self.gone = self.is_heard(),
@@ -290,6 +270,7 @@ impl World {
             Step::MakeCertificate => {
                 let until = self.now + SignedDuration::from_hours(24 * 365);
                 self.observed.certificate_until = Some(until);
+                self.observed.certificate_form = Some(desired.certificate_form());
                 &[Fixture::Certificate]
             }
             Step::MakeAccess => &Fixture::ACCESS,
@@ -397,6 +378,7 @@ impl World {
             Step::RemoveBackup { backup, name, uid } => {
                 let removed = observed.backups.remove(&(*backup, name.clone()));
                 assert_eq!(removed.as_ref(), Some(uid));
+                self.lose_repository(uid);
             }
             Step::RemoveUserSecret { name, uid } => {
                 assert_eq!(observed.user_secrets.remove(name).as_ref(), Some(uid));
@@ -407,6 +389,8 @@ impl World {
                     Fixture::Service => observed.service_form = None,
                     Fixture::ReplicaService => observed.replica_service_form = None,
                     Fixture::EndpointSlice => observed.endpoints = None,
+                    Fixture::Repository => self.stop_repository(),
+                    Fixture::RepositoryService => observed.repository.service_form = None,
                     Fixture::Certificate => observed.certificate_until = None,
                     _ => {}
                 }
@@ -451,6 +435,7 @@ impl World {
         for instance in instances {
             self.progress_of(&instance);
         }
+        self.progress_repository();
     }
 
     /// The same of one instance.
@@ -552,6 +537,7 @@ impl World {
             volume_hangs: false,
             data: pgo_core::Data::Made,
             commits: None,
+            archive: self.archive.clone().filter(|_| runs && leads),
             error: error.map(str::to_owned),
         };
         self.observed.silent.remove(&instance);

@@ -27,7 +27,6 @@ const WITHOUT_EFFECT: [(&str, &[&str]); 3] = [
             "PGBadgerPort",
             "ExporterPort",
             "PasswordAgeDays",
-            "ArchiveTimeout",
             "BackrestPort",
             "BackrestS3Bucket",
             "BackrestS3Endpoint",

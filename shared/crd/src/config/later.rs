@@ -16,7 +16,6 @@ impl PgoConfig {
         let asked = [
             ("Cluster.Metrics", cluster.metrics),
             ("Cluster.Badger", cluster.badger),
-            (BACKREST, cluster.backrest),
             ("Cluster.Policies", !cluster.policies.is_empty()),
             // `pgo failover --query` marks the node; a failover goes to whoever is ahead.
             ("Pgo.PreferredFailoverNode", preferred),
@@ -37,10 +36,8 @@ mod tests {
         config.cluster.badger = true;
         config.cluster.metrics = true;
         config.cluster.policies = "p1".to_owned();
-        config.cluster.backrest = true;
         config.pgo.preferred_failover_node = "zone=a".to_owned();
         let all = [
-            "Cluster.Backrest",
             "Cluster.Badger",
             "Cluster.Metrics",
             "Cluster.Policies",

@@ -235,7 +235,6 @@ fn work_of_later_versions_that_a_label_of_the_cluster_asks_for_is_refused_by_tha
         "crunchy-pgbouncer",
         "crunchy-pgpool",
         "crunchy_collect",
-        "pgo-backrest",
     ] {
         let with = |value: &str| {
             let mut object = cluster(json!({}));
@@ -247,12 +246,6 @@ fn work_of_later_versions_that_a_label_of_the_cluster_asks_for_is_refused_by_tha
         assert!(refused.starts_with(&expected), "{refused}");
         assert!(with("false").is_ok(), "{key}");
     }
-    // What pgo.yaml wants of every cluster is told by `pgo create cluster`, which sets the label.
-    let every =
-        PgoConfig::parse(&PGO_YAML.replace("  Port: 5432", "  Port: 5432\n  Backrest: true"));
-    let mut object = cluster(json!({}));
-    object.metadata.labels = Some([("pgo-backrest".to_owned(), "true".to_owned())].into());
-    assert!(desired(&object, &every.expect("a pgo.yaml")).is_ok());
 }
 
 #[test]

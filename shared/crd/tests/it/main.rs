@@ -6,6 +6,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod backing_up;
 mod configuration;
 mod convert;
 mod failover;

@@ -1,10 +1,10 @@
 //! Schema and status agree: what the API server lets through can be read, and nothing that is written gets lost there.
 
 use pgo_core::{
-    ClusterStatus, Condition, ConditionStatus, DeleteOptions, Image, InstanceStatus, Journal,
-    KeptWal, Kind, Lack, LastTakeover, Operation, Outcome, Phase, Promotion, Protection,
-    ReplicaCount, ReplicaStatus, Restart, Settings, Synchronous, Takeover, TakeoverCause, Turn,
-    UpgradeStage,
+    BackupRun, ClusterStatus, Condition, ConditionStatus, DeleteOptions, Image, InstanceStatus,
+    Journal, KeptWal, Kind, Lack, LastBackup, LastTakeover, Operation, Outcome, Phase, Promotion,
+    Protection, ReplicaCount, ReplicaStatus, Restart, Settings, Stanza, Synchronous, Takeover,
+    TakeoverCause, Turn, UpgradeStage,
 };
 use pgo_crd::{Pgcluster, PgclusterStatus, definitions};
 use pgo_events::{Backlog, Draft, EventType, Outbox};
@@ -228,6 +228,30 @@ fn full() -> ClusterStatus {
             fell_back: Some(time),
             came_back: Some(time),
         }),
+        stanza: Some(Stanza {
+            volume: "uid-9".to_owned(),
+            attempt: 2,
+            operation: id,
+            made: true,
+            failed: Some(time),
+            error: Some("the stanza is of another database".to_owned()),
+        }),
+        backup: Some(BackupRun {
+            operation: id,
+            options: vec!["--type=full".to_owned()],
+            replica: Some("hippo-abcd".parse().expect("a name")),
+            since: time,
+            begun: true,
+            away: Some(time),
+        }),
+        last_backup: Some(LastBackup {
+            label: "20261126-200000F".to_owned(),
+            kind: "full".to_owned(),
+            finished: Some(time),
+            size_bytes: 23,
+            damaged: true,
+        }),
+        archiving_failed: Some(time),
         restart: Some(Restart {
             operation: id,
             left: vec!["hippo".parse().expect("a name")],

@@ -144,7 +144,7 @@ catalogue! {
         }
 
         // Backups and restores.
-        CreateBackup "a backup" [Backup] (ClusterName, BackupType) Backups {
+        CreateBackup "a backup" [Backup] (ClusterName, BackupType) Now {
             started CreateBackup = "CreateBackup";
             progress CreateBackupProgress = "CreateBackupProgress";
             failed CreateBackupFailure = "CreateBackupFailure"
@@ -406,10 +406,10 @@ catalogue! {
         SyncFallbackEnded = "SyncFallbackEnded" [Cluster] Info (ClusterName) Now
             "Commits wait for as many replicas as the synchronous mode asks for again; the duration is how long they did not."
             "Nothing to do.";
-        ArchivingFailed = "ArchivingFailed" [Backup] Warn (ClusterName) Backups
+        ArchivingFailed = "ArchivingFailed" [Backup] Warn (ClusterName) Now
             "WAL is not archived; it stays on the primary's volume until it is."
             "Mend the cause before the volume is full; the disk warnings say how long that takes.";
-        ArchivingRecovered = "ArchivingRecovered" [Backup] Info (ClusterName) Backups
+        ArchivingRecovered = "ArchivingRecovered" [Backup] Info (ClusterName) Now
             "WAL is archived again, and all that waited has been."
             "Nothing to do.";
         ScheduleRun = "ScheduleRun" [Backup] Info (ClusterName, Schedule, Due) Backups

@@ -10,7 +10,7 @@ use pgo_core::{
 use pgo_ids::{InstanceName, StreamId};
 use pgo_objects::LogSettings;
 
-fn desired() -> Desired {
+pub fn desired() -> Desired {
     Desired {
         name: "hippo".parse().expect("a name"),
         namespace: "pgouser1".parse().expect("a namespace"),
@@ -47,14 +47,15 @@ fn desired() -> Desired {
         log_statement: "none".to_owned(),
         log_min_duration_statement: 60_000,
         volume_deadline: 45,
+        backups: None,
     }
 }
 
-fn uid() -> StreamId {
+pub fn uid() -> StreamId {
     "uid-1".parse().expect("a uid")
 }
 
-fn instance() -> InstanceName {
+pub fn instance() -> InstanceName {
     "hippo".parse().expect("a name")
 }
 
@@ -256,7 +257,7 @@ fn an_agent_may_touch_its_own_lease_and_slice_only() {
 
 #[test]
 fn the_agents_certificate_is_for_its_identity_and_its_services() {
-    let names = pgo_objects::certificate_names(&desired());
+    let names = desired().certificate_names();
     assert_eq!(names[0], "hippo.pgouser1.agent.pgo");
     assert!(names.contains(&"hippo.pgouser1.svc.cluster.local".to_owned()));
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use pgo_core::Fixture;
+use pgo_core::{Fixture, repository_claim_name};
 use pgo_ids::ClusterName;
 use pgo_objects::{fixture_name, probe_name, rivals};
 use proptest::prelude::*;
@@ -22,6 +22,9 @@ fn made(cluster: &ClusterName) -> BTreeSet<(&'static str, String)> {
         ("Pod", cluster.to_string()),
         ("Pod", probe_name(cluster)),
         ("PersistentVolumeClaim", cluster.to_string()),
+        fixture("Service", Fixture::RepositoryService),
+        fixture("Deployment", Fixture::Repository),
+        ("PersistentVolumeClaim", repository_claim_name(cluster)),
     ]
     .into()
 }
@@ -33,6 +36,8 @@ fn name() -> impl Strategy<Value = ClusterName> {
         "-primary",
         "-agent",
         "-agent-tls",
+        "-backrest-shared-repo",
+        "-pgbr-repo",
     ];
     let name = (
         "[ab]",

@@ -156,6 +156,7 @@ fn cluster(name: &str) -> Cluster {
         reloads: Vec::new(),
         restarts: Vec::new(),
         upgrades: Vec::new(),
+        backups: Vec::new(),
         notes: pgo_core::Notes::default(),
         changed_by: pgo_core::ChangedBy::default(),
         image_said: String::new(),

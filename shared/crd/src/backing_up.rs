@@ -1,0 +1,184 @@
+//! Backups by pgBackRest: what a Pgcluster wants of them, and the Pgtasks that ask for one, under 4.1's names.
+
+use pgo_core::{BackupRequest, Backups, backup::options::BackupOptions};
+
+use crate::{
+    Pgcluster, PgoConfig, Pgtask, TaskType,
+    convert::{actor, invalid, setting},
+    invalid::{Faults, InvalidSpec},
+    label,
+    volume::{self, storage_or},
+};
+
+/// Parameter of a Pgtask: what pgBackRest is to do.
+pub const COMMAND: &str = "backrest-command";
+
+/// Parameter of a Pgtask: options for it.
+pub const OPTIONS: &str = "backrest-opts";
+
+/// Parameter of a Pgtask, and user label of a Pgcluster: where backups lie, `local`, `s3` or both, as a comma list.
+pub const STORAGE_TYPE: &str = "backrest-storage-type";
+
+/// The command that makes a backup.
+pub const BACKUP: &str = "backup";
+
+/// 4.1's scheduler names the stanza, which is always this one.
+const STANZA: &str = "--stanza=db";
+
+/// After how many seconds a WAL file is archived that is not full, where nobody says it (4.1).
+const ARCHIVE_TIMEOUT: u32 = 60;
+
+/// The longest such time (PostgreSQL's `archive_timeout`).
+const LONGEST_TIMEOUT: u32 = i32::MAX.cast_unsigned() / 2;
+
+/// What comes behind a cluster's name in that of its repository's Service.
+const REPOSITORY: &str = "-backrest-shared-repo";
+
+/// Longest name of a Service (RFC 1035, section 2.3.1).
+const LONGEST_SERVICE: usize = 63;
+
+/// What a cluster is to have of backups: it has them where it says so itself, else where `pgo.yaml` says it of all.
+pub(crate) fn backups(
+    object: &Pgcluster,
+    config: &PgoConfig,
+    name: &str,
+) -> Result<Option<Backups>, InvalidSpec> {
+    let said = said(object)?;
+    if !said.unwrap_or(config.cluster.backrest) {
+        volume::check("BackrestStorage", &object.spec.backrest_storage)?;
+        return Ok(None);
+    }
+    let spec = &object.spec;
+    let mut faults = Faults::default();
+    faults.note(fits(name));
+    let kinds = setting(&spec.userlabels, STORAGE_TYPE).unwrap_or_default();
+    let field = format!("userlabels.{STORAGE_TYPE}");
+    faults.note(storage_type(kinds).or_else(|problem| invalid(&field, problem)));
+    let storage = storage_or(
+        ("BackrestStorage", &spec.backrest_storage),
+        &config.backrest_storage,
+        config,
+    );
+    let storage = faults.note(storage);
+    let timeout = faults.note(archive_timeout(object, config));
+    faults.none()?;
+    Ok(storage
+        .zip(timeout)
+        .map(|(storage, archive_timeout)| Backups {
+            storage,
+            archive_timeout,
+        }))
+}
+
+/// What a cluster itself says of whether it has pgBackRest: 4.1 has it as a label of the Pgcluster.
+fn said(object: &Pgcluster) -> Result<Option<bool>, InvalidSpec> {
+    let of_object = object.metadata.labels.as_ref();
+    let of_object = of_object.and_then(|labels| setting(labels, label::PGO_BACKREST));
+    let of_object = of_object.map(|value| (value, "metadata.labels"));
+    let of_user = || {
+        let value = setting(&object.spec.userlabels, label::PGO_BACKREST);
+        value.map(|value| (value, "spec.userlabels"))
+    };
+    match of_object.or_else(of_user) {
+        None => Ok(None),
+        Some(("true", _)) => Ok(Some(true)),
+        Some(("false", _)) => Ok(Some(false)),
+        Some((other, place)) => Err(InvalidSpec::of(
+            format!("{place}.{}", label::PGO_BACKREST),
+            format!("{other:?} is not true or false"),
+        )),
+    }
+}
+
+/// A Service has the cluster's name with more behind it.
+fn fits(name: &str) -> Result<(), InvalidSpec> {
+    let most = LONGEST_SERVICE - REPOSITORY.len();
+    if name.len() <= most {
+        return Ok(());
+    }
+    let problem = format!(
+        "the repository of pgBackRest needs a Service {name}{REPOSITORY}, and its name would have more than {LONGEST_SERVICE} \
+         characters; give the cluster a name of at most {most}, or the label {}=false",
+        label::PGO_BACKREST
+    );
+    Err(InvalidSpec::of("metadata.name".to_owned(), problem))
+}
+
+/// Whether backups can lie there.
+fn storage_type(kinds: &str) -> Result<(), String> {
+    for kind in kinds.split(',').map(str::trim) {
+        match kind {
+            "" | "local" => {}
+            "s3" => {
+                return Err(
+                    "s3 is not available in this version yet; leave it out or say local".to_owned(),
+                );
+            }
+            other => return Err(format!("{other:?} is not local or s3")),
+        }
+    }
+    Ok(())
+}
+
+fn archive_timeout(object: &Pgcluster, config: &PgoConfig) -> Result<u32, InvalidSpec> {
+    let key = "archive-timeout";
+    let said = setting(&object.spec.userlabels, key);
+    let of_all = Some(config.cluster.archive_timeout.as_str()).filter(|text| !text.is_empty());
+    let Some(text) = said.or(of_all) else {
+        return Ok(ARCHIVE_TIMEOUT);
+    };
+    let parsed = text.parse::<u32>().ok();
+    parsed
+        .filter(|seconds| *seconds <= LONGEST_TIMEOUT)
+        .map_or_else(
+            || {
+                let problem =
+                    format!("{text:?} is not a number of seconds from 0 to {LONGEST_TIMEOUT}");
+                invalid(&format!("userlabels.{key}"), problem)
+            },
+            Ok,
+        )
+}
+
+/// The backups by pgBackRest that Pgtasks ask for and that are not over, the first to ask first.
+#[must_use]
+pub fn backup_requests<'a>(
+    tasks: impl Iterator<Item = &'a Pgtask>,
+    cluster: &Pgcluster,
+) -> Vec<BackupRequest> {
+    crate::restarting::in_order(tasks, |task| backup_request(task, cluster))
+}
+
+/// The backup that a Pgtask asks for, where it does.
+#[must_use]
+pub fn backup_request(task: &Pgtask, cluster: &Pgcluster) -> Option<BackupRequest> {
+    Some(BackupRequest {
+        operation: crate::restarting::asked(task, cluster, TaskType::Backrest)?,
+        actor: actor(task),
+        options: options(task),
+    })
+}
+
+/// Options for pgBackRest, or why what a task asks for cannot be done.
+fn options(task: &Pgtask) -> Result<BackupOptions, String> {
+    let parameter = |key: &str| {
+        let value = task.spec.parameters.get(key);
+        value.map(String::as_str).unwrap_or_default()
+    };
+    match parameter(COMMAND) {
+        "" | BACKUP => {}
+        other => {
+            return Err(format!(
+                "parameters.{COMMAND}: {other:?} is nothing that a task can ask for; give {BACKUP}"
+            ));
+        }
+    }
+    storage_type(parameter(STORAGE_TYPE))
+        .map_err(|problem| format!("parameters.{STORAGE_TYPE}: {problem}"))?;
+    let text = parameter(OPTIONS).trim();
+    let text = match text.strip_prefix(STANZA) {
+        Some(rest) if rest.is_empty() || rest.starts_with(' ') => rest,
+        _ => text,
+    };
+    BackupOptions::parse(text).map_err(|error| error.to_string())
+}

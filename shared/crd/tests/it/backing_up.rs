@@ -1,0 +1,164 @@
+//! Which clusters have backups by pgBackRest, where they lie, and Pgtasks that ask for one.
+
+use pgo_core::Backups;
+use pgo_crd::{Pgcluster, PgoConfig, Pgtask, backup_request, desired};
+use serde_json::{Value, json};
+
+use crate::made::{PGO_YAML, cluster, config};
+
+fn labelled(value: &str, spec: Value) -> Pgcluster {
+    let mut object = cluster(spec);
+    object.metadata.labels = Some([("pgo-backrest".to_owned(), value.to_owned())].into());
+    object
+}
+
+fn backups(object: &Pgcluster, config: &PgoConfig) -> Option<Backups> {
+    desired(object, config).expect("a cluster").backups
+}
+
+fn refused(object: &Pgcluster) -> String {
+    let refused = desired(object, &config()).expect_err("it cannot be");
+    refused.to_string()
+}
+
+/// `pgo.yaml` with further lines.
+fn with(cluster: &str, top: &str) -> PgoConfig {
+    let text = PGO_YAML.replace("  Port: 5432", &format!("  Port: 5432\n{cluster}"));
+    let big = "  big:\n    AccessMode: ReadWriteOnce\n    Size: 9Gi\n    StorageType: dynamic\n";
+    let text = text.replace("Storage:\n  local", &format!("Storage:\n{big}  local"));
+    PgoConfig::parse(&format!("{top}\n{text}")).expect("a pgo.yaml")
+}
+
+#[test]
+fn a_cluster_has_backups_where_its_label_says_so_and_else_where_pgo_yaml_does() {
+    let every = with("  Backrest: true", "");
+    let none = cluster(json!({}));
+    assert_eq!(backups(&none, &config()), None);
+    assert!(backups(&none, &every).is_some());
+    assert!(backups(&labelled("true", json!({})), &config()).is_some());
+    assert_eq!(backups(&labelled("false", json!({})), &every), None);
+    let told = refused(&labelled("maybe", json!({})));
+    assert!(
+        told.contains("metadata.labels.pgo-backrest: \"maybe\""),
+        "{told}"
+    );
+}
+
+#[test]
+fn backups_lie_where_the_spec_says_else_pgo_yaml() {
+    let size = |spec: Value, config: &PgoConfig| {
+        let backups = backups(&labelled("true", spec), config);
+        backups.expect("backups").storage.size
+    };
+    assert_eq!(size(json!({}), &config()), "1Gi");
+    assert_eq!(size(json!({}), &with("", "BackrestStorage: big")), "9Gi");
+    let own = json!({"BackrestStorage": {"size": "3Gi"}});
+    assert_eq!(size(own, &with("", "BackrestStorage: big")), "3Gi");
+}
+
+#[test]
+fn the_time_after_which_wal_is_archived_has_a_default() {
+    let timeout = |labels: Value, config: &PgoConfig| {
+        let object = labelled("true", json!({"userlabels": labels}));
+        backups(&object, config).expect("backups").archive_timeout
+    };
+    let of_all = with("  ArchiveTimeout: 30", "");
+    assert_eq!(timeout(json!({}), &config()), 60);
+    assert_eq!(timeout(json!({}), &of_all), 30);
+    assert_eq!(timeout(json!({"archive-timeout": "90"}), &of_all), 90);
+    let told = refused(&labelled(
+        "true",
+        json!({"userlabels": {"archive-timeout": "soon"}}),
+    ));
+    assert!(
+        told.contains("userlabels.archive-timeout: \"soon\""),
+        "{told}"
+    );
+}
+
+#[test]
+fn what_a_repository_cannot_be_is_refused() {
+    let kinds = |kinds: &str| {
+        labelled(
+            "true",
+            json!({"userlabels": {"backrest-storage-type": kinds}}),
+        )
+    };
+    assert!(desired(&kinds("local"), &config()).is_ok());
+    let told = refused(&kinds("local,s3"));
+    assert!(
+        told.contains("s3 is not available in this version yet"),
+        "{told}"
+    );
+    let mut long = labelled("true", json!({}));
+    long.metadata.name = Some("h".repeat(43));
+    let told = refused(&long);
+    assert!(told.contains("at most 42"), "{told}");
+    // Without a repository the name is as good as another.
+    long.metadata.labels = None;
+    assert!(desired(&long, &config()).is_ok());
+}
+
+fn task(parameters: Value) -> Pgtask {
+    let mut all = json!({"pg-cluster": "hippo"});
+    for (key, value) in parameters.as_object().expect("an object") {
+        all[key] = value.clone();
+    }
+    serde_json::from_value(json!({
+        "apiVersion": "crunchydata.com/v1", "kind": "Pgtask",
+        "metadata": {"name": "backrest-backup-hippo", "namespace": "pgouser1", "uid": "uid-2",
+            "labels": {"pgouser": "ann", "workflowid": "25927091-b343-4017-be4b-71575f0b3eb5"}},
+        "spec": {"tasktype": "backrest", "parameters": all},
+    }))
+    .expect("a Pgtask")
+}
+
+/// The arguments that a task asks for, or why it cannot be.
+fn asked(parameters: Value) -> Result<Vec<String>, String> {
+    let request = backup_request(&task(parameters), &cluster(json!({})));
+    let options = request.expect("a request").options?;
+    Ok(options.arguments())
+}
+
+#[test]
+fn a_task_of_4_1_asks_for_a_backup() {
+    let request = backup_request(&task(json!({})), &cluster(json!({}))).expect("a request");
+    assert_eq!(
+        (
+            request.actor.as_str(),
+            request.operation.to_string().as_str()
+        ),
+        ("ann", "25927091-b343-4017-be4b-71575f0b3eb5")
+    );
+    assert_eq!(asked(json!({"backrest-command": "backup"})), Ok(Vec::new()));
+    // As 4.1's scheduler writes it.
+    let scheduled =
+        json!({"backrest-opts": "--stanza=db --type=full", "backrest-storage-type": "local"});
+    assert_eq!(asked(scheduled), Ok(vec!["--type=full".to_owned()]));
+    let of_another = task(json!({"pg-cluster": "rhino"}));
+    assert_eq!(backup_request(&of_another, &cluster(json!({}))), None);
+}
+
+#[test]
+fn what_a_task_cannot_ask_for_is_told_with_the_request() {
+    for (parameters, told) in [
+        (
+            json!({"backrest-command": "expire"}),
+            "parameters.backrest-command: \"expire\" is nothing that a task can ask for; give backup",
+        ),
+        (
+            json!({"backrest-storage-type": "s3"}),
+            "parameters.backrest-storage-type: s3 is not available in this version yet; leave it out or say local",
+        ),
+        (
+            json!({"backrest-opts": "--stanza=other"}),
+            "Flag --stanza is not supported for use with PGO",
+        ),
+        (
+            json!({"backrest-opts": "--stanza=dbx"}),
+            "Flag --stanza is not supported for use with PGO",
+        ),
+    ] {
+        assert_eq!(asked(parameters), Err(told.to_owned()));
+    }
+}
