@@ -266,12 +266,24 @@ impl Journal {
 
     /// Tells a fact.
     pub(crate) fn tell(&mut self, subject: Subject<'_>, notice: Notice, now: Timestamp) {
+        let operation = OperationId::derived(subject.stream, &notice.about);
+        self.tell_of(subject, operation, notice, now);
+    }
+
+    /// Tells a fact about an operation.
+    pub(crate) fn tell_of(
+        &mut self,
+        subject: Subject<'_>,
+        operation: OperationId,
+        notice: Notice,
+        now: Timestamp,
+    ) {
         let draft = Draft {
             event_type: notice.event_type,
             time: notice.time.unwrap_or(now),
             namespace: subject.namespace.clone(),
             cluster: subject.cluster.cloned(),
-            operation: OperationId::derived(subject.stream, &notice.about),
+            operation,
             actor: String::new(),
             step: None,
             cause: Some(notice.cause),

@@ -34,6 +34,7 @@ mod protection;
 mod reload;
 mod replicas;
 mod restart;
+mod scheduled;
 pub mod services;
 mod serving;
 mod settings;
@@ -72,6 +73,7 @@ pub use protection::{Lack, Protection};
 pub use reload::{ReloadRequest, Reloads};
 pub use replicas::{Replica, ReplicaCount, ReplicaStatus, ScaleDownRequest, WantedReplica};
 pub use restart::{Restart, RestartRequest, Turn};
+pub use scheduled::{RunVerdict, ScheduledRun};
 pub use settings::Settings;
 pub use slots::{KeptWal, WalStatus};
 pub use status::{

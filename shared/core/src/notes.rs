@@ -3,9 +3,9 @@
 use jiff::Timestamp;
 use pgo_ids::OperationId;
 
-use crate::{Cluster, ClusterStatus, Kind, Observed, settings, tested};
+use crate::{Cluster, ClusterStatus, Kind, Observed, scheduled, settings, tested};
 
-pub use crate::{settings::Update, tested::Test};
+pub use crate::{scheduled::ScheduledRun, settings::Update, tested::Test};
 
 /// Who changed what of a Pgcluster last without a request, by what Kubernetes noted; empty where it noted nobody.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,12 +25,16 @@ pub struct Notes {
     pub updates: Vec<Update>,
     /// Tests of its connections.
     pub tests: Vec<Test>,
+    /// Runs of schedules.
+    pub runs: Vec<ScheduledRun>,
 }
 
 impl Notes {
     fn ids(&self) -> impl Iterator<Item = OperationId> {
         let updates = self.updates.iter().map(|update| update.operation);
-        updates.chain(self.tests.iter().map(|test| test.operation))
+        let tests = self.tests.iter().map(|test| test.operation);
+        let runs = self.runs.iter().map(|run| run.operation);
+        updates.chain(tests).chain(runs)
     }
 }
 
@@ -41,24 +45,24 @@ pub(crate) fn commit(
     observed: &Observed,
     now: Timestamp,
 ) {
-    let updates = untold(next, cluster);
+    let updates = untold(next, cluster, now);
     settings::commit(next, cluster, observed, &updates, now);
 }
 
-/// The same of a cluster that goes: tests are told, and a change of its settings is refused. Nothing is told after its
+/// The same of a cluster that goes: tests and runs are told, and a change of its settings is refused. Nothing is told after its
 /// deletion.
 pub(crate) fn of_one_that_goes(next: &mut ClusterStatus, cluster: &Cluster, now: Timestamp) {
     let deletion = next.journal.newest(Kind::DeleteCluster);
     if deletion.is_some_and(|deletion| !deletion.is_running()) {
         return;
     }
-    for update in untold(next, cluster) {
+    for update in untold(next, cluster, now) {
         settings::refuse(next, cluster, &update, now);
     }
 }
 
-/// Tells the tests that were not told, and gives the changes that were not.
-fn untold(next: &mut ClusterStatus, cluster: &Cluster) -> Vec<Update> {
+/// Tells the tests and runs that were not told, and gives the changes that were not.
+fn untold(next: &mut ClusterStatus, cluster: &Cluster, now: Timestamp) -> Vec<Update> {
     let notes = &cluster.notes;
     let told = core::mem::replace(&mut next.told_notes, notes.ids().collect());
     for test in &notes.tests {
@@ -66,6 +70,8 @@ fn untold(next: &mut ClusterStatus, cluster: &Cluster) -> Vec<Update> {
             tested::tell(&mut next.journal, cluster.subject(), test);
         }
     }
+    let telling = (&mut next.journal, &mut next.told_runs);
+    scheduled::tell(telling, cluster.subject(), &notes.runs, now);
     let updates = notes.updates.iter();
     let untold = updates.filter(|update| !told.contains(&update.operation));
     untold.cloned().collect()

@@ -217,6 +217,9 @@ pub struct ClusterStatus {
     /// Notes on the Pgcluster that were told, while they are there: none is told twice.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub told_notes: Vec<OperationId>,
+    /// Up to when the runs of each schedule were told, by its uid: none is told twice.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub told_runs: BTreeMap<String, Timestamp>,
     /// What it lacks of the protection that was asked for.
     #[serde(skip_serializing_if = "Protection::is_whole")]
     pub protection: Protection,

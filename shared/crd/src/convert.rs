@@ -172,9 +172,8 @@ pub fn delete_request(task: &Pgtask, cluster: &Pgcluster) -> Option<DeleteReques
 
 /// Whether a task says itself that it came to its end: it asks for nothing any more, however long ago that was.
 pub(crate) fn is_over(task: &Pgtask) -> bool {
-    let conditions = task.status.iter().flat_map(|status| &status.conditions);
-    let mut verdicts = conditions.filter(|condition| condition["type"] == "Complete");
-    verdicts.any(|verdict| verdict["status"] == "True" || verdict["reason"] == "Failed")
+    let status = task.status.as_ref();
+    status.is_some_and(|status| status.verdict().is_some())
 }
 
 /// The id of what a task asks for: its own, or one that follows from its uid.

@@ -52,14 +52,14 @@ pub use event_page::{PgEventPage, PgEventPageSpec};
 pub use failover::{failover_request, failover_requests};
 pub use installation::{PgInstallation, PgInstallationSpec, PgInstallationStatus};
 pub use invalid::InvalidSpec;
-pub use notes::{MOST_TESTS, RECONCILER, TestNote, UpdateNote, noted};
+pub use notes::{MOST_RUNS, MOST_TESTS, RECONCILER, RunNote, TestNote, UpdateNote, noted};
 pub use policy::{Pgpolicy, PgpolicySpec};
 pub use replica::{Pgreplica, PgreplicaSpec};
 pub use restarting::{
     INSTANCE, reload_request, reload_requests, restart_request, restart_requests,
 };
 pub use scaling::{replica, scale_down_request, scale_down_requests};
-pub use state::RequestStatus;
+pub use state::{RequestStatus, RequestVerdict};
 pub use storage::{ContainerResources, StorageSpec};
 pub use task::{Pgtask, PgtaskSpec, TaskType};
 pub use upgrading::{CCP_IMAGE_TAG, upgrade_operation, upgrade_requests};

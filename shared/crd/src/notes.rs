@@ -1,11 +1,12 @@
-//! Notes on a Pgcluster: who changed its settings by request, and what a test of its connections has shown.
+//! Notes on a Pgcluster: who changed its settings by request, what a test of its connections has shown, and what became of a
+//! run of a schedule.
 //!
 //! A note is an annotation with a key of its own, so that none takes the place of another. Who changes a setting writes the
 //! note with it, in one write; the reconciler takes it away when it is told.
 
 use jiff::Timestamp;
 use kube::ResourceExt as _;
-use pgo_core::{ChangedBy, Notes, Test, Update};
+use pgo_core::{ChangedBy, Notes, RunVerdict, ScheduledRun, Test, Update};
 use pgo_ids::OperationId;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -21,9 +22,15 @@ const UPDATE: &str = "update.pgo.crunchydata.com/";
 /// The same of notes on tests.
 const TEST: &str = "test.pgo.crunchydata.com/";
 
+/// The same of notes on runs of schedules.
+const RUN: &str = "run.pgo.crunchydata.com/";
+
 /// So many notes on tests may wait for the reconciler on a cluster. While it is away, whoever tests on and on would fill the
 /// object; what is beyond is told nowhere.
 pub const MOST_TESTS: usize = 64;
+
+/// The same of notes on runs.
+pub const MOST_RUNS: usize = 64;
 
 /// A note that settings were changed by request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +53,23 @@ pub struct TestNote {
     /// The commands that connect like those that did not work, each with the reason.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub broken: Vec<String>,
+}
+
+/// A note on a run of a schedule.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunNote {
+    /// Name of the schedule.
+    pub schedule: String,
+    /// Uid of the object that holds it.
+    pub uid: String,
+    /// When the run was due.
+    pub due: Timestamp,
+    /// Why it was left out, where it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skipped: Option<String>,
+    /// How many runs, this one the last of them, nobody was there for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missed: Option<u64>,
 }
 
 /// Key and value of the annotation for a note.
@@ -76,17 +100,45 @@ impl TestNote {
     }
 }
 
+impl RunNote {
+    /// Key and value of its annotation.
+    #[must_use]
+    pub fn annotation(&self, id: OperationId) -> (String, String) {
+        annotation(RUN, id, self)
+    }
+
+    /// Whether another one has room among these annotations.
+    pub fn has_room<'a>(keys: impl Iterator<Item = &'a String>) -> bool {
+        keys.filter(|key| key.starts_with(RUN)).count() < MOST_RUNS
+    }
+
+    fn run(self, operation: OperationId) -> ScheduledRun {
+        let verdict = match (self.skipped, self.missed) {
+            (Some(reason), _) => RunVerdict::Skipped(reason),
+            (None, Some(runs)) => RunVerdict::Missed(runs),
+            (None, None) => RunVerdict::Begun,
+        };
+        ScheduledRun {
+            operation,
+            schedule: self.schedule,
+            uid: self.uid,
+            due: self.due,
+            verdict,
+        }
+    }
+}
+
 /// Id of the operation that an annotation notes, if it notes one.
 #[must_use]
 pub fn noted(key: &str) -> Option<OperationId> {
-    let id = [UPDATE, TEST]
+    let id = [UPDATE, TEST, RUN]
         .iter()
         .find_map(|prefix| key.strip_prefix(*prefix));
     id?.parse().ok()
 }
 
-/// What is noted on a Pgcluster, in order. A value that cannot be read notes that something was done, by nobody known; a test
-/// of which nothing is known is none.
+/// What is noted on a Pgcluster, in order. A value that cannot be read notes that something was done, by nobody known; a test or
+/// a run of which nothing is known is none.
 pub(crate) fn notes(cluster: &Pgcluster) -> Notes {
     let mut notes = Notes::default();
     for (key, value) in cluster.annotations() {
@@ -97,6 +149,9 @@ pub(crate) fn notes(cluster: &Pgcluster) -> Notes {
             let read: Option<UpdateNote> = serde_json::from_str(value).ok();
             let actor = read.map(|note| note.user).unwrap_or_default();
             notes.updates.push(Update { operation, actor });
+        } else if key.starts_with(RUN) {
+            let read: Option<RunNote> = serde_json::from_str(value).ok();
+            notes.runs.extend(read.map(|note| note.run(operation)));
         } else if let Ok(note) = serde_json::from_str::<TestNote>(value) {
             notes.tests.push(Test {
                 operation,

@@ -55,6 +55,7 @@ pub(crate) fn cluster_status(generator: &mut SchemaGenerator) -> Schema {
                 "type": "array",
                 "items": uuid(),
             },
+            "toldRuns": told_runs(),
             "protection": protection(),
             "synchronous": synchronous(),
             "restart": restart(),
@@ -73,6 +74,14 @@ pub(crate) fn cluster_status(generator: &mut SchemaGenerator) -> Schema {
             "operations": operations(),
             "outbox": outbox(),
         },
+    })
+}
+
+fn told_runs() -> Value {
+    json!({
+        "description": "Up to when the runs of each schedule were told, by its uid.",
+        "type": "object",
+        "additionalProperties": {"type": "string", "format": "date-time"},
     })
 }
 

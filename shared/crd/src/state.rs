@@ -24,3 +24,29 @@ pub struct RequestStatus {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Value>,
 }
+
+/// What became of a request that is over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RequestVerdict {
+    /// It did what was asked.
+    Completed,
+    /// It did not; why.
+    Failed(String),
+}
+
+impl RequestStatus {
+    /// What became of the request; none while it is not over.
+    #[must_use]
+    pub fn verdict(&self) -> Option<RequestVerdict> {
+        let mut conditions = self.conditions.iter();
+        conditions.find_map(|condition| match condition {
+            condition if condition["type"] != "Complete" => None,
+            condition if condition["status"] == "True" => Some(RequestVerdict::Completed),
+            condition if condition["reason"] == "Failed" => {
+                let why = condition["message"].as_str().unwrap_or_default();
+                Some(RequestVerdict::Failed(why.to_owned()))
+            }
+            _ => None,
+        })
+    }
+}

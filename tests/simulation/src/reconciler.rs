@@ -444,6 +444,7 @@ impl World {
         let notes = &working.cluster.notes;
         let told = |id: &OperationId| status.told_notes.contains(id);
         let is_noted = notes.tests.iter().any(|note| told(&note.operation))
+            || notes.runs.iter().any(|run| told(&run.operation))
             || notes.updates.iter().any(|note| told(&note.operation));
         let count = status.replica_count.map(|count| count.wanted);
         let count = count.filter(|count| *count != working.cluster.replica_count);
@@ -465,6 +466,7 @@ impl World {
         let changed = self.store.change(slot, None, |object| {
             let cluster = Rc::make_mut(&mut object.cluster);
             cluster.notes.tests.retain(|note| !told(&note.operation));
+            cluster.notes.runs.retain(|run| !told(&run.operation));
             cluster.notes.updates.retain(|note| !told(&note.operation));
             if let Some(count) = count {
                 cluster.replica_count = count;

@@ -43,24 +43,28 @@ async fn what_is_noted_is_told_once_and_taken_away() {
         phase(&kubernetes, "hippo") == "Ready"
     })
     .await;
-    let (update, test) = (
+    let (update, test, run) = (
         "25927091-b343-4017-be4b-71575f0b3eb5",
         "fe31b2a0-9d44-4d6c-8f0f-1b0e6d1f3c11",
+        "0c3bd0a4-5a3c-4c43-9d1d-3a4b3f0f8f51",
     );
     let before = told(&kubernetes).expect("events of the creation");
     kubernetes.edit("pgclusters", NS, "hippo", |hippo| {
         let at = jiff::Timestamp::now();
         let tested = json!({"user": "bob", "began": at, "ended": at, "tried": 4});
+        let due =
+            json!({"schedule": "nightly", "uid": "uid-1", "due": at, "skipped": "a backup runs"});
         let metadata = &mut hippo["metadata"];
         metadata["labels"]["autofail"] = json!("true");
         metadata["annotations"][format!("update.pgo.crunchydata.com/{update}")] =
             json!(json!({"user": "alice"}).to_string());
         metadata["annotations"][format!("test.pgo.crunchydata.com/{test}")] =
             json!(tested.to_string());
+        metadata["annotations"][format!("run.pgo.crunchydata.com/{run}")] = json!(due.to_string());
     });
-    // Begin and end of each.
-    let all = Some(before + 4);
-    eventually("both to be told", || told(&kubernetes) == all).await;
+    // Begin and end of the first two, and what became of the run.
+    let all = Some(before + 5);
+    eventually("all to be told", || told(&kubernetes) == all).await;
     let updated = ["UpdateCluster", "alice", "Completed"].map(|word| json!(word));
     assert_eq!(operation(&kubernetes, update), Some(updated));
     let lease = kubernetes.get("leases", NS, "hippo").unwrap();

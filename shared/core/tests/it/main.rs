@@ -24,6 +24,7 @@ mod reload;
 mod replicas;
 mod restart;
 mod roles;
+mod scheduled;
 mod services;
 mod serving;
 mod settings;

@@ -12,7 +12,7 @@ use pgo_events::{Event, EventType, Published};
 use crate::{
     backups, crash, failover,
     installation::{config, pgo},
-    protection, reload, replicas, restart,
+    protection, reload, replicas, restart, scheduled,
     services::{lease, process},
     settings, slots, synchronous, takeover, upgrade,
     world::{World, on},
@@ -129,6 +129,7 @@ fn what_is_said_to_be_published_is_told_and_nothing_else() {
         upgrade::told(),
         reload::told(),
         restart::told(),
+        scheduled::told(),
         synchronous::of_fallback(),
         backups::told(),
     ];

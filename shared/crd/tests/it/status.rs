@@ -336,6 +336,7 @@ fn full() -> ClusterStatus {
             problem: "it cannot be read".to_owned(),
         }),
         told_notes: vec![id],
+        told_runs: [("uid".to_owned(), time)].into(),
         answered_upgrades: vec![
             "25927091-b343-4017-be4b-71575f0b3eb5"
                 .parse()

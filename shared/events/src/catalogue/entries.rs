@@ -412,13 +412,13 @@ catalogue! {
         ArchivingRecovered = "ArchivingRecovered" [Backup] Info (ClusterName) Now
             "WAL is archived again, and all that waited has been."
             "Nothing to do.";
-        ScheduleRun = "ScheduleRun" [Backup] Info (ClusterName, Schedule, Due) Backups
+        ScheduleRun = "ScheduleRun" [Backup] Info (ClusterName, Schedule, Due) Now
             "A run of a schedule was due and has begun."
             "Nothing to do.";
-        ScheduleRunSkipped = "ScheduleRunSkipped" [Backup] Warn (ClusterName, Schedule, Due) Backups
+        ScheduleRunSkipped = "ScheduleRunSkipped" [Backup] Warn (ClusterName, Schedule, Due) Now
             "A run of a schedule was due and was left out; the cause says why."
             "Make the schedule rarer, or the work shorter, if runs overlap.";
-        ScheduleRunMissed = "ScheduleRunMissed" [Backup] Warn (ClusterName, Schedule, Due) Backups
+        ScheduleRunMissed = "ScheduleRunMissed" [Backup] Warn (ClusterName, Schedule, Due) Now
             "A run of a schedule was due while nobody was there to begin it."
             "See why PGO was away at that time.";
         PgoUpdateConfig = "PGOUpdateConfig" [Pgo] Info () Now
