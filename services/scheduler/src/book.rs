@@ -1,31 +1,56 @@
 //! All schedules, and what there is to do about them at a moment.
 //!
-//! What was done is in the ConfigMaps themselves, as annotations, and each is changed by compare-and-swap: so every time that
-//! is due is recorded once, whoever leads and however often it restarts.
+//! ```text
+//! due ─┬─► skipped, missed: recorded ────────────────────────► noted on the Pgcluster ─► recorded that it is
+//!      └─► claimed ─► task made (what it finds made, it keeps) ─► noted on the Pgcluster ─► recorded as begun ─► its end recorded
+//! ```
+//!
+//! What was decided is in the ConfigMaps themselves, as annotations, and each is changed by compare-and-swap: so every time
+//! that is due is decided once, whoever leads and however often it restarts. What was decided and is not done yet, the next one
+//! does.
+//!
+//! The rules, each of a run that is due (docs/schedules.md):
+//! - Nothing can be run there, now or later: skipped.
+//! - The schedule's former run has not ended: skipped.
+//! - Another backup of the cluster runs: it waits, until the schedule is due again and for at most [`GRACE`]; then skipped.
+//! - Otherwise it begins, where it is not later than [`GRACE`] and the schedule was not due again meanwhile: else missed.
+
+mod entry;
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::ConfigMap;
+use pgo_crd::RunNote;
+use pgo_ids::OperationId;
 
-use crate::schedule::{Kind, Schedule};
+use self::entry::Entry;
+use crate::{
+    around::Around,
+    run::{Claim, LastRun, Missed, Skipped},
+    schedule::{Kind, Schedule, Work},
+};
 
-/// The last run that was skipped: its time, a blank, the reason.
-pub const LAST_SKIPPED: &str = "pgo.crunchydata.com/last-skipped";
+/// A run that cannot begin when it is due begins at most so much later.
+pub const GRACE: SignedDuration = SignedDuration::from_hours(1);
 
-/// Why the schedule cannot be kept.
-pub const SCHEDULE_ERROR: &str = "pgo.crunchydata.com/schedule-error";
-
-/// Most runs that are counted one by one after a time without a scheduler.
-const MOST_MISSED: u64 = 10_000;
-
-/// Where a schedule is.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// Where an object is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
-    /// Namespace of the ConfigMap.
+    /// Namespace of the object.
     pub namespace: String,
     /// Its name.
     pub name: String,
+}
+
+impl Key {
+    /// That of an object.
+    pub fn new(namespace: &str, name: &str) -> Self {
+        Self {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        }
+    }
 }
 
 /// A change of a ConfigMap's annotations, for one version of it.
@@ -38,57 +63,120 @@ pub struct Note {
     /// New values; nothing removes one.
     pub annotations: BTreeMap<&'static str, Option<String>>,
     /// What is told once it is written.
-    pub about: About,
+    pub about: Option<About>,
 }
 
-/// What a [`Note`] tells.
+/// What a [`Note`] tells in the log and the counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum About {
-    /// Runs were due and are skipped.
-    Skipped {
-        /// Of which type.
-        kind: Kind,
-        /// For which cluster.
-        cluster: String,
-        /// When the last of them was due.
-        due: Timestamp,
-        /// How many were due, that one included.
-        runs: u64,
-        /// Why.
-        reason: String,
-    },
+    /// A run was due and is skipped.
+    Skipped(Run, Skipped),
+    /// Runs were due and are missed.
+    Missed(Run, Missed),
+    /// A run has begun.
+    Begun(Run, Claim),
+    /// A run has ended.
+    Ended(Run, LastRun),
     /// The schedule cannot be kept.
     Wrong(String),
     /// It can be kept again.
     Mended,
 }
 
-#[derive(Debug)]
-struct Entry {
-    version: String,
-    schedule: Result<Schedule, String>,
-    /// When it was made.
-    since: Timestamp,
-    /// Up to when it is recorded what was due.
-    recorded: Timestamp,
-    /// The complaint that is in the annotations.
-    complaint: Option<String>,
-    /// Not before, after a write that failed.
-    postponed: Option<Timestamp>,
+/// Whose run it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// Of which type.
+    pub kind: Kind,
+    /// For which cluster.
+    pub cluster: String,
 }
+
+impl Run {
+    fn of(schedule: &Schedule) -> Self {
+        Self {
+            kind: schedule.work.kind(),
+            cluster: schedule.cluster.clone(),
+        }
+    }
+}
+
+/// Something to do about one schedule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Write this.
+    Note(Note),
+    /// Make the task of a run that is claimed.
+    Make(Make),
+    /// Note on the Pgcluster what became of runs, and then write this.
+    Tell(Tell),
+}
+
+impl Step {
+    /// The schedule.
+    pub fn key(&self) -> &Key {
+        match self {
+            Self::Note(note) => &note.key,
+            Self::Make(make) => &make.key,
+            Self::Tell(tell) => &tell.then.key,
+        }
+    }
+}
+
+/// The task of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Make {
+    /// The schedule.
+    pub key: Key,
+    /// The run.
+    pub claim: Claim,
+    /// What is done.
+    pub work: Work,
+    /// For which cluster.
+    pub cluster: String,
+    /// Its uid.
+    pub cluster_uid: String,
+}
+
+/// What became of runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tell {
+    /// The cluster; none where nothing can be noted on it.
+    pub cluster: Option<(String, String)>,
+    /// What is noted, by id of the run.
+    pub notes: Vec<(OperationId, RunNote)>,
+    /// Once it is.
+    pub then: Note,
+}
+
+/// What keeps runs of a cluster waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct AtWork {
+    /// Its id, where it has one.
+    operation: Option<OperationId>,
+    /// When it was due, where it is a run that was claimed and may not have begun.
+    claimed: Option<Timestamp>,
+}
+
+type Busy = BTreeMap<Key, Vec<AtWork>>;
 
 /// All schedules.
 #[derive(Debug, Default)]
 pub struct Book {
     entries: BTreeMap<Key, Entry>,
+    /// Runs that wait for their turn, by when they were due.
+    waiting: BTreeMap<Key, Timestamp>,
 }
 
 impl Book {
-    /// Takes a ConfigMap as it is now.
+    /// Takes a ConfigMap as it is now, unless it is known in a later version.
     pub fn put(&mut self, map: &ConfigMap) {
         if let Some(key) = key(map) {
-            let entry = entry(&key.namespace, map);
-            self.entries.insert(key, entry);
+            let entry = Entry::of(&key, map);
+            let known = self.entries.get(&key);
+            if known.is_none_or(|known| !known.is_newer_than(&entry)) {
+                self.entries.insert(key, entry);
+            }
         }
     }
 
@@ -96,12 +184,16 @@ impl Book {
     pub fn remove(&mut self, map: &ConfigMap) {
         if let Some(key) = key(map) {
             self.entries.remove(&key);
+            self.waiting.remove(&key);
         }
     }
 
     /// Takes all ConfigMaps of a namespace; there are no others.
     pub fn replace(&mut self, namespace: &str, maps: &[ConfigMap]) {
-        self.entries.retain(|key, _| key.namespace != namespace);
+        let are_there: Vec<Key> = maps.iter().filter_map(key).collect();
+        let stays = |key: &Key| key.namespace != namespace || are_there.contains(key);
+        self.entries.retain(|key, _| stays(key));
+        self.waiting.retain(|key, _| stays(key));
         maps.iter().for_each(|map| self.put(map));
     }
 
@@ -112,32 +204,85 @@ impl Book {
         }
     }
 
-    /// What is to be written at `now`.
-    pub fn notes(&self, now: Timestamp) -> Vec<Note> {
+    /// Skips the run that is claimed: Kubernetes does not take its task.
+    pub fn refuse(&mut self, key: &Key, reason: String) {
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.refused = Some(reason);
+        }
+    }
+
+    /// What is to be done at `now`, in one of the namespaces that `is_known` names: at most one thing for each schedule, and at
+    /// most one claim for each cluster.
+    pub fn steps(
+        &mut self,
+        now: Timestamp,
+        around: &Around,
+        is_known: impl Fn(&str) -> bool,
+    ) -> Vec<Step> {
+        let mut busy = self.busy(around);
         let ready = self
             .entries
             .iter()
-            .filter(|(_, entry)| entry.postponed.is_none_or(|until| until <= now));
-        ready
-            .filter_map(|(key, entry)| entry.note(key, now))
-            .collect()
+            .filter(|(key, entry)| is_known(&key.namespace) && !entry.is_postponed(now));
+        let (mut steps, mut due) = (Vec::new(), Vec::new());
+        for (key, entry) in ready {
+            if let Some(step) = entry.pending(key, now, around, &busy) {
+                steps.push(step);
+            } else if let Some(order) = entry.due(now) {
+                due.push((order, key, entry));
+            } else if let Some(note) = entry.correction(key, now) {
+                steps.push(Step::Note(note));
+            }
+        }
+        due.sort_by(|(one, ..), (other, ..)| one.cmp(other));
+        for (_, key, entry) in due {
+            let waits = self.waiting.get(key).copied();
+            let verdict = entry.verdict(key, now, around, (&busy, waits));
+            match verdict {
+                entry::Verdict::Waits(due) => {
+                    self.waiting.insert(key.clone(), due);
+                    // Its other annotations can be mended meanwhile.
+                    steps.extend(entry.correction(key, now).map(Step::Note));
+                }
+                entry::Verdict::Unknown => {}
+                entry::Verdict::Decided(note) => {
+                    self.waiting.remove(key);
+                    steps.push(Step::Note(note));
+                }
+                entry::Verdict::Claimed(cluster, claim, note) => {
+                    self.waiting.remove(key);
+                    busy.entry(cluster).or_default().push(AtWork {
+                        operation: Some(claim.operation),
+                        claimed: Some(claim.due),
+                    });
+                    steps.push(Step::Note(note));
+                }
+            }
+        }
+        steps
     }
 
-    /// When there may be something to write, after `now`.
+    /// Whatever works on each cluster: tasks, and runs of schedules that are claimed or of whose end nothing is known.
+    fn busy(&self, around: &Around) -> Busy {
+        let mut busy = Busy::new();
+        for (cluster, operation) in around.at_work() {
+            busy.entry(cluster).or_default().push(AtWork {
+                operation,
+                claimed: None,
+            });
+        }
+        for (key, entry) in &self.entries {
+            if let Some((cluster, at_work)) = entry.at_work(key, around) {
+                busy.entry(cluster).or_default().push(at_work);
+            }
+        }
+        busy
+    }
+
+    /// When there may be something to do that no change brings, after `now`.
     pub fn next(&self, now: Timestamp) -> Option<Timestamp> {
-        self.entries
-            .values()
-            .filter_map(|entry| {
-                let schedule = entry.schedule.as_ref().ok();
-                let due = schedule?
-                    .timetable
-                    .next_due(entry.since, entry.recorded.max(now));
-                match entry.postponed {
-                    Some(until) if until > now => Some(until),
-                    _ => due,
-                }
-            })
-            .min()
+        let entries = self.entries.values();
+        entries.filter_map(|entry| entry.next(now)).min()
     }
 
     /// How many schedules there are, and how many of them cannot be kept.
@@ -150,102 +295,11 @@ impl Book {
     }
 }
 
-impl Entry {
-    fn note(&self, key: &Key, now: Timestamp) -> Option<Note> {
-        let (annotations, about) = match &self.schedule {
-            Err(reason) => (self.complain(Some(reason))?, About::Wrong(reason.clone())),
-            Ok(schedule) => match (self.skipped(schedule, now), self.complain(None)) {
-                (Some((note, about)), complaint) => {
-                    let mut all = complaint.unwrap_or_default();
-                    all.insert(LAST_SKIPPED, Some(note));
-                    (all, about)
-                }
-                (None, complaint) => (complaint?, About::Mended),
-            },
-        };
-        Some(Note {
-            key: key.clone(),
-            version: self.version.clone(),
-            annotations,
-            about,
-        })
-    }
-
-    /// The annotation about what is wrong, if it is not there as it should be.
-    fn complain(&self, reason: Option<&String>) -> Option<BTreeMap<&'static str, Option<String>>> {
-        let differs = self.complaint.as_ref() != reason;
-        differs.then(|| BTreeMap::from([(SCHEDULE_ERROR, reason.cloned())]))
-    }
-
-    /// What was due since the last record, all in one: the last time, and how many.
-    fn skipped(&self, schedule: &Schedule, now: Timestamp) -> Option<(String, About)> {
-        let next = |after| schedule.timetable.next_due(self.since, after);
-        let mut due = next(self.recorded).filter(|due| *due <= now)?;
-        let mut runs = 1;
-        while runs < MOST_MISSED
-            && let Some(later) = next(due).filter(|due| *due <= now)
-        {
-            due = later;
-            runs += 1;
-        }
-        let mut reason = schedule.kind.skipped_because();
-        if runs > 1 {
-            let missed = runs - 1;
-            reason = format!(
-                "{reason}; {missed} earlier runs were missed, since no scheduler could record them"
-            );
-        }
-        let about = About::Skipped {
-            kind: schedule.kind,
-            cluster: schedule.cluster.clone(),
-            due,
-            runs,
-            reason: reason.clone(),
-        };
-        Some((format!("{due} {reason}"), about))
-    }
-}
-
 fn key(map: &ConfigMap) -> Option<Key> {
     Some(Key {
         namespace: map.metadata.namespace.clone()?,
         name: map.metadata.name.clone()?,
     })
-}
-
-fn entry(namespace: &str, map: &ConfigMap) -> Entry {
-    let annotations = map.metadata.annotations.as_ref();
-    let annotation = |name: &str| annotations.and_then(|all| all.get(name)).cloned();
-    let schedule = Schedule::parse(namespace, &map.data.clone().unwrap_or_default());
-    let created = map.metadata.creation_timestamp.as_ref().map(|time| time.0);
-    let since = created.unwrap_or(Timestamp::UNIX_EPOCH);
-    let skipped = annotation(LAST_SKIPPED).and_then(|text| {
-        let (time, _) = text.split_once(' ')?;
-        time.parse().ok()
-    });
-    Entry {
-        version: map.metadata.resource_version.clone().unwrap_or_default(),
-        schedule: schedule.map_err(|error| error.to_string()),
-        since,
-        recorded: since
-            .max(changed(map).unwrap_or(since))
-            .max(skipped.unwrap_or(since)),
-        complaint: annotation(SCHEDULE_ERROR),
-        postponed: None,
-    }
-}
-
-/// When the data was written last: what a schedule would have had to do before it said so was not due.
-fn changed(map: &ConfigMap) -> Option<Timestamp> {
-    let writers = map.metadata.managed_fields.iter().flatten();
-    let of_data = writers.filter(|writer| {
-        let fields = writer.fields_v1.as_ref();
-        fields.is_some_and(|fields| fields.0.get("f:data").is_some())
-    });
-    of_data
-        .filter_map(|writer| writer.time.as_ref())
-        .map(|time| time.0)
-        .max()
 }
 
 #[cfg(test)]

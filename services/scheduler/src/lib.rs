@@ -2,16 +2,19 @@
 //!
 //! ```text
 //! ConfigMap crunchy-scheduler=true ─► schedule (parse) ─► book ─► due at `now`? ─► annotation, by compare-and-swap
-//!     ▲ a watch, and doorbells           timetable ────────┘                         (log, metric)
+//!     ▲ watches, and doorbells           timetable ────────┤                        ─► Pgtask ─► note on the Pgcluster
+//! Pgcluster, Pgtask ─► around ─────────────────────────────┘                         (log, metric)
 //! ```
-//!
-//! Nothing can be run yet; a run that is due is recorded as skipped, with the reason.
 
+mod around;
 pub mod book;
 pub mod heartbeat;
 pub mod metrics;
+mod news;
+mod perform;
 mod rights;
 pub mod rounds;
+pub mod run;
 pub mod schedule;
 mod settings;
 pub mod timetable;
@@ -51,9 +54,12 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         .context("find the API server of Kubernetes")?;
     let lease = LeaseSettings::new(&settings.operator_namespace, LEASE, &settings.identity);
     let election = Election::new(client.clone(), lease);
+    let doorbells = doorbells(&settings)?;
     let rounds = Rounds {
         client,
-        doorbells: doorbells(&settings)?,
+        operator_namespace: settings.operator_namespace,
+        clock: Arc::new(jiff::Timestamp::now),
+        doorbells,
         namespaces: settings.namespaces,
         leadership: election.leadership(),
         heartbeat: Heartbeat::new(settings.heartbeat),

@@ -7,10 +7,14 @@ use pgo_telemetry::{
 
 use crate::schedule::Kind;
 
+type ByKind = Family<Vec<(&'static str, &'static str)>, Counter>;
+
 /// Counts of the scheduler; clones are handles of the same.
 #[derive(Clone, Debug)]
 pub struct Metrics {
-    skipped: Family<Vec<(&'static str, &'static str)>, Counter>,
+    begun: ByKind,
+    skipped: ByKind,
+    missed: ByKind,
     schedules: Gauge,
     wrong: Gauge,
     leading: Gauge,
@@ -21,11 +25,23 @@ impl Metrics {
     pub fn register(telemetry: &Telemetry) -> Self {
         telemetry.register(|registry| {
             let metrics = Self {
+                begun: Family::default(),
                 skipped: Family::default(),
+                missed: Family::default(),
                 schedules: Gauge::default(),
                 wrong: Gauge::default(),
                 leading: Gauge::default(),
             };
+            registry.register(
+                "pgo_scheduler_runs",
+                "Runs that were due and have begun, by type",
+                metrics.begun.clone(),
+            );
+            registry.register(
+                "pgo_scheduler_missed",
+                "Runs that were due while nobody was there to begin them, by type",
+                metrics.missed.clone(),
+            );
             registry.register(
                 "pgo_scheduler_skipped",
                 "Runs that were due and skipped, by type",
@@ -50,10 +66,19 @@ impl Metrics {
         })
     }
 
-    /// Runs were skipped.
-    pub fn skipped(&self, kind: Kind, runs: u64) {
-        let labels = vec![("type", kind.as_str())];
-        self.skipped.get_or_create(&labels).inc_by(runs);
+    /// A run has begun.
+    pub fn begun(&self, kind: Kind) {
+        self.begun.get_or_create(&labels(kind)).inc();
+    }
+
+    /// A run was skipped.
+    pub fn skipped(&self, kind: Kind) {
+        self.skipped.get_or_create(&labels(kind)).inc();
+    }
+
+    /// Runs were missed.
+    pub fn missed(&self, kind: Kind, runs: u64) {
+        self.missed.get_or_create(&labels(kind)).inc_by(runs);
     }
 
     /// How many schedules there are, and how many are wrong.
@@ -67,4 +92,8 @@ impl Metrics {
     pub fn leads(&self, leading: bool) {
         self.leading.set(i64::from(leading));
     }
+}
+
+fn labels(kind: Kind) -> Vec<(&'static str, &'static str)> {
+    vec![("type", kind.as_str())]
 }

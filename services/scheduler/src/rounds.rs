@@ -1,51 +1,48 @@
-//! The scheduler's rounds: sleep until something is due or changes, and write down what there is to say.
+//! The scheduler's rounds: sleep until something is due or changes, and do what there is to do.
 //!
-//! `watch → book → notes(now) → compare-and-swap of the annotations → log, metric`
+//! `watches → book, around → steps(now) → calls of Kubernetes, many at once → log, metric`
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    future::ready,
-    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use futures::{
-    Stream, StreamExt as _,
-    stream::{self, select_all},
+    StreamExt as _,
+    stream::{self, FusedStream as _},
 };
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::ConfigMap;
-use kube::{
-    Api, Client,
-    api::{Patch, PatchParams},
-    runtime::watcher,
-};
-use pgo_bus::{Doorbells, Kind};
-use pgo_k8s::{ahead, lease::Leadership};
+use kube::Client;
+use pgo_bus::Doorbells;
+use pgo_k8s::lease::Leadership;
 use pgo_telemetry::{CancellationToken, Condition, Telemetry};
 use tokio::{
     sync::watch,
-    time::{sleep, timeout},
+    time::{Instant, sleep},
 };
 
 use crate::{
-    book::{About, Book, Key, Note},
+    around::Around,
+    book::{About, Book, Key, Step},
     heartbeat::{EVERY, Heartbeat},
     metrics::Metrics,
+    news::{self, Listing},
+    perform::{self, Done, Failure},
     timetable::wait,
 };
 
-/// Label of the ConfigMaps that are schedules, as in 4.1.
-const LABEL: &str = "crunchy-scheduler=true";
+/// So many calls of the API server go on at once: of a thousand runs that are due together none waits long, and others are
+/// answered meanwhile.
+const AT_ONCE: usize = 32;
 
-/// Who writes the annotations.
-const MANAGER: &str = "pgo-scheduler";
-
-/// How long the API server may take for one write.
-const ANSWER_WITHIN: Duration = Duration::from_secs(10);
-
-/// Pause after a write that failed, or that another was faster with.
+/// Pause after a step that failed, or that another was faster with.
 const PAUSE: jiff::SignedDuration = jiff::SignedDuration::from_secs(2);
+
+/// What was decided longer ago is decided anew: this process may have stood still, and another one may lead.
+const DECIDED_WITHIN: Duration = Duration::from_secs(5);
 
 /// Without a round for this long the process counts as stuck.
 const ROUND_WITHIN: Duration = Duration::from_secs(90);
@@ -55,28 +52,23 @@ pub fn going(telemetry: &Telemetry) -> Condition {
     telemetry.readiness().vital("rounds", ROUND_WITHIN)
 }
 
-/// Why a note was not written.
-#[derive(Debug, thiserror::Error)]
-enum WriteError {
-    #[error("{0}")]
-    Api(#[from] kube::Error),
-    #[error("the API server did not answer in {ANSWER_WITHIN:?}")]
-    Deadline,
-}
-
-type Changes =
-    Pin<Box<dyn Stream<Item = (String, watcher::Result<watcher::Event<ConfigMap>>)> + Send>>;
+/// What tells the time; it may jump, as that of a machine does.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// The rounds, before they begin.
 pub struct Rounds {
     /// Of the Kubernetes API.
     pub client: Client,
+    /// Namespace of PGO itself, with `pgo.yaml`.
+    pub operator_namespace: String,
     /// Where schedules are looked for.
     pub namespaces: Vec<String>,
-    /// Of schedules that have changed: they are looked at right away.
+    /// Of what has changed: it is looked at right away.
     pub doorbells: Doorbells,
     /// Whether this process is the one that writes.
     pub leadership: watch::Receiver<Leadership>,
+    /// By which schedules are due.
+    pub clock: Clock,
     /// Sign of life.
     pub heartbeat: Heartbeat,
     /// Another one: [`going`].
@@ -85,37 +77,63 @@ pub struct Rounds {
     pub metrics: Metrics,
 }
 
+/// What came of a step that was begun or not.
+enum Tried {
+    /// It was not begun, after another one that failed or since this process leads no more: it waits.
+    Left,
+    /// It was not begun, since it was decided too long ago: it is decided anew.
+    Old,
+    Done(Result<Done, Failure>),
+}
+
+/// What is known.
+#[derive(Default)]
+struct Known {
+    book: Book,
+    around: Around,
+    listing: Listing,
+    /// When `pgo.yaml` was read last.
+    config: Option<Instant>,
+}
+
 impl Rounds {
     /// Goes on until `shutdown`.
     pub async fn run(mut self, shutdown: CancellationToken) {
-        let mut book = Book::default();
-        let mut listing = Listing::default();
-        let namespaces = self.namespaces.iter();
-        let follow = |namespace: &String| follow(&self.client, namespace, &self.doorbells);
-        let mut changes = select_all(namespaces.map(follow));
+        let mut known = Known::default();
+        let mut changes = news::follow(&self.client, &self.namespaces, &self.doorbells);
+        let (mut led, mut is_new) = (false, true);
         loop {
-            let now = Timestamp::now();
+            let now = (self.clock)();
             let leading = self.leadership.borrow_and_update().is_leading();
+            if leading && !led && !is_new {
+                // The one that led before may have written what the watches have not brought.
+                changes = news::follow(&self.client, &self.namespaces, &self.doorbells);
+                known.listing.begin_anew();
+            }
+            (led, is_new) = (leading, false);
             self.sign_of_life(now);
             self.metrics.leads(leading);
-            self.metrics.schedules(book.count());
+            self.metrics.schedules(known.book.count());
             if leading {
-                self.write(&mut book, now).await;
+                self.read_config(&mut known).await;
+                self.work(&mut known).await;
             }
-            let due = book.next(now).filter(|_| leading);
-            let pause = due.map_or(EVERY, |due| wait(Timestamp::now(), due).min(EVERY));
+            let now = (self.clock)();
+            let due = known.book.next(now).filter(|_| leading);
+            let pause = due.map_or(EVERY, |due| wait(now, due).min(EVERY));
             tokio::select! {
+                biased;
                 () = shutdown.cancelled() => return,
-                () = sleep(pause) => {}
-                change = changes.next(), if !changes.is_empty() => {
-                    if let Some((namespace, change)) = change {
-                        listing.take(&mut book, namespace, change);
-                    }
-                }
                 ended = self.leadership.changed() => if ended.is_err() {
                     // The election is over: this process ends.
                     shutdown.cancelled().await;
+                },
+                together = changes.next(), if !changes.is_terminated() => {
+                    for change in together.into_iter().flatten() {
+                        known.listing.take((&mut known.book, &mut known.around), change);
+                    }
                 }
+                () = sleep(pause) => {}
             }
         }
     }
@@ -125,120 +143,149 @@ impl Rounds {
         self.going.met_for(ROUND_WITHIN);
     }
 
-    /// Writes what there is to write. After a failure the rest waits for the next round: it would fail, too.
-    async fn write(&mut self, book: &mut Book, now: Timestamp) {
-        for note in book.notes(now) {
+    /// Reads whether clusters that do not say it have pgBackRest. What was read before goes on where that fails.
+    async fn read_config(&self, known: &mut Known) {
+        if known.config.is_some_and(|read| read.elapsed() < EVERY) {
+            return;
+        }
+        known.config = Some(Instant::now());
+        match perform::has_backrest(&self.client, &self.operator_namespace).await {
+            Ok(backrest) => known.around.backrest = Some(backrest),
+            Err(error) => {
+                tracing::warn!(%error, "pgo.yaml cannot be read; what is known of it goes on");
+            }
+        }
+    }
+
+    /// Does what there is to do, until there is nothing more or nothing more works.
+    async fn work(&mut self, known: &mut Known) {
+        loop {
+            let now = (self.clock)();
+            let Known {
+                book,
+                around,
+                listing,
+                ..
+            } = &mut *known;
+            let steps = book.steps(now, around, |namespace| listing.knows(namespace));
+            if steps.is_empty() || !self.carry_out(known, steps).await {
+                return;
+            }
+        }
+    }
+
+    /// Whether to look for more right away. After a failure the rest waits for the next round: it would fail, too.
+    async fn carry_out(&mut self, known: &mut Known, steps: Vec<Step>) -> bool {
+        let (decided, failing) = (Instant::now(), AtomicBool::new(false));
+        let (client, leadership) = (self.client.clone(), self.leadership.clone());
+        let tried = stream::iter(steps).map(|step| {
+            let (client, leadership, failing) = (&client, &leadership, &failing);
+            async move {
+                let is_leading = leadership.borrow().is_leading();
+                let is_old = decided.elapsed() > DECIDED_WITHIN;
+                if !is_leading || failing.load(Ordering::Relaxed) {
+                    return (step, Tried::Left);
+                }
+                if is_old {
+                    return (step, Tried::Old);
+                }
+                let done = perform::perform(client, &step).await;
+                failing.fetch_or(done.is_err(), Ordering::Relaxed);
+                (step, Tried::Done(done))
+            }
+        });
+        let mut tried = std::pin::pin!(tried.buffer_unordered(AT_ONCE));
+        let mut progress = false;
+        while let Some((step, came)) = tried.next().await {
             // Many of them can take longer than a round may.
-            self.sign_of_life(Timestamp::now());
-            match self.write_one(&note).await {
-                Ok(Some(map)) => {
-                    self.tell(&note);
-                    book.put(&map);
+            self.sign_of_life((self.clock)());
+            match came {
+                Tried::Left => known.book.postpone(step.key(), self.later()),
+                Tried::Old => progress = true,
+                Tried::Done(Ok(done)) => progress |= self.take(known, &step, done),
+                Tried::Done(Err(error)) => {
+                    let Key { namespace, name } = step.key();
+                    tracing::warn!(namespace, name, %error, "what is due by the schedule cannot be done or noted; trying again");
+                    known.book.postpone(step.key(), self.later());
                 }
-                // Another version is on its way here.
-                Ok(None) => book.postpone(&note.key, now + PAUSE),
-                Err(error) => {
-                    let Key { namespace, name } = &note.key;
-                    tracing::warn!(namespace, name, %error, "the schedule's annotations cannot be written; trying again");
-                    book.postpone(&note.key, now + PAUSE);
-                    return;
+            }
+        }
+        // After a failure what the watches have brought meanwhile comes first.
+        progress && !failing.load(Ordering::Relaxed)
+    }
+
+    fn later(&self) -> Timestamp {
+        (self.clock)() + PAUSE
+    }
+
+    /// Takes what came of a step; whether it leads to more.
+    fn take(&self, known: &mut Known, step: &Step, done: Done) -> bool {
+        match done {
+            Done::Written(map) => {
+                self.tell(step);
+                known.book.put(&map);
+                true
+            }
+            Done::Task(task) => {
+                known.around.put_task(&task);
+                let Step::Make(make) = step else {
+                    return false;
+                };
+                let made = make.claim.operation;
+                let is_made = known.around.asks_for(made);
+                if !is_made {
+                    known.book.postpone(step.key(), self.later());
                 }
+                is_made
+            }
+            Done::Overtaken => {
+                known.book.postpone(step.key(), self.later());
+                false
+            }
+            Done::Refused(reason) => {
+                known.book.refuse(step.key(), reason);
+                true
             }
         }
     }
 
-    /// The ConfigMap as it is now, or nothing if it is not as it was read any more.
-    async fn write_one(&self, note: &Note) -> Result<Option<ConfigMap>, WriteError> {
-        let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), &note.key.namespace);
-        let patch = Patch::Merge(serde_json::json!({
-            "metadata": {"resourceVersion": note.version, "annotations": note.annotations},
-        }));
-        let params = PatchParams {
-            field_manager: Some(MANAGER.to_owned()),
-            ..PatchParams::default()
+    fn tell(&self, step: &Step) {
+        let note = match step {
+            Step::Note(note) => note,
+            Step::Tell(tell) => &tell.then,
+            Step::Make(_) => return,
         };
-        let patched = timeout(ANSWER_WITHIN, api.patch(&note.key.name, &params, &patch)).await;
-        match patched.map_err(|_| WriteError::Deadline)? {
-            Ok(map) => Ok(Some(map)),
-            Err(kube::Error::Api(status)) if status.is_conflict() || status.is_not_found() => {
-                Ok(None)
-            }
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    fn tell(&self, note: &Note) {
         let Key { namespace, name } = &note.key;
         match &note.about {
-            About::Skipped {
-                kind,
-                cluster,
-                due,
-                runs,
-                reason,
-            } => {
-                self.metrics.skipped(*kind, *runs);
-                tracing::warn!(namespace, name, cluster, kind = kind.as_str(), %due, runs, reason, "a run was skipped");
+            None => {}
+            Some(About::Begun(run, claim)) => {
+                self.metrics.begun(run.kind);
+                let (cluster, kind) = (&run.cluster, run.kind.as_str());
+                let (due, operation) = (claim.due, claim.operation);
+                tracing::info!(namespace, name, cluster, kind, %due, %operation, "a run has begun");
             }
-            About::Wrong(reason) => {
+            Some(About::Skipped(run, skipped)) => {
+                self.metrics.skipped(run.kind);
+                let (cluster, kind) = (&run.cluster, run.kind.as_str());
+                let (due, reason) = (skipped.due, &skipped.reason);
+                tracing::warn!(namespace, name, cluster, kind, %due, reason, "a run was skipped");
+            }
+            Some(About::Missed(run, missed)) => {
+                self.metrics.missed(run.kind, missed.runs);
+                let (cluster, kind) = (&run.cluster, run.kind.as_str());
+                let (due, runs) = (missed.due, missed.runs);
+                tracing::warn!(namespace, name, cluster, kind, %due, runs, "runs were missed; see why no scheduler was there then");
+            }
+            Some(About::Ended(run, last)) => {
+                let (cluster, kind) = (&run.cluster, run.kind.as_str());
+                let (due, operation, how) = (last.due, last.operation, last.progress.as_str());
+                tracing::info!(namespace, name, cluster, kind, %due, %operation, how, "a run has ended");
+            }
+            Some(About::Wrong(reason)) => {
                 tracing::warn!(namespace, name, reason, "the schedule cannot be kept");
             }
-            About::Mended => tracing::info!(namespace, name, "the schedule can be kept now"),
-        }
-    }
-}
-
-fn follow(client: &Client, namespace: &str, doorbells: &Doorbells) -> Changes {
-    let api: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
-    let (changes, ahead) = ahead::watch(api, watcher::Config::default().labels(LABEL));
-    let looking = ahead.look_at(doorbells.of(Kind::ConfigMap, namespace));
-    // Gives nothing, and goes on with the changes.
-    let looking = stream::once(looking).filter_map(|()| ready(None));
-    let namespace = namespace.to_owned();
-    let changes = changes.map(move |change| (namespace.clone(), change));
-    Box::pin(stream::select(changes, looking))
-}
-
-/// What is known of the namespaces while they are read.
-#[derive(Default)]
-struct Listing {
-    /// ConfigMaps of a namespace until they are all there.
-    maps: BTreeMap<String, Vec<ConfigMap>>,
-    /// Namespaces that cannot be read, which was told.
-    failing: BTreeSet<String>,
-}
-
-impl Listing {
-    fn take(
-        &mut self,
-        book: &mut Book,
-        namespace: String,
-        change: watcher::Result<watcher::Event<ConfigMap>>,
-    ) {
-        // The first event of a new list comes before the answer.
-        let read = !matches!(change, Ok(watcher::Event::Init) | Err(_));
-        if read && self.failing.remove(&namespace) {
-            tracing::info!(namespace, "schedules can be read again");
-        }
-        match change {
-            Ok(watcher::Event::Init) => {
-                self.maps.insert(namespace, Vec::new());
-            }
-            Ok(watcher::Event::InitApply(map)) => {
-                self.maps.entry(namespace).or_default().push(map);
-            }
-            Ok(watcher::Event::InitDone) => {
-                let maps = self.maps.remove(&namespace).unwrap_or_default();
-                book.replace(&namespace, &maps);
-            }
-            Ok(watcher::Event::Apply(map)) => book.put(&map),
-            Ok(watcher::Event::Delete(map)) => book.remove(&map),
-            Err(error) if self.failing.contains(&namespace) => {
-                tracing::debug!(namespace, %error, "schedules still cannot be read");
-            }
-            Err(error) => {
-                tracing::warn!(namespace, %error, "schedules cannot be read; trying again until they can");
-                self.failing.insert(namespace);
+            Some(About::Mended) => {
+                tracing::info!(namespace, name, "the schedule can be kept now");
             }
         }
     }

@@ -26,10 +26,55 @@ impl Kind {
             Self::Policy => "policy",
         }
     }
+}
 
-    /// Why a run of this type cannot take place.
-    pub fn skipped_because(self) -> String {
-        format!("this version of PGO cannot run {} yet", self.as_str())
+/// A kind of backup by pgBackRest. The order is that in which those begin that are due together: what takes most in comes
+/// first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum BackupType {
+    /// Everything.
+    Full,
+    /// What has changed since the last full one.
+    Differential,
+    /// What has changed since the last one.
+    Incremental,
+}
+
+impl BackupType {
+    /// Its name in the JSON, and for pgBackRest.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Differential => "diff",
+            Self::Incremental => "incr",
+        }
+    }
+}
+
+/// What is done when a schedule is due, with what it needs.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Work {
+    /// A backup by pgBackRest.
+    PgBackRest {
+        /// Of which kind.
+        backup: BackupType,
+        /// 4.1's `local`, `s3` or `local,s3`; empty where the schedule does not say it.
+        storage: String,
+    },
+    /// A base backup.
+    PgBaseBackup,
+    /// A policy is applied.
+    Policy,
+}
+
+impl Work {
+    /// Its type.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::PgBackRest { .. } => Kind::PgBackRest,
+            Self::PgBaseBackup => Kind::PgBaseBackup,
+            Self::Policy => Kind::Policy,
+        }
     }
 }
 
@@ -39,7 +84,7 @@ pub struct Schedule {
     /// The cluster it is for.
     pub cluster: String,
     /// What is done.
-    pub kind: Kind,
+    pub work: Work,
     /// When.
     pub timetable: Timetable,
 }
@@ -95,6 +140,8 @@ struct PgBackRest {
     label: String,
     #[serde(rename = "type")]
     kind: String,
+    #[serde(rename = "storageType")]
+    storage: String,
 }
 
 #[derive(Default, Deserialize)]
@@ -128,17 +175,17 @@ impl Schedule {
         if wire.namespace != namespace {
             return Err(ScheduleError::Namespace(wire.namespace));
         }
-        let kind = wire.kind()?;
+        let work = wire.work()?;
         Ok(Self {
             timetable: wire.schedule.parse()?,
             cluster: wire.cluster,
-            kind,
+            work,
         })
     }
 }
 
 impl Wire {
-    fn kind(&self) -> Result<Kind, ScheduleError> {
+    fn work(&self) -> Result<Work, ScheduleError> {
         let needed = |field: &'static str, value: &str| match value {
             "" => Err(ScheduleError::Missing(field)),
             _ => Ok(()),
@@ -150,9 +197,16 @@ impl Wire {
                 let backup = &self.pgbackrest;
                 let target = format!("{}{}", backup.deployment, backup.label);
                 needed("pgbackrest.label", &target)?;
-                match backup.kind.as_str() {
-                    "full" | "incr" | "diff" => Ok(Kind::PgBackRest),
-                    other => Err(ScheduleError::BackupType(other.to_owned())),
+                let storage = backup.storage.clone();
+                let types = [
+                    BackupType::Full,
+                    BackupType::Differential,
+                    BackupType::Incremental,
+                ];
+                let mut types = types.into_iter();
+                match types.find(|known| known.as_str() == backup.kind) {
+                    Some(backup) => Ok(Work::PgBackRest { backup, storage }),
+                    None => Err(ScheduleError::BackupType(backup.kind.clone())),
                 }
             }
             "pgbasebackup" => {
@@ -160,12 +214,12 @@ impl Wire {
                     "pgbasebackup.backupVolume",
                     &self.pgbasebackup.backup_volume,
                 )?;
-                Ok(Kind::PgBaseBackup)
+                Ok(Work::PgBaseBackup)
             }
             "policy" => {
                 needed("policy.name", &self.policy.name)?;
                 needed("policy.database", &self.policy.database)?;
-                Ok(Kind::Policy)
+                Ok(Work::Policy)
             }
             _ => Err(ScheduleError::Type(self.kind.clone())),
         }
@@ -187,14 +241,18 @@ mod tests {
 
     fn with(old: &str, new: &str) -> Result<Kind, ScheduleError> {
         assert!(OF_4_1.contains(old), "{old}");
-        parse(&OF_4_1.replace(old, new)).map(|schedule| schedule.kind)
+        parse(&OF_4_1.replace(old, new)).map(|schedule| schedule.work.kind())
     }
 
     #[test]
     fn a_schedule_of_4_1_is_read() {
         let schedule = parse(OF_4_1).expect("a schedule");
         assert_eq!(schedule.cluster, "hippo");
-        assert_eq!(schedule.kind, Kind::PgBackRest);
+        let work = Work::PgBackRest {
+            backup: BackupType::Full,
+            storage: String::new(),
+        };
+        assert_eq!(schedule.work, work);
         assert_eq!(schedule.timetable.to_string(), "0 1 * * *");
     }
 
@@ -203,7 +261,7 @@ mod tests {
         let typed = |kind: &str, member: &str| {
             let json = OF_4_1.replace(r#""type":"pgbackrest""#, &format!(r#""type":"{kind}""#));
             let json = json.replace(r#""policy":{}"#, &format!(r#""policy":{member}"#));
-            parse(&json).map(|schedule| schedule.kind)
+            parse(&json).map(|schedule| schedule.work.kind())
         };
         assert_eq!(
             with(r#""type":"pgbackrest""#, r#""type":"PgBackRest""#),
@@ -260,6 +318,6 @@ mod tests {
         ));
         assert!(matches!(parse("{"), Err(ScheduleError::Json(_))));
         let none = Schedule::parse("pgouser1", &BTreeMap::new());
-        assert_eq!(none.map(|s| s.kind), Err(ScheduleError::Keys(0)));
+        assert_eq!(none.map(|s| s.work.kind()), Err(ScheduleError::Keys(0)));
     }
 }

@@ -6,6 +6,9 @@
     reason = "a test fails by panicking"
 )]
 
+mod harness;
 mod rights;
 mod rounds;
+mod runs;
 mod server;
+mod simulation;

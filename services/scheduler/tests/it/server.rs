@@ -1,41 +1,82 @@
-//! An API server in memory: ConfigMaps of one namespace, with list, watch and a merge patch of annotations by version;
-//! for who has a right to them.
+//! An API server in memory: ConfigMaps, Pgclusters and Pgtasks, with what the scheduler does with them; for who has a right
+//! to them.
+
+mod answer;
 
 use std::{
     collections::BTreeMap,
     convert::Infallible,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
 };
 
-use bytes::Bytes;
-use futures::{StreamExt as _, stream};
-use http::{Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt, StreamBody, combinators::UnsyncBoxBody};
-use hyper::body::Frame;
-use k8s_openapi::api::core::v1::ConfigMap;
-use kube::{Client, client::Body};
+use jiff::Timestamp;
+use kube::Client;
 use pgo_k8s::rights::{self, Rights};
-use pgo_scheduler::RIGHTS;
+use pgo_scheduler::{RIGHTS, rounds::Clock};
 use serde_json::{Value, json};
 use tokio::sync::broadcast;
 
-type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
+/// Namespace of the schedules.
+pub const NS: &str = "pgouser1";
+
+/// What becomes of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It is answered.
+    Answered,
+    /// Nothing is done, and that is said.
+    Failed,
+    /// It is done, and the answer does not come.
+    Unanswered,
+    /// Nothing is done, and no answer comes.
+    Lost,
+}
+
+/// What is asked: verb and resource.
+pub type Asked<'a> = (&'a str, &'a str);
+
+type Fates = Box<dyn FnMut(Asked<'_>) -> Fate + Send>;
 
 #[derive(Clone)]
 pub struct Server {
     state: Arc<Mutex<State>>,
-    changes: broadcast::Sender<(u64, String)>,
+    changes: broadcast::Sender<Change>,
+    clock: Clock,
 }
+
+/// A version of an object of a resource, as a watch tells it.
+#[derive(Clone)]
+struct Change {
+    version: u64,
+    resource: String,
+    line: String,
+}
+
+/// Resource and name.
+type Place = (String, String);
 
 #[derive(Default)]
 struct State {
     version: u64,
-    maps: BTreeMap<String, ConfigMap>,
-    history: Vec<(u64, String)>,
-    /// Values that the annotations had, in order.
-    notes: Vec<(String, String)>,
+    objects: BTreeMap<Place, Value>,
+    history: Vec<Change>,
+    /// Values that annotations of schedules had, in order: of which schedule, key, value.
+    notes: Vec<(String, String, String)>,
+    /// Tasks that were made while another one of the same cluster was not over.
+    overlaps: Vec<String>,
+    /// Ids of the operations for which a task was made, in order.
+    made: Vec<String>,
+    /// Ids of runs that were noted on a Pgcluster, with what was noted.
+    told: Vec<(String, Value)>,
     refuses: bool,
     refusals: usize,
+    fates: Option<Fates>,
+    /// How long each request takes.
+    delay: Duration,
+    /// Requests other than watches that go on, and the most there were.
+    under_way: usize,
+    most_under_way: usize,
     /// Watches bring nothing.
     stalls: bool,
     watches: usize,
@@ -44,9 +85,15 @@ struct State {
 
 impl Server {
     pub fn new() -> Self {
+        Self::at(Arc::new(Timestamp::now))
+    }
+
+    /// One with a clock of its own.
+    pub fn at(clock: Clock) -> Self {
         Self {
             state: Arc::default(),
-            changes: broadcast::Sender::new(1024),
+            changes: broadcast::Sender::new(16_384),
+            clock,
         }
     }
 
@@ -56,208 +103,217 @@ impl Server {
             let server = server.clone();
             async move { Ok::<_, Infallible>(server.answer(request).await) }
         });
-        Client::new(service, "pgouser1")
+        Client::new(service, NS)
     }
 
-    /// Makes a schedule, or changes it; its annotations stay.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("the state")
+    }
+
+    /// Makes a schedule of a type that cannot be run, or changes it; its annotations stay.
     pub fn apply(&self, name: &str, timetable: &str) {
-        let schedule = json!({
-            "version": "v1", "cluster": "hippo", "namespace": "pgouser1", "schedule": timetable,
-            "type": "policy", "policy": {"name": "p", "database": "d"},
+        let what = json!({"type": "policy", "policy": {"name": "p", "database": "d"}});
+        self.apply_schedule(name, "hippo", timetable, what);
+    }
+
+    /// The same of one with backups.
+    pub fn apply_backup(&self, name: &str, cluster: &str, backup: &str, timetable: &str) {
+        let target = format!("pg-cluster={cluster}");
+        let what = json!({"type": "pgbackrest", "pgbackrest": {"label": target, "type": backup}});
+        self.apply_schedule(name, cluster, timetable, what);
+    }
+
+    fn apply_schedule(&self, name: &str, cluster: &str, timetable: &str, what: Value) {
+        let mut schedule = json!({
+            "version": "v1", "cluster": cluster, "namespace": NS, "schedule": timetable,
         });
-        let mut state = self.state.lock().expect("the state");
-        let annotations = state
-            .maps
-            .get(name)
-            .and_then(|map| map.metadata.annotations.clone());
-        let map = json!({
-            "metadata": {
-                "name": name, "namespace": "pgouser1", "labels": {"crunchy-scheduler": "true"},
-                "creationTimestamp": jiff::Timestamp::now(), "annotations": annotations,
-            },
-            "data": {name: schedule.to_string()},
+        merge(&mut schedule, &what);
+        let mut state = self.state();
+        let place = ("configmaps".to_owned(), name.to_owned());
+        let mut map = state.objects.get(&place).cloned().unwrap_or_else(
+            || json!({"metadata": {"name": name, "labels": {"crunchy-scheduler": "true"}}}),
+        );
+        map["data"] = json!({name: schedule.to_string()});
+        self.store(&mut state, &place, map);
+    }
+
+    /// Makes a cluster with these labels.
+    pub fn make_cluster(&self, name: &str, labels: Value) {
+        let place = ("pgclusters".to_owned(), name.to_owned());
+        let cluster = json!({"metadata": {"name": name, "labels": labels}});
+        self.store(&mut self.state(), &place, cluster);
+    }
+
+    /// Changes an object.
+    pub fn edit(&self, resource: &str, name: &str, change: impl FnOnce(&mut Value)) {
+        let place = (resource.to_owned(), name.to_owned());
+        let mut state = self.state();
+        let mut object = state.objects.get(&place).cloned().expect("the object");
+        change(&mut object);
+        self.store(&mut state, &place, object);
+    }
+
+    /// The reconciler ends a task.
+    pub fn end_task(&self, name: &str, completed: bool) {
+        let condition = if completed {
+            json!({"type": "Complete", "status": "True", "reason": "Completed"})
+        } else {
+            json!({"type": "Complete", "status": "False", "reason": "Failed"})
+        };
+        self.edit("pgtasks", name, |task| {
+            task["status"] = json!({"conditions": [condition]});
         });
-        let map = serde_json::from_value(map).expect("a ConfigMap");
-        self.store(&mut state, name, map);
+    }
+
+    /// Removes an object.
+    pub fn remove(&self, resource: &str, name: &str) {
+        let place = (resource.to_owned(), name.to_owned());
+        self.discard(&mut self.state(), &place);
+    }
+
+    pub fn get(&self, resource: &str, name: &str) -> Option<Value> {
+        let place = (resource.to_owned(), name.to_owned());
+        self.state().objects.get(&place).cloned()
+    }
+
+    /// Names of the objects of a resource.
+    pub fn names(&self, resource: &str) -> Vec<String> {
+        let state = self.state();
+        let of = state.objects.keys().filter(|(of, _)| of == resource);
+        of.map(|(_, name)| name.clone()).collect()
+    }
+
+    pub fn made(&self) -> Vec<String> {
+        self.state().made.clone()
+    }
+
+    pub fn told(&self) -> Vec<(String, Value)> {
+        self.state().told.clone()
     }
 
     pub fn refuse(&self, refuses: bool) {
-        self.state.lock().expect("the state").refuses = refuses;
+        self.state().refuses = refuses;
+    }
+
+    /// What becomes of each request from now on.
+    pub fn set_fates(&self, fates: impl FnMut(Asked<'_>) -> Fate + Send + 'static) {
+        self.state().fates = Some(Box::new(fates));
+    }
+
+    pub fn set_delay(&self, delay: Duration) {
+        self.state().delay = delay;
+    }
+
+    pub fn most_under_way(&self) -> usize {
+        self.state().most_under_way
     }
 
     /// From now on, watches bring nothing.
     pub fn stall(&self) {
-        self.state.lock().expect("the state").stalls = true;
+        self.state().stalls = true;
     }
 
     /// How many watches were begun.
     pub fn watches(&self) -> usize {
-        self.state.lock().expect("the state").watches
+        self.state().watches
     }
 
     /// The version of what was stored last.
     pub fn version(&self) -> String {
-        let state = self.state.lock().expect("the state");
-        state.version.to_string()
+        self.state().version.to_string()
     }
 
     /// How many patches were refused.
     pub fn refusals(&self) -> usize {
-        self.state.lock().expect("the state").refusals
+        self.state().refusals
     }
 
-    /// Rights to schedules that were no use so far. Those to the Lease are about no schedule; `pgo-k8s` has a test of
-    /// them.
+    /// Rights to what is in a namespace with clusters that were no use so far. Those to the Lease are about nothing of that;
+    /// `pgo-k8s` has a test of them.
     pub fn unused_rights(&self) -> Vec<String> {
         let of_schedules = Rights {
             operator: &[],
             ..RIGHTS
         };
-        of_schedules.unused("pgo", &self.state.lock().expect("the state").requests)
+        of_schedules.unused("pgo", &self.state().requests)
     }
 
     /// The values that an annotation had, one after the other.
     pub fn notes(&self, name: &str) -> Vec<String> {
-        let state = self.state.lock().expect("the state");
-        let notes = state.notes.iter().filter(|(key, _)| key == name);
-        notes.map(|(_, value)| value.clone()).collect()
+        let state = self.state();
+        let notes = state.notes.iter().filter(|(_, key, _)| key == name);
+        notes.map(|(_, _, value)| value.clone()).collect()
+    }
+
+    /// Annotations that a schedule had, one after the other.
+    pub fn notes_of(&self, schedule: &str) -> Vec<(String, String)> {
+        let state = self.state();
+        let notes = state.notes.iter().filter(|(of, ..)| of == schedule);
+        notes
+            .map(|(_, key, value)| (key.clone(), value.clone()))
+            .collect()
+    }
+
+    pub fn overlaps(&self) -> Vec<String> {
+        self.state().overlaps.clone()
     }
 
     pub fn annotation(&self, map: &str, name: &str) -> Option<String> {
-        let state = self.state.lock().expect("the state");
-        let annotations = state.maps.get(map)?.metadata.annotations.as_ref()?;
-        annotations.get(name).cloned()
+        let map = self.get("configmaps", map)?;
+        let value = &map["metadata"]["annotations"][name];
+        value.as_str().map(str::to_owned)
     }
 
-    fn store(&self, state: &mut State, name: &str, mut map: ConfigMap) -> ConfigMap {
+    fn store(&self, state: &mut State, place: &Place, mut object: Value) -> Value {
         state.version += 1;
-        map.metadata.resource_version = Some(state.version.to_string());
-        let kind = match state.maps.insert(name.to_owned(), map.clone()) {
-            Some(_) => "MODIFIED",
-            None => "ADDED",
+        let is_new = !state.objects.contains_key(place);
+        let metadata = &mut object["metadata"];
+        metadata["namespace"] = json!(NS);
+        metadata["resourceVersion"] = json!(state.version.to_string());
+        if is_new {
+            metadata["uid"] = json!(format!("uid-{}", state.version));
+            metadata["creationTimestamp"] = json!((self.clock)());
+        }
+        state.objects.insert(place.clone(), object.clone());
+        let kind = if is_new { "ADDED" } else { "MODIFIED" };
+        self.say(state, kind, place, &object);
+        object
+    }
+
+    fn discard(&self, state: &mut State, place: &Place) {
+        if let Some(mut object) = state.objects.remove(place) {
+            state.version += 1;
+            object["metadata"]["resourceVersion"] = json!(state.version.to_string());
+            self.say(state, "DELETED", place, &object);
+        }
+    }
+
+    fn say(&self, state: &mut State, kind: &str, (resource, _): &Place, object: &Value) {
+        let change = Change {
+            version: state.version,
+            resource: resource.clone(),
+            line: format!("{}\n", json!({"type": kind, "object": object})),
         };
-        let line = format!("{}\n", json!({"type": kind, "object": map}));
-        state.history.push((state.version, line.clone()));
+        state.history.push(change.clone());
         // Nobody watches yet.
-        let _ = self.changes.send((state.version, line));
-        map
-    }
-
-    async fn answer(&self, request: Request<Body>) -> Answer {
-        let (parts, body) = request.into_parts();
-        let body = body.collect().await.expect("a body").to_bytes();
-        let query = parts.uri.query().unwrap_or_default().to_owned();
-        let asked = rights::Request::read(parts.method.as_str(), parts.uri.path(), &query);
-        let asked = asked.expect("a request for a resource");
-        assert!(RIGHTS.allows("pgo", &asked), "no right to {asked:?}");
-        self.state.lock().expect("the state").requests.push(asked);
-        assert_eq!(
-            parts.uri.path().split('/').nth(4),
-            Some("pgouser1"),
-            "{}",
-            parts.uri
-        );
-        let name = parts.uri.path().split('/').nth(6).map(str::to_owned);
-        match (parts.method, name) {
-            (Method::GET, None) if query.contains("watch=true") => self.watch(&query),
-            (Method::GET, None) => self.list(&query),
-            (Method::PATCH, Some(name)) => {
-                let patch: Value = serde_json::from_slice(&body).expect("a patch");
-                self.patch(&name, &patch)
-            }
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn list(&self, query: &str) -> Answer {
-        assert!(query.contains("labelSelector=crunchy-scheduler"), "{query}");
-        let one = query.split('&').find_map(|pair| {
-            let selector = pair.strip_prefix("fieldSelector=")?;
-            selector.strip_prefix("metadata.name%3D")
-        });
-        let state = self.state.lock().expect("the state");
-        let wanted = |name: &str| one.is_none_or(|one| one == name);
-        let items: Vec<_> = state
-            .maps
-            .iter()
-            .filter(|(name, _)| wanted(name))
-            .map(|(_, map)| map)
-            .collect();
-        let list = json!({
-            "kind": "ConfigMapList", "apiVersion": "v1",
-            "metadata": {"resourceVersion": state.version.to_string()}, "items": items,
-        });
-        whole(StatusCode::OK, &list)
-    }
-
-    /// Everything after the version asked for, and then what comes.
-    fn watch(&self, query: &str) -> Answer {
-        let from: u64 = query
-            .split('&')
-            .find_map(|pair| pair.strip_prefix("resourceVersion="))
-            .and_then(|version| version.parse().ok())
-            .expect("a version");
-        let mut state = self.state.lock().expect("the state");
-        state.watches += 1;
-        let changes = self.changes.subscribe();
-        let stalls = state.stalls;
-        let before: Vec<_> = state
-            .history
-            .iter()
-            .filter(|(v, _)| *v > from)
-            .cloned()
-            .collect();
-        drop(state);
-        let after = stream::unfold(changes, |mut changes| async move {
-            let change = changes.recv().await.ok()?;
-            Some((change, changes))
-        });
-        let lines = stream::iter(before).chain(after);
-        let lines = lines.filter(move |_| std::future::ready(!stalls));
-        let frames = lines.map(|(_, line)| Ok(Frame::data(Bytes::from(line))));
-        Response::new(BodyExt::boxed_unsync(StreamBody::new(frames)))
-    }
-
-    fn patch(&self, name: &str, patch: &Value) -> Answer {
-        let mut state = self.state.lock().expect("the state");
-        if state.refuses {
-            state.refusals += 1;
-            return failure(StatusCode::INTERNAL_SERVER_ERROR, "InternalError");
-        }
-        let Some(mut map) = state.maps.get(name).cloned() else {
-            return failure(StatusCode::NOT_FOUND, "NotFound");
-        };
-        let metadata = &patch["metadata"];
-        if metadata["resourceVersion"].as_str() != map.metadata.resource_version.as_deref() {
-            return failure(StatusCode::CONFLICT, "Conflict");
-        }
-        let annotations = map.metadata.annotations.get_or_insert_default();
-        for (key, value) in metadata["annotations"].as_object().expect("annotations") {
-            match value.as_str() {
-                Some(text) => {
-                    annotations.insert(key.clone(), text.to_owned());
-                    state.notes.push((key.clone(), text.to_owned()));
-                }
-                None => drop(annotations.remove(key)),
-            }
-        }
-        let map = self.store(&mut state, name, map);
-        whole(StatusCode::OK, &json!(map))
+        let _ = self.changes.send(change);
     }
 }
 
-fn whole(status: StatusCode, value: &Value) -> Answer {
-    let body = http_body_util::Full::new(Bytes::from(value.to_string()));
-    let response = Response::builder().status(status);
-    response
-        .body(BodyExt::boxed_unsync(body))
-        .expect("a response")
-}
-
-fn failure(code: StatusCode, reason: &str) -> Answer {
-    let status = json!({
-        "kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason, "message": reason,
-        "code": code.as_u16(),
-    });
-    whole(code, &status)
+/// RFC 7386.
+fn merge(into: &mut Value, patch: &Value) {
+    let Value::Object(patch) = patch else {
+        *into = patch.clone();
+        return;
+    };
+    if !into.is_object() {
+        *into = json!({});
+    }
+    for (key, value) in patch {
+        if value.is_null() {
+            into.as_object_mut().expect("an object").remove(key);
+        } else {
+            merge(&mut into[key], value);
+        }
+    }
 }

@@ -1,0 +1,263 @@
+//! What the scheduler knows besides schedules: the clusters, and the tasks by which something is asked of them.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::{Resource, ResourceExt as _};
+use pgo_crd::{Pgcluster, Pgtask, RequestVerdict, RunNote, label};
+use pgo_ids::OperationId;
+use serde::Deserialize;
+
+use crate::{book::Key, run::Progress};
+
+/// Type of the tasks that ask something of pgBackRest, in 4.1's word.
+pub const BACKREST: &str = "backrest";
+
+/// Label of a Pgcluster: whether it has pgBackRest.
+const HAS_BACKREST: &str = "pgo-backrest";
+
+/// A Pgcluster, as far as it is read here.
+#[derive(Clone, Debug, Deserialize, Resource)]
+#[resource(inherit = Pgcluster)]
+pub struct LeanCluster {
+    metadata: ObjectMeta,
+    #[serde(default)]
+    status: Option<LeanStatus>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct LeanStatus {
+    operations: Vec<LeanOperation>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct LeanOperation {
+    id: String,
+    #[serde(default)]
+    outcome: Option<String>,
+}
+
+/// A cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cluster {
+    /// Its uid: who has the name later is another cluster.
+    pub uid: String,
+    /// Whether it is on its way out.
+    pub is_deleted: bool,
+    /// Whether another note on a run has room.
+    pub has_room: bool,
+    backrest: Option<bool>,
+    operations: Vec<(OperationId, Progress)>,
+}
+
+impl Cluster {
+    fn of(object: &LeanCluster) -> Self {
+        let backrest = match object.labels().get(HAS_BACKREST).map(String::as_str) {
+            Some("true") => Some(true),
+            Some("false") => Some(false),
+            _ => None,
+        };
+        let operations = object.status.iter().flat_map(|status| &status.operations);
+        let operations = operations.filter_map(|operation| {
+            let progress = match operation.outcome.as_deref() {
+                None => Progress::Running,
+                Some("Completed") => Progress::Completed,
+                Some(_) => Progress::Failed,
+            };
+            Some((operation.id.parse().ok()?, progress))
+        });
+        Self {
+            uid: object.uid().unwrap_or_default(),
+            is_deleted: object.metadata.deletion_timestamp.is_some(),
+            has_room: RunNote::has_room(object.annotations().keys()),
+            backrest,
+            operations: operations.collect(),
+        }
+    }
+}
+
+/// A Pgtask.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Task {
+    /// Its uid: who has the name later is another task.
+    pub uid: String,
+    version: u64,
+    /// Id of what it asks for, where its maker chose one.
+    pub operation: Option<OperationId>,
+    /// Whether it asks something of pgBackRest.
+    pub is_backup: bool,
+    cluster: String,
+    /// What became of it; none while it is not over.
+    pub verdict: Option<RequestVerdict>,
+}
+
+impl From<&Pgtask> for Task {
+    fn from(task: &Pgtask) -> Self {
+        let id = task.labels().get(label::WORKFLOWID);
+        let cluster = task.spec.parameters.get(label::PG_CLUSTER);
+        Self {
+            uid: task.uid().unwrap_or_default(),
+            version: version(&task.metadata),
+            operation: id.and_then(|id| id.parse().ok()),
+            is_backup: task.spec.tasktype == BACKREST,
+            cluster: cluster.cloned().unwrap_or_default(),
+            verdict: task.status.as_ref().and_then(|status| status.verdict()),
+        }
+    }
+}
+
+/// The version of an object. Versions are compared as numbers, which they are in Kubernetes.
+pub fn version(meta: &ObjectMeta) -> u64 {
+    let version = meta.resource_version.as_deref();
+    version.and_then(|text| text.parse().ok()).unwrap_or(0)
+}
+
+fn key(meta: &ObjectMeta) -> Option<Key> {
+    Some(Key {
+        namespace: meta.namespace.clone()?,
+        name: meta.name.clone()?,
+    })
+}
+
+/// All of it.
+#[derive(Debug, Default)]
+pub struct Around {
+    clusters: BTreeMap<Key, Cluster>,
+    tasks: BTreeMap<Key, Task>,
+    /// Which task asks for which operation.
+    by_operation: BTreeMap<OperationId, Key>,
+    /// Whether clusters that do not say it have pgBackRest; none while that is not known.
+    pub backrest: Option<bool>,
+}
+
+/// Why nothing can be run on a cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Hindrance {
+    /// For a reason that waiting does not mend.
+    Final(String),
+    /// It is not known whether something can.
+    Unknown,
+}
+
+impl Around {
+    /// A cluster.
+    pub fn cluster(&self, namespace: &str, name: &str) -> Option<&Cluster> {
+        self.clusters.get(&Key::new(namespace, name))
+    }
+
+    /// What keeps pgBackRest from working for a cluster.
+    pub fn hindrance(&self, namespace: &str, name: &str) -> Option<Hindrance> {
+        let Some(cluster) = self.cluster(namespace, name) else {
+            let reason = format!("there is no cluster {name} in namespace {namespace}");
+            return Some(Hindrance::Final(reason));
+        };
+        if cluster.is_deleted {
+            let reason = format!("cluster {name} is being deleted");
+            return Some(Hindrance::Final(reason));
+        }
+        match cluster.backrest.or(self.backrest) {
+            Some(true) => None,
+            Some(false) => Some(Hindrance::Final(format!(
+                "cluster {name} has no pgBackRest (its label {HAS_BACKREST}, else Cluster.Backrest of pgo.yaml)"
+            ))),
+            None => Some(Hindrance::Unknown),
+        }
+    }
+
+    /// How far an operation is of which a task or the cluster knows.
+    pub fn progress(
+        &self,
+        namespace: &str,
+        cluster: &str,
+        operation: OperationId,
+    ) -> Option<Progress> {
+        let known = self.cluster(namespace, cluster).and_then(|cluster| {
+            let mut operations = cluster.operations.iter();
+            operations.find(|(id, _)| *id == operation)
+        });
+        let ended = known.map(|(_, progress)| *progress);
+        if ended.is_some_and(|progress| progress != Progress::Running) {
+            return ended;
+        }
+        let task = self.by_operation.get(&operation);
+        let task = task.and_then(|key| self.tasks.get(key));
+        let of_task = task.map(|task| match task.verdict {
+            None => Progress::Running,
+            Some(RequestVerdict::Completed) => Progress::Completed,
+            Some(RequestVerdict::Failed(_)) => Progress::Failed,
+        });
+        of_task.or(ended)
+    }
+
+    /// Whether a task asks for an operation.
+    pub fn asks_for(&self, operation: OperationId) -> bool {
+        self.by_operation.contains_key(&operation)
+    }
+
+    /// The cluster of each task for pgBackRest that is not over, its namespace before it, and the id of what it asks for.
+    pub fn at_work(&self) -> impl Iterator<Item = (Key, Option<OperationId>)> {
+        let tasks = self.tasks.iter();
+        let at_work = tasks.filter(|(_, task)| task.is_backup && task.verdict.is_none());
+        at_work.map(|(key, task)| (Key::new(&key.namespace, &task.cluster), task.operation))
+    }
+
+    /// Takes a cluster as it is now.
+    pub fn put_cluster(&mut self, object: &LeanCluster) {
+        if let Some(key) = key(&object.metadata) {
+            self.clusters.insert(key, Cluster::of(object));
+        }
+    }
+
+    /// Forgets a cluster.
+    pub fn remove_cluster(&mut self, object: &LeanCluster) {
+        if let Some(key) = key(&object.metadata) {
+            self.clusters.remove(&key);
+        }
+    }
+
+    /// Takes all clusters of a namespace; there are no others.
+    pub fn replace_clusters(&mut self, namespace: &str, all: &[LeanCluster]) {
+        self.clusters.retain(|key, _| key.namespace != namespace);
+        all.iter().for_each(|object| self.put_cluster(object));
+    }
+
+    /// Takes a task as it is now, unless it is known in a later version.
+    pub fn put_task(&mut self, task: &Pgtask) {
+        let Some(key) = key(&task.metadata) else {
+            return;
+        };
+        let task = Task::from(task);
+        let known = self.tasks.get(&key);
+        if known.is_some_and(|known| known.version > task.version) {
+            return;
+        }
+        if let Some(former) = known.and_then(|known| known.operation) {
+            self.by_operation.remove(&former);
+        }
+        if let Some(operation) = task.operation {
+            self.by_operation.insert(operation, key.clone());
+        }
+        self.tasks.insert(key, task);
+    }
+
+    /// Forgets a task, unless another one has its name.
+    pub fn remove_task(&mut self, task: &Pgtask) {
+        if let Some(key) = key(&task.metadata)
+            && let Some(known) = self.tasks.get(&key)
+            && Some(&known.uid) == task.metadata.uid.as_ref()
+        {
+            let operation = known.operation;
+            operation.map(|id| self.by_operation.remove(&id));
+            self.tasks.remove(&key);
+        }
+    }
+
+    /// Takes all tasks of a namespace; there are no others.
+    pub fn replace_tasks(&mut self, namespace: &str, all: &[Pgtask]) {
+        self.tasks.retain(|key, _| key.namespace != namespace);
+        self.by_operation
+            .retain(|_, key| key.namespace != namespace);
+        all.iter().for_each(|task| self.put_task(task));
+    }
+}
