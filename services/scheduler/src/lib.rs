@@ -17,7 +17,6 @@ pub mod rounds;
 pub mod run;
 pub mod schedule;
 mod settings;
-pub mod timetable;
 
 use std::sync::Arc;
 
@@ -27,6 +26,7 @@ use kube::Client;
 use metrics::Metrics;
 use pgo_bus::{Doorbells, Doorman};
 use pgo_k8s::lease::{Election, LeaseSettings};
+use pgo_schedule::timetable;
 use pgo_telemetry::CancellationToken;
 use pgo_tls::TlsFiles;
 pub use rights::RIGHTS;

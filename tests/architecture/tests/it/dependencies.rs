@@ -19,7 +19,7 @@ const IMPURE: [&str; 7] = [
 ];
 
 /// What each shared crate may depend on of ours. Those that may on nothing could be published by themselves.
-const SHARED: [(&str, &[&str]); 15] = [
+const SHARED: [(&str, &[&str]); 16] = [
     ("pgo-ids", &[]),
     ("pgo-events", &["pgo-ids"]),
     ("pgo-core", &["pgo-ids", "pgo-events"]),
@@ -30,6 +30,7 @@ const SHARED: [(&str, &[&str]); 15] = [
         &["pgo-ids", "pgo-events", "pgo-core", "pgo-crd"],
     ),
     ("pgo-k8s", &["pgo-ids"]),
+    ("pgo-schedule", &[]),
     ("pgo-api", &["pgo-ids", "pgo-events"]),
     ("pgo-proto", &["pgo-ids", "pgo-events"]),
     ("pgo-bus", &["pgo-ids", "pgo-events", "pgo-proto", "nsq"]),

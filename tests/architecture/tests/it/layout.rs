@@ -33,6 +33,7 @@ const CRATES: [(&str, &[&str]); 3] = [
             "objects",
             "postgres",
             "proto",
+            "schedule",
             "telemetry",
             "tls",
         ],
