@@ -390,11 +390,25 @@ impl Journal {
         &mut self,
         subject: Subject<'_>,
         operation: &Operation,
-        (outcome, cause): Ending,
+        how: Ending,
         at: Timestamp,
     ) {
-        let began = draft(subject, operation, operation.kind.started());
+        self.tell_over_with(subject, operation, how, &[], at);
+    }
+
+    /// The same, with further fields of both events.
+    pub(crate) fn tell_over_with(
+        &mut self,
+        subject: Subject<'_>,
+        operation: &Operation,
+        (outcome, cause): Ending,
+        details: &[(Field, Datum)],
+        at: Timestamp,
+    ) {
+        let mut began = draft(subject, operation, operation.kind.started());
         let mut ended = draft(subject, operation, ending(operation.kind, outcome));
+        began.details.extend(details.iter().cloned());
+        ended.details.extend(details.iter().cloned());
         ended.time = at;
         ended.cause = cause;
         ended.duration_ms = Some(milliseconds(operation.started, at));

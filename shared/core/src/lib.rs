@@ -35,6 +35,7 @@ mod reload;
 mod replicas;
 mod restart;
 mod scheduled;
+mod scheduling;
 pub mod services;
 mod serving;
 mod settings;
@@ -74,6 +75,7 @@ pub use reload::{ReloadRequest, Reloads};
 pub use replicas::{Replica, ReplicaCount, ReplicaStatus, ScaleDownRequest, WantedReplica};
 pub use restart::{Restart, RestartRequest, Turn};
 pub use scheduled::{RunVerdict, ScheduledRun};
+pub use scheduling::{ScheduleChange, ScheduleRequest};
 pub use settings::Settings;
 pub use slots::{KeptWal, WalStatus};
 pub use status::{

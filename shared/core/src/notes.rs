@@ -3,9 +3,11 @@
 use jiff::Timestamp;
 use pgo_ids::OperationId;
 
-use crate::{Cluster, ClusterStatus, Kind, Observed, scheduled, settings, tested};
+use crate::{Cluster, ClusterStatus, Kind, Observed, scheduled, scheduling, settings, tested};
 
-pub use crate::{scheduled::ScheduledRun, settings::Update, tested::Test};
+pub use crate::{
+    scheduled::ScheduledRun, scheduling::ScheduleRequest, settings::Update, tested::Test,
+};
 
 /// Who changed what of a Pgcluster last without a request, by what Kubernetes noted; empty where it noted nobody.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,6 +29,8 @@ pub struct Notes {
     pub tests: Vec<Test>,
     /// Runs of schedules.
     pub runs: Vec<ScheduledRun>,
+    /// Schedules that were made or deleted by request.
+    pub schedules: Vec<ScheduleRequest>,
 }
 
 impl Notes {
@@ -34,7 +38,8 @@ impl Notes {
         let updates = self.updates.iter().map(|update| update.operation);
         let tests = self.tests.iter().map(|test| test.operation);
         let runs = self.runs.iter().map(|run| run.operation);
-        updates.chain(tests).chain(runs)
+        let schedules = self.schedules.iter().map(|request| request.operation);
+        updates.chain(tests).chain(runs).chain(schedules)
     }
 }
 
@@ -49,7 +54,7 @@ pub(crate) fn commit(
     settings::commit(next, cluster, observed, &updates, now);
 }
 
-/// The same of a cluster that goes: tests and runs are told, and a change of its settings is refused. Nothing is told after its
+/// The same of a cluster that goes: tests, schedules and runs are told, and a change of its settings is refused. Nothing is told after its
 /// deletion.
 pub(crate) fn of_one_that_goes(next: &mut ClusterStatus, cluster: &Cluster, now: Timestamp) {
     let deletion = next.journal.newest(Kind::DeleteCluster);
@@ -61,13 +66,18 @@ pub(crate) fn of_one_that_goes(next: &mut ClusterStatus, cluster: &Cluster, now:
     }
 }
 
-/// Tells the tests and runs that were not told, and gives the changes that were not.
+/// Tells the tests, schedules and runs that were not told, and gives the changes that were not.
 fn untold(next: &mut ClusterStatus, cluster: &Cluster, now: Timestamp) -> Vec<Update> {
     let notes = &cluster.notes;
     let told = core::mem::replace(&mut next.told_notes, notes.ids().collect());
     for test in &notes.tests {
         if !told.contains(&test.operation) {
             tested::tell(&mut next.journal, cluster.subject(), test);
+        }
+    }
+    for request in &notes.schedules {
+        if !told.contains(&request.operation) {
+            scheduling::tell(&mut next.journal, cluster.subject(), request);
         }
     }
     let telling = (&mut next.journal, &mut next.told_runs);

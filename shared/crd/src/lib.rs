@@ -52,7 +52,10 @@ pub use event_page::{PgEventPage, PgEventPageSpec};
 pub use failover::{failover_request, failover_requests};
 pub use installation::{PgInstallation, PgInstallationSpec, PgInstallationStatus};
 pub use invalid::InvalidSpec;
-pub use notes::{MOST_RUNS, MOST_TESTS, RECONCILER, RunNote, TestNote, UpdateNote, noted};
+pub use notes::{
+    MOST_RUNS, MOST_SCHEDULES, MOST_TESTS, RECONCILER, RunNote, ScheduleNote, TestNote, UpdateNote,
+    noted,
+};
 pub use policy::{Pgpolicy, PgpolicySpec};
 pub use replica::{Pgreplica, PgreplicaSpec};
 pub use restarting::{

@@ -1,12 +1,14 @@
-//! Notes on a Pgcluster: who changed its settings by request, what a test of its connections has shown, and what became of a
-//! run of a schedule.
+//! Notes on a Pgcluster: who changed its settings by request, what a test of its connections has shown, which schedules were
+//! made and deleted, and what became of their runs.
 //!
 //! A note is an annotation with a key of its own, so that none takes the place of another. Who changes a setting writes the
 //! note with it, in one write; the reconciler takes it away when it is told.
 
 use jiff::Timestamp;
 use kube::ResourceExt as _;
-use pgo_core::{ChangedBy, Notes, RunVerdict, ScheduledRun, Test, Update};
+use pgo_core::{
+    ChangedBy, Notes, RunVerdict, ScheduleChange, ScheduleRequest, ScheduledRun, Test, Update,
+};
 use pgo_ids::OperationId;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -25,12 +27,18 @@ const TEST: &str = "test.pgo.crunchydata.com/";
 /// The same of notes on runs of schedules.
 const RUN: &str = "run.pgo.crunchydata.com/";
 
+/// The same of notes on schedules that were made or deleted.
+const SCHEDULE: &str = "schedule.pgo.crunchydata.com/";
+
 /// So many notes on tests may wait for the reconciler on a cluster. While it is away, whoever tests on and on would fill the
 /// object; what is beyond is told nowhere.
 pub const MOST_TESTS: usize = 64;
 
 /// The same of notes on runs.
 pub const MOST_RUNS: usize = 64;
+
+/// The same of notes on schedules.
+pub const MOST_SCHEDULES: usize = 64;
 
 /// A note that settings were changed by request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +61,23 @@ pub struct TestNote {
     /// The commands that connect like those that did not work, each with the reason.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub broken: Vec<String>,
+}
+
+/// A note on a schedule that was made or deleted by request, or should have been.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScheduleNote {
+    /// Who asked.
+    pub user: String,
+    /// Name of the schedule.
+    pub schedule: String,
+    /// When.
+    pub at: Timestamp,
+    /// Whether it was to be deleted; else it was to be made.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub deleted: bool,
+    /// Why it was not done, where it was not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<String>,
 }
 
 /// A note on a run of a schedule.
@@ -100,6 +125,34 @@ impl TestNote {
     }
 }
 
+impl ScheduleNote {
+    /// Key and value of its annotation.
+    #[must_use]
+    pub fn annotation(&self, id: OperationId) -> (String, String) {
+        annotation(SCHEDULE, id, self)
+    }
+
+    /// Whether another one has room among these annotations.
+    pub fn has_room<'a>(keys: impl Iterator<Item = &'a String>) -> bool {
+        keys.filter(|key| key.starts_with(SCHEDULE)).count() < MOST_SCHEDULES
+    }
+
+    fn request(self, operation: OperationId) -> ScheduleRequest {
+        let change = match self.deleted {
+            true => ScheduleChange::Deleted,
+            false => ScheduleChange::Created,
+        };
+        ScheduleRequest {
+            operation,
+            actor: self.user,
+            schedule: self.schedule,
+            change,
+            at: self.at,
+            failed: self.failed,
+        }
+    }
+}
+
 impl RunNote {
     /// Key and value of its annotation.
     #[must_use]
@@ -131,14 +184,14 @@ impl RunNote {
 /// Id of the operation that an annotation notes, if it notes one.
 #[must_use]
 pub fn noted(key: &str) -> Option<OperationId> {
-    let id = [UPDATE, TEST, RUN]
+    let id = [UPDATE, TEST, RUN, SCHEDULE]
         .iter()
         .find_map(|prefix| key.strip_prefix(*prefix));
     id?.parse().ok()
 }
 
-/// What is noted on a Pgcluster, in order. A value that cannot be read notes that something was done, by nobody known; a test or
-/// a run of which nothing is known is none.
+/// What is noted on a Pgcluster, in order. A value that cannot be read notes that something was done, by nobody known; a test, a
+/// schedule or a run of which nothing is known is none.
 pub(crate) fn notes(cluster: &Pgcluster) -> Notes {
     let mut notes = Notes::default();
     for (key, value) in cluster.annotations() {
@@ -149,6 +202,10 @@ pub(crate) fn notes(cluster: &Pgcluster) -> Notes {
             let read: Option<UpdateNote> = serde_json::from_str(value).ok();
             let actor = read.map(|note| note.user).unwrap_or_default();
             notes.updates.push(Update { operation, actor });
+        } else if key.starts_with(SCHEDULE) {
+            let read: Option<ScheduleNote> = serde_json::from_str(value).ok();
+            let requests = read.map(|note| note.request(operation));
+            notes.schedules.extend(requests);
         } else if key.starts_with(RUN) {
             let read: Option<RunNote> = serde_json::from_str(value).ok();
             notes.runs.extend(read.map(|note| note.run(operation)));
@@ -164,6 +221,7 @@ pub(crate) fn notes(cluster: &Pgcluster) -> Notes {
         }
     }
     notes.tests.sort_by_key(|test| test.began);
+    notes.schedules.sort_by_key(|request| request.at);
     notes
 }
 

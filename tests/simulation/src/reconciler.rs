@@ -445,6 +445,7 @@ impl World {
         let told = |id: &OperationId| status.told_notes.contains(id);
         let is_noted = notes.tests.iter().any(|note| told(&note.operation))
             || notes.runs.iter().any(|run| told(&run.operation))
+            || notes.schedules.iter().any(|note| told(&note.operation))
             || notes.updates.iter().any(|note| told(&note.operation));
         let count = status.replica_count.map(|count| count.wanted);
         let count = count.filter(|count| *count != working.cluster.replica_count);
@@ -467,6 +468,10 @@ impl World {
             let cluster = Rc::make_mut(&mut object.cluster);
             cluster.notes.tests.retain(|note| !told(&note.operation));
             cluster.notes.runs.retain(|run| !told(&run.operation));
+            cluster
+                .notes
+                .schedules
+                .retain(|note| !told(&note.operation));
             cluster.notes.updates.retain(|note| !told(&note.operation));
             if let Some(count) = count {
                 cluster.replica_count = count;

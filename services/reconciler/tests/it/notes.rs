@@ -43,10 +43,11 @@ async fn what_is_noted_is_told_once_and_taken_away() {
         phase(&kubernetes, "hippo") == "Ready"
     })
     .await;
-    let (update, test, run) = (
+    let (update, test, run, schedule) = (
         "25927091-b343-4017-be4b-71575f0b3eb5",
         "fe31b2a0-9d44-4d6c-8f0f-1b0e6d1f3c11",
         "0c3bd0a4-5a3c-4c43-9d1d-3a4b3f0f8f51",
+        "6f1f5c07-0c7c-4b8a-9a55-5d6a4f3b2c11",
     );
     let before = told(&kubernetes).expect("events of the creation");
     kubernetes.edit("pgclusters", NS, "hippo", |hippo| {
@@ -61,9 +62,12 @@ async fn what_is_noted_is_told_once_and_taken_away() {
         metadata["annotations"][format!("test.pgo.crunchydata.com/{test}")] =
             json!(tested.to_string());
         metadata["annotations"][format!("run.pgo.crunchydata.com/{run}")] = json!(due.to_string());
+        let made = json!({"user": "carol", "schedule": "nightly", "at": at});
+        metadata["annotations"][format!("schedule.pgo.crunchydata.com/{schedule}")] =
+            json!(made.to_string());
     });
-    // Begin and end of the first two, and what became of the run.
-    let all = Some(before + 5);
+    // Begin and end of the change, the test and the schedule, and what became of the run.
+    let all = Some(before + 7);
     eventually("all to be told", || told(&kubernetes) == all).await;
     let updated = ["UpdateCluster", "alice", "Completed"].map(|word| json!(word));
     assert_eq!(operation(&kubernetes, update), Some(updated));

@@ -25,6 +25,7 @@ mod replicas;
 mod restart;
 mod roles;
 mod scheduled;
+mod scheduling;
 mod services;
 mod serving;
 mod settings;

@@ -12,7 +12,7 @@ use pgo_events::{Event, EventType, Published};
 use crate::{
     backups, crash, failover,
     installation::{config, pgo},
-    protection, reload, replicas, restart, scheduled,
+    protection, reload, replicas, restart, scheduled, scheduling,
     services::{lease, process},
     settings, slots, synchronous, takeover, upgrade,
     world::{World, on},
@@ -130,6 +130,7 @@ fn what_is_said_to_be_published_is_told_and_nothing_else() {
         reload::told(),
         restart::told(),
         scheduled::told(),
+        scheduling::told(),
         synchronous::of_fallback(),
         backups::told(),
     ];

@@ -183,14 +183,14 @@ catalogue! {
         }
 
         // Schedules.
-        CreateSchedule "making a schedule" [Backup] (ClusterName, Schedule) Backups {
+        CreateSchedule "making a schedule" [Backup] (ClusterName, Schedule) Now {
             started CreateScheduleStarted = "CreateScheduleStarted";
             failed CreateScheduleFailure = "CreateScheduleFailure"
                 "Mend the cause, then ask again.";
             completed CreateSchedule = "CreateSchedule"
                 "A schedule is kept from now on.";
         }
-        DeleteSchedule "removing a schedule" [Backup] (ClusterName, Schedule) Backups {
+        DeleteSchedule "removing a schedule" [Backup] (ClusterName, Schedule) Now {
             started DeleteScheduleStarted = "DeleteScheduleStarted";
             failed DeleteScheduleFailure = "DeleteScheduleFailure"
                 "Mend the cause, then ask again.";

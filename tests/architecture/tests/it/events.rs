@@ -20,7 +20,7 @@ fn asked_by(operation: OperationKind) -> Option<Endpoint> {
         O::CreateLabel => Endpoint::Label,
         O::DeleteLabel => Endpoint::DeleteLabel,
         O::Benchmark => Endpoint::CreateBenchmark,
-        O::CreateBackup => Endpoint::CreateBackup,
+        O::CreateBackup => Endpoint::CreateBackrestBackup,
         O::DeleteBackup => Endpoint::DeleteBackup,
         O::RestoreCluster => Endpoint::Restore,
         O::CreateSchedule => Endpoint::CreateSchedule,
