@@ -8,7 +8,7 @@ use pgo_api::{
 };
 
 use super::{
-    Failure, Output, Report, boolean,
+    Failure, Output, Report,
     select::shows,
     wait::{Following, WaitFlags},
 };
@@ -42,9 +42,12 @@ pub struct Arguments {
     /// Password of all initial users, instead of generated ones
     #[arg(short = 'w', long, value_name = "PASSWORD", allow_hyphen_values = true)]
     password: Option<String>,
-    /// Whether pgBackRest archives and backs up: false is all there is yet
+    /// Whether pgBackRest archives WAL and makes backups: true or false, instead of what pgo.yaml says
     #[arg(long, value_name = "BOOL")]
     pgbackrest: Option<String>,
+    /// Where pgBackRest keeps them: local
+    #[arg(long, value_name = "TYPE")]
+    pgbackrest_storage_type: Option<String>,
     /// Whether a replica becomes the primary by itself when that is gone; needs replicas
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
           default_value = "false", value_parser = super::boolean, action = clap::ArgAction::Set)]
@@ -108,16 +111,6 @@ fn name(text: &str) -> Result<String, &'static str> {
 }
 
 impl Arguments {
-    /// Refuses the values that come later, of flags of which others work already.
-    pub fn check(&self) -> Result<(), Failure> {
-        let backrest = self.pgbackrest.as_deref().map(boolean);
-        let backrest = (backrest == Some(Ok(true))).then(|| "--pgbackrest=true".to_owned());
-        match backrest {
-            None => Ok(()),
-            Some(later) => Err(Failure::NotAvailable(vec![later])),
-        }
-    }
-
     fn request(&self, api: &Api) -> CreateClusterRequest {
         let text = |given: &Option<String>| given.clone().unwrap_or_default();
         CreateClusterRequest {
@@ -137,6 +130,7 @@ impl Arguments {
             replica_count: self.replica_count,
             service_type: text(&self.service_type),
             backrest_flag: text(&self.pgbackrest),
+            backrest_storage_type: text(&self.pgbackrest_storage_type),
             pgbouncer_user: "pgbouncer".to_owned(),
             custom_config: text(&self.custom_config),
             storage_config: text(&self.storage_config),

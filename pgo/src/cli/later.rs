@@ -8,7 +8,6 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 /// Commands by their path; a command comes before those below it.
 const COMMANDS: &[&str] = &[
     "apply",
-    "backup",
     "benchmark",
     "cat",
     "create namespace",
@@ -17,7 +16,6 @@ const COMMANDS: &[&str] = &[
     "create pgouser",
     "create pgpool",
     "create policy",
-    "create schedule",
     "create user",
     "delete backup",
     "delete benchmark",
@@ -28,14 +26,12 @@ const COMMANDS: &[&str] = &[
     "delete pgouser",
     "delete pgpool",
     "delete policy",
-    "delete schedule",
     "delete user",
     "df",
     "label",
     "load",
     "ls",
     "restore",
-    "show backup",
     "show benchmark",
     "show config",
     "show namespace",
@@ -43,7 +39,6 @@ const COMMANDS: &[&str] = &[
     "show pgouser",
     "show policy",
     "show pvc",
-    "show schedule",
     "show user",
     "show workflow",
     "update namespace",
@@ -78,10 +73,9 @@ const fn flag(name: &'static str, takes: Takes) -> Flag {
     }
 }
 
-/// Flags, besides the one of which only some values come later: `--pgbackrest` of `create cluster` says so itself.
+/// Flags; those of which only some values come later say so themselves.
 const FLAGS: &[Flag] = &[
     flag("metrics", Takes::Switch),
-    flag("pgbackrest-storage-type", Takes::Text),
     flag("pgbadger", Takes::Switch),
     flag("pgbouncer", Takes::Switch),
     flag("pgbouncer-pass", Takes::Text),
@@ -90,6 +84,14 @@ const FLAGS: &[Flag] = &[
     Flag {
         short: Some('z'),
         ..flag("policies", Takes::Text)
+    },
+    Flag {
+        command: "backup",
+        ..flag("pvc-name", Takes::Text)
+    },
+    Flag {
+        command: "backup",
+        ..flag("storage-config", Takes::Text)
     },
 ];
 

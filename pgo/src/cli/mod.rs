@@ -6,6 +6,7 @@
 //! ```
 
 mod advice;
+mod backup;
 mod completion;
 mod create_cluster;
 mod dead_letter;
@@ -22,7 +23,9 @@ mod reload;
 mod report;
 mod restart;
 mod scale;
+mod schedule;
 mod select;
+mod show_backup;
 mod show_cluster;
 mod status;
 mod test;
@@ -67,17 +70,17 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Create a cluster
+    /// Create a cluster, or a schedule
     Create {
         #[command(subcommand)]
         what: Option<Create>,
     },
-    /// Show clusters, or messages that nobody could handle
+    /// Show clusters, backups, schedules, or messages that nobody could handle
     Show {
         #[command(subcommand)]
         what: Option<Show>,
     },
-    /// Delete clusters, or messages that nobody could handle
+    /// Delete clusters, schedules, or messages that nobody could handle
     Delete {
         #[command(subcommand)]
         what: Option<Delete>,
@@ -87,6 +90,7 @@ enum Command {
         #[command(subcommand)]
         what: Option<Requeue>,
     },
+    Backup(backup::Arguments),
     Scale(scale::Up),
     #[command(name = "scaledown")]
     ScaleDown(scale::Down),
@@ -110,11 +114,14 @@ enum Command {
 #[derive(Subcommand)]
 enum Create {
     Cluster(Box<create_cluster::Arguments>),
+    Schedule(Box<schedule::Create>),
 }
 
 #[derive(Subcommand)]
 enum Show {
+    Backup(show_backup::Arguments),
     Cluster(show_cluster::Arguments),
+    Schedule(schedule::Show),
     #[command(name = "deadletter", visible_alias = "deadletters")]
     DeadLetter(dead_letter::Show),
 }
@@ -122,6 +129,7 @@ enum Show {
 #[derive(Subcommand)]
 enum Delete {
     Cluster(delete_cluster::Arguments),
+    Schedule(schedule::Delete),
     #[command(name = "deadletter", visible_alias = "deadletters")]
     DeadLetter(dead_letter::Delete),
 }
@@ -225,36 +233,15 @@ fn dispatch(command: Command, global: &GlobalFlags) -> Result<(), Failure> {
         Command::Delete { what: None } => Err(no_resource("delete")),
         Command::Requeue { what: None } => Err(no_resource("requeue")),
         Command::Update { what: None } => Err(no_resource("update")),
-        Command::Show {
-            what: Some(Show::DeadLetter(arguments)),
-        } => asking(global, async |api| {
-            dead_letter::show(&arguments, &api).await
-        }),
-        Command::Delete {
-            what: Some(Delete::DeadLetter(arguments)),
-        } => asking(global, async |api| {
-            dead_letter::delete(&arguments, &api).await
-        }),
+        Command::Create { what: Some(what) } => create(what, global),
+        Command::Show { what: Some(what) } => show(&what, global),
+        Command::Delete { what: Some(what) } => delete(what, global),
         Command::Requeue {
             what: Some(Requeue::DeadLetter(arguments)),
         } => requeue(&arguments, global),
         Command::Completion(arguments) => completion::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
-        Command::Create {
-            what: Some(Create::Cluster(arguments)),
-        } => asking(global, async |api| {
-            create_cluster::run(*arguments, api).await
-        }),
-        Command::Show {
-            what: Some(Show::Cluster(arguments)),
-        } => asking(global, async |api| {
-            show_cluster::run(&arguments, &api).await
-        }),
-        Command::Delete {
-            what: Some(Delete::Cluster(arguments)),
-        } => asking(global, async |api| {
-            delete_cluster::run(arguments, api).await
-        }),
+        Command::Backup(arguments) => asking(global, async |api| backup::run(arguments, api).await),
         Command::Scale(arguments) => asking(global, async |api| scale::up(&arguments, api).await),
         Command::ScaleDown(arguments) => scale_down(&arguments, global),
         Command::Failover(arguments) => failover(&arguments, global),
@@ -276,6 +263,30 @@ fn dispatch(command: Command, global: &GlobalFlags) -> Result<(), Failure> {
             None => asking(global, async |api| watch::run(arguments, api).await),
         },
     }
+}
+
+fn create(what: Create, global: &GlobalFlags) -> Result<(), Failure> {
+    asking(global, async |api| match what {
+        Create::Cluster(arguments) => create_cluster::run(*arguments, api).await,
+        Create::Schedule(arguments) => schedule::create(&arguments, &api).await,
+    })
+}
+
+fn show(what: &Show, global: &GlobalFlags) -> Result<(), Failure> {
+    asking(global, async |api| match what {
+        Show::Backup(arguments) => show_backup::run(arguments, &api).await,
+        Show::Cluster(arguments) => show_cluster::run(arguments, &api).await,
+        Show::Schedule(arguments) => schedule::show(arguments, &api).await,
+        Show::DeadLetter(arguments) => dead_letter::show(arguments, &api).await,
+    })
+}
+
+fn delete(what: Delete, global: &GlobalFlags) -> Result<(), Failure> {
+    asking(global, async |api| match what {
+        Delete::Cluster(arguments) => delete_cluster::run(arguments, api).await,
+        Delete::Schedule(arguments) => schedule::delete(&arguments, &api).await,
+        Delete::DeadLetter(arguments) => dead_letter::delete(&arguments, &api).await,
+    })
 }
 
 fn requeue(arguments: &dead_letter::Requeue, global: &GlobalFlags) -> Result<(), Failure> {
@@ -317,7 +328,17 @@ fn update_cluster(
 fn check(command: &Command) -> Result<(), Failure> {
     let selection = match command {
         Command::Create {
-            what: Some(Create::Cluster(arguments)),
+            what: Some(Create::Schedule(arguments)),
+        } => return arguments.check(),
+        Command::Backup(arguments) => return arguments.check(),
+        Command::Show {
+            what: Some(Show::Backup(arguments)),
+        } => return arguments.check(),
+        Command::Show {
+            what: Some(Show::Schedule(arguments)),
+        } => return arguments.check(),
+        Command::Delete {
+            what: Some(Delete::Schedule(arguments)),
         } => return arguments.check(),
         Command::Show {
             what: Some(Show::Cluster(arguments)),

@@ -9,7 +9,7 @@ use super::{
     Failure, Output, Report,
     create_cluster::lines,
     select::{Place, Selected, Selection, each, shows},
-    wait::{Following, Tally, WaitFlags, Work},
+    wait::{CLUSTERS, Following, Tally, WaitFlags, Work},
 };
 use crate::client::Api;
 
@@ -45,7 +45,7 @@ pub async fn run(arguments: Arguments, api: Arc<Api>) -> Result<(), Failure> {
     let json = arguments.output.is_json();
     let namespace = namespace(&arguments.selection, &api);
     let within = namespace.as_deref().unwrap_or_default();
-    let following = Following::begin_in(within, &arguments.wait, &api, json).await;
+    let following = Following::begin_in((CLUSTERS, within), &arguments.wait, &api, json).await;
     let (mut results, mut upgrades) = (Vec::new(), Vec::<AskedUpgrade>::new());
     let mut report = Report::default();
     let ask = async |selected: &Selected| {

@@ -41,6 +41,10 @@ use crate::{
     },
 };
 
+/// Topic of what is done with clusters.
+pub const CLUSTERS: &str = "clustertopic";
+/// Topic of the steps of backups.
+pub const BACKUPS: &str = "backuptopic";
 /// Pause between two looks.
 const PAUSE: Duration = Duration::from_secs(1);
 /// How long the stream of events may take to begin; the request is made without it then.
@@ -95,6 +99,7 @@ enum Goal {
 pub enum Work {
     Upgrade,
     Restart,
+    Backup,
     /// Another primary.
     Failover,
     /// More replicas.
@@ -120,6 +125,7 @@ impl Goal {
             Self::Gone => "gone",
             Self::Done(Work::Upgrade) => "upgraded",
             Self::Done(Work::Restart) => "restarted",
+            Self::Done(Work::Backup) => "backed up",
             Self::Done(Work::Failover) => "failed over",
             Self::Done(Work::Scale) => "scaled",
             Self::Done(Work::ScaleDown) => "scaled down",
@@ -166,12 +172,13 @@ struct Known {
 impl Following {
     /// Opens the stream of the command's namespace, if the flags say so.
     pub async fn begin(flags: &WaitFlags, api: &Arc<Api>, aside: bool) -> Option<Self> {
-        Self::begin_in(&api.settings().namespace, flags, api, aside).await
+        let namespace = &api.settings().namespace;
+        Self::begin_in((CLUSTERS, namespace), flags, api, aside).await
     }
 
-    /// Opens the stream of a namespace, or of all that the user may see where that is empty, if the flags say so.
+    /// Opens the stream of a topic and a namespace, or of all that the user may see where that is empty, if the flags say so.
     pub async fn begin_in(
-        namespace: &str,
+        (topic, namespace): (&str, &str),
         flags: &WaitFlags,
         api: &Arc<Api>,
         aside: bool,
@@ -180,7 +187,7 @@ impl Following {
             return None;
         }
         let query = EventsQuery {
-            topic: "clustertopic".to_owned(),
+            topic: topic.to_owned(),
             namespace: namespace.to_owned(),
             version: PGO_VERSION.to_owned(),
             ..EventsQuery::default()
@@ -482,6 +489,9 @@ impl Following {
             }
             Goal::Done(Work::Restart) => {
                 format!("cluster {cluster} failed to be restarted after {after}: {cause}")
+            }
+            Goal::Done(Work::Backup) => {
+                format!("cluster {cluster} failed to be backed up after {after}: {cause}")
             }
             Goal::Done(Work::Scale | Work::ScaleDown) => {
                 format!("cluster {cluster} failed to be scaled after {after}: {cause}")

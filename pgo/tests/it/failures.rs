@@ -206,21 +206,16 @@ fn a_form_of_output_that_there_is_not_has_4_1_s_status_2_and_makes_no_request() 
 fn what_comes_later_says_so_and_makes_no_request() {
     let fake = Fake::start(|_| ok(json!([])));
     for (line, what) in [
-        ("backup hippo --backup-type=pgdump", "backup"),
+        ("backup hippo --backup-type=pgdump", "--backup-type=pgdump"),
         ("show user hippo --expired 7", "show user"),
         ("update user --all --password=x", "update user"),
-        ("help backup", "backup"),
+        ("help restore", "restore"),
         ("help show user", "show user"),
         ("show help user", "show user"),
         ("help update user", "update user"),
-        ("backup --help", "backup"),
+        ("restore --help", "restore"),
         ("-n other help restore", "restore"),
         ("create cluster a --metrics", "--metrics"),
-        ("create cluster a --pgbackrest true", "--pgbackrest=true"),
-        (
-            "create cluster a --pgbackrest-storage-type=s3",
-            "--pgbackrest-storage-type",
-        ),
         ("create cluster a --pgbadger", "--pgbadger"),
         ("create cluster a --pgbouncer", "--pgbouncer"),
         ("create cluster a --pgbouncer-pass=x", "--pgbouncer-pass"),
@@ -245,8 +240,8 @@ fn every_flag_that_works_reaches_the_apiserver() {
             "created Pgcluster a2"
         ]))
     });
-    let line = "create cluster a --ccp-image i -c t --custom-config cc -l k=v --node-label n=1 -w -pw --pgbackrest=false \
-                -r small -s other -e 3 --service-type NodePort --storage-config fast --autofail=false --replica-count -1 \
+    let line = "create cluster a --ccp-image i -c t --custom-config cc -l k=v --node-label n=1 -w -pw --pgbackrest=true \
+                --pgbackrest-storage-type=local -r small -s other -e 3 --service-type NodePort --storage-config fast --autofail=false --replica-count -1 \
                 -n elsewhere";
     let arguments: Vec<&str> = line.split_whitespace().collect();
     let ran = run(&mut fake.pgo(&arguments));
@@ -268,7 +263,8 @@ fn every_flag_that_works_reaches_the_apiserver() {
         ("UserLabels", json!("k=v")),
         ("NodeLabel", json!("n=1")),
         ("Password", json!("-pw")),
-        ("BackrestFlag", json!("false")),
+        ("BackrestFlag", json!("true")),
+        ("BackrestStorageType", json!("local")),
         ("ContainerResources", json!("small")),
         ("SecretFrom", json!("other")),
         ("Series", json!(3)),

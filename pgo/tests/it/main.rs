@@ -6,6 +6,7 @@
     reason = "test code; helpers are not seen as such"
 )]
 
+mod backups;
 mod completion;
 mod dead_letters;
 mod failures;

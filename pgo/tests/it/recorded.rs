@@ -61,7 +61,9 @@ fn replay(number: &str) -> (Value, Ran) {
 
 #[test]
 fn what_4_1_did_and_printed_ours_does_and_prints() {
-    for number in ["001", "005", "030", "031", "033", "046", "183", "206"] {
+    for number in [
+        "001", "005", "030", "031", "033", "046", "126", "128", "183", "206",
+    ] {
         let (recording, ran) = replay(number);
         let printed = recording["stdout"].as_str().unwrap();
         match printed.starts_with('{') {
@@ -125,7 +127,8 @@ fn what_is_new_in_the_status_stands_apart_from_4_1_s_list_of_pods() {
 #[test]
 fn an_error_has_4_1_s_words_on_standard_error_and_exit_status_2() {
     for number in [
-        "010", "013", "015", "016", "018", "020", "021", "185", "203", "205", "208",
+        "010", "013", "015", "016", "018", "020", "021", "025", "096", "098", "100", "101", "130",
+        "185", "203", "205", "208",
     ] {
         let (recording, ran) = replay(number);
         let recorded = recording["stdout"].as_str().unwrap().trim();
@@ -137,7 +140,7 @@ fn an_error_has_4_1_s_words_on_standard_error_and_exit_status_2() {
 
 #[test]
 fn what_was_named_and_not_found_is_a_failure_with_4_1_s_text() {
-    for number in ["003", "035", "036"] {
+    for number in ["003", "035", "036", "111", "118", "120", "123"] {
         let (recording, ran) = replay(number);
         assert_eq!(
             ran.stdout,
@@ -163,6 +166,14 @@ fn a_name_that_is_none_makes_no_request() {
 }
 
 #[test]
+fn what_a_schedule_lacks_is_said_in_4_1_s_words_without_a_request() {
+    let (recording, ran) = replay("121");
+    let words = recording["stdout"].as_str().unwrap();
+    assert_eq!(ran.stderr, format!("Error: {words}"));
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""));
+}
+
+#[test]
 fn clusters_are_asked_for_and_shown_as_in_4_1_but_for_the_order_of_labels() {
     let lines = |text: &str| -> Vec<Vec<String>> {
         let words = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
@@ -184,10 +195,10 @@ fn clusters_are_asked_for_and_shown_as_in_4_1_but_for_the_order_of_labels() {
     }
 }
 
-/// A creation with pgBackRest in S3 or with pgpool, policies, and backups by pg_basebackup.
+/// A creation with pgpool, policies, and backups by pg_basebackup.
 #[test]
 fn what_4_1_did_and_is_not_there_yet_is_refused_without_a_request() {
-    for number in ["025", "026", "070", "071", "108"] {
+    for number in ["026", "070", "071", "108"] {
         let recording = recording(number);
         let fake = Fake::start(|_| Reply::Nothing);
         let ran = run(&mut fake.pgo(&argv(&recording)));

@@ -1,15 +1,17 @@
 //! The OpenAPI description of the REST interface, put together from the route table and the types of requests and answers.
 
 use pgo_api::{
-    Carrier, ClusterScaleResponse, ClusterTestRequest, ClusterTestResponse, CreateClusterRequest,
-    CreateClusterResponse, CreateFailoverRequest, CreateFailoverResponse, CreateUpgradeRequest,
-    CreateUpgradeResponse, DeadLetterRequest, DeadLetterResponse, DeleteClusterRequest,
-    DeleteClusterResponse, Endpoint, EventsQuery, Method, Methods, Outcome, PGO_VERSION,
-    QueryFailoverResponse, QueryRestartResponse, ROUTES, ReloadRequest, ReloadResponse,
-    RequestHead, RestartRequest, RestartResponse, Route, STREAM_TYPE, ScaleDownQuery,
-    ScaleDownResponse, ScaleQuery, ScaleQueryResponse, ShowClusterRequest, ShowClusterResponse,
-    ShowDeadLetterResponse, StatusQuery, StatusResponse, UpdateClusterRequest,
-    UpdateClusterResponse, VersionResponse,
+    Carrier, ClusterScaleResponse, ClusterTestRequest, ClusterTestResponse,
+    CreateBackrestBackupRequest, CreateBackrestBackupResponse, CreateClusterRequest,
+    CreateClusterResponse, CreateFailoverRequest, CreateFailoverResponse, CreateScheduleRequest,
+    CreateScheduleResponse, CreateUpgradeRequest, CreateUpgradeResponse, DeadLetterRequest,
+    DeadLetterResponse, DeleteClusterRequest, DeleteClusterResponse, DeleteScheduleResponse,
+    Endpoint, EventsQuery, Method, Methods, Outcome, PGO_VERSION, QueryFailoverResponse,
+    QueryRestartResponse, ROUTES, ReloadRequest, ReloadResponse, RequestHead, RestartRequest,
+    RestartResponse, Route, STREAM_TYPE, ScaleDownQuery, ScaleDownResponse, ScaleQuery,
+    ScaleQueryResponse, SelectScheduleRequest, ShowBackrestQuery, ShowBackrestResponse,
+    ShowClusterRequest, ShowClusterResponse, ShowDeadLetterResponse, ShowScheduleResponse,
+    StatusQuery, StatusResponse, UpdateClusterRequest, UpdateClusterResponse, VersionResponse,
 };
 use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
@@ -171,6 +173,11 @@ fn answer(endpoint: Endpoint, generator: &mut SchemaGenerator) -> Value {
         Endpoint::CreateFailover => schema::<CreateFailoverResponse>(generator),
         Endpoint::QueryFailover => schema::<QueryFailoverResponse>(generator),
         Endpoint::Upgrade => schema::<CreateUpgradeResponse>(generator),
+        Endpoint::CreateBackrestBackup => schema::<CreateBackrestBackupResponse>(generator),
+        Endpoint::ShowBackrest => schema::<ShowBackrestResponse>(generator),
+        Endpoint::CreateSchedule => schema::<CreateScheduleResponse>(generator),
+        Endpoint::ShowSchedule => schema::<ShowScheduleResponse>(generator),
+        Endpoint::DeleteSchedule => schema::<DeleteScheduleResponse>(generator),
         Endpoint::Reload => schema::<ReloadResponse>(generator),
         Endpoint::RestartCluster => schema::<RestartResponse>(generator),
         Endpoint::QueryRestart => schema::<QueryRestartResponse>(generator),
@@ -191,6 +198,11 @@ fn request(endpoint: Endpoint, generator: &mut SchemaGenerator) -> Value {
         Endpoint::UpdateCluster => optional::<UpdateClusterRequest>(generator),
         Endpoint::CreateFailover => optional::<CreateFailoverRequest>(generator),
         Endpoint::Upgrade => optional::<CreateUpgradeRequest>(generator),
+        Endpoint::CreateBackrestBackup => optional::<CreateBackrestBackupRequest>(generator),
+        Endpoint::CreateSchedule => optional::<CreateScheduleRequest>(generator),
+        Endpoint::ShowSchedule | Endpoint::DeleteSchedule => {
+            optional::<SelectScheduleRequest>(generator)
+        }
         Endpoint::Reload => optional::<ReloadRequest>(generator),
         Endpoint::RestartCluster => optional::<RestartRequest>(generator),
         Endpoint::ShowDeadLetter | Endpoint::RequeueDeadLetter | Endpoint::DeleteDeadLetter => {
@@ -225,6 +237,7 @@ fn parameters(route: &Route, generator: &mut SchemaGenerator) -> Vec<Value> {
             Endpoint::Events => generator.root_schema_for::<EventsQuery>(),
             Endpoint::ScaleCluster => generator.root_schema_for::<ScaleQuery>(),
             Endpoint::ScaleDown => generator.root_schema_for::<ScaleDownQuery>(),
+            Endpoint::ShowBackrest => generator.root_schema_for::<ShowBackrestQuery>(),
             _ => generator.root_schema_for::<StatusQuery>(),
         };
         let properties = query.get("properties").and_then(Value::as_object);

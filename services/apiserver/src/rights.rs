@@ -41,8 +41,8 @@ pub const RIGHTS: Rights = Rights {
         Right::new(
             "",
             &["configmaps"],
-            &[Get],
-            "Whether the ConfigMap of --custom-config is there.",
+            &[Get, List, Create, Delete],
+            "Whether the ConfigMap of --custom-config is there; schedules, which are ConfigMaps.",
         ),
         Right::new(
             "",

@@ -12,6 +12,7 @@
 //! [`ROUTES`] is the whole of 4.1's table, also what is answered with [`texts::not_available`] for now, and
 //! the routes that are new here.
 
+mod backup;
 mod cluster;
 mod dead_letter;
 mod events;
@@ -20,11 +21,16 @@ mod permission;
 mod restart;
 mod route;
 mod scale;
+mod schedule;
 mod service;
 pub mod texts;
 mod upgrade;
 mod wire;
 
+pub use backup::{
+    AskedBackup, CreateBackrestBackupRequest, CreateBackrestBackupResponse, ShowBackrestDetail,
+    ShowBackrestQuery, ShowBackrestResponse,
+};
 pub use cluster::{
     ClusterTestDetail, ClusterTestRequest, ClusterTestResponse, ClusterTestResult,
     CreateClusterRequest, CreateClusterResponse, DeleteClusterRequest, DeleteClusterResponse,
@@ -48,6 +54,10 @@ pub use route::{Carrier, Endpoint, Method, Methods, NamespaceCheck, NoRoute, ROU
 pub use scale::{
     ClusterScaleResponse, ScaleDownQuery, ScaleDownResponse, ScaleQuery, ScaleQueryResponse,
     ScaleQueryTarget,
+};
+pub use schedule::{
+    CreateScheduleRequest, CreateScheduleResponse, DeleteScheduleResponse, ScheduleDetail,
+    SelectScheduleRequest, ShowScheduleResponse,
 };
 pub use service::{KeyValue, NodeInfo, StatusDetail, StatusQuery, StatusResponse, VersionResponse};
 pub use upgrade::{AskedUpgrade, CreateUpgradeRequest, CreateUpgradeResponse};

@@ -261,9 +261,9 @@ routes! {
     /// Asks for a restore from a backup by pg_basebackup.
     RestorePgbasebackup Post "/pgbasebackuprestore" Some(P::RestorePgbasebackup), x, N, Body, LATER;
     /// Asks for a backup by pgBackRest.
-    CreateBackrestBackup Post "/backrestbackup" Some(P::CreateBackup), x, N, Body, LATER;
+    CreateBackrestBackup Post "/backrestbackup" Some(P::CreateBackup), x, N, Body, AVAILABLE;
     /// Shows the pgBackRest backups of a cluster.
-    ShowBackrest Get "/backrest/{name}" Some(P::ShowBackup), V, N, Query, LATER;
+    ShowBackrest Get "/backrest/{name}" Some(P::ShowBackup), V, N, Query, AVAILABLE;
     /// Asks for a restore by pgBackRest.
     Restore Post "/restore" Some(P::Restore), x, N, Body, LATER;
     /// Asks for a dump by pg_dump.
@@ -290,11 +290,11 @@ routes! {
     DeletePgpool Post "/pgpooldelete" Some(P::DeletePgpool), V, N, Body, LATER;
 
     /// Creates schedules of backups or policies.
-    CreateSchedule Post "/schedule" Some(P::CreateSchedule), x, N, Body, LATER;
+    CreateSchedule Post "/schedule" Some(P::CreateSchedule), x, N, Body, AVAILABLE;
     /// Deletes schedules.
-    DeleteSchedule Post "/scheduledelete" Some(P::DeleteSchedule), x, N, Body, LATER;
+    DeleteSchedule Post "/scheduledelete" Some(P::DeleteSchedule), x, N, Body, AVAILABLE;
     /// Shows schedules.
-    ShowSchedule Post "/scheduleshow" Some(P::ShowSchedule), x, N, Body, LATER;
+    ShowSchedule Post "/scheduleshow" Some(P::ShowSchedule), x, N, Body, AVAILABLE;
     /// Asks for a run of pgbench on clusters.
     CreateBenchmark Post "/benchmark" Some(P::CreateSchedule), x, N, Body, LATER;
     /// Deletes runs of pgbench.

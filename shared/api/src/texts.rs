@@ -38,6 +38,11 @@ pub const NO_CLUSTERS: &str = "no clusters found";
 /// A cluster to test has a primary that is not ready.
 pub const NOT_READY: &str = "cluster not ready yet, try later";
 
+/// A backup is asked for while the primary does not serve.
+pub const PRIMARY_NOT_READY: &str = "primary pod is not in Ready state";
+/// A selector of a backup selects nothing.
+pub const NO_CLUSTERS_SELECTED: &str = "no clusters found with that selector";
+
 /// Not all clusters at once.
 pub const SCALE_ALL: &str = "all is not allowed for the scale command";
 /// A type of Service that is none, asked for with more replicas.
@@ -84,6 +89,41 @@ pub fn failover_status(streaming: bool, lag_bytes: u64, lag_ms: u64) -> String {
     };
     let (seconds, tenths) = (lag_ms / 1000, lag_ms / 100 % 10);
     format!("{flows}, lag {lag_bytes} bytes, {seconds}.{tenths} s")
+}
+
+/// Result of `/backrestbackup`, one per cluster.
+pub fn created_backup(task: &str) -> String {
+    format!("created Pgtask {task}")
+}
+
+/// A cluster without pgBackRest is to be backed up by it.
+pub fn no_backrest(cluster: &str) -> String {
+    format!("{cluster} does not have pgbackrest enabled")
+}
+
+/// A cluster has no pod with its repository of backups.
+pub fn no_repository(cluster: &str) -> String {
+    format!("backrestrepo pod not found for cluster {cluster}")
+}
+
+/// Result of `/schedule`, one per cluster.
+pub fn created_schedule(schedule: &str, cluster: &str) -> String {
+    format!("created schedule {schedule} for cluster {cluster}")
+}
+
+/// A schedule of that name is there.
+pub fn schedule_exists(schedule: &str) -> String {
+    format!("Schedule {schedule} already exists")
+}
+
+/// Result of `/scheduledelete`, one per schedule.
+pub fn deleted_schedule(schedule: &str) -> String {
+    format!("deleted schedule {schedule}")
+}
+
+/// A schedule that was named cannot be deleted.
+pub fn schedule_not_deleted(schedule: &str, why: &str) -> String {
+    format!("Could not delete ConfigMap {schedule}: {why}")
 }
 
 /// Result of `/reload`, one per cluster.

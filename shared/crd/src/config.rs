@@ -9,8 +9,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-pub use later::BACKREST;
-
 /// Why a `pgo.yaml` cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {

@@ -45,7 +45,7 @@ pub use backing_up::{BACKUP, COMMAND, OPTIONS, STORAGE_TYPE, backup_request, bac
 pub use backup::{Pgbackup, PgbackupSpec};
 pub use cluster::{Pgcluster, PgclusterSpec, PgclusterStatus};
 pub use config::{
-    BACKREST, ClusterConfig, ConfigError, PgoConfig, PgoSection, ResourcesConfig, StorageConfig,
+    ClusterConfig, ConfigError, PgoConfig, PgoSection, ResourcesConfig, StorageConfig,
 };
 pub use convert::{Requests, cluster, delete_request, delete_requests, desired, synchronous};
 pub use event_page::{PgEventPage, PgEventPageSpec};

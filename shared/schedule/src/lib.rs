@@ -12,7 +12,7 @@ pub use timetable::{Timetable, TimetableError};
 /// Label of a ConfigMap that is a schedule, as in 4.1; its value is `true`.
 pub const SCHEDULER: &str = "crunchy-scheduler";
 
-/// Annotation: when the schedule last made something run, and what.
+/// Annotation: the last run that has begun: when it was due, how far it is, its id.
 pub const LAST_RUN: &str = "pgo.crunchydata.com/last-run";
 
 /// Annotation: when it is due next.
@@ -20,6 +20,9 @@ pub const NEXT_RUN: &str = "pgo.crunchydata.com/next-run";
 
 /// Annotation: the last run that was skipped: its time, a blank, the reason.
 pub const LAST_SKIPPED: &str = "pgo.crunchydata.com/last-skipped";
+
+/// Annotation: the last run that nobody was there for: its time, a blank, how many there were.
+pub const LAST_MISSED: &str = "pgo.crunchydata.com/last-missed";
 
 /// Annotation: why the schedule cannot be kept.
 pub const SCHEDULE_ERROR: &str = "pgo.crunchydata.com/schedule-error";

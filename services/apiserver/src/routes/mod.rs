@@ -2,6 +2,7 @@
 
 mod clusters;
 mod dead_letters;
+mod schedules;
 mod service;
 mod status;
 
@@ -42,6 +43,11 @@ pub(crate) async fn dispatch(call: Arc<Call>) -> Result<Response, Stop> {
         Endpoint::CreateFailover => call.answer(clusters::failover).await,
         Endpoint::QueryFailover => call.answer(clusters::failover_query).await,
         Endpoint::Upgrade => call.answer(clusters::upgrade).await,
+        Endpoint::CreateBackrestBackup => call.answer(clusters::backup).await,
+        Endpoint::ShowBackrest => call.answer(clusters::show_backups).await,
+        Endpoint::CreateSchedule => call.answer(schedules::create).await,
+        Endpoint::ShowSchedule => call.answer(schedules::show).await,
+        Endpoint::DeleteSchedule => call.answer(schedules::delete).await,
         Endpoint::Reload => call.answer(clusters::reload).await,
         Endpoint::RestartCluster => call.answer(clusters::restart).await,
         Endpoint::QueryRestart => call.answer(clusters::restart_query).await,

@@ -126,7 +126,7 @@ async fn a_change_is_used_and_a_wrong_one_is_not() {
     .await;
 }
 
-/// The results of a creation under a pgo.yaml with these lines in section Cluster, besides `Backrest: true`.
+/// The results of a creation under a pgo.yaml with these lines in section Cluster.
 async fn results(settings: &str, request: Value) -> Value {
     let kubernetes = installation();
     configure(
@@ -145,19 +145,16 @@ async fn what_pgo_yaml_asks_for_and_is_not_there_yet_is_told() {
     let told = results(everything, create_request("hippo")).await;
     assert_eq!(
         told[2],
-        "made without what Cluster.Backrest, Cluster.Badger, Cluster.Metrics, Cluster.Policies \
+        "made without what Cluster.Badger, Cluster.Metrics, Cluster.Policies \
          of pgo.yaml asks for: it is not available in this version yet"
     );
     let mut series = create_request("hippo");
     series["Series"] = json!(2);
-    let told = results("", series).await;
-    let last = "made without what Cluster.Backrest of pgo.yaml asks for: it is not available in this version yet";
+    let told = results("\n  Badger: true", series).await;
+    let last = "made without what Cluster.Badger of pgo.yaml asks for: it is not available in this version yet";
     assert_eq!(told.as_array().unwrap().len(), 5, "once for all: {told}");
     assert_eq!(told[4], last);
-    // Who says no to it misses nothing.
-    let mut without = create_request("hippo");
-    without["BackrestFlag"] = json!("false");
-    let told = results("", without).await;
+    let told = results("", create_request("hippo")).await;
     assert_eq!(told.as_array().unwrap().len(), 2, "{told}");
 }
 

@@ -89,6 +89,14 @@ async fn what_is_stored_is_rung_for() {
         of(Kind::Pgtask, "pgouser1", &task.expect("a task"))
     );
 
+    let schedule = serde_json::json!({"ClusterName": "hippo", "Namespace": "pgouser1", "Schedule": "@daily",
+        "ScheduleType": "pgbackrest", "PGBackRestType": "full"});
+    client.post("/schedule", schedule).await.done();
+    let map = kubernetes.get("configmaps", "pgouser1", "hippo-pgbackrest-full");
+    let expected = of(Kind::ConfigMap, "pgouser1", &map.expect("a schedule"));
+    // pgo.yaml is a ConfigMap, too.
+    while heard(&mut doorman, Kind::ConfigMap).await != expected {}
+
     let deleted = client.post("/clustersdelete", cluster_request("hippo"));
     deleted.await.done();
     let rung = heard(&mut doorman, Kind::Pgtask).await;

@@ -9,6 +9,7 @@
 )]
 
 mod access;
+mod backups;
 mod configuration;
 mod connections;
 mod creation;
@@ -26,9 +27,11 @@ mod nsqd;
 mod postgres;
 mod recorded;
 mod refusals;
+mod repository;
 mod restarting;
 mod rights;
 mod scaling;
+mod schedules;
 mod showing;
 mod transport;
 mod upgrading;

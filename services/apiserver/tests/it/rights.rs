@@ -62,6 +62,11 @@ async fn each_right_is_needed() {
     client.get(scale).await.done();
     let autofail = json!({"Clustername": ["hippo"], "Autofail": false, "ClientVersion": "4.1.0", "Namespace": "pgouser1"});
     client.post("/clustersupdate", autofail).await.done();
+    let schedule = json!({"ClusterName": "hippo", "Namespace": "pgouser1", "Schedule": "@daily",
+        "ScheduleType": "pgbackrest", "PGBackRestType": "full"});
+    client.post("/schedule", schedule).await.done();
+    let of_hippo = json!({"ClusterName": "hippo", "Namespace": "pgouser1"});
+    client.post("/scheduledelete", of_hippo).await.done();
     let status = "/status?version=4.1.0&namespace=pgouser1";
     client.get(status).await.done();
 

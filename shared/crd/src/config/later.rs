@@ -4,9 +4,6 @@ use std::collections::BTreeSet;
 
 use super::PgoConfig;
 
-/// The setting that clusters have pgBackRest, where a request does not say it.
-pub const BACKREST: &str = "Cluster.Backrest";
-
 impl PgoConfig {
     /// The settings that ask for what this version does not do: clusters are made without it.
     #[must_use]

@@ -82,7 +82,10 @@ pub(super) async fn one(
     };
     let id = OperationId::from(Uuid::new_v4());
     let task = make(&subject, id);
-    let what = task.spec.tasktype.clone();
+    let what = match task.spec.tasktype.as_str() {
+        "backrest" => "backup".to_owned(),
+        other => other.to_owned(),
+    };
     let tasks: Api<Pgtask> = call.app.api(namespace);
     let is_former = |found: &Pgtask| task::is_anothers(found, &uid) || task::is_over(found);
     let stored = task::create(&tasks, &task, is_former).await;

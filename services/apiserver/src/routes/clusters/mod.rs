@@ -1,9 +1,11 @@
-//! Clusters: create, show, update, delete, test, scale, fail over, upgrade, reload, restart.
+//! Clusters: create, show, update, delete, test, scale, fail over, upgrade, reload, restart, back up.
 
 mod ask;
+mod backup;
 mod create;
 mod delete;
 mod failover;
+mod noting;
 pub(crate) mod pod;
 mod reload;
 mod restart;
@@ -23,9 +25,11 @@ use kube::{
 use pgo_crd::Pgcluster;
 use pgo_ids::ClusterName;
 
+pub(super) use backup::{create as backup, has_backrest, show as show_backups};
 pub(super) use create::create;
 pub(super) use delete::delete;
 pub(super) use failover::{create as failover, query as failover_query};
+pub(super) use noting::{Place, note};
 pub(super) use reload::reload;
 pub(super) use restart::{query as restart_query, restart};
 pub(super) use scale::{down as scale_down, query as scale_query, scale};
@@ -33,6 +37,7 @@ pub(super) use show::show;
 pub(super) use test::test;
 pub(super) use update::update;
 pub(super) use upgrade::upgrade;
+pub(super) use wanted::{check_storage_types, is_object_name};
 
 use crate::{app::App, refusal::Refusal};
 
@@ -47,7 +52,7 @@ pub(super) fn is_ready(cluster: &DynamicObject) -> bool {
 
 /// Which clusters of a namespace a request is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Selection {
+pub(super) enum Selection {
     Selector(String),
     All,
     One(ClusterName),
@@ -57,7 +62,7 @@ enum Selection {
 
 impl Selection {
     /// As 4.1 reads it: the selector goes before all, and that before the name.
-    fn of(selector: &str, all: bool, name: &str) -> Self {
+    pub(super) fn of(selector: &str, all: bool, name: &str) -> Self {
         if !selector.is_empty() {
             Self::Selector(selector.to_owned())
         } else if all {
@@ -83,7 +88,11 @@ impl Selection {
     }
 
     /// The Pgclusters, in order of name, as Kubernetes has them: one that cannot be understood must not hide the others.
-    async fn clusters(&self, app: &App, namespace: &str) -> Result<Vec<DynamicObject>, Refusal> {
+    pub(super) async fn clusters(
+        &self,
+        app: &App,
+        namespace: &str,
+    ) -> Result<Vec<DynamicObject>, Refusal> {
         let resource = ApiResource::erase::<Pgcluster>(&());
         let api: Api<DynamicObject> =
             Api::namespaced_with(app.client.clone(), namespace, &resource);

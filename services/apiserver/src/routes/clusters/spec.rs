@@ -116,6 +116,9 @@ fn user_labels(
     } else if !request.custom_config.is_empty() {
         set("custom-config", &request.custom_config);
     }
+    if !request.backrest_storage_type.is_empty() {
+        set(pgo_crd::STORAGE_TYPE, &request.backrest_storage_type);
+    }
     if !request.service_type.is_empty() {
         set("service-type", &request.service_type);
     }

@@ -168,6 +168,37 @@ pub(super) fn restart(subject: &Subject<'_>, id: OperationId, target: &str) -> P
     task(subject, name, TaskType::Restart, id, &[], parameters)
 }
 
+/// What a backup by pgBackRest is asked for with.
+pub(super) struct BackupTask<'a> {
+    /// The repository's pod.
+    pub pod: &'a str,
+    /// Options of `pgbackrest backup`.
+    pub options: &'a str,
+    /// 4.1's type of storage; empty means what the cluster has.
+    pub storage_type: &'a str,
+}
+
+/// Name of the task that asks for a backup by pgBackRest.
+pub(super) fn backup_name(cluster: &str) -> String {
+    format!("backrest-backup-{cluster}")
+}
+
+/// The task that asks for a backup by pgBackRest: 4.1's parameters.
+pub(super) fn backup(subject: &Subject<'_>, id: OperationId, work: &BackupTask<'_>) -> Pgtask {
+    let name = backup_name(subject.name.as_str());
+    let parameters = [
+        ("job-name", name.clone()),
+        (label::PG_CLUSTER, subject.name.to_string()),
+        ("podname", work.pod.to_owned()),
+        ("containername", "database".to_owned()),
+        (pgo_crd::COMMAND, pgo_crd::BACKUP.to_owned()),
+        (pgo_crd::OPTIONS, work.options.to_owned()),
+        (pgo_crd::STORAGE_TYPE, work.storage_type.to_owned()),
+    ];
+    let labels = [(label::PG_CLUSTER_ID, subject.uid.as_str())];
+    task(subject, name, TaskType::Backrest, id, &labels, parameters)
+}
+
 /// Whether a task came to its end, whichever.
 pub(super) fn is_over(task: &Pgtask) -> bool {
     let status = task.status.as_ref();

@@ -135,13 +135,9 @@ pub(super) fn judge(
             secrets,
         });
     }
-    let mut left_out = config.later_work();
-    if !checked.backrest {
-        left_out.remove(pgo_crd::BACKREST);
-    }
     Ok(Judged {
         creations,
-        left_out,
+        left_out: config.later_work(),
     })
 }
 
@@ -262,7 +258,7 @@ fn is_label_part(text: &str) -> bool {
 }
 
 /// Whether a text can be the name of a ConfigMap or a Secret (RFC 1123, section 2.1); others are not asked for.
-pub(super) fn is_object_name(text: &str) -> bool {
+pub(crate) fn is_object_name(text: &str) -> bool {
     let ends = |at: Option<char>| at.is_some_and(|c| c.is_ascii_alphanumeric());
     let is_label = |label: &str| {
         ends(label.chars().next())
@@ -312,31 +308,37 @@ fn check_backrest_storage(types: &str, backrest: bool, config: &PgoConfig) -> Re
         return refuse(texts::BACKREST_STORAGE_TYPE);
     }
     let cluster = &config.cluster;
-    for element in types.split(',').map(str::trim) {
-        match element {
-            "local" => {}
-            "s3" => {
-                let missing = [
-                    ("BackrestS3Bucket", &cluster.backrest_s3_bucket),
-                    ("BackrestS3Endpoint", &cluster.backrest_s3_endpoint),
-                    ("BackrestS3Region", &cluster.backrest_s3_region),
-                ]
-                .into_iter()
-                .find(|(_, value)| value.is_empty());
-                if let Some((key, _)) = missing {
-                    return refuse(format!(
-                        "Storage type 's3' not allowed. Cluster.{key} is not set in pgo.yaml"
-                    ));
-                }
-            }
-            other => {
-                return refuse(format!(
-                    "Invalid value provided for pgBackRest storage type. {other:?} is neither local nor s3"
-                ));
-            }
-        }
+    let missing = [
+        ("BackrestS3Bucket", &cluster.backrest_s3_bucket),
+        ("BackrestS3Endpoint", &cluster.backrest_s3_endpoint),
+        ("BackrestS3Region", &cluster.backrest_s3_region),
+    ]
+    .into_iter()
+    .find(|(_, value)| value.is_empty());
+    if let Some((key, _)) = missing.filter(|_| storage_types(types).any(|one| one == "s3")) {
+        return refuse(format!(
+            "Storage type 's3' not allowed. Cluster.{key} is not set in pgo.yaml"
+        ));
     }
-    Ok(())
+    check_storage_types(types)
+}
+
+/// The elements of `--pgbackrest-storage-type`.
+fn storage_types(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',')
+        .map(str::trim)
+        .filter(move |_| !text.is_empty())
+}
+
+/// Where backups by pgBackRest can be: on a volume.
+pub(crate) fn check_storage_types(text: &str) -> Result<(), Refusal> {
+    match storage_types(text).find(|one| *one != "local") {
+        None => Ok(()),
+        Some("s3") => refuse(texts::not_available("--pgbackrest-storage-type=s3")),
+        Some(other) => refuse(format!(
+            "Invalid value provided for pgBackRest storage type. {other:?} is neither local nor s3"
+        )),
+    }
 }
 
 /// Storage, node and resources. The node label of the cluster.
@@ -458,10 +460,6 @@ fn refuse_later_work(request: &CreateClusterRequest) -> Result<(), Refusal> {
         ("--metrics", request.metrics_flag),
         ("--pgbadger", request.badger_flag),
         ("ArchiveFlag", request.archive_flag),
-        (
-            "--pgbackrest-storage-type",
-            !request.backrest_storage_type.is_empty(),
-        ),
         ("--pgpool", request.pgpool_flag),
         ("--pgpool-secret", !request.pgpool_secret.is_empty()),
         ("--pgbouncer", request.pgbouncer_flag),
@@ -471,13 +469,6 @@ fn refuse_later_work(request: &CreateClusterRequest) -> Result<(), Refusal> {
     ];
     match asked.into_iter().find(|(_, is)| *is) {
         Some((what, _)) => refuse(texts::not_available(what)),
-        None if !matches!(
-            request.backrest_flag.as_str(),
-            "" | "false" | "False" | "FALSE" | "f" | "F" | "0"
-        ) =>
-        {
-            refuse(texts::not_available("--pgbackrest=true"))
-        }
         None => Ok(()),
     }
 }
@@ -493,7 +484,7 @@ pub(super) fn metadata_labels(
     labels.extend([
         (label::NAME.to_owned(), name.to_string()),
         ("crunchy-pgbadger".to_owned(), false.to_string()),
-        ("pgo-backrest".to_owned(), checked.backrest.to_string()),
+        (label::PGO_BACKREST.to_owned(), checked.backrest.to_string()),
         (label::PGOUSER.to_owned(), caller.to_owned()),
     ]);
     if checked.autofail {

@@ -332,6 +332,17 @@ fn what_needs_replicas_says_so_before_it_says_that_it_is_for_later() {
 }
 
 #[test]
+fn backups_can_be_on_a_volume_only() {
+    assert_eq!(check_storage_types(""), Ok(()));
+    assert_eq!(check_storage_types("local"), Ok(()));
+    for types in ["s3", "local, s3"] {
+        let later = "'--pgbackrest-storage-type=s3' is not available in this version yet";
+        assert_eq!(check_storage_types(types), Err(Refusal(later.to_owned())));
+    }
+    assert!(check_storage_types("local,").is_err());
+}
+
+#[test]
 fn replicas_are_counted_in_4_1s_text_and_in_a_number() {
     let creation = created(|request| {
         request.replica_count = 2;
@@ -347,15 +358,9 @@ fn replicas_are_counted_in_4_1s_text_and_in_a_number() {
 #[test]
 fn nothing_of_later_work_is_silently_left_out() {
     type Change = fn(&mut CreateClusterRequest);
-    let changes: [(&str, Change); 7] = [
+    let changes: [(&str, Change); 5] = [
         ("--metrics", |request| request.metrics_flag = true),
         ("--pgbadger", |request| request.badger_flag = true),
-        ("--pgbackrest=true", |request| {
-            request.backrest_flag = "true".to_owned();
-        }),
-        ("--pgbackrest-storage-type", |request| {
-            request.backrest_storage_type = "local".to_owned();
-        }),
         ("--pgbouncer", |request| request.pgbouncer_flag = true),
         ("--policies", |request| request.policies = "p1".to_owned()),
         ("ArchiveFlag", |request| request.archive_flag = true),

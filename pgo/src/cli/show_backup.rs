@@ -1,0 +1,88 @@
+//! `pgo show backup`.
+
+use clap::Args;
+use pgo_api::{Endpoint, PGO_VERSION, ShowBackrestDetail, ShowBackrestQuery, ShowBackrestResponse};
+
+use super::{
+    Failure, Output, Report,
+    backup::BackupType,
+    select::{Selected, Selection, each, shows},
+};
+use crate::{client::Api, output};
+
+/// Show the backups of clusters
+///
+/// They are shown as pgBackRest shows them, asked in the cluster's repository; with --output json as its JSON. Exit status 2
+/// where a cluster that was named is not there.
+#[derive(Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    pub selection: Selection,
+    #[command(flatten)]
+    kind: BackupType,
+    #[command(flatten)]
+    output: Output,
+}
+
+impl Arguments {
+    /// What the arguments get wrong together.
+    pub fn check(&self) -> Result<(), Failure> {
+        self.kind.check()?;
+        self.selection.requests().map(|_| ())
+    }
+}
+
+/// Asks for each name; what was not found is told when all were asked.
+pub async fn run(arguments: &Arguments, api: &Api) -> Result<(), Failure> {
+    let json = arguments.output.is_json();
+    let (mut items, mut missing) = (Vec::new(), Vec::new());
+    let mut report = Report::default();
+    let namespace = &api.settings().namespace;
+    let ask = async |selected: &Selected| {
+        let query = ShowBackrestQuery {
+            version: PGO_VERSION.to_owned(),
+            selector: selected.selector.clone(),
+            namespace: namespace.clone(),
+            format: if json { "json" } else { "" }.to_owned(),
+        };
+        // The path has a name in any case; a selector goes before it.
+        let name = match selected.name.as_str() {
+            "" => "all",
+            name => name,
+        };
+        api.get_of(Endpoint::ShowBackrest, name, &query.to_query())
+            .await
+    };
+    let take = |report: &mut Report, selected: &Selected, answer: ShowBackrestResponse| {
+        if !json && shows(&answer.outcome, &answer.items) {
+            report.print(&render(&answer.items));
+        }
+        let found = !answer.items.is_empty() || answer.outcome.failure().is_some();
+        if !found && !selected.name.is_empty() {
+            missing.push(selected.name.clone());
+        }
+        items.extend(answer.items);
+    };
+    let requests = arguments.selection.requests()?;
+    let outcome = each(requests, &mut report, ask, take).await;
+    if json && shows(&outcome, &items) {
+        report.print_json(&ShowBackrestResponse { items, outcome });
+    }
+    if !missing.is_empty() {
+        report.problem(format!(
+            "not found in namespace {namespace}: {}",
+            missing.join(", ")
+        ));
+    }
+    report.end()
+}
+
+fn render(items: &[ShowBackrestDetail]) -> String {
+    let item = |item: &ShowBackrestDetail| {
+        output::lines(&format!("\nbackrest : {}\n{}\n", item.name, item.info))
+    };
+    match items {
+        [] => "No pgBackRest found.\n".to_owned(),
+        some => some.iter().map(item).collect(),
+    }
+}

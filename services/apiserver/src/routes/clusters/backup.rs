@@ -1,0 +1,210 @@
+//! Backups by pgBackRest: `POST /backrestbackup` asks for them by Pgtasks, which the reconciler brings to the agent of the
+//! repository; `GET /backrest/{name}` shows what that agent has.
+//!
+//! What can be told at once is refused here; whether the repository can work, its agent says when the backup is to begin.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::{
+    Api, ResourceExt as _,
+    api::{DynamicObject, ListParams},
+};
+use pgo_api::{
+    AskedBackup, CreateBackrestBackupRequest, CreateBackrestBackupResponse, Outcome,
+    ShowBackrestDetail, ShowBackrestQuery, ShowBackrestResponse, texts,
+};
+use pgo_core::backup::options::BackupOptions;
+use pgo_crd::{Pgcluster, label};
+use serde_json::Value;
+
+use super::{
+    Selection, ask,
+    failover::instances,
+    pod::{self, Containers},
+    scale::primary,
+    task::{self, BackupTask},
+    wanted::check_storage_types,
+};
+use crate::{agents, app::App, refusal::Refusal, request::Call};
+
+/// Repositories that are asked at the same time: that of one may take 20 s, and all of an answer are had within 55 s.
+const ASKED_AT_ONCE: usize = 32;
+
+fn refuse<T>(why: impl Into<String>) -> Result<T, Refusal> {
+    Err(Refusal(why.into()))
+}
+
+/// Whether a cluster has pgBackRest: as 4.1's label on it says, else as pgo.yaml does.
+pub(crate) fn has_backrest(app: &App, labels: &BTreeMap<String, String>) -> bool {
+    match labels.get(label::PGO_BACKREST) {
+        Some(said) => said == "true",
+        None => app.configuration.now().cluster.backrest,
+    }
+}
+
+pub(crate) async fn create(
+    call: Arc<Call>,
+    request: CreateBackrestBackupRequest,
+) -> Result<CreateBackrestBackupResponse, Refusal> {
+    BackupOptions::parse(&request.backup_opts).map_err(|error| Refusal(error.to_string()))?;
+    check_storage_types(&request.backrest_storage_type)?;
+    // What was begun is finished, also when the client goes away.
+    let asking = tokio::spawn(async move { all(&call, &request).await });
+    asking
+        .await
+        .map_err(|error| Refusal(format!("asking for a backup broke off: {error}")))?
+}
+
+/// Asks for each; what stands in the way of one does not keep the others.
+async fn all(
+    call: &Call,
+    request: &CreateBackrestBackupRequest,
+) -> Result<CreateBackrestBackupResponse, Refusal> {
+    let namespace = request.namespace.as_str();
+    let mut answer = CreateBackrestBackupResponse::default();
+    let wanted = (request.args.as_slice(), request.selector.as_str());
+    let (clusters, mut problems) = ask::clusters(&call.app, namespace, wanted).await?;
+    if clusters.is_empty() && !request.selector.is_empty() {
+        answer.outcome = Outcome::ok();
+        texts::NO_CLUSTERS_SELECTED.clone_into(&mut answer.outcome.msg);
+        return Ok(answer);
+    }
+    for cluster in &clusters {
+        match one(call, request, cluster).await {
+            Ok((task, asked)) => {
+                answer.results.push(texts::created_backup(&task));
+                answer.backups.push(asked);
+            }
+            Err(Refusal(why)) => problems.push(why),
+        }
+    }
+    answer.outcome = match problems.is_empty() {
+        true => Outcome::ok(),
+        false => Outcome::error(problems.join("; ")),
+    };
+    Ok(answer)
+}
+
+async fn one(
+    call: &Call,
+    request: &CreateBackrestBackupRequest,
+    cluster: &Pgcluster,
+) -> Result<(String, AskedBackup), Refusal> {
+    let (app, namespace, name) = (&call.app, request.namespace.as_str(), cluster.name_any());
+    if !has_backrest(app, cluster.labels()) {
+        return refuse(texts::no_backrest(&name));
+    }
+    let pod = repository(app, namespace, &name).await?;
+    let primary = primary(cluster);
+    let pods = instances(app, namespace, &name).await?;
+    let serves = |pod: &&Pod| pod::deployment(pod) == primary && Containers::of(pod).all_ready();
+    if !pods.iter().any(|pod| serves(&pod)) {
+        return refuse(texts::PRIMARY_NOT_READY);
+    }
+    let work = BackupTask {
+        pod: &pod.name_any(),
+        options: &request.backup_opts,
+        storage_type: &request.backrest_storage_type,
+    };
+    let make = |subject: &task::Subject<'_>, id| task::backup(subject, id, &work);
+    let id = ask::one(call, namespace, cluster, make).await?;
+    let asked = AskedBackup {
+        cluster: name.clone(),
+        operation: id.to_string(),
+    };
+    Ok((task::backup_name(&name), asked))
+}
+
+/// The pod with the repository of a cluster: one that can be asked, before one that is not ready.
+async fn repository(app: &App, namespace: &str, cluster: &str) -> Result<Pod, Refusal> {
+    let pods: Api<Pod> = app.api(namespace);
+    let selector = format!(
+        "{}={cluster},{}=true",
+        label::PG_CLUSTER,
+        label::BACKREST_REPO
+    );
+    let mut pods = pods
+        .list(&ListParams::default().labels(&selector))
+        .await?
+        .items;
+    pods.retain(|pod| {
+        let phase = pod
+            .status
+            .as_ref()
+            .and_then(|status| status.phase.as_deref());
+        pod.metadata.deletion_timestamp.is_none() && !matches!(phase, Some("Failed" | "Succeeded"))
+    });
+    pods.sort_by_key(|pod| (!Containers::of(pod).all_ready(), pod.name_any()));
+    let first = pods.into_iter().next();
+    first.ok_or_else(|| Refusal(texts::no_repository(cluster)))
+}
+
+pub(crate) async fn show(
+    call: Arc<Call>,
+    query: ShowBackrestQuery,
+) -> Result<ShowBackrestResponse, Refusal> {
+    let json = match query.format.as_str() {
+        "" => false,
+        "json" => true,
+        other => return refuse(format!("there is no format {other:?}; json is one")),
+    };
+    let (app, namespace, name) = (&*call.app, query.namespace.as_str(), call.variable());
+    let selection = Selection::by_word(&query.selector, false, &name);
+    let mut clusters = selection.clusters(app, namespace).await?;
+    // Among several, those without pgBackRest have nothing to show.
+    if !matches!(selection, Selection::One(_)) {
+        clusters.retain(|cluster| has_backrest(app, cluster.labels()));
+    }
+    let (mut items, mut problems) = (Vec::new(), Vec::new());
+    for some in clusters.chunks(ASKED_AT_ONCE) {
+        let asked = some.iter().map(|one| detail(app, namespace, one, json));
+        for one in futures::future::join_all(asked).await {
+            match one {
+                Ok(detail) => items.push(detail),
+                Err(Refusal(why)) => problems.push(why),
+            }
+        }
+    }
+    let outcome = match problems.is_empty() {
+        true => Outcome::ok(),
+        false => Outcome::error(problems.join("; ")),
+    };
+    Ok(ShowBackrestResponse { items, outcome })
+}
+
+/// What pgBackRest knows of one cluster's backups.
+async fn detail(
+    app: &App,
+    namespace: &str,
+    cluster: &DynamicObject,
+    json: bool,
+) -> Result<ShowBackrestDetail, Refusal> {
+    let name = cluster.name_any();
+    if !has_backrest(app, cluster.labels()) {
+        return refuse(texts::no_backrest(&name));
+    }
+    let pod = repository(app, namespace, &name).await?;
+    let unknown = |why: &str| {
+        Refusal(format!(
+            "the backups of cluster {name} cannot be shown: its repository, pod {}, says: {why}; see pgo show cluster {name}",
+            pod.name_any()
+        ))
+    };
+    let text = agents::info(app, &pod, json).await;
+    let text = text.map_err(|why| unknown(&why))?;
+    let (info, stanzas) = match json {
+        false => (format!("\nStorage Type: local\n{text}"), Value::Null),
+        true => {
+            let stanzas = serde_json::from_str(&text);
+            let stanzas =
+                stanzas.map_err(|error| unknown(&format!("something that is no JSON: {error}")))?;
+            (String::new(), stanzas)
+        }
+    };
+    Ok(ShowBackrestDetail {
+        name: name.clone(),
+        info,
+        stanzas,
+    })
+}
