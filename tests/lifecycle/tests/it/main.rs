@@ -9,6 +9,7 @@
 )]
 
 mod agents;
+mod backups;
 mod beside;
 mod broker;
 mod changes;
