@@ -59,12 +59,7 @@ pub(crate) fn cluster_status(generator: &mut SchemaGenerator) -> Schema {
             "protection": protection(),
             "synchronous": synchronous(),
             "restart": restart(),
-            "certificate": {
-                "description": "The agents' certificate.",
-                "type": "object",
-                "required": ["until"],
-                "properties": {"until": time(), "late": {"type": "boolean"}},
-            },
+            "certificate": certificate(),
             "crashes": crashes(),
             "keptWal": kept_wal(),
             "stanza": backups::stanza(),
@@ -74,6 +69,15 @@ pub(crate) fn cluster_status(generator: &mut SchemaGenerator) -> Schema {
             "operations": operations(),
             "outbox": outbox(),
         },
+    })
+}
+
+fn certificate() -> Value {
+    json!({
+        "description": "The agents' certificate.",
+        "type": "object",
+        "required": ["until"],
+        "properties": {"until": time(), "late": {"type": "boolean"}},
     })
 }
 

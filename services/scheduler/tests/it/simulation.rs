@@ -12,12 +12,12 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 use pgo_k8s::lease::Leadership;
+use pgo_schedule::timetable::Timetable;
 use pgo_scheduler::{
     rounds::Clock,
     run::{
         CLAIMED_RUN, LAST_MISSED, LAST_RUN, LAST_SKIPPED, LastRun, Missed, Skipped, UNTOLD_RUNS,
     },
-    timetable::Timetable,
 };
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use serde_json::json;
