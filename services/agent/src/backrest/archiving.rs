@@ -193,6 +193,21 @@ pub fn clear(settings: &Settings) -> Result<(), prepare::PrepareError> {
     Ok(())
 }
 
+/// Has what the former primary may not have archived archived from here.
+pub fn before_promotion(settings: &Settings) {
+    if settings.archive.is_none() {
+        return;
+    }
+    match archive::again(&settings.data) {
+        Ok(count) => tracing::info!(count, "WAL of the former primary is archived from here"),
+        // Who writes does not wait for that.
+        Err(error) => tracing::error!(
+            %error,
+            "WAL that the former primary has not archived may be missing in the archive; make a backup"
+        ),
+    }
+}
+
 /// How archiving goes, where WAL is archived; `before` is what was told last.
 ///
 /// # Errors

@@ -16,6 +16,7 @@ use tokio::{
 
 use super::{FACTS_DEADLINE, Supervisor, lenient, rule, shown};
 use crate::{
+    backrest::archiving,
     ha::course::{Course, Ending, Told},
     prepare,
     progress::{Event, Way},
@@ -264,6 +265,7 @@ impl<S: Store> Supervisor<S> {
                 self.direct().await;
             }
         };
+        archiving::before_promotion(&self.settings);
         let promote = standby::promote(session, data, &version);
         let promoted = async {
             let promoted = promote.await;

@@ -6,7 +6,7 @@ use pgo_proto::agent::{Archive, BackupSet, InstanceState};
 use tonic::Code;
 
 use crate::{
-    repository::{Repository, backup, command_lines, instance},
+    repository::{Repository, backup, command_lines, instance, replica},
     rig::{PASSWORDS, PROGRAMS, Rig, eventually},
     unprivileged::unprivileged,
 };
@@ -238,6 +238,47 @@ fn a_repository_that_is_away_is_told_keeps_no_server_from_ending_and_is_caught_u
         let archived = until_archived(&rig).await;
         assert_eq!(archived.failing_since, None);
         rig.stop().await;
+        repository.stop().await;
+    });
+}
+
+#[test]
+fn what_a_primary_has_not_archived_its_successor_does() {
+    let name = "archiving::what_a_primary_has_not_archived_its_successor_does";
+    unprivileged(name, &PROGRAMS, async || {
+        let mut repository = Repository::new();
+        let mut primary = instance(&repository);
+        let mut replica = replica(&primary, &repository);
+        primary.start().await;
+        primary.until_primary().await;
+        replica.start().await;
+        replica.until_streaming_from("hippo").await;
+        primary.until_voters(2).await;
+        // The repository is away; these files have come to the replica and nowhere else.
+        for _ in 0..3 {
+            let statements =
+                "CREATE TABLE x AS SELECT 1 AS n; DROP TABLE x; SELECT pg_switch_wal()";
+            primary.execute(statements).await;
+        }
+        let waits = |state: &InstanceState| archive(state).waiting >= 3;
+        let waiting = archive(&primary.until("waiting", waits).await.0).waiting;
+        primary
+            .switchover(DECIDES, "hippo-abcd")
+            .await
+            .expect("it can be");
+        replica.until_primary().await;
+
+        repository.start();
+        repository.until_ready().await;
+        repository.create_stanza(&replica).await;
+        until_archived(&replica).await;
+        let wal = repository.wal(1);
+        assert!(
+            wal.len() >= 3,
+            "{waiting} files waited, and of them there are {wal:?}"
+        );
+        replica.stop().await;
+        primary.stop().await;
         repository.stop().await;
     });
 }

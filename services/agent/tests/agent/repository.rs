@@ -35,17 +35,29 @@ pub struct Repository {
     init: Option<Child>,
 }
 
-/// An address of this machine for the instance of this test: pgBackRest's server has the same port everywhere.
-fn own_address() -> IpAddr {
+/// An address of this machine for an instance of this test: pgBackRest's server has the same port everywhere.
+fn own_address(number: u8) -> IpAddr {
     let [_, high, middle, low] = std::process::id().to_be_bytes();
-    // 127.0.0.0/9 is left to others.
-    Ipv4Addr::new(127, high | 128, middle, low.max(1)).into()
+    // The first half of 127.0.0.0/8 is left to others. Numbers of processes have 22 bits.
+    Ipv4Addr::new(127, 128 | number << 6 | high, middle, low.max(1)).into()
 }
 
 /// An instance `hippo` that archives to `repository`, not started.
 pub fn instance(repository: &Repository) -> Rig {
-    let mut rig = Rig::with("hippo", repository.authority.clone());
-    rig.settings.pod_ip = own_address();
+    archiving(
+        Rig::with("hippo", repository.authority.clone()),
+        repository,
+        0,
+    )
+}
+
+/// A replica of `primary` that archives there, too, once it leads; not started.
+pub fn replica(primary: &Rig, repository: &Repository) -> Rig {
+    archiving(primary.beside("hippo-abcd"), repository, 1)
+}
+
+fn archiving(mut rig: Rig, repository: &Repository, number: u8) -> Rig {
+    rig.settings.pod_ip = own_address(number);
     rig.settings.archiving.host = Some("localhost".to_owned());
     rig.settings.archiving.port = repository.backrest.port();
     rig.settings.archiving.path = repository.path();
@@ -140,6 +152,25 @@ impl Repository {
         let status = ended.expect("in time").expect("a status");
         assert_eq!(status.code(), Some(0), "{}", self.log());
         assert_eq!(self.processes(), [""; 0]);
+    }
+
+    /// Names of the WAL files of this timeline that it has.
+    pub fn wal(&self, timeline: u32) -> Vec<String> {
+        let mut names = Vec::new();
+        let mut folders = vec![self.path().join("archive")];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).expect("a folder").flatten() {
+                if entry.path().is_dir() {
+                    folders.push(entry.path());
+                } else {
+                    let name = entry.file_name().to_string_lossy().into_owned();
+                    names.extend(name.split_once('-').map(|(name, _)| name.to_owned()));
+                }
+            }
+        }
+        names.retain(|name| name.starts_with(&format!("{timeline:08X}")));
+        names.sort();
+        names
     }
 
     /// Command lines of all processes that work for this repository.

@@ -119,6 +119,35 @@ pub fn waiting(data: &Path) -> Result<u32, FileError> {
     Ok(waiting)
 }
 
+/// Has a standby that is to be promoted archive all WAL again that it has of the primary before it, which may not have come to
+/// that; how many files. PostgreSQL takes what a standby receives for archived. pgBackRest leaves out what it has.
+///
+/// # Errors
+/// A file cannot be renamed.
+pub fn again(data: &Path) -> Result<u32, FileError> {
+    let folder = data.join("pg_wal/archive_status");
+    let mut count = 0;
+    for entry in named(fs::read_dir(&folder), "list", &folder)? {
+        let done = named(entry, "list", &folder)?.path();
+        let is_segment = done.file_stem().is_some_and(|name| {
+            let name = name.as_encoded_bytes();
+            name.len() == 24 && name.iter().all(u8::is_ascii_hexdigit)
+        });
+        if !is_segment || done.extension().is_none_or(|extension| extension != "done") {
+            continue;
+        }
+        match fs::rename(&done, done.with_extension("ready")) {
+            // The server has no use for the file any more and has removed it.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            renamed => {
+                named(renamed, "rename", &done)?;
+                count += 1;
+            }
+        }
+    }
+    Ok(count)
+}
+
 /// Forgets what a former server of this data directory had archived ahead (pgBackRest's spool): of another one the same names
 /// mean other WAL.
 ///
@@ -226,6 +255,26 @@ mod tests {
         fs::write(spool.join("archive/db/out/1.ok"), b"").expect("written");
         clear_spool(&spool).expect("removed");
         assert_eq!(fs::read_dir(folder.path()).expect("listed").count(), 0);
+    }
+
+    #[test]
+    fn what_came_from_a_former_primary_is_archived_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let status = folder.path().join("pg_wal/archive_status");
+        fs::create_dir_all(&status).expect("a folder");
+        let segment = "0000000100000000000000AB";
+        for name in [
+            format!("{segment}.done"),
+            "000000010000000000000003.ready".to_owned(),
+            "00000002.history.done".to_owned(),
+            format!("{segment}.00000028.backup.done"),
+        ] {
+            fs::write(status.join(name), b"").expect("written");
+        }
+        assert_eq!(again(folder.path()).expect("renamed"), 1);
+        assert!(status.join(format!("{segment}.ready")).exists());
+        assert!(status.join("00000002.history.done").exists());
+        assert_eq!(waiting(folder.path()).expect("read"), 2);
     }
 
     #[test]
