@@ -33,6 +33,7 @@ pub mod backrest;
 pub mod checkpoint;
 pub mod cli;
 pub mod endpoint;
+pub mod fill;
 pub mod grpc;
 pub mod ha;
 pub mod init;

@@ -15,7 +15,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::{
     backrest::archiving,
     cli::Settings,
-    grpc,
+    fill, grpc,
     ha::{
         self,
         calls::Calls,
@@ -107,6 +107,8 @@ pub async fn serve<S: crate::store::Store + Clone>(
         state: reporter.watch(),
     };
     let reporter = Arc::new(reporter);
+    let volume = settings.data.parent().unwrap_or(&settings.data);
+    fill::measure(volume, &reporter).context("cannot measure the data volume")?;
     let driver = spawn(driver.drive((events, received), stop.clone(), ended.clone()));
     let telling = spawn(tell(stood.clone(), reporter.clone()));
     let helm = (helm, stood, orders);

@@ -83,6 +83,8 @@ pub struct State {
     pub archived: Option<Archived>,
     /// Whether the data volume hangs.
     pub volume_hangs: bool,
+    /// How full the data volume is, once measured.
+    pub volume: Option<Volume>,
     /// Whether the data directory was there when it was first looked for; none before that.
     pub data_found: Option<bool>,
     /// Whether something of it was noted that nobody was told.
@@ -102,6 +104,15 @@ pub struct Archived {
     pub last_at: Option<Timestamp>,
     /// WAL files that are complete and not archived.
     pub waiting: u32,
+}
+
+/// How full a volume is, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Volume {
+    /// What is used and what can still be.
+    pub bytes: u64,
+    /// What is used.
+    pub used: u64,
 }
 
 /// What a former primary had written that its successor does not have.
@@ -213,6 +224,8 @@ impl State {
             lost: self.lost.as_ref().map(lost),
             pending_restart: self.pending_restart.clone(),
             volume_hangs: self.volume_hangs,
+            volume_bytes: self.volume.map_or(0, |volume| volume.bytes),
+            volume_used: self.volume.map_or(0, |volume| volume.used),
             data_found: self.data_found.unwrap_or_default(),
             archive: self.archived.as_ref().map(archive),
             started: self.started.map(timestamp),

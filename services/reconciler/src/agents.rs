@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use pgo_core::{AgentFacts, AgentPhase, Archive, Commits, Data, Follower, Lost, Role, WalStatus};
+use pgo_core::{AgentFacts, AgentPhase, Archive, Commits, Data, Fill, Follower, Lost, Role, WalStatus};
 use pgo_ids::{ClusterName, InstanceName, Namespace, Term};
 use pgo_proto::agent::{
     self, DropSlotRequest, FailoverRequest, InstanceState, ReloadRequest, RestartRequest,
@@ -248,6 +248,10 @@ fn facts(state: InstanceState) -> AgentFacts {
         running_since: state.running_since.and_then(time),
         pending_restart: state.pending_restart,
         volume_hangs: state.volume_hangs,
+        volume: (state.volume_bytes > 0).then_some(Fill {
+            bytes: state.volume_bytes,
+            used: state.volume_used,
+        }),
         data: match state.data_found {
             true => Data::Found,
             false => Data::Made,

@@ -16,7 +16,7 @@ use crate::{
     journal::{Of, Subject},
     notes, problem, protection, reload, replicas, restart, serving, silence, slots,
     status::set_condition,
-    synchronous, takeover, upgrade,
+    synchronous, takeover, upgrade, volumes,
 };
 
 /// A Pgcluster as its object says: identity, requests, and what the user wants.
@@ -127,6 +127,7 @@ pub fn commit(
             protection::commit(&mut next, cluster, observed, now);
             crash::commit(&mut next, cluster, observed, now);
             slots::commit(&mut next, cluster, observed, now);
+            volumes::commit(&mut next, cluster, observed, now);
         }
         judge_spec(&mut next, cluster, observed, now);
         let known = (next.certificate.as_ref(), observed);

@@ -46,6 +46,7 @@ mod synchronous;
 mod takeover;
 mod tested;
 mod upgrade;
+mod volumes;
 mod worth;
 
 pub use backup::{
@@ -80,11 +81,12 @@ pub use settings::Settings;
 pub use slots::{KeptWal, WalStatus};
 pub use status::{
     ClusterStatus, Condition, ConditionStatus, InstanceStatus, LastTakeover, Phase, RESULT_BACKLOG,
-    RESULT_READY, RESULT_UP_TO_DATE,
+    RESULT_READY, RESULT_ROOM, RESULT_UP_TO_DATE,
 };
 pub use synchronous::{Commits, Synchronous};
 pub use takeover::{Promotion, Takeover, TakeoverCause};
 pub use upgrade::{
     Found, Images, MinorVersion, ProbeFacts, Upgrade, UpgradeRequest, UpgradeStage, wants_upgrade,
 };
+pub use volumes::{Fill, Level, Mark, VolumeStatus};
 pub use worth::worth_writing;

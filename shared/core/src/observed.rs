@@ -266,6 +266,8 @@ pub struct AgentFacts {
     pub commits: Option<crate::Commits>,
     /// Whether its data volume hangs.
     pub volume_hangs: bool,
+    /// How full its data volume is, once measured.
+    pub volume: Option<crate::Fill>,
     /// How it came to its data directory.
     pub data: crate::Data,
     /// On a primary that archives: how that goes.

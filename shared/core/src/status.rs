@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     BackupRun, Certificate, Crashes, Images, Journal, KeptWal, Kind, LastBackup, Outcome,
     Promotion, Protection, ReplicaCount, ReplicaStatus, Restart, Settings, Stanza, Synchronous,
-    Upgrade,
+    Upgrade, VolumeStatus,
 };
 
 /// Name of the condition that says whether a cluster can be used.
@@ -20,6 +20,9 @@ pub const RESULT_UP_TO_DATE: &str = "UpToDate";
 
 /// Name of the condition that says whether events wait to be stored, too long or too many.
 pub const RESULT_BACKLOG: &str = "EventBacklog";
+
+/// Name of the condition that says whether no volume is nearly full.
+pub const RESULT_ROOM: &str = "VolumesHaveRoom";
 
 /// In one word, how a cluster is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -250,6 +253,9 @@ pub struct ClusterStatus {
     /// Since when archiving fails, where that was told.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub archiving_failed: Option<Timestamp>,
+    /// How full the volumes are, by the names of their claims.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub volumes: BTreeMap<String, VolumeStatus>,
     /// Operations and outbox.
     #[serde(flatten)]
     pub journal: Journal,

@@ -3,7 +3,7 @@
 
 mod backups;
 
-use pgo_core::{ConditionStatus, Kind, Outcome, Phase};
+use pgo_core::{ConditionStatus, Kind, Level, Outcome, Phase};
 use pgo_events::{EventType, Field, FieldKind, Severity, Stage, Topic};
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
@@ -66,6 +66,7 @@ pub(crate) fn cluster_status(generator: &mut SchemaGenerator) -> Schema {
             "backup": backups::run(),
             "lastBackup": backups::last(),
             "archivingFailed": with_description(&time(), "Since when WAL is not archived, where that was told."),
+            "volumes": volumes(),
             "operations": operations(),
             "outbox": outbox(),
         },
@@ -118,6 +119,32 @@ fn kept_wal() -> Value {
         "description": "What was told of the WAL that the primary keeps for instances that are away.",
         "type": "object",
         "additionalProperties": {"type": "string", "enum": ["atRisk", "lost"]},
+    })
+}
+
+/// How full volumes are.
+fn volumes() -> Value {
+    json!({
+        "description": "How full the volumes are, by the names of their claims.",
+        "type": "object",
+        "additionalProperties": {
+            "type": "object",
+            "required": ["bytes", "used"],
+            "properties": {
+                "bytes": with_description(&count(), "What is used and what can still be, in bytes."),
+                "used": with_description(&count(), "What is used, in bytes; to about a hundredth of the volume."),
+                "told": with_description(&word(&Level::ALL), "How full it was told to be."),
+                "marks": {
+                    "description": "The last measures that differ, from which the rate follows.",
+                    "type": "array",
+                    "items": {
+                        "type": "object",
+                        "required": ["at", "used"],
+                        "properties": {"at": time(), "used": count()},
+                    },
+                },
+            },
+        },
     })
 }
 

@@ -178,6 +178,7 @@ fn say(
         running_since: running_since.filter(|_| ran).or(Some(now)).filter(|_| runs),
         pending_restart: Vec::new(),
         volume_hangs: false,
+        volume: None,
         data: Data::Made,
         commits: None,
         archive: None,

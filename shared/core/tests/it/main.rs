@@ -35,5 +35,6 @@ mod synchronous;
 mod takeover;
 mod trouble;
 mod upgrade;
+mod volumes;
 mod votes;
 mod world;

@@ -14,7 +14,7 @@ use crate::{
     installation::{config, pgo},
     protection, reload, replicas, restart, scheduled, scheduling,
     services::{lease, process},
-    settings, slots, synchronous, takeover, upgrade,
+    settings, slots, synchronous, takeover, upgrade, volumes,
     world::{World, on},
 };
 
@@ -133,6 +133,7 @@ fn what_is_said_to_be_published_is_told_and_nothing_else() {
         scheduling::told(),
         synchronous::of_fallback(),
         backups::told(),
+        volumes::told(),
     ];
     let told: BTreeSet<EventType> = told.into_iter().flatten().collect();
     let all = EventType::ALL.iter().copied();

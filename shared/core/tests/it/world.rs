@@ -509,6 +509,7 @@ impl World {
         let runs = phase == AgentPhase::Running;
         let role = runs.then_some(if leads { Role::Primary } else { Role::Replica });
         let before = self.observed.agents.get(&instance);
+        let before_volume = before.and_then(|agent| agent.volume);
         let before = before.filter(|agent| agent.role == role);
         let running_since = before
             .and_then(|agent| agent.running_since)
@@ -535,6 +536,7 @@ impl World {
             running_since: running_since.filter(|_| runs),
             pending_restart: Vec::new(),
             volume_hangs: false,
+            volume: before_volume,
             data: pgo_core::Data::Made,
             commits: None,
             archive: self.archive.clone().filter(|_| runs && leads),

@@ -370,6 +370,16 @@ fn full() -> ClusterStatus {
         )]
         .into(),
         kept_wal: [("hippo-abcd".parse().expect("a name"), KeptWal::AtRisk)].into(),
+        volumes: [(
+            "hippo".to_owned(),
+            pgo_core::VolumeStatus {
+                bytes: 100,
+                used: 96,
+                told: Some(pgo_core::Level::AlmostFull),
+                marks: vec![pgo_core::Mark { at: time, used: 96 }],
+            },
+        )]
+        .into(),
         journal: Journal {
             operations: operations.collect(),
             outbox,

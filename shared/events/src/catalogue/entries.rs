@@ -442,10 +442,10 @@ catalogue! {
         CertificateRenewed = "CertificateRenewed" [Cluster, Pgo] Info (ClusterName, Certificate, Expires) Now
             "A certificate was renewed."
             "Nothing to do.";
-        DiskWarning = "DiskWarning" [Cluster] Warn (ClusterName, Instance, Volume, UsedPercent, FullInSeconds) Backups
-            "A volume is nearly full."
+        DiskWarning = "DiskWarning" [Cluster] Warn (ClusterName, Instance, Volume, UsedPercent, FullInSeconds) Now
+            "A volume is nearly full: told at 70, 85 and 95 %."
             "Make room or make the volume larger before it is full.";
-        DiskRecovered = "DiskRecovered" [Cluster] Info (ClusterName, Instance, Volume, UsedPercent) Backups
+        DiskRecovered = "DiskRecovered" [Cluster] Info (ClusterName, Instance, Volume, UsedPercent) Now
             "A volume has room again."
             "Nothing to do.";
         EventBacklog = "EventBacklog" [Cluster, Pgo] Warn (ClusterName, Waiting) Now
