@@ -7,6 +7,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let root = Path::new("../../proto");
     let files = [
         "pgo/agent/v1/agent.proto",
+        "pgo/agent/v1/inspection.proto",
         "pgo/agent/v1/peer.proto",
         "pgo/agent/v1/repository.proto",
         "pgo/event/v1/event.proto",

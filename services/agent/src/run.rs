@@ -6,7 +6,9 @@ use anyhow::Context as _;
 use kube::Client;
 use nix::sys::signal::SigSet;
 use pgo_postgres::initdb::{self, Presence};
-use pgo_proto::agent::{agent_server::AgentServer, peer_server::PeerServer};
+use pgo_proto::agent::{
+    agent_server::AgentServer, inspection_server::InspectionServer, peer_server::PeerServer,
+};
 use pgo_telemetry::{CancellationToken, Telemetry};
 use pgo_tls::TlsFiles;
 use tokio::sync::{mpsc, watch};
@@ -15,6 +17,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::{
     backrest::archiving,
     cli::Settings,
+    files::Places,
     fill, grpc,
     ha::{
         self,
@@ -25,7 +28,7 @@ use crate::{
         hang,
         volume::Volume,
     },
-    orders,
+    inspection, orders,
     state::{Reporter, State},
     store::Kubernetes,
     supervise::Supervisor,
@@ -87,9 +90,12 @@ pub async fn serve<S: crate::store::Store + Clone>(
     let (sender, orders) = orders::channel();
     let agent = grpc::Service::new(reporter.watch(), settings.socket(), events.clone(), sender);
     let peer = ha::service::Service::new(identity.clone(), events.clone());
+    let places = Places::new(&settings.data, &settings.custom);
+    let inspection = inspection::Service::new(settings.socket(), places);
     let grpc = pgo_tls::grpc::server()
         .add_service(AgentServer::new(agent))
         .add_service(PeerServer::new(peer))
+        .add_service(InspectionServer::new(inspection))
         .serve_with_incoming_shutdown(listener, ended.clone().cancelled_owned());
     let grpc = spawn(grpc);
 

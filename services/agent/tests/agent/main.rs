@@ -11,6 +11,7 @@ mod connections;
 mod failover;
 mod fake;
 mod handover;
+mod inspection;
 mod instance;
 mod orders;
 mod process;

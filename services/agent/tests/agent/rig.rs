@@ -33,7 +33,7 @@ use tokio::{
 };
 use tokio_postgres::{Client, config::SslMode};
 use tokio_postgres_rustls::MakeRustlsConnect;
-use tonic::{Status, Streaming};
+use tonic::{Status, Streaming, transport::Channel};
 
 use crate::fake::Fake;
 
@@ -342,12 +342,17 @@ impl Rig {
         self.client(identity).drop_slot(request).await.map(drop)
     }
 
-    fn client(&self, identity: &str) -> AgentClient<tonic::transport::Channel> {
+    fn client(&self, identity: &str) -> AgentClient<Channel> {
+        AgentClient::new(self.channel(identity))
+    }
+
+    /// The way to the agent, as the process `identity`.
+    pub fn channel(&self, identity: &str) -> Channel {
         let folder = self.folder.path().join(identity);
         self.write_leaf(&folder, &LeafSpec::of_identity(identity, LIFE));
         let files = Arc::new(TlsFiles::open(&folder).expect("certificates"));
         let address = self.settings.listen.to_string();
-        AgentClient::new(grpc::channel(&address, AGENT, files).expect("a channel"))
+        grpc::channel(&address, AGENT, files).expect("a channel")
     }
 
     /// Status and text of `/readyz`.
