@@ -11,10 +11,12 @@ mod completion;
 mod create_cluster;
 mod dead_letter;
 mod delete_cluster;
+mod df;
 mod direct;
 mod explain;
 mod failover;
 mod failure;
+mod files;
 mod later;
 mod man;
 mod prompt;
@@ -27,6 +29,7 @@ mod schedule;
 mod select;
 mod show_backup;
 mod show_cluster;
+mod show_workflow;
 mod status;
 mod test;
 mod update_cluster;
@@ -75,7 +78,7 @@ enum Command {
         #[command(subcommand)]
         what: Option<Create>,
     },
-    /// Show clusters, backups, schedules, or messages that nobody could handle
+    /// Show clusters, backups, schedules, how far operations are, or messages that nobody could handle
     Show {
         #[command(subcommand)]
         what: Option<Show>,
@@ -103,6 +106,9 @@ enum Command {
     Reload(reload::Arguments),
     Restart(restart::Arguments),
     Test(test::Arguments),
+    Df(df::Arguments),
+    Ls(files::Ls),
+    Cat(files::Cat),
     Upgrade(upgrade::Arguments),
     Version(version::Arguments),
     Status(status::Arguments),
@@ -122,6 +128,7 @@ enum Show {
     Backup(show_backup::Arguments),
     Cluster(show_cluster::Arguments),
     Schedule(schedule::Show),
+    Workflow(show_workflow::Arguments),
     #[command(name = "deadletter", visible_alias = "deadletters")]
     DeadLetter(dead_letter::Show),
 }
@@ -252,6 +259,9 @@ fn dispatch(command: Command, global: &GlobalFlags) -> Result<(), Failure> {
         Command::Reload(arguments) => reload(&arguments, global),
         Command::Restart(arguments) => restart(arguments, global),
         Command::Test(arguments) => asking(global, async |api| test::run(&arguments, &api).await),
+        Command::Df(arguments) => asking(global, async |api| df::run(&arguments, &api).await),
+        Command::Ls(arguments) => asking(global, async |api| files::ls(&arguments, &api).await),
+        Command::Cat(arguments) => asking(global, async |api| files::cat(&arguments, &api).await),
         Command::Version(arguments) => {
             asking(global, async |api| version::run(&arguments, &api).await)
         }
@@ -277,6 +287,7 @@ fn show(what: &Show, global: &GlobalFlags) -> Result<(), Failure> {
         Show::Backup(arguments) => show_backup::run(arguments, &api).await,
         Show::Cluster(arguments) => show_cluster::run(arguments, &api).await,
         Show::Schedule(arguments) => schedule::show(arguments, &api).await,
+        Show::Workflow(arguments) => show_workflow::run(arguments, &api).await,
         Show::DeadLetter(arguments) => dead_letter::show(arguments, &api).await,
     })
 }
@@ -347,6 +358,7 @@ fn check(command: &Command) -> Result<(), Failure> {
             what: Some(Delete::Cluster(arguments)),
         } => &arguments.selection,
         Command::Test(arguments) => &arguments.selection,
+        Command::Df(arguments) => &arguments.selection,
         Command::Upgrade(arguments) => &arguments.selection,
         Command::Reload(arguments) => &arguments.selection,
         Command::Restart(arguments) => return arguments.check(),

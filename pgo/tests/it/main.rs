@@ -20,6 +20,7 @@ mod streams;
 mod terminal;
 mod tls;
 mod upgrades;
+mod volumes;
 mod waiting;
 mod watch_ends;
 mod watch_until;

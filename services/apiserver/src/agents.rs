@@ -9,7 +9,8 @@ use kube::ResourceExt as _;
 use pgo_crd::label;
 use pgo_objects::{AGENT_PORT, agent_identity};
 use pgo_proto::agent::{
-    InfoRequest, InstanceState, WatchRequest, agent_client::AgentClient,
+    DatabaseSizeRequest, InfoRequest, InstanceState, ListFolderRequest, ListFolderResponse,
+    ReadFileRequest, WatchRequest, agent_client::AgentClient, inspection_client::InspectionClient,
     repository_client::RepositoryClient,
 };
 use tonic::{Status, transport::Channel};
@@ -22,6 +23,9 @@ const DEADLINE: Duration = Duration::from_secs(2);
 /// How long a repository may take. It reads each backup's manifest, and there is no answer without it.
 const INFO_DEADLINE: Duration = Duration::from_secs(20);
 
+/// How long it may take where it asks PostgreSQL or the volume, which it gives up after 5 s.
+const LOOK_DEADLINE: Duration = Duration::from_secs(6);
+
 /// What the agent in a pod says; none where it cannot be asked.
 pub(crate) async fn state(app: &App, pod: &Pod) -> Option<InstanceState> {
     let asked = tokio::time::timeout(DEADLINE, ask(app, pod)).await;
@@ -32,6 +36,56 @@ pub(crate) async fn state(app: &App, pod: &Pod) -> Option<InstanceState> {
             tracing::info!(pod = pod.name_any(), %error, "an agent cannot be asked");
             None
         }
+    }
+}
+
+/// Size of all databases of an instance, in bytes; or why that cannot be had, for people.
+pub(crate) async fn database_size(app: &App, pod: &Pod) -> Result<u64, String> {
+    let look = async |mut client: InspectionClient<Channel>| {
+        let answer = client.database_size(DatabaseSizeRequest {}).await?;
+        Ok(answer.into_inner().bytes)
+    };
+    inspect(app, pod, look).await
+}
+
+/// What is in a folder of an instance; or why that is not shown, for people.
+pub(crate) async fn list(app: &App, pod: &Pod, path: &str) -> Result<ListFolderResponse, String> {
+    let path = path.to_owned();
+    let look = async |mut client: InspectionClient<Channel>| {
+        let answer = client.list_folder(ListFolderRequest { path }).await?;
+        Ok(answer.into_inner())
+    };
+    inspect(app, pod, look).await
+}
+
+/// The text of a file of an instance; or why it is not shown, for people.
+pub(crate) async fn read(app: &App, pod: &Pod, path: &str) -> Result<String, String> {
+    let path = path.to_owned();
+    let look = async |mut client: InspectionClient<Channel>| {
+        let answer = client.read_file(ReadFileRequest { path }).await?;
+        Ok(answer.into_inner().text)
+    };
+    inspect(app, pod, look).await
+}
+
+async fn inspect<T>(
+    app: &App,
+    pod: &Pod,
+    look: impl AsyncFnOnce(InspectionClient<Channel>) -> Result<T, tonic::Status>,
+) -> Result<T, String> {
+    let name = pod.name_any();
+    let channel = channel(app, pod).map_err(|error| format!("pod {name}: {error}"))?;
+    let client = InspectionClient::new(channel);
+    match tokio::time::timeout(LOOK_DEADLINE, look(client)).await {
+        Ok(Ok(found)) => Ok(found),
+        Ok(Err(status)) if status.code() == tonic::Code::FailedPrecondition => {
+            Err(status.message().to_owned())
+        }
+        Ok(Err(status)) if status.code() == tonic::Code::Unimplemented => Err(format!(
+            "the agent of {name} is of an earlier version; it comes with the next restart of its pod"
+        )),
+        Ok(Err(status)) => Err(format!("{name}: {}", status.message())),
+        Err(_) => Err(format!("the agent of {name} does not answer")),
     }
 }
 

@@ -6,12 +6,13 @@ use pgo_api::{
     CreateClusterResponse, CreateFailoverRequest, CreateFailoverResponse, CreateScheduleRequest,
     CreateScheduleResponse, CreateUpgradeRequest, CreateUpgradeResponse, DeadLetterRequest,
     DeadLetterResponse, DeleteClusterRequest, DeleteClusterResponse, DeleteScheduleResponse,
-    Endpoint, EventsQuery, Method, Methods, Outcome, PGO_VERSION, QueryFailoverResponse,
-    QueryRestartResponse, ROUTES, ReloadRequest, ReloadResponse, RequestHead, RestartRequest,
-    RestartResponse, Route, STREAM_TYPE, ScaleDownQuery, ScaleDownResponse, ScaleQuery,
-    ScaleQueryResponse, SelectScheduleRequest, ShowBackrestQuery, ShowBackrestResponse,
-    ShowClusterRequest, ShowClusterResponse, ShowDeadLetterResponse, ShowScheduleResponse,
-    StatusQuery, StatusResponse, UpdateClusterRequest, UpdateClusterResponse, VersionResponse,
+    DfQuery, DfResponse, Endpoint, EventsQuery, FilesRequest, FilesResponse, Method, Methods,
+    Outcome, PGO_VERSION, QueryFailoverResponse, QueryRestartResponse, ROUTES, ReloadRequest,
+    ReloadResponse, RequestHead, RestartRequest, RestartResponse, Route, STREAM_TYPE,
+    ScaleDownQuery, ScaleDownResponse, ScaleQuery, ScaleQueryResponse, SelectScheduleRequest,
+    ShowBackrestQuery, ShowBackrestResponse, ShowClusterRequest, ShowClusterResponse,
+    ShowDeadLetterResponse, ShowScheduleResponse, ShowWorkflowResponse, StatusQuery,
+    StatusResponse, UpdateClusterRequest, UpdateClusterResponse, VersionResponse,
 };
 use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
@@ -181,6 +182,9 @@ fn answer(endpoint: Endpoint, generator: &mut SchemaGenerator) -> Value {
         Endpoint::Reload => schema::<ReloadResponse>(generator),
         Endpoint::RestartCluster => schema::<RestartResponse>(generator),
         Endpoint::QueryRestart => schema::<QueryRestartResponse>(generator),
+        Endpoint::Df => schema::<DfResponse>(generator),
+        Endpoint::Ls | Endpoint::Cat => schema::<FilesResponse>(generator),
+        Endpoint::ShowWorkflow => schema::<ShowWorkflowResponse>(generator),
         Endpoint::ShowDeadLetter => schema::<ShowDeadLetterResponse>(generator),
         Endpoint::RequeueDeadLetter | Endpoint::DeleteDeadLetter => {
             schema::<DeadLetterResponse>(generator)
@@ -205,6 +209,7 @@ fn request(endpoint: Endpoint, generator: &mut SchemaGenerator) -> Value {
         }
         Endpoint::Reload => optional::<ReloadRequest>(generator),
         Endpoint::RestartCluster => optional::<RestartRequest>(generator),
+        Endpoint::Ls | Endpoint::Cat => optional::<FilesRequest>(generator),
         Endpoint::ShowDeadLetter | Endpoint::RequeueDeadLetter | Endpoint::DeleteDeadLetter => {
             optional::<DeadLetterRequest>(generator)
         }
@@ -236,6 +241,7 @@ fn parameters(route: &Route, generator: &mut SchemaGenerator) -> Vec<Value> {
         let query = match route.endpoint {
             Endpoint::Events => generator.root_schema_for::<EventsQuery>(),
             Endpoint::ScaleCluster => generator.root_schema_for::<ScaleQuery>(),
+            Endpoint::Df => generator.root_schema_for::<DfQuery>(),
             Endpoint::ScaleDown => generator.root_schema_for::<ScaleDownQuery>(),
             Endpoint::ShowBackrest => generator.root_schema_for::<ShowBackrestQuery>(),
             _ => generator.root_schema_for::<StatusQuery>(),

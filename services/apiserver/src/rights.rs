@@ -27,9 +27,9 @@ pub const RIGHTS: Rights = Rights {
         Right::new(
             PGO,
             &["pgtasks"],
-            &[Get, Create, Delete],
-            "Tasks that follow a creation or ask for a deletion or another primary; one that a former cluster of the name left behind \
-             makes way.",
+            &[Get, List, Create, Delete],
+            "Tasks that follow a creation or ask for a deletion or another primary, and are found by the id of their workflow; \
+             one that a former cluster of the name left behind makes way.",
         ),
         Right::new(
             "",

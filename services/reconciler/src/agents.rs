@@ -3,7 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use pgo_core::{AgentFacts, AgentPhase, Archive, Commits, Data, Fill, Follower, Lost, Role, WalStatus};
+use pgo_core::{
+    AgentFacts, AgentPhase, Archive, Commits, Data, Fill, Follower, Lost, Role, WalStatus,
+};
 use pgo_ids::{ClusterName, InstanceName, Namespace, Term};
 use pgo_proto::agent::{
     self, DropSlotRequest, FailoverRequest, InstanceState, ReloadRequest, RestartRequest,

@@ -17,6 +17,7 @@ mod cluster;
 mod dead_letter;
 mod events;
 mod failover;
+mod inspection;
 mod permission;
 mod restart;
 mod route;
@@ -44,6 +45,10 @@ pub use events::{EventsQuery, KEEP_ALIVE, NotALine, STREAM_TYPE, StreamLine};
 pub use failover::{
     CreateFailoverRequest, CreateFailoverResponse, FailoverTarget, QueryFailoverResponse,
     UpdateClusterRequest, UpdateClusterResponse,
+};
+pub use inspection::{
+    DfDetail, DfQuery, DfResponse, FilesRequest, FilesResponse, ShowWorkflowDetail,
+    ShowWorkflowResponse,
 };
 pub use permission::{Permission, UnknownPermission};
 pub use restart::{

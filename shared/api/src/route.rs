@@ -181,11 +181,11 @@ routes! {
     /// Asks for a replica to be removed.
     ScaleDown Get "/scaledown/{name}" Some(P::ScaleCluster), V, N, Query, AVAILABLE;
     /// Shows how full the volumes of clusters are.
-    Df Any "/df/{name}" Some(P::DfCluster), V, N, Query, LATER;
+    Df Any "/df/{name}" Some(P::DfCluster), V, N, Query, AVAILABLE;
     /// Shows the pgo.yaml in force.
     ShowConfig Any "/config" Some(P::ShowConfig), V, N, Query, LATER;
     /// Shows how far a creation, backup or restore is.
-    ShowWorkflow Get "/workflow/{id}" Some(P::ShowWorkflow), V, N, Query, LATER;
+    ShowWorkflow Get "/workflow/{id}" Some(P::ShowWorkflow), V, N, Query, AVAILABLE;
     /// Lists the files on a volume claim.
     ShowPvc Post "/showpvc" Some(P::ShowPVC), V, N, Body, LATER;
 
@@ -229,10 +229,10 @@ routes! {
     RestartCluster Post "/restart" Some(P::RestartCluster), V, N, Body, AVAILABLE;
     /// New: shows the instances of a cluster that can be restarted.
     QueryRestart Get "/restart/{name}" Some(P::RestartCluster), V, N, Query, AVAILABLE;
-    /// Lists files in the containers of clusters.
-    Ls Post "/ls" Some(P::Ls), x, N, Body, LATER;
-    /// Shows files in the containers of clusters.
-    Cat Post "/cat" Some(P::Cat), x, N, Body, LATER;
+    /// Lists files of the primary of a cluster.
+    Ls Post "/ls" Some(P::Ls), x, N, Body, AVAILABLE;
+    /// Shows files of the primary of a cluster.
+    Cat Post "/cat" Some(P::Cat), x, N, Body, AVAILABLE;
 
     /// Creates a PostgreSQL user in clusters.
     CreateUser Post "/usercreate" Some(P::CreateUser), V, N, Body, LATER;

@@ -60,6 +60,19 @@ pub const TARGET_IS_PRIMARY: &str = "deployment primary can not be selected as f
 pub const AUTOFAIL_IS_ON: &str = "autofail flag is set to true, manual failover requires it to be false: pgo update cluster \
     CLUSTER --autofail=false; or ask with --planned, by which the primary hands over in order";
 
+/// A request for files names no cluster.
+pub const NO_CLUSTER_NAME: &str = "no cluster name was passed";
+
+/// A path has characters in it that would mean something to a shell.
+pub fn not_allowed(argument: &str) -> String {
+    format!("{argument} contains non-allowed characters [&|;>]")
+}
+
+/// There is no workflow of this id.
+pub fn no_workflow(id: &str) -> String {
+    format!("workflow id NOT found for id {id}")
+}
+
 /// The cluster of a failover is not there.
 pub fn no_cluster_named(cluster: &str) -> String {
     format!("no cluster found named {cluster}")

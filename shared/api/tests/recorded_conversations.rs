@@ -12,9 +12,9 @@ use pgo_api::{
     ClusterTestRequest, ClusterTestResponse, CreateBackrestBackupRequest,
     CreateBackrestBackupResponse, CreateClusterRequest, CreateClusterResponse,
     CreateScheduleRequest, CreateScheduleResponse, DeleteClusterRequest, DeleteClusterResponse,
-    DeleteScheduleResponse, Endpoint, Route, SelectScheduleRequest, ShowBackrestQuery,
-    ShowBackrestResponse, ShowClusterRequest, ShowClusterResponse, ShowScheduleResponse,
-    StatusQuery, StatusResponse, VersionResponse,
+    DeleteScheduleResponse, Endpoint, FilesRequest, FilesResponse, Route, SelectScheduleRequest,
+    ShowBackrestQuery, ShowBackrestResponse, ShowClusterRequest, ShowClusterResponse,
+    ShowScheduleResponse, ShowWorkflowResponse, StatusQuery, StatusResponse, VersionResponse,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -129,6 +129,11 @@ fn each_recorded_body_goes_through_its_type_unchanged() {
                 assert_eq!(written.to_query(), query, "{file}");
                 is_unchanged::<StatusResponse>(&file, &response);
             }
+            Endpoint::Cat | Endpoint::Ls => {
+                is_unchanged::<FilesRequest>(&file, &request);
+                is_unchanged::<FilesResponse>(&file, &response);
+            }
+            Endpoint::ShowWorkflow => is_unchanged::<ShowWorkflowResponse>(&file, &response),
             // Answered by text alone: the request comes later.
             Endpoint::ShowUser => assert!(response.is_string(), "{file}"),
             // Requests that come later; the objects in their answers are held against the custom resources.

@@ -22,6 +22,7 @@ mod event_log;
 mod events;
 mod failover;
 mod harness;
+mod inspecting;
 mod kubernetes;
 mod nsqd;
 mod postgres;

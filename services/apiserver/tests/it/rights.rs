@@ -67,6 +67,9 @@ async fn each_right_is_needed() {
     client.post("/schedule", schedule).await.done();
     let of_hippo = json!({"ClusterName": "hippo", "Namespace": "pgouser1"});
     client.post("/scheduledelete", of_hippo).await.done();
+    let workflow =
+        "/workflow/25927091-b343-4017-be4b-71575f0b3eb5?version=4.1.0&namespace=pgouser1";
+    client.get(workflow).await.refusal();
     let status = "/status?version=4.1.0&namespace=pgouser1";
     client.get(status).await.done();
 

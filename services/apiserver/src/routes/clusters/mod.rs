@@ -1,10 +1,14 @@
-//! Clusters: create, show, update, delete, test, scale, fail over, upgrade, reload, restart, back up.
+//! Clusters: create, show, update, delete, test, scale, fail over, upgrade, reload, restart, back up; what is beside their
+//! databases.
 
 mod ask;
 mod backup;
 mod create;
 mod delete;
+mod df;
 mod failover;
+mod files;
+mod listing;
 mod noting;
 pub(crate) mod pod;
 mod reload;
@@ -17,6 +21,7 @@ mod test;
 mod update;
 mod upgrade;
 mod wanted;
+mod workflow;
 
 use kube::{
     Api, Resource as _,
@@ -28,7 +33,9 @@ use pgo_ids::ClusterName;
 pub(super) use backup::{create as backup, has_backrest, show as show_backups};
 pub(super) use create::create;
 pub(super) use delete::delete;
+pub(super) use df::df;
 pub(super) use failover::{create as failover, query as failover_query};
+pub(super) use files::{cat, ls};
 pub(super) use noting::{Place, note};
 pub(super) use reload::reload;
 pub(super) use restart::{query as restart_query, restart};
@@ -38,6 +45,7 @@ pub(super) use test::test;
 pub(super) use update::update;
 pub(super) use upgrade::upgrade;
 pub(super) use wanted::{check_storage_types, is_object_name};
+pub(super) use workflow::workflow;
 
 use crate::{app::App, refusal::Refusal};
 
