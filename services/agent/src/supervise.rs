@@ -264,10 +264,14 @@ impl<S: Store> Supervisor<S> {
             Rule::nobody()
         } else {
             // In force from the start, so before the first commit.
-            let Course::Lead { synchronous, .. } = self.helm.course() else {
+            let Course::Lead {
+                start, synchronous, ..
+            } = self.helm.course()
+            else {
                 return Ok(Event::Turned);
             };
             lenient::mark_where_nobody_is_asked(&self.settings.data, synchronous.k)?;
+            self.begin_timeline(start.timeline.0)?;
             self.rule = synchronous;
             rule::in_words(&self.rule)
         };

@@ -51,7 +51,7 @@ fn is_independent(step: &Step) -> bool {
             | Step::CopyUserSecret { .. }
             | Step::MakeCertificate
             | Step::MakeAccess
-            | Step::MakeLease { .. }
+            | Step::MakeLease(_)
             | Step::MakeService
             | Step::MakeReplicaService
             | Step::MakeEndpointSlice(_)

@@ -69,7 +69,7 @@ pub use observed::{
     AddressFamily, AgentFacts, AgentPhase, Backup, ClaimFacts, ClaimPhase, Endpoints, Fixture,
     Follower, Lost, Observed, PodFacts, PodPhase, Role, Unwilling, Waiting,
 };
-pub use plan::{Plan, Step, plan};
+pub use plan::{FirstLease, Plan, Step, plan};
 pub use problem::Problem;
 pub use protection::{Lack, Protection};
 pub use reload::{ReloadRequest, Reloads};

@@ -1,5 +1,6 @@
 //! What to do next, complete in itself: whoever executes a [`Step`] has no choice left to make.
 
+mod lease;
 mod removal;
 
 use jiff::{SignedDuration, Timestamp};
@@ -10,6 +11,7 @@ use crate::{
     Observed, PodPhase, Role, StorageKind, UserSecret, backup, crash, deletion::unrecorded,
     failover, password, protection, reload, replicas, restart, upgrade,
 };
+pub use lease::FirstLease;
 pub(crate) use removal::{Leftover, leftovers};
 
 /// The agents' certificate is made anew this long before it ends: a tenth of its year, so that an operator that was
@@ -34,11 +36,8 @@ pub enum Step {
     MakeCertificate,
     /// Make ServiceAccount, Role and RoleBinding of the agents.
     MakeAccess,
-    /// Make the Lease, naming the first primary in term 1.
-    MakeLease {
-        /// The instance that may make the data directory.
-        first: InstanceName,
-    },
+    /// Make the Lease. What it had recorded before it was lost is not in it.
+    MakeLease(FirstLease),
     /// Say in the Lease whether instances may take over by themselves.
     SetAutofail(bool),
     /// Say in the Lease for how many replicas' answers commits are to wait.
@@ -287,7 +286,7 @@ pub fn plan(
             return plan;
         };
         plan.steps.extend(secrets);
-        fixtures(&mut plan, desired, observed, now);
+        fixtures(&mut plan, status, desired, observed, now);
         replica_service(&mut plan, status, desired, observed);
         instances(&mut plan, status, cluster, observed);
         replicas::steps(&mut plan, status, cluster, observed);
@@ -316,7 +315,13 @@ fn labels(plan: &mut Plan, cluster: &Cluster, observed: &Observed) {
     plan.steps.extend(wrong);
 }
 
-fn fixtures(plan: &mut Plan, desired: &Desired, observed: &Observed, now: Timestamp) {
+fn fixtures(
+    plan: &mut Plan,
+    status: &ClusterStatus,
+    desired: &Desired,
+    observed: &Observed,
+    now: Timestamp,
+) {
     let steps = &mut plan.steps;
     // A new one that would end no later is none; it would be made again and again.
     let could_be_longer = |until| observed.authority_until.is_none_or(|end| until < end);
@@ -330,12 +335,11 @@ fn fixtures(plan: &mut Plan, desired: &Desired, observed: &Observed, now: Timest
     if !observed.has(&Fixture::ACCESS) {
         steps.push(Step::MakeAccess);
     }
-    if !observed.has(&[Fixture::Lease])
-        && let Some(first) = desired.instances().into_iter().next()
-    {
-        steps.push(Step::MakeLease { first });
-    } else if observed.has(&[Fixture::Lease]) {
+    if observed.has(&[Fixture::Lease]) {
         steps.extend(wishes(desired, observed));
+    } else {
+        let lease = FirstLease::of(status, desired, observed);
+        steps.push(Step::MakeLease(lease));
     }
     let is_as_wanted = observed.service_form == Some(desired.service_form());
     if !(is_as_wanted && observed.has(&[Fixture::Service])) {

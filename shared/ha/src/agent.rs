@@ -196,6 +196,13 @@ pub enum Input {
         /// What it records.
         record: Record,
     },
+    /// The Lease was read the same way, and records nothing: it was lost, and made anew.
+    LeaseAnew {
+        /// Its version.
+        version: Version,
+        /// Above all terms that whoever made it knows of.
+        term: Term,
+    },
     /// The Lease was written as asked.
     LeaseWritten {
         /// Its version now.
@@ -462,6 +469,7 @@ impl Step<'_> {
                 self.vote_answered(by, term, &version, answer);
             }
             Input::LeaseRead { version, record } => self.lease_read(version, record),
+            Input::LeaseAnew { version, term } => self.lease_anew(version, term),
             Input::LeaseWritten { version } => self.lease_written(version),
             Input::LeaseConflict => self.lease_conflict(),
             Input::LeaseUnknown => self.lease_unknown(),

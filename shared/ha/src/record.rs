@@ -116,6 +116,24 @@ impl Record {
         }
     }
 
+    /// The record of a cluster whose former one is lost. `holder`, whose data reaches to `position`, goes on alone, in a term
+    /// above all that were used. Its timeline is at least as high as the term: no former one was higher than its own term, so
+    /// that the number was never used.
+    #[must_use]
+    pub fn taken_up(holder: VoterId, term: Term, position: Position) -> Self {
+        let least = u32::try_from(term.0).unwrap_or(u32::MAX);
+        let timeline = Timeline(position.timeline.0.saturating_add(1).max(least));
+        let start = Start {
+            timeline,
+            from: position,
+        };
+        Self {
+            term,
+            history: BTreeMap::from([(term, start)]),
+            ..Self::first(holder)
+        }
+    }
+
     /// Where the holder's timeline began.
     #[must_use]
     pub fn start(&self) -> Start {

@@ -39,6 +39,8 @@ rules! {
     old_membership_holds,
     /// From the start of a change of members the rule of the new membership holds, too.
     new_membership_holds,
+    /// A Lease that was lost, and made anew without a record, is taken up only by who has authority.
+    lost_lease_needs_authority,
     /// Who loses its authority kills every server process.
     lost_authority_kills,
     /// The holder raises its term when a replica has promised a higher one.

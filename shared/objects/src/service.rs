@@ -10,14 +10,17 @@ use k8s_openapi::{
     },
     apimachinery::pkg::util::intstr::IntOrString,
 };
-use pgo_core::{AddressFamily, Desired, Fixture, Form, ServiceType};
+use pgo_core::{AddressFamily, Desired, FirstLease, Fixture, Form, ServiceType};
 use pgo_crd::label;
-use pgo_ids::{InstanceName, StreamId, Term};
+use pgo_ids::StreamId;
 
 use crate::identity::{fixture_name, made_for, owned};
 
 /// Annotation of the Lease with the term its holder serves under.
 pub const TERM: &str = "pgo.crunchydata.com/term";
+
+/// Annotation of a Lease that names the instance which goes on by it, though it records nothing: no other one serves.
+pub const TAKE_UP: &str = "pgo.crunchydata.com/take-up";
 
 /// Annotation of the Lease that says whether instances may take over by themselves.
 pub const AUTOFAIL: &str = "pgo.crunchydata.com/autofail";
@@ -116,20 +119,23 @@ pub fn endpoint_slice(desired: &Desired, uid: &StreamId, family: AddressFamily) 
     }
 }
 
-/// The Lease, naming the instance that may make the data directory, in term 1.
+/// The Lease, which records nothing yet.
 #[must_use]
-pub fn lease(desired: &Desired, uid: &StreamId, first: &InstanceName) -> Lease {
+pub fn lease(desired: &Desired, uid: &StreamId, first: &FirstLease) -> Lease {
     let mut metadata = owned(desired, uid, desired.name.to_string());
     metadata.annotations = Some(BTreeMap::from([
-        (TERM.to_owned(), Term(1).to_string()),
+        (TERM.to_owned(), first.term.to_string()),
         (AUTOFAIL.to_owned(), desired.autofail.to_string()),
         (SYNCHRONOUS.to_owned(), desired.synchronous.to_string()),
         (SYNC_FALLBACK.to_owned(), desired.sync_fallback.to_string()),
     ]));
+    if let (true, Some(annotations)) = (first.take_up, &mut metadata.annotations) {
+        annotations.insert(TAKE_UP.to_owned(), first.holder.to_string());
+    }
     Lease {
         metadata,
         spec: Some(LeaseSpec {
-            holder_identity: Some(first.to_string()),
+            holder_identity: Some(first.holder.to_string()),
             lease_transitions: Some(0),
             ..LeaseSpec::default()
         }),

@@ -53,6 +53,8 @@ pub struct Bounds {
     pub failures: u8,
     /// How often a primary writes the Lease for what stands beside the record.
     pub outdated: u8,
+    /// How often the Lease is lost with what it records, and made anew by somebody who knows of no term.
+    pub losses: u8,
     /// Whether instances may take over without being told to.
     pub autofail: bool,
     /// Whether answers are lost and requests are late by themselves too. Without, an answer that is lost or late shows as one
@@ -149,6 +151,7 @@ impl Alike for Clock {
             nodes.hash(print);
             (state.version, state.crashes, state.changes, state.releases).hash(print);
             (state.failures, state.outdated).hash(print);
+            (state.losses, state.anew).hash(print);
             exchange.record(&state.record, print);
             state.swaps_by(exchange).hash(print);
             state.sent_by(exchange).hash(print);

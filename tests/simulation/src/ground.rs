@@ -154,7 +154,7 @@ fn make_fixture(
             &[Fixture::Certificate]
         }
         Step::MakeAccess => &Fixture::ACCESS,
-        Step::MakeLease { .. } => {
+        Step::MakeLease(_) => {
             observed.autofail = Some(desired.autofail);
             observed.synchronous = Some(desired.synchronous);
             observed.sync_fallback = Some(desired.sync_fallback);

@@ -4,9 +4,14 @@ mod asked;
 mod effects;
 mod fitness;
 mod leases;
+mod lost;
 mod release;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
@@ -98,8 +103,8 @@ pub enum Event {
     },
     /// A request for the Lease has ended.
     Lease(Box<leases::Ended>),
-    /// What is wanted of the instances, by the Lease.
-    Wished(Wishes),
+    /// What is wanted of the instances, by the Lease, and whether it records something.
+    Wished(Wishes, bool),
     /// The supervisor tells something.
     Told(Told),
     /// Somebody who may asks for another primary.
@@ -195,6 +200,9 @@ pub struct Driver<S> {
     sender: mpsc::UnboundedSender<Event>,
     /// The Lease as it was read or written last.
     lease: Option<Lease>,
+    /// Whether the Lease records nothing, and this instance does not go on by it.
+    lease_is_lost: bool,
+    begun: Instant,
     book: Book,
     /// Where the instances are by the Lease.
     recorded: Book,
@@ -250,6 +258,8 @@ impl<S: Store> Driver<S> {
             events,
             sender,
             lease: None,
+            lease_is_lost: false,
+            begun: Instant::now(),
             book,
             recorded: Book::default(),
             replicas: None,
@@ -344,7 +354,7 @@ impl<S: Store> Driver<S> {
                 self.step(Input::Promised(promised)).await
             }
             Event::Lease(ended) => self.lease_ended(*ended).await,
-            Event::Wished(wishes) => self.wished(wishes).await,
+            Event::Wished(wishes, records) => self.looked(wishes, records).await,
             Event::Told(told) => self.told(told).await,
             Event::Change(change, answer) => self.change(change, answer).await,
             Event::Prepared => self.prepared().await,
@@ -537,7 +547,10 @@ impl<S: Store> Driver<S> {
             let next = Standing {
                 term: record.map(|record| record.term).unwrap_or_default(),
                 holder: record.and_then(|record| name(&record.holder)),
-                waiting: standing.waiting.clone().filter(|_| record.is_none()),
+                waiting: standing
+                    .waiting
+                    .clone()
+                    .filter(|_| record.is_none() || self.lease_is_lost),
                 volume_hangs: self.fitness.volume_hangs(),
                 commits: self.commits(),
             };

@@ -5,13 +5,17 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use k8s_openapi::{api::coordination::v1::Lease, apimachinery::pkg::apis::meta::v1::MicroTime};
 use pgo_ha::{Record, Version, VoterId};
-use pgo_ids::InstanceName;
+use pgo_ids::{InstanceName, Term};
 use serde::{Deserialize, Serialize};
 
 use crate::ha::book::Book;
 
 /// Annotation with the term of the holder, for people and for the reconciler, which makes the Lease with term 1.
 pub const TERM: &str = "pgo.crunchydata.com/term";
+
+/// Annotation that names the instance that goes on alone by a Lease that was made anew: whoever writes it is certain that no
+/// other one serves. The reconciler does where there never was another one.
+pub const TAKE_UP: &str = "pgo.crunchydata.com/take-up";
 
 /// Annotation with what the protocol records, as JSON. The reconciler makes the Lease without it: it cannot know the
 /// identity of a volume.
@@ -110,6 +114,15 @@ pub enum Reading {
         /// What is wanted of the instances.
         wishes: Wishes,
     },
+    /// The Lease was lost, and made anew with nothing in it.
+    Anew {
+        /// Its version.
+        version: Version,
+        /// Above all terms that whoever made it knows of.
+        term: Term,
+        /// Whether this instance goes on by it, since no other one serves.
+        chosen: bool,
+    },
     /// Nothing is recorded yet; this instance is to be the first primary.
     First,
     /// Nothing is recorded yet, and this other instance is to be the first primary.
@@ -149,6 +162,15 @@ pub fn read(lease: &Lease, me: &InstanceName) -> Result<Reading, LeaseError> {
         let holder: InstanceName = holder
             .parse()
             .map_err(|_| LeaseError::Nobody(holder.to_owned()))?;
+        let term = annotation(TERM).and_then(|text| text.parse().ok());
+        let (term, chosen) = (term.unwrap_or(1), annotation(TAKE_UP));
+        if term > 1 || chosen.is_some() {
+            return Ok(Reading::Anew {
+                version: version(lease),
+                term: Term(term),
+                chosen: chosen.is_some_and(|chosen| chosen == me.as_str()),
+            });
+        }
         return Ok(if holder == *me {
             Reading::First
         } else {
@@ -182,6 +204,18 @@ fn takeovers(annotation: Option<&String>) -> Vec<Takeover> {
     .unwrap_or_default()
 }
 
+/// Whether the protocol has recorded something in `lease`.
+pub fn records(lease: &Lease) -> bool {
+    let annotations = lease.metadata.annotations.as_ref();
+    annotations.is_some_and(|annotations| annotations.contains_key(RECORD))
+}
+
+/// Uid of the cluster that owns `lease`.
+pub fn cluster(lease: &Lease) -> Option<&str> {
+    let owners = lease.metadata.owner_references.as_ref()?;
+    owners.first().map(|owner| owner.uid.as_str())
+}
+
 /// The version of a Lease.
 pub fn version(lease: &Lease) -> Version {
     Version::from(
@@ -209,6 +243,7 @@ pub fn written(
     lease.metadata.resource_version = Some(expected.as_str().to_owned());
     let annotations = lease.metadata.annotations.get_or_insert_with(BTreeMap::new);
     annotations.insert(TERM.to_owned(), record.term.to_string());
+    annotations.remove(TAKE_UP);
     annotations.insert(RECORD.to_owned(), serde_json::to_string(record)?);
     annotations.insert(INSTANCES.to_owned(), serde_json::to_string(instances)?);
     if let Some(takeover) = takeover {
@@ -270,6 +305,22 @@ mod tests {
         for nobody in ["", "No Instance"] {
             let error = read(&made(nobody), &name("hippo")).expect_err("nobody");
             assert!(matches!(error, LeaseError::Nobody(_)), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_lease_made_anew_is_nobodys_but_whom_it_is_given_to() {
+        let mut lease = made("hippo");
+        let annotations = lease.metadata.annotations.as_mut().expect("some");
+        annotations.insert(TERM.to_owned(), "7".to_owned());
+        annotations.insert(TAKE_UP.to_owned(), "hippo-abcd".to_owned());
+        for (me, chosen) in [("hippo", false), ("hippo-abcd", true)] {
+            let anew = Reading::Anew {
+                version: Version::from("7"),
+                term: Term(7),
+                chosen,
+            };
+            assert_eq!(read(&lease, &name(me)).expect("read"), anew);
         }
     }
 

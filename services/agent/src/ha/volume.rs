@@ -32,11 +32,14 @@ pub enum VolumeError {
     },
 }
 
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Identity {
     voter: VoterId,
     /// Whether there was data. An identity whose data is gone is not taken up again: it stands for what it had.
     filled: bool,
+    /// Uid of the cluster by whose Lease it went last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cluster: Option<String>,
 }
 
 /// The files of one instance.
@@ -66,7 +69,12 @@ impl Volume {
                 remove(&promise_file)?;
                 let voter = VoterId::from(Uuid::new_v4());
                 let filled = has_data;
-                let identity = Identity { voter, filled };
+                let cluster = None;
+                let identity = Identity {
+                    voter,
+                    filled,
+                    cluster,
+                };
                 write(&identity_file, &identity)?;
                 (identity, Promise::default())
             }
@@ -96,6 +104,29 @@ impl Volume {
     pub fn keep(&mut self, promise: Promise) -> Result<(), VolumeError> {
         write(&self.promise_file, &promise)?;
         self.promise = promise;
+        Ok(())
+    }
+
+    /// Whether there is data.
+    pub fn has_data(&self) -> bool {
+        self.identity.filled
+    }
+
+    /// Whether something was promised by a Lease of the cluster with this uid. The data of a cluster that was deleted has
+    /// promises that bind nobody any more.
+    pub fn has_promised_to(&self, cluster: Option<&str>) -> bool {
+        self.promise != Promise::default() && self.identity.cluster.as_deref() == cluster
+    }
+
+    /// Remembers by the Lease of which cluster it goes.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn belongs_to(&mut self, cluster: Option<&str>) -> Result<(), VolumeError> {
+        if self.identity.cluster.as_deref() != cluster {
+            self.identity.cluster = cluster.map(str::to_owned);
+            write(&self.identity_file, &self.identity)?;
+        }
         Ok(())
     }
 
@@ -185,6 +216,19 @@ mod tests {
         let other = Volume::open(&data, false).expect("opened");
         assert_ne!(other.voter(), volume.voter());
         assert_eq!(other.promise(), Promise::default());
+    }
+
+    #[test]
+    fn what_was_promised_to_a_cluster_that_is_gone_binds_nobody() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let data = folder.path().join("hippo");
+        let mut volume = Volume::open(&data, true).expect("opened");
+        assert!(!volume.has_promised_to(None), "nothing is promised");
+        volume.belongs_to(Some("first")).expect("kept");
+        volume.keep(promise(1)).expect("kept");
+        let again = Volume::open(&data, true).expect("opened");
+        assert!(again.has_promised_to(Some("first")));
+        assert!(!again.has_promised_to(Some("second")));
     }
 
     #[test]

@@ -233,6 +233,19 @@ impl<S: Store> Supervisor<S> {
         Ok(Event::Done)
     }
 
+    /// Lets data of a former primary begin the timeline `wanted` where it is not its own, as after the loss of the Lease: as
+    /// a standby, to be promoted when it has replayed what it has.
+    pub(super) fn begin_timeline(&self, wanted: u32) -> Result<(), String> {
+        let data = &self.settings.data;
+        let has_data = matches!(initdb::presence(data), Ok(Presence::Data));
+        let begun = || timeline::begun(data, wanted).map_err(shown);
+        if wanted > 1 && has_data && !standby::is_standby(data) && begun()?.is_none() {
+            let version = &self.installation()?.version;
+            standby::follow(data, version, None).map_err(shown)?;
+        }
+        Ok(())
+    }
+
     /// Promotes a standby that has replayed so far to the timeline `wanted`, with this rule.
     async fn end_recovery(
         &mut self,

@@ -172,7 +172,7 @@ impl<S: Store> Supervisor<S> {
         let lease = lease.ok_or("there is no Lease")?;
         match lease::read(&lease, &self.settings.instance).map_err(shown)? {
             Reading::Recorded { instances, .. } => Ok(instances),
-            Reading::First | Reading::Of(_) => Ok(Book::default()),
+            Reading::First | Reading::Of(_) | Reading::Anew { .. } => Ok(Book::default()),
         }
     }
 

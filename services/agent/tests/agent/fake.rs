@@ -13,7 +13,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use pgo_agent::{
-    ha::lease::{AUTOFAIL, FALLBACK, SYNCHRONOUS, TERM},
+    ha::lease::{AUTOFAIL, FALLBACK, SYNCHRONOUS, TAKE_UP, TERM},
     store::{Store, StoreError, Written},
 };
 
@@ -106,6 +106,22 @@ impl Fake {
             let annotations = metadata.annotations.get_or_insert_default();
             annotations.insert(name.to_owned(), value.to_owned());
         });
+    }
+
+    /// Loses the Lease, which is made anew, naming `holder` in `term`.
+    pub fn lose_lease(&self, holder: &str, term: u64) {
+        self.with(|objects| {
+            let annotations = objects.lease.metadata.annotations.get_or_insert_default();
+            annotations
+                .retain(|name, _| [AUTOFAIL, SYNCHRONOUS, FALLBACK].contains(&name.as_str()));
+        });
+        self.annotate(TERM, &term.to_string());
+        self.set_holder(holder);
+    }
+
+    /// Gives a Lease that was made anew to an instance.
+    pub fn give_lease(&self, instance: &str) {
+        self.annotate(TAKE_UP, instance);
     }
 
     /// Lets the API server vanish or come back.

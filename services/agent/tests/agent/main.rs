@@ -13,6 +13,7 @@ mod fake;
 mod handover;
 mod inspection;
 mod instance;
+mod lost_lease;
 mod orders;
 mod process;
 mod replica;

@@ -50,7 +50,7 @@ pub async fn one(
             let binding = pgo_objects::agent_role_binding(desired, uid);
             make(client, cluster, &binding, Present::Renewed).await
         }
-        Step::MakeLease { first } => {
+        Step::MakeLease(first) => {
             let lease = pgo_objects::lease(desired, uid, first);
             make(client, cluster, &lease, Present::Stays).await
         }

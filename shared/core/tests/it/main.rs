@@ -17,6 +17,7 @@ mod deletion;
 mod failover;
 mod following;
 mod installation;
+mod lease;
 mod passwords;
 mod protection;
 mod published;

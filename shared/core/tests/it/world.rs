@@ -274,7 +274,7 @@ impl World {
                 &[Fixture::Certificate]
             }
             Step::MakeAccess => &Fixture::ACCESS,
-            Step::MakeLease { .. } => {
+            Step::MakeLease(_) => {
                 self.observed.autofail = Some(desired.autofail);
                 self.observed.synchronous = Some(desired.synchronous);
                 self.observed.sync_fallback = Some(desired.sync_fallback);

@@ -1,5 +1,7 @@
 //! What the Lease says, and what became of writing it.
 
+use pgo_ids::Term;
+
 use super::{Effect, Role, Seen, Server, Step};
 use crate::{Authority, Record, Version};
 
@@ -27,6 +29,34 @@ impl Step<'_> {
         }
         if let Some(seen) = &mut self.agent.seen {
             seen.ripe |= !self.protocol.rules.promotion_needs_wait;
+        }
+    }
+
+    /// The Lease was lost, and made anew with nothing in it.
+    ///
+    /// Whoever has authority now knows that nobody was elected by the former one, and nobody can be by one that records
+    /// nothing. As long as this version stands that stays so: it is replaced by what this agent knows, in a higher term.
+    /// Anybody else knows nothing of the kind, and takes nothing.
+    pub(super) fn lease_anew(&mut self, version: Version, term: Term) {
+        let rules = &self.protocol.rules;
+        let serves = self.agent.server == Server::Primary || !rules.lost_lease_needs_authority;
+        if let (true, Role::Holder(authority), Some(seen)) =
+            (serves, &mut self.agent.role, &mut self.agent.seen)
+        {
+            authority.unsettled = false;
+            authority.raise = authority.raise.max(Some(term));
+            seen.version = version;
+            self.agent.call = None;
+            self.agent.outdated = true;
+            return;
+        }
+        self.lease_unknown();
+        if let Some(seen) = &mut self.agent.seen {
+            seen.ripe = false;
+        }
+        self.agent.release = None;
+        if matches!(self.agent.role, Role::Candidate(_)) {
+            self.agent.role = Role::Replica;
         }
     }
 

@@ -98,6 +98,71 @@ fn a_dead_primary_is_followed_within_two_waits_and_comes_back_as_a_replica() {
 #[test]
 fn a_switchover_waits_for_nothing_not_even_a_tick() {
     let mut cluster = running(3);
+#[test]
+fn who_serves_takes_up_a_lease_that_was_made_anew() {
+    let mut cluster = running(3);
+    let record = cluster.record.clone();
+    cluster.lose_lease(Term(7));
+    // It has no reason of its own to read the Lease.
+    cluster.tell(0, Input::Outdated);
+    cluster.pass(Duration::from_secs(30));
+    assert_eq!(serving(&cluster), [0]);
+    assert_eq!(cluster.anew, None);
+    assert_eq!(cluster.record, record.raised(Term(7)));
+    let killed = cluster
+        .log
+        .iter()
+        .any(|(_, effect)| *effect == Effect::KillServers);
+    assert!(!killed, "its WAL goes on");
+    cluster.agents[0] = None;
+    cluster.pass(Duration::from_secs(5));
+    assert_eq!((serving(&cluster).len(), cluster.record.term), (1, Term(8)));
+}
+
+#[test]
+fn nobody_takes_a_lease_that_was_made_anew_without_having_served() {
+    let mut cluster = running(3);
+    // Whoever is elected writes to the former Lease.
+    cluster.agents[0] = None;
+    cluster.lose_lease(Term(7));
+    cluster.pass(Duration::from_secs(30));
+    assert_eq!(serving(&cluster), []);
+    assert_eq!((cluster.anew, cluster.writes), (Some(Term(7)), 0));
+}
+
+#[test]
+fn a_candidate_whose_lease_was_lost_begins_no_swap_again() {
+    let mut cluster = running(3);
+    cluster.agents[0] = None;
+    while !cluster
+        .log
+        .iter()
+        .any(|(_, effect)| matches!(effect, Effect::AskVote { .. }))
+    {
+        cluster.cut = BTreeSet::from([1, 2]);
+        cluster.pass(Duration::from_millis(200));
+    }
+    cluster.lose_lease(Term(7));
+    cluster.cut.clear();
+    cluster.pass(Duration::from_secs(10));
+    assert_eq!((serving(&cluster), cluster.writes), (vec![], 0));
+    let swaps = cluster
+        .log
+        .iter()
+        .filter(|(_, effect)| matches!(effect, Effect::WriteLease { .. }));
+    assert!(swaps.count() <= 2, "one of each at most");
+}
+
+#[test]
+fn who_released_takes_up_a_lease_that_was_made_anew_only_if_it_had_read_it() {
+    let mut cluster = running(3);
+    cluster.cut.insert(2);
+    cluster.lose_lease(Term(7));
+    cluster.tell(0, Input::Switchover(Some(id(2))));
+    cluster.pass(Duration::from_secs(10));
+    assert_eq!((serving(&cluster), cluster.writes), (vec![], 0));
+}
+
     cluster.tell(0, Input::Switchover(Some(id(2))));
     assert_eq!(serving(&cluster), [2]);
     let killed = cluster

@@ -9,6 +9,7 @@ use pgo_ha::{
     Agent, Effect, Input, Lsn, Moment, Position, Promise, Protocol, Record, Server, Timeline,
     Version, VoterId,
 };
+use pgo_ids::Term;
 use uuid::Uuid;
 
 const PROTOCOL: Protocol = Protocol::PRODUCTION;
@@ -29,6 +30,8 @@ pub struct Cluster {
     pub agents: Vec<Option<Agent>>,
     pub record: Record,
     version: u64,
+    /// The Lease was made anew with this term, and records nothing.
+    pub anew: Option<Term>,
     /// Whether the API server answers.
     pub api: bool,
     /// Whether it says what became of what it was asked.
@@ -56,6 +59,7 @@ impl Cluster {
             agents: (0..instances).map(agent).collect(),
             record,
             version: 1,
+            anew: None,
             api: true,
             answers: true,
             configures: true,
@@ -82,6 +86,12 @@ impl Cluster {
             let serving = self.serving().count();
             assert!(serving <= 1, "{serving} serve: {:#?}", self.log);
         }
+    }
+
+    /// Loses the Lease, which is made anew with `term`.
+    pub fn lose_lease(&mut self, term: Term) {
+        self.version += 1;
+        self.anew = Some(term);
     }
 
     /// What time it is.
@@ -116,6 +126,10 @@ impl Cluster {
     fn carry_out(&mut self, by: usize, effect: Effect) -> Option<(usize, Input)> {
         let input = match effect {
             Effect::ReadLease | Effect::WriteLease { .. } if !self.api => Input::LeaseUnknown,
+            Effect::ReadLease if self.anew.is_some() => Input::LeaseAnew {
+                version: self.version(),
+                term: self.anew.unwrap_or_default(),
+            },
             Effect::ReadLease => Input::LeaseRead {
                 version: self.version(),
                 record: self.record.clone(),
@@ -126,6 +140,7 @@ impl Cluster {
             Effect::WriteLease { record, .. } => {
                 self.version += 1;
                 self.writes += 1;
+                self.anew = None;
                 self.record = record;
                 if !self.answers {
                     return Some((by, Input::LeaseUnknown));

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{Container, Pod};
 use pgo_core::{
-    AddressFamily, Desired, Image, NodePreference, Resources, Role, ServiceType, Storage,
-    StorageKind, UserSecret,
+    AddressFamily, Desired, FirstLease, Image, NodePreference, Resources, Role, ServiceType,
+    Storage, StorageKind, UserSecret,
 };
-use pgo_ids::{InstanceName, StreamId};
-use pgo_objects::LogSettings;
+use pgo_ids::{InstanceName, StreamId, Term};
+use pgo_objects::{LogSettings, TAKE_UP, TERM};
 
 pub fn desired() -> Desired {
     Desired {
@@ -57,6 +57,28 @@ pub fn uid() -> StreamId {
 
 pub fn instance() -> InstanceName {
     "hippo".parse().expect("a name")
+}
+
+fn first_lease() -> FirstLease {
+    FirstLease {
+        holder: instance(),
+        term: Term(7),
+        take_up: false,
+    }
+}
+
+#[test]
+fn a_lease_says_who_goes_on_by_it_and_in_which_term() {
+    let mut first = first_lease();
+    let annotation = |first: &FirstLease, name| {
+        let lease = pgo_objects::lease(&desired(), &uid(), first);
+        let annotations = lease.metadata.annotations.expect("annotations");
+        annotations.get(name).cloned()
+    };
+    assert_eq!(annotation(&first, TERM).as_deref(), Some("7"));
+    assert_eq!(annotation(&first, TAKE_UP), None);
+    first.take_up = true;
+    assert_eq!(annotation(&first, TAKE_UP).as_deref(), Some("hippo"));
 }
 
 fn pod() -> Pod {
@@ -110,7 +132,7 @@ fn an_object_says_what_it_was_made_for() {
     ] {
         assert_eq!(pgo_objects::form(&metadata), Some(wanted));
     }
-    let lease = pgo_objects::lease(&desired, &uid(), &instance()).metadata;
+    let lease = pgo_objects::lease(&desired, &uid(), &first_lease()).metadata;
     assert_eq!(pgo_objects::form(&lease), None);
 }
 
@@ -210,7 +232,7 @@ fn what_holds_data_or_opens_it_has_no_owner_and_everything_else_has() {
         pgo_objects::endpoint_slice(&desired, &uid, AddressFamily::V4)
             .metadata
             .owner_references,
-        pgo_objects::lease(&desired, &uid, &instance())
+        pgo_objects::lease(&desired, &uid, &first_lease())
             .metadata
             .owner_references,
         pgo_objects::agent_role(&desired, &uid)

@@ -82,11 +82,16 @@ pub enum Move {
     Outdates(usize),
     /// The user wants this instance to take over.
     Orders(usize),
+    /// The Lease is lost, and made anew.
+    LosesLease,
 }
 
 impl Clock {
     pub(super) fn moves(&self, state: &State, moves: &mut Vec<Move>) {
         moves.push(Move::Pass);
+        if state.losses < self.bounds.losses {
+            moves.push(Move::LosesLease);
+        }
         for node in 0..NODES {
             match state.agent(node) {
                 Some(agent) => self.moves_of(state, node, agent, moves),

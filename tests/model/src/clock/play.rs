@@ -1,6 +1,7 @@
 //! What the world is after a move.
 
 use pgo_ha::{Agent, Effect, Input, Position, Promise, Release, Role, members::Wanted};
+use pgo_ids::Term;
 
 use super::{
     Clock, Move, UNIT, WAITER,
@@ -50,6 +51,11 @@ impl Clock {
                 swap.waits = false;
                 state.swaps.insert(swap);
                 self.step(state, writer, Input::LeaseUnknown)?;
+            }
+            Move::LosesLease => {
+                state.losses += 1;
+                state.version += 1;
+                state.anew = true;
             }
             Move::Crashes(node) => crash(state, node),
             Move::Starts(node) => self.starts(state, node),
@@ -155,6 +161,7 @@ impl Clock {
             return None;
         }
         state.version += 1;
+        state.anew = false;
         state.record = swap.record.clone();
         swap.done = Some(state.version);
         state.swaps.insert(swap);
@@ -229,7 +236,12 @@ impl Clock {
     }
 
     fn read(&self, state: &State, answered: bool) -> Input {
-        if answered {
+        if answered && state.anew {
+            Input::LeaseAnew {
+                version: version(state.version),
+                term: Term(1),
+            }
+        } else if answered {
             Input::LeaseRead {
                 version: version(state.version),
                 record: state.record.clone(),

@@ -154,6 +154,10 @@ pub struct State {
     pub failures: u8,
     /// Writes for what stands beside the record, so far.
     pub outdated: u8,
+    /// Losses of the Lease, so far.
+    pub losses: u8,
+    /// Whether it was made anew and records nothing; what it had recorded is nothing then.
+    pub anew: bool,
 }
 
 impl State {
@@ -191,6 +195,8 @@ impl State {
             releases: 0,
             failures: 0,
             outdated: 0,
+            losses: 0,
+            anew: false,
         };
         state.normalize(model.bounds.delays);
         state

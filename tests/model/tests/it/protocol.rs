@@ -23,6 +23,7 @@ const CLOCK: clock::Bounds = clock::Bounds {
     releases: 0,
     failures: 0,
     outdated: 0,
+    losses: 0,
     autofail: true,
     delays: false,
     voters: 2,
@@ -48,7 +49,8 @@ fn data(k: usize) -> data::Bounds {
 fn time(bounds: clock::Bounds) {
     let begun = Instant::now();
     let model = Clock::new(bounds, Rules::PROTOCOL);
-    let left = |state: &clock::State| state.record.term.0 < model.bounds.terms;
+    // Where nobody served when the Lease was lost, nobody goes on by itself.
+    let left = |state: &clock::State| !state.anew && state.record.term.0 < model.bounds.terms;
     let serves = |state: &clock::State| model.serving(state).next().is_some();
     let looked = explore::possible(&model, left, serves);
     holds(
@@ -165,6 +167,20 @@ fn the_lease_is_written_for_what_stands_beside_the_record() {
         outdated: 1,
         ..CLOCK
     });
+}
+
+#[test]
+fn a_lease_that_is_lost_and_made_anew_makes_no_second_primary() {
+    time(clock::Bounds { losses: 1, ..CLOCK });
+    if wide() {
+        time(clock::Bounds {
+            losses: 1,
+            outdated: 1,
+            releases: 1,
+            crashes: 1,
+            ..CLOCK
+        });
+    }
 }
 
 #[test]

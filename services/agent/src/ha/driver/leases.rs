@@ -7,7 +7,7 @@ use std::{
 
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
-use pgo_ha::{Input, Record, Version};
+use pgo_ha::{Input, Record, Server, Version};
 use tokio::time::timeout;
 
 use super::{Driver, DriverError, Event, release};
@@ -43,8 +43,8 @@ pub enum Ended {
     Unknown(String),
 }
 
-/// What is written.
-enum Write {
+/// What is written: the first record, or one that follows another.
+pub(super) enum Write {
     First,
     Next,
 }
@@ -68,7 +68,7 @@ impl<S: Store> Driver<S> {
         }
     }
 
-    fn write(&self, lease: &Lease, expected: &Version, record: &Record, which: Write) {
+    pub(super) fn write(&self, lease: &Lease, expected: &Version, record: &Record, which: Write) {
         let me = (&self.parts.me, self.agent.me);
         let takeover = self.takeover(record);
         let facts = (takeover.as_ref(), Timestamp::now());
@@ -132,17 +132,11 @@ impl<S: Store> Driver<S> {
     pub(super) async fn lease_ended(&mut self, ended: Ended) -> Result<(), DriverError> {
         let input = match ended {
             Ended::Read(lease) => match lease::read(&lease, &self.parts.me) {
-                Ok(Reading::First) => {
-                    // The request that the protocol waits for goes on as this write.
-                    let record = Record::first(self.agent.me);
-                    self.write(&lease, &lease::version(&lease), &record, Write::First);
-                    return Ok(());
-                }
-                Ok(Reading::Of(first)) => {
-                    self.wait_for(format!("waiting for the primary, {first}, to serve"));
-                    Input::LeaseUnknown
-                }
-                Ok(reading) => self.recorded(lease, reading),
+                Ok(reading @ Reading::Recorded { .. }) => self.recorded(lease, reading)?,
+                Ok(reading) => match self.found_empty(&lease, reading) {
+                    Some(input) => input,
+                    None => return Ok(()),
+                },
                 Err(error) => {
                     tracing::error!(%error, "the Lease is not understood");
                     self.wait_for(error.to_string());
@@ -150,7 +144,7 @@ impl<S: Store> Driver<S> {
                 }
             },
             Ended::Begun(lease) => match lease::read(&lease, &self.parts.me) {
-                Ok(reading) => self.recorded(lease, reading),
+                Ok(reading) => self.recorded(lease, reading)?,
                 Err(_) => Input::LeaseUnknown,
             },
             Ended::Written(lease) => {
@@ -177,6 +171,20 @@ impl<S: Store> Driver<S> {
         self.step(input).await
     }
 
+    /// Takes over what a holder saw of the Lease, which it has no reason of its own to read. Where it records nothing, the
+    /// protocol finds that out when it writes.
+    pub(super) async fn looked(
+        &mut self,
+        wishes: Wishes,
+        records: bool,
+    ) -> Result<(), DriverError> {
+        self.wished(wishes).await?;
+        if records || self.agent.server != Server::Primary {
+            return Ok(());
+        }
+        self.step(Input::Outdated).await
+    }
+
     /// Takes over what is wanted of the instances.
     pub(super) async fn wished(&mut self, wishes: Wishes) -> Result<(), DriverError> {
         self.wishes = wishes;
@@ -196,26 +204,29 @@ impl<S: Store> Driver<S> {
         let (store, sender) = (self.parts.store.clone(), self.sender.clone());
         tokio::spawn(async move {
             if let Ok(Ok(Some(lease))) = timeout(DEADLINE, store.lease_as_cached()).await {
-                let _ = sender.send(Event::Wished(lease::wishes(&lease)));
+                let wished = Event::Wished(lease::wishes(&lease), lease::records(&lease));
+                let _ = sender.send(wished);
             }
         });
     }
 
-    fn recorded(&mut self, lease: Lease, reading: Reading) -> Input {
+    fn recorded(&mut self, lease: Lease, reading: Reading) -> Result<Input, DriverError> {
         self.learn(&reading);
-        match reading {
+        Ok(match reading {
             Reading::Recorded {
                 version,
                 record,
                 wishes,
                 ..
             } => {
+                self.parts.volume.belongs_to(lease::cluster(&lease))?;
                 self.wishes = wishes;
                 self.lease = Some(lease);
+                self.lease_is_lost = false;
                 Input::LeaseRead { version, record }
             }
-            Reading::First | Reading::Of(_) => Input::LeaseUnknown,
-        }
+            Reading::First | Reading::Of(_) | Reading::Anew { .. } => Input::LeaseUnknown,
+        })
     }
 }
 

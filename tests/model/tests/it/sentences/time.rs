@@ -15,6 +15,7 @@ const CLOCK: clock::Bounds = clock::Bounds {
     releases: 0,
     failures: 0,
     outdated: 0,
+    losses: 0,
     autofail: true,
     delays: false,
     voters: 1,
@@ -222,6 +223,20 @@ fn a_primary_whose_database_cannot_serve_keeps_its_release_too() {
         ..ALL
     };
     two_primaries("releaser_writes_again, unfit", rules, one());
+}
+
+#[test]
+fn a_lease_that_was_lost_is_taken_up_only_with_authority() {
+    let rules = Rules {
+        lost_lease_needs_authority: false,
+        ..ALL
+    };
+    let bounds = clock::Bounds {
+        voters: 2,
+        losses: 1,
+        ..CLOCK
+    };
+    two_primaries("lost_lease_needs_authority", rules, bounds);
 }
 
 #[test]
