@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use pgo_ids::{InstanceName, Term};
 use pgo_postgres::{Facts, Follower, Following};
 use pgo_proto::agent;
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::ha::driver::Commits;
@@ -116,7 +117,7 @@ pub struct Volume {
 }
 
 /// What a former primary had written that its successor does not have.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lost {
     /// Term of the successor that it was compared with.
     pub term: Term,
@@ -130,6 +131,8 @@ pub struct Lost {
     pub commits: Option<u64>,
     /// Whether none of them had been acknowledged: commits waited for replicas.
     pub synchronous: bool,
+    /// Whether the two could not be compared, so that the places are not known.
+    pub unknown: bool,
 }
 
 /// Longest error that is told, in bytes: it ends up in the status of a custom resource.
@@ -269,6 +272,7 @@ fn lost(lost: &Lost) -> agent::Lost {
         end_lsn: lost.end,
         commits: lost.commits,
         synchronous: lost.synchronous,
+        unknown: lost.unknown,
     }
 }
 

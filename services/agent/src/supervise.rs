@@ -221,6 +221,7 @@ impl<S: Store> Supervisor<S> {
     }
 
     async fn inspect(&mut self) -> Result<Event, String> {
+        self.recall_comparison();
         let data = &self.settings.data;
         let path = std::env::var_os("PATH");
         let installation = program::find(path.as_deref(), data).await.map_err(shown)?;
@@ -270,8 +271,8 @@ impl<S: Store> Supervisor<S> {
             else {
                 return Ok(Event::Turned);
             };
-            lenient::mark_where_nobody_is_asked(&self.settings.data, synchronous.k)?;
             self.begin_timeline(start.timeline.0)?;
+            lenient::mark_where_nobody_is_asked(&self.settings.data, synchronous.k)?;
             self.rule = synchronous;
             rule::in_words(&self.rule)
         };

@@ -296,6 +296,7 @@ fn lost(lost: agent::Lost) -> Lost {
         end: lost.end_lsn,
         commits: lost.commits,
         synchronous: lost.synchronous,
+        unknown: lost.unknown,
     }
 }
 

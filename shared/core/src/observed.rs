@@ -289,6 +289,8 @@ pub struct Lost {
     pub commits: Option<u64>,
     /// Whether none of them had been acknowledged.
     pub synchronous: bool,
+    /// Whether the two could not be compared, so that the places are not known.
+    pub unknown: bool,
 }
 
 impl AgentFacts {

@@ -359,34 +359,41 @@ pub(crate) fn tell_lost(
 
 impl Lost {
     fn notice(&self, former: &InstanceName) -> Notice {
-        let (event_type, cause) = self.verdict();
-        Notice {
-            event_type,
-            about: format!("{former} compared in term {}", self.term),
-            time: None,
-            cause: format!(
-                "{cause}; its WAL on timeline {} ends at {}, and the history of the primary in term {} leaves it at {}",
+        let (event_type, mut cause) = self.verdict();
+        let mut details = vec![(Field::FormerPrimary, Datum::Text(former.to_string()))];
+        if !self.unknown {
+            let places = format!(
+                "; its WAL on timeline {} ends at {}, and the history of the primary in term {} leaves it at {}",
                 self.timeline,
                 place(self.end),
                 self.term,
                 place(self.fork)
-            ),
-            since: None,
-            details: vec![
-                (Field::FormerPrimary, Datum::Text(former.to_string())),
-                (
-                    Field::LostBytes,
-                    Datum::Number(self.end.saturating_sub(self.fork)),
-                ),
+            );
+            cause.push_str(&places);
+            let bytes = self.end.saturating_sub(self.fork);
+            details.extend([
+                (Field::LostBytes, Datum::Number(bytes)),
                 (Field::Lsn, Datum::Text(place(self.fork))),
-            ],
+            ]);
+        }
+        Notice {
+            event_type,
+            about: format!("{former} compared in term {}", self.term),
+            time: None,
+            cause,
+            since: None,
+            details,
         }
     }
 
     fn verdict(&self) -> (EventType, String) {
         let nothing = EventType::NoCommitsLost;
         match self.commits {
-            _ if self.end <= self.fork => {
+            _ if self.unknown && !self.synchronous => (
+                EventType::CommitsLost,
+                "the former primary may have had more, which could not be found out; its agent's log says why".to_owned(),
+            ),
+            _ if !self.unknown && self.end <= self.fork => {
                 (nothing, "the former primary had nothing more".to_owned())
             }
             Some(0) => (nothing, "the former primary had no commit more".to_owned()),

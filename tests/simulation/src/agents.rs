@@ -250,6 +250,7 @@ pub fn elect(observed: &mut Observed, cluster: &ClusterName, to: &InstanceName, 
                 end,
                 commits: Some(1),
                 synchronous: false,
+                unknown: false,
             });
         }
     }

@@ -10,6 +10,9 @@ use pgo_postgres::files::{FileError, named, read_if_there, write_atomically};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use uuid::Uuid;
 
+/// Ending of the file beside the data directory that says what a former primary had more than its successor, as JSON.
+pub const COMPARED: &str = ".compared";
+
 /// Both files are the agent's alone.
 const MODE: u32 = 0o600;
 
@@ -105,6 +108,14 @@ impl Volume {
         write(&self.promise_file, &promise)?;
         self.promise = promise;
         Ok(())
+    }
+
+    /// Forgets what was compared in a cluster that was deleted, and whose data begins a new one.
+    ///
+    /// # Errors
+    /// The file cannot be removed.
+    pub fn forget_comparison(&self) -> Result<(), VolumeError> {
+        Ok(remove(&self.identity_file.with_extension("compared"))?)
     }
 
     /// Whether there is data.

@@ -148,7 +148,7 @@ impl<S: Store> Supervisor<S> {
         if let Some(missing) = self.promise_to_copy(&primary).await? {
             return Ok(missing);
         }
-        self.compare_with_successor().await;
+        self.compare_with_successor().await?;
         let data = &self.settings.data;
         let mark = rewinding_mark(data);
         write_atomically(&mark, b"", 0o600).map_err(shown)?;

@@ -365,6 +365,15 @@ fn what_only_a_former_primary_had_is_counted_when_it_is_back() {
         primary.until_streaming_from("hippo-abcd").await;
         has(&primary, &[1, 3]).await;
 
+        // The reconciler was away, and what was found out cannot be any more.
+        primary.stop().await;
+        primary.start().await;
+        let (state, _) = primary
+            .until("told again", |state| state.lost.is_some())
+            .await;
+        assert_eq!(state.lost, Some(lost));
+        primary.until_streaming_from("hippo-abcd").await;
+
         // In order nothing is lost. Whoever was rewound may lead again when it has all that its source had.
         let mut promise = primary.settings.data.clone().into_os_string();
         promise.push(".promise");

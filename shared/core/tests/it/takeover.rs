@@ -65,6 +65,7 @@ fn lost(term: u64, commits: Option<u64>, synchronous: bool) -> Lost {
         end: 0x300_01F8,
         commits,
         synchronous,
+        unknown: false,
     }
 }
 
@@ -98,10 +99,18 @@ fn what_a_former_primary_had_more_is_told_once_and_so_is_that_it_had_nothing() {
         end: 0x300_0148,
         ..lost(5, Some(0), false)
     };
+    let unknown = |term, synchronous| Lost {
+        end: 0,
+        fork: 0,
+        unknown: true,
+        ..lost(term, None, synchronous)
+    };
     for (says, expected) in [
         (lost(3, Some(3), true), EventType::NoCommitsLost),
         (lost(4, None, false), EventType::CommitsLost),
         (nothing, EventType::NoCommitsLost),
+        (unknown(6, false), EventType::CommitsLost),
+        (unknown(7, true), EventType::NoCommitsLost),
     ] {
         let told = told_of_lost(&mut world, says);
         let types: Vec<_> = told.iter().map(Event::event_type).collect();

@@ -52,6 +52,9 @@ impl<S: Store> Driver<S> {
         if waits {
             return Some(Input::LeaseUnknown);
         }
+        if let Err(error) = self.parts.volume.forget_comparison() {
+            tracing::warn!(%error, "what a deleted cluster lost may be told of this one");
+        }
         let record = if reaches.timeline.0 > 1 {
             Record::taken_up(self.agent.me, self.above(Term(1)), reaches)
         } else {
