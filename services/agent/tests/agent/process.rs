@@ -1,6 +1,11 @@
 //! The program itself, as process 1 runs it, against an API server that knows two objects.
 
-use std::{net::Ipv4Addr, path::Path, process::Stdio};
+use std::{
+    net::Ipv4Addr,
+    path::Path,
+    process::Stdio,
+    time::{Duration, Instant},
+};
 
 use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
 use k8s_openapi::api::{coordination::v1::Lease, discovery::v1::EndpointSlice};
@@ -22,6 +27,7 @@ use tokio::{
 
 use crate::{
     fake::Fake,
+    lost_lease::record,
     rig::{DEADLINE, PROGRAMS, Rig, eventually, program},
     unprivileged::unprivileged,
 };
@@ -172,6 +178,50 @@ fn process_1_stops_a_server_that_nobody_watches_and_brings_it_back() {
             assert!(!log.contains(password), "a password is in the log");
         }
         assert!(log.contains("the agent died"), "{log}");
+    });
+}
+
+#[test]
+fn the_server_of_an_agent_that_is_stopped_is_dead_before_another_instance_is_primary() {
+    let name = "process::the_server_of_an_agent_that_is_stopped_is_dead_before_another_instance_is_primary";
+    unprivileged(name, &PROGRAMS, async || {
+        let primary = Rig::new("hippo");
+        let mut replica = primary.beside("hippo-abcd");
+        let mut init = start(&primary).await;
+        replica.start().await;
+        replica.until_streaming_from("hippo").await;
+        primary.until_voters(1).await;
+        let record = record(&primary);
+        let agent = processes::children_of(pid(&init));
+        assert_eq!(agent.len(), 1, "{agent:?}");
+
+        // Neither process 1 nor the guard.
+        kill(agent[0], Signal::SIGSTOP).expect("it lives");
+        let begin = Instant::now();
+        let mut dead = None;
+        while self::record(&primary) == record {
+            // Whoever is killed has no folder any more, also before somebody has waited for it.
+            if dead.is_none() && processes::working_in(&primary.settings.data).is_empty() {
+                dead = Some(begin.elapsed());
+            }
+            assert!(begin.elapsed() < DEADLINE, "nobody was elected");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        let elected = begin.elapsed();
+        println!("dead after {dead:?}, another one elected after {elected:?}");
+        assert!(dead.is_some(), "two serve");
+        replica.until_primary().await;
+
+        kill(agent[0], Signal::SIGCONT).expect("it lives");
+        eventually("the agent listens again", async || {
+            primary.watch("reconciler.pgo", 0).await.is_ok()
+        })
+        .await;
+        primary.until_streaming_from("hippo-abcd").await;
+        kill(pid(&init), Signal::SIGTERM).expect("it lives");
+        let ended = tokio::time::timeout(DEADLINE, init.wait()).await;
+        ended.expect("ended in time").expect("a status");
+        replica.stop().await;
     });
 }
 
