@@ -1,9 +1,7 @@
 //! The rows: what happens to the primary, and what the figure is held to.
 
 use std::{
-    fmt, fs,
-    sync::{Arc, OnceLock},
-    thread,
+    fmt,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -11,6 +9,7 @@ use crate::{
     harness::{
         containers::kill,
         faults::{Cut, Stopped, delete, last, postmaster},
+        fence::end_of,
         kubernetes::{get, text},
         sql::Database,
         until,
@@ -175,7 +174,7 @@ impl Row {
                 let server = postmaster(&pod).expect("the postmaster");
                 let cut = Cut::begin(&text(&pod, "/spec/nodeName"));
                 let begun = Instant::now();
-                let end = end_of(server);
+                let end = end_of(server, LIMIT);
                 last(CUT_SECONDS);
                 until_written(client, begun + Duration::from_secs(1));
                 let former = end.get().copied();
@@ -209,27 +208,4 @@ fn until_written(client: &Writer, moment: Instant) {
             format!("{} rows tried", client.notes().tried)
         })
     });
-}
-
-/// Looks in the background when a server, by its postmaster, takes no more writes: the process ends, or notes that it was told
-/// to stop, upon which it ends its backends. (It may wait much longer for replicas, to which it sends what they lack.)
-fn end_of(postmaster: u32) -> Arc<OnceLock<SystemTime>> {
-    let (begun, end) = (Instant::now(), Arc::<OnceLock<SystemTime>>::default());
-    // A postmaster works in its data directory.
-    let file = format!("/proc/{postmaster}/cwd/postmaster.pid");
-    thread::spawn({
-        let end = end.clone();
-        move || {
-            while begun.elapsed() < LIMIT {
-                let noted = fs::read_to_string(&file);
-                let stops = |noted: String| noted.lines().any(|line| line.trim() == "stopping");
-                if noted.map_or(true, stops) {
-                    let _ = end.set(SystemTime::now());
-                    return;
-                }
-                thread::sleep(Duration::from_millis(2));
-            }
-        }
-    });
-    end
 }

@@ -2,15 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::harness::{
-    Cluster,
-    kubernetes::{get, text},
-    namespace, pgo,
-    programs::{program, run},
-    sql::Database,
-    until,
-    until::seen,
-};
+use crate::harness::{Cluster, fence, namespace, pgo, sql::Database, until, until::seen};
 
 /// How long a switchover may take.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -63,11 +55,6 @@ impl Subject for Cluster {
     }
 
     fn promoted(&self) -> SystemTime {
-        let lease = get("lease", &self.name, &namespace()).expect("it is there");
-        let time = text(&lease, "/spec/acquireTime");
-        // date reads what Kubernetes writes.
-        let seconds = run(program("date", &["+%s.%N", "--date", &time]), "").ok();
-        let seconds: f64 = seconds.out.trim().parse().expect("seconds");
-        SystemTime::UNIX_EPOCH + Duration::from_secs_f64(seconds)
+        fence::promoted(&self.name)
     }
 }

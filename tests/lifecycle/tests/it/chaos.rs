@@ -16,6 +16,7 @@ use crate::{
         containers::{kill, kill_all_of, process, until_whole},
         events::{fields, types},
         faults::{Cut, Full, Stopped, agent, delete, last, postmaster, restart},
+        fence::{end_of, promoted},
         kubernetes::{get, text},
         namespace,
         proxies::Watches,
@@ -148,6 +149,11 @@ impl Fault {
         )
     }
 
+    /// Whether who was primary lives on where nobody can tell it to stop, so that its own agent or its guard has to.
+    fn leaves_primary_alone(self) -> bool {
+        matches!(self, Self::NodeCut | Self::AgentStopped)
+    }
+
     /// Lets it happen, and end.
     fn happen(self, cluster: &Cluster, seconds: u64) {
         let (primary, replicas) = cluster.roles();
@@ -203,6 +209,10 @@ fn time() -> Duration {
 fn suffer(fault: Fault, cluster: &Cluster, writer: &Writer, seconds: u64) {
     let (before, _) = cluster.roles();
     let watches = fault.takes_api_server().then(Watches::count);
+    let former = fault.leaves_primary_alone().then(|| {
+        let pod = get("pod", &before, &namespace()).expect("the primary's pod");
+        end_of(postmaster(&pod).expect("the postmaster"), WRITES)
+    });
     let begun = Instant::now();
     fault.happen(cluster, seconds);
     let ended = Instant::now();
@@ -222,6 +232,13 @@ fn suffer(fault: Fault, cluster: &Cluster, writer: &Writer, seconds: u64) {
         after == before || fault.may_change_primary(),
         "{fault:?} made {after} primary instead of {before}"
     );
+    if let Some(former) = former.filter(|_| after != before) {
+        let (end, elected) = (former.get(), promoted(&cluster.name));
+        assert!(
+            end.is_some_and(|end| *end < elected),
+            "{fault:?}: {after} was elected at {elected:?}, and {before} stopped at {end:?}"
+        );
+    }
     assert!(
         pause < DEADLINE || fault.may_interrupt_writes(),
         "{fault:?} kept the client waiting for {} ms",
@@ -233,15 +250,14 @@ fn suffer(fault: Fault, cluster: &Cluster, writer: &Writer, seconds: u64) {
     }
 }
 
-/// Commits that the events say were lost, and whether there may have been more that could not be counted.
-fn told_lost(told: &[Value]) -> (usize, bool) {
+/// Commits that the events say were lost; those that could not be counted are none.
+fn told_lost(told: &[Value]) -> usize {
     let causes = fields(told, "CommitsLost", "/cause");
     let counted = causes.iter().filter_map(|cause| {
         let (before, _) = cause.split_once(" commits more")?;
         before.rsplit(' ').next()?.parse::<usize>().ok()
     });
-    let counted: Vec<usize> = counted.collect();
-    (counted.iter().sum(), counted.len() < causes.len())
+    counted.sum()
 }
 
 /// Holds the rows that are missing against what the events say of them.
@@ -257,9 +273,10 @@ fn account(mode: Mode, missing: &[u64], told: impl Fn() -> Vec<Value>) {
         }
         // Commits of others than the client are counted, too, and those that nobody was told of.
         Mode::Asynchronous => until("an event for each row that is missing", TOLD, || {
-            let (commits, uncounted) = told_lost(&told());
-            seen(uncounted || commits >= missing.len(), || {
-                format!("{commits} commits told as lost, and missing are {missing:?}")
+            let commits = told_lost(&told());
+            seen(commits >= missing.len(), || {
+                let causes = fields(&told(), "CommitsLost", "/cause");
+                format!("{commits} commits told as lost by {causes:?}, and missing are {missing:?}")
             })
         }),
     }
@@ -314,7 +331,7 @@ fn chaos(mode: Mode, time: Duration, chance: &mut Chance) {
         "{mode:?}: {} rows acknowledged, {} missing, {:?} commits told as lost, {} connections, {takeovers} takeovers: {:?}",
         notes.acknowledged.len(),
         missing.len(),
-        told_lost(&told).0,
+        told_lost(&told),
         notes.connections,
         fields(&told, "FailoverClusterCompleted", "/target"),
     );

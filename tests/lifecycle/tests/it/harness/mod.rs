@@ -6,6 +6,7 @@ pub mod cluster;
 pub mod containers;
 pub mod events;
 pub mod faults;
+pub mod fence;
 pub mod forward;
 pub mod installer;
 pub mod kubernetes;
