@@ -297,7 +297,12 @@ fn complete(
     let takeover = &promotion.takeover;
     let served = served.max(operation.started);
     next.last_takeover = Some(takeover.summary(operation, served));
-    let (cause, details) = (takeover.cause(), takeover.details());
+    let (mut cause, details) = (takeover.cause(), takeover.details());
+    if takeover.lost.is_none() {
+        let from = &takeover.from;
+        let unknown = format!("; whether it had more is not known until {from} is back");
+        cause.push_str(&unknown);
+    }
     next.journal
         .complete(subject, promotion.operation, (&cause, &details), served);
     forget(next, subject, promotion);
