@@ -4,6 +4,8 @@ use std::{fs, io::Write as _, path::PathBuf};
 
 use serde_json::Value;
 
+use crate::harness::measured::Stamp;
+
 /// The file; a line for each run.
 pub struct Book(PathBuf);
 
@@ -15,17 +17,20 @@ impl Book {
         Self(folder.join(format!("{row}.jsonl")))
     }
 
-    /// The runs.
+    /// The runs of this commit and day.
     pub fn runs(&self) -> Vec<Value> {
         let text = fs::read_to_string(&self.0).unwrap_or_default();
         // The last line may be half: then its run is measured again.
+        let now = Stamp::now();
         text.lines()
             .filter_map(|line| serde_json::from_str(line).ok())
+            .filter(|line| now.fits(line))
             .collect()
     }
 
     /// Keeps one more.
     pub fn note(&self, run: &Value) {
+        let run = Stamp::now().on(run.clone());
         let file = fs::OpenOptions::new()
             .create(true)
             .append(true)

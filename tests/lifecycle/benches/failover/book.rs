@@ -5,6 +5,7 @@ use std::{fs, io::Write as _, path::PathBuf};
 use serde_json::{Value, json};
 
 use crate::{
+    harness::measured::Stamp,
     peer::Peer,
     rows::{Row, Run},
 };
@@ -28,12 +29,12 @@ impl Book {
             .collect()
     }
 
-    /// The runs of a row.
+    /// The runs of a row, of this commit and day.
     pub fn runs(&self, row: Row, peer: Peer) -> Vec<Run> {
-        let of_row = self
-            .lines()
-            .into_iter()
-            .filter(|line| line["row"] == row.name() && line["peer"] == peer.name());
+        let now = Stamp::now();
+        let of_row = self.lines().into_iter().filter(|line| {
+            line["row"] == row.name() && line["peer"] == peer.name() && now.fits(line)
+        });
         of_row
             .map(|line| Run {
                 pause: line["pause_ms"].as_f64().unwrap_or(f64::NAN),
@@ -51,6 +52,7 @@ impl Book {
             "row": row.name(), "peer": peer.name(), "pause_ms": run.pause, "changed": run.changed, "fenced": run.fenced,
             "missing": run.missing, "failed": run.failed,
         });
+        let line = Stamp::now().on(line);
         let file = fs::OpenOptions::new()
             .create(true)
             .append(true)

@@ -10,6 +10,7 @@ pub mod fence;
 pub mod forward;
 pub mod installer;
 pub mod kubernetes;
+pub mod measured;
 pub mod minors;
 pub mod programs;
 pub mod proxies;
