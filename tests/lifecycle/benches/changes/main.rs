@@ -23,6 +23,10 @@ use harness::containers::until_whole;
 /// Runs of each row, unless `RUNS` says otherwise.
 const RUNS: usize = 30;
 
+/// What belongs to every figure.
+const CONDITIONS: &str = "The client's deadlines for a connection and for a statement are 1 s; kube-proxy gathers changes for \
+100 ms (minSyncPeriod).";
+
 fn main() {
     let runs = std::env::var("RUNS")
         .ok()
@@ -35,6 +39,7 @@ fn main() {
     };
     until_whole();
     let rows = measure(runs);
+    println!("{CONDITIONS}\n");
     println!("| figure | aim | measured | met |\n|---|---|---|---|");
     print!("{rows}");
 }
