@@ -16,7 +16,7 @@ use crate::harness::{
     turns::{alone, together},
     until,
     until::seen,
-    writer::{Writer, missing},
+    writer::{DEADLINE, Writer, missing},
 };
 
 /// How long a takeover may take on a machine that does much else: with all the waits of the protocol it is under 10 s.
@@ -426,4 +426,38 @@ fn without_autofail_nobody_takes_over_until_a_failover_is_asked_for() {
         })
     });
     watch.check_to_its_end(&cluster.uid());
+}
+
+#[test]
+fn a_lease_that_is_deleted_is_made_anew_and_nobody_notices() {
+    let _turn = together();
+    let cluster = pair(&["--autofail"]);
+    let before = primary(&cluster);
+    let term = || {
+        let lease = get("lease", &cluster.name, &namespace()).unwrap_or_default();
+        let term = &lease["metadata"]["annotations"]["pgo.crunchydata.com/term"];
+        term.as_str()
+            .unwrap_or_default()
+            .parse::<u64>()
+            .unwrap_or_default()
+    };
+    let former = term();
+    let writer = Writer::begin(&cluster);
+    let begun = Instant::now();
+    kubectl(&["delete", "lease", &cluster.name, "-n", &namespace()]).ok();
+    until("the Lease as it was, in a later term", TAKEOVER, || {
+        let ((holder, voters), term) = (cluster.recorded(), term());
+        seen(holder == before && voters == 1 && term > former, || {
+            format!("{holder:?} with {voters} voters in term {term} after {former}")
+        })
+    });
+    let recorded = Instant::now();
+    until("a write after that", TAKEOVER, || {
+        seen(writer.wrote_since(recorded), || "none".to_owned())
+    });
+    let notes = writer.end();
+    assert_eq!(primary(&cluster), before);
+    assert_eq!(missing(&cluster, &notes), Vec::<u64>::new());
+    let pause = notes.longest_pause(begun);
+    assert!(pause < DEADLINE, "writes paused for {pause:?}");
 }
