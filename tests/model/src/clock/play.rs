@@ -52,11 +52,7 @@ impl Clock {
                 state.swaps.insert(swap);
                 self.step(state, writer, Input::LeaseUnknown)?;
             }
-            Move::LosesLease => {
-                state.losses += 1;
-                state.version += 1;
-                state.anew = true;
-            }
+            Move::LosesLease => loses_lease(state),
             Move::Crashes(node) => crash(state, node),
             Move::Starts(node) => self.starts(state, node),
             Move::Wants(node) => self.wants(state, node)?,
@@ -326,6 +322,12 @@ impl Clock {
         state.nodes[node] = Kept::new(Node::Up { agent, disk });
         Some(rest)
     }
+}
+
+fn loses_lease(state: &mut State) {
+    state.losses += 1;
+    state.version += 1;
+    state.anew = true;
 }
 
 fn crash(state: &mut State, node: usize) {
