@@ -12,7 +12,7 @@ use k8s_openapi::api::{
 use pgo_ids::{InstanceName, Namespace, Term};
 
 use crate::{
-    ha::lease::TERM,
+    ha::lease::{self, LEASE, Reign, TERM},
     store::{Store, StoreError, Written},
 };
 
@@ -48,8 +48,7 @@ pub enum EndpointError {
     Conflict,
     /// It leads to a primary that was elected later.
     #[error(
-        "the Service leads to the primary of term {later} already, and this one is of term {own}; if that one is gone for \
-         good, and the Lease was made anew, remove the EndpointSlice, which is made again"
+        "the Service leads to the primary of term {later} already, and this one is of term {own}"
     )]
     Superseded {
         /// The term of the other one.
@@ -57,6 +56,12 @@ pub enum EndpointError {
         /// The term here.
         own: Term,
     },
+    /// The Lease was removed, and made anew or is about to be.
+    #[error(
+        "the Service leads to a primary by another Lease, and the one by which this instance leads is there no more; \
+         whom the present one names takes the Service"
+    )]
+    FormerLease,
     /// It cannot be read or written.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -69,15 +74,32 @@ fn term_of(slice: &EndpointSlice) -> Term {
     written.map(Term).unwrap_or_default()
 }
 
-/// `slice` leading to `target`, the primary of `term`; nothing where it does already. A primary that was frozen for long may
-/// ask for it when another one was elected.
+/// Uid of the Lease by which the primary led that wrote `slice` last, where it says so in an annotation.
+fn lease_of(slice: &EndpointSlice) -> Option<&str> {
+    let annotations = slice.metadata.annotations.as_ref()?;
+    annotations.get(LEASE).map(String::as_str)
+}
+
+/// Whether that was another Lease than this: terms are not compared then.
+fn is_by_another(slice: &EndpointSlice, lease: &str) -> bool {
+    lease_of(slice).is_some_and(|written| written != lease)
+}
+
+/// `slice` leading to `target`, the primary of `reign`; nothing where it does already. A primary that was frozen for long may
+/// ask for it when another one was elected. Of two Leases only the one that is there counts: `is_present` says whether that is
+/// the one of `reign`, by a look after `slice` was read, so that a write of what rests on it is refused where another one has
+/// led the Service elsewhere since.
 fn directed(
     slice: &EndpointSlice,
     target: &Target,
-    term: Term,
+    (reign, is_present): (&Reign, bool),
 ) -> Result<Option<EndpointSlice>, EndpointError> {
-    let later = term_of(slice);
-    if later > term && leads_elsewhere(slice, target) {
+    let (later, term) = (term_of(slice), reign.term);
+    let by_another = is_by_another(slice, &reign.lease);
+    if by_another && !is_present {
+        return Err(EndpointError::FormerLease);
+    }
+    if !by_another && later > term && leads_elsewhere(slice, target) {
         return Err(EndpointError::Superseded { later, own: term });
     }
     let endpoints = vec![endpoint(target)];
@@ -88,12 +110,14 @@ fn directed(
         app_protocol: None,
     }]);
     let leads_here = slice.endpoints == endpoints && slice.ports == ports;
-    if leads_here && later >= term {
+    let is_marked = lease_of(slice) == Some(reign.lease.as_str());
+    if leads_here && is_marked && later >= term {
         return Ok(None);
     }
     let mut metadata = slice.metadata.clone();
     let annotations = metadata.annotations.get_or_insert_default();
     annotations.insert(TERM.to_owned(), term.to_string());
+    annotations.insert(LEASE.to_owned(), reign.lease.clone());
     Ok(Some(EndpointSlice {
         metadata,
         endpoints,
@@ -158,15 +182,24 @@ pub fn address_of(slice: &EndpointSlice, instance: &InstanceName) -> Option<Sock
     Some(SocketAddr::new(address, u16::try_from(port).ok()?))
 }
 
-/// Makes the Service lead to `target`, the primary of `term`.
+/// Makes the Service lead to `target`, the primary of `reign`.
 ///
 /// # Errors
-/// The EndpointSlice is not there, cannot be read or written, or leads to a primary of a later term.
-pub async fn direct(store: &impl Store, target: &Target, term: Term) -> Result<(), EndpointError> {
+/// The EndpointSlice is not there, cannot be read or written, or leads to a primary of a later term or of a later Lease.
+pub async fn direct(
+    store: &impl Store,
+    target: &Target,
+    reign: &Reign,
+) -> Result<(), EndpointError> {
     let begin = Instant::now();
     for _ in 0..TRIES {
         let slice = store.slice().await?.ok_or(EndpointError::Missing)?;
-        let Some(wanted) = directed(&slice, target, term)? else {
+        let is_present = is_by_another(&slice, &reign.lease)
+            && store
+                .lease()
+                .await?
+                .is_some_and(|lease| lease::uid(&lease) == reign.lease);
+        let Some(wanted) = directed(&slice, target, (reign, is_present))? else {
             return Ok(());
         };
         if let Written::Done(_) = store.write_slice(&wanted).await? {
@@ -211,25 +244,93 @@ mod tests {
         }
     }
 
+    fn other() -> Target {
+        Target {
+            pod: "hippo-abcd".to_owned(),
+            ..target()
+        }
+    }
+
+    /// Of the Lease with this uid.
+    fn reign(lease: &str, term: u64) -> Reign {
+        Reign {
+            lease: lease.to_owned(),
+            term: Term(term),
+        }
+    }
+
+    /// What a primary of the first Lease makes of a slice in this term.
+    fn directed_in(
+        slice: &EndpointSlice,
+        target: &Target,
+        term: u64,
+    ) -> Result<Option<EndpointSlice>, EndpointError> {
+        directed(slice, target, (&reign("first", term), false))
+    }
+
     /// Leads `slice` to a primary of term 2.
     fn led(slice: &EndpointSlice, target: &Target) -> Option<EndpointSlice> {
-        directed(slice, target, Term(2)).expect("of no later term")
+        directed_in(slice, target, 2).expect("of no later term")
+    }
+
+    #[test]
+    fn terms_of_a_lease_that_is_gone_do_not_count() {
+        let full = led(&EndpointSlice::default(), &other()).expect("changed");
+        let anew = reign("second", 1);
+        let taken = directed(&full, &target(), (&anew, true)).expect("it is there");
+        let taken = taken.expect("changed");
+        assert_eq!(taken.endpoints, [endpoint(&target())]);
+        assert_eq!(
+            (lease_of(&taken), term_of(&taken)),
+            (Some("second"), Term(1))
+        );
+        assert_eq!(
+            directed(&taken, &target(), (&anew, false)).expect("its own"),
+            None
+        );
+        let next = directed(&taken, &other(), (&reign("second", 2), false));
+        assert!(next.expect("of no later term").is_some());
+    }
+
+    #[test]
+    fn a_primary_by_a_lease_that_is_gone_takes_the_service_from_nobody() {
+        let full = directed(
+            &EndpointSlice::default(),
+            &other(),
+            (&reign("second", 1), true),
+        );
+        let full = full.expect("it leads nowhere").expect("changed");
+        let former = reign("first", 7);
+        for target in [target(), other()] {
+            let error = directed(&full, &target, (&former, false)).expect_err("of a former Lease");
+            assert!(matches!(error, EndpointError::FormerLease), "{error}");
+        }
+    }
+
+    #[test]
+    fn who_is_led_to_by_another_lease_writes_that_it_leads_by_this_one() {
+        // A write by who has read it before is refused then.
+        let full = led(&EndpointSlice::default(), &target()).expect("changed");
+        let again = directed(&full, &target(), (&reign("second", 1), true));
+        let again = again.expect("it is there").expect("changed");
+        assert_eq!(lease_of(&again), Some("second"));
+        let mut unmarked = full;
+        let annotations = unmarked.metadata.annotations.as_mut().expect("some");
+        annotations.remove(LEASE);
+        let marked = led(&unmarked, &target()).expect("changed");
+        assert_eq!(lease_of(&marked), Some("first"));
     }
 
     #[test]
     fn a_primary_of_an_earlier_term_takes_the_service_from_no_later_one() {
-        let other = Target {
-            pod: "hippo-abcd".to_owned(),
-            ..target()
-        };
-        let full = led(&EndpointSlice::default(), &other).expect("changed");
-        let error = directed(&full, &target(), Term(1)).expect_err("superseded");
+        let full = led(&EndpointSlice::default(), &other()).expect("changed");
+        let error = directed_in(&full, &target(), 1).expect_err("superseded");
         assert!(error.to_string().contains("of term 2 already"), "{error}");
-        let nowhere = withdrawn(&full, &other).expect("changed");
+        let nowhere = withdrawn(&full, &other()).expect("changed");
         for slice in [nowhere, led(&full, &target()).expect("changed")] {
-            assert!(directed(&slice, &target(), Term(1)).is_ok());
+            assert!(directed_in(&slice, &target(), 1).is_ok());
         }
-        let next = directed(&full, &target(), Term(3)).expect("of no later term");
+        let next = directed_in(&full, &target(), 3).expect("of no later term");
         assert_eq!(term_of(&next.expect("changed")), Term(3));
     }
 
@@ -253,11 +354,7 @@ mod tests {
 
     #[test]
     fn who_has_stopped_takes_nothing_away_from_who_has_taken_over() {
-        let other = Target {
-            pod: "hippo-abcd".to_owned(),
-            ..target()
-        };
-        let full = led(&EndpointSlice::default(), &other).expect("changed");
+        let full = led(&EndpointSlice::default(), &other()).expect("changed");
         assert_eq!(withdrawn(&full, &target()), None);
     }
 

@@ -21,7 +21,6 @@ use std::{
 
 use jiff::Timestamp;
 use pgo_ha::Synchronous;
-use pgo_ids::Term;
 use pgo_postgres::{
     Installation, SUPERUSER, Session,
     initdb::{self, Presence},
@@ -39,6 +38,7 @@ use crate::{
     ha::{
         course::{Course, Helm, Leader, Told},
         driver::Standing,
+        lease::Reign,
     },
     lock::{self, Lock},
     orders::Orders,
@@ -371,17 +371,17 @@ impl<S: Store> Supervisor<S> {
         Ok(Event::Done)
     }
 
-    /// The term in which it is to lead, if it is.
-    fn leads_in(&self) -> Option<Term> {
+    /// Under which authority it is to lead, if it is.
+    fn reign(&self) -> Option<Reign> {
         match self.helm.course() {
-            Course::Lead { term, .. } => Some(term),
+            Course::Lead { reign, .. } => Some(reign),
             _ => None,
         }
     }
 
     async fn direct(&self) {
-        let Some(term) = self.leads_in() else { return };
-        let direct = endpoint::direct(&self.store, &self.target, term);
+        let Some(reign) = self.reign() else { return };
+        let direct = endpoint::direct(&self.store, &self.target, &reign);
         match tokio::time::timeout(PUBLISH_DEADLINE, direct).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
@@ -399,7 +399,7 @@ impl<S: Store> Supervisor<S> {
         server.forget_output();
         let end = server.end();
         // Of none the Service is taken from nobody.
-        let term = self.leads_in().unwrap_or_default();
+        let reign = self.reign().unwrap_or_default();
         self.helm.tell(Told::Starts(true));
         self.serving = Some(Instant::now());
         let now = Timestamp::now();
@@ -434,7 +434,7 @@ impl<S: Store> Supervisor<S> {
             never = watch.probe() => match never {},
             never = keeper.keep(reloads) => match never {},
             never = passwords::keep(&self.settings) => match never {},
-            never = watch::keep_directed(&self.store, (&self.target, term), &self.reporter) => match never {},
+            never = watch::keep_directed(&self.store, (&self.target, &reign), &self.reporter) => match never {},
         };
         match status {
             Some(status) => self.exited(status).await,

@@ -7,7 +7,6 @@ use std::{
 };
 
 use nix::{sys::signal::Signal, unistd::Pid};
-use pgo_ids::Term;
 use pgo_postgres::{SUPERUSER, Session, Socket, session::SessionError};
 use pgo_telemetry::{
     Condition, Telemetry,
@@ -21,6 +20,7 @@ use crate::{
     checkpoint,
     cli::Settings,
     endpoint::{self, Target},
+    ha::lease::Reign,
     processes,
     state::{Phase, Reporter, State},
     store::Store,
@@ -246,16 +246,16 @@ pub async fn checkpoint(socket: &Socket, promoted: bool) -> Infallible {
     std::future::pending().await
 }
 
-/// Makes the Service lead to `target`, the primary of `term`, again and again: whoever removes the EndpointSlice gets it back empty. Where that
+/// Makes the Service lead to `target`, the primary of `reign`, again and again: whoever removes the EndpointSlice gets it back empty. Where that
 /// goes on failing, the state tells why.
 pub async fn keep_directed(
     store: &impl Store,
-    (target, term): (&Target, Term),
+    (target, reign): (&Target, &Reign),
     reporter: &Reporter,
 ) -> Infallible {
     let mut failing: Option<Instant> = None;
     loop {
-        let pause = match endpoint::direct(store, target, term).await {
+        let pause = match endpoint::direct(store, target, reign).await {
             Ok(()) => {
                 failing = None;
                 reporter.change(|state| state.error = None);

@@ -6,7 +6,7 @@ use pgo_ha::{Position, Record, Start, Synchronous, VoterId};
 use pgo_ids::Term;
 use tokio::sync::{mpsc, watch};
 
-use crate::ha::{book::Place, driver::Event};
+use crate::ha::{book::Place, driver::Event, lease::Reign};
 
 /// Whom to follow.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,8 +45,8 @@ pub enum Course {
     Wait,
     /// Run as primary of the timeline that `start` names; promote to it where it has not begun here.
     Lead {
-        /// The term.
-        term: Term,
+        /// The term, and the Lease that it is of.
+        reign: Reign,
         /// The timeline.
         start: Start,
         /// For whose answers commits wait.

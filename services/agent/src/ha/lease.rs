@@ -17,6 +17,9 @@ pub const TERM: &str = "pgo.crunchydata.com/term";
 /// other one serves. The reconciler does where there never was another one.
 pub const TAKE_UP: &str = "pgo.crunchydata.com/take-up";
 
+/// Annotation of an EndpointSlice with the uid of the Lease that its term is of: one that was removed is made anew with term 1.
+pub const LEASE: &str = "pgo.crunchydata.com/lease";
+
 /// Annotation with what the protocol records, as JSON. The reconciler makes the Lease without it: it cannot know the
 /// identity of a volume.
 pub const RECORD: &str = "pgo.crunchydata.com/record";
@@ -77,6 +80,20 @@ pub struct Takeover {
     pub heard: Option<Timestamp>,
     /// When the Lease was written.
     pub at: Timestamp,
+}
+
+/// Under which authority a primary leads: terms of one Lease rise, those of another one say nothing of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reign {
+    /// Uid of the Lease.
+    pub lease: String,
+    /// The term.
+    pub term: Term,
+}
+
+/// Uid of a Lease; empty where it has none, as before it was stored.
+pub fn uid(lease: &Lease) -> String {
+    lease.metadata.uid.clone().unwrap_or_default()
 }
 
 /// What the reconciler wants of the instances. It may change in a Lease that the protocol has no reason to read.

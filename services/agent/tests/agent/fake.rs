@@ -8,14 +8,18 @@ use std::{
 use k8s_openapi::{
     api::{
         coordination::v1::{Lease, LeaseSpec},
-        discovery::v1::EndpointSlice,
+        core::v1::ObjectReference,
+        discovery::v1::{Endpoint, EndpointSlice},
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use pgo_agent::{
-    ha::lease::{AUTOFAIL, FALLBACK, SYNCHRONOUS, TAKE_UP, TERM},
+    ha::lease::{AUTOFAIL, FALLBACK, LEASE, SYNCHRONOUS, TAKE_UP, TERM},
     store::{Store, StoreError, Written},
 };
+
+/// Uid of the Lease.
+pub const LEASE_UID: &str = "uid-of-the-lease";
 
 /// The objects of a cluster as the reconciler makes them. Clones are handles of the same.
 #[derive(Clone, Debug)]
@@ -47,6 +51,7 @@ impl Fake {
                     (TERM.to_owned(), "1".to_owned()),
                     (AUTOFAIL.to_owned(), "true".to_owned()),
                 ])),
+                uid: Some(LEASE_UID.to_owned()),
                 ..metadata("hippo")
             },
             spec: Some(LeaseSpec {
@@ -132,6 +137,27 @@ impl Fake {
     /// Removes the EndpointSlice, or makes it again.
     pub fn set_without_slice(&self, without: bool) {
         self.with(|objects| objects.without_slice = without);
+    }
+
+    /// Has the Service lead to another pod, whose instance was primary in `term` of the Lease with this uid.
+    pub fn led_to(&self, pod: &str, (lease, term): (&str, u64)) {
+        self.with(|objects| {
+            objects.version += 1;
+            let slice = &mut objects.slice;
+            slice.metadata.resource_version = Some(objects.version.to_string());
+            slice.metadata.annotations = Some(BTreeMap::from([
+                (TERM.to_owned(), term.to_string()),
+                (LEASE.to_owned(), lease.to_owned()),
+            ]));
+            slice.endpoints = vec![Endpoint {
+                addresses: vec!["127.0.0.2".to_owned()],
+                target_ref: Some(ObjectReference {
+                    name: Some(pod.to_owned()),
+                    ..ObjectReference::default()
+                }),
+                ..Endpoint::default()
+            }];
+        });
     }
 
     /// The Lease now.

@@ -2,10 +2,12 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _, time::Duration};
 
+use pgo_agent::ha::lease::LEASE;
 use pgo_proto::agent::{InstanceState, Phase, Role};
 use tonic::Code;
 
 use crate::{
+    fake::LEASE_UID,
     rig::{PASSWORDS, PROGRAMS, Rig, eventually},
     unprivileged::unprivileged,
 };
@@ -280,6 +282,33 @@ fn a_service_that_cannot_lead_here_is_told_while_the_database_serves() {
         })
         .await;
         assert_eq!(rig.store.addresses(), ["127.0.0.1"]);
+        rig.stop().await;
+    });
+}
+
+#[test]
+fn a_service_that_leads_elsewhere_by_a_lease_that_is_gone_leads_here() {
+    let name = "instance::a_service_that_leads_elsewhere_by_a_lease_that_is_gone_leads_here";
+    unprivileged(name, &PROGRAMS, async || {
+        let mut rig = Rig::new("hippo");
+        rig.store.led_to("hippo-abcd", ("uid-of-another", 7));
+        rig.start().await;
+        rig.until_running().await;
+        eventually("the Service leads here", async || {
+            rig.store.addresses() == ["127.0.0.1"]
+        })
+        .await;
+        let annotations = rig.store.slice_now().metadata.annotations;
+        assert_eq!(annotations.expect("some")[LEASE], LEASE_UID);
+        // One of the same Lease, elected later, keeps it.
+        rig.stop().await;
+        rig.store.led_to("hippo-abcd", (LEASE_UID, 7));
+        rig.start().await;
+        rig.until("told", |state| {
+            state.phase() == Phase::Running && state.error.contains("of term 7 already")
+        })
+        .await;
+        assert_eq!(rig.store.addresses(), ["127.0.0.2"]);
         rig.stop().await;
     });
 }

@@ -5,7 +5,10 @@ use pgo_ids::Term;
 
 use super::{Driver, DriverError};
 use crate::{
-    ha::course::{Course, Ending, Leader},
+    ha::{
+        course::{Course, Ending, Leader},
+        lease::{self, Reign},
+    },
     store::Store,
 };
 
@@ -83,8 +86,9 @@ impl<S: Store> Driver<S> {
                 synchronous,
             } => {
                 self.ended = None;
+                let lease = self.lease.as_ref().map(lease::uid).unwrap_or_default();
                 self.turn(Course::Lead {
-                    term,
+                    reign: Reign { lease, term },
                     start,
                     synchronous,
                 });
