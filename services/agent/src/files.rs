@@ -243,7 +243,7 @@ impl Names {
         Entry {
             name: name.to_owned(),
             mode: stat.st_mode,
-            links: u64::from(stat.st_nlink),
+            links: stat.st_nlink,
             owner: self.user(stat.st_uid),
             group: self.group(stat.st_gid),
             size: number(stat.st_size),

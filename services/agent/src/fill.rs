@@ -17,12 +17,13 @@ const PAUSE: Duration = Duration::from_secs(5);
 /// What changes by less than this part of the volume is not told: each change is heard by many and written down.
 const STEP: u64 = 100;
 
-/// Measures the volume with `folder` and tells `reporter`, until that is gone.
+/// Measures the volume with the data directory `data`, which may not be there yet, and tells `reporter`, until that is gone.
 ///
 /// # Errors
 /// The thread cannot be started.
-pub fn measure(folder: &Path, reporter: &Arc<Reporter>) -> std::io::Result<()> {
-    let (folder, reporter) = (folder.to_owned(), Arc::downgrade(reporter));
+pub fn measure(data: &Path, reporter: &Arc<Reporter>) -> std::io::Result<()> {
+    let folder = data.parent().unwrap_or(data).to_owned();
+    let reporter = Arc::downgrade(reporter);
     let name = "volume-fill".to_owned();
     thread::Builder::new()
         .name(name)

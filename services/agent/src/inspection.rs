@@ -14,7 +14,10 @@ use tokio::{
 };
 use tonic::{Request, Response, Status};
 
-use crate::files::{NotShown, Places};
+use crate::{
+    cli::Settings,
+    files::{NotShown, Places},
+};
 
 /// Who may look: who knows which user may.
 const CALLERS: [&str; 1] = ["apiserver.pgo"];
@@ -41,11 +44,11 @@ pub struct Service {
 }
 
 impl Service {
-    /// Of the server at `socket`, with files at `places`.
-    pub fn new(socket: Socket, places: Places) -> Self {
+    /// Of the instance with these settings.
+    pub fn of(settings: &Settings) -> Self {
         Self {
-            socket,
-            places,
+            socket: settings.socket(),
+            places: Places::new(&settings.data, &settings.custom),
             turns: Arc::new(Semaphore::new(AT_ONCE)),
         }
     }

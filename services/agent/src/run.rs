@@ -17,7 +17,6 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::{
     backrest::archiving,
     cli::Settings,
-    files::Places,
     fill, grpc,
     ha::{
         self,
@@ -90,8 +89,7 @@ pub async fn serve<S: crate::store::Store + Clone>(
     let (sender, orders) = orders::channel();
     let agent = grpc::Service::new(reporter.watch(), settings.socket(), events.clone(), sender);
     let peer = ha::service::Service::new(identity.clone(), events.clone());
-    let places = Places::new(&settings.data, &settings.custom);
-    let inspection = inspection::Service::new(settings.socket(), places);
+    let inspection = inspection::Service::of(&settings);
     let grpc = pgo_tls::grpc::server()
         .add_service(AgentServer::new(agent))
         .add_service(PeerServer::new(peer))
@@ -113,8 +111,7 @@ pub async fn serve<S: crate::store::Store + Clone>(
         state: reporter.watch(),
     };
     let reporter = Arc::new(reporter);
-    let volume = settings.data.parent().unwrap_or(&settings.data);
-    fill::measure(volume, &reporter).context("cannot measure the data volume")?;
+    fill::measure(&settings.data, &reporter).context("cannot measure the data volume")?;
     let driver = spawn(driver.drive((events, received), stop.clone(), ended.clone()));
     let telling = spawn(tell(stood.clone(), reporter.clone()));
     let helm = (helm, stood, orders);

@@ -99,7 +99,10 @@ fn row(
     let claimed = claims.get(&claim).and_then(size_of);
     DfDetail {
         name: pod.name_any(),
-        pg_size: working.then(|| pretty(pg_bytes)).unwrap_or_default(),
+        pg_size: match working {
+            true => pretty(pg_bytes),
+            false => String::new(),
+        },
         claim_size: claimed.unwrap_or_default(),
         percent: fill.percent().into(),
         working,
