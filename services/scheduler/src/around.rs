@@ -4,17 +4,11 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource, ResourceExt as _};
-use pgo_crd::{Pgcluster, Pgtask, RequestVerdict, RunNote, label};
+use pgo_crd::{Pgcluster, Pgtask, RequestVerdict, RunNote, TaskType, label};
 use pgo_ids::OperationId;
 use serde::Deserialize;
 
 use crate::{book::Key, run::Progress};
-
-/// Type of the tasks that ask something of pgBackRest, in 4.1's word.
-pub const BACKREST: &str = "backrest";
-
-/// Label of a Pgcluster: whether it has pgBackRest.
-const HAS_BACKREST: &str = "pgo-backrest";
 
 /// A Pgcluster, as far as it is read here.
 #[derive(Clone, Debug, Deserialize, Resource)]
@@ -22,7 +16,15 @@ const HAS_BACKREST: &str = "pgo-backrest";
 pub struct LeanCluster {
     metadata: ObjectMeta,
     #[serde(default)]
+    spec: LeanSpec,
+    #[serde(default)]
     status: Option<LeanStatus>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct LeanSpec {
+    userlabels: BTreeMap<String, String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -53,11 +55,10 @@ pub struct Cluster {
 
 impl Cluster {
     fn of(object: &LeanCluster) -> Self {
-        let backrest = match object.labels().get(HAS_BACKREST).map(String::as_str) {
-            Some("true") => Some(true),
-            Some("false") => Some(false),
-            _ => None,
-        };
+        // The labels of the object come before those of its user, as for the reconciler.
+        let labels = [object.labels(), &object.spec.userlabels];
+        let mut said = labels.iter().filter_map(|of| of.get(label::PGO_BACKREST));
+        let said = said.find(|value| !value.is_empty());
         let operations = object.status.iter().flat_map(|status| &status.operations);
         let operations = operations.filter_map(|operation| {
             let progress = match operation.outcome.as_deref() {
@@ -71,7 +72,7 @@ impl Cluster {
             uid: object.uid().unwrap_or_default(),
             is_deleted: object.metadata.deletion_timestamp.is_some(),
             has_room: RunNote::has_room(object.annotations().keys()),
-            backrest,
+            backrest: said.and_then(|value| value.parse().ok()),
             operations: operations.collect(),
         }
     }
@@ -100,7 +101,7 @@ impl From<&Pgtask> for Task {
             uid: task.uid().unwrap_or_default(),
             version: version(&task.metadata),
             operation: id.and_then(|id| id.parse().ok()),
-            is_backup: task.spec.tasktype == BACKREST,
+            is_backup: task.spec.tasktype == TaskType::Backrest.as_str(),
             cluster: cluster.cloned().unwrap_or_default(),
             verdict: task.status.as_ref().and_then(|status| status.verdict()),
         }
@@ -159,7 +160,8 @@ impl Around {
         match cluster.backrest.or(self.backrest) {
             Some(true) => None,
             Some(false) => Some(Hindrance::Final(format!(
-                "cluster {name} has no pgBackRest (its label {HAS_BACKREST}, else Cluster.Backrest of pgo.yaml)"
+                "cluster {name} has no pgBackRest (its label {}, else Cluster.Backrest of pgo.yaml)",
+                label::PGO_BACKREST
             ))),
             None => Some(Hindrance::Unknown),
         }

@@ -169,12 +169,12 @@ pub struct Book {
 }
 
 impl Book {
-    /// Takes a ConfigMap as it is now, unless it is known in a later version.
+    /// Takes a ConfigMap as it is now, unless it is known in this version or a later one.
     pub fn put(&mut self, map: &ConfigMap) {
         if let Some(key) = key(map) {
-            let entry = Entry::of(&key, map);
             let known = self.entries.get(&key);
-            if known.is_none_or(|known| !known.is_newer_than(&entry)) {
+            if known.is_none_or(|known| !known.is_as_new_as(map)) {
+                let entry = Entry::of(&key, map);
                 self.entries.insert(key, entry);
             }
         }

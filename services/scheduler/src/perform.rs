@@ -7,13 +7,15 @@ use kube::{
     Api, Client, ResourceExt as _,
     api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams, Preconditions},
 };
-use pgo_crd::{ClusterConfig, Pgcluster, PgoConfig, Pgtask, PgtaskSpec, label};
+use pgo_crd::{
+    BACKUP, COMMAND, ClusterConfig, OPTIONS, Pgcluster, PgoConfig, Pgtask, PgtaskSpec,
+    STORAGE_TYPE, TaskType, label,
+};
 use pgo_ids::{ClusterName, StreamId};
 use serde_json::json;
 use tokio::time::timeout;
 
 use crate::{
-    around::BACKREST,
     book::{Make, Note, Step, Tell},
     schedule::Work,
 };
@@ -208,15 +210,15 @@ fn task(make: &Make) -> Result<Pgtask, String> {
         (label::PG_CLUSTER, cluster.to_string()),
         ("podname", String::new()),
         ("containername", "database".to_owned()),
-        ("backrest-command", "backup".to_owned()),
-        ("backrest-opts", format!("--type={backup}")),
-        ("backrest-storage-type", storage.clone()),
+        (COMMAND, BACKUP.to_owned()),
+        (OPTIONS, format!("--type={backup}")),
+        (STORAGE_TYPE, storage.clone()),
         ("schedule", make.key.name.clone()),
         ("due", make.claim.due.to_string()),
     ];
     let labels = [
         (label::PG_CLUSTER, cluster.to_string()),
-        ("pg-cluster-id", make.cluster_uid.clone()),
+        (label::PG_CLUSTER_ID, make.cluster_uid.clone()),
         (label::WORKFLOWID, make.claim.operation.to_string()),
     ];
     let owned = |(key, value): (&str, String)| (key.to_owned(), value);
@@ -231,7 +233,7 @@ fn task(make: &Make) -> Result<Pgtask, String> {
         spec: PgtaskSpec {
             namespace: make.key.namespace.clone(),
             name,
-            tasktype: BACKREST.to_owned(),
+            tasktype: TaskType::Backrest.as_str().to_owned(),
             parameters: parameters.map(owned).into(),
             ..PgtaskSpec::default()
         },

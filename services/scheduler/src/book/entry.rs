@@ -107,11 +107,10 @@ impl Entry {
         ];
         let recorded = records.into_iter().flatten().max();
         let untold = annotation(UNTOLD_RUNS).map(|text| Untold::read(&text));
-        let uid = map.metadata.uid.as_ref().and_then(|uid| uid.parse().ok());
         let mut entry = Self {
             version: map.metadata.resource_version.clone().unwrap_or_default(),
             number: version(&map.metadata),
-            uid,
+            uid: uid(map),
             schedule: schedule.map_err(|error| error.to_string()),
             since,
             recorded: recorded.map_or(since, |recorded| recorded.max(since)),
@@ -131,9 +130,10 @@ impl Entry {
         entry
     }
 
-    /// Whether it is a later version of the same object.
-    pub(super) fn is_newer_than(&self, other: &Self) -> bool {
-        self.uid == other.uid && self.number > other.number
+    /// Whether it is this version of the same object, or a later one.
+    pub(super) fn is_as_new_as(&self, map: &ConfigMap) -> bool {
+        let is_same = map.metadata.resource_version.as_ref() == Some(&self.version);
+        self.uid == uid(map) && (is_same || self.number > version(&map.metadata))
     }
 
     /// Whether nothing is to be done about it yet, after something that failed.
@@ -503,6 +503,10 @@ fn hindrance(key: &Key, schedule: &Schedule, around: &Around) -> Option<Hindranc
             Some(Hindrance::Final(reason))
         }
     }
+}
+
+fn uid(map: &ConfigMap) -> Option<StreamId> {
+    map.metadata.uid.as_ref()?.parse().ok()
 }
 
 /// When the data was written last: what a schedule would have had to do before it said so was not due.

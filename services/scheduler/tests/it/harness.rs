@@ -20,7 +20,8 @@ use tokio::{
 
 use crate::server::{NS, Server};
 
-const SOON: Duration = Duration::from_secs(20);
+/// Of a machine that builds meanwhile, too.
+const SOON: Duration = Duration::from_secs(60);
 
 pub struct Scheduler {
     pub doorbells: Doorbells,

@@ -157,10 +157,15 @@ async fn what_cannot_be_run_is_skipped_with_the_reason() {
     let (server, hands) = installation();
     server.make_cluster("plain", json!({"pgo-backrest": "false"}));
     server.make_cluster("silent", json!({}));
+    server.make_cluster("asked", json!({}));
+    server.edit("pgclusters", "asked", |asked| {
+        asked["spec"] = json!({"userlabels": {"pgo-backrest": "true"}});
+    });
     server.apply_backup("a", "plain", "full", "0 11 * * *");
     server.apply_backup("b", "nobody", "full", "0 11 * * *");
     // pgo.yaml, which is not there, has none either.
     server.apply_backup("c", "silent", "full", "0 11 * * *");
+    server.apply_backup("d", "asked", "full", "0 11 * * *");
     let scheduler = lead(&server, &hands);
     eventually("it to be read", || said(&server, "c", NEXT_RUN) != "").await;
     hands.turn(HOUR);
@@ -186,12 +191,17 @@ async fn what_cannot_be_run_is_skipped_with_the_reason() {
         "{}",
         why("c")
     );
-    awake(&server, "both clusters to be told", || {
-        server.told().len() == 2
+    awake(&server, "the clusters to be told", || {
+        server.told().len() == 3
     })
     .await;
-    assert_eq!(kinds(&server.told()), ["skipped", "skipped"]);
-    assert_eq!(server.made(), [""; 0]);
+    let mut kinds = kinds(&server.told());
+    kinds.sort_unstable();
+    assert_eq!(kinds, ["begun", "skipped", "skipped"]);
+    assert_eq!(
+        server.names("pgtasks"),
+        ["asked-backrest-full-backup-schedule"]
+    );
     scheduler.end().await;
 }
 
