@@ -15,6 +15,7 @@ use std::{
 use anyhow::Context as _;
 use futures::{Stream, StreamExt as _};
 use jiff::Timestamp;
+use pgo_control_plane::{NAMESPACE, issue};
 use pgo_objects::{AGENT_PORT, agent_identity};
 use pgo_proto::agent::{
     DropSlotRequest, DropSlotResponse, FailoverRequest, FailoverResponse, Follower, InstanceState,
@@ -27,8 +28,6 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::WatchStream;
 use tonic::{Request, Response, Status};
-
-use crate::platform::{NAMESPACE, issue};
 
 /// What makes this program the agents.
 pub const ARGUMENT: &str = "--agents";

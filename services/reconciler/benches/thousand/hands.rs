@@ -20,21 +20,17 @@ use k8s_openapi::api::{
 };
 use kube::{
     Api, Client, Resource, ResourceExt as _,
-    api::{PatchParams, PostParams},
+    api::{Patch, PatchParams, PostParams},
     core::NamespaceResourceScope,
     runtime::{WatchStreamExt as _, watcher},
 };
+use pgo_control_plane::{NAMESPACE, Process, object};
 use pgo_crd::{Pgcluster, label};
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tokio::{sync::watch, task::JoinSet};
 
-use crate::{
-    LIMIT,
-    agents::Line,
-    platform::{NAMESPACE, merge, object},
-    process::Process,
-};
+use crate::{LIMIT, agents::Line};
 
 /// What the hands do, each by itself.
 const WORKS: usize = 5;
@@ -364,4 +360,9 @@ fn running(pod: &Pod, ip: IpAddr) -> Value {
         "initContainerStatuses": init,
         "containerStatuses": [container("database", json!({"running": {"startedAt": now}}))],
     })
+}
+
+/// What a merge patch is made of.
+fn merge<T: Serialize>(patch: &T) -> Patch<&T> {
+    Patch::Merge(patch)
 }

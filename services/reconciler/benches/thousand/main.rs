@@ -16,17 +16,15 @@
 //! (1000) and `RUNS` (5, of a minute each) may be set, and `PGO_BENCH_DIR` is where etcd's data is put.
 
 mod agents;
+mod clusters;
 mod hands;
-mod platform;
 mod process;
 
 use std::{env, path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
+use pgo_control_plane::{Platform, Process, Usage, issue};
 use tempfile::TempDir;
-
-use platform::Platform;
-use process::{Process, Usage};
 
 /// Clusters that are on their way at the same time: as many as the machine makes without keeping each waiting.
 const UNDER_WAY: usize = 20;
@@ -70,6 +68,7 @@ async fn measure() -> anyhow::Result<()> {
         env::var_os("PGO_BENCH_DIR").map_or_else(|| PathBuf::from("/var/tmp"), PathBuf::from);
     let folder = TempDir::new_in(parent)?;
     let platform = Platform::start(folder.path()).await?;
+    issue(&platform.authority, "reconciler.pgo", folder.path())?;
     let agents = process::agents(folder.path())?;
     let hands = hands::begin(&platform.client, agents)?;
 
@@ -78,7 +77,7 @@ async fn measure() -> anyhow::Result<()> {
     for number in 0..count {
         hands.until_ready(number.saturating_sub(UNDER_WAY)).await?;
         reconciler.usage()?;
-        platform.make_cluster(number).await?;
+        clusters::make(&platform.client, number).await?;
     }
     hands.until_ready(count).await?;
     eprintln!(

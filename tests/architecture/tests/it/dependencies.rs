@@ -42,7 +42,7 @@ const SHARED: [(&str, &[&str]); 16] = [
 ];
 
 /// Packages that touch Kubernetes; k8s-openapi costs the others more build time than all of theirs.
-const ON_KUBERNETES: [&str; 9] = [
+const ON_KUBERNETES: [&str; 10] = [
     "pgo-crd",
     "pgo-objects",
     "pgo-k8s",
@@ -53,10 +53,11 @@ const ON_KUBERNETES: [&str; 9] = [
     "pgo-agent",
     // By the intake of the event service, which tells Kubernetes what it took.
     "pgo-simulation",
+    "pgo-control-plane",
 ];
 
 /// What the tests of others may use of tests/, and nothing that is shipped: programs that tests start.
-const FOR_TESTS: [&str; 2] = ["pgo-nsqd", "pgo-examples"];
+const FOR_TESTS: [&str; 3] = ["pgo-nsqd", "pgo-examples", "pgo-control-plane"];
 
 fn set(names: &[&str]) -> BTreeSet<String> {
     names.iter().map(|name| (*name).to_owned()).collect()

@@ -44,6 +44,7 @@ const CRATES: [(&str, &[&str]); 3] = [
             "architecture",
             "bench",
             "conformance",
+            "control-plane",
             "examples",
             "lifecycle",
             "model",

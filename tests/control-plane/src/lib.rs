@@ -1,4 +1,9 @@
-//! What the reconciler needs around it: certificates, etcd, an API server with PGO's resources, namespaces, `pgo.yaml`.
+//! A control plane of Kubernetes for figures of one service: etcd, and an API server with PGO's resources, namespaces and
+//! `pgo.yaml`. Nothing else of Kubernetes runs, so what is made stays as it is.
+//!
+//! `PGO_BIN` holds kube-apiserver; etcd is on the path.
+
+mod process;
 
 use std::{
     fs,
@@ -14,17 +19,16 @@ use k8s_openapi::{
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
 use kube::{
-    Api, Client, Config, Resource,
+    Api, Client, Config,
     api::PostParams,
     config::{KubeConfigOptions, Kubeconfig},
-    core::NamespaceResourceScope,
 };
 use pgo_crd::Pgcluster;
 use pgo_tls::{Authority, LeafSpec};
-use serde::{Serialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::process::{Process, free_port};
+pub use process::{Process, Usage, free_port};
 
 /// Namespace of the clusters.
 pub const NAMESPACE: &str = "pgouser1";
@@ -41,16 +45,21 @@ const LIFE: SignedDuration = SignedDuration::from_hours(24 * 400);
 /// The administrator's token.
 const TOKEN: &str = "administrator-of-a-benchmark";
 
-/// Everything around the reconciler; it ends with this value.
+/// The control plane; it ends with this value.
 pub struct Platform {
     /// The API server.
     pub client: Client,
-    /// The same, for the reconciler.
+    /// The same, for the service.
     pub kubeconfig: PathBuf,
+    /// Of the installation; its files are in the folder's `ca`.
+    pub authority: Authority,
     _processes: [Process; 2],
 }
 
-/// A certificate of a process, in a folder of its own below `folder`.
+/// A certificate of a process, in a folder of its own below `folder`, which it gives.
+///
+/// # Errors
+/// It cannot be made or written.
 pub fn issue(authority: &Authority, identity: &str, folder: &Path) -> anyhow::Result<PathBuf> {
     let spec = LeafSpec {
         addresses: vec![[127, 0, 0, 1].into()],
@@ -81,7 +90,6 @@ impl Platform {
     /// A program is missing, or does not come up.
     pub async fn start(folder: &Path) -> anyhow::Result<Self> {
         let authority = make_authority(folder)?;
-        issue(&authority, "reconciler.pgo", folder)?;
         let serving = issue(&authority, "localhost", folder)?;
         let (etcd, etcd_url) = start_etcd(folder)?;
         let (apiserver, url) = start_apiserver(folder, &serving, &etcd_url)?;
@@ -92,6 +100,7 @@ impl Platform {
         let platform = Self {
             client: Client::try_from(config)?,
             kubeconfig,
+            authority,
             _processes: [apiserver, etcd],
         };
         platform.until_it_answers().await?;
@@ -113,7 +122,7 @@ impl Platform {
         }
     }
 
-    /// What the installer makes that the reconciler reads.
+    /// What the installer makes that services read.
     async fn install(&self) -> anyhow::Result<()> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let definitions: Api<CustomResourceDefinition> = Api::all(self.client.clone());
@@ -144,7 +153,7 @@ impl Platform {
             object(json!({"metadata": {"name": "pgo-config"}, "data": {"pgo.yaml": yaml}}))?;
         let configs: Api<ConfigMap> = Api::namespaced(self.client.clone(), "pgo");
         configs.create(&PostParams::default(), &config).await?;
-        let clusters: Api<Pgcluster> = self.api();
+        let clusters: Api<Pgcluster> = Api::namespaced(self.client.clone(), NAMESPACE);
         let begun = Instant::now();
         while let Err(error) = clusters.list(&kube::api::ListParams::default()).await {
             anyhow::ensure!(
@@ -155,49 +164,14 @@ impl Platform {
         }
         Ok(())
     }
-
-    fn api<K>(&self) -> Api<K>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
-    {
-        Api::namespaced(self.client.clone(), NAMESPACE)
-    }
-
-    /// Asks for a cluster of three, as `pgo create cluster --replica-count=2 --autofail` does.
-    pub async fn make_cluster(&self, number: usize) -> anyhow::Result<()> {
-        let api: Api<Pgcluster> = self.api();
-        let made = api.create(&PostParams::default(), &wanted(number)?).await;
-        made.context("make a Pgcluster").map(drop)
-    }
 }
 
 /// An object that is written as in a manifest.
+///
+/// # Errors
+/// It is none of this kind.
 pub fn object<K: DeserializeOwned>(value: Value) -> anyhow::Result<K> {
     Ok(serde_json::from_value(value)?)
-}
-
-/// A Pgcluster with what 4.1 puts into one.
-fn wanted(number: usize) -> anyhow::Result<Pgcluster> {
-    let name = format!("team-{:02}-orders-{number:04}", number % 20);
-    let storage = json!({
-        "name": name, "storageclass": "local", "accessmode": "ReadWriteOnce", "size": "1Gi",
-        "storagetype": "dynamic", "fsgroup": "26",
-    });
-    object(json!({
-        "apiVersion": "crunchydata.com/v1", "kind": "Pgcluster",
-        "metadata": {"name": name, "labels": {
-            "name": name, "pg-cluster": name, "pgouser": "pgoadmin", "pgo-version": "4.1.0", "archive": "false",
-            "autofail": "true", "crunchy_collect": "false", "crunchy-pgbadger": "false", "pgo-backrest": "false",
-            "deployment-name": name, "vendor": "crunchydata", "workflowid": "25927091-b343-4017-be4b-71575f0b3eb5",
-        }},
-        "spec": {
-            "namespace": NAMESPACE, "name": name, "clustername": name, "primaryhost": name, "ccpimage": "crunchy-postgres",
-            "ccpimagetag": "debian12-15", "port": "5432", "pgbadgerport": "10000", "exporterport": "9187",
-            "user": "testuser", "database": "userdb", "replicas": "2", "strategy": "1", "status": "",
-            "PrimaryStorage": storage, "ReplicaStorage": storage, "BackrestStorage": storage,
-            "userlabels": {"pgo-version": "4.1.0", "team": format!("team-{:02}", number % 20)},
-        },
-    }))
 }
 
 fn start_etcd(folder: &Path) -> anyhow::Result<(Process, String)> {
@@ -268,9 +242,4 @@ fn write_kubeconfig(folder: &Path, serving: &Path, url: &str) -> anyhow::Result<
     });
     fs::write(&path, config.to_string())?;
     Ok(path)
-}
-
-/// What a merge patch is made of.
-pub fn merge<T: Serialize>(patch: &T) -> kube::api::Patch<&T> {
-    kube::api::Patch::Merge(patch)
 }
