@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # run.sh: "make bench": measures and prints the figures; ROW=create (or latency, memory, client, many, nsq, log) measures one
-# of them, ROW="create many" several of the first five; BENCH_COUNT=2 measures so many of what is counted in create, latency
-# and many, to try a row. The local Kubernetes is started first where it is needed: not for nsq, log and thousand. Measured only when they
-# are named: failover, which takes some hours on three nodes, or one of postmaster, deleted, partition, apiserver,
-# switchover, each with Patroni too, PATRONI_RUNS times with each of two settings; upgrade and replica, which take an hour or
-# two; thousand, which takes half an hour.
+# of them, ROW="create many" several of the first five; BENCH_COUNT=2 measures so many of what is counted in create,
+# latency and many, to try a row. The local Kubernetes is started first where it is needed: not for nsq, log, thousand and
+# schedules. Measured only when they are named: failover, which takes some hours on three nodes, or one of postmaster,
+# deleted, partition, apiserver, switchover, each with Patroni too, PATRONI_RUNS times with each of two settings; upgrade
+# and replica, which take an hour or two; thousand, which takes half an hour; schedules, which takes three minutes.
 set -euo pipefail
 case ${ROW:-} in
   upgrade | replica)
@@ -33,6 +33,7 @@ case ${ROW:-} in
     source "$local/../images/images.sh"
     export RECONCILER=$BINARIES/pgo-reconciler
     ;;
+  schedules) "$local/build/build.sh" kubernetes ;;
   *)
     "$local/platform.sh"
     # shellcheck disable=SC1091
@@ -49,6 +50,7 @@ if [[ $failover == yes ]]; then
 fi
 case ${ROW:-} in
   upgrade | replica) exec cargo bench --locked --quiet --package pgo-lifecycle-tests --bench changes ;;
+  schedules) exec cargo bench --locked --quiet --package pgo-scheduler --bench schedules ;;
   thousand)
     cargo bench --locked --quiet --package pgo-reconciler --bench thousand --no-run
     # A network of its own, in which every address for benchmarks is this machine's.
