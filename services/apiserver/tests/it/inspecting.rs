@@ -293,15 +293,33 @@ async fn workflow(client: &Client, id: &str) -> Value {
     client.get(&path).await.json()
 }
 
+/// Creates a cluster and gives the id of its workflow.
+async fn create(client: &Client) -> String {
+    let answer = client.post("/clusters", create_request("hippo")).await;
+    let answer = answer.done();
+    let text = answer["Results"][1].as_str().unwrap();
+    text.strip_prefix("workflow id ").unwrap().to_owned()
+}
+
+/// Has the status of the cluster tell this of its creation.
+fn tell(kubernetes: &Kubernetes, id: &str, operation: &Value) {
+    let mut cluster = kubernetes.get("pgclusters", "pgouser1", "hippo").unwrap();
+    let mut known =
+        json!({"id": id, "kind": "CreateCluster", "actor": "x", "started": "2026-10-15T10:11:12Z"});
+    for (key, value) in operation.as_object().unwrap() {
+        known[key] = value.clone();
+    }
+    cluster["status"] = json!({"phase": "Creating", "instances": [], "conditions": [],
+        "operations": [known], "outbox": {"last": 0, "entries": []}});
+    kubernetes.put("pgclusters", "pgouser1", cluster);
+}
+
 #[tokio::test]
 async fn a_workflow_shows_its_task_and_how_far_its_operation_is() {
     let kubernetes = installation();
     let apiserver = start_plain(&kubernetes).await;
     let client = apiserver.plain();
-    let answer = client.post("/clusters", create_request("hippo")).await;
-    let answer = answer.done();
-    let text = answer["Results"][1].as_str().unwrap();
-    let id = text.strip_prefix("workflow id ").unwrap().to_owned();
+    let id = create(&client).await;
 
     let shown = workflow(&client, &id).await;
     let results = &shown["Results"];
@@ -324,14 +342,7 @@ async fn a_workflow_shows_its_task_and_how_far_its_operation_is() {
         ),
         (json!({"outcome": "Failed", "cause": "no volume"}), "failed"),
     ] {
-        let mut cluster = kubernetes.get("pgclusters", "pgouser1", "hippo").unwrap();
-        let mut known = json!({"id": id, "kind": "CreateCluster", "actor": "x", "started": "2026-10-15T10:11:12Z"});
-        for (key, value) in operation.as_object().unwrap() {
-            known[key] = value.clone();
-        }
-        cluster["status"] = json!({"phase": "Creating", "instances": [], "conditions": [],
-            "operations": [known], "outbox": {"last": 0, "entries": []}});
-        kubernetes.put("pgclusters", "pgouser1", cluster);
+        tell(&kubernetes, &id, &operation);
         let results = workflow(&client, &id).await["Results"].clone();
         assert_eq!(results["State"], state);
         assert_eq!(results["Started"], "2026-10-15T10:11:12Z");
