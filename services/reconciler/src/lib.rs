@@ -45,6 +45,7 @@ mod repositories;
 mod rights;
 mod settings;
 mod streams;
+mod sure;
 mod upgrades;
 mod waker;
 mod write;

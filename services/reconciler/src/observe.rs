@@ -106,10 +106,22 @@ pub fn asked<'a>(
     ),
     config: &PgoConfig,
 ) -> Requests {
-    let tasks = || tasks.clone();
     let replicas = replicas.filter_map(|one| pgo_crd::replica(one, object, config));
     let mut replicas: Vec<_> = replicas.collect();
     replicas.sort_by(|one, other| one.name.cmp(&other.name));
+    Requests {
+        replicas,
+        ..asked_by(object, tasks, config)
+    }
+}
+
+/// What these Pgtasks ask for.
+pub fn asked_by<'a>(
+    object: &Pgcluster,
+    tasks: impl Iterator<Item = &'a Pgtask> + Clone,
+    config: &PgoConfig,
+) -> Requests {
+    let tasks = || tasks.clone();
     Requests {
         delete: pgo_crd::delete_requests(tasks(), object),
         scale_down: pgo_crd::scale_down_requests(tasks(), object),
@@ -118,7 +130,8 @@ pub fn asked<'a>(
         restarts: pgo_crd::restart_requests(tasks(), object),
         upgrades: pgo_crd::upgrade_requests(tasks(), object, config),
         backups: pgo_crd::backup_requests(tasks(), object),
-        replicas,
+        tasks: pgo_crd::asking(tasks(), object),
+        replicas: Vec::new(),
     }
 }
 

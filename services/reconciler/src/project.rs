@@ -12,10 +12,7 @@ use kube::{
 use pgo_core::{
     Cluster, ClusterStatus, ConditionStatus, Kind, Operation, Outcome, StorageKind, UpgradeStage,
 };
-use pgo_crd::{
-    Pgcluster, Pgtask, TaskType, backup_request, delete_request, failover_request, label, noted,
-    reload_request, restart_request, scale_down_request, upgrade_operation,
-};
+use pgo_crd::{Pgcluster, Pgtask, TaskType, delete_request, is_over, label, noted, requested};
 use serde_json::{Value, json};
 
 use crate::{
@@ -32,13 +29,14 @@ const TIME_FORMAT: &str = "%Y-%m-%d.%H.%M.%S";
 /// 4.1's word for what is done.
 const COMPLETED: &str = "completed";
 
-/// Notes in the Pgcluster's spec and in its tasks how far they are. What fails here is done by a later reconcile.
+/// Notes in the Pgcluster's spec and in its tasks how far they are; whether all of its tasks say so then. What fails here is
+/// done by a later reconcile.
 pub async fn project(
     object: &Arc<Pgcluster>,
     cluster: &Cluster,
     status: &ClusterStatus,
     context: &Context,
-) {
+) -> bool {
     let namespace = cluster.namespace.as_str();
     if let Some(patch) = of_cluster(object, cluster, status) {
         let api: Api<Pgcluster> = Api::namespaced(context.client.clone(), namespace);
@@ -55,24 +53,41 @@ pub async fn project(
     }
     replicas::project(cluster, status, context).await;
     let api: Api<Pgtask> = Api::namespaced(context.client.clone(), namespace);
+    let mut all = true;
     for task in context.cache.tasks.state() {
         // What cannot be understood is noted nowhere.
         let Ok(task) = &task.0 else { continue };
-        let Some(operation) = operation(task, object, status) else {
-            continue;
-        };
-        let (name, parameters) = (task.name_any(), PatchParams::default());
-        // What follows is about the generation that this makes: kubectl wait takes no older word.
-        let mut noted = None;
-        if let Some(patch) = of_task(task, operation) {
-            noted = within(&name, api.patch(&name, &parameters, &Patch::Merge(&patch))).await;
-        }
-        let task = noted.as_ref().unwrap_or(task);
-        if let Some(patch) = of_task_status(task, operation, Timestamp::now()) {
-            let patch = Patch::Merge(&patch);
-            within(&name, api.patch_status(&name, &parameters, &patch)).await;
+        if let Some(operation) = operation(task, object, status) {
+            all &= note(&api, task, operation).await;
         }
     }
+    all
+}
+
+/// Notes in a task what became of its operation; whether it says so then. The name may be that of another request by now, or
+/// say already what this process has not heard: nothing is written over what was not seen.
+async fn note(api: &Api<Pgtask>, task: &Pgtask, operation: &Operation) -> bool {
+    let (name, parameters) = (task.name_any(), PatchParams::default());
+    let of_version = |mut patch: Value, task: &Pgtask| {
+        patch["metadata"]["resourceVersion"] = json!(task.resource_version());
+        patch
+    };
+    // What follows is about the generation that this makes: kubectl wait takes no older word.
+    let mut noted = None;
+    if let Some(patch) = of_task(task, operation) {
+        let patch = of_version(patch, task);
+        noted = within(&name, api.patch(&name, &parameters, &Patch::Merge(&patch))).await;
+        if noted.is_none() {
+            return false;
+        }
+    }
+    let task = noted.as_ref().unwrap_or(task);
+    let Some(patch) = of_task_status(task, operation, Timestamp::now()) else {
+        return true;
+    };
+    let patch = Patch::Merge(of_version(patch, task));
+    let noted = within(&name, api.patch_status(&name, &parameters, &patch));
+    noted.await.is_some()
 }
 
 /// What a Pgcluster is to say besides its status: its spec, its labels, and no notes that are told.
@@ -105,6 +120,13 @@ fn told_notes<'a>(object: &'a Pgcluster, status: &ClusterStatus) -> BTreeMap<&'a
 async fn within<T>(name: &str, patched: impl Future<Output = Result<T, kube::Error>>) -> Option<T> {
     match tokio::time::timeout(DEADLINE, patched).await {
         Ok(Ok(patched)) => Some(patched),
+        Ok(Err(kube::Error::Api(status))) if status.is_conflict() => {
+            tracing::debug!(
+                name,
+                "has changed since it was seen; noted in 4.1's fields later"
+            );
+            None
+        }
         Ok(Err(error)) => {
             tracing::warn!(name, %error, "cannot note in 4.1's fields how far it is");
             None
@@ -223,21 +245,11 @@ fn operation<'a>(
     if follows_creation {
         return status.journal.newest(Kind::CreateCluster);
     }
-    if let Some(request) = scale_down_request(task, object) {
+    if let Some(id) = requested(task, object) {
         let mut operations = status.journal.operations.iter();
-        return operations.find(|operation| operation.id == request.operation);
-    }
-    if let Some(request) = failover_request(task, object) {
-        let mut operations = status.journal.operations.iter();
-        return operations.find(|operation| operation.id == request.operation);
-    }
-    let reload = || Some(reload_request(task, object)?.operation);
-    let restart = || Some(restart_request(task, object)?.operation);
-    let backup = || Some(backup_request(task, object)?.operation);
-    let id = upgrade_operation(task, object).or_else(reload);
-    if let Some(id) = id.or_else(restart).or_else(backup) {
-        let mut operations = status.journal.operations.iter();
-        return operations.find(|operation| operation.id == id);
+        let operation = operations.find(|operation| operation.id == id)?;
+        // An end is not taken back by who does not know it yet: by it the operation is forgotten.
+        return (!operation.is_running() || !is_over(task)).then_some(operation);
     }
     let request = delete_request(task, object)?;
     let mut deletions = status.journal.all(Kind::DeleteCluster);
@@ -343,6 +355,7 @@ mod tests {
             restarts: Vec::new(),
             upgrades: Vec::new(),
             backups: Vec::new(),
+            tasks: BTreeMap::new(),
             notes: pgo_core::Notes::default(),
             changed_by: pgo_core::ChangedBy::default(),
             image_said: String::new(),
@@ -375,6 +388,7 @@ mod tests {
             kind,
             instance: None,
             actor: String::new(),
+            task: None,
             started: Timestamp::UNIX_EPOCH,
             finished: None,
             outcome,

@@ -7,7 +7,15 @@ use kube::{ResourceExt as _, runtime::controller::Action};
 use pgo_core::{Cluster, ClusterStatus, Phase, commit, plan, worth_writing};
 use pgo_crd::Pgcluster;
 
-use crate::{context::Context, error::Error, execute::execute, observe, project::project, write};
+use crate::{
+    context::Context,
+    error::Error,
+    execute::execute,
+    observe,
+    project::project,
+    sure::{Shown, surely},
+    write,
+};
 
 /// A cluster on its way is looked at again after this, besides being woken by each change.
 const SOON: Duration = Duration::from_secs(1);
@@ -39,7 +47,15 @@ pub async fn reconcile(object: Arc<Pgcluster>, context: Arc<Context>) -> Result<
         .unwrap_or_default();
     let now = Timestamp::now();
     let eventing = context.publishing.eventing(&cluster.stream);
-    let mut next = commit(&status, &cluster, &observed, eventing, now);
+    let shown = Shown {
+        object: &object,
+        config: &config,
+        tasks,
+    };
+    let judged = surely(shown, cluster, &context, |cluster| {
+        commit(&status, cluster, &observed, eventing, now)
+    });
+    let (cluster, mut next) = judged.await?;
     if !worth_writing(&status, &next, eventing, now) {
         next = status.clone();
     }
@@ -53,7 +69,7 @@ pub async fn reconcile(object: Arc<Pgcluster>, context: Arc<Context>) -> Result<
     let done = execute(&plan.steps, &object, &cluster, &context).await;
     let news = remember_refusal(&done, &cluster, &context);
     done?;
-    project(&object, &cluster, &next, &context).await;
+    let noted = project(&object, &cluster, &next, &context).await;
     context.metrics.reconciled(begin.elapsed());
     let gone = plan.steps.contains(&pgo_core::Step::RemoveFinalizer);
     if gone {
@@ -64,7 +80,7 @@ pub async fn reconcile(object: Arc<Pgcluster>, context: Arc<Context>) -> Result<
         cluster = %cluster.name, namespace = %cluster.namespace, phase = next.phase.as_str(),
         waiting_for = plan.waiting_for, "reconciled"
     );
-    let restless = news || newest || !plan.steps.is_empty() || plan.waiting_for.is_some();
+    let restless = news || newest || !noted || !plan.steps.is_empty() || plan.waiting_for.is_some();
     Ok(Action::requeue(pause(&next, restless)))
 }
 

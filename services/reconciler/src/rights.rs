@@ -40,8 +40,9 @@ pub const RIGHTS: Rights = Rights {
         Right::new(
             PGO,
             &["pgtasks"],
-            &[List, Watch, Patch, Delete],
-            "Requests; the one that follows a creation gets 4.1's note of its end. A cluster's go with it.",
+            &[Get, List, Watch, Patch, Delete],
+            "Requests; the one that follows a creation gets 4.1's note of its end. A cluster's go with it. Get: whether one is \
+             still open that is taken up, and over that is forgotten.",
         ),
         Right::new(
             PGO,

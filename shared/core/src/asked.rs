@@ -5,6 +5,12 @@
 //! request ─► begun: in the journal for as long as the request is there ─► ended, noted in its Pgtask: asks no more
 //!    └─ the cluster goes ─► begun and failed at once; nothing is removed before ─┘
 //! ```
+//!
+//! Of a request that asks no more nothing is remembered for long, and a cache may show it as it was before its end, or an open
+//! one not yet. So what is taken up and what is forgotten rests on its Pgtask as Kubernetes itself shows it ([`rests_on`]), read
+//! after the status. The Pgtask of a forgotten operation said before that it is over, or was gone; neither is taken back.
+
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use pgo_ids::{InstanceName, OperationId};
@@ -31,17 +37,19 @@ struct Unbegun<'a> {
 
 impl Cluster {
     /// Whether a Pgtask that is not over asks for this operation: a journal that forgets it would have it begun again. What
-    /// was told of deletions, upgrades and Pgreplicas is remembered otherwise.
+    /// was told of deletions and Pgreplicas is remembered otherwise.
     pub(crate) fn asks_for(&self, id: OperationId) -> bool {
         let mut failover = self.failover.iter();
         let mut scale_down = self.scale_down.iter();
         let mut reloads = self.reloads.iter();
         let mut restarts = self.restarts.iter();
+        let mut upgrades = self.upgrades.iter();
         let mut backups = self.backups.iter();
         failover.any(|asked| asked.operation == id)
             || scale_down.any(|asked| asked.operation == id)
             || reloads.any(|asked| asked.operation == id)
             || restarts.any(|asked| asked.operation == id)
+            || upgrades.any(|asked| asked.operation == id)
             || backups.any(|asked| asked.operation == id)
     }
 
@@ -89,15 +97,14 @@ fn unbegun<'a>(
         let kind = Kind::CreateBackup;
         one(kind, None, asked.operation, asked.actor.as_str())
     });
-    let tasks = failover.chain(scale_down).chain(reloads).chain(restarts);
-    let tasks = tasks.chain(backups);
-    let tasks = tasks.filter(|asked| !status.journal.knows(asked.id));
     let upgrades = cluster.upgrades.iter();
-    let upgrades = upgrades.filter(|asked| !status.answered_upgrades.contains(&asked.operation));
     let upgrades = upgrades.map(move |asked| {
         let kind = Kind::UpgradeCluster;
         one(kind, None, asked.operation, asked.actor.as_str())
     });
+    let tasks = failover.chain(scale_down).chain(reloads);
+    let tasks = tasks.chain(restarts).chain(upgrades).chain(backups);
+    let tasks = tasks.filter(|asked| !status.journal.knows(asked.id));
     let replicas = cluster.replicas.iter();
     let replicas =
         replicas.filter(|replica| !replica.deleting && !replicas::is_known(status, replica));
@@ -106,7 +113,24 @@ fn unbegun<'a>(
         let id = addition(cluster, replica);
         one(kind, name, id, replica.actor.as_str())
     });
-    tasks.chain(upgrades).chain(replicas)
+    tasks.chain(replicas)
+}
+
+/// The Pgtasks on which the step from a status to the next one rests, by name: those whose requests it takes up, and those of
+/// the operations that it forgets. Unless each was read from Kubernetes itself after the status was, and says what the step
+/// takes for granted, the step is not to be made.
+#[must_use]
+pub fn rests_on(status: &ClusterStatus, next: &ClusterStatus) -> BTreeSet<String> {
+    let of_only = |one: &Journal, other: &Journal| {
+        let operations = one.operations.iter();
+        let only = operations.filter(|operation| !other.knows(operation.id));
+        let tasks = only.filter_map(|operation| operation.task.clone());
+        tasks.collect::<BTreeSet<String>>()
+    };
+    let (before, after) = (&status.journal, &next.journal);
+    let mut tasks = of_only(after, before);
+    tasks.append(&mut of_only(before, after));
+    tasks
 }
 
 /// The first request of a cluster that goes of which nothing was told.
@@ -133,9 +157,6 @@ pub(crate) fn refuse(
             let of = (asked.kind, asked.instance.as_ref());
             let operation = Operation::begun(of, asked.id, asked.actor, cluster.generation, now);
             next.journal.refuse(cluster.subject(), operation, GOES, now);
-        }
-        if asked.kind == Kind::UpgradeCluster {
-            next.answered_upgrades.push(asked.id);
         }
     }
     for replica in &cluster.replicas {

@@ -1,5 +1,7 @@
 //! Which status follows from what is there: state, operations and events in one value, to be written at once.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use pgo_events::Eventing;
 use pgo_ids::{ClusterName, InstanceName, Namespace, OperationId, StreamId};
@@ -54,6 +56,8 @@ pub struct Cluster {
     pub upgrades: Vec<UpgradeRequest>,
     /// Backups by pgBackRest that Pgtasks ask for.
     pub backups: Vec<BackupRequest>,
+    /// Names of the Pgtasks that ask for any of these but its deletion, by the operation that they ask for.
+    pub tasks: BTreeMap<OperationId, String>,
     /// What is noted on it.
     pub notes: Notes,
     /// Who changed it last without a request.
@@ -133,6 +137,7 @@ pub fn commit(
         let known = (next.certificate.as_ref(), observed);
         next.certificate = certificate::tell(&mut next.journal, subject, known, now);
     }
+    next.journal.note_tasks(&cluster.tasks);
     next.journal.forget(|id| cluster.asks_for(id));
     next.instances = instances(status, observed, now);
     next.current_primary = observed

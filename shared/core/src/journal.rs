@@ -1,5 +1,7 @@
 //! Operations and their events: begun once, told step by step, ended once.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use pgo_events::{Datum, Draft, EventType, Field, Outbox, shortened, without_secrets};
 use pgo_ids::{ClusterName, InstanceName, Namespace, OperationId, StreamId};
@@ -61,6 +63,10 @@ pub struct Operation {
     pub instance: Option<InstanceName>,
     /// Who asked; empty where nobody did.
     pub actor: String,
+    /// Name of the Pgtask that asked for it, where one did: before it is forgotten that one is looked at
+    /// ([`crate::rests_on`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<String>,
     /// When it began.
     pub started: Timestamp,
     /// When it ended.
@@ -103,6 +109,7 @@ impl Operation {
             kind,
             instance: instance.cloned(),
             actor: actor.to_owned(),
+            task: None,
             started: now,
             finished: None,
             outcome: None,
@@ -242,6 +249,15 @@ impl Journal {
         draft.cause = cause;
         self.outbox.push(subject.stream, draft);
         self.operations.push(operation);
+    }
+
+    /// Notes of each operation which Pgtask asks for it, by their names.
+    pub(crate) fn note_tasks(&mut self, tasks: &BTreeMap<OperationId, String>) {
+        for operation in &mut self.operations {
+            if operation.task.is_none() {
+                operation.task = tasks.get(&operation.id).cloned();
+            }
+        }
     }
 
     /// Forgets the oldest operations beyond those to remember, but none that runs, nor the newest of its kind: what the

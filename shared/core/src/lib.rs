@@ -49,6 +49,7 @@ mod upgrade;
 mod volumes;
 mod worth;
 
+pub use asked::rests_on;
 pub use backup::{
     Archive, BackupRequest, BackupRun, BackupSet, Backups, DatabaseHost, Done, LastBackup,
     RESULT_ARCHIVING, Repository, RepositoryFacts, Stanza, Work, repository_claim_name,

@@ -208,9 +208,6 @@ pub struct ClusterStatus {
     /// What the instances are made from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub images: Option<Images>,
-    /// Requests for upgrades that were answered, while they are there: none is answered twice.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub answered_upgrades: Vec<OperationId>,
     /// The upgrade that goes on, or the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub upgrade: Option<Upgrade>,

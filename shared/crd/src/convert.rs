@@ -43,6 +43,26 @@ pub struct Requests {
     pub upgrades: Vec<UpgradeRequest>,
     /// Backups by pgBackRest.
     pub backups: Vec<BackupRequest>,
+    /// Names of the Pgtasks that ask for any of these but the deletion.
+    pub tasks: BTreeMap<OperationId, String>,
+}
+
+impl Requests {
+    /// `cluster` with what Pgtasks ask for by this, in the place of what they did; its Pgreplicas stay.
+    #[must_use]
+    pub fn of(self, cluster: Cluster) -> Cluster {
+        Cluster {
+            delete_requests: self.delete,
+            scale_down: self.scale_down,
+            failover: self.failover,
+            reloads: self.reloads,
+            restarts: self.restarts,
+            upgrades: self.upgrades,
+            backups: self.backups,
+            tasks: self.tasks,
+            ..cluster
+        }
+    }
 }
 
 /// What the core must know of a Pgcluster; none where the object has no uid, so was never stored.
@@ -80,6 +100,7 @@ pub fn cluster(object: &Pgcluster, config: &PgoConfig, requests: Requests) -> Op
         restarts: requests.restarts,
         upgrades: requests.upgrades,
         backups: requests.backups,
+        tasks: requests.tasks,
         notes: notes::notes(object),
         changed_by: notes::changed_by(object),
         image_said: upgrading::said(object),
@@ -171,7 +192,8 @@ pub fn delete_request(task: &Pgtask, cluster: &Pgcluster) -> Option<DeleteReques
 }
 
 /// Whether a task says itself that it came to its end: it asks for nothing any more, however long ago that was.
-pub(crate) fn is_over(task: &Pgtask) -> bool {
+#[must_use]
+pub fn is_over(task: &Pgtask) -> bool {
     let status = task.status.as_ref();
     status.is_some_and(|status| status.verdict().is_some())
 }

@@ -12,6 +12,7 @@
     reason = "columns of one definition share their type"
 )]
 
+mod asking;
 mod backing_up;
 mod backup;
 mod cluster;
@@ -41,13 +42,16 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSON,
 };
 
+pub use asking::{asking, requested};
 pub use backing_up::{BACKUP, COMMAND, OPTIONS, STORAGE_TYPE, backup_request, backup_requests};
 pub use backup::{Pgbackup, PgbackupSpec};
 pub use cluster::{Pgcluster, PgclusterSpec, PgclusterStatus};
 pub use config::{
     ClusterConfig, ConfigError, PgoConfig, PgoSection, ResourcesConfig, StorageConfig,
 };
-pub use convert::{Requests, cluster, delete_request, delete_requests, desired, synchronous};
+pub use convert::{
+    Requests, cluster, delete_request, delete_requests, desired, is_over, synchronous,
+};
 pub use event_page::{PgEventPage, PgEventPageSpec};
 pub use failover::{failover_request, failover_requests};
 pub use installation::{PgInstallation, PgInstallationSpec, PgInstallationStatus};

@@ -43,11 +43,6 @@ pub(crate) fn cluster_status(generator: &mut SchemaGenerator) -> Schema {
                 "description": "Of which former primary it was told what it had more than the primary of which term, the newest one.",
             },
             "images": images(),
-            "answeredUpgrades": {
-                "description": "Requests for upgrades that were answered, while they are there.",
-                "type": "array",
-                "items": uuid(),
-            },
             "upgrade": upgrade(),
             "settings": settings(),
             "toldNotes": {
@@ -234,6 +229,7 @@ fn operations() -> Value {
                 "kind": word(Kind::ALL),
                 "instance": label(),
                 "actor": {"type": "string"},
+                "task": {"type": "string"},
                 "started": time(),
                 "finished": time(),
                 "outcome": word(&Outcome::ALL),

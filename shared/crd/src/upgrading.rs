@@ -6,14 +6,14 @@ use pgo_ids::OperationId;
 
 use crate::{
     Pgcluster, PgoConfig, Pgtask, TaskType,
-    convert::{actor, image_with, is_later},
+    convert::{actor, image_with, is_later, is_over},
     label,
 };
 
 /// 4.1's parameter of a task that asks for an upgrade: the tag that is wanted; empty means that of `pgo.yaml`.
 pub const CCP_IMAGE_TAG: &str = "CCPImageTag";
 
-/// The upgrades that Pgtasks ask for.
+/// The upgrades that Pgtasks ask for and that are not over.
 #[must_use]
 pub fn upgrade_requests<'a>(
     tasks: impl Iterator<Item = &'a Pgtask>,
@@ -21,6 +21,7 @@ pub fn upgrade_requests<'a>(
     config: &PgoConfig,
 ) -> Vec<UpgradeRequest> {
     tasks
+        .filter(|task| !is_over(task))
         .filter_map(|task| {
             let tag = task.spec.parameters.get(CCP_IMAGE_TAG);
             let tag = tag.map(String::as_str).unwrap_or_default();

@@ -1,14 +1,21 @@
 //! What Pgtasks and Pgreplicas ask for, besides what a Pgcluster says itself.
 
-use std::rc::Rc;
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+};
 
 use pgo_core::{
-    Cluster, ClusterStatus, DeleteRequest, FailoverRequest, Kind, ReloadRequest, Replica,
-    RestartRequest, ScaleDownRequest, UpgradeRequest,
+    BackupRequest, Cluster, ClusterStatus, DeleteRequest, FailoverRequest, Kind, ReloadRequest,
+    Replica, RestartRequest, ScaleDownRequest, UpgradeRequest, rests_on,
 };
 use pgo_ids::OperationId;
 
-use crate::store::Ground;
+use crate::{
+    store::{Ground, Kept, Object},
+    wrong::Wrong,
+};
 
 /// What a Pgtask asks for.
 #[derive(Clone, Debug)]
@@ -25,6 +32,8 @@ pub enum Asked {
     Restart(RestartRequest),
     /// Another image.
     Upgrade(UpgradeRequest),
+    /// A backup.
+    Backup(BackupRequest),
 }
 
 impl Asked {
@@ -37,6 +46,7 @@ impl Asked {
             Self::Reload(asked) => asked.operation,
             Self::Restart(asked) => asked.operation,
             Self::Upgrade(asked) => asked.operation,
+            Self::Backup(asked) => asked.operation,
         }
     }
 
@@ -45,10 +55,9 @@ impl Asked {
         matches!(self, Self::Deletion(_))
     }
 
-    /// Whether it has its answer: it is told, or it is an upgrade of which that is remembered.
+    /// Whether it has its answer.
     pub fn is_answered(&self, status: &ClusterStatus) -> bool {
-        let id = self.operation();
-        status.journal.knows(id) || status.answered_upgrades.contains(&id)
+        status.journal.knows(self.operation())
     }
 
     /// Whether what became of it can be noted in its Pgtask. A deletion's goes with the cluster.
@@ -66,21 +75,57 @@ impl Asked {
             Self::Reload(asked) => cluster.reloads.push(asked),
             Self::Restart(asked) => cluster.restarts.push(asked),
             Self::Upgrade(asked) => cluster.upgrades.push(asked),
+            Self::Backup(asked) => cluster.backups.push(asked),
         }
     }
 }
 
-/// A Pgcluster with all that is asked for beside it, and these Pgreplicas.
-pub fn with_requests(cluster: &Rc<Cluster>, around: &Ground, replicas: &[Replica]) -> Rc<Cluster> {
-    if around.asked.is_empty() && replicas.is_empty() {
+/// The Pgtasks that ask for something, by name.
+pub type Tasks = BTreeMap<String, Asked>;
+
+/// A Pgcluster with all that these Pgtasks ask for, and these Pgreplicas.
+pub fn with_requests(cluster: &Rc<Cluster>, tasks: &Tasks, replicas: &[Replica]) -> Rc<Cluster> {
+    if tasks.is_empty() && replicas.is_empty() {
         return cluster.clone();
     }
     let mut all = Cluster::clone(cluster);
-    for asked in around.asked.values() {
+    for (name, asked) in tasks {
         asked.add_to(&mut all);
+        if !asked.is_deletion() {
+            all.tasks.insert(asked.operation(), name.clone());
+        }
     }
     all.replicas = replicas.to_vec();
     Rc::new(all)
+}
+
+/// As `services/reconciler/src/sure.rs` asks Kubernetes itself for the Pgtasks on which a status rests.
+pub fn surely(
+    kept: &Kept,
+    object: &Object,
+    (tasks, replicas): (&Tasks, &[Replica]),
+    commit: impl Fn(&Cluster) -> ClusterStatus,
+    wrong: Option<Wrong>,
+) -> (Rc<Cluster>, ClusterStatus) {
+    let (mut tasks, mut sure) = (Cow::Borrowed(tasks), BTreeSet::new());
+    loop {
+        let cluster = with_requests(&object.cluster, &tasks, replicas);
+        let next = commit(&cluster);
+        let mut names = rests_on(&object.status, &next);
+        names.retain(|name| !sure.contains(name));
+        if names.is_empty() || wrong == Some(Wrong::TasksFromCachesOnly) {
+            return (cluster, next);
+        }
+        let newest = &kept.ground().asked;
+        let tasks = tasks.to_mut();
+        for name in &names {
+            match newest.get(name) {
+                Some(asked) => tasks.insert(name.clone(), asked.clone()),
+                None => tasks.remove(name),
+            };
+        }
+        sure.append(&mut names);
+    }
 }
 
 /// Whether the status knows a Pgreplica that is not among these, or does not know one of them.

@@ -8,6 +8,9 @@ use crate::{
     world::{Process, World},
 };
 
+/// How long a watch may show nothing new, in seconds: through most of a schedule.
+const HANGS: usize = 60;
+
 impl World {
     /// A process begins.
     pub fn start(&mut self, process: Process) {
@@ -45,6 +48,7 @@ impl World {
                 if !self.chance.happens(self.climate.stale_caches) {
                     seen.object = kept.objects.len() - 1;
                     seen.ground = kept.grounds.len() - 1;
+                    seen.tasks = seen.ground;
                 }
                 reconciler.seen.push(seen);
             }
@@ -115,7 +119,7 @@ impl World {
     }
 
     fn break_connection(&mut self) {
-        match self.chance.below(4) {
+        match self.chance.below(5) {
             0 => self.event.disconnect(),
             1 => {
                 let which = self.chance.place(2);
@@ -124,6 +128,11 @@ impl World {
             2 => {
                 let which = self.chance.place(2);
                 self.event.listeners[which] = None;
+            }
+            3 => {
+                let (which, seconds) = (self.chance.place(2), self.chance.between(1, HANGS));
+                let seconds = i64::try_from(seconds).unwrap_or(0);
+                self.reconcilers[which].hangs_until = self.now + SignedDuration::from_secs(seconds);
             }
             _ => {
                 let which = self.chance.place(self.readers.len());

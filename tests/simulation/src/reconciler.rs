@@ -19,12 +19,12 @@ use pgo_ids::{OperationId, Seq};
 
 use crate::{
     agents::Heard,
-    asked::{differ, with_requests},
+    asked::{differ, surely, with_requests},
     chance::Chance,
     climate::Climate,
     ground,
     publishing::Publishing,
-    store::{Object, PageName, Refused, Slot},
+    store::{Ground, Object, PageName, Refused, Slot},
     world::World,
     wrong::Wrong,
 };
@@ -42,6 +42,8 @@ pub struct Seen {
     pub object: usize,
     /// Of what is around it.
     pub ground: usize,
+    /// Of the Pgtasks among that.
+    pub tasks: usize,
     /// When it is looked at again.
     pub due: Timestamp,
 }
@@ -98,6 +100,8 @@ pub struct Reconciler {
     pub began: Timestamp,
     /// Its caches, by cluster.
     pub seen: Vec<Seen>,
+    /// Until when its watch of Pgtasks shows nothing new.
+    pub hangs_until: Timestamp,
     /// Its relay.
     pub publishing: Publishing,
     /// Whether it has asked for the watermarks since it listens.
@@ -135,6 +139,7 @@ impl World {
     pub fn look_around(&mut self, process: usize) {
         let reconciler = &mut self.reconcilers[process];
         let clusters = &self.store.clusters;
+        let hangs = self.now < reconciler.hangs_until;
         reconciler.seen.resize(clusters.len(), Seen::default());
         for (seen, kept) in reconciler.seen.iter_mut().zip(clusters) {
             for (at, newest) in [
@@ -145,6 +150,10 @@ impl World {
                     *at = newest;
                     seen.due = self.now;
                 }
+            }
+            if !hangs && seen.tasks != seen.ground {
+                seen.tasks = seen.ground;
+                seen.due = self.now;
             }
         }
     }
@@ -159,10 +168,8 @@ impl World {
             return Ok(());
         };
         let around = &kept.grounds[seen.ground];
-        let mut observed = around.observed.clone();
-        if observed.finalizer != object.finalizer {
-            Rc::make_mut(&mut observed).finalizer = object.finalizer;
-        }
+        let tasks = &kept.grounds[seen.tasks];
+        let mut observed = as_shown((around, tasks), &object);
         if let Some(heard) = reconciler.heard.get(&slot) {
             let observed = Rc::make_mut(&mut observed);
             observed.unwilling.clone_from(&heard.unwilling);
@@ -178,12 +185,14 @@ impl World {
             true => &kept.ground().replicas,
             false => &around.replicas,
         };
-        let cluster = with_requests(&object.cluster, around, replicas);
         let eventing = Eventing::On {
-            confirmed: reconciler.publishing.confirmed(&cluster.stream),
+            confirmed: reconciler.publishing.confirmed(&kept.stream),
             since: reconciler.began,
         };
-        let committed = commit(&object.status, &cluster, &observed, eventing, self.now);
+        let shown = (&tasks.asked, replicas.as_slice());
+        let commit =
+            |cluster: &Cluster| commit(&object.status, cluster, &observed, eventing, self.now);
+        let (cluster, committed) = surely(kept, &object, shown, commit, self.wrong);
         let next = if worth_writing(&object.status, &committed, eventing, self.now) {
             Rc::new(committed)
         } else {
@@ -417,7 +426,7 @@ impl World {
             return false;
         };
         let newest = kept.ground();
-        let asked = with_requests(&object.cluster, newest, &newest.replicas);
+        let asked = with_requests(&object.cluster, &newest.asked, &newest.replicas);
         if self.wrong == Some(Wrong::OnlyDeletionsAskedAnew) {
             let asked = Cluster {
                 delete_requests: asked.delete_requests.clone(),
@@ -437,7 +446,7 @@ impl World {
             return;
         }
         let shown = self.reconcilers[process].seen.get(slot);
-        let shown = shown.and_then(|seen| kept.grounds.get(seen.ground));
+        let shown = shown.and_then(|seen| kept.grounds.get(seen.tasks));
         let tasks = shown.into_iter().flat_map(|around| &around.asked);
         let over = tasks.filter(|(_, asked)| asked.is_over(status));
         let over: Vec<String> = over.map(|(name, _)| name.clone()).collect();
@@ -504,6 +513,19 @@ impl World {
         self.ledger
             .gone(slot, &status.unwrap_or_default(), &self.store.pages)
     }
+}
+
+/// What caches show of what is around a cluster, one of them the Pgtasks.
+fn as_shown((around, tasks): (&Ground, &Ground), object: &Object) -> Rc<Observed> {
+    let mut observed = around.observed.clone();
+    if observed.tasks != tasks.observed.tasks {
+        let shown = &mut Rc::make_mut(&mut observed).tasks;
+        shown.clone_from(&tasks.observed.tasks);
+    }
+    if observed.finalizer != object.finalizer {
+        Rc::make_mut(&mut observed).finalizer = object.finalizer;
+    }
+    observed
 }
 
 /// How long until the next look, if nothing wakes it.

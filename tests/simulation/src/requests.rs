@@ -4,8 +4,8 @@
 use std::rc::Rc;
 
 use pgo_core::{
-    FailoverRequest, Image, Journal, Kind, Operation, ReloadRequest, Replica, RestartRequest,
-    ScaleDownRequest, Test, Update, UpgradeRequest,
+    BackupRequest, FailoverRequest, Image, Kind, Operation, ReloadRequest, Replica, RestartRequest,
+    ScaleDownRequest, Test, Update, UpgradeRequest, backup::options::BackupOptions,
 };
 use pgo_ids::{InstanceName, OperationId};
 
@@ -40,17 +40,13 @@ impl World {
     }
 
     /// Somebody asks for something while what asks for a cluster's end is being done, where there is such a cluster: what
-    /// comes after the last look at the caches must not go with it. No more than a status remembers: of a request that it has
-    /// forgotten a cache that still shows it, of another leader, would begin another operation.
+    /// comes after the last look at the caches must not go with it.
     pub fn ask_at_the_end(&mut self) {
         let ends = |slot: &Slot| {
             let kept = &self.store.clusters[*slot];
             kept.object().is_some_and(|object| {
-                let (journal, around) = (&object.status.journal, kept.ground());
-                let asked = around.asked.len() + around.replicas.len();
-                let newest = journal.newest(Kind::DeleteCluster);
+                let newest = object.status.journal.newest(Kind::DeleteCluster);
                 newest.is_some_and(|deletion| !deletion.is_running())
-                    && journal.operations.len() + asked < Journal::REMEMBERED
             })
         };
         if let Some(slot) = self.store.present().into_iter().find(ends) {
@@ -72,7 +68,7 @@ impl World {
     }
 
     fn ask_anything(&mut self, slot: Slot) {
-        match self.chance.below(18) {
+        match self.chance.below(19) {
             0..2 => self.scale(slot),
             2 => self.add_replica(slot),
             3 => self.delete_replica(slot),
@@ -125,7 +121,8 @@ impl World {
             12..14 => self.ask_for_upgrade(slot),
             14..16 => self.elect_one(slot),
             16 => self.note_test(slot),
-            _ => self.update(slot),
+            17 => self.update(slot),
+            _ => self.ask_for_backup(slot),
         }
     }
 
@@ -268,6 +265,17 @@ impl World {
                 actor: ACTOR.to_owned(),
                 made: Some(now),
                 image: Ok(Image(image)),
+            })
+        });
+    }
+
+    /// Refused where there is no repository, and told like all else.
+    fn ask_for_backup(&mut self, slot: Slot) {
+        self.ask_by_task(slot, |operation| {
+            Asked::Backup(BackupRequest {
+                operation,
+                actor: ACTOR.to_owned(),
+                options: Ok(BackupOptions::default()),
             })
         });
     }

@@ -30,6 +30,7 @@ impl World {
         let leader = usize::from(!self.reconcilers[0].leads);
         self.reconcilers[1 - leader] = Reconciler::default();
         self.event.listeners[1 - leader] = None;
+        self.reconcilers[leader].hangs_until = self.now;
         let mut seen = String::new();
         for round in 0..ROUNDS {
             self.pass(Duration::from_secs(2))?;

@@ -7,7 +7,7 @@ use pgo_core::{Cluster, ClusterStatus, Observed, Replica};
 use pgo_events::Event;
 use pgo_ids::{ClusterName, Seq, StreamId};
 
-use crate::asked::Asked;
+use crate::asked::Tasks;
 
 /// Place of a cluster among all that there were.
 pub type Slot = usize;
@@ -31,7 +31,7 @@ pub struct Ground {
     /// All of it but the Pgcluster itself. Most who look at it change nothing.
     pub observed: Rc<Observed>,
     /// The Pgtasks that ask for something, by name. One that is over is there and asks for nothing.
-    pub asked: BTreeMap<String, Asked>,
+    pub asked: Tasks,
     /// Its Pgreplicas.
     pub replicas: Vec<Replica>,
 }

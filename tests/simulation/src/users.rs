@@ -179,6 +179,7 @@ impl World {
             restarts: Vec::new(),
             upgrades: Vec::new(),
             backups: Vec::new(),
+            tasks: BTreeMap::new(),
             notes: pgo_core::Notes::default(),
             changed_by: pgo_core::ChangedBy::default(),
             image_said: FIRST_IMAGE.to_owned(),

@@ -28,6 +28,8 @@ pub enum Wrong {
     RequestsFromCachesOnly,
     /// The last look is for others who ask for that, and for nothing else that is asked for.
     OnlyDeletionsAskedAnew,
+    /// Requests are taken up, and operations forgotten, as a cache shows the Pgtasks.
+    TasksFromCachesOnly,
     /// What was asked for is noted as over before the status is written that says so.
     NotedBeforeWrite,
     /// A page goes when its events are published.
@@ -38,7 +40,7 @@ pub enum Wrong {
 
 impl Wrong {
     /// All there are.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::IntakeTakesRepeats,
         Self::IntakeTakesGaps,
         Self::ConfirmedBeforeDisk,
@@ -49,6 +51,7 @@ impl Wrong {
         Self::LastEventsNotCopied,
         Self::RequestsFromCachesOnly,
         Self::OnlyDeletionsAskedAnew,
+        Self::TasksFromCachesOnly,
         Self::NotedBeforeWrite,
         Self::PageRemovedEarly,
         Self::ReaderRepeats,

@@ -29,6 +29,7 @@ mod pages;
 mod passwords;
 mod replicas;
 mod repository;
+mod requests;
 mod rights;
 mod rivals;
 mod services;

@@ -9,7 +9,7 @@ use crate::{Cluster, ClusterStatus, Image, Observed, silence};
 /// What is asked for and was not answered yet: by Pgtasks first, then by the spec.
 pub(super) fn unanswered(status: &ClusterStatus, cluster: &Cluster) -> Vec<UpgradeRequest> {
     let asked = cluster.upgrades.iter();
-    let asked = asked.filter(|one| !status.answered_upgrades.contains(&one.operation));
+    let asked = asked.filter(|one| !status.journal.knows(one.operation));
     let mut asked: Vec<UpgradeRequest> = asked.cloned().collect();
     asked.sort_by_key(|one| one.made);
     asked

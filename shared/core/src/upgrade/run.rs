@@ -29,9 +29,6 @@ const SETTLED: SignedDuration = SignedDuration::from_secs(6);
 /// How long an agent may say that PostgreSQL fails before that counts: a replica fails while its primary changes.
 const AGENT_GRACE: SignedDuration = SignedDuration::from_secs(60);
 
-/// So many answers are remembered of requests that no Pgtask makes any more.
-const REMEMBERED: usize = 16;
-
 /// The operation of the whole.
 const UPGRADE: Of<'static> = (Kind::UpgradeCluster, None);
 
@@ -55,16 +52,10 @@ pub(crate) fn break_off(next: &mut ClusterStatus, cluster: &Cluster, now: Timest
 }
 
 fn take_up(next: &mut ClusterStatus, cluster: &Cluster, observed: &Observed, now: Timestamp) {
-    let is_there = |id: OperationId| cluster.upgrades.iter().any(|one| one.operation == id);
-    // One that is not seen any more may be one that is not seen yet: a cache that has just begun may be behind.
-    let gone = next.answered_upgrades.iter().filter(|id| !is_there(**id));
-    let mut surplus = gone.count().saturating_sub(REMEMBERED);
-    next.answered_upgrades.retain(|id| {
-        let stays = surplus == 0 || is_there(*id);
-        surplus -= usize::from(!stays);
-        stays
-    });
     for request in request::unanswered(next, cluster) {
+        if !cluster.has_room(&next.journal) {
+            return;
+        }
         if let Some(running) = next.upgrading() {
             let cause = format!(
                 "another upgrade is going on, to image {}; wait for its end, then ask again",
@@ -115,7 +106,6 @@ fn answer(
                 cluster.generation,
                 now,
             );
-            note(next, request, cluster);
             next.journal
                 .begin(cluster.subject(), operation, Some(cause));
             next.upgrade = Some(Upgrade {
@@ -129,13 +119,6 @@ fn answer(
         }
     }
     true
-}
-
-/// A task's request has its answer.
-fn note(next: &mut ClusterStatus, request: &UpgradeRequest, cluster: &Cluster) {
-    if cluster.upgrades.contains(request) {
-        next.answered_upgrades.push(request.operation);
-    }
 }
 
 fn refuse(
@@ -152,7 +135,6 @@ fn refuse(
         cluster.generation,
         now,
     );
-    note(next, request, cluster);
     next.journal
         .refuse(cluster.subject(), operation, &cause, now);
 }

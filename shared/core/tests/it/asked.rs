@@ -1,8 +1,10 @@
 //! Requests that have not begun when their cluster goes, and crowds of requests: each is told to its end, once.
 
+use std::collections::BTreeSet;
+
 use pgo_core::{
-    FailoverRequest, Image, Kind, Outcome, ReloadRequest, RestartRequest, ScaleDownRequest,
-    UpgradeRequest,
+    BackupRequest, FailoverRequest, Image, Kind, Outcome, ReloadRequest, RestartRequest,
+    ScaleDownRequest, UpgradeRequest, backup::options::BackupOptions, rests_on,
 };
 use pgo_events::Event;
 use pgo_ids::OperationId;
@@ -18,7 +20,7 @@ use crate::{
 const GOES: &str = "the cluster is being deleted";
 
 /// Everything that can be asked for by a Pgtask besides a deletion.
-const KINDS: usize = 5;
+const KINDS: usize = 6;
 
 /// A Pgtask that asks for something of the kind with this number.
 fn ask(world: &mut World, kind: usize, name: &str) -> OperationId {
@@ -44,17 +46,22 @@ fn ask(world: &mut World, kind: usize, name: &str) -> OperationId {
             actor,
             data: false,
         }),
-        _ => cluster.upgrades.push(UpgradeRequest {
+        4 => cluster.upgrades.push(UpgradeRequest {
             operation,
             actor,
             made: Some(world.now),
             image: Ok(Image("p/crunchy-postgres:15.20".to_owned())),
         }),
+        _ => cluster.backups.push(BackupRequest {
+            operation,
+            actor,
+            options: BackupOptions::parse("").map_err(|error| error.to_string()),
+        }),
     }
     operation
 }
 
-/// What became of Pgtasks is noted in them: those ask for nothing any more. Requests for upgrades stay.
+/// What became of Pgtasks is noted in them: those ask for nothing any more.
 fn note(world: &mut World) {
     let operations = world.status.journal.operations.iter();
     let ended = operations.filter(|operation| !operation.is_running());
@@ -65,6 +72,8 @@ fn note(world: &mut World) {
     cluster.reloads.retain(|asked| asks(&asked.operation));
     cluster.failover.retain(|asked| asks(&asked.operation));
     cluster.scale_down.retain(|asked| asks(&asked.operation));
+    cluster.upgrades.retain(|asked| asks(&asked.operation));
+    cluster.backups.retain(|asked| asks(&asked.operation));
 }
 
 fn refused(kind: Kind) -> Vec<(&'static str, Option<String>)> {
@@ -82,6 +91,7 @@ fn what_was_asked_of_a_cluster_and_had_not_begun_when_it_goes_is_told_as_failed(
         Kind::SwitchoverCluster,
         Kind::ScaleDownCluster,
         Kind::UpgradeCluster,
+        Kind::CreateBackup,
     ];
     let mut asked = Vec::new();
     for (number, kind) in kinds.into_iter().enumerate() {
@@ -100,7 +110,7 @@ fn what_was_asked_of_a_cluster_and_had_not_begun_when_it_goes_is_told_as_failed(
     }
     let told = world.told();
     let by_alice = |event: &Event| event.eventheader.username == "alice";
-    assert_eq!(told.iter().filter(|event| by_alice(event)).count(), 12);
+    assert_eq!(told.iter().filter(|event| by_alice(event)).count(), 14);
     let last_refusal = told.iter().rposition(by_alice);
     let deletion = types(&told)
         .iter()
@@ -157,6 +167,46 @@ fn twelve_restarts_that_are_asked_for_at_once_are_told_once_each_however_often_i
     world.check_stream();
 }
 
+#[test]
+fn what_is_taken_up_and_what_is_forgotten_rests_on_its_task() {
+    for kind in 0..KINDS {
+        let mut world = World::new();
+        world.settle();
+        let id = ask(&mut world, kind, "the first");
+        world.cluster.tasks.insert(id, "hippo-asks".to_owned());
+        let looked = |world: &mut World| {
+            let before = world.status.clone();
+            world.reconcile();
+            rests_on(&before, &world.status)
+        };
+        let task = BTreeSet::from(["hippo-asks".to_owned()]);
+        let begins = loop {
+            let found = looked(&mut world);
+            if world.status.journal.knows(id) {
+                break found;
+            }
+            assert!(found.is_empty(), "it is not taken up yet");
+            world.wait(10);
+        };
+        assert_eq!(begins, task, "kind {kind}");
+        assert_eq!(looked(&mut world), BTreeSet::new(), "it is taken up");
+        world.cluster.tasks.clear();
+        let forgets = loop {
+            // By then it is too late for whatever has begun.
+            world.wait(700);
+            let found = looked(&mut world);
+            if !world.status.journal.knows(id) {
+                break found;
+            }
+            assert!(found.is_empty(), "it is remembered");
+            note(&mut world);
+            let name = format!("after {}", world.now);
+            ask(&mut world, kind, &name);
+        };
+        assert_eq!(forgets, task, "kind {kind}");
+    }
+}
+
 proptest! {
     #[test]
     fn each_of_a_crowd_of_requests_is_told_one_end_whenever_its_cluster_goes(
@@ -182,9 +232,7 @@ proptest! {
         world.cluster.deleting = true;
         for (steps, noted) in cuts {
             world.reconcile_cut_off(steps);
-            let journal = &world.status.journal;
-            let of_tasks = journal.operations.iter().filter(|o| o.kind != Kind::UpgradeCluster);
-            prop_assert!(of_tasks.count() < 90, "a status holds too much");
+            prop_assert!(world.status.journal.operations.len() < 90, "a status holds too much");
             if noted {
                 note(&mut world);
             }

@@ -80,6 +80,7 @@ impl World {
                 restarts: Vec::new(),
                 upgrades: Vec::new(),
                 backups: Vec::new(),
+                tasks: BTreeMap::new(),
                 notes: pgo_core::Notes::default(),
                 changed_by: pgo_core::ChangedBy::default(),
                 image_said: ":15".to_owned(),

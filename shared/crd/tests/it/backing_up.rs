@@ -1,7 +1,9 @@
 //! Which clusters have backups by pgBackRest, where they lie, and Pgtasks that ask for one.
 
 use pgo_core::Backups;
-use pgo_crd::{Pgcluster, PgoConfig, Pgtask, backup_request, desired};
+use pgo_crd::{
+    Pgcluster, PgoConfig, Pgtask, asking, backup_request, backup_requests, desired, requested,
+};
 use serde_json::{Value, json};
 
 use crate::made::{PGO_YAML, cluster, config};
@@ -137,6 +139,28 @@ fn a_task_of_4_1_asks_for_a_backup() {
     assert_eq!(asked(scheduled), Ok(vec!["--type=full".to_owned()]));
     let of_another = task(json!({"pg-cluster": "rhino"}));
     assert_eq!(backup_request(&of_another, &cluster(json!({}))), None);
+}
+
+#[test]
+fn a_task_that_came_to_its_end_is_still_that_request_and_asks_for_nothing_any_more() {
+    let (cluster, mut asked) = (cluster(json!({})), task(json!({})));
+    let id = backup_request(&asked, &cluster)
+        .expect("a request")
+        .operation;
+    let names = |asked: &Pgtask| asking(std::iter::once(asked), &cluster);
+    let count = |asked: &Pgtask| backup_requests(std::iter::once(asked), &cluster).len();
+    assert_eq!(
+        names(&asked),
+        [(id, "backrest-backup-hippo".to_owned())].into()
+    );
+    assert_eq!(count(&asked), 1);
+    asked.status = serde_json::from_value(json!({
+        "conditions": [{"type": "Complete", "status": "True"}],
+    }))
+    .expect("a status");
+    assert_eq!(requested(&asked, &cluster), Some(id));
+    assert!(names(&asked).is_empty());
+    assert_eq!(count(&asked), 0);
 }
 
 #[test]

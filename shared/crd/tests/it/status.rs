@@ -182,6 +182,7 @@ fn full() -> ClusterStatus {
         kind,
         instance: Some("hippo-abcd".parse().expect("a name")),
         actor: "pgoadmin".to_owned(),
+        task: Some("hippo-restart".to_owned()),
         started: time,
         finished: Some(time),
         outcome: Some(outcome),
@@ -337,11 +338,6 @@ fn full() -> ClusterStatus {
         }),
         told_notes: vec![id],
         told_runs: [("uid".to_owned(), time)].into(),
-        answered_upgrades: vec![
-            "25927091-b343-4017-be4b-71575f0b3eb5"
-                .parse()
-                .expect("an id"),
-        ],
         upgrade: Some(pgo_core::Upgrade {
             operation: "25927091-b343-4017-be4b-71575f0b3eb5"
                 .parse()

@@ -1,6 +1,8 @@
 //! Pgtasks that ask for an upgrade, and of what.
 
-use pgo_crd::{Pgcluster, PgoConfig, Pgtask, upgrade_operation, upgrade_requests};
+use pgo_crd::{
+    Pgcluster, PgoConfig, Pgtask, asking, requested, upgrade_operation, upgrade_requests,
+};
 use serde_json::{Value, json};
 
 const BEFORE: &str = "2026-10-15T10:11:11Z";
@@ -99,6 +101,26 @@ fn only_a_task_of_the_type_for_this_very_cluster_asks() {
         "a former cluster's"
     );
     assert_eq!(operation("workflow", "hippo", BEFORE), None);
+}
+
+#[test]
+fn a_task_that_came_to_its_end_is_still_that_request_and_asks_for_nothing_any_more() {
+    let (cluster, parameters) = (made(BEFORE, json!({})), json!({"pg-cluster": "hippo"}));
+    let mut asked = task("minorupgradecluster", parameters, json!({"workflowid": ID}));
+    let id = ID.parse().expect("an id");
+    let names = |asked: &Pgtask| asking(std::iter::once(asked), &cluster);
+    let count =
+        |asked: &Pgtask| upgrade_requests(std::iter::once(asked), &cluster, &config()).len();
+    let name = "hippo-minor-upgrade".to_owned();
+    assert_eq!(names(&asked), [(id, name)].into());
+    assert_eq!(count(&asked), 1);
+    asked.status = serde_json::from_value(json!({
+        "conditions": [{"type": "Complete", "status": "False", "reason": "Failed"}],
+    }))
+    .expect("a status");
+    assert_eq!(requested(&asked, &cluster), Some(id));
+    assert!(names(&asked).is_empty());
+    assert_eq!(count(&asked), 0);
 }
 
 #[test]

@@ -1,0 +1,39 @@
+//! Which Pgtasks ask for something of a cluster other than its deletion, whatever it is.
+
+use std::collections::BTreeMap;
+
+use kube::ResourceExt as _;
+use pgo_ids::OperationId;
+
+use crate::{
+    Pgcluster, Pgtask, backup_request, convert::is_over, failover_request, reload_request,
+    restart_request, scale_down_request, upgrade_operation,
+};
+
+/// Id of what a Pgtask asks for of this very cluster other than its deletion, where it asks for anything; also where it is
+/// over.
+#[must_use]
+pub fn requested(task: &Pgtask, cluster: &Pgcluster) -> Option<OperationId> {
+    let removal = || Some(scale_down_request(task, cluster)?.operation);
+    let change = || Some(failover_request(task, cluster)?.operation);
+    let reload = || Some(reload_request(task, cluster)?.operation);
+    let restart = || Some(restart_request(task, cluster)?.operation);
+    let backup = || Some(backup_request(task, cluster)?.operation);
+    removal()
+        .or_else(change)
+        .or_else(reload)
+        .or_else(restart)
+        .or_else(backup)
+        .or_else(|| upgrade_operation(task, cluster))
+}
+
+/// Names of the Pgtasks that ask and are not over, by what they ask for.
+#[must_use]
+pub fn asking<'a>(
+    tasks: impl Iterator<Item = &'a Pgtask>,
+    cluster: &Pgcluster,
+) -> BTreeMap<OperationId, String> {
+    let open = tasks.filter(|task| !is_over(task));
+    open.filter_map(|task| Some((requested(task, cluster)?, task.name_any())))
+        .collect()
+}
