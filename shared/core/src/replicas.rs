@@ -191,6 +191,9 @@ fn former_primary(
     now: Timestamp,
 ) {
     let first = InstanceName::from(&cluster.name);
+    if let Err(invalid) = &cluster.desired {
+        tell::gone(next, &first, cluster, (observed, invalid), now);
+    }
     let Some(agent) = observed.agent(&first).filter(|_| next.was_ready()) else {
         return;
     };

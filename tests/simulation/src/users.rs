@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, rc::Rc};
 
 use pgo_core::{
-    Cluster, DeleteOptions, DeleteRequest, Desired, Image, Operation, Resources, ServiceType,
-    Storage, StorageKind,
+    Cluster, DeleteOptions, DeleteRequest, Desired, Image, Kind, Resources, ServiceType, Storage,
+    StorageKind,
 };
 use pgo_ids::OperationId;
 
@@ -114,32 +114,30 @@ impl World {
         Ok(())
     }
 
-    /// Who sees that something does not come to its end and that the spec is not understood mends it; who sees that a replica is to go that is the
-    /// primary has another one take over.
+    /// Who sees that something does not come to its end and that the spec is not understood mends it, but not for what brings an
+    /// instance back; who sees that a replica is to go that is the primary has another one take over.
     pub fn mend(&mut self) -> Result<(), String> {
         for slot in self.store.present() {
-            let Some(object) = self.store.clusters[slot].object() else {
+            let kept = &self.store.clusters[slot];
+            let Some(object) = kept.object() else {
                 continue;
             };
-            let (cluster, status) = (&object.cluster, &object.status);
-            let mut operations = status.journal.operations.iter();
-            let waits = operations.any(Operation::is_running);
-            let holder = self.store.clusters[slot]
-                .ground()
-                .observed
-                .holder(&cluster.name);
-            let mut leaving = status.replicas.iter().filter(|one| one.leaving);
+            let observed = &kept.ground().observed;
+            let holder = observed.holder(&kept.name);
+            let replicas = object.status.replicas.iter();
+            let mut leaving = replicas.filter(|one| one.leaving);
+            let other = observed.pods.keys().find(|instance| **instance != holder);
+            let mut operations = object.status.journal.operations.iter();
+            let waits = operations.any(|one| one.is_running() && one.kind != Kind::RewindReplica);
             if leaving.any(|one| one.name == holder) {
-                let pods = &self.store.clusters[slot].ground().observed.pods;
-                let other = pods.keys().find(|instance| **instance != holder).cloned();
-                let (name, now) = (cluster.name.clone(), self.now);
+                let (name, now, other) = (kept.name.clone(), self.now, other.cloned());
                 self.store.shape(slot, |around| {
                     if let Some(to) = other {
                         agents::elect(around.shaped(), &name, &to, now);
                     }
                 });
-            } else if waits && cluster.desired.is_err() {
-                let wanted = desired(cluster.name.as_str())?;
+            } else if waits && object.cluster.desired.is_err() {
+                let wanted = desired(kept.name.as_str())?;
                 self.change_object(slot, |cluster| {
                     cluster.desired = Ok(wanted);
                     cluster.generation += 1;

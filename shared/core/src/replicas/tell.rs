@@ -7,7 +7,7 @@ use pgo_ids::{InstanceName, OperationId};
 use super::keeps_votes;
 use crate::{
     AgentFacts, AgentPhase, ClaimPhase, Cluster, ClusterStatus, Desired, Kind, Observed, Operation,
-    Outcome, Problem, StorageKind,
+    Outcome, PodPhase, Problem, StorageKind,
     journal::{Notice, Subject},
 };
 
@@ -72,8 +72,7 @@ pub(super) fn describe(
     }
     let Some(desired) = desired else {
         let refused = refused(observed, &instance);
-        // Before its pod is there, nothing of it comes by itself.
-        let stands_still = cluster.desired.is_err() && !observed.pods.contains_key(&instance);
+        let stands_still = cluster.desired.is_err() && has_no_pod(observed, &instance);
         let is_over = invalid.is_some() || refused.is_some() || stands_still;
         let (reason, message) = match (invalid, &cluster.desired, refused) {
             (Some(invalid), ..) | (None, Err(invalid), _) => ("Invalid", invalid.clone()),
@@ -83,6 +82,7 @@ pub(super) fn describe(
         if is_over {
             let failed = (Outcome::Failed, Some(message.clone()));
             next.journal.finish(subject, of, failed, now);
+            gone(next, &instance, cluster, (observed, &message), now);
         }
         say(next, at, follows, reason, message);
         return;
@@ -247,6 +247,28 @@ pub(super) fn mending(
             next.journal.finish(subject, of, completed, now);
         }
         _ => {}
+    }
+}
+
+/// Whether an instance has no pod, or one that has ended: nothing of it comes by itself.
+fn has_no_pod(observed: &Observed, instance: &InstanceName) -> bool {
+    let pod = observed.pods.get(instance);
+    pod.is_none_or(|pod| pod.phase == PodPhase::Ended)
+}
+
+/// An instance that was being brought back, and of which nothing is made now, says nothing any more once its pod is gone.
+pub(super) fn gone(
+    next: &mut ClusterStatus,
+    instance: &InstanceName,
+    cluster: &Cluster,
+    (observed, why): (&Observed, &str),
+    now: Timestamp,
+) {
+    if has_no_pod(observed, instance) {
+        let of = (Kind::RewindReplica, Some(instance));
+        let cause = format!("its pod is gone, and no other one is made: {why}");
+        let failed = (Outcome::Failed, Some(cause));
+        next.journal.finish(cluster.subject(), of, failed, now);
     }
 }
 

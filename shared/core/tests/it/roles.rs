@@ -1,6 +1,6 @@
 //! What follows a change of the primary: labels, Services, replicas, and who may be removed.
 
-use pgo_core::{AgentPhase, Role, ScaleDownRequest, Step, TakeoverCause};
+use pgo_core::{AgentPhase, PodPhase, Role, ScaleDownRequest, Step, TakeoverCause};
 use pgo_ids::{InstanceName, OperationId};
 
 use crate::{
@@ -167,4 +167,46 @@ fn a_former_primary_that_is_rewound_is_told_like_any_replica() {
     // Its beginning as primary was no such thing.
     assert_eq!(world.count("RewindReplica"), 1);
     world.check_stream();
+}
+
+#[test]
+fn what_brings_an_instance_back_ends_with_its_pod_where_no_other_is_made() {
+    for (is_first, ended) in [(true, false), (false, false), (true, true), (false, true)] {
+        let (mut world, to) = after_takeover(1);
+        settle(&mut world);
+        let instance = if is_first {
+            World::instance()
+        } else {
+            world.takes_over(&World::instance(), TakeoverCause::Lost);
+            settle(&mut world);
+            to
+        };
+        world.say_of(&instance, AgentPhase::Rewinding, None);
+        world.reconcile();
+        assert_eq!(world.count("RewindReplica"), 1, "{instance}");
+        let wanted = world.cluster.desired.clone();
+        world.cluster.desired = Err("spec.port: 70000 is no port".to_owned());
+        world.cluster.generation += 1;
+        world.reconcile();
+        assert_eq!(world.count("RewindReplicaFailure"), 0, "it is at work");
+        if ended {
+            let pod = world.observed.pods.get_mut(&instance);
+            pod.expect("its pod").phase = PodPhase::Ended;
+            world.observed.agents.remove(&instance);
+        } else {
+            world.pod_is_gone(&instance);
+        }
+        world.reconcile();
+        assert_eq!(world.count("RewindReplicaFailure"), 1, "{instance}");
+        let told = world.told();
+        let failure = told.last().and_then(|event| event.cause.clone());
+        let cause = failure.unwrap_or_default();
+        assert!(cause.contains("70000 is no port"), "{cause}");
+        // Whatever comes later is another operation.
+        world.cluster.desired = wanted;
+        world.cluster.generation += 1;
+        settle(&mut world);
+        assert_eq!(world.count("RewindReplicaFailure"), 1, "{instance}");
+        world.check_stream();
+    }
 }
