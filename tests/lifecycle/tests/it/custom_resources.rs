@@ -125,8 +125,18 @@ fn the_schema_refuses_requests_that_nobody_would_carry_out() {
     for (kind, spec, word) in [
         (
             "Pgtask",
-            json!({"tasktype": "backrest"}),
+            json!({"tasktype": "pgdump"}),
             "not available in this version yet",
+        ),
+        (
+            "Pgtask",
+            json!({"tasktype": "backrest"}),
+            "parameters.pg-cluster",
+        ),
+        (
+            "Pgtask",
+            json!({"tasktype": "backrest", "parameters": {"pg-cluster": "x", "backrest-command": "expire"}}),
+            "backrest-command in parameters is backup",
         ),
         ("Pgtask", json!({}), "tasktype is"),
         (
@@ -366,7 +376,7 @@ fn a_cluster_of_a_later_version_is_told_not_ignored() {
 #[test]
 fn what_4_1s_labels_ask_for_of_a_later_version_is_told_not_ignored() {
     let _turn = together();
-    for label in ["crunchy-pgbadger", "pgo-backrest"] {
+    for label in ["crunchy-pgbadger", "crunchy-pgbouncer"] {
         let cluster = Cluster::named("labelled");
         let mut manifest = cluster.manifest(json!({}));
         manifest["metadata"]["labels"] = json!({(label): "true"});

@@ -52,12 +52,15 @@ fn the_scheduler_leads_under_the_name_of_its_pod_and_gives_signs_of_life() {
     });
 }
 
+/// A cluster that there is not.
+const NO_CLUSTER: &str = "nowhere";
+
 /// Puts a schedule, as 4.1's `pgo create schedule` does, into the namespace of clusters.
 fn put(map: &ConfigMap, schedule: &str) {
     let value = json!({
-        "version": "v1", "name": map.0, "cluster": "hippo", "created": "2026-11-26T10:11:12Z",
+        "version": "v1", "name": map.0, "cluster": NO_CLUSTER, "created": "2026-11-26T10:11:12Z",
         "schedule": schedule, "namespace": namespace(), "type": "pgbackrest",
-        "pgbackrest": {"label": "pg-cluster=hippo", "container": "database", "type": "full"},
+        "pgbackrest": {"label": format!("pg-cluster={NO_CLUSTER}"), "container": "database", "type": "full"},
     });
     let manifest = json!({
         "apiVersion": "v1", "kind": "ConfigMap",
@@ -96,5 +99,9 @@ fn a_schedule_says_why_it_cannot_be_kept_and_what_was_skipped() {
         written(&map, "last-skipped").ok_or_else(|| "none".to_owned())
     });
     let (_, reason) = skipped.split_once(' ').expect("a time and a reason");
-    assert_eq!(reason, "this version of PGO cannot run pgbackrest yet");
+    let namespace = namespace();
+    assert_eq!(
+        reason,
+        format!("there is no cluster {NO_CLUSTER} in namespace {namespace}")
+    );
 }

@@ -16,6 +16,7 @@ use pgo_api::{
 };
 use pgo_core::backup::options::BackupOptions;
 use pgo_crd::{Pgcluster, label};
+use pgo_proto::agent::Phase;
 use serde_json::Value;
 
 use super::{
@@ -98,8 +99,12 @@ async fn one(
     let pod = repository(app, namespace, &name).await?;
     let primary = primary(cluster);
     let pods = instances(app, namespace, &name).await?;
-    let serves = |pod: &&Pod| pod::deployment(pod) == primary && Containers::of(pod).all_ready();
-    if !pods.iter().any(|pod| serves(&pod)) {
+    let primary = pods.iter().find(|pod| pod::deployment(pod) == primary);
+    let serves = match primary {
+        Some(pod) => Containers::of(pod).all_ready() || is_running(app, pod).await,
+        None => false,
+    };
+    if !serves {
         return refuse(texts::PRIMARY_NOT_READY);
     }
     let work = BackupTask {
@@ -114,6 +119,12 @@ async fn one(
         operation: id.to_string(),
     };
     Ok((task::backup_name(&name), asked))
+}
+
+/// Whether PostgreSQL runs in this pod, by its agent: the kubelet looks once a second, and says later that it is ready.
+async fn is_running(app: &App, pod: &Pod) -> bool {
+    let state = agents::state(app, pod).await;
+    state.is_some_and(|state| state.phase() == Phase::Running)
 }
 
 /// The pod with the repository of a cluster: one that can be asked, before one that is not ready.
