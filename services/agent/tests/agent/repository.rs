@@ -58,6 +58,8 @@ pub fn replica(primary: &Rig, repository: &Repository) -> Rig {
 
 fn archiving(mut rig: Rig, repository: &Repository, number: u8) -> Rig {
     rig.settings.pod_ip = own_address(number);
+    // Where the others call it.
+    rig.settings.listen.set_ip(rig.settings.pod_ip);
     rig.settings.archiving.host = Some("localhost".to_owned());
     rig.settings.archiving.port = repository.backrest.port();
     rig.settings.archiving.path = repository.path();
