@@ -68,7 +68,7 @@ impl World {
     }
 
     fn ask_anything(&mut self, slot: Slot) {
-        match self.chance.below(19) {
+        match self.chance.below(18) {
             0..2 => self.scale(slot),
             2 => self.add_replica(slot),
             3 => self.delete_replica(slot),
@@ -120,9 +120,9 @@ impl World {
             }
             12..14 => self.ask_for_upgrade(slot),
             14..16 => self.elect_one(slot),
+            16 if self.chance.happens(300) => self.ask_for_backup(slot),
             16 => self.note_test(slot),
-            17 => self.update(slot),
-            _ => self.ask_for_backup(slot),
+            _ => self.update(slot),
         }
     }
 
