@@ -337,13 +337,12 @@ fn what_comes_later_says_so_and_does_nothing() {
         vec!["--metrics"],
         vec!["--pgbadger"],
         vec!["--policies", "p"],
-        vec!["--pgbackrest", "true"],
     ] {
         cluster
             .create(&flags)
             .failed(1, &["not available in this version yet"]);
     }
-    for command in [vec!["backup", "x"], vec!["create", "policy", "x"]] {
+    for command in [vec!["restore", "x"], vec!["create", "policy", "x"]] {
         pgo(&command).failed(1, &["not available in this version yet"]);
     }
     nothing_is_made(&cluster);
