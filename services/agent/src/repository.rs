@@ -24,7 +24,6 @@ use std::{
 };
 
 use anyhow::Context as _;
-use nix::sys::signal::SigSet;
 use pgo_ids::{ClusterName, Namespace};
 use pgo_postgres::{
     backrest::{
@@ -44,6 +43,7 @@ use zeroize::Zeroizing;
 use crate::{
     backrest::{archiving::scratch, server},
     lock::{self, Lock},
+    run,
 };
 use journal::Journal;
 use keeper::Keeper;
@@ -54,9 +54,6 @@ pub const VARIABLE: &str = "PGO_REPOSITORY";
 
 /// Pause before what cannot be used is tried again.
 const RETRY: Duration = Duration::from_secs(1);
-
-/// Threads besides those that wait for files.
-const THREADS: usize = 2;
 
 /// Orders that may wait for the keeper, which answers each at once.
 const ORDERS: usize = 16;
@@ -159,22 +156,10 @@ impl Surroundings {
 /// # Errors
 /// Something that is needed from the beginning is missing: certificates, ports.
 pub fn main(settings: Settings) -> anyhow::Result<()> {
-    // Process 1 waits for signals and has all of them blocked, which its children inherit.
-    SigSet::all()
-        .thread_unblock()
-        .context("cannot take signals")?;
-    let version = env!("CARGO_PKG_VERSION");
-    let telemetry = pgo_telemetry::init(&pgo_telemetry::Settings::from_env("agent", version)?)?;
-    pgo_tls::provider();
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(THREADS)
-        .enable_all()
-        .build()
-        .context("cannot start the runtime")?
-        .block_on(async {
-            let stop = pgo_telemetry::shutdown().context("cannot take signals")?;
-            serve(settings, telemetry, stop).await?.await
-        })
+    run::runtime(|telemetry| async {
+        let stop = pgo_telemetry::shutdown().context("cannot take signals")?;
+        serve(settings, telemetry, stop).await?.await
+    })
 }
 
 /// Opens the ports and begins. The future that comes back ends when everything has.

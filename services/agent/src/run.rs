@@ -41,6 +41,16 @@ const THREADS: usize = 2;
 /// # Errors
 /// Something that is needed from the beginning is missing: certificates, ports, the way to Kubernetes.
 pub fn main(settings: Box<Settings>) -> anyhow::Result<()> {
+    runtime(|telemetry| run(*settings, telemetry))
+}
+
+/// What a role of the agent that runs on and on begins with: signals, logs, TLS, a runtime.
+///
+/// # Errors
+/// One of these cannot be had, or what runs ends with an error.
+pub(crate) fn runtime<F: Future<Output = anyhow::Result<()>>>(
+    role: impl FnOnce(Telemetry) -> F,
+) -> anyhow::Result<()> {
     // Process 1 waits for signals and has all of them blocked, which its children inherit.
     SigSet::all()
         .thread_unblock()
@@ -53,7 +63,7 @@ pub fn main(settings: Box<Settings>) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?
-        .block_on(run(*settings, telemetry))
+        .block_on(role(telemetry))
 }
 
 async fn run(settings: Settings, telemetry: Telemetry) -> anyhow::Result<()> {

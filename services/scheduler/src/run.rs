@@ -13,27 +13,13 @@ use std::fmt;
 
 use jiff::Timestamp;
 use pgo_ids::{OperationId, StreamId};
-
-/// When the schedule is due next.
-pub const NEXT_RUN: &str = "pgo.crunchydata.com/next-run";
+pub use pgo_schedule::{LAST_MISSED, LAST_RUN, LAST_SKIPPED, NEXT_RUN, SCHEDULE_ERROR};
 
 /// The run that is being begun: its time, a blank, its id.
 pub const CLAIMED_RUN: &str = "pgo.crunchydata.com/claimed-run";
 
-/// The last run that has begun: its time, how far it is in one word, its id.
-pub const LAST_RUN: &str = "pgo.crunchydata.com/last-run";
-
-/// The last run that was skipped: its time, a blank, the reason.
-pub const LAST_SKIPPED: &str = "pgo.crunchydata.com/last-skipped";
-
-/// The last run that was missed: its time, a blank, how many there were.
-pub const LAST_MISSED: &str = "pgo.crunchydata.com/last-missed";
-
 /// What has to be noted on the Pgcluster yet: `skipped`, `missed`.
 pub const UNTOLD_RUNS: &str = "pgo.crunchydata.com/untold-runs";
-
-/// Why the schedule cannot be kept.
-pub const SCHEDULE_ERROR: &str = "pgo.crunchydata.com/schedule-error";
 
 /// Id of the run of a schedule that is due at a time: whoever derives it gets the same. `uid` is that of the ConfigMap.
 pub fn operation(uid: &StreamId, due: Timestamp) -> OperationId {

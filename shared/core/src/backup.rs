@@ -190,11 +190,17 @@ pub struct DatabaseHost {
     pub port: u16,
 }
 
+/// What comes behind a cluster's name in that of its repository, as in 4.1.
+pub const REPOSITORY: &str = "-backrest-shared-repo";
+
+/// What comes behind a cluster's name in that of its repository's claim, as in 4.1.
+pub const REPOSITORY_CLAIM: &str = "-pgbr-repo";
+
 impl Desired {
     /// Name of the repository: that of its Service, its Deployment, and its folder on the volume.
     #[must_use]
     pub fn repository_name(&self) -> String {
-        format!("{}-backrest-shared-repo", self.name)
+        format!("{}{REPOSITORY}", self.name)
     }
 
     /// Name of its claim.
@@ -207,7 +213,7 @@ impl Desired {
 /// Name of the claim with a cluster's repository of backups, whether one is wanted or not.
 #[must_use]
 pub fn repository_claim_name(cluster: &ClusterName) -> String {
-    format!("{cluster}-pgbr-repo")
+    format!("{cluster}{REPOSITORY_CLAIM}")
 }
 
 impl Cluster {

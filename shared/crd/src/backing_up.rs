@@ -1,6 +1,9 @@
 //! Backups by pgBackRest: what a Pgcluster wants of them, and the Pgtasks that ask for one, under 4.1's names.
 
-use pgo_core::{BackupRequest, Backups, backup::options::BackupOptions};
+use pgo_core::{
+    BackupRequest, Backups,
+    backup::{REPOSITORY, options::BackupOptions},
+};
 
 use crate::{
     Pgcluster, PgoConfig, Pgtask, TaskType,
@@ -30,9 +33,6 @@ const ARCHIVE_TIMEOUT: u32 = 60;
 
 /// The longest such time (PostgreSQL's `archive_timeout`).
 const LONGEST_TIMEOUT: u32 = i32::MAX.cast_unsigned() / 2;
-
-/// What comes behind a cluster's name in that of its repository's Service.
-const REPOSITORY: &str = "-backrest-shared-repo";
 
 /// Longest name of a Service (RFC 1035, section 2.3.1).
 const LONGEST_SERVICE: usize = 63;

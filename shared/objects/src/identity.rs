@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
-use pgo_core::{Desired, Fixture, Form};
+use pgo_core::{Desired, Fixture, Form, backup::REPOSITORY};
 use pgo_crd::label;
 use pgo_ids::{ClusterName, Namespace, StreamId};
 
@@ -12,12 +12,6 @@ pub const FORM: &str = "pgo.crunchydata.com/made-for";
 
 /// What comes behind a cluster's name in that of the Service of its replicas, as in 4.1.
 pub(crate) const REPLICA_SERVICE: &str = "-replica";
-
-/// What comes behind a cluster's name in that of its repository of backups, as in 4.1.
-pub(crate) const REPOSITORY: &str = "-backrest-shared-repo";
-
-/// What comes behind a cluster's name in that of the claim of this.
-pub(crate) const REPOSITORY_CLAIM: &str = "-pgbr-repo";
 
 /// Name of a fixture of a cluster.
 #[must_use]

@@ -1,11 +1,9 @@
 //! Clusters that cannot stand side by side: an object of one has the name that an object of the other needs.
 
+use pgo_core::backup::{REPOSITORY, REPOSITORY_CLAIM};
 use pgo_ids::ClusterName;
 
-use crate::{
-    identity::{REPLICA_SERVICE, REPOSITORY, REPOSITORY_CLAIM},
-    probe::PROBE,
-};
+use crate::{identity::REPLICA_SERVICE, probe::PROBE};
 
 /// A cluster that another one cannot stand beside.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,11 +9,11 @@ use k8s_openapi::{
         apis::meta::v1::{LabelSelector, ObjectMeta},
     },
 };
-use pgo_core::{Backups, Desired, Storage, StorageKind};
+use pgo_core::{Backups, Desired, Storage, StorageKind, backup::REPOSITORY_CLAIM};
 use pgo_crd::label;
 use pgo_ids::{ClusterName, InstanceName};
 
-use crate::identity::{REPOSITORY_CLAIM, kept, made_for};
+use crate::identity::{kept, made_for};
 
 /// What a claim that carries a cluster's labels holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
