@@ -1,8 +1,12 @@
 //! News over NSQ, with a real nsqd: what is stored is rung for, what is rung for is known at once, and no request waits.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
-use pgo_bus::{Bell, Doorbell, Doorman, Kind};
+use nsq::{Consumer, ConsumerConfig, State};
+use pgo_bus::{Bell, COMMANDS_TOPIC, Doorbell, Kind};
 use serde_json::Value;
 use tokio::{net::TcpListener, time::timeout};
 
@@ -29,51 +33,69 @@ fn of(kind: Kind, namespace: &str, object: &Value) -> Doorbell {
     }
 }
 
-/// The next doorbell of a kind.
-async fn heard(doorman: &mut Doorman, kind: Kind) -> Doorbell {
-    let hearing = async {
-        loop {
-            let doorbell = doorman.next().await.unwrap();
-            if doorbell.kind == kind {
-                return doorbell;
-            }
-        }
-    };
-    let heard = timeout(SOON, hearing).await;
-    heard.unwrap_or_else(|_| panic!("no doorbell for a {kind:?}"))
+/// All that is rung from when its channel is there. The channel is not ephemeral as those of the services are: without a memory
+/// queue nsqd drops what an ephemeral one is not ready for at that moment.
+struct Rung {
+    consumer: Consumer,
+    /// What came in the same message as what was heard last.
+    more: VecDeque<Doorbell>,
 }
 
-/// What is heard once the channel is there: until then, what is rung is lost.
-async fn listening(nsqd: &Nsqd) -> Doorman {
-    let mut doorman = Doorman::at(nsqd.server(), "test").unwrap();
-    let bell = Bell::on(nsqd.server()).unwrap();
-    let object = serde_json::json!({"metadata": {"name": "are you there"}});
-    let rung = of(Kind::Other, "", &object);
-    let there = async {
-        loop {
-            bell.tell(rung.clone());
-            let next = timeout(Duration::from_millis(100), doorman.next()).await;
-            if next.is_ok() {
-                return;
-            }
+impl Rung {
+    async fn from_now_on(nsqd: &Nsqd) -> Self {
+        let (topic, channel) = (COMMANDS_TOPIC.parse().unwrap(), "test".parse().unwrap());
+        let config = ConsumerConfig::default();
+        let consumer = Consumer::subscribe(nsqd.server(), topic, channel, config);
+        let mut connected = consumer.state();
+        let connected = connected.wait_for(State::is_connected);
+        let there = timeout(SOON, connected).await;
+        there.expect("a channel for doorbells").unwrap();
+        Self {
+            consumer,
+            more: VecDeque::new(),
         }
-    };
-    timeout(SOON, there).await.expect("doorbells are heard");
-    doorman
+    }
+
+    async fn next(&mut self) -> Doorbell {
+        loop {
+            if let Some(doorbell) = self.more.pop_front() {
+                return doorbell;
+            }
+            let message = self.consumer.next().await.expect("a message");
+            self.more = serde_json::from_slice(message.body()).unwrap();
+            message.finish();
+        }
+    }
+
+    /// The next doorbell of a kind.
+    async fn of(&mut self, kind: Kind) -> Doorbell {
+        let mut others = Vec::new();
+        let hearing = async {
+            loop {
+                let doorbell = self.next().await;
+                if doorbell.kind == kind {
+                    return doorbell;
+                }
+                others.push(doorbell);
+            }
+        };
+        let heard = timeout(SOON, hearing).await;
+        heard.unwrap_or_else(|_| panic!("no doorbell for a {kind:?}, but {others:?}"))
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_stored_is_rung_for() {
     let (kubernetes, authority) = (installation(), authority());
     let nsqd = Nsqd::start(&authority);
-    let mut doorman = listening(&nsqd).await;
+    let mut rung_for = Rung::from_now_on(&nsqd).await;
     let arguments = ["--disable-tls=true", &nsqd.argument()];
     let apiserver = try_start(&kubernetes, authority, &arguments).await.unwrap();
     let client = apiserver.plain();
 
     let made = client.post("/clusters", create_request("hippo")).await;
     let made = made.done();
-    let rung = heard(&mut doorman, Kind::Pgcluster).await;
+    let rung = rung_for.of(Kind::Pgcluster).await;
     let hippo = kubernetes.get("pgclusters", "pgouser1", "hippo").unwrap();
     let operation = rung.operation.expect("an operation").to_string();
     assert!(made["Results"].to_string().contains(&operation), "{made}");
@@ -82,7 +104,7 @@ async fn what_is_stored_is_rung_for() {
         ..rung
     };
     assert_eq!(without(rung), of(Kind::Pgcluster, "pgouser1", &hippo));
-    let rung = heard(&mut doorman, Kind::Pgtask).await;
+    let rung = rung_for.of(Kind::Pgtask).await;
     let task = kubernetes.get("pgtasks", "pgouser1", "hippo-createcluster");
     assert_eq!(
         without(rung),
@@ -95,11 +117,11 @@ async fn what_is_stored_is_rung_for() {
     let map = kubernetes.get("configmaps", "pgouser1", "hippo-pgbackrest-full");
     let expected = of(Kind::ConfigMap, "pgouser1", &map.expect("a schedule"));
     // pgo.yaml is a ConfigMap, too.
-    while heard(&mut doorman, Kind::ConfigMap).await != expected {}
+    while rung_for.of(Kind::ConfigMap).await != expected {}
 
     let deleted = client.post("/clustersdelete", cluster_request("hippo"));
     deleted.await.done();
-    let rung = heard(&mut doorman, Kind::Pgtask).await;
+    let rung = rung_for.of(Kind::Pgtask).await;
     let task = kubernetes.get("pgtasks", "pgouser1", "hippo-rmdata");
     assert_eq!(
         without(rung),
@@ -135,13 +157,13 @@ async fn a_changed_user_counts_when_the_doorbell_rings_though_the_watch_stalls()
 async fn a_change_that_one_apiserver_sees_is_told_to_the_others() {
     let (kubernetes, authority) = (installation(), authority());
     let nsqd = Nsqd::start(&authority);
-    let mut doorman = listening(&nsqd).await;
+    let mut rung_for = Rung::from_now_on(&nsqd).await;
     let arguments = ["--disable-tls=true", &nsqd.argument()];
     let _apiserver = try_start(&kubernetes, authority, &arguments).await.unwrap();
     user(&kubernetes, "vic", "n3w", "viewer", "pgouser1");
     let secret = kubernetes.get("secrets", "pgo", "pgouser-vic").unwrap();
     let expected = of(Kind::Secret, "pgo", &secret);
-    while heard(&mut doorman, Kind::Secret).await.name != expected.name {}
+    while rung_for.of(Kind::Secret).await.name != expected.name {}
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
