@@ -11,7 +11,10 @@ use super::{
 };
 use crate::{client::Api, output};
 
-/// Say whether instances of clusters take over by themselves
+/// Say whether instances of clusters take over by themselves, or make their volumes larger
+///
+/// Volumes grow where their StorageClass allows it (allowVolumeExpansion), those of replicas too; they never get smaller.
+/// kubectl wait pgcluster/CLUSTER --for=condition=UpToDate waits until they have.
 #[derive(Args)]
 pub struct Arguments {
     #[command(flatten)]
@@ -19,6 +22,9 @@ pub struct Arguments {
     /// Whether a replica takes over by itself when the primary is gone
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = boolean)]
     autofail: Option<bool>,
+    /// Size that volumes are to have, such as 2Gi
+    #[arg(long, value_name = "SIZE")]
+    pvc_size: Option<String>,
     /// Do not ask before
     #[arg(long)]
     no_prompt: bool,
@@ -30,11 +36,12 @@ impl Arguments {
     /// Without the flag nothing would be said; in 4.1 that switched autofail off.
     pub fn check(&self) -> Result<(), Failure> {
         self.selection.requests()?;
-        match self.autofail {
-            Some(_) => Ok(()),
-            None => Err(Failure::Usage(
-                "say what to update: --autofail=true or --autofail=false".to_owned(),
+        match (self.autofail, self.pvc_size.as_deref()) {
+            (None, None | Some("")) => Err(Failure::Usage(
+                "say what to update: --autofail=true, --autofail=false or --pvc-size=SIZE"
+                    .to_owned(),
             )),
+            _ => Ok(()),
         }
     }
 }
@@ -52,6 +59,8 @@ pub async fn run(arguments: &Arguments, api: &Api) -> Result<(), Failure> {
         namespace: api.settings().namespace.clone(),
         all_flag: arguments.selection.all,
         autofail: arguments.autofail.unwrap_or_default(),
+        keep_autofail: arguments.autofail.is_none(),
+        pvc_size: arguments.pvc_size.clone().unwrap_or_default(),
     };
     let answer = api.send(Endpoint::UpdateCluster, &request).await?;
     let answer: UpdateClusterResponse = answer.also_in_part();

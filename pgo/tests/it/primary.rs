@@ -90,3 +90,30 @@ fn autofail_is_sent_for_all_that_are_named_at_once() {
         );
     }
 }
+
+#[test]
+fn a_size_is_sent_without_a_word_about_autofail() {
+    let fake = Fake::start(|_| ok(json!(["updated pgcluster a"])));
+    for (line, autofail, keep) in [
+        (
+            "update cluster a --pvc-size=2Gi --no-prompt",
+            false,
+            json!(true),
+        ),
+        (
+            "update cluster a --pvc-size=2Gi --autofail --no-prompt",
+            true,
+            Value::Null,
+        ),
+    ] {
+        let arguments: Vec<&str> = line.split(' ').collect();
+        let ran = run(&mut fake.pgo(&arguments));
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        let body = fake.requests().last().unwrap().body.clone();
+        assert_eq!(
+            (&body["PVCSize"], &body["Autofail"], &body["KeepAutofail"]),
+            (&json!("2Gi"), &json!(autofail), &keep),
+            "{line}"
+        );
+    }
+}

@@ -21,8 +21,8 @@ pub const RIGHTS: Rights = Rights {
         Right::new(
             PGO,
             &["pgreplicas"],
-            &[List, Create],
-            "Replicas: shown, and made as asked for. Removing one is a task.",
+            &[List, Create, Patch],
+            "Replicas: shown, made as asked for, and patched with a larger size of their volumes. Removing one is a task.",
         ),
         Right::new(
             PGO,
@@ -86,7 +86,7 @@ pub const RIGHTS: Rights = Rights {
             "storage.k8s.io",
             &["storageclasses"],
             &[List],
-            "Where there is no pgo.yaml: of which class the claims of clusters are.",
+            "Where there is no pgo.yaml: of which class the claims of clusters are. Where volumes are to grow: whether their class allows it.",
         ),
     ],
 };

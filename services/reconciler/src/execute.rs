@@ -1,6 +1,7 @@
 //! Step 5, execute: each step of a plan as calls of Kubernetes, idempotent.
 
 mod change;
+mod grow;
 mod label;
 mod lease;
 mod make;
@@ -58,6 +59,7 @@ fn is_independent(step: &Step) -> bool {
             | Step::MakeClaim(_)
             | Step::MakeRepositoryClaim
             | Step::MakeRepositoryService
+            | Step::GrowClaim { .. }
             | Step::RemoveUserSecret { .. }
             | Step::RemoveBackup { .. }
             | Step::RemoveFixture { .. }
@@ -135,6 +137,7 @@ async fn one(
         | Step::SetAutofail(_)
         | Step::SetSynchronous(_)
         | Step::SetSyncFallback(_) => of_instances(step, cluster, context).await,
+        Step::GrowClaim { .. } => grow::claim(step, cluster, context).await,
         Step::CopyEvents => crate::pages::copy(object, context).await,
         Step::MakeRepositoryClaim
         | Step::MakeRepositoryService

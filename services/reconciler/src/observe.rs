@@ -3,6 +3,7 @@
 
 mod probe;
 mod repository;
+mod size;
 mod there;
 
 use std::{collections::BTreeMap, hash::Hash, sync::Arc, time::Duration};
@@ -197,6 +198,7 @@ pub async fn observe(
             observed.claims.insert(instance, facts);
         }
     }
+    size::see_classes(&mut observed, (object, cluster), &context.client).await;
     hear_agents(&mut observed, cluster, context);
     observed.repository = repository::observe(&pods, &claims, cluster, context).await;
     observed.sources = passwords::sources(cluster, &observed, &context.client).await;
@@ -514,6 +516,7 @@ async fn claim_facts(
         phase,
         has_volume: volume.is_some_and(|name| !name.is_empty()),
         form: form(&claim.metadata),
+        size: size::of(claim),
         complaint,
         terminating: claim.metadata.deletion_timestamp.is_some(),
     }

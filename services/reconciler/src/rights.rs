@@ -75,6 +75,12 @@ pub const RIGHTS: Rights = Rights {
         ),
         Right::new(
             "",
+            &["persistentvolumeclaims"],
+            &[Patch],
+            "A larger size, where a cluster's volumes are to grow.",
+        ),
+        Right::new(
+            "",
             &["pods"],
             &[Patch],
             "4.1's label that says what an instance is, when another one becomes the primary.",
@@ -188,6 +194,6 @@ pub const RIGHTS: Rights = Rights {
         "storage.k8s.io",
         &["storageclasses"],
         &[List],
-        "Where there is no pgo.yaml: of which class the claims of clusters are.",
+        "Where there is no pgo.yaml: of which class the claims of clusters are. Where volumes are to grow: whether their class allows it.",
     )],
 };

@@ -78,6 +78,12 @@ wire! {
         all_flag: bool = "AllFlag",
         /// Whether instances take over by themselves.
         autofail: bool = "Autofail",
+        /// New: leaves that as it is.
+        #[serde(default, skip_serializing_if = "crate::wire::is_default")]
+        keep_autofail: bool = "KeepAutofail",
+        /// New: the size that volumes are to have, as a quantity of Kubernetes; empty: the one they have.
+        #[serde(default, skip_serializing_if = "crate::wire::is_default")]
+        pvc_size: String = "PVCSize",
     }
 }
 

@@ -4,6 +4,8 @@ use pgo_ids::InstanceName;
 
 use crate::{
     Cluster, ClusterStatus, ConditionStatus, Desired, Form, Kind, Observed, Outcome, Upgrade,
+    form::SIZE,
+    growth::{self, Growth},
 };
 
 /// Whether everything that the spec asks for is in force, as a condition says it.
@@ -49,7 +51,10 @@ impl Applied {
                 return not("RestartNeeded", message);
             }
             let claim = observed.claims.get(&instance).filter(|c| c.has_volume);
-            let outgrown = changed(claim.and_then(|claim| claim.form.as_ref()), &claim_form);
+            // Another size is judged below.
+            let made = claim.and_then(|claim| claim.form.as_ref());
+            let made = made.map(|form| form.with(SIZE, desired.storage.size.clone()));
+            let outgrown = changed(made.as_ref(), &claim_form);
             if let Some(fields) = outgrown {
                 let message = format!(
                     "PersistentVolumeClaim {instance} has its volume and stays as it was made; a change of {fields} is not \
@@ -57,6 +62,13 @@ impl Applied {
                 );
                 return not("NotAvailable", message);
             }
+        }
+        if let Some(pending) = growth::pending(status, cluster, observed) {
+            let reason = match pending.1 {
+                Growth::Impossible(_) => "VolumeCannotGrow",
+                _ => "VolumeGrows",
+            };
+            return not(reason, growth::words(&pending));
         }
         if let Some((reason, message)) = of_image(status, desired) {
             return not(reason, message);

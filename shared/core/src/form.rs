@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Desired, Resources, Storage, StorageKind};
 
+/// Field of a claim's form: the size of the volume.
+pub(crate) const SIZE: &str = "PrimaryStorage.size";
+
 /// Field of a pod's form: the image with PostgreSQL.
 const IMAGE: &str = "ccpimage, ccpimagetag";
 
@@ -51,6 +54,18 @@ impl Form {
     #[must_use]
     pub fn archives(&self) -> bool {
         self.0.get(BACKREST).is_some_and(|value| value == "true")
+    }
+
+    /// The value of a field.
+    pub(crate) fn value(&self, field: &str) -> Option<&str> {
+        self.0.get(field).map(String::as_str)
+    }
+
+    /// The same with another value of a field.
+    pub(crate) fn with(&self, field: &str, value: String) -> Self {
+        let mut changed = self.clone();
+        changed.0.insert(field.to_owned(), value);
+        changed
     }
 
     /// Whether any field differs.

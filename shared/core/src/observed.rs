@@ -91,6 +91,8 @@ pub struct ClaimFacts {
     pub has_volume: bool,
     /// What it was made for; none where nobody wrote it down.
     pub form: Option<Form>,
+    /// Its size, and that of its volume.
+    pub size: crate::ClaimSize,
     /// What whoever provides volumes complained of last.
     pub complaint: Option<String>,
     /// Whether its deletion was asked for.

@@ -7,9 +7,9 @@ use jiff::{SignedDuration, Timestamp};
 use pgo_ids::{ClusterName, InstanceName, OperationId};
 
 use crate::{
-    AddressFamily, Backup, Cluster, ClusterStatus, DatabaseHost, Desired, Fixture, Image, Kind,
-    Observed, PodPhase, Role, StorageKind, UserSecret, backup, crash, deletion::unrecorded,
-    failover, password, protection, reload, replicas, restart, upgrade,
+    AddressFamily, Backup, Cluster, ClusterStatus, DatabaseHost, Desired, Fixture, Form, Image,
+    Kind, Observed, PodPhase, Role, StorageKind, UserSecret, backup, crash, deletion::unrecorded,
+    failover, growth, password, protection, reload, replicas, restart, upgrade,
 };
 pub use lease::FirstLease;
 pub(crate) use removal::{Leftover, leftovers};
@@ -50,6 +50,17 @@ pub enum Step {
     MakeEndpointSlice(AddressFamily),
     /// Make the claim of an instance.
     MakeClaim(InstanceName),
+    /// Have exactly this claim ask for a larger volume.
+    GrowClaim {
+        /// Its instance.
+        instance: InstanceName,
+        /// Its uid.
+        uid: String,
+        /// The size, as a quantity.
+        size: String,
+        /// What it is made for then.
+        form: Form,
+    },
     /// Make the pod of an instance.
     MakePod {
         /// The instance.
@@ -441,7 +452,8 @@ pub(crate) fn instance(
         {
             plan.steps.push(Step::MakeClaim(instance.clone()));
         }
-        _ => {}
+        Some(claim) => plan.steps.extend(growth::step(desired, instance, claim)),
+        None => {}
     }
     match pod {
         None => plan.steps.push(Step::MakePod {

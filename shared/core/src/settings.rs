@@ -7,11 +7,12 @@
 //! ```
 
 use jiff::Timestamp;
-use pgo_ids::OperationId;
+use pgo_ids::{InstanceName, OperationId};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     Cluster, ClusterStatus, Desired, Kind, Observed, Operation, Outcome,
+    growth::{self, Growth},
     journal::{Ending, Of},
 };
 
@@ -34,6 +35,12 @@ pub struct Settings {
     pub synchronous: u32,
     /// Whether they go on without those that are missing.
     pub sync_fallback: bool,
+    /// The size of the volumes; empty before it was accounted.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub size: String,
+    /// Whether the volumes have another one as long as they are not as large as was asked for.
+    #[serde(skip_serializing_if = "crate::status::is_false")]
+    pub growing: bool,
     /// Why a change of them was told as failed, as long as that is so; empty where none was.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub problem: String,
@@ -48,6 +55,8 @@ impl Settings {
             autofail: desired.autofail,
             synchronous: desired.synchronous,
             sync_fallback: desired.sync_fallback,
+            size: desired.storage.size.clone(),
+            growing: false,
             problem: String::new(),
         }
     }
@@ -69,11 +78,19 @@ impl Settings {
             let writes = if self.sync_fallback { "go on" } else { "wait" };
             all.push(format!("where replicas are missing, writes {writes}"));
         }
+        if self.asks_for_another_size(former) {
+            let (before, now) = (&former.size, &self.size);
+            all.push(format!("volumes are to have {now}, not {before}"));
+        }
         (!all.is_empty()).then(|| all.join("; "))
     }
 
+    fn asks_for_another_size(&self, former: &Self) -> bool {
+        !former.size.is_empty() && self.size != former.size
+    }
+
     /// Whether the agents are told so.
-    fn is_in_force(&self, observed: &Observed) -> bool {
+    fn is_told(&self, observed: &Observed) -> bool {
         observed.autofail == Some(self.autofail)
             && observed.synchronous == Some(self.synchronous)
             && observed.sync_fallback == Some(self.sync_fallback)
@@ -106,7 +123,10 @@ pub(crate) fn commit(
     if begun.is_empty() && change.is_some() {
         begun.push(unasked(next, cluster, cluster.changed_by.settings.clone()));
     }
-    let tried_again = !former.problem.is_empty() && wanted.is_in_force(observed);
+    let growing = former.growing || wanted.asks_for_another_size(&former);
+    let pending = growth::pending(next, cluster, observed).filter(|_| growing);
+    let in_force = wanted.is_told(observed) && pending.is_none();
+    let tried_again = !former.problem.is_empty() && in_force;
     if begun.is_empty() && tried_again {
         let failed = next.journal.newest(Kind::UpdateCluster);
         let actor = failed.map(|failed| failed.actor.clone());
@@ -122,24 +142,42 @@ pub(crate) fn commit(
         let cause = Some(cause.clone());
         next.journal.begin(cluster.subject(), operation, cause);
     }
-    let problem = if begun.is_empty() {
+    // Volumes that cannot grow were told as failed; what is asked for besides is none of that.
+    let is_known = |pending: &(InstanceName, Growth)| growth::words(pending) == former.problem;
+    let known = pending.as_ref().is_some_and(is_known);
+    let problem = if begun.is_empty() || known {
         former.problem
     } else {
         String::new()
     };
-    next.settings = Some(Settings { problem, ..wanted });
-    conclude(next, cluster, observed, now);
+    next.settings = Some(Settings {
+        problem,
+        growing: pending.is_some(),
+        ..wanted
+    });
+    let pending = pending.filter(|_| !known);
+    conclude(next, cluster, (observed, pending), now);
 }
 
 /// Ends what runs, where its outcome is clear.
-fn conclude(next: &mut ClusterStatus, cluster: &Cluster, observed: &Observed, now: Timestamp) {
+fn conclude(
+    next: &mut ClusterStatus,
+    cluster: &Cluster,
+    (observed, pending): (&Observed, Option<(InstanceName, Growth)>),
+    now: Timestamp,
+) {
     let Some(settings) = next.settings.as_ref() else {
         return;
     };
     if next.journal.running_of(UPDATE).is_none() {
         return;
     }
-    if settings.is_in_force(observed) {
+    let is_told = settings.is_told(observed);
+    if let Some(pending) = &pending
+        && matches!(pending.1, Growth::Impossible(_))
+    {
+        fail(next, cluster, &growth::words(pending), now);
+    } else if is_told && pending.is_none() {
         finish(next, cluster, (Outcome::Completed, None), now);
     } else if let Some(refused) = &observed.refused {
         fail(next, cluster, refused, now);

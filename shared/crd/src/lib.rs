@@ -27,7 +27,6 @@ mod invalid;
 pub mod label;
 mod notes;
 mod policy;
-pub mod quantity;
 mod replica;
 mod restarting;
 mod scaling;
@@ -60,6 +59,7 @@ pub use notes::{
     MOST_RUNS, MOST_SCHEDULES, MOST_TESTS, RECONCILER, RunNote, ScheduleNote, TestNote, UpdateNote,
     noted,
 };
+pub use pgo_core::quantity;
 pub use policy::{Pgpolicy, PgpolicySpec};
 pub use replica::{Pgreplica, PgreplicaSpec};
 pub use restarting::{

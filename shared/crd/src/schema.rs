@@ -151,7 +151,7 @@ fn settings() -> Value {
         "required": ["autofail", "synchronous"],
         "properties": {
             "autofail": {"type": "boolean"}, "synchronous": small(), "syncFallback": {"type": "boolean"},
-            "problem": {"type": "string"},
+            "size": {"type": "string"}, "growing": {"type": "boolean"}, "problem": {"type": "string"},
         },
     })
 }

@@ -77,7 +77,7 @@ pub fn form(metadata: &ObjectMeta) -> Option<Form> {
 }
 
 /// Writes down what an object is made for.
-pub(crate) fn made_for(metadata: &mut ObjectMeta, form: &Form) {
+pub fn made_for(metadata: &mut ObjectMeta, form: &Form) {
     // Texts by texts are always JSON.
     let form = serde_json::to_string(form).unwrap_or_default();
     let annotations = metadata.annotations.get_or_insert_default();

@@ -14,8 +14,8 @@ mod volume;
 
 pub use access::{agent_role, agent_role_binding, agent_service_account};
 pub use identity::{
-    FORM, agent_identity, cluster_labels, fixture_name, form, is_labelled, is_owned, owner, owners,
-    stranger,
+    FORM, agent_identity, cluster_labels, fixture_name, form, is_labelled, is_owned, made_for,
+    owner, owners, stranger,
 };
 pub use pod::{LogSettings, pod, pod_labels};
 pub use probe::{PROBE_CONTAINER, probe, probe_name};

@@ -2,8 +2,8 @@
 
 use jiff::{SignedDuration, Timestamp};
 use pgo_core::{
-    ClaimFacts, ClaimPhase, Cluster, ClusterStatus, Desired, Endpoints, Fixture, Found, Observed,
-    PodFacts, PodPhase, ProbeFacts, Replica, Step, WantedReplica,
+    ClaimFacts, ClaimPhase, ClaimSize, Cluster, ClusterStatus, Desired, Endpoints, Fixture, Found,
+    Observed, PodFacts, PodPhase, ProbeFacts, Replica, Step, WantedReplica,
 };
 
 use crate::store::Ground;
@@ -54,6 +54,8 @@ pub fn carry_out(
                 pod.service = Some(role.service(&cluster.name));
             }
         }
+        // Nobody asks for larger volumes here.
+        Step::GrowClaim { .. } => {}
         _ => {
             if let Ok(desired) = &cluster.desired {
                 make_fixture(ground.shaped(), step, desired, made, now);
@@ -200,6 +202,10 @@ fn make_instance(observed: &mut Observed, step: &Step, desired: &Desired, made: 
                     phase: ClaimPhase::Pending,
                     has_volume: false,
                     form: Some(desired.claim_form()),
+                    size: ClaimSize {
+                        requested: desired.storage.size.clone(),
+                        ..ClaimSize::default()
+                    },
                     complaint: None,
                     terminating: false,
                 });

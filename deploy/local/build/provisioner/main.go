@@ -121,6 +121,9 @@ func run(kubeconfig, root string) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
+	if err := growVolumes(ctx, client); err != nil {
+		return err
+	}
 	controller.NewProvisionController(ctx, client, name, directories{root: root},
 		controller.LeaderElection(false),
 		controller.Threadiness(workers),

@@ -21,6 +21,7 @@ mod doorbells;
 mod event_log;
 mod events;
 mod failover;
+mod growing;
 mod harness;
 mod inspecting;
 mod kubernetes;

@@ -58,7 +58,7 @@ async fn each_right_is_needed() {
         request["AllFlag"] = json!(true);
         client.post(target, request).await.done();
     }
-    let scale = "/clusters/scale/hippo?replica-count=1&version=4.1.0&namespace=pgouser1";
+    let scale = "/clusters/scale/hippo?replica-count=1&storage-config=storageos&version=4.1.0&namespace=pgouser1";
     client.get(scale).await.done();
     let autofail = json!({"Clustername": ["hippo"], "Autofail": false, "ClientVersion": "4.1.0", "Namespace": "pgouser1"});
     client.post("/clustersupdate", autofail).await.done();
@@ -67,6 +67,10 @@ async fn each_right_is_needed() {
     client.post("/schedule", schedule).await.done();
     let of_hippo = json!({"ClusterName": "hippo", "Namespace": "pgouser1"});
     client.post("/scheduledelete", of_hippo).await.done();
+    // The replica has a storage of its own.
+    let size = json!({"Clustername": ["hippo"], "KeepAutofail": true, "PVCSize": "1Gi", "ClientVersion": "4.1.0",
+        "Namespace": "pgouser1"});
+    client.post("/clustersupdate", size).await.done();
     let workflow =
         "/workflow/25927091-b343-4017-be4b-71575f0b3eb5?version=4.1.0&namespace=pgouser1";
     client.get(workflow).await.refusal();

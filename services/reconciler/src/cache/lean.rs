@@ -108,6 +108,8 @@ impl Lean for PersistentVolumeClaim {
         shed(&mut self.metadata);
         self.spec = self.spec.take().map(|spec| PersistentVolumeClaimSpec {
             volume_name: spec.volume_name,
+            storage_class_name: spec.storage_class_name,
+            resources: spec.resources,
             ..PersistentVolumeClaimSpec::default()
         });
         self.status = self
@@ -115,6 +117,8 @@ impl Lean for PersistentVolumeClaim {
             .take()
             .map(|status| PersistentVolumeClaimStatus {
                 phase: status.phase,
+                capacity: status.capacity,
+                conditions: status.conditions,
                 ..PersistentVolumeClaimStatus::default()
             });
     }
@@ -205,14 +209,18 @@ mod tests {
     fn annotations_that_nobody_reads_go_and_leave_nothing() {
         let mut claim: PersistentVolumeClaim = serde_json::from_value(json!({
             "metadata": {"name": "hippo", "annotations": {"pv.kubernetes.io/bind-completed": "yes"}},
-            "spec": {"volumeName": "v", "storageClassName": "local"},
-            "status": {"phase": "Bound", "capacity": {"storage": "1Gi"}},
+            "spec": {"volumeName": "v", "storageClassName": "local", "volumeMode": "Filesystem"},
+            "status": {"phase": "Bound", "capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"]},
         }))
         .expect("a claim");
         claim.shed();
         let left = serde_json::to_value(&claim).expect("JSON");
         assert_eq!(left["metadata"], json!({"name": "hippo"}));
-        assert_eq!(left["spec"], json!({"volumeName": "v"}));
-        assert_eq!(left["status"], json!({"phase": "Bound"}));
+        assert_eq!(
+            left["spec"],
+            json!({"volumeName": "v", "storageClassName": "local"})
+        );
+        let expected = json!({"phase": "Bound", "capacity": {"storage": "1Gi"}});
+        assert_eq!(left["status"], expected);
     }
 }

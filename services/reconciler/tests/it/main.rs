@@ -19,6 +19,7 @@ mod event_log;
 mod eventing;
 mod failover;
 mod following;
+mod growing;
 mod harness;
 mod kubernetes;
 mod leading;

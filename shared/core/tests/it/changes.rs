@@ -113,11 +113,11 @@ fn a_change_that_needs_a_restart_is_told_by_name_and_waits_for_one() {
 fn a_change_of_a_volume_that_is_there_is_told_as_not_available() {
     let mut world = World::new();
     world.settle();
-    world.wanted().storage.size = "2Gi".to_owned();
+    world.wanted().storage.access_mode = "ReadWriteMany".to_owned();
     world.settle();
     let (reason, message) = up_to_date(&world);
     assert_eq!(reason, "NotAvailable");
-    assert!(message.contains("PrimaryStorage.size"), "{message}");
+    assert!(message.contains("PrimaryStorage.accessmode"), "{message}");
 }
 
 #[test]

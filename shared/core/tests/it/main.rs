@@ -16,6 +16,7 @@ mod creation;
 mod deletion;
 mod failover;
 mod following;
+mod growth;
 mod installation;
 mod lease;
 mod passwords;

@@ -1,5 +1,6 @@
 //! A world for one cluster: what Kubernetes, the agent and the event service would do, and the log of what was told.
 
+mod claims;
 mod repository;
 mod told;
 mod wanted;
@@ -238,6 +239,7 @@ impl World {
             | Step::RemoveReplica { .. }
             | Step::DropSlot { .. } => self.scale(step),
             Step::MakeProbe { .. } | Step::RemoveProbe { .. } => self.probe(step),
+            Step::GrowClaim { .. } => self.grow_claim(step),
             Step::RemovePod { .. }
             | Step::RemoveClaim { .. }
             | Step::RemoveUserSecret { .. }
@@ -322,20 +324,7 @@ impl World {
             .desired_of(&self.status, instance)
             .expect("nobody makes what is not understood");
         match step {
-            Step::MakeClaim(instance) => {
-                let claim = ClaimFacts {
-                    uid: self.uid("claim"),
-                    phase: ClaimPhase::Pending,
-                    has_volume: false,
-                    form: Some(desired.claim_form()),
-                    complaint: None,
-                    terminating: false,
-                };
-                self.observed
-                    .claims
-                    .entry(instance.clone())
-                    .or_insert(claim);
-            }
+            Step::MakeClaim(instance) => self.make_claim(instance, &desired),
             Step::MakePod { instance, role } => {
                 let pod = PodFacts {
                     uid: self.uid("pod"),

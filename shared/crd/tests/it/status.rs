@@ -331,6 +331,8 @@ fn full() -> ClusterStatus {
             degraded: Some(time),
         },
         settings: Some(Settings {
+            size: "1Gi".to_owned(),
+            growing: true,
             autofail: true,
             synchronous: 1,
             sync_fallback: true,

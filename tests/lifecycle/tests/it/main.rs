@@ -37,5 +37,6 @@ mod show;
 mod storm;
 mod synchronous;
 mod upgrade;
+mod volumes;
 mod without_nsqd;
 mod wrong_input;

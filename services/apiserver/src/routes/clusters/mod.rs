@@ -8,6 +8,7 @@ mod delete;
 mod df;
 mod failover;
 mod files;
+mod grow;
 mod listing;
 mod noting;
 pub(crate) mod pod;

@@ -1,11 +1,11 @@
-//! `POST /clustersupdate`: whether instances take over by themselves, as 4.1's label of the Pgcluster says it. Who asked is
-//! noted with it, in the same write: the reconciler tells it.
+//! `POST /clustersupdate`: whether instances take over by themselves, as 4.1's label of the Pgcluster says it, and how large
+//! volumes are. Who asked is noted with it, in the same write: the reconciler tells it.
 
 use std::sync::Arc;
 
 use kube::{
-    Api,
-    api::{Patch, PatchParams},
+    Api, ResourceExt as _,
+    api::{DynamicObject, Patch, PatchParams},
 };
 use pgo_api::{Outcome, UpdateClusterRequest, UpdateClusterResponse, texts};
 use pgo_bus::Kind;
@@ -14,13 +14,21 @@ use pgo_ids::OperationId;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::failover::selected;
+use super::{failover::selected, grow};
 use crate::{doorbell::doorbell, refusal::Refusal, request::Call};
+
+/// What is to change of each cluster.
+struct Change {
+    autofail: Option<bool>,
+    /// The size of the volumes, and the storage classes that let them grow.
+    size: Option<(String, Vec<String>)>,
+}
 
 pub(crate) async fn update(
     call: Arc<Call>,
     request: UpdateClusterRequest,
 ) -> Result<UpdateClusterResponse, Refusal> {
+    let change = change(&call, &request).await?;
     let which = (
         request.selector.as_str(),
         request.all_flag,
@@ -42,9 +50,9 @@ pub(crate) async fn update(
         let all = unknown.join(", ");
         format!("{}: {all}", texts::NO_CLUSTERS)
     });
-    let (namespace, autofail) = (request.namespace.clone(), request.autofail);
+    let namespace = request.namespace.clone();
     let updating =
-        tokio::spawn(async move { update_all(&call, &namespace, &names, autofail).await });
+        tokio::spawn(async move { update_all(&call, &namespace, &clusters, &change).await });
     let mut answer = updating
         .await
         .map_err(|error| Refusal(format!("the update broke off: {error}")))?;
@@ -54,39 +62,37 @@ pub(crate) async fn update(
     Ok(answer)
 }
 
-/// Labels each; what stands in the way of one does not keep the others.
+/// What a request asks for. 4.1's always says something of autofail.
+async fn change(call: &Call, request: &UpdateClusterRequest) -> Result<Change, Refusal> {
+    let size = request.pvc_size.as_str();
+    if size.is_empty() && request.keep_autofail {
+        return Err(Refusal("the request changes nothing".to_owned()));
+    }
+    let size = match size {
+        "" => None,
+        size => {
+            grow::check(size)?;
+            Some((size.to_owned(), grow::growing_classes(&call.app).await?))
+        }
+    };
+    Ok(Change {
+        autofail: (!request.keep_autofail).then_some(request.autofail),
+        size,
+    })
+}
+
+/// Changes each; what stands in the way of one does not keep the others.
 async fn update_all(
     call: &Call,
     namespace: &str,
-    names: &[String],
-    autofail: bool,
+    clusters: &[DynamicObject],
+    change: &Change,
 ) -> UpdateClusterResponse {
-    let api: Api<Pgcluster> = call.app.api(namespace);
-    let parameters = PatchParams::default();
-    let note = UpdateNote {
-        user: call.caller.name.clone(),
-    };
     let (mut results, mut problems) = (Vec::new(), Vec::new());
-    for name in names {
-        let id = OperationId::from(Uuid::new_v4());
-        let (key, value) = note.annotation(id);
-        let patch = json!({"metadata": {
-            "labels": {label::AUTOFAIL: autofail.to_string()}, "annotations": {key: value},
-        }});
-        match api.patch(name, &parameters, &Patch::Merge(&patch)).await {
-            Ok(stored) => {
-                call.app
-                    .bell
-                    .tell(doorbell(Kind::Pgcluster, &stored, Some(id)));
-                tracing::info!(
-                    cluster = name,
-                    autofail,
-                    user = call.caller.name,
-                    "said whether instances take over by themselves"
-                );
-                results.push(texts::updated_cluster(name));
-            }
-            Err(error) => problems.push(Refusal::from(error).0),
+    for cluster in clusters {
+        match update_one(call, namespace, cluster, change).await {
+            Ok(()) => results.push(texts::updated_cluster(&cluster.name_any())),
+            Err(Refusal(why)) => problems.push(why),
         }
     }
     let outcome = if problems.is_empty() {
@@ -95,4 +101,39 @@ async fn update_all(
         Outcome::error(problems.join("; "))
     };
     UpdateClusterResponse { results, outcome }
+}
+
+async fn update_one(
+    call: &Call,
+    namespace: &str,
+    cluster: &DynamicObject,
+    change: &Change,
+) -> Result<(), Refusal> {
+    let api: Api<Pgcluster> = call.app.api(namespace);
+    let name = cluster.name_any();
+    let note = UpdateNote {
+        user: call.caller.name.clone(),
+    };
+    let id = OperationId::from(Uuid::new_v4());
+    let (key, value) = note.annotation(id);
+    let mut patch = json!({"metadata": {"annotations": {key: value}}});
+    if let Some(autofail) = change.autofail {
+        patch["metadata"]["labels"] = json!({label::AUTOFAIL: autofail.to_string()});
+    }
+    if let Some((size, classes)) = &change.size {
+        patch["spec"] = grow::prepare(&call.app, cluster, (size, classes)).await?;
+    }
+    let parameters = PatchParams::default();
+    let stored = api.patch(&name, &parameters, &Patch::Merge(&patch)).await?;
+    let rung = doorbell(Kind::Pgcluster, &stored, Some(id));
+    call.app.bell.tell(rung);
+    let size = change.size.as_ref().map(|(size, _)| size.as_str());
+    tracing::info!(
+        cluster = name,
+        autofail = change.autofail,
+        size,
+        user = call.caller.name,
+        "changed settings of a cluster"
+    );
+    Ok(())
 }

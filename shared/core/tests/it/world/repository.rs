@@ -1,8 +1,8 @@
 //! The repository of backups of a world: its objects, its pod, and what its agent does.
 
 use pgo_core::{
-    Backup, BackupSet, ClaimFacts, ClaimPhase, Done, Fixture, PodFacts, PodPhase, RepositoryFacts,
-    Step, Work, repository_claim_name,
+    Backup, BackupSet, ClaimFacts, ClaimPhase, ClaimSize, Done, Fixture, PodFacts, PodPhase,
+    RepositoryFacts, Step, Work, repository_claim_name,
 };
 use pgo_ids::OperationId;
 
@@ -21,6 +21,7 @@ impl World {
                     phase: ClaimPhase::Pending,
                     has_volume: false,
                     form: Some(desired.repository_claim_form()),
+                    size: ClaimSize::default(),
                     complaint: None,
                     terminating: false,
                 };
