@@ -44,7 +44,7 @@ fn together(series: &str, clusters: usize) -> anyhow::Result<(Duration, Sample, 
         .map(|number| {
             json!({
                 "apiVersion": "crunchydata.com/v1", "kind": "Pgcluster",
-                "metadata": {"name": format!("{series}-{number}"), "namespace": namespace, "labels": {"bench": series}},
+                "metadata": {"name": format!("{series}-{number}"), "namespace": namespace, "labels": {"bench": series, "pgo-backrest": "false"}},
                 "spec": {"userlabels": {"bench": series}, "PrimaryStorage": {
                     "storagetype": "dynamic", "storageclass": "local", "size": "300Mi", "fsgroup": "26"}},
             })

@@ -56,6 +56,7 @@ impl PgoConfig {
                 ccp_image_tag: "centos7-11.5-2.4.2".to_owned(),
                 user: "testuser".to_owned(),
                 password_length: "24".to_owned(),
+                backrest: true,
                 ..ClusterConfig::default()
             },
             pgo: PgoSection {

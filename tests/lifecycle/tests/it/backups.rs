@@ -23,10 +23,10 @@ const BACKED_UP: Duration = Duration::from_secs(180);
 /// A minute until the next run of a schedule that is due each minute, and a backup.
 const DUE: Duration = Duration::from_secs(60 + 180);
 
-/// A cluster that is to have backups, ready, with a repository that answers.
+/// A cluster as users make one, which has backups, ready, with a repository that answers.
 fn with_repository(prefix: &str) -> Cluster {
     let cluster = Cluster::named(prefix);
-    cluster.create(&["--pgbackrest=true", "--wait"]).ok();
+    pgo(&["create", "cluster", &cluster.name, "--wait"]).ok();
     until("a repository with its stanza", BACKED_UP, || {
         let shown = pgo(&["show", "backup", &cluster.name]);
         seen(shown.out.contains("stanza: db"), || shown.to_string())

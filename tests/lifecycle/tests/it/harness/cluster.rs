@@ -53,18 +53,23 @@ impl Cluster {
         cluster
     }
 
-    /// `pgo create cluster` with its name and these flags.
+    /// `pgo create cluster` with its name and these flags; without backups where these do not say what is to be of them: a
+    /// repository for each cluster would take the time and memory of a second one.
     pub fn create(&self, flags: &[&str]) -> Ran {
         let mut arguments = vec!["create", "cluster", &self.name];
         arguments.extend(flags);
+        if !flags.iter().any(|flag| flag.starts_with("--pgbackrest=")) {
+            arguments.push("--pgbackrest=false");
+        }
         pgo(&arguments)
     }
 
-    /// The smallest Pgcluster of that name, with this spec.
+    /// The smallest Pgcluster of that name without backups, with this spec.
     pub fn manifest(&self, spec: Value) -> Value {
+        let labels = json!({"pgo-backrest": "false"});
         json!({
             "apiVersion": "crunchydata.com/v1", "kind": "Pgcluster",
-            "metadata": {"name": self.name, "namespace": namespace()},
+            "metadata": {"name": self.name, "namespace": namespace(), "labels": labels},
             "spec": spec,
         })
     }
