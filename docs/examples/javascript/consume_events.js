@@ -113,7 +113,7 @@ class Streams {
     this.streams = new Map()
   }
 
-  // Takes a message; a repeat is finished and forgotten.
+  // Takes a message; a repeat of what was printed is finished and forgotten.
   take(message) {
     let event
     try {
@@ -129,31 +129,33 @@ class Streams {
     }
     if (!this.streams.has(stream)) this.streams.set(stream, {last: 0, waiting: new Map()})
     const known = this.streams.get(stream)
-    if (seq <= known.last || known.waiting.has(seq)) {
+    if (seq <= known.last) {
       message.finish()
       return
     }
-    known.waiting.set(seq, {since: Date.now(), event, message})
+    // Which of several messages nsqd still knows as ours is not certain: each is kept.
+    if (!known.waiting.has(seq)) known.waiting.set(seq, {since: Date.now(), event, messages: []})
+    known.waiting.get(seq).messages.push(message)
   }
 
-  // What is next in its stream, or has waited long enough for what is before it; no message with what was lost.
+  // What is next in its stream, or has waited long enough for what is before it; no messages with what was lost.
   async *ready() {
     for (const [stream, known] of this.streams) {
       while (known.waiting.size > 0) {
         const seq = Math.min(...known.waiting.keys())
-        const {since, event, message} = known.waiting.get(seq)
+        const {since, event, messages} = known.waiting.get(seq)
         if (seq !== known.last + 1 && Date.now() - since < PATIENCE) break
         // What was before the first one that came here is not missed.
         if (seq !== known.last + 1 && known.last > 0) {
-          const held = [...known.waiting.values()].map(({message}) => message)
+          const held = [...known.waiting.values()].flatMap(({messages}) => messages)
           const missed = await this.history.fill(stream, known.last, seq, held)
           if (missed === null) break
           known.last = seq - 1
-          for (const event of missed) yield {event}
+          for (const event of missed) yield {event, messages: []}
         }
         known.waiting.delete(seq)
         known.last = seq
-        yield {event, message}
+        yield {event, messages}
       }
     }
   }
@@ -183,10 +185,10 @@ function main(address, events, folder, channel, count) {
     // Whoever is at it sees what has come meanwhile, or the next one does.
     if (busy || left === 0) return
     busy = true
-    for await (const {event, message} of streams.ready()) {
+    for await (const {event, messages} of streams.ready()) {
       console.log(line(event))
       // Only now: if this program dies before, nsqd delivers the event again.
-      if (message) message.finish()
+      for (const message of messages) message.finish()
       left -= 1
       if (left === 0) break
     }

@@ -136,7 +136,7 @@ class Streams:
         self.waiting = {}
 
     def take(self, message):
-        """Takes a message; a repeat is finished and forgotten."""
+        """Takes a message; a repeat of what was printed is finished and forgotten."""
         try:
             event = json.loads(message.body)
             stream, seq = event["stream"], event["seq"]
@@ -145,32 +145,33 @@ class Streams:
             message.finish()
             return
         waiting = self.waiting.setdefault(stream, {})
-        if seq <= self.last.get(stream, 0) or seq in waiting:
+        if seq <= self.last.get(stream, 0):
             message.finish()
             return
-        waiting[seq] = (time.monotonic(), event, message)
+        # Which of several messages nsqd still knows as ours is not certain: each is kept.
+        waiting.setdefault(seq, (time.monotonic(), event, []))[2].append(message)
 
     def ready(self):
-        """What is next in its stream, or has waited long enough for what is before it; no message with what was lost."""
+        """What is next in its stream, or has waited long enough for what is before it; no messages with what was lost."""
         for stream, waiting in self.waiting.items():
             while waiting:
                 seq = min(waiting)
-                since, event, message = waiting[seq]
+                since, event, messages = waiting[seq]
                 last = self.last.get(stream, 0)
                 if seq != last + 1 and time.monotonic() - since < PATIENCE:
                     break
                 # What was before the first one that came here is not missed.
                 if seq != last + 1 and last > 0:
-                    held = [message for _, _, message in waiting.values()]
+                    held = [message for _, _, messages in waiting.values() for message in messages]
                     events = self.history.fill(stream, last, seq, held)
                     if events is None:
                         break
                     for missed in events:
                         self.last[stream] = missed["seq"]
-                        yield missed, None
+                        yield missed, []
                 del waiting[seq]
                 self.last[stream] = seq
-                yield event, message
+                yield event, messages
 
 
 def line(event):
@@ -197,12 +198,12 @@ def main(address, events, folder, channel, count=None):
 
     def let_go():
         nonlocal left
-        for event, message in streams.ready():
+        for event, messages in streams.ready():
             if left == 0:
                 return
             print(line(event), flush=True)
             # Only now: if this program dies before, nsqd delivers the event again.
-            if message:
+            for message in messages:
                 message.finish()
             left = left - 1 if left else left
         if left == 0:

@@ -87,11 +87,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
         }
         while let Some(next) = streams.next(Instant::now()) {
             match next {
-                Next::Event(event, message) => {
+                Next::Event(event, messages) => {
                     println!("{}", line(&event));
                     printed += 1;
                     // Only now: if this program dies before, nsqd delivers the event again.
-                    message.finish();
+                    messages.into_iter().for_each(Message::finish);
                 }
                 Next::Gap(gap) => match history.fill(&gap).await {
                     Some(events) => {
@@ -126,8 +126,8 @@ fn tls(folder: &Path) -> Result<ClientConfig, Box<dyn Error>> {
         .with_client_auth_cert(own?, key)?)
 }
 
-/// An event that waits, and since when.
-type Waiting = (Instant, Value, Message);
+/// An event that waits, since when, and each message with it: which of them nsqd still knows as ours is not certain.
+type Waiting = (Instant, Value, Vec<Message>);
 
 /// What is known of each stream: its last event, and those that came too early.
 ///
@@ -141,7 +141,7 @@ struct Streams {
 }
 
 impl Streams {
-    /// Takes a message; a repeat is finished and forgotten.
+    /// Takes a message; a repeat of what was printed is finished and forgotten.
     fn take(&mut self, message: Message) {
         let event: Value = serde_json::from_slice(message.body()).unwrap_or_default();
         let (Some(stream), Some(seq)) = (event["stream"].as_str(), event["seq"].as_u64()) else {
@@ -149,10 +149,11 @@ impl Streams {
             return message.finish();
         };
         let (last, waiting) = self.known.entry(stream.to_owned()).or_default();
-        if seq <= *last || waiting.contains_key(&seq) {
+        if seq <= *last {
             return message.finish();
         }
-        waiting.insert(seq, (Instant::now(), event, message));
+        let first = || (Instant::now(), event, Vec::new());
+        waiting.entry(seq).or_insert_with(first).2.push(message);
     }
 
     /// What is next in its stream, or has waited long enough for what is before it.
@@ -176,9 +177,9 @@ impl Streams {
                     })
                 });
             }
-            let (_, event, message) = first.remove();
+            let (_, event, messages) = first.remove();
             *last = seq;
-            Some(Next::Event(event, message))
+            Some(Next::Event(event, messages))
         })
     }
 
@@ -195,15 +196,15 @@ impl Streams {
         let again = Instant::now() + HISTORY_PAUSE;
         self.gaps.insert(gap.stream.clone(), (gap.since, again));
         let waiting = self.known.get(&gap.stream).map(|(_, waiting)| waiting);
-        for (_, _, message) in waiting.into_iter().flat_map(BTreeMap::values) {
-            message.touch();
+        for (_, _, messages) in waiting.into_iter().flat_map(BTreeMap::values) {
+            messages.iter().for_each(Message::touch);
         }
     }
 }
 
 /// What there is to do.
 enum Next {
-    Event(Value, Message),
+    Event(Value, Vec<Message>),
     Gap(Gap),
 }
 

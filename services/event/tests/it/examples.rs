@@ -20,6 +20,21 @@ use crate::{
 /// Events of each stream that are published in their order.
 const ORDERED: u64 = 40;
 
+/// A producer that is connected: nobody lets another one in while the event service is away.
+async fn connected(installation: &Installation) -> Producer {
+    let producer = Producer::connect(installation.nsq_server(), ProducerConfig::default());
+    let mut state = producer.state();
+    let connected = state.wait_for(nsq::State::is_connected);
+    soon("a connection", connected).await.unwrap();
+    producer
+}
+
+async fn publish_one(producer: &Producer, name: &str, seq: u64) {
+    let body = Message::encode(&event(name, seq), Seq(1)).unwrap();
+    let topic = "alltopic".parse().unwrap();
+    producer.publish(&topic, body).await.unwrap();
+}
+
 /// Publishes what a consumer meets: streams in order, repeats, one that comes out of order, and one whose beginning was
 /// before.
 async fn publish(installation: &Installation) -> BTreeMap<String, Vec<u64>> {
@@ -27,8 +42,7 @@ async fn publish(installation: &Installation) -> BTreeMap<String, Vec<u64>> {
     for name in ["a", "b"] {
         relay.offer(&stream(name), events(name, 1..=ORDERED));
     }
-    let producer = Producer::connect(installation.nsq_server(), ProducerConfig::default());
-    let topic = "alltopic".parse().unwrap();
+    let producer = connected(installation).await;
     for (name, seq) in [
         ("c", 3),
         ("c", 1),
@@ -38,8 +52,7 @@ async fn publish(installation: &Installation) -> BTreeMap<String, Vec<u64>> {
         ("late", 8),
         ("late", 7),
     ] {
-        let body = Message::encode(&event(name, seq), Seq(1)).unwrap();
-        producer.publish(&topic, body).await.unwrap();
+        publish_one(&producer, name, seq).await;
     }
     BTreeMap::from([
         ("a".to_owned(), (1..=ORDERED).collect()),
@@ -50,7 +63,7 @@ async fn publish(installation: &Installation) -> BTreeMap<String, Vec<u64>> {
 }
 
 /// Publishes four events, of which the third never reaches the channel, as when nsqd is killed before it has handed it out. The
-/// history is away when it is asked for it first.
+/// history is away when it is asked for it first. Meanwhile the fourth comes again, and neither is answered before it is printed.
 async fn lose_one(installation: &mut Installation, channel: &str) {
     let relay = installation.relay();
     let confirmed = async || {
@@ -74,12 +87,18 @@ async fn lose_one(installation: &mut Installation, channel: &str) {
     eventually("it waits", || installation.depths()[&own] == 1).await;
     of_channel(installation, "empty");
     of_channel(installation, "unpause");
+    let again = connected(installation).await;
     installation.kill_event();
     relay.offer(&stream("lossy"), events("lossy", 4..=4));
     let away = TcpListener::bind(installation.http).await.unwrap();
     for _ in 0..2 {
         drop(soon("the consumer asks", away.accept()).await.unwrap());
     }
+    publish_one(&again, "lossy", 4).await;
+    eventually("both of the fourth are kept", || {
+        installation.in_flight(&own) == 2
+    })
+    .await;
     drop(away);
     installation.start_event();
     confirmed().await;

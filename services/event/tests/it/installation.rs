@@ -316,13 +316,23 @@ impl Installation {
 
     /// How many messages a channel has had that neither wait nor are in flight.
     pub fn finished(&self, queue: &str) -> u64 {
+        let [all, waiting, in_flight] = self.counts(queue);
+        all - waiting - in_flight
+    }
+
+    /// How many messages of a channel were delivered and not answered.
+    pub fn in_flight(&self, queue: &str) -> u64 {
+        self.counts(queue)[2]
+    }
+
+    /// How many messages a channel has had, how many of them wait, and how many are in flight.
+    fn counts(&self, queue: &str) -> [u64; 3] {
         let (topic, channel) = queue.split_once('/').unwrap();
         let path = format!("/stats?format=json&topic={topic}&channel={channel}");
         let (_, text) = get(self.nsqd.as_ref().unwrap().http(), &path).unwrap();
         let stats: serde_json::Value = serde_json::from_str(&text).unwrap();
         let channel = &stats["topics"][0]["channels"][0];
-        let count = |name: &str| channel[name].as_u64().unwrap();
-        count("message_count") - count("depth") - count("in_flight_count")
+        ["message_count", "depth", "in_flight_count"].map(|name| channel[name].as_u64().unwrap())
     }
 
     /// How many messages wait in nsqd, by topic and by `topic/channel`.
