@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::server::Backoff;
+use crate::{deadline::countable, server::Backoff};
 
 /// A connection that lived this long was a good one: the next failure starts the delays from the beginning. One that
 /// breaks sooner (a server that accepts and closes) must not turn the delays into a busy loop.
@@ -12,7 +12,7 @@ impl Backoff {
     /// The longest delay after so many failures in a row.
     pub(crate) fn full_delay(&self, failures: u32) -> Duration {
         let doublings = failures.saturating_sub(1).min(31);
-        self.initial.saturating_mul(1 << doublings).min(self.max)
+        countable(self.initial.saturating_mul(1 << doublings).min(self.max))
     }
 
     /// The delay after so many failures; `chance` from 0 to 1 spreads those who wait for the same.

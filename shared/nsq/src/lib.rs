@@ -119,6 +119,7 @@ pub mod codec;
 mod compression;
 mod connection;
 mod consumer;
+mod deadline;
 mod discovery;
 mod error;
 mod name;

@@ -21,6 +21,7 @@ pub(crate) use handshake::Wishes;
 
 use crate::{
     codec::{Command, Frame, OK},
+    deadline::countable,
     error::ConnectionError,
     server::Server,
 };
@@ -93,8 +94,8 @@ impl Connection {
             last_read: now,
             last_write: now,
             // Two heartbeats missed, as nsqd itself judges its clients, and a second for slow machines.
-            silence_limit: server.heartbeat * 2 + Duration::from_secs(1),
-            write_timeout: server.write_timeout,
+            silence_limit: countable(server.heartbeat) * 2 + Duration::from_secs(1),
+            write_timeout: countable(server.write_timeout),
             handshake_timeout: server.handshake_timeout,
         })
     }

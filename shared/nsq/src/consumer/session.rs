@@ -15,6 +15,7 @@ use super::{
 use crate::{
     codec::{CLOSE_WAIT, Command, Delivery, Frame, MessageId},
     connection::{Connection, arm},
+    deadline::countable,
     error::{ConnectionError, ServerError},
 };
 
@@ -214,7 +215,7 @@ impl<'a> Session<'a> {
     fn drain(&mut self) {
         self.connection.put(&Command::Close);
         self.draining = Some(Draining {
-            until: Instant::now() + self.shared.config.close_timeout,
+            until: Instant::now() + countable(self.shared.config.close_timeout),
             confirmed: false,
         });
         self.shared.inbox.clear(self.link.id);

@@ -18,6 +18,7 @@ use tokio::{
 use super::ProducerConfig;
 use crate::{
     codec::Command,
+    deadline::countable,
     error::{ConnectionError, NotSent, PublishError},
 };
 
@@ -96,7 +97,7 @@ impl Queue {
         }
         waiting.entries.push_back(Entry {
             command,
-            expires: Instant::now() + self.send_timeout,
+            expires: Instant::now() + countable(self.send_timeout),
             result: sender,
             _share: share,
         });

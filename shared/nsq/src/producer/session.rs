@@ -10,6 +10,7 @@ use super::queue::{Entry, Queue};
 use crate::{
     codec::{Frame, OK},
     connection::{Connection, arm},
+    deadline::countable,
     error::{ConnectionError, PublishError},
 };
 
@@ -77,7 +78,7 @@ impl<'a> Session<'a> {
         }
         let unanswered = self.in_flight.len();
         let enough = if unanswered < BUSY { 1 } else { unanswered / 2 };
-        let due = Instant::now() + self.response_timeout;
+        let due = Instant::now() + countable(self.response_timeout);
         let Self {
             connection,
             queue,

@@ -344,3 +344,35 @@ fn a_result_comes_even_if_the_runtime_stops() {
         "{late:?}"
     );
 }
+
+#[tokio::test]
+async fn for_ever_is_a_time_to_wait() {
+    let fake = FakeServer::start().await;
+    let mut server = fake.server();
+    server.write_timeout = Duration::MAX;
+    server.connect_timeout = Duration::MAX;
+    server.handshake_timeout = Duration::MAX;
+    server.backoff.initial = Duration::MAX;
+    server.backoff.max = Duration::MAX;
+    let config = ProducerConfig {
+        send_timeout: Duration::MAX,
+        response_timeout: Duration::MAX,
+        close_timeout: Duration::MAX,
+        ..ProducerConfig::default()
+    };
+    let producer = Producer::connect(server, config);
+    let publication = producer.publish(&topic(), "a");
+    let mut peer = fake.accept().await;
+    assert_eq!(body(&mut peer).await, "a");
+    peer.ok().await;
+    soon("the result", publication).await.unwrap();
+    let second = producer.publish(&topic(), "b");
+    assert_eq!(body(&mut peer).await, "b");
+    drop(peer);
+    let lost = soon("the result", second).await;
+    assert!(matches!(lost, Err(PublishError::Unknown(_))), "{lost:?}");
+    // It waits for the next try, and does nothing worse.
+    assert!(is_disconnected(
+        &soon::state(&mut producer.state(), is_disconnected).await
+    ));
+}
