@@ -20,6 +20,9 @@ pub const DEAD_TOPIC: &str = "pgo.dead";
 /// The channel from which the event service keeps them.
 pub const DEAD_CHANNEL: &str = "kept";
 
+/// Bytes of a body that a dead letter has at most: as digits they are below nsqd's own limit of 1 MiB for a message.
+pub const LONGEST_BODY: usize = 400 << 10;
+
 /// What the ids of dead letters are made of besides the message's own.
 const IDS: Uuid = Uuid::from_u128(0x33b1_4c7d_90a4_4a5c_8f60_52d3_a9b0_7e11);
 
@@ -38,9 +41,23 @@ pub struct DeadLetter {
     pub time: Timestamp,
     /// Why.
     pub reason: String,
-    /// What was published.
+    /// What was published; its beginning where it is longer than [`LONGEST_BODY`].
     #[serde(with = "hexadecimal")]
     pub body: Vec<u8>,
+    /// Bytes that were published and are not in `body`.
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    pub left_out: usize,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_nothing(bytes: &usize) -> bool {
+    *bytes == 0
+}
+
+/// What of a body is kept, and how many bytes are not.
+fn kept(body: &[u8]) -> (Vec<u8>, usize) {
+    let (kept, rest) = body.split_at(body.len().min(LONGEST_BODY));
+    (kept.to_vec(), rest.len())
 }
 
 impl DeadLetter {
@@ -52,17 +69,32 @@ impl DeadLetter {
         id[..12].to_owned()
     }
 
-    /// What a message on [`DEAD_TOPIC`] says; one that says nothing of the kind is a dead letter itself.
-    #[must_use]
-    pub fn of_message(message: &Message, now: Timestamp) -> Self {
-        serde_json::from_slice(message.body()).unwrap_or_else(|error| Self {
-            topic: DEAD_TOPIC.to_owned(),
-            channel: DEAD_CHANNEL.to_owned(),
+    /// What is kept of a message.
+    fn of(
+        message: &Message,
+        (topic, channel): (&str, &str),
+        reason: String,
+        now: Timestamp,
+    ) -> Self {
+        let (body, left_out) = kept(message.body());
+        Self {
+            topic: topic.to_owned(),
+            channel: channel.to_owned(),
             message: message.id().to_string(),
             attempts: message.attempts(),
             time: now,
-            reason: format!("it is on {DEAD_TOPIC} and no dead letter: {error}"),
-            body: message.body().to_vec(),
+            reason,
+            body,
+            left_out,
+        }
+    }
+
+    /// What a message on [`DEAD_TOPIC`] says; one that says nothing of the kind is a dead letter itself.
+    #[must_use]
+    pub fn of_message(message: &Message, now: Timestamp) -> Self {
+        serde_json::from_slice(message.body()).unwrap_or_else(|error| {
+            let reason = format!("it is on {DEAD_TOPIC} and no dead letter: {error}");
+            Self::of(message, (DEAD_TOPIC, DEAD_CHANNEL), reason, now)
         })
     }
 }
@@ -125,15 +157,7 @@ impl Undertaker {
     /// Gives up a message that cannot be handled, in the background: it is finished once its dead letter is safe, and
     /// comes again else.
     pub fn give_up(&self, message: Message, (topic, channel): (&str, &str), reason: String) {
-        let letter = DeadLetter {
-            topic: topic.to_owned(),
-            channel: channel.to_owned(),
-            message: message.id().to_string(),
-            attempts: message.attempts(),
-            time: Timestamp::now(),
-            reason,
-            body: message.body().to_vec(),
-        };
+        let letter = DeadLetter::of(&message, (topic, channel), reason, Timestamp::now());
         let undertaker = self.clone();
         tokio::spawn(async move {
             match message.touch_while(undertaker.put_away(&letter)).await {
@@ -179,6 +203,7 @@ mod tests {
             time: Timestamp::UNIX_EPOCH,
             reason: "no event".to_owned(),
             body,
+            left_out: 0,
         }
     }
 

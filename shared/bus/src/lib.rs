@@ -26,7 +26,7 @@ mod server;
 
 pub use announcer::{Announcer, Listener};
 pub use confirmations::follow_confirmations;
-pub use dead::{DEAD_CHANNEL, DEAD_TOPIC, DeadLetter, Undertaker, dead_consumer};
+pub use dead::{DEAD_CHANNEL, DEAD_TOPIC, DeadLetter, LONGEST_BODY, Undertaker, dead_consumer};
 pub use doorbell::{Bell, COMMANDS_TOPIC, Doorbell, Doorbells, Doorman, Kind};
 pub use drain::{DRAIN_CHANNEL, drain, drained_topics};
 pub use hints::{CONFIRM_TOPIC, Hint, follow_hints};

@@ -100,6 +100,7 @@ mod tests {
             time: Timestamp::UNIX_EPOCH,
             reason: "no event".to_owned(),
             body: vec![number; 100],
+            left_out: 0,
         }
     }
 

@@ -105,6 +105,11 @@ impl DeadLetterService {
         };
         let topic = letter.topic;
         let problem = match topic.parse::<TopicName>() {
+            Ok(_) if letter.left_out > 0 => format!(
+                "it stays: only the first {} of its {} bytes are kept, so that it cannot be published again; whoever made it has to",
+                letter.body.len(),
+                letter.body.len() + letter.left_out
+            ),
             Ok(name) => match self.producer.publish(&name, letter.body).await {
                 Ok(()) => String::new(),
                 Err(error) => format!("it stays, nsqd does not have it: {error}"),
@@ -167,6 +172,6 @@ fn shown(letter: &Letter, most: usize) -> DeadLetter {
         }),
         reason: letter.reason.clone(),
         body: letter.body.iter().take(most).copied().collect(),
-        size: u64::try_from(letter.body.len()).unwrap_or(u64::MAX),
+        size: u64::try_from(letter.body.len() + letter.left_out).unwrap_or(u64::MAX),
     }
 }

@@ -277,6 +277,7 @@ mod tests {
             time: Timestamp::from_second(i64::from(number)).expect("a time"),
             reason: "no event".to_owned(),
             body: vec![number; body],
+            left_out: 0,
         }
     }
 

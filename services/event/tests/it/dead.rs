@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use nsq::{Consumer, ConsumerConfig, Producer, ProducerConfig};
-use pgo_bus::{DEAD_TOPIC, DeadLetter as Letter};
+use pgo_bus::{DEAD_TOPIC, DeadLetter as Letter, LONGEST_BODY};
 use pgo_ids::Seq;
 use pgo_proto::event::{DeadLetter, DeadLetterIds, dead_letters_client::DeadLettersClient};
 use tokio::time::Instant;
@@ -128,6 +128,7 @@ async fn a_letter_goes_to_the_topic_that_it_came_from() {
         time: jiff::Timestamp::now(),
         reason: "too hard".to_owned(),
         body: b"the body".to_vec(),
+        left_out: 0,
     };
     let json = serde_json::to_vec(&letter).unwrap();
     publish(&installation, DEAD_TOPIC, json.clone()).await;
@@ -208,4 +209,22 @@ async fn only_the_apiserver_decides() {
             "{stranger}"
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_a_long_message_the_beginning_is_kept_and_nothing_else_waits_for_it() {
+    let installation = Installation::start(&[]);
+    let mut client = installation.dead_letters("apiserver");
+    let long = 700 << 10;
+    publish(&installation, "alltopic", vec![b'x'; long]).await;
+    let letter = letters(&mut client, 1).await.remove(0);
+    assert_eq!(letter.size, u64::try_from(long).unwrap());
+    let id = letter.id.as_str();
+    let named = soon("the letter", client.list(of(&[id]))).await.unwrap();
+    let body = &named.into_inner().letters[0].body;
+    assert_eq!(*body, vec![b'x'; LONGEST_BODY]);
+    let requeued = soon("an answer", client.requeue(of(&[id]))).await.unwrap();
+    let problem = &requeued.into_inner().outcomes[0].problem;
+    assert!(problem.contains("only the first"), "{problem}");
+    assert_eq!(letters(&mut client, 1).await[0].id, letter.id);
 }

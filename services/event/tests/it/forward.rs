@@ -115,6 +115,7 @@ impl Node {
             time: Timestamp::now(),
             reason: "it is no event".to_owned(),
             body: b"no".to_vec(),
+            left_out: 0,
         };
         let letters = Letters::open(self.folder.path(), Room::default()).unwrap();
         letters.put(&letter).unwrap();

@@ -339,6 +339,7 @@ impl World {
             time: Timestamp::now(),
             reason: "it is no event".to_owned(),
             body: vec![b'x'; 300],
+            left_out: 0,
         };
         let name = letter.message.clone();
         if self.change(at, move |letters| letters.put(&letter)).await {
