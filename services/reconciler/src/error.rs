@@ -19,6 +19,16 @@ pub enum Error {
     /// An event has no JSON.
     #[error("cannot write an event as JSON: {0}")]
     Event(#[from] serde_json::Error),
+    /// An event in a page is one of a later version.
+    #[error(
+        "cannot read all events of PgEventPage {page}: {source}; run the version of PGO that wrote it, or delete the page to give them up"
+    )]
+    UnreadablePage {
+        /// Its name.
+        page: String,
+        /// What is wrong with the first that cannot be read.
+        source: pgo_events::DecodeError,
+    },
     /// A name is taken by an object that is not the cluster's.
     #[error(
         "cannot make {on}: one of that name is there and {whose}; remove it, or name the cluster or its user differently"
@@ -68,6 +78,7 @@ impl Error {
             Self::Kubernetes { .. } => "kubernetes",
             Self::Deadline(_) => "deadline",
             Self::Event(_) => "event",
+            Self::UnreadablePage { .. } => "unreadable_page",
             Self::Foreign { .. } => "foreign",
             Self::Leaving(_) => "leaving",
             Self::NoPassword(_) => "no_password",

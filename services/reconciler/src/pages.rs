@@ -1,6 +1,7 @@
 //! Events that have no room in a status, or whose cluster is gone: copied to pages in the operator's namespace, relayed from
 //! there.
 
+mod content;
 mod store;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -13,11 +14,10 @@ use kube::{
 };
 use pgo_bus::Relay;
 use pgo_crd::{PgEventPage, Pgcluster};
-use pgo_events::{DecodeError, Event};
-use pgo_ids::Seq;
 use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 
+use content::{Barrier, Barriers, Content};
 pub use store::{find, store};
 
 use crate::{context::Context, error::Error, metrics::Metrics, write::WRITE_DEADLINE};
@@ -43,9 +43,12 @@ pub async fn copy(object: &Arc<Pgcluster>, context: &Context) -> Result<(), Erro
 /// Relays the pages there are and those that come, and removes each when its events are confirmed.
 pub async fn relay(api: Api<PgEventPage>, relay: Relay, metrics: Metrics) {
     let mut pages = Pages {
-        api: api.clone(),
-        relay,
-        metrics,
+        relaying: Relaying {
+            api: api.clone(),
+            relay,
+            metrics,
+            barriers: Barriers::default(),
+        },
         relayed: HashMap::new(),
         listed: Vec::new(),
     };
@@ -63,9 +66,7 @@ pub async fn relay(api: Api<PgEventPage>, relay: Relay, metrics: Metrics) {
 
 /// The pages that are relayed, each by one task, for as long as it is there.
 struct Pages {
-    api: Api<PgEventPage>,
-    relay: Relay,
-    metrics: Metrics,
+    relaying: Relaying,
     /// By uid.
     relayed: HashMap<String, AbortOnDropHandle<()>>,
     /// What a list has brought so far.
@@ -82,7 +83,7 @@ impl Pages {
                 let uids: Vec<_> = listed.iter().filter_map(PgEventPage::uid).collect();
                 self.relayed.retain(|uid, _| uids.contains(uid));
                 // The oldest of a stream first: what is offered behind it must not count as the oldest.
-                listed.sort_by_cached_key(first_seq);
+                listed.sort_by_cached_key(|page| content::first(&page.spec));
                 listed.into_iter().for_each(|page| self.begin(page));
             }
             watcher::Event::Apply(page) => self.begin(page),
@@ -97,60 +98,63 @@ impl Pages {
         if self.relayed.contains_key(&uid) {
             return;
         }
-        let (events, _) = understood(&page.spec.events);
-        if let Some(stream) = events.first().map(|first| first.stream.clone()) {
-            self.relay.offer(&stream, events);
-        }
-        let (api, relay, metrics) = (&self.api, &self.relay, &self.metrics);
-        let relaying = relay_one(page, api.clone(), relay.clone(), metrics.clone());
+        let content = Content::of(&page.spec);
+        let barrier = self.relaying.barriers.raise(&content);
+        self.relaying.offer(&content);
+        let relaying = self.relaying.clone().relay(page, content, barrier);
         let task = AbortOnDropHandle::new(tokio::spawn(relaying));
         self.relayed.insert(uid, task);
     }
 }
 
-/// Where the events of a page begin, as far as they can be read.
-fn first_seq(page: &PgEventPage) -> Seq {
-    let first = page.spec.events.first();
-    let event = first.and_then(|text| Event::from_wire(text.as_bytes()).ok());
-    event.map(|event| event.seq).unwrap_or_default()
+/// What is needed to relay a page. Clones are handles of the same.
+#[derive(Clone)]
+struct Relaying {
+    api: Api<PgEventPage>,
+    relay: Relay,
+    metrics: Metrics,
+    barriers: Barriers,
 }
 
-/// Until the page is removed. One that holds what this version does not understand is kept.
-async fn relay_one(page: PgEventPage, api: Api<PgEventPage>, relay: Relay, metrics: Metrics) {
-    let _counted = metrics.page();
-    let (events, unreadable) = understood(&page.spec.events);
-    if let Some(last) = events.last() {
-        while relay.confirmed(&last.stream) < Some(last.seq) {
-            relay.offer(&last.stream, events.clone());
+impl Relaying {
+    /// Not while an older page of the stream cannot be read: the oldest that is offered counts as the oldest there is, and the
+    /// history would give up what that page has.
+    fn offer(&self, content: &Content) {
+        let Some(first) = content.events.first() else {
+            return;
+        };
+        let confirmed = self.relay.confirmed(&first.stream).unwrap_or_default();
+        if !self.barriers.keep_back(content, confirmed) {
+            self.relay.offer(&first.stream, content.events.clone());
+        }
+    }
+
+    /// Until the page is removed. One that holds what this version does not understand is kept, and its barrier with it.
+    async fn relay(self, page: PgEventPage, content: Content, _barrier: Option<Arc<Barrier>>) {
+        let _counted = self.metrics.page();
+        let unreadable = content.unreadable.as_ref().map(|error| {
+            tracing::error!(
+                page = page.name_any(), place = content.events.len() + 1, %error,
+                "the page stays, and what came later to its stream waits, since its events from this place on cannot be read; \
+                 run the version of PGO that wrote it, or delete the page to give them up"
+            );
+            self.metrics.unreadable_page()
+        });
+        if let Some(last) = content.events.last() {
+            while self.relay.confirmed(&last.stream) < Some(last.seq) {
+                self.offer(&content);
+                sleep(LOOK).await;
+            }
+        }
+        if unreadable.is_some() {
+            std::future::pending::<()>().await;
+        }
+        while let Err(error) = remove(&page, &self.api).await {
+            tracing::warn!(%error, "an event page stays a while longer; trying again");
             sleep(LOOK).await;
         }
+        tracing::info!(page = page.name_any(), "the events of a page are stored");
     }
-    if let Some(error) = unreadable {
-        let _unreadable = metrics.unreadable_page();
-        tracing::error!(
-            page = page.name_any(), place = events.len() + 1, %error,
-            "the page stays, since its events from this place on cannot be read; run the version of PGO that wrote it, or \
-             delete the page to give them up"
-        );
-        return std::future::pending().await;
-    }
-    while let Err(error) = remove(&page, &api).await {
-        tracing::warn!(%error, "an event page stays a while longer; trying again");
-        sleep(LOOK).await;
-    }
-    tracing::info!(page = page.name_any(), "the events of a page are stored");
-}
-
-/// The events up to the first that cannot be read: what is behind one must not be taken before it.
-fn understood(texts: &[String]) -> (Vec<Event>, Option<DecodeError>) {
-    let mut events = Vec::with_capacity(texts.len());
-    for text in texts {
-        match Event::from_wire(text.as_bytes()) {
-            Ok(event) => events.push(event),
-            Err(error) => return (events, Some(error)),
-        }
-    }
-    (events, None)
 }
 
 /// Removes exactly this page.

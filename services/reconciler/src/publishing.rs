@@ -84,7 +84,8 @@ impl Publishing {
         }
         self.confirmations.wait(stream, wake);
         if outbox.paged > Seq(0) && !self.relay.knows(stream, outbox.paged) {
-            match timeout(DEADLINE, pages::find(&self.pages, stream)).await {
+            let confirmed = self.relay.confirmed(stream).unwrap_or_default();
+            match timeout(DEADLINE, pages::find(&self.pages, stream, confirmed)).await {
                 Ok(Ok(events)) => self.relay.offer(stream, events),
                 Ok(Err(error)) => {
                     return tracing::warn!(%stream, %error, "events wait for older ones in pages");

@@ -4,25 +4,18 @@
 //! and the status, meets his own; what that one does not have goes to another behind it.
 
 use kube::{
-    Api,
+    Api, ResourceExt as _,
     api::{ListParams, ObjectMeta, PostParams},
 };
 use pgo_crd::{PgEventPage, PgEventPageSpec};
 use pgo_events::Event;
 use pgo_ids::{Seq, StreamId};
-use serde::Deserialize;
 
-use super::understood;
+use super::content::{self, Content};
 use crate::error::Error;
 
 /// The most pages of a list at once.
 const LISTED: u32 = 500;
-
-/// What of an event is read in a page that another version may have written.
-#[derive(Deserialize)]
-struct Place {
-    seq: Seq,
-}
 
 /// Copies events of one stream, oldest first, to pages. Copying again changes nothing.
 ///
@@ -70,15 +63,20 @@ async fn end_of(api: &Api<PgEventPage>, name: &str) -> Result<Option<Seq>, Error
     let found = api.get_opt(name).await;
     let found = found.map_err(|source| failed(format!("read PgEventPage {name}"), source))?;
     let last = found.and_then(|page| page.spec.events.last().cloned());
-    let place = last.map(|text| serde_json::from_str::<Place>(&text));
-    Ok(place.transpose()?.map(|place| place.seq))
+    let end = last.map(|text| content::seq(&text));
+    Ok(end.transpose()?)
 }
 
-/// The events of a stream that are in pages, oldest first.
+/// The events of a stream that are in pages, oldest first; up to `confirmed` they are in the history.
 ///
 /// # Errors
-/// Kubernetes failed.
-pub async fn find(api: &Api<PgEventPage>, stream: &StreamId) -> Result<Vec<Event>, Error> {
+/// Kubernetes failed, or a page holds an event that is not in the history and cannot be read: what is behind that one must
+/// not be taken before it.
+pub async fn find(
+    api: &Api<PgEventPage>,
+    stream: &StreamId,
+    confirmed: Seq,
+) -> Result<Vec<Event>, Error> {
     let mut events = Vec::new();
     let mut parameters = ListParams::default().limit(LISTED);
     loop {
@@ -86,7 +84,11 @@ pub async fn find(api: &Api<PgEventPage>, stream: &StreamId) -> Result<Vec<Event
         let listed = listed.map_err(|source| failed("list PgEventPages".to_owned(), source))?;
         let ours = listed.items.iter();
         for page in ours.filter(|page| page.spec.stream == stream.as_str()) {
-            events.extend(understood(&page.spec.events).0);
+            let there = Content::of(&page.spec).all(confirmed);
+            events.extend(there.map_err(|source| Error::UnreadablePage {
+                page: page.name_any(),
+                source,
+            })?);
         }
         match listed.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => parameters = parameters.continue_token(&token),

@@ -66,18 +66,29 @@ impl Publisher for Broker {
     }
 }
 
+/// An event as it is in a page.
+fn text(seq: u64) -> String {
+    serde_json::to_string(&event(seq)).expect("JSON")
+}
+
+/// One that this version cannot read.
+fn of_a_later_version(seq: u64) -> String {
+    text(seq).replace("CreateClusterFailure", "OfALaterVersion")
+}
+
+fn texts(seqs: impl IntoIterator<Item = u64>) -> Vec<String> {
+    seqs.into_iter().map(text).collect()
+}
+
 /// Pages with these events each; none: nobody may list them.
-fn pages(pages: Option<Vec<Vec<Event>>>) -> Api<PgEventPage> {
+fn pages(pages: Option<Vec<Vec<String>>>) -> Api<PgEventPage> {
     let items = pages.map(|pages| {
-        let page = |events: Vec<Event>| {
-            let texts = events
-                .iter()
-                .map(|event| serde_json::to_string(event).expect("JSON"));
-            let texts: Vec<String> = texts.collect();
-            let name = format!("uid-1-{}", events[0].seq);
+        let page = |(place, texts): (usize, Vec<String>)| {
+            let name = format!("page-{place}");
             json!({"metadata": {"name": name}, "spec": {"stream": "uid-1", "events": texts}})
         };
-        pages.into_iter().map(page).collect::<Vec<Value>>()
+        let pages = pages.into_iter().enumerate();
+        pages.map(page).collect::<Vec<Value>>()
     });
     let (code, body) = match items {
         Some(items) => (StatusCode::OK, json!({"metadata": {}, "items": items})),
@@ -116,7 +127,7 @@ fn outbox() -> Outbox {
 }
 
 /// What is published where these pages are there and a reconciler with a relay that knows nothing brings up this outbox.
-async fn published_of(mut outbox: Outbox, of_pages: Option<Vec<Vec<Event>>>) -> Vec<(u64, u64)> {
+async fn published_of(mut outbox: Outbox, of_pages: Option<Vec<Vec<String>>>) -> Vec<(u64, u64)> {
     let broker = Broker {
         seen: Arc::default(),
         losses: watch::Sender::new(0),
@@ -139,14 +150,14 @@ async fn published_of(mut outbox: Outbox, of_pages: Option<Vec<Vec<Event>>>) -> 
 }
 
 /// What is published of `outbox()` where these pages are there.
-async fn published(of_pages: Option<Vec<Vec<Event>>>) -> Vec<(u64, u64)> {
+async fn published(of_pages: Option<Vec<Vec<String>>>) -> Vec<(u64, u64)> {
     published_of(outbox(), of_pages).await
 }
 
 #[tokio::test]
 async fn nothing_is_published_as_the_oldest_while_an_older_one_is_in_a_page() {
     // As Kubernetes lists them: by name.
-    let listed = vec![vec![event(10), event(39)], vec![event(9)]];
+    let listed = vec![texts([10, 39]), texts([9])];
     let seen = published(Some(listed)).await;
     assert_eq!(seen, [9, 10, 39, 40, 41].map(|seq| (seq, 9)));
 }
@@ -154,6 +165,12 @@ async fn nothing_is_published_as_the_oldest_while_an_older_one_is_in_a_page() {
 #[tokio::test]
 async fn events_wait_while_the_pages_before_them_cannot_be_read() {
     assert_eq!(published(None).await, []);
+}
+
+#[tokio::test]
+async fn events_wait_while_one_in_a_page_before_them_is_of_a_later_version() {
+    let listed = vec![vec![text(37), of_a_later_version(38)], texts([39])];
+    assert_eq!(published(Some(listed)).await, []);
 }
 
 #[tokio::test]
@@ -169,7 +186,7 @@ async fn what_has_no_room_is_not_published_as_the_oldest_where_older_ones_are_in
         paged: Seq(39),
         ..Outbox::default()
     };
-    let listed = vec![vec![event(38), event(39)], (40..=80).map(event).collect()];
+    let listed = vec![texts([38, 39]), texts(40..=80)];
     let seen = published_of(outbox, Some(listed)).await;
     let first = seen.first().expect("something is published");
     assert_eq!(*first, (38, 38), "{seen:?}");

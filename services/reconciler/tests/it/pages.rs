@@ -1,7 +1,13 @@
 //! Pages with the last events of clusters that are gone.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
 
+use nsq::{Consumer, ConsumerConfig};
+use pgo_bus::Message;
 use pgo_events::{Draft, Event, EventType};
 use pgo_ids::{EventKey, Seq};
 use serde_json::json;
@@ -10,6 +16,7 @@ use crate::{
     event_log::FakeEventLog,
     harness::{Certificates, Reconciler, eventually, installation},
     kubernetes::{Fault, Kubernetes},
+    nsqd::Nsqd,
 };
 
 fn event(stream: &str, seq: u64) -> String {
@@ -23,7 +30,7 @@ fn event(stream: &str, seq: u64) -> String {
         step: None,
         cause: None,
         duration_ms: None,
-        details: std::collections::BTreeMap::new(),
+        details: BTreeMap::new(),
     };
     let key = EventKey {
         stream: stream.parse().unwrap(),
@@ -32,11 +39,21 @@ fn event(stream: &str, seq: u64) -> String {
     serde_json::to_string(&Event::new(draft, key)).unwrap()
 }
 
+/// An event that this version cannot read.
+fn of_a_later_version(stream: &str, seq: u64) -> String {
+    event(stream, seq).replace("DeleteClusterCompleted", "OfALaterVersion")
+}
+
 /// A page named `<stream>-1` with these events.
 fn put_page(kubernetes: &Kubernetes, stream: &str, events: &[String]) {
+    put_page_from(kubernetes, stream, 1, events);
+}
+
+/// A page named `<stream>-<first>` with these events.
+fn put_page_from(kubernetes: &Kubernetes, stream: &str, first: u64, events: &[String]) {
     let page = json!({
         "apiVersion": "crunchydata.com/v1", "kind": "PgEventPage",
-        "metadata": {"name": format!("{stream}-1")}, "spec": {"stream": stream, "events": events},
+        "metadata": {"name": format!("{stream}-{first}")}, "spec": {"stream": stream, "events": events},
     });
     kubernetes.put("pgeventpages", "pgo", page);
 }
@@ -84,8 +101,8 @@ async fn a_page_is_relayed_once_however_often_it_is_listed() {
 async fn a_page_with_an_event_of_a_later_version_stays_until_somebody_removes_it() {
     let (kubernetes, certificates) = (installation(), Certificates::new());
     let log = FakeEventLog::start(&certificates).await;
-    let later = event("later", 2).replace("DeleteClusterCompleted", "OfALaterVersion");
-    put_page(&kubernetes, "later", &[event("later", 1), later]);
+    let events = [event("later", 1), of_a_later_version("later", 2)];
+    put_page(&kubernetes, "later", &events);
     let reconciler = Reconciler::start_with(&kubernetes, &certificates, &[&log.argument()]);
     log.heard().await;
     log.confirm("later", 2);
@@ -95,6 +112,82 @@ async fn a_page_with_an_event_of_a_later_version_stays_until_somebody_removes_it
     assert!(kubernetes.get("pgeventpages", "pgo", "later-1").is_some());
     kubernetes.delete("pgeventpages", "pgo", "later-1");
     eventually("it to be given up", || unreadable() == Some(0.0)).await;
+}
+
+/// Seq of an event, and from where on the reconciler says that events may come.
+type Come = (u64, u64);
+
+/// What comes on `alltopic`, by stream.
+#[derive(Clone, Default)]
+struct Arrived(Arc<Mutex<BTreeMap<String, Vec<Come>>>>);
+
+impl Arrived {
+    fn on(nsqd: &Nsqd, certificates: &Certificates) -> Self {
+        let arrived = Self::default();
+        let (topic, channel) = ("alltopic".parse().unwrap(), "history".parse().unwrap());
+        let server = nsqd.server(certificates, "event.pgo");
+        let consumer = Consumer::subscribe(server, topic, channel, ConsumerConfig::default());
+        tokio::spawn(arrived.clone().note(consumer));
+        arrived
+    }
+
+    async fn note(self, mut consumer: Consumer) {
+        while let Some(message) = consumer.next().await {
+            let come = Message::decode(message.body()).unwrap();
+            let line = (come.key.seq.0, come.unconfirmed_from.0);
+            let mut streams = self.0.lock().unwrap();
+            let of_stream = streams.entry(come.key.stream.to_string()).or_default();
+            // What is not confirmed is published again and again.
+            if !of_stream.contains(&line) {
+                of_stream.push(line);
+            }
+            drop(streams);
+            message.finish();
+        }
+    }
+
+    fn of(&self, stream: &str) -> Vec<Come> {
+        let streams = self.0.lock().unwrap();
+        streams.get(stream).cloned().unwrap_or_default()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_behind_an_event_of_a_later_version_waits_also_where_it_is_in_another_page() {
+    let (kubernetes, certificates) = (installation(), Certificates::new());
+    let log = FakeEventLog::start(&certificates).await;
+    let nsqd = Nsqd::start(&certificates);
+    let later = [event("later", 1), of_a_later_version("later", 2)];
+    put_page_from(&kubernetes, "later", 1, &later);
+    put_page_from(&kubernetes, "later", 3, &[event("later", 3)]);
+    // Of this one nothing can be read.
+    let wholly = [of_a_later_version("wholly", 1)];
+    put_page_from(&kubernetes, "wholly", 1, &wholly);
+    put_page_from(&kubernetes, "wholly", 2, &[event("wholly", 2)]);
+    put_page_from(&kubernetes, "other", 3, &[event("other", 3)]);
+    let arrived = Arrived::on(&nsqd, &certificates);
+    let arguments = [&*nsqd.argument(), &*log.argument()];
+    let reconciler = Reconciler::start_with(&kubernetes, &certificates, &arguments);
+    eventually("what can be published", || {
+        arrived.of("later") == [(1, 1)] && arrived.of("other") == [(3, 3)]
+    })
+    .await;
+    assert_eq!(reconciler.metric("pgo_unreadable_event_pages"), Some(2.0));
+    log.heard().await;
+    log.confirm("later", 1);
+    another_look().await;
+    assert_eq!(
+        (arrived.of("later"), arrived.of("wholly")),
+        (vec![(1, 1)], vec![])
+    );
+
+    // Given up, they hold up nothing.
+    kubernetes.delete("pgeventpages", "pgo", "later-1");
+    kubernetes.delete("pgeventpages", "pgo", "wholly-1");
+    eventually("what waited", || {
+        arrived.of("later") == [(1, 1), (3, 3)] && arrived.of("wholly") == [(2, 2)]
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
