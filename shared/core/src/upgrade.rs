@@ -5,7 +5,7 @@
 //!    │          │           ▲  │                             │ follows or serves
 //!    │          │           │  └─ nothing left: completed    │
 //!    │          │           └────────────────────────────────┘
-//!    │          │           └── the primary hands over ──────┘
+//!    │          │           └── the primary hands over ──────┘   (or is replaced in place: it cannot, and autofail is off)
 //!    └──────────┴─► refused, nothing changed      └─► failed: it gets its former image back, nobody else is touched
 //! ```
 //!
@@ -81,6 +81,8 @@ pub enum UpgradeStage {
         pod: String,
         /// What it was made from until then.
         former: Image,
+        /// Whether it is a primary that could not hand over, and goes while it serves.
+        in_place: bool,
     },
     /// The primary, last of all, hands over to an instance that is through.
     HandingOver {
@@ -100,6 +102,7 @@ pub enum UpgradeStage {
 
 /// A stage as it is stored: what only some stages have is left out by the others.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct StageRecord {
     name: StageName,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -108,6 +111,8 @@ struct StageRecord {
     pod: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     former: Option<Image>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    in_place: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     operation: Option<OperationId>,
 }
@@ -138,6 +143,7 @@ impl From<StageRecord> for UpgradeStage {
                 instance,
                 pod: record.pod,
                 former,
+                in_place: record.in_place,
             },
             // Without its instance nothing was begun with one.
             (StageName::Choosing | StageName::Replacing | StageName::HandingOver, ..) => {
@@ -156,6 +162,7 @@ impl From<UpgradeStage> for StageRecord {
             instance,
             pod: String::new(),
             former: None,
+            in_place: false,
             operation: None,
         };
         match stage {
@@ -165,9 +172,11 @@ impl From<UpgradeStage> for StageRecord {
                 instance,
                 pod,
                 former,
+                in_place,
             } => Self {
                 pod,
                 former: Some(former),
+                in_place,
                 ..record(StageName::Replacing, Some(instance))
             },
             UpgradeStage::HandingOver {

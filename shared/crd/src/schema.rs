@@ -351,6 +351,7 @@ fn upgrade() -> Value {
                     "instance": label(),
                     "pod": {"type": "string"},
                     "former": {"type": "string"},
+                    "inPlace": {"type": "boolean", "description": "Whether a primary that could not hand over is replaced while it serves."},
                     "operation": uuid(),
                 },
             },

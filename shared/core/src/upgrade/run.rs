@@ -10,8 +10,8 @@ use super::{
     trouble_beside, trouble_of,
 };
 use crate::{
-    Cluster, ClusterStatus, FailoverRequest, Image, Kind, Observed, Operation, Outcome, Problem,
-    failover,
+    Cluster, ClusterStatus, Desired, FailoverRequest, Image, Kind, Observed, Operation, Outcome,
+    Problem, failover,
     journal::{Details, Of},
 };
 
@@ -164,7 +164,7 @@ fn advance(
                     }
                     begin_change(next, cluster, observed, &instance, now);
                 }
-                None => begin_instance(next, cluster, observed, &instance, now),
+                None => begin_instance(next, cluster, observed, (&instance, false), now),
                 Some(trouble) if took >= INSTANCE_DEADLINE => fail(next, cluster, trouble, now),
                 Some(_) => return false,
             }
@@ -174,8 +174,9 @@ fn advance(
             instance,
             pod,
             former,
+            in_place,
         } => {
-            let of = (instance, pod.as_str(), former);
+            let of = (instance, pod.as_str(), former, *in_place);
             replaced(next, cluster, observed, &upgrade, of, now)
         }
         UpgradeStage::HandingOver {
@@ -194,6 +195,13 @@ fn hands_over(
     instance: &InstanceName,
 ) -> bool {
     observed.serving_primary() == Some(instance) && instances(status, cluster).len() > 1
+}
+
+/// Whether a primary that could not hand over is replaced while it serves. Where autofail is on that would have another
+/// instance take over without its word, and who asked for an upgrade has not asked for a failover.
+fn may_be_replaced(cluster: &Cluster, observed: &Observed, instance: &InstanceName) -> bool {
+    let is_off = |desired: &Desired| !desired.autofail;
+    cluster.desired.as_ref().is_ok_and(is_off) && observed.serving_primary() == Some(instance)
 }
 
 /// The primary is asked to hand over to whoever is nearest to it; all others are through.
@@ -246,7 +254,13 @@ fn handed_over(
         _ if has_changed => choose_next(next, now),
         Some(why) => {
             let cause = format!("the primary {instance} could not hand over: {why}");
-            fail(next, cluster, cause, now);
+            if may_be_replaced(cluster, observed, instance) {
+                let text = format!("{cause}; autofail is off, so it is replaced where it is");
+                tell(next, cluster, &text, now);
+                begin_instance(next, cluster, observed, (instance, true), now);
+            } else {
+                fail(next, cluster, cause, now);
+            }
         }
         None if took >= INSTANCE_DEADLINE => {
             let cause = format!("nobody serves after {instance} has handed over");
@@ -328,11 +342,12 @@ fn candidate(
     left.into_iter().next()
 }
 
+/// An instance has its turn. `in_place`: it is a primary that could not hand over.
 fn begin_instance(
     next: &mut ClusterStatus,
     cluster: &Cluster,
     observed: &Observed,
-    instance: &InstanceName,
+    (instance, in_place): (&InstanceName, bool),
     now: Timestamp,
 ) {
     let Some(former) = next.image_of(instance).cloned() else {
@@ -357,6 +372,7 @@ fn begin_instance(
         instance: instance.clone(),
         pod: pod.map(|pod| pod.uid.clone()).unwrap_or_default(),
         former,
+        in_place,
     };
     upgrade.since = now;
     let id = OperationId::derived(
@@ -375,7 +391,7 @@ fn replaced(
     cluster: &Cluster,
     observed: &Observed,
     upgrade: &Upgrade,
-    (instance, pod, former): (&InstanceName, &str, &Image),
+    (instance, pod, former, in_place): (&InstanceName, &str, &Image, bool),
     now: Timestamp,
 ) -> bool {
     let of = (Kind::UpgradeInstance, Some(instance));
@@ -390,7 +406,7 @@ fn replaced(
     }
     let present = observed.pods.get(instance);
     let is_old = present.is_some_and(|present| present.uid == pod && !present.terminating);
-    if is_old && hands_over(next, cluster, observed, instance) {
+    if is_old && !in_place && hands_over(next, cluster, observed, instance) {
         give_back(next, instance, former);
         let cause = "it has become the primary, which hands over first".to_owned();
         next.journal

@@ -1,6 +1,7 @@
 //! Minor upgrades: refused without a change, else one instance after another, the primary last.
 
 mod faults;
+mod in_place;
 
 use std::collections::BTreeSet;
 
@@ -204,6 +205,17 @@ fn with_replicas(count: u32) -> World {
         }
     }
     panic!("nothing settles: {:?}", world.status.replicas);
+}
+
+/// The same, where autofail is on or off and that is in force.
+fn with_replicas_and_autofail(count: u32, autofail: bool) -> World {
+    let mut world = with_replicas(count);
+    world.wanted().autofail = autofail;
+    for _ in 0..3 {
+        world.turn();
+    }
+    assert_eq!(world.observed.autofail, Some(autofail));
+    world
 }
 
 #[test]

@@ -351,6 +351,7 @@ fn full() -> ClusterStatus {
                 instance: "hippo-abcd".parse().expect("a name"),
                 pod: "uid".to_owned(),
                 former: Image("p/crunchy-postgres:15".to_owned()),
+                in_place: true,
             },
             since: time,
         }),

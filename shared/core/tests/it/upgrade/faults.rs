@@ -4,7 +4,7 @@ use pgo_core::{AgentPhase, Plan, Step, UpgradeStage, Waiting};
 use pgo_ids::InstanceName;
 use proptest::prelude::*;
 
-use super::{NEW, taken, with_replicas};
+use super::{NEW, taken, with_replicas_and_autofail};
 use crate::world::World;
 
 /// What befalls a cluster while it is upgraded.
@@ -35,13 +35,22 @@ fn fault() -> impl Strategy<Value = Fault> {
     ]
 }
 
-fn befall(world: &mut World, fault: Fault) {
+/// The agent of the primary carries out a planned change, or refuses each.
+fn change(world: &mut World, plan: &Plan, refuses: bool) {
+    if refuses {
+        world.refuse(plan);
+    } else {
+        world.switch(plan);
+    }
+}
+
+fn befall(world: &mut World, fault: Fault, refuses: bool) {
     let nth = |world: &World, n: usize| world.observed.pods.keys().nth(n).cloned();
     match fault {
         Fault::CutOff(steps) => {
             let plan = world.reconcile_cut_off(steps);
             check(world, &plan);
-            world.switch(&plan);
+            change(world, &plan, refuses);
         }
         Fault::Lost(n) => {
             if let Some(instance) = nth(world, n) {
@@ -76,7 +85,7 @@ fn befall(world: &mut World, fault: Fault) {
 }
 
 /// What holds of each plan: a pod that works goes only where all others work, and the primary's only when every replica
-/// has its turn behind it.
+/// has its turn behind it, and where it could not hand over and autofail is off.
 fn check(world: &World, plan: &Plan) {
     for instance in taken(plan) {
         let works = |instance: &InstanceName| {
@@ -95,8 +104,16 @@ fn check(world: &World, plan: &Plan) {
             let near = *other == world.primary || lag < 16 << 20;
             assert!(near, "{instance} goes while {other} is behind");
         }
-        assert_ne!(
-            instance, world.primary,
+        let upgrade = world.status.upgrade.as_ref();
+        let in_place = upgrade.is_some_and(|upgrade| {
+            matches!(
+                upgrade.stage,
+                UpgradeStage::Replacing { in_place: true, .. }
+            )
+        });
+        let desired = world.cluster.desired.as_ref().expect("understood");
+        assert!(
+            instance != world.primary || (in_place && !desired.autofail),
             "the primary goes before it has handed over"
         );
     }
@@ -120,24 +137,30 @@ proptest! {
     #[test]
     fn whatever_happens_never_two_are_down_by_it_the_primary_is_last_and_it_ends(
         faults in prop::collection::vec(prop::option::weighted(0.15, fault()), 0..60),
+        autofail: bool,
+        refuses: bool,
     ) {
-        let mut world = with_replicas(2);
+        let mut world = with_replicas_and_autofail(2, autofail);
         world.ask(NEW);
         world.turn();
-        for fault in faults {
-            if let Some(fault) = fault {
-                befall(&mut world, fault);
-            }
+        let turn = |world: &mut World| {
             let plan = world.reconcile();
             world.project_count();
-            check(&world, &plan);
-            world.switch(&plan);
+            check(world, &plan);
+            change(world, &plan, refuses);
             world.progress();
             world.hand_over();
             world.wait(1);
+            plan
+        };
+        for fault in faults {
+            if let Some(fault) = fault {
+                befall(&mut world, fault, refuses);
+            }
+            turn(&mut world);
         }
         for _ in 0..1500 {
-            let plan = world.turn();
+            let plan = turn(&mut world);
             if plan == Plan::default() && world.status.upgrading().is_none() {
                 break;
             }
