@@ -388,8 +388,12 @@ impl Agent {
         step.forget();
         step.fall_if_short();
         let tick = input == Input::Tick;
+        let failed = input == Input::LeaseUnknown;
         step.take(input);
-        step.campaign(tick);
+        // A swap that failed at once is tried again with the next tick, not at once again and again.
+        if !failed {
+            step.campaign(tick);
+        }
         step.hold(tick);
         step.look(tick);
         step.effects

@@ -154,6 +154,28 @@ fn a_candidate_whose_lease_was_lost_begins_no_swap_again() {
 }
 
 #[test]
+fn a_swap_that_fails_at_once_is_tried_again_with_the_next_tick() {
+    let mut cluster = running(3);
+    cluster.agents[0] = None;
+    let asks = |(_, effect): &(usize, Effect)| matches!(effect, Effect::AskVote { .. });
+    cluster.cut = BTreeSet::from([1, 2]);
+    while !cluster.log.iter().any(asks) {
+        cluster.pass(TICK);
+    }
+    cluster.api = false;
+    cluster.cut.clear();
+    cluster.log.clear();
+    cluster.pass(TICK * 3);
+    let swaps = |(_, effect): &&(usize, Effect)| matches!(effect, Effect::WriteLease { .. });
+    let swaps = cluster.log.iter().filter(swaps).count();
+    // Of two candidates, with each tick and with each vote.
+    assert!((1..=10).contains(&swaps), "{swaps}");
+    cluster.api = true;
+    cluster.pass(TICK * 2);
+    assert_eq!(serving(&cluster).len(), 1);
+}
+
+#[test]
 fn who_released_takes_up_a_lease_that_was_made_anew_only_if_it_had_read_it() {
     let mut cluster = running(3);
     cluster.cut.insert(2);

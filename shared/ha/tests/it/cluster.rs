@@ -112,7 +112,10 @@ impl Cluster {
     /// Something happens to an agent, and all that follows.
     pub fn tell(&mut self, node: usize, input: Input) {
         let mut ahead = VecDeque::from([(node, input)]);
+        let before = self.log.len();
         while let Some((node, input)) = ahead.pop_front() {
+            let done = &self.log[before..];
+            assert!(done.len() < 1000, "it goes in circles: {:#?}", &done[980..]);
             let Some(agent) = &mut self.agents[node] else {
                 continue;
             };
