@@ -87,6 +87,14 @@ rules! {
     added_is_recorded_first,
     /// Removing a member: recorded only when k of the rest have flushed all that it may have acknowledged. Also raising k.
     removed_is_recorded_last,
+    /// A member that leaves the set has no walsender any more before the new rule counts as in force.
+    leaver_loses_walsender,
+    /// Every other walsender has read the new rule before that.
+    walsenders_reload,
+    /// Up to where k of the rest have to flush is taken after that.
+    mark_is_taken_after,
+    /// It is waited for that k of the rest have flushed up to there.
+    mark_is_waited_for,
     /// Where commits wait for fewer because too few could answer, the recorded rule stays.
     fallback_keeps_rule,
     /// Votes needed in synchronous modes meet every k acknowledgers.

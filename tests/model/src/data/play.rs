@@ -1,8 +1,10 @@
 //! What the world is after a move.
 
+use std::collections::BTreeSet;
+
 use pgo_ha::{
-    Agent, Effect, Input, Path, Position, Record, Role, Server, Synchronous, Timeline, Version,
-    members::Wanted, path,
+    Agent, Effect, Input, Path, Position, Record, Role, Rules, Server, Synchronous, Timeline,
+    Version, VoterId, members::Wanted, path,
 };
 
 use super::{
@@ -28,11 +30,16 @@ impl Data {
                 instance.waiting.insert(state.commits, instance.wal.end());
                 Some(())
             }
-            Move::Acknowledges(node, commit) => acknowledges(state, node, commit),
+            Move::Acknowledges(node, commit) => self.acknowledges(state, node, commit),
             Move::Configures(node, rule) => {
                 let instance = &mut state.instances[node];
-                instance.rule = rule.clone();
-                instance.mark = Some(instance.wal.end());
+                let former = std::mem::replace(&mut instance.rule, rule.clone());
+                let rules = &self.rules;
+                instance.former = (!rules.leaver_loses_walsender || !rules.walsenders_reload)
+                    .then_some(former)
+                    .filter(|former| *former != rule);
+                let asked = instance.asked.take();
+                instance.mark = asked.or_else(|| Some(instance.wal.end()));
                 self.step(state, node, Input::Configured(rule))
             }
             Move::Dies(node) => {
@@ -41,7 +48,10 @@ impl Data {
             }
             Move::Held(node) => {
                 let instance = &state.instances[node];
-                if !instance.flushed_by_enough(instance.mark?) {
+                let mark = instance.mark?;
+                if self.rules.mark_is_waited_for
+                    && !instance.flushed_by_enough(&instance.rule, mark)
+                {
                     return None;
                 }
                 self.step(state, node, Input::Held)
@@ -220,6 +230,22 @@ impl Data {
         agent.step(&protocol, input, NOW)
     }
 
+    fn acknowledges(&self, state: &mut State, node: usize, commit: u8) -> Option<()> {
+        let instance = &mut state.instances[node];
+        let end = *instance.waiting.get(&commit)?;
+        if !instance.lets_through(&self.rules, end) {
+            return None;
+        }
+        instance.waiting.remove(&commit);
+        // In the asynchronous mode nothing is promised, nor by less than the rule.
+        let seen = instance.agent.as_ref()?.seen.as_ref();
+        let k = seen.map_or(0, |seen| seen.record.synchronous.k);
+        if k > 0 && instance.rule.k >= k {
+            state.acknowledged.insert(commit);
+        }
+        Some(())
+    }
+
     /// A step of an agent, and all that follows at once; what it answers.
     fn done(&self, state: &mut State, node: usize, input: Input) -> Option<Vec<Effect>> {
         let mut agent = state.instances[node].agent.clone()?;
@@ -242,6 +268,10 @@ impl Data {
                     None
                 }
                 other => {
+                    if matches!(other, Effect::Configure(_)) && !self.rules.mark_is_taken_after {
+                        let instance = &mut state.instances[node];
+                        instance.asked = Some(instance.wal.end());
+                    }
                     let position = self.position(state, node);
                     state.instances[node].carry_out(other, position)
                 }
@@ -273,13 +303,27 @@ impl Data {
 }
 
 impl super::Instance {
-    /// Whether enough of the set have said that they flushed up to `end`.
-    fn flushed_by_enough(&self, end: usize) -> bool {
+    /// Whether enough of a rule's set have said that they flushed up to `end`.
+    fn flushed_by_enough(&self, rule: &Synchronous, end: usize) -> bool {
         let flushed = self
             .heard
             .iter()
-            .filter(|(by, to)| self.rule.set.contains(&id(**by)) && **to >= end);
-        flushed.count() >= self.rule.k
+            .filter(|(by, to)| rule.set.contains(&id(**by)) && **to >= end);
+        flushed.count() >= rule.k
+    }
+
+    /// Whether a commit that ends at `end` is let through: each walsender goes by the rule that it has read.
+    fn lets_through(&self, rules: &Rules, end: usize) -> bool {
+        let of = |standby: &usize, set: &BTreeSet<VoterId>| set.contains(&id(*standby));
+        let by_former = self.former.as_ref().is_some_and(|former| {
+            let goes_by_it = |standby: &usize| {
+                let leaves = of(standby, &former.set) && !of(standby, &self.rule.set);
+                (leaves && !rules.leaver_loses_walsender)
+                    || (of(standby, &self.rule.set) && !rules.walsenders_reload)
+            };
+            self.heard.keys().any(goes_by_it) && self.flushed_by_enough(former, end)
+        });
+        by_former || self.flushed_by_enough(&self.rule, end)
     }
 
     /// Does what an agent wants of its volume and its server; what follows at once.
@@ -303,7 +347,7 @@ impl super::Instance {
                 self.writes = timeline;
                 self.target = timeline;
                 self.rule = synchronous;
-                self.mark = None;
+                (self.mark, self.former, self.asked) = (None, None, None);
                 let has_begun = self.wal.0.iter().any(|(of, _)| *of == timeline);
                 if timeline > 1 && !has_begun {
                     self.wal.0.push((timeline, 0));
@@ -319,7 +363,7 @@ impl super::Instance {
         let configuring = self.agent.as_ref()?.configuring.clone();
         self.heard.clear();
         self.waiting.clear();
-        self.mark = None;
+        (self.mark, self.former, self.asked) = (None, None, None);
         self.rule = configuring.unwrap_or_else(|| self.rule.clone());
         Some(())
     }
@@ -328,24 +372,8 @@ impl super::Instance {
     fn server_ends(&mut self) {
         self.heard.clear();
         self.waiting.clear();
-        self.mark = None;
+        (self.mark, self.former, self.asked) = (None, None, None);
         self.writes = 0;
         self.rule = Synchronous::default();
     }
-}
-
-fn acknowledges(state: &mut State, node: usize, commit: u8) -> Option<()> {
-    let instance = &mut state.instances[node];
-    let end = *instance.waiting.get(&commit)?;
-    if !instance.flushed_by_enough(end) {
-        return None;
-    }
-    instance.waiting.remove(&commit);
-    // In the asynchronous mode nothing is promised, nor by less than the rule.
-    let seen = instance.agent.as_ref()?.seen.as_ref();
-    let k = seen.map_or(0, |seen| seen.record.synchronous.k);
-    if k > 0 && instance.rule.k >= k {
-        state.acknowledged.insert(commit);
-    }
-    Some(())
 }

@@ -63,6 +63,10 @@ pub struct Instance {
     pub rule: Synchronous,
     /// The end of the WAL when that rule came into force, where it was told to go by it.
     pub mark: Option<usize>,
+    /// The rule before it, where walsenders may go by that still, which they must not.
+    pub former: Option<Synchronous>,
+    /// The end of the WAL when another rule was asked for, where that is taken for the mark, which it must not be.
+    pub asked: Option<usize>,
     /// By standby, up to where it said that it has flushed.
     pub heard: BTreeMap<usize, usize>,
     /// Commits whose clients wait, and up to where their WAL has to be flushed.
@@ -81,15 +85,20 @@ impl Instance {
             writes,
             rule,
             mark,
+            former,
+            asked,
             heard,
             waiting,
         } = self;
         some(agent.as_ref(), into, |agent, into| {
             exchange.agent(agent, into);
         });
-        (disk, wal, target, writes, mark, waiting).hash(into);
+        (disk, wal, target, writes, mark, asked, waiting).hash(into);
         attached.map(|node| exchange.place(node)).hash(into);
         exchange.synchronous(rule, into);
+        some(former.as_ref(), into, |rule, into| {
+            exchange.synchronous(rule, into);
+        });
         exchange.by_node(heard, into);
     }
 }
@@ -136,6 +145,8 @@ impl State {
                 writes: 0,
                 rule: Synchronous::default(),
                 mark: None,
+                former: None,
+                asked: None,
                 heard: BTreeMap::new(),
                 waiting: BTreeMap::new(),
             }

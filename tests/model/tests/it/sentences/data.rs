@@ -269,6 +269,45 @@ fn what_is_recorded_holds_for_what_was_acknowledged() {
 }
 
 #[test]
+fn a_rule_counts_as_in_force_when_nobody_goes_by_the_former_one_and_holds_when_enough_have_flushed()
+{
+    let removed = || data::Bounds {
+        terms: 2,
+        commits: 1,
+        wanted: vec![members(1, &[1])],
+        ..data()
+    };
+    let raised = || data::Bounds {
+        terms: 2,
+        commits: 1,
+        instances: 4,
+        first: members(1, &[1, 2, 3]),
+        wanted: vec![members(2, &[1, 2, 3])],
+        ..data()
+    };
+    let leaver = Rules {
+        leaver_loses_walsender: false,
+        ..ALL
+    };
+    lost_commit("leaver_loses_walsender", leaver, removed());
+    let reload = Rules {
+        walsenders_reload: false,
+        ..ALL
+    };
+    lost_commit("walsenders_reload", reload, raised());
+    let after = Rules {
+        mark_is_taken_after: false,
+        ..ALL
+    };
+    lost_commit("mark_is_taken_after", after, removed());
+    let waited_for = Rules {
+        mark_is_waited_for: false,
+        ..ALL
+    };
+    lost_commit("mark_is_waited_for", waited_for, removed());
+}
+
+#[test]
 fn a_fallback_keeps_the_rule_that_commits_before_it_went_by() {
     let rules = Rules {
         fallback_keeps_rule: false,
