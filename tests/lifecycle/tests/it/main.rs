@@ -38,5 +38,6 @@ mod storm;
 mod synchronous;
 mod upgrade;
 mod volumes;
+mod upgrade_all;
 mod without_nsqd;
 mod wrong_input;

@@ -23,6 +23,15 @@ const IMAGES: [&str; 7] = [
     "pgo-nsqd",
 ];
 
+/// A setting that the installation of the other tests was installed with.
+pub fn installed(name: &str) -> String {
+    let reconciler = get("deployment", "reconciler", &operator()).expect("the reconciler");
+    let env = reconciler["spec"]["template"]["spec"]["containers"][0]["env"].as_array();
+    let mut env = env.into_iter().flatten();
+    let found = env.find(|variable| variable["name"] == name);
+    text(found.expect("the installer sets it"), "/value")
+}
+
 /// Where the images of the second installation seem to come from.
 pub const PREFIX: &str = "registry.example/mirror";
 const POSTGRES: &str = "registry.example/mirror/crunchy-postgres";
@@ -36,23 +45,14 @@ pub struct Mirror {
 impl Mirror {
     /// Gives them, with this tag.
     pub fn made(own: &'static str) -> Self {
-        let reconciler = get("deployment", "reconciler", &operator()).expect("the reconciler");
-        let env = reconciler["spec"]["template"]["spec"]["containers"][0]["env"]
-            .as_array()
-            .cloned()
-            .unwrap_or_default();
-        let value = |name: &str| {
-            let found = env.iter().find(|variable| variable["name"] == name);
-            text(found.expect("the installer sets it"), "/value")
-        };
-        let (prefix, tag) = (value("PGO_IMAGE_PREFIX"), value("PGO_IMAGE_TAG"));
+        let (prefix, tag) = (installed("PGO_IMAGE_PREFIX"), installed("PGO_IMAGE_TAG"));
         for name in IMAGES {
             tag_image(
                 &format!("{prefix}/{name}:{tag}"),
                 &format!("{PREFIX}/{name}:{own}"),
             );
         }
-        let (prefix, tag) = (value("CCP_IMAGE_PREFIX"), value("CCP_IMAGE_TAG"));
+        let (prefix, tag) = (installed("CCP_IMAGE_PREFIX"), installed("CCP_IMAGE_TAG"));
         tag_image(
             &format!("{prefix}/crunchy-postgres:{tag}"),
             &format!("{POSTGRES}:{own}"),
@@ -74,6 +74,8 @@ impl Drop for Mirror {
 pub struct Beside {
     /// Its own namespace, and the name of the installation.
     pub name: &'static str,
+    /// The namespaces of its clusters.
+    pub namespaces: Vec<String>,
     files: TempDir,
 }
 
@@ -81,12 +83,22 @@ impl Beside {
     /// A name for it; nothing is made yet.
     pub fn named(name: &'static str) -> Self {
         let files = TempDir::new().expect("a folder");
-        Self { name, files }
+        Self {
+            name,
+            namespaces: vec![format!("{name}-clusters")],
+            files,
+        }
     }
 
-    /// The namespace of its clusters.
+    /// The same with clusters in another namespace, too.
+    pub fn with_another_namespace(mut self) -> Self {
+        self.namespaces.push(format!("{}-others", self.name));
+        self
+    }
+
+    /// The namespace of its clusters; the first, where there are several.
     pub fn clusters(&self) -> String {
-        format!("{}-clusters", self.name)
+        self.namespaces[0].clone()
     }
 
     /// A program of the project with the settings of this installation.
@@ -98,7 +110,7 @@ impl Beside {
             .current_dir(root)
             .env("PGO_OPERATOR_NAMESPACE", self.name)
             .env("PGO_INSTALLATION_NAME", self.name)
-            .env("NAMESPACE", self.clusters())
+            .env("NAMESPACE", self.namespaces.join(","))
             .env("PGO_CLIENT_DIR", self.files.path())
             .envs(settings.iter().copied());
         run(command_, "")

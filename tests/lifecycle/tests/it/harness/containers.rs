@@ -39,8 +39,13 @@ pub fn nodes() -> Vec<String> {
 
 /// Gives an image that every node has another name there too.
 pub fn tag_image(from: &str, to: &str) {
-    for node in nodes() {
-        ctr(&node, &["images", "tag", "--force", from, to]);
+    tag_image_on(&nodes(), from, to);
+}
+
+/// The same on these nodes: the others do not have it under that name.
+pub fn tag_image_on(nodes: &[String], from: &str, to: &str) {
+    for node in nodes {
+        ctr(node, &["images", "tag", "--force", from, to]);
     }
 }
 
@@ -55,6 +60,23 @@ pub fn import_image(archive: &str) {
 pub fn untag_image(name: &str) {
     for node in nodes() {
         ctr(&node, &["images", "remove", name]);
+    }
+}
+
+/// A node that gets no new pods; it does again when this goes.
+pub struct Cordoned(String);
+
+impl Cordoned {
+    /// From now on.
+    pub fn node(name: &str) -> Self {
+        kubectl(&["cordon", name]).ok();
+        Self(name.to_owned())
+    }
+}
+
+impl Drop for Cordoned {
+    fn drop(&mut self) {
+        let _ = program("kubectl", &["uncordon", &self.0]).output();
     }
 }
 

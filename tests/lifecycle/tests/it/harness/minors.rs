@@ -5,10 +5,9 @@ use std::path::PathBuf;
 use tempfile::TempDir;
 
 use super::{
+    beside::installed,
     cluster::unique,
     containers::import_image,
-    kubernetes::{get, text},
-    operator,
     programs::{program, run},
 };
 
@@ -46,7 +45,7 @@ impl Minors {
 pub fn image(kind: &str, name: &str, root: Option<&str>) -> String {
     let folder = TempDir::new().expect("a folder");
     let tag = unique(kind);
-    let reference = format!("{}/crunchy-postgres:{tag}", prefix());
+    let reference = reference(&tag);
     let archive = folder.path().join(&tag).to_string_lossy().into_owned();
     let mut arguments = vec![reference.as_str(), archive.as_str()];
     arguments.extend(root);
@@ -60,11 +59,7 @@ fn script(name: &str, arguments: &[&str]) {
     run(program(&script.to_string_lossy(), arguments), "").ok();
 }
 
-/// The prefix that clusters' images have.
-fn prefix() -> String {
-    let reconciler = get("deployment", "reconciler", &operator()).expect("the reconciler");
-    let env = reconciler["spec"]["template"]["spec"]["containers"][0]["env"].as_array();
-    let mut env = env.into_iter().flatten();
-    let prefix = env.find(|variable| variable["name"] == "CCP_IMAGE_PREFIX");
-    text(prefix.expect("the installer sets it"), "/value")
+/// The image of clusters with this tag.
+pub fn reference(tag: &str) -> String {
+    format!("{}/crunchy-postgres:{tag}", installed("CCP_IMAGE_PREFIX"))
 }
