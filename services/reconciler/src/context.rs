@@ -7,7 +7,7 @@ use std::{
 
 use kube::{Client, ResourceExt as _};
 use pgo_core::Cluster;
-use pgo_crd::{Pgcluster, PgoConfig};
+use pgo_crd::{Pgcluster, PgoConfig, label};
 use pgo_events::Outbox;
 use pgo_ids::{Namespace, StreamId};
 use pgo_objects::LogSettings;
@@ -16,8 +16,8 @@ use tokio::sync::watch;
 
 use crate::{
     agents::Agents, cache::Cache, changes::Changes, metrics::Metrics, observe::Looks,
-    publishing::Publishing, reloads::Reloads, repositories::Repositories, upgrades::Upgrades,
-    waker::Waker,
+    preferred::Nodes, publishing::Publishing, reloads::Reloads, repositories::Repositories,
+    upgrades::Upgrades, waker::Waker,
 };
 
 /// What every reconcile of one namespace shares.
@@ -36,6 +36,8 @@ pub struct Context {
     pub authority: Arc<Authority>,
     /// `pgo.yaml`, as it is now.
     pub config: watch::Receiver<Arc<PgoConfig>>,
+    /// The nodes whose instances become primary rather than others that are as far.
+    pub preferred_nodes: watch::Receiver<Nodes>,
     /// What the agents log and how.
     pub agent_logs: LogSettings,
     /// Publishes outboxes.
@@ -75,7 +77,7 @@ impl Context {
         cache: Cache,
         (agents, repositories): (Agents, Repositories),
         authority: Arc<Authority>,
-        config: watch::Receiver<Arc<PgoConfig>>,
+        (config, preferred_nodes): (watch::Receiver<Arc<PgoConfig>>, watch::Receiver<Nodes>),
         agent_logs: LogSettings,
         publishing: Publishing,
         upgrades: Upgrades,
@@ -90,6 +92,7 @@ impl Context {
             repositories,
             authority,
             config,
+            preferred_nodes,
             agent_logs,
             publishing,
             upgrades,
@@ -118,6 +121,16 @@ impl Context {
     pub fn wake(&self, cluster: &Cluster) {
         self.waker
             .wake(cluster.namespace.as_str(), cluster.name.as_str());
+    }
+
+    /// Has every cluster of the namespace looked at again.
+    pub fn wake_all(&self) {
+        for lease in self.cache.leases.state() {
+            let cluster = lease.labels().get(label::PG_CLUSTER);
+            if let (Some(namespace), Some(cluster)) = (lease.namespace(), cluster) {
+                self.waker.wake(&namespace, cluster);
+            }
+        }
     }
 
     /// The object as it is newest known: our own last write while the cache still shows what that began from.

@@ -20,7 +20,7 @@ use kube::{
 };
 use pgo_core::{Cluster, Step, unrecorded};
 use pgo_crd::{FINALIZER, Pgcluster, Pgreplica, Pgtask};
-use pgo_objects::{AUTOFAIL, SYNC_FALLBACK, SYNCHRONOUS};
+use pgo_objects::{AUTOFAIL, PREFERRED, SYNC_FALLBACK, SYNCHRONOUS, preferred};
 use serde_json::json;
 
 use crate::{call::call, context::Context, error::Error, observe::asked};
@@ -136,7 +136,8 @@ async fn one(
         | Step::LabelPod { .. }
         | Step::SetAutofail(_)
         | Step::SetSynchronous(_)
-        | Step::SetSyncFallback(_) => of_instances(step, cluster, context).await,
+        | Step::SetSyncFallback(_)
+        | Step::SetPreferred(_) => of_instances(step, cluster, context).await,
         Step::GrowClaim { .. } => grow::claim(step, cluster, context).await,
         Step::CopyEvents => crate::pages::copy(object, context).await,
         Step::MakeRepositoryClaim
@@ -185,6 +186,9 @@ async fn of_instances(step: &Step, cluster: &Cluster, context: &Context) -> Resu
         Step::SetSynchronous(k) => lease::say(cluster, (SYNCHRONOUS, k.to_string()), context).await,
         Step::SetSyncFallback(falls_back) => {
             lease::say(cluster, (SYNC_FALLBACK, falls_back.to_string()), context).await
+        }
+        Step::SetPreferred(instances) => {
+            lease::say(cluster, (PREFERRED, preferred(instances)), context).await
         }
         Step::Reload { .. } | Step::Restart { .. } => {
             order::one(step, cluster, context).await;

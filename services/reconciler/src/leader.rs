@@ -25,7 +25,7 @@ use crate::{
     metrics::Metrics,
     not_yet,
     ownership::Ownership,
-    pages,
+    pages, preferred,
     publishing::Publishing,
     repositories::Repositories,
     settings::Settings,
@@ -54,6 +54,7 @@ struct Shared {
     files: Arc<TlsFiles>,
     authority: Arc<Authority>,
     config: watch::Receiver<Arc<PgoConfig>>,
+    preferred_nodes: watch::Receiver<preferred::Nodes>,
     relay: Relay,
     confirmations: Confirmations,
     publishing: Publishing,
@@ -89,6 +90,7 @@ pub async fn lead(
     let relay = nsqd.as_ref().map_or_else(Relay::off, relay);
     let confirmations = Confirmations::default();
     let pages = Api::namespaced(client.clone(), operator.as_str());
+    let (preferred_nodes, of_nodes) = preferred::follow(client.clone(), config.clone());
     let shared = Shared {
         authority: Arc::new(authority(settings)?),
         publishing: Publishing::new(relay.clone(), confirmations.clone(), pages),
@@ -100,10 +102,12 @@ pub async fn lead(
         operator,
         files,
         config,
+        preferred_nodes,
         metrics,
     };
     let mut background = background(settings, &shared, was_down, nsqd)?;
     background.spawn(following);
+    background.spawn(of_nodes);
     let mut namespaces = JoinSet::new();
     for namespace in &settings.namespaces {
         let installation = &settings.installation_name;
@@ -211,7 +215,7 @@ async fn reconcile_in(namespace: String, shared: Shared, shutdown: CancellationT
             Repositories::new(shared.files, waker.clone()),
         ),
         shared.authority,
-        shared.config,
+        (shared.config, shared.preferred_nodes.clone()),
         // Theirs, too: a user reads the log of a cluster as that of PGO.
         LogSettings::from_lookup(|name| std::env::var(name).ok()),
         shared.publishing,
@@ -219,7 +223,10 @@ async fn reconcile_in(namespace: String, shared: Shared, shutdown: CancellationT
         waker,
         shared.metrics,
     ));
-    controller::run((api, rung), context, woken, shutdown).await;
+    tokio::select! {
+        () = controller::run((api, rung), context.clone(), woken, shutdown) => {}
+        () = preferred::wake(shared.preferred_nodes, &context) => {}
+    }
 }
 
 /// Waits until everything in a namespace was seen once.

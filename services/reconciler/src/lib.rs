@@ -37,6 +37,7 @@ mod outage;
 mod ownership;
 mod pages;
 mod passwords;
+mod preferred;
 mod project;
 mod publishing;
 mod reconcile;

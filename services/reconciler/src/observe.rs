@@ -29,8 +29,8 @@ use pgo_core::{
 use pgo_crd::{FINALIZER, Pgcluster, PgoConfig, Pgreplica, Pgtask, Requests, label};
 use pgo_ids::InstanceName;
 use pgo_objects::{
-    AUTOFAIL, CERTIFICATE_UNTIL, Holds, SYNC_FALLBACK, SYNCHRONOUS, TAKEOVERS, fixture_name, form,
-    holds, is_labelled, is_owned, owners,
+    AUTOFAIL, CERTIFICATE_UNTIL, Holds, PREFERRED, SYNC_FALLBACK, SYNCHRONOUS, TAKEOVERS,
+    fixture_name, form, holds, is_labelled, is_owned, owners, preferred_instances,
 };
 
 use crate::{
@@ -175,6 +175,8 @@ pub async fn observe(
         synchronous: said(SYNCHRONOUS).and_then(|said| said.parse().ok()),
         sync_fallback: said(SYNC_FALLBACK).and_then(|said| said.parse().ok()),
         autofail: said(AUTOFAIL).and_then(|said| said.parse().ok()),
+        preferred: said(PREFERRED).map_or_else(Default::default, |said| preferred_instances(&said)),
+        preferred_nodes: context.preferred_nodes.borrow().as_deref().cloned(),
         takeovers: takeovers(cluster, said(TAKEOVERS)),
         family: own_family(),
         tasks: uids(&of_cluster(tasks, cluster), |task| {

@@ -190,10 +190,18 @@ pub const RIGHTS: Rights = Rights {
         )
         .named(crate::installation::CERTIFICATES),
     ],
-    cluster: &[Right::new(
-        "storage.k8s.io",
-        &["storageclasses"],
-        &[List],
-        "Where there is no pgo.yaml: of which class the claims of clusters are. Where volumes are to grow: whether their class allows it.",
-    )],
+    cluster: &[
+        Right::new(
+            "storage.k8s.io",
+            &["storageclasses"],
+            &[List],
+            "Where there is no pgo.yaml: of which class the claims of clusters are. Where volumes are to grow: whether their class allows it.",
+        ),
+        Right::new(
+            "",
+            &["nodes"],
+            &[List],
+            "Which nodes PreferredFailoverNode of pgo.yaml selects.",
+        ),
+    ],
 };

@@ -130,11 +130,13 @@ fn target(
     }
     let others = candidates(status, cluster, observed);
     let Some(named) = named else {
-        let mut fit = others
+        let fit = others
             .iter()
             .filter(|one| judge(cluster, observed, kind, one).is_ok());
+        // Without a primary whoever is fit has received as much as the others.
+        let are_equal = kind == Kind::FailoverCluster;
         return fit
-            .next()
+            .min_by_key(|one| are_equal && !observed.prefers(one))
             .cloned()
             .ok_or_else(|| "no replica can take over now".to_owned());
     };
@@ -155,7 +157,7 @@ fn target(
     Ok(target.clone())
 }
 
-/// The instances besides the primary that stay, the fittest first.
+/// The instances besides the primary that stay, the fittest first: of those that are as near, one that is preferred.
 fn candidates(status: &ClusterStatus, cluster: &Cluster, observed: &Observed) -> Vec<InstanceName> {
     let primary = observed.primary(&cluster.name);
     let first = InstanceName::from(&cluster.name);
@@ -164,7 +166,7 @@ fn candidates(status: &ClusterStatus, cluster: &Cluster, observed: &Observed) ->
     all.push(first);
     all.retain(|name| *name != primary);
     let behind = |name: &InstanceName| observed.agent(name).map_or(u64::MAX, |one| one.lag_bytes);
-    all.sort_by_key(|name| (behind(name), name.clone()));
+    all.sort_by_key(|name| (behind(name), !observed.prefers(name), name.clone()));
     all
 }
 

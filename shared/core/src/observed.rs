@@ -353,6 +353,10 @@ pub struct Observed {
     pub synchronous: Option<u32>,
     /// Whether they go on without those that are missing, as the Lease says; none where it does not say.
     pub sync_fallback: Option<bool>,
+    /// Instances that become primary rather than others that are as far, as the Lease says.
+    pub preferred: BTreeSet<InstanceName>,
+    /// Names of the nodes whose instances are to be those; none where that is not known.
+    pub preferred_nodes: Option<BTreeSet<String>>,
     /// The last changes of the primary, by the Lease; the newest one last.
     pub takeovers: Vec<crate::Takeover>,
     /// Family of addresses of the Kubernetes cluster, where it is known before a pod has one.
@@ -402,6 +406,17 @@ impl Observed {
         fixtures
             .iter()
             .all(|fixture| self.fixtures.contains_key(fixture))
+    }
+
+    /// Whether an instance is to become primary rather than others that are as far: it is on such a node. One that is on no
+    /// node, or where the nodes are not known, is as the Lease says.
+    #[must_use]
+    pub fn prefers(&self, instance: &InstanceName) -> bool {
+        let node = self.pods.get(instance).and_then(|pod| pod.node.as_ref());
+        match (&self.preferred_nodes, node) {
+            (Some(preferred), Some(node)) => preferred.contains(node),
+            _ => self.preferred.contains(instance),
+        }
     }
 
     /// Whether the claim of an instance waits for a volume that is not wanted any more. No data goes with it: it has no

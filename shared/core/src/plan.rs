@@ -3,6 +3,8 @@
 mod lease;
 mod removal;
 
+use std::collections::BTreeSet;
+
 use jiff::{SignedDuration, Timestamp};
 use pgo_ids::{ClusterName, InstanceName, OperationId};
 
@@ -44,6 +46,8 @@ pub enum Step {
     SetSynchronous(u32),
     /// Say in the Lease whether they go on without those that are missing.
     SetSyncFallback(bool),
+    /// Say in the Lease which instances become primary rather than others that are as far.
+    SetPreferred(BTreeSet<InstanceName>),
     /// Make the Service of the primary, or bring the one there is to what is wanted.
     MakeService,
     /// Make its EndpointSlice, empty, for addresses of this family.
@@ -367,7 +371,27 @@ fn wishes(desired: &Desired, observed: &Observed) -> impl Iterator<Item = Step> 
         .then_some(Step::SetSynchronous(desired.synchronous));
     let fallback = (observed.sync_fallback != Some(desired.sync_fallback))
         .then_some(Step::SetSyncFallback(desired.sync_fallback));
-    autofail.into_iter().chain(synchronous).chain(fallback)
+    autofail
+        .into_iter()
+        .chain(synchronous)
+        .chain(fallback)
+        .chain(preferred(observed))
+}
+
+/// Which instances are preferred, where the Lease says something else. It is left alone while nobody serves: each write of it
+/// makes an election that is under way begin to wait anew.
+fn preferred(observed: &Observed) -> Option<Step> {
+    observed.preferred_nodes.as_ref()?;
+    observed.serving_primary()?;
+    let of_pods = observed.pods.keys();
+    let all = of_pods.chain(observed.preferred.iter());
+    let is_there = |one: &&InstanceName| observed.claims.contains_key(*one);
+    let wanted: BTreeSet<InstanceName> = all
+        .filter(is_there)
+        .filter(|one| observed.prefers(one))
+        .cloned()
+        .collect();
+    (wanted != observed.preferred).then_some(Step::SetPreferred(wanted))
 }
 
 /// The EndpointSlice is for the family of addresses that pods have; it is made anew where it is for another one.

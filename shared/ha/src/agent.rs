@@ -9,6 +9,8 @@ mod lease;
 mod requests;
 mod voter;
 
+use std::collections::BTreeSet;
+
 use pgo_ids::Term;
 
 use crate::{
@@ -125,6 +127,8 @@ pub struct Agent {
     pub fit: bool,
     /// Whether it may become primary without being told to.
     pub autofail: bool,
+    /// The instances that become primary rather than others that are as far.
+    pub preferred: BTreeSet<VoterId>,
     /// Until when it may because it was told to. Whoever still wants it says so again.
     pub told: Option<Moment>,
     /// What membership is wanted.
@@ -232,6 +236,8 @@ pub enum Input {
     Failover,
     /// Whether instances may take over by themselves.
     Autofail(bool),
+    /// Which instances become primary rather than others that are as far.
+    Preferred(BTreeSet<VoterId>),
     /// Whether PostgreSQL could serve here: its volume answers, it starts.
     Fit(bool),
     /// The membership that is wanted.
@@ -368,6 +374,7 @@ impl Agent {
             releasing: None,
             fit: true,
             autofail: true,
+            preferred: BTreeSet::new(),
             told: None,
             wanted: None,
             configured: None,
@@ -486,6 +493,7 @@ impl Step<'_> {
             Input::Switchover(to) => self.switchover(to),
             Input::Failover => self.failover(),
             Input::Autofail(on) => self.agent.autofail = on,
+            Input::Preferred(preferred) => self.agent.preferred = preferred,
             Input::Fit(fit) => self.fit(fit),
             Input::Members(wanted) => self.agent.wanted = Some(wanted),
             Input::Outdated => {
@@ -505,8 +513,12 @@ impl Step<'_> {
     fn forget(&mut self) {
         self.agent.granter.forget(self.now);
         self.agent.told = self.agent.told.filter(|until| self.now < *until);
-        if let Role::Holder(authority) = &mut self.agent.role {
-            authority.forget(self.protocol, self.now);
+        match &mut self.agent.role {
+            Role::Replica => {}
+            Role::Candidate(campaign) => {
+                campaign.yields_until = campaign.yields_until.filter(|until| self.now < *until);
+            }
+            Role::Holder(authority) => authority.forget(self.protocol, self.now),
         }
     }
 

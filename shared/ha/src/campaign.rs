@@ -1,10 +1,10 @@
 //! How a voter becomes primary.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use pgo_ids::Term;
 
-use crate::{Position, Protocol, Record, Rules, Version, VoterId};
+use crate::{Moment, Position, Protocol, Record, Rules, Version, VoterId};
 
 /// A primary's word that it has stopped, and forgotten what it was granted and what it wrote.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -47,6 +47,31 @@ pub struct Campaign {
     pub votes: BTreeMap<VoterId, Position>,
     /// What was recorded at that version: by it votes are counted, and from it the swapped record is made.
     pub record: Record,
+    /// Until when it leaves the Lease to a voter that is preferred and as far; never where somebody named this one.
+    pub yields_until: Option<Moment>,
+}
+
+impl Campaign {
+    /// Whether `me` does not swap yet, since another voter is `preferred` that may be as far: its vote says so, or has not come.
+    /// One that is ahead is promoted whatever is preferred.
+    #[must_use]
+    pub fn yields(
+        &self,
+        rules: &Rules,
+        me: VoterId,
+        preferred: &BTreeSet<VoterId>,
+        now: Moment,
+    ) -> bool {
+        let own = self.votes.get(&me).copied().unwrap_or_default();
+        let is_as_far = |voter: &VoterId| {
+            let vote = self.votes.get(voter);
+            vote.is_none_or(|position| position.reaches(rules, own))
+        };
+        let mut others = self.record.voters.intersection(preferred);
+        self.yields_until.is_some_and(|until| now < until)
+            && !preferred.contains(&me)
+            && others.any(is_as_far)
+    }
 }
 
 /// How a count of votes ends.

@@ -49,16 +49,21 @@ pub struct Timing {
     /// D: how long before its deadline a primary that lost its authority begins to kill its server; the longest pause
     /// between a check and its effect that the asynchronous mode allows for.
     pub margin: Duration,
+    /// How long a candidate leaves the Lease to another voter that is as far as it and preferred. Nothing rests on it: a swap
+    /// may be as late as it likes.
+    pub preference: Duration,
 }
 
 impl Timing {
     /// What every instance uses. T: a shorter blip never demotes (`docs/high-availability.md`). ρ: NTP slews by 0.5 ‰ at
     /// most (`adjtimex(2)`), crystals are good to 0.1 ‰; ten times both costs 20 ms of each failover. D: a SIGKILL of
-    /// every server process is through in a few milliseconds on a loaded node; most of this is for the scheduler.
+    /// every server process is through in a few milliseconds on a loaded node; most of this is for the scheduler. Two voters
+    /// begin to campaign within a tick and two reads of the Lease of each other, and an election takes a fraction of a second.
     pub const PROTOCOL: Self = Self {
         term: Duration::from_secs(2),
         drift_permille: 10,
         margin: Duration::from_millis(300),
+        preference: Duration::from_secs(1),
     };
 
     /// T·(1+ρ): how long others wait for an authority of T to have run out by its holder's clock, whatever the drift.

@@ -1,6 +1,6 @@
 //! How clients find the primary: Service, EndpointSlice, and the Lease that says who may write the latter.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::{
     api::{
@@ -12,7 +12,7 @@ use k8s_openapi::{
 };
 use pgo_core::{AddressFamily, Desired, FirstLease, Fixture, Form, ServiceType};
 use pgo_crd::label;
-use pgo_ids::StreamId;
+use pgo_ids::{InstanceName, StreamId};
 
 use crate::identity::{fixture_name, made_for, owned};
 
@@ -30,6 +30,10 @@ pub const SYNCHRONOUS: &str = "pgo.crunchydata.com/synchronous";
 
 /// Annotation of a Lease that says whether commits go on without the replicas they wait for where too few are there.
 pub const SYNC_FALLBACK: &str = "pgo.crunchydata.com/sync-fallback";
+
+/// Annotation of the Lease with the names of the instances that become primary rather than others that are as far, joined by
+/// commas; agents read it.
+pub const PREFERRED: &str = "pgo.crunchydata.com/preferred";
 
 /// Annotation of the Lease with the last changes of the primary, as JSON; agents write it.
 pub const TAKEOVERS: &str = "pgo.crunchydata.com/takeovers";
@@ -117,6 +121,21 @@ pub fn endpoint_slice(desired: &Desired, uid: &StreamId, family: AddressFamily) 
             ..EndpointPort::default()
         }]),
     }
+}
+
+/// What [`PREFERRED`] says of these instances.
+#[must_use]
+pub fn preferred(instances: &BTreeSet<InstanceName>) -> String {
+    let names: Vec<&str> = instances.iter().map(InstanceName::as_str).collect();
+    names.join(",")
+}
+
+/// The instances that [`PREFERRED`] names; what is no name of one is none.
+#[must_use]
+pub fn preferred_instances(said: &str) -> BTreeSet<InstanceName> {
+    said.split(',')
+        .filter_map(|name| name.parse().ok())
+        .collect()
 }
 
 /// The Lease, which records nothing yet.

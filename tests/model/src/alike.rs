@@ -146,9 +146,10 @@ impl Exchange {
                 stands,
                 votes,
                 record,
+                yields_until,
             }) => {
                 into.write_u64(1);
-                (version, term, stands).hash(into);
+                (version, term, stands, yields_until).hash(into);
                 self.by_voter(votes, into);
                 self.record(record, into);
             }
@@ -191,6 +192,7 @@ impl Exchange {
             releasing,
             fit,
             autofail,
+            preferred,
             told,
             wanted,
             configured,
@@ -201,6 +203,7 @@ impl Exchange {
         self.voter(*me, into);
         (promise, server, flushed, stopped).hash(into);
         (fit, autofail, told, began_at, outdated).hash(into);
+        self.voters(preferred, into);
         self.granter(granter, into);
         self.role(role, into);
         some(seen.as_ref(), into, |seen, into| self.seen(seen, into));

@@ -29,6 +29,7 @@ pub const HOLDER: Timing = Timing {
     term: Duration::from_secs(2),
     drift_permille: 0,
     margin: Duration::ZERO,
+    preference: UNIT,
 };
 
 /// How long it lasts for who waits for it to run out: one unit, and with ρ, which is 1 here, the two that it can take.
@@ -36,6 +37,7 @@ pub const WAITER: Timing = Timing {
     term: Duration::from_secs(1),
     drift_permille: 1000,
     margin: Duration::ZERO,
+    preference: UNIT,
 };
 
 /// What the world may do, and for how long it is looked at.
@@ -57,6 +59,8 @@ pub struct Bounds {
     pub losses: u8,
     /// Whether instances may take over without being told to.
     pub autofail: bool,
+    /// Instances that become primary rather than others that are as far, as all are here.
+    pub preferred: Vec<usize>,
     /// Whether answers are lost and requests are late by themselves too. Without, an answer that is lost or late shows as one
     /// that has no effect: a grant that is older or missing gives less, and a vote that is asked for again is given again.
     pub delays: bool,
@@ -85,8 +89,8 @@ impl Clock {
             // Whoever is not there in the beginning never comes.
             sets.push((0..=bounds.voters).collect());
         }
-        let changes = bounds.changes.iter();
-        sets.extend(changes.map(|voters| voters.iter().copied().collect()));
+        let named = bounds.changes.iter().chain([&bounds.preferred]);
+        sets.extend(named.map(|nodes| nodes.iter().copied().collect()));
         Self {
             alike: exchanges(NODES, &sets),
             bounds,

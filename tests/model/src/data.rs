@@ -25,6 +25,7 @@ pub const HOLDER: Timing = Timing {
     term: Duration::from_secs(1),
     drift_permille: 0,
     margin: Duration::ZERO,
+    preference: Duration::ZERO,
 };
 
 /// Every wait is over at once for all others.
@@ -32,6 +33,7 @@ pub const WAITER: Timing = Timing {
     term: Duration::ZERO,
     drift_permille: 0,
     margin: Duration::ZERO,
+    preference: Duration::ZERO,
 };
 
 /// What the world may do, and for how long it is looked at.

@@ -433,6 +433,7 @@ impl<S: Store> Driver<S> {
             released = self.agent.release.is_some(),
             unchanged_millis = unchanged,
             silent_millis = silent,
+            yields = campaign.yields_until.is_some(),
             "this instance asks for votes"
         );
     }

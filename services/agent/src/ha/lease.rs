@@ -1,6 +1,6 @@
 //! The Lease as it stands in Kubernetes, and what is recorded in it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use k8s_openapi::{api::coordination::v1::Lease, apimachinery::pkg::apis::meta::v1::MicroTime};
@@ -37,6 +37,10 @@ pub const SYNCHRONOUS: &str = "pgo.crunchydata.com/synchronous";
 /// Annotation that says whether commits go on without the replicas they wait for where too few are there; the reconciler
 /// writes it. Without it they wait.
 pub const FALLBACK: &str = "pgo.crunchydata.com/sync-fallback";
+
+/// Annotation with the names of the instances that become primary rather than others that are as far, joined by commas; the
+/// reconciler writes it.
+pub const PREFERRED: &str = "pgo.crunchydata.com/preferred";
 
 /// Annotation with the last changes of the primary, as JSON, the newest one last; written with the change itself: whoever tells
 /// it to the world may be away when it happens.
@@ -97,7 +101,7 @@ pub fn uid(lease: &Lease) -> String {
 }
 
 /// What the reconciler wants of the instances. It may change in a Lease that the protocol has no reason to read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wishes {
     /// Whether they may take over by themselves.
     pub autofail: bool,
@@ -105,6 +109,8 @@ pub struct Wishes {
     pub synchronous: Option<usize>,
     /// Whether they go on without those that are missing.
     pub fallback: bool,
+    /// Names of those that become primary rather than others that are as far.
+    pub preferred: BTreeSet<String>,
 }
 
 /// What is wanted of the instances, by `lease`.
@@ -114,6 +120,10 @@ pub fn wishes(lease: &Lease) -> Wishes {
         autofail: annotation(AUTOFAIL).is_some_and(|value| value == "true"),
         synchronous: annotation(SYNCHRONOUS).and_then(|value| value.parse().ok()),
         fallback: annotation(FALLBACK).is_some_and(|value| value == "true"),
+        preferred: annotation(PREFERRED).map_or_else(BTreeSet::new, |names| {
+            let names = names.split(',').filter(|name| !name.is_empty());
+            names.map(str::to_owned).collect()
+        }),
     }
 }
 
@@ -382,6 +392,31 @@ mod tests {
                 wishes: Wishes::default()
             }
         );
+    }
+
+    #[test]
+    fn what_the_reconciler_says_is_read_and_nothing_where_it_says_nothing() {
+        let mut lease = made("hippo");
+        assert_eq!(wishes(&lease), Wishes::default());
+        let annotations = lease.metadata.annotations.as_mut().expect("some");
+        for (name, value) in [
+            (AUTOFAIL, "true"),
+            (SYNCHRONOUS, "2"),
+            (FALLBACK, "true"),
+            (PREFERRED, "hippo-abcd,hippo-efgh"),
+        ] {
+            annotations.insert(name.to_owned(), value.to_owned());
+        }
+        let expected = Wishes {
+            autofail: true,
+            synchronous: Some(2),
+            fallback: true,
+            preferred: ["hippo-abcd", "hippo-efgh"].map(str::to_owned).into(),
+        };
+        assert_eq!(wishes(&lease), expected);
+        let annotations = lease.metadata.annotations.as_mut().expect("some");
+        annotations.insert(PREFERRED.to_owned(), String::new());
+        assert!(wishes(&lease).preferred.is_empty());
     }
 
     #[test]

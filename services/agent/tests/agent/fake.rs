@@ -14,7 +14,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use pgo_agent::{
-    ha::lease::{AUTOFAIL, FALLBACK, LEASE, SYNCHRONOUS, TAKE_UP, TERM},
+    ha::lease::{AUTOFAIL, FALLBACK, LEASE, PREFERRED, SYNCHRONOUS, TAKE_UP, TERM},
     store::{Store, StoreError, Written},
 };
 
@@ -101,6 +101,11 @@ impl Fake {
     /// Says whether commits go on without those that they wait for.
     pub fn set_fallback(&self, fallback: bool) {
         self.annotate(FALLBACK, &fallback.to_string());
+    }
+
+    /// Says which instance becomes primary rather than others that are as far.
+    pub fn set_preferred(&self, instance: &str) {
+        self.annotate(PREFERRED, instance);
     }
 
     fn annotate(&self, name: &str, value: &str) {

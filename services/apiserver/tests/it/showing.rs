@@ -95,10 +95,7 @@ async fn a_cluster_that_has_no_pod_is_told_as_not_ready_and_not_among_pods() {
 async fn what_pgo_yaml_asks_for_and_is_not_there_yet_is_in_the_status() {
     let kubernetes = installation();
     let everything = "Cluster:\n  Metrics: true\n  Badger: true\n  Policies: p1\n  Databse: typo";
-    let preferred = "Pgo:\n  PreferredFailoverNode: zone=a";
-    let configured = PGO_YAML
-        .replace("Cluster:", everything)
-        .replace("Pgo:", preferred);
+    let configured = PGO_YAML.replace("Cluster:", everything);
     configure(&kubernetes, &configured);
     let (figures, _) = status(&kubernetes).await;
     let expected = json!([
@@ -106,7 +103,6 @@ async fn what_pgo_yaml_asks_for_and_is_not_there_yet_is_in_the_status() {
         "Cluster.Databse (no such setting)",
         "Cluster.Metrics",
         "Cluster.Policies",
-        "Pgo.PreferredFailoverNode",
     ]);
     assert_eq!(figures["SettingsNotAvailable"], expected);
     configure(&kubernetes, PGO_YAML);

@@ -17,16 +17,18 @@ use kube::{
 };
 use pgo_crd::{Pgreplica, Pgtask};
 use pgo_objects::{
-    AUTOFAIL, CERTIFICATE_UNTIL, FORM, PROBE_CONTAINER, SYNC_FALLBACK, SYNCHRONOUS, TAKEOVERS,
+    AUTOFAIL, CERTIFICATE_UNTIL, FORM, PREFERRED, PROBE_CONTAINER, SYNC_FALLBACK, SYNCHRONOUS,
+    TAKEOVERS,
 };
 
 /// The annotations that are read of objects other than requests (`crate::observe`, `crate::execute`).
-const READ: [&str; 6] = [
+const READ: [&str; 7] = [
     FORM,
     CERTIFICATE_UNTIL,
     SYNCHRONOUS,
     SYNC_FALLBACK,
     AUTOFAIL,
+    PREFERRED,
     TAKEOVERS,
 ];
 

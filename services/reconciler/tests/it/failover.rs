@@ -10,7 +10,10 @@ use crate::{
 };
 
 /// A cluster of two instances.
-async fn cluster(kubernetes: &Kubernetes, certificates: &Certificates) -> (FakeAgent, FakeAgent) {
+pub async fn cluster(
+    kubernetes: &Kubernetes,
+    certificates: &Certificates,
+) -> (FakeAgent, FakeAgent) {
     let mut first = FakeAgent::new("hippo", certificates);
     create_cluster(kubernetes, "hippo");
     first.bring_up(kubernetes).await;

@@ -63,7 +63,7 @@ fn place(kind: &str, namespace: &str) -> Place {
         _ => "/api/v1",
     };
     match kind {
-        "namespaces" | "storageclasses" => format!("{prefix}/{kind}"),
+        "namespaces" | "nodes" | "storageclasses" => format!("{prefix}/{kind}"),
         _ => format!("{prefix}/namespaces/{namespace}/{kind}"),
     }
 }

@@ -117,6 +117,88 @@ fn without_a_primary_the_change_is_forced() {
     assert_eq!(types(&story(&world, id)), expected);
 }
 
+/// Whom a change asks that names nobody, or nobody.
+fn asked(steps: &[Step]) -> Option<InstanceName> {
+    steps.iter().find_map(|step| match step {
+        Step::Switchover { to, .. } | Step::Failover { to, .. } => Some(to.clone()),
+        _ => None,
+    })
+}
+
+/// This instance is on a node of its own, and that node is preferred.
+fn prefer(world: &mut World, instance: &InstanceName) {
+    let node = format!("node-of-{instance}");
+    world
+        .observed
+        .pods
+        .get_mut(instance)
+        .expect("a pod")
+        .node
+        .replace(node.clone());
+    world.observed.preferred_nodes = Some(BTreeSet::from([node]));
+}
+
+#[test]
+fn of_those_that_are_as_far_the_one_on_a_preferred_node_is_asked() {
+    for forced in [false, true] {
+        for preferred in 0..2 {
+            let mut world = with_replicas(2);
+            let to = names(&world)[preferred].clone();
+            prefer(&mut world, &to);
+            settle(&mut world);
+            assert_eq!(world.observed.preferred, BTreeSet::from([to.clone()]));
+            if forced {
+                world.primary_is_lost();
+            }
+            ask(&mut world, None, ID);
+            assert_eq!(asked(&world.reconcile().steps), Some(to.clone()));
+        }
+    }
+}
+
+#[test]
+fn one_that_is_nearer_is_asked_whoever_is_preferred() {
+    let mut world = with_replicas(2);
+    let [preferred, nearer] = [0, 1].map(|n| names(&world)[n].clone());
+    prefer(&mut world, &preferred);
+    settle(&mut world);
+    let agent = world.observed.agents.get_mut(&preferred);
+    agent.expect("an agent").lag_bytes = 8;
+    ask(&mut world, None, ID);
+    assert_eq!(asked(&world.reconcile().steps), Some(nearer));
+}
+
+#[test]
+fn who_is_preferred_is_said_while_a_primary_serves_and_stays_while_a_pod_is_away() {
+    let mut world = with_replicas(2);
+    let [one, other] = [0, 1].map(|n| names(&world)[n].clone());
+    let said = |world: &mut World| {
+        let steps = world.reconcile().steps;
+        steps.into_iter().find_map(|step| match step {
+            Step::SetPreferred(said) => Some(said),
+            _ => None,
+        })
+    };
+    assert_eq!(said(&mut world), None, "nothing is known");
+    prefer(&mut world, &one);
+    assert_eq!(said(&mut world), Some(BTreeSet::from([one.clone()])));
+    // Its pod is made anew, on no node yet; and nobody knows which nodes are preferred.
+    for _ in 0..2 {
+        world.observed.pods.get_mut(&one).expect("a pod").node = None;
+        assert_eq!(said(&mut world), None);
+        world.observed.preferred_nodes = None;
+    }
+    // An election waits anew after each write of the Lease.
+    world.primary_is_lost();
+    prefer(&mut world, &other);
+    assert_eq!(said(&mut world), None);
+    world.takes_over(&one, TakeoverCause::Lost);
+    settle(&mut world);
+    assert!(world.observed.preferred.contains(&other));
+    world.observed.preferred_nodes = Some(BTreeSet::new());
+    assert_eq!(said(&mut world), Some(BTreeSet::new()));
+}
+
 #[test]
 fn what_is_to_be_planned_is_not_forced() {
     let mut world = with_replicas(1);

@@ -283,16 +283,11 @@ impl World {
                 self.observed.sync_fallback = Some(desired.sync_fallback);
                 &[Fixture::Lease]
             }
-            Step::SetSynchronous(k) => {
-                self.observed.synchronous = Some(*k);
-                &[]
-            }
-            Step::SetSyncFallback(fallback) => {
-                self.observed.sync_fallback = Some(*fallback);
-                &[]
-            }
-            Step::SetAutofail(autofail) => {
-                self.observed.autofail = Some(*autofail);
+            Step::SetSynchronous(_)
+            | Step::SetSyncFallback(_)
+            | Step::SetAutofail(_)
+            | Step::SetPreferred(_) => {
+                self.say_in_lease(step);
                 &[]
             }
             Step::MakeReplicaService => {
@@ -315,6 +310,17 @@ impl World {
         for fixture in fixtures {
             let uid = self.uid("fixture");
             self.observed.fixtures.entry(*fixture).or_insert(uid);
+        }
+    }
+
+    fn say_in_lease(&mut self, step: &Step) {
+        let observed = &mut self.observed;
+        match step {
+            Step::SetSynchronous(k) => observed.synchronous = Some(*k),
+            Step::SetSyncFallback(fallback) => observed.sync_fallback = Some(*fallback),
+            Step::SetAutofail(autofail) => observed.autofail = Some(*autofail),
+            Step::SetPreferred(preferred) => observed.preferred.clone_from(preferred),
+            other => panic!("{other:?} is not said in the Lease"),
         }
     }
 

@@ -9,13 +9,10 @@ impl PgoConfig {
     #[must_use]
     pub fn later_work(&self) -> BTreeSet<&'static str> {
         let cluster = &self.cluster;
-        let preferred = !self.pgo.preferred_failover_node.is_empty();
         let asked = [
             ("Cluster.Metrics", cluster.metrics),
             ("Cluster.Badger", cluster.badger),
             ("Cluster.Policies", !cluster.policies.is_empty()),
-            // `pgo failover --query` marks the node; a failover goes to whoever is ahead.
-            ("Pgo.PreferredFailoverNode", preferred),
         ];
         let asked = asked.into_iter().filter(|(_, is)| *is);
         asked.map(|(key, _)| key).collect()
@@ -33,13 +30,7 @@ mod tests {
         config.cluster.badger = true;
         config.cluster.metrics = true;
         config.cluster.policies = "p1".to_owned();
-        config.pgo.preferred_failover_node = "zone=a".to_owned();
-        let all = [
-            "Cluster.Badger",
-            "Cluster.Metrics",
-            "Cluster.Policies",
-            "Pgo.PreferredFailoverNode",
-        ];
+        let all = ["Cluster.Badger", "Cluster.Metrics", "Cluster.Policies"];
         assert_eq!(config.later_work(), BTreeSet::from(all));
     }
 }

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{Effect, ORDER, Role, Server, Step};
+use super::{Effect, ORDER, Role, Seen, Server, Step};
 use crate::{
-    Campaign, NoVote, Position, Release, Vote,
+    Campaign, Moment, NoVote, Position, Release, Vote,
     campaign::{self, Outcome},
 };
 
@@ -82,6 +82,10 @@ impl Step<'_> {
         let Role::Candidate(campaign) = &self.agent.role else {
             return;
         };
+        let (rules, preferred) = (&self.protocol.rules, &self.agent.preferred);
+        if campaign.yields(rules, self.agent.me, preferred, self.now) {
+            return;
+        }
         let count = campaign::count(
             self.protocol,
             &campaign.record,
@@ -130,9 +134,23 @@ impl Step<'_> {
                 record: seen.record.clone(),
                 stands: false,
                 votes: BTreeMap::new(),
+                yields_until: self.yields_until(seen),
             });
             self.agent.told = None;
         }
+    }
+
+    /// Until when a campaign that begins now leaves the Lease to a voter that is preferred.
+    fn yields_until(&self, seen: &Seen) -> Option<Moment> {
+        let agent = &*self.agent;
+        let release = agent.release.as_ref();
+        let release = release.filter(|one| one.counts_for(&self.protocol.rules, &seen.version));
+        let is_named =
+            agent.told.is_some() || release.is_some_and(|release| release.to == Some(agent.me));
+        let is_preferred = agent.preferred.contains(&agent.me);
+        let may_yield =
+            !is_named && !is_preferred && !agent.preferred.is_disjoint(&seen.record.voters);
+        may_yield.then(|| self.now.plus(self.protocol.timing.preference))
     }
 
     pub(super) fn receiver_stopped(&mut self, position: Position) {

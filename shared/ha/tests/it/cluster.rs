@@ -40,6 +40,8 @@ pub struct Cluster {
     pub configures: bool,
     /// Whether servers that are told to end are known to be dead.
     pub servers_end: bool,
+    /// How far each has flushed.
+    pub reaches: Vec<Position>,
     /// Instances that nobody reaches, the API server excepted.
     pub cut: BTreeSet<usize>,
     /// Effects in the order in which they were wanted, with who wanted them.
@@ -64,6 +66,7 @@ impl Cluster {
             answers: true,
             configures: true,
             servers_end: true,
+            reaches: vec![position(); instances],
             cut: BTreeSet::new(),
             log: Vec::new(),
             writes: 0,
@@ -153,8 +156,8 @@ impl Cluster {
                 }
             }
             Effect::KillServers | Effect::ShutDown if !self.servers_end => return None,
-            Effect::KillServers | Effect::ShutDown => Input::ServersStopped(Some(position())),
-            Effect::StopReceiver => Input::ReceiverStopped(position()),
+            Effect::KillServers | Effect::ShutDown => Input::ServersStopped(Some(self.reaches[by])),
+            Effect::StopReceiver => Input::ReceiverStopped(self.reaches[by]),
             Effect::Configure(_) if !self.configures => return None,
             Effect::Configure(rule) => Input::Configured(rule),
             message => {
@@ -171,7 +174,8 @@ impl Cluster {
     }
 }
 
-fn position() -> Position {
+/// Where all are at the beginning.
+pub fn position() -> Position {
     Position {
         timeline: Timeline(1),
         lsn: Lsn(0x100),

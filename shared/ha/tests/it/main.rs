@@ -9,3 +9,4 @@
 mod agents;
 mod cluster;
 mod handover;
+mod preferred;

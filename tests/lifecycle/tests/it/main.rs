@@ -27,6 +27,7 @@ mod images;
 mod installation;
 mod kills;
 mod ownership;
+mod preferred;
 mod requests;
 mod restart;
 mod rights;

@@ -151,10 +151,14 @@ fn moments(agent: &mut Agent) -> Vec<&mut Moment> {
     all.extend(agent.seen.as_mut().map(|seen| &mut seen.since));
     all.extend(agent.call.as_mut().map(|call| &mut call.began));
     all.extend(agent.told.as_mut());
-    if let Role::Holder(authority) = &mut agent.role {
-        all.extend(authority.own_write.as_mut());
-        all.extend(authority.grants.values_mut());
-        all.extend(authority.rests_until.as_mut());
+    match &mut agent.role {
+        Role::Replica => {}
+        Role::Candidate(campaign) => all.extend(campaign.yields_until.as_mut()),
+        Role::Holder(authority) => {
+            all.extend(authority.own_write.as_mut());
+            all.extend(authority.grants.values_mut());
+            all.extend(authority.rests_until.as_mut());
+        }
     }
     all
 }
@@ -163,6 +167,9 @@ fn moments(agent: &mut Agent) -> Vec<&mut Moment> {
 fn forget(agent: &mut Agent, current: u32, delays: bool) {
     agent.granter.forget(NOW);
     agent.told = agent.told.filter(|until| NOW < *until);
+    if let Role::Candidate(campaign) = &mut agent.role {
+        campaign.yields_until = campaign.yields_until.filter(|until| NOW < *until);
+    }
     if let Role::Holder(authority) = &mut agent.role {
         let lasts = |began: &Moment| NOW < began.plus(HOLDER.term);
         authority.own_write = authority.own_write.filter(lasts);

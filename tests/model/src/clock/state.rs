@@ -256,6 +256,7 @@ impl Clock {
         );
         agent.stopped = Some(pgo_ha::Position::default());
         agent.autofail = self.bounds.autofail;
+        agent.preferred = self.bounds.preferred.iter().copied().map(id).collect();
         agent
     }
 

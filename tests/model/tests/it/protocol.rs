@@ -25,6 +25,7 @@ const CLOCK: clock::Bounds = clock::Bounds {
     outdated: 0,
     losses: 0,
     autofail: true,
+    preferred: Vec::new(),
     delays: false,
     voters: 2,
     k: 0,
@@ -156,6 +157,27 @@ fn nobody_follows_without_being_told_to_where_that_is_not_wanted() {
     if wide() {
         time(clock::Bounds {
             autofail: false,
+            ..CLOCK
+        });
+    }
+}
+
+#[test]
+fn one_is_preferred_and_the_other_follows_where_that_one_does_not() {
+    time(clock::Bounds {
+        preferred: vec![2],
+        ..CLOCK
+    });
+    if wide() {
+        time(clock::Bounds {
+            preferred: vec![2],
+            crashes: 1,
+            releases: 1,
+            ..CLOCK
+        });
+        time(clock::Bounds {
+            terms: 3,
+            preferred: vec![0, 2],
             ..CLOCK
         });
     }

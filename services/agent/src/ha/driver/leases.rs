@@ -1,13 +1,14 @@
 //! Requests for the Lease: one at a time, each with an end.
 
 use std::{
+    collections::BTreeSet,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
-use pgo_ha::{Input, Record, Server, Version};
+use pgo_ha::{Input, Record, Server, Version, VoterId};
 use tokio::time::timeout;
 
 use super::{Driver, DriverError, Event, release};
@@ -167,7 +168,7 @@ impl<S: Store> Driver<S> {
                 Input::LeaseUnknown
             }
         };
-        self.wished(self.wishes).await?;
+        self.wished(self.wishes.clone()).await?;
         self.step(input).await
     }
 
@@ -187,11 +188,18 @@ impl<S: Store> Driver<S> {
 
     /// Takes over what is wanted of the instances.
     pub(super) async fn wished(&mut self, wishes: Wishes) -> Result<(), DriverError> {
+        let all = self.book.iter();
+        let preferred = all.filter(|(_, place)| wishes.preferred.contains(&place.name));
+        let preferred: BTreeSet<VoterId> = preferred.map(|(voter, _)| *voter).collect();
+        let autofail = wishes.autofail;
         self.wishes = wishes;
-        if self.agent.autofail == wishes.autofail {
+        if self.agent.preferred != preferred {
+            self.step(Input::Preferred(preferred)).await?;
+        }
+        if self.agent.autofail == autofail {
             return Ok(());
         }
-        self.step(Input::Autofail(wishes.autofail)).await
+        self.step(Input::Autofail(autofail)).await
     }
 
     /// Looks whether something else is wanted of a holder, which has no reason of its own to read the Lease.

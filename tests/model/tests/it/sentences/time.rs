@@ -17,6 +17,7 @@ const CLOCK: clock::Bounds = clock::Bounds {
     outdated: 0,
     losses: 0,
     autofail: true,
+    preferred: Vec::new(),
     delays: false,
     voters: 1,
     k: 0,
