@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use pgo_ids::{InstanceName, Term};
-use pgo_postgres::{Facts, Follower, Following};
+use pgo_postgres::{Facts, Follower, Following, timeline};
 use pgo_proto::agent;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -88,8 +88,31 @@ pub struct State {
     pub volume: Option<Volume>,
     /// Whether the data directory was there when it was first looked for; none before that.
     pub data_found: Option<bool>,
+    /// While this instance is made from a backup: how far that is.
+    pub restore: Option<Restore>,
     /// Whether something of it was noted that nobody was told.
     pub noted: bool,
+}
+
+/// How far an instance is that is made from a backup.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Restore {
+    /// Id of the operation.
+    pub operation: String,
+    /// Why it cannot go on now.
+    pub error: Option<String>,
+    /// Whether no other try will help.
+    pub hopeless: bool,
+    /// Whether what was asked for is there.
+    pub reached: bool,
+    /// How much of the backup is copied, in per cent.
+    pub percent: u32,
+    /// When the last transaction had committed that is there.
+    pub last_commit: Option<Timestamp>,
+    /// How far WAL is replayed; 0 before that began.
+    pub lsn: u64,
+    /// Label of the backup; empty before it was chosen.
+    pub backup: String,
 }
 
 /// How the archiving of WAL goes.
@@ -231,6 +254,7 @@ impl State {
             volume_used: self.volume.map_or(0, |volume| volume.used),
             data_found: self.data_found.unwrap_or_default(),
             archive: self.archived.as_ref().map(archive),
+            restore: self.restore.as_ref().map(restore),
             started: self.started.map(timestamp),
             commits: self
                 .commits
@@ -283,6 +307,22 @@ fn archive(archived: &Archived) -> agent::Archive {
         last_archived: archived.last.clone(),
         last_archived_at: archived.last_at.map(timestamp),
         waiting: archived.waiting,
+    }
+}
+
+fn restore(restore: &Restore) -> agent::Restore {
+    agent::Restore {
+        operation: restore.operation.clone(),
+        error: restore.error.as_deref().map(shortened).unwrap_or_default(),
+        reached: restore.reached,
+        percent: restore.percent,
+        last_commit: restore.last_commit.map(timestamp),
+        lsn: match restore.lsn {
+            0 => String::new(),
+            lsn => timeline::shown(lsn),
+        },
+        hopeless: restore.hopeless,
+        backup: restore.backup.clone(),
     }
 }
 
@@ -413,6 +453,23 @@ mod tests {
         assert_eq!(told.system_identifier, "18446744073709551615");
         let since = told.running_since.expect("a time");
         assert_eq!((since.seconds, since.nanos), (5, 7));
+    }
+
+    #[test]
+    fn how_far_a_restore_is_is_told_until_it_is_over() {
+        let mut state = State::default();
+        assert_eq!(state.to_proto().restore, None);
+        state.restore = Some(Restore {
+            lsn: 0x1_0000_0028,
+            last_commit: Timestamp::from_second(7).ok(),
+            error: Some("away".to_owned()),
+            ..Restore::default()
+        });
+        let told = state.to_proto().restore.expect("told");
+        assert_eq!((told.lsn.as_str(), told.error.as_str()), ("1/28", "away"));
+        assert_eq!(told.last_commit.expect("a time").seconds, 7);
+        state.restore = Some(Restore::default());
+        assert_eq!(state.to_proto().restore.expect("told").lsn, "");
     }
 
     #[test]
