@@ -80,6 +80,9 @@ impl Job {
         let (what, options) = match &request.work {
             Some(Work::Backup(backup)) => (What::Backup, backup.options.clone()),
             Some(Work::CreateStanza(_)) => (What::CreateStanza, Vec::new()),
+            Some(Work::CheckRestore(_)) => {
+                return Err("this agent cannot look at what a restore needs".to_owned());
+            }
             None => return Err("it is not said what to do".to_owned()),
         };
         if let Some(wrong) = options.iter().find(|option| !option.starts_with("--")) {
