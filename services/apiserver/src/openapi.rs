@@ -8,11 +8,11 @@ use pgo_api::{
     DeadLetterResponse, DeleteClusterRequest, DeleteClusterResponse, DeleteScheduleResponse,
     DfQuery, DfResponse, Endpoint, EventsQuery, FilesRequest, FilesResponse, Method, Methods,
     Outcome, PGO_VERSION, QueryFailoverResponse, QueryRestartResponse, ROUTES, ReloadRequest,
-    ReloadResponse, RequestHead, RestartRequest, RestartResponse, Route, STREAM_TYPE,
-    ScaleDownQuery, ScaleDownResponse, ScaleQuery, ScaleQueryResponse, SelectScheduleRequest,
-    ShowBackrestQuery, ShowBackrestResponse, ShowClusterRequest, ShowClusterResponse,
-    ShowDeadLetterResponse, ShowScheduleResponse, ShowWorkflowResponse, StatusQuery,
-    StatusResponse, UpdateClusterRequest, UpdateClusterResponse, VersionResponse,
+    ReloadResponse, RequestHead, RestartRequest, RestartResponse, RestoreRequest, RestoreResponse,
+    Route, STREAM_TYPE, ScaleDownQuery, ScaleDownResponse, ScaleQuery, ScaleQueryResponse,
+    SelectScheduleRequest, ShowBackrestQuery, ShowBackrestResponse, ShowClusterRequest,
+    ShowClusterResponse, ShowDeadLetterResponse, ShowScheduleResponse, ShowWorkflowResponse,
+    StatusQuery, StatusResponse, UpdateClusterRequest, UpdateClusterResponse, VersionResponse,
 };
 use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
@@ -175,6 +175,7 @@ fn answer(endpoint: Endpoint, generator: &mut SchemaGenerator) -> Value {
         Endpoint::QueryFailover => schema::<QueryFailoverResponse>(generator),
         Endpoint::Upgrade => schema::<CreateUpgradeResponse>(generator),
         Endpoint::CreateBackrestBackup => schema::<CreateBackrestBackupResponse>(generator),
+        Endpoint::Restore => schema::<RestoreResponse>(generator),
         Endpoint::ShowBackrest => schema::<ShowBackrestResponse>(generator),
         Endpoint::CreateSchedule => schema::<CreateScheduleResponse>(generator),
         Endpoint::ShowSchedule => schema::<ShowScheduleResponse>(generator),
@@ -203,6 +204,7 @@ fn request(endpoint: Endpoint, generator: &mut SchemaGenerator) -> Value {
         Endpoint::CreateFailover => optional::<CreateFailoverRequest>(generator),
         Endpoint::Upgrade => optional::<CreateUpgradeRequest>(generator),
         Endpoint::CreateBackrestBackup => optional::<CreateBackrestBackupRequest>(generator),
+        Endpoint::Restore => optional::<RestoreRequest>(generator),
         Endpoint::CreateSchedule => optional::<CreateScheduleRequest>(generator),
         Endpoint::ShowSchedule | Endpoint::DeleteSchedule => {
             optional::<SelectScheduleRequest>(generator)

@@ -4,7 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use pgo_core::{
-    AgentFacts, AgentPhase, Archive, Commits, Data, Fill, Follower, Lost, Role, WalStatus,
+    AgentFacts, AgentPhase, Archive, Commits, Data, Fill, Follower, Lost, RestoreFacts, Role,
+    WalStatus,
 };
 use pgo_ids::{ClusterName, InstanceName, Namespace, Term};
 use pgo_proto::agent::{
@@ -260,6 +261,20 @@ fn facts(state: InstanceState) -> AgentFacts {
         },
         commits: state.commits.map(commits),
         archive: state.archive.map(archive),
+        restore: state.restore.map(restore),
+    }
+}
+
+fn restore(told: agent::Restore) -> RestoreFacts {
+    RestoreFacts {
+        operation: told.operation.parse().ok(),
+        error: (!told.error.is_empty()).then_some(told.error),
+        hopeless: told.hopeless,
+        reached: told.reached,
+        percent: told.percent,
+        last_commit: told.last_commit.and_then(time),
+        lsn: told.lsn,
+        backup: told.backup,
     }
 }
 

@@ -144,6 +144,7 @@ async fn one(
         | Step::MakeRepositoryService
         | Step::MakeRepository
         | Step::CreateStanza { .. }
+        | Step::CheckRestore { .. }
         | Step::Backup { .. } => repository::one(step, object, cluster, context).await,
         Step::MakeClaim(instance) | Step::MakePod { instance, .. } => {
             let status = object.status.clone().map(|status| status.0);

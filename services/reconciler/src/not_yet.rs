@@ -82,6 +82,7 @@ async fn tell_one(
                 Some("reload") => "reload",
                 Some("restart") => "restart",
                 Some("backrest") => "back up",
+                Some("restore") => "restore",
                 _ => "delete",
             };
             no_such_cluster(kind, cluster, wanted)
@@ -124,6 +125,9 @@ fn cluster_of<'a>(kind: &str, object: &'a DynamicObject) -> Option<&'a str> {
             .any(|one| spec["tasktype"] == one.as_str()) =>
         {
             spec["parameters"][label::PG_CLUSTER].as_str()
+        }
+        "Pgtask" if spec["tasktype"] == TaskType::Restore.as_str() => {
+            spec["parameters"][pgo_crd::RESTORE_FROM].as_str()
         }
         // As in 4.1: the parameter is named like the cluster.
         "Pgtask" if spec["tasktype"] == TaskType::Failover.as_str() => spec["parameters"]

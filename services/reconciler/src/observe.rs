@@ -29,7 +29,7 @@ use pgo_core::{
 use pgo_crd::{FINALIZER, Pgcluster, PgoConfig, Pgreplica, Pgtask, Requests, label};
 use pgo_ids::InstanceName;
 use pgo_objects::{
-    AUTOFAIL, CERTIFICATE_UNTIL, Holds, PREFERRED, SYNC_FALLBACK, SYNCHRONOUS, TAKEOVERS,
+    AUTOFAIL, CERTIFICATE_UNTIL, Holds, PREFERRED, RESTORED, SYNC_FALLBACK, SYNCHRONOUS, TAKEOVERS,
     fixture_name, form, holds, is_labelled, is_owned, owners, preferred_instances,
 };
 
@@ -131,6 +131,7 @@ pub fn asked_by<'a>(
         restarts: pgo_crd::restart_requests(tasks(), object),
         upgrades: pgo_crd::upgrade_requests(tasks(), object, config),
         backups: pgo_crd::backup_requests(tasks(), object),
+        restores: pgo_crd::restore_requests(tasks(), object),
         tasks: pgo_crd::asking(tasks(), object),
         replicas: Vec::new(),
     }
@@ -177,6 +178,7 @@ pub async fn observe(
         autofail: said(AUTOFAIL).and_then(|said| said.parse().ok()),
         preferred: said(PREFERRED).map_or_else(Default::default, |said| preferred_instances(&said)),
         preferred_nodes: context.preferred_nodes.borrow().as_deref().cloned(),
+        lease_restore: said(RESTORED).and_then(|said| said.parse().ok()),
         takeovers: takeovers(cluster, said(TAKEOVERS)),
         family: own_family(),
         tasks: uids(&of_cluster(tasks, cluster), |task| {

@@ -245,6 +245,15 @@ fn operation<'a>(
     if follows_creation {
         return status.journal.newest(Kind::CreateCluster);
     }
+    let follows_restore = task.spec.tasktype == TaskType::Workflow.as_str()
+        && task.namespace() == object.namespace()
+        && task.name_any() == format!("{}-pgbackrestrestore", object.name_any());
+    if follows_restore {
+        let id = task.labels().get(label::WORKFLOWID)?.parse().ok()?;
+        let mut operations = status.journal.operations.iter();
+        let operation = operations.find(|operation| operation.id == id)?;
+        return (!operation.is_running() || !is_over(task)).then_some(operation);
+    }
     if let Some(id) = requested(task, object) {
         let mut operations = status.journal.operations.iter();
         let operation = operations.find(|operation| operation.id == id)?;
@@ -278,10 +287,48 @@ fn of_backup_task(task: &Pgtask, operation: &Operation) -> Option<Value> {
     (task.spec.status != word).then(|| json!({"spec": {"status": word}}))
 }
 
+/// 4.1's notes in the tasks of a restore: of the one that asks for it, and of the one that follows it.
+fn of_restore_task(task: &Pgtask, operation: &Operation) -> Option<Value> {
+    let follows = task.spec.tasktype == TaskType::Workflow.as_str();
+    let mut patch = json!({"spec": {}});
+    let word = match (operation.outcome, follows) {
+        (None, _) => "in progress",
+        (Some(Outcome::Completed), true) => COMPLETED,
+        (Some(Outcome::Completed), false) => "job completed",
+        (Some(Outcome::Failed), _) => "job error",
+    };
+    let is_noted = |key: &str| !follows || task.spec.parameters.contains_key(key);
+    let steps = [
+        (
+            operation.steps > 0,
+            "restore job created",
+            operation.started,
+        ),
+        (
+            operation.outcome == Some(Outcome::Completed),
+            "restored Primary created",
+            operation.finished.unwrap_or(operation.started),
+        ),
+    ];
+    let mut any = task.spec.status != word;
+    patch["spec"]["status"] = word.into();
+    for (_, key, at) in steps
+        .into_iter()
+        .filter(|(is_so, key, _)| *is_so && !is_noted(key))
+    {
+        patch["spec"]["parameters"][key] = at.strftime(TIME_FORMAT).to_string().into();
+        any = true;
+    }
+    any.then_some(patch)
+}
+
 /// 4.1's note in the workflow's task that the creation is completed.
 fn of_task(task: &Pgtask, operation: &Operation) -> Option<Value> {
     if operation.kind == Kind::CreateBackup {
         return of_backup_task(task, operation);
+    }
+    if operation.kind == Kind::RestoreCluster {
+        return of_restore_task(task, operation);
     }
     if operation.kind == Kind::UpgradeCluster {
         return of_upgrade_task(task, operation);
@@ -355,6 +402,7 @@ mod tests {
             restarts: Vec::new(),
             upgrades: Vec::new(),
             backups: Vec::new(),
+            restores: Vec::new(),
             tasks: BTreeMap::new(),
             notes: pgo_core::Notes::default(),
             changed_by: pgo_core::ChangedBy::default(),

@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use pgo_core::{BackupSet, Cluster, DatabaseHost, Done, RepositoryFacts, Work};
 use pgo_ids::OperationId;
 use pgo_proto::agent::{
-    self, Backup, BeginRequest, CreateStanza, RepositoryState, WatchRepositoryRequest,
-    begin_request, repository_client::RepositoryClient,
+    self, Backup, BeginRequest, CheckRestore, CreateStanza, RepositoryState,
+    WatchRepositoryRequest, begin_request, repository_client::RepositoryClient,
 };
 use pgo_tls::TlsFiles;
 use tonic::{Status, Streaming, transport::Channel};
@@ -68,7 +68,7 @@ impl Repositories {
         &self,
         cluster: &Cluster,
         operation: OperationId,
-        (primary, replica): (&DatabaseHost, Option<&DatabaseHost>),
+        (primary, replica): (Option<&DatabaseHost>, Option<&DatabaseHost>),
         work: begin_request::Work,
     ) -> Result<(), String> {
         let connection = self.0.connection(&cluster.namespace, &name(cluster));
@@ -76,7 +76,7 @@ impl Repositories {
         let mut client = RepositoryClient::new(connection);
         let asked = client.begin(BeginRequest {
             operation: operation.to_string(),
-            primary: Some(host(primary)),
+            primary: primary.map(host),
             replica: replica.map(host),
             work: Some(work),
         });
@@ -92,6 +92,14 @@ impl Repositories {
 pub fn backup(options: &[String]) -> begin_request::Work {
     begin_request::Work::Backup(Backup {
         options: options.to_vec(),
+    })
+}
+
+/// A look whether the backups reach what these arguments name.
+pub fn check_restore(options: &[String]) -> begin_request::Work {
+    begin_request::Work::CheckRestore(CheckRestore {
+        options: options.to_vec(),
+        ..CheckRestore::default()
     })
 }
 

@@ -20,6 +20,7 @@ mod failover;
 mod inspection;
 mod permission;
 mod restart;
+mod restore;
 mod route;
 mod scale;
 mod schedule;
@@ -55,6 +56,7 @@ pub use restart::{
     AskedRestart, QueryRestartResponse, ReloadRequest, ReloadResponse, RestartRequest,
     RestartResponse, RestartTarget,
 };
+pub use restore::{RestoreRequest, RestoreResponse};
 pub use route::{Carrier, Endpoint, Method, Methods, NamespaceCheck, NoRoute, ROUTES, Route};
 pub use scale::{
     ClusterScaleResponse, ScaleDownQuery, ScaleDownResponse, ScaleQuery, ScaleQueryResponse,

@@ -265,7 +265,7 @@ routes! {
     /// Shows the pgBackRest backups of a cluster.
     ShowBackrest Get "/backrest/{name}" Some(P::ShowBackup), V, N, Query, AVAILABLE;
     /// Asks for a restore by pgBackRest.
-    Restore Post "/restore" Some(P::Restore), x, N, Body, LATER;
+    Restore Post "/restore" Some(P::Restore), x, N, Body, AVAILABLE;
     /// Asks for a dump by pg_dump.
     CreateDump Post "/pgdumpbackup" Some(P::CreateDump), x, N, Body, LATER;
     /// Shows the dumps of a cluster.

@@ -119,6 +119,15 @@ pub fn no_repository(cluster: &str) -> String {
     format!("backrestrepo pod not found for cluster {cluster}")
 }
 
+/// A cluster without pgBackRest is to be restored by it.
+pub const RESTORE_WITHOUT_BACKREST: &str =
+    "can't restore, cluster restoring from does not have backrest enabled";
+
+/// Result of `/restore`.
+pub fn restore_performed(cluster: &str, to: &str, (options, target): (&str, &str)) -> String {
+    format!("restore performed on {cluster} to {to} opts={options} pitr-target={target}")
+}
+
 /// Result of `/schedule`, one per cluster.
 pub fn created_schedule(schedule: &str, cluster: &str) -> String {
     format!("created schedule {schedule} for cluster {cluster}")

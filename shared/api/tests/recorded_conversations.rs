@@ -12,9 +12,10 @@ use pgo_api::{
     ClusterTestRequest, ClusterTestResponse, CreateBackrestBackupRequest,
     CreateBackrestBackupResponse, CreateClusterRequest, CreateClusterResponse,
     CreateScheduleRequest, CreateScheduleResponse, DeleteClusterRequest, DeleteClusterResponse,
-    DeleteScheduleResponse, Endpoint, FilesRequest, FilesResponse, Route, SelectScheduleRequest,
-    ShowBackrestQuery, ShowBackrestResponse, ShowClusterRequest, ShowClusterResponse,
-    ShowScheduleResponse, ShowWorkflowResponse, StatusQuery, StatusResponse, VersionResponse,
+    DeleteScheduleResponse, Endpoint, FilesRequest, FilesResponse, RestoreRequest, RestoreResponse,
+    Route, SelectScheduleRequest, ShowBackrestQuery, ShowBackrestResponse, ShowClusterRequest,
+    ShowClusterResponse, ShowScheduleResponse, ShowWorkflowResponse, StatusQuery, StatusResponse,
+    VersionResponse,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -63,6 +64,10 @@ fn of_backups_and_schedules(
         Endpoint::CreateBackrestBackup => {
             is_unchanged::<CreateBackrestBackupRequest>(file, request);
             is_unchanged::<CreateBackrestBackupResponse>(file, response);
+        }
+        Endpoint::Restore => {
+            is_unchanged::<RestoreRequest>(file, request);
+            is_unchanged::<RestoreResponse>(file, response);
         }
         Endpoint::ShowBackrest => {
             let written = ShowBackrestQuery {

@@ -35,10 +35,8 @@ impl Applied {
         if let Some(upgrade) = status.upgrading() {
             return not("Upgrading", under_way(upgrade));
         }
-        for instance in desired.instances() {
-            let Some(desired) = cluster.desired_of(status, &instance) else {
-                continue;
-            };
+        let instance = status.first(&cluster.name);
+        if let Some(desired) = cluster.desired_of(status, &instance) {
             let (claim_form, pod_form) = (desired.claim_form(), desired.pod_form());
             let pod = observed.pods.get(&instance);
             let outdated = changed(pod.and_then(|pod| pod.form.as_ref()), &pod_form);

@@ -45,12 +45,14 @@ impl Cluster {
         let mut restarts = self.restarts.iter();
         let mut upgrades = self.upgrades.iter();
         let mut backups = self.backups.iter();
+        let mut restores = self.restores.iter();
         failover.any(|asked| asked.operation == id)
             || scale_down.any(|asked| asked.operation == id)
             || reloads.any(|asked| asked.operation == id)
             || restarts.any(|asked| asked.operation == id)
             || upgrades.any(|asked| asked.operation == id)
             || backups.any(|asked| asked.operation == id)
+            || restores.any(|asked| asked.operation == id)
     }
 
     /// Whether a further request can be taken up.
@@ -97,13 +99,19 @@ fn unbegun<'a>(
         let kind = Kind::CreateBackup;
         one(kind, None, asked.operation, asked.actor.as_str())
     });
+    let restores = cluster.restores.iter();
+    let restores = restores.map(move |asked| {
+        let kind = Kind::RestoreCluster;
+        one(kind, None, asked.operation, asked.actor.as_str())
+    });
     let upgrades = cluster.upgrades.iter();
     let upgrades = upgrades.map(move |asked| {
         let kind = Kind::UpgradeCluster;
         one(kind, None, asked.operation, asked.actor.as_str())
     });
     let tasks = failover.chain(scale_down).chain(reloads);
-    let tasks = tasks.chain(restarts).chain(upgrades).chain(backups);
+    let tasks = tasks.chain(restarts).chain(upgrades);
+    let tasks = tasks.chain(backups).chain(restores);
     let tasks = tasks.filter(|asked| !status.journal.knows(asked.id));
     let replicas = cluster.replicas.iter();
     let replicas =

@@ -232,7 +232,7 @@ impl Cluster {
 }
 
 /// The instance that serves, where it archives to the repository.
-fn primary(cluster: &Cluster, observed: &Observed) -> Option<DatabaseHost> {
+pub(crate) fn primary(cluster: &Cluster, observed: &Observed) -> Option<DatabaseHost> {
     host(cluster, observed, observed.serving_primary()?)
 }
 
@@ -250,7 +250,7 @@ fn host(cluster: &Cluster, observed: &Observed, instance: &InstanceName) -> Opti
 }
 
 /// Why a repository cannot work now, for people.
-fn trouble(observed: &Observed, now: Timestamp) -> Option<String> {
+pub(crate) fn trouble(observed: &Observed, now: Timestamp) -> Option<String> {
     let repository = &observed.repository;
     if repository.works().is_some() {
         return None;

@@ -9,14 +9,14 @@ use pgo_ids::{ClusterName, InstanceName, Namespace, OperationId, StreamId};
 use crate::{
     AgentPhase, BackupRequest, ChangedBy, ClusterStatus, ConditionStatus, Data, DeleteRequest,
     Desired, FailoverRequest, InstanceStatus, Kind, Milestone, Notes, Observed, Operation, Outcome,
-    Phase, Problem, RESULT_READY, RESULT_UP_TO_DATE, ReloadRequest, Replica, RestartRequest, Role,
-    ScaleDownRequest, UpgradeRequest,
+    Phase, Problem, RESULT_READY, RESULT_UP_TO_DATE, ReloadRequest, Replica, RestartRequest,
+    RestoreRequest, Role, ScaleDownRequest, UpgradeRequest,
     applied::Applied,
     backlog, backup, certificate, crash,
     deletion::deletion,
     failover,
     journal::{Of, Subject},
-    notes, problem, protection, reload, replicas, restart, serving, silence, slots,
+    notes, problem, protection, reload, replicas, restart, restore, serving, silence, slots,
     status::set_condition,
     synchronous, takeover, upgrade, volumes,
 };
@@ -56,6 +56,8 @@ pub struct Cluster {
     pub upgrades: Vec<UpgradeRequest>,
     /// Backups by pgBackRest that Pgtasks ask for.
     pub backups: Vec<BackupRequest>,
+    /// Restores by pgBackRest that Pgtasks ask for.
+    pub restores: Vec<RestoreRequest>,
     /// Names of the Pgtasks that ask for any of these but its deletion, by the operation that they ask for.
     pub tasks: BTreeMap<OperationId, String>,
     /// What is noted on it.
@@ -114,11 +116,13 @@ pub fn commit(
         notes::of_one_that_goes(&mut next, cluster, now);
         deletion(&mut next, cluster, observed, now);
     } else {
+        restore::advance(&mut next, cluster, observed, now);
         creation(&mut next, cluster, observed, now);
         if next.journal.newest(Kind::CreateCluster).is_some() {
             takeover::tell(&mut next, subject, &observed.takeovers, now);
             takeover::conclude(&mut next, subject, observed, now);
             takeover::tell_lost(&mut next, cluster, observed, now);
+            restore::begin(&mut next, cluster, observed, now);
             replicas::commit(&mut next, cluster, observed, now);
             failover::commit(&mut next, cluster, observed, now);
             reload::commit(&mut next, cluster, observed, now);
@@ -161,7 +165,7 @@ fn creation(next: &mut ClusterStatus, cluster: &Cluster, observed: &Observed, no
     let (reached, found) = judge(next, cluster, observed, now);
     begin_creation(next, cluster, (reached, found.as_ref()), now);
     let problem = found.or_else(|| late(next, cluster, observed, now));
-    let data = Data::of(&InstanceName::from(&cluster.name), observed);
+    let data = Data::of(&next.first(&cluster.name), observed);
     let told: Vec<&str> = Milestone::ALL
         .into_iter()
         .filter(|m| *m > Milestone::Accepted && *m < Milestone::Serving && *m <= reached)
@@ -246,8 +250,10 @@ fn judge(
     match Milestone::reached(desired, observed) {
         Milestone::Serving => (Milestone::Serving, None),
         reached => {
-            let problem = Problem::find(desired, observed, !status.was_ready(), now);
-            (reached, problem)
+            let of_restore = restore::problem(status);
+            let first = status.first(&cluster.name);
+            let found = || Problem::find((desired, &first), observed, !status.was_ready(), now);
+            (reached, of_restore.or_else(found))
         }
     }
 }
@@ -382,7 +388,7 @@ fn instances(status: &ClusterStatus, observed: &Observed, now: Timestamp) -> Vec
             let role = match agent.and_then(|agent| agent.role) {
                 Some(Role::Primary) => "primary",
                 Some(Role::Replica) => "replica",
-                None => "",
+                Some(Role::Restoring) | None => "",
             };
             let replica = agent.filter(|agent| agent.role == Some(Role::Replica));
             InstanceStatus {

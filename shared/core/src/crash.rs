@@ -110,7 +110,7 @@ fn instances(status: &ClusterStatus, cluster: &Cluster) -> Vec<InstanceName> {
         return Vec::new();
     }
     let replicas = status.replicas.iter().filter(|known| !known.leaving);
-    let first = InstanceName::from(&cluster.name);
+    let first = status.first(&cluster.name);
     core::iter::once(first)
         .chain(replicas.map(|known| known.name.clone()))
         .collect()

@@ -11,7 +11,7 @@ use crate::{
     commit::{CREATION, DELETION, begin_creation, describe},
     failover,
     plan::{Leftover, leftovers},
-    reload, replicas, restart, settings, upgrade,
+    reload, replicas, restart, restore, settings, upgrade,
 };
 
 /// What a Pgtask asks for: the cluster's deletion.
@@ -53,6 +53,7 @@ pub(crate) fn deletion(
         restart::break_off(next, cluster, now);
         upgrade::break_off(next, cluster, now);
         backup::break_off(next, cluster, now);
+        restore::break_off(next, cluster, now);
         settings::break_off(next, cluster, now);
         next.journal
             .finish(subject, CREATION, (Outcome::Failed, Some(interrupted)), now);
@@ -63,7 +64,7 @@ pub(crate) fn deletion(
     take_up_deletion(next, cluster, observed, now);
     if let Some(running) = next.journal.running(Kind::DeleteCluster) {
         let options = running.delete.unwrap_or_default();
-        let left = leftovers(cluster, observed, options);
+        let left = leftovers(next, cluster, observed, options);
         let told = removed(&left, options);
         let journal = &mut next.journal;
         journal.progress(subject, DELETION, &told, now);
@@ -210,7 +211,7 @@ fn take_up_deletion(
     let options = ended.delete.unwrap_or_default();
     let asked = options.with(asked_by_all(cluster));
     let (steps, cause) = match ended.outcome {
-        Some(Outcome::Failed) if leftovers(cluster, observed, options).is_empty() => {
+        Some(Outcome::Failed) if leftovers(next, cluster, observed, options).is_empty() => {
             (ended.steps, "what was in the way is gone")
         }
         Some(Outcome::Completed) if observed.finalizer && !options.covers(asked) => {

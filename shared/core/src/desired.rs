@@ -179,10 +179,12 @@ pub struct Desired {
     pub volume_deadline: u32,
     /// Backups by pgBackRest; none where there are to be none.
     pub backups: Option<crate::Backups>,
+    /// What an instance is made to restore; of none but that one.
+    pub restore: Option<crate::RestoreOrder>,
 }
 
 impl Desired {
-    /// The instances there should be, the first primary first.
+    /// The instances that a new cluster begins with, the first primary first.
     #[must_use]
     pub fn instances(&self) -> Vec<InstanceName> {
         vec![InstanceName::from(&self.name)]

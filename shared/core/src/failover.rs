@@ -15,7 +15,7 @@ use pgo_ids::{InstanceName, OperationId};
 
 use crate::{
     AgentPhase, Cluster, ClusterStatus, Kind, Observed, Operation, Outcome, Plan, Role, Step,
-    silence, takeover,
+    restore, silence, takeover,
 };
 
 /// A request to have another instance as primary.
@@ -128,6 +128,9 @@ fn target(
     if !status.was_ready() {
         return Err("the cluster has not been ready yet".to_owned());
     }
+    if let Some(reason) = restore::in_the_way(status) {
+        return Err(reason);
+    }
     let others = candidates(status, cluster, observed);
     let Some(named) = named else {
         let fit = others
@@ -140,7 +143,7 @@ fn target(
             .cloned()
             .ok_or_else(|| "no replica can take over now".to_owned());
     };
-    let primary = observed.primary(&cluster.name);
+    let primary = observed.primary(&status.first(&cluster.name));
     if primary.as_str() == named {
         return Err(format!("{named} is the primary already"));
     }
@@ -159,8 +162,8 @@ fn target(
 
 /// The instances besides the primary that stay, the fittest first: of those that are as near, one that is preferred.
 fn candidates(status: &ClusterStatus, cluster: &Cluster, observed: &Observed) -> Vec<InstanceName> {
-    let primary = observed.primary(&cluster.name);
-    let first = InstanceName::from(&cluster.name);
+    let primary = observed.primary(&status.first(&cluster.name));
+    let first = status.first(&cluster.name);
     let replicas = status.replicas.iter().filter(|known| !known.leaving);
     let mut all: Vec<InstanceName> = replicas.map(|known| known.name.clone()).collect();
     all.push(first);
@@ -236,7 +239,8 @@ fn conclude(next: &mut ClusterStatus, cluster: &Cluster, observed: &Observed, no
         (Some(answer), _) => answer.reason.clone(),
         // Another one that serves is a change that the Lease is about to show.
         (None, Some(primary))
-            if kind == Kind::FailoverCluster && *primary == observed.holder(&cluster.name) =>
+            if kind == Kind::FailoverCluster
+                && *primary == observed.holder(&next.first(&cluster.name)) =>
         {
             format!("{primary} serves again; nothing was changed")
         }

@@ -23,6 +23,9 @@ const PORT: &str = "port";
 /// Field of a pod's form: whether it archives to a repository.
 const BACKREST: &str = "metadata.labels.pgo-backrest";
 
+/// Field of a pod's form: what it was made to restore.
+const RESTORE: &str = "restore";
+
 /// What an object's content comes from: fields of a Pgcluster's spec, or of `pgo.yaml`, with their values.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -121,7 +124,7 @@ impl Desired {
     pub fn pod_form(&self) -> Form {
         let archive_timeout = self.backups.as_ref().map(|one| one.archive_timeout);
         let on_a_claim = self.storage.kind != StorageKind::EmptyDir;
-        Form::from([
+        let mut form = Form::from([
             (IMAGE, self.image.0.clone()),
             ("Pgo.PGOImageTag of pgo.yaml", self.agent_image.0.clone()),
             (PORT, self.port.to_string()),
@@ -154,7 +157,12 @@ impl Desired {
             ("volumeDeadline", self.volume_deadline.to_string()),
             (BACKREST, self.backups.is_some().to_string()),
             ("userlabels.archive-timeout", text(archive_timeout.as_ref())),
-        ])
+        ]);
+        if let Some(order) = &self.restore {
+            let said = format!("{} {}", order.operation, order.options.join(" "));
+            form.0.insert(RESTORE.to_owned(), said);
+        }
+        form
     }
 
     /// What the Service of the repository is made for.

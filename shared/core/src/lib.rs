@@ -36,6 +36,7 @@ pub mod quantity;
 mod reload;
 mod replicas;
 mod restart;
+pub mod restore;
 mod scheduled;
 mod scheduling;
 pub mod services;
@@ -79,6 +80,10 @@ pub use protection::{Lack, Protection};
 pub use reload::{ReloadRequest, Reloads};
 pub use replicas::{Replica, ReplicaCount, ReplicaStatus, ScaleDownRequest, WantedReplica};
 pub use restart::{Restart, RestartRequest, Turn};
+pub use restore::{
+    Reached, RestoreFacts, RestoreMark, RestoreOrder, RestoreRequest, RestoreRun, RestoreStage,
+    Restored,
+};
 pub use scheduled::{RunVerdict, ScheduledRun};
 pub use scheduling::{ScheduleChange, ScheduleRequest};
 pub use settings::Settings;

@@ -216,15 +216,19 @@ pub enum Role {
     Primary,
     /// Follows.
     Replica,
+    /// Restores a backup beside the cluster, and is for nobody's clients.
+    Restoring,
 }
 
 impl Role {
-    /// Name of the Service whose clients an instance of this role is for, as in 4.1.
+    /// Name of the Service whose clients an instance of this role is for, as in 4.1; of none where it restores.
     #[must_use]
     pub fn service(self, cluster: &ClusterName) -> String {
         match self {
             Self::Primary => cluster.to_string(),
             Self::Replica => format!("{cluster}-replica"),
+            // No Service has this name.
+            Self::Restoring => format!("{cluster}-restore"),
         }
     }
 }
@@ -274,6 +278,8 @@ pub struct AgentFacts {
     pub data: crate::Data,
     /// On a primary that archives: how that goes.
     pub archive: Option<crate::Archive>,
+    /// On one that restores a backup: how far it is.
+    pub restore: Option<crate::RestoreFacts>,
 }
 
 /// What a former primary had written that its successor does not have.
@@ -357,6 +363,8 @@ pub struct Observed {
     pub preferred: BTreeSet<InstanceName>,
     /// Names of the nodes whose instances are to be those; none where that is not known.
     pub preferred_nodes: Option<BTreeSet<String>>,
+    /// The restore for which the Lease was made.
+    pub lease_restore: Option<OperationId>,
     /// The last changes of the primary, by the Lease; the newest one last.
     pub takeovers: Vec<crate::Takeover>,
     /// Family of addresses of the Kubernetes cluster, where it is known before a pod has one.
@@ -458,23 +466,29 @@ impl Observed {
     /// The instance that is to write: the one that serves, else the one that the Lease names. A cluster begins with its
     /// first one.
     #[must_use]
-    pub fn primary(&self, cluster: &ClusterName) -> InstanceName {
+    pub fn primary(&self, first: &InstanceName) -> InstanceName {
         let serving = self.serving_primary().cloned();
-        serving.unwrap_or_else(|| self.holder(cluster))
+        serving.unwrap_or_else(|| self.holder(first))
     }
 
     /// The instance that the Lease names, as it was seen last: it may be one that was replaced a moment ago.
     #[must_use]
-    pub fn holder(&self, cluster: &ClusterName) -> InstanceName {
+    pub fn holder(&self, first: &InstanceName) -> InstanceName {
         let last = self.takeovers.last();
         let to = last.and_then(|takeover| takeover.to.parse().ok());
-        to.unwrap_or_else(|| InstanceName::from(cluster))
+        to.unwrap_or_else(|| first.clone())
     }
 
     /// What an instance is to be.
     #[must_use]
-    pub fn role_of(&self, cluster: &ClusterName, instance: &InstanceName) -> Role {
-        if self.primary(cluster) == *instance {
+    pub fn role_of(
+        &self,
+        (status, cluster): (&crate::ClusterStatus, &ClusterName),
+        instance: &InstanceName,
+    ) -> Role {
+        if status.restoring() == Some(instance) {
+            Role::Restoring
+        } else if self.primary(&status.first(cluster)) == *instance {
             Role::Primary
         } else {
             Role::Replica

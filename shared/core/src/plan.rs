@@ -11,7 +11,7 @@ use pgo_ids::{ClusterName, InstanceName, OperationId};
 use crate::{
     AddressFamily, Backup, Cluster, ClusterStatus, DatabaseHost, Desired, Fixture, Form, Image,
     Kind, Observed, PodPhase, Role, StorageKind, UserSecret, backup, crash, deletion::unrecorded,
-    failover, growth, password, protection, reload, replicas, restart, upgrade,
+    failover, growth, password, protection, reload, replicas, restart, restore, upgrade,
 };
 pub use lease::FirstLease;
 pub(crate) use removal::{Leftover, leftovers};
@@ -158,6 +158,15 @@ pub enum Step {
         /// The instance that serves.
         primary: DatabaseHost,
     },
+    /// Have the repository look whether its backups reach the target of a restore.
+    CheckRestore {
+        /// The operation that it is for.
+        operation: OperationId,
+        /// The instance that serves, where one does: what it has written is archived before.
+        primary: Option<DatabaseHost>,
+        /// Arguments for pgBackRest.
+        options: Vec<String>,
+    },
     /// Have the repository make a backup.
     Backup {
         /// The operation that it is for.
@@ -286,7 +295,7 @@ pub fn plan(
     if !observed.finalizer {
         plan.steps.push(Step::AddFinalizer);
     }
-    labels(&mut plan, cluster, observed);
+    labels(&mut plan, status, cluster, observed);
     failover::steps(&mut plan, status, cluster, observed);
     reload::steps(&mut plan, status, observed);
     restart::steps(&mut plan, status, cluster, observed);
@@ -303,6 +312,7 @@ pub fn plan(
         plan.steps.extend(secrets);
         fixtures(&mut plan, status, desired, observed, now);
         replica_service(&mut plan, status, desired, observed);
+        restore::steps(&mut plan, status, cluster, observed);
         instances(&mut plan, status, cluster, observed);
         replicas::steps(&mut plan, status, cluster, observed);
         upgrade::steps(&mut plan, status, cluster, observed);
@@ -316,10 +326,10 @@ pub fn plan(
 }
 
 /// Pods say what their instances are, also where nobody understands what is wanted.
-fn labels(plan: &mut Plan, cluster: &Cluster, observed: &Observed) {
+fn labels(plan: &mut Plan, status: &ClusterStatus, cluster: &Cluster, observed: &Observed) {
     let pods = observed.pods.iter().filter(|(_, pod)| !pod.terminating);
     let wrong = pods.filter_map(|(instance, pod)| {
-        let role = observed.role_of(&cluster.name, instance);
+        let role = observed.role_of((status, &cluster.name), instance);
         let is_right = pod.service.as_ref() == Some(&role.service(&cluster.name));
         (!is_right).then(|| Step::LabelPod {
             instance: instance.clone(),
@@ -360,7 +370,7 @@ fn fixtures(
     if !(is_as_wanted && observed.has(&[Fixture::Service])) {
         steps.push(Step::MakeService);
     }
-    steps.extend(endpoint_slice(desired, observed));
+    steps.extend(endpoint_slice(status, desired, observed));
 }
 
 /// What the agents are to know of what is wanted, where the Lease says something else.
@@ -395,8 +405,9 @@ fn preferred(observed: &Observed) -> Option<Step> {
 }
 
 /// The EndpointSlice is for the family of addresses that pods have; it is made anew where it is for another one.
-fn endpoint_slice(desired: &Desired, observed: &Observed) -> Option<Step> {
-    let primary = observed.pods.get(&observed.primary(&desired.name));
+fn endpoint_slice(status: &ClusterStatus, desired: &Desired, observed: &Observed) -> Option<Step> {
+    let primary = observed.primary(&status.first(&desired.name));
+    let primary = observed.pods.get(&primary);
     let of_pods = primary.and_then(|pod| AddressFamily::of(pod.ip.as_deref()?));
     let family = of_pods.or(observed.family)?;
     let fixture = Fixture::EndpointSlice;
@@ -434,9 +445,17 @@ fn replica_service(
 
 /// The first instance.
 fn instances(plan: &mut Plan, status: &ClusterStatus, cluster: &Cluster, observed: &Observed) {
-    let first = InstanceName::from(&cluster.name);
-    if let Some(desired) = cluster.desired_of(status, &first) {
-        instance(plan, &desired, observed, &first, !status.was_ready());
+    let first = status.first(&cluster.name);
+    let is_held = restore::holds_instances(status);
+    if let Some(desired) = cluster.desired_of(status, &first).filter(|_| !is_held) {
+        let role = observed.role_of((status, &cluster.name), &first);
+        instance(
+            plan,
+            &desired,
+            observed,
+            (&first, role),
+            !status.was_ready(),
+        );
     }
     if plan.waiting_for.is_none() && observed.serving_primary().is_none() {
         plan.waiting_for = Some("the primary to answer on its service");
@@ -451,7 +470,7 @@ pub(crate) fn instance(
     plan: &mut Plan,
     desired: &Desired,
     observed: &Observed,
-    instance: &InstanceName,
+    (instance, role): (&InstanceName, Role),
     replaceable: bool,
 ) {
     let (claim_form, pod_form) = (desired.claim_form(), desired.pod_form());
@@ -482,7 +501,7 @@ pub(crate) fn instance(
     match pod {
         None => plan.steps.push(Step::MakePod {
             instance: instance.clone(),
-            role: observed.role_of(&desired.name, instance),
+            role,
         }),
         Some(pod) if pod.terminating => {
             plan.waiting_for = Some("a pod that is being removed");

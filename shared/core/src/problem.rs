@@ -54,7 +54,7 @@ impl Problem {
     /// them is no problem any more.
     #[must_use]
     pub fn find(
-        desired: &Desired,
+        (desired, first): (&Desired, &InstanceName),
         observed: &Observed,
         replaceable: bool,
         now: Timestamp,
@@ -65,7 +65,7 @@ impl Problem {
         if let Some(problem) = of_passwords(desired, observed, !replaceable) {
             return Some(problem);
         }
-        let primary = observed.primary(&desired.name);
+        let primary = observed.primary(first);
         Self::of_instance(desired, observed, &primary, replaceable, now)
     }
 

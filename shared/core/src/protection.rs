@@ -207,7 +207,7 @@ fn expected(status: &ClusterStatus, cluster: &Cluster) -> Vec<InstanceName> {
     };
     let replicas = status.replicas.iter().filter(|known| !known.leaving);
     let replicas = replicas.filter(|known| known.joined || has_failed(&known.name));
-    let first = InstanceName::from(&cluster.name);
+    let first = status.first(&cluster.name);
     core::iter::once(first)
         .chain(replicas.map(|known| known.name.clone()))
         .collect()

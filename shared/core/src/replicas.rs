@@ -19,7 +19,7 @@ use pgo_ids::{InstanceName, OperationId};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::{
-    account::{addition, is_known, know},
+    account::{addition, is_known, know, letters},
     steps::steps,
 };
 use crate::{
@@ -124,7 +124,9 @@ impl Cluster {
     #[must_use]
     pub fn desired_of(&self, status: &ClusterStatus, instance: &InstanceName) -> Option<Desired> {
         let desired = self.desired.as_ref().ok()?;
-        let mut wanted = if desired.instances().contains(instance) {
+        let mut wanted = if let Some(restoring) = self.restoring(desired, status, instance) {
+            restoring
+        } else if *instance == status.first(&self.name) {
             desired.clone()
         } else {
             let replica = self.replicas.iter().find(|one| one.name == *instance)?;
@@ -134,6 +136,25 @@ impl Cluster {
             wanted.image = image.clone();
         }
         Some(wanted)
+    }
+}
+
+impl Cluster {
+    /// What is wanted of an instance that is made to restore.
+    fn restoring(
+        &self,
+        desired: &Desired,
+        status: &ClusterStatus,
+        instance: &InstanceName,
+    ) -> Option<Desired> {
+        let run = status.restore.as_ref();
+        let run = run.filter(|run| run.instance == *instance);
+        let run = run.map(|run| (&run.order, run.node_label.as_deref()));
+        let restored = status.restored.as_ref();
+        let restored = restored.filter(|restored| restored.instance == *instance);
+        let restored = restored.map(|one| (&one.order, one.node_label.as_deref()));
+        let (order, node_label) = run.or(restored)?;
+        Some(desired.clone().restoring(order, node_label))
     }
 }
 
@@ -190,14 +211,15 @@ fn former_primary(
     observed: &Observed,
     now: Timestamp,
 ) {
-    let first = InstanceName::from(&cluster.name);
+    let first = next.first(&cluster.name);
     if let Err(invalid) = &cluster.desired {
         tell::gone(next, &first, cluster, (observed, invalid), now);
     }
     let Some(agent) = observed.agent(&first).filter(|_| next.was_ready()) else {
         return;
     };
-    match observed.role_of(&cluster.name, &first) {
+    match observed.role_of((next, &cluster.name), &first) {
+        Role::Restoring => {}
         Role::Replica => tell::mending(next, &first, cluster, agent, now),
         Role::Primary => {
             let of = (Kind::RewindReplica, Some(&first));
@@ -209,7 +231,7 @@ fn former_primary(
 
 /// The cluster goes: what is under way with its replicas ends with it.
 pub(crate) fn break_off(next: &mut ClusterStatus, cluster: &Cluster, now: Timestamp) {
-    let first = InstanceName::from(&cluster.name);
+    let first = next.first(&cluster.name);
     let replicas: Vec<InstanceName> = next.replicas.iter().map(|one| one.name.clone()).collect();
     for name in replicas.iter().chain([&first]) {
         for kind in [

@@ -63,7 +63,7 @@ pub(crate) fn commit(
         return;
     };
     let former = std::mem::take(&mut next.kept_wal);
-    let first = InstanceName::from(&cluster.name);
+    let first = next.first(&cluster.name);
     let replicas = next.replicas.iter().filter(|known| !known.leaving);
     let instances = replicas.map(|known| known.name.clone()).chain([first]);
     let mut kept_wal = BTreeMap::new();

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     BackupRun, Certificate, Crashes, Images, Journal, KeptWal, Kind, LastBackup, Outcome,
-    Promotion, Protection, ReplicaCount, ReplicaStatus, Restart, Settings, Stanza, Synchronous,
-    Upgrade, VolumeStatus,
+    Promotion, Protection, ReplicaCount, ReplicaStatus, Restart, RestoreRun, Restored, Settings,
+    Stanza, Synchronous, Upgrade, VolumeStatus,
 };
 
 /// Name of the condition that says whether a cluster can be used.
@@ -247,6 +247,15 @@ pub struct ClusterStatus {
     /// The newest backup.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_backup: Option<LastBackup>,
+    /// The restore that goes on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restore: Option<RestoreRun>,
+    /// What it was restored to last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restored: Option<Restored>,
+    /// Former first instances whose claims have the data as it was before a restore.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub retired: Vec<InstanceName>,
     /// Since when archiving fails, where that was told.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub archiving_failed: Option<Timestamp>,

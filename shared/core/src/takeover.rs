@@ -347,7 +347,7 @@ pub(crate) fn tell_lost(
     now: Timestamp,
 ) {
     let subject = cluster.subject();
-    let first = InstanceName::from(&cluster.name);
+    let first = next.first(&cluster.name);
     let replicas = &next.replicas;
     let belongs = |former: &InstanceName| {
         *former == first || replicas.iter().any(|known| known.name == *former)

@@ -254,7 +254,7 @@ pub fn wants_upgrade(status: &ClusterStatus, cluster: &Cluster) -> bool {
 pub(crate) fn instances(status: &ClusterStatus, cluster: &Cluster) -> Vec<InstanceName> {
     let replicas = status.replicas.iter();
     let replicas = replicas.filter(|known| known.joined && !known.leaving);
-    let first = InstanceName::from(&cluster.name);
+    let first = status.first(&cluster.name);
     replicas
         .map(|known| known.name.clone())
         .chain([first])

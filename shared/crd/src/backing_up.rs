@@ -105,7 +105,7 @@ fn fits(name: &str) -> Result<(), InvalidSpec> {
 }
 
 /// Whether backups can lie there.
-fn storage_type(kinds: &str) -> Result<(), String> {
+pub(crate) fn storage_type(kinds: &str) -> Result<(), String> {
     for kind in kinds.split(',').map(str::trim) {
         match kind {
             "" | "local" => {}

@@ -5,8 +5,8 @@ use std::{borrow::Cow, collections::BTreeMap};
 use kube::ResourceExt as _;
 use pgo_core::{
     BackupRequest, Cluster, DeleteOptions, DeleteRequest, Desired, FailoverRequest, Image,
-    NodePreference, ReloadRequest, Replica, Resources, RestartRequest, ScaleDownRequest,
-    ServiceType, UpgradeRequest,
+    NodePreference, ReloadRequest, Replica, Resources, RestartRequest, RestoreRequest,
+    ScaleDownRequest, ServiceType, UpgradeRequest,
 };
 use pgo_ids::{ClusterName, Namespace, OperationId, RoleName};
 
@@ -43,6 +43,8 @@ pub struct Requests {
     pub upgrades: Vec<UpgradeRequest>,
     /// Backups by pgBackRest.
     pub backups: Vec<BackupRequest>,
+    /// Restores by pgBackRest.
+    pub restores: Vec<RestoreRequest>,
     /// Names of the Pgtasks that ask for any of these but the deletion.
     pub tasks: BTreeMap<OperationId, String>,
 }
@@ -59,6 +61,7 @@ impl Requests {
             restarts: self.restarts,
             upgrades: self.upgrades,
             backups: self.backups,
+            restores: self.restores,
             tasks: self.tasks,
             ..cluster
         }
@@ -100,6 +103,7 @@ pub fn cluster(object: &Pgcluster, config: &PgoConfig, requests: Requests) -> Op
         restarts: requests.restarts,
         upgrades: requests.upgrades,
         backups: requests.backups,
+        restores: requests.restores,
         tasks: requests.tasks,
         notes: notes::notes(object),
         changed_by: notes::changed_by(object),
@@ -267,6 +271,7 @@ pub fn desired(object: &Pgcluster, config: &PgoConfig) -> Result<Desired, Invali
             custom_config: custom_config(spec),
             labels: labels?,
             backups: backups?,
+            restore: None,
             log_statement: config.cluster.log_statement.clone(),
             log_min_duration_statement: log_min_duration_statement(config),
             name,

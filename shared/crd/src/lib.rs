@@ -29,6 +29,7 @@ mod notes;
 mod policy;
 mod replica;
 mod restarting;
+mod restoring;
 mod scaling;
 mod schema;
 mod state;
@@ -64,6 +65,10 @@ pub use policy::{Pgpolicy, PgpolicySpec};
 pub use replica::{Pgreplica, PgreplicaSpec};
 pub use restarting::{
     INSTANCE, reload_request, reload_requests, restart_request, restart_requests,
+};
+pub use restoring::{
+    NODE_LABEL, RESTORE_FROM, RESTORE_OPTIONS, RESTORE_TARGET, RESTORE_TO, restore_request,
+    restore_requests,
 };
 pub use scaling::{replica, scale_down_request, scale_down_requests};
 pub use state::{RequestStatus, RequestVerdict};

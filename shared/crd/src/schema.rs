@@ -2,6 +2,7 @@
 //! stored that it does not understand. The words come from the core's types.
 
 mod backups;
+mod restores;
 
 use pgo_core::{ConditionStatus, Kind, Level, Outcome, Phase};
 use pgo_events::{EventType, Field, FieldKind, Severity, Stage, Topic};
@@ -60,6 +61,13 @@ pub(crate) fn cluster_status(generator: &mut SchemaGenerator) -> Schema {
             "stanza": backups::stanza(),
             "backup": backups::run(),
             "lastBackup": backups::last(),
+            "restore": restores::run(),
+            "restored": restores::restored(),
+            "retired": {
+                "description": "Former first instances whose claims have the data as it was before a restore.",
+                "type": "array",
+                "items": label(),
+            },
             "archivingFailed": with_description(&time(), "Since when WAL is not archived, where that was told."),
             "volumes": volumes(),
             "operations": operations(),

@@ -28,8 +28,8 @@ use crate::{RequestStatus, StorageSpec};
         .message("spec.name is the object's name")
 )]
 #[x_kube(
-    validation = Rule::new("has(self.tasktype) && self.tasktype in ['workflow', 'delete-data', 'failover', 'minorupgradecluster', 'reload', 'restart', 'backrest']")
-        .message("tasktype is workflow, delete-data, failover, minorupgradecluster, reload, restart or backrest; the other types of 4.1 are not available in this version yet"),
+    validation = Rule::new("has(self.tasktype) && self.tasktype in ['workflow', 'delete-data', 'failover', 'minorupgradecluster', 'reload', 'restart', 'backrest', 'restore']")
+        .message("tasktype is workflow, delete-data, failover, minorupgradecluster, reload, restart, backrest or restore; the other types of 4.1 are not available in this version yet"),
     validation = Rule::new("!has(self.tasktype) || self.tasktype != 'delete-data' || (has(self.parameters) && 'pg-cluster' in self.parameters && self.parameters['pg-cluster'] != '')")
         .message("a task of type delete-data names its cluster in parameters.pg-cluster"),
     validation = Rule::new("!has(self.tasktype) || self.tasktype != 'minorupgradecluster' || (has(self.parameters) && 'pg-cluster' in self.parameters && self.parameters['pg-cluster'] != '')")
@@ -46,6 +46,12 @@ use crate::{RequestStatus, StorageSpec};
         .message("backrest-storage-type in parameters is local; s3 is not available in this version yet"),
     validation = Rule::new("!has(self.tasktype) || self.tasktype != 'backrest' || !has(self.parameters) || !('backrest-opts' in self.parameters) || self.parameters['backrest-opts'].matches('^ *(-.*)?$')")
         .message("backrest-opts in parameters are options of pgBackRest; each begins with --"),
+    validation = Rule::new("!has(self.tasktype) || self.tasktype != 'restore' || (has(self.parameters) && 'backrest-restore-from-cluster' in self.parameters && self.parameters['backrest-restore-from-cluster'] != '')")
+        .message("a task of type restore names its cluster in parameters.backrest-restore-from-cluster"),
+    validation = Rule::new("!has(self.tasktype) || self.tasktype != 'restore' || !has(self.parameters) || !('backrest-storage-type' in self.parameters) || self.parameters['backrest-storage-type'] in ['', 'local']")
+        .message("backrest-storage-type in parameters is local; s3 is not available in this version yet"),
+    validation = Rule::new("!has(self.tasktype) || self.tasktype != 'restore' || !has(self.parameters) || !('backrest-restore-opts' in self.parameters) || self.parameters['backrest-restore-opts'].matches('^ *(-.*)?$')")
+        .message("backrest-restore-opts in parameters are options of pgBackRest; each begins with --"),
     validation = Rule::new("!has(self.tasktype) || self.tasktype != 'failover' || (has(self.parameters) && size(self.parameters) > 0)")
         .message("a task of type failover names its cluster by a parameter: its key is the cluster's name"),
     validation = Rule::new("!has(self.tasktype) || self.tasktype != 'delete-data' || !has(self.parameters) || !('is-backup' in self.parameters) || self.parameters['is-backup'] != 'true'")
@@ -94,6 +100,8 @@ pub enum TaskType {
     Restart,
     /// Makes a backup by pgBackRest.
     Backrest,
+    /// Restores a cluster by pgBackRest.
+    Restore,
 }
 
 impl TaskType {
@@ -108,6 +116,7 @@ impl TaskType {
             Self::Reload => "reload",
             Self::Restart => "restart",
             Self::Backrest => "backrest",
+            Self::Restore => "restore",
         }
     }
 }

@@ -24,8 +24,8 @@ pub use repository::{REPOSITORY_PORT, is_repository, repository, repository_serv
 pub use rivals::{Rival, rivals};
 pub use secret::{CERTIFICATE_UNTIL, certificate_secret, password, user_secret};
 pub use service::{
-    AUTOFAIL, PREFERRED, SYNC_FALLBACK, SYNCHRONOUS, TAKE_UP, TAKEOVERS, TERM, endpoint_slice,
-    lease, preferred, preferred_instances, replica_service, service,
+    AUTOFAIL, PREFERRED, RESTORED, SYNC_FALLBACK, SYNCHRONOUS, TAKE_UP, TAKEOVERS, TERM,
+    endpoint_slice, lease, preferred, preferred_instances, replica_service, service,
 };
 pub use volume::{Holds, claim, holds, repository_claim};
 

@@ -18,9 +18,12 @@ use k8s_openapi::{
         util::intstr::IntOrString,
     },
 };
-use pgo_core::{Desired, Fixture, Image, NodePreference, Role, Storage, StorageKind, UserSecret};
+use pgo_core::{
+    Desired, Fixture, Image, NodePreference, RestoreOrder, Role, Storage, StorageKind, UserSecret,
+};
 use pgo_crd::label;
 use pgo_ids::{ClusterName, InstanceName, StreamId};
+use serde_json::json;
 
 use crate::{
     ADMIN_PORT, AGENT_PORT,
@@ -66,13 +69,14 @@ pub fn pod_labels(
     let service = role.service(cluster);
     let is_first = instance.as_str() == cluster.as_str();
     let replica = (!is_first).then(|| (label::REPLICA_NAME, instance.to_string()));
+    let restores = (role == Role::Restoring).then(|| (label::BACKREST_RESTORE, "true".to_owned()));
     let labels = [
         (label::NAME, service.clone()),
         (label::SERVICE_NAME, service),
         (label::DEPLOYMENT_NAME, instance.to_string()),
         (label::PG_CLUSTER_ID, uid.to_string()),
     ];
-    let labels = labels.into_iter().chain(replica);
+    let labels = labels.into_iter().chain(replica).chain(restores);
     labels.map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
@@ -281,6 +285,11 @@ fn environment(desired: &Desired, instance: &InstanceName, logs: &LogSettings) -
             value("PGO_BACKREST_PATH", repository_path(desired)),
             value("PGO_ARCHIVE_TIMEOUT", backups.archive_timeout.to_string()),
         ]);
+    }
+    if let Some(order) = &desired.restore {
+        let RestoreOrder { operation, options } = order;
+        let order = json!({"operation": operation, "options": options});
+        variables.push(value("PGO_RESTORE", order.to_string()));
     }
     variables.extend(logs.variables());
     variables

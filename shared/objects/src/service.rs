@@ -19,6 +19,9 @@ use crate::identity::{fixture_name, made_for, owned};
 /// Annotation of the Lease with the term its holder serves under.
 pub const TERM: &str = "pgo.crunchydata.com/term";
 
+/// Annotation of a Lease that was made for an instance which restored a backup: the operation.
+pub const RESTORED: &str = "pgo.crunchydata.com/restore";
+
 /// Annotation of a Lease that names the instance which goes on by it, though it records nothing: no other one serves.
 pub const TAKE_UP: &str = "pgo.crunchydata.com/take-up";
 
@@ -148,6 +151,9 @@ pub fn lease(desired: &Desired, uid: &StreamId, first: &FirstLease) -> Lease {
         (SYNCHRONOUS.to_owned(), desired.synchronous.to_string()),
         (SYNC_FALLBACK.to_owned(), desired.sync_fallback.to_string()),
     ]));
+    if let (Some(operation), Some(annotations)) = (first.restore, &mut metadata.annotations) {
+        annotations.insert(RESTORED.to_owned(), operation.to_string());
+    }
     if let (true, Some(annotations)) = (first.take_up, &mut metadata.annotations) {
         annotations.insert(TAKE_UP.to_owned(), first.holder.to_string());
     }

@@ -182,6 +182,7 @@ fn say(
         data: Data::Made,
         commits: None,
         archive: None,
+        restore: None,
         error: error.map(str::to_owned),
     };
     observed.agents.insert(instance.clone(), facts);

@@ -158,7 +158,7 @@ impl World {
     fn replica(&mut self, slot: Slot) -> Option<InstanceName> {
         let kept = &self.store.clusters[slot];
         let observed = &kept.ground().observed;
-        let holder = observed.holder(&kept.name);
+        let holder = observed.holder(&InstanceName::from(&kept.name));
         let replicas = observed.pods.keys().filter(|one| **one != holder);
         let replicas: Vec<InstanceName> = replicas.cloned().collect();
         if self.chance.happens(STUBBORN) {

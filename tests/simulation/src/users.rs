@@ -58,6 +58,7 @@ fn desired(name: &str) -> Result<Desired, String> {
         log_min_duration_statement: 60_000,
         volume_deadline: 20,
         backups: None,
+        restore: None,
     })
 }
 
@@ -123,7 +124,7 @@ impl World {
                 continue;
             };
             let observed = &kept.ground().observed;
-            let holder = observed.holder(&kept.name);
+            let holder = observed.holder(&pgo_ids::InstanceName::from(&kept.name));
             let replicas = object.status.replicas.iter();
             let mut leaving = replicas.filter(|one| one.leaving);
             let other = observed.pods.keys().find(|instance| **instance != holder);
@@ -177,6 +178,7 @@ impl World {
             restarts: Vec::new(),
             upgrades: Vec::new(),
             backups: Vec::new(),
+            restores: Vec::new(),
             tasks: BTreeMap::new(),
             notes: pgo_core::Notes::default(),
             changed_by: pgo_core::ChangedBy::default(),

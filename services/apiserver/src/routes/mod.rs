@@ -44,6 +44,7 @@ pub(crate) async fn dispatch(call: Arc<Call>) -> Result<Response, Stop> {
         Endpoint::QueryFailover => call.answer(clusters::failover_query).await,
         Endpoint::Upgrade => call.answer(clusters::upgrade).await,
         Endpoint::CreateBackrestBackup => call.answer(clusters::backup).await,
+        Endpoint::Restore => call.answer(clusters::restore).await,
         Endpoint::ShowBackrest => call.answer(clusters::show_backups).await,
         Endpoint::CreateSchedule => call.answer(schedules::create).await,
         Endpoint::ShowSchedule => call.answer(schedules::show).await,

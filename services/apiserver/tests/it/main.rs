@@ -31,6 +31,7 @@ mod recorded;
 mod refusals;
 mod repository;
 mod restarting;
+mod restores;
 mod rights;
 mod scaling;
 mod schedules;

@@ -17,12 +17,12 @@ use kube::{
 };
 use pgo_crd::{Pgreplica, Pgtask};
 use pgo_objects::{
-    AUTOFAIL, CERTIFICATE_UNTIL, FORM, PREFERRED, PROBE_CONTAINER, SYNC_FALLBACK, SYNCHRONOUS,
-    TAKEOVERS,
+    AUTOFAIL, CERTIFICATE_UNTIL, FORM, PREFERRED, PROBE_CONTAINER, RESTORED, SYNC_FALLBACK,
+    SYNCHRONOUS, TAKEOVERS,
 };
 
 /// The annotations that are read of objects other than requests (`crate::observe`, `crate::execute`).
-const READ: [&str; 7] = [
+const READ: [&str; 8] = [
     FORM,
     CERTIFICATE_UNTIL,
     SYNCHRONOUS,
@@ -30,6 +30,7 @@ const READ: [&str; 7] = [
     AUTOFAIL,
     PREFERRED,
     TAKEOVERS,
+    RESTORED,
 ];
 
 /// The conditions that are read of pods.
@@ -194,7 +195,7 @@ mod tests {
 
     #[test]
     fn all_that_a_lease_says_of_its_cluster_stays() {
-        let said = [AUTOFAIL, SYNCHRONOUS, SYNC_FALLBACK, TAKEOVERS]
+        let said = [AUTOFAIL, SYNCHRONOUS, SYNC_FALLBACK, TAKEOVERS, RESTORED]
             .map(|name| (name.to_owned(), "x".to_owned()));
         let mut lease = PartialObjectMeta::<Lease> {
             metadata: ObjectMeta {

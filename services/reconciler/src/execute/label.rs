@@ -10,7 +10,7 @@ use kube::{
 use pgo_core::{Cluster, Role};
 use pgo_crd::label;
 use pgo_ids::InstanceName;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{call::call, context::Context, error::Error};
 
@@ -41,7 +41,11 @@ pub async fn pod(
 ) -> Result<(), Error> {
     let api: Api<Pod> = Api::namespaced(context.client.clone(), cluster.namespace.as_str());
     // Kubernetes refuses a patch whose uid is another pod's.
-    let labels = labels(cluster, (instance, role));
+    let mut labels = json!(labels(cluster, (instance, role)));
+    if role != Role::Restoring {
+        // It was one of those; null takes it away.
+        labels[label::BACKREST_RESTORE] = Value::Null;
+    }
     let patch = json!({"metadata": {"uid": uid, "labels": labels}});
     let (parameters, patch) = (PatchParams::default(), Patch::Merge(&patch));
     let patched = api.patch_metadata(instance.as_str(), &parameters, &patch);

@@ -9,7 +9,7 @@ use super::own::{Present, make};
 use crate::{
     context::Context,
     error::Error,
-    repositories::{backup, create_stanza},
+    repositories::{backup, check_restore, create_stanza},
 };
 
 /// Carries out one of them.
@@ -56,8 +56,17 @@ async fn ask(step: &Step, cluster: &Cluster, context: &Context) {
     let repositories = &context.repositories;
     let (operation, asked) = match step {
         Step::CreateStanza { operation, primary } => {
-            let hosts = (primary, None);
+            let hosts = (Some(primary), None);
             let asked = repositories.begin(cluster, *operation, hosts, create_stanza());
+            (operation, asked.await)
+        }
+        Step::CheckRestore {
+            operation,
+            primary,
+            options,
+        } => {
+            let hosts = (primary.as_ref(), None);
+            let asked = repositories.begin(cluster, *operation, hosts, check_restore(options));
             (operation, asked.await)
         }
         Step::Backup {
@@ -66,7 +75,7 @@ async fn ask(step: &Step, cluster: &Cluster, context: &Context) {
             replica,
             options,
         } => {
-            let hosts = (primary, replica.as_ref());
+            let hosts = (Some(primary), replica.as_ref());
             let asked = repositories.begin(cluster, *operation, hosts, backup(options));
             (operation, asked.await)
         }

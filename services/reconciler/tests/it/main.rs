@@ -32,6 +32,7 @@ mod preferred;
 mod replicas;
 mod repository;
 mod requests;
+mod restores;
 mod rights;
 mod rivals;
 mod services;

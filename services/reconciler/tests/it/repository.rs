@@ -144,6 +144,7 @@ impl Repository for Told {
         let what = match &request.work {
             Some(Asked::Backup(_)) => "backup",
             Some(Asked::CreateStanza(_)) => "create-stanza",
+            Some(Asked::CheckRestore(_)) => "check-restore",
             None => return Err(Status::invalid_argument("nothing to do")),
         };
         let operation = request.operation.clone();

@@ -1,4 +1,5 @@
-//! Options that a user gives to pgBackRest's `backup`: which there are, which PGO sets itself, and which values fit.
+//! Options that a user gives to pgBackRest: which there are, which PGO sets itself, and which values fit; those of `backup`.
+//! Those of `restore` are read by the same rules: [`crate::restore::options`].
 //!
 //! Lists, values and texts are 4.1's. What comes out are arguments for the program itself: no shell reads them.
 
@@ -41,11 +42,14 @@ pub enum OptionsError {
     /// Values that pgBackRest does not take; each in 4.1's words.
     #[error("{}", .0.join("\n"))]
     Values(Vec<&'static str>),
+    /// Options that do not go together.
+    #[error("{0}")]
+    Together(String),
 }
 
 /// What an option takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Takes {
+pub(crate) enum Takes {
     /// Nothing, or whether it holds.
     Flag,
     /// A number.
@@ -140,16 +144,16 @@ const DENIED: [&str; 22] = [
 /// Beginnings of further ones.
 const DENIED_KINDS: [&str; 3] = ["repo-host", "repo-s3-", "pg-host"];
 
-/// Options for a backup by pgBackRest, each of them allowed, with a value that fits.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct BackupOptions(Vec<(&'static str, Option<String>)>);
+/// The options of a command that users may give.
+pub(crate) type Allowed = &'static [(&'static str, Takes)];
 
-impl BackupOptions {
-    /// Reads what a user wrote, `--type=full --process-max 2`; nothing is nothing.
-    ///
-    /// # Errors
-    /// The first that cannot be used, or all values that do not fit, in 4.1's words.
-    pub fn parse(text: &str) -> Result<Self, OptionsError> {
+/// Options of a command, each of them allowed, with a value that fits.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Given(Vec<(&'static str, Option<String>)>);
+
+impl Given {
+    /// Reads what a user wrote; nothing is nothing.
+    pub(crate) fn parse(text: &str, allowed: Allowed) -> Result<Self, OptionsError> {
         let text = text.trim();
         if text.is_empty() {
             return Ok(Self::default());
@@ -162,7 +166,7 @@ impl BackupOptions {
         }
         let (mut options, mut wrong) = (Self::default(), Vec::new());
         for one in split(text) {
-            let (name, takes, value) = read(one)?;
+            let (name, takes, value) = read(one, allowed)?;
             match takes {
                 Takes::Word(words, problem)
                     if !value.as_deref().is_some_and(|value| words.contains(&value)) =>
@@ -172,7 +176,7 @@ impl BackupOptions {
                 Takes::Level(problem) if !value.as_deref().is_some_and(level) => {
                     wrong.push(problem);
                 }
-                _ => options.set(name, takes, value),
+                _ => options.set(name, (takes, allowed), value),
             }
         }
         if wrong.is_empty() {
@@ -183,8 +187,7 @@ impl BackupOptions {
     }
 
     /// The arguments for pgBackRest.
-    #[must_use]
-    pub fn arguments(&self) -> Vec<String> {
+    pub(crate) fn arguments(&self) -> Vec<String> {
         let arguments = self.0.iter().map(|(name, value)| match value {
             Some(value) => format!("--{name}={value}"),
             None => format!("--{name}"),
@@ -192,27 +195,67 @@ impl BackupOptions {
         arguments.collect()
     }
 
+    /// Whether an option was given.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|(known, _)| *known == name)
+    }
+
+    /// The value of an option, where it was given with one.
+    pub(crate) fn value(&self, name: &str) -> Option<&str> {
+        let mut all = self.0.iter();
+        all.find(|(known, _)| *known == name)?.1.as_deref()
+    }
+
+    /// The last word about an option counts, but for those that can be given more than once.
+    pub(crate) fn set(
+        &mut self,
+        name: &'static str,
+        (takes, allowed): (Takes, Allowed),
+        value: Option<String>,
+    ) {
+        if takes != Takes::Texts {
+            let opposite = opposite(name, allowed);
+            self.0
+                .retain(|(known, _)| *known != name && Some(*known) != opposite);
+        }
+        self.0.push((name, value));
+    }
+
+    /// Takes an option back.
+    pub(crate) fn drop(&mut self, name: &str) {
+        self.0.retain(|(known, _)| *known != name);
+    }
+}
+
+/// Options for a backup by pgBackRest, each of them allowed, with a value that fits.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BackupOptions(Given);
+
+impl BackupOptions {
+    /// Reads what a user wrote, `--type=full --process-max 2`; nothing is nothing.
+    ///
+    /// # Errors
+    /// The first that cannot be used, or all values that do not fit, in 4.1's words.
+    pub fn parse(text: &str) -> Result<Self, OptionsError> {
+        Given::parse(text, &ALLOWED).map(Self)
+    }
+
+    /// The arguments for pgBackRest.
+    #[must_use]
+    pub fn arguments(&self) -> Vec<String> {
+        self.0.arguments()
+    }
+
     /// The type of the backup, where it is said: `full`, `diff` or `incr`.
     #[must_use]
     pub fn backup_type(&self) -> Option<&str> {
-        let mut all = self.0.iter();
-        all.find(|(name, _)| *name == "type")?.1.as_deref()
+        self.0.value("type")
     }
 
     /// Whether the data is to come from the primary, also where a replica could give it.
     #[must_use]
     pub fn from_primary(&self) -> bool {
-        self.0.iter().any(|(name, _)| *name == "no-backup-standby")
-    }
-
-    /// The last word about an option counts, but for those that can be given more than once.
-    fn set(&mut self, name: &'static str, takes: Takes, value: Option<String>) {
-        if takes != Takes::Texts {
-            let opposite = opposite(name);
-            self.0
-                .retain(|(known, _)| *known != name && Some(*known) != opposite);
-        }
-        self.0.push((name, value));
+        self.0.has("no-backup-standby")
     }
 }
 
@@ -235,7 +278,10 @@ fn split(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// An option with its value.
-fn read(part: &str) -> Result<(&'static str, Takes, Option<String>), OptionsError> {
+fn read(
+    part: &str,
+    allowed: Allowed,
+) -> Result<(&'static str, Takes, Option<String>), OptionsError> {
     let Some(long) = part.strip_prefix("--") else {
         let letter = part.chars().nth(1).unwrap_or('-');
         return Err(OptionsError::Shorthand(letter, part.to_owned()));
@@ -248,7 +294,7 @@ fn read(part: &str) -> Result<(&'static str, Takes, Option<String>), OptionsErro
         Some(_) => Some(rest.trim()),
     };
     let flag = format!("--{name}");
-    let Some((name, takes)) = ALLOWED.iter().find(|(known, _)| *known == name) else {
+    let Some((name, takes)) = allowed.iter().find(|(known, _)| *known == name) else {
         return Err(if is_denied(name) {
             OptionsError::Denied(flag)
         } else {
@@ -256,7 +302,7 @@ fn read(part: &str) -> Result<(&'static str, Takes, Option<String>), OptionsErro
         });
     };
     if *takes == Takes::Flag {
-        return Ok((switched(name, rest, &flag)?, *takes, None));
+        return Ok((switched(name, (rest, allowed), &flag)?, *takes, None));
     }
     let value = value.filter(|value| !value.is_empty());
     let value = value.ok_or_else(|| OptionsError::NoValue(flag.clone()))?;
@@ -271,7 +317,11 @@ fn read(part: &str) -> Result<(&'static str, Takes, Option<String>), OptionsErro
 }
 
 /// The option that a switch stands for: itself, or its opposite where it is said not to hold.
-fn switched(name: &'static str, rest: &str, flag: &str) -> Result<&'static str, OptionsError> {
+fn switched(
+    name: &'static str,
+    (rest, allowed): (&str, Allowed),
+    flag: &str,
+) -> Result<&'static str, OptionsError> {
     let Some(value) = rest.strip_prefix('=') else {
         return match rest.trim() {
             "" => Ok(name),
@@ -280,7 +330,7 @@ fn switched(name: &'static str, rest: &str, flag: &str) -> Result<&'static str, 
     };
     match value.trim() {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(name),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => opposite(name),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => opposite(name, allowed),
         _ => None,
     }
     .ok_or_else(|| OptionsError::Value {
@@ -290,12 +340,12 @@ fn switched(name: &'static str, rest: &str, flag: &str) -> Result<&'static str, 
     })
 }
 
-fn opposite(name: &str) -> Option<&'static str> {
+fn opposite(name: &str, allowed: Allowed) -> Option<&'static str> {
     let wanted = match name.strip_prefix("no-") {
         Some(positive) => positive.to_owned(),
         None => format!("no-{name}"),
     };
-    let mut all = ALLOWED.iter().map(|(known, _)| *known);
+    let mut all = allowed.iter().map(|(known, _)| *known);
     all.find(|known| *known == wanted)
 }
 

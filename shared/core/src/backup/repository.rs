@@ -53,7 +53,8 @@ fn make(plan: &mut Plan, status: &ClusterStatus, desired: &Desired, observed: &O
     }
     let is_as_wanted = repository.form == Some(desired.repository_form());
     // A pod that is made anew interrupts what it does.
-    let is_at_work = present.is_some() && status.backup.is_some();
+    let works = status.backup.is_some() || status.restoring().is_some();
+    let is_at_work = present.is_some() && works;
     if !(present.is_some() && is_as_wanted || is_at_work) {
         plan.steps.push(Step::MakeRepository);
     }

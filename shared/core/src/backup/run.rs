@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::{BackupSet, Done, host, options::BackupOptions, primary, trouble};
 use crate::{
     Cluster, ClusterStatus, Fixture, Kind, Observed, Operation, Outcome, Plan, Step, journal::Of,
-    silence, upgrade,
+    restore, silence, upgrade,
 };
 
 /// A request for a backup by pgBackRest.
@@ -136,6 +136,9 @@ fn refusal(status: &ClusterStatus, cluster: &Cluster, observed: &Observed) -> Op
             "another backup is going on, operation {}; wait for its end, then ask again",
             running.operation
         ));
+    }
+    if let Some(reason) = restore::in_the_way(status) {
+        return Some(reason);
     }
     if !observed.has(&[Fixture::Repository]) {
         return Some(format!("backrestrepo pod not found for cluster {name}"));

@@ -1,8 +1,8 @@
 //! What the Lease of a cluster says when it is made: of a new cluster, or where it was lost.
 
-use pgo_ids::{InstanceName, Term};
+use pgo_ids::{InstanceName, OperationId, Term};
 
-use crate::{ClusterStatus, Desired, Observed};
+use crate::{ClusterStatus, Desired, Observed, restore};
 
 /// A Lease that records nothing yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,13 +15,18 @@ pub struct FirstLease {
     /// Whether the holder may go on by it though it does not serve, since there is no other instance and never was a change of
     /// the primary.
     pub take_up: bool,
+    /// The restore by which it is the holder's.
+    pub restore: Option<OperationId>,
 }
 
 impl FirstLease {
     /// The Lease of a cluster that has none.
     #[must_use]
     pub fn of(status: &ClusterStatus, desired: &Desired, observed: &Observed) -> Self {
-        let first = InstanceName::from(&desired.name);
+        if let Some(lease) = restore::lease(status) {
+            return lease;
+        }
+        let first = status.first(&desired.name);
         let told = status.instances.iter().map(|instance| instance.term);
         let heard = observed.agents.values().map(|agent| agent.term);
         let highest = told.chain(heard).fold(status.term, Term::max);
@@ -30,12 +35,15 @@ impl FirstLease {
                 holder: first,
                 term: Term(1),
                 take_up: false,
+                restore: None,
             };
         }
         let known = observed.serving_primary();
         let known = known.or(status.current_primary.as_ref()).cloned();
         let holder = known.unwrap_or_else(|| first.clone());
         let there = observed.claims.keys().chain(observed.pods.keys());
+        // Nothing runs on what a restore has left.
+        let there = there.filter(|instance| !status.retired.contains(instance));
         let replicas = status.replicas.iter().map(|replica| &replica.name);
         let alone = there.chain(replicas).all(|instance| *instance == first);
         Self {
@@ -43,6 +51,7 @@ impl FirstLease {
             holder,
             // At least 2, also where the status has lost its terms.
             term: Term(highest.0.max(1).saturating_add(1)),
+            restore: None,
         }
     }
 }

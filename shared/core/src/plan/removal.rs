@@ -27,11 +27,12 @@ pub(crate) enum Leftover {
 
 /// What is left to remove, in the order it goes.
 pub(crate) fn leftovers(
+    status: &ClusterStatus,
     cluster: &Cluster,
     observed: &Observed,
     options: DeleteOptions,
 ) -> BTreeSet<Leftover> {
-    let primary = observed.primary(&cluster.name);
+    let primary = observed.primary(&status.first(&cluster.name));
     let replicas = observed.pods.keys().any(|instance| *instance != primary)
         || cluster.replicas.iter().any(|one| one.name != primary);
     let last = !(observed.pods.is_empty() && cluster.replicas.is_empty());
@@ -70,11 +71,11 @@ pub(super) fn plan(
             steps.push(Step::AddFinalizer);
         }
     }
-    let left = leftovers(cluster, observed, options);
+    let left = leftovers(status, cluster, observed, options);
     let waiting_for = match left.first() {
         Some(Leftover::Replicas) => {
             // What the primary has written by then, nobody needs to be told.
-            let primary = observed.primary(&cluster.name);
+            let primary = observed.primary(&status.first(&cluster.name));
             remove_instances(&mut steps, cluster, observed, |name| *name != primary);
             Some("the replicas to stop")
         }

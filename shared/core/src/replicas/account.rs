@@ -14,21 +14,26 @@ const PRIMARY_GRACE: SignedDuration = SignedDuration::from_secs(15);
 
 /// Name of the `n`th replica that PGO makes for a cluster: 4.1's four letters, the same whenever it is asked for.
 fn name(cluster: &ClusterName, stream: &StreamId, n: u32) -> Option<InstanceName> {
-    let id = OperationId::derived(stream, &format!("replica {n}")).to_string();
+    let id = OperationId::derived(stream, &format!("replica {n}"));
+    format!("{cluster}-{}", letters(id)).parse().ok()
+}
+
+/// Four lower-case letters that follow from an id.
+pub(crate) fn letters(id: OperationId) -> String {
+    let id = id.to_string();
     let digits: String = id
         .chars()
         .filter(char::is_ascii_hexdigit)
         .take(12)
         .collect();
     let mut rest = u64::from_str_radix(&digits, 16).unwrap_or_default();
-    let letters: String = (0..4)
+    (0..4)
         .map(|_| {
             let letter = u8::try_from(rest % 26).unwrap_or_default();
             rest /= 26;
             char::from(b'a' + letter)
         })
-        .collect();
-    format!("{cluster}-{letters}").parse().ok()
+        .collect()
 }
 
 /// Takes over a change of `spec.replicaCount`; what is still to be projected there is none.
@@ -139,7 +144,7 @@ pub(super) fn notice_gone(
     observed: &Observed,
     now: Timestamp,
 ) {
-    let primary = observed.primary(&cluster.name);
+    let primary = observed.primary(&next.first(&cluster.name));
     refuse(next, cluster, &primary, now);
     if keeps_votes(next, observed) {
         if has_lasted(next, now) {
@@ -177,7 +182,7 @@ pub(super) fn notice_gone(
 
 /// Refuses to remove the primary, and the first instance, which is the cluster's own and no Pgreplica.
 fn refuse(next: &mut ClusterStatus, cluster: &Cluster, primary: &InstanceName, now: Timestamp) {
-    let first = InstanceName::from(&cluster.name);
+    let first = next.first(&cluster.name);
     for request in &cluster.scale_down {
         let instance = &request.replica;
         let cause = if instance == primary {
@@ -346,7 +351,7 @@ pub(super) fn make_up(
 
 /// The replica that is missed least; the primary never.
 fn worst(next: &ClusterStatus, cluster: &Cluster, observed: &Observed) -> Option<usize> {
-    let primary = observed.primary(&cluster.name);
+    let primary = observed.primary(&next.first(&cluster.name));
     let places = next.replicas.iter().enumerate();
     places
         .filter(|(_, known)| !known.leaving && primary != known.name)

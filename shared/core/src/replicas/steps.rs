@@ -2,10 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use pgo_ids::InstanceName;
-
 use super::{Replica, ReplicaStatus, keeps_votes};
-use crate::{Cluster, ClusterStatus, Observed, Plan, Step, plan};
+use crate::{Cluster, ClusterStatus, Observed, Plan, Step, plan, restore};
 
 /// What is to be done for the replicas. Those that go do so also where nobody understands what is wanted of the cluster.
 pub(crate) fn steps(
@@ -24,7 +22,7 @@ pub(crate) fn steps(
             continue;
         }
         if known.leaving {
-            if observed.primary(&cluster.name) == known.name {
+            if observed.primary(&status.first(&cluster.name)) == known.name {
                 plan.waiting_for = Some("another instance to be primary, so that this one can go");
             } else {
                 remove(plan, known, object, observed);
@@ -47,8 +45,13 @@ pub(crate) fn steps(
                 uid: object.uid.clone(),
             });
         }
+        if restore::holds_instances(status) {
+            continue;
+        }
         if let Some(desired) = cluster.desired_of(status, &known.name) {
-            plan::instance(plan, &desired, observed, &known.name, !known.joined);
+            let role = observed.role_of((status, &cluster.name), &known.name);
+            let of = (&known.name, role);
+            plan::instance(plan, &desired, observed, of, !known.joined);
         }
     }
     release_strangers(plan, status, cluster, observed);
@@ -132,7 +135,7 @@ fn forget_slots(plan: &mut Plan, status: &ClusterStatus, cluster: &Cluster, obse
         .filter(|known| !known.leaving || observed.pods.contains_key(&known.name))
         .map(|known| known.name.slot())
         .collect();
-    kept.insert(InstanceName::from(&cluster.name).slot());
+    kept.insert(status.first(&cluster.name).slot());
     let strangers = agent
         .followers
         .iter()

@@ -59,7 +59,7 @@ pub(crate) fn account(next: &mut ClusterStatus, cluster: &Cluster, observed: &Ob
     let Ok(desired) = &cluster.desired else {
         return;
     };
-    let was_ready = next.was_ready();
+    let (was_ready, first) = (next.was_ready(), next.first(&cluster.name));
     let images = next
         .images
         .get_or_insert_with(|| adopted(cluster, desired, observed));
@@ -89,7 +89,6 @@ pub(crate) fn account(next: &mut ClusterStatus, cluster: &Cluster, observed: &Ob
             }
         }
     }
-    let first = InstanceName::from(&cluster.name);
     let in_force = images.in_force.clone();
     images.others.retain(|instance, image| {
         let is_there =

@@ -41,6 +41,7 @@ fn a_lease_that_was_lost_names_who_serves_in_a_term_above_all_others() {
             holder: replica.clone(),
             term: Term(term),
             take_up: false,
+            restore: None,
         };
         assert_eq!(made(&mut world), expected);
     }

@@ -25,6 +25,7 @@ mod published;
 mod reload;
 mod replicas;
 mod restart;
+mod restores;
 mod roles;
 mod scheduled;
 mod scheduling;

@@ -12,7 +12,7 @@ use pgo_events::{Event, EventType, Published};
 use crate::{
     backups, crash, failover,
     installation::{config, pgo},
-    protection, reload, replicas, restart, scheduled, scheduling,
+    protection, reload, replicas, restart, restores, scheduled, scheduling,
     services::{lease, process},
     settings, slots, synchronous, takeover, upgrade, volumes,
     world::{World, on},
@@ -133,6 +133,7 @@ fn what_is_said_to_be_published_is_told_and_nothing_else() {
         scheduling::told(),
         synchronous::of_fallback(),
         backups::told(),
+        restores::told(),
         volumes::told(),
     ];
     let told: BTreeSet<EventType> = told.into_iter().flatten().collect();

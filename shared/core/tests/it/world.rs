@@ -81,6 +81,7 @@ impl World {
                 restarts: Vec::new(),
                 upgrades: Vec::new(),
                 backups: Vec::new(),
+                restores: Vec::new(),
                 tasks: BTreeMap::new(),
                 notes: pgo_core::Notes::default(),
                 changed_by: pgo_core::ChangedBy::default(),
@@ -250,6 +251,7 @@ impl World {
             | Step::MakeRepositoryService
             | Step::MakeRepository
             | Step::CreateStanza { .. }
+            | Step::CheckRestore { .. }
             | Step::Backup { .. } => self.of_repository(step),
             Step::RemoveCluster => self.cluster.deleting = true,
             Step::CopyEvents => self.copied = self.status.journal.outbox.entries.clone(),
@@ -277,7 +279,8 @@ impl World {
                 &[Fixture::Certificate]
             }
             Step::MakeAccess => &Fixture::ACCESS,
-            Step::MakeLease(_) => {
+            Step::MakeLease(first) => {
+                self.observed.lease_restore = first.restore;
                 self.observed.autofail = Some(desired.autofail);
                 self.observed.synchronous = Some(desired.synchronous);
                 self.observed.sync_fallback = Some(desired.sync_fallback);
@@ -388,6 +391,7 @@ impl World {
                     Fixture::Repository => self.stop_repository(),
                     Fixture::RepositoryService => observed.repository.service_form = None,
                     Fixture::Certificate => observed.certificate_until = None,
+                    Fixture::Lease => observed.takeovers.clear(),
                     _ => {}
                 }
             }
@@ -506,6 +510,7 @@ impl World {
         let role = runs.then_some(if leads { Role::Primary } else { Role::Replica });
         let before = self.observed.agents.get(&instance);
         let before_volume = before.and_then(|agent| agent.volume);
+        let restore = before.and_then(|agent| agent.restore.clone());
         let before = before.filter(|agent| agent.role == role);
         let running_since = before
             .and_then(|agent| agent.running_since)
@@ -536,6 +541,7 @@ impl World {
             data: pgo_core::Data::Made,
             commits: None,
             archive: self.archive.clone().filter(|_| runs && leads),
+            restore: restore.filter(|_| !leads),
             error: error.map(str::to_owned),
         };
         self.observed.silent.remove(&instance);

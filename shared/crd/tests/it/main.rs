@@ -15,6 +15,7 @@ mod made;
 mod recorded;
 mod requests;
 mod restarting;
+mod restoring;
 mod said;
 mod status;
 mod upgrading;

@@ -3,8 +3,9 @@
 use pgo_core::{
     BackupRun, ClusterStatus, Condition, ConditionStatus, DeleteOptions, Image, InstanceStatus,
     Journal, KeptWal, Kind, Lack, LastBackup, LastTakeover, Operation, Outcome, Phase, Promotion,
-    Protection, ReplicaCount, ReplicaStatus, Restart, Settings, Stanza, Synchronous, Takeover,
-    TakeoverCause, Turn, UpgradeStage,
+    Protection, Reached, ReplicaCount, ReplicaStatus, Restart, RestoreMark, RestoreOrder,
+    RestoreRun, RestoreStage, Restored, Settings, Stanza, Synchronous, Takeover, TakeoverCause,
+    Turn, UpgradeStage,
 };
 use pgo_crd::{Pgcluster, PgclusterStatus, definitions};
 use pgo_events::{Backlog, Draft, EventType, Outbox};
@@ -199,6 +200,15 @@ fn full() -> ClusterStatus {
         last_transition_time: time,
         observed_generation: 1,
     });
+    let order = RestoreOrder {
+        operation: id,
+        options: vec!["--type=immediate".to_owned()],
+    };
+    let reached = Reached {
+        backup: "20261126-200000F".to_owned(),
+        last_commit: Some(time),
+        lsn: "0/5000148".to_owned(),
+    };
     ClusterStatus {
         state: "pgcluster Processed".to_owned(),
         message: "processed".to_owned(),
@@ -253,6 +263,32 @@ fn full() -> ClusterStatus {
             damaged: true,
         }),
         archiving_failed: Some(time),
+        restore: Some(RestoreRun {
+            order: order.clone(),
+            instance: "hippo-efgh".parse().expect("a name"),
+            node_label: Some("zone=a".to_owned()),
+            target: "2026-10-15 10:00:00+00".to_owned(),
+            stage: RestoreStage::Replaying,
+            since: time,
+            begun: true,
+            away: Some(time),
+            mark: Some(RestoreMark {
+                at: time,
+                what: "40 %".to_owned(),
+            }),
+            term: Term(3),
+            reached: reached.clone(),
+            told: true,
+        }),
+        restored: Some(Restored {
+            order,
+            instance: "hippo-abcd".parse().expect("a name"),
+            node_label: Some("zone=a".to_owned()),
+            former: "hippo".parse().expect("a name"),
+            reached,
+            at: Some(time),
+        }),
+        retired: vec!["hippo".parse().expect("a name")],
         restart: Some(Restart {
             operation: id,
             left: vec!["hippo".parse().expect("a name")],

@@ -159,13 +159,14 @@ catalogue! {
             completed DeleteBackupCompleted = "DeleteBackupCompleted"
                 "Backups were removed.";
         }
-        RestoreCluster "a restore" [Cluster] (ClusterName) Backups {
+        RestoreCluster "a restore" [Cluster] (ClusterName) Now {
             started RestoreCluster = "RestoreCluster";
             progress RestoreClusterProgress = "RestoreClusterProgress";
             failed RestoreClusterFailure = "RestoreClusterFailure"
                 "The former data is still there; the cause says where.";
             completed RestoreClusterCompleted = "RestoreClusterCompleted"
-                "A cluster was restored and takes writes.";
+                "A cluster was restored and takes writes; the data as it was before is on the volume that it names."
+                and (Volume, Lsn, Timeline);
         }
         VerifyBackup "the verification of a backup" [Backup] (ClusterName, BackupType) Backups {
             started VerifyBackup = "VerifyBackup";

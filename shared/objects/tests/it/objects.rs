@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{Container, Pod};
 use pgo_core::{
-    AddressFamily, Desired, FirstLease, Image, NodePreference, Resources, Role, ServiceType,
-    Storage, StorageKind, UserSecret,
+    AddressFamily, Desired, FirstLease, Image, NodePreference, Resources, RestoreOrder, Role,
+    ServiceType, Storage, StorageKind, UserSecret,
 };
 use pgo_ids::{InstanceName, StreamId, Term};
-use pgo_objects::{LogSettings, TAKE_UP, TERM};
+use pgo_objects::{LogSettings, RESTORED, TAKE_UP, TERM};
 
 pub fn desired() -> Desired {
     Desired {
@@ -48,6 +48,7 @@ pub fn desired() -> Desired {
         log_min_duration_statement: 60_000,
         volume_deadline: 45,
         backups: None,
+        restore: None,
     }
 }
 
@@ -64,6 +65,7 @@ fn first_lease() -> FirstLease {
         holder: instance(),
         term: Term(7),
         take_up: false,
+        restore: None,
     }
 }
 
@@ -79,6 +81,45 @@ fn a_lease_says_who_goes_on_by_it_and_in_which_term() {
     assert_eq!(annotation(&first, TAKE_UP), None);
     first.take_up = true;
     assert_eq!(annotation(&first, TAKE_UP).as_deref(), Some("hippo"));
+    assert_eq!(annotation(&first, RESTORED), None);
+    first.restore = Some(RESTORE.parse().expect("an id"));
+    assert_eq!(annotation(&first, RESTORED).as_deref(), Some(RESTORE));
+}
+
+const RESTORE: &str = "25927091-b343-4017-be4b-71575f0b3eb5";
+
+#[test]
+fn an_instance_that_restores_says_what_and_is_in_no_service() {
+    let mut wanted = desired();
+    let env = |desired: &Desired| {
+        let pod = serde_json::to_value(pod_of(desired)).expect("JSON");
+        let all = pod["spec"]["containers"][0]["env"].as_array().cloned();
+        let mut all = all.expect("variables").into_iter();
+        let found = all.find(|one| one["name"] == "PGO_RESTORE");
+        found.map(|one| one["value"].as_str().expect("a text").to_owned())
+    };
+    assert_eq!(env(&wanted), None);
+    wanted.restore = Some(RestoreOrder {
+        operation: RESTORE.parse().expect("an id"),
+        options: vec![
+            "--type=time".to_owned(),
+            "--target=2019-01-01 00:00:00+00".to_owned(),
+        ],
+    });
+    let said = env(&wanted).expect("an order");
+    assert_eq!(
+        serde_json::from_str::<serde_json::Value>(&said).expect("JSON"),
+        serde_json::json!({"operation": RESTORE, "options": ["--type=time", "--target=2019-01-01 00:00:00+00"]})
+    );
+    // Whether a pod restores is no change of what is wanted of others.
+    assert!(!wanted.pod_form().differs(&desired().pod_form()));
+    let labels = |role| {
+        let new = "hippo-abcd".parse().expect("a name");
+        pgo_objects::pod_labels((&desired().name, &uid()), (&new, role))
+    };
+    assert_eq!(labels(Role::Restoring)["service-name"], "hippo-restore");
+    assert_eq!(labels(Role::Restoring)["pgo-backrest-restore"], "true");
+    assert!(!labels(Role::Replica).contains_key("pgo-backrest-restore"));
 }
 
 fn pod() -> Pod {

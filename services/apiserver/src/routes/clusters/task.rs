@@ -199,6 +199,68 @@ pub(super) fn backup(subject: &Subject<'_>, id: OperationId, work: &BackupTask<'
     task(subject, name, TaskType::Backrest, id, &labels, parameters)
 }
 
+/// What a restore by pgBackRest is asked for with.
+pub(super) struct RestoreTask<'a> {
+    /// The new instance, and its claim.
+    pub to: &'a str,
+    /// Options of `pgbackrest restore`.
+    pub options: &'a str,
+    /// The point in time.
+    pub target: &'a str,
+    /// Label of the nodes that the new instance prefers.
+    pub node: Option<(String, String)>,
+    /// 4.1's type of storage; empty means what the cluster has.
+    pub storage_type: &'a str,
+}
+
+/// The task that asks for a restore by pgBackRest: 4.1's parameters.
+pub(super) fn restore(subject: &Subject<'_>, id: OperationId, work: &RestoreTask<'_>) -> Pgtask {
+    let (cluster, to) = (subject.name.to_string(), work.to);
+    let repository = format!("{cluster}{}", pgo_core::backup::REPOSITORY);
+    let (key, value) = work.node.clone().unwrap_or_default();
+    let [node_key, node_value] = pgo_crd::NODE_LABEL;
+    let parameters = [
+        (pgo_crd::RESTORE_FROM, cluster.clone()),
+        (pgo_crd::RESTORE_TO, to.to_owned()),
+        (pgo_crd::RESTORE_OPTIONS, work.options.to_owned()),
+        (pgo_crd::RESTORE_TARGET, work.target.to_owned()),
+        ("pgbackrest-stanza", "db".to_owned()),
+        ("pgbackrest-db-path", format!("/pgdata/{to}")),
+        (
+            "pgbackrest-repo-path",
+            format!("/backrestrepo/{repository}"),
+        ),
+        ("pgbackrest-repo-host", repository),
+        (pgo_crd::STORAGE_TYPE, work.storage_type.to_owned()),
+        (node_key, key),
+        (node_value, value),
+        (label::WORKFLOWID, id.to_string()),
+    ];
+    let name = format!("backrest-restore-{cluster}-to-{to}");
+    let labels = [(label::PG_CLUSTER_ID, subject.uid.as_str())];
+    task(subject, name, TaskType::Restore, id, &labels, parameters)
+}
+
+/// The task that follows it.
+pub(super) fn restoring(
+    subject: &Subject<'_>,
+    id: OperationId,
+    to: &str,
+    now: Timestamp,
+) -> Pgtask {
+    let parameters = [
+        (label::PG_CLUSTER, subject.name.to_string()),
+        (label::WORKFLOWID, id.to_string()),
+        (pgo_crd::RESTORE_TO, to.to_owned()),
+        (
+            "task submitted",
+            now.strftime("%Y-%m-%d.%H.%M.%S").to_string(),
+        ),
+    ];
+    let name = format!("{}-pgbackrestrestore", subject.name);
+    task(subject, name, TaskType::Workflow, id, &[], parameters)
+}
+
 /// Whether a task came to its end, whichever.
 pub(super) fn is_over(task: &Pgtask) -> bool {
     let status = task.status.as_ref();

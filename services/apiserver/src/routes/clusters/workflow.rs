@@ -5,7 +5,7 @@ use std::sync::Arc;
 use kube::{Api, ResourceExt as _, api::ListParams};
 use pgo_api::{Outcome, ShowWorkflowDetail, ShowWorkflowResponse, StatusQuery, texts};
 use pgo_core::{ClusterStatus, Operation, Outcome as Ending};
-use pgo_crd::{Pgcluster, Pgtask, label};
+use pgo_crd::{Pgcluster, Pgtask, TaskType, label};
 use pgo_ids::{ClusterName, OperationId};
 
 use crate::{app::App, refusal::Refusal, request::Call};
@@ -24,7 +24,13 @@ pub(crate) async fn workflow(
     let id: OperationId = id.parse().map_err(|_| unknown())?;
     let tasks: Api<Pgtask> = app.api(namespace);
     let selector = ListParams::default().labels(&format!("{}={id}", label::WORKFLOWID));
-    let mut tasks = tasks.list(&selector).await?.items.into_iter();
+    let mut tasks = tasks.list(&selector).await?.items;
+    // A restore has one that asks for it, and 4.1's own that follows it.
+    let follows = |task: &Pgtask| task.spec.tasktype == TaskType::Workflow.as_str();
+    if tasks.iter().any(follows) {
+        tasks.retain(follows);
+    }
+    let mut tasks = tasks.into_iter();
     let task = tasks.next().ok_or_else(unknown)?;
     if tasks.next().is_some() {
         return Err(Refusal(format!(

@@ -157,6 +157,7 @@ fn cluster(name: &str) -> Cluster {
         restarts: Vec::new(),
         upgrades: Vec::new(),
         backups: Vec::new(),
+        restores: Vec::new(),
         tasks: BTreeMap::new(),
         notes: pgo_core::Notes::default(),
         changed_by: pgo_core::ChangedBy::default(),

@@ -39,7 +39,9 @@ impl World {
                 self.observed.repository.form = Some(desired.repository_form());
                 self.have(Fixture::Repository);
             }
-            Step::CreateStanza { operation, .. } | Step::Backup { operation, .. } => {
+            Step::CreateStanza { operation, .. }
+            | Step::CheckRestore { operation, .. }
+            | Step::Backup { operation, .. } => {
                 self.begin_work(*operation);
             }
             other => panic!("{other:?} is about no repository"),

@@ -48,5 +48,6 @@ pub fn desired() -> Desired {
         log_min_duration_statement: 60_000,
         volume_deadline: 20,
         backups: None,
+        restore: None,
     }
 }
