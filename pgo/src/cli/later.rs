@@ -28,7 +28,6 @@ const COMMANDS: &[&str] = &[
     "delete user",
     "label",
     "load",
-    "restore",
     "show benchmark",
     "show config",
     "show namespace",
@@ -88,6 +87,18 @@ const FLAGS: &[Flag] = &[
     Flag {
         command: "backup",
         ..flag("storage-config", Takes::Text)
+    },
+    Flag {
+        command: "restore",
+        ..flag("backup-path", Takes::Text)
+    },
+    Flag {
+        command: "restore",
+        ..flag("backup-pvc", Takes::Text)
+    },
+    Flag {
+        command: "restore",
+        ..flag("restore-to-pvc", Takes::Text)
     },
 ];
 

@@ -24,6 +24,7 @@ mod query;
 mod reload;
 mod report;
 mod restart;
+mod restore;
 mod scale;
 mod schedule;
 mod select;
@@ -105,6 +106,7 @@ enum Command {
     },
     Reload(reload::Arguments),
     Restart(restart::Arguments),
+    Restore(restore::Arguments),
     Test(test::Arguments),
     Df(df::Arguments),
     Ls(files::Ls),
@@ -258,6 +260,7 @@ fn dispatch(command: Command, global: &GlobalFlags) -> Result<(), Failure> {
         Command::Upgrade(arguments) => upgrade(arguments, global),
         Command::Reload(arguments) => reload(&arguments, global),
         Command::Restart(arguments) => restart(arguments, global),
+        Command::Restore(arguments) => restore(&arguments, global),
         Command::Test(arguments) => asking(global, async |api| test::run(&arguments, &api).await),
         Command::Df(arguments) => asking(global, async |api| df::run(&arguments, &api).await),
         Command::Ls(arguments) => asking(global, async |api| files::ls(&arguments, &api).await),
@@ -322,6 +325,10 @@ fn restart(arguments: restart::Arguments, global: &GlobalFlags) -> Result<(), Fa
     asking(global, async |api| restart::run(arguments, api).await)
 }
 
+fn restore(arguments: &restore::Arguments, global: &GlobalFlags) -> Result<(), Failure> {
+    asking(global, async |api| restore::run(arguments, api).await)
+}
+
 fn failover(arguments: &failover::Arguments, global: &GlobalFlags) -> Result<(), Failure> {
     asking(global, async |api| failover::run(arguments, api).await)
 }
@@ -365,6 +372,7 @@ fn check(command: &Command) -> Result<(), Failure> {
         Command::Scale(arguments) => return arguments.check(),
         Command::ScaleDown(arguments) => return arguments.check(),
         Command::Failover(arguments) => return arguments.check(),
+        Command::Restore(arguments) => return arguments.check(),
         Command::Watch(arguments) => return arguments.check(),
         Command::Update {
             what: Some(Update::Cluster(arguments)),

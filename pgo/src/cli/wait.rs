@@ -100,6 +100,7 @@ pub enum Work {
     Upgrade,
     Restart,
     Backup,
+    Restore,
     /// Another primary.
     Failover,
     /// More replicas.
@@ -126,6 +127,7 @@ impl Goal {
             Self::Done(Work::Upgrade) => "upgraded",
             Self::Done(Work::Restart) => "restarted",
             Self::Done(Work::Backup) => "backed up",
+            Self::Done(Work::Restore) => "restored",
             Self::Done(Work::Failover) => "failed over",
             Self::Done(Work::Scale) => "scaled",
             Self::Done(Work::ScaleDown) => "scaled down",
@@ -492,6 +494,9 @@ impl Following {
             }
             Goal::Done(Work::Backup) => {
                 format!("cluster {cluster} failed to be backed up after {after}: {cause}")
+            }
+            Goal::Done(Work::Restore) => {
+                format!("cluster {cluster} failed to be restored after {after}: {cause}")
             }
             Goal::Done(Work::Scale | Work::ScaleDown) => {
                 format!("cluster {cluster} failed to be scaled after {after}: {cause}")

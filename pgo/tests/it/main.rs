@@ -16,6 +16,7 @@ mod partial;
 mod primary;
 mod recorded;
 mod restarts;
+mod restores;
 mod streams;
 mod terminal;
 mod tls;
