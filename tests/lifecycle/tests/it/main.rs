@@ -30,6 +30,7 @@ mod ownership;
 mod preferred;
 mod requests;
 mod restart;
+mod restores;
 mod rights;
 mod scale;
 mod scheduler;
