@@ -215,7 +215,7 @@ impl Log {
     /// The folder or a file in it cannot be used.
     pub fn open(path: &Path, limits: Limits, now: Timestamp) -> Result<Self, Error> {
         let log = Self::open_replica(path, limits, now)?;
-        if let Err(error) = log.go_on_from_torn(now) {
+        if let Err(error) = log.go_on_from_torn() {
             tracing::warn!(%error, "no new epoch can be begun behind the end that was cut; the next write tries again");
         }
         log.commit(log.end());
@@ -383,26 +383,28 @@ impl Log {
     /// # Errors
     /// As of [`Log::append`].
     pub fn write(&self, entries: Vec<Entry>, term: Term, now: Timestamp) -> Result<Offset, Error> {
-        self.go_on_from_torn(now)?;
+        self.go_on_from_torn()?;
         let mut writer = self.lock();
         let records = self.state().records_of(entries, term, now);
         self.store(&mut writer, records, now)
     }
 
-    /// Writes records as another replica has them. Blocks for a disk's time.
+    /// Writes records as another replica has them: for files, too, the time is that of the records, however late they are
+    /// copied. Blocks for a disk's time.
     ///
     /// # Errors
     /// As of [`Log::append`], or they do not follow the last record here.
-    pub fn write_copies(&self, records: Vec<Arc<Record>>, now: Timestamp) -> Result<Offset, Error> {
+    pub fn write_copies(&self, records: Vec<Arc<Record>>) -> Result<Offset, Error> {
         let mut writer = self.lock();
         let end = self.end();
-        match records.first() {
-            Some(first) if first.offset < end => Err(Error::NoSuccessor {
-                found: first.offset,
-                end,
-            }),
-            _ => self.store(&mut writer, records, now),
+        let Some((first, appended)) = records.first().map(|first| (first.offset, first.appended))
+        else {
+            return Ok(end);
+        };
+        if first < end {
+            return Err(Error::NoSuccessor { found: first, end });
         }
+        self.store(&mut writer, records, appended)
     }
 
     fn store(
@@ -431,7 +433,8 @@ impl Log {
             frame::put_record(&mut frames, record);
         }
         if head.is_some() {
-            **writer = self.roll(&frames, &marks, now)?;
+            let first = records.first().map(|record| record.appended);
+            **writer = self.roll(&frames, &marks, first)?;
         } else if !records.is_empty() {
             writer.append(&frames, &marks)?;
         }
@@ -448,19 +451,21 @@ impl Log {
         due.then(|| state.next_head())
     }
 
-    /// Makes the next segment, with its head and its first records in one write.
+    /// Makes the next segment, with its head and its first records in one write; the first is `appended`. Without records it
+    /// begins where the one before ends: a copy may go on with records that are older than the moment.
     fn roll(
         &self,
         frames: &[u8],
         marks: &[(Offset, u64)],
-        now: Timestamp,
+        appended: Option<Timestamp>,
     ) -> Result<Writer, Error> {
         let (first, created) = {
             let state = self.state();
             let before = state.segments.back().map(|newest| newest.file.created);
             // Names of two differ, also where the one before is empty.
-            let after = before.map_or(now, |before| before + Duration::from_millis(1));
-            (state.end, now.max(state.last_appended).max(after))
+            let after = before.map(|before| before + Duration::from_millis(1));
+            let created = state.last_appended.max(appended.unwrap_or_default());
+            (state.end, created.max(after.unwrap_or_default()))
         };
         let segment = Arc::new(load::new_segment(&self.folder, first, created));
         let mut writer = Writer::create(segment.clone())?;

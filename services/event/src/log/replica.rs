@@ -25,7 +25,7 @@ impl Log {
     ///
     /// # Errors
     /// The next segment, which says so, cannot be made.
-    pub fn adopt(&self, lineage: Lineage, now: Timestamp) -> Result<(), Error> {
+    pub fn adopt(&self, lineage: Lineage) -> Result<(), Error> {
         let mut writer = self.lock();
         if self.lineage() == lineage {
             return Ok(());
@@ -34,7 +34,7 @@ impl Log {
         head.lineage = lineage.clone();
         let mut frames = Vec::new();
         frame::put_head(&mut frames, &head);
-        *writer = self.roll(&frames, &[], now)?;
+        *writer = self.roll(&frames, &[], None)?;
         self.state_mut().lineage = lineage;
         drop(writer);
         let head = *self.head.borrow();
@@ -49,13 +49,13 @@ impl Log {
     ///
     /// # Errors
     /// As of [`Log::adopt`].
-    pub fn go_on_from_torn(&self, now: Timestamp) -> Result<(), Error> {
+    pub fn go_on_from_torn(&self) -> Result<(), Error> {
         if self.tail() != Tail::Torn {
             return Ok(());
         }
         let mut lineage = self.lineage();
         lineage.begin(self.end());
-        self.adopt(lineage, now)?;
+        self.adopt(lineage)?;
         self.prove_tail();
         Ok(())
     }
@@ -161,7 +161,8 @@ impl Log {
             watermarks: Watermarks::new(),
         };
         Quiet::of(quiet).write(&self.folder)?;
-        load::begin(&self.folder, first, now, &head)?;
+        // When the first record was appended shows only once it comes.
+        load::begin(&self.folder, first, Timestamp::UNIX_EPOCH, &head)?;
         let confirmed = self.confirmed();
         let loaded = load::load(&self.folder, confirmed.as_ref(), now)?;
         self.replace(&mut writer, State::of(loaded));

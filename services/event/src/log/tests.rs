@@ -137,8 +137,14 @@ fn a_stream_falls_silent_with_its_last_event_and_not_before() {
     let folder = TempDir::new().expect("a folder");
     let log = open(&folder, &small());
     let day = 86_400;
-    let told = [("ended", 1), ("quiet", 1), ("quiet", 2), ("busy", 1)];
-    for ((name, seq), time) in told.into_iter().zip([0, 0, 10 * day, 20 * day]) {
+    let told = [
+        ("ended", 1),
+        ("quiet", 1),
+        ("quiet", 2),
+        ("busy", 1),
+        ("busy", 2),
+    ];
+    for ((name, seq), time) in told.into_iter().zip([0, 0, 10 * day, 20 * day, 25 * day]) {
         log.append(vec![entry(name, seq)], at(time))
             .expect("an append");
     }
@@ -157,9 +163,9 @@ fn a_stream_falls_silent_with_its_last_event_and_not_before() {
             .collect::<Vec<_>>()
     };
     log.tidy(at(29 * day)).expect("tidied");
-    assert_eq!(known(&log), of(&[("busy", 1), ("ended", 1), ("quiet", 2)]));
+    assert_eq!(known(&log), of(&[("busy", 2), ("ended", 1), ("quiet", 2)]));
     log.tidy(at(39 * day)).expect("tidied");
-    assert_eq!(known(&log), of(&[("busy", 1), ("quiet", 2)]));
+    assert_eq!(known(&log), of(&[("busy", 2), ("quiet", 2)]));
     // Its first event goes, its second is still there.
     log.tidy(at(41 * day)).expect("tidied");
     assert_eq!(
@@ -167,7 +173,7 @@ fn a_stream_falls_silent_with_its_last_event_and_not_before() {
         (3, Watermark(Seq(2)))
     );
     log.tidy(at(52 * day)).expect("tidied");
-    assert_eq!(known(&log), of(&[("busy", 1)]));
+    assert_eq!(known(&log), of(&[("busy", 2)]));
     assert_eq!(
         log.quiet(),
         [(stream("ended"), Seq(1)), (stream("quiet"), Seq(2))]
@@ -207,7 +213,7 @@ fn the_last_event_of_a_stream_is_known_after_it_went_unless_it_ended_the_stream(
     // The head of the newest segment names both still.
     let log = open(&folder, &small());
     assert_eq!(last(&log, "quiet"), 2);
-    log.append(vec![entry("busy", 3)], at(60 * day))
+    log.append(vec![entry("busy", 3)], at(70 * day))
         .expect("an append");
     log.tidy(at(91 * day)).expect("tidied");
     assert_eq!(log.oldest(), 6);
@@ -362,6 +368,55 @@ fn a_log_starts_over_as_a_copy_that_begins_later() {
     assert_eq!(log.watermark(&stream("quiet")), Watermark(Seq(4)));
 }
 
+/// A record a day for 20 days, copied long afterwards, with a look at what is too old in between.
+fn copied(folder: &TempDir) -> Log {
+    let there = TempDir::new().expect("a folder");
+    let other = open(&there, &limits());
+    let day = 86_400;
+    let log = open(folder, &limits());
+    log.start_over(other.lineage(), 1, Vec::new(), at(45 * day))
+        .expect("a new log");
+    for (seq, days) in (1..=20).zip(1..) {
+        other
+            .append(vec![entry("a", seq)], at(days * day))
+            .expect("an append");
+        log.write_copies(other.read(seq, 1).expect("a read"))
+            .expect("a copy");
+        if seq == 10 {
+            log.tidy(at(20 * day)).expect("tidied");
+        }
+    }
+    log.commit(log.end());
+    log
+}
+
+#[test]
+fn a_copy_finds_records_by_the_times_at_which_the_other_took_them() {
+    let folder = TempDir::new().expect("a folder");
+    let log = copied(&folder);
+    let found = |log: &Log| {
+        let since = |days: i64| log.since(at(days * 86_400)).expect("a read");
+        (0..=21).map(since).collect::<Vec<_>>()
+    };
+    let expected: Vec<_> = std::iter::once(1).chain(1..=21).collect();
+    assert_eq!(found(&log), expected);
+    drop(log);
+    let log = open(&folder, &limits());
+    assert_eq!(found(&log), expected);
+}
+
+#[test]
+fn a_copy_drops_records_by_the_times_at_which_the_other_took_them() {
+    let folder = TempDir::new().expect("a folder");
+    let log = copied(&folder);
+    log.tidy(at(45 * 86_400)).expect("tidied");
+    // The one before it was the newest until day 15, which is 30 days ago.
+    assert_eq!(log.oldest(), 15);
+    log.append(vec![entry("a", 21)], at(45 * 86_400))
+        .expect("an append");
+    assert_eq!(all(&log), expected(15..=21));
+}
+
 #[test]
 fn a_new_epoch_knows_the_cursors_of_the_former_one() {
     let folder = TempDir::new().expect("a folder");
@@ -370,7 +425,7 @@ fn a_new_epoch_knows_the_cursors_of_the_former_one() {
     let cursor = log.cursor(1);
     let mut lineage = log.lineage();
     lineage.begin(2);
-    log.adopt(lineage, at(2)).expect("an epoch");
+    log.adopt(lineage).expect("an epoch");
     log.append(vec![entry("a", 2)], at(3)).expect("an append");
     assert_eq!(log.kin(&cursor), Kin::Ancestor(2));
     assert_eq!(log.kin(&log.cursor(1)), Kin::Same);

@@ -189,10 +189,8 @@ fn apply(log: &Log, answer: CopyResponse) -> Result<Step, StepError> {
             letters,
         }) => {
             let records = convert::from_proto(records).ok_or(StepError::Answer)?;
-            log.adopt(lineage, now)?;
-            if !records.is_empty() {
-                log.write_copies(records, now)?;
-            }
+            log.adopt(lineage)?;
+            log.write_copies(records)?;
             let committed = log.commit(committed.min(log.end()));
             if in_sync {
                 log.prove_tail();

@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::events::v1::Event as Told;
 use kube::{Client, client::Body};
 use pgo_event::{
@@ -129,12 +129,37 @@ impl World {
     }
 
     fn append(&self, event_type: EventType, seq: u64) {
-        let event = of_type(event_type, "hippo", seq);
-        let entry = Entry {
-            key: event.key(),
-            event: Bytes::from(event.to_wire().unwrap()),
+        append(&self.log, event_type, seq, Timestamp::now());
+    }
+
+    /// One whose log is a copy that was made a moment ago, of a log with a file for each event; `told` are those events, and
+    /// how many minutes ago each came.
+    fn copied(told: &[(EventType, i64)]) -> Self {
+        let world = Self::new();
+        let now = Timestamp::now();
+        let limits = Limits {
+            segment_bytes: 1,
+            most_bytes: u64::MAX,
+            longest: Duration::from_secs(86_400),
         };
-        self.log.append(vec![entry], Timestamp::now()).unwrap();
+        let folder = TempDir::new().unwrap();
+        let begun = now - SignedDuration::from_hours(12);
+        let other = Log::open(folder.path(), limits.clone(), begun).unwrap();
+        for (seq, (of, minutes)) in (1..).zip(told) {
+            append(&other, *of, seq, now - SignedDuration::from_mins(*minutes));
+        }
+        let folder = TempDir::new().unwrap();
+        let log = Log::open(folder.path(), limits, now).unwrap();
+        log.start_over(other.lineage(), 1, Vec::new(), now).unwrap();
+        while log.end() < other.end() {
+            log.write_copies(other.read(log.end(), 1).unwrap()).unwrap();
+        }
+        log.commit(log.end());
+        Self {
+            log: Arc::new(log),
+            folder,
+            ..world
+        }
     }
 
     /// A process that mirrors, until the token is cancelled.
@@ -165,6 +190,15 @@ impl World {
         })
         .await;
     }
+}
+
+fn append(log: &Log, event_type: EventType, seq: u64, at: Timestamp) {
+    let event = of_type(event_type, "hippo", seq);
+    let entry = Entry {
+        key: event.key(),
+        event: Bytes::from(event.to_wire().unwrap()),
+    };
+    log.append(vec![entry], at).unwrap();
 }
 
 const CREATION: [EventType; 3] = [
@@ -207,6 +241,19 @@ async fn each_event_is_told_once_though_the_process_begins_anew() {
     unused.retain(|right| right.contains("events.k8s.io"));
     // Those to the operator's namespace are for events of no cluster.
     assert!(unused.len() <= 1, "{unused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_takes_over_tells_the_last_hour_and_not_what_it_has_copied_in_that() {
+    let world = World::copied(&[
+        (EventType::CreateCluster, 600),
+        (EventType::CreateClusterCompleted, 590),
+        (EventType::DeleteCluster, 300),
+        (EventType::DeleteClusterFailure, 20),
+    ]);
+    world.mirror();
+    world.all_is_told().await;
+    assert_eq!(world.server.reasons(), ["DeleteClusterFailure"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -12,7 +12,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use jiff::Timestamp;
 use pgo_proto::event::{CopyRequest, FetchRequest};
 use tokio::{task::spawn_blocking, time::timeout};
 use tonic::Status;
@@ -86,7 +85,7 @@ impl Leading {
             self.log.prove_tail();
         }
         let log = self.log.clone();
-        let settling = spawn_blocking(move || log.go_on_from_torn(Timestamp::now())).await;
+        let settling = spawn_blocking(move || log.go_on_from_torn()).await;
         match settling {
             Ok(Ok(())) => self.log.prove_tail(),
             Ok(Err(error)) => {
@@ -223,7 +222,7 @@ impl Leading {
             return Ok(());
         }
         let log = self.log.clone();
-        let writing = spawn_blocking(move || log.write_copies(records, Timestamp::now()));
+        let writing = spawn_blocking(move || log.write_copies(records));
         writing.await.map_err(|_| StepError::Answer)??;
         Ok(())
     }

@@ -21,7 +21,7 @@ pub(super) async fn go_on_without(
         "going on without the other replica, which had events that this one has not; readers are told that history was cut"
     );
     let log = log.clone();
-    let begun = tokio::task::spawn_blocking(move || log.adopt(lineage, jiff::Timestamp::now()));
+    let begun = tokio::task::spawn_blocking(move || log.adopt(lineage));
     begun.await.map_err(|_| CannotLead::Faster)??;
     Ok(())
 }
