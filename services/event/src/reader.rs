@@ -104,7 +104,7 @@ impl Reader {
             Some(read_request::From::Since(time)) => {
                 let time = from_proto(&time).ok_or_else(|| invalid(&"since: not a time"))?;
                 let log = log.clone();
-                Begin::at(blocking(move || log.since(time)).await?)
+                blocking(move || since(&log, time)).await?
             }
             Some(read_request::From::Event(place)) => {
                 let stream: StreamId = place.stream.parse().map_err(|error| invalid(&error))?;
@@ -362,6 +362,19 @@ fn after(log: &Log, cursor: &Cursor, head: Offset) -> Begin {
         }
         Kin::Same => cut(head, ENDS_BEFORE),
     }
+}
+
+/// At the first record of a time or later.
+fn since(log: &Log, time: Timestamp) -> Result<Begin, log::Error> {
+    let next = log.since(time)?;
+    // Then: what is dropped meanwhile is told.
+    let kept_since = log.kept_since()?.filter(|kept| time < *kept);
+    let cut = kept_since.map(|kept| {
+        format!(
+            "records from before {kept:.0} are not kept any more; the oldest one there is follows"
+        )
+    });
+    Ok(Begin { next, cut })
 }
 
 /// At an event that was found, the first of its stream after `seq`; up to `known` they were in the log.

@@ -120,6 +120,29 @@ impl Log {
         Ok(found.or(next).unwrap_or(head).min(head))
     }
 
+    /// The time from which on all records are here; none where no record was dropped. Blocks for a disk's time.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub fn kept_since(&self) -> Result<Option<Timestamp>, Error> {
+        let (oldest, created) = {
+            let state = self.state();
+            let first = state.segments.front();
+            first.map_or((1, Timestamp::UNIX_EPOCH), |segment| {
+                (segment.file.first, segment.file.created)
+            })
+        };
+        if oldest == 1 {
+            return Ok(None);
+        }
+        if created > Timestamp::UNIX_EPOCH {
+            return Ok(Some(created));
+        }
+        // A copy does not know when the last of the dropped ones was appended.
+        let records = self.read(oldest, 1)?;
+        Ok(records.first().map(|record| record.appended))
+    }
+
     /// The first event of a stream after `seq`: its offset, and its seq. Blocks for many a disk's time.
     ///
     /// # Errors

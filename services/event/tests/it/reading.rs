@@ -205,6 +205,64 @@ async fn who_has_not_seen_events_that_went_by_retention_is_told_and_who_has_is_n
 }
 
 #[tokio::test]
+async fn who_asks_for_a_time_is_told_where_what_came_since_is_not_all_kept() {
+    let since = |seconds: i64| {
+        Some(From::Since(prost_types::Timestamp {
+            seconds: at(seconds).as_second(),
+            nanos: 0,
+        }))
+    };
+    let world = World::with(1, &["a", "a", "a", "a", "a"]);
+    assert_eq!(
+        world.read(since(-100), &[]).await,
+        ["1", "2", "3", "4", "5", "live"],
+        "before the log there was nothing"
+    );
+    world.log.tidy(at(86_400 + 3)).unwrap();
+    assert_eq!(world.log.oldest(), 3);
+    for seconds in [1, 2] {
+        let read = world.read(since(seconds), &[]).await;
+        assert_eq!(read, ["cut", "3", "4", "5", "live"], "{seconds}");
+    }
+    assert_eq!(world.read(since(3), &[]).await, ["3", "4", "5", "live"]);
+    let request = ReadRequest {
+        from: since(1),
+        ..ReadRequest::default()
+    };
+    let first = world.reader(request).await.unwrap().next().await.unwrap();
+    let Some(What::Cut(why)) = first.and_then(|answer| answer.what) else {
+        panic!("no cut");
+    };
+    assert!(why.contains(&at(3).to_string()), "{why}");
+
+    world.log.tidy(at(3 * 86_400)).unwrap();
+    assert_eq!(world.log.oldest(), 6);
+    assert_eq!(world.read(since(4), &[]).await, ["cut", "live"]);
+    assert_eq!(world.read(since(6), &[]).await, ["live"]);
+}
+
+#[tokio::test]
+async fn who_asks_a_copy_for_a_time_is_told_where_what_came_since_is_not_all_kept() {
+    let other = World::with(u64::MAX, &["a", "a", "a", "a"]);
+    let copy = World::new(u64::MAX);
+    let lineage = other.log.lineage();
+    let begun = copy.log.start_over(lineage, 3, Vec::new(), at(10));
+    begun.unwrap();
+    copy.log
+        .write_copies(other.log.read(3, 2).unwrap())
+        .unwrap();
+    copy.log.commit(5);
+    for (seconds, expected) in [(2, &["cut", "3", "4", "live"][..]), (4, &["4", "live"])] {
+        let time = prost_types::Timestamp {
+            seconds: at(seconds).as_second(),
+            nanos: 0,
+        };
+        let read = copy.read(Some(From::Since(time)), &[]).await;
+        assert_eq!(read, expected, "{seconds}");
+    }
+}
+
+#[tokio::test]
 async fn what_never_came_is_told_also_where_the_event_behind_it_is_not_wanted() {
     let world = World::with(u64::MAX, &["a"]);
     world.append("a", 4);
