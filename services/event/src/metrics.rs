@@ -164,7 +164,7 @@ impl Metrics {
         );
         registry.register(
             "pgo_event_not_mirrored",
-            "Events that Kubernetes refused",
+            "Events that Kubernetes refused, or failed on for minutes",
             m.not_mirrored,
         );
         registry.register(
@@ -195,7 +195,7 @@ impl Metrics {
         self.mirrored.inc();
     }
 
-    /// Kubernetes refused an event.
+    /// Kubernetes refused an event, or failed on it for too long.
     pub fn not_mirrored(&self) {
         self.not_mirrored.inc();
     }

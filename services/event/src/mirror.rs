@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! place (file beside the log) ─► Reader ─► told ─► create, events.k8s.io ─► place
-//!                                            409: it is there already; another refusal: passed over; no answer: again
+//!                                            409: it is there already; another refusal: passed over; no answer: again;
+//!                                            5xx: again for some minutes, then passed over
 //! ```
 //!
 //! It is a reader like others: nothing waits for it, and while the API server is away it waits. It tells each event once: the
@@ -23,7 +24,7 @@ use k8s_openapi::api::events::v1::Event;
 use kube::{Api, Client, api::PostParams};
 use pgo_proto::event::{ReadRequest, read_request::From, read_response::What};
 use pgo_telemetry::CancellationToken;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 pub use told::told;
 
 use crate::{
@@ -40,6 +41,10 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 /// Pause after an API server that did not answer; doubles up to the second value.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+
+/// An answer that Kubernetes failed may be about the moment, or about this one Event (an admission webhook, a store that does not
+/// take it): after so long, in which it answered nothing else, the next one is told.
+const FAILS_FOR: Duration = Duration::from_secs(300);
 
 /// Without a place it begins so long ago: what is older, Kubernetes would have forgotten by now (its `--event-ttl`).
 const FORGETS_AFTER: SignedDuration = SignedDuration::from_hours(1);
@@ -70,6 +75,8 @@ enum Outcome {
     Told,
     /// Kubernetes will never take it: its namespace is gone, or no right covers it.
     Refused,
+    /// It says that it failed.
+    Failed,
     /// It may take it later.
     Unanswered,
 }
@@ -135,18 +142,28 @@ impl Mirror {
         Ok(())
     }
 
-    /// Tells one event, however long the API server is away.
+    /// Tells one event, however long the API server is away. One on which it fails again and again holds up the others for
+    /// [`FAILS_FOR`].
     async fn tell(&self, event: &[u8]) {
         let event = serde_json::from_slice(event).ok();
         let Some(told) = event.and_then(|event| told(&event, &self.instance)) else {
             return;
         };
         let mut pause = PAUSE.0;
+        let mut failing_since = None;
         loop {
             match self.create(&told).await {
                 Outcome::Told => return self.metrics.mirrored(),
                 Outcome::Refused => return self.metrics.not_mirrored(),
-                Outcome::Unanswered => {}
+                Outcome::Failed => {
+                    let since = *failing_since.get_or_insert_with(Instant::now);
+                    if since.elapsed() >= FAILS_FOR {
+                        let name = told.metadata.name.as_deref().unwrap_or_default();
+                        tracing::warn!(name, within = ?FAILS_FOR, "Kubernetes fails on an Event each time, which is passed over");
+                        return self.metrics.not_mirrored();
+                    }
+                }
+                Outcome::Unanswered => failing_since = None,
             }
             sleep(pause).await;
             pause = (pause * 2).min(PAUSE.1);
@@ -174,7 +191,10 @@ impl Mirror {
             }
             error => {
                 tracing::warn!(%error, "Kubernetes takes no Events; they are told later");
-                Outcome::Unanswered
+                match error {
+                    kube::Error::Api(status) if status.code >= 500 => Outcome::Failed,
+                    _ => Outcome::Unanswered,
+                }
             }
         }
     }

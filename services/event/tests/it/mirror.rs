@@ -23,6 +23,7 @@ use pgo_k8s::rights;
 use pgo_telemetry::{CancellationToken, Telemetry};
 use serde_json::json;
 use tempfile::TempDir;
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::{events::of_type, installation::eventually};
 
@@ -34,6 +35,10 @@ struct State {
     told: Vec<Told>,
     requests: Vec<rights::Request>,
     away: bool,
+    /// Answers nothing.
+    silent: bool,
+    /// The reason of an Event on which it fails.
+    fails_on: Option<&'static str>,
     namespace_is_gone: bool,
 }
 
@@ -53,8 +58,19 @@ impl Server {
         let asked = rights::Request::read(parts.method.as_str(), parts.uri.path(), "").unwrap();
         assert!(RIGHTS.allows("pgo", &asked), "no right to {asked:?}");
         let told: Told = serde_json::from_slice(&body).unwrap();
+        let is_silent = {
+            let mut state = self.0.lock().unwrap();
+            state.requests.push(asked);
+            state.silent
+        };
+        if is_silent {
+            std::future::pending::<()>().await;
+        }
         let mut state = self.0.lock().unwrap();
-        state.requests.push(asked);
+        let reason = told.reason.as_deref();
+        if reason.is_some() && reason == state.fails_on {
+            return failure(StatusCode::INTERNAL_SERVER_ERROR, "InternalError");
+        }
         if state.away {
             return failure(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable");
         }
@@ -291,5 +307,54 @@ async fn a_namespace_that_is_gone_holds_up_nothing() {
     world.server.change(|state| state.namespace_is_gone = false);
     world.append(EventType::CreateCluster, 2);
     world.all_is_told().await;
+    assert_eq!(world.server.reasons(), ["CreateCluster"]);
+}
+
+/// Lets minutes pass until all is told, and tells how many.
+async fn minutes_until_all_is_told(world: &World) -> u64 {
+    let begun = Instant::now();
+    let head = *world.log.head().borrow();
+    let newest = world.log.cursor(head - 1).to_string();
+    let place = world.folder.path().join("mirrored");
+    let told = async {
+        while !std::fs::read_to_string(&place).is_ok_and(|place| place == newest) {
+            sleep(Duration::from_secs(1)).await;
+        }
+    };
+    let told = timeout(Duration::from_secs(7200), told).await;
+    assert!(told.is_ok(), "told: {:?}", world.server.reasons());
+    begun.elapsed().as_secs() / 60
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_on_which_kubernetes_always_fails_holds_up_the_others_for_minutes() {
+    let world = World::new();
+    world
+        .server
+        .change(|state| state.fails_on = Some("CreateCluster"));
+    world.append(EventType::CreateCluster, 1);
+    world.append(EventType::CreateClusterFailure, 2);
+    world.mirror();
+    let minutes = minutes_until_all_is_told(&world).await;
+    assert!((5..=6).contains(&minutes), "{minutes} minutes");
+    assert_eq!(world.server.reasons(), ["CreateClusterFailure"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_waits_however_long_kubernetes_does_not_answer() {
+    let world = World::new();
+    world.server.change(|state| state.silent = true);
+    world.append(EventType::CreateCluster, 1);
+    world.mirror();
+    sleep(Duration::from_secs(3600)).await;
+    // First of all it fails, as it does while it begins.
+    world.server.change(|state| {
+        state.silent = false;
+        state.away = true;
+    });
+    sleep(Duration::from_secs(60)).await;
+    assert!(world.server.requests() > 10);
+    world.server.change(|state| state.away = false);
+    assert!(minutes_until_all_is_told(&world).await < 2);
     assert_eq!(world.server.reasons(), ["CreateCluster"]);
 }
