@@ -353,19 +353,12 @@ impl Replica {
     }
 
     async fn find_leader(&self) -> Result<Leader, StepError> {
-        let register = InKubernetes::new(self.client.clone(), &self.namespace);
-        let unavailable = |error: &dyn fmt::Display| Status::unavailable(error.to_string());
         self.way.send_replace(None);
-        let found = register.read().await.map_err(|error| unavailable(&error))?;
-        let (roster, _) = found.ok_or_else(|| unavailable(&"nobody has led yet"))?;
+        let roster = self.roster().await?;
         if !roster.in_sync.contains(&self.me) {
             self.has_not_everything();
         }
-        if roster.leader == self.me {
-            Err(unavailable(&"this replica led last"))?;
-        }
-        let channel = grpc::channel(&roster.address, OTHER, self.files.clone());
-        let channel = channel.map_err(|error| unavailable(&error))?;
+        let channel = self.channel(&roster.address)?;
         self.way.send_replace(Some(channel.clone()));
         Ok(Leader {
             roster,
@@ -375,6 +368,23 @@ impl Replica {
                 differ: true,
             },
         })
+    }
+
+    /// That another replica leads.
+    async fn roster(&self) -> Result<Roster, StepError> {
+        let register = InKubernetes::new(self.client.clone(), &self.namespace);
+        let found = register.read().await;
+        let found = found.map_err(|error| Status::unavailable(error.to_string()))?;
+        let (roster, _) = found.ok_or_else(|| Status::unavailable("nobody has led yet"))?;
+        if roster.leader == self.me {
+            Err(Status::unavailable("this replica led last"))?;
+        }
+        Ok(roster)
+    }
+
+    fn channel(&self, address: &str) -> Result<Channel, StepError> {
+        let channel = grpc::channel(address, OTHER, self.files.clone());
+        Ok(channel.map_err(|error| Status::unavailable(error.to_string()))?)
     }
 
     /// Readers are sent to the one that leads.
@@ -448,16 +458,17 @@ async fn mend(replica: Replica, shutdown: CancellationToken) {
     }
 }
 
+/// What is copied meanwhile, and who is sent to the one that leads, does not notice it.
 async fn mend_now(replica: &Replica) {
     let leading = replica.turn.borrow().clone();
-    let other = match leading {
-        Some(leading) => leading.other().and_then(|address| {
-            let channel = grpc::channel(&address, OTHER, replica.files.clone());
-            channel.ok().map(EventReplicaClient::new)
-        }),
-        None => replica.find_leader().await.ok().map(|leader| leader.client),
+    let address = match leading {
+        Some(leading) => leading.other(),
+        None => replica.roster().await.ok().map(|roster| roster.address),
     };
-    let Some(other) = other else { return };
+    let channel = address.and_then(|address| replica.channel(&address).ok());
+    let Some(other) = channel.map(EventReplicaClient::new) else {
+        return;
+    };
     match following::mend(&replica.log, &other).await {
         Ok(0) => {}
         Ok(records) => tracing::info!(

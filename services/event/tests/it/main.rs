@@ -17,6 +17,7 @@ mod faces;
 mod forward;
 mod installation;
 mod kubernetes;
+mod mending;
 mod mirror;
 mod news;
 mod operation;
