@@ -22,7 +22,7 @@ pub struct Heard {
 
 /// Whether nothing happens by itself.
 pub fn is_at_rest(observed: &Observed, cluster: &ClusterName) -> bool {
-    let holder = observed.holder(cluster);
+    let holder = observed.holder(&cluster.into());
     let led_to = observed.endpoints.as_ref();
     let led_to = led_to.and_then(|endpoints| endpoints.addresses.first());
     successor(observed, cluster).is_none()
@@ -50,7 +50,10 @@ pub fn progress(observed: &mut Observed, cluster: &ClusterName, now: Timestamp) 
 
 /// Who is elected where the pod of the primary is gone.
 fn successor(observed: &Observed, cluster: &ClusterName) -> Option<InstanceName> {
-    if observed.pods.contains_key(&observed.holder(cluster)) {
+    if observed
+        .pods
+        .contains_key(&observed.holder(&cluster.into()))
+    {
         return None;
     }
     let runs = |instance: &&InstanceName| {
@@ -66,7 +69,7 @@ fn progress_of(
     instance: &InstanceName,
     now: Timestamp,
 ) {
-    let leads = observed.holder(cluster) == *instance;
+    let leads = observed.holder(&cluster.into()) == *instance;
     let Some(pod) = observed.pods.get_mut(instance) else {
         return;
     };
@@ -130,7 +133,7 @@ fn agent_goes_on(
 
 /// WAL flows to the replicas while the primary serves.
 fn follow(observed: &mut Observed, cluster: &ClusterName) {
-    let holder = observed.holder(cluster);
+    let holder = observed.holder(&cluster.into());
     let serves = observed.serving_primary() == Some(&holder);
     for agent in observed.agents.values_mut() {
         agent.streaming = serves && agent.role == Some(Role::Replica);
@@ -203,7 +206,7 @@ pub fn trouble(
         pod.phase = PodPhase::Ended;
         observed.agents.remove(&instance);
     } else if pod.phase == PodPhase::Running {
-        let leads = observed.holder(cluster) == instance;
+        let leads = observed.holder(&cluster.into()) == instance;
         let fails = (AgentPhase::Failed, Some("the data directory is damaged"));
         say(observed, (&instance, leads), fails, now);
     }
@@ -213,7 +216,7 @@ pub fn trouble(
 /// Another instance is elected, as the Lease says from then on. It takes writes later; the former one follows it, if it is
 /// there.
 pub fn elect(observed: &mut Observed, cluster: &ClusterName, to: &InstanceName, now: Timestamp) {
-    let from = observed.holder(cluster);
+    let from = observed.holder(&cluster.into());
     let runs = |agent: &AgentFacts| agent.phase == AgentPhase::Running;
     if from == *to || !observed.agent(to).is_some_and(runs) {
         return;
@@ -270,7 +273,7 @@ fn restart(
     let is_meant = agent
         .is_some_and(|agent| agent.phase == AgentPhase::Running && agent.started == Some(started));
     if is_meant {
-        let leads = observed.holder(cluster) == *instance;
+        let leads = observed.holder(&cluster.into()) == *instance;
         say(
             observed,
             (instance, leads),
