@@ -24,21 +24,23 @@ fn no_schedule_of_faults_makes_two_primaries_or_loses_what_was_promised() {
 
 #[test]
 fn schedules_are_what_they_are_for() {
-    let count = run_all::<Count>(0..1000, |seed| run(seed, None));
+    // Of so many since few have commits that wait for less, and those have many.
+    let count = run_all::<Count>(0..5000, |seed| run(seed, None));
     let count = count.unwrap_or_else(|failure| panic!("{failure}"));
+    println!("{count:?}");
     // Each a little under what was counted, so that it is noticed when the schedules become harmless.
-    assert!(count.takeovers > 620, "{count:?}");
-    assert!(count.releases > 380, "{count:?}");
-    assert!(count.faults > 7000, "{count:?}");
-    assert!(count.wishes > 3300, "{count:?}");
-    assert!(count.acknowledged > 40_000, "{count:?}");
-    assert!(count.promised > 28_000, "{count:?}");
-    assert!(count.lost > 90, "{count:?}");
-    assert!(count.late > 1, "{count:?}");
-    assert!(count.copies > 300, "{count:?}");
-    assert!(count.members > 200, "{count:?}");
-    assert!(count.restarts > 350, "{count:?}");
-    assert!(count.fallen_back > 180, "{count:?}");
+    assert!(count.takeovers > 3000, "{count:?}");
+    assert!(count.releases > 1800, "{count:?}");
+    assert!(count.faults > 34_000, "{count:?}");
+    assert!(count.wishes > 16_000, "{count:?}");
+    assert!(count.acknowledged > 210_000, "{count:?}");
+    assert!(count.promised > 140_000, "{count:?}");
+    assert!(count.lost > 450, "{count:?}");
+    assert!(count.late > 5, "{count:?}");
+    assert!(count.copies > 1400, "{count:?}");
+    assert!(count.members > 1000, "{count:?}");
+    assert!(count.restarts > 1700, "{count:?}");
+    assert!(count.fallen_back > 100, "{count:?}");
 }
 
 #[test]
