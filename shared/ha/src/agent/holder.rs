@@ -139,6 +139,7 @@ impl Step<'_> {
                 self.ask_for_grants(&record, &version);
             }
             if self.agent.server == Server::Replica
+                && self.keeps_doubted(&record.synchronous)
                 && authority.may_serve(self.protocol, &record, self.now)
             {
                 self.serve(&record);

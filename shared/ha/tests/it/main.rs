@@ -8,5 +8,6 @@
 
 mod agents;
 mod cluster;
+mod doubt;
 mod handover;
 mod preferred;
