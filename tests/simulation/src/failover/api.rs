@@ -175,6 +175,13 @@ impl World {
             return Ok(());
         };
         driver.wishes = wishes;
+        let preferred = wishes.preferred.into_iter().map(id).collect();
+        if driver.agent.preferred != preferred {
+            self.step(node, Input::Preferred(preferred))?;
+        }
+        let Some(driver) = &self.instances[node].driver else {
+            return Ok(());
+        };
         if driver.agent.autofail == wishes.autofail {
             return Ok(());
         }

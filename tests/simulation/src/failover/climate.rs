@@ -125,6 +125,8 @@ pub struct Climate {
     pub autofail: bool,
     /// Whether writes go on below that at the beginning.
     pub fallback: bool,
+    /// Which instance becomes primary rather than others that are as far.
+    pub preferred: Option<usize>,
     /// How long there are faults.
     pub lasts: Time,
     /// The mean time between two.
@@ -196,6 +198,7 @@ impl Climate {
             volume_deadline: SECOND + chance.below(3 * SECOND),
             faults,
             gentle,
+            preferred: chance.happens(400).then(|| chance.place(instances)),
         };
         if !gentle && chance.happens(20) {
             return climate.lasting();

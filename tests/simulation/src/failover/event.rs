@@ -25,6 +25,8 @@ pub struct Wishes {
     pub k: usize,
     /// Whether they go on with fewer where so many have not been there for a while.
     pub fallback: bool,
+    /// Which instance becomes primary rather than others that are as far.
+    pub preferred: Option<usize>,
 }
 
 /// What the supervisor of a PostgreSQL does next.

@@ -69,6 +69,7 @@ impl World {
             autofail: climate.autofail,
             k: climate.k,
             fallback: climate.fallback,
+            preferred: climate.preferred,
         };
         let by_wall = wrong == Some(Wrong::TimeOfDay);
         let instances = (0..climate.instances)
