@@ -2,4 +2,5 @@
 
 pub mod archiving;
 pub mod command;
+pub mod lookup;
 pub mod server;

@@ -7,12 +7,13 @@ use std::{
 
 use clap::{Args, Parser, Subcommand};
 use pgo_ids::{ClusterName, InstanceName, Namespace};
-use pgo_postgres::backrest::archive::Archive;
+use pgo_postgres::backrest::{Backrest, archive::Archive};
 
 use crate::{
     backrest::archiving::ArchiveSettings,
     ha::{book::Place, guard},
     probe, repository,
+    restoration::Order,
 };
 
 /// Runs PostgreSQL in a pod. Without a subcommand: process 1.
@@ -103,6 +104,12 @@ pub struct Settings {
     /// How PostgreSQL archives it; found out at the start.
     #[arg(skip)]
     pub archive: Option<Archive>,
+    /// The program that archives and restores, where there is one; found out at the start.
+    #[arg(skip)]
+    pub backrest: Option<Backrest>,
+    /// The backup that this instance is made from, as JSON; once that is done it has no meaning any more.
+    #[arg(long, env = "PGO_RESTORE")]
+    pub restore: Option<Order>,
     /// The program that guards the servers; this one unless set.
     #[arg(skip)]
     pub guard: Option<PathBuf>,
@@ -183,6 +190,7 @@ mod tests {
         assert_eq!(settings.socket().folder, PathBuf::from("/run/postgresql"));
         assert_eq!(settings.sockets.len(), 2);
         assert_eq!(settings.archiving.host, None, "nothing is archived");
+        assert_eq!(settings.restore, None, "nothing is restored");
     }
 
     #[test]

@@ -27,6 +27,9 @@
 //!            └─────────────────────────────────────────────────────────────────────┴───────────────────────────┘
 //! ```
 //!
+//! One that is made from a backup goes `Inspect ─► Restore ─► Configure ─► Start ─► Await ─► Replay`, and from there to `Promote`
+//! once the Lease is given to it ([`restoration`]).
+//!
 //! Each change of the [`state::State`] goes to those who watch over gRPC ([`grpc`]).
 
 pub mod backrest;
@@ -48,6 +51,7 @@ pub mod probe;
 pub mod processes;
 pub mod progress;
 pub mod repository;
+pub mod restoration;
 pub mod run;
 pub mod server;
 pub mod state;

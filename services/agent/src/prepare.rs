@@ -23,7 +23,11 @@ use secrecy::SecretString;
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
-use crate::{backrest::archiving, cli::Settings};
+use crate::{
+    backrest::archiving,
+    cli::Settings,
+    restoration::{self, RestorationError},
+};
 
 /// Folders of the users' Secrets.
 const USERS: [&str; 3] = ["postgres", "primaryuser", "user"];
@@ -54,6 +58,9 @@ pub enum PrepareError {
         /// What is wrong.
         cause: NameError,
     },
+    /// What the data is made from cannot be told.
+    #[error(transparent)]
+    Restoration(#[from] RestorationError),
     /// A setting cannot be written.
     #[error("the configuration cannot be written: {0}")]
     Nul(#[from] NulError),
@@ -155,6 +162,7 @@ pub fn write_conf(
         hba_file: data.join(conf::HBA_FILE),
         ident_file: data.join(conf::IDENT_FILE),
         standby: standby.cloned(),
+        recovery: restoration::recovery(settings)?,
         synchronous: synchronous.clone(),
         custom: custom.postgresql_conf.clone(),
         volume: size(data),

@@ -11,6 +11,8 @@ pub enum Way {
     Lead,
     /// It follows the primary.
     Follow,
+    /// It is made from a backup, and no part of its cluster.
+    Restore,
 }
 
 /// A step on the way to a PostgreSQL that serves; in their order.
@@ -26,6 +28,8 @@ pub enum Stage {
     Initialise,
     /// Copy the primary's: a replica without data, or with data that is of no use.
     Clone,
+    /// Copy a backup.
+    Restore,
     /// Bring data that has diverged back to what the primary has: a replica.
     Rewind,
     /// Write the configuration.
@@ -34,6 +38,8 @@ pub enum Stage {
     Start,
     /// Wait until it answers.
     Await,
+    /// Replay what is archived, and wait where it was asked for until this instance is to lead.
+    Replay,
     /// End recovery, where it was a standby: the primary.
     Promote,
     /// Make roles and database.
@@ -163,11 +169,14 @@ impl Progress {
             _ if self.failure.is_some() => Phase::Failed,
             Stage::Lock | Stage::Decide | Stage::Inspect | Stage::Configure => Phase::Starting,
             Stage::Initialise => Phase::Initializing,
-            Stage::Clone => Phase::Cloning,
+            Stage::Clone | Stage::Restore => Phase::Cloning,
             Stage::Rewind => Phase::Rewinding,
-            Stage::Start | Stage::Await | Stage::Promote | Stage::SetUp | Stage::Publish => {
-                Phase::Recovering
-            }
+            Stage::Start
+            | Stage::Await
+            | Stage::Replay
+            | Stage::Promote
+            | Stage::SetUp
+            | Stage::Publish => Phase::Recovering,
             Stage::Serve | Stage::Stream => Phase::Running,
         }
     }
@@ -204,6 +213,7 @@ impl Progress {
                 self.go_on(Stage::Inspect);
             }
             Event::Empty if self.way == Way::Lead => self.go_on(Stage::Initialise),
+            Event::Empty if self.way == Way::Restore => self.go_on(Stage::Restore),
             Event::Empty | Event::Unusable => self.go_on(Stage::Clone),
             Event::Diverged => self.go_on(Stage::Rewind),
             Event::Elected => {
@@ -296,10 +306,14 @@ fn following(stage: Stage, way: Way) -> Stage {
     match (stage, way) {
         (Stage::Lock, _) => Stage::Decide,
         (Stage::Decide, _) => Stage::Inspect,
-        (Stage::Inspect | Stage::Initialise | Stage::Clone | Stage::Rewind, _) => Stage::Configure,
+        (Stage::Inspect | Stage::Initialise | Stage::Clone | Stage::Restore | Stage::Rewind, _) => {
+            Stage::Configure
+        }
         (Stage::Configure, _) => Stage::Start,
         (Stage::Start, _) => Stage::Await,
         (Stage::Await, Way::Lead) => Stage::Promote,
+        (Stage::Await | Stage::Replay, Way::Restore) => Stage::Replay,
+        (Stage::Replay, _) => Stage::Promote,
         (Stage::Promote, _) => Stage::SetUp,
         (Stage::SetUp, _) => Stage::Publish,
         (Stage::Publish | Stage::Serve, _) => Stage::Serve,
@@ -312,7 +326,7 @@ fn retry(failed: Stage) -> Stage {
     match failed {
         Stage::Initialise => Stage::Inspect,
         // Who is primary, and where, may have changed.
-        Stage::Clone | Stage::Rewind => Stage::Decide,
+        Stage::Clone | Stage::Restore | Stage::Rewind => Stage::Decide,
         Stage::Start | Stage::Serve | Stage::Stream => Stage::Configure,
         stage => stage,
     }

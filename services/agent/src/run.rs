@@ -27,7 +27,7 @@ use crate::{
         hang,
         volume::Volume,
     },
-    inspection, orders,
+    inspection, orders, restoration,
     state::{Reporter, State},
     store::Kubernetes,
     supervise::Supervisor,
@@ -87,7 +87,7 @@ pub async fn serve<S: crate::store::Store + Clone>(
     stop: CancellationToken,
 ) -> anyhow::Result<impl Future<Output = anyhow::Result<()>>> {
     let tls = Arc::new(TlsFiles::open(&settings.tls)?);
-    let (settings, backrest) = archiving::equip(settings).await;
+    let settings = archiving::equip(settings).await;
     let reporter = Reporter::new(begins(&settings));
     let ended = CancellationToken::new();
 
@@ -125,7 +125,7 @@ pub async fn serve<S: crate::store::Store + Clone>(
     let driver = spawn(driver.drive((events, received), stop.clone(), ended.clone()));
     let telling = spawn(tell(stood.clone(), reporter.clone()));
     let helm = (helm, stood, orders);
-    let kept = archiving::Kept::begin(&settings, backrest, &tls);
+    let kept = archiving::Kept::begin(&settings, &tls);
     let supervisor = Supervisor::new(settings, store, tls, reporter, helm, &telemetry);
     let mut driver = driver;
     Ok(async move {
@@ -183,6 +183,9 @@ impl<S: crate::store::Store> Protocol<S> {
         }
         let settings = self.settings;
         let has_data = initdb::presence(&settings.data)? == Presence::Data;
+        // Where that is not known, it takes no part.
+        let pending = restoration::pending(settings.restore.as_ref(), &settings.data);
+        let restores = !matches!(pending, Ok(None));
         let volume = Volume::open(&settings.data, has_data)?;
         let place = settings.place();
         let calls = Calls::new(
@@ -210,6 +213,7 @@ impl<S: crate::store::Store> Protocol<S> {
             standing: self.standing,
             state: self.state,
             socket,
+            restores,
         };
         let driver = Driver::new(parts, (events, received));
         Ok(driver.run(stop, ended).await?)

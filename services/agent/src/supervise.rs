@@ -1,5 +1,5 @@
 //! Does what [`crate::progress`] decides, stage by stage, until it is told to stop. What only a replica does is in
-//! [`copy`], [`follow`] and [`stream`]; how what the protocol wants reaches PostgreSQL, in [`authority`] and, for synchronous
+//! [`copy`], [`follow`] and [`stream`], what only one that is made from a backup, in [`restore`]; how what the protocol wants reaches PostgreSQL, in [`authority`] and, for synchronous
 //! modes, in [`rule`].
 
 mod authority;
@@ -9,6 +9,7 @@ mod follow;
 mod lenient;
 mod passwords;
 mod restart;
+mod restore;
 mod rule;
 mod stream;
 
@@ -185,6 +186,9 @@ impl<S: Store> Supervisor<S> {
         self.reporter.change(|state| {
             state.phase = phase;
             state.error = progress.error().map(str::to_owned);
+            if let Some(restore) = &mut state.restore {
+                restore.error.clone_from(&state.error);
+            }
             state.restarts = progress.restarts();
             state.running_since = match phase {
                 // Whoever hears that it runs hears since when.
@@ -201,10 +205,12 @@ impl<S: Store> Supervisor<S> {
             Stage::Inspect => self.inspect().await,
             Stage::Initialise => self.initialise().await,
             Stage::Clone => self.clone_leader().await,
+            Stage::Restore => self.restore().await,
             Stage::Rewind => self.rewind().await,
             Stage::Configure => self.configure(),
             Stage::Start => self.start(),
             Stage::Await => self.wait_for_answer().await,
+            Stage::Replay => self.replay().await,
             Stage::Promote => self.promote().await,
             Stage::SetUp => self.set_up().await,
             Stage::Publish => self.publish().await,
@@ -239,7 +245,7 @@ impl<S: Store> Supervisor<S> {
                 self.helm.tell(Told::Filled);
                 match self.progress.way() {
                     Way::Follow => self.judge_data().await,
-                    Way::Lead => Ok(Event::Done),
+                    Way::Lead | Way::Restore => Ok(Event::Done),
                 }
             }
             // initdb says what is wrong with foreign things.
@@ -261,7 +267,7 @@ impl<S: Store> Supervisor<S> {
     }
 
     fn configure(&mut self) -> Result<Event, String> {
-        let synchronous = if self.follows() {
+        let synchronous = if !self.leads() {
             Rule::nobody()
         } else {
             // In force from the start, so before the first commit.
@@ -283,7 +289,8 @@ impl<S: Store> Supervisor<S> {
         let upstream = standby.as_ref();
         prepare::write_conf(&self.settings, installation, tls, upstream, &synchronous)
             .map_err(shown)?;
-        if self.follows() {
+        let is_restored = self.make_restored()?;
+        if self.follows() && !is_restored {
             self.make_standby()?;
         }
         Ok(Event::Done)
@@ -307,9 +314,13 @@ impl<S: Store> Supervisor<S> {
     /// A recovery takes as long as it takes; only the end of the server ends this.
     async fn wait_for_answer(&mut self) -> Result<Event, String> {
         let begin = Instant::now();
+        let mut silence = restore::Silence::default();
         loop {
             if let Some(event) = self.ended().await {
                 return Ok(event);
+            }
+            if self.progress.way() == Way::Restore {
+                self.look_before_whole(&mut silence).await?;
             }
             match Session::open(&self.settings.socket(), SUPERUSER).await {
                 Ok(session) => match session.check(PROBE_DEADLINE).await {
@@ -466,9 +477,10 @@ impl<S: Store> Supervisor<S> {
         tracing::warn!(reason, "PostgreSQL ended by itself");
         // Where it still may lead, the next server begins at once under the same authority: to find out how far WAL reaches
         // would take longer than to recover.
-        if !self.follows() && !matches!(self.helm.course(), Course::Lead { .. }) {
+        if self.leads() && !matches!(self.helm.course(), Course::Lead { .. }) {
             self.tell_stopped();
         }
+        self.judge_end(&reason);
         Event::Exited {
             reason,
             served: served.unwrap_or_default(),
@@ -477,7 +489,7 @@ impl<S: Store> Supervisor<S> {
 
     /// Makes the Service lead nowhere, if it may lead here and is ours to direct.
     async fn withdraw(&mut self) {
-        if !self.published || self.follows() {
+        if !self.published || !self.leads() {
             return;
         }
         let withdraw = endpoint::withdraw(&self.store, &self.target);
@@ -496,7 +508,7 @@ impl<S: Store> Supervisor<S> {
             state.running_since = None;
         });
         let server = self.server.take();
-        let led = server.is_some() && !self.follows();
+        let led = server.is_some() && self.leads();
         if led {
             checkpoint::before_shutdown(&self.settings.socket(), CHECKPOINT_LIMIT).await;
         }

@@ -10,6 +10,8 @@ pub mod archive;
 pub mod conf;
 pub mod info;
 pub mod output;
+pub mod restore;
+pub mod window;
 
 use std::{
     ffi::OsStr,

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::{
     Version,
-    backrest::archive::Archive,
+    backrest::{archive::Archive, restore::Recovery},
     files::{FileError, read_if_there, replace_if_changed, write_if_changed},
     quote::{NulError, conf_value},
     standby::{Standby, is_configured_by_settings},
@@ -56,6 +56,8 @@ pub struct ServerConf {
     pub ident_file: PathBuf,
     /// Whom the server follows, where it is a standby.
     pub standby: Option<Standby>,
+    /// What it replays, where it is made from a backup.
+    pub recovery: Option<Recovery>,
     /// For whose answers commits wait.
     pub synchronous: Rule,
     /// The user's postgresql.conf.
@@ -179,6 +181,11 @@ impl ServerConf {
         {
             settings.extend(standby.settings());
         }
+        if let Some(recovery) = &self.recovery
+            && is_configured_by_settings(&self.version)
+        {
+            settings.extend(recovery.settings());
+        }
         if self.version.major() >= 12 {
             settings.push(("ssl_min_protocol_version", "TLSv1.2".to_owned()));
         }
@@ -252,6 +259,7 @@ fn with_include(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backrest::restore::Target;
 
     fn conf(version: &str) -> ServerConf {
         ServerConf {
@@ -265,6 +273,7 @@ mod tests {
             authority: "/tls/ca.crt".into(),
             ident_file: "/pgdata/hippo/pgo_ident.conf".into(),
             standby: None,
+            recovery: None,
             synchronous: Rule::default(),
             custom: Some("/pgconf/postgresql.conf".into()),
             volume: Some(40 << 30),
@@ -347,6 +356,30 @@ mod tests {
         assert!(at("archive_command = 'pgbackrest ''%p'''") > custom);
         let without = conf("15.18").render().expect("rendered");
         assert!(!without.contains("archive"), "{without}");
+    }
+
+    #[test]
+    fn who_is_made_from_a_backup_replays_up_to_its_target_whatever_users_say() {
+        let with = |version| {
+            let recovery = Recovery {
+                command: "fetch".to_owned(),
+                target: Target::Immediate,
+                exclusive: false,
+                timeline: 3,
+            };
+            let conf = ServerConf {
+                recovery: Some(recovery),
+                ..conf(version)
+            };
+            conf.render().expect("rendered")
+        };
+        let text = with("15.18");
+        let custom = text.find("include_if_exists").expect("the user's");
+        for line in ["recovery_target = 'immediate'", "restore_command = 'fetch'"] {
+            assert!(text.find(line).is_some_and(|at| at > custom), "{text}");
+        }
+        // Those are in recovery.conf.
+        assert!(!with("11.5").contains("recovery_target"));
     }
 
     #[test]

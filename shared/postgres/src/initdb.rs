@@ -185,7 +185,8 @@ async fn initdb(
     })
 }
 
-pub(crate) fn beside(data: &Path, suffix: &str) -> PathBuf {
+/// The path of something beside the data directory, on the same volume.
+pub fn beside(data: &Path, suffix: &str) -> PathBuf {
     let mut path = data.as_os_str().to_owned();
     path.push(suffix);
     path.into()

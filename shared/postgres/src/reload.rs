@@ -78,14 +78,15 @@ fn shortened(faults: &[String]) -> String {
 
 impl Session {
     /// The settings that have another value in the files than in the server and take it over only with a restart
-    /// (documentation, "pg_settings"), by name. Not those of a standby: PostgreSQL 12 takes them over only with a restart, and
-    /// whoever gives them another value has it restarted where that matters.
+    /// (documentation, "pg_settings"), by name. Not those of a recovery, which nothing else reads: whoever gives them
+    /// another value has a standby restarted where that matters.
     ///
     /// # Errors
     /// The server does not answer.
     pub async fn pending_restart(&self, deadline: Duration) -> Result<Vec<String>, SessionError> {
         const QUERY: &str = "SELECT name FROM pg_catalog.pg_settings WHERE pending_restart \
-             AND name NOT IN ('primary_conninfo', 'primary_slot_name') ORDER BY name";
+             AND name NOT IN ('primary_conninfo', 'primary_slot_name', 'restore_command') AND name NOT LIKE 'recovery_target%' \
+             ORDER BY name";
         self.names(QUERY, deadline).await
     }
 

@@ -4,6 +4,7 @@ use std::{fs, io, path::Path, time::Duration};
 
 use crate::{
     Version,
+    backrest::restore::Recovery,
     conf::MODE,
     files::{FileError, named, write_if_changed},
     quote::{NulError, conf_value},
@@ -14,7 +15,10 @@ use crate::{
 /// Makes a server a standby from version 12 on (documentation, "Standby Server Operation").
 const SIGNAL: &str = "standby.signal";
 
-/// The same up to version 11, with the settings in it.
+/// Makes a server recover once from an archive, and be a primary after that.
+const ONCE: &str = "recovery.signal";
+
+/// The same as [`SIGNAL`] up to version 11, with the settings in it.
 const RECOVERY: &str = "recovery.conf";
 
 /// The first version that has these settings in postgresql.conf.
@@ -80,21 +84,36 @@ pub fn follow(
     version: &Version,
     standby: Option<&Standby>,
 ) -> Result<(), StandbyError> {
+    // In postgresql.conf of later versions the timeline's default is this one.
+    let mut settings = vec![("recovery_target_timeline", "latest".to_owned())];
+    settings.extend(standby.map(Standby::settings).unwrap_or_default());
+    make(data, version, settings)
+}
+
+/// Makes the data directory a standby's that only replays what is archived.
+///
+/// # Errors
+/// As [`follow`].
+pub fn replay(data: &Path, version: &Version, recovery: &Recovery) -> Result<(), StandbyError> {
+    // pgBackRest leaves it there, and nothing here rests on which of the two counts.
+    remove(&data.join(ONCE))?;
+    make(data, version, recovery.settings())
+}
+
+fn make(
+    data: &Path,
+    version: &Version,
+    recovery: Vec<(&'static str, String)>,
+) -> Result<(), StandbyError> {
     remove(&data.join(TRIGGER))?;
     if is_configured_by_settings(version) {
         write_if_changed(&data.join(SIGNAL), b"", MODE)?;
         return Ok(());
     }
     let trigger = data.join(TRIGGER).display().to_string();
-    // In postgresql.conf of later versions the timeline's default is this one.
-    let settings = [
-        ("standby_mode", "on".to_owned()),
-        ("recovery_target_timeline", "latest".to_owned()),
-        ("trigger_file", trigger),
-    ];
+    let settings = [("standby_mode", "on".to_owned()), ("trigger_file", trigger)];
     let mut text = String::new();
-    let upstream = standby.map(Standby::settings).unwrap_or_default();
-    for (name, value) in settings.into_iter().chain(upstream) {
+    for (name, value) in settings.into_iter().chain(recovery) {
         text.push_str(&format!("{name} = {}\n", conf_value(&value)?));
     }
     write_if_changed(&data.join(RECOVERY), text.as_bytes(), MODE)?;
@@ -158,6 +177,7 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use super::*;
+    use crate::backrest::restore::Target;
 
     fn standby() -> Standby {
         Standby {
@@ -191,6 +211,35 @@ mod tests {
             assert!(data.path().join(there).exists() && !data.path().join(missing).exists());
             assert!(!data.path().join(TRIGGER).exists());
         }
+    }
+
+    #[test]
+    fn who_replays_what_is_archived_is_a_standby_that_receives_nothing() {
+        let recovery = Recovery {
+            command: "fetch".to_owned(),
+            target: Target::Immediate,
+            exclusive: false,
+            timeline: 3,
+        };
+        let data = tempfile::tempdir().expect("a folder");
+        fs::write(data.path().join(ONCE), "").expect("left by pgBackRest");
+        let version = "15.18".parse().expect("a version");
+        replay(data.path(), &version, &recovery).expect("written");
+        assert!(is_standby(data.path()) && !data.path().join(ONCE).exists());
+
+        let data = tempfile::tempdir().expect("a folder");
+        let version = "11.5".parse().expect("a version");
+        replay(data.path(), &version, &recovery).expect("written");
+        let text = fs::read_to_string(data.path().join(RECOVERY)).expect("there");
+        for line in [
+            "standby_mode = 'on'",
+            "restore_command = 'fetch'",
+            "recovery_target = 'immediate'",
+            "recovery_target_action = 'pause'",
+        ] {
+            assert!(text.lines().any(|there| there == line), "{line}: {text}");
+        }
+        assert!(!text.contains("primary"), "{text}");
     }
 
     #[test]

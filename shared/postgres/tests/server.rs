@@ -113,6 +113,7 @@ impl Server {
             ident_file: self.data().join(conf::IDENT_FILE),
             archive: None,
             standby: None,
+            recovery: None,
             synchronous: Rule::default(),
             custom: custom.postgresql_conf.clone(),
             volume: Some(40 << 30),

@@ -66,7 +66,8 @@ impl Settings {
         Signals::within(&self.socket().folder)
     }
 
-    fn backrest_conf(&self) -> PathBuf {
+    /// pgBackRest's configuration.
+    pub fn backrest_conf(&self) -> PathBuf {
         self.socket().folder.join(CONF)
     }
 
@@ -78,10 +79,10 @@ impl Settings {
     }
 }
 
-/// Looks for pgBackRest where WAL is to be archived; the settings that say what PostgreSQL is told, and the program.
-pub async fn equip(mut settings: Settings) -> (Settings, Option<Backrest>) {
+/// Looks for pgBackRest where WAL is to be archived; the settings with the program, and with what PostgreSQL is told.
+pub async fn equip(mut settings: Settings) -> Settings {
     if settings.archiving.host.is_none() {
-        return (settings, None);
+        return settings;
     }
     let found = backrest::find(std::env::var_os("PATH").as_deref()).await;
     let signals = settings.archive_signals();
@@ -101,7 +102,8 @@ pub async fn equip(mut settings: Settings) -> (Settings, Option<Backrest>) {
         timeout: settings.archiving.timeout,
         obstacle,
     });
-    (settings, found.ok())
+    settings.backrest = found.ok();
+    settings
 }
 
 /// pgBackRest's server beside PostgreSQL, where there is one to keep.
@@ -113,9 +115,9 @@ pub struct Kept {
 
 impl Kept {
     /// Keeps it from now on.
-    pub fn begin(settings: &Settings, backrest: Option<Backrest>, tls: &Arc<TlsFiles>) -> Self {
+    pub fn begin(settings: &Settings, tls: &Arc<TlsFiles>) -> Self {
         let stop = CancellationToken::new();
-        let task = backrest.map(|backrest| {
+        let task = settings.backrest.clone().map(|backrest| {
             let served = serve(settings.clone(), backrest, tls.clone(), stop.clone());
             AbortOnDropHandle::new(tokio::spawn(served))
         });
@@ -152,7 +154,10 @@ async fn serve(
 }
 
 /// Writes the configuration of an instance, with the key as pgBackRest takes it.
-fn write(settings: &Settings, backrest: &Backrest, tls: &TlsFiles) -> Result<(), String> {
+///
+/// # Errors
+/// A file cannot be written, or a value does not fit; the text says which.
+pub fn write(settings: &Settings, backrest: &Backrest, tls: &TlsFiles) -> Result<(), String> {
     let Some(host) = settings.archiving.host.clone() else {
         return Ok(());
     };
@@ -190,6 +195,7 @@ pub fn clear(settings: &Settings) -> Result<(), prepare::PrepareError> {
         settings.archive_signals().clear()?;
         archive::clear_spool(&settings.spool())?;
     }
+    settings.fetches().clear()?;
     Ok(())
 }
 

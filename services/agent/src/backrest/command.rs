@@ -235,17 +235,30 @@ pub fn config(conf: &Path) -> OsString {
 /// # Errors
 /// It fails or takes too long.
 pub async fn info(backrest: &Backrest, conf: &Path, json: bool) -> Result<String, CommandError> {
+    let format = match json {
+        true => "--output=json",
+        false => "--output=text",
+    };
+    ask(backrest, conf, &[format, "info"]).await
+}
+
+/// What a command says that only looks: options, its name, what it is to look at.
+///
+/// # Errors
+/// It fails or takes too long.
+pub async fn ask(
+    backrest: &Backrest,
+    conf: &Path,
+    arguments: &[&str],
+) -> Result<String, CommandError> {
     const DEADLINE: Duration = Duration::from_secs(60);
-    let command = "info".to_owned();
+    let name = arguments.iter().find(|word| !word.starts_with("--"));
+    let command = name.copied().unwrap_or_default().to_owned();
     let run = Command::new(&backrest.program)
         .arg(config(conf))
+        // The repository's server lets nobody in who does not say what for.
         .arg(format!("--stanza={STANZA}"))
-        .arg(if json {
-            "--output=json"
-        } else {
-            "--output=text"
-        })
-        .arg(&command)
+        .args(arguments)
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output();

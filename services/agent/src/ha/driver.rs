@@ -1,5 +1,6 @@
 //! The loop that drives the protocol: one event, one step, its effects in their order.
 
+mod apart;
 mod asked;
 mod effects;
 mod fitness;
@@ -189,6 +190,8 @@ pub struct Parts<S> {
     pub state: watch::Receiver<State>,
     /// Where it answers.
     pub socket: Socket,
+    /// Whether it is made from a backup, and no part of its cluster until it is given the Lease.
+    pub restores: bool,
 }
 
 /// The loop's state.
@@ -322,6 +325,9 @@ impl<S: Store> Driver<S> {
     }
 
     async fn tick(&mut self) -> Result<(), DriverError> {
+        if self.is_apart() && !self.looks() {
+            return Ok(());
+        }
         self.hear_own().await?;
         self.let_released().await?;
         self.step(Input::Tick).await?;
@@ -334,6 +340,9 @@ impl<S: Store> Driver<S> {
     }
 
     async fn take(&mut self, event: Event) -> Result<(), DriverError> {
+        if self.is_apart() && apart::concerns_members(&event) {
+            return Ok(());
+        }
         match event {
             Event::Input(input) => self.step(input).await,
             Event::Released(release, words) => self.released(release, words).await,

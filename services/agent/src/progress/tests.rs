@@ -20,9 +20,12 @@ fn possible(stage: Stage) -> Vec<Event> {
     let missing = Event::Missing("the primary".to_owned());
     let exits = [1, 20].map(|seconds| exited(Duration::from_secs(seconds)));
     let mut events = match stage {
-        Stage::Decide => [Way::Lead, Way::Follow].map(Event::Decided).to_vec(),
+        Stage::Decide => [Way::Lead, Way::Follow, Way::Restore]
+            .map(Event::Decided)
+            .to_vec(),
         Stage::Inspect => vec![Event::Done, Event::Empty],
         Stage::Clone | Stage::Rewind => vec![Event::Done, Event::Unusable, missing],
+        Stage::Replay => [vec![Event::Stopped, Event::Elected], exits.to_vec()].concat(),
         Stage::Await | Stage::SetUp => [vec![Event::Done], exits.to_vec()].concat(),
         Stage::Serve => [vec![Event::Turned, Event::Stopped], exits.to_vec()].concat(),
         Stage::Stream => {
@@ -70,6 +73,7 @@ fn well(mut progress: Progress, way: Way) -> Progress {
             Next::Run(Stage::Decide) => Event::Decided(way),
             Next::Run(Stage::Serve) if way == Way::Follow => Event::Turned,
             Next::Run(Stage::Stream) if way == Way::Lead => Event::Elected,
+            Next::Run(Stage::Replay) => Event::Turned,
             Next::Run(Stage::Serve | Stage::Stream) => break,
             Next::Run(_) => Event::Done,
         };
@@ -112,6 +116,8 @@ proptest! {
                 let follows = [Stage::Clone, Stage::Rewind, Stage::Stream];
                 prop_assert!(!leads.contains(&stage) || decided == Some(Way::Lead), "{stage:?}");
                 prop_assert!(!follows.contains(&stage) || decided == Some(Way::Follow), "{stage:?}");
+                let restores = [Stage::Restore, Stage::Replay];
+                prop_assert!(!restores.contains(&stage) || decided == Some(Way::Restore), "{stage:?}");
                 prop_assert!(stage < Stage::Inspect || decided.is_some(), "{stage:?}");
             }
             match event {
@@ -187,6 +193,27 @@ fn a_replica_clones_and_asks_again_who_is_primary_while_none_is_there() {
     let cloned = again.after(Event::Empty).after(Event::Done);
     assert_eq!(cloned.next(), Next::Run(Stage::Configure));
     assert_eq!(cloned.error(), None);
+}
+
+#[test]
+fn what_is_made_from_a_backup_waits_at_its_target_until_it_leads() {
+    let copying = after_all([Event::Done, Event::Decided(Way::Restore), Event::Empty]);
+    assert_eq!(copying.next(), Next::Run(Stage::Restore));
+    assert_eq!(copying.phase(), Phase::Cloning);
+    let again = copying.clone().after(failed("away")).after(Event::Rested);
+    assert_eq!(again.next(), Next::Run(Stage::Decide));
+    let steps = [Event::Done, Event::Done, Event::Done, Event::Done];
+    let replaying = steps.into_iter().fold(copying, Progress::after);
+    assert_eq!(replaying.next(), Next::Run(Stage::Replay));
+    assert_eq!(replaying.phase(), Phase::Recovering);
+    let ended = replaying.clone().after(exited(Duration::ZERO));
+    assert_eq!(
+        ended.after(Event::Rested).next(),
+        Next::Run(Stage::Configure)
+    );
+    let leads = replaying.after(Event::Elected);
+    assert_eq!(leads.next(), Next::Run(Stage::Promote));
+    assert_eq!(leads.way(), Way::Lead);
 }
 
 #[test]

@@ -23,6 +23,8 @@ pub enum What {
     Backup,
     /// The stanza is made, and it is tried whether WAL arrives.
     CreateStanza,
+    /// It is found out whether the cluster can be restored as somebody wants.
+    CheckRestore,
 }
 
 impl What {
@@ -31,6 +33,7 @@ impl What {
         match self {
             Self::Backup => "backup",
             Self::CreateStanza => "create-stanza",
+            Self::CheckRestore => "check-restore",
         }
     }
 }
@@ -56,7 +59,7 @@ pub struct Ended {
     pub finished: Timestamp,
     /// Why it failed, if it did.
     pub error: Option<String>,
-    /// The backup that was made.
+    /// The backup that was made, or would be restored.
     pub backup: Option<Set>,
 }
 

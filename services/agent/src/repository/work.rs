@@ -1,4 +1,4 @@
-//! One piece of work: a stanza or a backup, to its end.
+//! One piece of work: a stanza, a backup, or whether a restore is possible, to its end.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -11,18 +11,26 @@ use pgo_postgres::backrest::{
     conf::Database,
     info::{self, OPERATION, SOURCE, Set},
     output,
+    restore::Wish,
 };
 use pgo_proto::agent::{BeginRequest, DatabaseHost, begin_request::Work};
 use pgo_telemetry::CancellationToken;
 
 use super::{Surroundings, forward::Forward, journal::What};
-use crate::backrest::command::{self, CommandError, Order};
+use crate::backrest::{
+    command::{self, CommandError, Order},
+    lookup::Lookup,
+};
 
 /// How long making the stanza may take: it reads and writes a few small files.
 const STANZA: Duration = Duration::from_secs(300);
 
 /// How long it may take until WAL of the instance has arrived.
 const CHECK: Duration = Duration::from_secs(180);
+
+/// How long a primary may take to archive what it has, before a restore is judged. Where it does not, what it had archived
+/// before counts.
+const ARCHIVE: Duration = Duration::from_secs(60);
 
 /// Option by which files are copied from a replica.
 const FROM_REPLICA: &str = "--backup-standby";
@@ -63,8 +71,11 @@ pub struct Job {
     /// What it is.
     pub what: What,
     options: Vec<String>,
-    primary: Host,
+    /// None only where a restore is judged.
+    primary: Option<Host>,
     replica: Option<Host>,
+    /// The cluster's, where a restore is judged and it is known.
+    system: Option<u64>,
 }
 
 impl Job {
@@ -76,24 +87,29 @@ impl Job {
         if request.operation.is_empty() {
             return Err("the operation has no id".to_owned());
         }
-        let primary = request.primary.as_ref().ok_or("the primary is missing")?;
+        let mut system = None;
         let (what, options) = match &request.work {
             Some(Work::Backup(backup)) => (What::Backup, backup.options.clone()),
             Some(Work::CreateStanza(_)) => (What::CreateStanza, Vec::new()),
-            Some(Work::CheckRestore(_)) => {
-                return Err("this agent cannot look at what a restore needs".to_owned());
+            Some(Work::CheckRestore(check)) => {
+                system = system_identifier(&check.system_identifier)?;
+                (What::CheckRestore, check.options.clone())
             }
             None => return Err("it is not said what to do".to_owned()),
         };
+        if request.primary.is_none() && what != What::CheckRestore {
+            return Err("the primary is missing".to_owned());
+        }
         if let Some(wrong) = options.iter().find(|option| !option.starts_with("--")) {
-            return Err(format!("{wrong:?} is no option of a backup"));
+            return Err(format!("{wrong:?} is no option of {}", what.name()));
         }
         Ok(Self {
             operation: request.operation.clone(),
             what,
             options,
-            primary: Host::read(primary)?,
+            primary: request.primary.as_ref().map(Host::read).transpose()?,
             replica: request.replica.as_ref().map(Host::read).transpose()?,
+            system,
         })
     }
 
@@ -104,7 +120,10 @@ impl Job {
             .iter()
             .any(|option| option == FROM_REPLICA || *option == format!("{FROM_REPLICA}=y"));
         let replica = self.replica.as_ref().filter(|_| asks);
-        &replica.unwrap_or(&self.primary).instance
+        let source = replica.or(self.primary.as_ref());
+        source
+            .map(|host| host.instance.as_str())
+            .unwrap_or_default()
     }
 
     /// What the command gets.
@@ -131,7 +150,7 @@ impl Job {
         let mut forwards = Vec::new();
         let mut databases = Vec::new();
         let host = around.database_host();
-        for instance in std::iter::once(&self.primary).chain(&self.replica) {
+        for instance in self.primary.iter().chain(&self.replica) {
             let to = SocketAddr::new(instance.address, backrest::PORT);
             let forward = Forward::begin(&host, to).await?;
             databases.push(Database {
@@ -144,9 +163,11 @@ impl Job {
         }
         around.write(&around.work_conf(), &databases)?;
         let run = Run { around, stop };
-        // Also before a backup: the volume may be new, and one that is there stays as it is.
-        run.command("stanza-create", Some(STANZA), Vec::new(), |_| {})
-            .await?;
+        if self.what != What::CheckRestore {
+            // Also before a backup: the volume may be new, and one that is there stays as it is.
+            run.command("stanza-create", Some(STANZA), Vec::new(), |_| {})
+                .await?;
+        }
         match self.what {
             What::CreateStanza => {
                 run.command("check", Some(CHECK), Vec::new(), |_| {})
@@ -154,6 +175,7 @@ impl Job {
                 Ok(None)
             }
             What::Backup => run.backup(self, progress).await.map(Some),
+            What::CheckRestore => run.check_restore(self).await.map(Some),
         }
     }
 }
@@ -195,6 +217,24 @@ impl Run<'_> {
             })
     }
 
+    /// Finds out from which backup the cluster would be restored.
+    async fn check_restore(&self, job: &Job) -> Result<Set, String> {
+        let wish = Wish::read(&job.options).map_err(|error| error.to_string())?;
+        if job.primary.is_some() {
+            // What it did just now can be restored, too.
+            let archived = self.command("check", Some(ARCHIVE), Vec::new(), |_| {});
+            if let Err(error) = archived.await {
+                tracing::warn!(error, "what the primary did last is not archived");
+            }
+        }
+        let (backrest, conf) = (&self.around.backrest, &self.around.conf());
+        let lookup = Lookup { backrest, conf };
+        let chosen = lookup.choose(&wish, job.system).await;
+        chosen
+            .map(|chosen| chosen.set)
+            .map_err(|error| error.to_string())
+    }
+
     /// Makes a backup. How long that takes depends on the data; what hangs pgBackRest notices itself (protocol-timeout).
     async fn backup(&self, job: &Job, progress: impl Fn(u32)) -> Result<Set, String> {
         let mut label = None;
@@ -220,6 +260,17 @@ impl Run<'_> {
     }
 }
 
+/// A system identifier; none where the text is empty.
+fn system_identifier(text: &str) -> Result<Option<u64>, String> {
+    match text {
+        "" => Ok(None),
+        text => text
+            .parse()
+            .map(Some)
+            .map_err(|_| format!("{text:?} is no system identifier")),
+    }
+}
+
 /// Beginning of the error of what did not come to its end.
 pub const INTERRUPTED: &str = "interrupted: ";
 
@@ -235,7 +286,7 @@ pub async fn sets(around: &Surroundings) -> Result<Vec<Set>, String> {
 
 #[cfg(test)]
 mod tests {
-    use pgo_proto::agent::{Backup, CreateStanza};
+    use pgo_proto::agent::{Backup, CheckRestore, CreateStanza};
 
     use super::*;
 
@@ -274,6 +325,25 @@ mod tests {
         assert_eq!(from_replica.source(), "hippo-abcd");
         let not = Job::read(&request(&["--backup-standby=n"])).expect("an order");
         assert_eq!(not.source(), "hippo");
+    }
+
+    #[test]
+    fn a_restore_is_judged_also_where_no_primary_is_left() {
+        let request = |system: &str| BeginRequest {
+            primary: None,
+            replica: None,
+            work: Some(Work::CheckRestore(CheckRestore {
+                options: vec!["--type=immediate".to_owned()],
+                system_identifier: system.to_owned(),
+            })),
+            ..request(&[])
+        };
+        let job = Job::read(&request("7712570075231011191")).expect("an order");
+        assert_eq!(job.what, What::CheckRestore);
+        assert_eq!(job.system, Some(7_712_570_075_231_011_191));
+        assert_eq!(Job::read(&request("")).expect("an order").system, None);
+        let error = Job::read(&request("x")).expect_err("refused");
+        assert!(error.contains("no system identifier"), "{error}");
     }
 
     #[test]

@@ -59,6 +59,9 @@ pub(super) fn place(end: WalEnd) -> Position {
 impl<S: Store> Supervisor<S> {
     /// Waits until it is known which way to go.
     pub(super) async fn decide(&mut self) -> Result<Event, String> {
+        if self.restores()? {
+            return Ok(Event::Decided(Way::Restore));
+        }
         let mut courses = self.helm.watch();
         let begin = Instant::now();
         let (mut told, mut answered) = (false, None);
@@ -215,12 +218,16 @@ impl<S: Store> Supervisor<S> {
         };
         let socket = self.settings.socket();
         let session = Session::open(&socket, SUPERUSER).await.map_err(shown)?;
+        if let Some(event) = self.until_there().await? {
+            return Ok(event);
+        }
         let facts = session.facts(FACTS_DEADLINE).await.map_err(shown)?;
         let wanted = start.timeline.0;
         if facts.in_recovery {
             let replayed = facts.lsn;
             self.end_recovery(&session, replayed, wanted, synchronous)
                 .await?;
+            self.restored()?;
         } else if facts.timeline != wanted {
             return Err(format!(
                 "PostgreSQL is on timeline {}, and the Lease records {wanted} for this term",
@@ -278,7 +285,9 @@ impl<S: Store> Supervisor<S> {
                 self.direct().await;
             }
         };
-        archiving::before_promotion(&self.settings);
+        if self.reporter.now().restore.is_none() {
+            archiving::before_promotion(&self.settings);
+        }
         let promote = standby::promote(session, data, &version);
         let promoted = async {
             let promoted = promote.await;

@@ -179,6 +179,11 @@ impl<S: Store> Supervisor<S> {
         standby::follow(&self.settings.data, version, standby.as_ref()).map_err(shown)
     }
 
+    /// Whether this instance is the primary, or is to be.
+    pub(super) fn leads(&self) -> bool {
+        self.progress.way() == Way::Lead
+    }
+
     /// Whether this instance is a replica, or is to be one.
     pub(super) fn follows(&self) -> bool {
         self.progress.way() == Way::Follow

@@ -82,7 +82,7 @@ async fn a_full_backup(repository: &Repository, rig: &Rig) {
 }
 
 /// The server's side of a backup has its lock in /tmp, which the instances of one machine share: one backup at a time.
-static TURN: Mutex<()> = Mutex::new(());
+pub static TURN: Mutex<()> = Mutex::new(());
 
 #[test]
 fn wal_is_archived_and_backups_are_made_and_told() {

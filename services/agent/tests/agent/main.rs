@@ -19,6 +19,7 @@ mod preferred;
 mod process;
 mod replica;
 mod repository;
+mod restoring;
 mod rig;
 mod synchronous;
 #[path = "../../../../shared/postgres/tests/unprivileged/mod.rs"]

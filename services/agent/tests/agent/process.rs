@@ -15,6 +15,7 @@ use nix::{
     unistd::Pid,
 };
 use pgo_agent::{
+    cli::Settings,
     processes,
     store::{Kubernetes, Store as _, Written},
 };
@@ -87,8 +88,28 @@ fn failure(code: StatusCode, reason: &str) -> (StatusCode, Json<Value>) {
     (code, Json(status))
 }
 
+/// What a pod sets besides where WAL is archived, or it is made from a backup.
+fn of_backups(settings: &Settings) -> Vec<(&'static str, String)> {
+    let mut variables = Vec::new();
+    if let Some(host) = &settings.archiving.host {
+        variables.extend([
+            ("PGO_BACKREST_HOST", host.clone()),
+            (
+                "PGO_BACKREST_PATH",
+                settings.archiving.path.display().to_string(),
+            ),
+            ("PGO_BACKREST_PORT", settings.archiving.port.to_string()),
+        ]);
+    }
+    if let Some(order) = &settings.restore {
+        let order = json!({"operation": order.operation, "options": order.options});
+        variables.push(("PGO_RESTORE", order.to_string()));
+    }
+    variables
+}
+
 /// Starts process 1 with the settings of `rig`.
-async fn start(rig: &Rig) -> Child {
+pub async fn start(rig: &Rig) -> Child {
     let server = serve(rig.store.clone()).await;
     let kubeconfig = rig.path().join("kubeconfig");
     let text = json!({
@@ -122,6 +143,7 @@ async fn start(rig: &Rig) -> Child {
     ];
     Command::new(program())
         .envs(arguments)
+        .envs(of_backups(settings))
         .env("KUBECONFIG", kubeconfig)
         .stdin(Stdio::null())
         .stdout(std::fs::File::create(rig.path().join("log")).expect("a log"))
@@ -130,7 +152,8 @@ async fn start(rig: &Rig) -> Child {
         .expect("started")
 }
 
-fn pid(child: &Child) -> Pid {
+/// Its number.
+pub fn pid(child: &Child) -> Pid {
     Pid::from_raw(child.id().expect("it lives").cast_signed())
 }
 

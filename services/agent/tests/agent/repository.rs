@@ -53,7 +53,12 @@ pub fn instance(repository: &Repository) -> Rig {
 
 /// A replica of `primary` that archives there, too, once it leads; not started.
 pub fn replica(primary: &Rig, repository: &Repository) -> Rig {
-    archiving(primary.beside("hippo-abcd"), repository, 1)
+    beside(primary, "hippo-abcd", repository)
+}
+
+/// A second instance of the cluster of `primary` that knows `repository`; not started.
+pub fn beside(primary: &Rig, name: &str, repository: &Repository) -> Rig {
+    archiving(primary.beside(name), repository, 1)
 }
 
 fn archiving(mut rig: Rig, repository: &Repository, number: u8) -> Rig {
@@ -205,15 +210,26 @@ impl Repository {
         rig: &Rig,
         work: Work,
     ) -> Result<(), Status> {
-        let primary = DatabaseHost {
+        self.begin_with(identity, operation, Some(rig), work).await
+    }
+
+    /// The same where there may be no instance.
+    pub async fn begin_with(
+        &self,
+        identity: &str,
+        operation: &str,
+        rig: Option<&Rig>,
+        work: Work,
+    ) -> Result<(), Status> {
+        let primary = rig.map(|rig| DatabaseHost {
             instance: rig.settings.instance.to_string(),
             address: rig.settings.pod_ip.to_string(),
             path: rig.settings.data.display().to_string(),
             port: rig.settings.port.into(),
-        };
+        });
         let request = BeginRequest {
             operation: operation.to_owned(),
-            primary: Some(primary),
+            primary,
             replica: None,
             work: Some(work),
         };

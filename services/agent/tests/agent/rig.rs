@@ -146,6 +146,8 @@ impl Rig {
                 timeout: 60,
             },
             archive: None,
+            backrest: None,
+            restore: None,
             guard: Some(program()),
         };
         let rig = Self {

@@ -89,7 +89,7 @@ pub fn refusal(reason: &str, signals: &Signals) -> String {
 }
 
 /// `text` as one word of a shell, in a setting where `%` has a meaning.
-fn word(text: &str) -> String {
+pub(super) fn word(text: &str) -> String {
     let quoted = text.replace('\'', r"'\''").replace('%', "%%");
     format!("'{quoted}'")
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::STANZA;
+use crate::timeline;
 
 /// Annotation that keeps from which instance the files of a backup were copied.
 pub const SOURCE: &str = "pgo-instance";
@@ -29,6 +30,9 @@ pub struct Set {
     pub start_wal: String,
     /// Last one.
     pub stop_wal: String,
+    /// Where the data is whole; 0 where that is not known.
+    #[serde(default)]
+    pub stop_lsn: u64,
     /// Whether pages with a wrong checksum were found in it.
     pub damaged: bool,
     /// The instance that its files were copied from, where it is known.
@@ -47,6 +51,39 @@ struct Stanza {
     name: String,
     #[serde(default)]
     backup: Vec<Backup>,
+    #[serde(default)]
+    archive: Vec<Archive>,
+    #[serde(default)]
+    db: Vec<Database>,
+}
+
+#[derive(Deserialize)]
+struct Archive {
+    id: String,
+    database: DatabaseId,
+}
+
+#[derive(Deserialize)]
+struct DatabaseId {
+    id: u64,
+}
+
+#[derive(Deserialize)]
+struct Database {
+    id: u64,
+    #[serde(rename = "system-id")]
+    system_identifier: u64,
+}
+
+/// What a repository has of the present database.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Content {
+    /// Its backups, oldest first.
+    pub sets: Vec<Set>,
+    /// Name of the folder with its WAL, such as `15-1`; none where there is no WAL.
+    pub archive: Option<String>,
+    /// Its system identifier; none where there is no stanza.
+    pub system_identifier: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -56,6 +93,8 @@ struct Backup {
     kind: String,
     timestamp: Range<i64>,
     archive: Option<Range<Option<String>>>,
+    database: DatabaseId,
+    lsn: Option<Range<String>>,
     info: Sizes,
     #[serde(default)]
     error: Option<bool>,
@@ -89,12 +128,36 @@ struct RepositorySizes {
 pub fn sets(json: &str) -> Result<Vec<Set>, InfoError> {
     let stanzas: Vec<Stanza> = serde_json::from_str(json)?;
     let ours = stanzas.into_iter().filter(|stanza| stanza.name == STANZA);
-    let mut sets: Vec<Set> = ours
-        .flat_map(|stanza| stanza.backup)
-        .map(Set::from)
-        .collect();
+    Ok(sorted(ours.flat_map(|stanza| stanza.backup)))
+}
+
+/// What there is of the present database of our stanza: each upgrade of PostgreSQL to another major version begins a new one.
+///
+/// # Errors
+/// The text is not what pgBackRest writes.
+pub fn content(json: &str) -> Result<Content, InfoError> {
+    let stanzas: Vec<Stanza> = serde_json::from_str(json)?;
+    let Some(mut stanza) = stanzas.into_iter().find(|stanza| stanza.name == STANZA) else {
+        return Ok(Content::default());
+    };
+    let Some(present) = stanza.db.iter().max_by_key(|database| database.id) else {
+        return Ok(Content::default());
+    };
+    let is_present = |database: &DatabaseId| database.id == present.id;
+    stanza.backup.retain(|backup| is_present(&backup.database));
+    let archive = stanza.archive.into_iter();
+    let archive = archive.filter(|archive| is_present(&archive.database));
+    Ok(Content {
+        sets: sorted(stanza.backup),
+        archive: archive.map(|archive| archive.id).next_back(),
+        system_identifier: Some(present.system_identifier),
+    })
+}
+
+fn sorted(backups: impl IntoIterator<Item = Backup>) -> Vec<Set> {
+    let mut sets: Vec<Set> = backups.into_iter().map(Set::from).collect();
     sets.sort_by(|one, other| (one.started, &one.label).cmp(&(other.started, &other.label)));
-    Ok(sets)
+    sets
 }
 
 impl From<Backup> for Set {
@@ -122,6 +185,10 @@ impl From<Backup> for Set {
                 .unwrap_or_default(),
             start_wal,
             stop_wal,
+            stop_lsn: backup
+                .lsn
+                .and_then(|lsn| timeline::lsn(&lsn.stop))
+                .unwrap_or_default(),
             damaged: backup.error.unwrap_or_default(),
         }
     }
@@ -175,6 +242,22 @@ mod tests {
     }
 
     #[test]
+    fn what_is_of_a_former_database_is_left_out() {
+        let content = super::content(TWO).expect("understood");
+        assert_eq!(content.sets, sets(TWO).expect("understood"));
+        assert_eq!(content.archive.as_deref(), Some("15-1"));
+        assert_eq!(content.system_identifier, Some(7_712_570_075_231_011_191));
+        assert_eq!(content.sets[0].stop_lsn, 0x300_0100);
+        let upgraded = TWO.replace(
+            r#""db":[{"#,
+            r#""db":[{"id":2,"repo-key":1,"system-id":7,"version":"16"},{"#,
+        );
+        let content = super::content(&upgraded).expect("understood");
+        assert_eq!((content.sets.len(), content.archive), (0, None));
+        assert_eq!(content.system_identifier, Some(7));
+    }
+
+    #[test]
     fn a_repository_without_backups_has_none() {
         for empty in [
             "[]",
@@ -182,6 +265,8 @@ mod tests {
             r#"[{"name":"other"}]"#,
         ] {
             assert_eq!(sets(empty).expect("understood"), [], "{empty}");
+            let content = super::content(empty).expect("understood");
+            assert_eq!(content, Content::default(), "{empty}");
         }
     }
 

@@ -50,6 +50,16 @@ pub fn label(line: &str) -> Option<&str> {
     Some(label.trim())
 }
 
+/// Whether what a restore failed with stays so: a backup that is damaged, or options that do not fit.
+pub fn is_final(error: &str) -> bool {
+    // pgBackRest's sources, error.yaml: checksum, formatInvalid, optionInvalid, optionInvalidValue, optionRequired, fileMissing,
+    // backupSetInvalid.
+    let codes = [
+        "[026]", "[029]", "[031]", "[032]", "[037]", "[055]", "[075]",
+    ];
+    codes.iter().any(|code| error.starts_with(code))
+}
+
 /// Whether a line is worth a log: not that of a single file.
 pub fn is_news(line: &str) -> bool {
     !line.contains(" DETAIL: ") && !line.trim().is_empty()

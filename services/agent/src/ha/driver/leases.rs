@@ -133,6 +133,11 @@ impl<S: Store> Driver<S> {
     pub(super) async fn lease_ended(&mut self, ended: Ended) -> Result<(), DriverError> {
         let input = match ended {
             Ended::Read(lease) => match lease::read(&lease, &self.parts.me) {
+                Ok(Reading::Recorded { record, .. })
+                    if self.is_apart() && record.holder != self.agent.me =>
+                {
+                    self.others_go_on()
+                }
                 Ok(reading @ Reading::Recorded { .. }) => self.recorded(lease, reading)?,
                 Ok(reading) => match self.found_empty(&lease, reading) {
                     Some(input) => input,

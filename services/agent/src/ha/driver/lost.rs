@@ -34,6 +34,7 @@ impl<S: Store> Driver<S> {
             Reading::First | Reading::Of(_) if begun => {
                 self.found_anew(lease, (lease::version(lease), Term(1)), false)
             }
+            Reading::First if self.is_apart() => Some(self.others_go_on()),
             Reading::First => self.begin(lease),
             Reading::Of(first) => {
                 self.wait_for(format!("waiting for the primary, {first}, to serve"));
