@@ -39,7 +39,7 @@ mod show;
 mod storm;
 mod synchronous;
 mod upgrade;
-mod volumes;
 mod upgrade_all;
+mod volumes;
 mod without_nsqd;
 mod wrong_input;

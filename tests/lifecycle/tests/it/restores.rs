@@ -114,7 +114,10 @@ fn a_cluster_goes_back_to_a_point_in_time_and_serves_until_it_can() {
     assert!(get("persistentvolumeclaim", name, &namespace()).is_some());
     assert!(get("pod", name, &namespace()).is_none());
     let events = watch.until(&cluster.uid(), "RestoreClusterCompleted");
-    assert_eq!(fields(&events, "RestoreClusterCompleted", "/volume"), [name]);
+    assert_eq!(
+        fields(&events, "RestoreClusterCompleted", "/volume"),
+        [name]
+    );
     let [id] = fields(&events, "RestoreClusterCompleted", "/operationid")
         .try_into()
         .expect("one end");
