@@ -1,6 +1,10 @@
 //! An instance that is made from a backup while its cluster serves, with a real pgBackRest.
 
-use std::sync::PoisonError;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::PoisonError,
+};
 
 use jiff::Timestamp;
 use nix::sys::signal::{Signal, kill};
@@ -332,6 +336,64 @@ fn a_time_that_cannot_be_reached_is_refused_with_the_window() {
     });
 }
 
+/// All files below `folder` whose names begin so.
+fn files(folder: &Path, begin: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).expect("a folder").flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        // `latest` leads to one of the others.
+        if entry.file_type().expect("a type").is_dir() {
+            found.extend(files(&entry.path(), begin));
+        } else if name.starts_with(begin) {
+            found.push(entry.path());
+        }
+    }
+    found
+}
+
+#[test]
+fn what_is_damaged_or_missing_in_the_repository_is_told_at_once_for_good() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let name = "restoring::what_is_damaged_or_missing_in_the_repository_is_told_at_once_for_good";
+    unprivileged(name, &PROGRAMS, async || {
+        let (mut repository, mut primary, client) = cluster().await;
+        for row in 2..6 {
+            write(&client, row).await;
+            primary.execute("SELECT pg_switch_wal()").await;
+        }
+        let checked = check(&repository, "check", Some(&primary), &[]).await;
+        let stop = checked.backup.expect("a backup").stop_wal;
+        drop(client);
+        primary.stop().await;
+
+        let wal = repository.wal(1);
+        let after: Vec<_> = wal.iter().filter(|name| **name > stop).collect();
+        assert!(after.len() > 2, "{wal:?}");
+        let missing = after[1];
+        for file in files(&repository.path(), &format!("{missing}-")) {
+            fs::remove_file(file).expect("removed");
+        }
+        let mut restored = restoring(&primary, &repository, &[]);
+        restored.start().await;
+        let error = until_hopeless(&restored).await;
+        let words = format!("WAL file {missing} is missing in the archive");
+        assert!(error.contains(&words), "{error}");
+        restored.stop().await;
+
+        let tables = files(&repository.path(), "1259.");
+        assert!(!tables.is_empty());
+        for file in tables {
+            fs::write(file, b"nonsense").expect("written");
+        }
+        let mut restored = restoring(&primary, &repository, &["--type=immediate"]);
+        restored.start().await;
+        let error = until_hopeless(&restored).await;
+        assert!(error.contains("pgbackrest restore failed"), "{error}");
+        restored.stop().await;
+        repository.stop().await;
+    });
+}
+
 #[test]
 fn a_copy_that_broke_off_goes_on_from_what_is_there() {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -365,7 +427,7 @@ fn a_copy_that_broke_off_goes_on_from_what_is_there() {
         .await;
         until_reached(&restored).await;
         assert_eq!(rows(&restored).await, ["1", "2"]);
-        let log = std::fs::read_to_string(restored.path().join("log")).expect("a log");
+        let log = fs::read_to_string(restored.path().join("log")).expect("a log");
         let begun = log.matches("a backup is copied").count();
         assert_eq!(begun, 2, "{log}");
         for (_, _, password) in crate::rig::PASSWORDS {

@@ -96,6 +96,17 @@ mod tests {
     }
 
     #[test]
+    fn what_another_try_does_not_mend_is_told_from_the_rest() {
+        // As a restore says it whose backup has a file with other content.
+        assert!(is_final(
+            "[026]: raised from local-1 protocol: error restoring '/pgdata/hippo/base/5/1259': actual checksum 'e5' does not match"
+        ));
+        assert!(is_final("[055]: unable to open missing file"));
+        assert!(!is_final("[103]: unable to find a valid repository"));
+        assert!(!is_final("[050]: unable to acquire lock"));
+    }
+
+    #[test]
     fn the_label_is_found() {
         let line = "P00   INFO: new backup label = 20261126-195132F_20261126-200127I";
         assert_eq!(label(line), Some("20261126-195132F_20261126-200127I"));
