@@ -61,6 +61,15 @@ async fn until_hopeless(rig: &Rig) -> String {
     restore(&state.await.0).error
 }
 
+/// Waits until whatever was done is over for a second: the times of backups and in the archive are whole ones.
+async fn another_second() {
+    let begin = Timestamp::now().as_second();
+    eventually("a second later", async || {
+        Timestamp::now().as_second() > begin + 1
+    })
+    .await;
+}
+
 /// A primary that archives, with row 1 in its backup.
 async fn cluster() -> (Repository, Rig, Client) {
     let mut repository = Repository::new();
@@ -73,6 +82,7 @@ async fn cluster() -> (Repository, Rig, Client) {
     let client = primary.connect().await.expect("the application gets in");
     write(&client, 1).await;
     full(&repository, &primary, "full").await;
+    another_second().await;
     (repository, primary, client)
 }
 
@@ -307,12 +317,7 @@ fn a_time_that_cannot_be_reached_is_refused_with_the_window() {
 
         // What was not archived before the primary was lost is not promised.
         let client = primary.connect().await.expect("the application gets in");
-        let begin = Timestamp::now().as_second();
-        // The archive's times are whole seconds.
-        eventually("a second later", async || {
-            Timestamp::now().as_second() > begin + 1
-        })
-        .await;
+        another_second().await;
         write(&client, 1).await;
         let target = format!("--target={}", time(&client).await);
         let done = check(&repository, "lost", None, &["--type=time", &target]).await;
