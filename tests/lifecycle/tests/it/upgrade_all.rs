@@ -35,7 +35,10 @@ impl One {
         let replicas = (self.instances - 1).to_string();
         let line = ["create", "cluster", self.name, "-n", &self.namespace];
         let flags = ["--replica-count", &replicas, "--ccp-image-tag", tag];
-        beside.pgo(&[&line[..], &flags[..]].concat(), "https").ok();
+        let plain = ["--pgbackrest=false"];
+        beside
+            .pgo(&[&line[..], &flags[..], &plain[..]].concat(), "https")
+            .ok();
     }
 
     fn object(&self) -> Value {

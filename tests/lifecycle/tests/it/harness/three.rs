@@ -23,7 +23,7 @@ impl Cluster {
             wanted[name] = value.clone();
         }
         let mut manifest = cluster.manifest(wanted);
-        manifest["metadata"]["labels"] = json!({"autofail": "true"});
+        manifest["metadata"]["labels"]["autofail"] = json!("true");
         apply(&manifest).ok();
         cluster.until_ready();
         cluster.until_all_stream("its creation");
