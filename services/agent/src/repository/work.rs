@@ -165,8 +165,7 @@ impl Job {
         let run = Run { around, stop };
         if self.what != What::CheckRestore {
             // Also before a backup: the volume may be new, and one that is there stays as it is.
-            run.command("stanza-create", Some(STANZA), Vec::new(), |_| {})
-                .await?;
+            run.stanza().await?;
         }
         match self.what {
             What::CreateStanza => {
@@ -215,6 +214,22 @@ impl Run<'_> {
                 }
                 error => error.to_string(),
             })
+    }
+
+    /// Makes the repository ready for the database. What the repository has of a former one, whose cluster of this name was
+    /// deleted without its backups, stays beside it.
+    async fn stanza(&self) -> Result<(), String> {
+        let made = self.command("stanza-create", Some(STANZA), Vec::new(), |_| {});
+        match made.await {
+            Err(error) if output::is_of_another_database(&error) => {
+                tracing::warn!(
+                    "the repository has backups of another database, which stay; those of this one come beside them"
+                );
+                self.command("stanza-upgrade", Some(STANZA), Vec::new(), |_| {})
+                    .await
+            }
+            made => made,
+        }
     }
 
     /// Finds out from which backup the cluster would be restored.

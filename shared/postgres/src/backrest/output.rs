@@ -60,6 +60,12 @@ pub fn is_final(error: &str) -> bool {
     codes.iter().any(|code| error.starts_with(code))
 }
 
+/// Whether no stanza can be made because the repository has that of another database.
+pub fn is_of_another_database(error: &str) -> bool {
+    // 28 is fileInvalid in pgBackRest's error.yaml; the words tell this case from others.
+    error.contains("[028]") && error.contains("do not match the database")
+}
+
 /// Whether a line is worth a log: not that of a single file.
 pub fn is_news(line: &str) -> bool {
     !line.contains(" DETAIL: ") && !line.trim().is_empty()
@@ -82,6 +88,19 @@ mod tests {
         );
         assert_eq!(error(""), "it said nothing");
         assert!(error(&format!("ERROR: {}", "é".repeat(2000))).len() <= LONGEST);
+    }
+
+    #[test]
+    fn a_repository_of_another_database_is_told_from_one_that_is_damaged() {
+        let other = "pgbackrest stanza-create failed: [028]: backup and archive info files exist but do not match the database; \
+                     HINT: is this the correct stanza?";
+        assert!(is_of_another_database(other));
+        assert!(!is_of_another_database(
+            "[028]: archive info file is damaged"
+        ));
+        assert!(!is_of_another_database(
+            "[055]: they do not match the database"
+        ));
     }
 
     #[test]

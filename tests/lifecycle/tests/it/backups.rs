@@ -10,7 +10,7 @@ use crate::harness::{
     cluster::READY,
     events::{fields, types},
     kubectl,
-    kubernetes::{get, list, names, text},
+    kubernetes::{condition, get, list, names, text},
     namespace, pgo,
     turns::together,
     until,
@@ -252,5 +252,39 @@ fn goes(watch: &Watch, cluster: &Cluster, schedule: &str) {
     until("the other one gone with its cluster", READY, || {
         let left = get("configmap", &other, &namespace());
         seen(left.is_none(), || "it is there".to_owned())
+    });
+}
+
+#[test]
+fn a_new_cluster_of_the_name_goes_on_in_the_repository_that_was_kept() {
+    let _turn = together();
+    let former = with_repository("again");
+    let name = former.name.as_str();
+    let backup = ["backup", name, "--backup-opts=--type=full", "--wait"];
+    pgo(&backup).ok();
+    let kept = sets(&former);
+    pgo(&[
+        "delete",
+        "cluster",
+        name,
+        "--delete-data",
+        "--no-prompt",
+        "--wait",
+    ])
+    .ok();
+
+    // Its database is another one, and the backups of the former one are still there.
+    pgo(&["create", "cluster", name, "--wait"]).ok();
+    // Of its Services only those of PostgreSQL are tried.
+    pgo(&["test", name]).ok();
+    pgo(&backup).ok();
+    let shown = pgo(&["show", "backup", name]).ok();
+    for label in &kept {
+        assert!(shown.out.contains(label.as_str()), "{label}: {shown}");
+    }
+    until("it archives", BACKED_UP, || {
+        let object = former.object().ok_or("it is not there")?;
+        let archiving = condition(&object, "Archiving").unwrap_or_default();
+        seen(archiving["status"] == "True", || archiving.to_string())
     });
 }
