@@ -200,7 +200,8 @@ fn probes(
         .collect();
     let identity = format!("{name}.{namespace}.agent.pgo");
     let mut probes = Vec::new();
-    for service in own(&name, &members.services) {
+    let services = own(&name, &members.services);
+    for service in services.into_iter().filter(|one| !is_of_backups(one)) {
         let address = service
             .spec
             .as_ref()
@@ -233,6 +234,11 @@ fn own<'a, K: Resource>(cluster: &str, objects: &'a [K]) -> Vec<&'a K> {
         .collect();
     own.sort_by_key(|object| object.name_any());
     own
+}
+
+/// Whether a Service leads to the repository of backups, where no PostgreSQL is.
+fn is_of_backups(service: &Service) -> bool {
+    service.labels().contains_key(label::BACKREST_REPO)
 }
 
 /// User and password in a Secret, if it is a user's.
@@ -346,7 +352,7 @@ mod tests {
     }
 
     fn members() -> Members {
-        let service = |name: &str, address: &str| {
+        let service = |name: &str, address: &str| -> Service {
             let spec = json!({"spec": {"clusterIP": address}});
             serde_json::from_value(member(name, "hippo", spec)).expect("a Service")
         };
@@ -355,9 +361,17 @@ mod tests {
             "hippo",
             json!({"data": {"tls.key": "eA=="}}),
         );
+        let mut repository: Service = service("hippo-backrest-shared-repo", "10.0.0.3");
+        let repo = (label::BACKREST_REPO.to_owned(), "true".to_owned());
+        repository
+            .metadata
+            .labels
+            .get_or_insert_default()
+            .extend([repo]);
         Members {
             pods: Vec::new(),
             services: vec![
+                repository,
                 service("hippo-replica", "10.0.0.2"),
                 service("hippo", "10.0.0.1"),
             ],
