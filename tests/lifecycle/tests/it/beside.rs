@@ -50,7 +50,7 @@ fn answers(beside: &Beside, url: &str, wanted: &str, status: &str) {
 
 /// A cluster is made and its events are watched over plain HTTP; its images come from the mirror, too.
 fn clusters_are_made_over_http(beside: &Beside, mirror: &Mirror) {
-    let create = ["create", "cluster", "plain", "--wait"];
+    let create = ["create", "cluster", "plain", "--pgbackrest=false", "--wait"];
     beside.pgo(&create, "http").ok();
     let pods = list("pods", "pg-cluster=plain", &beside.clusters());
     let found = images(&pods);

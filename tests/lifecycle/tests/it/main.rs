@@ -27,7 +27,6 @@ mod images;
 mod installation;
 mod kills;
 mod ownership;
-mod preferred;
 mod requests;
 mod restart;
 mod restores;

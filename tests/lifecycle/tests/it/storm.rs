@@ -150,7 +150,8 @@ fn change(cluster: &Cluster) -> Accepted {
 fn come_and_go(number: usize) -> (String, Accepted) {
     let cluster = Cluster::named("storm");
     let name = cluster.name.clone();
-    ask(&["create", "cluster", &name], || cluster.object().is_some());
+    let create = ["create", "cluster", &name, "--pgbackrest=false"];
+    ask(&create, || cluster.object().is_some());
     let stream = until("the cluster", READY, || {
         let object = cluster.object().ok_or("it is not there")?;
         Ok(text(&object, "/metadata/uid"))
