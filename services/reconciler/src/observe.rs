@@ -193,6 +193,21 @@ pub async fn observe(
     see_certificate(&mut observed, cluster, cache);
     see_pods(&mut observed, &pods, cluster, context).await;
     observed.backups = backups(&claims, &secrets, cluster);
+    see_claims(&mut observed, &claims, cluster, context).await;
+    size::see_classes(&mut observed, (object, cluster), &context.client).await;
+    hear_agents(&mut observed, cluster, context);
+    observed.repository = repository::observe(&pods, &claims, cluster, context).await;
+    observed.sources = passwords::sources(cluster, &observed, &context.client).await;
+    Ok(observed)
+}
+
+/// The claims of the instances.
+async fn see_claims(
+    observed: &mut Observed,
+    claims: &[Arc<PersistentVolumeClaim>],
+    cluster: &Cluster,
+    context: &Context,
+) {
     let of_data = |claim: &&Arc<PersistentVolumeClaim>| {
         holds(claim.meta(), &cluster.name) == Some(Holds::Data)
     };
@@ -202,11 +217,6 @@ pub async fn observe(
             observed.claims.insert(instance, facts);
         }
     }
-    size::see_classes(&mut observed, (object, cluster), &context.client).await;
-    hear_agents(&mut observed, cluster, context);
-    observed.repository = repository::observe(&pods, &claims, cluster, context).await;
-    observed.sources = passwords::sources(cluster, &observed, &context.client).await;
-    Ok(observed)
 }
 
 /// The agents' certificate: what it was made for, and when it ends.
