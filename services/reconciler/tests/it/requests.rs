@@ -25,8 +25,9 @@ fn ask(kubernetes: &Kubernetes, id: &str) {
 async fn behind(kubernetes: &Kubernetes, certificates: &Certificates) -> Reconciler {
     kubernetes.fail(&format!("WATCH {TASKS}"), Fault::Hangs);
     let reconciler = Reconciler::start(kubernetes, certificates);
-    eventually("a watch", || {
-        !kubernetes.asked(&format!("WATCH {TASKS}")).is_empty()
+    // One for the cache, and one for what nobody is responsible for: before it, that has told of each task that was there.
+    eventually("both watches", || {
+        kubernetes.asked(&format!("WATCH {TASKS}")).len() >= 2
     })
     .await;
     reconciler
