@@ -9,6 +9,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "pgo/agent/v1/agent.proto",
         "pgo/agent/v1/inspection.proto",
         "pgo/agent/v1/peer.proto",
+        "pgo/agent/v1/policy.proto",
         "pgo/agent/v1/repository.proto",
         "pgo/event/v1/event.proto",
     ];

@@ -45,6 +45,7 @@ pub mod inspection;
 pub mod install;
 pub mod lock;
 pub mod orders;
+pub mod policy;
 pub mod prepare;
 pub mod primary;
 pub mod probe;

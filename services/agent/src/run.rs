@@ -8,6 +8,7 @@ use nix::sys::signal::SigSet;
 use pgo_postgres::initdb::{self, Presence};
 use pgo_proto::agent::{
     agent_server::AgentServer, inspection_server::InspectionServer, peer_server::PeerServer,
+    policies_server::PoliciesServer,
 };
 use pgo_telemetry::{CancellationToken, Telemetry};
 use pgo_tls::TlsFiles;
@@ -27,7 +28,7 @@ use crate::{
         hang,
         volume::Volume,
     },
-    inspection, orders, restoration,
+    inspection, orders, policy, restoration,
     state::{Reporter, State},
     store::Kubernetes,
     supervise::Supervisor,
@@ -100,10 +101,12 @@ pub async fn serve<S: crate::store::Store + Clone>(
     let agent = grpc::Service::new(reporter.watch(), settings.socket(), events.clone(), sender);
     let peer = ha::service::Service::new(identity.clone(), events.clone());
     let inspection = inspection::Service::of(&settings);
+    let policies = policy::Service::new(reporter.watch(), settings.socket());
     let grpc = pgo_tls::grpc::server()
         .add_service(AgentServer::new(agent))
         .add_service(PeerServer::new(peer))
         .add_service(InspectionServer::new(inspection))
+        .add_service(PoliciesServer::new(policies))
         .serve_with_incoming_shutdown(listener, ended.clone().cancelled_owned());
     let grpc = spawn(grpc);
 

@@ -18,6 +18,7 @@ pub mod hba;
 pub mod identify;
 pub mod initdb;
 pub mod passwords;
+pub mod policy;
 pub mod position;
 pub mod program;
 pub mod quote;

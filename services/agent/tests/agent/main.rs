@@ -15,6 +15,7 @@ mod inspection;
 mod instance;
 mod lost_lease;
 mod orders;
+mod policy;
 mod preferred;
 mod process;
 mod replica;
