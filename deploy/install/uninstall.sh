@@ -89,6 +89,17 @@ remove_services() {
   say "the services and their rights are removed"
 }
 
+# release_policies: the finalizer of PGO would keep policies, and with them namespaces and definitions; nobody tells of it any
+# more.
+release_policies() {
+  local namespace name
+  for namespace in "${TARGET_NAMESPACES[@]}"; do
+    for name in $(k get pgpolicies --namespace "$namespace" --ignore-not-found -o name); do
+      k patch "$name" --namespace "$namespace" --type merge --patch '{"metadata":{"finalizers":null}}' >/dev/null
+    done
+  done
+}
+
 remove_namespaces() {
   local namespace creator
   for namespace in "$PGO_OPERATOR_NAMESPACE" "${TARGET_NAMESPACES[@]}"; do
@@ -120,6 +131,7 @@ if definitions_are_there; then
   stop
 fi
 remove_services
+if definitions_are_there && { $delete_namespaces || $delete_crds; }; then release_policies; fi
 if $delete_namespaces; then remove_namespaces; fi
 if $delete_crds; then
   kubectl_waits delete --ignore-not-found --filename "$here/../crds" --timeout="${DELETE_SECONDS}s" >/dev/null

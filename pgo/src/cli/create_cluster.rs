@@ -68,6 +68,9 @@ pub struct Arguments {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
           default_value = "false", value_parser = super::boolean, action = clap::ArgAction::Set)]
     sync_fallback: bool,
+    /// Policies to apply when it is ready for the first time, a comma list, in this order
+    #[arg(short = 'z', long, value_name = "POLICIES")]
+    policies: Option<String>,
     /// Number of replicas
     #[arg(
         long,
@@ -120,6 +123,7 @@ impl Arguments {
             password: Secret::from(text(&self.password)),
             secret_from: text(&self.secret_from),
             user_labels: text(&self.labels),
+            policies: text(&self.policies),
             ccp_image: text(&self.ccp_image),
             ccp_image_tag: text(&self.ccp_image_tag),
             series: self.series,

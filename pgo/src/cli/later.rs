@@ -7,14 +7,12 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 
 /// Commands by their path; a command comes before those below it.
 const COMMANDS: &[&str] = &[
-    "apply",
     "benchmark",
     "create namespace",
     "create pgbouncer",
     "create pgorole",
     "create pgouser",
     "create pgpool",
-    "create policy",
     "create user",
     "delete backup",
     "delete benchmark",
@@ -24,7 +22,6 @@ const COMMANDS: &[&str] = &[
     "delete pgorole",
     "delete pgouser",
     "delete pgpool",
-    "delete policy",
     "delete user",
     "label",
     "load",
@@ -33,7 +30,6 @@ const COMMANDS: &[&str] = &[
     "show namespace",
     "show pgorole",
     "show pgouser",
-    "show policy",
     "show pvc",
     "show user",
     "update namespace",
@@ -55,7 +51,6 @@ enum Takes {
 struct Flag {
     command: &'static str,
     name: &'static str,
-    short: Option<char>,
     takes: Takes,
 }
 
@@ -63,7 +58,6 @@ const fn flag(name: &'static str, takes: Takes) -> Flag {
     Flag {
         command: "create cluster",
         name,
-        short: None,
         takes,
     }
 }
@@ -76,10 +70,6 @@ const FLAGS: &[Flag] = &[
     flag("pgbouncer-pass", Takes::Text),
     flag("pgpool", Takes::Switch),
     flag("pgpool-secret", Takes::Text),
-    Flag {
-        short: Some('z'),
-        ..flag("policies", Takes::Text)
-    },
     Flag {
         command: "backup",
         ..flag("pvc-name", Takes::Text)
@@ -142,10 +132,6 @@ fn anything(name: &'static str, path: &'static str) -> Command {
 
 fn argument(flag: &Flag) -> Arg {
     let argument = Arg::new(flag.name).long(flag.name).hide(true);
-    let argument = match flag.short {
-        Some(short) => argument.short(short),
-        None => argument,
-    };
     match flag.takes {
         Takes::Text => argument,
         Takes::Switch => argument
@@ -218,13 +204,11 @@ mod tests {
             let line = format!("pgo {} hippo --{}{value}", flag.command, flag.name);
             assert_eq!(asked(&line), [format!("--{}", flag.name)], "{line}");
         }
-        assert_eq!(asked("pgo create cluster hippo -z pol1"), ["--policies"]);
     }
 
     #[test]
     fn a_flag_that_asks_for_nothing_is_fine() {
-        let line =
-            "pgo create cluster hippo --metrics=false --pgpool=F --policies= --pgpool-secret=";
+        let line = "pgo create cluster hippo --metrics=false --pgpool=F --pgpool-secret=";
         assert_eq!(asked(line), [""; 0]);
     }
 

@@ -19,6 +19,7 @@ mod failure;
 mod files;
 mod later;
 mod man;
+mod policy;
 mod prompt;
 mod query;
 mod reload;
@@ -74,17 +75,17 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Create a cluster, or a schedule
+    /// Create a cluster, a policy, or a schedule
     Create {
         #[command(subcommand)]
         what: Option<Create>,
     },
-    /// Show clusters, backups, schedules, how far operations are, or messages that nobody could handle
+    /// Show clusters, backups, policies, schedules, how far operations are, or messages that nobody could handle
     Show {
         #[command(subcommand)]
         what: Option<Show>,
     },
-    /// Delete clusters, schedules, or messages that nobody could handle
+    /// Delete clusters, policies, schedules, or messages that nobody could handle
     Delete {
         #[command(subcommand)]
         what: Option<Delete>,
@@ -94,6 +95,7 @@ enum Command {
         #[command(subcommand)]
         what: Option<Requeue>,
     },
+    Apply(policy::Apply),
     Backup(backup::Arguments),
     Scale(scale::Up),
     #[command(name = "scaledown")]
@@ -122,6 +124,7 @@ enum Command {
 #[derive(Subcommand)]
 enum Create {
     Cluster(Box<create_cluster::Arguments>),
+    Policy(policy::Create),
     Schedule(Box<schedule::Create>),
 }
 
@@ -129,6 +132,7 @@ enum Create {
 enum Show {
     Backup(show_backup::Arguments),
     Cluster(show_cluster::Arguments),
+    Policy(policy::Show),
     Schedule(schedule::Show),
     Workflow(show_workflow::Arguments),
     #[command(name = "deadletter", visible_alias = "deadletters")]
@@ -138,6 +142,7 @@ enum Show {
 #[derive(Subcommand)]
 enum Delete {
     Cluster(delete_cluster::Arguments),
+    Policy(policy::Delete),
     Schedule(schedule::Delete),
     #[command(name = "deadletter", visible_alias = "deadletters")]
     DeadLetter(dead_letter::Delete),
@@ -250,6 +255,9 @@ fn dispatch(command: Command, global: &GlobalFlags) -> Result<(), Failure> {
         } => requeue(&arguments, global),
         Command::Completion(arguments) => completion::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
+        Command::Apply(arguments) => {
+            asking(global, async |api| policy::apply(&arguments, &api).await)
+        }
         Command::Backup(arguments) => asking(global, async |api| backup::run(arguments, api).await),
         Command::Scale(arguments) => asking(global, async |api| scale::up(&arguments, api).await),
         Command::ScaleDown(arguments) => scale_down(&arguments, global),
@@ -281,6 +289,7 @@ fn dispatch(command: Command, global: &GlobalFlags) -> Result<(), Failure> {
 fn create(what: Create, global: &GlobalFlags) -> Result<(), Failure> {
     asking(global, async |api| match what {
         Create::Cluster(arguments) => create_cluster::run(*arguments, api).await,
+        Create::Policy(arguments) => policy::create(&arguments, &api).await,
         Create::Schedule(arguments) => schedule::create(&arguments, &api).await,
     })
 }
@@ -289,6 +298,7 @@ fn show(what: &Show, global: &GlobalFlags) -> Result<(), Failure> {
     asking(global, async |api| match what {
         Show::Backup(arguments) => show_backup::run(arguments, &api).await,
         Show::Cluster(arguments) => show_cluster::run(arguments, &api).await,
+        Show::Policy(arguments) => policy::show(arguments, &api).await,
         Show::Schedule(arguments) => schedule::show(arguments, &api).await,
         Show::Workflow(arguments) => show_workflow::run(arguments, &api).await,
         Show::DeadLetter(arguments) => dead_letter::show(arguments, &api).await,
@@ -298,6 +308,7 @@ fn show(what: &Show, global: &GlobalFlags) -> Result<(), Failure> {
 fn delete(what: Delete, global: &GlobalFlags) -> Result<(), Failure> {
     asking(global, async |api| match what {
         Delete::Cluster(arguments) => delete_cluster::run(arguments, api).await,
+        Delete::Policy(arguments) => policy::delete(&arguments, &api).await,
         Delete::Schedule(arguments) => schedule::delete(&arguments, &api).await,
         Delete::DeadLetter(arguments) => dead_letter::delete(&arguments, &api).await,
     })
@@ -373,6 +384,16 @@ fn check(command: &Command) -> Result<(), Failure> {
         Command::ScaleDown(arguments) => return arguments.check(),
         Command::Failover(arguments) => return arguments.check(),
         Command::Restore(arguments) => return arguments.check(),
+        Command::Apply(arguments) => return arguments.check(),
+        Command::Create {
+            what: Some(Create::Policy(arguments)),
+        } => return arguments.check(),
+        Command::Show {
+            what: Some(Show::Policy(arguments)),
+        } => return arguments.check(),
+        Command::Delete {
+            what: Some(Delete::Policy(arguments)),
+        } => return arguments.check(),
         Command::Watch(arguments) => return arguments.check(),
         Command::Update {
             what: Some(Update::Cluster(arguments)),

@@ -12,7 +12,7 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use pgo_api::{Endpoint, Methods, Response};
+use pgo_api::{Carrier, Endpoint, Methods, Response};
 use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use serde::Serialize;
 use tokio::time::{error::Elapsed, timeout};
@@ -307,9 +307,11 @@ fn ran_out(error: &(dyn std::error::Error + 'static)) -> bool {
         .is_some_and(|inner| inner.is::<Elapsed>())
 }
 
-/// The method a client uses on a route: where 4.1 takes any, its client uses GET.
+/// The method a client uses on a route: where 4.1 takes any, its client uses GET, and POST where there is a body.
 fn method(endpoint: Endpoint) -> &'static str {
-    match endpoint.route().methods {
+    let route = endpoint.route();
+    match route.methods {
+        Methods::Any if route.carrier == Carrier::Body => "POST",
         Methods::Any => "GET",
         Methods::One(method) => method.as_str(),
     }

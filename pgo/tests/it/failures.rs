@@ -221,7 +221,6 @@ fn what_comes_later_says_so_and_makes_no_request() {
         ("create cluster a --pgbouncer-pass=x", "--pgbouncer-pass"),
         ("create cluster a --pgpool", "--pgpool"),
         ("create cluster a --pgpool-secret=x", "--pgpool-secret"),
-        ("create cluster a -z pol1", "--policies"),
     ] {
         let arguments: Vec<&str> = line.split(' ').collect();
         let ran = run(&mut fake.pgo(&arguments));

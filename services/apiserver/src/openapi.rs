@@ -1,18 +1,20 @@
 //! The OpenAPI description of the REST interface, put together from the route table and the types of requests and answers.
 
 use pgo_api::{
-    Carrier, ClusterScaleResponse, ClusterTestRequest, ClusterTestResponse,
-    CreateBackrestBackupRequest, CreateBackrestBackupResponse, CreateClusterRequest,
-    CreateClusterResponse, CreateFailoverRequest, CreateFailoverResponse, CreateScheduleRequest,
-    CreateScheduleResponse, CreateUpgradeRequest, CreateUpgradeResponse, DeadLetterRequest,
-    DeadLetterResponse, DeleteClusterRequest, DeleteClusterResponse, DeleteScheduleResponse,
+    ApplyPolicyRequest, ApplyPolicyResponse, Carrier, ClusterScaleResponse, ClusterTestRequest,
+    ClusterTestResponse, CreateBackrestBackupRequest, CreateBackrestBackupResponse,
+    CreateClusterRequest, CreateClusterResponse, CreateFailoverRequest, CreateFailoverResponse,
+    CreatePolicyRequest, CreateScheduleRequest, CreateScheduleResponse, CreateUpgradeRequest,
+    CreateUpgradeResponse, DeadLetterRequest, DeadLetterResponse, DeleteClusterRequest,
+    DeleteClusterResponse, DeletePolicyRequest, DeletePolicyResponse, DeleteScheduleResponse,
     DfQuery, DfResponse, Endpoint, EventsQuery, FilesRequest, FilesResponse, Method, Methods,
     Outcome, PGO_VERSION, QueryFailoverResponse, QueryRestartResponse, ROUTES, ReloadRequest,
     ReloadResponse, RequestHead, RestartRequest, RestartResponse, RestoreRequest, RestoreResponse,
     Route, STREAM_TYPE, ScaleDownQuery, ScaleDownResponse, ScaleQuery, ScaleQueryResponse,
     SelectScheduleRequest, ShowBackrestQuery, ShowBackrestResponse, ShowClusterRequest,
-    ShowClusterResponse, ShowDeadLetterResponse, ShowScheduleResponse, ShowWorkflowResponse,
-    StatusQuery, StatusResponse, UpdateClusterRequest, UpdateClusterResponse, VersionResponse,
+    ShowClusterResponse, ShowDeadLetterResponse, ShowPolicyRequest, ShowPolicyResponse,
+    ShowScheduleResponse, ShowWorkflowResponse, StatusQuery, StatusResponse, UpdateClusterRequest,
+    UpdateClusterResponse, VersionResponse,
 };
 use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
@@ -180,6 +182,9 @@ fn answer(endpoint: Endpoint, generator: &mut SchemaGenerator) -> Value {
         Endpoint::CreateSchedule => schema::<CreateScheduleResponse>(generator),
         Endpoint::ShowSchedule => schema::<ShowScheduleResponse>(generator),
         Endpoint::DeleteSchedule => schema::<DeleteScheduleResponse>(generator),
+        Endpoint::ShowPolicy => schema::<ShowPolicyResponse>(generator),
+        Endpoint::DeletePolicy => schema::<DeletePolicyResponse>(generator),
+        Endpoint::ApplyPolicy => schema::<ApplyPolicyResponse>(generator),
         Endpoint::Reload => schema::<ReloadResponse>(generator),
         Endpoint::RestartCluster => schema::<RestartResponse>(generator),
         Endpoint::QueryRestart => schema::<QueryRestartResponse>(generator),
@@ -209,6 +214,10 @@ fn request(endpoint: Endpoint, generator: &mut SchemaGenerator) -> Value {
         Endpoint::ShowSchedule | Endpoint::DeleteSchedule => {
             optional::<SelectScheduleRequest>(generator)
         }
+        Endpoint::CreatePolicy => optional::<CreatePolicyRequest>(generator),
+        Endpoint::ShowPolicy => optional::<ShowPolicyRequest>(generator),
+        Endpoint::DeletePolicy => optional::<DeletePolicyRequest>(generator),
+        Endpoint::ApplyPolicy => optional::<ApplyPolicyRequest>(generator),
         Endpoint::Reload => optional::<ReloadRequest>(generator),
         Endpoint::RestartCluster => optional::<RestartRequest>(generator),
         Endpoint::Ls | Endpoint::Cat => optional::<FilesRequest>(generator),

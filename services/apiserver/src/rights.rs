@@ -32,6 +32,12 @@ pub const RIGHTS: Rights = Rights {
              one that a former cluster of the name left behind makes way.",
         ),
         Right::new(
+            PGO,
+            &["pgpolicies"],
+            &[Get, List, Create, Patch, Delete],
+            "Policies, as they are asked for; patched with a note on who deletes one.",
+        ),
+        Right::new(
             "",
             &["secrets"],
             &[Get, List, Create, Delete],

@@ -7,10 +7,11 @@ use pgo_core::{
     AgentFacts, AgentPhase, Archive, Commits, Data, Fill, Follower, Lost, RestoreFacts, Role,
     WalStatus,
 };
-use pgo_ids::{ClusterName, InstanceName, Namespace, Term};
+use pgo_ids::{ClusterName, InstanceName, Namespace, OperationId, Term};
 use pgo_proto::agent::{
-    self, DropSlotRequest, FailoverRequest, InstanceState, ReloadRequest, RestartRequest,
-    SwitchoverRequest, WatchRequest, agent_client::AgentClient,
+    self, ApplyPolicyRequest, DropSlotRequest, FailoverRequest, InstanceState, ReloadRequest,
+    RestartRequest, SwitchoverRequest, WatchRequest, agent_client::AgentClient,
+    policies_client::PoliciesClient,
 };
 use pgo_tls::TlsFiles;
 use tonic::{Status, Streaming, transport::Channel};
@@ -29,6 +30,9 @@ const CALL_DEADLINE: Duration = Duration::from_secs(15);
 
 /// How long an agent may take to say whether there can be another primary. One that prepares for it says so after 3 s.
 const CHANGE_DEADLINE: Duration = Duration::from_secs(5);
+
+/// How long an agent may take to apply a policy, which it gives up after 5 min.
+const POLICY_DEADLINE: Duration = Duration::from_secs(330);
 
 /// The agents of all clusters.
 #[derive(Clone)]
@@ -171,6 +175,45 @@ impl Agents {
             started: Some(started),
         });
         answer(instance, tokio::time::timeout(CALL_DEADLINE, asked).await).map(|_| ())
+    }
+
+    /// Has the agent of an instance run SQL in a database, on the server that was started then, once for this operation; how
+    /// many warnings and notices it gave.
+    ///
+    /// # Errors
+    /// Why it was not applied, or could not be asked for.
+    pub async fn apply_policy(
+        &self,
+        namespace: &Namespace,
+        (instance, started): (&InstanceName, Timestamp),
+        (operation, database, sql): (OperationId, &str, String),
+    ) -> Result<u32, Unheard> {
+        let connection = self.0.connection(namespace, instance.as_str());
+        let connection = connection.map_err(|error| Unheard::Failed(error.to_string()))?;
+        let request = ApplyPolicyRequest {
+            operation: operation.to_string(),
+            started: Some(prost_types::Timestamp {
+                seconds: started.as_second(),
+                nanos: started.subsec_nanosecond(),
+            }),
+            database: database.to_owned(),
+            sql,
+        };
+        let mut client = PoliciesClient::new(connection);
+        match tokio::time::timeout(POLICY_DEADLINE, client.apply(request)).await {
+            Ok(Ok(answer)) => Ok(answer.into_inner().notices),
+            Ok(Err(refused)) if refused.code() == tonic::Code::FailedPrecondition => {
+                Err(Unheard::Refused(refused.message().to_owned()))
+            }
+            Ok(Err(older)) if older.code() == tonic::Code::Unimplemented => {
+                Err(Unheard::Refused(format!(
+                    "the agent of {instance} is of an earlier version and applies no policies; pgo restart does not change that, \
+                     a new pod does"
+                )))
+            }
+            Ok(Err(failed)) => Err(Unheard::Failed(failed.message().to_owned())),
+            Err(_) => Err(Unheard::Failed("it does not answer".to_owned())),
+        }
     }
 
     fn client(

@@ -16,8 +16,8 @@ use tokio::sync::watch;
 
 use crate::{
     agents::Agents, cache::Cache, changes::Changes, metrics::Metrics, observe::Looks,
-    preferred::Nodes, publishing::Publishing, reloads::Reloads, repositories::Repositories,
-    upgrades::Upgrades, waker::Waker,
+    policies::Policies, preferred::Nodes, publishing::Publishing, reloads::Reloads,
+    repositories::Repositories, upgrades::Upgrades, waker::Waker,
 };
 
 /// What every reconcile of one namespace shares.
@@ -53,6 +53,8 @@ pub struct Context {
     pub changes: Changes,
     /// What agents answered that were asked for a reload.
     pub reloads: Reloads,
+    /// What agents answered that were asked to apply a policy.
+    pub policies: Policies,
     /// What Kubernetes said of clusters that go.
     pub looks: Looks,
     /// What Kubernetes refused of a cluster's last plan, by uid.
@@ -101,6 +103,7 @@ impl Context {
             written: Mutex::default(),
             changes: Changes::default(),
             reloads: Reloads::default(),
+            policies: Policies::default(),
             looks: Looks::default(),
             refused: Mutex::default(),
         }
@@ -108,13 +111,18 @@ impl Context {
 
     /// Publishes what is unconfirmed of a cluster, which is reconciled again when it is stored.
     pub async fn offer(&self, cluster: &Cluster, outbox: &Outbox) {
+        let wake = self.waking(cluster);
+        self.publishing.offer(&cluster.stream, outbox, wake).await;
+    }
+
+    /// Has a cluster looked at again when it is called.
+    pub fn waking(&self, cluster: &Cluster) -> impl Fn() + Clone + Send + Sync + use<> {
         let (waker, namespace, name) = (
             self.waker.clone(),
             cluster.namespace.clone(),
             cluster.name.clone(),
         );
-        let wake = move || waker.wake(namespace.as_str(), name.as_str());
-        self.publishing.offer(&cluster.stream, outbox, wake).await;
+        move || waker.wake(namespace.as_str(), name.as_str())
     }
 
     /// Has a cluster looked at again at once.
@@ -179,6 +187,7 @@ impl Context {
         self.publishing.forget(stream);
         self.changes.forget(stream);
         self.reloads.forget(stream);
+        self.policies.forget(stream);
         self.looks.forget(stream);
         self.upgrades.forget(stream);
         self.set_refused(stream.as_str(), None);

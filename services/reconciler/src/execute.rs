@@ -7,6 +7,7 @@ mod lease;
 mod make;
 mod order;
 mod own;
+mod policy;
 mod remove;
 mod replica;
 mod repository;
@@ -133,6 +134,7 @@ async fn one(
         | Step::Failover { .. }
         | Step::Reload { .. }
         | Step::Restart { .. }
+        | Step::ApplyPolicy { .. }
         | Step::LabelPod { .. }
         | Step::SetAutofail(_)
         | Step::SetSynchronous(_)
@@ -193,6 +195,10 @@ async fn of_instances(step: &Step, cluster: &Cluster, context: &Context) -> Resu
         }
         Step::Reload { .. } | Step::Restart { .. } => {
             order::one(step, cluster, context).await;
+            Ok(())
+        }
+        Step::ApplyPolicy { .. } => {
+            policy::begin(step, cluster, context);
             Ok(())
         }
         _ => {

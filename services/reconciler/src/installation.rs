@@ -1,6 +1,7 @@
 //! PGO itself: the one PgInstallation, its status and the events of its start and stop, and of its services.
 
 mod certificates;
+mod policies;
 mod ready;
 mod services;
 
@@ -13,7 +14,9 @@ use kube::{
     Api, Client, ResourceExt as _,
     api::{Patch, PatchParams, PostParams},
 };
-use pgo_core::installation::{Installation, InstallationStatus, Wanted, commit};
+use pgo_core::installation::{
+    Installation, InstallationStatus, Wanted, commit, policies::PolicyFacts,
+};
 use pgo_crd::{PGO_VERSION, PgInstallation, PgInstallationStatus, PgoConfig};
 use pgo_ids::{Namespace, OperationId, StreamId};
 use serde_json::json;
@@ -23,6 +26,7 @@ use tokio::{
 };
 
 pub use certificates::CERTIFICATES;
+pub use policies::Namespaces;
 pub use ready::{ReadyUrl, Services, named_url};
 pub use services::OTHERS;
 
@@ -43,6 +47,7 @@ pub struct Keeper {
     namespace: Namespace,
     services: Services,
     certificates: Certificates,
+    namespaces: Namespaces,
     publishing: Publishing,
     config: watch::Receiver<Arc<PgoConfig>>,
     /// Whether nobody reconciled before this process.
@@ -55,7 +60,7 @@ impl Keeper {
     /// A keeper that has not looked yet.
     pub fn new(
         client: Client,
-        namespace: Namespace,
+        (namespace, namespaces): (Namespace, Namespaces),
         services: Services,
         publishing: Publishing,
         (config, was_down): (watch::Receiver<Arc<PgoConfig>>, bool),
@@ -64,6 +69,7 @@ impl Keeper {
             certificates: Certificates::of(&client, namespace.as_str()),
             client,
             namespace,
+            namespaces,
             services,
             publishing,
             config,
@@ -124,6 +130,7 @@ impl Keeper {
             processes,
             leases: services::leases(&self.client, self.namespace.as_str()).await?,
             certificates: self.certificates.look().await,
+            policies: self.policies().await,
             stream: stream.clone(),
         };
         let status = object
@@ -139,11 +146,26 @@ impl Keeper {
         if next != status {
             self.write(&api, object, &next).await?;
         }
+        let policies = installation.policies.as_deref().unwrap_or_default();
+        if let Err(error) = policies::mark(&self.client, policies, &next).await {
+            let error = format!("{error:#}");
+            tracing::warn!(error, "policies are marked later");
+        }
         let confirmed = self.confirmed.clone();
         let wake = move || confirmed.notify_one();
         let outbox = &next.journal.outbox;
         self.publishing.offer(&stream, outbox, wake).await;
         Ok(())
+    }
+
+    /// The policies; none where they cannot be read now.
+    async fn policies(&self) -> Option<Vec<PolicyFacts>> {
+        let looked = policies::look(&self.client, &self.namespaces).await;
+        let complain = |error: &anyhow::Error| {
+            let error = format!("{error:#}");
+            tracing::warn!(error, "what was done with policies is told later");
+        };
+        looked.inspect_err(complain).ok()
     }
 
     /// The PgInstallation; made where there is none.

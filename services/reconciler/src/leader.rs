@@ -21,7 +21,7 @@ use crate::{
     confirmations::Confirmations,
     context::Context,
     controller,
-    installation::{Keeper, Services},
+    installation::{Keeper, Namespaces, Services},
     metrics::Metrics,
     not_yet,
     ownership::Ownership,
@@ -59,6 +59,8 @@ struct Shared {
     confirmations: Confirmations,
     publishing: Publishing,
     upgrades: Upgrades,
+    /// Those that are looked after.
+    namespaces: Namespaces,
     doorbells: Doorbells,
     metrics: Metrics,
 }
@@ -95,6 +97,7 @@ pub async fn lead(
         authority: Arc::new(authority(settings)?),
         publishing: Publishing::new(relay.clone(), confirmations.clone(), pages),
         upgrades: Upgrades::default(),
+        namespaces: Namespaces::default(),
         relay,
         confirmations,
         doorbells,
@@ -141,7 +144,7 @@ fn background(
     let channel = pgo_tls::grpc::channel(&settings.event_service, EVENT, shared.files.clone())?;
     let keeper = Keeper::new(
         client.clone(),
-        shared.operator.clone(),
+        (shared.operator.clone(), shared.namespaces.clone()),
         Services::new(
             &settings.ready_urls,
             client.clone(),
@@ -175,6 +178,7 @@ async fn look_after(mut ownership: Ownership, shared: Shared, shutdown: Cancella
             () = ownership.gained() => {}
             () = shutdown.cancelled() => return,
         }
+        shared.namespaces.gained(&namespace);
         let ours = shutdown.child_token();
         let (client, told) = (shared.client.clone(), namespace.clone());
         let work = async {
@@ -190,6 +194,7 @@ async fn look_after(mut ownership: Ownership, shared: Shared, shutdown: Cancella
             }
         };
         tokio::join!(work, lost);
+        shared.namespaces.lost(&namespace);
         shared.metrics.reads(&namespace, false);
     }
 }

@@ -37,6 +37,7 @@ mod outage;
 mod ownership;
 mod pages;
 mod passwords;
+mod policies;
 mod preferred;
 mod project;
 mod publishing;

@@ -11,7 +11,7 @@ use kube::{
     runtime::{WatchStreamExt as _, watcher},
 };
 use pgo_core::{ConditionStatus, RESULT_READY};
-use pgo_crd::{Pgbackup, Pgcluster, Pgpolicy, Pgreplica, Pgtask, TaskType, label};
+use pgo_crd::{Pgbackup, Pgcluster, Pgreplica, Pgtask, TaskType, label};
 use pgo_telemetry::CancellationToken;
 use serde_json::{Value, json};
 
@@ -26,7 +26,6 @@ pub async fn tell(client: Client, namespace: String, shutdown: CancellationToken
     let all = async {
         tokio::join!(
             follow(Pgreplica::api_resource()),
-            follow(Pgpolicy::api_resource()),
             follow(Pgbackup::api_resource()),
             follow(Pgtask::api_resource()),
         )
@@ -83,6 +82,7 @@ async fn tell_one(
                 Some("restart") => "restart",
                 Some("backrest") => "back up",
                 Some("restore") => "restore",
+                Some("applypolicy") => "apply a policy to",
                 _ => "delete",
             };
             no_such_cluster(kind, cluster, wanted)
@@ -120,6 +120,7 @@ fn cluster_of<'a>(kind: &str, object: &'a DynamicObject) -> Option<&'a str> {
                 TaskType::Reload,
                 TaskType::Restart,
                 TaskType::Backrest,
+                TaskType::ApplyPolicy,
             ]
             .iter()
             .any(|one| spec["tasktype"] == one.as_str()) =>
@@ -161,7 +162,6 @@ fn no_such_cluster(kind: &str, cluster: &str, wanted: &str) -> Verdict {
 /// What is said of objects of a kind that this version does nothing for.
 fn not_available(kind: &str) -> Option<Verdict> {
     let what = match kind {
-        "Pgpolicy" => "policies",
         "Pgbackup" => "base backups",
         _ => return None,
     };
@@ -181,10 +181,8 @@ mod tests {
 
     #[test]
     fn each_kind_that_is_kept_for_later_says_so() {
-        for (kind, word) in [("Pgpolicy", "policies"), ("Pgbackup", "backups")] {
-            let verdict = not_available(kind).expect("a verdict");
-            assert!(verdict.message.contains(word), "{verdict:?}");
-        }
+        let verdict = not_available("Pgbackup").expect("a verdict");
+        assert!(verdict.message.contains("backups"), "{verdict:?}");
         assert_eq!(not_available("Pgtask"), None);
     }
 

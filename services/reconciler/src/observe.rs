@@ -132,6 +132,7 @@ pub fn asked_by<'a>(
         upgrades: pgo_crd::upgrade_requests(tasks(), object, config),
         backups: pgo_crd::backup_requests(tasks(), object),
         restores: pgo_crd::restore_requests(tasks(), object),
+        policies: pgo_crd::policy_requests(tasks(), object),
         tasks: pgo_crd::asking(tasks(), object),
         replicas: Vec::new(),
     }
@@ -187,6 +188,7 @@ pub async fn observe(
         refused: context.refused(cluster.stream.as_str()),
         unwilling: context.changes.unwilling(&cluster.stream),
         reloads: context.reloads.answers(&cluster.stream),
+        policy: context.policies.answer(&cluster.stream),
         upgrades_full: upgrades_full(object, cluster, context),
         ..Observed::default()
     };

@@ -226,11 +226,15 @@ fn of_labels(
         .into_iter()
         .filter_map(|(key, value)| Some((key.to_owned(), value?)))
         .filter(|(key, value)| present.get(key) != Some(value));
+    let applied = status.applied_policies.iter();
+    let applied = applied
+        .filter(|policy| !present.contains_key(*policy) && !label::is_reserved(policy))
+        .map(|policy| (policy.clone(), label::PGPOLICY.to_owned()));
     let users = cluster.desired.iter().flat_map(|desired| &desired.labels);
     let users = users
         .filter(|(key, _)| !present.contains_key(*key))
         .map(|(key, value)| (key.clone(), value.clone()));
-    users.chain(ours).collect()
+    users.chain(applied).chain(ours).collect()
 }
 
 /// The operation of this cluster that a task is about.
@@ -403,6 +407,8 @@ mod tests {
             upgrades: Vec::new(),
             backups: Vec::new(),
             restores: Vec::new(),
+            policies: Vec::new(),
+            policies_at_creation: Vec::new(),
             tasks: BTreeMap::new(),
             notes: pgo_core::Notes::default(),
             changed_by: pgo_core::ChangedBy::default(),
@@ -437,6 +443,7 @@ mod tests {
             instance: None,
             actor: String::new(),
             task: None,
+            policy: None,
             started: Timestamp::UNIX_EPOCH,
             finished: None,
             outcome,
@@ -494,6 +501,14 @@ mod tests {
                 "current-primary": "hippo-abcd", "pg-cluster-id": "uid-1"}),
         );
         assert!(of_labels(&all, &cluster, &status).is_empty());
+        // A policy that was applied is a label, where its name is nobody's label yet.
+        status.applied_policies = ["gold", "team", "pgouser"].map(str::to_owned).into();
+        let mut with_label = all;
+        with_label
+            .labels_mut()
+            .insert("team".to_owned(), "a".to_owned());
+        let gold = ("gold".to_owned(), "pgpolicy".to_owned());
+        assert_eq!(of_labels(&with_label, &cluster, &status), [gold].into());
         cluster.deleting = true;
         assert!(of_labels(&own, &cluster, &status).is_empty());
     }

@@ -52,7 +52,13 @@ pub const RIGHTS: Rights = Rights {
         ),
         Right::new(
             PGO,
-            &["pgpolicies", "pgbackups"],
+            &["pgpolicies"],
+            &[Get, List, Patch],
+            "Policies: get reads the SQL that is to be applied; given a finalizer, so that their end is told.",
+        ),
+        Right::new(
+            PGO,
+            &["pgbackups"],
             &[List, Watch],
             "What nothing is done for yet.",
         ),

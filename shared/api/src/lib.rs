@@ -19,6 +19,7 @@ mod events;
 mod failover;
 mod inspection;
 mod permission;
+mod policy;
 mod restart;
 mod restore;
 mod route;
@@ -52,6 +53,10 @@ pub use inspection::{
     ShowWorkflowResponse,
 };
 pub use permission::{Permission, UnknownPermission};
+pub use policy::{
+    ApplyPolicyRequest, ApplyPolicyResponse, CreatePolicyRequest, DeletePolicyRequest,
+    DeletePolicyResponse, PolicyList, ShowPolicyRequest, ShowPolicyResponse,
+};
 pub use restart::{
     AskedRestart, QueryRestartResponse, ReloadRequest, ReloadResponse, RestartRequest,
     RestartResponse, RestartTarget,

@@ -190,13 +190,13 @@ routes! {
     ShowPvc Post "/showpvc" Some(P::ShowPVC), V, N, Body, LATER;
 
     /// Stores a policy, which is SQL to be run on clusters.
-    CreatePolicy Any "/policies" Some(P::CreatePolicy), V, N, Body, LATER;
+    CreatePolicy Any "/policies" Some(P::CreatePolicy), V, N, Body, AVAILABLE;
     /// Shows policies.
-    ShowPolicy Post "/showpolicies" Some(P::ShowPolicy), V, N, Body, LATER;
+    ShowPolicy Post "/showpolicies" Some(P::ShowPolicy), V, N, Body, AVAILABLE;
     /// Deletes policies.
-    DeletePolicy Post "/policiesdelete" Some(P::DeletePolicy), V, N, Body, LATER;
+    DeletePolicy Post "/policiesdelete" Some(P::DeletePolicy), V, N, Body, AVAILABLE;
     /// Runs policies on clusters.
-    ApplyPolicy Post "/policies/apply" Some(P::ApplyPolicy), x, N, Body, LATER;
+    ApplyPolicy Post "/policies/apply" Some(P::ApplyPolicy), x, N, Body, AVAILABLE;
 
     /// Creates a user of PGO.
     CreatePgouser Post "/pgousercreate" Some(P::CreatePgouser), V, x, Body, LATER;

@@ -43,6 +43,14 @@ pub const PRIMARY_NOT_READY: &str = "primary pod is not in Ready state";
 /// A selector of a backup selects nothing.
 pub const NO_CLUSTERS_SELECTED: &str = "no clusters found with that selector";
 
+/// A policy of the name is there.
+pub const POLICY_EXISTS: &str = "policy already exists with that name";
+/// A name that no policy can have; the reason is that of Kubernetes' library.
+pub const POLICY_NAME: &str = "invalid policy name format a DNS-1035 label must consist of lower case alphanumeric \
+                               characters or '-', start with an alphabetic character, and end with an alphanumeric \
+                               character (e.g. 'my-name',  or 'abc-123', regex used for validation is \
+                               '[a-z]([-a-z0-9]*[a-z0-9])?')";
+
 /// Not all clusters at once.
 pub const SCALE_ALL: &str = "all is not allowed for the scale command";
 /// A type of Service that is none, asked for with more replicas.
@@ -290,4 +298,19 @@ pub fn deleted_cluster(cluster: &str) -> String {
 /// A command, route or setting of 4.1 that this version does not have yet.
 pub fn not_available(what: &str) -> String {
     format!("'{what}' is not available in this version yet")
+}
+
+/// A policy was deleted.
+pub fn deleted_policy(policy: &str) -> String {
+    format!("deleted policy {policy}")
+}
+
+/// There is no policy of the name to delete.
+pub fn policy_not_found(policy: &str) -> String {
+    format!("policy {policy} not found")
+}
+
+/// There is no policy of the name to apply.
+pub fn policy_to_apply_not_found(policy: &str) -> String {
+    format!("policy {policy} is not found, cancelling request")
 }

@@ -33,6 +33,7 @@ struct Unbegun<'a> {
     instance: Option<InstanceName>,
     id: OperationId,
     actor: &'a str,
+    policy: Option<String>,
 }
 
 impl Cluster {
@@ -46,6 +47,7 @@ impl Cluster {
         let mut upgrades = self.upgrades.iter();
         let mut backups = self.backups.iter();
         let mut restores = self.restores.iter();
+        let mut policies = self.policies.iter();
         failover.any(|asked| asked.operation == id)
             || scale_down.any(|asked| asked.operation == id)
             || reloads.any(|asked| asked.operation == id)
@@ -53,6 +55,7 @@ impl Cluster {
             || upgrades.any(|asked| asked.operation == id)
             || backups.any(|asked| asked.operation == id)
             || restores.any(|asked| asked.operation == id)
+            || policies.any(|asked| asked.operation == id)
     }
 
     /// Whether a further request can be taken up.
@@ -74,6 +77,7 @@ fn unbegun<'a>(
         instance,
         id,
         actor,
+        policy: None,
     };
     let failover = cluster.failover.iter().map(move |asked| {
         let target = asked.target.as_ref().and_then(|name| name.parse().ok());
@@ -111,7 +115,10 @@ fn unbegun<'a>(
     });
     let tasks = failover.chain(scale_down).chain(reloads);
     let tasks = tasks.chain(restarts).chain(upgrades);
-    let tasks = tasks.chain(backups).chain(restores);
+    let tasks = tasks
+        .chain(backups)
+        .chain(restores)
+        .chain(policies(cluster));
     let tasks = tasks.filter(|asked| !status.journal.knows(asked.id));
     let replicas = cluster.replicas.iter();
     let replicas =
@@ -122,6 +129,18 @@ fn unbegun<'a>(
         one(kind, name, id, replica.actor.as_str())
     });
     tasks.chain(replicas)
+}
+
+/// The policies that are asked for.
+fn policies(cluster: &Cluster) -> impl Iterator<Item = Unbegun<'_>> {
+    let asked = cluster.policies.iter();
+    asked.map(|asked| Unbegun {
+        kind: Kind::ApplyPolicy,
+        instance: None,
+        id: asked.operation,
+        actor: asked.actor.as_str(),
+        policy: Some(asked.policy.clone().unwrap_or_default()),
+    })
 }
 
 /// The Pgtasks on which the step from a status to the next one rests, by name: those whose requests it takes up, and those of
@@ -163,7 +182,10 @@ pub(crate) fn refuse(
                 break;
             }
             let of = (asked.kind, asked.instance.as_ref());
-            let operation = Operation::begun(of, asked.id, asked.actor, cluster.generation, now);
+            let operation = Operation {
+                policy: asked.policy,
+                ..Operation::begun(of, asked.id, asked.actor, cluster.generation, now)
+            };
             next.journal.refuse(cluster.subject(), operation, GOES, now);
         }
     }

@@ -9,14 +9,15 @@ use pgo_ids::{ClusterName, InstanceName, Namespace, OperationId, StreamId};
 use crate::{
     AgentPhase, BackupRequest, ChangedBy, ClusterStatus, ConditionStatus, Data, DeleteRequest,
     Desired, FailoverRequest, InstanceStatus, Kind, Milestone, Notes, Observed, Operation, Outcome,
-    Phase, Problem, RESULT_READY, RESULT_UP_TO_DATE, ReloadRequest, Replica, RestartRequest,
-    RestoreRequest, Role, ScaleDownRequest, UpgradeRequest,
+    Phase, PolicyRequest, Problem, RESULT_READY, RESULT_UP_TO_DATE, ReloadRequest, Replica,
+    RestartRequest, RestoreRequest, Role, ScaleDownRequest, UpgradeRequest,
     applied::Applied,
     backlog, backup, certificate, crash,
     deletion::deletion,
     failover,
     journal::{Of, Subject},
-    notes, problem, protection, reload, replicas, restart, restore, serving, silence, slots,
+    notes, policy, problem, protection, reload, replicas, restart, restore, serving, silence,
+    slots,
     status::set_condition,
     synchronous, takeover, upgrade, volumes,
 };
@@ -58,6 +59,10 @@ pub struct Cluster {
     pub backups: Vec<BackupRequest>,
     /// Restores by pgBackRest that Pgtasks ask for.
     pub restores: Vec<RestoreRequest>,
+    /// Policies that Pgtasks ask to apply.
+    pub policies: Vec<PolicyRequest>,
+    /// The policies to apply when it is ready for the first time, in this order.
+    pub policies_at_creation: Vec<String>,
     /// Names of the Pgtasks that ask for any of these but its deletion, by the operation that they ask for.
     pub tasks: BTreeMap<OperationId, String>,
     /// What is noted on it.
@@ -129,6 +134,8 @@ pub fn commit(
             restart::commit(&mut next, cluster, observed, now);
             synchronous::commit(&mut next, cluster, observed, now);
             backup::commit(&mut next, cluster, observed, now);
+            let is_first = !status.was_ready() && next.was_ready();
+            policy::commit(&mut next, cluster, observed, is_first, now);
             upgrade::account(&mut next, cluster, observed);
             upgrade::commit(&mut next, cluster, observed, now);
             notes::commit(&mut next, cluster, observed, now);

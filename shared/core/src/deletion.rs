@@ -11,7 +11,7 @@ use crate::{
     commit::{CREATION, DELETION, begin_creation, describe},
     failover,
     plan::{Leftover, leftovers},
-    reload, replicas, restart, restore, settings, upgrade,
+    policy, reload, replicas, restart, restore, settings, upgrade,
 };
 
 /// What a Pgtask asks for: the cluster's deletion.
@@ -51,6 +51,7 @@ pub(crate) fn deletion(
         failover::break_off(next, cluster, now);
         reload::break_off(next, cluster, now);
         restart::break_off(next, cluster, now);
+        policy::break_off(next, cluster, now);
         upgrade::break_off(next, cluster, now);
         backup::break_off(next, cluster, now);
         restore::break_off(next, cluster, now);

@@ -1,6 +1,7 @@
 //! PGO itself: whether it is up, told as events of the one PgInstallation.
 
 pub mod certificates;
+pub mod policies;
 
 use std::collections::BTreeMap;
 
@@ -8,6 +9,7 @@ use certificates::{CertificateFacts, ToldCertificate};
 use jiff::{SignedDuration, Timestamp};
 use pgo_events::{EventType, Eventing};
 use pgo_ids::{Namespace, OperationId, StreamId};
+use policies::PolicyFacts;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -67,6 +69,8 @@ pub struct Installation {
     pub leases: Vec<LeaseFacts>,
     /// Certificates of its services; none where they could not be read.
     pub certificates: Option<Vec<CertificateFacts>>,
+    /// The policies of its namespaces; none where they could not be read.
+    pub policies: Option<Vec<PolicyFacts>>,
 }
 
 /// The status of a PgInstallation.
@@ -93,6 +97,9 @@ pub struct InstallationStatus {
     /// What was told of the certificates of its services, by Secret.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub certificates: BTreeMap<String, ToldCertificate>,
+    /// Makings and deletions of policies that were told, as long as the policies do not show that.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub told_policies: Vec<OperationId>,
     /// Operations and outbox.
     #[serde(flatten)]
     pub journal: Journal,
@@ -174,6 +181,7 @@ fn start(next: &mut InstallationStatus, installation: &Installation, now: Timest
     next.version.clone_from(&installation.version);
     tell_of_services(next, installation, now);
     tell_of_certificates(next, installation, now);
+    tell_of_policies(next, installation, now);
     let missing = installation.not_ready.join("; ");
     let late = next
         .journal
@@ -248,6 +256,13 @@ fn tell_of_services(next: &mut InstallationStatus, installation: &Installation, 
     };
     next.processes = told.processes(&next.processes, &installation.processes);
     next.leaders = told.leaders(&next.leaders, &installation.leases);
+}
+
+fn tell_of_policies(next: &mut InstallationStatus, installation: &Installation, now: Timestamp) {
+    if let Some(found) = &installation.policies {
+        let known = (&mut next.journal, next.told_policies.as_slice());
+        next.told_policies = policies::tell(known, &installation.stream, found, now);
+    }
 }
 
 fn tell_of_certificates(

@@ -67,6 +67,9 @@ pub struct Operation {
     /// ([`crate::rests_on`]).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<String>,
+    /// With a policy that is applied: its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
     /// When it began.
     pub started: Timestamp,
     /// When it ended.
@@ -110,6 +113,7 @@ impl Operation {
             instance: instance.cloned(),
             actor: actor.to_owned(),
             task: None,
+            policy: None,
             started: now,
             finished: None,
             outcome: None,
@@ -152,7 +156,9 @@ impl Operation {
         let instance = instance.map(|name| (self.field(), Datum::Text(name.to_string())));
         let tool = (self.kind == Kind::CreateBackup)
             .then(|| (Field::BackupType, Datum::Text("pgbackrest".to_owned())));
-        instance.chain(tool)
+        let policy = self.policy.iter();
+        let policy = policy.map(|name| (Field::PolicyName, Datum::Text(name.clone())));
+        instance.chain(tool).chain(policy)
     }
 
     fn is(&self, (kind, instance): Of<'_>) -> bool {

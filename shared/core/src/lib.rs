@@ -30,6 +30,7 @@ mod notes;
 mod observed;
 mod password;
 mod plan;
+mod policy;
 mod problem;
 mod protection;
 pub mod quantity;
@@ -75,6 +76,7 @@ pub use observed::{
     Follower, Lost, Observed, PodFacts, PodPhase, Role, Unwilling, Waiting,
 };
 pub use plan::{FirstLease, Plan, Step, plan};
+pub use policy::{PolicyAnswer, PolicyRequest, PolicyRun, PolicyServer};
 pub use problem::Problem;
 pub use protection::{Lack, Protection};
 pub use reload::{ReloadRequest, Reloads};

@@ -394,6 +394,8 @@ pub struct Observed {
     pub unwilling: Option<Unwilling>,
     /// What the agents answered that were asked for a reload last.
     pub reloads: Option<crate::Reloads>,
+    /// What became of the policy that was asked for last.
+    pub policy: Option<crate::PolicyAnswer>,
 }
 
 /// What an agent answers that was asked for a change of the primary, or a restart, and does not begin one.

@@ -11,7 +11,7 @@ use pgo_ids::{ClusterName, InstanceName, OperationId};
 use crate::{
     AddressFamily, Backup, Cluster, ClusterStatus, DatabaseHost, Desired, Fixture, Form, Image,
     Kind, Observed, PodPhase, Role, StorageKind, UserSecret, backup, crash, deletion::unrecorded,
-    failover, growth, password, protection, reload, replicas, restart, restore, upgrade,
+    failover, growth, password, policy, protection, reload, replicas, restart, restore, upgrade,
 };
 pub use lease::FirstLease;
 pub(crate) use removal::{Leftover, leftovers};
@@ -140,6 +140,17 @@ pub enum Step {
     Restart {
         /// The operation that it is for.
         operation: OperationId,
+        /// The instance.
+        instance: InstanceName,
+        /// When its server was started.
+        started: Timestamp,
+    },
+    /// Have an instance apply a policy, on the server that was started then.
+    ApplyPolicy {
+        /// The operation that it is for.
+        operation: OperationId,
+        /// Name of the policy.
+        policy: String,
         /// The instance.
         instance: InstanceName,
         /// When its server was started.
@@ -299,6 +310,7 @@ pub fn plan(
     failover::steps(&mut plan, status, cluster, observed);
     reload::steps(&mut plan, status, observed);
     restart::steps(&mut plan, status, cluster, observed);
+    policy::steps(&mut plan, status, observed);
     if let Ok(desired) = &cluster.desired {
         if status.journal.newest(Kind::CreateCluster).is_none() {
             plan.waiting_for = Some("room for the event that tells of the creation");

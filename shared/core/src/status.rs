@@ -1,6 +1,6 @@
 //! The status of a Pgcluster: state, operations and outbox, written as one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use pgo_ids::{InstanceName, OperationId, Term};
@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     BackupRun, Certificate, Crashes, Images, Journal, KeptWal, Kind, LastBackup, Outcome,
-    Promotion, Protection, ReplicaCount, ReplicaStatus, Restart, RestoreRun, Restored, Settings,
-    Stanza, Synchronous, Upgrade, VolumeStatus,
+    PolicyRun, Promotion, Protection, ReplicaCount, ReplicaStatus, Restart, RestoreRun, Restored,
+    Settings, Stanza, Synchronous, Upgrade, VolumeStatus,
 };
 
 /// Name of the condition that says whether a cluster can be used.
@@ -256,6 +256,12 @@ pub struct ClusterStatus {
     /// Former first instances whose claims have the data as it was before a restore.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub retired: Vec<InstanceName>,
+    /// The policy whose turn it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PolicyRun>,
+    /// Names of the policies that were applied.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub applied_policies: BTreeSet<String>,
     /// Since when archiving fails, where that was told.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub archiving_failed: Option<Timestamp>,

@@ -6,8 +6,8 @@ use kube::ResourceExt as _;
 use pgo_ids::OperationId;
 
 use crate::{
-    Pgcluster, Pgtask, backup_request, convert::is_over, failover_request, reload_request,
-    restart_request, restore_request, scale_down_request, upgrade_operation,
+    Pgcluster, Pgtask, backup_request, convert::is_over, failover_request, policy_request,
+    reload_request, restart_request, restore_request, scale_down_request, upgrade_operation,
 };
 
 /// Id of what a Pgtask asks for of this very cluster other than its deletion, where it asks for anything; also where it is
@@ -20,12 +20,14 @@ pub fn requested(task: &Pgtask, cluster: &Pgcluster) -> Option<OperationId> {
     let restart = || Some(restart_request(task, cluster)?.operation);
     let backup = || Some(backup_request(task, cluster)?.operation);
     let restore = || Some(restore_request(task, cluster)?.operation);
+    let policy = || Some(policy_request(task, cluster)?.operation);
     removal()
         .or_else(change)
         .or_else(reload)
         .or_else(restart)
         .or_else(backup)
         .or_else(restore)
+        .or_else(policy)
         .or_else(|| upgrade_operation(task, cluster))
 }
 

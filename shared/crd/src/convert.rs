@@ -5,8 +5,8 @@ use std::{borrow::Cow, collections::BTreeMap};
 use kube::ResourceExt as _;
 use pgo_core::{
     BackupRequest, Cluster, DeleteOptions, DeleteRequest, Desired, FailoverRequest, Image,
-    NodePreference, ReloadRequest, Replica, Resources, RestartRequest, RestoreRequest,
-    ScaleDownRequest, ServiceType, UpgradeRequest,
+    NodePreference, PolicyRequest, ReloadRequest, Replica, Resources, RestartRequest,
+    RestoreRequest, ScaleDownRequest, ServiceType, UpgradeRequest,
 };
 use pgo_ids::{ClusterName, Namespace, OperationId, RoleName};
 
@@ -16,7 +16,7 @@ use crate::{
     demands,
     image::{self, ImageError},
     invalid::{Faults, InvalidSpec},
-    label, notes, upgrading,
+    label, notes, policying, upgrading,
     volume::{self, storage},
 };
 
@@ -45,6 +45,8 @@ pub struct Requests {
     pub backups: Vec<BackupRequest>,
     /// Restores by pgBackRest.
     pub restores: Vec<RestoreRequest>,
+    /// Policies.
+    pub policies: Vec<PolicyRequest>,
     /// Names of the Pgtasks that ask for any of these but the deletion.
     pub tasks: BTreeMap<OperationId, String>,
 }
@@ -62,6 +64,7 @@ impl Requests {
             upgrades: self.upgrades,
             backups: self.backups,
             restores: self.restores,
+            policies: self.policies,
             tasks: self.tasks,
             ..cluster
         }
@@ -104,6 +107,8 @@ pub fn cluster(object: &Pgcluster, config: &PgoConfig, requests: Requests) -> Op
         upgrades: requests.upgrades,
         backups: requests.backups,
         restores: requests.restores,
+        policies: requests.policies,
+        policies_at_creation: policying::at_creation(&object.spec, config).unwrap_or_default(),
         tasks: requests.tasks,
         notes: notes::notes(object),
         changed_by: notes::changed_by(object),
@@ -128,7 +133,8 @@ fn replica_count(object: &Pgcluster, config: &PgoConfig) -> u32 {
 }
 
 /// Who made it: the pgouser, or the first word of the program's name that Kubernetes noted (`kubectl-create` is `kubectl`).
-pub(crate) fn actor(object: &impl kube::ResourceExt) -> String {
+#[must_use]
+pub fn actor(object: &impl kube::ResourceExt) -> String {
     if let Some(user) = object.labels().get(label::PGOUSER) {
         return user.clone();
     }
@@ -228,6 +234,7 @@ pub(crate) fn is_later(task: &Pgtask, cluster: &Pgcluster) -> bool {
 pub fn desired(object: &Pgcluster, config: &PgoConfig) -> Result<Desired, InvalidSpec> {
     let spec = &object.spec;
     let mut faults = Faults::default();
+    faults.note(policying::at_creation(spec, config));
     faults.note(later(object));
     let identity = faults.note(identity(object));
     let user = faults.note(user(object, config));
@@ -446,10 +453,6 @@ fn later(object: &Pgcluster) -> Result<(), InvalidSpec> {
     let not_yet = "is not available in this version yet; leave it out";
     let spec = &object.spec;
     let mut faults = Faults::default();
-    if !spec.policies.is_empty() {
-        let problem = format!("applying policies {not_yet}");
-        faults.note(invalid::<()>("policies", problem));
-    }
     let is_asked_for = |labels: &BTreeMap<String, String>, key: &str| {
         labels.get(key).is_some_and(|value| value == "true")
     };

@@ -55,6 +55,8 @@ pub const BACKREST_REPO: &str = "pgo-backrest-repo";
 pub const BACKREST_JOB: &str = "pgo-backrest-job";
 /// On what restores with pgBackRest.
 pub const BACKREST_RESTORE: &str = "pgo-backrest-restore";
+/// Value of the label of a Pgcluster whose key is the name of a policy that was applied.
+pub const PGPOLICY: &str = "pgpolicy";
 /// On pgBouncer.
 pub const PGBOUNCER: &str = "crunchy-pgbouncer";
 /// On pgpool.

@@ -27,6 +27,7 @@ mod invalid;
 pub mod label;
 mod notes;
 mod policy;
+mod policying;
 mod replica;
 mod restarting;
 mod restoring;
@@ -50,7 +51,7 @@ pub use config::{
     ClusterConfig, ConfigError, PgoConfig, PgoSection, ResourcesConfig, StorageConfig,
 };
 pub use convert::{
-    Requests, cluster, delete_request, delete_requests, desired, is_over, synchronous,
+    Requests, actor, cluster, delete_request, delete_requests, desired, is_over, synchronous,
 };
 pub use event_page::{PgEventPage, PgEventPageSpec};
 pub use failover::{failover_request, failover_requests};
@@ -62,6 +63,10 @@ pub use notes::{
 };
 pub use pgo_core::quantity;
 pub use policy::{Pgpolicy, PgpolicySpec};
+pub use policying::{
+    DELETED_BY, POLICY, at_creation as policies_at_creation, is_dns_1035_label, policy_name,
+    policy_request, policy_requests,
+};
 pub use replica::{Pgreplica, PgreplicaSpec};
 pub use restarting::{
     INSTANCE, reload_request, reload_requests, restart_request, restart_requests,
@@ -84,6 +89,9 @@ pub const FINALIZER: &str = "pgo.crunchydata.com/cluster";
 
 /// The finalizer that holds a Pgreplica until its pod is gone.
 pub const REPLICA_FINALIZER: &str = "pgo.crunchydata.com/replica";
+
+/// The finalizer of ours on Pgpolicies.
+pub const POLICY_FINALIZER: &str = "pgo.crunchydata.com/policy";
 
 /// Every definition, in the order they are installed.
 #[must_use]

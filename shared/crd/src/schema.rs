@@ -2,6 +2,7 @@
 //! stored that it does not understand. The words come from the core's types.
 
 mod backups;
+mod policies;
 mod restores;
 
 use pgo_core::{ConditionStatus, Kind, Level, Outcome, Phase};
@@ -63,11 +64,9 @@ pub(crate) fn cluster_status(generator: &mut SchemaGenerator) -> Schema {
             "lastBackup": backups::last(),
             "restore": restores::run(),
             "restored": restores::restored(),
-            "retired": {
-                "description": "Former first instances whose claims have the data as it was before a restore.",
-                "type": "array",
-                "items": label(),
-            },
+            "retired": restores::retired(),
+            "policy": policies::run(),
+            "appliedPolicies": policies::applied(),
             "archivingFailed": with_description(&time(), "Since when WAL is not archived, where that was told."),
             "volumes": volumes(),
             "operations": operations(),
@@ -182,6 +181,7 @@ pub(crate) fn installation_status(generator: &mut SchemaGenerator) -> Schema {
                 "type": "object",
                 "additionalProperties": {"type": "string"},
             },
+            "toldPolicies": policies::told(),
             "config": with_description(&uuid(), "Tells the pgo.yaml that is in force from another one."),
             "certificates": {
                 "description": "What was told of the certificates of its services, by Secret.",
@@ -238,6 +238,7 @@ fn operations() -> Value {
                 "instance": label(),
                 "actor": {"type": "string"},
                 "task": {"type": "string"},
+                "policy": {"type": "string"},
                 "started": time(),
                 "finished": time(),
                 "outcome": word(&Outcome::ALL),

@@ -28,14 +28,14 @@ use crate::{RequestStatus, StorageSpec};
         .message("spec.name is the object's name")
 )]
 #[x_kube(
-    validation = Rule::new("has(self.tasktype) && self.tasktype in ['workflow', 'delete-data', 'failover', 'minorupgradecluster', 'reload', 'restart', 'backrest', 'restore']")
-        .message("tasktype is workflow, delete-data, failover, minorupgradecluster, reload, restart, backrest or restore; the other types of 4.1 are not available in this version yet"),
+    validation = Rule::new("has(self.tasktype) && self.tasktype in ['workflow', 'delete-data', 'failover', 'minorupgradecluster', 'reload', 'restart', 'backrest', 'restore', 'applypolicy']")
+        .message("tasktype is workflow, delete-data, failover, minorupgradecluster, reload, restart, backrest, restore or applypolicy; the other types of 4.1 are not available in this version yet"),
     validation = Rule::new("!has(self.tasktype) || self.tasktype != 'delete-data' || (has(self.parameters) && 'pg-cluster' in self.parameters && self.parameters['pg-cluster'] != '')")
         .message("a task of type delete-data names its cluster in parameters.pg-cluster"),
     validation = Rule::new("!has(self.tasktype) || self.tasktype != 'minorupgradecluster' || (has(self.parameters) && 'pg-cluster' in self.parameters && self.parameters['pg-cluster'] != '')")
         .message("a task of type minorupgradecluster names its cluster in parameters.pg-cluster"),
-    validation = Rule::new("!has(self.tasktype) || !(self.tasktype in ['reload', 'restart', 'backrest']) || (has(self.parameters) && 'pg-cluster' in self.parameters && self.parameters['pg-cluster'] != '')")
-        .message("a task of type reload, restart or backrest names its cluster in parameters.pg-cluster"),
+    validation = Rule::new("!has(self.tasktype) || !(self.tasktype in ['reload', 'restart', 'backrest', 'applypolicy']) || (has(self.parameters) && 'pg-cluster' in self.parameters && self.parameters['pg-cluster'] != '')")
+        .message("a task of type reload, restart, backrest or applypolicy names its cluster in parameters.pg-cluster"),
     validation = Rule::new("!has(self.tasktype) || self.tasktype != 'delete-data' || !has(self.parameters) || ['delete-data', 'delete-backups', 'is-replica', 'is-backup'].all(key, !(key in self.parameters) || self.parameters[key] in ['', 'true', 'false'])")
         .message("delete-data, delete-backups, is-replica and is-backup in parameters are true or false"),
     validation = Rule::new("!has(self.tasktype) || self.tasktype != 'delete-data' || !has(self.parameters) || !('is-replica' in self.parameters) || self.parameters['is-replica'] != 'true' || ('replica-name' in self.parameters && self.parameters['replica-name'] != '')")
@@ -52,6 +52,8 @@ use crate::{RequestStatus, StorageSpec};
         .message("backrest-storage-type in parameters is local; s3 is not available in this version yet"),
     validation = Rule::new("!has(self.tasktype) || self.tasktype != 'restore' || !has(self.parameters) || !('backrest-restore-opts' in self.parameters) || self.parameters['backrest-restore-opts'].matches('^ *(-.*)?$')")
         .message("backrest-restore-opts in parameters are options of pgBackRest; each begins with --"),
+    validation = Rule::new("!has(self.tasktype) || self.tasktype != 'applypolicy' || (has(self.parameters) && 'policy' in self.parameters && self.parameters['policy'] != '')")
+        .message("a task of type applypolicy names the policy in parameters.policy"),
     validation = Rule::new("!has(self.tasktype) || self.tasktype != 'failover' || (has(self.parameters) && size(self.parameters) > 0)")
         .message("a task of type failover names its cluster by a parameter: its key is the cluster's name"),
     validation = Rule::new("!has(self.tasktype) || self.tasktype != 'delete-data' || !has(self.parameters) || !('is-backup' in self.parameters) || self.parameters['is-backup'] != 'true'")
@@ -102,6 +104,8 @@ pub enum TaskType {
     Backrest,
     /// Restores a cluster by pgBackRest.
     Restore,
+    /// Applies a policy.
+    ApplyPolicy,
 }
 
 impl TaskType {
@@ -117,6 +121,7 @@ impl TaskType {
             Self::Restart => "restart",
             Self::Backrest => "backrest",
             Self::Restore => "restore",
+            Self::ApplyPolicy => "applypolicy",
         }
     }
 }

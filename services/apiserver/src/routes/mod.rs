@@ -2,6 +2,7 @@
 
 mod clusters;
 mod dead_letters;
+mod policies;
 mod schedules;
 mod service;
 mod status;
@@ -49,6 +50,10 @@ pub(crate) async fn dispatch(call: Arc<Call>) -> Result<Response, Stop> {
         Endpoint::CreateSchedule => call.answer(schedules::create).await,
         Endpoint::ShowSchedule => call.answer(schedules::show).await,
         Endpoint::DeleteSchedule => call.answer(schedules::delete).await,
+        Endpoint::CreatePolicy => call.answer(policies::create).await,
+        Endpoint::ShowPolicy => call.answer(policies::show).await,
+        Endpoint::DeletePolicy => call.answer(policies::delete).await,
+        Endpoint::ApplyPolicy => call.answer(clusters::apply).await,
         Endpoint::Reload => call.answer(clusters::reload).await,
         Endpoint::RestartCluster => call.answer(clusters::restart).await,
         Endpoint::QueryRestart => call.answer(clusters::restart_query).await,

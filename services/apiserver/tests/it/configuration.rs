@@ -140,12 +140,11 @@ async fn results(settings: &str, request: Value) -> Value {
 
 #[tokio::test]
 async fn what_pgo_yaml_asks_for_and_is_not_there_yet_is_told() {
-    let everything =
-        "\n  Metrics: true\n  Badger: true\n  Policies: p1\n  Replicas: 1\n  Autofail: true";
+    let everything = "\n  Metrics: true\n  Badger: true\n  Replicas: 1\n  Autofail: true";
     let told = results(everything, create_request("hippo")).await;
     assert_eq!(
         told[2],
-        "made without what Cluster.Badger, Cluster.Metrics, Cluster.Policies \
+        "made without what Cluster.Badger, Cluster.Metrics \
          of pgo.yaml asks for: it is not available in this version yet"
     );
     let mut series = create_request("hippo");

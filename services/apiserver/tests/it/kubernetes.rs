@@ -67,7 +67,9 @@ pub struct Kubernetes {
 /// The path of the list of a kind in a namespace; some kinds are in none.
 pub fn place(kind: &str, namespace: &str) -> Place {
     let prefix = match kind {
-        "pgclusters" | "pgtasks" | "pgreplicas" | "pginstallations" => "/apis/crunchydata.com/v1",
+        "pgclusters" | "pgtasks" | "pgreplicas" | "pgpolicies" | "pginstallations" => {
+            "/apis/crunchydata.com/v1"
+        }
         "jobs" => "/apis/batch/v1",
         "storageclasses" => "/apis/storage.k8s.io/v1",
         _ => "/api/v1",

@@ -26,6 +26,7 @@ mod harness;
 mod inspecting;
 mod kubernetes;
 mod nsqd;
+mod policies;
 mod postgres;
 mod recorded;
 mod refusals;

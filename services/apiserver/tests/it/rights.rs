@@ -4,10 +4,10 @@
 use std::{path::Path, time::Duration};
 
 use pgo_apiserver::RIGHTS;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
-    harness::{SOON, cluster_request, create_request, installation, start_plain},
+    harness::{Client, SOON, cluster_request, create_request, installation, start_plain},
     kubernetes::{Failure, place},
 };
 
@@ -17,6 +17,24 @@ fn the_rights_that_are_installed_are_those_of_the_table() {
     if let Err(differs) = RIGHTS.hold_against(&folder) {
         panic!("{differs}");
     }
+}
+
+/// One is made, shown and deleted, each in every way.
+async fn policies(client: &Client) {
+    let named = |mut request: Value, all: bool| {
+        request["AllFlag"] = json!(all);
+        request["Namespace"] = json!("pgouser1");
+        request["ClientVersion"] = json!("4.1.0");
+        request
+    };
+    let policy = named(json!({"Name": "gold", "SQL": "select 1"}), false);
+    client.post("/policies", policy).await.done();
+    for all in [false, true] {
+        let shown = named(json!({"Policyname": "gold"}), all);
+        client.post("/showpolicies", shown).await.done();
+    }
+    let deleted = named(json!({"PolicyName": "gold"}), false);
+    client.post("/policiesdelete", deleted).await.done();
 }
 
 #[tokio::test]
@@ -71,6 +89,7 @@ async fn each_right_is_needed() {
     let size = json!({"Clustername": ["hippo"], "KeepAutofail": true, "PVCSize": "1Gi", "ClientVersion": "4.1.0",
         "Namespace": "pgouser1"});
     client.post("/clustersupdate", size).await.done();
+    policies(&client).await;
     let workflow =
         "/workflow/25927091-b343-4017-be4b-71575f0b3eb5?version=4.1.0&namespace=pgouser1";
     client.get(workflow).await.refusal();

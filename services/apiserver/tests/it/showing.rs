@@ -94,7 +94,7 @@ async fn a_cluster_that_has_no_pod_is_told_as_not_ready_and_not_among_pods() {
 #[tokio::test]
 async fn what_pgo_yaml_asks_for_and_is_not_there_yet_is_in_the_status() {
     let kubernetes = installation();
-    let everything = "Cluster:\n  Metrics: true\n  Badger: true\n  Policies: p1\n  Databse: typo";
+    let everything = "Cluster:\n  Metrics: true\n  Badger: true\n  Databse: typo";
     let configured = PGO_YAML.replace("Cluster:", everything);
     configure(&kubernetes, &configured);
     let (figures, _) = status(&kubernetes).await;
@@ -102,7 +102,6 @@ async fn what_pgo_yaml_asks_for_and_is_not_there_yet_is_in_the_status() {
         "Cluster.Badger",
         "Cluster.Databse (no such setting)",
         "Cluster.Metrics",
-        "Cluster.Policies",
     ]);
     assert_eq!(figures["SettingsNotAvailable"], expected);
     configure(&kubernetes, PGO_YAML);

@@ -29,6 +29,8 @@ fn cluster() -> Cluster {
         upgrades: Vec::new(),
         backups: Vec::new(),
         restores: Vec::new(),
+        policies: Vec::new(),
+        policies_at_creation: Vec::new(),
         tasks: BTreeMap::new(),
         notes: pgo_core::Notes::default(),
         changed_by: pgo_core::ChangedBy::default(),

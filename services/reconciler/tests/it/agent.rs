@@ -12,10 +12,11 @@ use std::{
 use futures::{Stream, StreamExt as _};
 use pgo_objects::{AGENT_PORT, agent_identity};
 use pgo_proto::agent::{
-    DropSlotRequest, DropSlotResponse, FailoverRequest, FailoverResponse, InstanceState, Phase,
-    ReloadRequest, ReloadResponse, RestartRequest, RestartResponse, Role, SwitchoverRequest,
-    SwitchoverResponse, WatchRequest,
+    ApplyPolicyRequest, ApplyPolicyResponse, DropSlotRequest, DropSlotResponse, FailoverRequest,
+    FailoverResponse, InstanceState, Phase, ReloadRequest, ReloadResponse, RestartRequest,
+    RestartResponse, Role, SwitchoverRequest, SwitchoverResponse, WatchRequest,
     agent_server::{Agent, AgentServer},
+    policies_server::{Policies, PoliciesServer},
 };
 use pgo_telemetry::CancellationToken;
 use pgo_tls::{TlsFiles, grpc};
@@ -45,6 +46,8 @@ pub struct FakeAgent {
     pub state: watch::Sender<InstanceState>,
     /// For whom it was asked to give up.
     asked: Arc<Mutex<Vec<String>>>,
+    /// The SQL that it was asked to run.
+    applied: Applied,
     files: Arc<TlsFiles>,
     watched: Arc<AtomicUsize>,
     serving: Option<(JoinHandle<()>, CancellationToken)>,
@@ -76,6 +79,7 @@ impl FakeAgent {
             ip: own_address(),
             state: watch::Sender::new(state),
             asked: Arc::default(),
+            applied: Arc::default(),
             files: Arc::new(TlsFiles::open(certificates.of(&identity)).unwrap()),
             watched: Arc::default(),
             serving: None,
@@ -120,6 +124,11 @@ impl FakeAgent {
         self.asked.lock().unwrap().clone()
     }
 
+    /// The SQL that it was asked to run, each time.
+    pub fn applied(&self) -> Vec<String> {
+        self.applied.lock().unwrap().clone()
+    }
+
     /// Answers from now on: PostgreSQL runs.
     pub async fn speak(&mut self, kubernetes: &Kubernetes) {
         let pod = kubernetes.get("pods", NS, &self.name).unwrap();
@@ -134,7 +143,11 @@ impl FakeAgent {
             watched: self.watched.clone(),
             silent: silent.clone(),
         };
-        let serving = grpc::server().serve_with_incoming(AgentServer::new(told), listener);
+        let policies = PoliciesServer::new(Runs(self.applied.clone()));
+        let serving = grpc::server()
+            .add_service(AgentServer::new(told))
+            .add_service(policies)
+            .serve_with_incoming(listener);
         let serving = tokio::spawn(async move { serving.await.unwrap() });
         self.serving = Some((serving, silent));
     }
@@ -157,6 +170,28 @@ impl Drop for FakeAgent {
     fn drop(&mut self) {
         if let Some((serving, _)) = &self.serving {
             serving.abort();
+        }
+    }
+}
+
+type Applied = Arc<Mutex<Vec<String>>>;
+
+/// Notes the SQL that it is asked to run; what has a fault fails.
+struct Runs(Applied);
+
+#[tonic::async_trait]
+impl Policies for Runs {
+    async fn apply(
+        &self,
+        request: Request<ApplyPolicyRequest>,
+    ) -> Result<Response<ApplyPolicyResponse>, Status> {
+        grpc::require_identity(&request, &["reconciler.pgo"])?;
+        let ApplyPolicyRequest { sql, database, .. } = request.into_inner();
+        assert_eq!(database, "postgres");
+        self.0.lock().unwrap().push(sql.clone());
+        match sql.contains("fault") {
+            true => Err(Status::failed_precondition("line 1, column 1: a fault")),
+            false => Ok(Response::new(ApplyPolicyResponse { notices: 1 })),
         }
     }
 }

@@ -28,6 +28,7 @@ mod notes;
 mod nsqd;
 mod pages;
 mod passwords;
+mod policies;
 mod preferred;
 mod replicas;
 mod repository;

@@ -52,9 +52,8 @@ pub struct Store {
 /// The path of the list of a kind in a namespace.
 fn place(kind: &str, namespace: &str) -> Place {
     let prefix = match kind {
-        "pgclusters" | "pgreplicas" | "pgtasks" | "pginstallations" | "pgeventpages" => {
-            "/apis/crunchydata.com/v1"
-        }
+        "pgclusters" | "pgreplicas" | "pgtasks" | "pgpolicies" | "pginstallations"
+        | "pgeventpages" => "/apis/crunchydata.com/v1",
         "leases" => "/apis/coordination.k8s.io/v1",
         "endpointslices" => "/apis/discovery.k8s.io/v1",
         "roles" | "rolebindings" => "/apis/rbac.authorization.k8s.io/v1",

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use pgo_core::{
-    BackupRequest, FailoverRequest, Image, Kind, Outcome, ReloadRequest, RestartRequest,
-    ScaleDownRequest, UpgradeRequest, backup::options::BackupOptions, rests_on,
+    BackupRequest, FailoverRequest, Image, Kind, Outcome, PolicyRequest, ReloadRequest,
+    RestartRequest, ScaleDownRequest, UpgradeRequest, backup::options::BackupOptions, rests_on,
 };
 use pgo_events::Event;
 use pgo_ids::OperationId;
@@ -20,7 +20,7 @@ use crate::{
 const GOES: &str = "the cluster is being deleted";
 
 /// Everything that can be asked for by a Pgtask besides a deletion.
-const KINDS: usize = 6;
+const KINDS: usize = 7;
 
 /// A Pgtask that asks for something of the kind with this number.
 fn ask(world: &mut World, kind: usize, name: &str) -> OperationId {
@@ -52,6 +52,11 @@ fn ask(world: &mut World, kind: usize, name: &str) -> OperationId {
             made: Some(world.now),
             image: Ok(Image("p/crunchy-postgres:15.20".to_owned())),
         }),
+        5 => cluster.policies.push(PolicyRequest {
+            operation,
+            actor,
+            policy: Ok("gold".to_owned()),
+        }),
         _ => cluster.backups.push(BackupRequest {
             operation,
             actor,
@@ -74,6 +79,7 @@ fn note(world: &mut World) {
     cluster.scale_down.retain(|asked| asks(&asked.operation));
     cluster.upgrades.retain(|asked| asks(&asked.operation));
     cluster.backups.retain(|asked| asks(&asked.operation));
+    cluster.policies.retain(|asked| asks(&asked.operation));
 }
 
 fn refused(kind: Kind) -> Vec<(&'static str, Option<String>)> {
@@ -91,6 +97,7 @@ fn what_was_asked_of_a_cluster_and_had_not_begun_when_it_goes_is_told_as_failed(
         Kind::SwitchoverCluster,
         Kind::ScaleDownCluster,
         Kind::UpgradeCluster,
+        Kind::ApplyPolicy,
         Kind::CreateBackup,
     ];
     let mut asked = Vec::new();
@@ -110,7 +117,7 @@ fn what_was_asked_of_a_cluster_and_had_not_begun_when_it_goes_is_told_as_failed(
     }
     let told = world.told();
     let by_alice = |event: &Event| event.eventheader.username == "alice";
-    assert_eq!(told.iter().filter(|event| by_alice(event)).count(), 14);
+    assert_eq!(told.iter().filter(|event| by_alice(event)).count(), 16);
     let last_refusal = told.iter().rposition(by_alice);
     let deletion = types(&told)
         .iter()

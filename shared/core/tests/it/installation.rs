@@ -32,6 +32,7 @@ pub fn pgo() -> Installation {
         processes: Vec::new(),
         leases: Vec::new(),
         certificates: None,
+        policies: None,
     }
 }
 

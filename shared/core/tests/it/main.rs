@@ -20,6 +20,7 @@ mod growth;
 mod installation;
 mod lease;
 mod passwords;
+mod policies;
 mod protection;
 mod published;
 mod reload;

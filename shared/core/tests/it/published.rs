@@ -12,7 +12,7 @@ use pgo_events::{Event, EventType, Published};
 use crate::{
     backups, crash, failover,
     installation::{config, pgo},
-    protection, reload, replicas, restart, restores, scheduled, scheduling,
+    policies, protection, reload, replicas, restart, restores, scheduled, scheduling,
     services::{lease, process},
     settings, slots, synchronous, takeover, upgrade, volumes,
     world::{World, on},
@@ -128,6 +128,8 @@ fn what_is_said_to_be_published_is_told_and_nothing_else() {
         failover::told(),
         upgrade::told(),
         reload::told(),
+        policies::told(),
+        policies::told_of_pgo(),
         restart::told(),
         scheduled::told(),
         scheduling::told(),

@@ -82,6 +82,8 @@ impl World {
                 upgrades: Vec::new(),
                 backups: Vec::new(),
                 restores: Vec::new(),
+                policies: Vec::new(),
+                policies_at_creation: Vec::new(),
                 tasks: BTreeMap::new(),
                 notes: pgo_core::Notes::default(),
                 changed_by: pgo_core::ChangedBy::default(),
@@ -230,6 +232,7 @@ impl World {
             Step::Switchover { .. }
             | Step::Failover { .. }
             | Step::Reload { .. }
+            | Step::ApplyPolicy { .. }
             | Step::Restart { .. } => {}
             Step::MakeClaim(instance) | Step::MakePod { instance, .. } => {
                 self.make_instance(step, instance);

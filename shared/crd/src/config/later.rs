@@ -12,7 +12,6 @@ impl PgoConfig {
         let asked = [
             ("Cluster.Metrics", cluster.metrics),
             ("Cluster.Badger", cluster.badger),
-            ("Cluster.Policies", !cluster.policies.is_empty()),
         ];
         let asked = asked.into_iter().filter(|(_, is)| *is);
         asked.map(|(key, _)| key).collect()
@@ -29,8 +28,7 @@ mod tests {
         assert!(config.later_work().is_empty());
         config.cluster.badger = true;
         config.cluster.metrics = true;
-        config.cluster.policies = "p1".to_owned();
-        let all = ["Cluster.Badger", "Cluster.Metrics", "Cluster.Policies"];
+        let all = ["Cluster.Badger", "Cluster.Metrics"];
         assert_eq!(config.later_work(), BTreeSet::from(all));
     }
 }

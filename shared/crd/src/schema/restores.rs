@@ -69,3 +69,12 @@ pub(super) fn restored() -> Value {
         },
     })
 }
+
+/// Instances that made way for a restored one.
+pub(super) fn retired() -> Value {
+    json!({
+        "description": "Former first instances whose claims have the data as it was before a restore.",
+        "type": "array",
+        "items": label(),
+    })
+}

@@ -187,7 +187,7 @@ fn what_cannot_be_made_is_refused_with_its_field() {
             "spec.port: PostgreSQL does not run as root and cannot listen on port 1023; give one from 1024 to 65535",
         ),
         (json!({"user": "pg_me"}), "spec.user: "),
-        (json!({"policies": "p1"}), "spec.policies: "),
+        (json!({"policies": "P1"}), "spec.policies: "),
         (json!({"ccpimage": "Crunchy"}), "spec.ccpimage: "),
         (json!({"ccpimage": "a//b"}), "spec.ccpimage: "),
         (json!({"ccpimagetag": "a:b"}), "spec.ccpimagetag: "),

@@ -12,6 +12,7 @@ mod convert;
 mod failover;
 mod generated;
 mod made;
+mod policies;
 mod recorded;
 mod requests;
 mod restarting;

@@ -58,7 +58,7 @@ fn who_changed_a_cluster_is_the_program_that_kubernetes_noted_last_for_the_field
 #[test]
 fn every_field_that_is_wrong_is_named() {
     let spec = json!({
-        "policies": "gold", "user": "Ann", "port": "80", "secretfrom": "hippo", "nodename": "n1", "primaryhost": "n2",
+        "policies": "Gold", "user": "Ann", "port": "80", "secretfrom": "hippo", "nodename": "n1", "primaryhost": "n2",
         "PrimaryStorage": {"size": "0", "fsgroup": "a"}, "ArchiveStorage": {"size": "0"},
         "ContainerResources": {"limitscpu": "x", "requestsmemory": "2Gi", "limitsmemory": "1Gi"},
         "syncReplication": true,

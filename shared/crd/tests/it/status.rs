@@ -2,10 +2,10 @@
 
 use pgo_core::{
     BackupRun, ClusterStatus, Condition, ConditionStatus, DeleteOptions, Image, InstanceStatus,
-    Journal, KeptWal, Kind, Lack, LastBackup, LastTakeover, Operation, Outcome, Phase, Promotion,
-    Protection, Reached, ReplicaCount, ReplicaStatus, Restart, RestoreMark, RestoreOrder,
-    RestoreRun, RestoreStage, Restored, Settings, Stanza, Synchronous, Takeover, TakeoverCause,
-    Turn, UpgradeStage,
+    Journal, KeptWal, Kind, Lack, LastBackup, LastTakeover, Operation, Outcome, Phase, PolicyRun,
+    PolicyServer, Promotion, Protection, Reached, ReplicaCount, ReplicaStatus, Restart,
+    RestoreMark, RestoreOrder, RestoreRun, RestoreStage, Restored, Settings, Stanza, Synchronous,
+    Takeover, TakeoverCause, Turn, UpgradeStage,
 };
 use pgo_crd::{Pgcluster, PgclusterStatus, definitions};
 use pgo_events::{Backlog, Draft, EventType, Outbox};
@@ -184,6 +184,7 @@ fn full() -> ClusterStatus {
         instance: Some("hippo-abcd".parse().expect("a name")),
         actor: "pgoadmin".to_owned(),
         task: Some("hippo-restart".to_owned()),
+        policy: Some("gold".to_owned()),
         started: time,
         finished: Some(time),
         outcome: Some(outcome),
@@ -262,6 +263,15 @@ fn full() -> ClusterStatus {
             size_bytes: 23,
             damaged: true,
         }),
+        policy: Some(PolicyRun {
+            operation: id,
+            server: Some(PolicyServer {
+                instance: "hippo".parse().expect("a name"),
+                started: time,
+            }),
+            since: time,
+        }),
+        applied_policies: ["gold".to_owned()].into(),
         archiving_failed: Some(time),
         restore: Some(RestoreRun {
             order: order.clone(),

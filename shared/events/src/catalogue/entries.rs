@@ -230,24 +230,24 @@ catalogue! {
         }
 
         // Policies.
-        CreatePolicy "making a policy" [Policy] (PolicyName) Policies {
+        CreatePolicy "making a policy" [Policy] (PolicyName) Now {
             started CreatePolicyStarted = "CreatePolicyStarted";
             failed CreatePolicyFailure = "CreatePolicyFailure"
                 "Mend the cause, then ask again.";
             completed CreatePolicy = "CreatePolicy"
                 "A policy was made.";
         }
-        ApplyPolicy "applying a policy" [Policy] (ClusterName, PolicyName) Policies {
+        ApplyPolicy "applying a policy" [Policy] (ClusterName, PolicyName) Now {
             started ApplyPolicyStarted = "ApplyPolicyStarted";
             failed ApplyPolicyFailure = "ApplyPolicyFailure"
                 "The cause has PostgreSQL's message and line; mend the policy and apply it again.";
             completed ApplyPolicy = "ApplyPolicy"
                 "A policy was applied to a cluster.";
         }
-        DeletePolicy "removing a policy" [Policy] (ClusterName, PolicyName) Policies {
+        DeletePolicy "removing a policy" [Policy] (ClusterName, PolicyName) Now {
             started DeletePolicyStarted = "DeletePolicyStarted";
             failed DeletePolicyFailure = "DeletePolicyFailure"
-                "Mend the cause, then ask again.";
+                "Mend the cause, then ask again." later Policies;
             completed DeletePolicy = "DeletePolicy"
                 "A policy was removed.";
         }

@@ -84,6 +84,7 @@ pub(super) async fn one(
     let task = make(&subject, id);
     let what = match task.spec.tasktype.as_str() {
         "backrest" => "backup".to_owned(),
+        "applypolicy" => "policy".to_owned(),
         other => other.to_owned(),
     };
     let tasks: Api<Pgtask> = call.app.api(namespace);

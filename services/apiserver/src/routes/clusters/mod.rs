@@ -1,17 +1,19 @@
-//! Clusters: create, show, update, delete, test, scale, fail over, upgrade, reload, restart, back up; what is beside their
-//! databases.
+//! Clusters: create, show, update, delete, test, scale, fail over, upgrade, reload, restart, back up, restore, apply policies;
+//! what is beside their databases.
 
 mod ask;
 mod backup;
 mod create;
 mod delete;
 mod df;
+mod ending;
 mod failover;
 mod files;
 mod grow;
 mod listing;
 mod noting;
 pub(crate) mod pod;
+mod policy;
 mod reload;
 mod restart;
 mod restore;
@@ -39,6 +41,7 @@ pub(super) use df::df;
 pub(super) use failover::{create as failover, query as failover_query};
 pub(super) use files::{cat, ls};
 pub(super) use noting::{Place, note};
+pub(super) use policy::apply;
 pub(super) use reload::reload;
 pub(super) use restart::{query as restart_query, restart};
 pub(super) use restore::restore;

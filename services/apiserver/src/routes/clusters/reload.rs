@@ -3,21 +3,16 @@
 
 use std::{sync::Arc, time::Duration};
 
-use kube::{Api, ResourceExt as _};
+use kube::ResourceExt as _;
 use pgo_api::{Outcome, ReloadRequest, ReloadResponse, texts};
 use pgo_core::{Operation, Outcome as Ended};
 use pgo_crd::Pgcluster;
-use pgo_ids::OperationId;
-use tokio::time::{Instant, sleep};
 
-use super::{ask, task};
+use super::{ask, ending, task};
 use crate::{refusal::Refusal, request::Call};
 
 /// How long the end of a reload is waited for. It has 30 s; the handler has some more.
 const WAIT: Duration = Duration::from_secs(40);
-
-/// Pause between two looks at it.
-const LOOK: Duration = Duration::from_millis(250);
 
 pub(crate) async fn reload(
     call: Arc<Call>,
@@ -53,28 +48,9 @@ async fn all(call: &Call, request: &ReloadRequest) -> Result<ReloadResponse, Ref
 async fn one(call: &Call, namespace: &str, cluster: &Pgcluster) -> Result<Vec<String>, Refusal> {
     let name = cluster.name_any();
     let id = ask::one(call, namespace, cluster, task::reload).await?;
-    let api: Api<Pgcluster> = call.app.api(namespace);
-    let begin = Instant::now();
-    loop {
-        sleep(LOOK).await;
-        // An answer that is missing may come with the next look.
-        let found = api.get_opt(&name).await.unwrap_or_default();
-        if let Some(ended) = found.as_ref().and_then(|found| ended(found, id)) {
-            return told(&name, ended);
-        }
-        if begin.elapsed() > WAIT {
-            return Err(Refusal(format!(
-                "cluster {name}: the reload was asked for (workflow id {id}) and has not ended within {} s; does the reconciler \
-                 run? See pgo status",
-                WAIT.as_secs()
-            )));
-        }
-    }
-}
-
-fn ended(cluster: &Pgcluster, id: OperationId) -> Option<&Operation> {
-    let mut operations = cluster.status.as_ref()?.0.journal.operations.iter();
-    operations.find(|operation| operation.id == id && operation.outcome.is_some())
+    let place = (namespace, name.as_str());
+    let ended = ending::ended(&call.app, place, ("reload", id), WAIT).await?;
+    told(&name, &ended)
 }
 
 fn told(name: &str, ended: &Operation) -> Result<Vec<String>, Refusal> {

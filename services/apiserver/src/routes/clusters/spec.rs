@@ -32,6 +32,7 @@ pub(super) fn cluster(
         namespace: request.namespace.clone(),
         name: name.to_string(),
         clustername: name.to_string(),
+        policies: or(&request.policies, &settings.policies),
         ccpimage: or(&request.ccp_image, IMAGE),
         ccpimagetag: or(&request.ccp_image_tag, &settings.ccp_image_tag),
         port: settings.port.clone(),

@@ -119,6 +119,16 @@ pub(super) fn scale_down(
     task(subject, name, TaskType::DeleteData, id, &labels, parameters)
 }
 
+/// The task that asks for a policy to be applied. Each policy has its own, so that one does not wait for the other.
+pub(super) fn policy(subject: &Subject<'_>, policy: &str, id: OperationId) -> Pgtask {
+    let parameters = [
+        (label::PG_CLUSTER, subject.name.to_string()),
+        (pgo_crd::POLICY, policy.to_owned()),
+    ];
+    let name = format!("{}-apply-{policy}", subject.name);
+    task(subject, name, TaskType::ApplyPolicy, id, &[], parameters)
+}
+
 /// The task that asks for another primary: 4.1's labels and its one parameter.
 pub(super) fn failover(
     subject: &Subject<'_>,

@@ -465,7 +465,6 @@ fn refuse_later_work(request: &CreateClusterRequest) -> Result<(), Refusal> {
         ("--pgbouncer", request.pgbouncer_flag),
         ("--pgbouncer-pass", !request.pgbouncer_pass.is_empty()),
         ("PgbouncerSecret", !request.pgbouncer_secret.is_empty()),
-        ("--policies", !request.policies.is_empty()),
     ];
     match asked.into_iter().find(|(_, is)| *is) {
         Some((what, _)) => refuse(texts::not_available(what)),

@@ -158,6 +158,8 @@ fn cluster(name: &str) -> Cluster {
         upgrades: Vec::new(),
         backups: Vec::new(),
         restores: Vec::new(),
+        policies: Vec::new(),
+        policies_at_creation: Vec::new(),
         tasks: BTreeMap::new(),
         notes: pgo_core::Notes::default(),
         changed_by: pgo_core::ChangedBy::default(),

@@ -358,11 +358,10 @@ fn replicas_are_counted_in_4_1s_text_and_in_a_number() {
 #[test]
 fn nothing_of_later_work_is_silently_left_out() {
     type Change = fn(&mut CreateClusterRequest);
-    let changes: [(&str, Change); 5] = [
+    let changes: [(&str, Change); 4] = [
         ("--metrics", |request| request.metrics_flag = true),
         ("--pgbadger", |request| request.badger_flag = true),
         ("--pgbouncer", |request| request.pgbouncer_flag = true),
-        ("--policies", |request| request.policies = "p1".to_owned()),
         ("ArchiveFlag", |request| request.archive_flag = true),
     ];
     for (what, change) in changes {
