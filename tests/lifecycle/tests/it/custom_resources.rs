@@ -244,13 +244,6 @@ fn requests_that_nothing_is_done_for_say_so() {
             &[("CLUSTER", "x")][..],
         ),
         (
-            "Pgpolicy",
-            json!({"sql": "select 1"}),
-            "Ready",
-            "NotAvailable",
-            &[],
-        ),
-        (
             "Pgbackup",
             json!({"backupstatus": "none"}),
             "Ready",
@@ -359,18 +352,14 @@ fn what_does_not_fit_together_names_its_field_and_nothing_is_half_made() {
 #[test]
 fn a_cluster_of_a_later_version_is_told_not_ignored() {
     let _turn = together();
-    for spec in [
-        json!({"policies": "one,two"}),
-        json!({"userlabels": {"crunchy-pgbouncer": "true"}}),
-    ] {
-        let cluster = Cluster::named("later");
-        apply(&cluster.manifest(spec.clone())).ok();
-        let ready = cluster.until_ready_is("False", "Invalid", READY);
-        assert!(
-            text(&ready, "/message").contains("not available in this version yet"),
-            "{spec}: {ready}"
-        );
-    }
+    let spec = json!({"userlabels": {"crunchy-pgbouncer": "true"}});
+    let cluster = Cluster::named("later");
+    apply(&cluster.manifest(spec.clone())).ok();
+    let ready = cluster.until_ready_is("False", "Invalid", READY);
+    assert!(
+        text(&ready, "/message").contains("not available in this version yet"),
+        "{spec}: {ready}"
+    );
 }
 
 #[test]

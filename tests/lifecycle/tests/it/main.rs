@@ -27,6 +27,7 @@ mod images;
 mod installation;
 mod kills;
 mod ownership;
+mod policies;
 mod requests;
 mod restart;
 mod restores;

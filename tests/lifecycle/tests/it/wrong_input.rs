@@ -336,13 +336,12 @@ fn what_comes_later_says_so_and_does_nothing() {
         vec!["--pgpool"],
         vec!["--metrics"],
         vec!["--pgbadger"],
-        vec!["--policies", "p"],
     ] {
         cluster
             .create(&flags)
             .failed(1, &["not available in this version yet"]);
     }
-    for command in [vec!["benchmark", "x"], vec!["create", "policy", "x"]] {
+    for command in [vec!["benchmark", "x"], vec!["create", "user", "x"]] {
         pgo(&command).failed(1, &["not available in this version yet"]);
     }
     nothing_is_made(&cluster);
