@@ -22,7 +22,7 @@ use kube::{
     },
 };
 use pgo_bus::{Doorbells, Kind};
-use pgo_crd::{Pgreplica, Pgtask, label};
+use pgo_crd::{Pgreplica, Pgtask, label, task_cluster};
 use pgo_k8s::ahead::{self, Ahead};
 use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
@@ -73,7 +73,7 @@ impl Cache {
         };
         // 4.1's tasks do not carry the vendor's label.
         let all = watcher::Config::default();
-        let (tasks, ahead) = watch.keep_ahead(&all, by_label, complain);
+        let (tasks, ahead) = watch.keep_ahead(&all, by_parameters, complain);
         let rung = doorbells.of(Kind::Pgtask, namespace);
         watch.tasks.spawn(ahead.look_at(rung));
         let (replicas, ahead) = watch.keep_ahead(&all, by_spec, complain);
@@ -207,6 +207,18 @@ fn complain<K: Resource<DynamicType = ()>>(request: &DeserializeGuard<K>) {
 fn by_label<K: Resource>(object: &K) -> Option<&str> {
     let labels = object.meta().labels.as_ref()?;
     labels.get(label::PG_CLUSTER).map(String::as_str)
+}
+
+/// The cluster that a Pgtask is about: one that was made by hand may have no label.
+fn by_parameters(task: &DeserializeGuard<Pgtask>) -> Option<&str> {
+    match &task.0 {
+        Ok(asks) => {
+            let parameters = asks.spec.parameters.iter();
+            let parameters = parameters.map(|(key, value)| (key.as_str(), value.as_str()));
+            task_cluster(&asks.spec.tasktype, parameters).or_else(|| by_label(task))
+        }
+        Err(_) => by_label(task),
+    }
 }
 
 /// The cluster that a Pgreplica is for: one that was made by hand may have no label.

@@ -11,7 +11,7 @@ use kube::{
     runtime::{WatchStreamExt as _, watcher},
 };
 use pgo_core::{ConditionStatus, RESULT_READY};
-use pgo_crd::{Pgbackup, Pgcluster, Pgreplica, Pgtask, TaskType, label};
+use pgo_crd::{Pgbackup, Pgcluster, Pgreplica, Pgtask, task_cluster};
 use pgo_telemetry::CancellationToken;
 use serde_json::{Value, json};
 
@@ -113,29 +113,12 @@ fn cluster_of<'a>(kind: &str, object: &'a DynamicObject) -> Option<&'a str> {
     let spec = &object.data["spec"];
     match kind {
         "Pgreplica" => spec["clustername"].as_str(),
-        "Pgtask"
-            if [
-                TaskType::DeleteData,
-                TaskType::MinorUpgrade,
-                TaskType::Reload,
-                TaskType::Restart,
-                TaskType::Backrest,
-                TaskType::ApplyPolicy,
-            ]
-            .iter()
-            .any(|one| spec["tasktype"] == one.as_str()) =>
-        {
-            spec["parameters"][label::PG_CLUSTER].as_str()
+        "Pgtask" => {
+            let parameters = spec["parameters"].as_object()?.iter();
+            let parameters =
+                parameters.filter_map(|(key, value)| Some((key.as_str(), value.as_str()?)));
+            task_cluster(spec["tasktype"].as_str()?, parameters)
         }
-        "Pgtask" if spec["tasktype"] == TaskType::Restore.as_str() => {
-            spec["parameters"][pgo_crd::RESTORE_FROM].as_str()
-        }
-        // As in 4.1: the parameter is named like the cluster.
-        "Pgtask" if spec["tasktype"] == TaskType::Failover.as_str() => spec["parameters"]
-            .as_object()?
-            .keys()
-            .next()
-            .map(String::as_str),
         _ => None,
     }
 }

@@ -78,7 +78,7 @@ pub use restoring::{
 pub use scaling::{replica, scale_down_request, scale_down_requests};
 pub use state::{RequestStatus, RequestVerdict};
 pub use storage::{ContainerResources, StorageSpec};
-pub use task::{Pgtask, PgtaskSpec, TaskType};
+pub use task::{Pgtask, PgtaskSpec, TaskType, task_cluster};
 pub use upgrading::{CCP_IMAGE_TAG, upgrade_operation, upgrade_requests};
 
 /// What this version of PGO calls itself, in `pgo-version` labels and to clients.

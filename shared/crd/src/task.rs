@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use crate::{RequestStatus, StorageSpec};
+use crate::{RequestStatus, StorageSpec, label};
 
 /// A request, under 4.1's names.
 #[derive(
@@ -108,7 +108,44 @@ pub enum TaskType {
     ApplyPolicy,
 }
 
+/// The cluster that a task of this type is about, by its parameters: what its labels say is not needed. None for the types
+/// that ask nothing of a cluster.
+#[must_use]
+pub fn task_cluster<'a>(
+    tasktype: &str,
+    mut parameters: impl Iterator<Item = (&'a str, &'a str)>,
+) -> Option<&'a str> {
+    let types = TaskType::ALL;
+    let wanted = match types.into_iter().find(|one| one.as_str() == tasktype)? {
+        TaskType::Workflow => return None,
+        // As in 4.1: the parameter is named like the cluster.
+        TaskType::Failover => return parameters.next().map(|(key, _)| key),
+        TaskType::Restore => crate::RESTORE_FROM,
+        TaskType::DeleteData
+        | TaskType::MinorUpgrade
+        | TaskType::Reload
+        | TaskType::Restart
+        | TaskType::Backrest
+        | TaskType::ApplyPolicy => label::PG_CLUSTER,
+    };
+    let found = parameters.find(|(key, _)| *key == wanted);
+    found.map(|(_, value)| value)
+}
+
 impl TaskType {
+    /// All there are.
+    const ALL: [Self; 9] = [
+        Self::Workflow,
+        Self::DeleteData,
+        Self::Failover,
+        Self::MinorUpgrade,
+        Self::Reload,
+        Self::Restart,
+        Self::Backrest,
+        Self::Restore,
+        Self::ApplyPolicy,
+    ];
+
     /// 4.1's word.
     #[must_use]
     pub fn as_str(self) -> &'static str {
