@@ -36,7 +36,7 @@ pub struct Create {
         hide_default_value = true
     )]
     schedule: String,
-    /// What is done: pgbackrest
+    /// What is done: pgbackrest or policy
     #[arg(
         long,
         value_name = "TYPE",
@@ -76,13 +76,28 @@ pub struct Create {
     )]
     schedule_opts: String,
     /// Policy that is applied
-    #[arg(long, value_name = "POLICY", default_value = "", hide = true)]
+    #[arg(
+        long,
+        value_name = "POLICY",
+        default_value = "",
+        hide_default_value = true
+    )]
     policy: String,
     /// Database that it is applied to
-    #[arg(long, value_name = "DATABASE", default_value = "", hide = true)]
+    #[arg(
+        long,
+        value_name = "DATABASE",
+        default_value = "",
+        hide_default_value = true
+    )]
     database: String,
     /// Secret with the user who applies it
-    #[arg(long, value_name = "SECRET", default_value = "", hide = true)]
+    #[arg(
+        long,
+        value_name = "SECRET",
+        default_value = "",
+        hide_default_value = true
+    )]
     secret: String,
 }
 
@@ -180,7 +195,7 @@ impl Create {
                 wrong("Database name required for policy schedules")
             }
             "pgbasebackup" | "policy" => Ok(()),
-            _ => wrong("--schedule-type is required: pgbackrest"),
+            _ => wrong("--schedule-type is required: pgbackrest or policy"),
         }
     }
 

@@ -117,8 +117,9 @@ async fn run(
     sender: watch::Sender<Option<Answer>>,
 ) {
     let turn = turn.acquire_owned().await;
-    let (operation, database) = (&request.operation, &request.database);
-    let answer = apply(&socket, database, &request.sql, DEADLINE).await;
+    let (operation, sql) = (&request.operation, &request.sql);
+    let place = (request.database.as_str(), request.role.as_str());
+    let answer = apply(&socket, place, sql, DEADLINE).await;
     drop(turn);
     match &answer {
         Ok(Applied { notices }) => tracing::info!(operation, notices, "a policy was applied"),

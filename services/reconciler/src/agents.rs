@@ -177,8 +177,8 @@ impl Agents {
         answer(instance, tokio::time::timeout(CALL_DEADLINE, asked).await).map(|_| ())
     }
 
-    /// Has the agent of an instance run SQL in a database, on the server that was started then, once for this operation; how
-    /// many warnings and notices it gave.
+    /// Has the agent of an instance run SQL in a database as a role, on the server that was started then, once for this
+    /// operation; how many warnings and notices it gave. An empty role is the superuser.
     ///
     /// # Errors
     /// Why it was not applied, or could not be asked for.
@@ -186,7 +186,7 @@ impl Agents {
         &self,
         namespace: &Namespace,
         (instance, started): (&InstanceName, Timestamp),
-        (operation, database, sql): (OperationId, &str, String),
+        (operation, database, role, sql): (OperationId, &str, String, String),
     ) -> Result<u32, Unheard> {
         let connection = self.0.connection(namespace, instance.as_str());
         let connection = connection.map_err(|error| Unheard::Failed(error.to_string()))?;
@@ -198,6 +198,7 @@ impl Agents {
             }),
             database: database.to_owned(),
             sql,
+            role,
         };
         let mut client = PoliciesClient::new(connection);
         match tokio::time::timeout(POLICY_DEADLINE, client.apply(request)).await {

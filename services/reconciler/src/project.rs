@@ -444,6 +444,7 @@ mod tests {
             actor: String::new(),
             task: None,
             policy: None,
+            place: None,
             started: Timestamp::UNIX_EPOCH,
             finished: None,
             outcome,

@@ -147,16 +147,23 @@ impl Around {
         self.clusters.get(&Key::new(namespace, name))
     }
 
+    /// Why there is no cluster to run anything on.
+    pub fn absence(&self, namespace: &str, name: &str) -> Option<String> {
+        match self.cluster(namespace, name) {
+            None => Some(format!(
+                "there is no cluster {name} in namespace {namespace}"
+            )),
+            Some(cluster) if cluster.is_deleted => Some(format!("cluster {name} is being deleted")),
+            Some(_) => None,
+        }
+    }
+
     /// What keeps pgBackRest from working for a cluster.
     pub fn hindrance(&self, namespace: &str, name: &str) -> Option<Hindrance> {
-        let Some(cluster) = self.cluster(namespace, name) else {
-            let reason = format!("there is no cluster {name} in namespace {namespace}");
-            return Some(Hindrance::Final(reason));
-        };
-        if cluster.is_deleted {
-            let reason = format!("cluster {name} is being deleted");
+        if let Some(reason) = self.absence(namespace, name) {
             return Some(Hindrance::Final(reason));
         }
+        let cluster = self.cluster(namespace, name)?;
         match cluster.backrest.or(self.backrest) {
             Some(true) => None,
             Some(false) => Some(Hindrance::Final(format!(

@@ -8,8 +8,8 @@ use kube::{
     api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams, Preconditions},
 };
 use pgo_crd::{
-    BACKUP, COMMAND, ClusterConfig, OPTIONS, Pgcluster, PgoConfig, Pgtask, PgtaskSpec,
-    STORAGE_TYPE, TaskType, label,
+    BACKUP, COMMAND, ClusterConfig, DATABASE, OPTIONS, POLICY, Pgcluster, PgoConfig, Pgtask,
+    PgtaskSpec, SECRET, STORAGE_TYPE, TaskType, label,
 };
 use pgo_ids::{ClusterName, StreamId};
 use serde_json::json;
@@ -191,10 +191,6 @@ async fn make(client: &Client, make: &Make) -> Result<Done, Failure> {
 
 /// The task of a run; why there can be none.
 fn task(make: &Make) -> Result<Pgtask, String> {
-    let Work::PgBackRest { backup, storage } = &make.work else {
-        let kind = make.work.kind().as_str();
-        return Err(format!("this version of PGO cannot run {kind} yet"));
-    };
     let cluster: ClusterName = make.cluster.parse().map_err(|error| {
         let cluster = &make.cluster;
         format!("{cluster:?} is no name of a cluster: {error}")
@@ -203,16 +199,20 @@ fn task(make: &Make) -> Result<Pgtask, String> {
         .cluster_uid
         .parse()
         .map_err(|error| format!("cluster {cluster}: {error}"))?;
-    let backup = backup.as_str();
-    let name = format!("{cluster}-backrest-{backup}-backup-schedule");
-    let parameters = [
-        ("job-name", name.clone()),
+    let (name, tasktype, what) = match &make.work {
+        Work::PgBackRest { backup, storage } => of_backup(&cluster, backup.as_str(), storage),
+        Work::Policy {
+            name,
+            database,
+            secret,
+        } => of_policy(&cluster, name, (database, secret)),
+        Work::PgBaseBackup => {
+            let kind = make.work.kind().as_str();
+            return Err(format!("this version of PGO cannot run {kind} yet"));
+        }
+    };
+    let of_all = [
         (label::PG_CLUSTER, cluster.to_string()),
-        ("podname", String::new()),
-        ("containername", "database".to_owned()),
-        (COMMAND, BACKUP.to_owned()),
-        (OPTIONS, format!("--type={backup}")),
-        (STORAGE_TYPE, storage.clone()),
         ("schedule", make.key.name.clone()),
         ("due", make.claim.due.to_string()),
     ];
@@ -233,10 +233,37 @@ fn task(make: &Make) -> Result<Pgtask, String> {
         spec: PgtaskSpec {
             namespace: make.key.namespace.clone(),
             name,
-            tasktype: TaskType::Backrest.as_str().to_owned(),
-            parameters: parameters.map(owned).into(),
+            tasktype: tasktype.as_str().to_owned(),
+            parameters: of_all.into_iter().chain(what).map(owned).collect(),
             ..PgtaskSpec::default()
         },
         status: None,
     })
+}
+
+/// Name and type of a task, and the parameters that others have not.
+type Asked = (String, TaskType, Vec<(&'static str, String)>);
+
+fn of_backup(cluster: &ClusterName, backup: &str, storage: &str) -> Asked {
+    let name = format!("{cluster}-backrest-{backup}-backup-schedule");
+    let parameters = vec![
+        ("job-name", name.clone()),
+        ("podname", String::new()),
+        ("containername", "database".to_owned()),
+        (COMMAND, BACKUP.to_owned()),
+        (OPTIONS, format!("--type={backup}")),
+        (STORAGE_TYPE, storage.to_owned()),
+    ];
+    (name, TaskType::Backrest, parameters)
+}
+
+fn of_policy(cluster: &ClusterName, policy: &str, (database, secret): (&str, &str)) -> Asked {
+    // 4.1's name of the job that did it.
+    let name = format!("policy-{cluster}-{policy}-schedule");
+    let parameters = vec![
+        (POLICY, policy.to_owned()),
+        (DATABASE, database.to_owned()),
+        (SECRET, secret.to_owned()),
+    ];
+    (name, TaskType::ApplyPolicy, parameters)
 }

@@ -64,7 +64,14 @@ pub enum Work {
     /// A base backup.
     PgBaseBackup,
     /// A policy is applied.
-    Policy,
+    Policy {
+        /// Its name.
+        name: String,
+        /// To this database.
+        database: String,
+        /// As the user of this Secret; empty for the superuser.
+        secret: String,
+    },
 }
 
 impl Work {
@@ -73,7 +80,7 @@ impl Work {
         match self {
             Self::PgBackRest { .. } => Kind::PgBackRest,
             Self::PgBaseBackup => Kind::PgBaseBackup,
-            Self::Policy => Kind::Policy,
+            Self::Policy { .. } => Kind::Policy,
         }
     }
 }
@@ -155,6 +162,7 @@ struct PgBaseBackup {
 struct Policy {
     name: String,
     database: String,
+    secret: String,
 }
 
 impl Schedule {
@@ -219,7 +227,11 @@ impl Wire {
             "policy" => {
                 needed("policy.name", &self.policy.name)?;
                 needed("policy.database", &self.policy.database)?;
-                Ok(Work::Policy)
+                Ok(Work::Policy {
+                    name: self.policy.name.clone(),
+                    database: self.policy.database.clone(),
+                    secret: self.policy.secret.clone(),
+                })
             }
             _ => Err(ScheduleError::Type(self.kind.clone())),
         }

@@ -7,6 +7,8 @@ use pgo_events::{Datum, Draft, EventType, Field, Outbox, shortened, without_secr
 use pgo_ids::{ClusterName, InstanceName, Namespace, OperationId, StreamId};
 use serde::{Deserialize, Serialize};
 
+use crate::PolicyPlace;
+
 /// What an operation does; each kind has its events in the catalogue.
 pub use pgo_events::OperationKind as Kind;
 
@@ -70,6 +72,9 @@ pub struct Operation {
     /// With a policy that is applied: its name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<String>,
+    /// With a policy that runs elsewhere than policies do: where and as whom.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<PolicyPlace>,
     /// When it began.
     pub started: Timestamp,
     /// When it ended.
@@ -114,6 +119,7 @@ impl Operation {
             actor: actor.to_owned(),
             task: None,
             policy: None,
+            place: None,
             started: now,
             finished: None,
             outcome: None,

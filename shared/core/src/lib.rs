@@ -76,7 +76,7 @@ pub use observed::{
     Follower, Lost, Observed, PodFacts, PodPhase, Role, Unwilling, Waiting,
 };
 pub use plan::{FirstLease, Plan, Step, plan};
-pub use policy::{PolicyAnswer, PolicyRequest, PolicyRun, PolicyServer};
+pub use policy::{PolicyAnswer, PolicyPlace, PolicyRequest, PolicyRun, PolicyServer};
 pub use problem::Problem;
 pub use protection::{Lack, Protection};
 pub use reload::{ReloadRequest, Reloads};

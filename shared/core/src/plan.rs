@@ -10,8 +10,9 @@ use pgo_ids::{ClusterName, InstanceName, OperationId};
 
 use crate::{
     AddressFamily, Backup, Cluster, ClusterStatus, DatabaseHost, Desired, Fixture, Form, Image,
-    Kind, Observed, PodPhase, Role, StorageKind, UserSecret, backup, crash, deletion::unrecorded,
-    failover, growth, password, policy, protection, reload, replicas, restart, restore, upgrade,
+    Kind, Observed, PodPhase, PolicyPlace, Role, StorageKind, UserSecret, backup, crash,
+    deletion::unrecorded, failover, growth, password, policy, protection, reload, replicas,
+    restart, restore, upgrade,
 };
 pub use lease::FirstLease;
 pub(crate) use removal::{Leftover, leftovers};
@@ -151,6 +152,8 @@ pub enum Step {
         operation: OperationId,
         /// Name of the policy.
         policy: String,
+        /// Where and as whom.
+        place: PolicyPlace,
         /// The instance.
         instance: InstanceName,
         /// When its server was started.

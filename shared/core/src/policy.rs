@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Cluster, ClusterStatus, Kind, Observed, Operation, Outcome, Plan, Step, journal::Ending,
+    restore,
 };
 
 /// A request to apply a policy.
@@ -26,6 +27,20 @@ pub struct PolicyRequest {
     pub actor: String,
     /// Name of the policy, or what is wrong with the name.
     pub policy: Result<String, String>,
+    /// Where and as whom.
+    pub place: PolicyPlace,
+}
+
+/// Where and as whom a policy runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PolicyPlace {
+    /// The database; `postgres` where none is named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<String>,
+    /// The Secret of the cluster that holds the user's name; the superuser where none is named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<String>,
 }
 
 /// The policy whose turn it is.
@@ -83,7 +98,8 @@ pub(crate) fn commit(
             let about = format!("policy {policy} at the creation");
             let id = OperationId::derived(&cluster.stream, &about);
             let cause = "the cluster is ready for the first time";
-            begin(next, cluster, (id, &cluster.actor, policy), cause, now);
+            let operation = operation(cluster, (id, &cluster.actor, policy), now);
+            begin(next, cluster, operation, cause);
         }
     }
     for request in &cluster.policies {
@@ -100,10 +116,19 @@ pub(crate) fn commit(
                 policy.clone(),
                 "the cluster has not been ready yet; ask again when it is".to_owned(),
             )),
-            Ok(policy) => {
-                begin(next, cluster, (id, actor, policy), "it was asked for", now);
-                None
-            }
+            // The restore would undo it.
+            Ok(policy) => match restore::in_the_way(next) {
+                Some(reason) => Some((policy.clone(), reason)),
+                None => {
+                    let place = &request.place;
+                    let operation = Operation {
+                        place: (*place != PolicyPlace::default()).then(|| place.clone()),
+                        ..operation(cluster, (id, actor, policy), now)
+                    };
+                    begin(next, cluster, operation, "it was asked for");
+                    None
+                }
+            },
         };
         if let Some((policy, reason)) = refusal {
             let operation = operation(cluster, (id, actor, &policy), now);
@@ -126,14 +151,7 @@ fn operation(
     }
 }
 
-fn begin(
-    next: &mut ClusterStatus,
-    cluster: &Cluster,
-    what: (OperationId, &str, &str),
-    cause: &str,
-    now: Timestamp,
-) {
-    let operation = operation(cluster, what, now);
+fn begin(next: &mut ClusterStatus, cluster: &Cluster, operation: Operation, cause: &str) {
     next.journal
         .begin(cluster.subject(), operation, Some(cause.to_owned()));
 }
@@ -269,14 +287,18 @@ pub(crate) fn steps(plan: &mut Plan, status: &ClusterStatus, observed: &Observed
         return;
     };
     let operation = running(status).find(|operation| operation.id == run.operation);
-    let policy = operation.and_then(|operation| operation.policy.clone());
+    let what = operation.and_then(|operation| {
+        let place = operation.place.clone().unwrap_or_default();
+        Some((operation.policy.clone()?, place))
+    });
     let answered = observed.policy.as_ref();
     let is_answered = answered.is_some_and(|answer| answer.operation == run.operation);
     let is_heard = observed.agent(&server.instance).is_some();
-    if let Some(policy) = policy.filter(|_| is_heard && !is_answered) {
+    if let Some((policy, place)) = what.filter(|_| is_heard && !is_answered) {
         plan.steps.push(Step::ApplyPolicy {
             operation: run.operation,
             policy,
+            place,
             instance: server.instance.clone(),
             started: server.started,
         });

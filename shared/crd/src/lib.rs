@@ -64,8 +64,8 @@ pub use notes::{
 pub use pgo_core::quantity;
 pub use policy::{Pgpolicy, PgpolicySpec};
 pub use policying::{
-    DELETED_BY, POLICY, at_creation as policies_at_creation, is_dns_1035_label, policy_name,
-    policy_request, policy_requests,
+    DATABASE, DELETED_BY, POLICY, SECRET, at_creation as policies_at_creation, is_dns_1035_label,
+    policy_name, policy_request, policy_requests,
 };
 pub use replica::{Pgreplica, PgreplicaSpec};
 pub use restarting::{

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use pgo_core::PolicyRequest;
+use pgo_core::{PolicyPlace, PolicyRequest};
 
 use crate::{
     InvalidSpec, Pgcluster, PgclusterSpec, PgoConfig, Pgtask, TaskType,
@@ -13,6 +13,12 @@ use crate::{
 
 /// Parameter of a task that asks for a policy to be applied: its name.
 pub const POLICY: &str = "policy";
+
+/// Parameter of such a task: the database; `postgres` where it is not there or empty.
+pub const DATABASE: &str = "database";
+
+/// Parameter of such a task: the Secret of the user as whom the policy is run; the superuser where it is not there or empty.
+pub const SECRET: &str = "secret";
 
 /// Annotation of a Pgpolicy that is deleted on request: who asked for it.
 pub const DELETED_BY: &str = "pgo.crunchydata.com/deleted-by";
@@ -33,10 +39,18 @@ pub fn policy_requests<'a>(
 #[must_use]
 pub fn policy_request(task: &Pgtask, cluster: &Pgcluster) -> Option<PolicyRequest> {
     let policy = task.spec.parameters.get(POLICY);
+    let given = |key: &str| {
+        let value = task.spec.parameters.get(key);
+        value.filter(|value| !value.is_empty()).cloned()
+    };
     Some(PolicyRequest {
         operation: asked(task, cluster, TaskType::ApplyPolicy)?,
         actor: actor(task),
         policy: policy_name(policy.map_or("", String::as_str)),
+        place: PolicyPlace {
+            database: given(DATABASE),
+            secret: given(SECRET),
+        },
     })
 }
 

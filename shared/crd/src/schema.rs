@@ -239,6 +239,7 @@ fn operations() -> Value {
                 "actor": {"type": "string"},
                 "task": {"type": "string"},
                 "policy": {"type": "string"},
+                "place": policies::place(),
                 "started": time(),
                 "finished": time(),
                 "outcome": word(&Outcome::ALL),

@@ -20,13 +20,18 @@ async fn apply(
     (operation, started): (&str, Option<Timestamp>),
     sql: &str,
 ) -> Result<u32, Status> {
-    let mut client = PoliciesClient::new(rig.channel(identity));
     let request = ApplyPolicyRequest {
         operation: operation.to_owned(),
         started,
         database: "postgres".to_owned(),
         sql: sql.to_owned(),
+        role: String::new(),
     };
+    send(rig, identity, request).await
+}
+
+async fn send(rig: &Rig, identity: &str, request: ApplyPolicyRequest) -> Result<u32, Status> {
+    let mut client = PoliciesClient::new(rig.channel(identity));
     let answer = client.apply(request).await?;
     Ok(answer.into_inner().notices)
 }
@@ -147,5 +152,59 @@ fn an_operation_is_run_once_and_only_by_the_server_that_is_meant_for_who_may_ask
         assert!(again.message().contains("42P07"), "{again}");
         replica.stop().await;
         primary.stop().await;
+    });
+}
+
+#[test]
+fn a_policy_runs_in_another_database_as_another_role_where_that_is_asked_for() {
+    let name = "policy::a_policy_runs_in_another_database_as_another_role_where_that_is_asked_for";
+    unprivileged(name, &PROGRAMS, async || {
+        let mut rig = Rig::new("hippo");
+        rig.start().await;
+        run(&rig, r#"create role "app \user""#)
+            .await
+            .expect("a role");
+        let started = rig.until_running().await.started;
+        let there = async |database: &str, role: &str, sql: &str| {
+            let request = ApplyPolicyRequest {
+                operation: format!("{sql} in {database} as {role}"),
+                started,
+                database: database.to_owned(),
+                sql: sql.to_owned(),
+                role: role.to_owned(),
+            };
+            send(&rig, RECONCILER, request).await
+        };
+        there(
+            "userdb",
+            "",
+            r#"create schema theirs authorization "app \user""#,
+        )
+        .await
+        .expect("as the superuser");
+        there("userdb", r"app \user", "create table theirs.mine(i int)")
+            .await
+            .expect("as the role");
+        let own = there(
+            "userdb",
+            r"app \user",
+            "reset role; create table public.other(i int)",
+        )
+        .await;
+        let own = own.expect_err("what the role may not do");
+        assert!(own.message().contains("42501"), "{own}");
+        for (database, role, what) in [
+            ("nowhere", "", "database \"nowhere\" does not exist"),
+            ("userdb", "nobody", "\"nobody\""),
+        ] {
+            let refused = there(database, role, "select 1").await.expect_err(what);
+            assert_eq!(refused.code(), Code::FailedPrecondition, "{refused}");
+            assert!(refused.message().contains(what), "{refused}");
+        }
+        let owner = "SELECT tableowner::text FROM pg_tables WHERE tablename = 'mine'";
+        let session = Session::open(&rig.settings.socket(), "userdb").await;
+        let owners = session.expect("a session").names(owner, DEADLINE).await;
+        assert_eq!(owners.expect("an answer"), [r"app \user"]);
+        rig.stop().await;
     });
 }

@@ -7,7 +7,7 @@ mod told;
 use std::{collections::BTreeSet, sync::Arc};
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{
     Api, ResourceExt as _,
     api::{DeleteParams, DynamicObject, ListParams, PostParams, Preconditions},
@@ -17,7 +17,7 @@ use pgo_api::{
     SelectScheduleRequest, ShowScheduleResponse, texts,
 };
 use pgo_bus::Kind;
-use pgo_crd::label;
+use pgo_crd::{Pgpolicy, label};
 use pgo_ids::{ClusterName, StreamId};
 use pgo_schedule::SCHEDULER;
 
@@ -50,6 +50,12 @@ pub(super) async fn create(
     request: CreateScheduleRequest,
 ) -> Result<CreateScheduleResponse, Refusal> {
     let wanted = Wanted::of(&request)?;
+    if let Some(policy) = wanted.applies() {
+        let policies: Api<Pgpolicy> = call.app.api(&request.namespace);
+        if policies.get_metadata_opt(policy).await?.is_none() {
+            return refuse(texts::policy_not_found(policy));
+        }
+    }
     let selection = Selection::of(&request.selector, false, &request.cluster_name);
     let clusters = selection.clusters(&call.app, &request.namespace).await?;
     // What was begun is finished, also when the client goes away.
@@ -88,8 +94,12 @@ async fn one(
     if cluster.metadata.deletion_timestamp.is_some() {
         return refuse(format!("cluster {name} is being deleted"));
     }
-    if !has_backrest(&call.app, cluster.labels()) {
-        return refuse(texts::no_backrest(&name));
+    match wanted.secret() {
+        _ if wanted.applies().is_none() && !has_backrest(&call.app, cluster.labels()) => {
+            return refuse(texts::no_backrest(&name));
+        }
+        Some(secret) => check_secret(call, namespace, (&name, secret)).await?,
+        None => {}
     }
     let at = Timestamp::now();
     let map = wanted.config_map(namespace, (&cluster_name, &uid), at)?;
@@ -114,6 +124,27 @@ async fn one(
     let text = texts::created_schedule(&schedule, &name);
     let untold = created(call, cluster, &schedule, at, None).await;
     Ok([text].into_iter().chain(untold).collect())
+}
+
+/// Whether the Secret that a policy's user is of is there and of this cluster.
+async fn check_secret(
+    call: &Call,
+    namespace: &str,
+    (cluster, secret): (&str, &str),
+) -> Result<(), Refusal> {
+    let secrets: Api<Secret> = call.app.api(namespace);
+    match secrets.get_metadata_opt(secret).await? {
+        Some(found)
+            if found
+                .labels()
+                .get(label::PG_CLUSTER)
+                .is_some_and(|of| of == cluster) =>
+        {
+            Ok(())
+        }
+        Some(_) => refuse(format!("Secret {secret} is not of cluster {cluster}")),
+        None => refuse(format!("Secret {secret} not found")),
+    }
 }
 
 /// Stores a schedule, where none of its name is in the way. One of a former cluster of the name, which Kubernetes has not

@@ -149,6 +149,53 @@ async fn who_cannot_have_a_schedule_is_told_why() {
     );
 }
 
+#[tokio::test]
+async fn a_schedule_of_a_policy_names_a_policy_a_database_and_a_secret_that_are_there() {
+    let kubernetes = installation();
+    let apiserver = start_plain(&kubernetes).await;
+    let client = apiserver.plain();
+    let mut plain = create_request("plain");
+    plain["BackrestFlag"] = json!("false");
+    client.post("/clusters", plain).await.done();
+    let ask = async |policy: &str, database: &str, secret: &str| {
+        let mut request = request("plain", "", "");
+        for (key, value) in [
+            ("ScheduleType", "policy"),
+            ("PolicyName", policy),
+            ("Database", database),
+            ("Secret", secret),
+        ] {
+            request[key] = json!(value);
+        }
+        client.post("/schedule", request).await
+    };
+    let refused = ask("gold", "userdb", "").await.refusal();
+    assert_eq!(refused, "policy gold not found");
+    let gold = json!({"metadata": {"name": "gold"}, "spec": {"sql": "select 1"}});
+    kubernetes.put("pgpolicies", "pgouser1", gold);
+    for (name, of) in [("plain-ann-secret", "plain"), ("other", "rhino")] {
+        let secret = json!({"metadata": {"name": name, "labels": {"pg-cluster": of}}});
+        kubernetes.put("secrets", "pgouser1", secret);
+    }
+    for (secret, why) in [
+        ("other", "Secret other is not of cluster plain"),
+        ("none", "Secret none not found"),
+    ] {
+        assert_eq!(ask("gold", "userdb", secret).await.refusal(), why);
+    }
+    let made = ask("gold", "userdb", "plain-ann-secret").await.done();
+    let said = "created schedule plain-policy-gold for cluster plain";
+    assert_eq!(made["Results"], json!([said]));
+    let stored = map(&kubernetes, "plain-policy-gold").unwrap();
+    let value = stored["data"]["plain-policy-gold"].as_str().unwrap();
+    let value: Value = serde_json::from_str(value).unwrap();
+    let policy = json!({"name": "gold", "database": "userdb", "secret": "plain-ann-secret"});
+    assert_eq!(
+        (&value["type"], &value["policy"]),
+        (&json!("policy"), &policy)
+    );
+}
+
 /// Clusters hippo and zebra, each with schedules of two types.
 async fn with_schedules(client: &Client) {
     for name in ["hippo", "zebra"] {

@@ -186,9 +186,17 @@ impl Policies for Runs {
         request: Request<ApplyPolicyRequest>,
     ) -> Result<Response<ApplyPolicyResponse>, Status> {
         grpc::require_identity(&request, &["reconciler.pgo"])?;
-        let ApplyPolicyRequest { sql, database, .. } = request.into_inner();
-        assert_eq!(database, "postgres");
-        self.0.lock().unwrap().push(sql.clone());
+        let ApplyPolicyRequest {
+            sql,
+            database,
+            role,
+            ..
+        } = request.into_inner();
+        let said = match (database.as_str(), role.as_str()) {
+            ("postgres", "") => sql.clone(),
+            _ => format!("{sql} in {database} as {role}"),
+        };
+        self.0.lock().unwrap().push(said);
         match sql.contains("fault") {
             true => Err(Status::failed_precondition("line 1, column 1: a fault")),
             false => Ok(Response::new(ApplyPolicyResponse { notices: 1 })),

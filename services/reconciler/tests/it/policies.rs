@@ -19,7 +19,12 @@ fn policy(kubernetes: &Kubernetes, name: &str, sql: &str) {
 }
 
 fn ask(kubernetes: &Kubernetes, task: &str, policy: &str) {
-    let parameters = json!({"pg-cluster": "hippo", "policy": policy});
+    ask_at(kubernetes, task, (policy, "", ""));
+}
+
+fn ask_at(kubernetes: &Kubernetes, task: &str, (policy, database, secret): (&str, &str, &str)) {
+    let parameters =
+        json!({"pg-cluster": "hippo", "policy": policy, "database": database, "secret": secret});
     let task = json!({
         "apiVersion": "crunchydata.com/v1", "kind": "Pgtask", "metadata": {"name": task},
         "spec": {"tasktype": "applypolicy", "parameters": parameters},
@@ -90,6 +95,31 @@ async fn a_policy_is_read_run_by_the_primary_once_and_noted() {
     let mut applied = agent.applied();
     applied.sort();
     assert_eq!(applied, ["a fault", "select 'first'", "select 'gold'"]);
+    runs_as_a_user(&kubernetes, &agent).await;
+}
+
+/// In a database and as a user of the cluster; a Secret that is not the cluster's is not looked into.
+async fn runs_as_a_user(kubernetes: &Kubernetes, agent: &FakeAgent) {
+    for (name, of) in [("hippo-ann-secret", "hippo"), ("other-secret", "rhino")] {
+        let secret = json!({
+            "apiVersion": "v1", "kind": "Secret",
+            "metadata": {"name": name, "labels": {"pg-cluster": of}}, "data": {"username": "YW5u"},
+        });
+        kubernetes.put("secrets", NS, secret);
+    }
+    ask_at(kubernetes, "four", ("gold", "userdb", "hippo-ann-secret"));
+    ends(kubernetes, "four", "Completed").await;
+    let last = agent.applied().pop().unwrap();
+    assert_eq!(last, "select 'gold' in userdb as ann");
+    for (task, secret, why) in [
+        ("five", "other-secret", "it is not of this cluster"),
+        ("six", "no-secret", "it is not there"),
+    ] {
+        ask_at(kubernetes, task, ("gold", "userdb", secret));
+        let told = ends(kubernetes, task, "Failed").await;
+        assert!(told.contains(why), "{told}");
+    }
+    assert_eq!(agent.applied().len(), 4);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -480,7 +480,7 @@ impl Entry {
 }
 
 /// Why a run is skipped that has waited.
-const WAITED: &str = "another backup of the cluster ran for too long: this one has waited for its end until the schedule was due \
+const WAITED: &str = "another run of the cluster went on for too long: this one has waited for its end until the schedule was due \
                       again, or for an hour";
 
 /// What works on the schedule's cluster.
@@ -497,7 +497,11 @@ fn at_work_with<'a>(
 fn hindrance(key: &Key, schedule: &Schedule, around: &Around) -> Option<Hindrance> {
     match schedule.work {
         Work::PgBackRest { .. } => around.hindrance(&key.namespace, &schedule.cluster),
-        Work::PgBaseBackup | Work::Policy => {
+        Work::Policy { .. } => {
+            let (namespace, cluster) = (&key.namespace, &schedule.cluster);
+            around.absence(namespace, cluster).map(Hindrance::Final)
+        }
+        Work::PgBaseBackup => {
             let kind = schedule.work.kind().as_str();
             let reason = format!("this version of PGO cannot run {kind} yet");
             Some(Hindrance::Final(reason))

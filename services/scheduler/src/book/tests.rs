@@ -9,8 +9,8 @@ fn time(text: &str) -> Timestamp {
 
 fn map(name: &str, timetable: &str, annotations: serde_json::Value) -> ConfigMap {
     let schedule = json!({
-        "version": "v1", "cluster": "hippo", "namespace": "pgouser1", "schedule": timetable, "type": "policy",
-        "policy": {"name": "p", "database": "d"},
+        "version": "v1", "cluster": "hippo", "namespace": "pgouser1", "schedule": timetable, "type": "pgbasebackup",
+        "pgbasebackup": {"backupVolume": "v"},
     });
     serde_json::from_value(json!({
         "metadata": {
@@ -72,7 +72,7 @@ fn a_run_that_is_due_is_noted_with_time_and_reason_for_the_version_that_was_read
     assert_eq!(
         notes[0].annotations.get(LAST_SKIPPED),
         Some(&Some(
-            "2026-03-01T11:00:00Z this version of PGO cannot run policy yet".to_owned()
+            "2026-03-01T11:00:00Z this version of PGO cannot run pgbasebackup yet".to_owned()
         ))
     );
 }

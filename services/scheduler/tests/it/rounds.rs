@@ -63,7 +63,7 @@ async fn a_follower_notes_nothing_until_it_leads() {
     eventually("the new leader notes", || noted(&server).len() > before).await;
     eventually("and counts", || {
         let text = follower.telemetry.metrics_text();
-        text.contains(r#"pgo_scheduler_skipped_total{type="policy"}"#)
+        text.contains(r#"pgo_scheduler_skipped_total{type="pgbasebackup"}"#)
     })
     .await;
     follower.end().await;

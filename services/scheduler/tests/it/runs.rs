@@ -94,6 +94,34 @@ fn kinds(told: &[(String, Value)]) -> Vec<&'static str> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_policy_that_is_due_is_a_task_also_for_a_cluster_without_backups() {
+    let (server, hands) = installation();
+    server.make_cluster("plain", json!({"pgo-backrest": "false"}));
+    server.apply_policy("grants", "plain", "0 11 * * *");
+    let _scheduler = lead(&server, &hands);
+    eventually("the next run to be said", || {
+        said(&server, "grants", NEXT_RUN) == "2026-10-15T11:00:00Z"
+    })
+    .await;
+    hands.turn(HOUR);
+    awake(&server, "a run", || {
+        !said(&server, "grants", LAST_RUN).is_empty()
+    })
+    .await;
+    let name = "policy-plain-p-schedule";
+    let task = server.get("pgtasks", name).expect("the task");
+    assert_eq!(task["spec"]["tasktype"], "applypolicy");
+    let expected = json!({
+        "pg-cluster": "plain", "policy": "p", "database": "d", "secret": "s", "schedule": "grants",
+        "due": "2026-10-15T11:00:00Z",
+    });
+    assert_eq!(task["spec"]["parameters"], expected);
+    server.end_task(name, false);
+    let ended = format!("2026-10-15T11:00:00Z failed {}", server.made()[0]);
+    eventually("its end", || said(&server, "grants", LAST_RUN) == ended).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_that_is_due_is_a_task_and_what_became_of_it_is_said() {
     let (server, hands) = installation();
     server.apply_backup("nightly", "hippo", "full", "0 11 * * *");
@@ -268,7 +296,7 @@ async fn a_run_that_finds_its_former_one_at_work_is_skipped_and_one_that_waits_f
     .await;
     let why = said(&server, "daily", LAST_SKIPPED);
     assert!(
-        why.starts_with("2026-10-15T10:45:00Z another backup of the cluster ran for too long"),
+        why.starts_with("2026-10-15T10:45:00Z another run of the cluster went on for too long"),
         "{why}"
     );
     assert_eq!(server.made().len(), 1);

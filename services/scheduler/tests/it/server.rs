@@ -112,8 +112,15 @@ impl Server {
 
     /// Makes a schedule of a type that cannot be run, or changes it; its annotations stay.
     pub fn apply(&self, name: &str, timetable: &str) {
-        let what = json!({"type": "policy", "policy": {"name": "p", "database": "d"}});
+        let what = json!({"type": "pgbasebackup", "pgbasebackup": {"backupVolume": "v"}});
         self.apply_schedule(name, "hippo", timetable, what);
+    }
+
+    /// The same of one that applies a policy to a cluster.
+    pub fn apply_policy(&self, name: &str, cluster: &str, timetable: &str) {
+        let policy = json!({"name": "p", "database": "d", "secret": "s"});
+        let what = json!({"type": "policy", "policy": policy});
+        self.apply_schedule(name, cluster, timetable, what);
     }
 
     /// The same of one with backups.

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use pgo_core::{
-    BackupRequest, FailoverRequest, Image, Kind, Outcome, PolicyRequest, ReloadRequest,
-    RestartRequest, ScaleDownRequest, UpgradeRequest, backup::options::BackupOptions, rests_on,
+    BackupRequest, FailoverRequest, Image, Kind, Outcome, PolicyPlace, PolicyRequest,
+    ReloadRequest, RestartRequest, ScaleDownRequest, UpgradeRequest,
+    backup::options::BackupOptions, rests_on,
 };
 use pgo_events::Event;
 use pgo_ids::OperationId;
@@ -56,6 +57,7 @@ fn ask(world: &mut World, kind: usize, name: &str) -> OperationId {
             operation,
             actor,
             policy: Ok("gold".to_owned()),
+            place: PolicyPlace::default(),
         }),
         _ => cluster.backups.push(BackupRequest {
             operation,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::SignedDuration;
 use pgo_core::{
-    AgentPhase, PolicyAnswer, PolicyRequest, Step,
+    AgentPhase, PolicyAnswer, PolicyPlace, PolicyRequest, Step,
     installation::{Installation, InstallationStatus, commit, policies::PolicyFacts},
 };
 use pgo_events::{Event, EventType};
@@ -31,6 +31,7 @@ fn ask(world: &mut World, id: &str, policy: &str) -> OperationId {
         operation,
         actor: "alice".to_owned(),
         policy: Ok(policy.to_owned()),
+        place: PolicyPlace::default(),
     });
     operation
 }
@@ -42,6 +43,7 @@ fn asked(world: &mut World) -> Option<(OperationId, String)> {
         Step::ApplyPolicy {
             operation,
             policy,
+            place: _,
             instance,
             started,
         } => {

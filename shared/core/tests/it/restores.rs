@@ -16,10 +16,11 @@ use crate::{
     world::{World, backups},
 };
 
-const IDS: [&str; 3] = [
+const IDS: [&str; 4] = [
     "25927091-b343-4017-be4b-71575f0b3eb5",
     "9c0f4c0e-6d29-4a86-9f9c-2b5f0c4d7a11",
     "0c9de7c2-0f0e-4b0c-8f55-4a2d3f6a7e10",
+    "7d5e3f0a-1b2c-4d3e-8f4a-5b6c7d8e9f0a",
 ];
 
 const TARGET: &str = "2026-10-15 10:00:00+00";
@@ -515,8 +516,14 @@ fn nothing_else_is_begun_meanwhile() {
         actor: "alice".to_owned(),
         options: Ok(pgo_core::backup::options::BackupOptions::default()),
     });
+    world.cluster.policies.push(pgo_core::PolicyRequest {
+        operation: id(3),
+        actor: "alice".to_owned(),
+        policy: Ok("gold".to_owned()),
+        place: pgo_core::PolicyPlace::default(),
+    });
     world.reconcile();
-    for id in [id(1), id(2)] {
+    for id in [id(1), id(2), id(3)] {
         let cause = last(&world, id).cause.expect("a cause");
         assert!(cause.starts_with("a restore is going on"), "{cause}");
     }

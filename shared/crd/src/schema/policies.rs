@@ -23,6 +23,14 @@ pub(super) fn run() -> Value {
     })
 }
 
+/// Where and as whom a policy runs that is not run as policies are by default.
+pub(super) fn place() -> Value {
+    json!({
+        "type": "object",
+        "properties": {"database": {"type": "string"}, "secret": {"type": "string"}},
+    })
+}
+
 /// The policies that were applied.
 pub(super) fn applied() -> Value {
     json!({

@@ -1,5 +1,6 @@
 //! Policies that specs and Pgtasks name.
 
+use pgo_core::PolicyPlace;
 use pgo_crd::{
     Pgcluster, PgclusterSpec, PgoConfig, Pgtask, policies_at_creation, policy_request, requested,
 };
@@ -36,7 +37,15 @@ fn a_task_asks_for_a_policy_of_its_own_cluster() {
         (request.actor.as_str(), request.policy),
         ("ann", Ok("gold".to_owned()))
     );
+    assert_eq!(request.place, PolicyPlace::default());
     assert_eq!(requested(&asked, &hippo()), Some(request.operation));
+    let elsewhere =
+        task(json!({"pg-cluster": "hippo", "policy": "gold", "database": "userdb", "secret": ""}));
+    let place = policy_request(&elsewhere, &hippo())
+        .expect("a request")
+        .place;
+    let database = Some("userdb".to_owned());
+    assert_eq!((place.database, place.secret), (database, None));
     let other = task(json!({"pg-cluster": "rhino", "policy": "gold"}));
     assert_eq!(policy_request(&other, &hippo()), None);
 }

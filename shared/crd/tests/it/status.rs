@@ -2,8 +2,8 @@
 
 use pgo_core::{
     BackupRun, ClusterStatus, Condition, ConditionStatus, DeleteOptions, Image, InstanceStatus,
-    Journal, KeptWal, Kind, Lack, LastBackup, LastTakeover, Operation, Outcome, Phase, PolicyRun,
-    PolicyServer, Promotion, Protection, Reached, ReplicaCount, ReplicaStatus, Restart,
+    Journal, KeptWal, Kind, Lack, LastBackup, LastTakeover, Operation, Outcome, Phase, PolicyPlace,
+    PolicyRun, PolicyServer, Promotion, Protection, Reached, ReplicaCount, ReplicaStatus, Restart,
     RestoreMark, RestoreOrder, RestoreRun, RestoreStage, Restored, Settings, Stanza, Synchronous,
     Takeover, TakeoverCause, Turn, UpgradeStage,
 };
@@ -185,6 +185,10 @@ fn full() -> ClusterStatus {
         actor: "pgoadmin".to_owned(),
         task: Some("hippo-restart".to_owned()),
         policy: Some("gold".to_owned()),
+        place: Some(PolicyPlace {
+            database: Some("userdb".to_owned()),
+            secret: Some("hippo-testuser-secret".to_owned()),
+        }),
         started: time,
         finished: Some(time),
         outcome: Some(outcome),

@@ -102,21 +102,21 @@ impl Drop for Session {
     }
 }
 
-/// Runs a policy in `database` as the superuser: all of it in one transaction, unless it has transactions of its own or is a
+/// Runs a policy in a database as a role, or as the superuser where the role is empty: all of it in one transaction, unless it has transactions of its own or is a
 /// single statement that no transaction takes.
 ///
 /// # Errors
 /// It was not applied, or that is not known.
 pub async fn apply(
     socket: &Socket,
-    database: &str,
+    (database, role): (&str, &str),
     sql: &str,
     deadline: Duration,
 ) -> Result<Applied, PolicyError> {
     if sql.contains('\0') {
         return Err(PolicyError::Unfit("it holds a character with the number 0"));
     }
-    let session = Session::open(socket, database).await?;
+    let session = Session::open(socket, database, role).await?;
     if session.is_replica().await? {
         return Err(PolicyError::Replica);
     }
@@ -146,20 +146,24 @@ pub async fn apply(
 }
 
 impl Session {
-    async fn open(socket: &Socket, database: &str) -> Result<Self, PolicyError> {
+    async fn open(socket: &Socket, database: &str, role: &str) -> Result<Self, PolicyError> {
         let mut config = Config::new();
         config
             .host_path(&socket.folder)
             .port(socket.port)
             .user(SUPERUSER)
             .dbname(database)
-            .options(SETTINGS)
+            .options(settings(role))
             .application_name("pgo-policy");
         let connecting = timeout(CONNECT_DEADLINE, config.connect(NoTls)).await;
         let connected = connecting
             .map_err(|_| PolicyError::Unreachable("no answer in time".to_owned()))?
             .map_err(|error| match error.as_db_error() {
-                Some(db) if *db.code() == SqlState::UNDEFINED_DATABASE => failed(db, "", 0),
+                Some(db) if is_about_place(db.code()) => PolicyError::Failed {
+                    place: None,
+                    message: db.message().to_owned(),
+                    code: db.code().code().to_owned(),
+                },
                 _ => PolicyError::Unreachable(shown(&error)),
             });
         let (client, mut connection) = connected?;
@@ -228,6 +232,32 @@ impl Session {
         self.heard.notices.store(notices, Ordering::Relaxed);
         Ok(())
     }
+}
+
+/// The settings of a session. The role is set as one of them, so that `RESET ROLE` leads back to it.
+fn settings(role: &str) -> String {
+    let mut settings = SETTINGS.to_owned();
+    if !role.is_empty() {
+        settings.push_str(" -c role=");
+        for c in role.chars() {
+            // Documentation, "Database Connection Control Functions", options.
+            if c == '\\' || c.is_whitespace() {
+                settings.push('\\');
+            }
+            settings.push(c);
+        }
+    }
+    settings
+}
+
+/// Whether there is no such database or role.
+fn is_about_place(code: &SqlState) -> bool {
+    // What a setting refuses has this code: the only one that may be refused is the role.
+    [
+        SqlState::UNDEFINED_DATABASE,
+        SqlState::INVALID_PARAMETER_VALUE,
+    ]
+    .contains(code)
 }
 
 /// What an error says of a policy of which so many statements were done.

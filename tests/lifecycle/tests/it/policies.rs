@@ -199,6 +199,49 @@ fn a_policy_that_fails_leaves_nothing_and_its_text_is_neither_in_events_nor_in_l
 }
 
 #[test]
+fn a_policy_is_applied_on_a_schedule_as_a_user_of_the_cluster() {
+    let _turn = together();
+    let watch = Watch::begin();
+    let cluster = Cluster::ready("scheduled");
+    let policy = Policy::with(
+        "hourly",
+        "create table hourly as select current_user as who;\n",
+    );
+    let secret = format!("--secret={}-testuser-secret", cluster.name);
+    let of_policy = format!("--policy={}", policy.name);
+    let schedule = [
+        "create",
+        "schedule",
+        &cluster.name,
+        "--schedule=@every 5s",
+        "--schedule-type=policy",
+        &of_policy,
+        "--database=userdb",
+        &secret,
+    ];
+    let made = pgo(&schedule).ok();
+    let name = format!("{}-policy-{}", cluster.name, policy.name);
+    let said = format!("created schedule {name} for cluster {}\n", cluster.name);
+    assert_eq!(made.out, said);
+    // The second one finds the table of the first.
+    let events = watch.until(&cluster.uid(), "ApplyPolicyFailure");
+    let named = format!("--schedule-name={name}");
+    pgo(&["delete", "schedule", &named, "--no-prompt"]).ok();
+    let query = "\\connect userdb\nselect 'by ' || who from testuser.hourly";
+    let rows = cluster.psql_as_superuser(query);
+    assert!(
+        rows.ok().out.contains("by testuser"),
+        "the user's own schema"
+    );
+    let told = told(&events);
+    let first: Vec<&str> = told.iter().map(String::as_str).take(3).collect();
+    assert_eq!(
+        first,
+        ["ApplyPolicyStarted", "ApplyPolicy", "ApplyPolicyStarted"]
+    );
+}
+
+#[test]
 fn a_policy_and_its_application_can_be_asked_for_by_kubectl() {
     let _turn = together();
     let cluster = Cluster::ready("bykubectl");

@@ -6,21 +6,31 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{ResourceExt as _, api::ObjectMeta};
 use pgo_api::{CreateScheduleRequest, ScheduleDetail, texts};
-use pgo_crd::label;
+use pgo_crd::{label, policy_name};
 use pgo_ids::{ClusterName, StreamId};
 use pgo_schedule::{
     LAST_MISSED, LAST_RUN, LAST_SKIPPED, NEXT_RUN, SCHEDULE_ERROR, SCHEDULER, Timetable,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{refusal::Refusal, routes::clusters::check_storage_types};
+use crate::{
+    refusal::Refusal,
+    routes::clusters::{check_storage_types, is_object_name},
+};
 
-/// A backup by pgBackRest again and again, as asked for.
+/// What is to be done again and again, as asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Wanted {
     schedule: String,
-    backup_type: String,
-    storage_type: String,
+    work: Work,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Work {
+    /// A backup by pgBackRest.
+    PgBackRest { kind: String, storage: String },
+    /// A policy is applied.
+    Policy(Policy),
 }
 
 /// The value in the ConfigMap. Missing members are as empty ones.
@@ -62,9 +72,16 @@ struct PgBaseBackup {
     security_context: BTreeMap<String, serde_json::Value>,
 }
 
-/// Written empty: 4.1 has it in each schedule.
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct Policy {}
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+struct Policy {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    name: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    database: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    secret: String,
+}
 
 impl Wanted {
     /// What a request asks for.
@@ -79,9 +96,14 @@ impl Wanted {
         if let Err(error) = request.schedule.parse::<Timetable>() {
             return refuse(format!("schedule: {error}"));
         }
-        match request.schedule_type.as_str() {
-            "pgbackrest" => {}
-            later @ ("pgbasebackup" | "policy") => {
+        // 4.1 took options and forgot them.
+        if !request.schedule_options.is_empty() {
+            return refuse(texts::not_available("--schedule-opts"));
+        }
+        let work = match request.schedule_type.as_str() {
+            "pgbackrest" => Self::backup(request)?,
+            "policy" => Self::policy(request)?,
+            later @ "pgbasebackup" => {
                 return refuse(texts::not_available(&format!("--schedule-type={later}")));
             }
             other => {
@@ -89,23 +111,59 @@ impl Wanted {
                     "schedule type {other:?} is none; use pgbackrest, pgbasebackup or policy"
                 ));
             }
-        }
-        let backup_type = request.backrest_type.as_str();
-        if !matches!(backup_type, "full" | "diff" | "incr") {
-            return refuse(format!(
-                "pgBackRest backup type {backup_type:?} is none; use full, diff or incr"
-            ));
-        }
-        check_storage_types(&request.backrest_storage_type)?;
-        // 4.1 took options and forgot them.
-        if !request.schedule_options.is_empty() {
-            return refuse(texts::not_available("--schedule-opts"));
-        }
+        };
         Ok(Self {
             schedule: request.schedule.clone(),
-            backup_type: backup_type.to_owned(),
-            storage_type: request.backrest_storage_type.clone(),
+            work,
         })
+    }
+
+    fn backup(request: &CreateScheduleRequest) -> Result<Work, Refusal> {
+        let kind = request.backrest_type.as_str();
+        if !matches!(kind, "full" | "diff" | "incr") {
+            return Err(Refusal(format!(
+                "pgBackRest backup type {kind:?} is none; use full, diff or incr"
+            )));
+        }
+        check_storage_types(&request.backrest_storage_type)?;
+        Ok(Work::PgBackRest {
+            kind: kind.to_owned(),
+            storage: request.backrest_storage_type.clone(),
+        })
+    }
+
+    fn policy(request: &CreateScheduleRequest) -> Result<Work, Refusal> {
+        policy_name(&request.policy_name)?;
+        if request.database.is_empty() {
+            return Err(Refusal(
+                "a schedule that applies a policy names the database; give --database".to_owned(),
+            ));
+        }
+        let secret = &request.secret;
+        if !secret.is_empty() && !is_object_name(secret) {
+            return Err(Refusal(format!("{secret:?} is no name of a Secret")));
+        }
+        Ok(Work::Policy(Policy {
+            name: request.policy_name.clone(),
+            database: request.database.clone(),
+            secret: secret.clone(),
+        }))
+    }
+
+    /// The policy that is applied, where that is what is done.
+    pub(super) fn applies(&self) -> Option<&str> {
+        match &self.work {
+            Work::PgBackRest { .. } => None,
+            Work::Policy(policy) => Some(&policy.name),
+        }
+    }
+
+    /// The Secret that the policy's user is of, where one is named.
+    pub(super) fn secret(&self) -> Option<&str> {
+        match &self.work {
+            Work::Policy(policy) if !policy.secret.is_empty() => Some(&policy.secret),
+            Work::Policy(_) | Work::PgBackRest { .. } => None,
+        }
     }
 
     /// The ConfigMap for one cluster. It goes with the cluster, as from 4.1.2 on.
@@ -118,23 +176,32 @@ impl Wanted {
         (cluster, uid): (&ClusterName, &StreamId),
         now: Timestamp,
     ) -> Result<ConfigMap, Refusal> {
-        let name = format!("{cluster}-pgbackrest-{}", self.backup_type);
-        let value = Value {
+        let mut value = Value {
             version: "v1".to_owned(),
-            name: name.clone(),
             cluster: cluster.to_string(),
             created: now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
             schedule: self.schedule.clone(),
             namespace: namespace.to_owned(),
-            kind: "pgbackrest".to_owned(),
-            pgbackrest: PgBackRest {
-                label: format!("pg-cluster={cluster},name={cluster},deployment-name={cluster}"),
-                container: "database".to_owned(),
-                kind: self.backup_type.clone(),
-                storage_type: self.storage_type.clone(),
-            },
             ..Value::default()
         };
+        match &self.work {
+            Work::PgBackRest { kind, storage } => {
+                value.name = format!("{cluster}-pgbackrest-{kind}");
+                value.kind = "pgbackrest".to_owned();
+                value.pgbackrest = PgBackRest {
+                    label: format!("pg-cluster={cluster},name={cluster},deployment-name={cluster}"),
+                    container: "database".to_owned(),
+                    kind: kind.clone(),
+                    storage_type: storage.clone(),
+                };
+            }
+            Work::Policy(policy) => {
+                value.name = format!("{cluster}-policy-{}", policy.name);
+                value.kind = "policy".to_owned();
+                value.policy = policy.clone();
+            }
+        }
+        let name = value.name.clone();
         let json = serde_json::to_string(&value)
             .map_err(|error| Refusal(format!("the schedule cannot be written: {error}")))?;
         let labels = [(label::PG_CLUSTER, cluster.as_str()), (SCHEDULER, "true")];
@@ -243,6 +310,25 @@ mod tests {
     }
 
     #[test]
+    fn a_schedule_that_applies_a_policy_names_database_and_secret() {
+        let map = made(&CreateScheduleRequest {
+            schedule_type: "policy".to_owned(),
+            policy_name: "gold".to_owned(),
+            database: "userdb".to_owned(),
+            secret: "hippo-testuser-secret".to_owned(),
+            ..request()
+        });
+        assert_eq!(map.name_any(), "hippo-policy-gold");
+        let data = map.data.clone().unwrap_or_default();
+        let of_4_1 = r#"{"version":"v1","name":"hippo-policy-gold","cluster":"hippo","created":"2019-10-15T10:11:12Z","schedule":"0 1 * * *","namespace":"pgouser1","type":"policy","pgbackrest":{},"pgbasebackup":{"securityContext":{}},"policy":{"name":"gold","database":"userdb","secret":"hippo-testuser-secret"}}"#;
+        assert_eq!(data["hippo-policy-gold"], of_4_1);
+        assert_eq!(
+            text(&detail(&map)),
+            "hippo-policy-gold:\n\tschedule: 0 1 * * *\n\tschedule-type: policy"
+        );
+    }
+
+    #[test]
     fn a_schedule_is_shown_as_in_4_1_with_its_runs_behind() {
         let mut map = made(&request());
         let of_4_1 = "hippo-pgbackrest-full:\n\tschedule: 0 1 * * *\n\tschedule-type: pgbackrest\n\tbackup-type: full";
@@ -295,7 +381,14 @@ mod tests {
             ),
             (
                 refused(&|one| one.schedule_type = "policy".to_owned()),
-                later,
+                "cannot be a policy",
+            ),
+            (
+                refused(&|one| {
+                    one.schedule_type = "policy".to_owned();
+                    one.policy_name = "gold".to_owned();
+                }),
+                "names the database",
             ),
             (
                 refused(&|one| one.schedule_type = "tape".to_owned()),
