@@ -11,8 +11,8 @@ use std::{
 /// Set for a test that runs again.
 const INSIDE: &str = "PGO_TEST_UNPRIVILEGED";
 
-/// Runs `body` as a user that PostgreSQL accepts. `test` is the name of the calling test. `programs` are copied to where
-/// that user can run them; `body` finds each by the environment variable that is named.
+/// Runs `body` as a user that PostgreSQL accepts. `test` is the name of the calling test. `programs` are put where that user
+/// can run them; `body` finds each by the environment variable that is named.
 pub fn unprivileged(test: &str, programs: &[(&str, &str)], body: impl AsyncFnOnce()) {
     if std::env::var_os(INSIDE).is_some() {
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -24,19 +24,18 @@ pub fn unprivileged(test: &str, programs: &[(&str, &str)], body: impl AsyncFnOnc
     let root = nix::unistd::geteuid().is_root();
     // The program itself may lie where only root may look.
     let folder = tempfile::tempdir().expect("a folder");
-    let copy = |name: &str, from: &Path| {
+    let put = |name: &str, from: &Path| {
         let program = folder.path().join(name);
-        fs::copy(from, &program).expect("copied");
-        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("executable");
+        put(from, &program);
         program
     };
-    let copies = programs
+    let there = programs
         .iter()
-        .map(|(name, from)| (name, copy(name, Path::new(from))));
+        .map(|(name, from)| (name, put(name, Path::new(from))));
     let own = std::env::current_exe().expect("a program");
-    let mut again = Command::new(copy("test", &own));
+    let mut again = Command::new(put("test", &own));
     again
-        .envs(copies)
+        .envs(there)
         .args(["--exact", test, "--nocapture", "--test-threads=1"])
         .env("TMPDIR", folder.path())
         .env(INSIDE, "1")
@@ -56,6 +55,17 @@ pub fn unprivileged(test: &str, programs: &[(&str, &str)], body: impl AsyncFnOnc
         }
     };
     assert!(status.success(), "{test} failed");
+}
+
+/// Puts a program where it can be run. It is a hundred MB for each of many tests, so it is not copied where the same file can
+/// have a second name and anybody may run it.
+fn put(from: &Path, to: &Path) {
+    let mode = fs::metadata(from).expect("a file").permissions().mode();
+    if mode & 0o005 == 0o005 && fs::hard_link(from, to).is_ok() {
+        return;
+    }
+    fs::copy(from, to).expect("copied");
+    fs::set_permissions(to, fs::Permissions::from_mode(0o755)).expect("executable");
 }
 
 /// The user `postgres` of this machine, else `nobody`'s usual number.
