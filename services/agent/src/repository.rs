@@ -257,7 +257,7 @@ async fn work(opened: Opened, stop: &CancellationToken) {
         backrest: around.backrest.clone(),
         conf: around.conf(),
         listen: around.settings.backrest,
-        environment: Vec::new(),
+        environment: vec![server::locks(&around.settings.run)],
         tls: around.tls.clone(),
     };
     let tell = |answers: Result<(), String>| {

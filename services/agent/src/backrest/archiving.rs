@@ -18,7 +18,7 @@ use pgo_telemetry::CancellationToken;
 use pgo_tls::TlsFiles;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::server::Keeper;
+use super::server::{self, Keeper};
 use crate::{cli::Settings, prepare, state::Archived, watch::PROBE_DEADLINE};
 
 /// Name of the configuration file, beside PostgreSQL's socket.
@@ -141,11 +141,12 @@ async fn serve(
     tls: Arc<TlsFiles>,
     stop: CancellationToken,
 ) {
+    let folder = settings.socket().folder;
     let keeper = Keeper {
         conf: settings.backrest_conf(),
         listen: SocketAddr::new(settings.pod_ip, backrest::PORT),
         // Who makes a backup has the server ask PostgreSQL.
-        environment: vec![("PGHOST", settings.socket().folder.into_os_string())],
+        environment: vec![server::locks(&folder), ("PGHOST", folder.into_os_string())],
         tls: tls.clone(),
         backrest: backrest.clone(),
     };

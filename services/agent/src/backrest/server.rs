@@ -3,7 +3,7 @@
 use std::{
     ffi::OsString,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
@@ -21,7 +21,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::command::config;
+use super::{archiving::scratch, command::config};
 use crate::{processes, server::follow};
 
 /// Time between two questions whether it answers, until it does.
@@ -61,6 +61,13 @@ pub struct Keeper {
     pub environment: Vec<(&'static str, OsString)>,
     /// The certificates, which it reads anew when they change.
     pub tls: Arc<TlsFiles>,
+}
+
+/// Where a server has the locks of what it does for others. That goes by neither side's configuration: without this, all that
+/// run on one machine would have them in the same folder of `/tmp`. They are not with those of the commands that run here.
+pub fn locks(folder: &Path) -> (&'static str, OsString) {
+    let locks = scratch(folder).join("server");
+    ("PGBACKREST_LOCK_PATH", locks.into_os_string())
 }
 
 /// How one server came to its end.

@@ -1,14 +1,12 @@
 //! An instance that archives its WAL, and the repository that keeps it, with a real pgBackRest.
 
-use std::sync::{Mutex, PoisonError};
-
 use std::time::{Duration, Instant};
 
 use pgo_proto::agent::{Archive, BackupSet, InstanceState};
 use tonic::Code;
 
 use crate::{
-    repository::{Repository, backup, command_lines, instance, replica},
+    repository::{Repository, archived, backup, command_lines, instance, replica},
     rig::{PASSWORDS, PROGRAMS, Rig, eventually},
     unprivileged::unprivileged,
 };
@@ -81,12 +79,8 @@ async fn a_full_backup(repository: &Repository, rig: &Rig) {
     assert_backup(&done.backup.expect("a backup"), "full");
 }
 
-/// The server's side of a backup has its lock in /tmp, which the instances of one machine share: one backup at a time.
-pub static TURN: Mutex<()> = Mutex::new(());
-
 #[test]
 fn wal_is_archived_and_backups_are_made_and_told() {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let name = "archiving::wal_is_archived_and_backups_are_made_and_told";
     unprivileged(name, &PROGRAMS, async || {
         let mut repository = Repository::new();
@@ -149,17 +143,10 @@ fn wal_is_archived_and_backups_are_made_and_told() {
 
 #[test]
 fn a_backup_whose_agent_dies_is_told_as_interrupted_and_the_next_one_succeeds() {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let name =
         "archiving::a_backup_whose_agent_dies_is_told_as_interrupted_and_the_next_one_succeeds";
     unprivileged(name, &PROGRAMS, async || {
-        let mut repository = Repository::new();
-        let mut rig = instance(&repository);
-        rig.start().await;
-        repository.start();
-        rig.until_primary().await;
-        repository.until_ready().await;
-        repository.create_stanza(&rig).await;
+        let (mut repository, mut rig) = archived().await;
         rig.execute("CREATE TABLE big AS SELECT g, repeat(md5(g::text), 20) FROM generate_series(1, 100000) g")
             .await;
         let slow = backup(&["--type=full", "--compress-type=gz", "--compress-level=9"]);

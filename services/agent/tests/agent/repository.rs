@@ -51,6 +51,18 @@ pub fn instance(repository: &Repository) -> Rig {
     )
 }
 
+/// A primary that archives, and its repository.
+pub async fn archived() -> (Repository, Rig) {
+    let mut repository = Repository::new();
+    let mut primary = instance(&repository);
+    primary.start().await;
+    repository.start();
+    primary.until_primary().await;
+    repository.until_ready().await;
+    repository.create_stanza(&primary).await;
+    (repository, primary)
+}
+
 /// A replica of `primary` that archives there, too, once it leads; not started.
 pub fn replica(primary: &Rig, repository: &Repository) -> Rig {
     beside(primary, "hippo-abcd", repository)

@@ -3,7 +3,6 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::PoisonError,
 };
 
 use jiff::Timestamp;
@@ -14,11 +13,10 @@ use pgo_proto::agent::{CheckRestore, Done, InstanceState, Restore, Role, begin_r
 use tokio_postgres::Client;
 
 use crate::{
-    archiving::TURN,
     lost_lease::record,
     process,
     replica::{has, write},
-    repository::{Repository, backup, beside, instance},
+    repository::{Repository, archived, backup, beside},
     rig::{DEADLINE, PROGRAMS, Rig, eventually},
     unprivileged::unprivileged,
 };
@@ -72,13 +70,7 @@ async fn another_second() {
 
 /// A primary that archives, with row 1 in its backup.
 async fn cluster() -> (Repository, Rig, Client) {
-    let mut repository = Repository::new();
-    let mut primary = instance(&repository);
-    primary.start().await;
-    repository.start();
-    primary.until_primary().await;
-    repository.until_ready().await;
-    repository.create_stanza(&primary).await;
+    let (repository, primary) = archived().await;
     let client = primary.connect().await.expect("the application gets in");
     write(&client, 1).await;
     full(&repository, &primary, "full").await;
@@ -142,7 +134,6 @@ fn give(rig: &Rig, term: u64) {
 
 #[test]
 fn a_cluster_is_restored_to_a_time_while_it_serves_and_goes_on_from_there() {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let name = "restoring::a_cluster_is_restored_to_a_time_while_it_serves_and_goes_on_from_there";
     unprivileged(name, &PROGRAMS, async || {
         let (mut repository, mut primary, client) = cluster().await;
@@ -209,7 +200,6 @@ fn a_cluster_is_restored_to_a_time_while_it_serves_and_goes_on_from_there() {
 
 #[test]
 fn each_kind_of_target_is_reached_or_it_is_told_that_it_never_will_be() {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let name = "restoring::each_kind_of_target_is_reached_or_it_is_told_that_it_never_will_be";
     unprivileged(name, &PROGRAMS, async || {
         let (mut repository, mut primary, client) = cluster().await;
@@ -296,16 +286,9 @@ async fn foreign(repository: &Repository) {
 
 #[test]
 fn a_time_that_cannot_be_reached_is_refused_with_the_window() {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let name = "restoring::a_time_that_cannot_be_reached_is_refused_with_the_window";
     unprivileged(name, &PROGRAMS, async || {
-        let mut repository = Repository::new();
-        let mut primary = instance(&repository);
-        primary.start().await;
-        repository.start();
-        primary.until_primary().await;
-        repository.until_ready().await;
-        repository.create_stanza(&primary).await;
+        let (mut repository, mut primary) = archived().await;
         let none = check(&repository, "none", Some(&primary), &[]).await;
         assert!(
             !none.ok && none.error.contains("there is no backup"),
@@ -358,7 +341,6 @@ fn files(folder: &Path, begin: &str) -> Vec<PathBuf> {
 
 #[test]
 fn what_is_damaged_or_missing_in_the_repository_is_told_at_once_for_good() {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let name = "restoring::what_is_damaged_or_missing_in_the_repository_is_told_at_once_for_good";
     unprivileged(name, &PROGRAMS, async || {
         let (mut repository, mut primary, client) = cluster().await;
@@ -401,7 +383,6 @@ fn what_is_damaged_or_missing_in_the_repository_is_told_at_once_for_good() {
 
 #[test]
 fn a_copy_that_broke_off_goes_on_from_what_is_there() {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let name = "restoring::a_copy_that_broke_off_goes_on_from_what_is_there";
     unprivileged(name, &PROGRAMS, async || {
         let (mut repository, mut primary, client) = cluster().await;
