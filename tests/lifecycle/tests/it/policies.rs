@@ -52,6 +52,15 @@ impl Policy {
         policy
     }
 
+    /// Waits until its making was told.
+    fn until_seen(&self) {
+        until("the policy is ready", READY, || {
+            let found = get("pgpolicy", &self.name, &namespace()).ok_or("it is gone")?;
+            let ready = condition(&found, "Ready").unwrap_or_default();
+            seen(ready["status"] == "True", || text(&found, "/status"))
+        });
+    }
+
     fn apply(&self, cluster: &Cluster, further: &[&str]) -> Ran {
         let selector = format!("--selector=name={}", cluster.name);
         let mut arguments = vec!["apply", &self.name, &selector];
@@ -144,6 +153,8 @@ fn applied_and_deleted(watch: &Watch, cluster: &Cluster, missing: &str) {
     assert!(again.err.contains("had been applied before"), "{again}");
     again.failed(2, &["line 1, column 1", "42P07"]);
 
+    // One that goes before it was seen is not told.
+    second.until_seen();
     pgo(&["delete", "policy", &second.name, "--no-prompt"]).ok();
     until("the policy is gone", READY, || {
         let found = get("pgpolicy", &second.name, &namespace());
@@ -283,11 +294,7 @@ fn a_policy_and_its_application_can_be_asked_for_by_kubectl() {
     kubectl(&[&waits[..], &[namespace.as_str()]].concat()).ok();
     let found = in_postgres(&cluster, "select count(*) from public.bykubectl");
     found.ok();
-    until("the policy is ready", READY, || {
-        let found = get("pgpolicy", &policy.name, &namespace).ok_or("it is gone")?;
-        let ready = condition(&found, "Ready").unwrap_or_default();
-        seen(ready["status"] == "True", || text(&found, "/status"))
-    });
+    policy.until_seen();
     kubectl(&["delete", "pgtask", &task, "-n", &namespace]).ok();
     kubectl(&[
         "delete",
