@@ -1,7 +1,7 @@
 //! Step 5, execute: each step of a plan as calls of Kubernetes, idempotent.
 
 mod change;
-mod grow;
+mod claim;
 mod label;
 mod lease;
 mod make;
@@ -61,6 +61,7 @@ fn is_independent(step: &Step) -> bool {
             | Step::MakeRepositoryClaim
             | Step::MakeRepositoryService
             | Step::GrowClaim { .. }
+            | Step::MarkClaim { .. }
             | Step::RemoveUserSecret { .. }
             | Step::RemoveBackup { .. }
             | Step::RemoveFixture { .. }
@@ -140,7 +141,9 @@ async fn one(
         | Step::SetSynchronous(_)
         | Step::SetSyncFallback(_)
         | Step::SetPreferred(_) => of_instances(step, cluster, context).await,
-        Step::GrowClaim { .. } => grow::claim(step, cluster, context).await,
+        Step::GrowClaim { .. } | Step::MarkClaim { .. } => {
+            claim::change(step, cluster, context).await
+        }
         Step::CopyEvents => crate::pages::copy(object, context).await,
         Step::MakeRepositoryClaim
         | Step::MakeRepositoryService

@@ -29,8 +29,9 @@ use pgo_core::{
 use pgo_crd::{FINALIZER, Pgcluster, PgoConfig, Pgreplica, Pgtask, Requests, label};
 use pgo_ids::InstanceName;
 use pgo_objects::{
-    AUTOFAIL, CERTIFICATE_UNTIL, Holds, PREFERRED, RESTORED, SYNC_FALLBACK, SYNCHRONOUS, TAKEOVERS,
-    fixture_name, form, holds, is_labelled, is_owned, owners, preferred_instances,
+    AUTOFAIL, CERTIFICATE_UNTIL, FIRST_SINCE, Holds, PREFERRED, RESTORED, SYNC_FALLBACK,
+    SYNCHRONOUS, TAKEOVERS, fixture_name, form, holds, is_labelled, is_owned, owners,
+    preferred_instances,
 };
 
 use crate::{
@@ -527,8 +528,10 @@ async fn claim_facts(
         .spec
         .as_ref()
         .and_then(|spec| spec.volume_name.as_deref());
+    let since = claim.annotations().get(FIRST_SINCE);
     ClaimFacts {
         uid,
+        first_since: since.and_then(|since| since.parse().ok()),
         phase,
         has_volume: volume.is_some_and(|name| !name.is_empty()),
         form: form(&claim.metadata),

@@ -83,7 +83,7 @@ pub const RIGHTS: Rights = Rights {
             "",
             &["persistentvolumeclaims"],
             &[Patch],
-            "A larger size, where a cluster's volumes are to grow.",
+            "A larger size, where a cluster's volumes are to grow, and a mark on the one whose data is the newest after a restore.",
         ),
         Right::new(
             "",

@@ -121,6 +121,7 @@ pub fn commit(
         notes::of_one_that_goes(&mut next, cluster, now);
         deletion(&mut next, cluster, observed, now);
     } else {
+        restore::adopt(&mut next, cluster, observed);
         restore::advance(&mut next, cluster, observed, now);
         creation(&mut next, cluster, observed, now);
         if next.journal.newest(Kind::CreateCluster).is_some() {
@@ -254,11 +255,11 @@ fn judge(
         Ok(desired) => desired,
         Err(invalid) => return judge_invalid(status, observed, invalid, now),
     };
-    match Milestone::reached(desired, observed) {
+    let first = status.first(&cluster.name);
+    match Milestone::reached((desired, &first), observed) {
         Milestone::Serving => (Milestone::Serving, None),
         reached => {
             let of_restore = restore::problem(status);
-            let first = status.first(&cluster.name);
             let found = || Problem::find((desired, &first), observed, !status.was_ready(), now);
             (reached, of_restore.or_else(found))
         }
@@ -296,11 +297,12 @@ fn late(
 ) -> Option<Problem> {
     let desired = cluster.desired.as_ref().ok()?;
     let creation = status.journal.newest(Kind::CreateCluster)?;
-    let problem = Problem::late(desired, observed)?;
+    let first = status.first(&cluster.name);
+    let problem = Problem::late((desired, &first), observed)?;
     let is_late = match creation.outcome {
         // Who is silent for a moment may be at work.
         None if silence::is_brief(observed, now) => false,
-        None => problem::is_overdue(creation, desired, observed, now),
+        None => problem::is_overdue(creation, &first, observed, now),
         Some(Outcome::Failed) => told_reason(status) == Some(problem.reason),
         Some(Outcome::Completed) => false,
     };

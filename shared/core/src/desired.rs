@@ -3,7 +3,7 @@
 use core::fmt;
 use std::collections::BTreeMap;
 
-use pgo_ids::{ClusterName, InstanceName, Namespace, RoleName};
+use pgo_ids::{ClusterName, Namespace, RoleName};
 use serde::{Deserialize, Serialize};
 
 /// An image by its full reference.
@@ -184,12 +184,6 @@ pub struct Desired {
 }
 
 impl Desired {
-    /// The instances that a new cluster begins with, the first primary first.
-    #[must_use]
-    pub fn instances(&self) -> Vec<InstanceName> {
-        vec![InstanceName::from(&self.name)]
-    }
-
     /// The identity of the cluster's agents in their certificate.
     #[must_use]
     pub fn agent_identity(name: &ClusterName, namespace: &Namespace) -> String {

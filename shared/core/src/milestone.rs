@@ -65,12 +65,9 @@ impl Milestone {
         }
     }
 
-    /// How far the cluster's first instance is.
+    /// How far a cluster's first instance is.
     #[must_use]
-    pub fn reached(desired: &Desired, observed: &Observed) -> Self {
-        let Some(instance) = desired.instances().into_iter().next() else {
-            return Self::Accepted;
-        };
+    pub fn reached((desired, first): (&Desired, &InstanceName), observed: &Observed) -> Self {
         if observed.serving_primary().is_some() {
             return Self::Serving;
         }
@@ -82,13 +79,13 @@ impl Milestone {
         let bound = desired.storage.kind == StorageKind::EmptyDir
             || observed
                 .claims
-                .get(&instance)
+                .get(first)
                 .is_some_and(|claim| claim.phase == ClaimPhase::Bound);
-        let pod = observed.pods.get(&instance);
+        let pod = observed.pods.get(first);
         if !bound || pod.is_none_or(|pod| pod.node.is_none()) {
             return Self::Prepared;
         }
-        match observed.agent(&instance).map(|agent| agent.phase) {
+        match observed.agent(first).map(|agent| agent.phase) {
             Some(AgentPhase::Recovering | AgentPhase::Running) => Self::Initialized,
             // It speaks, whatever the kubelet has said of its pod until now.
             Some(_) => Self::Started,

@@ -85,6 +85,8 @@ pub struct Endpoints {
 pub struct ClaimFacts {
     /// Its uid, for a precondition of its deletion.
     pub uid: String,
+    /// Since when its instance is the first one of a cluster that was restored to it; none of any other claim.
+    pub first_since: Option<Timestamp>,
     /// How far it is.
     pub phase: ClaimPhase,
     /// Whether a volume was chosen for it, so that there may be data behind it.

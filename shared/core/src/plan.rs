@@ -66,6 +66,15 @@ pub enum Step {
         /// What it is made for then.
         form: Form,
     },
+    /// Say on exactly this claim since when its instance is the first one of the cluster.
+    MarkClaim {
+        /// Its instance.
+        instance: InstanceName,
+        /// Its uid.
+        uid: String,
+        /// Since when.
+        since: Timestamp,
+    },
     /// Make the pod of an instance.
     MakePod {
         /// The instance.

@@ -101,9 +101,8 @@ impl Problem {
 
     /// A creation that takes too long: what it still waits for; none once the primary serves.
     #[must_use]
-    pub fn late(desired: &Desired, observed: &Observed) -> Option<Self> {
-        let instance = desired.instances().into_iter().next()?;
-        let awaited = awaited(desired, observed, &instance)?;
+    pub fn late(wanted: (&Desired, &InstanceName), observed: &Observed) -> Option<Self> {
+        let awaited = awaited(wanted, observed)?;
         let minutes = CREATION_DEADLINE.as_mins();
         let cause = format!("not ready within {minutes} min; still waiting for {awaited}");
         Some(Self::new("Late", &cause))
@@ -114,12 +113,11 @@ impl Problem {
 /// deadlines of its own, or takes as long as there is data.
 pub(crate) fn is_overdue(
     creation: &Operation,
-    desired: &Desired,
+    first: &InstanceName,
     observed: &Observed,
     now: Timestamp,
 ) -> bool {
-    let first = desired.instances().into_iter().next();
-    let agent = first.and_then(|instance| observed.agent(&instance));
+    let agent = observed.agent(first);
     let at_work = agent.is_some_and(|agent| {
         matches!(
             agent.phase,
@@ -130,9 +128,10 @@ pub(crate) fn is_overdue(
 }
 
 /// What must happen next.
-fn awaited(desired: &Desired, observed: &Observed, instance: &InstanceName) -> Option<String> {
+fn awaited((desired, instance): (&Desired, &InstanceName), observed: &Observed) -> Option<String> {
     let pod = observed.pods.get(instance);
-    Some(match (Milestone::reached(desired, observed), pod) {
+    let reached = Milestone::reached((desired, instance), observed);
+    Some(match (reached, pod) {
         (Milestone::Accepted, _) => "secrets, certificate and service".to_owned(),
         (Milestone::Prepared, None) => format!("pod {instance} to be made"),
         (Milestone::Prepared, Some(pod)) if pod.node.is_none() => {

@@ -13,6 +13,7 @@
 //! No pod of the cluster is removed before the new instance has said that it reached the target, and no data at all: the claim
 //! of the former first instance stays.
 
+mod kept;
 pub mod options;
 mod request;
 mod run;
@@ -24,6 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use self::options::RestoreOptions;
 pub(crate) use self::{
+    kept::{adopt, mark},
     run::advance,
     steps::{holds_instances, steps},
 };
@@ -211,13 +213,13 @@ pub struct RestoreFacts {
 const RESTORE: Of<'static> = (Kind::RestoreCluster, None);
 
 impl ClusterStatus {
-    /// The first instance: that of the cluster's own name, or the one that it was restored to. It has no Pgreplica.
+    /// The first instance: that of the cluster's own name, or the one that it, or a former cluster of its name whose data was
+    /// kept, was restored to. It has no Pgreplica.
     #[must_use]
     pub fn first(&self, cluster: &ClusterName) -> InstanceName {
-        match &self.restored {
-            Some(restored) => restored.instance.clone(),
-            None => InstanceName::from(cluster),
-        }
+        let restored = self.restored.as_ref().map(|restored| &restored.instance);
+        let other = restored.or(self.adopted.as_ref());
+        other.map_or_else(|| InstanceName::from(cluster), Clone::clone)
     }
 
     /// The instance that restores and does not belong to the cluster yet.

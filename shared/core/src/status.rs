@@ -253,6 +253,9 @@ pub struct ClusterStatus {
     /// What it was restored to last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restored: Option<Restored>,
+    /// The first instance, where a former cluster of the name had been restored to it: its claim has the data that was kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adopted: Option<InstanceName>,
     /// Former first instances whose claims have the data as it was before a restore.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub retired: Vec<InstanceName>,

@@ -16,62 +16,64 @@ const LABEL: &str = "^[a-z]([-a-z0-9]*[a-z0-9])?$";
 
 /// The status of a Pgcluster.
 pub(crate) fn cluster_status(generator: &mut SchemaGenerator) -> Schema {
+    let mut properties = of_cluster(generator);
+    if let (Some(all), Value::Object(more)) = (properties.as_object_mut(), backups::of_cluster()) {
+        all.extend(more);
+    }
     json_schema!({
         "description": "State, operations and outbox. Only the reconciler writes it.",
         "type": "object",
         "required": ["conditions", "instances", "operations", "outbox"],
-        "properties": {
-            "state": {"type": "string", "description": "4.1's `pgcluster Created` and `pgcluster Processed`."},
-            "message": {"type": "string", "description": "4.1's message to it."},
-            "phase": with_description(&word(&Phase::ALL), "In one word, how the cluster is."),
-            "reason": {"type": "string", "description": "Why it is not ready, or what is being waited for."},
-            "observedGeneration": {
-                "type": "integer", "format": "int64", "description": "Generation this status is about.",
-            },
-            "conditions": conditions(generator),
-            "promotion": promotion(),
-            "lastTakeover": last_takeover(),
-            "instances": instances(),
-            "replicas": replicas(),
-            "replicaCount": replica_count(),
-            "currentPrimary": with_description(&label(), "The primary."),
-            "term": {
-                "type": "integer", "format": "int64", "minimum": 0,
-                "description": "The newest term whose beginning was told.",
-            },
-            "formers": {
-                "type": "object",
-                "additionalProperties": {"type": "integer", "format": "int64", "minimum": 0},
-                "description": "Of which former primary it was told what it had more than the primary of which term, the newest one.",
-            },
-            "images": images(),
-            "upgrade": upgrade(),
-            "settings": settings(),
-            "toldNotes": {
-                "description": "Notes on the Pgcluster that were told, while they are there.",
-                "type": "array",
-                "items": uuid(),
-            },
-            "toldRuns": told_runs(),
-            "protection": protection(),
-            "synchronous": synchronous(),
-            "restart": restart(),
-            "certificate": certificate(),
-            "crashes": crashes(),
-            "keptWal": kept_wal(),
-            "stanza": backups::stanza(),
-            "backup": backups::run(),
-            "lastBackup": backups::last(),
-            "restore": restores::run(),
-            "restored": restores::restored(),
-            "retired": restores::retired(),
-            "policy": policies::run(),
-            "appliedPolicies": policies::applied(),
-            "archivingFailed": with_description(&time(), "Since when WAL is not archived, where that was told."),
-            "volumes": volumes(),
-            "operations": operations(),
-            "outbox": outbox(),
+        "properties": properties,
+    })
+}
+
+fn of_cluster(generator: &mut SchemaGenerator) -> Value {
+    json!({
+        "state": {"type": "string", "description": "4.1's `pgcluster Created` and `pgcluster Processed`."},
+        "message": {"type": "string", "description": "4.1's message to it."},
+        "phase": with_description(&word(&Phase::ALL), "In one word, how the cluster is."),
+        "reason": {"type": "string", "description": "Why it is not ready, or what is being waited for."},
+        "observedGeneration": {
+            "type": "integer", "format": "int64", "description": "Generation this status is about.",
         },
+        "conditions": conditions(generator),
+        "promotion": promotion(),
+        "lastTakeover": last_takeover(),
+        "instances": instances(),
+        "replicas": replicas(),
+        "replicaCount": replica_count(),
+        "currentPrimary": with_description(&label(), "The primary."),
+        "term": {
+            "type": "integer", "format": "int64", "minimum": 0,
+            "description": "The newest term whose beginning was told.",
+        },
+        "formers": {
+            "type": "object",
+            "additionalProperties": {"type": "integer", "format": "int64", "minimum": 0},
+            "description": "Of which former primary it was told what it had more than the primary of which term, the newest one.",
+        },
+        "images": images(),
+        "upgrade": upgrade(),
+        "settings": settings(),
+        "toldNotes": {
+            "description": "Notes on the Pgcluster that were told, while they are there.",
+            "type": "array",
+            "items": uuid(),
+        },
+        "toldRuns": told_runs(),
+        "protection": protection(),
+        "synchronous": synchronous(),
+        "restart": restart(),
+        "certificate": certificate(),
+        "crashes": crashes(),
+        "keptWal": kept_wal(),
+        "policy": policies::run(),
+        "appliedPolicies": policies::applied(),
+        "archivingFailed": with_description(&time(), "Since when WAL is not archived, where that was told."),
+        "volumes": volumes(),
+        "operations": operations(),
+        "outbox": outbox(),
     })
 }
 

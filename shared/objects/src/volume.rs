@@ -15,6 +15,10 @@ use pgo_ids::{ClusterName, InstanceName};
 
 use crate::identity::{kept, made_for};
 
+/// Annotation of the claim of an instance that its cluster was restored to: since when that is the first one. A cluster of the
+/// same name that comes later goes on with the newest of these.
+pub const FIRST_SINCE: &str = "pgo.crunchydata.com/first-since";
+
 /// What a claim that carries a cluster's labels holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Holds {

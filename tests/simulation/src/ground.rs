@@ -54,8 +54,8 @@ pub fn carry_out(
                 pod.service = Some(role.service(&cluster.name));
             }
         }
-        // Nobody asks for larger volumes here.
-        Step::GrowClaim { .. } => {}
+        // Nobody asks for larger volumes, or restores, here.
+        Step::GrowClaim { .. } | Step::MarkClaim { .. } => {}
         _ => {
             if let Ok(desired) = &cluster.desired {
                 make_fixture(ground.shaped(), step, desired, made, now);
@@ -199,6 +199,7 @@ fn make_instance(observed: &mut Observed, step: &Step, desired: &Desired, made: 
                 .entry(instance.clone())
                 .or_insert_with(|| ClaimFacts {
                     uid: uid(made),
+                    first_since: None,
                     phase: ClaimPhase::Pending,
                     has_volume: false,
                     form: Some(desired.claim_form()),

@@ -17,13 +17,14 @@ use kube::{
 };
 use pgo_crd::{Pgreplica, Pgtask};
 use pgo_objects::{
-    AUTOFAIL, CERTIFICATE_UNTIL, FORM, PREFERRED, PROBE_CONTAINER, RESTORED, SYNC_FALLBACK,
-    SYNCHRONOUS, TAKEOVERS,
+    AUTOFAIL, CERTIFICATE_UNTIL, FIRST_SINCE, FORM, PREFERRED, PROBE_CONTAINER, RESTORED,
+    SYNC_FALLBACK, SYNCHRONOUS, TAKEOVERS,
 };
 
 /// The annotations that are read of objects other than requests (`crate::observe`, `crate::execute`).
-const READ: [&str; 8] = [
+const READ: [&str; 9] = [
     FORM,
+    FIRST_SINCE,
     CERTIFICATE_UNTIL,
     SYNCHRONOUS,
     SYNC_FALLBACK,

@@ -14,6 +14,9 @@ use crate::{
 const ID: &str = "25927091-b343-4017-be4b-71575f0b3eb5";
 const NEW: &str = "hippo-abcd";
 
+/// On the claim of an instance that a cluster was restored to.
+const SINCE: &str = "pgo.crunchydata.com/first-since";
+
 /// A cluster with backups whose stanza is there.
 async fn cluster(
     kubernetes: &Kubernetes,
@@ -199,6 +202,47 @@ async fn a_restored_instance_takes_the_place_of_the_first_one() {
             .is_some()
     );
     assert!(!named("hippo"));
+    // A later cluster of the name is to find it.
+    eventually("its claim says so", || {
+        let claim = kubernetes.get("persistentvolumeclaims", NS, NEW).unwrap();
+        claim["metadata"]["annotations"][SINCE].is_string()
+    })
+    .await;
+}
+
+/// A claim that a former cluster has left.
+fn left(kubernetes: &Kubernetes, name: &str, since: Option<&str>) {
+    let labels = json!({"vendor": "crunchydata", "pg-cluster": "hippo", "deployment-name": name});
+    let mut claim = json!({
+        "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name, "labels": labels}, "spec": {},
+    });
+    if let Some(since) = since {
+        claim["metadata"]["annotations"] = json!({SINCE: since});
+    }
+    kubernetes.put("persistentvolumeclaims", NS, claim);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_cluster_takes_the_claim_that_the_former_one_was_restored_to() {
+    let (kubernetes, certificates) = (installation(), Certificates::new());
+    left(&kubernetes, "hippo", None);
+    left(&kubernetes, "hippo-aaaa", Some("2026-10-14T10:00:00Z"));
+    left(&kubernetes, NEW, Some("2026-10-15T10:00:00Z"));
+    let _reconciler = Reconciler::start(&kubernetes, &certificates);
+    let object = json!({
+        "apiVersion": "crunchydata.com/v1", "kind": "Pgcluster", "metadata": {"name": "hippo"}, "spec": {},
+    });
+    kubernetes.put("pgclusters", NS, object);
+    let mut agent = FakeAgent::of("hippo", (NEW, Role::Primary), &certificates);
+    agent.bring_up(&kubernetes).await;
+    agent.is_led_to(&kubernetes).await;
+    let serves = || phase(&kubernetes, "hippo") == "Ready";
+    eventually("it serves from the newest data", serves).await;
+    let cluster = kubernetes.get("pgclusters", NS, "hippo").unwrap();
+    assert_eq!(cluster["status"]["adopted"], NEW);
+    for other in ["hippo", "hippo-aaaa"] {
+        assert!(kubernetes.get("pods", NS, other).is_none(), "{other}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

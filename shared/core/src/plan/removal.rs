@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use pgo_ids::InstanceName;
 
 use super::{Plan, Step};
-use crate::{Cluster, ClusterStatus, DeleteOptions, Fixture, Kind, Observed, Outcome};
+use crate::{Cluster, ClusterStatus, DeleteOptions, Fixture, Kind, Observed, Outcome, restore};
 
 /// How long the last events of a removed cluster may stay in its own outbox before they are copied to a page in the
 /// operator's namespace, so that a deletion never hangs on the event service.
@@ -71,8 +71,8 @@ pub(super) fn plan(
             steps.push(Step::AddFinalizer);
         }
     }
-    let left = leftovers(status, cluster, observed, options);
-    let waiting_for = match left.first() {
+    steps.extend(restore::mark(status, observed));
+    let waiting_for = match leftovers(status, cluster, observed, options).first() {
         Some(Leftover::Replicas) => {
             // What the primary has written by then, nobody needs to be told.
             let primary = observed.primary(&status.first(&cluster.name));

@@ -2,7 +2,7 @@
 
 use pgo_ids::InstanceName;
 
-use super::{RestoreRun, RestoreStage};
+use super::{RestoreRun, RestoreStage, kept::mark};
 use crate::{Cluster, ClusterStatus, Fixture, Observed, Plan, PodFacts, Step, backup, plan};
 
 /// The pods of the instances besides the new one, whether they end or not.
@@ -28,6 +28,7 @@ pub(crate) fn steps(
     observed: &Observed,
 ) {
     remove_retired(plan, status, observed);
+    plan.steps.extend(mark(status, observed));
     let Some(run) = &status.restore else {
         return;
     };

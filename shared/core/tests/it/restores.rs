@@ -1,6 +1,7 @@
 //! Restores by pgBackRest: the cluster serves until the new instance has reached its target, and each has exactly one end.
 
 mod fates;
+mod kept;
 
 use std::collections::BTreeSet;
 

@@ -244,6 +244,7 @@ impl World {
             | Step::DropSlot { .. } => self.scale(step),
             Step::MakeProbe { .. } | Step::RemoveProbe { .. } => self.probe(step),
             Step::GrowClaim { .. } => self.grow_claim(step),
+            Step::MarkClaim { .. } => self.mark_claim(step),
             Step::RemovePod { .. }
             | Step::RemoveClaim { .. }
             | Step::RemoveUserSecret { .. }

@@ -2,10 +2,23 @@
 
 use serde_json::{Value, json};
 
-use super::{count, label, small, time, uuid, with_description};
+use super::{count, label, restores, small, time, uuid, with_description};
+
+/// What the status of a cluster says of backups.
+pub(super) fn of_cluster() -> Value {
+    json!({
+        "stanza": stanza(),
+        "backup": run(),
+        "lastBackup": last(),
+        "restore": restores::run(),
+        "restored": restores::restored(),
+        "adopted": restores::adopted(),
+        "retired": restores::retired(),
+    })
+}
 
 /// The stanza of the repository.
-pub(super) fn stanza() -> Value {
+fn stanza() -> Value {
     json!({
         "description": "The stanza of the repository of backups.",
         "type": "object",
@@ -18,7 +31,7 @@ pub(super) fn stanza() -> Value {
 }
 
 /// A backup that goes on.
-pub(super) fn run() -> Value {
+fn run() -> Value {
     json!({
         "description": "The backup that goes on.",
         "type": "object",
@@ -35,7 +48,7 @@ pub(super) fn run() -> Value {
 }
 
 /// The newest backup.
-pub(super) fn last() -> Value {
+fn last() -> Value {
     json!({
         "description": "The newest backup.",
         "type": "object",

@@ -70,6 +70,14 @@ pub(super) fn restored() -> Value {
     })
 }
 
+/// The first instance of a cluster that goes on with kept data.
+pub(super) fn adopted() -> Value {
+    with_description(
+        &label(),
+        "The first instance, where a former cluster of the name had been restored to it.",
+    )
+}
+
 /// Instances that made way for a restored one.
 pub(super) fn retired() -> Value {
     json!({

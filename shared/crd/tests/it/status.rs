@@ -302,6 +302,7 @@ fn full() -> ClusterStatus {
             reached,
             at: Some(time),
         }),
+        adopted: Some("hippo-abcd".parse().expect("a name")),
         retired: vec!["hippo".parse().expect("a name")],
         restart: Some(Restart {
             operation: id,

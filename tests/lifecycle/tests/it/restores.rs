@@ -217,3 +217,26 @@ fn replicas_follow_a_restored_primary_by_themselves() {
     assert_eq!(rows(&cluster), "1,3");
     watch.check_to_its_end(&cluster.uid());
 }
+
+#[test]
+fn a_cluster_made_again_goes_on_with_what_it_was_restored_to() {
+    let _turn = together();
+    let cluster = backed_up("again", &[]);
+    let name = cluster.name.as_str();
+    let between = before_and_after(&cluster);
+    let target = format!("--pitr-target={between}");
+    let restored = restore(&cluster, &[&target, "--wait", "--timeout=5m"]).ok();
+    let new = named(&cluster, &restored);
+    cluster.psql("INSERT INTO kept VALUES (3);").ok();
+    pgo(&["delete", "cluster", name, "--no-prompt", "--wait"]).ok();
+    for claim in [name, &new] {
+        assert!(get("persistentvolumeclaim", claim, &namespace()).is_some());
+    }
+    cluster.create(&["--pgbackrest=true", "--wait"]).ok();
+    assert_eq!(rows(&cluster), "1,3", "the data of after the restore");
+    let status = status(&cluster);
+    assert_eq!(text(&status, "/adopted"), new);
+    assert_eq!(text(&status, "/currentPrimary"), new);
+    // It archives and can be backed up, in the repository that was kept.
+    pgo(&["backup", name, "--backup-opts=--type=full", "--wait"]).ok();
+}

@@ -9,6 +9,7 @@ impl World {
     pub(super) fn make_claim(&mut self, instance: &InstanceName, desired: &Desired) {
         let claim = ClaimFacts {
             uid: self.uid("claim"),
+            first_since: None,
             phase: ClaimPhase::Pending,
             has_volume: false,
             form: Some(desired.claim_form()),
@@ -40,6 +41,20 @@ impl World {
         assert_eq!(claim.uid, *uid);
         size.clone_into(&mut claim.size.requested);
         claim.form = Some(form.clone());
+    }
+
+    pub(super) fn mark_claim(&mut self, step: &Step) {
+        let Step::MarkClaim {
+            instance,
+            uid,
+            since,
+        } = step
+        else {
+            panic!("{step:?} marks no claim");
+        };
+        let claim = self.observed.claims.get_mut(instance).expect("its claim");
+        assert_eq!(claim.uid, *uid);
+        claim.first_since = Some(*since);
     }
 
     /// Whether the storage class lets volumes grow is known from now on.

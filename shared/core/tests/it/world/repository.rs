@@ -17,6 +17,7 @@ impl World {
             Step::MakeRepositoryClaim => {
                 let uid = self.uid("claim");
                 let claim = ClaimFacts {
+                    first_since: None,
                     uid: uid.clone(),
                     phase: ClaimPhase::Pending,
                     has_volume: false,
