@@ -11,6 +11,7 @@ use pgo_postgres::backrest::{Backrest, archive::Archive};
 
 use crate::{
     backrest::archiving::ArchiveSettings,
+    drill,
     ha::{book::Place, guard},
     probe, repository,
     restoration::Order,
@@ -38,6 +39,8 @@ pub enum Role {
     Install(InstallSettings),
     /// Tells which PostgreSQL this image holds; in a pod of its own, before an upgrade.
     Probe(probe::Settings),
+    /// Restores a backup, checks and reads it, and tells whether it can be relied on; in a pod of its own.
+    Drill(Box<drill::Settings>),
 }
 
 /// Settings of `agent run`.

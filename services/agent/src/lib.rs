@@ -1,10 +1,11 @@
 //! PID 1 in each PostgreSQL pod: brings PostgreSQL up, keeps it up, and tells how it is.
 //!
-//! One program in six roles:
+//! One program in seven roles:
 //!
 //! ```text
 //! agent install   in the init container: puts itself into a folder that both containers see
 //! agent probe     in a pod of its own: tells which PostgreSQL an image holds                        probe
+//! agent drill     in a pod of its own: restores a backup, checks and reads it, and tells what it found        drill
 //! agent           process 1: reaps, forwards signals, and ends PostgreSQL if its child dies         init
 //! └─ agent run    all the rest                                                                      run
 //!    ├─ pgbackrest server, where WAL is archived                                                      backrest
@@ -35,6 +36,7 @@
 pub mod backrest;
 pub mod checkpoint;
 pub mod cli;
+pub mod drill;
 pub mod endpoint;
 pub mod files;
 pub mod fill;
@@ -76,6 +78,7 @@ pub fn run(cli: Cli) -> ExitCode {
         }
         Some(Role::Install(settings)) => install::main(&settings).map(|()| ExitCode::SUCCESS),
         Some(Role::Probe(settings)) => probe::main(&settings).map(|()| ExitCode::SUCCESS),
+        Some(Role::Drill(settings)) => drill::main(*settings).map(|()| ExitCode::SUCCESS),
     };
     result.unwrap_or_else(|error| {
         // Logging may be what failed.

@@ -80,9 +80,23 @@ impl Server {
         data: &Path,
         signals: Option<Signals>,
     ) -> std::io::Result<Self> {
+        Self::start_with(installation, data, signals, &[])
+    }
+
+    /// The same with further arguments.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub fn start_with(
+        installation: &Installation,
+        data: &Path,
+        signals: Option<Signals>,
+        arguments: &[String],
+    ) -> std::io::Result<Self> {
         let mut child = Command::new(installation.program("postgres"))
             .arg("-D")
             .arg(data)
+            .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

@@ -8,6 +8,7 @@
 
 pub mod archive;
 pub mod conf;
+pub mod drill;
 pub mod info;
 pub mod output;
 pub mod restore;

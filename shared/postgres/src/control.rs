@@ -21,6 +21,10 @@ pub struct Control {
     pub timeline: u32,
     /// Where recovery from the latest checkpoint begins.
     pub redo: u64,
+    /// Whether pages have checksums.
+    pub checksums: bool,
+    /// `max_prepared_transactions` of whoever wrote it.
+    pub prepared: u32,
     /// State of the cluster as it was written last, as in `shut down` or `in production`.
     pub state: String,
 }
@@ -86,6 +90,12 @@ pub fn parse(text: &str) -> Result<Control, ControlError> {
         timeline: u32::try_from(timeline)
             .map_err(|_| ControlError::Missing("Latest checkpoint's TimeLineID"))?,
         redo: timeline::lsn(value(REDO)?).ok_or(ControlError::Missing(REDO))?,
+        // Versions without it have none.
+        checksums: value("Data page checksum version").is_ok_and(|version| version != "0"),
+        prepared: value("max_prepared_xacts setting")
+            .ok()
+            .and_then(|number| number.parse().ok())
+            .unwrap_or_default(),
         state: value("Database cluster state")?.to_owned(),
     })
 }
@@ -101,11 +111,16 @@ mod tests {
             Database cluster state:               in production\n\
             Latest checkpoint's REDO location:    0/3000148\n\
             Latest checkpoint's TimeLineID:       3\n\
-            Latest checkpoint's PrevTimeLineID:   2\n";
+            Latest checkpoint's PrevTimeLineID:   2\n\
+            max_prepared_xacts setting:           7\n\
+            Data page checksum version:           1\n";
         let control = parse(text).expect("read");
         assert_eq!(control.system_identifier, 7_576_543_210_987_654_321);
         assert_eq!((control.timeline, control.redo), (3, 0x300_0148));
         assert_eq!(control.state, "in production");
+        assert_eq!((control.checksums, control.prepared), (true, 7));
+        let without = text.replace("version:           1", "version:           0");
+        assert!(!parse(&without).expect("read").checksums);
         assert!(matches!(
             parse("Database cluster state: x"),
             Err(ControlError::Missing(_))

@@ -100,6 +100,31 @@ pub fn replay(data: &Path, version: &Version, recovery: &Recovery) -> Result<(),
     make(data, version, recovery.settings())
 }
 
+/// Makes the data directory one that recovers once, as `settings` say, and is a primary then. Where the version reads settings of
+/// a recovery from the configuration, the caller has the server read them.
+///
+/// # Errors
+/// As [`follow`].
+pub fn recover_once(
+    data: &Path,
+    version: &Version,
+    settings: &[(&'static str, String)],
+) -> Result<(), StandbyError> {
+    for name in [SIGNAL, TRIGGER, RECOVERY] {
+        remove(&data.join(name))?;
+    }
+    if is_configured_by_settings(version) {
+        write_if_changed(&data.join(ONCE), b"", MODE)?;
+        return Ok(());
+    }
+    let mut text = String::new();
+    for (name, value) in settings {
+        text.push_str(&format!("{name} = {}\n", conf_value(value)?));
+    }
+    write_if_changed(&data.join(RECOVERY), text.as_bytes(), MODE)?;
+    Ok(())
+}
+
 fn make(
     data: &Path,
     version: &Version,

@@ -8,6 +8,7 @@
 
 mod archiving;
 mod connections;
+mod drill;
 mod failover;
 mod fake;
 mod handover;

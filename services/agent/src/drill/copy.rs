@@ -1,0 +1,196 @@
+//! The copy of a backup.
+
+use std::{fs, net::SocketAddr, time::Duration};
+
+use pgo_postgres::{
+    backrest::{
+        self,
+        conf::{self, Archiving, Place, Tls},
+        output,
+        restore::{Line, Target, Wish},
+        window::{Chosen, Newest},
+    },
+    conf::MODE,
+    files::{FileError, named, write_if_changed},
+};
+use pgo_telemetry::CancellationToken;
+use tokio::time::sleep;
+use zeroize::Zeroizing;
+
+use super::Drill;
+use crate::backrest::{
+    archiving::{CONF, scratch},
+    command::{CommandError, Order},
+    lookup::{Lookup, LookupError},
+};
+
+/// How often the repository is asked, or copied from, before it is given up: it is away for a moment while its pod is made anew.
+const TRIES: u32 = 10;
+
+/// Pause between two of those.
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// Something that did not work.
+enum Trouble {
+    /// Nor will it.
+    Final(String),
+    /// It may the next time.
+    Passing(String),
+}
+
+impl Drill {
+    pub(super) fn conf(&self) -> std::path::PathBuf {
+        self.settings.run.join(CONF)
+    }
+
+    pub(super) fn lookup<'a>(&'a self, conf: &'a std::path::Path) -> Lookup<'a> {
+        Lookup {
+            backrest: &self.backrest,
+            conf,
+        }
+    }
+
+    /// Copies the backup; which one it is, and along which timeline WAL comes after it.
+    pub(super) async fn copy(&self) -> Result<Chosen, String> {
+        self.write_conf()?;
+        let chosen = persistently(async || self.choose().await).await?;
+        tracing::info!(
+            backup = chosen.set.label,
+            timeline = chosen.timeline,
+            "a backup is copied to be tried"
+        );
+        persistently(async || self.copy_files(&chosen).await).await?;
+        Ok(chosen)
+    }
+
+    /// The newest WAL file of the archive along a timeline.
+    pub(super) async fn newest(&self, timeline: u32) -> Result<Option<Newest>, String> {
+        let conf = self.conf();
+        persistently(
+            async || match self.lookup(&conf).reaches(Some(timeline)).await {
+                Ok((_, newest)) => Ok(newest),
+                Err(error) => Err(Trouble::Passing(error.to_string())),
+            },
+        )
+        .await
+    }
+
+    async fn choose(&self) -> Result<Chosen, Trouble> {
+        let wish = Wish {
+            target: Target::End,
+            exclusive: false,
+            line: Line::Newest,
+            set: Some(self.settings.backup.clone()),
+            rest: Vec::new(),
+        };
+        let conf = self.conf();
+        let chosen = self.lookup(&conf).choose(&wish, None).await;
+        chosen.map_err(|error| match error {
+            LookupError::Refused(refusal) => Trouble::Final(refusal.to_string()),
+            error => Trouble::Passing(error.to_string()),
+        })
+    }
+
+    async fn copy_files(&self, chosen: &Chosen) -> Result<(), Trouble> {
+        let conf = self.conf();
+        let tablespaces = self.settings.folder.join("tablespaces");
+        for folder in [&self.settings.data(), &tablespaces] {
+            fs::create_dir_all(folder).map_err(|error| {
+                Trouble::Passing(format!("cannot make {}: {error}", folder.display()))
+            })?;
+        }
+        let order = Order {
+            backrest: &self.backrest,
+            conf: &conf,
+            command: "restore",
+            options: vec![
+                format!("--set={}", chosen.set.label),
+                format!("--tablespace-map-all={}", tablespaces.display()),
+                // Files that are whole already stay; nothing is written of how PostgreSQL recovers.
+                "--delta".to_owned(),
+                "--type=none".to_owned(),
+            ],
+            deadline: None,
+        };
+        // It ends with whoever waits for it.
+        let never = CancellationToken::new();
+        let copied = order.run(&never, |line| {
+            if output::is_news(line) {
+                tracing::info!(target: "pgbackrest", "{line}");
+            }
+        });
+        copied.await.map_err(|error| match &error {
+            CommandError::Failed { said, .. } if output::is_final(said) => {
+                Trouble::Final(error.to_string())
+            }
+            _ => Trouble::Passing(error.to_string()),
+        })
+    }
+
+    /// Size of the copy, in bytes; what cannot be seen is not counted.
+    pub(super) fn size(&self) -> u64 {
+        let mut folders = vec![self.settings.folder.clone()];
+        let mut size = 0;
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+                match entry.metadata() {
+                    Ok(found) if found.is_dir() => folders.push(entry.path()),
+                    Ok(found) if found.is_file() => size += found.len(),
+                    _ => {}
+                }
+            }
+        }
+        size
+    }
+
+    /// pgBackRest's configuration, with the key as it takes it: of a file that is only the own user's.
+    fn write_conf(&self) -> Result<(), String> {
+        let settings = &self.settings;
+        let host = settings.archiving.host.clone();
+        let host = host.ok_or("this cluster has no repository of backups")?;
+        let shown = |error: FileError| error.to_string();
+        let (from, key) = (settings.tls.join("tls.key"), settings.run.join("agent.key"));
+        let text = named(fs::read(&from), "read", &from).map(Zeroizing::new);
+        write_if_changed(&key, &text.map_err(shown)?, MODE).map_err(shown)?;
+        let place = Place {
+            tls: Tls {
+                certificate: settings.tls.join("tls.crt"),
+                key,
+                authority: settings.tls.join("ca.crt"),
+                peer: self.tls.details().common_name,
+            },
+            // No server of pgBackRest runs here.
+            listen: SocketAddr::from(([127, 0, 0, 1], backrest::PORT)),
+            repository: settings.archiving.path.clone(),
+            scratch: scratch(&settings.run),
+            compression: self.backrest.compression,
+        };
+        let archiving = Archiving {
+            host,
+            port: settings.archiving.port,
+            data: settings.data(),
+            spool: settings.folder.join("spool"),
+        };
+        let text = conf::of_instance(&place, &archiving).map_err(|error| error.to_string())?;
+        write_if_changed(&self.conf(), text.as_bytes(), MODE)
+            .map(drop)
+            .map_err(shown)
+    }
+}
+
+/// Tries something until it works, cannot work, or was tried often enough.
+async fn persistently<T>(what: impl AsyncFn() -> Result<T, Trouble>) -> Result<T, String> {
+    let mut tried = 1;
+    loop {
+        match what().await {
+            Ok(done) => return Ok(done),
+            Err(Trouble::Final(error)) => return Err(error),
+            Err(Trouble::Passing(error)) if tried == TRIES => return Err(error),
+            Err(Trouble::Passing(error)) => {
+                tracing::warn!(error, "it is tried again");
+                tried += 1;
+                sleep(PAUSE).await;
+            }
+        }
+    }
+}
