@@ -68,6 +68,9 @@ pub struct Arguments {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
           default_value = "false", value_parser = super::boolean, action = clap::ArgAction::Set)]
     sync_fallback: bool,
+    /// Which backups are restored for trial: each, the newest one daily, or never; as pgo.yaml says unless given
+    #[arg(long, value_name = "POLICY", value_parser = DRILLS)]
+    restore_drills: Option<String>,
     /// Policies to apply when it is ready for the first time, a comma list, in this order
     #[arg(short = 'z', long, value_name = "POLICIES")]
     policies: Option<String>,
@@ -104,6 +107,9 @@ pub struct Arguments {
     output: Output,
 }
 
+/// Which backups can be restored for trial.
+pub(super) const DRILLS: [&str; 3] = ["each", "daily", "never"];
+
 /// 4.1's client lets these characters through; the apiserver looks closer.
 fn name(text: &str) -> Result<String, &'static str> {
     let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || ".-".contains(c);
@@ -131,6 +137,7 @@ impl Arguments {
             sync_replication: self.sync_replication,
             sync_standbys: self.sync_standbys,
             sync_fallback: self.sync_fallback,
+            restore_drills: text(&self.restore_drills),
             replica_count: self.replica_count,
             service_type: text(&self.service_type),
             backrest_flag: text(&self.pgbackrest),

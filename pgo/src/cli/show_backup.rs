@@ -1,7 +1,9 @@
 //! `pgo show backup`.
 
 use clap::Args;
-use pgo_api::{Endpoint, PGO_VERSION, ShowBackrestDetail, ShowBackrestQuery, ShowBackrestResponse};
+use pgo_api::{
+    BackupTrial, Endpoint, PGO_VERSION, ShowBackrestDetail, ShowBackrestQuery, ShowBackrestResponse,
+};
 
 use super::{
     Failure, Output, Report,
@@ -12,8 +14,8 @@ use crate::{client::Api, output};
 
 /// Show the backups of clusters
 ///
-/// They are shown as pgBackRest shows them, asked in the cluster's repository; with --output json as its JSON. Exit status 2
-/// where a cluster that was named is not there.
+/// They are shown as pgBackRest shows them, asked in the cluster's repository; with --output json as its JSON. Behind that each has
+/// a line that says whether it was restored for trial: proven, failed, running or not yet. Exit status 2 where a cluster that was named is not there.
 #[derive(Args)]
 pub struct Arguments {
     #[command(flatten)]
@@ -79,10 +81,62 @@ pub async fn run(arguments: &Arguments, api: &Api) -> Result<(), Failure> {
 
 fn render(items: &[ShowBackrestDetail]) -> String {
     let item = |item: &ShowBackrestDetail| {
-        output::lines(&format!("\nbackrest : {}\n{}\n", item.name, item.info))
+        let (name, info) = (&item.name, &item.info);
+        output::lines(&format!(
+            "\nbackrest : {name}\n{info}\n{}",
+            trials(&item.trials)
+        ))
     };
     match items {
         [] => "No pgBackRest found.\n".to_owned(),
         some => some.iter().map(item).collect(),
+    }
+}
+
+/// Each backup, with what became of it when it was restored for trial.
+fn trials(trials: &[BackupTrial]) -> String {
+    if trials.is_empty() {
+        return String::new();
+    }
+    let widest = trials.iter().map(|one| one.backup.len()).max();
+    let width = widest.unwrap_or_default().max("BACKUP".len());
+    let line = |backup: &str, outcome: &str, rest: &str| {
+        let line = format!("    {backup:width$}  {outcome:8}  {rest}");
+        format!("{}\n", line.trim_end())
+    };
+    let rows = trials.iter().map(|one| {
+        let rest = [one.at.as_str(), one.cause.as_str()];
+        let rest: Vec<&str> = rest.into_iter().filter(|text| !text.is_empty()).collect();
+        line(&one.backup, &one.outcome, &rest.join("  "))
+    });
+    line("BACKUP", "RESTORE", "") + &rows.collect::<String>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_backup_has_a_line_that_says_whether_it_is_proven() {
+        let trial = |backup: &str, outcome: &str, at: &str, cause: &str| BackupTrial {
+            backup: backup.to_owned(),
+            outcome: outcome.to_owned(),
+            at: at.to_owned(),
+            cause: cause.to_owned(),
+        };
+        let items = [ShowBackrestDetail {
+            name: "hippo".to_owned(),
+            info: "stanza: db".to_owned(),
+            trials: vec![
+                trial("20261126-210300F", "proven", "2026-11-26T21:10:00Z", ""),
+                trial("20261127-210300F", "not yet", "", ""),
+            ],
+            ..ShowBackrestDetail::default()
+        }];
+        assert_eq!(
+            render(&items),
+            "\nbackrest : hippo\nstanza: db\n    BACKUP            RESTORE\n    \
+             20261126-210300F  proven    2026-11-26T21:10:00Z\n    20261127-210300F  not yet\n"
+        );
     }
 }

@@ -5,13 +5,13 @@ use pgo_api::{Endpoint, PGO_VERSION, UpdateClusterRequest, UpdateClusterResponse
 
 use super::{
     Failure, Output, Report, boolean,
-    create_cluster::lines,
+    create_cluster::{DRILLS, lines},
     prompt::{self, Answer},
     select::Selection,
 };
 use crate::{client::Api, output};
 
-/// Say whether instances of clusters take over by themselves, or make their volumes larger
+/// Say whether instances of clusters take over by themselves, make their volumes larger, or say which backups are tried
 ///
 /// Volumes grow where their StorageClass allows it (allowVolumeExpansion), those of replicas too; they never get smaller.
 /// kubectl wait pgcluster/CLUSTER --for=condition=UpToDate waits until they have.
@@ -25,6 +25,9 @@ pub struct Arguments {
     /// Size that volumes are to have, such as 2Gi
     #[arg(long, value_name = "SIZE")]
     pvc_size: Option<String>,
+    /// Which backups are restored for trial from now on: each, the newest one daily, or never
+    #[arg(long, value_name = "POLICY", value_parser = DRILLS)]
+    restore_drills: Option<String>,
     /// Do not ask before
     #[arg(long)]
     no_prompt: bool,
@@ -36,9 +39,9 @@ impl Arguments {
     /// Without the flag nothing would be said; in 4.1 that switched autofail off.
     pub fn check(&self) -> Result<(), Failure> {
         self.selection.requests()?;
-        match (self.autofail, self.pvc_size.as_deref()) {
-            (None, None | Some("")) => Err(Failure::Usage(
-                "say what to update: --autofail=true, --autofail=false or --pvc-size=SIZE"
+        match (self.autofail, self.pvc_size.as_deref(), &self.restore_drills) {
+            (None, None | Some(""), None) => Err(Failure::Usage(
+                "say what to update: --autofail=true, --autofail=false, --pvc-size=SIZE or --restore-drills=POLICY"
                     .to_owned(),
             )),
             _ => Ok(()),
@@ -61,6 +64,7 @@ pub async fn run(arguments: &Arguments, api: &Api) -> Result<(), Failure> {
         autofail: arguments.autofail.unwrap_or_default(),
         keep_autofail: arguments.autofail.is_none(),
         pvc_size: arguments.pvc_size.clone().unwrap_or_default(),
+        restore_drills: arguments.restore_drills.clone().unwrap_or_default(),
     };
     let answer = api.send(Endpoint::UpdateCluster, &request).await?;
     let answer: UpdateClusterResponse = answer.also_in_part();

@@ -16,8 +16,8 @@ use tokio::sync::watch;
 
 use crate::{
     agents::Agents, cache::Cache, changes::Changes, metrics::Metrics, observe::Looks,
-    policies::Policies, preferred::Nodes, publishing::Publishing, reloads::Reloads,
-    repositories::Repositories, upgrades::Upgrades, waker::Waker,
+    places::Places, policies::Policies, preferred::Nodes, publishing::Publishing, reloads::Reloads,
+    repositories::Repositories, waker::Waker,
 };
 
 /// What every reconcile of one namespace shares.
@@ -43,7 +43,9 @@ pub struct Context {
     /// Publishes outboxes.
     pub publishing: Publishing,
     /// Which clusters are being upgraded.
-    pub upgrades: Upgrades,
+    pub upgrades: Places,
+    /// Of which clusters a backup is being tried.
+    pub drills: Places,
     waker: Waker,
     /// Counts.
     pub metrics: Metrics,
@@ -82,7 +84,7 @@ impl Context {
         (config, preferred_nodes): (watch::Receiver<Arc<PgoConfig>>, watch::Receiver<Nodes>),
         agent_logs: LogSettings,
         publishing: Publishing,
-        upgrades: Upgrades,
+        (upgrades, drills): (Places, Places),
         waker: Waker,
         metrics: Metrics,
     ) -> Self {
@@ -98,6 +100,7 @@ impl Context {
             agent_logs,
             publishing,
             upgrades,
+            drills,
             waker,
             metrics,
             written: Mutex::default(),
@@ -190,6 +193,7 @@ impl Context {
         self.policies.forget(stream);
         self.looks.forget(stream);
         self.upgrades.forget(stream);
+        self.drills.forget(stream);
         self.set_refused(stream.as_str(), None);
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         written.remove(stream.as_str());

@@ -127,7 +127,8 @@ async fn one(
         | Step::RemoveFixture { .. }
         | Step::RemoveReplica { .. }
         | Step::RemoveTask { .. }
-        | Step::RemoveProbe { .. } => remove::one(step, cluster, &context.client).await,
+        | Step::RemoveProbe { .. }
+        | Step::RemoveDrill { .. } => remove::one(step, cluster, &context.client).await,
         Step::HoldReplica { .. }
         | Step::ReleaseReplica { .. }
         | Step::DropSlot { .. }
@@ -151,6 +152,7 @@ async fn one(
         | Step::CreateStanza { .. }
         | Step::CheckRestore { .. }
         | Step::Backup { .. } => repository::one(step, object, cluster, context).await,
+        Step::MakeDrill { .. } => make::drill(step, object, cluster, context).await,
         Step::MakeClaim(instance) | Step::MakePod { instance, .. } => {
             let status = object.status.clone().map(|status| status.0);
             match cluster.desired_of(&status.unwrap_or_default(), instance) {

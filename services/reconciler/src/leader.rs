@@ -25,11 +25,12 @@ use crate::{
     metrics::Metrics,
     not_yet,
     ownership::Ownership,
-    pages, preferred,
+    pages,
+    places::Places,
+    preferred,
     publishing::Publishing,
     repositories::Repositories,
     settings::Settings,
-    upgrades::Upgrades,
     waker::Waker,
 };
 
@@ -58,7 +59,8 @@ struct Shared {
     relay: Relay,
     confirmations: Confirmations,
     publishing: Publishing,
-    upgrades: Upgrades,
+    upgrades: Places,
+    drills: Places,
     /// Those that are looked after.
     namespaces: Namespaces,
     doorbells: Doorbells,
@@ -96,7 +98,8 @@ pub async fn lead(
     let shared = Shared {
         authority: Arc::new(authority(settings)?),
         publishing: Publishing::new(relay.clone(), confirmations.clone(), pages),
-        upgrades: Upgrades::default(),
+        upgrades: Places::default(),
+        drills: Places::default(),
         namespaces: Namespaces::default(),
         relay,
         confirmations,
@@ -224,7 +227,7 @@ async fn reconcile_in(namespace: String, shared: Shared, shutdown: CancellationT
         // Theirs, too: a user reads the log of a cluster as that of PGO.
         LogSettings::from_lookup(|name| std::env::var(name).ok()),
         shared.publishing,
-        shared.upgrades,
+        (shared.upgrades, shared.drills),
         waker,
         shared.metrics,
     ));

@@ -37,6 +37,7 @@ mod outage;
 mod ownership;
 mod pages;
 mod passwords;
+mod places;
 mod policies;
 mod preferred;
 mod project;
@@ -48,7 +49,6 @@ mod rights;
 mod settings;
 mod streams;
 mod sure;
-mod upgrades;
 mod waker;
 mod write;
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use pgo_bus::Relay;
-use pgo_core::Step;
+use pgo_core::{Journal, Kind, Outcome, Step};
 use pgo_telemetry::{
     Telemetry,
     prometheus_client::{
@@ -25,6 +25,8 @@ pub struct Metrics {
     errors: Family<Vec<(String, String)>, Counter>,
     durations: Histogram,
     steps: Family<Vec<(String, String)>, Counter>,
+    drills: Family<Vec<(String, String)>, Counter>,
+    drill_durations: Histogram,
     leading: Gauge,
     namespaces: Family<Vec<(String, String)>, Gauge>,
     foreign: Family<Vec<(String, String)>, Gauge>,
@@ -46,6 +48,8 @@ impl Metrics {
                 errors: Family::default(),
                 durations: Histogram::new(exponential_buckets(0.001, 4.0, 8)),
                 steps: Family::default(),
+                drills: Family::default(),
+                drill_durations: Histogram::new(exponential_buckets(10.0, 3.0, 9)),
                 leading: Gauge::default(),
                 namespaces: Family::default(),
                 foreign: Family::default(),
@@ -55,6 +59,7 @@ impl Metrics {
                 unconfirmed_seconds: Gauge::default(),
             };
             metrics.register_events(registry);
+            metrics.register_drills(registry);
             registry.register(
                 "pgo_reconciles",
                 "Reconciles that got to their end",
@@ -115,6 +120,44 @@ impl Metrics {
             "PgEventPages that stay because this version cannot read all of their events",
             self.unreadable_pages.clone(),
         );
+    }
+
+    fn register_drills(&self, registry: &mut Registry) {
+        // Both are there from the beginning: an alert on the first failure needs the 0 before it.
+        for outcome in ["proven", "failed"] {
+            drop(self.drills.get_or_create(&of_outcome(outcome)));
+        }
+        registry.register(
+            "pgo_restore_drills",
+            "Restores of backups for trial that have ended, by outcome",
+            self.drills.clone(),
+        );
+        registry.register(
+            "pgo_restore_drill_seconds",
+            "Duration of a restore of a backup for trial",
+            self.drill_durations.clone(),
+        );
+    }
+
+    /// Counts the drills that have ended with `next` and went on `before`.
+    pub fn drilled(&self, before: &Journal, next: &Journal) {
+        let ended = next.all(Kind::VerifyRestore).filter_map(|operation| {
+            let mut known = before.operations.iter();
+            let went_on = !known.any(|one| one.id == operation.id && !one.is_running());
+            let outcome = operation.outcome.filter(|_| went_on)?;
+            Some((
+                outcome,
+                operation.finished?.duration_since(operation.started),
+            ))
+        });
+        for (outcome, took) in ended {
+            let outcome = match outcome {
+                Outcome::Completed => "proven",
+                Outcome::Failed => "failed",
+            };
+            self.drills.get_or_create(&of_outcome(outcome)).inc();
+            self.drill_durations.observe(took.as_secs_f64());
+        }
     }
 
     /// Tells what waits in a relay, for ever.
@@ -181,6 +224,10 @@ impl Metrics {
     pub fn unreadable_page(&self) -> Counted {
         Counted::new(&self.unreadable_pages)
     }
+}
+
+fn of_outcome(outcome: &str) -> Vec<(String, String)> {
+    vec![("outcome".to_owned(), outcome.to_owned())]
 }
 
 /// One of those that a gauge counts.

@@ -1,6 +1,7 @@
 //! Step 1, observe: what is there of a cluster, from the caches and the agents; no call unless something is wrong, or the
 //! cluster goes.
 
+mod drill;
 mod probe;
 mod repository;
 mod size;
@@ -23,8 +24,8 @@ use kube::{
     runtime::reflector::Store,
 };
 use pgo_core::{
-    AddressFamily, Backup, ClaimFacts, ClaimPhase, Cluster, Endpoints, Fixture, Observed, PodFacts,
-    PodPhase, Takeover, Waiting,
+    AddressFamily, Backup, ClaimFacts, ClaimPhase, Cluster, DrillPlace, Endpoints, Fixture,
+    Observed, PodFacts, PodPhase, Takeover, Waiting, is_drilled, wants_drill, wants_upgrade,
 };
 use pgo_crd::{FINALIZER, Pgcluster, PgoConfig, Pgreplica, Pgtask, Requests, label};
 use pgo_ids::InstanceName;
@@ -200,6 +201,7 @@ pub async fn observe(
     size::see_classes(&mut observed, (object, cluster), &context.client).await;
     hear_agents(&mut observed, cluster, context);
     observed.repository = repository::observe(&pods, &claims, cluster, context).await;
+    observed.drill_place = drill_place(object, cluster, &observed, context);
     observed.sources = passwords::sources(cluster, &observed, &context.client).await;
     Ok(observed)
 }
@@ -231,7 +233,7 @@ fn see_certificate(observed: &mut Observed, cluster: &Cluster, cache: &Cache) {
     }
 }
 
-/// The pods of the instances, and the one that asks an image for its version.
+/// The pods of the instances, the one that asks an image for its version, and the one that tries a backup.
 async fn see_pods(
     observed: &mut Observed,
     pods: &[Arc<Pod>],
@@ -246,6 +248,12 @@ async fn see_pods(
             }
             continue;
         }
+        if let Some(operation) = pod.labels().get(label::RESTORE_DRILL) {
+            if is_ours {
+                observed.drill = Some(drill::facts(pod, operation));
+            }
+            continue;
+        }
         if let Some(instance) = pod.name_any().parse().ok().filter(|_| is_ours) {
             let facts = with_complaint(pod_facts(pod), context, cluster).await;
             observed.pods.insert(instance, facts);
@@ -255,8 +263,33 @@ async fn see_pods(
 
 fn upgrades_full(object: &Pgcluster, cluster: &Cluster, context: &Context) -> bool {
     let limit = context.config.borrow().pgo.upgrades_at_once();
-    let status = object.status.as_ref().map(|status| &status.0);
-    status.is_some_and(|status| context.upgrades.full(status, cluster, limit))
+    let Some(status) = object.status.as_ref().map(|status| &status.0) else {
+        return false;
+    };
+    let wants = !cluster.is_to_go() && wants_upgrade(status, cluster);
+    let at_it = status.upgrading().is_some();
+    context.upgrades.full(&cluster.stream, at_it, wants, limit)
+}
+
+fn drill_place(
+    object: &Pgcluster,
+    cluster: &Cluster,
+    observed: &Observed,
+    context: &Context,
+) -> DrillPlace {
+    let limit = context.config.borrow().pgo.drills_at_once();
+    let Some(status) = object.status.as_ref().map(|status| &status.0) else {
+        return DrillPlace::Unknown;
+    };
+    let wants = !cluster.is_to_go() && wants_drill(status, cluster, observed, Timestamp::now());
+    let at_it = is_drilled(status);
+    let full = context.drills.full(&cluster.stream, at_it, wants, limit);
+    match (full, wants) {
+        (true, _) if context.drills.is_new() => DrillPlace::Unknown,
+        (true, _) => DrillPlace::Full,
+        (false, true) => DrillPlace::Taken,
+        (false, false) => DrillPlace::Unknown,
+    }
 }
 
 /// The last changes of the primary, as the agents wrote them down.

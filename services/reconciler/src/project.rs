@@ -445,6 +445,7 @@ mod tests {
             task: None,
             policy: None,
             place: None,
+            backup: None,
             started: Timestamp::UNIX_EPOCH,
             finished: None,
             outcome,

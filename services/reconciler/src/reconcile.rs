@@ -65,6 +65,7 @@ pub async fn reconcile(object: Arc<Pgcluster>, context: Arc<Context>) -> Result<
     publishing.make_room(&cluster.stream, outbox, written).await;
     let object = write::status(object, &next, &context).await?;
     context.offer(&cluster, &next.journal.outbox).await;
+    context.metrics.drilled(&status.journal, &next.journal);
     let plan = plan(&next, &cluster, &observed, now);
     let done = execute(&plan.steps, &object, &cluster, &context).await;
     let news = remember_refusal(&done, &cluster, &context);

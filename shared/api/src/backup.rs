@@ -90,5 +90,22 @@ wire! {
         /// New, and only there where JSON is asked for, instead of the text: what `pgbackrest info --output=json` prints.
         #[serde(default, skip_serializing_if = "crate::wire::is_default")]
         stanzas: Value = "Stanzas",
+        /// New: what became of the backups that were restored for trial, and those that were not.
+        #[serde(default, skip_serializing_if = "crate::wire::is_default")]
+        trials: Vec<BackupTrial> = "Trials",
+    }
+}
+
+wire! {
+    /// Whether a backup was restored for trial, and what became of it.
+    pub struct BackupTrial {
+        /// pgBackRest's name for the backup.
+        backup: String = "Backup",
+        /// `proven`, `failed`, `running` or `not yet`.
+        outcome: String = "Outcome",
+        /// When that was known (RFC 3339); empty where it is not.
+        at: String = "At",
+        /// Why it failed.
+        cause: String = "Cause",
     }
 }

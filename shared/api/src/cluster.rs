@@ -77,6 +77,9 @@ wire! {
         /// Whether commits go on without the replicas they wait for where too few are there.
         #[serde(default, skip_serializing_if = "crate::wire::is_default")]
         sync_fallback: bool = "SyncFallback",
+        /// Which backups are restored for trial: `each`, `daily` or `never`; empty, which is not written, leaves it open.
+        #[serde(default, skip_serializing_if = "crate::wire::is_default")]
+        restore_drills: String = "RestoreDrills",
     }
 }
 

@@ -84,6 +84,9 @@ wire! {
         /// New: the size that volumes are to have, as a quantity of Kubernetes; empty: the one they have.
         #[serde(default, skip_serializing_if = "crate::wire::is_default")]
         pvc_size: String = "PVCSize",
+        /// New: which backups are restored for trial from now on: `each`, `daily` or `never`; empty: as it is.
+        #[serde(default, skip_serializing_if = "crate::wire::is_default")]
+        restore_drills: String = "RestoreDrills",
     }
 }
 

@@ -31,8 +31,8 @@ mod upgrade;
 mod wire;
 
 pub use backup::{
-    AskedBackup, CreateBackrestBackupRequest, CreateBackrestBackupResponse, ShowBackrestDetail,
-    ShowBackrestQuery, ShowBackrestResponse,
+    AskedBackup, BackupTrial, CreateBackrestBackupRequest, CreateBackrestBackupResponse,
+    ShowBackrestDetail, ShowBackrestQuery, ShowBackrestResponse,
 };
 pub use cluster::{
     ClusterTestDetail, ClusterTestRequest, ClusterTestResponse, ClusterTestResult,

@@ -23,8 +23,8 @@ pub use self::{
     stanza::Stanza,
 };
 use crate::{
-    ClaimFacts, Cluster, ClusterStatus, Desired, Fixture, Form, Observed, Plan, PodFacts, Storage,
-    StorageKind, problem,
+    ClaimFacts, Cluster, ClusterStatus, Desired, DrillPolicy, Fixture, Form, Observed, Plan,
+    PodFacts, Storage, StorageKind, problem,
 };
 
 /// What a user wants of backups.
@@ -34,6 +34,8 @@ pub struct Backups {
     pub storage: Storage,
     /// After how many seconds a WAL file is archived that is not full; 0 for never.
     pub archive_timeout: u32,
+    /// Which of them are tried.
+    pub drills: DrillPolicy,
 }
 
 /// How archiving goes, as the agent of a primary says.

@@ -14,7 +14,7 @@ use crate::{
     applied::Applied,
     backlog, backup, certificate, crash,
     deletion::deletion,
-    failover,
+    drill, failover,
     journal::{Of, Subject},
     notes, policy, problem, protection, reload, replicas, restart, restore, serving, silence,
     slots,
@@ -139,6 +139,7 @@ pub fn commit(
             policy::commit(&mut next, cluster, observed, is_first, now);
             upgrade::account(&mut next, cluster, observed);
             upgrade::commit(&mut next, cluster, observed, now);
+            drill::commit(&mut next, cluster, observed, now);
             notes::commit(&mut next, cluster, observed, now);
             protection::commit(&mut next, cluster, observed, now);
             crash::commit(&mut next, cluster, observed, now);

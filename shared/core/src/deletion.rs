@@ -9,7 +9,7 @@ use crate::{
     Cluster, ClusterStatus, DeleteOptions, Journal, Kind, Milestone, Observed, Operation, Outcome,
     Phase, asked, backup,
     commit::{CREATION, DELETION, begin_creation, describe},
-    failover,
+    drill, failover,
     plan::{Leftover, leftovers},
     policy, reload, replicas, restart, restore, settings, upgrade,
 };
@@ -55,6 +55,7 @@ pub(crate) fn deletion(
         upgrade::break_off(next, cluster, now);
         backup::break_off(next, cluster, now);
         restore::break_off(next, cluster, now);
+        drill::break_off(next, cluster, now);
         settings::break_off(next, cluster, now);
         next.journal
             .finish(subject, CREATION, (Outcome::Failed, Some(interrupted)), now);

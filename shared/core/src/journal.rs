@@ -75,6 +75,9 @@ pub struct Operation {
     /// With a policy that runs elsewhere than policies do: where and as whom.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub place: Option<PolicyPlace>,
+    /// With a backup that is tried: pgBackRest's name for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup: Option<String>,
     /// When it began.
     pub started: Timestamp,
     /// When it ended.
@@ -120,6 +123,7 @@ impl Operation {
             task: None,
             policy: None,
             place: None,
+            backup: None,
             started: now,
             finished: None,
             outcome: None,
@@ -160,11 +164,13 @@ impl Operation {
     fn details(&self) -> impl Iterator<Item = (Field, Datum)> {
         let instance = self.instance.iter();
         let instance = instance.map(|name| (self.field(), Datum::Text(name.to_string())));
-        let tool = (self.kind == Kind::CreateBackup)
-            .then(|| (Field::BackupType, Datum::Text("pgbackrest".to_owned())));
+        let of_tool = matches!(self.kind, Kind::CreateBackup | Kind::VerifyRestore);
+        let tool = of_tool.then(|| (Field::BackupType, Datum::Text("pgbackrest".to_owned())));
         let policy = self.policy.iter();
         let policy = policy.map(|name| (Field::PolicyName, Datum::Text(name.clone())));
-        instance.chain(tool).chain(policy)
+        let backup = self.backup.iter();
+        let backup = backup.map(|label| (Field::Path, Datum::Text(label.clone())));
+        instance.chain(tool).chain(policy).chain(backup)
     }
 
     fn is(&self, (kind, instance): Of<'_>) -> bool {

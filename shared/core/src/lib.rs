@@ -20,6 +20,7 @@ mod commit;
 mod crash;
 mod deletion;
 mod desired;
+pub mod drill;
 mod failover;
 mod form;
 mod growth;
@@ -64,6 +65,10 @@ pub use crash::Crashes;
 pub use deletion::{DeleteRequest, unrecorded};
 pub use desired::{
     Desired, Image, NodePreference, Resources, ServiceType, Storage, StorageKind, UserSecret,
+};
+pub use drill::{
+    DrillFacts, DrillFound, DrillPlace, DrillPolicy, DrillReport, DrillRun, DrillStage,
+    DrillVerdict, Drills, ProvenRestore, RESULT_PROVEN, is_drilled, wants_drill,
 };
 pub use failover::{FailoverRequest, MOST_LAG};
 pub use form::Form;

@@ -386,6 +386,10 @@ pub struct Observed {
     pub silent: BTreeMap<InstanceName, Timestamp>,
     /// The pod that asks an image for its version.
     pub probe: Option<crate::ProbeFacts>,
+    /// The pod in which a backup is tried.
+    pub drill: Option<crate::DrillFacts>,
+    /// Whether a backup of this cluster may be tried beside those of others.
+    pub drill_place: crate::DrillPlace,
     /// Whether as many other clusters are being upgraded as may be at once.
     pub upgrades_full: bool,
     /// Uids of the cluster's Pgtasks, by name.

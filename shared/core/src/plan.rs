@@ -11,7 +11,7 @@ use pgo_ids::{ClusterName, InstanceName, OperationId};
 use crate::{
     AddressFamily, Backup, Cluster, ClusterStatus, DatabaseHost, Desired, Fixture, Form, Image,
     Kind, Observed, PodPhase, PolicyPlace, Role, StorageKind, UserSecret, backup, crash,
-    deletion::unrecorded, failover, growth, password, policy, protection, reload, replicas,
+    deletion::unrecorded, drill, failover, growth, password, policy, protection, reload, replicas,
     restart, restore, upgrade,
 };
 pub use lease::FirstLease;
@@ -224,6 +224,18 @@ pub enum Step {
         /// Its uid.
         uid: String,
     },
+    /// Make the pod in which a backup is tried.
+    MakeDrill {
+        /// The operation that it is for.
+        operation: OperationId,
+        /// pgBackRest's name for the backup.
+        backup: String,
+    },
+    /// Remove exactly this pod in which one was tried.
+    RemoveDrill {
+        /// Its uid.
+        uid: String,
+    },
     /// Ask for the deletion of the Pgcluster itself; the finalizer holds it.
     RemoveCluster,
     /// Remove exactly this claim, and its data with it.
@@ -342,6 +354,7 @@ pub fn plan(
         upgrade::steps(&mut plan, status, cluster, observed);
         crash::steps(&mut plan, status, cluster, observed);
         backup::steps(&mut plan, status, cluster, observed);
+        drill::steps(&mut plan, status, cluster, observed, now);
     } else {
         replicas::steps(&mut plan, status, cluster, observed);
     }

@@ -11,7 +11,7 @@ use pgo_ids::{InstanceName, OperationId};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Cluster, ClusterStatus, Desired, Kind, Observed, Operation, Outcome,
+    Cluster, ClusterStatus, Desired, DrillPolicy, Kind, Observed, Operation, Outcome,
     growth::{self, Growth},
     journal::{Ending, Of},
 };
@@ -35,6 +35,9 @@ pub struct Settings {
     pub synchronous: u32,
     /// Whether they go on without those that are missing.
     pub sync_fallback: bool,
+    /// Which backups are tried; none where there are none, or it was not accounted yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drills: Option<DrillPolicy>,
     /// The size of the volumes; empty before it was accounted.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub size: String,
@@ -55,6 +58,7 @@ impl Settings {
             autofail: desired.autofail,
             synchronous: desired.synchronous,
             sync_fallback: desired.sync_fallback,
+            drills: desired.backups.as_ref().map(|backups| backups.drills),
             size: desired.storage.size.clone(),
             growing: false,
             problem: String::new(),
@@ -77,6 +81,14 @@ impl Settings {
         if self.sync_fallback != former.sync_fallback {
             let writes = if self.sync_fallback { "go on" } else { "wait" };
             all.push(format!("where replicas are missing, writes {writes}"));
+        }
+        if let (Some(now), Some(before)) = (self.drills, former.drills)
+            && now != before
+        {
+            let (before, now) = (before.as_str(), now.as_str());
+            all.push(format!(
+                "backups are restored for trial {now}, not {before}"
+            ));
         }
         if self.asks_for_another_size(former) {
             let (before, now) = (&former.size, &self.size);

@@ -7,9 +7,9 @@ use pgo_ids::{InstanceName, OperationId, Term};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    BackupRun, Certificate, Crashes, Images, Journal, KeptWal, Kind, LastBackup, Outcome,
-    PolicyRun, Promotion, Protection, ReplicaCount, ReplicaStatus, Restart, RestoreRun, Restored,
-    Settings, Stanza, Synchronous, Upgrade, VolumeStatus,
+    BackupRun, Certificate, Crashes, Drills, Images, Journal, KeptWal, Kind, LastBackup, Outcome,
+    PolicyRun, Promotion, Protection, ProvenRestore, ReplicaCount, ReplicaStatus, Restart,
+    RestoreRun, Restored, Settings, Stanza, Synchronous, Upgrade, VolumeStatus,
 };
 
 /// Name of the condition that says whether a cluster can be used.
@@ -247,6 +247,12 @@ pub struct ClusterStatus {
     /// The newest backup.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_backup: Option<LastBackup>,
+    /// Which backups were tried, and what became of them.
+    #[serde(skip_serializing_if = "Drills::is_empty")]
+    pub drills: Drills,
+    /// The last restore that was proven to work.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_proven_restore: Option<ProvenRestore>,
     /// The restore that goes on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restore: Option<RestoreRun>,

@@ -67,6 +67,9 @@ pub(crate) fn backups(
         .map(|(storage, archive_timeout)| Backups {
             storage,
             archive_timeout,
+            drills: spec
+                .restore_drills
+                .unwrap_or_else(|| config.cluster.restore_drills()),
         }))
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use kube::{CustomResource, KubeSchema};
-use pgo_core::ClusterStatus;
+use pgo_core::{ClusterStatus, DrillPolicy};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -167,6 +167,11 @@ pub struct PgclusterSpec {
     #[schemars(range(max = 3600))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub volume_deadline: Option<u32>,
+    /// Which backups are restored for trial: `each`, the newest one `daily`, or `never`. Without it, as the configuration says.
+    #[serde(rename = "restoreDrills")]
+    #[schemars(schema_with = "schema::drill_policy")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restore_drills: Option<DrillPolicy>,
     /// Always `1`.
     #[schemars(length(max = 8))]
     #[serde(default)]

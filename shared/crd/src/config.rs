@@ -7,6 +7,7 @@ mod later;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use pgo_core::DrillPolicy;
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// Why a `pgo.yaml` cannot be used.
@@ -139,6 +140,8 @@ pub struct ClusterConfig {
     pub sync_fallback: bool,
     #[serde(rename = "VolumeDeadline", deserialize_with = "given")]
     pub volume_deadline: String,
+    #[serde(rename = "RestoreDrills", deserialize_with = "given")]
+    pub restore_drills: String,
     #[serde(rename = "AutofailReplaceReplica", deserialize_with = "given")]
     pub autofail_replace_replica: bool,
     #[serde(rename = "LogStatement", deserialize_with = "given")]
@@ -179,6 +182,7 @@ impl Default for ClusterConfig {
             sync_replication: false,
             sync_fallback: false,
             volume_deadline: "20".to_owned(),
+            restore_drills: DrillPolicy::default().as_str().to_owned(),
             autofail_replace_replica: false,
             log_statement: "none".to_owned(),
             log_min_duration_statement: "60000".to_owned(),
@@ -205,6 +209,7 @@ impl ClusterConfig {
             (&mut self.replicas, default.replicas),
             (&mut self.service_type, default.service_type),
             (&mut self.volume_deadline, default.volume_deadline),
+            (&mut self.restore_drills, default.restore_drills),
             (&mut self.log_statement, default.log_statement),
             (
                 &mut self.log_min_duration_statement,
@@ -224,6 +229,12 @@ impl ClusterConfig {
     #[must_use]
     pub fn volume_deadline(&self) -> u32 {
         self.volume_deadline.parse().unwrap_or(VOLUME_DEADLINE)
+    }
+
+    /// Which backups are tried.
+    #[must_use]
+    pub fn restore_drills(&self) -> DrillPolicy {
+        DrillPolicy::named(&self.restore_drills).unwrap_or_default()
     }
 }
 
@@ -248,16 +259,27 @@ pub struct PgoSection {
     // Not of 4.1.
     #[serde(rename = "UpgradesAtOnce", deserialize_with = "given")]
     pub upgrades_at_once: String,
+    #[serde(rename = "RestoreDrillsAtOnce", deserialize_with = "given")]
+    pub drills_at_once: String,
 }
 
 /// How many clusters are upgraded at once where `pgo.yaml` does not say: each loads the registry, its nodes and its volumes.
 const UPGRADES_AT_ONCE: usize = 2;
+
+/// Backups of how many clusters are tried at once where `pgo.yaml` does not say: each reads all of a database twice.
+const DRILLS_AT_ONCE: usize = 2;
 
 impl PgoSection {
     /// How many clusters are upgraded at once.
     #[must_use]
     pub fn upgrades_at_once(&self) -> usize {
         self.upgrades_at_once.parse().unwrap_or(UPGRADES_AT_ONCE)
+    }
+
+    /// Backups of how many clusters are tried at once.
+    #[must_use]
+    pub fn drills_at_once(&self) -> usize {
+        self.drills_at_once.parse().unwrap_or(DRILLS_AT_ONCE)
     }
 }
 

@@ -41,6 +41,8 @@ pub const PGRMDATA: &str = "pgrmdata";
 pub const INSTALLATION: &str = "pgo-installation-name";
 /// On the pod that asks an image for its version: id of the upgrade.
 pub const UPGRADE_PROBE: &str = "pgo.crunchydata.com/upgrade-probe";
+/// On the pod in which a backup is tried: id of the operation.
+pub const RESTORE_DRILL: &str = "pgo.crunchydata.com/restore-drill";
 /// On a Pgcluster: 4.1's state of its last upgrade.
 pub const MINOR_UPGRADE: &str = "minor-upgrade";
 /// On a Pgreplica that PGO made because of a Pgcluster's `spec.replicaCount`.

@@ -237,6 +237,7 @@ pub(crate) fn changed_by(cluster: &Pgcluster) -> ChangedBy {
                 &["f:spec", "f:syncReplication"],
                 &["f:spec", "f:synchronousStandbys"],
                 &["f:spec", "f:syncFallback"],
+                &["f:spec", "f:restoreDrills"],
                 &["f:spec", "f:PrimaryStorage", "f:size"],
             ],
         ),

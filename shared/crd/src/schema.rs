@@ -2,10 +2,12 @@
 //! stored that it does not understand. The words come from the core's types.
 
 mod backups;
+mod drills;
 mod policies;
 mod restores;
 
-use pgo_core::{ConditionStatus, Kind, Level, Outcome, Phase};
+pub(crate) use drills::drill_policy;
+use pgo_core::{ConditionStatus, DrillPolicy, Kind, Level, Outcome, Phase};
 use pgo_events::{EventType, Field, FieldKind, Severity, Stage, Topic};
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
@@ -160,7 +162,7 @@ fn settings() -> Value {
         "required": ["autofail", "synchronous"],
         "properties": {
             "autofail": {"type": "boolean"}, "synchronous": small(), "syncFallback": {"type": "boolean"},
-            "size": {"type": "string"}, "growing": {"type": "boolean"}, "problem": {"type": "string"},
+            "drills": word(&DrillPolicy::ALL), "size": {"type": "string"}, "growing": {"type": "boolean"}, "problem": {"type": "string"},
         },
     })
 }
@@ -242,6 +244,7 @@ fn operations() -> Value {
                 "task": {"type": "string"},
                 "policy": {"type": "string"},
                 "place": policies::place(),
+                "backup": {"type": "string"},
                 "started": time(),
                 "finished": time(),
                 "outcome": word(&Outcome::ALL),

@@ -2,6 +2,7 @@
 //! refused when [`pgo_core::Desired`] was made.
 
 mod access;
+mod drill;
 mod identity;
 mod pod;
 mod probe;
@@ -13,6 +14,7 @@ mod service;
 mod volume;
 
 pub use access::{agent_role, agent_role_binding, agent_service_account};
+pub use drill::{DRILL_CONTAINER, drill, drill_name};
 pub use identity::{
     FORM, agent_identity, cluster_labels, fixture_name, form, is_labelled, is_owned, made_for,
     owner, owners, stranger,

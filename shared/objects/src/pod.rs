@@ -148,7 +148,7 @@ const SPREAD_WEIGHT: i32 = 50;
 const NODE_WEIGHT: i32 = 100;
 
 /// Both are preferences: a pod on a node that is less fit is better than none.
-fn affinity(desired: &Desired) -> Affinity {
+pub(crate) fn affinity(desired: &Desired) -> Affinity {
     Affinity {
         node_affinity: desired.node.as_ref().map(prefers),
         pod_anti_affinity: Some(apart(desired)),
@@ -319,7 +319,7 @@ pub(crate) fn field(name: &str, path: &str) -> EnvVar {
     }
 }
 
-fn resources(desired: &Desired) -> Option<ResourceRequirements> {
+pub(crate) fn resources(desired: &Desired) -> Option<ResourceRequirements> {
     let side = |cpu: &str, memory: &str| {
         let quantities: BTreeMap<String, Quantity> = [("cpu", cpu), ("memory", memory)]
             .into_iter()
@@ -451,7 +451,7 @@ fn volumes(desired: &Desired, instance: &InstanceName) -> Vec<Volume> {
 }
 
 /// The user's configuration: the ConfigMap that is named, which must be there, else the namespace's own, which need not.
-fn custom_config(desired: &Desired) -> Volume {
+pub(crate) fn custom_config(desired: &Desired) -> Volume {
     let named = desired.custom_config.as_deref();
     let named = named.filter(|name| *name != GLOBAL_CONFIG);
     Volume {

@@ -3,7 +3,7 @@
 use pgo_core::backup::{REPOSITORY, REPOSITORY_CLAIM};
 use pgo_ids::ClusterName;
 
-use crate::{identity::REPLICA_SERVICE, probe::PROBE};
+use crate::{drill::DRILL, identity::REPLICA_SERVICE, probe::PROBE};
 
 /// A cluster that another one cannot stand beside.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,9 +16,10 @@ pub struct Rival {
 
 /// What a cluster makes beside objects that have its own name, of a kind of which it has one of that name, too: the kind,
 /// what comes behind the cluster's name, what it is for, and what the object of the cluster's own name is for.
-const FURTHER: [(&str, &str, &str, &str); 4] = [
+const FURTHER: [(&str, &str, &str, &str); 5] = [
     ("Service", REPLICA_SERVICE, "its replicas", "its primary"),
     ("Pod", PROBE, "a look into an image", "its first instance"),
+    ("Pod", DRILL, "the trial of a backup", "its first instance"),
     ("Service", REPOSITORY, "its backups", "its primary"),
     (
         "PersistentVolumeClaim",

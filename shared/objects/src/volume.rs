@@ -81,7 +81,7 @@ pub fn repository_claim(desired: &Desired, backups: &Backups) -> PersistentVolum
     claim_of(metadata, &backups.storage)
 }
 
-fn claim_of(metadata: ObjectMeta, storage: &Storage) -> PersistentVolumeClaim {
+pub(crate) fn claim_of(metadata: ObjectMeta, storage: &Storage) -> PersistentVolumeClaim {
     let selects = storage.kind == StorageKind::Create && !storage.match_labels.is_empty();
     PersistentVolumeClaim {
         metadata,

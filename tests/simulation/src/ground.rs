@@ -54,8 +54,11 @@ pub fn carry_out(
                 pod.service = Some(role.service(&cluster.name));
             }
         }
-        // Nobody asks for larger volumes, or restores, here.
-        Step::GrowClaim { .. } | Step::MarkClaim { .. } => {}
+        // Nobody asks for larger volumes, restores or backups here.
+        Step::GrowClaim { .. }
+        | Step::MarkClaim { .. }
+        | Step::MakeDrill { .. }
+        | Step::RemoveDrill { .. } => {}
         _ => {
             if let Ok(desired) = &cluster.desired {
                 make_fixture(ground.shaped(), step, desired, made, now);

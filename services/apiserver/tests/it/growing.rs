@@ -94,6 +94,10 @@ async fn what_cannot_be_is_refused_and_changes_nothing() {
     let before = kubernetes.get("pgclusters", "pgouser1", "hippo").unwrap();
     for (request, words) in [
         (json!({}), "the request changes nothing"),
+        (
+            json!({"RestoreDrills": "weekly"}),
+            "restore drills are made each, daily or never, not \"weekly\"",
+        ),
         (json!({"PVCSize": "much"}), "is not a quantity"),
         (json!({"PVCSize": "0"}), "is no size of a volume"),
         (json!({"PVCSize": "100M"}), "cannot be made smaller"),
@@ -111,4 +115,31 @@ async fn what_cannot_be_is_refused_and_changes_nothing() {
     }
     let after = kubernetes.get("pgclusters", "pgouser1", "hippo").unwrap();
     assert_eq!(after["spec"], before["spec"]);
+}
+
+#[tokio::test]
+async fn which_backups_are_tried_is_said_at_the_creation_and_later() {
+    let kubernetes = installation();
+    let apiserver = start_plain(&kubernetes).await;
+    let client = apiserver.plain();
+    let said = || {
+        let cluster = kubernetes.get("pgclusters", "pgouser1", "hippo").unwrap();
+        cluster["spec"]["restoreDrills"].clone()
+    };
+    let mut request = create_request("hippo");
+    request["RestoreDrills"] = json!("weekly");
+    let refused = client.post("/clusters", request.clone()).await.refusal();
+    assert!(refused.contains("not \"weekly\""), "{refused}");
+    request["RestoreDrills"] = json!("each");
+    client.post("/clusters", request).await.done();
+    assert_eq!(said(), "each");
+    let answer = update(&client, json!({"RestoreDrills": "never"})).await;
+    assert_eq!(answer["Code"], "ok", "{answer}");
+    assert_eq!(said(), "never");
+    client
+        .post("/clusters", create_request("rhino"))
+        .await
+        .done();
+    let other = kubernetes.get("pgclusters", "pgouser1", "rhino").unwrap();
+    assert!(other["spec"]["restoreDrills"].is_null(), "as pgo.yaml says");
 }

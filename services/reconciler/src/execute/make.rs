@@ -2,6 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use pgo_core::{Cluster, Desired, Step};
+use pgo_crd::Pgcluster;
 use pgo_tls::LeafSpec;
 use rand::{Rng as _, distr::Alphanumeric};
 
@@ -101,6 +102,23 @@ async fn probe(
     };
     let asked = (*operation, series.as_str());
     let pod = pgo_objects::probe(desired, &cluster.stream, image, asked, node.as_deref());
+    make(&context.client, cluster, &pod, Present::Stays).await
+}
+
+/// Makes the pod in which a backup is tried, from the image that is in force; none where there are to be no backups.
+pub async fn drill(
+    step: &Step,
+    object: &Pgcluster,
+    cluster: &Cluster,
+    context: &Context,
+) -> Result<(), Error> {
+    let status = object.status.clone().map(|status| status.0);
+    let desired = cluster.desired_repository(&status.unwrap_or_default());
+    let (Step::MakeDrill { operation, backup }, Some(desired)) = (step, desired) else {
+        return Ok(());
+    };
+    let asked = (*operation, backup.as_str());
+    let pod = pgo_objects::drill(&desired, &cluster.stream, asked, &context.agent_logs);
     make(&context.client, cluster, &pod, Present::Stays).await
 }
 

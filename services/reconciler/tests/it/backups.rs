@@ -13,7 +13,7 @@ use crate::{
 const REPOSITORY: &str = "hippo-backrest-shared-repo";
 
 /// A cluster with backups whose stanza is there.
-async fn cluster(
+pub async fn cluster(
     kubernetes: &Kubernetes,
     certificates: &Certificates,
 ) -> (FakeAgent, FakeRepository) {
@@ -54,7 +54,7 @@ fn archiving(kubernetes: &Kubernetes) -> String {
 }
 
 /// The task that `pgo backup` makes.
-fn ask(kubernetes: &Kubernetes, options: &str) {
+pub fn ask(kubernetes: &Kubernetes, options: &str) {
     let task = json!({
         "apiVersion": "crunchydata.com/v1", "kind": "Pgtask",
         "metadata": {"name": "backrest-backup-hippo", "labels": {

@@ -15,6 +15,7 @@ mod certificates;
 mod confirming;
 mod deletion;
 mod doorbells;
+mod drills;
 mod event_log;
 mod eventing;
 mod failover;

@@ -6,7 +6,9 @@ use jiff::{SignedDuration, Timestamp};
 use pgo_ids::InstanceName;
 
 use super::{Plan, Step};
-use crate::{Cluster, ClusterStatus, DeleteOptions, Fixture, Kind, Observed, Outcome, restore};
+use crate::{
+    Cluster, ClusterStatus, DeleteOptions, Fixture, Kind, Observed, Outcome, drill, restore,
+};
 
 /// How long the last events of a removed cluster may stay in its own outbox before they are copied to a page in the
 /// operator's namespace, so that a deletion never hangs on the event service.
@@ -55,6 +57,12 @@ pub(crate) fn leftovers(
     .collect()
 }
 
+/// What nothing else waits for.
+fn at_once(status: &ClusterStatus, observed: &Observed) -> impl Iterator<Item = Step> {
+    let marked = restore::mark(status, observed);
+    marked.into_iter().chain(drill::removal(observed))
+}
+
 /// What is to be done next of a deletion.
 pub(super) fn plan(
     status: &ClusterStatus,
@@ -71,7 +79,7 @@ pub(super) fn plan(
             steps.push(Step::AddFinalizer);
         }
     }
-    steps.extend(restore::mark(status, observed));
+    steps.extend(at_once(status, observed));
     let waiting_for = match leftovers(status, cluster, observed, options).first() {
         Some(Leftover::Replicas) => {
             // What the primary has written by then, nobody needs to be told.

@@ -14,6 +14,7 @@ mod changes;
 mod crash;
 mod creation;
 mod deletion;
+mod drills;
 mod failover;
 mod following;
 mod growth;

@@ -10,7 +10,7 @@ use pgo_core::{
 use pgo_events::{Event, EventType, Published};
 
 use crate::{
-    backups, crash, failover,
+    backups, crash, drills, failover,
     installation::{config, pgo},
     policies, protection, reload, replicas, restart, restores, scheduled, scheduling,
     services::{lease, process},
@@ -136,6 +136,7 @@ fn what_is_said_to_be_published_is_told_and_nothing_else() {
         synchronous::of_fallback(),
         backups::told(),
         restores::told(),
+        drills::told(),
         volumes::told(),
     ];
     let told: BTreeSet<EventType> = told.into_iter().flatten().collect();

@@ -243,6 +243,8 @@ impl World {
             | Step::RemoveReplica { .. }
             | Step::DropSlot { .. } => self.scale(step),
             Step::MakeProbe { .. } | Step::RemoveProbe { .. } => self.probe(step),
+            // What becomes of it a test says.
+            Step::MakeDrill { .. } | Step::RemoveDrill { .. } => {}
             Step::GrowClaim { .. } => self.grow_claim(step),
             Step::MarkClaim { .. } => self.mark_claim(step),
             Step::RemovePod { .. }

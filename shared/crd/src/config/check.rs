@@ -2,6 +2,8 @@
 
 use std::ops::RangeInclusive;
 
+use pgo_core::DrillPolicy;
+
 use super::{ClusterConfig, ConfigError, PgoConfig, StorageConfig};
 
 /// Truth values as Go reads them.
@@ -132,12 +134,13 @@ fn numbers(config: &PgoConfig) -> Result<(), ConfigError> {
             return wrong(key, format!("{value:?} is not a whole number"));
         }
     }
-    let at_once = &config.pgo.upgrades_at_once;
-    if !at_once.is_empty() && !at_once.parse().is_ok_and(|number: usize| number > 0) {
-        return wrong(
-            "Pgo.UpgradesAtOnce",
-            format!("{at_once:?} is no number from 1 on"),
-        );
+    for (key, at_once) in [
+        ("Pgo.UpgradesAtOnce", &config.pgo.upgrades_at_once),
+        ("Pgo.RestoreDrillsAtOnce", &config.pgo.drills_at_once),
+    ] {
+        if !at_once.is_empty() && !at_once.parse().is_ok_and(|number: usize| number > 0) {
+            return wrong(key, format!("{at_once:?} is no number from 1 on"));
+        }
     }
     for (key, value, range) in [
         ("Cluster.Replicas", &cluster.replicas, REPLICAS),
@@ -172,6 +175,10 @@ fn choices(cluster: &ClusterConfig) -> Result<(), ConfigError> {
     }
     if !["ddl", "none", "mod", "all"].contains(&cluster.log_statement.as_str()) {
         return wrong("Cluster.LogStatement", "give none, ddl, mod or all");
+    }
+    let drills = &cluster.restore_drills;
+    if !drills.is_empty() && DrillPolicy::named(drills).is_none() {
+        return wrong("Cluster.RestoreDrills", "give each, daily or never");
     }
     if !["", "1"].contains(&cluster.strategy.as_str()) {
         return wrong("Cluster.Strategy", "give 1, the only one there is");

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{count, label, restores, small, time, uuid, with_description};
+use super::{count, drills, label, restores, small, time, uuid, with_description};
 
 /// What the status of a cluster says of backups.
 pub(super) fn of_cluster() -> Value {
@@ -10,6 +10,8 @@ pub(super) fn of_cluster() -> Value {
         "stanza": stanza(),
         "backup": run(),
         "lastBackup": last(),
+        "drills": drills::drills(),
+        "lastProvenRestore": drills::proven(),
         "restore": restores::run(),
         "restored": restores::restored(),
         "adopted": restores::adopted(),

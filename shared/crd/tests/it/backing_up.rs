@@ -1,6 +1,6 @@
 //! Which clusters have backups by pgBackRest, where they lie, and Pgtasks that ask for one.
 
-use pgo_core::Backups;
+use pgo_core::{Backups, DrillPolicy};
 use pgo_crd::{
     Pgcluster, PgoConfig, Pgtask, asking, backup_request, backup_requests, desired, requested,
 };
@@ -76,6 +76,22 @@ fn the_time_after_which_wal_is_archived_has_a_default() {
         told.contains("userlabels.archive-timeout: \"soon\""),
         "{told}"
     );
+}
+
+#[test]
+fn which_backups_are_tried_the_spec_says_and_else_pgo_yaml() {
+    let policy = |spec: Value, config: &PgoConfig| {
+        let backups = backups(&labelled("true", spec), config);
+        backups.expect("backups").drills
+    };
+    let every = with("  RestoreDrills: each", "");
+    assert_eq!(policy(json!({}), &config()), DrillPolicy::Daily);
+    assert_eq!(policy(json!({}), &every), DrillPolicy::Each);
+    let never = json!({"restoreDrills": "never"});
+    assert_eq!(policy(never, &every), DrillPolicy::Never);
+    let text = PGO_YAML.replace("  Port: 5432", "  Port: 5432\n  RestoreDrills: weekly");
+    let error = PgoConfig::parse(&text).expect_err("refused").to_string();
+    assert!(error.contains("Cluster.RestoreDrills"), "{error}");
 }
 
 #[test]

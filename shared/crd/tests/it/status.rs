@@ -1,11 +1,12 @@
 //! Schema and status agree: what the API server lets through can be read, and nothing that is written gets lost there.
 
 use pgo_core::{
-    BackupRun, ClusterStatus, Condition, ConditionStatus, DeleteOptions, Image, InstanceStatus,
-    Journal, KeptWal, Kind, Lack, LastBackup, LastTakeover, Operation, Outcome, Phase, PolicyPlace,
-    PolicyRun, PolicyServer, Promotion, Protection, Reached, ReplicaCount, ReplicaStatus, Restart,
-    RestoreMark, RestoreOrder, RestoreRun, RestoreStage, Restored, Settings, Stanza, Synchronous,
-    Takeover, TakeoverCause, Turn, UpgradeStage,
+    BackupRun, ClusterStatus, Condition, ConditionStatus, DeleteOptions, DrillPolicy, DrillRun,
+    DrillVerdict, Drills, Image, InstanceStatus, Journal, KeptWal, Kind, Lack, LastBackup,
+    LastTakeover, Operation, Outcome, Phase, PolicyPlace, PolicyRun, PolicyServer, Promotion,
+    Protection, ProvenRestore, Reached, ReplicaCount, ReplicaStatus, Restart, RestoreMark,
+    RestoreOrder, RestoreRun, RestoreStage, Restored, Settings, Stanza, Synchronous, Takeover,
+    TakeoverCause, Turn, UpgradeStage,
 };
 use pgo_crd::{Pgcluster, PgclusterStatus, definitions};
 use pgo_events::{Backlog, Draft, EventType, Outbox};
@@ -189,6 +190,7 @@ fn full() -> ClusterStatus {
             database: Some("userdb".to_owned()),
             secret: Some("hippo-testuser-secret".to_owned()),
         }),
+        backup: Some("20261126-200000F".to_owned()),
         started: time,
         finished: Some(time),
         outcome: Some(outcome),
@@ -213,6 +215,11 @@ fn full() -> ClusterStatus {
         backup: "20261126-200000F".to_owned(),
         last_commit: Some(time),
         lsn: "0/5000148".to_owned(),
+    };
+    let verdict = DrillVerdict {
+        at: time,
+        proven: false,
+        cause: Some("pages are damaged".to_owned()),
     };
     ClusterStatus {
         state: "pgcluster Processed".to_owned(),
@@ -303,6 +310,27 @@ fn full() -> ClusterStatus {
             at: Some(time),
         }),
         adopted: Some("hippo-abcd".parse().expect("a name")),
+        drills: Drills {
+            run: Some(DrillRun {
+                operation: id,
+                backup: "20261126-200000F".to_owned(),
+                since: Some(time),
+                lost: 1,
+                ended: Some("uid-4".to_owned()),
+            }),
+            last: Some(time),
+            verdicts: [("20261125-200000F".to_owned(), verdict)].into(),
+        },
+        last_proven_restore: Some(ProvenRestore {
+            backup: "20261125-200000F".to_owned(),
+            at: time,
+            duration_ms: 1,
+            size_bytes: 23,
+            lsn: "0/5000148".to_owned(),
+            last_commit: Some(time),
+            checksums: true,
+            structure: true,
+        }),
         retired: vec!["hippo".parse().expect("a name")],
         restart: Some(Restart {
             operation: id,
@@ -387,6 +415,7 @@ fn full() -> ClusterStatus {
             autofail: true,
             synchronous: 1,
             sync_fallback: true,
+            drills: Some(DrillPolicy::Each),
             problem: "it cannot be read".to_owned(),
         }),
         told_notes: vec![id],

@@ -175,12 +175,13 @@ catalogue! {
             completed VerifyBackupCompleted = "VerifyBackupCompleted"
                 "A backup's files are whole.";
         }
-        VerifyRestore "a restore drill" [Backup] (ClusterName, BackupType) Backups {
+        VerifyRestore "a restore drill" [Backup] (ClusterName, BackupType, Path) Now {
             started VerifyRestore = "VerifyRestore";
             failed VerifyRestoreFailure = "VerifyRestoreFailure"
                 "Do not rely on this backup: make another one now, and look at the cause.";
             completed VerifyRestoreCompleted = "VerifyRestoreCompleted"
-                "A backup was restored to a throw-away instance, checked and read in full.";
+                "A backup was restored to a throw-away instance, checked and read in full; the position is the one up to which it was replayed."
+                and (SizeBytes, Lsn, Timeline);
         }
 
         // Schedules.

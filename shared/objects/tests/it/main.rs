@@ -6,6 +6,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod drill;
 mod objects;
 mod repository;
 mod rivals;

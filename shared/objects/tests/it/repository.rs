@@ -15,6 +15,7 @@ fn wanted() -> Desired {
         backups: Some(Backups {
             storage: desired.storage.clone(),
             archive_timeout: 60,
+            drills: pgo_core::DrillPolicy::Never,
         }),
         ..desired
     }

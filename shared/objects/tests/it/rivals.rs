@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use pgo_core::{Fixture, repository_claim_name};
 use pgo_ids::ClusterName;
-use pgo_objects::{fixture_name, probe_name, rivals};
+use pgo_objects::{drill_name, fixture_name, probe_name, rivals};
 use proptest::prelude::*;
 
 /// Kind and name of what is made for a cluster under a name that nobody chooses, but the Secrets of its users.
@@ -21,6 +21,7 @@ fn made(cluster: &ClusterName) -> BTreeSet<(&'static str, String)> {
         fixture("ServiceAccount", Fixture::Account),
         ("Pod", cluster.to_string()),
         ("Pod", probe_name(cluster)),
+        ("Pod", drill_name(cluster)),
         ("PersistentVolumeClaim", cluster.to_string()),
         fixture("Service", Fixture::RepositoryService),
         fixture("Deployment", Fixture::Repository),
@@ -33,6 +34,7 @@ fn name() -> impl Strategy<Value = ClusterName> {
     let ends = [
         "-replica",
         "-upgrade-probe",
+        "-restore-drill",
         "-primary",
         "-agent",
         "-agent-tls",

@@ -17,6 +17,7 @@ mod chaos;
 mod create;
 mod custom_resources;
 mod delete;
+mod drills;
 mod event_replicas;
 mod eventing;
 mod faces;

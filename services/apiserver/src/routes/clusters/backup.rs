@@ -25,6 +25,7 @@ use super::{
     pod::{self, Containers},
     scale::primary,
     task::{self, BackupTask},
+    trials,
     wanted::check_storage_types,
 };
 use crate::{agents, app::App, refusal::Refusal, request::Call};
@@ -217,5 +218,6 @@ async fn detail(
         name: name.clone(),
         info,
         stanzas,
+        trials: trials::of(cluster, &text, json),
     })
 }

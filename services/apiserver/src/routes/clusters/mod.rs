@@ -22,6 +22,7 @@ mod show;
 mod spec;
 mod task;
 mod test;
+mod trials;
 mod update;
 mod upgrade;
 mod wanted;

@@ -63,7 +63,7 @@ pub(crate) fn is_instance(pod: &Pod) -> bool {
     is_shown(pod) && matches!(kind(pod, ""), "primary" | "replica")
 }
 
-/// Whether a pod of a cluster is one that 4.1 shows: no Job's, no repository, and none that only asks an image.
+/// Whether a pod of a cluster is one that 4.1 shows: no Job's, no repository, and none that only asks an image or tries a backup.
 pub(crate) fn is_shown(pod: &Pod) -> bool {
     let labels = pod.labels();
     let hiding = [
@@ -72,6 +72,7 @@ pub(crate) fn is_shown(pod: &Pod) -> bool {
         label::BACKREST_REPO,
         label::PGBACKUP,
         label::UPGRADE_PROBE,
+        label::RESTORE_DRILL,
     ];
     !hiding.iter().any(|key| labels.contains_key(*key))
         && labels.get(label::NAME).map(String::as_str) != Some(LSPVC)

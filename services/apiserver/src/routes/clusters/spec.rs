@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use kube::api::ObjectMeta;
 use pgo_api::{CreateClusterRequest, PGO_VERSION};
+use pgo_core::DrillPolicy;
 use pgo_crd::{ContainerResources, Pgcluster, PgclusterSpec, PgoConfig, StorageSpec, label};
 use pgo_ids::{ClusterName, OperationId};
 
@@ -61,6 +62,7 @@ pub(super) fn cluster(
         replica_count: u32::try_from(replicas).ok().filter(|count| *count > 0),
         sync_replication: request.sync_replication.then_some(true),
         sync_fallback: request.sync_fallback.then_some(true),
+        restore_drills: DrillPolicy::named(&request.restore_drills),
         synchronous_standbys: u32::try_from(request.sync_standbys).ok().filter(|k| *k > 0),
         strategy: or(&settings.strategy, STRATEGY),
         secretfrom: request.secret_from.clone(),

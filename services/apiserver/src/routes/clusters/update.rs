@@ -1,5 +1,5 @@
-//! `POST /clustersupdate`: whether instances take over by themselves, as 4.1's label of the Pgcluster says it, and how large
-//! volumes are. Who asked is noted with it, in the same write: the reconciler tells it.
+//! `POST /clustersupdate`: whether instances take over by themselves, as 4.1's label of the Pgcluster says it, how large volumes are,
+//! and which backups are tried. Who asked is noted with it, in the same write: the reconciler tells it.
 
 use std::sync::Arc;
 
@@ -9,6 +9,7 @@ use kube::{
 };
 use pgo_api::{Outcome, UpdateClusterRequest, UpdateClusterResponse, texts};
 use pgo_bus::Kind;
+use pgo_core::DrillPolicy;
 use pgo_crd::{Pgcluster, UpdateNote, label};
 use pgo_ids::OperationId;
 use serde_json::json;
@@ -22,6 +23,7 @@ struct Change {
     autofail: Option<bool>,
     /// The size of the volumes, and the storage classes that let them grow.
     size: Option<(String, Vec<String>)>,
+    drills: Option<DrillPolicy>,
 }
 
 pub(crate) async fn update(
@@ -65,7 +67,8 @@ pub(crate) async fn update(
 /// What a request asks for. 4.1's always says something of autofail.
 async fn change(call: &Call, request: &UpdateClusterRequest) -> Result<Change, Refusal> {
     let size = request.pvc_size.as_str();
-    if size.is_empty() && request.keep_autofail {
+    let drills = drills(&request.restore_drills)?;
+    if size.is_empty() && request.keep_autofail && drills.is_none() {
         return Err(Refusal("the request changes nothing".to_owned()));
     }
     let size = match size {
@@ -78,7 +81,19 @@ async fn change(call: &Call, request: &UpdateClusterRequest) -> Result<Change, R
     Ok(Change {
         autofail: (!request.keep_autofail).then_some(request.autofail),
         size,
+        drills,
     })
+}
+
+/// Which backups are to be tried; none where nothing is said of it.
+pub(super) fn drills(word: &str) -> Result<Option<DrillPolicy>, Refusal> {
+    match (word, DrillPolicy::named(word)) {
+        ("", _) => Ok(None),
+        (_, Some(policy)) => Ok(Some(policy)),
+        (other, None) => Err(Refusal(format!(
+            "restore drills are made each, daily or never, not {other:?}"
+        ))),
+    }
 }
 
 /// Changes each; what stands in the way of one does not keep the others.
@@ -123,6 +138,9 @@ async fn update_one(
     if let Some((size, classes)) = &change.size {
         patch["spec"] = grow::prepare(&call.app, cluster, (size, classes)).await?;
     }
+    if let Some(drills) = change.drills {
+        patch["spec"]["restoreDrills"] = json!(drills.as_str());
+    }
     let parameters = PatchParams::default();
     let stored = api.patch(&name, &parameters, &Patch::Merge(&patch)).await?;
     let rung = doorbell(Kind::Pgcluster, &stored, Some(id));
@@ -132,6 +150,7 @@ async fn update_one(
         cluster = name,
         autofail = change.autofail,
         size,
+        drills = ?change.drills,
         user = call.caller.name,
         "changed settings of a cluster"
     );

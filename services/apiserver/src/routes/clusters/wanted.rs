@@ -12,7 +12,7 @@ use pgo_crd::{Pgcluster, PgoConfig, label};
 use pgo_ids::{ClusterName, OperationId};
 use pgo_objects::{Rival, rivals};
 
-use super::spec;
+use super::{spec, update::drills};
 use crate::refusal::Refusal;
 
 /// Most replicas of a cluster, as its definition has it.
@@ -162,6 +162,7 @@ fn check_names(request: &CreateClusterRequest, facts: &Facts) -> Result<Vec<Clus
             request.sync_standbys
         ));
     }
+    drills(&request.restore_drills)?;
     if request.replica_count > MOST_REPLICAS {
         return refuse(format!(
             "invalid replica-count {}, should be at most {MOST_REPLICAS}",

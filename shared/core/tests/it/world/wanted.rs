@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use pgo_core::{Backups, Desired, Image, Resources, ServiceType, Storage, StorageKind};
+use pgo_core::{
+    Backups, Desired, DrillPolicy, Image, Resources, ServiceType, Storage, StorageKind,
+};
 
 fn storage(fs_group: i64) -> Storage {
     Storage {
@@ -21,6 +23,7 @@ pub fn backups() -> Backups {
     Backups {
         storage: storage(27),
         archive_timeout: 60,
+        drills: DrillPolicy::Never,
     }
 }
 

@@ -1,4 +1,4 @@
-//! How many clusters are upgraded at once, over all namespaces.
+//! How many clusters do the same at once, over all namespaces: are upgraded, or have a backup tried.
 
 use std::{
     collections::HashSet,
@@ -6,20 +6,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use pgo_core::{Cluster, ClusterStatus, wants_upgrade};
 use pgo_ids::StreamId;
 
 /// How long nobody begins after a leader did: those that went on before are counted first.
 const HEARD_WITHIN: Duration = Duration::from_secs(5);
 
-/// The clusters that are being upgraded, or may begin.
+/// The clusters that are at it, or may begin.
 #[derive(Clone)]
-pub struct Upgrades {
+pub struct Places {
     begun: Instant,
     taken: Arc<Mutex<HashSet<String>>>,
 }
 
-impl Default for Upgrades {
+impl Default for Places {
     fn default() -> Self {
         Self {
             begun: Instant::now(),
@@ -28,20 +27,19 @@ impl Default for Upgrades {
     }
 }
 
-impl Upgrades {
-    /// Whether a cluster has to wait for others: it wants to begin, and `limit` of them go on.
-    pub fn full(&self, status: &ClusterStatus, cluster: &Cluster, limit: usize) -> bool {
-        let stream = cluster.stream.as_str();
-        if status.upgrading().is_some() {
+impl Places {
+    /// Whether a cluster has to wait for others: it is not `at_it`, wants to begin, and `limit` of them go on.
+    pub fn full(&self, stream: &StreamId, at_it: bool, wants: bool, limit: usize) -> bool {
+        let stream = stream.as_str();
+        if at_it {
             self.taken().insert(stream.to_owned());
             return false;
         }
-        let wants = !cluster.is_to_go() && wants_upgrade(status, cluster);
         self.is_full_for(stream, wants, limit)
     }
 
     fn is_full_for(&self, stream: &str, wants: bool, limit: usize) -> bool {
-        let heard = self.begun.elapsed() >= HEARD_WITHIN;
+        let heard = !self.is_new();
         let mut taken = self.taken();
         if !wants {
             taken.remove(stream);
@@ -55,6 +53,11 @@ impl Upgrades {
         }
         taken.insert(stream.to_owned());
         false
+    }
+
+    /// Whether those that went on before may not have been counted yet.
+    pub fn is_new(&self) -> bool {
+        self.begun.elapsed() < HEARD_WITHIN
     }
 
     /// Forgets a cluster that is gone.
@@ -74,11 +77,11 @@ mod tests {
     #[test]
     fn no_more_than_the_limit_begin_and_each_that_ends_makes_room() {
         let begun = Instant::now().checked_sub(HEARD_WITHIN);
-        let upgrades = Upgrades {
+        let places = Places {
             begun: begun.expect("a machine that runs for a while"),
             taken: Arc::default(),
         };
-        let full = |stream, wants| upgrades.is_full_for(stream, wants, 2);
+        let full = |stream, wants| places.is_full_for(stream, wants, 2);
         assert!(!full("a", true) && !full("b", true));
         assert!(full("c", true));
         assert!(!full("a", true), "it has its place");
@@ -88,7 +91,7 @@ mod tests {
 
     #[test]
     fn nobody_begins_before_those_that_go_on_were_counted() {
-        let upgrades = Upgrades::default();
-        assert!(upgrades.is_full_for("a", true, 2));
+        let places = Places::default();
+        assert!(places.is_full_for("a", true, 2));
     }
 }

@@ -1,0 +1,396 @@
+//! Which backup is tried when, and what becomes of it.
+
+use jiff::{SignedDuration, Timestamp};
+use pgo_events::{Datum, Field};
+use pgo_ids::OperationId;
+
+use super::{
+    DrillFacts, DrillFound, DrillPlace, DrillPolicy, DrillReport, DrillRun, DrillVerdict, Drills,
+    ProvenRestore, RESULT_PROVEN,
+};
+use crate::{
+    BackupSet, Cluster, ClusterStatus, ConditionStatus, Kind, Observed, Operation, Outcome, Plan,
+    Step, journal::Of, status::set_condition,
+};
+
+/// How long the pod may take to begin: its image is pulled and its volume made in that time.
+const START_DEADLINE: SignedDuration = SignedDuration::from_mins(30);
+
+/// How long all of it may take. The pod ends itself before.
+const DEADLINE: SignedDuration = SignedDuration::from_hours(26);
+
+/// How many pods may end without a report: a node that is drained takes one with it.
+const MOST_LOST: u32 = 3;
+
+/// Between the beginnings of two, where one a day is wanted.
+const DAY: SignedDuration = SignedDuration::from_hours(24);
+
+const DRILL: Of<'static> = (Kind::VerifyRestore, None);
+
+/// Whether a backup is being tried.
+#[must_use]
+pub fn is_drilled(status: &ClusterStatus) -> bool {
+    status.drills.run.is_some()
+}
+
+/// Whether a cluster wants to begin a drill.
+#[must_use]
+pub fn wants_drill(
+    status: &ClusterStatus,
+    cluster: &Cluster,
+    observed: &Observed,
+    now: Timestamp,
+) -> bool {
+    due(status, cluster, observed, now).is_some()
+}
+
+/// The policy that is in force; none where it is not known, or there are no backups.
+fn policy(cluster: &Cluster) -> Option<DrillPolicy> {
+    let desired = cluster.desired.as_ref().ok()?;
+    desired.backups.as_ref().map(|backups| backups.drills)
+}
+
+/// Whether a drill has to wait: its instance would take what the cluster needs itself.
+fn is_held(status: &ClusterStatus) -> bool {
+    status.restore.is_some() || status.upgrading().is_some()
+}
+
+/// The backup that is to be tried now.
+fn due<'a>(
+    status: &ClusterStatus,
+    cluster: &Cluster,
+    observed: &'a Observed,
+    now: Timestamp,
+) -> Option<&'a BackupSet> {
+    let is_clear = status.was_ready()
+        && status.drills.run.is_none()
+        && status.backup.is_none()
+        && !is_held(status);
+    let agent = observed.repository.works().filter(|_| is_clear)?;
+    chosen(policy(cluster)?, &status.drills, &agent.backups, now)
+}
+
+/// The backup that is to be tried, of those that are there, the newest last.
+fn chosen<'a>(
+    policy: DrillPolicy,
+    drills: &Drills,
+    backups: &'a [BackupSet],
+    now: Timestamp,
+) -> Option<&'a BackupSet> {
+    let tried = |backup: &BackupSet| drills.verdicts.contains_key(&backup.label);
+    let newest = backups.last()?;
+    match policy {
+        DrillPolicy::Never => None,
+        // Those from before the first one are not gone through.
+        DrillPolicy::Each => match backups.iter().rposition(tried) {
+            Some(last) => backups.get(last + 1),
+            None => Some(newest),
+        },
+        DrillPolicy::Daily => {
+            let is_time = |last: Timestamp| now.duration_since(last) >= DAY;
+            (!tried(newest) && drills.last.is_none_or(is_time)).then_some(newest)
+        }
+    }
+}
+
+/// Goes on with the drill that goes on, and begins the one that is due.
+pub(crate) fn commit(
+    next: &mut ClusterStatus,
+    cluster: &Cluster,
+    observed: &Observed,
+    now: Timestamp,
+) {
+    advance(next, cluster, observed, now);
+    if let Some(agent) = observed.repository.works() {
+        let is_there = |label: &String| agent.backups.iter().any(|one| one.label == *label);
+        next.drills.verdicts.retain(|label, _| is_there(label));
+    }
+    if observed.drill_place != DrillPlace::Taken || !cluster.has_room(&next.journal) {
+        return;
+    }
+    let due = due(next, cluster, observed, now).map(|backup| backup.label.clone());
+    if let (Some(backup), Some(policy)) = (due, policy(cluster)) {
+        begin(next, cluster, (backup, policy), now);
+    }
+}
+
+fn begin(
+    next: &mut ClusterStatus,
+    cluster: &Cluster,
+    (backup, policy): (String, DrillPolicy),
+    now: Timestamp,
+) {
+    let id = OperationId::derived(&cluster.stream, &format!("drill of {backup} at {now}"));
+    let operation = Operation {
+        backup: Some(backup.clone()),
+        ..Operation::begun(DRILL, id, "", cluster.generation, now)
+    };
+    let why = match policy {
+        DrillPolicy::Each => "each backup is tried",
+        DrillPolicy::Daily | DrillPolicy::Never => "a backup is tried each day",
+    };
+    let subject = cluster.subject();
+    next.journal.begin(subject, operation, Some(why.to_owned()));
+    next.drills.last = Some(now);
+    next.drills.run = Some(DrillRun {
+        operation: id,
+        backup,
+        since: Some(now),
+        lost: 0,
+        ended: None,
+    });
+}
+
+/// What became of the drill that goes on.
+fn advance(next: &mut ClusterStatus, cluster: &Cluster, observed: &Observed, now: Timestamp) {
+    let Some(run) = next.drills.run.clone() else {
+        return;
+    };
+    if cluster.desired.is_ok() && policy(cluster).is_none_or(|one| one == DrillPolicy::Never) {
+        let cause = "backups are not to be tried any more".to_owned();
+        end(next, cluster, &run, cause, now);
+        return;
+    }
+    if is_held(next) {
+        next.drills.run = Some(DrillRun { since: None, ..run });
+        return;
+    }
+    let since = run.since.unwrap_or(now);
+    let took = now.duration_since(since);
+    let pod = observed.drill.as_ref().filter(|pod| is_its(&run, pod));
+    let late = match pod.map(|pod| (&pod.found, &pod.uid)) {
+        Some((DrillFound::Report(report), _)) if report.backup == run.backup => {
+            conclude(next, cluster, (&run, report), observed, now);
+            return;
+        }
+        Some((DrillFound::Report(_), uid)) => {
+            lose(
+                next,
+                cluster,
+                (&run, uid),
+                "it tells of another backup",
+                now,
+            );
+            return;
+        }
+        Some((DrillFound::Ended(why), uid)) => {
+            lose(next, cluster, (&run, uid), why, now);
+            return;
+        }
+        Some((DrillFound::Running, _)) => None,
+        Some((DrillFound::Nothing(why), _)) => {
+            let why = why.as_deref().unwrap_or("Kubernetes does not say why");
+            Some(format!("its pod does not begin: {why}"))
+        }
+        None => {
+            let why = observed.refused.as_deref();
+            let why = why.unwrap_or("Kubernetes does not say why");
+            Some(format!("its pod is not made: {why}"))
+        }
+    };
+    let late = late.filter(|_| took >= START_DEADLINE);
+    let minutes = START_DEADLINE.as_mins();
+    let late = late.map(|why| format!("it did not begin within {minutes} min: {why}"));
+    let hours = DEADLINE.as_hours();
+    let endless = (took >= DEADLINE).then(|| format!("it did not end within {hours} hours"));
+    if let Some(cause) = late.or(endless) {
+        fail(next, cluster, &run, cause, (observed, now));
+        return;
+    }
+    next.drills.run = Some(DrillRun {
+        since: Some(since),
+        ..run
+    });
+}
+
+/// Whether a pod is that of this drill, and was not given up.
+fn is_its(run: &DrillRun, pod: &DrillFacts) -> bool {
+    pod.operation == run.operation.to_string() && run.ended.as_ref() != Some(&pod.uid)
+}
+
+/// A pod has ended without a report.
+fn lose(
+    next: &mut ClusterStatus,
+    cluster: &Cluster,
+    (run, uid): (&DrillRun, &str),
+    why: &str,
+    now: Timestamp,
+) {
+    let lost = run.lost + 1;
+    if lost >= MOST_LOST {
+        let cause = format!("it ended {lost} times before it was through, at last so: {why}");
+        judge(next, cluster, run, cause, now);
+        return;
+    }
+    next.drills.run = Some(DrillRun {
+        since: Some(now),
+        lost,
+        ended: Some(uid.to_owned()),
+        ..run.clone()
+    });
+}
+
+fn conclude(
+    next: &mut ClusterStatus,
+    cluster: &Cluster,
+    (run, report): (&DrillRun, &DrillReport),
+    observed: &Observed,
+    now: Timestamp,
+) {
+    if let Some(error) = &report.error {
+        let cause = format!("{}: {error}", report.stage.failing());
+        fail(next, cluster, run, cause, (observed, now));
+        return;
+    }
+    let operation = next.journal.running_of(DRILL);
+    let began = operation.map_or(now, |operation| operation.started);
+    let took = u64::try_from(now.duration_since(began).as_millis()).unwrap_or_default();
+    next.last_proven_restore = Some(ProvenRestore {
+        backup: run.backup.clone(),
+        at: now,
+        duration_ms: took,
+        size_bytes: report.size,
+        lsn: report.lsn.clone(),
+        last_commit: report.last_commit,
+        checksums: report.checksums,
+        structure: report.structure,
+    });
+    let verdict = DrillVerdict {
+        at: now,
+        proven: true,
+        cause: None,
+    };
+    next.drills.verdicts.insert(run.backup.clone(), verdict);
+    next.drills.run = None;
+    let cause = proven(run, report);
+    let at = (cluster.generation, now);
+    let condition = (RESULT_PROVEN, ConditionStatus::True);
+    set_condition(&mut next.conditions, condition, "Proven", &cause, at);
+    let details = [
+        (Field::SizeBytes, Datum::Number(report.size)),
+        (Field::Lsn, Datum::Text(report.lsn.clone())),
+        (Field::Timeline, Datum::Number(report.timeline.into())),
+    ];
+    let (subject, id) = (cluster.subject(), run.operation);
+    next.journal.complete(subject, id, (&cause, &details), now);
+}
+
+/// What was shown, for people.
+fn proven(run: &DrillRun, report: &DrillReport) -> String {
+    let mut text = format!("backup {} was restored", run.backup);
+    if !report.lsn.is_empty() {
+        text.push_str(&format!(", replayed up to {}", report.lsn));
+    }
+    if let Some(commit) = report.last_commit {
+        text.push_str(&format!(" with the last commit at {commit}"));
+    }
+    text.push_str(" and read in full");
+    let unseen = [
+        (
+            report.checksums,
+            "the cluster has no checksums of its pages",
+        ),
+        (
+            report.structure,
+            "the image has no pg_amcheck to hold tables and indexes against each other",
+        ),
+    ];
+    for (_, why) in unseen.iter().filter(|(seen, _)| !seen) {
+        text.push_str("; ");
+        text.push_str(why);
+    }
+    text
+}
+
+/// The backup is not proven: whatever kept it from that. One that has gone meanwhile is not judged.
+fn fail(
+    next: &mut ClusterStatus,
+    cluster: &Cluster,
+    run: &DrillRun,
+    cause: String,
+    (observed, now): (&Observed, Timestamp),
+) {
+    let agent = observed.repository.works();
+    let is_gone =
+        agent.is_some_and(|agent| agent.backups.iter().all(|one| one.label != run.backup));
+    if is_gone {
+        let cause = format!(
+            "backup {} is not in the repository any more: {cause}",
+            run.backup
+        );
+        end(next, cluster, run, cause, now);
+    } else {
+        judge(next, cluster, run, cause, now);
+    }
+}
+
+fn judge(
+    next: &mut ClusterStatus,
+    cluster: &Cluster,
+    run: &DrillRun,
+    cause: String,
+    now: Timestamp,
+) {
+    let cause = format!("backup {}: {cause}", run.backup);
+    let at = (cluster.generation, now);
+    let condition = (RESULT_PROVEN, ConditionStatus::False);
+    set_condition(&mut next.conditions, condition, "DrillFailed", &cause, at);
+    let verdict = DrillVerdict {
+        at: now,
+        proven: false,
+        cause: Some(cause.clone()),
+    };
+    next.drills.verdicts.insert(run.backup.clone(), verdict);
+    end(next, cluster, run, cause, now);
+}
+
+/// Ends it without a word on the backup but its cause.
+fn end(next: &mut ClusterStatus, cluster: &Cluster, run: &DrillRun, cause: String, now: Timestamp) {
+    let failed = (Outcome::Failed, Some(cause));
+    let subject = cluster.subject();
+    next.journal.finish_one(subject, run.operation, failed, now);
+    next.drills.run = None;
+}
+
+/// The cluster goes: what is under way ends with it.
+pub(crate) fn break_off(next: &mut ClusterStatus, cluster: &Cluster, now: Timestamp) {
+    if let Some(run) = next.drills.run.clone() {
+        let cause = "the cluster was deleted before".to_owned();
+        end(next, cluster, &run, cause, now);
+    }
+}
+
+/// The pod goes with its cluster.
+pub(crate) fn removal(observed: &Observed) -> Option<Step> {
+    let pod = observed.drill.as_ref().filter(|pod| !pod.terminating)?;
+    let uid = pod.uid.clone();
+    Some(Step::RemoveDrill { uid })
+}
+
+/// The pod is there while its report is waited for.
+pub(crate) fn steps(
+    plan: &mut Plan,
+    status: &ClusterStatus,
+    cluster: &Cluster,
+    observed: &Observed,
+    now: Timestamp,
+) {
+    // Where others have to end first that may take hours: it is looked at again now and then.
+    let asks = observed.drill_place == DrillPlace::Unknown;
+    if asks && plan.waiting_for.is_none() && wants_drill(status, cluster, observed, now) {
+        plan.waiting_for = Some("a place among the restore drills of all clusters");
+    }
+    let run = status.drills.run.as_ref();
+    let wanted = run.filter(|_| !is_held(status) && !cluster.is_to_go());
+    match (&observed.drill, wanted) {
+        (None, Some(run)) if policy(cluster).is_some() => plan.steps.push(Step::MakeDrill {
+            operation: run.operation,
+            backup: run.backup.clone(),
+        }),
+        (Some(pod), wanted) if !pod.terminating && !wanted.is_some_and(|run| is_its(run, pod)) => {
+            let uid = pod.uid.clone();
+            plan.steps.push(Step::RemoveDrill { uid });
+        }
+        _ => {}
+    }
+}

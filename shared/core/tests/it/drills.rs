@@ -1,0 +1,390 @@
+//! Restore drills: which backup is tried when, and that each has one end that is true.
+
+use std::collections::BTreeSet;
+
+use pgo_core::{
+    BackupSet, ConditionStatus, DrillFacts, DrillFound, DrillPlace, DrillPolicy, DrillReport,
+    DrillStage, Plan, RESULT_PROVEN, RestoreRequest, Step, restore::options::RestoreOptions,
+};
+use pgo_events::{Datum, Event, EventType, Field};
+
+use crate::{
+    replicas,
+    world::{World, backups},
+};
+
+const FIRST: &str = "20261015-101112F";
+const SECOND: &str = "20261015-101112F_20261015-111112I";
+const THIRD: &str = "20261015-101112F_20261015-121112I";
+
+const DAY: i64 = 24 * 3600;
+
+/// A cluster at rest whose backups are tried by this policy; it has none.
+fn with(policy: DrillPolicy) -> World {
+    let mut world = World::unseen();
+    world.wanted().backups = Some(pgo_core::Backups {
+        drills: policy,
+        ..backups()
+    });
+    replicas::settle(&mut world);
+    world.observed.drill_place = DrillPlace::Taken;
+    world
+}
+
+/// The repository has these backups from now on.
+fn have(world: &mut World, labels: &[&str]) {
+    let agent = world
+        .observed
+        .repository
+        .agent
+        .as_mut()
+        .expect("it is heard");
+    let set = |label: &&str| BackupSet {
+        label: (*label).to_owned(),
+        ..BackupSet::default()
+    };
+    agent.backups = labels.iter().map(set).collect();
+}
+
+/// The backup that is tried now.
+fn tried(world: &World) -> Option<String> {
+    let run = world.status.drills.run.as_ref()?;
+    Some(run.backup.clone())
+}
+
+fn made(plan: &Plan) -> Option<&str> {
+    plan.steps.iter().find_map(|step| match step {
+        Step::MakeDrill { backup, .. } => Some(backup.as_str()),
+        _ => None,
+    })
+}
+
+fn removed(plan: &Plan) -> Option<&str> {
+    plan.steps.iter().find_map(|step| match step {
+        Step::RemoveDrill { uid } => Some(uid.as_str()),
+        _ => None,
+    })
+}
+
+/// The pod of the drill that goes on.
+fn pod(world: &mut World, uid: &str, found: DrillFound) {
+    let run = world.status.drills.run.as_ref().expect("one goes on");
+    world.observed.drill = Some(DrillFacts {
+        uid: uid.to_owned(),
+        operation: run.operation.to_string(),
+        terminating: false,
+        found,
+    });
+}
+
+fn report(backup: &str, error: Option<(DrillStage, &str)>) -> DrillFound {
+    DrillFound::Report(DrillReport {
+        backup: backup.to_owned(),
+        stage: error.map_or(DrillStage::Read, |(stage, _)| stage),
+        error: error.map(|(_, error)| error.to_owned()),
+        size: 4096,
+        timeline: 1,
+        lsn: "0/5000148".to_owned(),
+        last_commit: "2026-10-15T10:00:00Z".parse().ok(),
+        checksums: true,
+        structure: false,
+    })
+}
+
+/// The drill that goes on ends so, and its pod goes.
+fn ends(world: &mut World, error: Option<(DrillStage, &str)>) {
+    let backup = tried(world).expect("one goes on");
+    pod(world, "pod", report(&backup, error));
+    let plan = world.reconcile();
+    assert_ne!(tried(world), Some(backup), "it is over");
+    assert_eq!(removed(&plan), Some("pod"));
+    world.observed.drill = None;
+}
+
+fn last(world: &World) -> Event {
+    let told = world.told();
+    let mut drills = told.into_iter().rev();
+    let is_one = |event: &Event| event.event_type().as_str().starts_with("VerifyRestore");
+    drills.find(is_one).expect("told")
+}
+
+fn failure(world: &World) -> String {
+    let last = last(world);
+    assert_eq!(last.event_type(), EventType::VerifyRestoreFailure);
+    last.cause.expect("a cause")
+}
+
+#[test]
+fn a_backup_is_proven_once_its_report_says_so() {
+    let mut world = with(DrillPolicy::Each);
+    have(&mut world, &[FIRST]);
+    let plan = world.reconcile();
+    assert_eq!(made(&plan), Some(FIRST));
+    let begun = last(&world);
+    assert_eq!(begun.event_type(), EventType::VerifyRestore);
+    let path = |event: &Event| event.payload.get(Field::Path).cloned();
+    assert_eq!(path(&begun), Some(Datum::Text(FIRST.to_owned())));
+    pod(&mut world, "pod", DrillFound::Running);
+    assert_eq!(world.reconcile(), Plan::default());
+    world.wait(90);
+    ends(&mut world, None);
+    let end = last(&world);
+    assert_eq!(end.event_type(), EventType::VerifyRestoreCompleted);
+    let detail = |field: Field| end.payload.get(field).cloned();
+    assert_eq!(path(&end), Some(Datum::Text(FIRST.to_owned())));
+    assert_eq!(detail(Field::SizeBytes), Some(Datum::Number(4096)));
+    assert_eq!(
+        detail(Field::Lsn),
+        Some(Datum::Text("0/5000148".to_owned()))
+    );
+    let cause = end.cause.clone().expect("a cause");
+    assert!(cause.contains("no pg_amcheck"), "{cause}");
+    assert!(!cause.contains("no checksums"), "{cause}");
+    let proven = world.status.last_proven_restore.clone().expect("proven");
+    assert_eq!(
+        (proven.backup.as_str(), proven.duration_ms),
+        (FIRST, 90_000)
+    );
+    assert!(world.status.drills.verdicts[FIRST].proven);
+    assert_eq!(world.condition(RESULT_PROVEN).status, ConditionStatus::True);
+    // That is all, also a day later.
+    world.wait(2 * DAY);
+    assert_eq!(made(&world.reconcile()), None);
+    world.check_stream();
+}
+
+#[test]
+fn one_that_fails_is_told_loudly_and_is_not_proven() {
+    let mut world = with(DrillPolicy::Each);
+    have(&mut world, &[FIRST]);
+    world.reconcile();
+    ends(&mut world, None);
+    have(&mut world, &[FIRST, SECOND]);
+    world.reconcile();
+    let wrong = (DrillStage::Checksums, "file base/5/1259, block 3");
+    ends(&mut world, Some(wrong));
+    let told = failure(&world);
+    assert_eq!(
+        told,
+        format!("backup {SECOND}: pages in it have wrong checksums: file base/5/1259, block 3")
+    );
+    let condition = world.condition(RESULT_PROVEN);
+    assert_eq!(condition.status, ConditionStatus::False);
+    assert_eq!(condition.message, told);
+    let verdict = &world.status.drills.verdicts[SECOND];
+    assert_eq!(
+        (verdict.proven, verdict.cause.as_ref()),
+        (false, Some(&told))
+    );
+    let proven = world.status.last_proven_restore.as_ref();
+    assert_eq!(proven.map(|one| one.backup.as_str()), Some(FIRST));
+    // The next one is tried, and the cluster goes on meanwhile.
+    assert!(world.status.is_ready());
+    have(&mut world, &[FIRST, SECOND, THIRD]);
+    world.reconcile();
+    ends(&mut world, None);
+    assert_eq!(world.condition(RESULT_PROVEN).status, ConditionStatus::True);
+    // What is not there any more is forgotten.
+    have(&mut world, &[THIRD]);
+    world.reconcile();
+    let left: Vec<_> = world.status.drills.verdicts.keys().collect();
+    assert_eq!(left, [THIRD]);
+}
+
+#[test]
+fn the_policy_says_which_are_tried() {
+    let mut never = with(DrillPolicy::Never);
+    have(&mut never, &[FIRST]);
+    never.reconcile();
+    assert_eq!(tried(&never), None);
+
+    // Each: those from before the first are not gone through, those after it all are, one after the other.
+    let mut each = with(DrillPolicy::Each);
+    have(&mut each, &["older", FIRST]);
+    each.reconcile();
+    assert_eq!(tried(&each).as_deref(), Some(FIRST));
+    have(&mut each, &["older", FIRST, SECOND, THIRD]);
+    ends(&mut each, None);
+    for label in [SECOND, THIRD] {
+        each.reconcile();
+        assert_eq!(tried(&each).as_deref(), Some(label));
+        ends(&mut each, None);
+    }
+    each.reconcile();
+    assert_eq!(tried(&each), None);
+
+    let mut daily = with(DrillPolicy::Daily);
+    have(&mut daily, &[FIRST]);
+    daily.reconcile();
+    assert_eq!(tried(&daily).as_deref(), Some(FIRST));
+    daily.wait(3600);
+    ends(&mut daily, None);
+    have(&mut daily, &[FIRST, SECOND]);
+    daily.reconcile();
+    assert_eq!(tried(&daily), None, "not on the same day");
+    have(&mut daily, &[FIRST, SECOND, THIRD]);
+    daily.wait(DAY - 3600);
+    daily.reconcile();
+    assert_eq!(tried(&daily).as_deref(), Some(THIRD), "the newest");
+    ends(&mut daily, None);
+    daily.wait(2 * DAY);
+    daily.reconcile();
+    assert_eq!(tried(&daily), None, "there is none that was not tried");
+}
+
+#[test]
+fn a_pod_that_ends_without_a_report_is_made_anew_and_not_for_ever() {
+    let mut world = with(DrillPolicy::Each);
+    have(&mut world, &[FIRST]);
+    world.reconcile();
+    for uid in ["one", "two"] {
+        pod(&mut world, uid, DrillFound::Ended("evicted".to_owned()));
+        let plan = world.reconcile();
+        assert_eq!(removed(&plan), Some(uid));
+        // It is counted once, however long it takes to go.
+        assert_eq!(removed(&world.reconcile()), Some(uid));
+        world.observed.drill = None;
+        assert_eq!(made(&world.reconcile()), Some(FIRST));
+    }
+    pod(&mut world, "three", DrillFound::Ended("evicted".to_owned()));
+    world.reconcile();
+    assert_eq!(tried(&world), None);
+    let told = failure(&world);
+    assert!(
+        told.contains("3 times") && told.ends_with("evicted"),
+        "{told}"
+    );
+    assert_eq!(
+        world.condition(RESULT_PROVEN).status,
+        ConditionStatus::False
+    );
+    world.check_stream();
+}
+
+#[test]
+fn one_that_cannot_begin_or_does_not_end_fails_in_time() {
+    let why = DrillFound::Nothing(Some("no node has room".to_owned()));
+    for (found, wait, words) in [
+        (Some(why), 30 * 60, "no node has room"),
+        (None, 30 * 60, "its pod is not made"),
+        (
+            Some(DrillFound::Running),
+            26 * 3600,
+            "did not end within 26 hours",
+        ),
+    ] {
+        let mut world = with(DrillPolicy::Each);
+        have(&mut world, &[FIRST]);
+        world.reconcile();
+        if let Some(found) = found {
+            pod(&mut world, "pod", found);
+        }
+        world.wait(wait - 1);
+        world.reconcile_cut_off(0);
+        assert!(tried(&world).is_some());
+        world.wait(1);
+        world.reconcile_cut_off(0);
+        let told = failure(&world);
+        assert!(told.contains(words), "{told}");
+        assert!(!world.status.drills.verdicts[FIRST].proven);
+    }
+}
+
+#[test]
+fn a_backup_that_retention_took_meanwhile_is_no_bad_one() {
+    let mut world = with(DrillPolicy::Each);
+    have(&mut world, &[FIRST]);
+    world.reconcile();
+    have(&mut world, &[]);
+    ends(&mut world, Some((DrillStage::Copy, "there is no backup")));
+    let told = failure(&world);
+    assert!(told.contains("is not in the repository any more"), "{told}");
+    let conditions = &world.status.conditions;
+    assert!(conditions.iter().all(|one| one.name != RESULT_PROVEN));
+    assert!(world.status.drills.verdicts.is_empty());
+}
+
+#[test]
+fn it_makes_way_for_a_restore_and_comes_again() {
+    let mut world = with(DrillPolicy::Each);
+    have(&mut world, &[FIRST]);
+    world.reconcile();
+    pod(&mut world, "pod", DrillFound::Running);
+    world.reconcile();
+    let id = "25927091-b343-4017-be4b-71575f0b3eb5";
+    world.cluster.restores.push(RestoreRequest {
+        operation: id.parse().expect("an id"),
+        actor: "alice".to_owned(),
+        to: Some("hippo-abcd".to_owned()),
+        node_label: None,
+        options: RestoreOptions::parse("", "").map_err(|error| error.to_string()),
+    });
+    let plan = world.reconcile();
+    assert!(world.status.restore.is_some());
+    assert_eq!(removed(&plan), Some("pod"));
+    world.observed.drill = None;
+    world.wait(60);
+    assert_eq!(made(&world.reconcile_cut_off(0)), None, "not beside it");
+    world.fail_work("the target is not there");
+    world.cluster.restores.clear();
+    world.reconcile();
+    let again = world.reconcile();
+    assert_eq!(world.status.restore, None);
+    assert_eq!(made(&again), Some(FIRST), "{:?}", world.status.drills);
+    ends(&mut world, None);
+    assert_eq!(last(&world).event_type(), EventType::VerifyRestoreCompleted);
+    world.check_stream();
+}
+
+#[test]
+fn others_are_waited_for_and_a_cluster_that_goes_takes_it_along() {
+    let mut world = with(DrillPolicy::Each);
+    have(&mut world, &[FIRST]);
+    world.observed.drill_place = DrillPlace::Full;
+    assert_eq!(world.reconcile(), Plan::default());
+    assert_eq!(tried(&world), None);
+    // Nobody has asked for a place: it is looked at again at once.
+    world.observed.drill_place = DrillPlace::Unknown;
+    assert!(world.reconcile().waiting_for.is_some());
+    assert_eq!(tried(&world), None);
+    world.observed.drill_place = DrillPlace::Taken;
+    world.reconcile();
+    pod(&mut world, "pod", DrillFound::Running);
+    world.cluster.deleting = true;
+    world.reconcile();
+    let plan = world.reconcile();
+    assert_eq!(removed(&plan), Some("pod"));
+    assert_eq!(failure(&world), "the cluster was deleted before");
+}
+
+#[test]
+fn whoever_wants_no_drills_any_more_ends_the_one_that_goes_on() {
+    let mut world = with(DrillPolicy::Each);
+    have(&mut world, &[FIRST]);
+    world.reconcile();
+    pod(&mut world, "pod", DrillFound::Running);
+    let wanted = world.wanted().backups.as_mut().expect("backups");
+    wanted.drills = DrillPolicy::Never;
+    let plan = world.reconcile();
+    assert_eq!(removed(&plan), Some("pod"));
+    assert_eq!(tried(&world), None);
+    assert!(world.status.drills.verdicts.is_empty());
+    let told = world.told();
+    let changes = told
+        .iter()
+        .filter(|event| event.event_type() == EventType::UpdateCluster);
+    let causes: Vec<_> = changes.filter_map(|event| event.cause.clone()).collect();
+    assert_eq!(causes, ["backups are restored for trial never, not each"]);
+}
+
+/// The types of event that tell of drills.
+pub fn told() -> BTreeSet<EventType> {
+    let mut world = with(DrillPolicy::Each);
+    have(&mut world, &[FIRST]);
+    world.reconcile();
+    ends(&mut world, None);
+    have(&mut world, &[FIRST, SECOND]);
+    world.reconcile();
+    ends(&mut world, Some((DrillStage::Read, "no")));
+    world.told().iter().map(Event::event_type).collect()
+}

@@ -1,0 +1,96 @@
+//! Restore drills as a user meets them: a backup is proven without anybody asking, and nothing of it stays.
+
+use std::time::Duration;
+
+use crate::harness::{
+    Cluster, Watch,
+    events::fields,
+    kubernetes::{condition, get, list, text},
+    namespace, pgo,
+    turns::together,
+    until,
+    until::seen,
+};
+
+/// How long a backup of an empty database may take on a busy machine of two cores, with what goes before it.
+const BACKED_UP: Duration = Duration::from_secs(180);
+
+/// The same for all that is done with one that is tried, where those of two other clusters have to end first.
+const TRIED: Duration = Duration::from_secs(700);
+
+/// Neither its pod nor its volume is left, and the cluster is what it was.
+fn nothing_is_left(cluster: &Cluster) {
+    let name = cluster.name.as_str();
+    until("nothing of it", TRIED, || {
+        let pod = get("pod", &format!("{name}-restore-drill"), &namespace());
+        let claims = list("persistentvolumeclaims", "", &namespace());
+        let of_drill = |claim: &&serde_json::Value| {
+            text(claim, "/metadata/name").starts_with(&format!("{name}-restore-drill"))
+        };
+        let left = claims.iter().filter(of_drill).count();
+        seen(pod.is_none() && left == 0, || format!("{pod:?} {left}"))
+    });
+}
+
+#[test]
+fn each_backup_is_tried_and_shown_as_proven() {
+    let _turn = together();
+    let watch = Watch::begin();
+    let cluster = Cluster::named("drill");
+    let name = cluster.name.as_str();
+    cluster
+        .create(&["--pgbackrest=true", "--restore-drills=each", "--wait"])
+        .ok();
+    until("a repository with its stanza", BACKED_UP, || {
+        let shown = pgo(&["show", "backup", name]);
+        seen(shown.out.contains("stanza: db"), || shown.to_string())
+    });
+    cluster
+        .psql("CREATE TABLE kept (n int PRIMARY KEY); INSERT INTO kept SELECT generate_series(1, 1000);")
+        .ok();
+    pgo(&["backup", name, "--backup-opts=--type=full", "--wait"]).ok();
+    let shown = pgo(&["show", "backup", name]).ok();
+    assert!(
+        shown.out.contains("not yet")
+            || shown.out.contains("running")
+            || shown.out.contains("proven"),
+        "{shown}"
+    );
+    until("a proven backup", TRIED, || {
+        let shown = pgo(&["show", "backup", name]);
+        let pod = get("pod", &format!("{name}-restore-drill"), &namespace());
+        seen(shown.out.contains("  proven  "), || {
+            format!("{shown}\n{pod:?}")
+        })
+    });
+    let events = watch.until(&cluster.uid(), "VerifyRestoreCompleted");
+    let [label] = fields(&events, "VerifyRestoreCompleted", "/path")
+        .try_into()
+        .expect("one");
+    let object = cluster.object().expect("it is there");
+    assert_eq!(text(&object, "/status/lastProvenRestore/backup"), label);
+    assert!(text(&object, "/status/lastProvenRestore/lsn").starts_with("0/"));
+    assert_eq!(object["status"]["lastProvenRestore"]["checksums"], true);
+    assert_eq!(object["status"]["lastProvenRestore"]["structure"], true);
+    let proven = condition(&object, "BackupsProven").expect("a condition");
+    assert_eq!(proven["status"], "True", "{proven}");
+    nothing_is_left(&cluster);
+    assert_eq!(cluster.ask("SELECT count(*) FROM kept;"), "1000");
+
+    // Another backup is tried, too; one more is not, by another policy.
+    pgo(&["backup", name, "--backup-opts=--type=incr", "--wait"]).ok();
+    watch.until_count(&cluster.uid(), "VerifyRestoreCompleted", 2);
+    pgo(&[
+        "update",
+        "cluster",
+        name,
+        "--restore-drills=never",
+        "--no-prompt",
+    ])
+    .ok();
+    pgo(&["backup", name, "--backup-opts=--type=incr", "--wait"]).ok();
+    let shown = pgo(&["show", "backup", name]).ok();
+    assert_eq!(shown.out.matches("  proven  ").count(), 2, "{shown}");
+    assert_eq!(shown.out.matches("  not yet").count(), 1, "{shown}");
+    watch.check_to_its_end(&cluster.uid());
+}
