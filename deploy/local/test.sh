@@ -16,8 +16,8 @@ use_kept_target
 export CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-never}
 # What makes the next build faster is not worth its time and space where there is none.
 [[ -z ${CI:-} ]] || export CARGO_INCREMENTAL=0
-# Tests that need a real nsqd start this one.
-export NSQD_BIN=$PGO_BIN/nsqd
+# Tests that need a real nsqd or an S3 server start these.
+export NSQD_BIN=$PGO_BIN/nsqd S3_BIN=$PGO_BIN/pgo-test-s3
 cd "$PGO_ROOT"
 
 # stage TITLE COMMAND...
@@ -90,6 +90,7 @@ kubernetes=none
 trap stop_afterwards EXIT
 stage "Debian packages" "$here/packages.sh"
 stage "nsqd" "$here/build/build.sh" nsq
+stage "S3 server" "$PGO_ROOT/tests/s3/build.sh"
 stage "format" "$here/lint.sh" format
 stage "lint" "$here/lint.sh" lint
 stage "unit, property, architecture and conformance tests" cargo test --locked --workspace --exclude "$lifecycle"

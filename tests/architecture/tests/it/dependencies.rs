@@ -57,7 +57,7 @@ const ON_KUBERNETES: [&str; 10] = [
 ];
 
 /// What the tests of others may use of tests/, and nothing that is shipped: programs that tests start.
-const FOR_TESTS: [&str; 3] = ["pgo-nsqd", "pgo-examples", "pgo-control-plane"];
+const FOR_TESTS: [&str; 4] = ["pgo-nsqd", "pgo-s3", "pgo-examples", "pgo-control-plane"];
 
 fn set(names: &[&str]) -> BTreeSet<String> {
     names.iter().map(|name| (*name).to_owned()).collect()

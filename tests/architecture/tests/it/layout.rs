@@ -49,6 +49,7 @@ const CRATES: [(&str, &[&str]); 3] = [
             "lifecycle",
             "model",
             "nsqd",
+            "s3",
             "simulation",
         ],
     ),
