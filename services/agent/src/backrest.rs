@@ -4,3 +4,4 @@ pub mod archiving;
 pub mod command;
 pub mod lookup;
 pub mod server;
+pub mod storage;

@@ -29,6 +29,7 @@ use pgo_postgres::{
     backrest::{
         self, Backrest,
         conf::{self, Place, Tls},
+        storage::{Storage, Storages},
     },
     conf::MODE,
     files::{FileError, named, write_if_changed},
@@ -41,7 +42,7 @@ use tokio_util::task::AbortOnDropHandle;
 use zeroize::Zeroizing;
 
 use crate::{
-    backrest::{archiving::scratch, server},
+    backrest::{archiving::scratch, server, storage::StorageSettings},
     lock::{self, Lock},
     run,
 };
@@ -83,6 +84,9 @@ pub struct Settings {
     /// Folder for what goes with the pod.
     #[arg(long, env = "PGO_RUN_DIR", default_value = "/run/postgresql")]
     pub run: PathBuf,
+    /// Where it keeps what it has.
+    #[command(flatten)]
+    pub storage: StorageSettings,
     /// Where pgBackRest's server listens.
     #[arg(long, env = "PGO_BACKREST_ADDR", default_value = "0.0.0.0:8432")]
     pub backrest: SocketAddr,
@@ -92,6 +96,16 @@ pub struct Settings {
     /// The administration port.
     #[arg(long, env = "PGO_ADMIN_ADDR", default_value_t = pgo_telemetry::ADMIN_ADDR)]
     pub admin: SocketAddr,
+}
+
+impl Settings {
+    /// The repository's folder in a bucket, which those of other namespaces may have, too.
+    fn in_bucket(&self) -> PathBuf {
+        let name = self.folder.file_name().unwrap_or_default();
+        Path::new("/backrestrepo")
+            .join(self.namespace.as_str())
+            .join(name)
+    }
 }
 
 /// What all parts need.
@@ -127,8 +141,37 @@ impl Surroundings {
         self.settings.run.join("agent.key")
     }
 
-    /// Writes a configuration to `path`, and the key as pgBackRest takes it: of a file that is only the own user's.
-    fn write(&self, path: &Path, databases: &[conf::Database]) -> Result<(), String> {
+    /// Where this repository keeps what it has.
+    pub fn storages(&self) -> &Storages {
+        &self.settings.storage.storages
+    }
+
+    /// Writes the configuration of work with `databases` that concerns only what is in `storage`: what goes wrong with another
+    /// place does not stand in its way.
+    fn write_for(&self, storage: Storage, databases: &[conf::Database]) -> Result<(), String> {
+        let scratch = scratch(&self.settings.run);
+        self.write(
+            (&self.work_conf(), scratch),
+            &Storages::only(storage),
+            databases,
+        )
+    }
+
+    /// Writes the configuration of the server, and of what concerns no instance. Who pushes WAL goes by it, too, and has a lock
+    /// meanwhile, which is to keep nobody here from anything.
+    fn write_for_server(&self) -> Result<(), String> {
+        let scratch = scratch(&self.settings.run).join("pushed");
+        self.write((&self.conf(), scratch), self.storages(), &[])
+    }
+
+    /// Writes a configuration to `path`, with this folder for locks, and the key as pgBackRest takes it: of a file that is only
+    /// the own user's.
+    fn write(
+        &self,
+        (path, scratch): (&Path, PathBuf),
+        storages: &Storages,
+        databases: &[conf::Database],
+    ) -> Result<(), String> {
         let shown = |error: FileError| error.to_string();
         let from = self.settings.tls.join("tls.key");
         let key = named(fs::read(&from), "read", &from).map(Zeroizing::new);
@@ -142,10 +185,15 @@ impl Surroundings {
             },
             listen: self.settings.backrest,
             repository: self.settings.folder.clone(),
-            scratch: scratch(&self.settings.run),
+            scratch,
             compression: self.backrest.compression,
         };
-        let text = conf::of_repository(&place, databases).map_err(|error| error.to_string())?;
+        let bucket = match storages.has(Storage::S3) {
+            true => self.settings.storage.bucket(self.settings.in_bucket())?,
+            false => None,
+        };
+        let text = conf::of_repository(&place, (storages, bucket.as_ref()), databases);
+        let text = text.map_err(|error| error.to_string())?;
         write_if_changed(path, text.as_bytes(), MODE).map_err(shown)?;
         Ok(())
     }
@@ -271,8 +319,7 @@ async fn work(opened: Opened, stop: &CancellationToken) {
             state.error = error.unwrap_or_default();
         });
     };
-    let conf = around.conf();
-    let write = || around.write(&conf, &[]);
+    let write = || around.write_for_server();
     // Work needs the server until its end: WAL of a backup comes by it.
     let served = CancellationToken::new();
     let keeper = Keeper::new(around.clone(), journal, reporter.clone());

@@ -12,7 +12,10 @@ use std::{
 };
 
 use pgo_postgres::{
-    backrest::restore::{Fetches, Recovery, Wish, WishError},
+    backrest::{
+        restore::{Fetches, Recovery, Wish, WishError},
+        storage::Storage,
+    },
     files::{FileError, read_if_there, write_atomically},
     initdb::{Presence, presence},
     standby,
@@ -48,10 +51,18 @@ pub struct Mark {
     pub operation: String,
     /// Label of the backup.
     pub backup: String,
+    /// Number of pgBackRest's repository that it is in.
+    #[serde(default = "local")]
+    pub repository: u32,
     /// Timeline that is replayed.
     pub timeline: u32,
     /// Whether the instance was promoted.
     pub done: bool,
+}
+
+/// The only one of former versions.
+fn local() -> u32 {
+    Storage::Local.number()
 }
 
 /// What is left to do.
@@ -234,6 +245,7 @@ mod tests {
         Mark {
             operation: "0197".to_owned(),
             backup: "20260102-030405F".to_owned(),
+            repository: 1,
             timeline: 1,
             done: false,
         }

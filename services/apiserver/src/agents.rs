@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
+use pgo_core::Place;
 use pgo_crd::label;
 use pgo_objects::{AGENT_PORT, agent_identity};
 use pgo_proto::agent::{
@@ -95,12 +96,18 @@ async fn ask(app: &App, pod: &Pod) -> anyhow::Result<Option<InstanceState>> {
     Ok(states.into_inner().message().await?)
 }
 
-/// What `pgbackrest info` says in the repository of this pod, as text or as JSON; or why it cannot be had.
-pub(crate) async fn info(app: &App, pod: &Pod, json: bool) -> Result<String, String> {
+/// What `pgbackrest info` says in the repository of this pod, as text or as JSON, of all or of what is in one place; or why it cannot
+/// be had.
+pub(crate) async fn info(
+    app: &App,
+    pod: &Pod,
+    (json, place): (bool, Option<Place>),
+) -> Result<String, String> {
+    let storage = place.map_or("", Place::as_str).to_owned();
     let asking = async {
         let channel = channel(app, pod).map_err(|error| format!("{error:#}"))?;
         let mut client = RepositoryClient::new(channel);
-        let answer = client.info(InfoRequest { json }).await;
+        let answer = client.info(InfoRequest { json, storage }).await;
         answer
             .map(|answer| answer.into_inner().text)
             .map_err(|status| said(&status))

@@ -45,6 +45,21 @@ pub enum Error {
     /// A Secret that a password is to be copied from has gone since it was looked for.
     #[error("cannot copy the password in Secret {0}: it is not there any more, or has none")]
     NoPassword(String),
+    /// There is no key for the bucket of a cluster.
+    #[error(
+        "cannot make Secret {secret}, with the key of s3: {why}; put it into Secret {from} of namespace {namespace}, or make \
+         {secret} yourself"
+    )]
+    NoBucketKey {
+        /// The Secret that the repository reads.
+        secret: String,
+        /// The one that it is copied from.
+        from: &'static str,
+        /// The namespace of that.
+        namespace: String,
+        /// What is missing.
+        why: String,
+    },
     /// A request to a cluster that goes has not been taken up.
     #[error("cannot let {0} go yet: operation {1} was asked for a moment ago, which is told first")]
     Unheard(ClusterName, OperationId),
@@ -82,6 +97,7 @@ impl Error {
             Self::Foreign { .. } => "foreign",
             Self::Leaving(_) => "leaving",
             Self::NoPassword(_) => "no_password",
+            Self::NoBucketKey { .. } => "no_bucket_key",
             Self::Unheard(..) => "unheard",
             Self::Agent { .. } => "agent",
             Self::Certificate(_) => "certificate",
@@ -98,10 +114,11 @@ impl Error {
         self.code() == Some(404)
     }
 
-    /// Whether the same again would be refused again: the request itself is what Kubernetes does not want, or its name is
-    /// taken.
+    /// Whether the same again would be refused again: the request itself is what Kubernetes does not want, its name is taken, or
+    /// somebody has to give a key first.
     pub fn is_refusal(&self) -> bool {
-        matches!(self, Self::Foreign { .. }) || matches!(self.code(), Some(400 | 403 | 422))
+        let is_the_users = matches!(self, Self::Foreign { .. } | Self::NoBucketKey { .. });
+        is_the_users || matches!(self.code(), Some(400 | 403 | 422))
     }
 
     fn code(&self) -> Option<u16> {

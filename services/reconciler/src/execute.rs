@@ -24,6 +24,8 @@ use pgo_crd::{FINALIZER, Pgcluster, Pgreplica, Pgtask};
 use pgo_objects::{AUTOFAIL, PREFERRED, SYNC_FALLBACK, SYNCHRONOUS, preferred};
 use serde_json::json;
 
+pub use repository::SOURCE as KEY_SOURCE;
+
 use crate::{call::call, context::Context, error::Error, observe::asked};
 
 /// Carries out the steps in their order, until one fails; those that do not need each other at the same time.
@@ -60,6 +62,7 @@ fn is_independent(step: &Step) -> bool {
             | Step::MakeClaim(_)
             | Step::MakeRepositoryClaim
             | Step::MakeRepositoryService
+            | Step::MakeBucketKey
             | Step::GrowClaim { .. }
             | Step::MarkClaim { .. }
             | Step::RemoveUserSecret { .. }
@@ -148,6 +151,7 @@ async fn one(
         Step::CopyEvents => crate::pages::copy(object, context).await,
         Step::MakeRepositoryClaim
         | Step::MakeRepositoryService
+        | Step::MakeBucketKey
         | Step::MakeRepository
         | Step::CreateStanza { .. }
         | Step::CheckRestore { .. }

@@ -159,6 +159,7 @@ fn done(done: agent::Done) -> Option<Done> {
         error: (!done.ok).then_some(done.error),
         finished: done.finished.and_then(time),
         backup: done.backup.map(set),
+        more: done.more.into_iter().map(set).collect(),
     })
 }
 
@@ -172,6 +173,7 @@ fn set(set: agent::BackupSet) -> BackupSet {
         stop_wal: set.stop_wal,
         damaged: set.damaged,
         source: set.source,
+        place: set.storage,
     }
 }
 

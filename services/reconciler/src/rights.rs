@@ -195,6 +195,13 @@ pub const RIGHTS: Rights = Rights {
             "When the certificates of PGO's services end: an event tells it early enough. The keys beside them are not used.",
         )
         .named(crate::installation::CERTIFICATES),
+        Right::new(
+            "",
+            &["secrets"],
+            &[Get],
+            "The key of S3, which a cluster whose backups are there gets a copy of.",
+        )
+        .named(&[crate::execute::KEY_SOURCE]),
     ],
     cluster: &[
         Right::new(

@@ -9,6 +9,7 @@
 
 mod archiving;
 pub mod options;
+mod place;
 mod repository;
 mod run;
 mod stanza;
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     archiving::RESULT_ARCHIVING,
+    place::{Bucket, KeptBy, Place, Places, Retention},
     run::{BackupRequest, BackupRun},
     stanza::Stanza,
 };
@@ -30,8 +32,12 @@ use crate::{
 /// What a user wants of backups.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Backups {
-    /// Where they lie.
+    /// The volume of the repository.
     pub storage: Storage,
+    /// Where they lie.
+    pub places: Places,
+    /// How many of them stay.
+    pub retention: Retention,
     /// After how many seconds a WAL file is archived that is not full; 0 for never.
     pub archive_timeout: u32,
     /// Which of them are tried.
@@ -81,12 +87,13 @@ impl Repository {
             .filter(|agent| agent.ready && agent.error.is_none())
     }
 
-    /// What tells the volume of its pod from another one.
-    pub(crate) fn volume(&self, storage: &Storage) -> Option<&str> {
-        Some(match storage.kind {
+    /// What tells where its pod keeps something from other places.
+    pub(crate) fn volume(&self, backups: &Backups) -> Option<String> {
+        let volume = match backups.storage.kind {
             StorageKind::EmptyDir => self.pod.as_ref()?.uid.as_str(),
             StorageKind::Create | StorageKind::Dynamic => self.claim.as_ref()?.uid.as_str(),
-        })
+        };
+        Some(format!("{volume}{}", backups.places.mark()))
     }
 }
 
@@ -137,6 +144,8 @@ pub struct Done {
     pub finished: Option<Timestamp>,
     /// The backup that was made.
     pub backup: Option<BackupSet>,
+    /// Those that were made with it in other places.
+    pub more: Vec<BackupSet>,
 }
 
 /// A backup.
@@ -158,6 +167,8 @@ pub struct BackupSet {
     pub damaged: bool,
     /// The instance that its files were copied from.
     pub source: String,
+    /// Where it is: `local` or `s3`.
+    pub place: String,
 }
 
 /// The newest backup, as users see it.
@@ -195,6 +206,9 @@ pub struct DatabaseHost {
 /// What comes behind a cluster's name in that of its repository, as in 4.1.
 pub const REPOSITORY: &str = "-backrest-shared-repo";
 
+/// What comes behind a cluster's name in that of the Secret with the key of its bucket, as in 4.1.
+pub const REPOSITORY_SECRET: &str = "-backrest-repo-config";
+
 /// What comes behind a cluster's name in that of its repository's claim, as in 4.1.
 pub const REPOSITORY_CLAIM: &str = "-pgbr-repo";
 
@@ -203,6 +217,12 @@ impl Desired {
     #[must_use]
     pub fn repository_name(&self) -> String {
         format!("{}{REPOSITORY}", self.name)
+    }
+
+    /// Name of the Secret with the key of its bucket.
+    #[must_use]
+    pub fn repository_secret_name(&self) -> String {
+        format!("{}{REPOSITORY_SECRET}", self.name)
     }
 
     /// Name of its claim.

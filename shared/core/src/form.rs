@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Desired, Resources, Storage, StorageKind};
+use crate::{Desired, Resources, Storage, StorageKind, backup::Bucket};
 
 /// Field of a claim's form: the size of the volume.
 pub(crate) const SIZE: &str = "PrimaryStorage.size";
@@ -157,6 +157,7 @@ impl Desired {
             ("volumeDeadline", self.volume_deadline.to_string()),
             (BACKREST, self.backups.is_some().to_string()),
             ("userlabels.archive-timeout", text(archive_timeout.as_ref())),
+            ("userlabels.backrest-storage-type", self.places().to_owned()),
         ]);
         if let Some(order) = &self.restore {
             let said = format!("{} {}", order.operation, order.options.join(" "));
@@ -188,7 +189,28 @@ impl Desired {
                 groups(further.unwrap_or_default()),
             ),
             ("userlabels", pairs(&self.labels)),
+            ("userlabels.backrest-storage-type", self.places().to_owned()),
+            ("Cluster.BackrestS3 of pgo.yaml", self.bucket()),
         ])
+    }
+
+    fn places(&self) -> &'static str {
+        let backups = self.backups.as_ref();
+        backups.map_or("", |backups| backups.places.as_str())
+    }
+
+    fn bucket(&self) -> String {
+        let backups = self.backups.as_ref();
+        let bucket = backups.and_then(|backups| backups.places.bucket());
+        bucket.map_or_else(String::new, |bucket| {
+            let Bucket {
+                name,
+                endpoint,
+                region,
+                in_path,
+            } = bucket;
+            format!("{name} {endpoint} {region} {in_path}")
+        })
     }
 
     /// What the claim of the repository is made for; nothing where there is none.

@@ -172,6 +172,8 @@ pub enum Step {
     MakeRepositoryClaim,
     /// Make its Service, or bring the one there is to what is wanted.
     MakeRepositoryService,
+    /// The Secret with the key of the bucket that its backups are in, as PGO's own has it.
+    MakeBucketKey,
     /// Make its Deployment, or bring the one there is to what is wanted.
     MakeRepository,
     /// Have the repository made ready for a database.

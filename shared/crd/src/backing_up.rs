@@ -10,6 +10,7 @@ use crate::{
     convert::{actor, invalid, setting},
     invalid::{Faults, InvalidSpec},
     label,
+    places::{one_place, places, retention},
     volume::{self, storage_or},
 };
 
@@ -51,9 +52,7 @@ pub(crate) fn backups(
     let spec = &object.spec;
     let mut faults = Faults::default();
     faults.note(fits(name));
-    let kinds = setting(&spec.userlabels, STORAGE_TYPE).unwrap_or_default();
-    let field = format!("userlabels.{STORAGE_TYPE}");
-    faults.note(storage_type(kinds).or_else(|problem| invalid(&field, problem)));
+    let places = faults.note(places(object, config));
     let storage = storage_or(
         ("BackrestStorage", &spec.backrest_storage),
         &config.backrest_storage,
@@ -62,15 +61,18 @@ pub(crate) fn backups(
     let storage = faults.note(storage);
     let timeout = faults.note(archive_timeout(object, config));
     faults.none()?;
-    Ok(storage
-        .zip(timeout)
-        .map(|(storage, archive_timeout)| Backups {
-            storage,
-            archive_timeout,
+    let made = || {
+        Some(Backups {
+            storage: storage?,
+            places: places?,
+            retention: retention(object, config),
+            archive_timeout: timeout?,
             drills: spec
                 .restore_drills
                 .unwrap_or_else(|| config.cluster.restore_drills()),
-        }))
+        })
+    };
+    Ok(made())
 }
 
 /// What a cluster itself says of whether it has pgBackRest: 4.1 has it as a label of the Pgcluster.
@@ -105,22 +107,6 @@ fn fits(name: &str) -> Result<(), InvalidSpec> {
         label::PGO_BACKREST
     );
     Err(InvalidSpec::of("metadata.name".to_owned(), problem))
-}
-
-/// Whether backups can lie there.
-pub(crate) fn storage_type(kinds: &str) -> Result<(), String> {
-    for kind in kinds.split(',').map(str::trim) {
-        match kind {
-            "" | "local" => {}
-            "s3" => {
-                return Err(
-                    "s3 is not available in this version yet; leave it out or say local".to_owned(),
-                );
-            }
-            other => return Err(format!("{other:?} is not local or s3")),
-        }
-    }
-    Ok(())
 }
 
 fn archive_timeout(object: &Pgcluster, config: &PgoConfig) -> Result<u32, InvalidSpec> {
@@ -176,12 +162,13 @@ fn options(task: &Pgtask) -> Result<BackupOptions, String> {
             ));
         }
     }
-    storage_type(parameter(STORAGE_TYPE))
+    let place = one_place(parameter(STORAGE_TYPE))
         .map_err(|problem| format!("parameters.{STORAGE_TYPE}: {problem}"))?;
     let text = parameter(OPTIONS).trim();
     let text = match text.strip_prefix(STANZA) {
         Some(rest) if rest.is_empty() || rest.starts_with(' ') => rest,
         _ => text,
     };
-    BackupOptions::parse(text).map_err(|error| error.to_string())
+    let options = BackupOptions::parse(text).map_err(|error| error.to_string())?;
+    Ok(options.within(place))
 }

@@ -7,7 +7,7 @@ use pgo_core::{ClusterStatus, DrillPolicy};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{ContainerResources, StorageSpec, schema};
+use crate::{ContainerResources, RetentionSpec, StorageSpec, schema};
 
 /// What a user wants of a cluster, under 4.1's names. What is left out or empty comes from `pgo.yaml`.
 #[derive(
@@ -120,6 +120,10 @@ pub struct PgclusterSpec {
     #[serde(rename = "BackrestStorage")]
     #[serde(default)]
     pub backrest_storage: StorageSpec,
+    /// How many backups stay when a new one is there. Without it, as the configuration says.
+    #[serde(rename = "backrestRetention")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backrest_retention: Option<RetentionSpec>,
     /// Resources of PostgreSQL's container.
     #[serde(rename = "ContainerResources")]
     #[serde(default)]

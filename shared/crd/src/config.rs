@@ -132,6 +132,15 @@ pub struct ClusterConfig {
     pub backrest_s3_endpoint: String,
     #[serde(rename = "BackrestS3Region", deserialize_with = "given")]
     pub backrest_s3_region: String,
+    // These four are not of 4.1.
+    #[serde(rename = "BackrestS3URIStyle", deserialize_with = "given")]
+    pub backrest_s3_uri_style: String,
+    #[serde(rename = "BackrestRetentionFull", deserialize_with = "given")]
+    pub backrest_retention_full: String,
+    #[serde(rename = "BackrestRetentionFullType", deserialize_with = "given")]
+    pub backrest_retention_full_type: String,
+    #[serde(rename = "BackrestRetentionDiff", deserialize_with = "given")]
+    pub backrest_retention_diff: String,
     #[serde(rename = "Autofail", deserialize_with = "given")]
     pub autofail: bool,
     #[serde(rename = "SyncReplication", deserialize_with = "given")]
@@ -178,6 +187,10 @@ impl Default for ClusterConfig {
             backrest_s3_bucket: String::new(),
             backrest_s3_endpoint: String::new(),
             backrest_s3_region: String::new(),
+            backrest_s3_uri_style: String::new(),
+            backrest_retention_full: String::new(),
+            backrest_retention_full_type: String::new(),
+            backrest_retention_diff: String::new(),
             autofail: false,
             sync_replication: false,
             sync_fallback: false,

@@ -26,6 +26,7 @@ mod installation;
 mod invalid;
 pub mod label;
 mod notes;
+mod places;
 mod policy;
 mod policying;
 mod replica;
@@ -62,6 +63,7 @@ pub use notes::{
     noted,
 };
 pub use pgo_core::quantity;
+pub use places::{FullType, RetentionSpec, bucket, storage_types};
 pub use policy::{Pgpolicy, PgpolicySpec};
 pub use policying::{
     DATABASE, DELETED_BY, POLICY, SECRET, at_creation as policies_at_creation, is_dns_1035_label,

@@ -5,8 +5,8 @@ use pgo_core::{RestoreRequest, restore::options::RestoreOptions};
 
 use crate::{
     Pgcluster, Pgtask, STORAGE_TYPE, TaskType,
-    backing_up::storage_type,
     convert::{actor, is_later, operation},
+    places::one_place,
     restarting::in_order,
 };
 
@@ -49,11 +49,12 @@ pub fn restore_request(task: &Pgtask, cluster: &Pgcluster) -> Option<RestoreRequ
     if !is_asked {
         return None;
     }
-    let stored = storage_type(said(STORAGE_TYPE))
+    let place = one_place(said(STORAGE_TYPE))
         .map_err(|problem| format!("parameters.{STORAGE_TYPE}: {problem}"));
-    let options = stored.and_then(|()| {
-        RestoreOptions::parse(said(RESTORE_OPTIONS), said(RESTORE_TARGET))
-            .map_err(|error| error.to_string())
+    let options = place.and_then(|place| {
+        let options = RestoreOptions::parse(said(RESTORE_OPTIONS), said(RESTORE_TARGET));
+        let options = options.map_err(|error| error.to_string())?;
+        Ok(options.within(place))
     });
     let [key, value] = NODE_LABEL.map(given);
     Some(RestoreRequest {

@@ -42,14 +42,14 @@ use crate::{RequestStatus, StorageSpec, label};
         .message("a task that deletes a replica names it in parameters.replica-name"),
     validation = Rule::new("!has(self.tasktype) || self.tasktype != 'backrest' || !has(self.parameters) || !('backrest-command' in self.parameters) || self.parameters['backrest-command'] in ['', 'backup']")
         .message("backrest-command in parameters is backup"),
-    validation = Rule::new("!has(self.tasktype) || self.tasktype != 'backrest' || !has(self.parameters) || !('backrest-storage-type' in self.parameters) || self.parameters['backrest-storage-type'] in ['', 'local']")
-        .message("backrest-storage-type in parameters is local; s3 is not available in this version yet"),
+    validation = Rule::new("!has(self.tasktype) || self.tasktype != 'backrest' || !has(self.parameters) || !('backrest-storage-type' in self.parameters) || self.parameters['backrest-storage-type'] in ['', 'local', 's3', 'local,s3', 's3,local', 'local, s3', 's3, local']")
+        .message("backrest-storage-type in parameters is local, s3, or both with a comma between them"),
     validation = Rule::new("!has(self.tasktype) || self.tasktype != 'backrest' || !has(self.parameters) || !('backrest-opts' in self.parameters) || self.parameters['backrest-opts'].matches('^ *(-.*)?$')")
         .message("backrest-opts in parameters are options of pgBackRest; each begins with --"),
     validation = Rule::new("!has(self.tasktype) || self.tasktype != 'restore' || (has(self.parameters) && 'backrest-restore-from-cluster' in self.parameters && self.parameters['backrest-restore-from-cluster'] != '')")
         .message("a task of type restore names its cluster in parameters.backrest-restore-from-cluster"),
-    validation = Rule::new("!has(self.tasktype) || self.tasktype != 'restore' || !has(self.parameters) || !('backrest-storage-type' in self.parameters) || self.parameters['backrest-storage-type'] in ['', 'local']")
-        .message("backrest-storage-type in parameters is local; s3 is not available in this version yet"),
+    validation = Rule::new("!has(self.tasktype) || self.tasktype != 'restore' || !has(self.parameters) || !('backrest-storage-type' in self.parameters) || self.parameters['backrest-storage-type'] in ['', 'local', 's3', 'local,s3', 's3,local', 'local, s3', 's3, local']")
+        .message("backrest-storage-type in parameters is local, s3, or both with a comma between them"),
     validation = Rule::new("!has(self.tasktype) || self.tasktype != 'restore' || !has(self.parameters) || !('backrest-restore-opts' in self.parameters) || self.parameters['backrest-restore-opts'].matches('^ *(-.*)?$')")
         .message("backrest-restore-opts in parameters are options of pgBackRest; each begins with --"),
     validation = Rule::new("!has(self.tasktype) || self.tasktype != 'applypolicy' || (has(self.parameters) && 'policy' in self.parameters && self.parameters['policy'] != '')")

@@ -24,7 +24,9 @@ pub use probe::{PROBE_CONTAINER, probe, probe_name};
 pub use replica::replica;
 pub use repository::{REPOSITORY_PORT, is_repository, repository, repository_service};
 pub use rivals::{Rival, rivals};
-pub use secret::{CERTIFICATE_UNTIL, certificate_secret, password, user_secret};
+pub use secret::{
+    BUCKET_KEYS, CERTIFICATE_UNTIL, bucket_secret, certificate_secret, password, user_secret,
+};
 pub use service::{
     AUTOFAIL, PREFERRED, RESTORED, SYNC_FALLBACK, SYNCHRONOUS, TAKE_UP, TAKEOVERS, TERM,
     endpoint_slice, lease, preferred, preferred_instances, replica_service, service,

@@ -283,6 +283,7 @@ fn environment(desired: &Desired, instance: &InstanceName, logs: &LogSettings) -
         variables.extend([
             value("PGO_BACKREST_HOST", desired.repository_name()),
             value("PGO_BACKREST_PATH", repository_path(desired)),
+            value("PGO_BACKREST_STORAGE", backups.places.as_str().to_owned()),
             value("PGO_ARCHIVE_TIMEOUT", backups.archive_timeout.to_string()),
         ]);
     }
@@ -411,7 +412,7 @@ pub(crate) fn claimed(name: &str, claim: String) -> Volume {
     }
 }
 
-fn secret(name: &str, secret_name: String) -> Volume {
+pub(crate) fn secret(name: &str, secret_name: String) -> Volume {
     Volume {
         name: name.to_owned(),
         secret: Some(SecretVolumeSource {

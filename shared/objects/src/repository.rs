@@ -25,7 +25,7 @@ use crate::{
     identity::{agent_identity, cluster_labels, fixture_name, made_for, owned},
     pod::{
         agents_mounts, agents_volumes, claimed, container_security, empty, field, installer, mount,
-        pod_security, port, readiness, value,
+        pod_security, port, readiness, secret, value,
     },
 };
 
@@ -34,6 +34,9 @@ pub const REPOSITORY_PORT: u16 = 8432;
 
 /// Where the volume with the backups is mounted.
 const VOLUME: &str = "/backrestrepo";
+
+/// Where the Secret with the key of the bucket is mounted.
+const KEY: &str = "/pgo/s3";
 
 /// How long a backup that is under way may take to end when the pod is to go: what was copied can be used by the next one.
 const GRACE_SECONDS: i64 = 30;
@@ -147,6 +150,9 @@ fn pod(desired: &Desired, backups: &Backups, logs: &LogSettings) -> PodSpec {
     } else {
         claimed("backrestrepo", desired.repository_claim_name())
     });
+    if backups.places.bucket().is_some() {
+        volumes.push(secret("s3", desired.repository_secret_name()));
+    }
     PodSpec {
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
@@ -159,22 +165,25 @@ fn pod(desired: &Desired, backups: &Backups, logs: &LogSettings) -> PodSpec {
             hostnames: Some(vec![agent_identity(&desired.name, &desired.namespace)]),
         }]),
         init_containers: Some(vec![installer(&desired.agent_image)]),
-        containers: vec![container(desired, logs)],
+        containers: vec![container(desired, backups, logs)],
         volumes: Some(volumes),
         ..PodSpec::default()
     }
 }
 
-fn container(desired: &Desired, logs: &LogSettings) -> Container {
+fn container(desired: &Desired, backups: &Backups, logs: &LogSettings) -> Container {
     let mut mounts = agents_mounts();
     mounts.push(mount("backrestrepo", VOLUME, false));
+    if backups.places.bucket().is_some() {
+        mounts.push(mount("s3", KEY, true));
+    }
     Container {
         name: "database".to_owned(),
         // The image of the instances: it holds the same pgBackRest as they run.
         image: Some(desired.image.0.clone()),
         image_pull_policy: Some("IfNotPresent".to_owned()),
         command: Some(vec!["/pgo/bin/agent".to_owned()]),
-        env: Some(environment(desired, logs)),
+        env: Some(environment(desired, backups, logs)),
         ports: Some(vec![
             port("pgbackrest", REPOSITORY_PORT),
             port("agent", AGENT_PORT),
@@ -187,14 +196,25 @@ fn container(desired: &Desired, logs: &LogSettings) -> Container {
     }
 }
 
-fn environment(desired: &Desired, logs: &LogSettings) -> Vec<EnvVar> {
+fn environment(desired: &Desired, backups: &Backups, logs: &LogSettings) -> Vec<EnvVar> {
     let mut variables = vec![
         value("PGO_REPOSITORY", repository_path(desired)),
         value("PGO_CLUSTER", desired.name.to_string()),
         value("PGO_NAMESPACE", desired.namespace.to_string()),
         field("POD_NAME", "metadata.name"),
         field("POD_UID", "metadata.uid"),
+        value("PGO_BACKREST_STORAGE", backups.places.as_str().to_owned()),
     ];
+    if let Some(bucket) = backups.places.bucket() {
+        let style = if bucket.in_path { "path" } else { "host" };
+        variables.extend([
+            value("PGO_BACKREST_S3_BUCKET", bucket.name.clone()),
+            value("PGO_BACKREST_S3_ENDPOINT", bucket.endpoint.clone()),
+            value("PGO_BACKREST_S3_REGION", bucket.region.clone()),
+            value("PGO_BACKREST_S3_URI_STYLE", style.to_owned()),
+            value("PGO_BACKREST_S3_DIR", KEY.to_owned()),
+        ]);
+    }
     variables.extend(logs.variables());
     variables
 }

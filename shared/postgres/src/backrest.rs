@@ -12,6 +12,7 @@ pub mod drill;
 pub mod info;
 pub mod output;
 pub mod restore;
+pub mod storage;
 pub mod window;
 
 use std::{

@@ -9,6 +9,7 @@ use pgo_postgres::{
         self, Backrest,
         archive::{self, Archive, Archiver, Signals},
         conf::{self, Archiving, Place, Tls},
+        storage::Storages,
     },
     conf::MODE,
     files::replace_if_changed,
@@ -47,6 +48,22 @@ pub struct ArchiveSettings {
         default_value = "/backrestrepo"
     )]
     pub path: PathBuf,
+    /// Where it keeps what it has: `local`, `s3`, or both with a comma between them.
+    #[arg(
+        id = "backrest-storage",
+        long = "backrest-storage",
+        env = "PGO_BACKREST_STORAGE",
+        default_value = "local"
+    )]
+    pub storages: Storages,
+    /// pgBackRest's configuration there.
+    #[arg(
+        id = "backrest-conf",
+        long = "backrest-conf",
+        env = "PGO_BACKREST_CONF",
+        default_value = "/run/postgresql/pgbackrest.conf"
+    )]
+    pub conf: PathBuf,
     /// Port of pgBackRest's server there.
     #[arg(id = "backrest-port", long = "backrest-port", env = "PGO_BACKREST_PORT", default_value_t = backrest::PORT)]
     pub port: u16,
@@ -176,6 +193,8 @@ pub fn write(settings: &Settings, backrest: &Backrest, tls: &TlsFiles) -> Result
         compression: backrest.compression,
     };
     let archiving = Archiving {
+        storages: settings.archiving.storages.clone(),
+        conf: settings.archiving.conf.clone(),
         host,
         port: settings.archiving.port,
         data: settings.data.clone(),

@@ -7,7 +7,7 @@ use nix::{
     unistd::Pid,
 };
 use pgo_postgres::{
-    backrest::{Backrest, STANZA, output},
+    backrest::{Backrest, STANZA, output, storage::Storage},
     tail::Tail,
 };
 use pgo_telemetry::CancellationToken;
@@ -230,16 +230,26 @@ pub fn config(conf: &Path) -> OsString {
     option
 }
 
-/// What `pgbackrest info` says, as JSON or as text.
+/// What `pgbackrest info` says, as JSON or as text, of all that there is or of what is in one place.
 ///
 /// # Errors
 /// It fails or takes too long.
-pub async fn info(backrest: &Backrest, conf: &Path, json: bool) -> Result<String, CommandError> {
+pub async fn info(
+    backrest: &Backrest,
+    conf: &Path,
+    json: bool,
+    storage: Option<Storage>,
+) -> Result<String, CommandError> {
     let format = match json {
         true => "--output=json",
         false => "--output=text",
     };
-    ask(backrest, conf, &[format, "info"]).await
+    // S3 that is away is found to be so after four times as long.
+    const QUICKLY: &str = "--io-timeout=3";
+    let storage = storage.map(Storage::option);
+    let storage = storage.iter().map(String::as_str);
+    let arguments: Vec<&str> = storage.chain([QUICKLY, format, "info"]).collect();
+    ask(backrest, conf, &arguments).await
 }
 
 /// What a command says that only looks: options, its name, what it is to look at.

@@ -7,18 +7,21 @@ use pgo_postgres::backrest::{
     Backrest,
     info::{self, Content},
     restore::{Line, Wish},
+    storage::{Storage, Storages},
     window::{self, Chosen, History, Listing, Newest, Refusal},
 };
 
 use super::command::{self, CommandError};
 
-/// Asks a repository.
+/// Asks a repository what it has in one place.
 #[derive(Clone, Copy, Debug)]
 pub struct Lookup<'a> {
     /// The program.
     pub backrest: &'a Backrest,
     /// Its configuration.
     pub conf: &'a Path,
+    /// The place.
+    pub storage: Storage,
 }
 
 /// Why nothing is chosen.
@@ -33,15 +36,61 @@ pub enum LookupError {
     /// It says something else.
     #[error("what pgbackrest {0} says cannot be understood")]
     Unclear(&'static str),
+    /// The backup was to be in a place where this repository keeps nothing.
+    #[error("the repository keeps nothing in {0}")]
+    Nowhere(Storage),
+    /// Of several places none has it, each for its own reason.
+    #[error("{}", .0.iter().map(|(storage, error)| format!("{storage}: {error}")).collect::<Vec<_>>().join("; "))]
+    Each(Vec<(Storage, LookupError)>),
+}
+
+impl LookupError {
+    /// Whether it stays so, whenever it is tried again.
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::Refused(_) | Self::Nowhere(_) => true,
+            Self::Command(_) | Self::Unclear(_) => false,
+            Self::Each(errors) => errors.iter().all(|(_, error)| error.is_final()),
+        }
+    }
+}
+
+/// The backup that `wish` is restored from, of the first place that has one; `system` is the cluster's identifier, where it is
+/// known.
+///
+/// # Errors
+/// There is none, or the repository does not say.
+pub async fn choose(
+    (backrest, conf): (&Backrest, &Path),
+    storages: &Storages,
+    wish: &Wish,
+    system: Option<u64>,
+) -> Result<Chosen, LookupError> {
+    let wanted = |storage: &Storage| wish.storage.is_none_or(|wanted| wanted == *storage);
+    let mut errors = Vec::new();
+    for storage in storages.iter().filter(wanted) {
+        let lookup = Lookup {
+            backrest,
+            conf,
+            storage,
+        };
+        match lookup.choose(wish, system).await {
+            Ok(chosen) => return Ok(chosen),
+            Err(error) => errors.push((storage, error)),
+        }
+    }
+    match (errors.pop(), wish.storage) {
+        (Some((_, error)), _) if errors.is_empty() => Err(error),
+        (Some(last), _) => {
+            errors.push(last);
+            Err(LookupError::Each(errors))
+        }
+        (None, wanted) => Err(LookupError::Nowhere(wanted.unwrap_or(Storage::Local))),
+    }
 }
 
 impl Lookup<'_> {
-    /// The backup that `wish` is restored from, and along which timeline; `system` is the cluster's identifier, where it is
-    /// known.
-    ///
-    /// # Errors
-    /// There is none, or the repository does not say.
-    pub async fn choose(self, wish: &Wish, system: Option<u64>) -> Result<Chosen, LookupError> {
+    async fn choose(self, wish: &Wish, system: Option<u64>) -> Result<Chosen, LookupError> {
         let content = self.content().await?;
         if let (Some(theirs), Some(ours)) = (content.system_identifier, system)
             && theirs != ours
@@ -72,7 +121,8 @@ impl Lookup<'_> {
     }
 
     async fn content(self) -> Result<Content, LookupError> {
-        let text = command::info(self.backrest, self.conf, true).await?;
+        let storage = Some(self.storage);
+        let text = command::info(self.backrest, self.conf, true, storage).await?;
         info::content(&text).map_err(|_| LookupError::Unclear("info"))
     }
 
@@ -107,6 +157,8 @@ impl Lookup<'_> {
     }
 
     async fn ask(self, arguments: &[&str]) -> Result<String, CommandError> {
-        command::ask(self.backrest, self.conf, arguments).await
+        let storage = self.storage.option();
+        let arguments = [&[storage.as_str()], arguments].concat();
+        command::ask(self.backrest, self.conf, &arguments).await
     }
 }

@@ -79,7 +79,8 @@ enum Ended {
 }
 
 impl Keeper {
-    /// Keeps it until `stop`, and ends it then. `write` writes its configuration, before each start and for new certificates;
+    /// Keeps it until `stop`, and ends it then. `write` writes its configuration, before each start and again and again, for what
+    /// has changed;
     /// `tell` hears whether it answers, and why not.
     pub async fn keep(
         self,
@@ -186,18 +187,16 @@ impl Keeper {
             if misses >= MISSES || is_late {
                 return;
             }
-            let now = self.tls.server_config();
-            if !Arc::ptr_eq(&certificates, &now) {
-                match (write(), pid) {
-                    (Ok(()), Some(pid)) => {
-                        tracing::info!("pgBackRest's server reads its new certificate");
-                        processes::send(pid, Signal::SIGHUP);
-                        certificates = now;
-                    }
-                    (Ok(()), None) => return,
-                    (Err(error), _) => {
-                        tracing::warn!(error, "the new certificate is not in use yet");
-                    }
+            // Each connection reads it anew: a new key of S3 counts from here on.
+            if let Err(error) = write() {
+                tracing::warn!(error, "what pgBackRest is told is not renewed");
+            } else {
+                let now = self.tls.server_config();
+                if !Arc::ptr_eq(&certificates, &now) {
+                    let Some(pid) = pid else { return };
+                    tracing::info!("pgBackRest's server reads its new certificate");
+                    processes::send(pid, Signal::SIGHUP);
+                    certificates = now;
                 }
             }
             sleep(if has_answered { LOOK } else { FIRST_LOOK }).await;

@@ -47,6 +47,14 @@ pub struct Begun {
     pub what: What,
     /// When.
     pub started: Timestamp,
+    /// In how many places it is done.
+    #[serde(default = "one")]
+    pub places: usize,
+}
+
+/// In former versions there was one.
+fn one() -> usize {
+    1
 }
 
 /// Something that has ended.
@@ -61,6 +69,9 @@ pub struct Ended {
     pub error: Option<String>,
     /// The backup that was made, or would be restored.
     pub backup: Option<Set>,
+    /// Those that were made with it in other places.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub more: Vec<Set>,
 }
 
 /// Why there is no journal.
@@ -157,21 +168,23 @@ impl Journal {
     pub fn end(
         &mut self,
         finished: Timestamp,
-        result: Result<Option<Set>, String>,
+        result: Result<Vec<Set>, String>,
     ) -> Result<(), JournalError> {
         let Some(begun) = self.content.running.take() else {
             return Ok(());
         };
-        let (error, backup) = match result {
-            Ok(backup) => (None, backup),
-            Err(error) => (Some(error), None),
+        let (error, sets) = match result {
+            Ok(sets) => (None, sets),
+            Err(error) => (Some(error), Vec::new()),
         };
+        let mut sets = sets.into_iter();
         let done = &mut self.content.done;
         done.push(Ended {
             begun,
             finished,
             error,
-            backup,
+            backup: sets.next(),
+            more: sets.collect(),
         });
         let old = done.len().saturating_sub(MOST);
         done.drain(..old);
@@ -197,6 +210,7 @@ mod tests {
             operation: operation.to_string(),
             what: What::Backup,
             started: Timestamp::from_second(7).expect("a time"),
+            places: 1,
         }
     }
 
@@ -223,7 +237,7 @@ mod tests {
         for operation in 0..25 {
             journal.begin(begun(operation)).expect("written");
             journal
-                .end(Timestamp::UNIX_EPOCH, Ok(None))
+                .end(Timestamp::UNIX_EPOCH, Ok(Vec::new()))
                 .expect("written");
         }
         assert_eq!(journal.done().len(), MOST);

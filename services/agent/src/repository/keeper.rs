@@ -30,7 +30,8 @@ pub struct Order {
     pub answer: oneshot::Sender<Result<(), String>>,
 }
 
-type Outcome = Result<Option<Set>, String>;
+/// The backups that were made, or would be restored.
+type Outcome = Result<Vec<Set>, String>;
 
 /// Does what is ordered.
 #[derive(Debug)]
@@ -76,12 +77,15 @@ impl Keeper {
     async fn recover(&mut self) {
         let sets = self.refresh().await;
         if let Some(begun) = self.journal.running() {
-            let made = sets
-                .into_iter()
-                .find(|set| set.operation == begun.operation);
-            let outcome = match made {
-                Some(set) => Ok(Some(set)),
-                None => Err(format!(
+            let made = sets.into_iter();
+            let made: Vec<Set> = made
+                .filter(|set| set.operation == begun.operation)
+                .collect();
+            // Where one of several places lacks it, it has not come to its end.
+            let is_whole = made.len() >= begun.places;
+            let outcome = match is_whole {
+                true => Ok(made),
+                false => Err(format!(
                     "{INTERRUPTED}the agent of the repository, or its pod, ended meanwhile"
                 )),
             };
@@ -105,6 +109,7 @@ impl Keeper {
             operation: job.operation.clone(),
             what: job.what,
             started: Timestamp::now(),
+            places: job.storages(&self.around).map_or(1, |places| places.len()),
         };
         self.journal
             .begin(begun)
@@ -133,9 +138,9 @@ impl Keeper {
     async fn end(&mut self, outcome: Outcome) {
         self.work = None;
         match &outcome {
-            Ok(set) => {
-                let label = set.as_ref().map(|set| set.label.as_str());
-                tracing::info!(label, "work is done");
+            Ok(sets) => {
+                let labels: Vec<&str> = sets.iter().map(|set| set.label.as_str()).collect();
+                tracing::info!(?labels, "work is done");
             }
             Err(error) => tracing::error!(error, "work has failed"),
         }

@@ -2,6 +2,7 @@
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
+use pgo_postgres::backrest::output;
 use pgo_proto::agent::{
     BeginRequest, BeginResponse, InfoRequest, InfoResponse, RepositoryState,
     WatchRepositoryRequest, repository_server::Repository,
@@ -108,9 +109,22 @@ impl Repository for Service {
             let obstacle = self.obstacle().unwrap_or_default();
             return Err(Status::failed_precondition(obstacle));
         };
-        let json = request.get_ref().json;
-        let said = command::info(&around.backrest, &around.conf(), json).await;
+        let InfoRequest { json, storage } = request.get_ref();
+        let storage = match storage.as_str() {
+            "" => None,
+            name => {
+                let mut storages = around.storages().iter();
+                let found = storages.find(|storage| storage.name() == name);
+                let nothing = || format!("the repository keeps nothing in {name:?}");
+                Some(found.ok_or_else(|| Status::failed_precondition(nothing()))?)
+            }
+        };
+        let said = command::info(&around.backrest, &around.conf(), *json, storage).await;
         let text = said.map_err(|error| Status::failed_precondition(error.to_string()))?;
+        let text = match *json {
+            true => text,
+            false => output::without_requests(&text),
+        };
         Ok(Response::new(InfoResponse { text }))
     }
 }

@@ -1,7 +1,7 @@
 //! What the repository tells of itself.
 
 use jiff::Timestamp;
-use pgo_postgres::backrest::info::Set;
+use pgo_postgres::backrest::{info::Set, storage::Storage};
 use pgo_proto::agent::{BackupSet, Done, RepositoryState, Work};
 use tokio::sync::watch;
 
@@ -50,6 +50,9 @@ pub fn backup_set(set: &Set) -> BackupSet {
         stop_wal: set.stop_wal.clone(),
         damaged: set.damaged,
         source: set.source.clone(),
+        storage: Storage::numbered(set.repository)
+            .map(|storage| storage.name().to_owned())
+            .unwrap_or_default(),
     }
 }
 
@@ -72,6 +75,7 @@ pub fn done(ended: &Ended) -> Done {
         started: Some(timestamp(ended.begun.started)),
         finished: Some(timestamp(ended.finished)),
         backup: ended.backup.as_ref().map(backup_set),
+        more: ended.more.iter().map(backup_set).collect(),
     }
 }
 

@@ -12,6 +12,7 @@ use pgo_postgres::backrest::{
     info::{self, OPERATION, SOURCE, Set},
     output,
     restore::Wish,
+    storage::Storage,
 };
 use pgo_proto::agent::{BeginRequest, DatabaseHost, begin_request::Work};
 use pgo_telemetry::CancellationToken;
@@ -19,7 +20,7 @@ use pgo_telemetry::CancellationToken;
 use super::{Surroundings, forward::Forward, journal::What};
 use crate::backrest::{
     command::{self, CommandError, Order},
-    lookup::Lookup,
+    lookup,
 };
 
 /// How long making the stanza may take: it reads and writes a few small files.
@@ -126,9 +127,14 @@ impl Job {
             .unwrap_or_default()
     }
 
-    /// What the command gets.
-    fn backup_options(&self, annotates: bool) -> Vec<String> {
-        let mut options = self.options.clone();
+    /// What the command gets for a backup in `storage`. What is said of each place alike becomes what is said of that one.
+    fn backup_options(&self, storage: Storage, annotates: bool) -> Vec<String> {
+        let of_repository = format!("--repo{}-", storage.number());
+        let options = self.options.iter();
+        let options = options.filter(|option| **option != storage.option());
+        let mut options: Vec<String> = options
+            .map(|option| option.replacen("--repo-", &of_repository, 1))
+            .collect();
         if annotates {
             options.push(format!("--annotation={SOURCE}={}", self.source()));
             options.push(format!("--annotation={OPERATION}={}", self.operation));
@@ -136,7 +142,23 @@ impl Job {
         options
     }
 
-    /// Does it, until `stop`; the backup that was made. `progress` hears how many per cent are done.
+    /// The places that it concerns.
+    ///
+    /// # Errors
+    /// It is about one where the repository keeps nothing.
+    pub fn storages(&self, around: &Surroundings) -> Result<Vec<Storage>, String> {
+        let named = |storage: &Storage| self.options.contains(&storage.option());
+        let there: Vec<Storage> = around.storages().iter().collect();
+        let Some(asked) = [Storage::Local, Storage::S3].into_iter().find(named) else {
+            return Ok(there);
+        };
+        match there.contains(&asked) {
+            true => Ok(vec![asked]),
+            false => Err(format!("the repository keeps nothing in {asked}")),
+        }
+    }
+
+    /// Does it, until `stop`; the backups that were made. `progress` hears how many per cent are done.
     ///
     /// # Errors
     /// It failed, for this reason.
@@ -145,7 +167,7 @@ impl Job {
         around: &Surroundings,
         stop: &CancellationToken,
         progress: impl Fn(u32),
-    ) -> Result<Option<Set>, String> {
+    ) -> Result<Vec<Set>, String> {
         // Led on as long as they live.
         let mut forwards = Vec::new();
         let mut databases = Vec::new();
@@ -161,20 +183,14 @@ impl Job {
             });
             forwards.push(forward);
         }
-        around.write(&around.work_conf(), &databases)?;
-        let run = Run { around, stop };
-        if self.what != What::CheckRestore {
-            // Also before a backup: the volume may be new, and one that is there stays as it is.
-            run.stanza().await?;
-        }
+        let run = Run {
+            around,
+            stop,
+            databases,
+        };
         match self.what {
-            What::CreateStanza => {
-                run.command("check", Some(CHECK), Vec::new(), |_| {})
-                    .await?;
-                Ok(None)
-            }
-            What::Backup => run.backup(self, progress).await.map(Some),
-            What::CheckRestore => run.check_restore(self).await.map(Some),
+            What::CheckRestore => run.check_restore(self).await.map(|set| vec![set]),
+            What::CreateStanza | What::Backup => run.in_each(self, progress).await,
         }
     }
 }
@@ -182,9 +198,55 @@ impl Job {
 struct Run<'a> {
     around: &'a Surroundings,
     stop: &'a CancellationToken,
+    databases: Vec<Database>,
 }
 
 impl Run<'_> {
+    /// Does it in each place. One where it fails does not keep it from the others.
+    async fn in_each(&self, job: &Job, progress: impl Fn(u32)) -> Result<Vec<Set>, String> {
+        let storages = job.storages(self.around)?;
+        let (mut made, mut failed) = (Vec::new(), Vec::new());
+        let count = u32::try_from(storages.len()).unwrap_or(1);
+        for (at, storage) in (0..count).zip(&storages) {
+            let of_all = |percent| progress((at * 100 + percent) / count);
+            match self.within(job, *storage, of_all).await {
+                Ok(set) => made.extend(set),
+                Err(error) if self.stop.is_cancelled() || count == 1 => return Err(error),
+                Err(error) => failed.push(format!("{storage}: {error}")),
+            }
+        }
+        if failed.is_empty() {
+            return Ok(made);
+        }
+        for set in made {
+            failed.push(match Storage::numbered(set.repository) {
+                Some(storage) => format!("the backup in {storage} is complete: {}", set.label),
+                None => format!("backup {} is complete", set.label),
+            });
+        }
+        Err(failed.join("; "))
+    }
+
+    /// Does it in one place.
+    async fn within(
+        &self,
+        job: &Job,
+        storage: Storage,
+        progress: impl Fn(u32),
+    ) -> Result<Option<Set>, String> {
+        self.around.write_for(storage, &self.databases)?;
+        // Also before a backup: the volume may be new, and one that is there stays as it is.
+        self.stanza().await?;
+        match job.what {
+            What::Backup => self.backup(job, storage, progress).await.map(Some),
+            _ => {
+                self.command("check", Some(CHECK), Vec::new(), |_| {})
+                    .await?;
+                Ok(None)
+            }
+        }
+    }
+
     async fn command(
         &self,
         name: &str,
@@ -235,25 +297,32 @@ impl Run<'_> {
     /// Finds out from which backup the cluster would be restored.
     async fn check_restore(&self, job: &Job) -> Result<Set, String> {
         let wish = Wish::read(&job.options).map_err(|error| error.to_string())?;
-        if job.primary.is_some() {
+        let storages = job.storages(self.around)?;
+        if let (Some(_), Some(storage)) = (&job.primary, storages.first()) {
+            self.around.write_for(*storage, &self.databases)?;
             // What it did just now can be restored, too.
             let archived = self.command("check", Some(ARCHIVE), Vec::new(), |_| {});
             if let Err(error) = archived.await {
                 tracing::warn!(error, "what the primary did last is not archived");
             }
         }
-        let (backrest, conf) = (&self.around.backrest, &self.around.conf());
-        let lookup = Lookup { backrest, conf };
-        let chosen = lookup.choose(&wish, job.system).await;
+        let conf = self.around.conf();
+        let program = (&self.around.backrest, conf.as_path());
+        let chosen = lookup::choose(program, self.around.storages(), &wish, job.system).await;
         chosen
             .map(|chosen| chosen.set)
             .map_err(|error| error.to_string())
     }
 
     /// Makes a backup. How long that takes depends on the data; what hangs pgBackRest notices itself (protocol-timeout).
-    async fn backup(&self, job: &Job, progress: impl Fn(u32)) -> Result<Set, String> {
+    async fn backup(
+        &self,
+        job: &Job,
+        storage: Storage,
+        progress: impl Fn(u32),
+    ) -> Result<Set, String> {
         let mut label = None;
-        let options = job.backup_options(self.around.backrest.annotates());
+        let options = job.backup_options(storage, self.around.backrest.annotates());
         let each = |line: &str| {
             if let Some(percent) = output::percent(line) {
                 progress(percent);
@@ -266,7 +335,8 @@ impl Run<'_> {
         let label =
             label.ok_or("pgbackrest backup ended well, but named no backup that it has made")?;
         let made = sets(self.around).await?;
-        let set = made.into_iter().find(|set| set.label == label);
+        let mut made = made.into_iter();
+        let set = made.find(|set| set.label == label && set.repository == storage.number());
         let mut set = set.ok_or_else(|| {
             format!("pgbackrest backup ended well, but the repository does not list {label}")
         })?;
@@ -294,7 +364,7 @@ pub const INTERRUPTED: &str = "interrupted: ";
 /// # Errors
 /// pgBackRest does not say.
 pub async fn sets(around: &Surroundings) -> Result<Vec<Set>, String> {
-    let said = command::info(&around.backrest, &around.conf(), true).await;
+    let said = command::info(&around.backrest, &around.conf(), true, None).await;
     let text = said.map_err(|error| error.to_string())?;
     info::sets(&text).map_err(|error| error.to_string())
 }
@@ -328,18 +398,27 @@ mod tests {
     fn an_order_is_read_and_what_made_a_backup_is_kept_with_it() {
         let job = Job::read(&request(&["--type=full"])).expect("an order");
         assert_eq!((job.what, job.source()), (What::Backup, "hippo"));
-        let options = job.backup_options(true);
+        let options = job.backup_options(Storage::Local, true);
         let noted = [
             "--annotation=pgo-instance=hippo",
             "--annotation=pgo-operation=0197",
         ];
         assert_eq!(options[..1], ["--type=full"]);
         assert_eq!(options[1..], noted);
-        assert_eq!(job.backup_options(false), ["--type=full"]);
+        let plain = job.backup_options(Storage::Local, false);
+        assert_eq!(plain, ["--type=full"]);
         let from_replica = Job::read(&request(&["--backup-standby"])).expect("an order");
         assert_eq!(from_replica.source(), "hippo-abcd");
         let not = Job::read(&request(&["--backup-standby=n"])).expect("an order");
         assert_eq!(not.source(), "hippo");
+    }
+
+    #[test]
+    fn what_is_said_of_each_place_is_said_of_the_one_in_question() {
+        let options = ["--repo=2", "--repo-retention-full=3"];
+        let job = Job::read(&request(&options)).expect("an order");
+        let of_s3 = job.backup_options(Storage::S3, false);
+        assert_eq!(of_s3, ["--repo2-retention-full=3"]);
     }
 
     #[test]

@@ -15,6 +15,7 @@ use pgo_postgres::{
     backrest::{
         Backrest, output,
         restore::{Line, Target, Wish},
+        storage::Storage,
         window::{self, Chosen, End, Segment},
     },
     files::{named, sync_folder_of},
@@ -29,7 +30,7 @@ use super::{PROBE_DEADLINE, Supervisor, authority::place, lenient, shown};
 use crate::{
     backrest::{
         command::{CommandError, Order},
-        lookup::{Lookup, LookupError},
+        lookup::{self, Lookup},
     },
     ha::course::{Course, Told},
     prepare,
@@ -110,10 +111,12 @@ struct Plan {
 }
 
 impl Plan {
-    fn lookup(&self) -> Lookup<'_> {
+    /// Asks where the backup of this number is.
+    fn lookup(&self, repository: u32) -> Lookup<'_> {
         Lookup {
             backrest: &self.backrest,
             conf: &self.conf,
+            storage: Storage::numbered(repository).unwrap_or(Storage::Local),
         }
     }
 }
@@ -184,10 +187,12 @@ impl<S: Store> Supervisor<S> {
             return Ok(Event::Missing(what.to_owned()));
         }
         let begin = Instant::now();
-        let chosen = plan.lookup().choose(&plan.wish, None).await;
-        let chosen = chosen.map_err(|error| match error {
-            LookupError::Refused(refusal) => self.give_up(refusal),
-            error => error.to_string(),
+        let program = (&plan.backrest, plan.conf.as_path());
+        let storages = &self.settings.archiving.storages;
+        let chosen = lookup::choose(program, storages, &plan.wish, None).await;
+        let chosen = chosen.map_err(|error| match error.is_final() {
+            true => self.give_up(error),
+            false => error.to_string(),
         })?;
         let label = chosen.set.label.clone();
         tracing::info!(
@@ -216,6 +221,7 @@ impl<S: Store> Supervisor<S> {
         let mut options = vec![
             format!("--pg1-path={}", folder.display()),
             format!("--set={}", chosen.set.label),
+            format!("--repo={}", chosen.set.repository),
             // Files that are whole already stay; nothing is written of how PostgreSQL recovers.
             "--delta".to_owned(),
             "--type=none".to_owned(),
@@ -262,6 +268,7 @@ impl<S: Store> Supervisor<S> {
                 .map(|order| order.operation.clone())
                 .unwrap_or_default(),
             backup: chosen.set.label.clone(),
+            repository: chosen.set.repository,
             timeline: chosen.timeline,
             done: false,
         };
@@ -393,7 +400,7 @@ impl<S: Store> Supervisor<S> {
         };
         let plan = self.plan()?;
         let number = Some(mark.timeline).filter(|_| plan.wish.line != Line::Newest);
-        match plan.lookup().reaches(number).await {
+        match plan.lookup(mark.repository).reaches(number).await {
             Ok((history, newest)) => {
                 silence.judge(window::end(absent, mark.timeline, &history, newest), now);
             }

@@ -17,7 +17,7 @@ const STOP: Duration = Duration::from_secs(20);
 /// Who orders work.
 const DECIDES: &str = "reconciler.pgo";
 
-fn archive(state: &InstanceState) -> Archive {
+pub fn archive(state: &InstanceState) -> Archive {
     state.archive.clone().unwrap_or_default()
 }
 
@@ -45,7 +45,7 @@ fn assert_backup(set: &BackupSet, kind: &str) {
     assert!(!set.damaged && set.finished.is_some(), "{set:?}");
 }
 
-async fn until_archived(rig: &Rig) -> Archive {
+pub async fn until_archived(rig: &Rig) -> Archive {
     let wanted = |state: &InstanceState| {
         let archive = archive(state);
         archive.error.is_empty() && !archive.last_archived.is_empty() && archive.waiting == 0

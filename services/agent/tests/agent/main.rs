@@ -23,6 +23,7 @@ mod replica;
 mod repository;
 mod restoring;
 mod rig;
+mod s3;
 mod synchronous;
 #[path = "../../../../shared/postgres/tests/unprivileged/mod.rs"]
 mod unprivileged;

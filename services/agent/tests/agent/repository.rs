@@ -18,12 +18,13 @@ use pgo_proto::agent::{
     Backup, BeginRequest, CreateStanza, DatabaseHost, Done, InfoRequest, RepositoryState,
     WatchRepositoryRequest, begin_request::Work, repository_client::RepositoryClient,
 };
+use pgo_s3::S3;
 use pgo_tls::{Authority, LeafSpec, TlsFiles, grpc};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 use tonic::{Status, transport::Channel};
 
-use crate::rig::{AGENT, DEADLINE, LIFE, Rig, free_port, program, readyz, write_leaf};
+use crate::rig::{AGENT, DEADLINE, LIFE, Rig, free_port, program, put, readyz, write_leaf};
 
 /// A repository and its surroundings.
 pub struct Repository {
@@ -32,6 +33,10 @@ pub struct Repository {
     backrest: SocketAddr,
     listen: SocketAddr,
     admin: SocketAddr,
+    /// Where it keeps what it has, and the port of an S3 server.
+    storage: (&'static str, u16),
+    /// Certificates of that.
+    beside: TempDir,
     init: Option<Child>,
 }
 
@@ -80,6 +85,9 @@ fn archiving(mut rig: Rig, repository: &Repository, number: u8) -> Rig {
     rig.settings.archiving.host = Some("localhost".to_owned());
     rig.settings.archiving.port = repository.backrest.port();
     rig.settings.archiving.path = repository.path();
+    rig.settings.archiving.conf = repository.folder.path().join("run/pgbackrest.conf");
+    let (storages, _) = repository.storage;
+    rig.settings.archiving.storages = storages.parse().expect("places");
     rig
 }
 
@@ -101,10 +109,36 @@ impl Repository {
             backrest: resolved.next().expect("an address"),
             listen: local(),
             admin: local(),
+            storage: ("local", 0),
+            beside: tempfile::tempdir().expect("a folder"),
             init: None,
         };
         repository.issue_certificate();
         repository
+    }
+
+    /// One that keeps what it has in these places, and knows the key of an S3 server that is begun here.
+    pub fn in_places(storages: &'static str) -> (Self, S3) {
+        let mut repository = Self::new();
+        let (folder, beside) = (repository.folder.path(), repository.beside.path());
+        let spec = LeafSpec {
+            names: vec!["localhost".to_owned()],
+            ..LeafSpec::of_identity("storage", LIFE)
+        };
+        write_leaf(&repository.authority, beside, &spec);
+        // Where pgBackRest takes the name to be.
+        let server = S3::start((repository.backrest.ip(), free_port()).into(), beside);
+        let authority = fs::read_to_string(beside.join("ca.crt")).expect("an authority");
+        put(&folder.join("s3/aws-s3-ca.crt"), &authority);
+        put(&folder.join("s3/aws-s3-key"), pgo_s3::KEY);
+        repository.storage = (storages, server.port());
+        repository.set_key_secret(pgo_s3::KEY_SECRET);
+        (repository, server)
+    }
+
+    /// Has the Secret with the key of S3 say this.
+    pub fn set_key_secret(&self, secret: &str) {
+        put(&self.folder.path().join("s3/aws-s3-key-secret"), secret);
     }
 
     /// Gives the agent a new certificate.
@@ -141,6 +175,15 @@ impl Repository {
             .env("PGO_TLS_DIR", folder.join("tls"))
             .env("PGO_RUN_DIR", folder.join("run"))
             .env("PGO_BACKREST_DATABASE_HOST", "localhost")
+            .env("PGO_BACKREST_STORAGE", self.storage.0)
+            .env("PGO_BACKREST_S3_BUCKET", pgo_s3::BUCKET)
+            .env(
+                "PGO_BACKREST_S3_ENDPOINT",
+                format!("localhost:{}", self.storage.1),
+            )
+            .env("PGO_BACKREST_S3_REGION", "here")
+            .env("PGO_BACKREST_S3_URI_STYLE", "path")
+            .env("PGO_BACKREST_S3_DIR", folder.join("s3"))
             .env("PGO_BACKREST_ADDR", self.backrest.to_string())
             .env("PGO_AGENT_ADDR", self.listen.to_string())
             .env("PGO_ADMIN_ADDR", self.admin.to_string())
@@ -173,7 +216,12 @@ impl Repository {
         assert_eq!(self.processes(), [""; 0]);
     }
 
-    /// Names of the WAL files of this timeline that it has.
+    /// Whether something of backups or WAL is on its volume.
+    pub fn has_archive(&self) -> bool {
+        self.path().join("archive").exists() || self.path().join("backup").exists()
+    }
+
+    /// Names of the WAL files of this timeline that it has on its volume.
     pub fn wal(&self, timeline: u32) -> Vec<String> {
         let mut names = Vec::new();
         let mut folders = vec![self.path().join("archive")];
@@ -252,7 +300,10 @@ impl Repository {
     pub async fn info(&self, json: bool) -> Result<String, Status> {
         let answer = self
             .client("apiserver.pgo")
-            .info(InfoRequest { json })
+            .info(InfoRequest {
+                json,
+                ..InfoRequest::default()
+            })
             .await?;
         Ok(answer.into_inner().text)
     }

@@ -32,7 +32,7 @@ fn words(options: &[&str]) -> Vec<String> {
 }
 
 /// An instance that is to be made from a backup of `primary`, not started.
-fn restoring(primary: &Rig, repository: &Repository, options: &[&str]) -> Rig {
+pub fn restoring(primary: &Rig, repository: &Repository, options: &[&str]) -> Rig {
     let mut rig = beside(primary, RESTORED, repository);
     rig.settings.restore = Some(Order {
         operation: "0197".to_owned(),
@@ -45,7 +45,7 @@ fn restore(state: &InstanceState) -> Restore {
     state.restore.clone().unwrap_or_default()
 }
 
-async fn until_reached(rig: &Rig) -> InstanceState {
+pub async fn until_reached(rig: &Rig) -> InstanceState {
     rig.until("at its target", |state| restore(state).reached)
         .await
         .0
@@ -60,7 +60,7 @@ async fn until_hopeless(rig: &Rig) -> String {
 }
 
 /// Waits until whatever was done is over for a second: the times of backups and in the archive are whole ones.
-async fn another_second() {
+pub async fn another_second() {
     let begin = Timestamp::now().as_second();
     eventually("a second later", async || {
         Timestamp::now().as_second() > begin + 1
@@ -100,7 +100,7 @@ async fn time(client: &Client) -> String {
 }
 
 /// Has the repository's agent find out whether this can be restored.
-async fn check(
+pub async fn check(
     repository: &Repository,
     operation: &str,
     primary: Option<&Rig>,
@@ -118,7 +118,7 @@ async fn check(
 }
 
 /// The rows of a server that takes no writes.
-async fn rows(rig: &Rig) -> Vec<String> {
+pub async fn rows(rig: &Rig) -> Vec<String> {
     let socket = rig.settings.socket();
     let session = Session::open(&socket, &rig.settings.database).await;
     let session = session.expect("a session");

@@ -17,7 +17,7 @@ use nix::{
     unistd::Pid,
 };
 use pgo_agent::{backrest::archiving::ArchiveSettings, cli::Settings, ha::lease::Reading, run};
-use pgo_postgres::Session;
+use pgo_postgres::{Session, backrest::storage::Storages};
 use pgo_proto::agent::{
     DropSlotRequest, FailoverRequest, InstanceState, Phase, ReloadRequest, RestartRequest, Role,
     SwitchoverRequest, WatchRequest, agent_client::AgentClient,
@@ -85,7 +85,7 @@ pub fn free_port() -> u16 {
     }
 }
 
-fn put(path: &Path, text: &str) {
+pub fn put(path: &Path, text: &str) {
     fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
     let new = path.with_extension("new");
     fs::write(&new, text).expect("written");
@@ -142,6 +142,8 @@ impl Rig {
             archiving: ArchiveSettings {
                 host: None,
                 path: root.join("none"),
+                storages: Storages::default(),
+                conf: root.join("none"),
                 port: 0,
                 timeout: 60,
             },

@@ -111,11 +111,11 @@ async fn refuses(client: &Client) {
     for (storage, text) in [
         (
             "s3",
-            "'--pgbackrest-storage-type=s3' is not available in this version yet",
+            "Storage type 's3' not allowed. The backups of this cluster are in local",
         ),
         (
             "tape",
-            "Invalid value provided for pgBackRest storage type. \"tape\" is neither local nor s3",
+            "Invalid value provided for pgBackRest storage type. \"tape\" is not local or s3",
         ),
     ] {
         let request =
@@ -226,6 +226,13 @@ async fn backups_are_shown_as_the_repository_has_them() {
     assert_eq!(words(&without), "zebra does not have pgbackrest enabled");
     let other = show(&client, "hippo", "&format=xml").await;
     assert!(words(&other).contains("json"), "{other}");
+    // Each place for itself, where there are several.
+    change(&kubernetes, "pgclusters", "hippo", |cluster| {
+        cluster["spec"]["userlabels"]["backrest-storage-type"] = json!("local,s3");
+    });
+    let both = format!("{text}\nStorage Type: s3\nstanza: db\n    status: ok in s3\n");
+    let shown = show(&client, "hippo", "").await;
+    assert_eq!(shown["Items"][0]["Info"], both, "{shown}");
 }
 
 #[tokio::test]

@@ -82,14 +82,13 @@ impl Service for Says {
         grpc::require_identity(&request, &["apiserver.pgo"])?;
         match self.0 {
             Ok([text, json]) => {
-                let text = if request.into_inner().json {
-                    json
-                } else {
-                    text
+                let request = request.into_inner();
+                let text = match (request.json, request.storage.as_str()) {
+                    (true, _) => json.to_owned(),
+                    (false, "s3") => text.replace("ok", "ok in s3"),
+                    (false, _) => text.to_owned(),
                 };
-                Ok(Response::new(InfoResponse {
-                    text: text.to_owned(),
-                }))
+                Ok(Response::new(InfoResponse { text }))
             }
             Err(why) => Err(Status::failed_precondition(why)),
         }

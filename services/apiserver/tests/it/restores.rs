@@ -112,7 +112,10 @@ async fn what_cannot_be_restored_makes_no_task() {
         ),
         (("RestoreOpts", "--type=xid"), "needs a target"),
         (("PITRTarget", "yesterday"), "is no time"),
-        (("BackrestStorageType", "s3"), "s3"),
+        (
+            ("BackrestStorageType", "s3"),
+            "Storage type 's3' not allowed",
+        ),
         (
             ("NodeLabel", "zone"),
             "zone node label does not follow key=value format",

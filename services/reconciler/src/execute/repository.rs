@@ -1,7 +1,10 @@
 //! Steps that are about a cluster's repository of backups: its objects are made, and its agent is asked.
 
+mod key;
+
 use std::sync::Arc;
 
+pub use key::SOURCE;
 use pgo_core::{Cluster, Step};
 use pgo_crd::Pgcluster;
 
@@ -39,6 +42,7 @@ pub async fn one(
             let service = pgo_objects::repository_service(&desired, uid);
             make(client, cluster, &service, Present::Renewed).await
         }
+        Step::MakeBucketKey => key::copy(&desired, cluster, context).await,
         Step::MakeRepository => {
             let logs = &context.agent_logs;
             let deployment = pgo_objects::repository(&desired, backups, uid, logs);

@@ -1,11 +1,12 @@
 //! Backups by pgBackRest: the repository's objects, what its agent is asked, and what tasks say then.
 
+use k8s_openapi::ByteString;
 use pgo_proto::agent::{Archive, BeginRequest, begin_request::Work};
 use serde_json::{Value, json};
 
 use crate::{
     agent::FakeAgent,
-    harness::{Certificates, NS, Reconciler, eventually, installation, phase},
+    harness::{Certificates, NS, PGO_YAML, Reconciler, configure, eventually, installation, phase},
     kubernetes::Kubernetes,
     repository::FakeRepository,
 };
@@ -156,4 +157,43 @@ async fn a_backup_outlives_the_reconciler_and_its_failure_is_in_the_task() {
     let operations = backups(&repository).into_iter().map(|one| one.operation);
     let all: std::collections::BTreeSet<String> = operations.collect();
     assert_eq!(all.len(), 1, "one and the same");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_whose_backups_are_in_s3_gets_a_copy_of_the_key_once_there_is_one() {
+    let (kubernetes, certificates) = (installation(), Certificates::new());
+    let bucket = "Cluster:\n  BackrestS3Bucket: backups\n  BackrestS3Endpoint: s3.example.org\n  BackrestS3Region: here\n";
+    configure(&kubernetes, &PGO_YAML.replace("Cluster:\n", bucket));
+    let object = json!({
+        "apiVersion": "crunchydata.com/v1", "kind": "Pgcluster",
+        "metadata": {"name": "hippo", "labels": {"pgouser": "pgoadmin", "pgo-backrest": "true"}},
+        "spec": {"userlabels": {"backrest-storage-type": "s3"}},
+    });
+    kubernetes.put("pgclusters", NS, object);
+    let _reconciler = Reconciler::start(&kubernetes, &certificates);
+    let status = || kubernetes.get("pgclusters", NS, "hippo").unwrap()["status"].to_string();
+    eventually("it is told that there is no key", || {
+        status().contains("pgo-backrest-repo-config of namespace pgo")
+    })
+    .await;
+    let written = "aws-s3-key: AKIA\naws-s3-key-secret: hush\n";
+    let credentials = ByteString(written.as_bytes().to_vec());
+    let key = json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "pgo-backrest-repo-config"},
+        "data": {"aws-s3-credentials.yaml": credentials},
+    });
+    kubernetes.put("secrets", "pgo", key);
+    let copy = || kubernetes.get("secrets", NS, "hippo-backrest-repo-config");
+    eventually("it is copied", || copy().is_some()).await;
+    let copy = copy().unwrap();
+    assert_eq!(
+        copy["data"],
+        json!({"aws-s3-key": ByteString(b"AKIA".to_vec()), "aws-s3-key-secret": ByteString(b"hush".to_vec())})
+    );
+    assert_eq!(copy["metadata"]["labels"]["pgo-backrest-repo"], "true");
+    eventually("the repository", || {
+        kubernetes.get("deployments", NS, REPOSITORY).is_some()
+    })
+    .await;
+    assert!(!status().contains("hush"), "{}", status());
 }

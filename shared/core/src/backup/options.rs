@@ -5,6 +5,8 @@
 
 use core::fmt;
 
+use super::Place;
+
 /// Why options cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OptionsError {
@@ -229,7 +231,10 @@ impl Given {
 
 /// Options for a backup by pgBackRest, each of them allowed, with a value that fits.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct BackupOptions(Given);
+pub struct BackupOptions {
+    given: Given,
+    place: Option<Place>,
+}
 
 impl BackupOptions {
     /// Reads what a user wrote, `--type=full --process-max 2`; nothing is nothing.
@@ -237,25 +242,34 @@ impl BackupOptions {
     /// # Errors
     /// The first that cannot be used, or all values that do not fit, in 4.1's words.
     pub fn parse(text: &str) -> Result<Self, OptionsError> {
-        Given::parse(text, &ALLOWED).map(Self)
+        let given = Given::parse(text, &ALLOWED)?;
+        Ok(Self { given, place: None })
+    }
+
+    /// The same for a backup in this place alone; in none named it is made wherever the cluster's backups are.
+    #[must_use]
+    pub fn within(self, place: Option<Place>) -> Self {
+        Self { place, ..self }
     }
 
     /// The arguments for pgBackRest.
     #[must_use]
     pub fn arguments(&self) -> Vec<String> {
-        self.0.arguments()
+        let mut arguments = self.given.arguments();
+        arguments.extend(self.place.map(Place::argument));
+        arguments
     }
 
     /// The type of the backup, where it is said: `full`, `diff` or `incr`.
     #[must_use]
     pub fn backup_type(&self) -> Option<&str> {
-        self.0.value("type")
+        self.given.value("type")
     }
 
     /// Whether the data is to come from the primary, also where a replica could give it.
     #[must_use]
     pub fn from_primary(&self) -> bool {
-        self.0.has("no-backup-standby")
+        self.given.has("no-backup-standby")
     }
 }
 

@@ -26,6 +26,10 @@ fn make(plan: &mut Plan, status: &ClusterStatus, desired: &Desired, observed: &O
     let Some(backups) = &desired.backups else {
         return;
     };
+    let secret = (Backup::Secret, desired.repository_secret_name());
+    if backups.places.bucket().is_some() && !observed.backups.contains_key(&secret) {
+        plan.steps.push(Step::MakeBucketKey);
+    }
     let present = observed.fixtures.get(&Fixture::Repository);
     if backups.storage.kind != StorageKind::EmptyDir {
         match &repository.claim {

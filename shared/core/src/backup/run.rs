@@ -92,9 +92,12 @@ fn begin(
     let (subject, id) = (cluster.subject(), request.operation);
     let operation = Operation::begun(BACKUP, id, &request.actor, cluster.generation, now);
     let judged = request.options.as_ref().map_err(Clone::clone);
-    let judged = judged.and_then(|options| match refusal(next, cluster, observed) {
-        Some(reason) => Err(reason),
-        None => Ok(options),
+    let judged = judged.and_then(|options| {
+        let refusal = refusal(next, cluster, observed);
+        match refusal.or_else(|| elsewhere(cluster, options)) {
+            Some(reason) => Err(reason),
+            None => Ok(options),
+        }
     });
     let options = match judged {
         Ok(options) => options,
@@ -116,6 +119,13 @@ fn begin(
         begun: false,
         away: None,
     });
+}
+
+/// Why there can be no backup where it is to be.
+fn elsewhere(cluster: &Cluster, options: &BackupOptions) -> Option<String> {
+    let desired = cluster.desired.as_ref().ok()?;
+    let backups = desired.backups.as_ref()?;
+    backups.places.refusal(&options.arguments())
 }
 
 /// Why no backup can begin now.
@@ -308,13 +318,17 @@ fn conclude(
         true => "; pages with wrong checksums are in it: see the log of the repository's pod",
         false => "",
     };
+    let sets = core::iter::once(backup).chain(&done.more);
+    let labels: Vec<&str> = sets.clone().map(|set| set.label.as_str()).collect();
+    let made: Vec<String> = sets.map(made).collect();
     let cause = format!(
         "{} backup {}, copied from {source}{damaged}",
-        backup.kind, backup.label
+        backup.kind,
+        made.join(" and ")
     );
     let text = |field, text: &str| (field, Datum::Text(text.to_owned()));
     let details = [
-        text(Field::Path, &backup.label),
+        text(Field::Path, &labels.join(",")),
         (Field::SizeBytes, Datum::Number(backup.size)),
         text(Field::StartWal, &backup.start_wal),
         text(Field::StopWal, &backup.stop_wal),
@@ -323,6 +337,14 @@ fn conclude(
     next.backup = None;
     next.journal
         .complete(subject, run.operation, (&cause, &details), now);
+}
+
+/// A backup, for people; that it is on the volume goes without saying.
+fn made(set: &BackupSet) -> String {
+    match set.place.as_str() {
+        "s3" => format!("{} in s3", set.label),
+        _ => set.label.clone(),
+    }
 }
 
 fn fail(next: &mut ClusterStatus, cluster: &Cluster, cause: String, now: Timestamp) {
@@ -368,10 +390,13 @@ pub(super) fn steps(
         return;
     };
     let replica = run.replica.as_ref();
+    let desired = cluster.desired.as_ref().ok();
+    let backups = desired.and_then(|desired| desired.backups.as_ref());
+    let stays = backups.map(|backups| backups.retention.arguments());
     plan.steps.push(Step::Backup {
         operation: run.operation,
         primary,
         replica: replica.and_then(|replica| host(cluster, observed, replica)),
-        options: run.options.clone(),
+        options: [run.options.clone(), stays.unwrap_or_default()].concat(),
     });
 }

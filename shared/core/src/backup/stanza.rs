@@ -21,7 +21,7 @@ const WAITED_FOR: u32 = 5;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Stanza {
-    /// Uid of the claim, or of the pod that its volume goes with.
+    /// Uid of the claim, or of the pod that its volume goes with, and the bucket.
     pub volume: String,
     /// How often it was tried.
     pub attempt: u32,
@@ -78,7 +78,7 @@ pub(super) fn commit(
         return;
     };
     let repository = &observed.repository;
-    let volume = repository.volume(&backups.storage);
+    let volume = repository.volume(backups);
     let (Some(agent), Some(volume)) = (repository.heard(), volume) else {
         return;
     };
@@ -101,7 +101,7 @@ pub(super) fn commit(
         }
         Some(_) => return,
     };
-    next.stanza = Some(Stanza::attempt(cluster, volume, attempt, error));
+    next.stanza = Some(Stanza::attempt(cluster, &volume, attempt, error));
 }
 
 /// Asks for the attempt that is recorded, until the repository knows it.

@@ -7,7 +7,10 @@ use core::fmt;
 
 use jiff::{Timestamp, civil::DateTime};
 
-use crate::backup::options::{Allowed, Given, OptionsError, Takes};
+use crate::backup::{
+    Place,
+    options::{Allowed, Given, OptionsError, Takes},
+};
 
 const LOG_LEVELS: Takes = Takes::Word(
     &["off", "error", "warn", "info", "detail", "debug", "trace"],
@@ -100,7 +103,10 @@ const OURS: [(&str, &str); 4] = [
 
 /// Options for a restore by pgBackRest, each of them allowed, with values that fit and fit each other.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RestoreOptions(Given);
+pub struct RestoreOptions {
+    given: Given,
+    place: Option<Place>,
+}
 
 fn refuse<T>(why: impl Into<String>) -> Result<T, OptionsError> {
     Err(OptionsError::Together(why.into()))
@@ -140,14 +146,17 @@ impl RestoreOptions {
             }
             options.set(TARGET, (Takes::Text, ALL), Some(target.to_owned()));
         }
-        let mut options = Self(options);
+        let mut options = Self {
+            given: options,
+            place: None,
+        };
         options.settle_target()?;
         Ok(options)
     }
 
     /// Whether type and target go together; what the target means where that is not said.
     fn settle_target(&mut self) -> Result<(), OptionsError> {
-        let Self(options) = self;
+        let Self { given: options, .. } = self;
         let target = options.value(TARGET).map(str::to_owned);
         let kind = options.value(TYPE).map(str::to_owned);
         match (kind.as_deref(), target) {
@@ -187,16 +196,24 @@ impl RestoreOptions {
         Ok(())
     }
 
+    /// The same for a restore from this place alone; with none named the volume counts before S3.
+    #[must_use]
+    pub fn within(self, place: Option<Place>) -> Self {
+        Self { place, ..self }
+    }
+
     /// The arguments for pgBackRest.
     #[must_use]
     pub fn arguments(&self) -> Vec<String> {
-        self.0.arguments()
+        let mut arguments = self.given.arguments();
+        arguments.extend(self.place.map(Place::argument));
+        arguments
     }
 
     /// Up to where the WAL is replayed, for people.
     #[must_use]
     pub fn target(&self) -> String {
-        match (self.0.value(TYPE), self.0.value(TARGET)) {
+        match (self.given.value(TYPE), self.given.value(TARGET)) {
             (Some("immediate"), _) => "the end of the backup".to_owned(),
             (Some("xid"), Some(target)) => format!("transaction {target}"),
             (Some("name"), Some(target)) => format!("restore point {target}"),

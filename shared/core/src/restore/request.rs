@@ -5,7 +5,7 @@ use pgo_ids::{InstanceName, OperationId, Term};
 
 use super::{
     RESTORE, Reached, RestoreOrder, RestoreRequest, RestoreRun, RestoreStage, in_the_way,
-    instance_name,
+    instance_name, options::RestoreOptions,
 };
 use crate::{Cluster, ClusterStatus, Fixture, Observed, Operation, StorageKind};
 
@@ -32,6 +32,9 @@ pub(super) fn begin(
     let judged = request.options.as_ref().map_err(Clone::clone);
     let judged = judged.and_then(|options| {
         if let Some(reason) = refusal(next, cluster, observed) {
+            return Err(reason);
+        }
+        if let Some(reason) = elsewhere(cluster, options) {
             return Err(reason);
         }
         Ok((options, instance(next, cluster, observed, request)?))
@@ -63,6 +66,13 @@ pub(super) fn begin(
         reached: Reached::default(),
         told: false,
     });
+}
+
+/// Why there is nothing where the backup is to come from.
+fn elsewhere(cluster: &Cluster, options: &RestoreOptions) -> Option<String> {
+    let desired = cluster.desired.as_ref().ok()?;
+    let backups = desired.backups.as_ref()?;
+    backups.places.refusal(&options.arguments())
 }
 
 /// Why no restore can begin now. The primary need not serve: a restore may be what brings one back.

@@ -21,6 +21,7 @@ mod growth;
 mod installation;
 mod lease;
 mod passwords;
+mod places;
 mod policies;
 mod protection;
 mod published;

@@ -255,6 +255,7 @@ impl World {
             | Step::RemoveTask { .. } => self.remove(step),
             Step::MakeRepositoryClaim
             | Step::MakeRepositoryService
+            | Step::MakeBucketKey
             | Step::MakeRepository
             | Step::CreateStanza { .. }
             | Step::CheckRestore { .. }

@@ -35,6 +35,7 @@ pub(super) fn check(config: &PgoConfig) -> Result<(), ConfigError> {
     entries(config)?;
     required(config)?;
     numbers(config)?;
+    retention(&config.cluster)?;
     choices(&config.cluster)?;
     node_labels(&config.cluster)
 }
@@ -166,6 +167,29 @@ fn numbers(config: &PgoConfig) -> Result<(), ConfigError> {
     Ok(())
 }
 
+/// How many backups stay.
+fn retention(cluster: &ClusterConfig) -> Result<(), ConfigError> {
+    for (key, value) in [
+        (
+            "Cluster.BackrestRetentionFull",
+            &cluster.backrest_retention_full,
+        ),
+        (
+            "Cluster.BackrestRetentionDiff",
+            &cluster.backrest_retention_diff,
+        ),
+    ] {
+        let is_number = |number: u32| (1..=crate::places::MOST).contains(&number);
+        if !value.is_empty() && !value.parse().is_ok_and(is_number) {
+            return wrong(key, format!("{value:?} is no number from 1 on"));
+        }
+    }
+    if !["", "count", "time"].contains(&cluster.backrest_retention_full_type.as_str()) {
+        return wrong("Cluster.BackrestRetentionFullType", "give count or time");
+    }
+    Ok(())
+}
+
 fn choices(cluster: &ClusterConfig) -> Result<(), ConfigError> {
     if !["ClusterIP", "NodePort", "LoadBalancer"].contains(&cluster.service_type.as_str()) {
         return wrong(
@@ -179,6 +203,16 @@ fn choices(cluster: &ClusterConfig) -> Result<(), ConfigError> {
     let drills = &cluster.restore_drills;
     if !drills.is_empty() && DrillPolicy::named(drills).is_none() {
         return wrong("Cluster.RestoreDrills", "give each, daily or never");
+    }
+    let is_host = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':');
+    if !cluster.backrest_s3_endpoint.chars().all(is_host) {
+        return wrong(
+            "Cluster.BackrestS3Endpoint",
+            "give the name of a host, with its port where that is not 443",
+        );
+    }
+    if !["", "host", "path"].contains(&cluster.backrest_s3_uri_style.as_str()) {
+        return wrong("Cluster.BackrestS3URIStyle", "give host or path");
     }
     if !["", "1"].contains(&cluster.strategy.as_str()) {
         return wrong("Cluster.Strategy", "give 1, the only one there is");

@@ -1,6 +1,6 @@
 //! Which clusters have backups by pgBackRest, where they lie, and Pgtasks that ask for one.
 
-use pgo_core::{Backups, DrillPolicy};
+use pgo_core::{Backups, Bucket, DrillPolicy, KeptBy, Places, Retention};
 use pgo_crd::{
     Pgcluster, PgoConfig, Pgtask, asking, backup_request, backup_requests, desired, requested,
 };
@@ -95,6 +95,65 @@ fn which_backups_are_tried_the_spec_says_and_else_pgo_yaml() {
 }
 
 #[test]
+fn backups_lie_in_the_places_that_the_user_label_names() {
+    let bucket = "  BackrestS3Bucket: backups\n  BackrestS3Endpoint: s3.example.org:9000\n  BackrestS3Region: here\n  \
+                  BackrestS3URIStyle: path";
+    let config = with(bucket, "");
+    let places = |kinds: &str| {
+        let object = labelled(
+            "true",
+            json!({"userlabels": {"backrest-storage-type": kinds}}),
+        );
+        backups(&object, &config).expect("backups").places
+    };
+    let bucket = || Bucket {
+        name: "backups".to_owned(),
+        endpoint: "s3.example.org:9000".to_owned(),
+        region: "here".to_owned(),
+        in_path: true,
+    };
+    assert_eq!(places(""), Places::Local);
+    assert_eq!(places("s3"), Places::S3(bucket()));
+    assert_eq!(places("s3, local"), Places::Both(bucket()));
+}
+
+#[test]
+fn how_many_backups_stay_the_cluster_says_or_pgo_yaml() {
+    let retention = |spec: Value, config: &PgoConfig| {
+        let backups = backups(&labelled("true", spec), config);
+        backups.expect("backups").retention
+    };
+    assert_eq!(retention(json!({}), &config()), Retention::default());
+    let of_all = "  BackrestRetentionFull: 14\n  BackrestRetentionFullType: time\n  BackrestRetentionDiff: 3";
+    let of_all = with(of_all, "");
+    let expected = Retention {
+        full: Some(14),
+        by: KeptBy::Days,
+        diff: Some(3),
+    };
+    assert_eq!(retention(json!({}), &of_all), expected);
+    let own = json!({"backrestRetention": {"full": 2}});
+    let expected = Retention {
+        full: Some(2),
+        by: KeptBy::Count,
+        diff: None,
+    };
+    assert_eq!(retention(own, &of_all), expected);
+    for wrong in [
+        "  BackrestRetentionFull: \"0\"",
+        "  BackrestRetentionDiff: few",
+        "  BackrestRetentionFullType: days",
+        "  BackrestS3URIStyle: other",
+        "  BackrestS3Endpoint: https://s3.example.org",
+    ] {
+        let text = PGO_YAML.replace("  Port: 5432", &format!("  Port: 5432\n{wrong}"));
+        let key = wrong.trim().split(':').next().expect("a key");
+        let error = PgoConfig::parse(&text).expect_err("refused").to_string();
+        assert!(error.contains(key), "{error}");
+    }
+}
+
+#[test]
 fn what_a_repository_cannot_be_is_refused() {
     let kinds = |kinds: &str| {
         labelled(
@@ -105,9 +164,11 @@ fn what_a_repository_cannot_be_is_refused() {
     assert!(desired(&kinds("local"), &config()).is_ok());
     let told = refused(&kinds("local,s3"));
     assert!(
-        told.contains("s3 is not available in this version yet"),
+        told.contains("Cluster.BackrestS3Bucket is not set in pgo.yaml"),
         "{told}"
     );
+    let told = refused(&kinds("tape"));
+    assert!(told.contains("\"tape\" is not local or s3"), "{told}");
     let mut long = labelled("true", json!({}));
     long.metadata.name = Some("h".repeat(43));
     let told = refused(&long);
@@ -152,7 +213,10 @@ fn a_task_of_4_1_asks_for_a_backup() {
     // As 4.1's scheduler writes it.
     let scheduled =
         json!({"backrest-opts": "--stanza=db --type=full", "backrest-storage-type": "local"});
-    assert_eq!(asked(scheduled), Ok(vec!["--type=full".to_owned()]));
+    let there = ["--type=full", "--repo=1"].map(str::to_owned);
+    assert_eq!(asked(scheduled), Ok(there.to_vec()));
+    let wherever = json!({"backrest-opts": "--type=full", "backrest-storage-type": "local,s3"});
+    assert_eq!(asked(wherever), Ok(vec!["--type=full".to_owned()]));
     let of_another = task(json!({"pg-cluster": "rhino"}));
     assert_eq!(backup_request(&of_another, &cluster(json!({}))), None);
 }
@@ -187,8 +251,8 @@ fn what_a_task_cannot_ask_for_is_told_with_the_request() {
             "parameters.backrest-command: \"expire\" is nothing that a task can ask for; give backup",
         ),
         (
-            json!({"backrest-storage-type": "s3"}),
-            "parameters.backrest-storage-type: s3 is not available in this version yet; leave it out or say local",
+            json!({"backrest-storage-type": "tape"}),
+            "parameters.backrest-storage-type: \"tape\" is not local or s3",
         ),
         (
             json!({"backrest-opts": "--stanza=other"}),

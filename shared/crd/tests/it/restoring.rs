@@ -55,7 +55,11 @@ fn a_task_of_4_1_asks_for_a_restore() {
     assert_eq!(request.node_label.as_deref(), Some("zone=a"));
     assert_eq!(
         request.options.expect("options").arguments(),
-        ["--type=time", "--target=2019-10-15 10:00:00.000000+00"]
+        [
+            "--type=time",
+            "--target=2019-10-15 10:00:00.000000+00",
+            "--repo=1"
+        ]
     );
     let of_another = task(json!({"backrest-restore-from-cluster": "rhino"}));
     assert_eq!(restore_request(&of_another, &cluster()), None);
@@ -70,8 +74,8 @@ fn what_it_cannot_ask_for_is_said() {
         ),
         (json!({"backrest-pitr-target": "soon"}), "is no time"),
         (
-            json!({"backrest-storage-type": "s3"}),
-            "parameters.backrest-storage-type: s3",
+            json!({"backrest-storage-type": "tape"}),
+            "parameters.backrest-storage-type: \"tape\"",
         ),
     ] {
         let told = asked(parameters).options.expect_err("a refusal");

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::PodSpec};
-use pgo_core::{Backups, Desired, Role, StorageKind};
+use pgo_core::{Backups, Bucket, Desired, Places, Retention, Role, StorageKind};
 use pgo_objects::{Holds, LogSettings};
 use serde_json::{Value, json};
 
@@ -14,6 +14,8 @@ fn wanted() -> Desired {
     Desired {
         backups: Some(Backups {
             storage: desired.storage.clone(),
+            places: Places::Local,
+            retention: Retention::default(),
             archive_timeout: 60,
             drills: pgo_core::DrillPolicy::Never,
         }),
@@ -180,4 +182,64 @@ fn the_agents_certificate_is_for_the_repository_where_there_is_one() {
     };
     assert_eq!(secret(&wanted()), Some(wanted().certificate_form()));
     assert_ne!(secret(&wanted()), secret(&desired()));
+}
+
+#[test]
+fn only_the_repository_gets_the_bucket_and_its_key_as_files() {
+    let bucket = Bucket {
+        name: "backups".to_owned(),
+        endpoint: "s3.example.org".to_owned(),
+        region: "here".to_owned(),
+        in_path: true,
+    };
+    let mut desired = wanted();
+    let alone = made(&desired);
+    if let Some(backups) = &mut desired.backups {
+        backups.places = Places::Both(bucket);
+    }
+    let in_both = made(&desired);
+    assert_ne!(alone.metadata.annotations, in_both.metadata.annotations);
+    let pod = pod(&in_both);
+    let volume = pod.volumes.iter().flatten().find(|one| one.name == "s3");
+    let secret = volume.and_then(|volume| volume.secret.clone());
+    let secret = secret.expect("the volume of a Secret").secret_name;
+    assert_eq!(secret.as_deref(), Some("hippo-backrest-repo-config"));
+    let container = &pod.containers[0];
+    let mut mounts = container.volume_mounts.iter().flatten();
+    let mount = mounts.find(|one| one.name == "s3").expect("mounted");
+    assert_eq!(
+        (mount.mount_path.as_str(), mount.read_only),
+        ("/pgo/s3", Some(true))
+    );
+    let variables = json!(container.env);
+    for (name, value) in [
+        ("PGO_BACKREST_STORAGE", "local,s3"),
+        ("PGO_BACKREST_S3_BUCKET", "backups"),
+        ("PGO_BACKREST_S3_URI_STYLE", "path"),
+    ] {
+        let wanted = json!({"name": name, "value": value});
+        let variables = variables.as_array().expect("variables");
+        assert!(variables.contains(&wanted), "{wanted} is missing");
+    }
+    let (hippo, logs) = (instance(), LogSettings::default());
+    let of_instance = pgo_objects::pod(&desired, &uid(), (&hippo, Role::Primary), &logs);
+    let text = json!(of_instance).to_string();
+    assert!(text.contains("local,s3"), "{text}");
+    assert!(
+        !text.contains("/pgo/s3") && !text.contains("s3.example.org"),
+        "{text}"
+    );
+}
+
+#[test]
+fn the_key_of_a_bucket_is_the_clusters_and_stays_with_its_backups() {
+    let values = [Some(&b"AKIA"[..]), Some(&b"hush"[..]), None];
+    let secret = pgo_objects::bucket_secret(&wanted(), values);
+    assert_eq!(secret.metadata.owner_references, None);
+    let labels = secret.metadata.labels.expect("labels");
+    assert_eq!(labels["pgo-backrest-repo"], "true");
+    assert_eq!(labels["pg-cluster"], "hippo");
+    let data = secret.data.expect("content");
+    assert_eq!(data["aws-s3-key-secret"].0, b"hush");
+    assert_eq!(data.len(), 2);
 }

@@ -6,7 +6,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Compression, STANZA};
+use secrecy::{ExposeSecret as _, SecretString};
+use zeroize::Zeroizing;
+
+use super::{
+    Compression, STANZA,
+    storage::{Bucket, Storage, Storages},
+};
 
 /// How long a connection may take to be made, in seconds. A repository that is away is told with its reason after twice as long.
 const IO_TIMEOUT: u32 = 10;
@@ -14,6 +20,13 @@ const IO_TIMEOUT: u32 = 10;
 /// How long a repository may leave a message of `archive-push` unanswered, in seconds: it writes one file of WAL meanwhile. For
 /// everything else pgBackRest's half an hour is right.
 const PUSH_TIMEOUT: u32 = 120;
+
+/// The same while WAL goes to S3, where no answer counts as none: each of some tries takes it several times. Tried with a server
+/// that is away: the reason is there after 13 times as long.
+const PUSH_IO_TIMEOUT: u32 = 5;
+
+/// How long PostgreSQL waits for WAL that goes to S3: longer than that, for the reason. A WAL file in time is one anyway.
+const PUSH_WAIT: u32 = 120;
 
 /// A value that would say something else in a configuration file.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -56,6 +69,10 @@ pub struct Place {
 /// Where an instance archives.
 #[derive(Clone, Debug)]
 pub struct Archiving {
+    /// Where the repository keeps it.
+    pub storages: Storages,
+    /// Configuration of the repository, on its host.
+    pub conf: PathBuf,
     /// Name of the repository's host; it is in its certificate.
     pub host: String,
     /// Port of its server.
@@ -85,31 +102,58 @@ pub struct Database {
 /// A value does not fit into a line.
 pub fn of_instance(place: &Place, archiving: &Archiving) -> Result<String, ConfError> {
     let mut file = place.begin()?;
-    file.set("repo1-host", &archiving.host)?;
-    file.set("repo1-host-type", "tls")?;
-    file.set("repo1-host-port", archiving.port)?;
-    file.show("repo1-host-cert-file", &place.tls.certificate)?;
-    file.show("repo1-host-key-file", &place.tls.key)?;
-    file.show("repo1-host-ca-file", &place.tls.authority)?;
+    for storage in archiving.storages.iter() {
+        let option = |name: &str| format!("repo{}-{name}", storage.number());
+        if storage == Storage::Local {
+            file.show(option("path"), &place.repository)?;
+        }
+        file.set(option("host"), &archiving.host)?;
+        file.set(option("host-type"), "tls")?;
+        file.set(option("host-port"), archiving.port)?;
+        file.show(option("host-cert-file"), &place.tls.certificate)?;
+        file.show(option("host-key-file"), &place.tls.key)?;
+        file.show(option("host-ca-file"), &place.tls.authority)?;
+        // What is said of S3 is said there alone.
+        file.show(option("host-config"), &archiving.conf)?;
+    }
     file.set("archive-async", "y")?;
     file.show("spool-path", &archiving.spool)?;
     // Half of it: a query has to end before the connection is given up (pgBackRest, protocol-timeout). None is asked here.
     file.section("global:archive-push");
     file.set("db-timeout", PUSH_TIMEOUT / 2)?;
     file.set("protocol-timeout", PUSH_TIMEOUT)?;
+    if archiving.storages.has(Storage::S3) {
+        file.set("io-timeout", PUSH_IO_TIMEOUT)?;
+        file.set("archive-timeout", PUSH_WAIT)?;
+    }
     file.section(STANZA);
     file.show("pg1-path", &archiving.data)?;
     Ok(file.text)
 }
 
-/// Configuration of a repository: of its server, and of work with `databases`, the primary first.
+/// Configuration of a repository: of its server, and of work with `databases`, the primary first. It holds the key of S3, where
+/// there is a bucket; otherwise all is on the volume.
 ///
 /// # Errors
 /// A value does not fit into a line.
-pub fn of_repository(place: &Place, databases: &[Database]) -> Result<String, ConfError> {
+pub fn of_repository(
+    place: &Place,
+    (storages, bucket): (&Storages, Option<&Bucket>),
+    databases: &[Database],
+) -> Result<Zeroizing<String>, ConfError> {
     let mut file = place.begin()?;
+    if storages.has(Storage::Local) {
+        file.show("repo1-path", &place.repository)?;
+    }
+    if let Some(bucket) = bucket {
+        file.bucket(bucket)?;
+    }
     // A backup begins now and not with the next checkpoint that is due.
     file.set("start-fast", "y")?;
+    if bucket.is_some() {
+        file.section("global:archive-push");
+        file.set("io-timeout", PUSH_IO_TIMEOUT)?;
+    }
     file.section(STANZA);
     for (at, database) in databases.iter().enumerate() {
         let option = |name: &str| format!("pg{}-{name}", at + 1);
@@ -123,7 +167,7 @@ pub fn of_repository(place: &Place, databases: &[Database]) -> Result<String, Co
         file.show(option("host-key-file"), &place.tls.key)?;
         file.show(option("host-ca-file"), &place.tls.authority)?;
     }
-    Ok(file.text)
+    Ok(Zeroizing::new(file.text))
 }
 
 impl Place {
@@ -132,7 +176,6 @@ impl Place {
             text: String::from("# Written by PGO's agent.\n"),
         };
         file.section("global");
-        file.show("repo1-path", &self.repository)?;
         file.show("lock-path", &self.scratch)?;
         file.show("log-path", &self.scratch)?;
         // The log of a container is its output.
@@ -182,11 +225,41 @@ impl File {
     fn show(&mut self, option: impl fmt::Display, path: &Path) -> Result<(), ConfError> {
         self.set(option, path.display())
     }
+
+    /// What goes wrong does not tell the value.
+    fn hide(&mut self, option: impl fmt::Display, value: &SecretString) -> Result<(), ConfError> {
+        let set = self.set(option, value.expose_secret());
+        set.map_err(|error| ConfError {
+            value: "(secret)".to_owned(),
+            ..error
+        })
+    }
+
+    /// Certificates are always checked: pgBackRest does so unless it is told otherwise.
+    fn bucket(&mut self, bucket: &Bucket) -> Result<(), ConfError> {
+        let option = |name: &str| format!("repo{}-{name}", Storage::S3.number());
+        self.set(option("type"), "s3")?;
+        self.show(option("path"), &bucket.folder)?;
+        self.set(option("s3-bucket"), &bucket.name)?;
+        self.set(option("s3-endpoint"), bucket.endpoint.host())?;
+        if let Some(port) = bucket.endpoint.port() {
+            self.set(option("storage-port"), port)?;
+        }
+        self.set(option("s3-region"), &bucket.region)?;
+        self.set(option("s3-uri-style"), bucket.style.name())?;
+        self.hide(option("s3-key"), &bucket.credentials.key)?;
+        self.hide(option("s3-key-secret"), &bucket.credentials.secret)?;
+        if let Some(authority) = &bucket.authority {
+            self.show(option("storage-ca-file"), authority)?;
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backrest::storage::{Credentials, UriStyle};
 
     fn place() -> Place {
         Place {
@@ -205,6 +278,8 @@ mod tests {
 
     fn archiving() -> Archiving {
         Archiving {
+            storages: Storages::default(),
+            conf: "/run/postgresql/pgbackrest.conf".into(),
             host: "hippo-backrest-shared-repo".to_owned(),
             port: 8432,
             data: "/pgdata/hippo".into(),
@@ -252,8 +327,11 @@ mod tests {
             data: "/pgdata/hippo".into(),
             postgres,
         };
-        let text = of_repository(&place(), &[database(5432), database(5433)]).expect("written");
-        assert!(!text.contains("repo1-host"), "{text}");
+        let volume = (&Storages::default(), None);
+        let text =
+            of_repository(&place(), volume, &[database(5432), database(5433)]).expect("written");
+        assert!(!text.contains("repo1-host"), "{}", *text);
+        assert!(text.contains("\nrepo1-path=/backrestrepo/hippo-backrest-shared-repo\n"));
         let stanza = section(&text, "db");
         for line in [
             "pg1-host=hippo.pgouser1.agent.pgo",
@@ -263,10 +341,77 @@ mod tests {
             "pg2-host-port=46433",
             "pg2-port=5433",
         ] {
-            assert!(stanza.contains(&line), "{line} is missing in\n{text}");
+            assert!(stanza.contains(&line), "{line} is missing in\n{}", *text);
         }
-        let alone = of_repository(&place(), &[]).expect("written");
+        let alone = of_repository(&place(), volume, &[]).expect("written");
         assert_eq!(section(&alone, "db"), [""; 0]);
+    }
+
+    fn bucket(secret: &str) -> Bucket {
+        Bucket {
+            name: "backups".to_owned(),
+            folder: "/backrestrepo/pgouser1/hippo-backrest-shared-repo".into(),
+            endpoint: "s3.example.org:9000".parse().expect("an endpoint"),
+            region: "here".to_owned(),
+            style: UriStyle::Path,
+            credentials: Credentials {
+                key: "AKIA".into(),
+                secret: secret.into(),
+            },
+            authority: Some("/pgo/s3/aws-s3-ca.crt".into()),
+        }
+    }
+
+    #[test]
+    fn only_the_repository_knows_of_a_bucket() {
+        let both: Storages = "local,s3".parse().expect("places");
+        let bucket = bucket("hush");
+        let text = of_repository(&place(), (&both, Some(&bucket)), &[]).expect("written");
+        let global = section(&text, "global");
+        for line in [
+            "repo1-path=/backrestrepo/hippo-backrest-shared-repo",
+            "repo2-type=s3",
+            "repo2-path=/backrestrepo/pgouser1/hippo-backrest-shared-repo",
+            "repo2-s3-bucket=backups",
+            "repo2-s3-endpoint=s3.example.org",
+            "repo2-storage-port=9000",
+            "repo2-s3-uri-style=path",
+            "repo2-s3-key=AKIA",
+            "repo2-s3-key-secret=hush",
+            "repo2-storage-ca-file=/pgo/s3/aws-s3-ca.crt",
+        ] {
+            assert!(global.contains(&line), "{line} is missing in\n{}", *text);
+        }
+        assert_eq!(section(&text, "global:archive-push"), ["io-timeout=5"]);
+        let alone: Storages = "s3".parse().expect("a place");
+        let text = of_repository(&place(), (&alone, Some(&bucket)), &[]).expect("written");
+        assert!(!text.contains("repo1-"), "{}", *text);
+        let archiving = Archiving {
+            storages: both,
+            ..archiving()
+        };
+        let text = of_instance(&place(), &archiving).expect("written");
+        let global = section(&text, "global");
+        for line in [
+            "repo1-host=hippo-backrest-shared-repo",
+            "repo2-host=hippo-backrest-shared-repo",
+            "repo2-host-config=/run/postgresql/pgbackrest.conf",
+        ] {
+            assert!(global.contains(&line), "{line} is missing in\n{text}");
+        }
+        assert!(
+            !text.contains("s3") && !text.contains("repo2-path"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_key_that_does_not_fit_is_not_told() {
+        let wrong = bucket("hu\nsh");
+        let refused = of_repository(&place(), (&Storages::default(), Some(&wrong)), &[]);
+        let error = refused.expect_err("two lines").to_string();
+        assert!(error.contains("repo2-s3-key-secret"), "{error}");
+        assert!(!error.contains("sh\""), "{error}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::STANZA;
+use super::{STANZA, storage::Storage};
 use crate::timeline;
 
 /// Annotation that keeps from which instance the files of a backup were copied.
@@ -14,6 +14,9 @@ pub const OPERATION: &str = "pgo-operation";
 /// A backup in the repository.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Set {
+    /// Where it is: number of one of pgBackRest's repositories.
+    #[serde(default = "first")]
+    pub repository: u32,
     /// Such as `20260102-030405F`.
     pub label: String,
     /// `full`, `diff` or `incr`.
@@ -41,6 +44,11 @@ pub struct Set {
     pub operation: String,
 }
 
+/// The only one before there were several.
+fn first() -> u32 {
+    Storage::Local.number()
+}
+
 /// Why an answer cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("what pgbackrest info says cannot be understood: {0}")]
@@ -66,6 +74,8 @@ struct Archive {
 #[derive(Deserialize)]
 struct DatabaseId {
     id: u64,
+    #[serde(rename = "repo-key", default = "first")]
+    repository: u32,
 }
 
 #[derive(Deserialize)]
@@ -173,6 +183,7 @@ impl From<Backup> for Set {
             value.unwrap_or_default().to_owned()
         };
         Self {
+            repository: backup.database.repository,
             source: note(SOURCE),
             operation: note(OPERATION),
             label: backup.label,
@@ -201,7 +212,7 @@ mod tests {
     const TWO: &str = r#"[{"archive":[{"database":{"id":1,"repo-key":1},"id":"15-1","max":"000000010000000000000018",
       "min":"000000010000000000000001"}],"backup":[
       {"annotation":{"pgo-instance":"hippo-abcd","pgo-operation":"0197"},"archive":{"start":"000000010000000000000017","stop":"000000010000000000000018"},
-       "backrest":{"format":5,"version":"2.45"},"database":{"id":1,"repo-key":1},"error":true,
+       "backrest":{"format":5,"version":"2.45"},"database":{"id":1,"repo-key":2},"error":true,
        "info":{"delta":138649867,"repository":{"delta":6644805,"size":9356653},"size":159692491},
        "label":"20261126-195132F_20261126-200127I","lsn":{"start":"0/17000028","stop":"0/17000100"},
        "prior":"20261126-195132F","reference":["20261126-195132F"],"timestamp":{"start":1795723287,"stop":1795723292},"type":"incr"},
@@ -230,6 +241,7 @@ mod tests {
             (1_795_722_672, 1_795_722_677)
         );
         assert!(!full.damaged && full.source.is_empty());
+        assert_eq!((full.repository, incremental.repository), (1, 2));
         assert_eq!(incremental.kind, "incr");
         assert_eq!(incremental.start_wal, "000000010000000000000017");
         assert_eq!(incremental.stop_wal, "000000010000000000000018");

@@ -3,17 +3,23 @@
 /// Longest error that is told, in bytes.
 const LONGEST: usize = 1024;
 
-/// What is wrong, of what a command wrote; its last words where it names no error. Lines of an error that are indented belong to it.
+/// What is wrong, of what a command wrote; its last words where it names no error. Lines of an error that are indented belong to
+/// it; of a request that S3 refused, only what it answered.
 pub fn error(text: &str) -> String {
     let mut error = String::new();
-    let mut inside = false;
+    let (mut inside, mut within_request) = (false, false);
     for line in text.lines() {
         let is_more = line.starts_with([' ', '\t']);
         if let Some((_, said)) = line.split_once("ERROR: ") {
-            inside = true;
+            (inside, within_request) = (true, false);
             push(&mut error, said);
         } else if inside && is_more {
-            push(&mut error, line);
+            within_request |= line.trim().starts_with(REQUEST);
+            if within_request {
+                answer(&mut error, line);
+            } else {
+                push(&mut error, line);
+            }
         } else {
             inside = false;
         }
@@ -24,6 +30,48 @@ pub fn error(text: &str) -> String {
     }
     error.truncate(error.floor_char_boundary(LONGEST));
     error
+}
+
+/// From here on pgBackRest shows a request and its answer, whole.
+const REQUEST: &str = "*** Path/Query ***";
+
+/// A text without the requests that S3 refused, of which only the answer stays.
+pub fn without_requests(text: &str) -> String {
+    let mut shown = String::new();
+    let mut within_request = false;
+    for line in text.lines() {
+        let indent = line.len() - line.trim_start().len();
+        if line.trim().starts_with(REQUEST) {
+            within_request = true;
+        } else if within_request && indent < INDENT {
+            within_request = false;
+        }
+        if !within_request {
+            shown.push_str(line);
+            shown.push('\n');
+            continue;
+        }
+        let mut said = String::new();
+        answer(&mut said, line);
+        if !said.is_empty() {
+            shown.push_str(&format!("{:INDENT$}{said}\n", ""));
+        }
+    }
+    shown
+}
+
+/// How far `info` indents the lines of an error.
+const INDENT: usize = 12;
+
+/// What S3 says of a request that it refuses.
+fn answer(error: &mut String, line: &str) {
+    for element in ["Code", "Message"] {
+        let (begin, end) = (format!("<{element}>"), format!("</{element}>"));
+        let behind = line.split_once(&begin).map(|(_, behind)| behind);
+        if let Some((said, _)) = behind.and_then(|behind| behind.split_once(&end)) {
+            push(error, said);
+        }
+    }
 }
 
 fn push(error: &mut String, line: &str) {
@@ -88,6 +136,31 @@ mod tests {
         );
         assert_eq!(error(""), "it said nothing");
         assert!(error(&format!("ERROR: {}", "é".repeat(2000))).len() <= LONGEST);
+    }
+
+    #[test]
+    fn of_a_request_that_s3_refused_its_answer_is_told() {
+        let text = "P00  ERROR: [039]: HTTP request failed with 403 (Forbidden):\n            *** Path/Query ***:\n            \
+                    GET /backups/?list-type=2\n            *** Request Headers ***:\n            authorization: <redacted>\n            \
+                    *** Response Content ***:\n            <?xml version=\"1.0\"?>\n            \
+                    <Error><Code>InvalidAccessKeyId</Code><Message>There is no such key.</Message><RequestId>7</RequestId></Error>\n\
+                    P00   INFO: backup command end: aborted with exception [039]\n";
+        assert_eq!(
+            error(text),
+            "[039]: HTTP request failed with 403 (Forbidden):; InvalidAccessKeyId; There is no such key."
+        );
+    }
+
+    #[test]
+    fn what_info_says_of_a_repository_that_refuses_is_short() {
+        let text = "stanza: db\n    status: error (other)\n            [ProtocolError] HTTP request failed with 403 (Forbidden):\n            \
+                    *** Path/Query ***:\n            GET /backups/\n            *** Response Content ***:\n            \
+                    <Error><Code>AccessDenied</Code><Message>No.</Message></Error>\n    cipher: none\n";
+        let shown = "stanza: db\n    status: error (other)\n            [ProtocolError] HTTP request failed with 403 (Forbidden):\n            \
+                     AccessDenied; No.\n    cipher: none\n";
+        assert_eq!(without_requests(text), shown);
+        let plain = "stanza: db\n    status: ok\n";
+        assert_eq!(without_requests(plain), plain);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use jiff::{
     tz::{self, Offset},
 };
 
-use super::{STANZA, archive::word, output};
+use super::{STANZA, archive::word, output, storage::Storage};
 use crate::{
     Session,
     files::{FileError, named},
@@ -83,6 +83,8 @@ pub struct Wish {
     pub line: Line,
     /// Label of the backup, if it has to be a certain one.
     pub set: Option<String>,
+    /// Where the backup is to lie, if that is said.
+    pub storage: Option<Storage>,
     /// Options that only concern the copy.
     pub rest: Vec<String>,
 }
@@ -110,6 +112,9 @@ pub enum WishError {
         /// What is wrong.
         problem: &'static str,
     },
+    /// There is no such repository.
+    #[error("--repo={0} is no place of backups; use 1 for local, 2 for s3")]
+    Storage(String),
     /// This timeline is none.
     #[error("{0:?} is no timeline; use latest, current or a number")]
     Timeline(String),
@@ -126,6 +131,7 @@ impl Wish {
             exclusive: false,
             line: Line::Newest,
             set: None,
+            storage: None,
             rest: Vec::new(),
         };
         let (mut kind, mut target) = (None, None);
@@ -143,6 +149,7 @@ impl Wish {
                 "no-target-exclusive" => wish.exclusive = false,
                 "target-timeline" => wish.line = line(value)?,
                 "set" => wish.set = Some(value.to_owned()),
+                "repo" => wish.storage = Some(storage(value)?),
                 // Replay waits in any case, and a copy that broke off goes on from what is there.
                 "target-action" | "delta" | "no-delta" | "force" => {}
                 "recovery-option" | "archive-mode" => {
@@ -154,6 +161,12 @@ impl Wish {
         wish.target = read_target(kind, target)?;
         Ok(wish)
     }
+}
+
+fn storage(text: &str) -> Result<Storage, WishError> {
+    let number = text.parse().ok();
+    let storage = number.and_then(Storage::numbered);
+    storage.ok_or_else(|| WishError::Storage(text.to_owned()))
 }
 
 fn line(text: &str) -> Result<Line, WishError> {
@@ -422,12 +435,14 @@ mod tests {
             "--delta",
             "--set=20260102-030405F",
             "--target-timeline=3",
+            "--repo=2",
             "--db-include=a",
         ])
         .expect("a wish");
         assert_eq!(wish.rest, ["--process-max=4", "--db-include=a"]);
         assert_eq!(wish.set.as_deref(), Some("20260102-030405F"));
         assert_eq!((wish.exclusive, wish.line), (true, Line::Number(3)));
+        assert_eq!(wish.storage, Some(Storage::S3));
     }
 
     #[test]
@@ -446,6 +461,7 @@ mod tests {
             (&["--type=name", "--target="], "no name"),
             (&["--type=lsn", "--target=x"], "no place"),
             (&["--target-timeline=0"], "no timeline"),
+            (&["--repo=3"], "no place"),
         ] {
             let error = read(options).expect_err("refused").to_string();
             assert!(error.contains(words), "{options:?}: {error}");

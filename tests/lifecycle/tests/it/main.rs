@@ -33,6 +33,7 @@ mod requests;
 mod restart;
 mod restores;
 mod rights;
+mod s3;
 mod scale;
 mod scheduler;
 mod secrecy;

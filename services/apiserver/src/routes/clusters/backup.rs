@@ -26,7 +26,7 @@ use super::{
     scale::primary,
     task::{self, BackupTask},
     trials,
-    wanted::check_storage_types,
+    wanted::{check_place, check_storage_types, places_of},
 };
 use crate::{agents, app::App, refusal::Refusal, request::Call};
 
@@ -97,6 +97,7 @@ async fn one(
     if !has_backrest(app, cluster.labels()) {
         return refuse(texts::no_backrest(&name));
     }
+    check_place(&request.backrest_storage_type, &cluster.spec.userlabels)?;
     let pod = repository(app, namespace, &name).await?;
     let primary = primary(cluster);
     let pods = instances(app, namespace, &name).await?;
@@ -203,12 +204,21 @@ async fn detail(
             pod.name_any()
         ))
     };
-    let text = agents::info(app, &pod, json).await;
-    let text = text.map_err(|why| unknown(&why))?;
     let (info, stanzas) = match json {
-        false => (format!("\nStorage Type: local\n{text}"), Value::Null),
+        false => {
+            let labels = &cluster.data["spec"]["userlabels"];
+            let labels = serde_json::from_value(labels.clone()).unwrap_or_default();
+            let asked = places_of(&labels).into_iter().map(async |place| {
+                let text = agents::info(app, &pod, (false, Some(place))).await?;
+                Ok(format!("\nStorage Type: {place}\n{text}"))
+            });
+            let texts = futures::future::try_join_all(asked).await;
+            let texts = texts.map_err(|why: String| unknown(&why))?;
+            (texts.concat(), Value::Null)
+        }
         true => {
-            let stanzas = serde_json::from_str(&text);
+            let text = agents::info(app, &pod, (true, None)).await;
+            let stanzas = serde_json::from_str(&text.map_err(|why| unknown(&why))?);
             let stanzas =
                 stanzas.map_err(|error| unknown(&format!("something that is no JSON: {error}")))?;
             (String::new(), stanzas)

@@ -19,7 +19,7 @@ use super::{
     create,
     scale::identity,
     task::{self, RestoreTask, Subject},
-    wanted::{check_storage_types, node_label},
+    wanted::{check_place, check_storage_types, node_label},
 };
 use crate::{app::App, refusal::Refusal, request::Call};
 
@@ -41,6 +41,7 @@ pub(crate) async fn restore(
     if !has_backrest(app, cluster.labels()) {
         return refuse(texts::RESTORE_WITHOUT_BACKREST);
     }
+    check_place(&request.backrest_storage_type, &cluster.spec.userlabels)?;
     if let Some(running) = running(&cluster) {
         return refuse(format!(
             "a restore of cluster {} is going on, operation {running}; wait for its end, then ask again",

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::ObjectMeta;
 use pgo_api::{CreateClusterRequest, LONGEST_SERIES, texts};
-use pgo_core::{Desired, UserSecret};
+use pgo_core::{Desired, Place, UserSecret};
 use pgo_crd::{Pgcluster, PgoConfig, label};
 use pgo_ids::{ClusterName, OperationId};
 use pgo_objects::{Rival, rivals};
@@ -308,37 +308,55 @@ fn check_backrest_storage(types: &str, backrest: bool, config: &PgoConfig) -> Re
     if !backrest {
         return refuse(texts::BACKREST_STORAGE_TYPE);
     }
-    let cluster = &config.cluster;
-    let missing = [
-        ("BackrestS3Bucket", &cluster.backrest_s3_bucket),
-        ("BackrestS3Endpoint", &cluster.backrest_s3_endpoint),
-        ("BackrestS3Region", &cluster.backrest_s3_region),
-    ]
-    .into_iter()
-    .find(|(_, value)| value.is_empty());
-    if let Some((key, _)) = missing.filter(|_| storage_types(types).any(|one| one == "s3")) {
+    let places = places(types)?;
+    if places.contains(&Place::S3)
+        && let Err(key) = pgo_crd::bucket(&config.cluster)
+    {
         return refuse(format!(
             "Storage type 's3' not allowed. Cluster.{key} is not set in pgo.yaml"
         ));
     }
-    check_storage_types(types)
+    Ok(())
 }
 
 /// The elements of `--pgbackrest-storage-type`.
-fn storage_types(text: &str) -> impl Iterator<Item = &str> {
-    text.split(',')
-        .map(str::trim)
-        .filter(move |_| !text.is_empty())
+fn places(text: &str) -> Result<Vec<Place>, Refusal> {
+    pgo_crd::storage_types(text).map_err(|problem| {
+        Refusal(format!(
+            "Invalid value provided for pgBackRest storage type. {problem}"
+        ))
+    })
 }
 
-/// Where backups by pgBackRest can be: on a volume.
+/// Where backups by pgBackRest can be.
 pub(crate) fn check_storage_types(text: &str) -> Result<(), Refusal> {
-    match storage_types(text).find(|one| *one != "local") {
+    places(text).map(|_| ())
+}
+
+/// The places where the backups of a cluster with these user labels are.
+pub(crate) fn places_of(labels: &BTreeMap<String, String>) -> Vec<Place> {
+    let said = labels.get(pgo_crd::STORAGE_TYPE);
+    let places = pgo_crd::storage_types(said.map(String::as_str).unwrap_or_default());
+    // What is none is told by the reconciler.
+    let places = places.unwrap_or_default();
+    match places.is_empty() {
+        true => vec![Place::Local],
+        false => places,
+    }
+}
+
+/// Whether something can be done there, where a cluster has its backups.
+pub(crate) fn check_place(text: &str, labels: &BTreeMap<String, String>) -> Result<(), Refusal> {
+    let there = places_of(labels);
+    match places(text)?.iter().find(|place| !there.contains(place)) {
         None => Ok(()),
-        Some("s3") => refuse(texts::not_available("--pgbackrest-storage-type=s3")),
-        Some(other) => refuse(format!(
-            "Invalid value provided for pgBackRest storage type. {other:?} is neither local nor s3"
-        )),
+        Some(place) => {
+            let there: Vec<&str> = there.iter().map(|place| place.as_str()).collect();
+            refuse(format!(
+                "Storage type '{place}' not allowed. The backups of this cluster are in {}",
+                there.join(",")
+            ))
+        }
     }
 }
 

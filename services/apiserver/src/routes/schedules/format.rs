@@ -399,8 +399,8 @@ mod tests {
                 "use full, diff or incr",
             ),
             (
-                refused(&|one| one.backrest_storage_type = "s3".to_owned()),
-                later,
+                refused(&|one| one.backrest_storage_type = "tape".to_owned()),
+                "Invalid value provided for pgBackRest storage type",
             ),
             (
                 refused(&|one| one.schedule_options = "--x".to_owned()),

@@ -35,6 +35,11 @@ impl World {
                 self.observed.repository.service_form = Some(form);
                 self.have(Fixture::RepositoryService);
             }
+            Step::MakeBucketKey => {
+                let key = (Backup::Secret, desired.repository_secret_name());
+                let uid = self.uid("secret");
+                self.observed.backups.insert(key, uid);
+            }
             Step::MakeRepository => {
                 self.stop_repository();
                 self.observed.repository.form = Some(desired.repository_form());
@@ -147,6 +152,7 @@ impl World {
                 stop_wal: "000000010000000000000003".to_owned(),
                 damaged: false,
                 source: "hippo".to_owned(),
+                place: "local".to_owned(),
             };
             agent.backups.push(backup.clone());
             done.backup = Some(backup);
@@ -176,6 +182,7 @@ fn ended(work: &Work, error: Option<&str>) -> Done {
         error: error.map(str::to_owned),
         finished: None,
         backup: None,
+        more: Vec::new(),
     }
 }
 

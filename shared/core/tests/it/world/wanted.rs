@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use pgo_core::{
-    Backups, Desired, DrillPolicy, Image, Resources, ServiceType, Storage, StorageKind,
+    Backups, Desired, DrillPolicy, Image, Places, Resources, Retention, ServiceType, Storage,
+    StorageKind,
 };
 
 fn storage(fs_group: i64) -> Storage {
@@ -22,6 +23,8 @@ fn storage(fs_group: i64) -> Storage {
 pub fn backups() -> Backups {
     Backups {
         storage: storage(27),
+        places: Places::Local,
+        retention: Retention::default(),
         archive_timeout: 60,
         drills: DrillPolicy::Never,
     }

@@ -8,6 +8,7 @@ fn at(second: i64) -> Timestamp {
 fn set(label: &str, timeline: u32, number: u64, ended: i64) -> Set {
     let wal = Segment { timeline, number }.to_string();
     Set {
+        repository: 1,
         label: label.to_owned(),
         kind: "full".to_owned(),
         started: 1_000_000 + ended - 5,
@@ -57,6 +58,7 @@ fn wish(target: Target) -> Wish {
         exclusive: false,
         line: Line::Newest,
         set: None,
+        storage: None,
         rest: Vec::new(),
     }
 }

@@ -312,6 +312,12 @@ fn backup_settings_are_checked_as_in_4_1() {
         s3.starts_with("Storage type 's3' not allowed.") && s3.contains("BackrestS3Bucket"),
         "{s3}"
     );
+    let mut config = config();
+    let cluster = &mut config.cluster;
+    cluster.backrest_s3_bucket = "backups".to_owned();
+    cluster.backrest_s3_endpoint = "s3.example.org".to_owned();
+    cluster.backrest_s3_region = "here".to_owned();
+    assert_eq!(check_backrest_storage("local,s3", true, &config), Ok(()));
     let other = refused(|request| request.backrest_storage_type = "tape".to_owned());
     assert!(
         other.starts_with("Invalid value provided for pgBackRest storage type."),
@@ -332,14 +338,21 @@ fn what_needs_replicas_says_so_before_it_says_that_it_is_for_later() {
 }
 
 #[test]
-fn backups_can_be_on_a_volume_only() {
-    assert_eq!(check_storage_types(""), Ok(()));
-    assert_eq!(check_storage_types("local"), Ok(()));
-    for types in ["s3", "local, s3"] {
-        let later = "'--pgbackrest-storage-type=s3' is not available in this version yet";
-        assert_eq!(check_storage_types(types), Err(Refusal(later.to_owned())));
+fn backups_can_be_on_a_volume_in_s3_or_in_both() {
+    for types in ["", "local", "s3", "local, s3"] {
+        assert_eq!(check_storage_types(types), Ok(()));
     }
     assert!(check_storage_types("local,").is_err());
+    let labels =
+        |types: &str| BTreeMap::from([(pgo_crd::STORAGE_TYPE.to_owned(), types.to_owned())]);
+    assert_eq!(check_place("s3", &labels("local,s3")), Ok(()));
+    assert_eq!(check_place("", &labels("s3")), Ok(()));
+    let told = "Storage type 's3' not allowed. The backups of this cluster are in local";
+    for there in [BTreeMap::new(), labels("local")] {
+        assert_eq!(check_place("s3", &there), Err(Refusal(told.to_owned())));
+    }
+    let local = check_place("local", &labels("s3"));
+    assert!(local.is_err_and(|Refusal(why)| why.contains("'local' not allowed")));
 }
 
 #[test]
