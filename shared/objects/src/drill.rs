@@ -83,6 +83,10 @@ fn container(desired: &Desired, backup: &str, logs: &LogSettings) -> Container {
         value("PGO_BACKREST_HOST", desired.repository_name()),
         value("PGO_BACKREST_PATH", repository_path(desired)),
     ];
+    if let Some(backups) = &desired.backups {
+        let places = backups.places.as_str().to_owned();
+        environment.push(value("PGO_BACKREST_STORAGE", places));
+    }
     environment.extend(logs.variables());
     let mut mounts = agents_mounts();
     mounts.extend([

@@ -8,6 +8,7 @@ use pgo_postgres::{
         conf::{self, Archiving, Place, Tls},
         output,
         restore::{Line, Target, Wish},
+        storage::Storage,
         window::{Chosen, Newest},
     },
     conf::MODE,
@@ -21,7 +22,7 @@ use super::Drill;
 use crate::backrest::{
     archiving::{CONF, scratch},
     command::{CommandError, Order},
-    lookup::{Lookup, LookupError},
+    lookup::{self, Lookup},
 };
 
 /// How often the repository is asked, or copied from, before it is given up: it is away for a moment while its pod is made anew.
@@ -43,13 +44,6 @@ impl Drill {
         self.settings.run.join(CONF)
     }
 
-    pub(super) fn lookup<'a>(&'a self, conf: &'a std::path::Path) -> Lookup<'a> {
-        Lookup {
-            backrest: &self.backrest,
-            conf,
-        }
-    }
-
     /// Copies the backup; which one it is, and along which timeline WAL comes after it.
     pub(super) async fn copy(&self) -> Result<Chosen, String> {
         self.write_conf()?;
@@ -63,15 +57,18 @@ impl Drill {
         Ok(chosen)
     }
 
-    /// The newest WAL file of the archive along a timeline.
-    pub(super) async fn newest(&self, timeline: u32) -> Result<Option<Newest>, String> {
+    /// The newest WAL file along the timeline of a backup, in the archive beside it.
+    pub(super) async fn newest(&self, chosen: &Chosen) -> Result<Option<Newest>, String> {
         let conf = self.conf();
-        persistently(
-            async || match self.lookup(&conf).reaches(Some(timeline)).await {
-                Ok((_, newest)) => Ok(newest),
-                Err(error) => Err(Trouble::Passing(error.to_string())),
-            },
-        )
+        let lookup = Lookup {
+            backrest: &self.backrest,
+            conf: &conf,
+            storage: place(chosen),
+        };
+        persistently(async || match lookup.reaches(Some(chosen.timeline)).await {
+            Ok((_, newest)) => Ok(newest),
+            Err(error) => Err(Trouble::Passing(error.to_string())),
+        })
         .await
     }
 
@@ -81,13 +78,15 @@ impl Drill {
             exclusive: false,
             line: Line::Newest,
             set: Some(self.settings.backup.clone()),
+            storage: None,
             rest: Vec::new(),
         };
         let conf = self.conf();
-        let chosen = self.lookup(&conf).choose(&wish, None).await;
-        chosen.map_err(|error| match error {
-            LookupError::Refused(refusal) => Trouble::Final(refusal.to_string()),
-            error => Trouble::Passing(error.to_string()),
+        let storages = &self.settings.archiving.storages;
+        let chosen = lookup::choose((&self.backrest, &conf), storages, &wish, None).await;
+        chosen.map_err(|error| match error.is_final() {
+            true => Trouble::Final(error.to_string()),
+            false => Trouble::Passing(error.to_string()),
         })
     }
 
@@ -105,6 +104,7 @@ impl Drill {
             command: "restore",
             options: vec![
                 format!("--set={}", chosen.set.label),
+                place(chosen).option(),
                 format!("--tablespace-map-all={}", tablespaces.display()),
                 // Files that are whole already stay; nothing is written of how PostgreSQL recovers.
                 "--delta".to_owned(),
@@ -166,6 +166,8 @@ impl Drill {
             compression: self.backrest.compression,
         };
         let archiving = Archiving {
+            storages: settings.archiving.storages.clone(),
+            conf: settings.archiving.conf.clone(),
             host,
             port: settings.archiving.port,
             data: settings.data(),
@@ -176,6 +178,11 @@ impl Drill {
             .map(drop)
             .map_err(shown)
     }
+}
+
+/// Where a backup lies.
+fn place(chosen: &Chosen) -> Storage {
+    Storage::numbered(chosen.set.repository).unwrap_or(Storage::Local)
 }
 
 /// Tries something until it works, cannot work, or was tried often enough.

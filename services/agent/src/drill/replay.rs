@@ -37,7 +37,7 @@ impl Drill {
     /// Replays all that is archived, and stops the server in order.
     pub(super) async fn replay(&self, chosen: &Chosen) -> Result<Replayed, Failure> {
         let failed = Failure::at(Stage::Replay);
-        let newest = self.newest(chosen.timeline).await.map_err(&failed)?;
+        let newest = self.newest(chosen).await.map_err(&failed)?;
         let newest = newest.map(|newest| newest.segment);
         let (settings, data) = (&self.settings, self.settings.data());
         let installation = program::find(std::env::var_os("PATH").as_deref(), &data).await;

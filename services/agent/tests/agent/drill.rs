@@ -6,7 +6,6 @@ use std::{
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
     process::Stdio,
-    sync::PoisonError,
 };
 
 use serde_json::Value;
@@ -14,7 +13,6 @@ use tokio::process::Command;
 use tokio_postgres::Client;
 
 use crate::{
-    archiving::TURN,
     replica::write,
     repository::{Repository, backup, command_lines, instance},
     rig::{DEADLINE, PROGRAMS, Rig, free_port, program},
@@ -183,7 +181,6 @@ fn corrupt(file: &Path, page: u64) {
 
 #[test]
 fn a_good_backup_is_proven_up_to_the_end_of_the_archive() {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let name = "drill::a_good_backup_is_proven_up_to_the_end_of_the_archive";
     unprivileged(name, &PROGRAMS, async || {
         let (mut repository, mut primary, client) = cluster().await;
@@ -226,7 +223,6 @@ fn a_good_backup_is_proven_up_to_the_end_of_the_archive() {
 
 #[test]
 fn a_damaged_page_and_a_damaged_file_of_the_repository_are_found() {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let name = "drill::a_damaged_page_and_a_damaged_file_of_the_repository_are_found";
     unprivileged(name, &PROGRAMS, async || {
         let (mut repository, mut primary, client) = cluster().await;
@@ -254,7 +250,6 @@ fn a_damaged_page_and_a_damaged_file_of_the_repository_are_found() {
 
 #[test]
 fn an_index_that_lacks_a_row_is_found_though_all_sums_are_right() {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let name = "drill::an_index_that_lacks_a_row_is_found_though_all_sums_are_right";
     unprivileged(name, &PROGRAMS, async || {
         let (mut repository, mut primary, client) = cluster().await;
@@ -277,7 +272,6 @@ fn an_index_that_lacks_a_row_is_found_though_all_sums_are_right() {
 
 #[test]
 fn a_missing_and_a_damaged_wal_file_are_found() {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let name = "drill::a_missing_and_a_damaged_wal_file_are_found";
     unprivileged(name, &PROGRAMS, async || {
         let (mut repository, mut primary, client) = cluster().await;

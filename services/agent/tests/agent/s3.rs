@@ -1,12 +1,10 @@
 //! A repository that keeps what it has in S3, alone or beside its volume, with a real pgBackRest and a server that fails.
 
-use std::sync::PoisonError;
-
 use pgo_proto::agent::{BackupSet, CreateStanza, Done, InstanceState, begin_request::Work};
 use pgo_s3::{Mood, S3, binary};
 
 use crate::{
-    archiving::{TURN, archive, until_archived},
+    archiving::{archive, until_archived},
     replica::write,
     repository::{Repository, backup, command_lines, instance},
     restoring::{another_second, check, restoring, rows, until_reached},
@@ -19,7 +17,6 @@ const DECIDES: &str = "reconciler.pgo";
 
 /// Runs a test as somebody who may run PostgreSQL and the S3 server.
 fn run(name: &str, body: impl AsyncFnOnce()) {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let server = binary();
     let server = ("S3_BIN", server.to_str().expect("a path"));
     unprivileged(&format!("s3::{name}"), &[PROGRAMS[0], server], body);

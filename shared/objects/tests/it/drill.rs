@@ -1,7 +1,7 @@
 //! The pod in which a backup is tried, as Kubernetes will judge it.
 
 use k8s_openapi::api::core::v1::{Pod, Volume};
-use pgo_core::{Backups, Desired, DrillPolicy, StorageKind};
+use pgo_core::{Backups, Desired, DrillPolicy, Places, Retention, StorageKind};
 use pgo_crd::label;
 use pgo_ids::OperationId;
 use pgo_objects::{LogSettings, is_repository};
@@ -14,6 +14,8 @@ fn made(kind: StorageKind) -> Pod {
     let wanted = Desired {
         backups: Some(Backups {
             storage: desired.storage.clone(),
+            places: Places::Local,
+            retention: Retention::default(),
             archive_timeout: 60,
             drills: DrillPolicy::Each,
         }),

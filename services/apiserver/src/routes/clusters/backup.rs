@@ -204,7 +204,7 @@ async fn detail(
             pod.name_any()
         ))
     };
-    let (info, stanzas) = match json {
+    let (info, stanzas, trials) = match json {
         false => {
             let labels = &cluster.data["spec"]["userlabels"];
             let labels = serde_json::from_value(labels.clone()).unwrap_or_default();
@@ -213,21 +213,23 @@ async fn detail(
                 Ok(format!("\nStorage Type: {place}\n{text}"))
             });
             let texts = futures::future::try_join_all(asked).await;
-            let texts = texts.map_err(|why: String| unknown(&why))?;
-            (texts.concat(), Value::Null)
+            let text = texts.map_err(|why: String| unknown(&why))?.concat();
+            let trials = trials::of_text(cluster, &text);
+            (text, Value::Null, trials)
         }
         true => {
             let text = agents::info(app, &pod, (true, None)).await;
             let stanzas = serde_json::from_str(&text.map_err(|why| unknown(&why))?);
             let stanzas =
                 stanzas.map_err(|error| unknown(&format!("something that is no JSON: {error}")))?;
-            (String::new(), stanzas)
+            let trials = trials::of_json(cluster, &stanzas);
+            (String::new(), stanzas, trials)
         }
     };
     Ok(ShowBackrestDetail {
         name: name.clone(),
         info,
         stanzas,
-        trials: trials::of(cluster, &text, json),
+        trials,
     })
 }

@@ -1,16 +1,28 @@
 //! What `pgo show backup` says of restores for trial: each backup that pgBackRest lists, with what the Pgcluster's status knows
 //! of it.
 
+use std::collections::BTreeSet;
+
 use kube::api::DynamicObject;
 use pgo_api::BackupTrial;
 use pgo_core::Drills;
 use serde_json::Value;
 
-/// Of all backups that pgBackRest says in this text there are, in its order.
-pub(super) fn of(cluster: &DynamicObject, info: &str, json: bool) -> Vec<BackupTrial> {
+/// Of all backups that pgBackRest says in this text there are, in its order. One that lies in two places is one.
+pub(super) fn of_text(cluster: &DynamicObject, info: &str) -> Vec<BackupTrial> {
+    of(cluster, labels_of_text(info))
+}
+
+/// The same of its JSON.
+pub(super) fn of_json(cluster: &DynamicObject, info: &Value) -> Vec<BackupTrial> {
+    of(cluster, labels_of_json(info))
+}
+
+fn of(cluster: &DynamicObject, mut labels: Vec<String>) -> Vec<BackupTrial> {
     let drills = cluster.data["status"]["drills"].clone();
     let drills: Drills = serde_json::from_value(drills).unwrap_or_default();
-    let labels = if json { of_json(info) } else { of_text(info) };
+    let mut seen = BTreeSet::new();
+    labels.retain(|label| seen.insert(label.clone()));
     labels
         .into_iter()
         .map(|label| one(label, &drills))
@@ -39,7 +51,7 @@ fn one(backup: String, drills: &Drills) -> BackupTrial {
 }
 
 /// Lines such as `full backup: 20261126-210300F`.
-fn of_text(info: &str) -> Vec<String> {
+fn labels_of_text(info: &str) -> Vec<String> {
     let labels = info.lines().filter_map(|line| {
         let (kind, label) = line.trim().split_once(" backup: ")?;
         ["full", "diff", "incr"]
@@ -49,8 +61,7 @@ fn of_text(info: &str) -> Vec<String> {
     labels.collect()
 }
 
-fn of_json(info: &str) -> Vec<String> {
-    let stanzas: Value = serde_json::from_str(info).unwrap_or_default();
+fn labels_of_json(stanzas: &Value) -> Vec<String> {
     let stanzas = stanzas.as_array().into_iter().flatten();
     let backups = stanzas.flat_map(|stanza| stanza["backup"].as_array().into_iter().flatten());
     let labels = backups.filter_map(|backup| backup["label"].as_str());
@@ -96,12 +107,14 @@ mod tests {
             ("20261126-210300F", "failed", "no"),
             ("20261126-210300F_20261126-220300I", "not yet", ""),
         ];
-        assert_eq!(told(&of(&cluster(), TEXT, false)), all);
-        let json = r#"[{"backup":[{"label":"20261126-210300F"},{"label":"20261126-230300F"}],"name":"db"}]"#;
+        assert_eq!(told(&of_text(&cluster(), &format!("{TEXT}{TEXT}"))), all);
+        let labels = ["20261126-210300F", "20261126-230300F"];
+        let backups = labels.map(|label| json!({"label": label}));
+        let stanzas = json!([{"backup": backups, "name": "db"}]);
         let all = [
             ("20261126-210300F", "failed", "no"),
             ("20261126-230300F", "running", ""),
         ];
-        assert_eq!(told(&of(&cluster(), json, true)), all);
+        assert_eq!(told(&of_json(&cluster(), &stanzas)), all);
     }
 }
