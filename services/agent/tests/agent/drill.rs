@@ -101,6 +101,7 @@ async fn drill(primary: &Rig, repository: &Repository, label: &str) -> Value {
             archiving.host.as_deref().unwrap_or_default(),
         )
         .env("PGO_BACKREST_PATH", &archiving.path)
+        .env("PGO_BACKREST_CONF", &archiving.conf)
         .env("PGO_BACKREST_PORT", archiving.port.to_string())
         .stdin(Stdio::null())
         .stdout(log)

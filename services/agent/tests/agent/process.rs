@@ -98,6 +98,10 @@ fn of_backups(settings: &Settings) -> Vec<(&'static str, String)> {
                 "PGO_BACKREST_PATH",
                 settings.archiving.path.display().to_string(),
             ),
+            (
+                "PGO_BACKREST_CONF",
+                settings.archiving.conf.display().to_string(),
+            ),
             ("PGO_BACKREST_PORT", settings.archiving.port.to_string()),
         ]);
     }

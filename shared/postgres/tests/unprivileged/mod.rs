@@ -60,8 +60,10 @@ pub fn unprivileged(test: &str, programs: &[(&str, &str)], body: impl AsyncFnOnc
 /// Puts a program where it can be run. It is a hundred MB for each of many tests, so it is not copied where the same file can
 /// have a second name and anybody may run it.
 fn put(from: &Path, to: &Path) {
-    let mode = fs::metadata(from).expect("a file").permissions().mode();
-    if mode & 0o005 == 0o005 && fs::hard_link(from, to).is_ok() {
+    // Not the link that leads to it.
+    let from = fs::canonicalize(from).expect("a file");
+    let mode = fs::metadata(&from).expect("a file").permissions().mode();
+    if mode & 0o005 == 0o005 && fs::hard_link(&from, to).is_ok() {
         return;
     }
     fs::copy(from, to).expect("copied");
