@@ -95,8 +95,9 @@ async fn lose_one(installation: &mut Installation, channel: &str) {
         drop(soon("the consumer asks", away.accept()).await.unwrap());
     }
     publish_one(&again, "lossy", 4).await;
+    // The relay publishes it again after a while, too: nobody has confirmed it.
     eventually("both of the fourth are kept", || {
-        installation.in_flight(&own) == 2
+        installation.in_flight(&own) >= 2
     })
     .await;
     drop(away);
