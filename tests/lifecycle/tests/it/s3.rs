@@ -212,9 +212,8 @@ fn backups_in_s3_are_made_kept_and_restored_while_it_goes_and_comes() {
     assert_secret(&alone);
 
     storage.server.set(Mood::Gone);
-    alone
-        .psql("INSERT INTO kept VALUES (2); SELECT pg_switch_wal();")
-        .ok();
+    alone.psql("INSERT INTO kept VALUES (2);").ok();
+    alone.psql_as_superuser("SELECT pg_switch_wal();").ok();
     until_archiving_is(&alone, "False", "unable to connect");
     watch.until(&alone.uid(), "ArchivingFailed");
     storage.server.set(Mood::Serve);
