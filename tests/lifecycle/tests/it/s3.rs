@@ -1,16 +1,17 @@
-//! Backups in S3 as a user meets them, with a server outside of Kubernetes.
+//! Backups in S3 as a user meets them, alone and beside the volume, with a server outside of Kubernetes that goes and comes.
 
 use std::{net::SocketAddr, path::Path, time::Duration};
 
-use pgo_s3::S3;
-use serde_json::json;
+use pgo_s3::{Mood, S3};
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::harness::{
-    Cluster,
+    Cluster, Watch,
     cluster::unique,
+    events::types,
     kubectl,
-    kubernetes::{apply, get, list, text},
+    kubernetes::{apply, condition, get, list, text},
     namespace, operator, pgo,
     programs::{program, run},
     turns::alone,
@@ -26,7 +27,6 @@ const KEY: &str = "pgo-backrest-repo-config";
 
 /// An S3 server that pods reach by the name of a Service, and that PGO is told of; all that goes with this.
 struct Storage {
-    #[allow(dead_code, reason = "it serves as long as this is")]
     server: S3,
     service: String,
     /// What `pgo.yaml` was.
@@ -158,6 +158,35 @@ fn back_up(cluster: &Cluster) {
     pgo(&[&full[..], &["--wait", "--timeout=3m"]].concat()).ok();
 }
 
+/// The numbers of pgBackRest's repositories of all backups.
+fn places(cluster: &Cluster) -> Vec<Value> {
+    let shown = pgo(&["show", "backup", &cluster.name, "-o", "json"]).ok();
+    let sets = shown.json()["Items"][0]["Stanzas"][0]["backup"].clone();
+    let sets = sets.as_array().cloned().unwrap_or_default();
+    sets.iter()
+        .map(|set| set["database"]["repo-key"].clone())
+        .collect()
+}
+
+fn until_archiving_is(cluster: &Cluster, status: &str, words: &str) {
+    until(&format!("Archiving {status}"), BACKED_UP, || {
+        let object = cluster.object().ok_or("it is not there")?;
+        let archiving = condition(&object, "Archiving").unwrap_or_default();
+        let is_so = archiving["status"] == status && archiving.to_string().contains(words);
+        seen(is_so, || archiving.to_string())
+    });
+}
+
+/// It is told when it has gone on for a while.
+fn until_told(watch: &Watch, cluster: &Cluster, event_type: &str) {
+    until(event_type, BACKED_UP, || {
+        let told = types(&watch.of(&cluster.uid()));
+        seen(told.iter().any(|one| one == event_type), || {
+            format!("{told:?}")
+        })
+    });
+}
+
 /// Nothing that users may look at has the key.
 fn assert_secret(cluster: &Cluster) {
     let selector = format!("pg-cluster={}", cluster.name);
@@ -175,9 +204,10 @@ fn assert_secret(cluster: &Cluster) {
 }
 
 #[test]
-fn backups_in_s3_are_made_and_shown_and_the_key_is_nowhere() {
+fn backups_in_s3_are_made_kept_and_restored_while_it_goes_and_comes() {
     let _turn = alone();
-    let storage = Storage::start();
+    let watch = Watch::begin();
+    let mut storage = Storage::start();
     let alone = cluster("s3", "s3");
     let name = alone.name.as_str();
     alone
@@ -190,6 +220,38 @@ fn backups_in_s3_are_made_and_shown_and_the_key_is_nowhere() {
     pgo(&["backup", name, "--pgbackrest-storage-type=local"])
         .failed(2, &["Storage type 'local' not allowed"]);
     assert_secret(&alone);
+
+    storage.server.set(Mood::Gone);
+    alone.psql("INSERT INTO kept VALUES (2);").ok();
+    alone.psql_as_superuser("SELECT pg_switch_wal();").ok();
+    until_archiving_is(&alone, "False", "unable to connect");
+    until_told(&watch, &alone, "ArchivingFailed");
+    storage.server.set(Mood::Serve);
+    until_archiving_is(&alone, "True", "");
+    until_told(&watch, &alone, "ArchivingRecovered");
+
+    let restored = ["restore", name, "--no-prompt", "--wait", "--timeout=5m"];
+    pgo(&restored).ok();
+    let rows = alone.ask("SELECT string_agg(n::text, ',' ORDER BY n) FROM kept;");
+    assert_eq!(rows, "1,2");
+    watch.check_to_its_end(&alone.uid());
     drop(alone);
-    drop(storage);
+
+    let both = cluster("both", "local,s3");
+    back_up(&both);
+    assert_eq!(places(&both), [1, 2]);
+    let local = ["backup", &both.name, "--pgbackrest-storage-type=local"];
+    pgo(&[&local[..], &["--wait", "--timeout=3m"]].concat()).ok();
+    assert_eq!(places(&both).len(), 3);
+    let keep = json!({"spec": {"backrestRetention": {"full": 1}}}).to_string();
+    let patch = ["patch", "pgcluster", &both.name, "-n", &namespace()];
+    kubectl(&[&patch[..], &["--type=merge", "-p", &keep]].concat()).ok();
+    back_up(&both);
+    assert_eq!(places(&both), [1, 2]);
+    let events = types(&watch.of(&both.uid()));
+    assert!(
+        !events.contains(&"CreateBackupFailure".to_owned()),
+        "{events:?}"
+    );
+    watch.check_to_its_end(&both.uid());
 }
