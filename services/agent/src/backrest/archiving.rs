@@ -77,6 +77,21 @@ pub struct ArchiveSettings {
     pub timeout: u32,
 }
 
+impl ArchiveSettings {
+    /// How pgBackRest gets from this data directory to the repository, with that folder for what is on its way; none where
+    /// nothing is archived.
+    pub fn toward(&self, data: PathBuf, spool: PathBuf) -> Option<Archiving> {
+        Some(Archiving {
+            storages: self.storages.clone(),
+            conf: self.conf.clone(),
+            host: self.host.clone()?,
+            port: self.port,
+            data,
+            spool,
+        })
+    }
+}
+
 impl Settings {
     /// How the agent and `archive_command` speak with each other.
     pub fn archive_signals(&self) -> Signals {
@@ -176,7 +191,8 @@ async fn serve(
 /// # Errors
 /// A file cannot be written, or a value does not fit; the text says which.
 pub fn write(settings: &Settings, backrest: &Backrest, tls: &TlsFiles) -> Result<(), String> {
-    let Some(host) = settings.archiving.host.clone() else {
+    let archiving = &settings.archiving;
+    let Some(archiving) = archiving.toward(settings.data.clone(), settings.spool()) else {
         return Ok(());
     };
     prepare::copy_key(settings).map_err(|error| error.to_string())?;
@@ -191,14 +207,6 @@ pub fn write(settings: &Settings, backrest: &Backrest, tls: &TlsFiles) -> Result
         repository: settings.archiving.path.clone(),
         scratch: scratch(&settings.socket().folder),
         compression: backrest.compression,
-    };
-    let archiving = Archiving {
-        storages: settings.archiving.storages.clone(),
-        conf: settings.archiving.conf.clone(),
-        host,
-        port: settings.archiving.port,
-        data: settings.data.clone(),
-        spool: settings.spool(),
     };
     let text = conf::of_instance(&place, &archiving).map_err(|error| error.to_string())?;
     replace_if_changed(&settings.backrest_conf(), text.as_bytes(), MODE)

@@ -5,7 +5,7 @@ use std::{fs, net::SocketAddr, time::Duration};
 use pgo_postgres::{
     backrest::{
         self,
-        conf::{self, Archiving, Place, Tls},
+        conf::{self, Place, Tls},
         output,
         restore::{Line, Target, Wish},
         storage::Storage,
@@ -63,7 +63,7 @@ impl Drill {
         let lookup = Lookup {
             backrest: &self.backrest,
             conf: &conf,
-            storage: place(chosen),
+            storage: Storage::of_repository(chosen.set.repository),
         };
         persistently(async || match lookup.reaches(Some(chosen.timeline)).await {
             Ok((_, newest)) => Ok(newest),
@@ -104,7 +104,7 @@ impl Drill {
             command: "restore",
             options: vec![
                 format!("--set={}", chosen.set.label),
-                place(chosen).option(),
+                format!("--repo={}", chosen.set.repository),
                 format!("--tablespace-map-all={}", tablespaces.display()),
                 // Files that are whole already stay; nothing is written of how PostgreSQL recovers.
                 "--delta".to_owned(),
@@ -146,8 +146,6 @@ impl Drill {
     /// pgBackRest's configuration, with the key as it takes it: of a file that is only the own user's.
     fn write_conf(&self) -> Result<(), String> {
         let settings = &self.settings;
-        let host = settings.archiving.host.clone();
-        let host = host.ok_or("this cluster has no repository of backups")?;
         let shown = |error: FileError| error.to_string();
         let (from, key) = (settings.tls.join("tls.key"), settings.run.join("agent.key"));
         let text = named(fs::read(&from), "read", &from).map(Zeroizing::new);
@@ -165,24 +163,15 @@ impl Drill {
             scratch: scratch(&settings.run),
             compression: self.backrest.compression,
         };
-        let archiving = Archiving {
-            storages: settings.archiving.storages.clone(),
-            conf: settings.archiving.conf.clone(),
-            host,
-            port: settings.archiving.port,
-            data: settings.data(),
-            spool: settings.folder.join("spool"),
-        };
+        let archiving = settings
+            .archiving
+            .toward(settings.data(), settings.folder.join("spool"));
+        let archiving = archiving.ok_or("this cluster has no repository of backups")?;
         let text = conf::of_instance(&place, &archiving).map_err(|error| error.to_string())?;
         write_if_changed(&self.conf(), text.as_bytes(), MODE)
             .map(drop)
             .map_err(shown)
     }
-}
-
-/// Where a backup lies.
-fn place(chosen: &Chosen) -> Storage {
-    Storage::numbered(chosen.set.repository).unwrap_or(Storage::Local)
 }
 
 /// Tries something until it works, cannot work, or was tried often enough.

@@ -116,7 +116,7 @@ impl Plan {
         Lookup {
             backrest: &self.backrest,
             conf: &self.conf,
-            storage: Storage::numbered(repository).unwrap_or(Storage::Local),
+            storage: Storage::of_repository(repository),
         }
     }
 }

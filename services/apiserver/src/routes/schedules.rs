@@ -94,12 +94,11 @@ async fn one(
     if cluster.metadata.deletion_timestamp.is_some() {
         return refuse(format!("cluster {name} is being deleted"));
     }
-    match wanted.secret() {
-        _ if wanted.applies().is_none() && !has_backrest(&call.app, cluster.labels()) => {
-            return refuse(texts::no_backrest(&name));
-        }
-        Some(secret) => check_secret(call, namespace, (&name, secret)).await?,
-        None => {}
+    if wanted.applies().is_none() && !has_backrest(&call.app, cluster.labels()) {
+        return refuse(texts::no_backrest(&name));
+    }
+    if let Some(secret) = wanted.secret() {
+        check_secret(call, namespace, (&name, secret)).await?;
     }
     let at = Timestamp::now();
     let map = wanted.config_map(namespace, (&cluster_name, &uid), at)?;

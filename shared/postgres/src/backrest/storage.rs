@@ -33,6 +33,11 @@ impl Storage {
         }
     }
 
+    /// Where the repository of this number is, or the volume, which is where all were before there were others.
+    pub fn of_repository(number: u32) -> Self {
+        Self::numbered(number).unwrap_or(Self::Local)
+    }
+
     /// The one of this number.
     pub fn numbered(number: u32) -> Option<Self> {
         [Self::Local, Self::S3]
