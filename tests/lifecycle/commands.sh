@@ -173,6 +173,7 @@ esac
 EOT
   chmod 0755 "$SCRATCH"/checks/*
   mkdir -p "$SCRATCH"/clone/{pgo,proto,services,shared,tests}
+  cp -r "$PGO_ROOT/tests/s3" "$SCRATCH/clone/tests/"
 }
 
 # checked STATUS VARIABLE=VALUE...: make test-fast, its output in $SCRATCH/output; not as a part of the make that runs
