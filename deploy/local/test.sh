@@ -93,7 +93,9 @@ stage "nsqd" "$here/build/build.sh" nsq
 stage "S3 server" "$PGO_ROOT/tests/s3/build.sh"
 stage "format" "$here/lint.sh" format
 stage "lint" "$here/lint.sh" lint
-stage "unit, property, architecture and conformance tests" cargo test --locked --workspace --exclude "$lifecycle"
+# Many wait for what PostgreSQL, pgBackRest and S3 take their time for: more of them at once than there are processors.
+stage "unit, property, architecture and conformance tests" \
+  env RUST_TEST_THREADS=4 cargo test --locked --workspace --exclude "$lifecycle"
 if [[ $kind == all ]]; then
   stage "commands" tests/lifecycle/commands.sh alone
   kubernetes=started
