@@ -11,7 +11,7 @@ use pgo_postgres::backrest::{Backrest, archive::Archive};
 
 use crate::{
     backrest::archiving::ArchiveSettings,
-    drill,
+    drill, dump,
     ha::{book::Place, guard},
     probe, repository,
     restoration::Order,
@@ -37,6 +37,8 @@ pub enum Role {
     Guard(guard::Settings),
     /// Puts the agent where the database container finds it; in the init container.
     Install(InstallSettings),
+    /// Makes a dump, or restores one; in a pod of its own.
+    Dump(Box<dump::Settings>),
     /// Tells which PostgreSQL this image holds; in a pod of its own, before an upgrade.
     Probe(probe::Settings),
     /// Restores a backup, checks and reads it, and tells whether it can be relied on; in a pod of its own.

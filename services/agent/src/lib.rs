@@ -6,6 +6,7 @@
 //! agent install   in the init container: puts itself into a folder that both containers see
 //! agent probe     in a pod of its own: tells which PostgreSQL an image holds                        probe
 //! agent drill     in a pod of its own: restores a backup, checks and reads it, and tells what it found        drill
+//! agent dump      in a pod of its own: makes a dump, or restores one                                dump
 //! agent           process 1: reaps, forwards signals, and ends PostgreSQL if its child dies         init
 //! └─ agent run    all the rest                                                                      run
 //!    ├─ pgbackrest server, where WAL is archived                                                      backrest
@@ -37,6 +38,7 @@ pub mod backrest;
 pub mod checkpoint;
 pub mod cli;
 pub mod drill;
+pub mod dump;
 pub mod endpoint;
 pub mod files;
 pub mod fill;
@@ -76,6 +78,7 @@ pub fn run(cli: Cli) -> ExitCode {
             ha::guard::main(&settings);
             Ok(ExitCode::SUCCESS)
         }
+        Some(Role::Dump(settings)) => dump::main(&settings),
         Some(Role::Install(settings)) => install::main(&settings).map(|()| ExitCode::SUCCESS),
         Some(Role::Probe(settings)) => probe::main(&settings).map(|()| ExitCode::SUCCESS),
         Some(Role::Drill(settings)) => drill::main(*settings).map(|()| ExitCode::SUCCESS),

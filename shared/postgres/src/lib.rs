@@ -13,6 +13,7 @@ pub mod clone;
 pub mod conf;
 pub mod control;
 pub mod custom;
+pub mod dump;
 pub mod files;
 pub mod hba;
 pub mod identify;

@@ -9,6 +9,7 @@
 mod archiving;
 mod connections;
 mod drill;
+mod dumping;
 mod failover;
 mod fake;
 mod handover;

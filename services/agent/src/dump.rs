@@ -1,0 +1,297 @@
+//! `agent dump`: makes a dump, or restores one, in a pod of its own on the volume of the dumps, and says what became of it.
+//!
+//! ```text
+//! <volume>/<cluster>-backups/<time>.partial ─► the program, without error ─► it is whole ─► on the disk ─► <time>
+//! <volume>/<cluster>-backups/restores/<operation>: begun ─► the program ─► done
+//! ```
+//!
+//! What an operation has done is on the volume before anybody is told: a pod that is made again for the same operation says what
+//! the former one has done, and restores nothing a second time.
+
+mod folder;
+mod programs;
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::Context as _;
+use jiff::Timestamp;
+use pgo_postgres::{
+    Installation,
+    dump::{self, Beside, Format, Manifest, Order, Server, Work},
+    program,
+};
+use pgo_telemetry::CancellationToken;
+use serde::{Deserialize, Serialize};
+use tokio::signal::unix::{SignalKind, signal};
+
+use self::{
+    folder::{Folder, FolderError, Restore},
+    programs::Programs,
+};
+
+/// Exit code of one that was told to end: nothing is known of the operation, and another pod goes on.
+const ENDED: u8 = 143;
+
+/// Settings of `agent dump`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Settings {
+    /// What is to be done, as JSON.
+    #[arg(long, env = "PGO_DUMP")]
+    pub order: Order,
+    /// Name of the cluster.
+    #[arg(long, env = "PGO_CLUSTER")]
+    pub cluster: pgo_ids::ClusterName,
+    /// Name of the server, which its certificate has to have.
+    #[arg(long, env = "PGO_DATABASE_HOST")]
+    pub host: String,
+    /// Port of PostgreSQL.
+    #[arg(long, env = "PGPORT", default_value_t = 5432)]
+    pub port: u16,
+    /// Where the volume of the dumps is.
+    #[arg(long, default_value = "/pgdata")]
+    pub volume: PathBuf,
+    /// File with the authority that signed the server's certificate.
+    #[arg(long, default_value = "/pgo/tls/ca.crt")]
+    pub authority: PathBuf,
+    /// File with the superuser's password.
+    #[arg(long, default_value = "/pgo/secrets/postgres/password")]
+    pub password: PathBuf,
+    /// File that Kubernetes reads the answer from.
+    #[arg(long, default_value = "/dev/termination-log")]
+    pub answer: PathBuf,
+}
+
+/// What was done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// Name of the dump.
+    pub name: String,
+    /// Where it lies.
+    pub path: String,
+    /// How large it is.
+    pub bytes: u64,
+    /// What else is to be said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// Why it was not done.
+#[derive(Debug, thiserror::Error)]
+enum DumpError {
+    /// It was told to end.
+    #[error("it was told to end")]
+    Ended,
+    /// It cannot be done.
+    #[error("{0}")]
+    Failed(String),
+    /// The volume cannot be used.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+}
+
+/// Does it, and writes down what became of it.
+///
+/// # Errors
+/// It cannot begin, or cannot say what became of it.
+pub fn main(settings: &Settings) -> anyhow::Result<ExitCode> {
+    let version = env!("CARGO_PKG_VERSION");
+    pgo_telemetry::init(&pgo_telemetry::Settings::from_env("agent", version)?)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot begin to wait for programs")?;
+    let (code, said) = match runtime.block_on(until_told(settings)) {
+        Ok(answer) => (0, serde_json::to_string(&answer)?),
+        Err(DumpError::Ended) => return Ok(ExitCode::from(ENDED)),
+        Err(error) => {
+            tracing::error!(%error, "the dump, or the restore of one, failed");
+            (1, error.to_string())
+        }
+    };
+    let answer = &settings.answer;
+    std::fs::write(answer, said).with_context(|| format!("cannot write {}", answer.display()))?;
+    Ok(ExitCode::from(code))
+}
+
+async fn until_told(settings: &Settings) -> Result<Answer, DumpError> {
+    let failed =
+        |error: std::io::Error| DumpError::Failed(format!("cannot wait for signals: {error}"));
+    let mut ends = signal(SignalKind::terminate()).map_err(failed)?;
+    let stop = CancellationToken::new();
+    let told = stop.clone();
+    // Process 1 has no default for signals.
+    tokio::spawn(async move {
+        ends.recv().await;
+        told.cancel();
+    });
+    perform(settings, &stop).await
+}
+
+async fn perform(settings: &Settings, stop: &CancellationToken) -> Result<Answer, DumpError> {
+    let folder = match Folder::open(&settings.volume, &settings.cluster, stop).await {
+        Err(FolderError::Busy(_)) if stop.is_cancelled() => return Err(DumpError::Ended),
+        opened => opened?,
+    };
+    let found = program::all(std::env::var_os("PATH").as_deref()).await;
+    let installation =
+        program::choose(found, None).map_err(|error| DumpError::Failed(error.to_string()))?;
+    let work = Job {
+        settings,
+        folder: &folder,
+        installation: &installation,
+        stop,
+    };
+    match &settings.order.work {
+        Work::Make { .. } => work.make().await,
+        Work::Load {
+            dump,
+            database,
+            options,
+        } => {
+            let which = (dump.as_deref(), database.as_deref());
+            work.load(which, options).await
+        }
+    }
+}
+
+/// What is being done, and with what.
+struct Job<'a> {
+    settings: &'a Settings,
+    folder: &'a Folder,
+    installation: &'a Installation,
+    stop: &'a CancellationToken,
+}
+
+impl Job<'_> {
+    fn programs(&self) -> Result<Programs<'_>, DumpError> {
+        let server = Server {
+            host: self.settings.host.clone(),
+            port: self.settings.port,
+            authority: self.settings.authority.clone(),
+            passwords: PathBuf::new(),
+        };
+        Programs::new(
+            self.installation,
+            server,
+            &self.settings.password,
+            self.stop,
+        )
+        .map_err(DumpError::Failed)
+    }
+
+    async fn make(&self) -> Result<Answer, DumpError> {
+        let Order { operation, work } = &self.settings.order;
+        let Work::Make {
+            database,
+            all,
+            format,
+            options,
+        } = work
+        else {
+            return Err(DumpError::Failed("nothing is to be dumped".to_owned()));
+        };
+        if let Some((name, manifest)) = self.folder.made_by(operation)? {
+            tracing::info!(name, "the dump was made before");
+            return Ok(self.answer(&name, &manifest, None));
+        }
+        self.folder.clear()?;
+        let programs = self.programs()?;
+        let partial = self.folder.begin(Timestamp::now())?;
+        let file = partial.path().join(format.file());
+        let made = programs
+            .run(&dump::make(database, *all, *format, options, &file))
+            .await;
+        let checked = match made {
+            Ok(_) => programs.check(*format, *all, &file).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = checked {
+            partial.discard()?;
+            return Err(error);
+        }
+        let manifest = Manifest {
+            operation: operation.clone(),
+            database: database.clone(),
+            all: *all,
+            format: *format,
+            options: options.clone(),
+            bytes: folder::size(&file)?,
+            version: self.installation.version.to_string(),
+        };
+        let name = partial.keep(&file, &manifest)?;
+        tracing::info!(name, bytes = manifest.bytes, "a dump is made");
+        Ok(self.answer(&name, &manifest, None))
+    }
+
+    async fn load(
+        &self,
+        (which, into): (Option<&str>, Option<&str>),
+        options: &[String],
+    ) -> Result<Answer, DumpError> {
+        let operation = &self.settings.order.operation;
+        match self.folder.restored_by(operation)? {
+            Some(Restore::Done(answer)) => return Ok(answer),
+            Some(Restore::Begun) => {
+                let why = "the pod that restored it was ended meanwhile: whether it came to its end is not known; look, and \
+                           restore it again where it did not";
+                return Err(DumpError::Failed(why.to_owned()));
+            }
+            None => {}
+        }
+        let (name, manifest) = self.folder.find(which)?;
+        let file = self.folder.path(&name).join(manifest.format.file());
+        let into = dump::target(&manifest, into, options);
+        let programs = self.programs()?;
+        programs.check(manifest.format, manifest.all, &file).await?;
+        let begun = || self.folder.note_restore(operation, &Restore::Begun);
+        let mut note = None;
+        if manifest.format == Format::Plain {
+            let call = dump::load_text(into, options);
+            let call = call.map_err(|error| DumpError::Failed(error.to_string()))?;
+            let roles = programs.names(into, dump::ROLES).await?;
+            let databases = programs.names(into, dump::DATABASES).await?;
+            let mut beside = Beside::new(roles, databases, manifest.all);
+            begun()?;
+            let what = (file.as_path(), dump::is_one_transaction(&manifest));
+            programs.feed(&call, what, &mut beside).await?;
+            let left = beside.left_out;
+            note = (left > 0).then(|| format!("{left} roles and databases were there already"));
+        } else {
+            let contents = match dump::creates(options) {
+                true => None,
+                false => Some(contents(&programs, into, &file).await?),
+            };
+            let what = (file.as_path(), contents.as_deref());
+            begun()?;
+            programs.run(&dump::load(into, options, what)).await?;
+        }
+        let answer = self.answer(&name, &manifest, note);
+        self.folder
+            .note_restore(operation, &Restore::Done(answer.clone()))?;
+        Ok(answer)
+    }
+
+    fn answer(&self, name: &str, manifest: &Manifest, note: Option<String>) -> Answer {
+        Answer {
+            name: name.to_owned(),
+            path: self.folder.path(name).display().to_string(),
+            bytes: manifest.bytes,
+            note,
+        }
+    }
+}
+
+/// A list of what a dump holds, but for the schemas that are there already: each cluster has one of its user, and a restore of
+/// that would fail. Nothing else that is there is left out.
+async fn contents(programs: &Programs<'_>, into: &str, file: &Path) -> Result<PathBuf, DumpError> {
+    let schemas = programs.names(into, dump::SCHEMAS).await?;
+    let all = programs.output(&dump::list(file)).await?;
+    let path = programs.file("contents");
+    let written = std::fs::write(&path, dump::without_schemas(&all, &schemas));
+    let failed = |error| DumpError::Failed(format!("cannot write {}: {error}", path.display()));
+    written.map_err(failed)?;
+    Ok(path)
+}
