@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use clap::Args;
-use pgo_api::{AskedBackup, CreateBackrestBackupRequest, CreateBackrestBackupResponse, Endpoint};
+use pgo_api::{
+    AskedBackup, CreateBackrestBackupRequest, CreateBackrestBackupResponse, CreateDumpRequest,
+    CreateDumpResponse, Endpoint, Outcome,
+};
 
 use super::{
     Failure, Output, Report,
@@ -13,21 +16,28 @@ use super::{
 };
 use crate::client::Api;
 
-/// What makes a backup; others of 4.1 come later.
+/// What makes a backup; another one of 4.1 comes later.
 pub const PGBACKREST: &str = "pgbackrest";
+
+/// What makes a dump.
+pub const PGDUMP: &str = "pgdump";
 
 /// Back up clusters
 ///
 /// The answer says that the backup was asked for. With --wait the command follows it and ends when it is complete, or with the
 /// cause of its failure. `pgo show backup` shows the backups that there are.
 #[derive(Args)]
-#[command(after_help = "Example:\n  pgo backup hippo --backup-opts=--type=full --wait")]
+#[command(
+    after_help = "Examples:\n  pgo backup hippo --backup-opts=--type=full --wait\n  pgo backup hippo --backup-type=pgdump \
+                  --backup-opts=--dump-all --wait"
+)]
 pub struct Arguments {
     #[command(flatten)]
     pub selection: Selection,
     #[command(flatten)]
     kind: BackupType,
-    /// Options of the program, in one text; of pgBackRest, such as --type=full, diff or incr
+    /// Options of the program, in one text; of pgBackRest, such as --type=full, diff or incr, or of pg_dump; --dump-all among these
+    /// means all databases
     #[arg(
         long,
         value_name = "OPTIONS",
@@ -44,6 +54,22 @@ pub struct Arguments {
         hide_default_value = true
     )]
     pgbackrest_storage_type: String,
+    /// Claim that a dump goes to; made where it is not there
+    #[arg(
+        long,
+        value_name = "CLAIM",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pvc_name: String,
+    /// Storage configuration of pgo.yaml for a claim that is made for dumps
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "",
+        hide_default_value = true
+    )]
+    storage_config: String,
     #[command(flatten)]
     wait: WaitFlags,
     #[command(flatten)]
@@ -53,21 +79,26 @@ pub struct Arguments {
 /// Which program a backup is of.
 #[derive(Args)]
 pub struct BackupType {
-    /// Program that makes the backup: pgbackrest
+    /// Program that makes the backup: pgbackrest or pgdump
     #[arg(long, value_name = "PROGRAM", default_value = PGBACKREST)]
     backup_type: String,
 }
 
 impl BackupType {
+    /// Whether dumps are meant.
+    pub fn is_dump(&self) -> bool {
+        self.backup_type == PGDUMP
+    }
+
     /// Refuses what comes later, and what there never was. Empty is pg_basebackup, as in 4.1.
     pub fn check(&self) -> Result<(), Failure> {
         match self.backup_type.as_str() {
-            PGBACKREST => Ok(()),
-            later @ ("" | "pgbasebackup" | "pgdump") => Err(Failure::NotAvailable(vec![format!(
+            PGBACKREST | PGDUMP => Ok(()),
+            later @ ("" | "pgbasebackup") => Err(Failure::NotAvailable(vec![format!(
                 "--backup-type={later}"
             )])),
             other => Err(Failure::Usage(format!(
-                "--backup-type={other} is none; there is pgbackrest"
+                "--backup-type={other} is none; there are pgbackrest and pgdump"
             ))),
         }
     }
@@ -77,8 +108,29 @@ impl Arguments {
     /// What the arguments get wrong together.
     pub fn check(&self) -> Result<(), Failure> {
         self.kind.check()?;
+        let of_dumps = [
+            ("--pvc-name", &self.pvc_name),
+            ("--storage-config", &self.storage_config),
+        ];
+        let of_backrest = [("--pgbackrest-storage-type", &self.pgbackrest_storage_type)];
+        let (wrong, kind) = match self.kind.is_dump() {
+            true => (&of_backrest[..], PGBACKREST),
+            false => (&of_dumps[..], PGDUMP),
+        };
+        if let Some((flag, _)) = wrong.iter().find(|(_, value)| !value.is_empty()) {
+            return Err(Failure::Usage(format!(
+                "{flag} goes with --backup-type={kind} only"
+            )));
+        }
         self.selection.requests().map(|_| ())
     }
+}
+
+/// What an answer says, whichever program was asked for.
+struct Asked {
+    results: Vec<String>,
+    backups: Vec<AskedBackup>,
+    outcome: Outcome,
 }
 
 /// Asks for each name; refusals are told when all were asked.
@@ -87,8 +139,46 @@ pub async fn run(arguments: Arguments, api: Arc<Api>) -> Result<(), Failure> {
     let json = arguments.output.is_json();
     let of_backups = (BACKUPS, api.settings().namespace.as_str());
     let following = Following::begin_in(of_backups, &arguments.wait, &api, json).await;
-    let (mut results, mut backups) = (Vec::new(), Vec::<AskedBackup>::new());
     let mut report = Report::default();
+    let asked = match arguments.kind.is_dump() {
+        true => dump(&arguments, requests, &api, &mut report).await,
+        false => backrest(&arguments, requests, &api, &mut report).await,
+    };
+    let backups = asked.backups.clone();
+    if json && shows(&asked.outcome, &asked.results) {
+        // Answers to both have the same form.
+        report.print_json(&CreateBackrestBackupResponse {
+            results: asked.results,
+            backups: asked.backups,
+            outcome: asked.outcome,
+        });
+    }
+    if let Some(following) = following {
+        let asked = backups.into_iter();
+        let asked = asked
+            .map(|one| (one.cluster.into(), one.operation))
+            .collect();
+        following.until_done(Work::Backup, asked, &mut report).await;
+    }
+    report.end()
+}
+
+/// Prints the results of an answer.
+fn print(report: &mut Report, results: &[String], outcome: &Outcome) {
+    report.print(&lines(results));
+    if results.is_empty() && outcome.failure().is_none() {
+        report.print("No clusters found.\n");
+    }
+}
+
+async fn backrest(
+    arguments: &Arguments,
+    requests: Vec<Selected>,
+    api: &Api,
+    report: &mut Report,
+) -> Asked {
+    let json = arguments.output.is_json();
+    let (mut results, mut backups) = (Vec::new(), Vec::new());
     let ask = async |selected: &Selected| {
         let request = CreateBackrestBackupRequest {
             namespace: api.settings().namespace.clone(),
@@ -101,28 +191,49 @@ pub async fn run(arguments: Arguments, api: Arc<Api>) -> Result<(), Failure> {
     };
     let take = |report: &mut Report, _: &Selected, answer: CreateBackrestBackupResponse| {
         if !json {
-            report.print(&lines(&answer.results));
-            if answer.results.is_empty() && answer.outcome.failure().is_none() {
-                report.print("No clusters found.\n");
-            }
+            print(report, &answer.results, &answer.outcome);
         }
         results.extend(answer.results);
         backups.extend(answer.backups);
     };
-    let outcome = each(requests, &mut report, ask, take).await;
-    if json && shows(&outcome, &results) {
-        report.print_json(&CreateBackrestBackupResponse {
-            results,
-            backups: backups.clone(),
-            outcome,
-        });
+    let outcome = each(requests, report, ask, take).await;
+    Asked {
+        results,
+        backups,
+        outcome,
     }
-    if let Some(following) = following {
-        let asked = backups.into_iter();
-        let asked = asked
-            .map(|one| (one.cluster.into(), one.operation))
-            .collect();
-        following.until_done(Work::Backup, asked, &mut report).await;
+}
+
+async fn dump(
+    arguments: &Arguments,
+    requests: Vec<Selected>,
+    api: &Api,
+    report: &mut Report,
+) -> Asked {
+    let json = arguments.output.is_json();
+    let (mut results, mut backups) = (Vec::new(), Vec::new());
+    let ask = async |selected: &Selected| {
+        let request = CreateDumpRequest {
+            namespace: api.settings().namespace.clone(),
+            args: selected.args(),
+            selector: selected.selector.clone(),
+            pvc_name: arguments.pvc_name.clone(),
+            storage_config: arguments.storage_config.clone(),
+            backup_opts: arguments.backup_opts.clone(),
+        };
+        api.send(Endpoint::CreateDump, &request).await
+    };
+    let take = |report: &mut Report, _: &Selected, answer: CreateDumpResponse| {
+        if !json {
+            print(report, &answer.results, &answer.outcome);
+        }
+        results.extend(answer.results);
+        backups.extend(answer.backups);
+    };
+    let outcome = each(requests, report, ask, take).await;
+    Asked {
+        results,
+        backups,
+        outcome,
     }
-    report.end()
 }

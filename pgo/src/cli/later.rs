@@ -71,20 +71,8 @@ const FLAGS: &[Flag] = &[
     flag("pgpool", Takes::Switch),
     flag("pgpool-secret", Takes::Text),
     Flag {
-        command: "backup",
-        ..flag("pvc-name", Takes::Text)
-    },
-    Flag {
-        command: "backup",
-        ..flag("storage-config", Takes::Text)
-    },
-    Flag {
         command: "restore",
         ..flag("backup-path", Takes::Text)
-    },
-    Flag {
-        command: "restore",
-        ..flag("backup-pvc", Takes::Text)
     },
     Flag {
         command: "restore",

@@ -1,4 +1,6 @@
-//! `pgo show backup`.
+//! `pgo show backup`: what pgBackRest has, or which dumps there are.
+
+mod dumps;
 
 use clap::Args;
 use pgo_api::{
@@ -15,7 +17,8 @@ use crate::{client::Api, output};
 /// Show the backups of clusters
 ///
 /// They are shown as pgBackRest shows them, asked in the cluster's repository; with --output json as its JSON. Behind that each has
-/// a line that says whether it was restored for trial: proven, failed, running or not yet. Exit status 2 where a cluster that was named is not there.
+/// a line that says whether it was restored for trial: proven, failed, running or not yet. Exit status 2 where a cluster that was
+/// named is not there. With --backup-type=pgdump the dumps are shown, by their names.
 #[derive(Args)]
 pub struct Arguments {
     #[command(flatten)]
@@ -36,6 +39,9 @@ impl Arguments {
 
 /// Asks for each name; what was not found is told when all were asked.
 pub async fn run(arguments: &Arguments, api: &Api) -> Result<(), Failure> {
+    if arguments.kind.is_dump() {
+        return dumps::run(arguments, api).await;
+    }
     let json = arguments.output.is_json();
     let (mut items, mut missing) = (Vec::new(), Vec::new());
     let mut report = Report::default();

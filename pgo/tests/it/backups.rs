@@ -100,17 +100,31 @@ const LATER: &str = "is not available in this version yet";
 
 /// What makes no request, and words of the reason.
 const REFUSED: &[(&[&str], &str)] = &[
-    (&["backup", "hippo", "--backup-type=pgdump"], LATER),
     (&["backup", "hippo", "--backup-type="], LATER),
     (
         &["show", "backup", "hippo", "--backup-type=pgbasebackup"],
         LATER,
     ),
-    (&["backup", "hippo", "--pvc-name=x"], LATER),
-    (&["backup", "hippo", "--storage-config=x"], LATER),
+    (
+        &["backup", "hippo", "--pvc-name=x"],
+        "--pvc-name goes with --backup-type=pgdump only",
+    ),
+    (
+        &["backup", "hippo", "--storage-config=x"],
+        "--storage-config goes with --backup-type=pgdump only",
+    ),
+    (
+        &[
+            "backup",
+            "hippo",
+            "--backup-type=pgdump",
+            "--pgbackrest-storage-type=local",
+        ],
+        "--pgbackrest-storage-type goes with --backup-type=pgbackrest only",
+    ),
     (
         &["backup", "hippo", "--backup-type=tape"],
-        "there is pgbackrest",
+        "there are pgbackrest and pgdump",
     ),
     (&["backup"], "name one or more clusters"),
     (&["show", "backup"], "name one or more clusters"),
@@ -267,4 +281,69 @@ fn schedules_are_asked_for_shown_and_deleted() {
     assert_eq!(created["PGBackRestType"], "incr");
     let routes: Vec<_> = requests.iter().map(|one| one.route().to_owned()).collect();
     assert_eq!(routes[4..], ["/scheduledelete"]);
+}
+
+#[test]
+fn a_dump_is_asked_for_and_waited_for_as_a_backup_is() {
+    let fake = Fake::start(|request| match request.route() {
+        "/events" => Reply::Text(401, "no\n"),
+        "/pgdumpbackup" => Reply::Json(asked("hippo")),
+        _ => Reply::Json(json!({"Code": "ok", "Msg": "", "Results": [{"Cluster": {
+            "metadata": {"name": "hippo"}, "status": {"operations": [{"id": "op-hippo", "outcome": "Completed"}]},
+        }}]})),
+    });
+    let ran = run(&mut fake.pgo(&[
+        "backup",
+        "hippo",
+        "--backup-type=pgdump",
+        "--backup-opts=--dump-all",
+        "--pvc-name=c",
+        "--storage-config=large",
+        "--wait",
+    ]));
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert!(ran.stdout.contains("hippo  backed up"), "{ran:?}");
+    let requests = fake.requests();
+    let request = requests.iter().find(|one| one.route() == "/pgdumpbackup");
+    let body = &request.expect("a request").body;
+    for (key, value) in [
+        ("BackupOpts", "--dump-all"),
+        ("PVCName", "c"),
+        ("StorageConfig", "large"),
+    ] {
+        assert_eq!(body[key], value, "{body}");
+    }
+}
+
+#[test]
+fn dumps_are_shown_with_where_each_lies() {
+    let fake = Fake::start(|request| {
+        let items = match request.route().ends_with("nosuch") {
+            true => json!([]),
+            false => json!([{"metadata": {"creationTimestamp": "2026-11-22T14:28:42Z"}, "spec": {
+                "name": "backup-hippo-pgdump", "storagespec": {"accessmode": "ReadWriteOnce", "size": "1Gi"},
+                "backuppvc": "c", "backupstatus": "job completed",
+                "toc": {"2026-11-22-14-28-42": "/pgdata/hippo-backups/2026-11-22-14-28-42"},
+            }, "status": {}}]),
+        };
+        Reply::Json(
+            json!({"BackupList": {"metadata": {}, "items": items}, "Code": "ok", "Msg": ""}),
+        )
+    });
+    let ran = run(&mut fake.pgo(&["show", "backup", "hippo", "--backup-type=pgdump"]));
+    assert!(
+        ran.stdout
+            .ends_with("\tBackup Path:\t/pgdata/hippo-backups/2026-11-22-14-28-42\n"),
+        "{ran:?}"
+    );
+    let json = ["show", "backup", "hippo", "--backup-type=pgdump", "-ojson"];
+    let ran = run(&mut fake.pgo(&json));
+    let printed: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(printed["BackupList"]["items"][0]["spec"]["backuppvc"], "c");
+    let ran = run(&mut fake.pgo(&["show", "backup", "nosuch", "--backup-type=pgdump"]));
+    assert_eq!(
+        (ran.code, ran.stdout.as_str()),
+        (Some(2), "No pgDumps found for nosuch.\n"),
+        "{ran:?}"
+    );
 }

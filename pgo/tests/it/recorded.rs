@@ -67,8 +67,8 @@ fn replay(number: &str) -> (Value, Ran) {
 #[test]
 fn what_4_1_did_and_printed_ours_does_and_prints() {
     for number in [
-        "001", "005", "030", "031", "033", "046", "065", "070", "071", "075", "080", "081", "126",
-        "128", "138", "141", "183", "206",
+        "001", "005", "030", "031", "033", "046", "065", "070", "071", "075", "080", "081", "105",
+        "110", "126", "128", "138", "141", "183", "206",
     ] {
         let (recording, ran) = replay(number);
         let printed = recording["stdout"].as_str().unwrap();
@@ -134,7 +134,7 @@ fn what_is_new_in_the_status_stands_apart_from_4_1_s_list_of_pods() {
 fn an_error_has_4_1_s_words_on_standard_error_and_exit_status_2() {
     for number in [
         "010", "013", "015", "016", "018", "020", "021", "025", "066", "068", "076", "096", "098",
-        "100", "101", "130", "140", "150", "185", "203", "205", "208",
+        "100", "101", "106", "115", "130", "140", "150", "185", "203", "205", "208",
     ] {
         let (recording, ran) = replay(number);
         let recorded = recording["stdout"].as_str().unwrap().trim();

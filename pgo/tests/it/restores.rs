@@ -61,9 +61,47 @@ fn nothing_is_asked_for_without_a_yes_or_of_what_comes_later() {
         ran.stdout.starts_with("Warning:") && ran.stderr.contains("--no-prompt"),
         "{ran:?}"
     );
-    let ran = run(&mut fake.pgo(&["restore", "hippo", "--backup-type=pgdump", "--no-prompt"]));
-    assert!(ran.stderr.contains("--backup-type=pgdump"), "{ran:?}");
+    for (flag, word) in [
+        ("--backup-type=pgbasebackup", "--backup-type=pgbasebackup"),
+        ("--backup-pvc=x", "goes with --backup-type=pgdump only"),
+    ] {
+        let ran = run(&mut fake.pgo(&["restore", "hippo", flag, "--no-prompt"]));
+        assert!(ran.stderr.contains(word), "{ran:?}");
+    }
     assert_eq!(fake.requests().len(), 0);
+}
+
+#[test]
+fn a_dump_is_restored_without_a_word_of_a_primary_that_stops() {
+    let fake = Fake::start(|_| {
+        Reply::Json(json!({
+            "Results": ["restore performed on hippo to c opts=--clean pitr-target=2026-10-15-10-11-12"],
+            "OperationID": "op-1", "Code": "ok", "Msg": "",
+        }))
+    });
+    let ran = run(&mut fake.pgo(&[
+        "restore",
+        "hippo",
+        "--backup-type=pgdump",
+        "--backup-pvc=c",
+        "--backup-opts=--clean",
+        "--pitr-target=2026-10-15-10-11-12",
+        "--no-prompt",
+    ]));
+    assert_eq!(
+        ran.stdout,
+        "restore performed on hippo to c opts=--clean pitr-target=2026-10-15-10-11-12\n",
+        "{ran:?}"
+    );
+    let request = fake.requests()[0].clone();
+    assert_eq!(request.route(), "/pgdumprestore");
+    assert_eq!(
+        request.body,
+        json!({
+            "Namespace": request.body["Namespace"], "FromCluster": "hippo", "FromPVC": "c", "RestoreOpts": "--clean",
+            "PITRTarget": "2026-10-15-10-11-12", "NodeLabel": "",
+        })
+    );
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod change;
 mod claim;
+mod dump;
 mod label;
 mod lease;
 mod make;
@@ -130,8 +131,9 @@ async fn one(
         | Step::RemoveFixture { .. }
         | Step::RemoveReplica { .. }
         | Step::RemoveTask { .. }
-        | Step::RemoveProbe { .. }
-        | Step::RemoveDrill { .. } => remove::one(step, cluster, &context.client).await,
+        | Step::RemoveDrill { .. }
+        | Step::RemoveDumpPod { .. }
+        | Step::RemoveProbe { .. } => remove::one(step, cluster, &context.client).await,
         Step::HoldReplica { .. }
         | Step::ReleaseReplica { .. }
         | Step::DropSlot { .. }
@@ -158,11 +160,10 @@ async fn one(
         | Step::Backup { .. } => repository::one(step, object, cluster, context).await,
         Step::MakeDrill { .. } => make::drill(step, object, cluster, context).await,
         Step::MakeClaim(instance) | Step::MakePod { instance, .. } => {
-            let status = object.status.clone().map(|status| status.0);
-            match cluster.desired_of(&status.unwrap_or_default(), instance) {
-                Some(desired) => make::one(step, &desired, cluster, context).await,
-                None => Ok(()),
-            }
+            make::of_instance((step, instance), object, cluster, context).await
+        }
+        Step::MakeDumpClaim { .. } | Step::MakeDumpPod { .. } => {
+            dump::one(step, object, cluster, context).await
         }
         // The others make something for the cluster as a whole.
         _ => match &cluster.desired {

@@ -82,6 +82,8 @@ async fn tell_one(
                 Some("restart") => "restart",
                 Some("backrest") => "back up",
                 Some("restore") => "restore",
+                Some("pgdump") => "dump",
+                Some("pgrestore") => "restore a dump into",
                 Some("applypolicy") => "apply a policy to",
                 _ => "delete",
             };

@@ -2,6 +2,7 @@
 //! cluster goes.
 
 mod drill;
+mod dump;
 mod probe;
 mod repository;
 mod size;
@@ -134,6 +135,7 @@ pub fn asked_by<'a>(
         upgrades: pgo_crd::upgrade_requests(tasks(), object, config),
         backups: pgo_crd::backup_requests(tasks(), object),
         restores: pgo_crd::restore_requests(tasks(), object),
+        dumps: pgo_crd::dump_requests(tasks(), object, config),
         policies: pgo_crd::policy_requests(tasks(), object),
         tasks: pgo_crd::asking(tasks(), object),
         replicas: Vec::new(),
@@ -251,6 +253,12 @@ async fn see_pods(
         if let Some(operation) = pod.labels().get(label::RESTORE_DRILL) {
             if is_ours {
                 observed.drill = Some(drill::facts(pod, operation));
+            }
+            continue;
+        }
+        if let Some(operation) = pod.labels().get(label::DUMP) {
+            if is_ours {
+                observed.dump = dump::seen(observed.dump.take(), dump::facts(pod, operation));
             }
             continue;
         }

@@ -291,6 +291,16 @@ fn of_backup_task(task: &Pgtask, operation: &Operation) -> Option<Value> {
     (task.spec.status != word).then(|| json!({"spec": {"status": word}}))
 }
 
+/// 4.1's state of a task that asks for a dump, or for the restore of one.
+fn of_dump_task(task: &Pgtask, operation: &Operation) -> Option<Value> {
+    let word = match operation.outcome {
+        None => "job submitted",
+        Some(Outcome::Completed) => "job completed",
+        Some(Outcome::Failed) => "job error",
+    };
+    (task.spec.status != word).then(|| json!({"spec": {"status": word}}))
+}
+
 /// 4.1's notes in the tasks of a restore: of the one that asks for it, and of the one that follows it.
 fn of_restore_task(task: &Pgtask, operation: &Operation) -> Option<Value> {
     let follows = task.spec.tasktype == TaskType::Workflow.as_str();
@@ -330,6 +340,9 @@ fn of_restore_task(task: &Pgtask, operation: &Operation) -> Option<Value> {
 fn of_task(task: &Pgtask, operation: &Operation) -> Option<Value> {
     if operation.kind == Kind::CreateBackup {
         return of_backup_task(task, operation);
+    }
+    if matches!(operation.kind, Kind::CreateDump | Kind::RestoreDump) {
+        return of_dump_task(task, operation);
     }
     if operation.kind == Kind::RestoreCluster {
         return of_restore_task(task, operation);
@@ -405,6 +418,7 @@ mod tests {
             reloads: Vec::new(),
             restarts: Vec::new(),
             upgrades: Vec::new(),
+            dumps: Vec::new(),
             backups: Vec::new(),
             restores: Vec::new(),
             policies: Vec::new(),

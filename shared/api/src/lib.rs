@@ -15,6 +15,7 @@
 mod backup;
 mod cluster;
 mod dead_letter;
+mod dump;
 mod events;
 mod failover;
 mod inspection;
@@ -42,6 +43,10 @@ pub use cluster::{
 };
 pub use dead_letter::{
     DeadLetterDetail, DeadLetterRequest, DeadLetterResponse, ShowDeadLetterResponse,
+};
+pub use dump::{
+    CreateDumpRequest, CreateDumpResponse, DumpItem, DumpList, DumpSpec, RestoreDumpRequest,
+    ShowDumpQuery, ShowDumpResponse,
 };
 pub use events::{EventsQuery, KEEP_ALIVE, NotALine, STREAM_TYPE, StreamLine};
 pub use failover::{

@@ -267,11 +267,11 @@ routes! {
     /// Asks for a restore by pgBackRest.
     Restore Post "/restore" Some(P::Restore), x, N, Body, AVAILABLE;
     /// Asks for a dump by pg_dump.
-    CreateDump Post "/pgdumpbackup" Some(P::CreateDump), x, N, Body, LATER;
+    CreateDump Post "/pgdumpbackup" Some(P::CreateDump), x, N, Body, AVAILABLE;
     /// Shows the dumps of a cluster.
-    ShowDump Get "/pgdump/{name}" Some(P::ShowBackup), V, N, Query, LATER;
+    ShowDump Get "/pgdump/{name}" Some(P::ShowBackup), V, N, Query, AVAILABLE;
     /// Asks for a dump to be restored.
-    RestoreDump Post "/pgdumprestore" Some(P::RestoreDump), x, N, Body, LATER;
+    RestoreDump Post "/pgdumprestore" Some(P::RestoreDump), x, N, Body, AVAILABLE;
 
     /// Asks for another primary of a cluster.
     CreateFailover Post "/failover" Some(P::CreateFailover), V, N, Body, AVAILABLE;

@@ -117,6 +117,16 @@ pub fn created_backup(task: &str) -> String {
     format!("created Pgtask {task}")
 }
 
+/// There is no such claim; Kubernetes' text.
+pub fn no_claim(claim: &str) -> String {
+    format!("persistentvolumeclaims \"{claim}\" not found")
+}
+
+/// There is nothing that asked for a dump of a cluster.
+pub fn no_dumps(cluster: &str) -> String {
+    format!("pgDump for {cluster} not found")
+}
+
 /// A cluster without pgBackRest is to be backed up by it.
 pub fn no_backrest(cluster: &str) -> String {
     format!("{cluster} does not have pgbackrest enabled")

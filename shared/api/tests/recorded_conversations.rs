@@ -11,11 +11,12 @@ use std::{fs, path::Path};
 use pgo_api::{
     ApplyPolicyRequest, ApplyPolicyResponse, ClusterTestRequest, ClusterTestResponse,
     CreateBackrestBackupRequest, CreateBackrestBackupResponse, CreateClusterRequest,
-    CreateClusterResponse, CreatePolicyRequest, CreateScheduleRequest, CreateScheduleResponse,
-    DeleteClusterRequest, DeleteClusterResponse, DeletePolicyRequest, DeletePolicyResponse,
-    DeleteScheduleResponse, Endpoint, FilesRequest, FilesResponse, Outcome, RestoreRequest,
-    RestoreResponse, Route, SelectScheduleRequest, ShowBackrestQuery, ShowBackrestResponse,
-    ShowClusterRequest, ShowClusterResponse, ShowPolicyRequest, ShowPolicyResponse,
+    CreateClusterResponse, CreateDumpRequest, CreateDumpResponse, CreatePolicyRequest,
+    CreateScheduleRequest, CreateScheduleResponse, DeleteClusterRequest, DeleteClusterResponse,
+    DeletePolicyRequest, DeletePolicyResponse, DeleteScheduleResponse, Endpoint, FilesRequest,
+    FilesResponse, Outcome, RestoreDumpRequest, RestoreRequest, RestoreResponse, Route,
+    SelectScheduleRequest, ShowBackrestQuery, ShowBackrestResponse, ShowClusterRequest,
+    ShowClusterResponse, ShowDumpQuery, ShowDumpResponse, ShowPolicyRequest, ShowPolicyResponse,
     ShowScheduleResponse, ShowWorkflowResponse, StatusQuery, StatusResponse, VersionResponse,
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -78,6 +79,23 @@ fn of_backups_and_schedules(
             };
             assert_eq!(written.to_query(), query, "{file}");
             is_unchanged::<ShowBackrestResponse>(file, response);
+        }
+        Endpoint::CreateDump => {
+            is_unchanged::<CreateDumpRequest>(file, request);
+            is_unchanged::<CreateDumpResponse>(file, response);
+        }
+        Endpoint::RestoreDump => {
+            is_unchanged::<RestoreDumpRequest>(file, request);
+            is_unchanged::<RestoreResponse>(file, response);
+        }
+        Endpoint::ShowDump => {
+            let written = ShowDumpQuery {
+                version: "4.1.0".into(),
+                namespace: "pgouser1".into(),
+                ..ShowDumpQuery::default()
+            };
+            assert_eq!(written.to_query(), query, "{file}");
+            is_unchanged::<ShowDumpResponse>(file, response);
         }
         Endpoint::CreateSchedule => {
             is_unchanged::<CreateScheduleRequest>(file, request);

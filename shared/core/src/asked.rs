@@ -47,6 +47,7 @@ impl Cluster {
         let mut upgrades = self.upgrades.iter();
         let mut backups = self.backups.iter();
         let mut restores = self.restores.iter();
+        let mut dumps = self.dumps.iter();
         let mut policies = self.policies.iter();
         failover.any(|asked| asked.operation == id)
             || scale_down.any(|asked| asked.operation == id)
@@ -55,6 +56,7 @@ impl Cluster {
             || upgrades.any(|asked| asked.operation == id)
             || backups.any(|asked| asked.operation == id)
             || restores.any(|asked| asked.operation == id)
+            || dumps.any(|asked| asked.operation == id)
             || policies.any(|asked| asked.operation == id)
     }
 
@@ -118,6 +120,7 @@ fn unbegun<'a>(
     let tasks = tasks
         .chain(backups)
         .chain(restores)
+        .chain(dumps(cluster))
         .chain(policies(cluster));
     let tasks = tasks.filter(|asked| !status.journal.knows(asked.id));
     let replicas = cluster.replicas.iter();
@@ -129,6 +132,18 @@ fn unbegun<'a>(
         one(kind, name, id, replica.actor.as_str())
     });
     tasks.chain(replicas)
+}
+
+/// The dumps, and restores of some, that are asked for.
+fn dumps(cluster: &Cluster) -> impl Iterator<Item = Unbegun<'_>> {
+    let asked = cluster.dumps.iter();
+    asked.map(|asked| Unbegun {
+        kind: asked.kind.operation(),
+        instance: None,
+        id: asked.operation,
+        actor: asked.actor.as_str(),
+        policy: None,
+    })
 }
 
 /// The policies that are asked for.

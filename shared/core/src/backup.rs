@@ -243,9 +243,14 @@ impl Cluster {
     /// is wanted cannot be understood.
     #[must_use]
     pub fn desired_repository(&self, status: &ClusterStatus) -> Option<Desired> {
-        let desired = self.desired.as_ref().ok()?;
-        desired.backups.as_ref()?;
-        let mut wanted = desired.clone();
+        self.desired_in_force(status)
+            .filter(|desired| desired.backups.is_some())
+    }
+
+    /// What is wanted, with the image that is in force; none where it cannot be understood.
+    #[must_use]
+    pub fn desired_in_force(&self, status: &ClusterStatus) -> Option<Desired> {
+        let mut wanted = self.desired.as_ref().ok()?.clone();
         if let Some(images) = &status.images {
             wanted.image = images.in_force.clone();
         }

@@ -8,13 +8,13 @@ use pgo_ids::{ClusterName, InstanceName, Namespace, OperationId, StreamId};
 
 use crate::{
     AgentPhase, BackupRequest, ChangedBy, ClusterStatus, ConditionStatus, Data, DeleteRequest,
-    Desired, FailoverRequest, InstanceStatus, Kind, Milestone, Notes, Observed, Operation, Outcome,
-    Phase, PolicyRequest, Problem, RESULT_READY, RESULT_UP_TO_DATE, ReloadRequest, Replica,
-    RestartRequest, RestoreRequest, Role, ScaleDownRequest, UpgradeRequest,
+    Desired, DumpRequest, FailoverRequest, InstanceStatus, Kind, Milestone, Notes, Observed,
+    Operation, Outcome, Phase, PolicyRequest, Problem, RESULT_READY, RESULT_UP_TO_DATE,
+    ReloadRequest, Replica, RestartRequest, RestoreRequest, Role, ScaleDownRequest, UpgradeRequest,
     applied::Applied,
     backlog, backup, certificate, crash,
     deletion::deletion,
-    drill, failover,
+    drill, dump, failover,
     journal::{Of, Subject},
     notes, policy, problem, protection, reload, replicas, restart, restore, serving, silence,
     slots,
@@ -59,6 +59,8 @@ pub struct Cluster {
     pub backups: Vec<BackupRequest>,
     /// Restores by pgBackRest that Pgtasks ask for.
     pub restores: Vec<RestoreRequest>,
+    /// Dumps, and restores of some, that Pgtasks ask for.
+    pub dumps: Vec<DumpRequest>,
     /// Policies that Pgtasks ask to apply.
     pub policies: Vec<PolicyRequest>,
     /// The policies to apply when it is ready for the first time, in this order.
@@ -135,6 +137,7 @@ pub fn commit(
             restart::commit(&mut next, cluster, observed, now);
             synchronous::commit(&mut next, cluster, observed, now);
             backup::commit(&mut next, cluster, observed, now);
+            dump::commit(&mut next, cluster, observed, now);
             let is_first = !status.was_ready() && next.was_ready();
             policy::commit(&mut next, cluster, observed, is_first, now);
             upgrade::account(&mut next, cluster, observed);

@@ -9,7 +9,7 @@ use crate::{
     Cluster, ClusterStatus, DeleteOptions, Journal, Kind, Milestone, Observed, Operation, Outcome,
     Phase, asked, backup,
     commit::{CREATION, DELETION, begin_creation, describe},
-    drill, failover,
+    drill, dump, failover,
     plan::{Leftover, leftovers},
     policy, reload, replicas, restart, restore, settings, upgrade,
 };
@@ -54,6 +54,7 @@ pub(crate) fn deletion(
         policy::break_off(next, cluster, now);
         upgrade::break_off(next, cluster, now);
         backup::break_off(next, cluster, now);
+        dump::break_off(next, cluster, now);
         restore::break_off(next, cluster, now);
         drill::break_off(next, cluster, now);
         settings::break_off(next, cluster, now);

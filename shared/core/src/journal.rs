@@ -164,8 +164,12 @@ impl Operation {
     fn details(&self) -> impl Iterator<Item = (Field, Datum)> {
         let instance = self.instance.iter();
         let instance = instance.map(|name| (self.field(), Datum::Text(name.to_string())));
-        let of_tool = matches!(self.kind, Kind::CreateBackup | Kind::VerifyRestore);
-        let tool = of_tool.then(|| (Field::BackupType, Datum::Text("pgbackrest".to_owned())));
+        let tool = match self.kind {
+            Kind::CreateBackup | Kind::VerifyRestore => Some("pgbackrest"),
+            Kind::CreateDump | Kind::RestoreDump => Some("pgdump"),
+            _ => None,
+        };
+        let tool = tool.map(|tool| (Field::BackupType, Datum::Text(tool.to_owned())));
         let policy = self.policy.iter();
         let policy = policy.map(|name| (Field::PolicyName, Datum::Text(name.clone())));
         let backup = self.backup.iter();

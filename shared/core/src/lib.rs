@@ -21,6 +21,7 @@ mod crash;
 mod deletion;
 mod desired;
 pub mod drill;
+pub mod dump;
 mod failover;
 mod form;
 mod growth;
@@ -29,6 +30,7 @@ mod journal;
 mod milestone;
 mod notes;
 mod observed;
+mod options;
 mod password;
 mod plan;
 mod policy;
@@ -71,6 +73,10 @@ pub use drill::{
     DrillFacts, DrillFound, DrillPlace, DrillPolicy, DrillReport, DrillRun, DrillStage,
     DrillVerdict, Drills, ProvenRestore, RESULT_PROVEN, is_drilled, wants_drill,
 };
+pub use dump::{
+    DumpFacts, DumpKind, DumpMade, DumpOrder, DumpRequest, DumpResult, DumpRun, DumpState,
+    DumpWish, DumpWork, dump_claim_name, dump_pod_name,
+};
 pub use failover::{FailoverRequest, MOST_LAG};
 pub use form::Form;
 pub use growth::ClaimSize;
@@ -81,6 +87,7 @@ pub use observed::{
     AddressFamily, AgentFacts, AgentPhase, Backup, ClaimFacts, ClaimPhase, Endpoints, Fixture,
     Follower, Lost, Observed, PodFacts, PodPhase, Role, Unwilling, Waiting,
 };
+pub use options::OptionsError;
 pub use plan::{FirstLease, Plan, Step, plan};
 pub use policy::{PolicyAnswer, PolicyPlace, PolicyRequest, PolicyRun, PolicyServer};
 pub use problem::Problem;

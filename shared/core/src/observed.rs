@@ -390,6 +390,8 @@ pub struct Observed {
     pub drill: Option<crate::DrillFacts>,
     /// Whether a backup of this cluster may be tried beside those of others.
     pub drill_place: crate::DrillPlace,
+    /// The pod for a dump.
+    pub dump: Option<crate::DumpFacts>,
     /// Whether as many other clusters are being upgraded as may be at once.
     pub upgrades_full: bool,
     /// Uids of the cluster's Pgtasks, by name.

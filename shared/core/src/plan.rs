@@ -9,10 +9,10 @@ use jiff::{SignedDuration, Timestamp};
 use pgo_ids::{ClusterName, InstanceName, OperationId};
 
 use crate::{
-    AddressFamily, Backup, Cluster, ClusterStatus, DatabaseHost, Desired, Fixture, Form, Image,
-    Kind, Observed, PodPhase, PolicyPlace, Role, StorageKind, UserSecret, backup, crash,
-    deletion::unrecorded, drill, failover, growth, password, policy, protection, reload, replicas,
-    restart, restore, upgrade,
+    AddressFamily, Backup, Cluster, ClusterStatus, DatabaseHost, Desired, DumpOrder, Fixture, Form,
+    Image, Kind, Observed, PodPhase, PolicyPlace, Role, Storage, StorageKind, UserSecret, backup,
+    crash, deletion::unrecorded, drill, dump, failover, growth, password, policy, protection,
+    reload, replicas, restart, restore, upgrade,
 };
 pub use lease::FirstLease;
 pub(crate) use removal::{Leftover, leftovers};
@@ -203,6 +203,27 @@ pub enum Step {
         /// Arguments for pgBackRest.
         options: Vec<String>,
     },
+    /// Make the claim for dumps.
+    MakeDumpClaim {
+        /// Its name.
+        claim: String,
+        /// What it is made of.
+        storage: Storage,
+    },
+    /// Make the pod that makes or restores a dump.
+    MakeDumpPod {
+        /// What it is to do.
+        order: DumpOrder,
+        /// The claim of its volume.
+        claim: String,
+    },
+    /// Remove exactly this pod that made or restored a dump.
+    RemoveDumpPod {
+        /// Its name.
+        name: String,
+        /// Its uid.
+        uid: String,
+    },
     /// Remove exactly this pod.
     RemovePod {
         /// Its instance.
@@ -357,6 +378,7 @@ pub fn plan(
         crash::steps(&mut plan, status, cluster, observed);
         backup::steps(&mut plan, status, cluster, observed);
         drill::steps(&mut plan, status, cluster, observed, now);
+        dump::steps(&mut plan, status, cluster, observed);
     } else {
         replicas::steps(&mut plan, status, cluster, observed);
     }

@@ -7,9 +7,10 @@ use pgo_ids::{InstanceName, OperationId, Term};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    BackupRun, Certificate, Crashes, Drills, Images, Journal, KeptWal, Kind, LastBackup, Outcome,
-    PolicyRun, Promotion, Protection, ProvenRestore, ReplicaCount, ReplicaStatus, Restart,
-    RestoreRun, Restored, Settings, Stanza, Synchronous, Upgrade, VolumeStatus,
+    BackupRun, Certificate, Crashes, Drills, DumpMade, DumpRun, Images, Journal, KeptWal, Kind,
+    LastBackup, Outcome, PolicyRun, Promotion, Protection, ProvenRestore, ReplicaCount,
+    ReplicaStatus, Restart, RestoreRun, Restored, Settings, Stanza, Synchronous, Upgrade,
+    VolumeStatus,
 };
 
 /// Name of the condition that says whether a cluster can be used.
@@ -265,6 +266,12 @@ pub struct ClusterStatus {
     /// Former first instances whose claims have the data as it was before a restore.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub retired: Vec<InstanceName>,
+    /// The dump, or restore of one, that goes on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dump: Option<DumpRun>,
+    /// The dumps that were made last, the newest last.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub dumps: Vec<DumpMade>,
     /// The policy whose turn it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub policy: Option<PolicyRun>,

@@ -6,8 +6,9 @@ use kube::ResourceExt as _;
 use pgo_ids::OperationId;
 
 use crate::{
-    Pgcluster, Pgtask, backup_request, convert::is_over, failover_request, policy_request,
-    reload_request, restart_request, restore_request, scale_down_request, upgrade_operation,
+    Pgcluster, Pgtask, backup_request, convert::is_over, dump_operation, failover_request,
+    policy_request, reload_request, restart_request, restore_request, scale_down_request,
+    upgrade_operation,
 };
 
 /// Id of what a Pgtask asks for of this very cluster other than its deletion, where it asks for anything; also where it is
@@ -28,6 +29,7 @@ pub fn requested(task: &Pgtask, cluster: &Pgcluster) -> Option<OperationId> {
         .or_else(backup)
         .or_else(restore)
         .or_else(policy)
+        .or_else(|| dump_operation(task, cluster))
         .or_else(|| upgrade_operation(task, cluster))
 }
 

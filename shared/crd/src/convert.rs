@@ -4,8 +4,8 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use kube::ResourceExt as _;
 use pgo_core::{
-    BackupRequest, Cluster, DeleteOptions, DeleteRequest, Desired, FailoverRequest, Image,
-    NodePreference, PolicyRequest, ReloadRequest, Replica, Resources, RestartRequest,
+    BackupRequest, Cluster, DeleteOptions, DeleteRequest, Desired, DumpRequest, FailoverRequest,
+    Image, NodePreference, PolicyRequest, ReloadRequest, Replica, Resources, RestartRequest,
     RestoreRequest, ScaleDownRequest, ServiceType, UpgradeRequest,
 };
 use pgo_ids::{ClusterName, Namespace, OperationId, RoleName};
@@ -45,6 +45,8 @@ pub struct Requests {
     pub backups: Vec<BackupRequest>,
     /// Restores by pgBackRest.
     pub restores: Vec<RestoreRequest>,
+    /// Dumps, and restores of some.
+    pub dumps: Vec<DumpRequest>,
     /// Policies.
     pub policies: Vec<PolicyRequest>,
     /// Names of the Pgtasks that ask for any of these but the deletion.
@@ -64,6 +66,7 @@ impl Requests {
             upgrades: self.upgrades,
             backups: self.backups,
             restores: self.restores,
+            dumps: self.dumps,
             policies: self.policies,
             tasks: self.tasks,
             ..cluster
@@ -107,6 +110,7 @@ pub fn cluster(object: &Pgcluster, config: &PgoConfig, requests: Requests) -> Op
         upgrades: requests.upgrades,
         backups: requests.backups,
         restores: requests.restores,
+        dumps: requests.dumps,
         policies: requests.policies,
         policies_at_creation: policying::at_creation(&object.spec, config).unwrap_or_default(),
         tasks: requests.tasks,

@@ -43,6 +43,12 @@ pub const INSTALLATION: &str = "pgo-installation-name";
 pub const UPGRADE_PROBE: &str = "pgo.crunchydata.com/upgrade-probe";
 /// On the pod in which a backup is tried: id of the operation.
 pub const RESTORE_DRILL: &str = "pgo.crunchydata.com/restore-drill";
+/// On the pod for a dump: id of the operation.
+pub const DUMP: &str = "pgo.crunchydata.com/dump";
+/// On what makes dumps, and on their claim.
+pub const PGDUMP: &str = "pgdump";
+/// On what restores them.
+pub const PGRESTORE: &str = "pgrestore";
 /// On a Pgcluster: 4.1's state of its last upgrade.
 pub const MINOR_UPGRADE: &str = "minor-upgrade";
 /// On a Pgreplica that PGO made because of a Pgcluster's `spec.replicaCount`.
@@ -84,14 +90,14 @@ const KINDS: &[&str] = &[
     "pg-policy",
     "pg-schedule",
     "pg-task",
-    "pgdump",
+    PGDUMP,
     "pgo-benchmark",
     "pgo-load",
     "pgo-pgbasebackup-restore",
     "pgo-pgorole",
     "pgo-pgouser",
     "pgo-sqlrunner",
-    "pgrestore",
+    PGRESTORE,
     "replica-name",
 ];
 

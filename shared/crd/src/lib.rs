@@ -19,6 +19,7 @@ mod cluster;
 mod config;
 mod convert;
 mod demands;
+mod dumping;
 mod event_page;
 mod failover;
 mod image;
@@ -53,6 +54,10 @@ pub use config::{
 };
 pub use convert::{
     Requests, actor, cluster, delete_request, delete_requests, desired, is_over, synchronous,
+};
+pub use dumping::{
+    DUMP_ALL, DUMP_CLAIM, DUMP_DATABASE, DUMP_OPTIONS, LOAD_CLAIM, LOAD_CLUSTER, LOAD_DATABASE,
+    LOAD_DUMP, LOAD_OPTIONS, dump_operation, dump_requests, is_claim, is_dump,
 };
 pub use event_page::{PgEventPage, PgEventPageSpec};
 pub use failover::{failover_request, failover_requests};

@@ -3,6 +3,7 @@
 
 mod backups;
 mod drills;
+mod dumps;
 mod policies;
 mod restores;
 

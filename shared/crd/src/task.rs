@@ -28,14 +28,14 @@ use crate::{RequestStatus, StorageSpec, label};
         .message("spec.name is the object's name")
 )]
 #[x_kube(
-    validation = Rule::new("has(self.tasktype) && self.tasktype in ['workflow', 'delete-data', 'failover', 'minorupgradecluster', 'reload', 'restart', 'backrest', 'restore', 'applypolicy']")
-        .message("tasktype is workflow, delete-data, failover, minorupgradecluster, reload, restart, backrest, restore or applypolicy; the other types of 4.1 are not available in this version yet"),
+    validation = Rule::new("has(self.tasktype) && self.tasktype in ['workflow', 'delete-data', 'failover', 'minorupgradecluster', 'reload', 'restart', 'backrest', 'restore', 'applypolicy', 'pgdump', 'pgrestore']")
+        .message("tasktype is workflow, delete-data, failover, minorupgradecluster, reload, restart, backrest, restore, applypolicy, pgdump or pgrestore; the other types of 4.1 are not available in this version yet"),
     validation = Rule::new("!has(self.tasktype) || self.tasktype != 'delete-data' || (has(self.parameters) && 'pg-cluster' in self.parameters && self.parameters['pg-cluster'] != '')")
         .message("a task of type delete-data names its cluster in parameters.pg-cluster"),
     validation = Rule::new("!has(self.tasktype) || self.tasktype != 'minorupgradecluster' || (has(self.parameters) && 'pg-cluster' in self.parameters && self.parameters['pg-cluster'] != '')")
         .message("a task of type minorupgradecluster names its cluster in parameters.pg-cluster"),
-    validation = Rule::new("!has(self.tasktype) || !(self.tasktype in ['reload', 'restart', 'backrest', 'applypolicy']) || (has(self.parameters) && 'pg-cluster' in self.parameters && self.parameters['pg-cluster'] != '')")
-        .message("a task of type reload, restart, backrest or applypolicy names its cluster in parameters.pg-cluster"),
+    validation = Rule::new("!has(self.tasktype) || !(self.tasktype in ['reload', 'restart', 'backrest', 'applypolicy', 'pgdump']) || (has(self.parameters) && 'pg-cluster' in self.parameters && self.parameters['pg-cluster'] != '')")
+        .message("a task of type reload, restart, backrest, applypolicy or pgdump names its cluster in parameters.pg-cluster"),
     validation = Rule::new("!has(self.tasktype) || self.tasktype != 'delete-data' || !has(self.parameters) || ['delete-data', 'delete-backups', 'is-replica', 'is-backup'].all(key, !(key in self.parameters) || self.parameters[key] in ['', 'true', 'false'])")
         .message("delete-data, delete-backups, is-replica and is-backup in parameters are true or false"),
     validation = Rule::new("!has(self.tasktype) || self.tasktype != 'delete-data' || !has(self.parameters) || !('is-replica' in self.parameters) || self.parameters['is-replica'] != 'true' || ('replica-name' in self.parameters && self.parameters['replica-name'] != '')")
@@ -52,6 +52,12 @@ use crate::{RequestStatus, StorageSpec, label};
         .message("backrest-storage-type in parameters is local, s3, or both with a comma between them"),
     validation = Rule::new("!has(self.tasktype) || self.tasktype != 'restore' || !has(self.parameters) || !('backrest-restore-opts' in self.parameters) || self.parameters['backrest-restore-opts'].matches('^ *(-.*)?$')")
         .message("backrest-restore-opts in parameters are options of pgBackRest; each begins with --"),
+    validation = Rule::new("!has(self.tasktype) || self.tasktype != 'pgdump' || !has(self.parameters) || !('pgdump-opts' in self.parameters) || self.parameters['pgdump-opts'].matches('^ *(-.*)?$')")
+        .message("pgdump-opts in parameters are options of pg_dump; each begins with -"),
+    validation = Rule::new("!has(self.tasktype) || self.tasktype != 'pgrestore' || (has(self.parameters) && 'pgrestore-from-cluster' in self.parameters && self.parameters['pgrestore-from-cluster'] != '')")
+        .message("a task of type pgrestore names its cluster in parameters.pgrestore-from-cluster"),
+    validation = Rule::new("!has(self.tasktype) || self.tasktype != 'pgrestore' || !has(self.parameters) || !('pgrestore-opts' in self.parameters) || self.parameters['pgrestore-opts'].matches('^ *(-.*)?$')")
+        .message("pgrestore-opts in parameters are options of pg_restore; each begins with -"),
     validation = Rule::new("!has(self.tasktype) || self.tasktype != 'applypolicy' || (has(self.parameters) && 'policy' in self.parameters && self.parameters['policy'] != '')")
         .message("a task of type applypolicy names the policy in parameters.policy"),
     validation = Rule::new("!has(self.tasktype) || self.tasktype != 'failover' || (has(self.parameters) && size(self.parameters) > 0)")
@@ -106,6 +112,10 @@ pub enum TaskType {
     Restore,
     /// Applies a policy.
     ApplyPolicy,
+    /// Makes a dump.
+    Pgdump,
+    /// Restores one.
+    Pgrestore,
 }
 
 /// The cluster that a task of this type is about, by its parameters: what its labels say is not needed. None for the types
@@ -126,7 +136,9 @@ pub fn task_cluster<'a>(
         | TaskType::Reload
         | TaskType::Restart
         | TaskType::Backrest
-        | TaskType::ApplyPolicy => label::PG_CLUSTER,
+        | TaskType::ApplyPolicy
+        | TaskType::Pgdump => label::PG_CLUSTER,
+        TaskType::Pgrestore => crate::LOAD_CLUSTER,
     };
     let found = parameters.find(|(key, _)| *key == wanted);
     found.map(|(_, value)| value)
@@ -134,7 +146,7 @@ pub fn task_cluster<'a>(
 
 impl TaskType {
     /// All there are.
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 11] = [
         Self::Workflow,
         Self::DeleteData,
         Self::Failover,
@@ -144,6 +156,8 @@ impl TaskType {
         Self::Backrest,
         Self::Restore,
         Self::ApplyPolicy,
+        Self::Pgdump,
+        Self::Pgrestore,
     ];
 
     /// 4.1's word.
@@ -159,6 +173,8 @@ impl TaskType {
             Self::Backrest => "backrest",
             Self::Restore => "restore",
             Self::ApplyPolicy => "applypolicy",
+            Self::Pgdump => "pgdump",
+            Self::Pgrestore => "pgrestore",
         }
     }
 }

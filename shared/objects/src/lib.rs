@@ -3,6 +3,7 @@
 
 mod access;
 mod drill;
+mod dump;
 mod identity;
 mod pod;
 mod probe;
@@ -15,6 +16,7 @@ mod volume;
 
 pub use access::{agent_role, agent_role_binding, agent_service_account};
 pub use drill::{DRILL_CONTAINER, drill, drill_name};
+pub use dump::{DUMP_CONTAINER, dump_pod};
 pub use identity::{
     FORM, agent_identity, cluster_labels, fixture_name, form, is_labelled, is_owned, made_for,
     owner, owners, stranger,
@@ -31,7 +33,7 @@ pub use service::{
     AUTOFAIL, PREFERRED, RESTORED, SYNC_FALLBACK, SYNCHRONOUS, TAKE_UP, TAKEOVERS, TERM,
     endpoint_slice, lease, preferred, preferred_instances, replica_service, service,
 };
-pub use volume::{FIRST_SINCE, Holds, claim, holds, repository_claim};
+pub use volume::{FIRST_SINCE, Holds, claim, dump_claim, holds, repository_claim};
 
 /// Port of an agent's gRPC service.
 pub const AGENT_PORT: u16 = 8445;

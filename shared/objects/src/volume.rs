@@ -37,10 +37,17 @@ pub fn holds(claim: &ObjectMeta, cluster: &ClusterName) -> Option<Holds> {
     if instance.is_some_and(|instance| instance == name) || is_instance(name, cluster.as_str()) {
         return Some(Holds::Data);
     }
+    let is_said = |key: &str| {
+        let label = labels.and_then(|labels| labels.get(key));
+        label.is_some_and(|value| value == "true")
+    };
+    if is_said(label::PGDUMP) {
+        return Some(Holds::Backups);
+    }
     let backups = [
         format!("{cluster}{REPOSITORY_CLAIM}"),
         format!("{cluster}-backup"),
-        format!("backup-{cluster}-pgdump-pvc"),
+        pgo_core::dump_claim_name(cluster),
     ];
     backups
         .iter()
@@ -79,6 +86,15 @@ pub fn repository_claim(desired: &Desired, backups: &Backups) -> PersistentVolum
     let mut metadata = kept(desired, desired.repository_claim_name());
     made_for(&mut metadata, &desired.repository_claim_form());
     claim_of(metadata, &backups.storage)
+}
+
+/// A claim for dumps, likewise without an owner; its label says what it holds, whatever its name.
+#[must_use]
+pub fn dump_claim(desired: &Desired, name: &str, storage: &Storage) -> PersistentVolumeClaim {
+    let mut metadata = kept(desired, name.to_owned());
+    let labels = metadata.labels.get_or_insert_default();
+    labels.insert(label::PGDUMP.to_owned(), "true".to_owned());
+    claim_of(metadata, storage)
 }
 
 pub(crate) fn claim_of(metadata: ObjectMeta, storage: &Storage) -> PersistentVolumeClaim {

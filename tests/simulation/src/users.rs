@@ -177,6 +177,7 @@ impl World {
             reloads: Vec::new(),
             restarts: Vec::new(),
             upgrades: Vec::new(),
+            dumps: Vec::new(),
             backups: Vec::new(),
             restores: Vec::new(),
             policies: Vec::new(),

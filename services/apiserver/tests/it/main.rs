@@ -18,6 +18,7 @@ mod deadlines;
 mod deletion;
 mod description;
 mod doorbells;
+mod dumps;
 mod event_log;
 mod events;
 mod failover;

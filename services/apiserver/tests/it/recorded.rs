@@ -364,10 +364,13 @@ async fn backups_and_schedules_are_answered_as_4_1_answered_them() {
     let apiserver = with_cluster_hippo().await;
     let client = apiserver.tls();
     for number in [
-        "096", "098", "100", "101", "111", "123", "126", "128", "130",
+        "096", "098", "100", "101", "106", "111", "115", "123", "126", "128", "130",
     ] {
         replay(&client, number).await;
     }
+    // With the id of the operation besides.
+    let dumped = ask(&client, "105", &recorded("105")).await;
+    assert_eq!(dumped["Results"], recorded("105").response["Results"]);
     // The recorded cluster lacked a label that 4.1's operator sets.
     let created = ask(&client, "118", &recorded("118")).await;
     let text = "created schedule hippo-pgbackrest-full for cluster hippo";

@@ -17,8 +17,8 @@ use kube::{
 };
 use pgo_crd::{Pgreplica, Pgtask};
 use pgo_objects::{
-    AUTOFAIL, CERTIFICATE_UNTIL, DRILL_CONTAINER, FIRST_SINCE, FORM, PREFERRED, PROBE_CONTAINER,
-    RESTORED, SYNC_FALLBACK, SYNCHRONOUS, TAKEOVERS,
+    AUTOFAIL, CERTIFICATE_UNTIL, DRILL_CONTAINER, DUMP_CONTAINER, FIRST_SINCE, FORM, PREFERRED,
+    PROBE_CONTAINER, RESTORED, SYNC_FALLBACK, SYNCHRONOUS, TAKEOVERS,
 };
 
 /// The annotations that are read of objects other than requests (`crate::observe`, `crate::execute`).
@@ -92,12 +92,12 @@ impl Lean for Pod {
     }
 }
 
-/// A container that does not wait for anything is not asked about, but those that have something to say with their end.
+/// A container that does not wait for anything is not asked about, but those that do one thing and say what became of it.
 fn containers(all: Vec<ContainerStatus>) -> Vec<ContainerStatus> {
     let told = |status: &ContainerStatus| {
         let state = status.state.as_ref();
-        [PROBE_CONTAINER, DRILL_CONTAINER].contains(&status.name.as_str())
-            || state.is_some_and(|state| state.waiting.is_some())
+        let says = [PROBE_CONTAINER, DRILL_CONTAINER, DUMP_CONTAINER];
+        says.contains(&status.name.as_str()) || state.is_some_and(|state| state.waiting.is_some())
     };
     let all = all.into_iter().filter(told).map(|status| ContainerStatus {
         name: status.name,

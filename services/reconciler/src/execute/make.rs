@@ -3,6 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use pgo_core::{Cluster, Desired, Step};
 use pgo_crd::Pgcluster;
+use pgo_ids::InstanceName;
 use pgo_tls::LeafSpec;
 use rand::{Rng as _, distr::Alphanumeric};
 
@@ -103,6 +104,20 @@ async fn probe(
     let asked = (*operation, series.as_str());
     let pod = pgo_objects::probe(desired, &cluster.stream, image, asked, node.as_deref());
     make(&context.client, cluster, &pod, Present::Stays).await
+}
+
+/// Carries out one that makes something of an instance; nothing where nobody wants that instance any more.
+pub async fn of_instance(
+    (step, instance): (&Step, &InstanceName),
+    object: &Pgcluster,
+    cluster: &Cluster,
+    context: &Context,
+) -> Result<(), Error> {
+    let status = object.status.clone().map(|status| status.0);
+    match cluster.desired_of(&status.unwrap_or_default(), instance) {
+        Some(desired) => one(step, &desired, cluster, context).await,
+        None => Ok(()),
+    }
 }
 
 /// Makes the pod in which a backup is tried, from the image that is in force; none where there are to be no backups.

@@ -26,35 +26,58 @@ pub fn facts(pod: &Pod, operation: &str) -> ProbeFacts {
     }
 }
 
-fn found(pod: &Pod) -> Found {
+/// What a container that does one thing says of it.
+#[derive(Debug)]
+pub enum Said {
+    /// It ended: its exit code and its last words.
+    Ended(i32, String),
+    /// The pod failed as a whole; how.
+    Failed(String),
+    /// It waits: Kubernetes' reason, and its message.
+    Waits(String, String),
+    /// Nothing yet; why the pod is not scheduled, where that is so.
+    Nothing(Option<String>),
+}
+
+/// What the container of this name says.
+pub fn said(pod: &Pod, container: &str) -> Said {
     let status = pod.status.clone().unwrap_or_default();
     let containers = status.container_statuses.unwrap_or_default();
-    let probe = containers.iter().find(|one| one.name == PROBE_CONTAINER);
-    if let Some(ended) = probe.and_then(|one| one.state.as_ref()?.terminated.as_ref()) {
+    let it = containers.iter().find(|one| one.name == container);
+    if let Some(ended) = it.and_then(|one| one.state.as_ref()?.terminated.as_ref()) {
         let said = ended.message.clone().unwrap_or_default();
-        let said = said.trim().to_owned();
-        return match ended.exit_code {
-            0 => Found::Version(said),
-            code if said.is_empty() => Found::Unusable(format!("the probe ended with {code}")),
-            _ => Found::Unusable(said),
-        };
+        return Said::Ended(ended.exit_code, said.trim().to_owned());
     }
     if status.phase.as_deref() == Some("Failed") {
         let why = [status.reason, status.message];
         let why: Vec<String> = why.into_iter().flatten().collect();
-        return Found::Unusable(format!("its pod failed: {}", why.join(": ")));
+        return Said::Failed(format!("its pod failed: {}", why.join(": ")));
     }
-    if let Some((reason, message)) = probe.and_then(waiting) {
-        let why = format!("{reason}: {message}");
-        return match NOT_STARTING.contains(&reason.as_str()) {
-            true => Found::Unusable(why),
-            false => Found::Nothing(Some(why)),
-        };
+    if let Some((reason, message)) = it.and_then(waiting) {
+        return Said::Waits(reason, message);
     }
     let scheduled = status.conditions.iter().flatten();
     let mut scheduled = scheduled.filter(|condition| condition.type_ == "PodScheduled");
     let not = scheduled.find(|condition| condition.status == "False");
-    Found::Nothing(not.and_then(|condition| condition.message.clone()))
+    Said::Nothing(not.and_then(|condition| condition.message.clone()))
+}
+
+fn found(pod: &Pod) -> Found {
+    match said(pod, PROBE_CONTAINER) {
+        Said::Ended(0, said) => Found::Version(said),
+        Said::Ended(code, said) if said.is_empty() => {
+            Found::Unusable(format!("the probe ended with {code}"))
+        }
+        Said::Ended(_, said) | Said::Failed(said) => Found::Unusable(said),
+        Said::Waits(reason, message) => {
+            let why = format!("{reason}: {message}");
+            match NOT_STARTING.contains(&reason.as_str()) {
+                true => Found::Unusable(why),
+                false => Found::Nothing(Some(why)),
+            }
+        }
+        Said::Nothing(why) => Found::Nothing(why),
+    }
 }
 
 fn waiting(status: &ContainerStatus) -> Option<(String, String)> {

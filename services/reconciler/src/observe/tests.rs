@@ -27,6 +27,7 @@ fn cluster() -> Cluster {
         reloads: Vec::new(),
         restarts: Vec::new(),
         upgrades: Vec::new(),
+        dumps: Vec::new(),
         backups: Vec::new(),
         restores: Vec::new(),
         policies: Vec::new(),

@@ -16,6 +16,7 @@ mod confirming;
 mod deletion;
 mod doorbells;
 mod drills;
+mod dumps;
 mod event_log;
 mod eventing;
 mod failover;

@@ -1,70 +1,12 @@
 //! Options that a user gives to pgBackRest: which there are, which PGO sets itself, and which values fit; those of `backup`.
-//! Those of `restore` are read by the same rules: [`crate::restore::options`].
+//! Those of `restore` are beside it: [`crate::restore::options`].
 //!
-//! Lists, values and texts are 4.1's. What comes out are arguments for the program itself: no shell reads them.
+//! Lists, values and texts are 4.1's.
 
 use core::fmt;
 
 use super::Place;
-
-/// Why options cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum OptionsError {
-    /// It does not begin like an option.
-    #[error("bad flag syntax. Backup options must start with '-' or '--'")]
-    NoFlag,
-    /// Nothing but dashes and blanks.
-    #[error("bad flag syntax. No backup options provided")]
-    Nothing,
-    /// PGO sets this one.
-    #[error("Flag {0} is not supported for use with PGO")]
-    Denied(String),
-    /// There is no such option.
-    #[error("unknown flag: {0}")]
-    Unknown(String),
-    /// pgBackRest has no short options.
-    #[error("unknown shorthand flag: '{0}' in {1}")]
-    Shorthand(char, String),
-    /// It comes without its value.
-    #[error("flag needs an argument: {0}")]
-    NoValue(String),
-    /// Its value is not of its type.
-    #[error("invalid argument {value:?} for {flag:?} flag: {problem}")]
-    Value {
-        /// The option.
-        flag: String,
-        /// What it was given.
-        value: String,
-        /// What would be right.
-        problem: &'static str,
-    },
-    /// A word that belongs to no option.
-    #[error("unexpected argument {0:?}; each option begins with '--'")]
-    Surplus(String),
-    /// Values that pgBackRest does not take; each in 4.1's words.
-    #[error("{}", .0.join("\n"))]
-    Values(Vec<&'static str>),
-    /// Options that do not go together.
-    #[error("{0}")]
-    Together(String),
-}
-
-/// What an option takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Takes {
-    /// Nothing, or whether it holds.
-    Flag,
-    /// A number.
-    Number,
-    /// A number from 0 to 9; 4.1's text where it is another.
-    Level(&'static str),
-    /// Any text.
-    Text,
-    /// Any text, more than once.
-    Texts,
-    /// One of these; 4.1's text where it is another.
-    Word(&'static [&'static str], &'static str),
-}
+use crate::options::{Given, OptionsError, Table, Takes};
 
 const LOG_LEVELS: Takes = Takes::Word(
     &["off", "error", "warn", "info", "detail", "debug", "trace"],
@@ -146,88 +88,13 @@ const DENIED: [&str; 22] = [
 /// Beginnings of further ones.
 const DENIED_KINDS: [&str; 3] = ["repo-host", "repo-s3-", "pg-host"];
 
-/// The options of a command that users may give.
-pub(crate) type Allowed = &'static [(&'static str, Takes)];
-
-/// Options of a command, each of them allowed, with a value that fits.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Given(Vec<(&'static str, Option<String>)>);
-
-impl Given {
-    /// Reads what a user wrote; nothing is nothing.
-    pub(crate) fn parse(text: &str, allowed: Allowed) -> Result<Self, OptionsError> {
-        let text = text.trim();
-        if text.is_empty() {
-            return Ok(Self::default());
-        }
-        if !text.starts_with('-') {
-            return Err(OptionsError::NoFlag);
-        }
-        if text.chars().all(|c| c == '-' || c.is_whitespace()) {
-            return Err(OptionsError::Nothing);
-        }
-        let (mut options, mut wrong) = (Self::default(), Vec::new());
-        for one in split(text) {
-            let (name, takes, value) = read(one, allowed)?;
-            match takes {
-                Takes::Word(words, problem)
-                    if !value.as_deref().is_some_and(|value| words.contains(&value)) =>
-                {
-                    wrong.push(problem);
-                }
-                Takes::Level(problem) if !value.as_deref().is_some_and(level) => {
-                    wrong.push(problem);
-                }
-                _ => options.set(name, (takes, allowed), value),
-            }
-        }
-        if wrong.is_empty() {
-            Ok(options)
-        } else {
-            Err(OptionsError::Values(wrong))
-        }
-    }
-
-    /// The arguments for pgBackRest.
-    pub(crate) fn arguments(&self) -> Vec<String> {
-        let arguments = self.0.iter().map(|(name, value)| match value {
-            Some(value) => format!("--{name}={value}"),
-            None => format!("--{name}"),
-        });
-        arguments.collect()
-    }
-
-    /// Whether an option was given.
-    pub(crate) fn has(&self, name: &str) -> bool {
-        self.0.iter().any(|(known, _)| *known == name)
-    }
-
-    /// The value of an option, where it was given with one.
-    pub(crate) fn value(&self, name: &str) -> Option<&str> {
-        let mut all = self.0.iter();
-        all.find(|(known, _)| *known == name)?.1.as_deref()
-    }
-
-    /// The last word about an option counts, but for those that can be given more than once.
-    pub(crate) fn set(
-        &mut self,
-        name: &'static str,
-        (takes, allowed): (Takes, Allowed),
-        value: Option<String>,
-    ) {
-        if takes != Takes::Texts {
-            let opposite = opposite(name, allowed);
-            self.0
-                .retain(|(known, _)| *known != name && Some(*known) != opposite);
-        }
-        self.0.push((name, value));
-    }
-
-    /// Takes an option back.
-    pub(crate) fn drop(&mut self, name: &str) {
-        self.0.retain(|(known, _)| *known != name);
-    }
-}
+/// What users may give to `pgbackrest backup`.
+static TABLE: Table = Table {
+    allowed: &[&ALLOWED],
+    letters: &[],
+    denied: is_denied,
+    denied_letters: "",
+};
 
 /// Options for a backup by pgBackRest, each of them allowed, with a value that fits.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -242,7 +109,7 @@ impl BackupOptions {
     /// # Errors
     /// The first that cannot be used, or all values that do not fit, in 4.1's words.
     pub fn parse(text: &str) -> Result<Self, OptionsError> {
-        let given = Given::parse(text, &ALLOWED)?;
+        let given = Given::parse(text, &TABLE)?;
         Ok(Self { given, place: None })
     }
 
@@ -279,96 +146,8 @@ impl fmt::Display for BackupOptions {
     }
 }
 
-/// The parts of which each begins with a dash, as 4.1 takes them apart: a value may have blanks.
-fn split(text: &str) -> impl Iterator<Item = &str> {
-    let ends = text.match_indices(" -").map(|(at, _)| at);
-    let ends = ends.chain([text.len()]).collect::<Vec<_>>();
-    let mut begin = 0;
-    ends.into_iter().map(move |end| {
-        let part = text[begin..end].trim();
-        begin = end;
-        part
-    })
-}
-
-/// An option with its value.
-fn read(
-    part: &str,
-    allowed: Allowed,
-) -> Result<(&'static str, Takes, Option<String>), OptionsError> {
-    let Some(long) = part.strip_prefix("--") else {
-        let letter = part.chars().nth(1).unwrap_or('-');
-        return Err(OptionsError::Shorthand(letter, part.to_owned()));
-    };
-    let end = long.find(|c: char| c == '=' || c.is_whitespace());
-    let (name, rest) = long.split_at(end.unwrap_or(long.len()));
-    let value = match rest.chars().next() {
-        None => None,
-        Some('=') => Some(rest[1..].trim()),
-        Some(_) => Some(rest.trim()),
-    };
-    let flag = format!("--{name}");
-    let Some((name, takes)) = allowed.iter().find(|(known, _)| *known == name) else {
-        return Err(if is_denied(name) {
-            OptionsError::Denied(flag)
-        } else {
-            OptionsError::Unknown(flag)
-        });
-    };
-    if *takes == Takes::Flag {
-        return Ok((switched(name, (rest, allowed), &flag)?, *takes, None));
-    }
-    let value = value.filter(|value| !value.is_empty());
-    let value = value.ok_or_else(|| OptionsError::NoValue(flag.clone()))?;
-    if *takes == Takes::Number && value.parse::<u32>().is_err() {
-        return Err(OptionsError::Value {
-            flag,
-            value: value.to_owned(),
-            problem: "it is not a number",
-        });
-    }
-    Ok((name, *takes, Some(value.to_owned())))
-}
-
-/// The option that a switch stands for: itself, or its opposite where it is said not to hold.
-fn switched(
-    name: &'static str,
-    (rest, allowed): (&str, Allowed),
-    flag: &str,
-) -> Result<&'static str, OptionsError> {
-    let Some(value) = rest.strip_prefix('=') else {
-        return match rest.trim() {
-            "" => Ok(name),
-            surplus => Err(OptionsError::Surplus(surplus.to_owned())),
-        };
-    };
-    match value.trim() {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(name),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => opposite(name, allowed),
-        _ => None,
-    }
-    .ok_or_else(|| OptionsError::Value {
-        flag: flag.to_owned(),
-        value: value.to_owned(),
-        problem: "it is not true or false",
-    })
-}
-
-fn opposite(name: &str, allowed: Allowed) -> Option<&'static str> {
-    let wanted = match name.strip_prefix("no-") {
-        Some(positive) => positive.to_owned(),
-        None => format!("no-{name}"),
-    };
-    let mut all = allowed.iter().map(|(known, _)| *known);
-    all.find(|known| *known == wanted)
-}
-
-fn level(value: &str) -> bool {
-    value.parse::<u8>().is_ok_and(|level| level <= 9)
-}
-
 /// Whether PGO sets this one, whichever repository or database it is of: `repo1-path` is `repo-path`.
-fn is_denied(name: &str) -> bool {
+pub(crate) fn is_denied(name: &str) -> bool {
     let general = ["repo", "pg"].iter().find_map(|of| {
         let rest = name.strip_prefix(of)?;
         Some(format!(

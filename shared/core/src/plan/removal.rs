@@ -7,7 +7,7 @@ use pgo_ids::InstanceName;
 
 use super::{Plan, Step};
 use crate::{
-    Cluster, ClusterStatus, DeleteOptions, Fixture, Kind, Observed, Outcome, drill, restore,
+    Cluster, ClusterStatus, DeleteOptions, Fixture, Kind, Observed, Outcome, drill, dump, restore,
 };
 
 /// How long the last events of a removed cluster may stay in its own outbox before they are copied to a page in the
@@ -60,7 +60,8 @@ pub(crate) fn leftovers(
 /// What nothing else waits for.
 fn at_once(status: &ClusterStatus, observed: &Observed) -> impl Iterator<Item = Step> {
     let marked = restore::mark(status, observed);
-    marked.into_iter().chain(drill::removal(observed))
+    let pods = drill::removal(observed).into_iter();
+    marked.into_iter().chain(pods).chain(dump::left(observed))
 }
 
 /// What is to be done next of a deletion.

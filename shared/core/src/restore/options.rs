@@ -7,9 +7,9 @@ use core::fmt;
 
 use jiff::{Timestamp, civil::DateTime};
 
-use crate::backup::{
-    Place,
-    options::{Allowed, Given, OptionsError, Takes},
+use crate::{
+    backup::{Place, options::is_denied},
+    options::{Given, OptionsError, Table, Takes},
 };
 
 const LOG_LEVELS: Takes = Takes::Word(
@@ -73,7 +73,13 @@ const ALLOWED: [(&str, Takes); 25] = [
     ("no-log-subprocess", Takes::Flag),
 ];
 
-const ALL: Allowed = &ALLOWED;
+/// What users may give to `pgbackrest restore`.
+static TABLE: Table = Table {
+    allowed: &[&ALLOWED],
+    letters: &[],
+    denied: is_denied,
+    denied_letters: "",
+};
 
 const TYPE: &str = "type";
 const TARGET: &str = "target";
@@ -119,7 +125,7 @@ impl RestoreOptions {
     /// # Errors
     /// The first that cannot be used, or does not go with another one.
     pub fn parse(text: &str, target: &str) -> Result<Self, OptionsError> {
-        let mut options = Given::parse(text, ALL)?;
+        let mut options = Given::parse(text, &TABLE)?;
         for (name, why) in OURS {
             if options.has(name) {
                 return refuse(format!(
@@ -144,7 +150,7 @@ impl RestoreOptions {
                     "the target is given twice: by --pitr-target and by --target in the options",
                 );
             }
-            options.set(TARGET, (Takes::Text, ALL), Some(target.to_owned()));
+            options.set((TARGET, Takes::Text), &TABLE, Some(target.to_owned()));
         }
         let mut options = Self {
             given: options,
@@ -175,9 +181,8 @@ impl RestoreOptions {
             }
             (Some("time") | None, Some(target)) => match with_zone(&target) {
                 Some(target) => {
-                    let put = (Takes::Text, ALL);
-                    options.set(TYPE, put, Some("time".to_owned()));
-                    options.set(TARGET, put, Some(target));
+                    options.set((TYPE, Takes::Text), &TABLE, Some("time".to_owned()));
+                    options.set((TARGET, Takes::Text), &TABLE, Some(target));
                 }
                 None => {
                     return refuse(format!(

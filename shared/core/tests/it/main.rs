@@ -15,6 +15,7 @@ mod crash;
 mod creation;
 mod deletion;
 mod drills;
+mod dumps;
 mod failover;
 mod following;
 mod growth;

@@ -10,7 +10,7 @@ use pgo_core::{
 use pgo_events::{Event, EventType, Published};
 
 use crate::{
-    backups, crash, drills, failover,
+    backups, crash, drills, dumps, failover,
     installation::{config, pgo},
     policies, protection, reload, replicas, restart, restores, scheduled, scheduling,
     services::{lease, process},
@@ -128,6 +128,7 @@ fn what_is_said_to_be_published_is_told_and_nothing_else() {
         failover::told(),
         upgrade::told(),
         reload::told(),
+        dumps::told(),
         policies::told(),
         policies::told_of_pgo(),
         restart::told(),

@@ -80,6 +80,7 @@ impl World {
                 reloads: Vec::new(),
                 restarts: Vec::new(),
                 upgrades: Vec::new(),
+                dumps: Vec::new(),
                 backups: Vec::new(),
                 restores: Vec::new(),
                 policies: Vec::new(),
@@ -245,6 +246,9 @@ impl World {
             Step::MakeProbe { .. } | Step::RemoveProbe { .. } => self.probe(step),
             // What becomes of it a test says.
             Step::MakeDrill { .. } | Step::RemoveDrill { .. } => {}
+            Step::MakeDumpClaim { .. } | Step::MakeDumpPod { .. } | Step::RemoveDumpPod { .. } => {
+                crate::dumps::carry_out(self, step);
+            }
             Step::GrowClaim { .. } => self.grow_claim(step),
             Step::MarkClaim { .. } => self.mark_claim(step),
             Step::RemovePod { .. }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{count, drills, label, restores, small, time, uuid, with_description};
+use super::{count, drills, dumps, label, restores, small, time, uuid, with_description};
 
 /// What the status of a cluster says of backups.
 pub(super) fn of_cluster() -> Value {
@@ -16,6 +16,8 @@ pub(super) fn of_cluster() -> Value {
         "restored": restores::restored(),
         "adopted": restores::adopted(),
         "retired": restores::retired(),
+        "dump": dumps::run(),
+        "dumps": dumps::made(),
     })
 }
 

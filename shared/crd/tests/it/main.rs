@@ -9,6 +9,7 @@
 mod backing_up;
 mod configuration;
 mod convert;
+mod dumping;
 mod failover;
 mod generated;
 mod made;

@@ -2,11 +2,12 @@
 
 use pgo_core::{
     BackupRun, ClusterStatus, Condition, ConditionStatus, DeleteOptions, DrillPolicy, DrillRun,
-    DrillVerdict, Drills, Image, InstanceStatus, Journal, KeptWal, Kind, Lack, LastBackup,
-    LastTakeover, Operation, Outcome, Phase, PolicyPlace, PolicyRun, PolicyServer, Promotion,
-    Protection, ProvenRestore, Reached, ReplicaCount, ReplicaStatus, Restart, RestoreMark,
-    RestoreOrder, RestoreRun, RestoreStage, Restored, Settings, Stanza, Synchronous, Takeover,
-    TakeoverCause, Turn, UpgradeStage,
+    DrillVerdict, Drills, DumpMade, DumpOrder, DumpRun, DumpWork, Image, InstanceStatus, Journal,
+    KeptWal, Kind, Lack, LastBackup, LastTakeover, Operation, Outcome, Phase, PolicyPlace,
+    PolicyRun, PolicyServer, Promotion, Protection, ProvenRestore, Reached, ReplicaCount,
+    ReplicaStatus, Restart, RestoreMark, RestoreOrder, RestoreRun, RestoreStage, Restored,
+    Settings, Stanza, Synchronous, Takeover, TakeoverCause, Turn, UpgradeStage,
+    dump::options::DumpFormat,
 };
 use pgo_crd::{Pgcluster, PgclusterStatus, definitions};
 use pgo_events::{Backlog, Draft, EventType, Outbox};
@@ -274,6 +275,28 @@ fn full() -> ClusterStatus {
             size_bytes: 23,
             damaged: true,
         }),
+        dump: Some(DumpRun {
+            order: DumpOrder {
+                operation: id,
+                work: DumpWork::Make {
+                    database: "userdb".to_owned(),
+                    all: true,
+                    format: DumpFormat::Plain,
+                    options: vec!["--clean".to_owned()],
+                },
+            },
+            claim: "backup-hippo-pgdump-pvc".to_owned(),
+            since: time,
+            pod: Some("uid-7".to_owned()),
+            lost: vec!["uid-6".to_owned()],
+        }),
+        dumps: vec![DumpMade {
+            name: "2026-10-15-10-11-12".to_owned(),
+            claim: "backup-hippo-pgdump-pvc".to_owned(),
+            path: "/pgdata/hippo-backups/2026-10-15-10-11-12".to_owned(),
+            finished: time,
+            size_bytes: 23,
+        }],
         policy: Some(PolicyRun {
             operation: id,
             server: Some(PolicyServer {

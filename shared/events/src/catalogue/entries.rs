@@ -152,6 +152,22 @@ catalogue! {
             completed CreateBackupCompleted = "CreateBackupCompleted"
                 "A backup is complete." on [Cluster, Backup] and (Path, SizeBytes, StartWal, StopWal);
         }
+        CreateDump "a dump" [Backup] (ClusterName, BackupType) Now {
+            started CreateDump = "CreateDump";
+            failed CreateDumpFailure = "CreateDumpFailure"
+                "There is no new dump: mend the cause and dump again.";
+            completed CreateDumpCompleted = "CreateDumpCompleted"
+                "A dump is complete, and was read to its end."
+                and (Path, SizeBytes);
+        }
+        RestoreDump "the restore of a dump" [Backup] (ClusterName, BackupType) Now {
+            started RestoreDump = "RestoreDump";
+            failed RestoreDumpFailure = "RestoreDumpFailure"
+                "Where it was one transaction nothing was changed; the cause has the program's message.";
+            completed RestoreDumpCompleted = "RestoreDumpCompleted"
+                "What a dump holds is in the database."
+                and (Path);
+        }
         DeleteBackup "the removal of backups" [Backup] (ClusterName, BackupType) Backups {
             started DeleteBackup = "DeleteBackup";
             failed DeleteBackupFailure = "DeleteBackupFailure"

@@ -7,6 +7,7 @@
 )]
 
 mod drill;
+mod dump;
 mod objects;
 mod repository;
 mod rivals;

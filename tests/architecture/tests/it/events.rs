@@ -31,6 +31,8 @@ fn asked_by(operation: OperationKind) -> Option<Endpoint> {
         O::ChangePasswordUser => Endpoint::UpdateUser,
         O::CreatePolicy => Endpoint::CreatePolicy,
         O::ApplyPolicy => Endpoint::ApplyPolicy,
+        O::CreateDump => Endpoint::CreateDump,
+        O::RestoreDump => Endpoint::RestoreDump,
         O::DeletePolicy => Endpoint::DeletePolicy,
         O::CreatePgpool => Endpoint::CreatePgpool,
         O::DeletePgpool => Endpoint::DeletePgpool,

@@ -125,7 +125,7 @@ fn the_schema_refuses_requests_that_nobody_would_carry_out() {
     for (kind, spec, word) in [
         (
             "Pgtask",
-            json!({"tasktype": "pgdump"}),
+            json!({"tasktype": "pgbasebackuprestore"}),
             "not available in this version yet",
         ),
         (
@@ -170,6 +170,35 @@ fn the_schema_refuses_requests_that_nobody_would_carry_out() {
             "Pgbackup",
             json!({"backupport": "none"}),
             "backupport is a number",
+        ),
+    ] {
+        let ran = apply(&other(kind, &name, spec.clone()));
+        assert!(
+            !ran.status.success() && ran.err.contains(word),
+            "{kind} {spec}: {word:?} is not said: {ran}"
+        );
+    }
+}
+
+#[test]
+fn the_schema_refuses_dumps_that_nobody_would_make() {
+    let _turn = together();
+    let name = unique("request");
+    for (kind, spec, word) in [
+        (
+            "Pgtask",
+            json!({"tasktype": "pgdump"}),
+            "parameters.pg-cluster",
+        ),
+        (
+            "Pgtask",
+            json!({"tasktype": "pgdump", "parameters": {"pg-cluster": "x", "pgdump-opts": "nonsense"}}),
+            "pgdump-opts in parameters are options of pg_dump",
+        ),
+        (
+            "Pgtask",
+            json!({"tasktype": "pgrestore"}),
+            "parameters.pgrestore-from-cluster",
         ),
     ] {
         let ran = apply(&other(kind, &name, spec.clone()));

@@ -18,6 +18,7 @@ mod create;
 mod custom_resources;
 mod delete;
 mod drills;
+mod dumps;
 mod event_replicas;
 mod eventing;
 mod faces;

@@ -84,6 +84,8 @@ pub(super) async fn one(
     let task = make(&subject, id);
     let what = match task.spec.tasktype.as_str() {
         "backrest" => "backup".to_owned(),
+        "pgdump" => "dump".to_owned(),
+        "pgrestore" => "restore of a dump".to_owned(),
         "applypolicy" => "policy".to_owned(),
         other => other.to_owned(),
     };

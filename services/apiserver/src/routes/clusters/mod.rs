@@ -1,4 +1,4 @@
-//! Clusters: create, show, update, delete, test, scale, fail over, upgrade, reload, restart, back up, restore, apply policies;
+//! Clusters: create, show, update, delete, test, scale, fail over, upgrade, reload, restart, back up, dump, restore, apply policies;
 //! what is beside their databases.
 
 mod ask;
@@ -6,6 +6,7 @@ mod backup;
 mod create;
 mod delete;
 mod df;
+mod dump;
 mod ending;
 mod failover;
 mod files;
@@ -39,6 +40,7 @@ pub(super) use backup::{create as backup, has_backrest, show as show_backups};
 pub(super) use create::create;
 pub(super) use delete::delete;
 pub(super) use df::df;
+pub(super) use dump::{create as dump, restore as restore_dump, show as show_dumps};
 pub(super) use failover::{create as failover, query as failover_query};
 pub(super) use files::{cat, ls};
 pub(super) use noting::{Place, note};

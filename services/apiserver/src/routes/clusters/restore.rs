@@ -62,7 +62,7 @@ fn running(cluster: &Pgcluster) -> Option<OperationId> {
     Some(running.id)
 }
 
-async fn cluster(app: &App, namespace: &str, name: &str) -> Result<Pgcluster, Refusal> {
+pub(super) async fn cluster(app: &App, namespace: &str, name: &str) -> Result<Pgcluster, Refusal> {
     let api: Api<Pgcluster> = app.api(namespace);
     let found = match name.parse::<ClusterName>() {
         Ok(name) => api.get_opt(name.as_str()).await?,

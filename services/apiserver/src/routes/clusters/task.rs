@@ -9,7 +9,7 @@ use kube::{
 };
 use pgo_api::CreateFailoverRequest;
 use pgo_core::DeleteOptions;
-use pgo_crd::{CCP_IMAGE_TAG, INSTANCE, Pgtask, PgtaskSpec, TaskType, label};
+use pgo_crd::{CCP_IMAGE_TAG, INSTANCE, Pgtask, PgtaskSpec, StorageSpec, TaskType, label};
 use pgo_ids::{ClusterName, OperationId, StreamId};
 
 use crate::refusal::Refusal;
@@ -269,6 +269,87 @@ pub(super) fn restoring(
     ];
     let name = format!("{}-pgbackrestrestore", subject.name);
     task(subject, name, TaskType::Workflow, id, &[], parameters)
+}
+
+/// What a dump is asked for with.
+pub(super) struct DumpTask<'a> {
+    /// Options of `pg_dump` or `pg_dumpall`.
+    pub options: &'a str,
+    /// The claim; empty means that of the cluster's dumps.
+    pub claim: &'a str,
+    /// What a claim that is not there is made of.
+    pub storage: &'a StorageSpec,
+    /// Tag of the image.
+    pub tag: &'a str,
+    /// Port of the database.
+    pub port: String,
+}
+
+/// Name of the task that asks for a dump.
+pub(super) fn dump_name(cluster: &str) -> String {
+    format!("backup-{cluster}-pgdump")
+}
+
+/// The task that asks for a dump: 4.1's parameters. Which database is dumped that says nothing else, the cluster's spec says.
+pub(super) fn dump(subject: &Subject<'_>, id: OperationId, work: &DumpTask<'_>) -> Pgtask {
+    let cluster = subject.name.to_string();
+    let all = work
+        .options
+        .split_whitespace()
+        .any(|one| one == "--dump-all");
+    let options = work.options.replace("--dump-all", "");
+    let parameters = [
+        (label::PG_CLUSTER, cluster.clone()),
+        ("pgdump-host", cluster.clone()),
+        ("containername", "database".to_owned()),
+        ("pgdump", "pgdump".to_owned()),
+        (pgo_crd::DUMP_OPTIONS, options.trim().to_owned()),
+        (pgo_crd::DUMP_DATABASE, String::new()),
+        ("pgdump-user", format!("{cluster}-postgres-secret")),
+        ("pgdump-port", work.port.clone()),
+        (pgo_crd::DUMP_ALL, all.to_string()),
+        (pgo_crd::DUMP_CLAIM, work.claim.to_owned()),
+        ("ccp-image-tag", work.tag.to_owned()),
+    ];
+    let name = dump_name(&cluster);
+    let labels = [(label::PG_CLUSTER_ID, subject.uid.as_str())];
+    let mut task = task(subject, name, TaskType::Pgdump, id, &labels, parameters);
+    task.spec.storagespec = work.storage.clone();
+    task
+}
+
+/// What the restore of a dump is asked for with.
+pub(super) struct LoadTask<'a> {
+    /// Options of `pg_restore`.
+    pub options: &'a str,
+    /// The claim.
+    pub claim: &'a str,
+    /// Name of the dump; empty means the newest.
+    pub dump: &'a str,
+    /// Tag of the image.
+    pub tag: &'a str,
+    /// Port of the database.
+    pub port: String,
+}
+
+/// The task that asks for the restore of a dump: 4.1's parameters.
+pub(super) fn load(subject: &Subject<'_>, id: OperationId, work: &LoadTask<'_>) -> Pgtask {
+    let cluster = subject.name.to_string();
+    let parameters = [
+        (pgo_crd::LOAD_DATABASE, String::new()),
+        ("pgrestore-host", cluster.clone()),
+        (pgo_crd::LOAD_CLUSTER, cluster.clone()),
+        (pgo_crd::LOAD_CLAIM, work.claim.to_owned()),
+        (pgo_crd::LOAD_DUMP, work.dump.to_owned()),
+        (pgo_crd::LOAD_OPTIONS, work.options.to_owned()),
+        ("pgrestore-user", format!("{cluster}-postgres-secret")),
+        ("pgrestore-port", work.port.clone()),
+        ("pgrestore", "pgrestore".to_owned()),
+        ("ccp-image-tag", work.tag.to_owned()),
+    ];
+    let name = format!("restore-{cluster}-pgdump");
+    let labels = [(label::PG_CLUSTER_ID, subject.uid.as_str())];
+    task(subject, name, TaskType::Pgrestore, id, &labels, parameters)
 }
 
 /// Whether a task came to its end, whichever.

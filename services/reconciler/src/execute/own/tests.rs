@@ -156,6 +156,7 @@ fn cluster(name: &str) -> Cluster {
         reloads: Vec::new(),
         restarts: Vec::new(),
         upgrades: Vec::new(),
+        dumps: Vec::new(),
         backups: Vec::new(),
         restores: Vec::new(),
         policies: Vec::new(),

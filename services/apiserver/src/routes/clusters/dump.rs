@@ -1,0 +1,260 @@
+//! Dumps by pg_dump: `POST /pgdumpbackup` and `POST /pgdumprestore` ask for them by Pgtasks, which the reconciler carries out;
+//! `GET /pgdump/{name}` shows what was asked for last, and which dumps there are.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use kube::{
+    Api, ResourceExt as _,
+    api::{DynamicObject, ListParams},
+};
+use pgo_api::{
+    AskedBackup, CreateDumpRequest, CreateDumpResponse, DumpItem, DumpList, DumpSpec, Outcome,
+    RestoreDumpRequest, RestoreResponse, ShowDumpQuery, ShowDumpResponse, texts,
+};
+use pgo_core::dump::options::{DumpOptions, LoadOptions};
+use pgo_crd::{Pgcluster, PgoConfig, Pgtask, StorageSpec};
+use pgo_ids::ClusterName;
+use serde_json::json;
+
+use super::{
+    Selection, ask,
+    restore::cluster,
+    task::{self, DumpTask, LoadTask, Subject},
+};
+use crate::{app::App, refusal::Refusal, request::Call};
+
+fn refuse<T>(why: impl Into<String>) -> Result<T, Refusal> {
+    Err(Refusal(why.into()))
+}
+
+/// What is wrong with the name of a claim.
+fn check_claim(name: &str) -> Result<(), Refusal> {
+    match name.is_empty() || pgo_crd::is_claim(name) {
+        true => Ok(()),
+        false => refuse(format!("{name:?} is the name of no claim")),
+    }
+}
+
+pub(crate) async fn create(
+    call: Arc<Call>,
+    request: CreateDumpRequest,
+) -> Result<CreateDumpResponse, Refusal> {
+    DumpOptions::parse(&request.backup_opts).map_err(|error| Refusal(error.to_string()))?;
+    check_claim(&request.pvc_name)?;
+    let storage = storage(&call.app.configuration.now(), &request.storage_config)?;
+    // What was begun is finished, also when the client goes away.
+    let asking = tokio::spawn(async move { all(&call, &request, storage).await });
+    asking
+        .await
+        .map_err(|error| Refusal(format!("asking for a dump broke off: {error}")))?
+}
+
+/// What a claim is made of: the entry of `pgo.yaml` that is named, else that for backups.
+fn storage(config: &PgoConfig, named: &str) -> Result<StorageSpec, Refusal> {
+    let entry = match (named, config.backup_storage.as_str()) {
+        ("", "") => config.primary_storage.as_str(),
+        ("", entry) | (entry, _) => entry,
+    };
+    let found = config.storage.get(entry).map(StorageSpec::from);
+    found.ok_or_else(|| Refusal(texts::storage_not_found(entry)))
+}
+
+/// Asks for each; what stands in the way of one does not keep the others.
+async fn all(
+    call: &Call,
+    request: &CreateDumpRequest,
+    storage: StorageSpec,
+) -> Result<CreateDumpResponse, Refusal> {
+    let namespace = request.namespace.as_str();
+    let mut answer = CreateDumpResponse::default();
+    let wanted = (request.args.as_slice(), request.selector.as_str());
+    let (clusters, mut problems) = ask::clusters(&call.app, namespace, wanted).await?;
+    if clusters.is_empty() && !request.selector.is_empty() {
+        answer.outcome = Outcome::ok();
+        texts::NO_CLUSTERS_SELECTED.clone_into(&mut answer.outcome.msg);
+        return Ok(answer);
+    }
+    for cluster in &clusters {
+        let work = DumpTask {
+            options: &request.backup_opts,
+            claim: &request.pvc_name,
+            storage: &storage,
+            tag: tag(cluster),
+            port: port(cluster, &call.app),
+        };
+        let make = |subject: &Subject<'_>, id| task::dump(subject, id, &work);
+        match ask::one(call, namespace, cluster, make).await {
+            Ok(id) => {
+                let name = cluster.name_any();
+                let task = task::dump_name(&name);
+                answer.results.push(texts::created_backup(&task));
+                answer.backups.push(AskedBackup {
+                    cluster: name,
+                    operation: id.to_string(),
+                });
+            }
+            Err(Refusal(why)) => problems.push(why),
+        }
+    }
+    answer.outcome = match problems.is_empty() {
+        true => Outcome::ok(),
+        false => Outcome::error(problems.join("; ")),
+    };
+    Ok(answer)
+}
+
+/// Tag of the image that the cluster runs, as its spec says.
+fn tag(cluster: &Pgcluster) -> &str {
+    &cluster.spec.ccpimagetag
+}
+
+fn port(cluster: &Pgcluster, app: &App) -> String {
+    match cluster.spec.port.as_str() {
+        "" => app.configuration.now().cluster.port.clone(),
+        port => port.to_owned(),
+    }
+}
+
+pub(crate) async fn show(
+    call: Arc<Call>,
+    query: ShowDumpQuery,
+) -> Result<ShowDumpResponse, Refusal> {
+    let (app, namespace, name) = (&*call.app, query.namespace.as_str(), call.variable());
+    let selection = Selection::by_word(&query.selector, false, &name);
+    let tasks: Api<Pgtask> = app.api(namespace);
+    let mut items = Vec::new();
+    for object in selection.clusters(app, namespace).await? {
+        let name = object.name_any();
+        let task = tasks.get_opt(&task::dump_name(&name)).await?;
+        if let (Ok(name), Some(task)) = (name.parse(), task) {
+            items.push(item(&name, &object, &task));
+        }
+    }
+    let mut outcome = Outcome::ok();
+    if items.is_empty() {
+        outcome.msg = texts::no_dumps(&name);
+    }
+    Ok(ShowDumpResponse {
+        backup_list: DumpList {
+            metadata: json!({}),
+            items,
+        },
+        outcome,
+    })
+}
+
+/// As 4.1 puts it together from the task.
+fn item(cluster: &ClusterName, object: &DynamicObject, task: &Pgtask) -> DumpItem {
+    let said = |key: &str| task.spec.parameters.get(key).cloned().unwrap_or_default();
+    let claim = match said(pgo_crd::DUMP_CLAIM) {
+        none if none.is_empty() => pgo_core::dump_claim_name(cluster),
+        claim => claim,
+    };
+    let options = said(pgo_crd::DUMP_OPTIONS);
+    let options = match said(pgo_crd::DUMP_ALL).as_str() {
+        "true" => format!("--dump-all {options}"),
+        _ => options,
+    };
+    let storage = &task.spec.storagespec;
+    DumpItem {
+        metadata: json!({"creationTimestamp": task.creation_timestamp()}),
+        spec: DumpSpec {
+            name: task.name_any(),
+            storagespec: json!({
+                "name": "", "storageclass": "", "accessmode": storage.accessmode, "size": storage.size,
+                "storagetype": "", "fsgroup": "", "supplementalgroups": "", "matchLabels": "",
+            }),
+            ccpimagetag: said("ccp-image-tag"),
+            backuphost: said("pgdump-host"),
+            backupusersecret: said("pgdump-user"),
+            backupport: said("pgdump-port"),
+            backupstatus: task.spec.status.clone(),
+            toc: made(object, &claim),
+            backuppvc: claim,
+            backupopts: options,
+            ..DumpSpec::default()
+        },
+        status: json!({}),
+    }
+}
+
+/// The dumps that were made on a claim, as the status remembers them.
+fn made(object: &DynamicObject, claim: &str) -> Option<BTreeMap<String, String>> {
+    let dumps = object.data["status"]["dumps"].as_array()?;
+    let on_it = dumps.iter().filter(|dump| dump["claim"] == claim);
+    let made: BTreeMap<String, String> = on_it
+        .filter_map(|dump| {
+            let text = |key: &str| dump[key].as_str().map(str::to_owned);
+            Some((text("name")?, text("path")?))
+        })
+        .collect();
+    (!made.is_empty()).then_some(made)
+}
+
+pub(crate) async fn restore(
+    call: Arc<Call>,
+    request: RestoreDumpRequest,
+) -> Result<RestoreResponse, Refusal> {
+    LoadOptions::parse(&request.restore_opts).map_err(|error| Refusal(error.to_string()))?;
+    check_claim(&request.from_pvc)?;
+    let target = request.pitr_target.trim();
+    if !target.is_empty() && !pgo_crd::is_dump(target) {
+        return refuse(format!(
+            "{target:?} is the name of no dump; pgo show backup {} --backup-type=pgdump names them",
+            request.from_cluster
+        ));
+    }
+    if !request.node_label.is_empty() {
+        return refuse(texts::not_available("--node-label with pgdump"));
+    }
+    let cluster = cluster(&call.app, &request.namespace, &request.from_cluster).await?;
+    let name: ClusterName = request
+        .from_cluster
+        .parse()
+        .map_err(|_| Refusal(texts::not_found(&request.from_cluster)))?;
+    let claim = match request.from_pvc.as_str() {
+        "" => pgo_core::dump_claim_name(&name),
+        claim => claim.to_owned(),
+    };
+    is_there(&call.app, &request.namespace, &claim).await?;
+    // What was begun is finished, also when the client goes away.
+    let asking = tokio::spawn(async move { load(&call, &request, &cluster, &claim).await });
+    asking
+        .await
+        .map_err(|error| Refusal(format!("asking for a restore broke off: {error}")))?
+}
+
+/// Whether a claim is there; Kubernetes' text where it is not, as in 4.1.
+async fn is_there(app: &App, namespace: &str, claim: &str) -> Result<(), Refusal> {
+    let claims: Api<PersistentVolumeClaim> = app.api(namespace);
+    let named = ListParams::default().fields(&format!("metadata.name={claim}"));
+    let found = claims.list_metadata(&named).await?;
+    match found.items.iter().any(|one| one.name_any() == claim) {
+        true => Ok(()),
+        false => refuse(texts::no_claim(claim)),
+    }
+}
+
+async fn load(
+    call: &Call,
+    request: &RestoreDumpRequest,
+    cluster: &Pgcluster,
+    claim: &str,
+) -> Result<RestoreResponse, Refusal> {
+    let work = LoadTask {
+        options: &request.restore_opts,
+        claim,
+        dump: request.pitr_target.trim(),
+        tag: tag(cluster),
+        port: port(cluster, &call.app),
+    };
+    let make = |subject: &Subject<'_>, id| task::load(subject, id, &work);
+    let id = ask::one(call, &request.namespace, cluster, make).await?;
+    let opts = (request.restore_opts.as_str(), request.pitr_target.as_str());
+    Ok(RestoreResponse {
+        results: vec![texts::restore_performed(&request.from_cluster, claim, opts)],
+        operation: id.to_string(),
+        outcome: Outcome::ok(),
+    })
+}

@@ -1,0 +1,158 @@
+//! Dumps from the Pgtask to the pod that makes them, and what is noted of them.
+
+use serde_json::{Value, json};
+
+use crate::{
+    agent::FakeAgent,
+    harness::{
+        Certificates, NS, Reconciler, cluster, create_cluster, eventually, installation, phase,
+    },
+    kubernetes::Kubernetes,
+};
+
+const CLAIM: &str = "backup-hippo-pgdump-pvc";
+const ID: &str = "25927091-b343-4017-be4b-71575f0b3eb5";
+
+fn ask(kubernetes: &Kubernetes, name: &str, tasktype: &str, parameters: &Value) {
+    let task = json!({
+        "apiVersion": "crunchydata.com/v1", "kind": "Pgtask",
+        "metadata": {"name": name, "labels": {"pgouser": "ann", "pg-cluster": "hippo"}},
+        "spec": {"tasktype": tasktype, "parameters": parameters},
+    });
+    kubernetes.put("pgtasks", NS, task);
+}
+
+fn task(kubernetes: &Kubernetes, name: &str) -> Value {
+    kubernetes.get("pgtasks", NS, name).expect("a task")
+}
+
+/// What a Pgtask says became of it.
+async fn ends(kubernetes: &Kubernetes, name: &str, reason: &str) -> String {
+    let said = || task(kubernetes, name)["status"]["conditions"][0].clone();
+    eventually("the end of a dump", || said()["reason"] == reason).await;
+    said()["message"].as_str().unwrap_or_default().to_owned()
+}
+
+/// The pod for a dump that is there.
+fn pod(kubernetes: &Kubernetes, label: &str) -> Option<Value> {
+    let names = kubernetes.names("pods", NS);
+    let pods = names
+        .iter()
+        .filter_map(|name| kubernetes.get("pods", NS, name));
+    let mut pods = pods.filter(|pod| {
+        let is_of = pod["metadata"]["labels"][label] == "true";
+        is_of && pod["metadata"]["deletionTimestamp"].is_null()
+    });
+    pods.next()
+}
+
+/// It comes, and says this.
+async fn says(kubernetes: &Kubernetes, label: &str, code: i32, message: &str) -> Value {
+    eventually("the pod", || pod(kubernetes, label).is_some()).await;
+    let it = pod(kubernetes, label).expect("a pod");
+    let name = it["metadata"]["name"].as_str().expect("a name");
+    kubernetes.edit("pods", NS, name, |pod| {
+        pod["status"] = json!({"phase": "Succeeded", "containerStatuses": [{
+            "name": "dump", "image": "", "imageID": "", "ready": false, "restartCount": 0,
+            "state": {"terminated": {"exitCode": code, "message": message}},
+        }]});
+    });
+    it
+}
+
+async fn served(kubernetes: &Kubernetes, certificates: &Certificates) -> FakeAgent {
+    let mut agent = FakeAgent::new("hippo", certificates);
+    create_cluster(kubernetes, "hippo");
+    agent.bring_up(kubernetes).await;
+    eventually("a cluster that serves", || {
+        phase(kubernetes, "hippo") == "Ready"
+    })
+    .await;
+    agent
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dump_is_made_once_and_its_end_is_noted_whoever_leads() {
+    let (kubernetes, certificates) = (installation(), Certificates::new());
+    let first = Reconciler::start(&kubernetes, &certificates);
+    let _agent = served(&kubernetes, &certificates).await;
+    ask(
+        &kubernetes,
+        "dump",
+        "pgdump",
+        &json!({"pg-cluster": "hippo", "pgdump-opts": "--clean"}),
+    );
+    eventually("the pod", || pod(&kubernetes, "pgdump").is_some()).await;
+    let made = pod(&kubernetes, "pgdump").expect("a pod");
+    let claim = kubernetes
+        .get("persistentvolumeclaims", NS, CLAIM)
+        .expect("a claim");
+    assert_eq!(claim["metadata"]["labels"]["pgdump"], "true");
+    assert_eq!(
+        claim["metadata"]["ownerReferences"],
+        Value::Null,
+        "it stays"
+    );
+    eventually("4.1's word for it", || {
+        task(&kubernetes, "dump")["spec"]["status"] == "job submitted"
+    })
+    .await;
+
+    // It is done while nobody reconciles.
+    first.stop().await;
+    let said = json!({"name": "a", "path": "/pgdata/hippo-backups/a", "bytes": 4096});
+    says(&kubernetes, "pgdump", 0, &said.to_string()).await;
+    let _second = Reconciler::start(&kubernetes, &certificates);
+    ends(&kubernetes, "dump", "Completed").await;
+    assert_eq!(task(&kubernetes, "dump")["spec"]["status"], "job completed");
+    let status = cluster(&kubernetes, "hippo")["status"].clone();
+    assert_eq!(
+        status["dumps"][0]["path"], "/pgdata/hippo-backups/a",
+        "{status}"
+    );
+    eventually("its pod goes", || pod(&kubernetes, "pgdump").is_none()).await;
+    let order = made["spec"]["containers"][0]["env"][0].clone();
+    assert_eq!(order["name"], "PGO_DUMP", "{order}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_pod_says_is_told_and_a_restore_reads_the_same_claim() {
+    let (kubernetes, certificates) = (installation(), Certificates::new());
+    let _reconciler = Reconciler::start(&kubernetes, &certificates);
+    let _agent = served(&kubernetes, &certificates).await;
+    let wrong = json!({"pg-cluster": "hippo", "pgdump-opts": "--host=evil"});
+    ask(&kubernetes, "wrong", "pgdump", &wrong);
+    let why = ends(&kubernetes, "wrong", "Failed").await;
+    assert_eq!(why, "Flag --host is not supported for use with PGO");
+    assert_eq!(pod(&kubernetes, "pgdump"), None, "nothing was made");
+    let none = json!({"pgrestore-from-cluster": "hippo", "pgrestore-from-pvc": "nosuch"});
+    ask(&kubernetes, "none", "pgrestore", &none);
+    let why = ends(&kubernetes, "none", "Failed").await;
+    assert!(why.contains("there is no claim nosuch"), "{why}");
+
+    ask(
+        &kubernetes,
+        "dump",
+        "pgdump",
+        &json!({"pg-cluster": "hippo", "workflowid": ID}),
+    );
+    let no = "pg_dump: error: connection refused";
+    says(&kubernetes, "pgdump", 1, no).await;
+    assert_eq!(ends(&kubernetes, "dump", "Failed").await, no);
+
+    ask(
+        &kubernetes,
+        "restore",
+        "pgrestore",
+        &json!({"pgrestore-from-cluster": "hippo"}),
+    );
+    let said = json!({"name": "a", "path": "/pgdata/hippo-backups/a", "bytes": 4096});
+    let made = says(&kubernetes, "pgrestore", 0, &said.to_string()).await;
+    ends(&kubernetes, "restore", "Completed").await;
+    let volumes = made["spec"]["volumes"].as_array().expect("volumes");
+    let claims: Vec<&Value> = volumes
+        .iter()
+        .map(|one| &one["persistentVolumeClaim"]["claimName"])
+        .collect();
+    assert!(claims.contains(&&json!(CLAIM)), "{claims:?}");
+}

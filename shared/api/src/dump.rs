@@ -1,0 +1,135 @@
+//! Dumps by pg_dump: `POST /pgdumpbackup`, `GET /pgdump/{name}` and `POST /pgdumprestore`.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{backup::AskedBackup, wire::wire};
+
+wire! {
+    /// `POST /pgdumpbackup`. 4.1's client sends no version with it.
+    pub struct CreateDumpRequest {
+        /// Namespace to look in.
+        namespace: String = "Namespace",
+        /// Names of clusters; `all` means all of the namespace.
+        args: Vec<String> = "Args",
+        /// Kubernetes label selector; before the names where both are given.
+        selector: String = "Selector",
+        /// The claim that the dump goes to; empty means that of the cluster's dumps.
+        pvc_name: String = "PVCName",
+        /// Storage configuration of pgo.yaml for a claim that is not there yet.
+        storage_config: String = "StorageConfig",
+        /// Options of `pg_dump`, or with `--dump-all` among them of `pg_dumpall`.
+        backup_opts: String = "BackupOpts",
+    }
+}
+
+wire! {
+    /// Answer of `POST /pgdumpbackup`.
+    pub response CreateDumpResponse {
+        /// One text per cluster.
+        results: Vec<String> = "Results",
+        /// New, and only there where there are any: the dumps that were asked for.
+        #[serde(default, skip_serializing_if = "crate::wire::is_default")]
+        backups: Vec<AskedBackup> = "Backups",
+    }
+}
+
+/// Query of `GET /pgdump/{name}`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct ShowDumpQuery {
+    /// Version of the client.
+    pub version: String,
+    /// Kubernetes label selector; before the name where both are given.
+    pub selector: String,
+    /// Namespace to look in.
+    pub namespace: String,
+}
+
+impl ShowDumpQuery {
+    /// As the part of a URL after `?`.
+    pub fn to_query(&self) -> String {
+        crate::events::query([
+            ("version", &*self.version),
+            ("selector", &*self.selector),
+            ("namespace", &*self.namespace),
+        ])
+    }
+}
+
+wire! {
+    /// Answer of `GET /pgdump/{name}`. Nothing found is no failure.
+    pub response ShowDumpResponse {
+        /// What was found.
+        backup_list: DumpList = "BackupList",
+    }
+}
+
+wire! {
+    /// A list as Kubernetes has it.
+    pub struct DumpList {
+        /// Empty.
+        metadata: Value = "metadata",
+        /// One per cluster: in the form of 4.1's Pgbackup, though none is stored.
+        items: Vec<DumpItem> = "items",
+    }
+}
+
+wire! {
+    /// The dumps of a cluster, as 4.1's Pgbackup.
+    pub struct DumpItem {
+        /// When a dump was asked for last, as `creationTimestamp`.
+        metadata: Value = "metadata",
+        /// What was asked for.
+        spec: DumpSpec = "spec",
+        /// Empty.
+        status: Value = "status",
+    }
+}
+
+wire! {
+    /// What was asked for, and what there is.
+    pub struct DumpSpec {
+        /// Empty.
+        namespace: String = "namespace",
+        /// Name of the task that asked.
+        name: String = "name",
+        /// What the claim is made of.
+        storagespec: Value = "storagespec",
+        /// Tag of the image.
+        ccpimagetag: String = "ccpimagetag",
+        /// Service of the database.
+        backuphost: String = "backuphost",
+        /// Secret of who dumps.
+        backupusersecret: String = "backupusersecret",
+        /// Port of the database.
+        backupport: String = "backupport",
+        /// 4.1's word for how far the last one is.
+        backupstatus: String = "backupstatus",
+        /// The claim.
+        backuppvc: String = "backuppvc",
+        /// The options.
+        backupopts: String = "backupopts",
+        /// The newest dumps on the claim: names, and where each lies; `null` where none is known.
+        toc: Option<std::collections::BTreeMap<String, String>> = "toc",
+    }
+}
+
+wire! {
+    /// `POST /pgdumprestore`. 4.1's client sends no version with it.
+    pub struct RestoreDumpRequest {
+        /// Namespace of the cluster.
+        namespace: String = "Namespace",
+        /// The cluster.
+        from_cluster: String = "FromCluster",
+        /// The claim with the dump; empty means that of the cluster's dumps.
+        from_pvc: String = "FromPVC",
+        /// Options of `pg_restore`.
+        restore_opts: String = "RestoreOpts",
+        /// Name of the dump, which is when it was begun; empty means the newest.
+        pitr_target: String = "PITRTarget",
+        /// Label of nodes; not available.
+        node_label: String = "NodeLabel",
+    }
+}

@@ -1,0 +1,352 @@
+//! A dump, or a restore of one, from its begin to its end.
+
+use jiff::{SignedDuration, Timestamp};
+use pgo_events::{Datum, Field};
+
+use super::{
+    DumpFacts, DumpMade, DumpOrder, DumpRequest, DumpResult, DumpRun, DumpState, DumpWish,
+    DumpWork, dump_claim_name, left,
+};
+use crate::{
+    Backup, Cluster, ClusterStatus, Observed, Operation, Outcome, Plan, Step, backup, restore,
+    silence,
+};
+
+/// How long a pod may take until it works: the image is pulled and the volume made in that time.
+const START_DEADLINE: SignedDuration = SignedDuration::from_mins(10);
+
+/// So many pods may be ended before they say what became of it.
+const MOST_LOST: usize = 3;
+
+/// So many dumps are remembered; the volume has all.
+const REMEMBERED: usize = 20;
+
+/// Begins what is asked for, or says why not; goes on with what goes on.
+pub(crate) fn commit(
+    next: &mut ClusterStatus,
+    cluster: &Cluster,
+    observed: &Observed,
+    now: Timestamp,
+) {
+    advance(next, cluster, observed, now);
+    for request in &cluster.dumps {
+        if next.journal.knows(request.operation) {
+            continue;
+        }
+        // Who has just begun to listen cannot say that nobody serves.
+        let is_clear = observed.serving_primary().is_some() || !silence::is_brief(observed, now);
+        if !is_clear || !cluster.has_room(&next.journal) {
+            break;
+        }
+        begin(next, cluster, observed, request, now);
+    }
+}
+
+fn begin(
+    next: &mut ClusterStatus,
+    cluster: &Cluster,
+    observed: &Observed,
+    request: &DumpRequest,
+    now: Timestamp,
+) {
+    let (subject, id) = (cluster.subject(), request.operation);
+    let of = (request.kind.operation(), None);
+    let operation = Operation::begun(of, id, &request.actor, cluster.generation, now);
+    let judged = request.wanted.as_ref().map_err(Clone::clone);
+    let judged = judged.and_then(|wish| {
+        let database = refusal(next, cluster, observed)?;
+        let claim = claim(cluster, observed, request)?;
+        Ok((work(wish, database), claim))
+    });
+    let (work, claim) = match judged {
+        Ok(judged) => judged,
+        Err(reason) => {
+            next.journal.refuse(subject, operation, &reason, now);
+            return;
+        }
+    };
+    let asked = match &work {
+        DumpWork::Make { all: true, .. } => {
+            format!("it was asked for, of all databases, on claim {claim}")
+        }
+        DumpWork::Make { database, .. } => {
+            format!("it was asked for, of database {database}, on claim {claim}")
+        }
+        DumpWork::Load { dump, .. } => {
+            let which = dump.as_deref().unwrap_or("the newest dump");
+            format!("it was asked for, of {which} on claim {claim}")
+        }
+    };
+    next.journal.begin(subject, operation, Some(asked));
+    next.dump = Some(DumpRun {
+        order: DumpOrder {
+            operation: id,
+            work,
+        },
+        claim,
+        since: now,
+        pod: None,
+        lost: Vec::new(),
+    });
+}
+
+/// What the pod is to do.
+fn work(wish: &DumpWish, of_cluster: &str) -> DumpWork {
+    match wish {
+        DumpWish::Make {
+            database, options, ..
+        } => DumpWork::Make {
+            database: database.clone().unwrap_or_else(|| of_cluster.to_owned()),
+            all: options.all(),
+            format: options.format(),
+            options: options.arguments(),
+        },
+        DumpWish::Load {
+            dump,
+            database,
+            options,
+        } => DumpWork::Load {
+            dump: dump.clone(),
+            database: database.clone(),
+            options: options.arguments(),
+        },
+    }
+}
+
+/// The cluster's database, or why nothing can begin now.
+fn refusal<'a>(
+    status: &ClusterStatus,
+    cluster: &'a Cluster,
+    observed: &Observed,
+) -> Result<&'a str, String> {
+    let name = &cluster.name;
+    let desired = cluster.desired.as_ref();
+    let desired =
+        desired.map_err(|invalid| format!("the spec of {name} is not understood: {invalid}"))?;
+    if !status.was_ready() {
+        return Err("the cluster has not been ready yet".to_owned());
+    }
+    if let Some(running) = &status.dump {
+        return Err(format!(
+            "another dump or restore of one is going on, operation {}; wait for its end, then ask again",
+            running.order.operation
+        ));
+    }
+    if let Some(reason) = restore::in_the_way(status) {
+        return Err(reason);
+    }
+    if observed.serving_primary().is_none() {
+        return Err("primary pod is not in Ready state".to_owned());
+    }
+    Ok(&desired.database)
+}
+
+/// The claim, where it is none of those that hold something else.
+fn claim(cluster: &Cluster, observed: &Observed, request: &DumpRequest) -> Result<String, String> {
+    let of_dumps = dump_claim_name(&cluster.name);
+    let claim = request.claim.clone().unwrap_or(of_dumps);
+    let holds_data = observed.claims.keys().any(|one| one.as_str() == claim);
+    if holds_data || claim == cluster.name.as_str() {
+        return Err(format!(
+            "claim {claim} holds the data of an instance; name another one"
+        ));
+    }
+    if claim == backup::repository_claim_name(&cluster.name) {
+        return Err(format!(
+            "claim {claim} holds the repository of pgBackRest; name another one"
+        ));
+    }
+    let is_there = observed
+        .backups
+        .contains_key(&(Backup::Claim, claim.clone()));
+    match &request.wanted {
+        Ok(DumpWish::Load { .. }) if !is_there => Err(format!(
+            "there is no claim {claim} with dumps of cluster {}",
+            cluster.name
+        )),
+        _ => Ok(claim),
+    }
+}
+
+/// The pod of this run, where it is there.
+fn pod<'a>(run: &DumpRun, observed: &'a Observed) -> Option<&'a DumpFacts> {
+    let pod = observed.dump.as_ref();
+    pod.filter(|pod| pod.operation == run.order.operation.to_string())
+}
+
+/// What became of what goes on.
+fn advance(next: &mut ClusterStatus, cluster: &Cluster, observed: &Observed, now: Timestamp) {
+    let Some(mut run) = next.dump.clone() else {
+        return;
+    };
+    let pod = pod(&run, observed);
+    match pod.map(|pod| &pod.state) {
+        Some(DumpState::Done(done)) => {
+            conclude(next, cluster, (&run, done), now);
+            return;
+        }
+        Some(DumpState::Failed(cause)) => {
+            fail(next, cluster, cause.clone(), now);
+            return;
+        }
+        _ => {}
+    }
+    note(&mut run, pod, now);
+    if run.lost.len() >= MOST_LOST {
+        let how = match pod.map(|pod| &pod.state) {
+            Some(DumpState::Lost(how)) => how,
+            _ => "it was removed",
+        };
+        let cause = format!("its pod was ended {MOST_LOST} times before it was done; last: {how}");
+        fail(next, cluster, cause, now);
+        return;
+    }
+    if let Some(refused) = observed.refused.as_ref().filter(|_| pod.is_none())
+        && refused.contains(&run.claim)
+    {
+        fail(next, cluster, refused.clone(), now);
+        return;
+    }
+    let works = pod.is_some_and(|pod| pod.state == DumpState::Working);
+    if !works && now.duration_since(run.since) >= START_DEADLINE {
+        let cause = unbegun(pod, observed);
+        fail(next, cluster, cause, now);
+        return;
+    }
+    next.dump = Some(run);
+}
+
+/// Notes which pod is there, and which ones were lost: a pod that was seen and is not there any more, or was ended.
+fn note(run: &mut DumpRun, pod: Option<&DumpFacts>, now: Timestamp) {
+    let is_other = |seen: &String| pod.is_none_or(|pod| pod.uid != *seen);
+    let gone = run.pod.clone().filter(is_other);
+    let ended = pod.filter(|pod| is_lost(pod)).map(|pod| pod.uid.clone());
+    for uid in gone.into_iter().chain(ended) {
+        if !run.lost.contains(&uid) {
+            run.lost.push(uid);
+            run.since = now;
+        }
+    }
+    if let Some(pod) = pod {
+        run.pod = Some(pod.uid.clone());
+    }
+}
+
+fn is_lost(pod: &DumpFacts) -> bool {
+    matches!(pod.state, DumpState::Lost(_))
+}
+
+/// Why no pod works, for people.
+fn unbegun(pod: Option<&DumpFacts>, observed: &Observed) -> String {
+    let minutes = START_DEADLINE.as_mins();
+    let why = match pod.map(|pod| &pod.state) {
+        Some(DumpState::Waiting(Some(why))) => why.clone(),
+        Some(_) => "it was not started".to_owned(),
+        None => match &observed.refused {
+            Some(refused) => refused.clone(),
+            None => "there is none".to_owned(),
+        },
+    };
+    format!("its pod did not begin to work within {minutes} min: {why}")
+}
+
+fn conclude(
+    next: &mut ClusterStatus,
+    cluster: &Cluster,
+    (run, done): (&DumpRun, &DumpResult),
+    now: Timestamp,
+) {
+    let text = |field, text: &str| (field, Datum::Text(text.to_owned()));
+    let (subject, claim) = (cluster.subject(), &run.claim);
+    let note = done.note.iter().map(|note| format!("; {note}"));
+    let note: String = note.collect();
+    let path = text(Field::Path, &done.path);
+    let (cause, details) = match &run.order.work {
+        DumpWork::Make { .. } => (
+            format!("dump {} on claim {claim}{note}", done.name),
+            vec![path, (Field::SizeBytes, Datum::Number(done.bytes))],
+        ),
+        DumpWork::Load { .. } => (
+            format!("dump {} of claim {claim} was restored{note}", done.name),
+            vec![path],
+        ),
+    };
+    if matches!(run.order.work, DumpWork::Make { .. }) {
+        let made = DumpMade {
+            name: done.name.clone(),
+            claim: claim.clone(),
+            path: done.path.clone(),
+            finished: now,
+            size_bytes: done.bytes,
+        };
+        next.dumps
+            .retain(|one| (&one.claim, &one.path) != (&made.claim, &made.path));
+        next.dumps.push(made);
+        let surplus = next.dumps.len().saturating_sub(REMEMBERED);
+        next.dumps.drain(..surplus);
+    }
+    next.dump = None;
+    next.journal
+        .complete(subject, run.order.operation, (&cause, &details), now);
+}
+
+fn fail(next: &mut ClusterStatus, cluster: &Cluster, cause: String, now: Timestamp) {
+    let Some(run) = next.dump.take() else {
+        return;
+    };
+    let failed = (Outcome::Failed, Some(cause));
+    let subject = cluster.subject();
+    next.journal
+        .finish_one(subject, run.order.operation, failed, now);
+}
+
+/// The cluster goes: what is under way ends with it.
+pub(crate) fn break_off(next: &mut ClusterStatus, cluster: &Cluster, now: Timestamp) {
+    let cause = "the cluster was deleted before".to_owned();
+    fail(next, cluster, cause, now);
+}
+
+/// Claim and pod of what goes on; a pod of what is over goes.
+pub(crate) fn steps(
+    plan: &mut Plan,
+    status: &ClusterStatus,
+    cluster: &Cluster,
+    observed: &Observed,
+) {
+    let mut waiting = cluster.dumps.iter();
+    if waiting.any(|request| !status.journal.knows(request.operation)) {
+        plan.waiting_for = Some("the agents to be heard");
+    }
+    let Some(run) = &status.dump else {
+        plan.steps.extend(left(observed));
+        return;
+    };
+    plan.waiting_for = Some("a dump, or the restore of one");
+    match (&observed.dump, pod(run, observed)) {
+        (None, _) => {
+            let claim = (Backup::Claim, run.claim.clone());
+            if !observed.backups.contains_key(&claim) {
+                plan.steps.extend(make_claim(cluster, run));
+            }
+            plan.steps.push(Step::MakeDumpPod {
+                order: run.order.clone(),
+                claim: run.claim.clone(),
+            });
+        }
+        (Some(_), Some(pod)) if !is_lost(pod) => {}
+        _ => plan.steps.extend(left(observed)),
+    }
+}
+
+/// What the claim is made of stands in the request alone.
+fn make_claim(cluster: &Cluster, run: &DumpRun) -> Option<Step> {
+    let mut requests = cluster.dumps.iter();
+    let request = requests.find(|request| request.operation == run.order.operation)?;
+    let Ok(DumpWish::Make { storage, .. }) = &request.wanted else {
+        return None;
+    };
+    Some(Step::MakeDumpClaim {
+        claim: run.claim.clone(),
+        storage: storage.clone(),
+    })
+}

@@ -1,0 +1,170 @@
+//! Pgtasks that ask for a dump, or for the restore of one, under 4.1's names.
+
+use pgo_core::{DumpKind, DumpRequest, DumpWish, dump::options::DumpFormat};
+use pgo_crd::{
+    Pgcluster, PgoConfig, Pgtask, dump_operation, dump_requests, requested, task_cluster,
+};
+use serde_json::{Value, json};
+
+use crate::made::PGO_YAML;
+
+const ID: &str = "25927091-b343-4017-be4b-71575f0b3eb5";
+
+fn hippo() -> Pgcluster {
+    serde_json::from_value(json!({
+        "apiVersion": "crunchydata.com/v1", "kind": "Pgcluster",
+        "metadata": {"name": "hippo", "namespace": "pgouser1", "uid": "uid-1",
+            "creationTimestamp": "2026-10-15T10:11:12Z"},
+        "spec": {},
+    }))
+    .expect("a Pgcluster")
+}
+
+fn task(tasktype: &str, parameters: &Value, storage: &Value) -> Pgtask {
+    serde_json::from_value(json!({
+        "apiVersion": "crunchydata.com/v1", "kind": "Pgtask",
+        "metadata": {"name": "it", "namespace": "pgouser1", "uid": "uid-2",
+            "creationTimestamp": "2026-10-15T10:11:13Z", "labels": {"pgouser": "ann", "workflowid": ID}},
+        "spec": {"tasktype": tasktype, "parameters": parameters, "storagespec": storage},
+    }))
+    .expect("a Pgtask")
+}
+
+fn asked(task: &Pgtask) -> DumpRequest {
+    let large =
+        "\nStorage:\n  large: {AccessMode: ReadWriteOnce, Size: 5Gi, StorageType: dynamic}\n";
+    let text = PGO_YAML
+        .replace("BackupStorage: local", "BackupStorage: large")
+        .replace("\nStorage:\n", large);
+    let config = PgoConfig::parse(&text).expect("a configuration");
+    let mut requests = dump_requests(std::iter::once(task), &hippo(), &config);
+    assert_eq!(requested(task, &hippo()), dump_operation(task, &hippo()));
+    let parameters = task.spec.parameters.iter();
+    let parameters = parameters.map(|(key, value)| (key.as_str(), value.as_str()));
+    let cluster = task_cluster(&task.spec.tasktype, parameters);
+    assert_eq!(cluster, Some("hippo"), "the cluster that is woken for it");
+    requests.pop().expect("a request")
+}
+
+fn dump(parameters: Value) -> DumpRequest {
+    let mut all = json!({"pg-cluster": "hippo"});
+    merge(&mut all, parameters);
+    asked(&task("pgdump", &all, &json!({})))
+}
+
+fn restore(parameters: Value) -> DumpRequest {
+    let mut all = json!({"pgrestore-from-cluster": "hippo"});
+    merge(&mut all, parameters);
+    asked(&task("pgrestore", &all, &json!({})))
+}
+
+fn merge(all: &mut Value, further: Value) {
+    let (Value::Object(all), Value::Object(further)) = (all, further) else {
+        panic!("objects");
+    };
+    all.extend(further);
+}
+
+#[test]
+fn a_task_asks_for_a_dump_of_its_own_cluster() {
+    let request =
+        dump(json!({"pgdump-opts": "-Fp --clean", "pgdump-db": "postgres", "pvc-name": "other"}));
+    assert_eq!(
+        (
+            request.operation.to_string().as_str(),
+            request.actor.as_str()
+        ),
+        (ID, "ann")
+    );
+    assert_eq!(
+        (request.kind, request.claim.as_deref()),
+        (DumpKind::Make, Some("other"))
+    );
+    let Ok(DumpWish::Make {
+        database,
+        options,
+        storage,
+    }) = request.wanted
+    else {
+        panic!("{request:?}");
+    };
+    assert_eq!(database.as_deref(), Some("postgres"));
+    assert_eq!(
+        (options.format(), options.arguments()),
+        (DumpFormat::Plain, vec!["--clean".to_owned()])
+    );
+    assert_eq!(storage.size, "5Gi", "that of pgo.yaml");
+    let all = dump(json!({"pgdump-all": "true", "pgdump-opts": ""}));
+    assert!(matches!(all.wanted, Ok(DumpWish::Make { options, .. }) if options.all()));
+    let said = dump(json!({"pgdump-opts": "--dump-all"}));
+    assert!(matches!(said.wanted, Ok(DumpWish::Make { options, .. }) if options.all()));
+    let other = task("pgdump", &json!({"pg-cluster": "rhino"}), &json!({}));
+    assert_eq!(dump_operation(&other, &hippo()), None);
+}
+
+#[test]
+fn what_a_claim_is_made_of_is_said_by_the_task_before_pgo_yaml() {
+    let storage = json!({"storagetype": "create", "size": "7Gi", "accessmode": "ReadWriteMany"});
+    let request = asked(&task("pgdump", &json!({"pg-cluster": "hippo"}), &storage));
+    let Ok(DumpWish::Make { storage, .. }) = request.wanted else {
+        panic!("{request:?}");
+    };
+    assert_eq!(
+        (storage.size.as_str(), storage.access_mode.as_str()),
+        ("7Gi", "ReadWriteMany")
+    );
+    let gone = json!({"storagetype": "emptydir"});
+    let request = asked(&task("pgdump", &json!({"pg-cluster": "hippo"}), &gone));
+    let why = request.wanted.expect_err("a refusal");
+    assert!(why.contains("emptydir"), "{why}");
+}
+
+#[test]
+fn a_task_asks_for_the_restore_of_a_dump() {
+    let request = restore(
+        json!({"pgrestore-pitr-target": "2026-10-15-10-11-12", "pgrestore-opts": "--clean"}),
+    );
+    assert_eq!((request.kind, request.claim), (DumpKind::Load, None));
+    let Ok(DumpWish::Load {
+        dump,
+        database,
+        options,
+    }) = request.wanted
+    else {
+        panic!("a restore");
+    };
+    assert_eq!(
+        (dump.as_deref(), database),
+        (Some("2026-10-15-10-11-12"), None)
+    );
+    assert_eq!(options.arguments(), ["--clean", "--single-transaction"]);
+    let other = task(
+        "pgrestore",
+        &json!({"pgrestore-from-cluster": "rhino"}),
+        &json!({}),
+    );
+    assert_eq!(dump_operation(&other, &hippo()), None);
+}
+
+#[test]
+fn what_cannot_be_asked_for_is_said() {
+    for (request, part) in [
+        (
+            dump(json!({"pgdump-opts": "--host=x"})),
+            "Flag --host is not supported",
+        ),
+        (dump(json!({"pgdump-all": "maybe"})), "is not true or false"),
+        (dump(json!({"pvc-name": "../x"})), "is the name of no claim"),
+        (
+            restore(json!({"pgrestore-pitr-target": "../../etc"})),
+            "is the name of no dump",
+        ),
+        (
+            restore(json!({"pgrestore-opts": "--list"})),
+            "Flag --list is not supported",
+        ),
+    ] {
+        let told = request.wanted.expect_err("a refusal");
+        assert!(told.contains(part), "{told}");
+    }
+}
