@@ -1,4 +1,4 @@
-//! How full the data volume is: measured by a thread of its own, since who asks a volume that hangs waits with it.
+//! How full a volume is. That of the data is measured by a thread of its own, since who asks a volume that hangs waits with it.
 
 use std::{
     path::Path,
@@ -54,7 +54,10 @@ fn watch(folder: &Path, reporter: &Weak<Reporter>) {
 }
 
 /// The same as df(1) says: what only root may use is nobody's here.
-fn volume(folder: &Path) -> nix::Result<Volume> {
+///
+/// # Errors
+/// The folder is not there, or its file system does not answer.
+pub fn volume(folder: &Path) -> nix::Result<Volume> {
     let found = statvfs(folder)?;
     let unit = found.fragment_size();
     let used = found.blocks().saturating_sub(found.blocks_free());
@@ -67,7 +70,8 @@ fn volume(folder: &Path) -> nix::Result<Volume> {
 }
 
 /// Whether a measure differs enough from what was told. Where others fill the same file system `bytes` wanders, too.
-fn is_news(told: Option<Volume>, found: Volume) -> bool {
+#[must_use]
+pub fn is_news(told: Option<Volume>, found: Volume) -> bool {
     let Some(told) = told else {
         return true;
     };

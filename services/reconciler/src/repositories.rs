@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use pgo_core::{BackupSet, Cluster, DatabaseHost, Done, RepositoryFacts, Work};
+use pgo_core::{BackupSet, Cluster, DatabaseHost, Done, Fill, RepositoryFacts, Work};
 use pgo_ids::OperationId;
 use pgo_proto::agent::{
     self, Backup, BeginRequest, CheckRestore, CreateStanza, RepositoryState,
@@ -136,6 +136,10 @@ impl Told for RepositoryFacts {
             running: state.running.and_then(work),
             done: state.done.into_iter().filter_map(done).collect(),
             backups: state.backups.into_iter().map(set).collect(),
+            volume: (state.volume_bytes > 0).then_some(Fill {
+                bytes: state.volume_bytes,
+                used: state.volume_used,
+            }),
         };
         (state.pod_uid, facts)
     }
@@ -201,6 +205,8 @@ mod tests {
                 ..agent::Work::default()
             }),
             done: vec![done(true, ""), done(false, "")],
+            volume_bytes: 1000,
+            volume_used: 700,
             ..RepositoryState::default()
         };
         let (uid, facts) = RepositoryFacts::read(state);
@@ -209,6 +215,8 @@ mod tests {
             ("pod-1", Some("2.45"))
         );
         assert_eq!((facts.ready, &facts.error), (true, &None));
+        let volume = facts.volume.expect("how full it is");
+        assert_eq!((volume.bytes, volume.percent()), (1000, 70));
         let running = facts.running.expect("what runs");
         assert_eq!(
             (running.operation.to_string().as_str(), running.percent),

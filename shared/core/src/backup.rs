@@ -25,7 +25,7 @@ pub use self::{
     stanza::Stanza,
 };
 use crate::{
-    ClaimFacts, Cluster, ClusterStatus, Desired, DrillPolicy, Fixture, Form, Observed, Plan,
+    ClaimFacts, Cluster, ClusterStatus, Desired, DrillPolicy, Fill, Fixture, Form, Observed, Plan,
     PodFacts, Storage, StorageKind, problem,
 };
 
@@ -114,6 +114,8 @@ pub struct RepositoryFacts {
     pub done: Vec<Done>,
     /// The backups there are, the newest last.
     pub backups: Vec<BackupSet>,
+    /// How full the volume is; none where it was not measured.
+    pub volume: Option<Fill>,
 }
 
 impl RepositoryFacts {

@@ -9,8 +9,8 @@ use pgo_ids::InstanceName;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Cluster, ClusterStatus, ConditionStatus, Observed, RESULT_ROOM, journal::Notice,
-    status::set_condition,
+    Cluster, ClusterStatus, ConditionStatus, Observed, RESULT_ROOM, backup::repository_claim_name,
+    journal::Notice, status::set_condition,
 };
 
 /// A volume has room again when it is this much, in per cent, below the first level: what goes up and down about a level is
@@ -157,21 +157,32 @@ struct Measured {
     fill: Fill,
 }
 
-/// What is measured now.
-fn measured(observed: &Observed) -> impl Iterator<Item = Measured> {
-    observed.pods.keys().filter_map(|instance| {
+/// What is measured now: data, and the repository where it has a volume of its own.
+fn measured(cluster: &Cluster, observed: &Observed) -> impl Iterator<Item = Measured> {
+    let repository = &observed.repository;
+    let claim = repository.claim.as_ref().and(repository.heard());
+    let claim = claim.and_then(|agent| agent.volume);
+    let backups = claim.map(|fill| Measured {
+        volume: repository_claim_name(&cluster.name),
+        instance: None,
+        fill,
+    });
+    let data = observed.pods.keys().filter_map(|instance| {
         Some(Measured {
             volume: instance.to_string(),
             instance: Some(instance.clone()),
             fill: observed.agent(instance)?.volume?,
         })
-    })
+    });
+    data.chain(backups)
 }
 
 /// Whether a volume is there, also while nobody measures it.
-fn is_there(volume: &str, observed: &Observed) -> bool {
-    let claims = observed.claims.keys().chain(observed.pods.keys());
-    claims.into_iter().any(|name| name.as_str() == volume)
+fn is_there(volume: &str, cluster: &Cluster, observed: &Observed) -> bool {
+    let mut claims = observed.claims.keys().chain(observed.pods.keys());
+    let backups = observed.repository.claim.is_some();
+    claims.any(|name| name.as_str() == volume)
+        || (backups && repository_claim_name(&cluster.name) == volume)
 }
 
 /// Takes over what is measured, and tells what is new. Of a volume that nobody measures what was said last stays.
@@ -181,8 +192,10 @@ pub(crate) fn commit(
     observed: &Observed,
     now: Timestamp,
 ) {
-    next.volumes.retain(|volume, _| is_there(volume, observed));
-    for measured in measured(observed).filter(|measured| measured.fill.bytes > 0) {
+    next.volumes
+        .retain(|volume, _| is_there(volume, cluster, observed));
+    let found = measured(cluster, observed);
+    for measured in found.filter(|measured| measured.fill.bytes > 0) {
         let status = next
             .volumes
             .entry(measured.volume.clone())

@@ -1,6 +1,6 @@
 //! Takes orders, one at a time, and writes down what becomes of them.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use pgo_postgres::backrest::info::Set;
@@ -17,9 +17,10 @@ use super::{
     state::{self, Reporter},
     work::{self, INTERRUPTED, Job},
 };
+use crate::{fill, state::Volume};
 
 /// Time between two looks at how full the volume is.
-const LOOK: Duration = Duration::from_secs(60);
+const LOOK: Duration = Duration::from_secs(15);
 
 /// An order, and where the answer goes: why it cannot be begun.
 #[derive(Debug)]
@@ -182,9 +183,15 @@ impl Keeper {
     }
 
     fn look_at_volume(&self) {
-        match measure(&self.around.settings.folder) {
-            Ok((size, used)) => self.reporter.change(|state| {
-                (state.volume_bytes, state.volume_used) = (size, used);
+        match fill::volume(&self.around.settings.folder) {
+            Ok(found) => self.reporter.change(|state| {
+                let told = Volume {
+                    bytes: state.volume_bytes,
+                    used: state.volume_used,
+                };
+                if fill::is_news(Some(told), found) {
+                    (state.volume_bytes, state.volume_used) = (found.bytes, found.used);
+                }
             }),
             Err(error) => tracing::warn!(%error, "how full the volume is is not known"),
         }
@@ -199,12 +206,4 @@ async fn ended(work: &mut Option<AbortOnDropHandle<Outcome>>) -> Outcome {
             .await
             .unwrap_or_else(|error| Err(format!("the work broke off: {error}"))),
     }
-}
-
-/// Size of a volume and how much of it is used, in bytes.
-fn measure(folder: &Path) -> Result<(u64, u64), rustix::io::Errno> {
-    let system = rustix::fs::statvfs(folder)?;
-    let bytes = |blocks: u64| blocks.saturating_mul(system.f_frsize);
-    let used = system.f_blocks.saturating_sub(system.f_bfree);
-    Ok((bytes(system.f_blocks), bytes(used)))
 }

@@ -6,7 +6,7 @@ use pgo_core::{ConditionStatus, Fill, Level, RESULT_ROOM};
 use pgo_events::{Datum, Event, EventType, Field};
 use proptest::prelude::*;
 
-use crate::world::World;
+use crate::world::{World, backups};
 
 const MIB: u64 = 1 << 20;
 
@@ -195,4 +195,43 @@ pub fn told() -> BTreeSet<EventType> {
     fill(&mut world, 80);
     fill(&mut world, 10);
     types(&world).into_iter().collect()
+}
+
+#[test]
+fn the_repository_s_volume_is_told_like_those_of_data() {
+    let mut world = World::new();
+    world.wanted().backups = Some(backups());
+    world.settle();
+    let fill = |world: &mut World, percent| {
+        let agent = world.observed.repository.agent.as_mut();
+        agent.expect("it is heard").volume = Some(Fill {
+            bytes: 100 * MIB,
+            used: percent * MIB,
+        });
+        world.reconcile();
+    };
+    fill(&mut world, 86);
+    let told = story(&world).remove(0);
+    assert_eq!(told.payload.text(Field::Volume), Some("hippo-pgbr-repo"));
+    assert_eq!(told.payload.text(Field::Instance), None);
+    assert_eq!(
+        told.cause.as_deref(),
+        Some("volume hippo-pgbr-repo is 86% used: 86 of 100 MiB")
+    );
+    let (status, reason, _) = condition(&world).expect("judged");
+    assert_eq!(
+        (status, reason.as_str()),
+        (ConditionStatus::False, "NearlyFull")
+    );
+    fill(&mut world, 60);
+    assert_eq!(
+        types(&world),
+        [EventType::DiskWarning, EventType::DiskRecovered]
+    );
+
+    // On no claim, it is the node's.
+    fill(&mut world, 86);
+    world.observed.repository.claim = None;
+    world.reconcile();
+    assert!(world.status.volumes.is_empty());
 }
