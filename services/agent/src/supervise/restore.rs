@@ -42,11 +42,11 @@ use crate::{
 };
 
 /// Pause between two looks at how far replay is.
-const LOOK: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_millis(500);
 
 /// How long PostgreSQL has asked for a WAL file in vain before it is asked whether that is the end of the archive. It asks each
 /// half second.
-const SILENCE: Duration = Duration::from_secs(3);
+const SILENCE: Duration = Duration::from_secs(1);
 
 /// Pause between two such questions.
 const ASK: Duration = Duration::from_secs(5);
