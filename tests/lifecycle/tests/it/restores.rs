@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::harness::{
     Cluster, Ran, Watch,
     events::{fields, types},
+    kubectl,
     kubernetes::{get, list, text},
     namespace, pgo,
     turns::together,
@@ -239,4 +240,73 @@ fn a_cluster_made_again_goes_on_with_what_it_was_restored_to() {
     assert_eq!(text(&status, "/currentPrimary"), new);
     // It archives and can be backed up, in the repository that was kept.
     pgo(&["backup", name, "--backup-opts=--type=full", "--wait"]).ok();
+}
+
+#[test]
+fn a_cluster_that_lost_all_its_volumes_comes_back_from_its_backups() {
+    let _turn = together();
+    let watch = Watch::begin();
+    let cluster = backed_up("lost", &["--replica-count=1"]);
+    cluster.psql("CREATE TABLE kept (n int);").ok();
+    write(&cluster, 1);
+    cluster.psql_as_superuser("SELECT pg_switch_wal()").ok();
+    until("all WAL archived", BACKED_UP, || {
+        let waiting = "SELECT count(*) FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready'";
+        let answer = cluster.psql_as_superuser(waiting).ok();
+        seen(answer.out.trim() == "0", || answer.to_string())
+    });
+    let before = volumes(&cluster);
+    assert_eq!(before.len(), 2, "{before:?}");
+    for (kind, flags) in [
+        ("persistentvolumeclaim", ["--wait=false", ""]),
+        ("pod", ["--force", "--grace-period=0"]),
+    ] {
+        let here = namespace();
+        let mut line = vec!["delete", kind, "-n", &here];
+        line.extend(before.iter().map(|(name, _)| name.as_str()));
+        line.extend(flags.iter().filter(|flag| !flag.is_empty()));
+        kubectl(&line).ok();
+    }
+    until("new volumes, and instances on them", RESTORED, || {
+        let now = volumes(&cluster);
+        let is_new = |one: &(String, String)| !one.1.is_empty() && !before.contains(one);
+        let instances = status(&cluster)["instances"].clone();
+        let all = instances.as_array().cloned().unwrap_or_default();
+        let run = all.iter().filter(|one| one["role"].is_null()).count();
+        let are_new = now.len() == 2 && now.iter().all(is_new);
+        seen(are_new && run == 2, || format!("{now:?}: {instances}"))
+    });
+    // Nobody begins another history on an empty volume.
+    let shown = pgo(&["show", "cluster", &cluster.name]).ok();
+    assert!(shown.out.contains("not ready"), "{shown}");
+    cluster.psql("SELECT 1").failed(2, &["refused"]);
+
+    restore(&cluster, &["--wait", "--timeout=5m"]).ok();
+    assert_eq!(rows(&cluster), "1");
+    cluster.psql("INSERT INTO kept VALUES (2);").ok();
+    until("a replica that streams from it", RESTORED, || {
+        let status = status(&cluster);
+        let all = status["instances"].as_array().cloned();
+        let streams = all
+            .unwrap_or_default()
+            .iter()
+            .any(|one| one["streaming"] == true);
+        seen(streams, || status.to_string())
+    });
+    assert_eq!(rows(&cluster), "1,2");
+    watch.check_to_its_end(&cluster.uid());
+}
+
+/// Instances and the uids of their volumes.
+fn volumes(cluster: &Cluster) -> Vec<(String, String)> {
+    let status = status(cluster);
+    let instances = status["instances"].as_array().cloned().unwrap_or_default();
+    let names = instances.iter().map(|one| text(one, "/name"));
+    let uid = |name: &String| get("persistentvolumeclaim", name, &namespace());
+    names
+        .map(|name| {
+            let uid = uid(&name).map(|claim| text(&claim, "/metadata/uid"));
+            (name, uid.unwrap_or_default())
+        })
+        .collect()
 }
