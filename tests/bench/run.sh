@@ -4,7 +4,8 @@
 # latency and many, to try a row. The local Kubernetes is started first where it is needed: not for nsq, log, thousand and
 # schedules. Measured only when they are named: failover, which takes some hours on three nodes, or one of postmaster,
 # deleted, partition, apiserver, switchover, each with Patroni too, PATRONI_RUNS times with each of two settings; upgrade
-# and replica, which take an hour or two; thousand, which takes half an hour; schedules, which takes three minutes.
+# and replica, which take an hour or two; thousand, which takes half an hour; schedules, which takes three minutes;
+# backup, throughput and lost, which take half an hour each.
 set -euo pipefail
 case ${ROW:-} in
   upgrade | replica)
@@ -50,6 +51,7 @@ if [[ $failover == yes ]]; then
 fi
 case ${ROW:-} in
   upgrade | replica) exec cargo bench --locked --quiet --package pgo-lifecycle-tests --bench changes ;;
+  backup | throughput | lost) exec cargo bench --locked --quiet --package pgo-lifecycle-tests --bench backups ;;
   schedules) exec cargo bench --locked --quiet --package pgo-scheduler --bench schedules ;;
   thousand)
     cargo bench --locked --quiet --package pgo-reconciler --bench thousand --no-run
