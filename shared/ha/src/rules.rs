@@ -51,6 +51,10 @@ rules! {
     promotion_needs_wait,
     /// The wait counts from the receipt of a read, not from its request.
     wait_counts_from_receipt,
+    /// A read that shows another version begins the wait anew.
+    wait_is_for_one_version,
+    /// A read ends the wait that succeeds after the last grant has run out; none that came before a later one does.
+    wait_ends_with_read,
     /// The new term is the Lease's term + 1, no lower.
     term_rises,
     /// Votes needed and voters are those recorded at the version that the swap expects.

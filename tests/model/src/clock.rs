@@ -57,6 +57,8 @@ pub struct Bounds {
     pub outdated: u8,
     /// How often the Lease is lost with what it records, and made anew by somebody who knows of no term.
     pub losses: u8,
+    /// Whether the API server may stop answering for good, at a moment when every replica that runs hears the primary.
+    pub stalls: bool,
     /// Whether instances may take over without being told to.
     pub autofail: bool,
     /// Instances that become primary rather than others that are as far, as all are here.
@@ -101,7 +103,9 @@ impl Clock {
     /// Whether what an agent knows of an earlier version of the Lease is looked at for as long as it believes it. Without,
     /// it has read the Lease again before it does anything else.
     fn keeps_stale(&self) -> bool {
-        self.bounds.delays || !self.rules.voters_of_that_version
+        self.bounds.delays
+            || !self.rules.voters_of_that_version
+            || !self.rules.wait_is_for_one_version
     }
 
     /// What an agent goes by.
@@ -133,15 +137,20 @@ impl Model for Clock {
     fn next_state(&self, state: &State, action: Move) -> Option<State> {
         let mut next = state.clone();
         self.play(&mut next, action)?;
-        next.normalize(self.keeps_stale());
+        next.normalize(self.keeps_stale(), self.rules.wait_is_for_one_version);
         Some(next)
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        vec![Property::always(
-            "at most one serves",
-            |model: &Self, state| model.serving(state).count() <= 1,
-        )]
+        vec![
+            Property::always("at most one serves", |model: &Self, state| {
+                model.serving(state).count() <= 1
+            }),
+            Property::always(
+                "an API server that stalls costs no grant",
+                |_: &Self, state: &State| !state.stalled || state.all_may_grant(),
+            ),
+        ]
     }
 }
 
@@ -155,7 +164,7 @@ impl Alike for Clock {
             nodes.hash(print);
             (state.version, state.crashes, state.changes, state.releases).hash(print);
             (state.failures, state.outdated).hash(print);
-            (state.losses, state.anew).hash(print);
+            (state.losses, state.anew, state.stalled).hash(print);
             exchange.record(&state.record, print);
             state.swaps_by(exchange).hash(print);
             state.sent_by(exchange).hash(print);

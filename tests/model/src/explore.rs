@@ -6,7 +6,7 @@ use std::{
     hash::{Hash, Hasher},
 };
 
-use stateright::{Checker, Model};
+use stateright::{Checker, HasDiscoveries, Model};
 
 use crate::alike::Alike;
 
@@ -38,7 +38,9 @@ where
     M::State: Hash + Send + Sync + std::fmt::Debug + Clone + PartialEq,
     M::Action: std::fmt::Debug + Clone + PartialEq + Send + Sync,
 {
-    let checker = model.checker().threads(1).spawn_bfs().join();
+    // Whatever goes wrong first is enough; by default it would look for everything that is never to happen.
+    let checker = model.checker().finish_when(HasDiscoveries::Any);
+    let checker = checker.threads(1).spawn_bfs().join();
     let found = checker.discoveries().into_iter().next();
     match found {
         Some((what, path)) => Err(Wrong {

@@ -3,7 +3,7 @@
 use pgo_ids::Term;
 
 use super::{Effect, Role, Seen, Server, Step};
-use crate::{Authority, Record, Version};
+use crate::{Authority, Moment, Record, Version};
 
 impl Step<'_> {
     pub(super) fn lease_read(&mut self, version: Version, record: Record) {
@@ -16,9 +16,24 @@ impl Step<'_> {
         if let Role::Holder(authority) = &mut self.agent.role {
             authority.unsettled = false;
         }
+        // One that comes earlier cannot end the wait: the API server may be away by the time that the grant has run out, and
+        // then the primary would lose this grant for nothing.
+        let is_silent = !self.agent.granter.hears_primary(self.now) || !rules.wait_ends_with_read;
+        let now = self.now;
+        let ends = |since: Moment| is_silent && now.since(since) >= timing.run_out();
         match &mut self.agent.seen {
             Some(seen) if seen.version == version => {
-                seen.ripe |= self.now.since(seen.since) >= timing.run_out();
+                seen.ripe |= ends(seen.since);
+            }
+            Some(seen) if !rules.wait_is_for_one_version => {
+                let since = seen.since;
+                let ripe = ends(since);
+                self.saw(Seen {
+                    version,
+                    record,
+                    since,
+                    ripe,
+                });
             }
             _ => self.saw(Seen {
                 version,

@@ -29,8 +29,13 @@ impl Step<'_> {
             .grant(self.protocol, &agent.promise, from, term, self.now);
         let answer = match granted {
             Ok(promise) => {
-                // Somebody is there, which an order to take over did not expect.
-                self.agent.told = None;
+                // Somebody is there, which an order to take over did not expect, and what was read before ends no wait.
+                agent.told = None;
+                if let Some(seen) = &mut agent.seen
+                    && self.protocol.rules.wait_ends_with_read
+                {
+                    seen.ripe = false;
+                }
                 self.store(promise);
                 Ok(())
             }

@@ -10,11 +10,13 @@ use pgo_ids::Term;
 
 use crate::cluster::{Cluster, TICK, id};
 
-fn serving(cluster: &Cluster) -> Vec<usize> {
+/// Who serves.
+pub fn serving(cluster: &Cluster) -> Vec<usize> {
     cluster.serving().collect()
 }
 
-fn running(instances: usize) -> Cluster {
+/// One that runs, and of which nothing is logged yet.
+pub fn running(instances: usize) -> Cluster {
     let mut cluster = Cluster::of(instances);
     cluster.pass(Duration::from_secs(5));
     assert_eq!(serving(&cluster), [0]);
@@ -33,40 +35,6 @@ fn the_lease_is_not_written_while_grants_come() {
         .iter()
         .filter(|(_, effect)| *effect == Effect::ReadLease);
     assert_eq!(reads.count(), 0);
-}
-
-#[test]
-fn a_frozen_api_server_changes_nothing() {
-    let mut cluster = running(3);
-    cluster.api = false;
-    cluster.pass(Duration::from_secs(30));
-    cluster.api = true;
-    cluster.pass(Duration::from_secs(5));
-    assert_eq!(serving(&cluster), [0]);
-    let stopped = cluster
-        .log
-        .iter()
-        .any(|(_, effect)| *effect == Effect::KillServers);
-    assert!(!stopped && cluster.writes == 0);
-}
-
-#[test]
-fn a_blip_while_the_api_server_is_frozen_costs_no_grant() {
-    let mut cluster = running(3);
-    cluster.api = false;
-    cluster.cut.insert(1);
-    cluster.pass(Duration::from_secs(20));
-    cluster.cut.clear();
-    cluster.pass(Duration::from_secs(1));
-    assert_eq!(serving(&cluster), [0]);
-    let asked = cluster
-        .log
-        .iter()
-        .any(|(_, effect)| matches!(effect, Effect::AskVote { .. }));
-    assert!(
-        !asked,
-        "votes are asked for only after a read at the end of the wait"
-    );
 }
 
 /// A grant is asked for every tick, so the newest one may be a tick old, and the next one a tick away; D before the end the

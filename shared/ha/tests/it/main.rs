@@ -11,3 +11,4 @@ mod cluster;
 mod doubt;
 mod handover;
 mod preferred;
+mod stalls;

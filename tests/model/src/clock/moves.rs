@@ -84,6 +84,8 @@ pub enum Move {
     Orders(usize),
     /// The Lease is lost, and made anew.
     LosesLease,
+    /// The API server stops answering.
+    Stalls,
 }
 
 impl Clock {
@@ -91,6 +93,9 @@ impl Clock {
         moves.push(Move::Pass);
         if state.losses < self.bounds.losses {
             moves.push(Move::LosesLease);
+        }
+        if self.bounds.stalls && !state.stalled && state.all_hear() {
+            moves.push(Move::Stalls);
         }
         for node in 0..NODES {
             match state.agent(node) {
@@ -100,7 +105,9 @@ impl Clock {
             }
         }
         for swap in &state.swaps {
-            if swap.done.is_none() && swap.expected == state.version {
+            if state.stalled {
+                // Nothing is done or answered.
+            } else if swap.done.is_none() && swap.expected == state.version {
                 moves.push(Move::Lands { swap: swap.clone() });
             } else if swap.waits {
                 moves.push(Move::Answered { swap: swap.clone() });
@@ -117,6 +124,8 @@ impl Clock {
         moves.push(Move::Tick { node, read: None });
         for effect in effects {
             match effect {
+                // The tick whose read is not answered is there already.
+                Effect::ReadLease if state.stalled => {}
                 Effect::ReadLease => {
                     moves.push(Move::Tick {
                         node,

@@ -27,14 +27,15 @@ impl State {
         }
     }
 
-    /// Brings the state into its one form.
-    pub(super) fn normalize(&mut self, delays: bool) {
+    /// Brings the state into its one form. Where another version begins the wait anew, it is nothing how long one was waited
+    /// for that is not there any more.
+    pub(super) fn normalize(&mut self, delays: bool, waits_anew: bool) {
         let current = self.version;
         self.settle(current);
         for node in 0..NODES {
             if let Node::Up { agent, disk } = self.nodes[node].node() {
                 let mut shorter = agent.clone();
-                forget(&mut shorter, current, delays);
+                forget(&mut shorter, current, delays, waits_anew);
                 let dead =
                     |swap: &Swap| swap.writer == node && swap.done.is_none() && swap.expected == 0;
                 if let Some(call) = &mut shorter.call
@@ -164,7 +165,7 @@ fn moments(agent: &mut Agent) -> Vec<&mut Moment> {
 }
 
 /// What the agent itself forgets with its next step, and what cannot matter to it.
-fn forget(agent: &mut Agent, current: u32, delays: bool) {
+fn forget(agent: &mut Agent, current: u32, delays: bool, waits_anew: bool) {
     agent.granter.forget(NOW);
     agent.told = agent.told.filter(|until| NOW < *until);
     if let Role::Candidate(campaign) = &mut agent.role {
@@ -180,14 +181,18 @@ fn forget(agent: &mut Agent, current: u32, delays: bool) {
             seen.since = NOW;
             seen.ripe = false;
         }
-    } else if let Some(seen) = &mut agent.seen
-        && (seen.ripe || number(&seen.version) != current)
-    {
-        // It has waited long enough, or does in vain.
-        seen.since = NOW;
-        if number(&seen.version) != current
-            && (!delays || (!seen.ripe && agent.role == Role::Replica))
-        {
+    } else if let Some(seen) = &mut agent.seen {
+        let is_current = number(&seen.version) == current;
+        if seen.ripe {
+            // It has waited long enough, and needs no more than another read where it hears the primary again.
+            seen.since = NOW.minus(HOLDER.term);
+        }
+        let is_stale = !is_current && waits_anew;
+        if is_stale {
+            // It waits in vain.
+            seen.since = NOW;
+        }
+        if is_stale && (!delays || (!seen.ripe && agent.role == Role::Replica)) {
             agent.seen = None;
             agent.role = Role::Replica;
         }

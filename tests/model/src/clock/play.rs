@@ -53,6 +53,7 @@ impl Clock {
                 self.step(state, writer, Input::LeaseUnknown)?;
             }
             Move::LosesLease => loses_lease(state),
+            Move::Stalls => state.stalled = true,
             Move::Crashes(node) => crash(state, node),
             Move::Starts(node) => self.starts(state, node),
             Move::Wants(node) => self.wants(state, node)?,
@@ -232,6 +233,7 @@ impl Clock {
     }
 
     fn read(&self, state: &State, answered: bool) -> Input {
+        let answered = answered && !state.stalled;
         if answered && state.anew {
             Input::LeaseAnew {
                 version: version(state.version),

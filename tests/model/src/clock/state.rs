@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use pgo_ha::{Agent, Moment, Promise, Protocol, Record, Server, Synchronous, Version};
+use pgo_ha::{Agent, Moment, Promise, Protocol, Record, Role, Server, Synchronous, Version};
 use pgo_ids::Term;
 
 use super::{Clock, UNIT, WAITER};
@@ -158,6 +158,8 @@ pub struct State {
     pub losses: u8,
     /// Whether it was made anew and records nothing; what it had recorded is nothing then.
     pub anew: bool,
+    /// Whether the API server answers nobody any more.
+    pub stalled: bool,
 }
 
 impl State {
@@ -197,8 +199,9 @@ impl State {
             outdated: 0,
             losses: 0,
             anew: false,
+            stalled: false,
         };
-        state.normalize(model.bounds.delays);
+        state.normalize(model.bounds.delays, true);
         state
     }
 
@@ -229,6 +232,21 @@ impl State {
             (exchange.place(*by), *version, to)
         });
         sent.collect()
+    }
+
+    /// Whether every replica that runs hears the primary, and nobody wants to take its place.
+    pub(super) fn all_hear(&self) -> bool {
+        let agents = (0..NODES).filter_map(|node| self.agent(node));
+        let mut others = agents.filter(|agent| agent.me != self.record.holder);
+        let hears =
+            |agent: &Agent| matches!(agent.role, Role::Replica) && agent.granter.hears_primary(NOW);
+        self.swaps.is_empty() && self.all_may_grant() && others.all(hears)
+    }
+
+    /// Whether nobody has promised a higher term than the Lease's, whose holder it would grant nothing any more.
+    pub(super) fn all_may_grant(&self) -> bool {
+        let mut agents = (0..NODES).filter_map(|node| self.agent(node));
+        agents.all(|agent| agent.promise.term <= self.record.term)
     }
 
     /// The agent of an instance, if it runs.

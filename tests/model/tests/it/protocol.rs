@@ -24,6 +24,7 @@ const CLOCK: clock::Bounds = clock::Bounds {
     failures: 0,
     outdated: 0,
     losses: 0,
+    stalls: false,
     autofail: true,
     preferred: Vec::new(),
     delays: false,
@@ -145,6 +146,16 @@ fn one_whose_database_cannot_serve_is_followed() {
             ..CLOCK
         });
     }
+}
+
+#[test]
+fn an_api_server_that_stalls_costs_a_primary_nothing() {
+    let bounds = clock::Bounds {
+        stalls: true,
+        ..CLOCK
+    };
+    let looked = explore::never(Clock::new(bounds, Rules::PROTOCOL));
+    holds("an API server that stalls", looked);
 }
 
 #[test]

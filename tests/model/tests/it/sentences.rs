@@ -13,6 +13,7 @@ use pgo_model_tests::explore::Wrong;
 enum Harm {
     TwoPrimaries,
     LostCommit,
+    LostGrant,
     Stuck,
 }
 
@@ -27,6 +28,7 @@ fn found(sentence: &str, harm: Harm, wrong: Option<Wrong>) {
     let what = match harm {
         Harm::TwoPrimaries => "at most one serves",
         Harm::LostCommit => "no acknowledged commit is lost",
+        Harm::LostGrant => "an API server that stalls costs no grant",
         Harm::Stuck => "nothing can go on from here",
     };
     assert_eq!(wrong.what, what, "{sentence}: {:#?}", wrong.trace);

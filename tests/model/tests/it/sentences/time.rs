@@ -16,6 +16,7 @@ const CLOCK: clock::Bounds = clock::Bounds {
     failures: 0,
     outdated: 0,
     losses: 0,
+    stalls: false,
     autofail: true,
     preferred: Vec::new(),
     delays: false,
@@ -157,6 +158,25 @@ fn a_promotion_needs_votes_and_a_lease_that_rests() {
         ..ALL
     };
     two_primaries("wait_counts_from_receipt", rules, CLOCK);
+    let rules = Rules {
+        wait_is_for_one_version: false,
+        ..ALL
+    };
+    two_primaries("wait_is_for_one_version", rules, CLOCK);
+}
+
+#[test]
+fn the_wait_ends_with_a_read_of_after_the_last_grant() {
+    let rules = Rules {
+        wait_ends_with_read: false,
+        ..ALL
+    };
+    let bounds = clock::Bounds {
+        stalls: true,
+        ..CLOCK
+    };
+    let wrong = explore::never(Clock::new(bounds, rules)).err();
+    found("wait_ends_with_read", Harm::LostGrant, wrong);
 }
 
 #[test]
