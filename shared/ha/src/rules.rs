@@ -57,6 +57,8 @@ rules! {
     wait_ends_with_read,
     /// The new term is the Lease's term + 1, no lower.
     term_rises,
+    /// Nor higher, whatever the candidate has promised.
+    term_is_next,
     /// Votes needed and voters are those recorded at the version that the swap expects.
     voters_of_that_version,
     /// A voter lets its own grant run out before it votes.

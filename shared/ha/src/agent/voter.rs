@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use pgo_ids::Term;
+
 use super::{Effect, ORDER, Role, Seen, Server, Step};
 use crate::{
-    Campaign, Moment, NoVote, Position, Release, Vote,
+    Campaign, Moment, NoVote, Position, Record, Release, Vote,
     campaign::{self, Outcome},
 };
 
@@ -92,7 +94,10 @@ impl Step<'_> {
             self.agent.me,
             &campaign.votes,
         );
-        if let Outcome::Won(record) = count {
+        if let Outcome::Won(mut record) = count {
+            if !rules.term_is_next {
+                record = record.raised(campaign.term);
+            }
             let expected = campaign.version.clone();
             self.write(expected, record);
         }
@@ -126,17 +131,22 @@ impl Step<'_> {
         if let Some(seen) = &self.agent.seen {
             self.agent.role = Role::Candidate(Campaign {
                 version: seen.version.clone(),
-                term: if self.protocol.rules.term_rises {
-                    seen.record.next_term()
-                } else {
-                    seen.record.term
-                },
+                term: self.term_to_win(&seen.record),
                 record: seen.record.clone(),
                 stands: false,
                 votes: BTreeMap::new(),
                 yields_until: self.yields_until(seen),
             });
             self.agent.told = None;
+        }
+    }
+
+    fn term_to_win(&self, record: &Record) -> Term {
+        let rules = &self.protocol.rules;
+        match (rules.term_rises, rules.term_is_next) {
+            (false, _) => record.term,
+            (true, true) => record.next_term(),
+            (true, false) => record.raised(self.agent.promise.term).next_term(),
         }
     }
 

@@ -75,6 +75,22 @@ fn a_voter_may_vote_again_and_the_holder_raises() {
 }
 
 #[test]
+fn all_who_want_to_follow_one_primary_do_so_in_the_same_term() {
+    let rules = Rules {
+        term_is_next: false,
+        ..ALL
+    };
+    // Who is ahead is refused in the lower term, and who has the higher one is behind.
+    let bounds = data::Bounds {
+        commits: 1,
+        crashes: 2,
+        lost: Some(0),
+        ..data()
+    };
+    stuck("term_is_next", rules, bounds);
+}
+
+#[test]
 fn the_one_furthest_ahead_is_promoted_and_ahead_is_the_later_timeline() {
     let rules = Rules {
         furthest_ahead: false,
