@@ -256,6 +256,7 @@ async fn tell(mut standing: watch::Receiver<Standing>, reporter: Arc<Reporter>) 
         reporter.change(|state| {
             state.term = now.term;
             state.volume_hangs = now.volume_hangs;
+            state.preferred = now.preferred;
             state.tell_commits(now.commits, jiff::Timestamp::now());
             state.leader = now
                 .holder

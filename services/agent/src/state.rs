@@ -90,6 +90,8 @@ pub struct State {
     pub data_found: Option<bool>,
     /// While this instance is made from a backup: how far that is.
     pub restore: Option<Restore>,
+    /// The instances that become primary rather than others that are as far, in their order.
+    pub preferred: Vec<String>,
     /// Whether something of it was noted that nobody was told.
     pub noted: bool,
 }
@@ -255,6 +257,7 @@ impl State {
             data_found: self.data_found.unwrap_or_default(),
             archive: self.archived.as_ref().map(archive),
             restore: self.restore.as_ref().map(restore),
+            preferred: self.preferred.clone(),
             started: self.started.map(timestamp),
             commits: self
                 .commits

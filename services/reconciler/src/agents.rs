@@ -277,6 +277,7 @@ fn facts(state: InstanceState) -> AgentFacts {
         agent::Role::Replica => Some(Role::Replica),
     };
     let given = |text: String| (!text.is_empty()).then_some(text);
+    let preferred = state.preferred.into_iter();
     AgentFacts {
         pod_uid: state.pod_uid,
         phase,
@@ -306,6 +307,8 @@ fn facts(state: InstanceState) -> AgentFacts {
         commits: state.commits.map(commits),
         archive: state.archive.map(archive),
         restore: state.restore.map(restore),
+        // One that is named like no instance is none.
+        preferred: preferred.filter_map(|name| name.parse().ok()).collect(),
     }
 }
 

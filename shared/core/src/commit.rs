@@ -421,6 +421,9 @@ fn instances(status: &ClusterStatus, observed: &Observed, now: Timestamp) -> Vec
                 pending_restart: agent
                     .map(|agent| agent.pending_restart.clone())
                     .unwrap_or_default(),
+                preferred: agent
+                    .map(|agent| agent.preferred.clone())
+                    .unwrap_or_default(),
             }
         })
         .collect()

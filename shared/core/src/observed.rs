@@ -282,6 +282,8 @@ pub struct AgentFacts {
     pub archive: Option<crate::Archive>,
     /// On one that restores a backup: how far it is.
     pub restore: Option<crate::RestoreFacts>,
+    /// The instances to which it leaves the place of a primary that is gone, where they are as far as it.
+    pub preferred: BTreeSet<InstanceName>,
 }
 
 /// What a former primary had written that its successor does not have.

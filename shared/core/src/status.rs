@@ -140,6 +140,9 @@ pub struct InstanceStatus {
     /// The settings that take over their values in the files only with a restart.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pending_restart: Vec<String>,
+    /// The instances to which it leaves the place of a primary that is gone, where they are as far as it.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub preferred: BTreeSet<InstanceName>,
 }
 
 /// The last change of the primary, as users see it.

@@ -457,6 +457,7 @@ fn instances() -> Value {
                 "lagSeconds": count(),
                 "sync": {"type": "string"},
                 "pendingRestart": {"type": "array", "items": {"type": "string"}},
+                "preferred": {"type": "array", "items": label()},
             },
         },
     })

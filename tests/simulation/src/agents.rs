@@ -186,6 +186,7 @@ fn say(
         commits: None,
         archive: None,
         restore: None,
+        preferred: Default::default(),
         error: error.map(str::to_owned),
     };
     observed.agents.insert(instance.clone(), facts);

@@ -141,6 +141,8 @@ pub struct Standing {
     pub commits: Option<Commits>,
     /// Whether the data volume hangs.
     pub volume_hangs: bool,
+    /// Names of the instances that are preferred, in their order.
+    pub preferred: Vec<String>,
 }
 
 /// For whose answers the commits of a primary wait.
@@ -563,6 +565,7 @@ impl<S: Store> Driver<S> {
                     .filter(|_| record.is_none() || self.lease_is_lost),
                 volume_hangs: self.fitness.volume_hangs(),
                 commits: self.commits(),
+                preferred: self.preferred(),
             };
             let is_news = *standing != next;
             *standing = next;

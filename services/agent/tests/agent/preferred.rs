@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use pgo_proto::agent::InstanceState;
+
 use crate::{
     replica::three,
     rig::{PROGRAMS, Rig},
@@ -33,11 +35,21 @@ async fn change(all: &mut [Rig; 3], from: usize, to: usize, in_order: bool) {
     all[to].until_voters(2).await;
 }
 
+/// Whom an instance is to prefer it knows, and says so, while the primary serves.
+async fn told(all: &[Rig; 3], preferred: &str) {
+    all[0].store.set_preferred(preferred);
+    for rig in all {
+        let tells = |state: &InstanceState| state.preferred == [preferred];
+        rig.until("whom it prefers", tells).await;
+    }
+}
+
 #[test]
 fn of_two_that_are_as_far_the_preferred_one_follows() {
     let name = "preferred::of_two_that_are_as_far_the_preferred_one_follows";
     unprivileged(name, &PROGRAMS, async || {
         let mut all: [Rig; 3] = three(0).await.into();
+        told(&all, "hippo-efgh").await;
         // By chance it would be so once in 32 times.
         change(&mut all, 0, 1, true).await;
         change(&mut all, 1, 0, true).await;

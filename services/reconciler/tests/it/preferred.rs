@@ -29,6 +29,15 @@ fn said(kubernetes: &Kubernetes) -> Value {
     lease["metadata"]["annotations"]["pgo.crunchydata.com/preferred"].clone()
 }
 
+/// Whom the first instance prefers, as the status says.
+fn known(kubernetes: &Kubernetes) -> Value {
+    let cluster = kubernetes.get("pgclusters", NS, "hippo");
+    let instances = &cluster.unwrap_or_default()["status"]["instances"];
+    let mut instances = instances.as_array().into_iter().flatten();
+    let first = instances.find(|one| one["name"] == "hippo");
+    first.map_or(Value::Null, |one| one["preferred"].clone())
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn instances_on_nodes_that_are_preferred_are_named_in_the_lease() {
     let (kubernetes, certificates) = (installation(), Certificates::new());
@@ -36,12 +45,22 @@ async fn instances_on_nodes_that_are_preferred_are_named_in_the_lease() {
     node(&kubernetes, "node2", "b");
     prefer(&kubernetes, "b");
     let _reconciler = Reconciler::start(&kubernetes, &certificates);
-    let (_first, _other) = cluster(&kubernetes, &certificates).await;
+    let (first, _other) = cluster(&kubernetes, &certificates).await;
     assert_eq!(said(&kubernetes), Value::Null, "all are on node1");
     kubernetes.edit("pods", NS, "hippo-abcd", |pod| {
         pod["spec"]["nodeName"] = json!("node2");
     });
     eventually("the one on node2", || said(&kubernetes) == "hippo-abcd").await;
+    // What an agent knows of that is shown.
+    let know = |preferred: &[&str]| {
+        let names = preferred.iter().map(ToString::to_string).collect();
+        first.state.send_modify(|state| state.preferred = names);
+    };
+    know(&["hippo-abcd", "No Such!"]);
+    let shown = json!(["hippo-abcd"]);
+    eventually("what the agent knows", || known(&kubernetes) == shown).await;
+    know(&[]);
+    eventually("nothing", || known(&kubernetes) == Value::Null).await;
     // Other nodes, by pgo.yaml; and none.
     prefer(&kubernetes, "a");
     eventually("the one on node1", || said(&kubernetes) == "hippo").await;

@@ -200,6 +200,19 @@ fn who_is_preferred_is_said_while_a_primary_serves_and_stays_while_a_pod_is_away
 }
 
 #[test]
+fn whom_an_agent_prefers_is_shown_beside_its_instance() {
+    let mut world = with_replicas(2);
+    let [one, other] = [0, 1].map(|n| names(&world)[n].clone());
+    let agent = world.observed.agents.get_mut(&one).expect("an agent");
+    agent.preferred.insert(other.clone());
+    settle(&mut world);
+    let instances = &world.status.instances;
+    let prefer = instances.iter().filter(|one| !one.preferred.is_empty());
+    let prefer: Vec<_> = prefer.map(|one| (&one.name, &one.preferred)).collect();
+    assert_eq!(prefer, [(&one, &BTreeSet::from([other]))]);
+}
+
+#[test]
 fn what_is_to_be_planned_is_not_forced() {
     let mut world = with_replicas(1);
     let to = names(&world)[0].clone();

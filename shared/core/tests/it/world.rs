@@ -553,6 +553,7 @@ impl World {
             commits: None,
             archive: self.archive.clone().filter(|_| runs && leads),
             restore: restore.filter(|_| !leads),
+            preferred: Default::default(),
             error: error.map(str::to_owned),
         };
         self.observed.silent.remove(&instance);

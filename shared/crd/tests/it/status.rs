@@ -243,6 +243,7 @@ fn full() -> ClusterStatus {
             lag_seconds: Some(4),
             sync: Some("quorum".to_owned()),
             pending_restart: vec!["max_connections".to_owned()],
+            preferred: ["hippo-abcd".parse().expect("a name")].into(),
         }],
         synchronous: Some(Synchronous {
             asked: 2,

@@ -30,6 +30,7 @@ mod installation;
 mod kills;
 mod ownership;
 mod policies;
+mod preferred;
 mod requests;
 mod restart;
 mod restores;

@@ -179,13 +179,18 @@ impl<S: Store> Driver<S> {
 
     /// Takes over what a holder saw of the Lease, which it has no reason of its own to read. Where it records nothing, the
     /// protocol finds that out when it writes.
+    ///
+    /// Whoever is granted by hears from a primary which version of the Lease it has written, and of no other one: where
+    /// something else is wanted, the primary writes it once more. Else the others read it first when the primary is gone, and
+    /// the wait for it would begin only then.
     pub(super) async fn looked(
         &mut self,
         wishes: Wishes,
         records: bool,
     ) -> Result<(), DriverError> {
+        let is_known = wishes == self.wishes;
         self.wished(wishes).await?;
-        if records || self.agent.server != Server::Primary {
+        if (records && is_known) || self.agent.server != Server::Primary {
             return Ok(());
         }
         self.step(Input::Outdated).await
@@ -205,6 +210,15 @@ impl<S: Store> Driver<S> {
             return Ok(());
         }
         self.step(Input::Autofail(autofail)).await
+    }
+
+    /// Names of those that are preferred, in their order.
+    pub(super) fn preferred(&self) -> Vec<String> {
+        let places = self.agent.preferred.iter();
+        let places = places.filter_map(|voter| self.book.place(voter));
+        let mut names: Vec<String> = places.map(|place| place.name.clone()).collect();
+        names.sort_unstable();
+        names
     }
 
     /// Looks whether something else is wanted of a holder, which has no reason of its own to read the Lease.
