@@ -13,7 +13,7 @@ use crate::{
     backrest::archiving::ArchiveSettings,
     drill, dump,
     ha::{book::Place, guard},
-    probe, repository,
+    job, probe, repository,
     restoration::Order,
 };
 
@@ -43,6 +43,8 @@ pub enum Role {
     Probe(probe::Settings),
     /// Restores a backup, checks and reads it, and tells whether it can be relied on; in a pod of its own.
     Drill(Box<drill::Settings>),
+    /// Measures by pgbench, or loads a file into a table; in a pod of its own.
+    Job(Box<job::Settings>),
 }
 
 /// Settings of `agent run`.

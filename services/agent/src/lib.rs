@@ -1,12 +1,13 @@
 //! PID 1 in each PostgreSQL pod: brings PostgreSQL up, keeps it up, and tells how it is.
 //!
-//! One program in seven roles:
+//! One program in nine roles:
 //!
 //! ```text
 //! agent install   in the init container: puts itself into a folder that both containers see
 //! agent probe     in a pod of its own: tells which PostgreSQL an image holds                        probe
 //! agent drill     in a pod of its own: restores a backup, checks and reads it, and tells what it found        drill
 //! agent dump      in a pod of its own: makes a dump, or restores one                                dump
+//! agent job       in a pod of its own: measures by pgbench, or loads a file into a table               job
 //! agent           process 1: reaps, forwards signals, and ends PostgreSQL if its child dies         init
 //! └─ agent run    all the rest                                                                      run
 //!    ├─ pgbackrest server, where WAL is archived                                                      backrest
@@ -47,6 +48,7 @@ pub mod ha;
 pub mod init;
 pub mod inspection;
 pub mod install;
+pub mod job;
 pub mod lock;
 pub mod orders;
 pub mod policy;
@@ -81,6 +83,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Some(Role::Dump(settings)) => dump::main(&settings),
         Some(Role::Install(settings)) => install::main(&settings).map(|()| ExitCode::SUCCESS),
         Some(Role::Probe(settings)) => probe::main(&settings).map(|()| ExitCode::SUCCESS),
+        Some(Role::Job(settings)) => job::main(&settings),
         Some(Role::Drill(settings)) => drill::main(*settings).map(|()| ExitCode::SUCCESS),
     };
     result.unwrap_or_else(|error| {

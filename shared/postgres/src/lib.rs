@@ -18,6 +18,7 @@ pub mod files;
 pub mod hba;
 pub mod identify;
 pub mod initdb;
+pub mod job;
 pub mod passwords;
 pub mod policy;
 pub mod position;

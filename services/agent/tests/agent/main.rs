@@ -15,6 +15,7 @@ mod fake;
 mod handover;
 mod inspection;
 mod instance;
+mod jobs;
 mod lost_lease;
 mod orders;
 mod policy;
