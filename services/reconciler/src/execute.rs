@@ -133,6 +133,7 @@ async fn one(
         | Step::RemoveTask { .. }
         | Step::RemoveDrill { .. }
         | Step::RemoveDumpPod { .. }
+        | Step::RemoveJobPod { .. }
         | Step::RemoveProbe { .. } => remove::one(step, cluster, &context.client).await,
         Step::HoldReplica { .. }
         | Step::ReleaseReplica { .. }
@@ -159,6 +160,7 @@ async fn one(
         | Step::CheckRestore { .. }
         | Step::Backup { .. } => repository::one(step, object, cluster, context).await,
         Step::MakeDrill { .. } => make::drill(step, object, cluster, context).await,
+        Step::MakeJobPod { order } => make::job(order, object, cluster, context).await,
         Step::MakeClaim(instance) | Step::MakePod { instance, .. } => {
             make::of_instance((step, instance), object, cluster, context).await
         }

@@ -85,6 +85,8 @@ async fn tell_one(
                 Some("pgdump") => "dump",
                 Some("pgrestore") => "restore a dump into",
                 Some("applypolicy") => "apply a policy to",
+                Some("benchmark") => "measure",
+                Some("load") => "load a file into",
                 _ => "delete",
             };
             no_such_cluster(kind, cluster, wanted)

@@ -3,6 +3,7 @@
 
 mod drill;
 mod dump;
+mod job;
 mod probe;
 mod repository;
 mod size;
@@ -136,6 +137,7 @@ pub fn asked_by<'a>(
         backups: pgo_crd::backup_requests(tasks(), object),
         restores: pgo_crd::restore_requests(tasks(), object),
         dumps: pgo_crd::dump_requests(tasks(), object, config),
+        jobs: pgo_crd::job_requests(tasks(), object),
         policies: pgo_crd::policy_requests(tasks(), object),
         tasks: pgo_crd::asking(tasks(), object),
         replicas: Vec::new(),
@@ -235,7 +237,7 @@ fn see_certificate(observed: &mut Observed, cluster: &Cluster, cache: &Cache) {
     }
 }
 
-/// The pods of the instances, the one that asks an image for its version, and the one that tries a backup.
+/// The pods of the instances, and those that do one thing: ask an image for its version, try a backup, measure or load.
 async fn see_pods(
     observed: &mut Observed,
     pods: &[Arc<Pod>],
@@ -259,6 +261,12 @@ async fn see_pods(
         if let Some(operation) = pod.labels().get(label::DUMP) {
             if is_ours {
                 observed.dump = dump::seen(observed.dump.take(), dump::facts(pod, operation));
+            }
+            continue;
+        }
+        if let Some(operation) = pod.labels().get(label::JOB) {
+            if is_ours {
+                observed.job = job::seen(observed.job.take(), job::facts(pod, operation));
             }
             continue;
         }

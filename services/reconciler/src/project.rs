@@ -1,5 +1,6 @@
 //! Projections: what 4.1 keeps in specs and tasks, written after the status, from the status alone.
 
+mod jobs;
 mod replicas;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -291,16 +292,6 @@ fn of_backup_task(task: &Pgtask, operation: &Operation) -> Option<Value> {
     (task.spec.status != word).then(|| json!({"spec": {"status": word}}))
 }
 
-/// 4.1's state of a task that asks for a dump, or for the restore of one.
-fn of_dump_task(task: &Pgtask, operation: &Operation) -> Option<Value> {
-    let word = match operation.outcome {
-        None => "job submitted",
-        Some(Outcome::Completed) => "job completed",
-        Some(Outcome::Failed) => "job error",
-    };
-    (task.spec.status != word).then(|| json!({"spec": {"status": word}}))
-}
-
 /// 4.1's notes in the tasks of a restore: of the one that asks for it, and of the one that follows it.
 fn of_restore_task(task: &Pgtask, operation: &Operation) -> Option<Value> {
     let follows = task.spec.tasktype == TaskType::Workflow.as_str();
@@ -342,7 +333,10 @@ fn of_task(task: &Pgtask, operation: &Operation) -> Option<Value> {
         return of_backup_task(task, operation);
     }
     if matches!(operation.kind, Kind::CreateDump | Kind::RestoreDump) {
-        return of_dump_task(task, operation);
+        return jobs::of_dump(task, operation);
+    }
+    if matches!(operation.kind, Kind::Benchmark | Kind::Load) {
+        return jobs::of_task(task, operation);
     }
     if operation.kind == Kind::RestoreCluster {
         return of_restore_task(task, operation);
@@ -370,7 +364,11 @@ fn of_task_status(task: &Pgtask, operation: &Operation, now: Timestamp) -> Optio
             "Running",
             "it is under way".to_owned(),
         ),
-        Some(Outcome::Completed) => (ConditionStatus::True, "Completed", "it is done".to_owned()),
+        Some(Outcome::Completed) => {
+            let gave = operation.result.clone();
+            let message = gave.unwrap_or_else(|| "it is done".to_owned());
+            (ConditionStatus::True, "Completed", message)
+        }
         Some(Outcome::Failed) => {
             let cause = operation.cause.clone().unwrap_or_default();
             (ConditionStatus::False, "Failed", cause)
@@ -421,6 +419,7 @@ mod tests {
             dumps: Vec::new(),
             backups: Vec::new(),
             restores: Vec::new(),
+            jobs: Vec::new(),
             policies: Vec::new(),
             policies_at_creation: Vec::new(),
             tasks: BTreeMap::new(),
@@ -459,6 +458,8 @@ mod tests {
             task: None,
             policy: None,
             place: None,
+            table: None,
+            result: None,
             backup: None,
             started: Timestamp::UNIX_EPOCH,
             finished: None,

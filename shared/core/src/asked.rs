@@ -34,6 +34,7 @@ struct Unbegun<'a> {
     id: OperationId,
     actor: &'a str,
     policy: Option<String>,
+    table: Option<String>,
 }
 
 impl Cluster {
@@ -48,6 +49,7 @@ impl Cluster {
         let mut backups = self.backups.iter();
         let mut restores = self.restores.iter();
         let mut dumps = self.dumps.iter();
+        let mut jobs = self.jobs.iter();
         let mut policies = self.policies.iter();
         failover.any(|asked| asked.operation == id)
             || scale_down.any(|asked| asked.operation == id)
@@ -57,6 +59,7 @@ impl Cluster {
             || backups.any(|asked| asked.operation == id)
             || restores.any(|asked| asked.operation == id)
             || dumps.any(|asked| asked.operation == id)
+            || jobs.any(|asked| asked.operation == id)
             || policies.any(|asked| asked.operation == id)
     }
 
@@ -80,6 +83,7 @@ fn unbegun<'a>(
         id,
         actor,
         policy: None,
+        table: None,
     };
     let failover = cluster.failover.iter().map(move |asked| {
         let target = asked.target.as_ref().and_then(|name| name.parse().ok());
@@ -121,6 +125,7 @@ fn unbegun<'a>(
         .chain(backups)
         .chain(restores)
         .chain(dumps(cluster))
+        .chain(jobs(cluster))
         .chain(policies(cluster));
     let tasks = tasks.filter(|asked| !status.journal.knows(asked.id));
     let replicas = cluster.replicas.iter();
@@ -143,6 +148,20 @@ fn dumps(cluster: &Cluster) -> impl Iterator<Item = Unbegun<'_>> {
         id: asked.operation,
         actor: asked.actor.as_str(),
         policy: None,
+        table: None,
+    })
+}
+
+/// The benchmarks and loads that are asked for.
+fn jobs(cluster: &Cluster) -> impl Iterator<Item = Unbegun<'_>> {
+    let asked = cluster.jobs.iter();
+    asked.map(|asked| Unbegun {
+        kind: asked.kind.operation(),
+        instance: None,
+        id: asked.operation,
+        actor: asked.actor.as_str(),
+        policy: None,
+        table: asked.table(),
     })
 }
 
@@ -155,6 +174,7 @@ fn policies(cluster: &Cluster) -> impl Iterator<Item = Unbegun<'_>> {
         id: asked.operation,
         actor: asked.actor.as_str(),
         policy: Some(asked.policy.clone().unwrap_or_default()),
+        table: None,
     })
 }
 
@@ -199,6 +219,7 @@ pub(crate) fn refuse(
             let of = (asked.kind, asked.instance.as_ref());
             let operation = Operation {
                 policy: asked.policy,
+                table: asked.table,
                 ..Operation::begun(of, asked.id, asked.actor, cluster.generation, now)
             };
             next.journal.refuse(cluster.subject(), operation, GOES, now);

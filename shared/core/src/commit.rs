@@ -8,13 +8,13 @@ use pgo_ids::{ClusterName, InstanceName, Namespace, OperationId, StreamId};
 
 use crate::{
     AgentPhase, BackupRequest, ChangedBy, ClusterStatus, ConditionStatus, Data, DeleteRequest,
-    Desired, DumpRequest, FailoverRequest, InstanceStatus, Kind, Milestone, Notes, Observed,
-    Operation, Outcome, Phase, PolicyRequest, Problem, RESULT_READY, RESULT_UP_TO_DATE,
+    Desired, DumpRequest, FailoverRequest, InstanceStatus, JobRequest, Kind, Milestone, Notes,
+    Observed, Operation, Outcome, Phase, PolicyRequest, Problem, RESULT_READY, RESULT_UP_TO_DATE,
     ReloadRequest, Replica, RestartRequest, RestoreRequest, Role, ScaleDownRequest, UpgradeRequest,
     applied::Applied,
     backlog, backup, certificate, crash,
     deletion::deletion,
-    drill, dump, failover,
+    drill, dump, failover, job,
     journal::{Of, Subject},
     notes, policy, problem, protection, reload, replicas, restart, restore, serving, silence,
     slots,
@@ -61,6 +61,8 @@ pub struct Cluster {
     pub restores: Vec<RestoreRequest>,
     /// Dumps, and restores of some, that Pgtasks ask for.
     pub dumps: Vec<DumpRequest>,
+    /// Benchmarks and loads that Pgtasks ask for.
+    pub jobs: Vec<JobRequest>,
     /// Policies that Pgtasks ask to apply.
     pub policies: Vec<PolicyRequest>,
     /// The policies to apply when it is ready for the first time, in this order.
@@ -138,6 +140,7 @@ pub fn commit(
             synchronous::commit(&mut next, cluster, observed, now);
             backup::commit(&mut next, cluster, observed, now);
             dump::commit(&mut next, cluster, observed, now);
+            job::commit(&mut next, cluster, observed, now);
             let is_first = !status.was_ready() && next.was_ready();
             policy::commit(&mut next, cluster, observed, is_first, now);
             upgrade::account(&mut next, cluster, observed);

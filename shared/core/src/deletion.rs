@@ -9,7 +9,7 @@ use crate::{
     Cluster, ClusterStatus, DeleteOptions, Journal, Kind, Milestone, Observed, Operation, Outcome,
     Phase, asked, backup,
     commit::{CREATION, DELETION, begin_creation, describe},
-    drill, dump, failover,
+    drill, dump, failover, job,
     plan::{Leftover, leftovers},
     policy, reload, replicas, restart, restore, settings, upgrade,
 };
@@ -57,6 +57,7 @@ pub(crate) fn deletion(
         dump::break_off(next, cluster, now);
         restore::break_off(next, cluster, now);
         drill::break_off(next, cluster, now);
+        job::break_off(next, cluster, now);
         settings::break_off(next, cluster, now);
         next.journal
             .finish(subject, CREATION, (Outcome::Failed, Some(interrupted)), now);

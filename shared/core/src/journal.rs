@@ -75,6 +75,12 @@ pub struct Operation {
     /// With a policy that runs elsewhere than policies do: where and as whom.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub place: Option<PolicyPlace>,
+    /// With a load: the table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table: Option<String>,
+    /// What it gave that users are to see: of a benchmark what pgbench printed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<String>,
     /// With a backup that is tried: pgBackRest's name for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backup: Option<String>,
@@ -123,6 +129,8 @@ impl Operation {
             task: None,
             policy: None,
             place: None,
+            table: None,
+            result: None,
             backup: None,
             started: now,
             finished: None,
@@ -174,7 +182,10 @@ impl Operation {
         let policy = policy.map(|name| (Field::PolicyName, Datum::Text(name.clone())));
         let backup = self.backup.iter();
         let backup = backup.map(|label| (Field::Path, Datum::Text(label.clone())));
-        instance.chain(tool).chain(policy).chain(backup)
+        let table = self.table.iter();
+        let table = table.map(|table| (Field::LoadConfig, Datum::Text(table.clone())));
+        let of_what = policy.chain(backup).chain(table);
+        instance.chain(tool).chain(of_what)
     }
 
     fn is(&self, (kind, instance): Of<'_>) -> bool {
@@ -421,6 +432,14 @@ impl Journal {
     ) {
         let how = (Outcome::Completed, Some(cause), None);
         self.end(subject, id, how, details, now);
+    }
+
+    /// Notes what an operation gave.
+    pub(crate) fn note_result(&mut self, id: OperationId, result: Option<String>) {
+        let mut operations = self.operations.iter_mut();
+        if let Some(operation) = operations.find(|operation| operation.id == id) {
+            operation.result = result;
+        }
     }
 
     /// Tells of an operation that was over when it was heard of. Nothing follows from it: it is not remembered.

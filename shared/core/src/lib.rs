@@ -26,6 +26,7 @@ mod failover;
 mod form;
 mod growth;
 pub mod installation;
+pub mod job;
 mod journal;
 mod milestone;
 mod notes;
@@ -80,6 +81,10 @@ pub use dump::{
 pub use failover::{FailoverRequest, MOST_LAG};
 pub use form::Form;
 pub use growth::ClaimSize;
+pub use job::{
+    BenchmarkWork, JobFacts, JobKind, JobOrder, JobRequest, JobResult, JobRun, JobState, JobWish,
+    JobWork, LoadFormat, LoadWork, job_name,
+};
 pub use journal::{DeleteOptions, Journal, Kind, Operation, Outcome};
 pub use milestone::{Data, Milestone};
 pub use notes::{ChangedBy, Notes, Test, Update};

@@ -404,6 +404,8 @@ pub struct Observed {
     pub unwilling: Option<Unwilling>,
     /// What the agents answered that were asked for a reload last.
     pub reloads: Option<crate::Reloads>,
+    /// The pod for a benchmark, or for a load.
+    pub job: Option<crate::JobFacts>,
     /// What became of the policy that was asked for last.
     pub policy: Option<crate::PolicyAnswer>,
 }

@@ -10,9 +10,9 @@ use pgo_ids::{ClusterName, InstanceName, OperationId};
 
 use crate::{
     AddressFamily, Backup, Cluster, ClusterStatus, DatabaseHost, Desired, DumpOrder, Fixture, Form,
-    Image, Kind, Observed, PodPhase, PolicyPlace, Role, Storage, StorageKind, UserSecret, backup,
-    crash, deletion::unrecorded, drill, dump, failover, growth, password, policy, protection,
-    reload, replicas, restart, restore, upgrade,
+    Image, JobOrder, Kind, Observed, PodPhase, PolicyPlace, Role, Storage, StorageKind, UserSecret,
+    backup, crash, deletion::unrecorded, drill, dump, failover, growth, job, password, policy,
+    protection, reload, replicas, restart, restore, upgrade,
 };
 pub use lease::FirstLease;
 pub(crate) use removal::{Leftover, leftovers};
@@ -224,6 +224,18 @@ pub enum Step {
         /// Its uid.
         uid: String,
     },
+    /// Make the pod for a benchmark, or for a load.
+    MakeJobPod {
+        /// What it is to do.
+        order: JobOrder,
+    },
+    /// Remove exactly this pod for a benchmark, or for a load.
+    RemoveJobPod {
+        /// Its name.
+        name: String,
+        /// Its uid.
+        uid: String,
+    },
     /// Remove exactly this pod.
     RemovePod {
         /// Its instance.
@@ -379,6 +391,7 @@ pub fn plan(
         backup::steps(&mut plan, status, cluster, observed);
         drill::steps(&mut plan, status, cluster, observed, now);
         dump::steps(&mut plan, status, cluster, observed);
+        job::steps(&mut plan, status, cluster, observed);
     } else {
         replicas::steps(&mut plan, status, cluster, observed);
     }

@@ -7,8 +7,8 @@ use pgo_ids::{InstanceName, OperationId, Term};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    BackupRun, Certificate, Crashes, Drills, DumpMade, DumpRun, Images, Journal, KeptWal, Kind,
-    LastBackup, Outcome, PolicyRun, Promotion, Protection, ProvenRestore, ReplicaCount,
+    BackupRun, Certificate, Crashes, Drills, DumpMade, DumpRun, Images, JobRun, Journal, KeptWal,
+    Kind, LastBackup, Outcome, PolicyRun, Promotion, Protection, ProvenRestore, ReplicaCount,
     ReplicaStatus, Restart, RestoreRun, Restored, Settings, Stanza, Synchronous, Upgrade,
     VolumeStatus,
 };
@@ -275,6 +275,9 @@ pub struct ClusterStatus {
     /// The dumps that were made last, the newest last.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub dumps: Vec<DumpMade>,
+    /// The benchmark, or the load, that goes on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub job: Option<JobRun>,
     /// The policy whose turn it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub policy: Option<PolicyRun>,

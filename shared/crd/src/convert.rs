@@ -5,8 +5,8 @@ use std::{borrow::Cow, collections::BTreeMap};
 use kube::ResourceExt as _;
 use pgo_core::{
     BackupRequest, Cluster, DeleteOptions, DeleteRequest, Desired, DumpRequest, FailoverRequest,
-    Image, NodePreference, PolicyRequest, ReloadRequest, Replica, Resources, RestartRequest,
-    RestoreRequest, ScaleDownRequest, ServiceType, UpgradeRequest,
+    Image, JobRequest, NodePreference, PolicyRequest, ReloadRequest, Replica, Resources,
+    RestartRequest, RestoreRequest, ScaleDownRequest, ServiceType, UpgradeRequest,
 };
 use pgo_ids::{ClusterName, Namespace, OperationId, RoleName};
 
@@ -47,6 +47,8 @@ pub struct Requests {
     pub restores: Vec<RestoreRequest>,
     /// Dumps, and restores of some.
     pub dumps: Vec<DumpRequest>,
+    /// Benchmarks and loads.
+    pub jobs: Vec<JobRequest>,
     /// Policies.
     pub policies: Vec<PolicyRequest>,
     /// Names of the Pgtasks that ask for any of these but the deletion.
@@ -67,6 +69,7 @@ impl Requests {
             backups: self.backups,
             restores: self.restores,
             dumps: self.dumps,
+            jobs: self.jobs,
             policies: self.policies,
             tasks: self.tasks,
             ..cluster
@@ -111,6 +114,7 @@ pub fn cluster(object: &Pgcluster, config: &PgoConfig, requests: Requests) -> Op
         backups: requests.backups,
         restores: requests.restores,
         dumps: requests.dumps,
+        jobs: requests.jobs,
         policies: requests.policies,
         policies_at_creation: policying::at_creation(&object.spec, config).unwrap_or_default(),
         tasks: requests.tasks,

@@ -49,6 +49,12 @@ pub const DUMP: &str = "pgo.crunchydata.com/dump";
 pub const PGDUMP: &str = "pgdump";
 /// On what restores them.
 pub const PGRESTORE: &str = "pgrestore";
+/// On the pod for a benchmark or a load: id of the operation.
+pub const JOB: &str = "pgo.crunchydata.com/job";
+/// On what is made for a benchmark.
+pub const BENCHMARK: &str = "pgo-benchmark";
+/// On what is made for a load.
+pub const LOAD: &str = "pgo-load";
 /// On a Pgcluster: 4.1's state of its last upgrade.
 pub const MINOR_UPGRADE: &str = "minor-upgrade";
 /// On a Pgreplica that PGO made because of a Pgcluster's `spec.replicaCount`.
@@ -91,8 +97,8 @@ const KINDS: &[&str] = &[
     "pg-schedule",
     "pg-task",
     PGDUMP,
-    "pgo-benchmark",
-    "pgo-load",
+    BENCHMARK,
+    LOAD,
     "pgo-pgbasebackup-restore",
     "pgo-pgorole",
     "pgo-pgouser",

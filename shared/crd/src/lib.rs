@@ -25,6 +25,7 @@ mod failover;
 mod image;
 mod installation;
 mod invalid;
+mod job;
 pub mod label;
 mod notes;
 mod places;
@@ -63,6 +64,10 @@ pub use event_page::{PgEventPage, PgEventPageSpec};
 pub use failover::{failover_request, failover_requests};
 pub use installation::{PgInstallation, PgInstallationSpec, PgInstallationStatus};
 pub use invalid::InvalidSpec;
+pub use job::{
+    BENCHMARK_SCRIPT, CLUSTER_NAME, FILE_CLAIM, LOAD_KEYS, benchmark_wish, job_operation,
+    job_requests, load_wish,
+};
 pub use notes::{
     MOST_RUNS, MOST_SCHEDULES, MOST_TESTS, RECONCILER, RunNote, ScheduleNote, TestNote, UpdateNote,
     noted,

@@ -4,6 +4,7 @@
 mod backups;
 mod drills;
 mod dumps;
+mod jobs;
 mod policies;
 mod restores;
 
@@ -71,6 +72,7 @@ fn of_cluster(generator: &mut SchemaGenerator) -> Value {
         "certificate": certificate(),
         "crashes": crashes(),
         "keptWal": kept_wal(),
+        "job": jobs::run(),
         "policy": policies::run(),
         "appliedPolicies": policies::applied(),
         "archivingFailed": with_description(&time(), "Since when WAL is not archived, where that was told."),
@@ -246,6 +248,8 @@ fn operations() -> Value {
                 "policy": {"type": "string"},
                 "place": policies::place(),
                 "backup": {"type": "string"},
+                "table": {"type": "string"},
+                "result": {"type": "string"},
                 "started": time(),
                 "finished": time(),
                 "outcome": word(&Outcome::ALL),

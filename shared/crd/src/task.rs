@@ -28,14 +28,14 @@ use crate::{RequestStatus, StorageSpec, label};
         .message("spec.name is the object's name")
 )]
 #[x_kube(
-    validation = Rule::new("has(self.tasktype) && self.tasktype in ['workflow', 'delete-data', 'failover', 'minorupgradecluster', 'reload', 'restart', 'backrest', 'restore', 'applypolicy', 'pgdump', 'pgrestore']")
-        .message("tasktype is workflow, delete-data, failover, minorupgradecluster, reload, restart, backrest, restore, applypolicy, pgdump or pgrestore; the other types of 4.1 are not available in this version yet"),
+    validation = Rule::new("has(self.tasktype) && self.tasktype in ['workflow', 'delete-data', 'failover', 'minorupgradecluster', 'reload', 'restart', 'backrest', 'restore', 'applypolicy', 'pgdump', 'pgrestore', 'benchmark', 'load']")
+        .message("tasktype is workflow, delete-data, failover, minorupgradecluster, reload, restart, backrest, restore, applypolicy, pgdump, pgrestore, benchmark or load; the other types of 4.1 are not available in this version yet"),
     validation = Rule::new("!has(self.tasktype) || self.tasktype != 'delete-data' || (has(self.parameters) && 'pg-cluster' in self.parameters && self.parameters['pg-cluster'] != '')")
         .message("a task of type delete-data names its cluster in parameters.pg-cluster"),
     validation = Rule::new("!has(self.tasktype) || self.tasktype != 'minorupgradecluster' || (has(self.parameters) && 'pg-cluster' in self.parameters && self.parameters['pg-cluster'] != '')")
         .message("a task of type minorupgradecluster names its cluster in parameters.pg-cluster"),
-    validation = Rule::new("!has(self.tasktype) || !(self.tasktype in ['reload', 'restart', 'backrest', 'applypolicy', 'pgdump']) || (has(self.parameters) && 'pg-cluster' in self.parameters && self.parameters['pg-cluster'] != '')")
-        .message("a task of type reload, restart, backrest, applypolicy or pgdump names its cluster in parameters.pg-cluster"),
+    validation = Rule::new("!has(self.tasktype) || !(self.tasktype in ['reload', 'restart', 'backrest', 'applypolicy', 'pgdump', 'load']) || (has(self.parameters) && 'pg-cluster' in self.parameters && self.parameters['pg-cluster'] != '')")
+        .message("a task of type reload, restart, backrest, applypolicy, pgdump or load names its cluster in parameters.pg-cluster"),
     validation = Rule::new("!has(self.tasktype) || self.tasktype != 'delete-data' || !has(self.parameters) || ['delete-data', 'delete-backups', 'is-replica', 'is-backup'].all(key, !(key in self.parameters) || self.parameters[key] in ['', 'true', 'false'])")
         .message("delete-data, delete-backups, is-replica and is-backup in parameters are true or false"),
     validation = Rule::new("!has(self.tasktype) || self.tasktype != 'delete-data' || !has(self.parameters) || !('is-replica' in self.parameters) || self.parameters['is-replica'] != 'true' || ('replica-name' in self.parameters && self.parameters['replica-name'] != '')")
@@ -58,6 +58,10 @@ use crate::{RequestStatus, StorageSpec, label};
         .message("a task of type pgrestore names its cluster in parameters.pgrestore-from-cluster"),
     validation = Rule::new("!has(self.tasktype) || self.tasktype != 'pgrestore' || !has(self.parameters) || !('pgrestore-opts' in self.parameters) || self.parameters['pgrestore-opts'].matches('^ *(-.*)?$')")
         .message("pgrestore-opts in parameters are options of pg_restore; each begins with -"),
+    validation = Rule::new("!has(self.tasktype) || self.tasktype != 'benchmark' || (has(self.parameters) && 'clusterName' in self.parameters && self.parameters['clusterName'] != '')")
+        .message("a task of type benchmark names its cluster in parameters.clusterName"),
+    validation = Rule::new("!has(self.tasktype) || self.tasktype != 'load' || !has(self.parameters) || !('FileType' in self.parameters) || self.parameters['FileType'] in ['', 'csv', 'json']")
+        .message("FileType in parameters is csv or json"),
     validation = Rule::new("!has(self.tasktype) || self.tasktype != 'applypolicy' || (has(self.parameters) && 'policy' in self.parameters && self.parameters['policy'] != '')")
         .message("a task of type applypolicy names the policy in parameters.policy"),
     validation = Rule::new("!has(self.tasktype) || self.tasktype != 'failover' || (has(self.parameters) && size(self.parameters) > 0)")
@@ -116,6 +120,10 @@ pub enum TaskType {
     Pgdump,
     /// Restores one.
     Pgrestore,
+    /// Measures by pgbench.
+    Benchmark,
+    /// Loads a file into a table.
+    Load,
 }
 
 /// The cluster that a task of this type is about, by its parameters: what its labels say is not needed. None for the types
@@ -137,8 +145,10 @@ pub fn task_cluster<'a>(
         | TaskType::Restart
         | TaskType::Backrest
         | TaskType::ApplyPolicy
-        | TaskType::Pgdump => label::PG_CLUSTER,
+        | TaskType::Pgdump
+        | TaskType::Load => label::PG_CLUSTER,
         TaskType::Pgrestore => crate::LOAD_CLUSTER,
+        TaskType::Benchmark => crate::CLUSTER_NAME,
     };
     let found = parameters.find(|(key, _)| *key == wanted);
     found.map(|(_, value)| value)
@@ -146,7 +156,7 @@ pub fn task_cluster<'a>(
 
 impl TaskType {
     /// All there are.
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 13] = [
         Self::Workflow,
         Self::DeleteData,
         Self::Failover,
@@ -158,6 +168,8 @@ impl TaskType {
         Self::ApplyPolicy,
         Self::Pgdump,
         Self::Pgrestore,
+        Self::Benchmark,
+        Self::Load,
     ];
 
     /// 4.1's word.
@@ -175,6 +187,8 @@ impl TaskType {
             Self::ApplyPolicy => "applypolicy",
             Self::Pgdump => "pgdump",
             Self::Pgrestore => "pgrestore",
+            Self::Benchmark => "benchmark",
+            Self::Load => "load",
         }
     }
 }

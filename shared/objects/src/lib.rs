@@ -5,6 +5,7 @@ mod access;
 mod drill;
 mod dump;
 mod identity;
+mod job;
 mod pod;
 mod probe;
 mod replica;
@@ -21,6 +22,7 @@ pub use identity::{
     FORM, agent_identity, cluster_labels, fixture_name, form, is_labelled, is_owned, made_for,
     owner, owners, stranger,
 };
+pub use job::{JOB_CONTAINER, job_pod};
 pub use pod::{LogSettings, pod, pod_labels};
 pub use probe::{PROBE_CONTAINER, probe, probe_name};
 pub use replica::replica;

@@ -17,8 +17,8 @@ use kube::{
 };
 use pgo_crd::{Pgreplica, Pgtask};
 use pgo_objects::{
-    AUTOFAIL, CERTIFICATE_UNTIL, DRILL_CONTAINER, DUMP_CONTAINER, FIRST_SINCE, FORM, PREFERRED,
-    PROBE_CONTAINER, RESTORED, SYNC_FALLBACK, SYNCHRONOUS, TAKEOVERS,
+    AUTOFAIL, CERTIFICATE_UNTIL, DRILL_CONTAINER, DUMP_CONTAINER, FIRST_SINCE, FORM, JOB_CONTAINER,
+    PREFERRED, PROBE_CONTAINER, RESTORED, SYNC_FALLBACK, SYNCHRONOUS, TAKEOVERS,
 };
 
 /// The annotations that are read of objects other than requests (`crate::observe`, `crate::execute`).
@@ -96,7 +96,12 @@ impl Lean for Pod {
 fn containers(all: Vec<ContainerStatus>) -> Vec<ContainerStatus> {
     let told = |status: &ContainerStatus| {
         let state = status.state.as_ref();
-        let says = [PROBE_CONTAINER, DRILL_CONTAINER, DUMP_CONTAINER];
+        let says = [
+            PROBE_CONTAINER,
+            DRILL_CONTAINER,
+            DUMP_CONTAINER,
+            JOB_CONTAINER,
+        ];
         says.contains(&status.name.as_str()) || state.is_some_and(|state| state.waiting.is_some())
     };
     let all = all.into_iter().filter(told).map(|status| ContainerStatus {

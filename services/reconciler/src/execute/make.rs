@@ -1,7 +1,7 @@
 //! Steps that make something.
 
 use jiff::{SignedDuration, Timestamp};
-use pgo_core::{Cluster, Desired, Step};
+use pgo_core::{Cluster, Desired, JobOrder, Step};
 use pgo_crd::Pgcluster;
 use pgo_ids::InstanceName;
 use pgo_tls::LeafSpec;
@@ -134,6 +134,22 @@ pub async fn drill(
     };
     let asked = (*operation, backup.as_str());
     let pod = pgo_objects::drill(&desired, &cluster.stream, asked, &context.agent_logs);
+    make(&context.client, cluster, &pod, Present::Stays).await
+}
+
+/// Makes the pod for a benchmark or a load, from the image that is in force.
+pub async fn job(
+    order: &JobOrder,
+    object: &Pgcluster,
+    cluster: &Cluster,
+    context: &Context,
+) -> Result<(), Error> {
+    let status = object.status.clone().map(|status| status.0);
+    let Some(desired) = cluster.desired_in_force(&status.unwrap_or_default()) else {
+        // Nothing is planned to be made of what nobody understands.
+        return Ok(());
+    };
+    let pod = pgo_objects::job_pod(&desired, &cluster.stream, order, &context.agent_logs);
     make(&context.client, cluster, &pod, Present::Stays).await
 }
 

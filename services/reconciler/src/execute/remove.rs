@@ -30,6 +30,7 @@ pub async fn one(step: &Step, cluster: &Cluster, client: &Client) -> Result<(), 
             remove::<Pod>(client, cluster, (&name, uid)).await
         }
         Step::RemoveDumpPod { name, uid } => remove::<Pod>(client, cluster, (name, uid)).await,
+        Step::RemoveJobPod { name, uid } => remove::<Pod>(client, cluster, (name, uid)).await,
         Step::RemoveClaim { instance, uid } => {
             let name = instance.as_str();
             remove::<PersistentVolumeClaim>(client, cluster, (name, uid)).await

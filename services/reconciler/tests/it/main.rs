@@ -23,6 +23,7 @@ mod failover;
 mod following;
 mod growing;
 mod harness;
+mod jobs;
 mod kubernetes;
 mod leading;
 mod namespaces;

@@ -7,7 +7,8 @@ use pgo_ids::InstanceName;
 
 use super::{Plan, Step};
 use crate::{
-    Cluster, ClusterStatus, DeleteOptions, Fixture, Kind, Observed, Outcome, drill, dump, restore,
+    Cluster, ClusterStatus, DeleteOptions, Fixture, Kind, Observed, Outcome, drill, dump, job,
+    restore,
 };
 
 /// How long the last events of a removed cluster may stay in its own outbox before they are copied to a page in the
@@ -61,7 +62,11 @@ pub(crate) fn leftovers(
 fn at_once(status: &ClusterStatus, observed: &Observed) -> impl Iterator<Item = Step> {
     let marked = restore::mark(status, observed);
     let pods = drill::removal(observed).into_iter();
-    marked.into_iter().chain(pods).chain(dump::left(observed))
+    marked
+        .into_iter()
+        .chain(pods)
+        .chain(dump::left(observed))
+        .chain(job::left(observed))
 }
 
 /// What is to be done next of a deletion.

@@ -20,6 +20,7 @@ mod failover;
 mod following;
 mod growth;
 mod installation;
+mod jobs;
 mod lease;
 mod passwords;
 mod places;

@@ -12,7 +12,7 @@ use pgo_events::{Event, EventType, Published};
 use crate::{
     backups, crash, drills, dumps, failover,
     installation::{config, pgo},
-    policies, protection, reload, replicas, restart, restores, scheduled, scheduling,
+    jobs, policies, protection, reload, replicas, restart, restores, scheduled, scheduling,
     services::{lease, process},
     settings, slots, synchronous, takeover, upgrade, volumes,
     world::{World, on},
@@ -129,6 +129,7 @@ fn what_is_said_to_be_published_is_told_and_nothing_else() {
         upgrade::told(),
         reload::told(),
         dumps::told(),
+        jobs::told(),
         policies::told(),
         policies::told_of_pgo(),
         restart::told(),

@@ -7,6 +7,7 @@ mod wanted;
 
 use std::collections::BTreeMap;
 
+use crate::jobs;
 use jiff::{SignedDuration, Timestamp};
 use pgo_core::{
     AgentFacts, AgentPhase, Archive, ClaimFacts, ClaimPhase, Cluster, ClusterStatus, Condition,
@@ -83,6 +84,7 @@ impl World {
                 dumps: Vec::new(),
                 backups: Vec::new(),
                 restores: Vec::new(),
+                jobs: Vec::new(),
                 policies: Vec::new(),
                 policies_at_creation: Vec::new(),
                 tasks: BTreeMap::new(),
@@ -249,6 +251,7 @@ impl World {
             Step::MakeDumpClaim { .. } | Step::MakeDumpPod { .. } | Step::RemoveDumpPod { .. } => {
                 crate::dumps::carry_out(self, step);
             }
+            Step::MakeJobPod { .. } | Step::RemoveJobPod { .. } => jobs::carry_out(self, step),
             Step::GrowClaim { .. } => self.grow_claim(step),
             Step::MarkClaim { .. } => self.mark_claim(step),
             Step::RemovePod { .. }

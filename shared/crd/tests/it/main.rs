@@ -12,6 +12,7 @@ mod convert;
 mod dumping;
 mod failover;
 mod generated;
+mod jobs;
 mod made;
 mod policies;
 mod recorded;

@@ -1,13 +1,13 @@
 //! Schema and status agree: what the API server lets through can be read, and nothing that is written gets lost there.
 
 use pgo_core::{
-    BackupRun, ClusterStatus, Condition, ConditionStatus, DeleteOptions, DrillPolicy, DrillRun,
-    DrillVerdict, Drills, DumpMade, DumpOrder, DumpRun, DumpWork, Image, InstanceStatus, Journal,
-    KeptWal, Kind, Lack, LastBackup, LastTakeover, Operation, Outcome, Phase, PolicyPlace,
-    PolicyRun, PolicyServer, Promotion, Protection, ProvenRestore, Reached, ReplicaCount,
-    ReplicaStatus, Restart, RestoreMark, RestoreOrder, RestoreRun, RestoreStage, Restored,
-    Settings, Stanza, Synchronous, Takeover, TakeoverCause, Turn, UpgradeStage,
-    dump::options::DumpFormat,
+    BackupRun, BenchmarkWork, ClusterStatus, Condition, ConditionStatus, DeleteOptions,
+    DrillPolicy, DrillRun, DrillVerdict, Drills, DumpMade, DumpOrder, DumpRun, DumpWork, Image,
+    InstanceStatus, JobOrder, JobRun, JobWork, Journal, KeptWal, Kind, Lack, LastBackup,
+    LastTakeover, Operation, Outcome, Phase, PolicyPlace, PolicyRun, PolicyServer, Promotion,
+    Protection, ProvenRestore, Reached, ReplicaCount, ReplicaStatus, Restart, RestoreMark,
+    RestoreOrder, RestoreRun, RestoreStage, Restored, Settings, Stanza, Synchronous, Takeover,
+    TakeoverCause, Turn, UpgradeStage, dump::options::DumpFormat,
 };
 use pgo_crd::{Pgcluster, PgclusterStatus, definitions};
 use pgo_events::{Backlog, Draft, EventType, Outbox};
@@ -192,6 +192,8 @@ fn full() -> ClusterStatus {
             secret: Some("hippo-testuser-secret".to_owned()),
         }),
         backup: Some("20261126-200000F".to_owned()),
+        table: Some("public.people".to_owned()),
+        result: Some("tps = 85.1".to_owned()),
         started: time,
         finished: Some(time),
         outcome: Some(outcome),
@@ -298,6 +300,23 @@ fn full() -> ClusterStatus {
             finished: time,
             size_bytes: 23,
         }],
+        job: Some(JobRun {
+            order: JobOrder {
+                operation: id,
+                work: JobWork::Benchmark(BenchmarkWork {
+                    database: "postgres".to_owned(),
+                    init: vec!["--quiet".to_owned()],
+                    options: vec!["--select-only".to_owned()],
+                    clients: 2,
+                    threads: 1,
+                    scale: 10,
+                    transactions: 100,
+                    script: Some("benchmark-hippo-abcd-tx".to_owned()),
+                }),
+            },
+            since: time,
+            pod: Some("uid-8".to_owned()),
+        }),
         policy: Some(PolicyRun {
             operation: id,
             server: Some(PolicyServer {

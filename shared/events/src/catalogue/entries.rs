@@ -135,12 +135,12 @@ catalogue! {
             completed DeleteLabel = "DeleteLabel"
                 "A cluster does not have a label any more.";
         }
-        Benchmark "a benchmark" [Cluster] (ClusterName) Backups {
+        Benchmark "a benchmark" [Cluster] (ClusterName) Now {
             started Benchmark = "Benchmark";
             failed BenchmarkFailure = "BenchmarkFailure"
                 "Mend the cause, then ask again.";
             completed BenchmarkCompleted = "BenchmarkCompleted"
-                "A benchmark is done.";
+                "A benchmark is done; the cause has its figures.";
         }
 
         // Backups and restores.
@@ -217,12 +217,12 @@ catalogue! {
         }
 
         // Data and roles in PostgreSQL.
-        Load "a load of data" [Load] (ClusterName, LoadConfig) Backups {
+        Load "a load of data" [Load] (ClusterName, LoadConfig) Now {
             started Load = "Load";
             failed LoadFailure = "LoadFailure"
-                "Mend the cause, then ask again.";
+                "No row was loaded, unless the cause says that this is not known: mend it, then ask again.";
             completed LoadCompleted = "LoadCompleted"
-                "A load of data is done.";
+                "All rows of a file are in the table.";
         }
         CreateUser "making a role of PostgreSQL" [PostgresUser] (ClusterName, PostgresUserName, PostgresPassword, Managed) Users {
             started CreateUserStarted = "CreateUserStarted";

@@ -8,6 +8,7 @@
 
 mod drill;
 mod dump;
+mod job;
 mod objects;
 mod repository;
 mod rivals;
