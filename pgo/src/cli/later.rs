@@ -7,7 +7,6 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 
 /// Commands by their path; a command comes before those below it.
 const COMMANDS: &[&str] = &[
-    "benchmark",
     "create namespace",
     "create pgbouncer",
     "create pgorole",
@@ -15,7 +14,6 @@ const COMMANDS: &[&str] = &[
     "create pgpool",
     "create user",
     "delete backup",
-    "delete benchmark",
     "delete label",
     "delete namespace",
     "delete pgbouncer",
@@ -24,8 +22,6 @@ const COMMANDS: &[&str] = &[
     "delete pgpool",
     "delete user",
     "label",
-    "load",
-    "show benchmark",
     "show config",
     "show namespace",
     "show pgorole",

@@ -7,6 +7,7 @@
 
 mod advice;
 mod backup;
+mod benchmark;
 mod completion;
 mod create_cluster;
 mod dead_letter;
@@ -18,6 +19,7 @@ mod failover;
 mod failure;
 mod files;
 mod later;
+mod load;
 mod man;
 mod policy;
 mod prompt;
@@ -80,12 +82,12 @@ enum Command {
         #[command(subcommand)]
         what: Option<Create>,
     },
-    /// Show clusters, backups, policies, schedules, how far operations are, or messages that nobody could handle
+    /// Show clusters, backups, benchmarks, policies, schedules, how far operations are, or messages that nobody could handle
     Show {
         #[command(subcommand)]
         what: Option<Show>,
     },
-    /// Delete clusters, policies, schedules, or messages that nobody could handle
+    /// Delete clusters, benchmarks, policies, schedules, or messages that nobody could handle
     Delete {
         #[command(subcommand)]
         what: Option<Delete>,
@@ -97,6 +99,8 @@ enum Command {
     },
     Apply(policy::Apply),
     Backup(backup::Arguments),
+    Benchmark(Box<benchmark::Create>),
+    Load(Box<load::Arguments>),
     Scale(scale::Up),
     #[command(name = "scaledown")]
     ScaleDown(scale::Down),
@@ -131,6 +135,7 @@ enum Create {
 #[derive(Subcommand)]
 enum Show {
     Backup(show_backup::Arguments),
+    Benchmark(benchmark::Show),
     Cluster(show_cluster::Arguments),
     Policy(policy::Show),
     Schedule(schedule::Show),
@@ -141,6 +146,7 @@ enum Show {
 
 #[derive(Subcommand)]
 enum Delete {
+    Benchmark(benchmark::Delete),
     Cluster(delete_cluster::Arguments),
     Policy(policy::Delete),
     Schedule(schedule::Delete),
@@ -259,6 +265,10 @@ fn dispatch(command: Command, global: &GlobalFlags) -> Result<(), Failure> {
             asking(global, async |api| policy::apply(&arguments, &api).await)
         }
         Command::Backup(arguments) => asking(global, async |api| backup::run(arguments, api).await),
+        Command::Benchmark(arguments) => {
+            asking(global, async |api| benchmark::create(&arguments, api).await)
+        }
+        Command::Load(arguments) => asking(global, async |api| load::run(&arguments, api).await),
         Command::Scale(arguments) => asking(global, async |api| scale::up(&arguments, api).await),
         Command::ScaleDown(arguments) => scale_down(&arguments, global),
         Command::Failover(arguments) => failover(&arguments, global),
@@ -297,6 +307,7 @@ fn create(what: Create, global: &GlobalFlags) -> Result<(), Failure> {
 fn show(what: &Show, global: &GlobalFlags) -> Result<(), Failure> {
     asking(global, async |api| match what {
         Show::Backup(arguments) => show_backup::run(arguments, &api).await,
+        Show::Benchmark(arguments) => benchmark::show(arguments, &api).await,
         Show::Cluster(arguments) => show_cluster::run(arguments, &api).await,
         Show::Policy(arguments) => policy::show(arguments, &api).await,
         Show::Schedule(arguments) => schedule::show(arguments, &api).await,
@@ -307,6 +318,7 @@ fn show(what: &Show, global: &GlobalFlags) -> Result<(), Failure> {
 
 fn delete(what: Delete, global: &GlobalFlags) -> Result<(), Failure> {
     asking(global, async |api| match what {
+        Delete::Benchmark(arguments) => benchmark::delete(&arguments, &api).await,
         Delete::Cluster(arguments) => delete_cluster::run(arguments, api).await,
         Delete::Policy(arguments) => policy::delete(&arguments, &api).await,
         Delete::Schedule(arguments) => schedule::delete(&arguments, &api).await,
@@ -360,6 +372,14 @@ fn check(command: &Command) -> Result<(), Failure> {
             what: Some(Create::Schedule(arguments)),
         } => return arguments.check(),
         Command::Backup(arguments) => return arguments.check(),
+        Command::Benchmark(arguments) => return arguments.check(),
+        Command::Show {
+            what: Some(Show::Benchmark(arguments)),
+        } => return arguments.check(),
+        Command::Delete {
+            what: Some(Delete::Benchmark(arguments)),
+        } => return arguments.check(),
+        Command::Load(arguments) => &arguments.selection,
         Command::Show {
             what: Some(Show::Backup(arguments)),
         } => return arguments.check(),

@@ -45,6 +45,8 @@ use crate::{
 pub const CLUSTERS: &str = "clustertopic";
 /// Topic of the steps of backups.
 pub const BACKUPS: &str = "backuptopic";
+/// Topic of the steps of loads.
+pub const LOADS: &str = "loadtopic";
 /// Pause between two looks.
 const PAUSE: Duration = Duration::from_secs(1);
 /// How long the stream of events may take to begin; the request is made without it then.
@@ -101,12 +103,33 @@ pub enum Work {
     Restart,
     Backup,
     Restore,
+    /// A run of pgbench.
+    Benchmark,
+    /// A file that is loaded.
+    Load,
     /// Another primary.
     Failover,
     /// More replicas.
     Scale,
     /// A replica less.
     ScaleDown,
+}
+
+impl Work {
+    /// What is said of a cluster for which it was done, and what one failed to do for which it was not.
+    fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Upgrade => ("upgraded", "be upgraded"),
+            Self::Restart => ("restarted", "be restarted"),
+            Self::Backup => ("backed up", "be backed up"),
+            Self::Restore => ("restored", "be restored"),
+            Self::Benchmark => ("measured", "be measured"),
+            Self::Load => ("loaded", "be loaded"),
+            Self::Failover => ("failed over", "get another primary"),
+            Self::Scale => ("scaled", "be scaled"),
+            Self::ScaleDown => ("scaled down", "be scaled"),
+        }
+    }
 }
 
 impl Goal {
@@ -124,13 +147,7 @@ impl Goal {
         match self {
             Self::Ready => "ready",
             Self::Gone => "gone",
-            Self::Done(Work::Upgrade) => "upgraded",
-            Self::Done(Work::Restart) => "restarted",
-            Self::Done(Work::Backup) => "backed up",
-            Self::Done(Work::Restore) => "restored",
-            Self::Done(Work::Failover) => "failed over",
-            Self::Done(Work::Scale) => "scaled",
-            Self::Done(Work::ScaleDown) => "scaled down",
+            Self::Done(work) => work.words().0,
         }
     }
 }
@@ -486,23 +503,9 @@ impl Following {
                 format!("cluster {cluster} failed to become ready after {after}: {cause}")
             }
             Goal::Gone => format!("cluster {cluster} failed to be deleted after {after}: {cause}"),
-            Goal::Done(Work::Upgrade) => {
-                format!("cluster {cluster} failed to be upgraded after {after}: {cause}")
-            }
-            Goal::Done(Work::Restart) => {
-                format!("cluster {cluster} failed to be restarted after {after}: {cause}")
-            }
-            Goal::Done(Work::Backup) => {
-                format!("cluster {cluster} failed to be backed up after {after}: {cause}")
-            }
-            Goal::Done(Work::Restore) => {
-                format!("cluster {cluster} failed to be restored after {after}: {cause}")
-            }
-            Goal::Done(Work::Scale | Work::ScaleDown) => {
-                format!("cluster {cluster} failed to be scaled after {after}: {cause}")
-            }
-            Goal::Done(Work::Failover) => {
-                format!("cluster {cluster} failed to get another primary after {after}: {cause}")
+            Goal::Done(work) => {
+                let (_, what) = work.words();
+                format!("cluster {cluster} failed to {what} after {after}: {cause}")
             }
         })
     }

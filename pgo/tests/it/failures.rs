@@ -487,7 +487,7 @@ fn help_and_completion_need_no_apiserver() {
         for word in words {
             assert!(ran.stdout.contains(word), "{line}: {word}");
         }
-        assert!(!ran.stdout.contains("benchmark"), "{line}");
+        assert!(!ran.stdout.contains("pgorole"), "{line}");
     }
 }
 

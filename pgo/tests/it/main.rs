@@ -11,6 +11,7 @@ mod completion;
 mod dead_letters;
 mod failures;
 mod fake;
+mod jobs;
 mod man_pages;
 mod partial;
 mod primary;

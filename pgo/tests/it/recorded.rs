@@ -134,7 +134,8 @@ fn what_is_new_in_the_status_stands_apart_from_4_1_s_list_of_pods() {
 fn an_error_has_4_1_s_words_on_standard_error_and_exit_status_2() {
     for number in [
         "010", "013", "015", "016", "018", "020", "021", "025", "066", "068", "076", "096", "098",
-        "100", "101", "106", "115", "130", "140", "150", "185", "203", "205", "208",
+        "100", "101", "106", "115", "130", "140", "150", "185", "203", "205", "208", "145", "146",
+        "148",
     ] {
         let (recording, ran) = replay(number);
         let recorded = recording["stdout"].as_str().unwrap().trim();
@@ -146,7 +147,9 @@ fn an_error_has_4_1_s_words_on_standard_error_and_exit_status_2() {
 
 #[test]
 fn what_was_named_and_not_found_is_a_failure_with_4_1_s_text() {
-    for number in ["003", "035", "036", "073", "111", "118", "120", "123"] {
+    for number in [
+        "003", "035", "036", "073", "111", "118", "120", "123", "143",
+    ] {
         let (recording, ran) = replay(number);
         assert_eq!(
             ran.stdout,

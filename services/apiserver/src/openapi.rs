@@ -3,16 +3,18 @@
 use pgo_api::{
     ApplyPolicyRequest, ApplyPolicyResponse, Carrier, ClusterScaleResponse, ClusterTestRequest,
     ClusterTestResponse, CreateBackrestBackupRequest, CreateBackrestBackupResponse,
-    CreateClusterRequest, CreateClusterResponse, CreateDumpRequest, CreateDumpResponse,
-    CreateFailoverRequest, CreateFailoverResponse, CreatePolicyRequest, CreateScheduleRequest,
-    CreateScheduleResponse, CreateUpgradeRequest, CreateUpgradeResponse, DeadLetterRequest,
-    DeadLetterResponse, DeleteClusterRequest, DeleteClusterResponse, DeletePolicyRequest,
-    DeletePolicyResponse, DeleteScheduleResponse, DfQuery, DfResponse, Endpoint, EventsQuery,
-    FilesRequest, FilesResponse, Method, Methods, Outcome, PGO_VERSION, QueryFailoverResponse,
-    QueryRestartResponse, ROUTES, ReloadRequest, ReloadResponse, RequestHead, RestartRequest,
-    RestartResponse, RestoreDumpRequest, RestoreRequest, RestoreResponse, Route, STREAM_TYPE,
-    ScaleDownQuery, ScaleDownResponse, ScaleQuery, ScaleQueryResponse, SelectScheduleRequest,
-    ShowBackrestQuery, ShowBackrestResponse, ShowClusterRequest, ShowClusterResponse,
+    CreateBenchmarkRequest, CreateBenchmarkResponse, CreateClusterRequest, CreateClusterResponse,
+    CreateDumpRequest, CreateDumpResponse, CreateFailoverRequest, CreateFailoverResponse,
+    CreatePolicyRequest, CreateScheduleRequest, CreateScheduleResponse, CreateUpgradeRequest,
+    CreateUpgradeResponse, DeadLetterRequest, DeadLetterResponse, DeleteBenchmarkResponse,
+    DeleteClusterRequest, DeleteClusterResponse, DeletePolicyRequest, DeletePolicyResponse,
+    DeleteScheduleResponse, DfQuery, DfResponse, Endpoint, EventsQuery, FilesRequest,
+    FilesResponse, LoadRequest, LoadResponse, Method, Methods, Outcome, PGO_VERSION,
+    QueryFailoverResponse, QueryRestartResponse, ROUTES, ReloadRequest, ReloadResponse,
+    RequestHead, RestartRequest, RestartResponse, RestoreDumpRequest, RestoreRequest,
+    RestoreResponse, Route, STREAM_TYPE, ScaleDownQuery, ScaleDownResponse, ScaleQuery,
+    ScaleQueryResponse, SelectBenchmarkRequest, SelectScheduleRequest, ShowBackrestQuery,
+    ShowBackrestResponse, ShowBenchmarkResponse, ShowClusterRequest, ShowClusterResponse,
     ShowDeadLetterResponse, ShowDumpQuery, ShowDumpResponse, ShowPolicyRequest, ShowPolicyResponse,
     ShowScheduleResponse, ShowWorkflowResponse, StatusQuery, StatusResponse, UpdateClusterRequest,
     UpdateClusterResponse, VersionResponse,
@@ -186,6 +188,10 @@ fn answer(endpoint: Endpoint, generator: &mut SchemaGenerator) -> Value {
         Endpoint::CreateSchedule => schema::<CreateScheduleResponse>(generator),
         Endpoint::ShowSchedule => schema::<ShowScheduleResponse>(generator),
         Endpoint::DeleteSchedule => schema::<DeleteScheduleResponse>(generator),
+        Endpoint::CreateBenchmark => schema::<CreateBenchmarkResponse>(generator),
+        Endpoint::ShowBenchmark => schema::<ShowBenchmarkResponse>(generator),
+        Endpoint::DeleteBenchmark => schema::<DeleteBenchmarkResponse>(generator),
+        Endpoint::Load => schema::<LoadResponse>(generator),
         Endpoint::ShowPolicy => schema::<ShowPolicyResponse>(generator),
         Endpoint::DeletePolicy => schema::<DeletePolicyResponse>(generator),
         Endpoint::ApplyPolicy => schema::<ApplyPolicyResponse>(generator),
@@ -220,6 +226,11 @@ fn request(endpoint: Endpoint, generator: &mut SchemaGenerator) -> Value {
         Endpoint::ShowSchedule | Endpoint::DeleteSchedule => {
             optional::<SelectScheduleRequest>(generator)
         }
+        Endpoint::CreateBenchmark => optional::<CreateBenchmarkRequest>(generator),
+        Endpoint::ShowBenchmark | Endpoint::DeleteBenchmark => {
+            optional::<SelectBenchmarkRequest>(generator)
+        }
+        Endpoint::Load => optional::<LoadRequest>(generator),
         Endpoint::CreatePolicy => optional::<CreatePolicyRequest>(generator),
         Endpoint::ShowPolicy => optional::<ShowPolicyRequest>(generator),
         Endpoint::DeletePolicy => optional::<DeletePolicyRequest>(generator),

@@ -29,7 +29,7 @@ pub const RIGHTS: Rights = Rights {
             &["pgtasks"],
             &[Get, List, Create, Delete],
             "Tasks that follow a creation or ask for a deletion or another primary, and are found by the id of their workflow; \
-             one that a former cluster of the name left behind makes way.",
+             one that a former cluster of the name left behind makes way. Benchmarks are deleted with theirs.",
         ),
         Right::new(
             PGO,
@@ -48,7 +48,7 @@ pub const RIGHTS: Rights = Rights {
             "",
             &["configmaps"],
             &[Get, List, Create, Delete],
-            "Whether the ConfigMap of --custom-config is there; schedules, which are ConfigMaps.",
+            "Whether the ConfigMap of --custom-config is there; schedules, which are ConfigMaps, and the transactions of benchmarks.",
         ),
         Right::new(
             "",

@@ -19,6 +19,7 @@ mod dump;
 mod events;
 mod failover;
 mod inspection;
+mod job;
 mod permission;
 mod policy;
 mod restart;
@@ -56,6 +57,11 @@ pub use failover::{
 pub use inspection::{
     DfDetail, DfQuery, DfResponse, FilesRequest, FilesResponse, ShowWorkflowDetail,
     ShowWorkflowResponse,
+};
+pub use job::{
+    AskedJob, BenchmarkDetail, CreateBenchmarkRequest, CreateBenchmarkResponse,
+    DeleteBenchmarkResponse, LoadRequest, LoadResponse, SelectBenchmarkRequest,
+    ShowBenchmarkResponse,
 };
 pub use permission::{Permission, UnknownPermission};
 pub use policy::{

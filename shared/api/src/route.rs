@@ -220,7 +220,7 @@ routes! {
     /// Takes a label off clusters.
     DeleteLabel Post "/labeldelete" Some(P::Label), V, N, Body, LATER;
     /// Loads a file into a table of clusters.
-    Load Post "/load" Some(P::Load), V, N, Body, LATER;
+    Load Post "/load" Some(P::Load), V, N, Body, AVAILABLE;
     /// Asks for clusters to run another image of PostgreSQL.
     Upgrade Post "/upgrades" Some(P::CreateUpgrade), V, Given, Body, AVAILABLE;
     /// Asks for the settings of clusters to be read again.
@@ -296,11 +296,11 @@ routes! {
     /// Shows schedules.
     ShowSchedule Post "/scheduleshow" Some(P::ShowSchedule), x, N, Body, AVAILABLE;
     /// Asks for a run of pgbench on clusters.
-    CreateBenchmark Post "/benchmark" Some(P::CreateSchedule), x, N, Body, LATER;
+    CreateBenchmark Post "/benchmark" Some(P::CreateSchedule), x, N, Body, AVAILABLE;
     /// Deletes runs of pgbench.
-    DeleteBenchmark Post "/benchmarkdelete" Some(P::DeleteSchedule), x, N, Body, LATER;
+    DeleteBenchmark Post "/benchmarkdelete" Some(P::DeleteSchedule), x, N, Body, AVAILABLE;
     /// Shows runs of pgbench.
-    ShowBenchmark Post "/benchmarkshow" Some(P::ShowSchedule), x, N, Body, LATER;
+    ShowBenchmark Post "/benchmarkshow" Some(P::ShowSchedule), x, N, Body, AVAILABLE;
 }
 
 /// Why there is no route for a request.

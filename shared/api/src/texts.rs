@@ -320,6 +320,42 @@ pub fn policy_not_found(policy: &str) -> String {
     format!("policy {policy} not found")
 }
 
+/// First result of `/benchmark` for a cluster.
+pub fn created_benchmark(cluster: &str) -> String {
+    format!("Created benchmark task for {cluster}")
+}
+
+/// Second result of `/benchmark` for a cluster.
+pub fn benchmark_workflow_id(id: &str) -> String {
+    format!("workflow id is {id}")
+}
+
+/// There is no policy of the name with a transaction for a benchmark.
+pub fn no_benchmark_policy(policy: &str) -> String {
+    format!("Policy not found: {policy}")
+}
+
+/// The policy with a transaction for a benchmark has none.
+pub fn benchmark_policy_without_sql(policy: &str) -> String {
+    format!("Policy contained no SQL: {policy}")
+}
+
+/// There is no benchmark to show or delete.
+pub const NO_BENCHMARKS: &str = "no benchmark jobs found";
+
+/// Result of `/benchmarkdelete`, one per benchmark.
+pub fn deleted_benchmark(job: &str) -> String {
+    format!("deleted benchmark {job}")
+}
+
+/// Result of `/load`, one per cluster.
+pub fn created_job(job: &str) -> String {
+    format!("created Job {job}")
+}
+
+/// A load names no clusters.
+pub const LOAD_WITHOUT_CLUSTERS: &str = "args or --selector required";
+
 /// There is no policy of the name to apply.
 pub fn policy_to_apply_not_found(policy: &str) -> String {
     format!("policy {policy} is not found, cancelling request")

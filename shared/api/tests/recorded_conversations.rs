@@ -10,14 +10,16 @@ use std::{fs, path::Path};
 
 use pgo_api::{
     ApplyPolicyRequest, ApplyPolicyResponse, ClusterTestRequest, ClusterTestResponse,
-    CreateBackrestBackupRequest, CreateBackrestBackupResponse, CreateClusterRequest,
-    CreateClusterResponse, CreateDumpRequest, CreateDumpResponse, CreatePolicyRequest,
-    CreateScheduleRequest, CreateScheduleResponse, DeleteClusterRequest, DeleteClusterResponse,
-    DeletePolicyRequest, DeletePolicyResponse, DeleteScheduleResponse, Endpoint, FilesRequest,
-    FilesResponse, Outcome, RestoreDumpRequest, RestoreRequest, RestoreResponse, Route,
-    SelectScheduleRequest, ShowBackrestQuery, ShowBackrestResponse, ShowClusterRequest,
-    ShowClusterResponse, ShowDumpQuery, ShowDumpResponse, ShowPolicyRequest, ShowPolicyResponse,
-    ShowScheduleResponse, ShowWorkflowResponse, StatusQuery, StatusResponse, VersionResponse,
+    CreateBackrestBackupRequest, CreateBackrestBackupResponse, CreateBenchmarkRequest,
+    CreateBenchmarkResponse, CreateClusterRequest, CreateClusterResponse, CreateDumpRequest,
+    CreateDumpResponse, CreatePolicyRequest, CreateScheduleRequest, CreateScheduleResponse,
+    DeleteClusterRequest, DeleteClusterResponse, DeletePolicyRequest, DeletePolicyResponse,
+    DeleteScheduleResponse, Endpoint, FilesRequest, FilesResponse, LoadRequest, LoadResponse,
+    Outcome, RestoreDumpRequest, RestoreRequest, RestoreResponse, Route, SelectBenchmarkRequest,
+    SelectScheduleRequest, ShowBackrestQuery, ShowBackrestResponse, ShowBenchmarkResponse,
+    ShowClusterRequest, ShowClusterResponse, ShowDumpQuery, ShowDumpResponse, ShowPolicyRequest,
+    ShowPolicyResponse, ShowScheduleResponse, ShowWorkflowResponse, StatusQuery, StatusResponse,
+    VersionResponse,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -113,7 +115,7 @@ fn of_backups_and_schedules(
     }
 }
 
-/// The same of what is about policies.
+/// The same of what is about policies, benchmarks and loads.
 fn of_policies(endpoint: Endpoint, file: &str, (request, response): (&Value, &Value)) {
     match endpoint {
         Endpoint::CreatePolicy => {
@@ -131,6 +133,18 @@ fn of_policies(endpoint: Endpoint, file: &str, (request, response): (&Value, &Va
         Endpoint::ApplyPolicy => {
             is_unchanged::<ApplyPolicyRequest>(file, request);
             is_unchanged::<ApplyPolicyResponse>(file, response);
+        }
+        Endpoint::CreateBenchmark => {
+            is_unchanged::<CreateBenchmarkRequest>(file, request);
+            is_unchanged::<CreateBenchmarkResponse>(file, response);
+        }
+        Endpoint::ShowBenchmark => {
+            is_unchanged::<SelectBenchmarkRequest>(file, request);
+            is_unchanged::<ShowBenchmarkResponse>(file, response);
+        }
+        Endpoint::Load => {
+            is_unchanged::<LoadRequest>(file, request);
+            is_unchanged::<LoadResponse>(file, response);
         }
         other => panic!("{file}: no check for {other:?}"),
     }

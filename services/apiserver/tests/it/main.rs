@@ -25,6 +25,7 @@ mod failover;
 mod growing;
 mod harness;
 mod inspecting;
+mod jobs;
 mod kubernetes;
 mod nsqd;
 mod policies;

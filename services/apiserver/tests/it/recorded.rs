@@ -203,7 +203,8 @@ async fn questions_are_answered_as_4_1_answered_them() {
     let apiserver = with_clusters().await;
     let client = apiserver.tls();
     for number in [
-        "001", "003", "005", "006", "031", "035", "036", "046", "078", "140", "150", "203", "205",
+        "001", "003", "005", "006", "031", "035", "036", "046", "078", "140", "145", "146", "148",
+        "150", "203", "205",
     ] {
         replay(&client, number).await;
     }

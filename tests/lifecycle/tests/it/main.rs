@@ -10,6 +10,7 @@
 
 mod agents;
 mod backups;
+mod benchmark;
 mod beside;
 mod broker;
 mod changes;
@@ -28,6 +29,7 @@ mod harness;
 mod images;
 mod installation;
 mod kills;
+mod load;
 mod ownership;
 mod policies;
 mod preferred;

@@ -341,7 +341,7 @@ fn what_comes_later_says_so_and_does_nothing() {
             .create(&flags)
             .failed(1, &["not available in this version yet"]);
     }
-    for command in [vec!["benchmark", "x"], vec!["create", "user", "x"]] {
+    for command in [vec!["label", "x"], vec!["create", "user", "x"]] {
         pgo(&command).failed(1, &["not available in this version yet"]);
     }
     nothing_is_made(&cluster);

@@ -60,7 +60,7 @@ fn understood(object: DynamicObject) -> Result<Pgcluster, String> {
     parsed.map_err(|error| format!("{name} cannot be understood: {error}"))
 }
 
-/// Stores the task that `make` gives; one that is over makes way for it.
+/// Stores the task that `make` gives for a new id; one that is over makes way for it.
 ///
 /// # Errors
 /// The cluster is on its way out, a task of the same name is not over, or Kubernetes refuses.
@@ -69,6 +69,23 @@ pub(super) async fn one(
     namespace: &str,
     cluster: &Pgcluster,
     make: impl FnOnce(&Subject<'_>, OperationId) -> Pgtask,
+) -> Result<OperationId, Refusal> {
+    let id = OperationId::from(Uuid::new_v4());
+    by_id(call, namespace, cluster, (id, make)).await
+}
+
+/// The same for an id that the caller has drawn.
+///
+/// # Errors
+/// As of [`one`].
+pub(super) async fn by_id(
+    call: &Call,
+    namespace: &str,
+    cluster: &Pgcluster,
+    (id, make): (
+        OperationId,
+        impl FnOnce(&Subject<'_>, OperationId) -> Pgtask,
+    ),
 ) -> Result<OperationId, Refusal> {
     let (name, uid) = identity(cluster)?;
     if cluster.metadata.deletion_timestamp.is_some() {
@@ -80,7 +97,6 @@ pub(super) async fn one(
         uid: &uid,
         actor: &call.caller.name,
     };
-    let id = OperationId::from(Uuid::new_v4());
     let task = make(&subject, id);
     let what = match task.spec.tasktype.as_str() {
         "backrest" => "backup".to_owned(),

@@ -1,8 +1,9 @@
-//! Clusters: create, show, update, delete, test, scale, fail over, upgrade, reload, restart, back up, dump, restore, apply policies;
-//! what is beside their databases.
+//! Clusters: create, show, update, delete, test, scale, fail over, upgrade, reload, restart, back up, dump, restore, apply policies,
+//! measure, load; what is beside their databases.
 
 mod ask;
 mod backup;
+mod benchmark;
 mod create;
 mod delete;
 mod df;
@@ -12,6 +13,7 @@ mod failover;
 mod files;
 mod grow;
 mod listing;
+mod load;
 mod noting;
 pub(crate) mod pod;
 mod policy;
@@ -37,12 +39,16 @@ use pgo_crd::Pgcluster;
 use pgo_ids::ClusterName;
 
 pub(super) use backup::{create as backup, has_backrest, show as show_backups};
+pub(super) use benchmark::{
+    create as benchmark, delete as delete_benchmarks, show as show_benchmarks,
+};
 pub(super) use create::create;
 pub(super) use delete::delete;
 pub(super) use df::df;
 pub(super) use dump::{create as dump, restore as restore_dump, show as show_dumps};
 pub(super) use failover::{create as failover, query as failover_query};
 pub(super) use files::{cat, ls};
+pub(super) use load::load;
 pub(super) use noting::{Place, note};
 pub(super) use policy::apply;
 pub(super) use reload::reload;

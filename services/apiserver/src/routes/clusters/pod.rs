@@ -63,8 +63,8 @@ pub(crate) fn is_instance(pod: &Pod) -> bool {
     is_shown(pod) && matches!(kind(pod, ""), "primary" | "replica")
 }
 
-/// Whether a pod of a cluster is one that 4.1 shows: no Job's, no repository, and none that only asks an image, tries a backup or
-/// makes a dump.
+/// Whether a pod of a cluster is one that 4.1 shows: no Job's, no repository, and none that does one thing,
+/// such as to ask an image or to try a backup.
 pub(crate) fn is_shown(pod: &Pod) -> bool {
     let labels = pod.labels();
     let hiding = [
@@ -75,6 +75,7 @@ pub(crate) fn is_shown(pod: &Pod) -> bool {
         label::UPGRADE_PROBE,
         label::RESTORE_DRILL,
         label::DUMP,
+        label::JOB,
     ];
     !hiding.iter().any(|key| labels.contains_key(*key))
         && labels.get(label::NAME).map(String::as_str) != Some(LSPVC)
@@ -167,6 +168,7 @@ mod tests {
             json!({"name": "lspvc"}),
             json!({"pgo.crunchydata.com/upgrade-probe": "1"}),
             json!({"pgo.crunchydata.com/dump": "1"}),
+            json!({"pgo.crunchydata.com/job": "1"}),
         ] {
             assert!(!is_shown(&pod(hidden)));
         }

@@ -27,15 +27,7 @@ pub(crate) async fn apply(
 
 async fn all(call: &Call, request: &ApplyPolicyRequest) -> Result<ApplyPolicyResponse, Refusal> {
     let (policy, namespace) = (request.name.as_str(), request.namespace.as_str());
-    let policies: Api<Pgpolicy> = call.app.api(namespace);
-    let found = match is_object_name(policy) {
-        true => policies.get_metadata_opt(policy).await?,
-        false => None,
-    };
-    if found.is_none() {
-        return Err(Refusal(texts::policy_to_apply_not_found(policy)));
-    }
-    policy_name(policy)?;
+    is_there(call, namespace, policy).await?;
     if request.selector.is_empty() {
         let why = "a policy is applied to the clusters of a selector; give one with --selector";
         return Err(Refusal(why.to_owned()));
@@ -55,7 +47,9 @@ async fn all(call: &Call, request: &ApplyPolicyRequest) -> Result<ApplyPolicyRes
     if request.dry_run {
         names.extend(clusters.iter().map(|cluster| cluster.name_any()));
     } else {
-        let each = clusters.iter().map(|cluster| one(call, request, cluster));
+        let each = clusters
+            .iter()
+            .map(|cluster| one(call, (namespace, policy), cluster));
         for applied in futures::future::join_all(each).await {
             match applied {
                 Ok(name) => names.push(name),
@@ -74,6 +68,20 @@ async fn all(call: &Call, request: &ApplyPolicyRequest) -> Result<ApplyPolicyRes
     })
 }
 
+/// Whether there is a policy that can be applied.
+pub(super) async fn is_there(call: &Call, namespace: &str, policy: &str) -> Result<(), Refusal> {
+    let policies: Api<Pgpolicy> = call.app.api(namespace);
+    let found = match is_object_name(policy) {
+        true => policies.get_metadata_opt(policy).await?,
+        false => None,
+    };
+    if found.is_none() {
+        return Err(Refusal(texts::policy_to_apply_not_found(policy)));
+    }
+    policy_name(policy)?;
+    Ok(())
+}
+
 /// Whether a policy was applied to a cluster before, by us or by 4.1.
 fn has(cluster: &Pgcluster, policy: &str) -> bool {
     let status = cluster.status.as_ref();
@@ -83,13 +91,12 @@ fn has(cluster: &Pgcluster, policy: &str) -> bool {
 }
 
 /// Asks for it on one cluster and waits for its end; the cluster's name.
-async fn one(
+pub(super) async fn one(
     call: &Call,
-    request: &ApplyPolicyRequest,
+    (namespace, policy): (&str, &str),
     cluster: &Pgcluster,
 ) -> Result<String, Refusal> {
-    let (name, namespace) = (cluster.name_any(), request.namespace.as_str());
-    let policy = request.name.as_str();
+    let name = cluster.name_any();
     let make = |subject: &task::Subject<'_>, id| task::policy(subject, policy, id);
     let id = ask::one(call, namespace, cluster, make).await?;
     let place = (namespace, name.as_str());

@@ -352,6 +352,23 @@ pub(super) fn load(subject: &Subject<'_>, id: OperationId, work: &LoadTask<'_>) 
     task(subject, name, TaskType::Pgrestore, id, &labels, parameters)
 }
 
+/// The task of this name that asks for a benchmark, or for a load, with these parameters.
+pub(super) fn job(
+    subject: &Subject<'_>,
+    kind: TaskType,
+    (id, name): (OperationId, &str),
+    parameters: BTreeMap<String, String>,
+) -> Pgtask {
+    let word = match kind {
+        TaskType::Benchmark => label::BENCHMARK,
+        _ => label::LOAD,
+    };
+    let labels = [(label::PG_CLUSTER_ID, subject.uid.as_str()), (word, "true")];
+    let mut task = task(subject, name.to_owned(), kind, id, &labels, []);
+    task.spec.parameters = parameters;
+    task
+}
+
 /// Whether a task came to its end, whichever.
 pub(super) fn is_over(task: &Pgtask) -> bool {
     let status = task.status.as_ref();

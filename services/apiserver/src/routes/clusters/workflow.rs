@@ -96,7 +96,7 @@ fn detail(
 }
 
 /// What the task itself says, where the status of the cluster knows its operation not yet, or no more.
-fn noted(task: &Pgtask) -> &'static str {
+pub(super) fn noted(task: &Pgtask) -> &'static str {
     let conditions = task.status.as_ref();
     let mut conditions = conditions.iter().flat_map(|status| &status.conditions);
     let complete = conditions.find(|condition| condition["type"] == "Complete");
