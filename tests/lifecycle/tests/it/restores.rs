@@ -272,7 +272,7 @@ fn a_cluster_that_lost_all_its_volumes_comes_back_from_its_backups() {
         let is_new = |one: &(String, String)| !one.1.is_empty() && !before.contains(one);
         let instances = status(&cluster)["instances"].clone();
         let all = instances.as_array().cloned().unwrap_or_default();
-        let run = all.iter().filter(|one| one["role"].is_null()).count();
+        let run = all.iter().filter(|one| one["role"] == "").count();
         let are_new = now.len() == 2 && now.iter().all(is_new);
         seen(are_new && run == 2, || format!("{now:?}: {instances}"))
     });
