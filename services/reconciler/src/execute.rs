@@ -158,7 +158,8 @@ async fn one(
         | Step::MakeRepository
         | Step::CreateStanza { .. }
         | Step::CheckRestore { .. }
-        | Step::Backup { .. } => repository::one(step, object, cluster, context).await,
+        | Step::Backup { .. }
+        | Step::CancelWork { .. } => repository::one(step, object, cluster, context).await,
         Step::MakeDrill { .. } => make::drill(step, object, cluster, context).await,
         Step::MakeJobPod { order } => make::job(order, object, cluster, context).await,
         Step::MakeClaim(instance) | Step::MakePod { instance, .. } => {

@@ -140,6 +140,7 @@ pub fn asked_by<'a>(
         jobs: pgo_crd::job_requests(tasks(), object),
         policies: pgo_crd::policy_requests(tasks(), object),
         tasks: pgo_crd::asking(tasks(), object),
+        cancelled: pgo_crd::cancelled(tasks(), object),
         replicas: Vec::new(),
     }
 }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use pgo_core::{BackupSet, Cluster, DatabaseHost, Done, Fill, RepositoryFacts, Work};
 use pgo_ids::OperationId;
 use pgo_proto::agent::{
-    self, Backup, BeginRequest, CheckRestore, CreateStanza, RepositoryState,
+    self, Backup, BeginRequest, CancelRequest, CheckRestore, CreateStanza, RepositoryState,
     WatchRepositoryRequest, begin_request, repository_client::RepositoryClient,
 };
 use pgo_tls::TlsFiles;
@@ -80,11 +80,28 @@ impl Repositories {
             replica: replica.map(host),
             work: Some(work),
         });
-        match tokio::time::timeout(CALL_DEADLINE, asked).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(refused)) => Err(refused.message().to_owned()),
-            Err(_) => Err("it does not answer".to_owned()),
-        }
+        within(asked).await
+    }
+
+    /// Has it stop what it does for an operation, if it does anything for it; its end is told in the state.
+    ///
+    /// # Errors
+    /// Why it does not, for people.
+    pub async fn cancel(&self, cluster: &Cluster, operation: OperationId) -> Result<(), String> {
+        let connection = self.0.connection(&cluster.namespace, &name(cluster));
+        let connection = connection.map_err(|error| error.to_string())?;
+        let mut client = RepositoryClient::new(connection);
+        let operation = operation.to_string();
+        within(client.cancel(CancelRequest { operation })).await
+    }
+}
+
+/// That an agent answers in time.
+async fn within<T>(asked: impl Future<Output = Result<T, Status>>) -> Result<(), String> {
+    match tokio::time::timeout(CALL_DEADLINE, asked).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(refused)) => Err(refused.message().to_owned()),
+        Err(_) => Err("it does not answer".to_owned()),
     }
 }
 

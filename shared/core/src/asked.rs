@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use pgo_ids::{InstanceName, OperationId};
 
 use crate::{
-    Cluster, ClusterStatus, Journal, Kind, Observed, Operation,
+    Cluster, ClusterStatus, Journal, Kind, Observed, Operation, cancel,
     replicas::{self, addition},
 };
 
@@ -35,6 +35,17 @@ struct Unbegun<'a> {
     actor: &'a str,
     policy: Option<String>,
     table: Option<String>,
+}
+
+impl Unbegun<'_> {
+    fn begun(self, cluster: &Cluster, now: Timestamp) -> Operation {
+        let of = (self.kind, self.instance.as_ref());
+        Operation {
+            policy: self.policy,
+            table: self.table,
+            ..Operation::begun(of, self.id, self.actor, cluster.generation, now)
+        }
+    }
 }
 
 impl Cluster {
@@ -195,6 +206,26 @@ pub fn rests_on(status: &ClusterStatus, next: &ClusterStatus) -> BTreeSet<String
     tasks
 }
 
+/// What is cancelled and has not begun is told as failed.
+pub(crate) fn refuse_cancelled(next: &mut ClusterStatus, cluster: &Cluster, now: Timestamp) {
+    let status = next.clone();
+    for asked in unbegun(&status, cluster, Kind::FailoverCluster) {
+        let cause = cluster.cancelled(asked.id);
+        let Some(cause) = cause.filter(|_| cancel::can_be_cancelled(asked.kind)) else {
+            continue;
+        };
+        if next.journal.knows(asked.id) {
+            continue;
+        }
+        if !cluster.has_room(&next.journal) {
+            break;
+        }
+        let operation = asked.begun(cluster, now);
+        let (subject, cause) = (cluster.subject(), cancel::before(&cause));
+        next.journal.refuse(subject, operation, &cause, now);
+    }
+}
+
 /// The first request of a cluster that goes of which nothing was told.
 pub(crate) fn first_unbegun(status: &ClusterStatus, cluster: &Cluster) -> Option<OperationId> {
     let mut waiting = unbegun(status, cluster, Kind::FailoverCluster);
@@ -216,12 +247,7 @@ pub(crate) fn refuse(
             if cluster.asks_for(asked.id) && !cluster.has_room(&next.journal) {
                 break;
             }
-            let of = (asked.kind, asked.instance.as_ref());
-            let operation = Operation {
-                policy: asked.policy,
-                table: asked.table,
-                ..Operation::begun(of, asked.id, asked.actor, cluster.generation, now)
-            };
+            let operation = asked.begun(cluster, now);
             next.journal.refuse(cluster.subject(), operation, GOES, now);
         }
     }

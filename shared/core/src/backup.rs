@@ -124,6 +124,12 @@ impl RepositoryFacts {
         let mut done = self.done.iter().rev();
         done.find(|one| one.operation == operation)
     }
+
+    /// Whether it does something for an operation now.
+    pub(crate) fn works_for(&self, operation: OperationId) -> bool {
+        let running = self.running.as_ref();
+        running.is_some_and(|work| work.operation == operation)
+    }
 }
 
 /// What a repository does.

@@ -12,7 +12,7 @@ use crate::{
     Observed, Operation, Outcome, Phase, PolicyRequest, Problem, RESULT_READY, RESULT_UP_TO_DATE,
     ReloadRequest, Replica, RestartRequest, RestoreRequest, Role, ScaleDownRequest, UpgradeRequest,
     applied::Applied,
-    backlog, backup, certificate, crash,
+    backlog, backup, cancel, certificate, crash,
     deletion::deletion,
     drill, dump, failover, job,
     journal::{Of, Subject},
@@ -69,6 +69,8 @@ pub struct Cluster {
     pub policies_at_creation: Vec<String>,
     /// Names of the Pgtasks that ask for any of these but its deletion, by the operation that they ask for.
     pub tasks: BTreeMap<OperationId, String>,
+    /// The operations that somebody wants to go on no longer, and who that is; also those that are over.
+    pub cancelled: BTreeMap<OperationId, String>,
     /// What is noted on it.
     pub notes: Notes,
     /// Who changed it last without a request.
@@ -132,6 +134,7 @@ pub fn commit(
             takeover::tell(&mut next, subject, &observed.takeovers, now);
             takeover::conclude(&mut next, subject, observed, now);
             takeover::tell_lost(&mut next, cluster, observed, now);
+            cancel::commit(&mut next, cluster, now);
             restore::begin(&mut next, cluster, observed, now);
             replicas::commit(&mut next, cluster, observed, now);
             failover::commit(&mut next, cluster, observed, now);

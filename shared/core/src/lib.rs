@@ -15,6 +15,7 @@ mod applied;
 mod asked;
 mod backlog;
 pub mod backup;
+pub mod cancel;
 mod certificate;
 mod commit;
 mod crash;

@@ -10,8 +10,7 @@ use pgo_ids::{ClusterName, InstanceName, OperationId};
 
 use crate::{
     AddressFamily, Backup, Cluster, ClusterStatus, DatabaseHost, Desired, DumpOrder, Fixture, Form,
-    Image, JobOrder, Kind, Observed, PodPhase, PolicyPlace, Role, Storage, StorageKind, UserSecret,
-    backup, crash, deletion::unrecorded, drill, dump, failover, growth, job, password, policy,
+    Image, JobOrder, Kind, Observed, PodPhase, PolicyPlace, Role, Storage, StorageKind, UserSecret, backup, crash, deletion::unrecorded, drill, dump, failover, growth, job, password, policy, cancel,
     protection, reload, replicas, restart, restore, upgrade,
 };
 pub use lease::FirstLease;
@@ -203,6 +202,11 @@ pub enum Step {
         /// Arguments for pgBackRest.
         options: Vec<String>,
     },
+    /// Have the repository stop what it does for an operation.
+    CancelWork {
+        /// The operation.
+        operation: OperationId,
+    },
     /// Make the claim for dumps.
     MakeDumpClaim {
         /// Its name.
@@ -370,6 +374,7 @@ pub fn plan(
     reload::steps(&mut plan, status, observed);
     restart::steps(&mut plan, status, cluster, observed);
     policy::steps(&mut plan, status, observed);
+    cancel::steps(&mut plan, cluster, observed);
     if let Ok(desired) = &cluster.desired {
         if status.journal.newest(Kind::CreateCluster).is_none() {
             plan.waiting_for = Some("room for the event that tells of the creation");

@@ -162,6 +162,18 @@ fn running(status: &ClusterStatus) -> impl Iterator<Item = &Operation> {
     operations.filter(|o| o.kind == Kind::ApplyPolicy && o.is_running())
 }
 
+/// Those that no instance was named for yet: none is asked to run them.
+pub(crate) fn unsent(status: &ClusterStatus) -> Vec<OperationId> {
+    let all = running(status).map(|operation| operation.id);
+    all.filter(|id| !is_sent(status, *id)).collect()
+}
+
+/// Whether an instance is asked to run one.
+pub(crate) fn is_sent(status: &ClusterStatus, id: OperationId) -> bool {
+    let run = status.policy.as_ref();
+    run.is_some_and(|run| run.operation == id && run.server.is_some())
+}
+
 /// Goes on with the first one; whether another one may follow at once.
 fn advance(
     next: &mut ClusterStatus,

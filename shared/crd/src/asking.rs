@@ -6,9 +6,7 @@ use kube::ResourceExt as _;
 use pgo_ids::OperationId;
 
 use crate::{
-    Pgcluster, Pgtask, backup_request, convert::is_over, dump_operation, failover_request,
-    job_operation, policy_request, reload_request, restart_request, restore_request,
-    scale_down_request, upgrade_operation,
+    Pgcluster, Pgtask, backup_request, convert::is_over, dump_operation, failover_request, job_operation, policy_request, reload_request, restart_request, restore_request, scale_down_request, upgrade_operation, label,
 };
 
 /// Id of what a Pgtask asks for of this very cluster other than its deletion, where it asks for anything; also where it is
@@ -42,5 +40,19 @@ pub fn asking<'a>(
 ) -> BTreeMap<OperationId, String> {
     let open = tasks.filter(|task| !is_over(task));
     open.filter_map(|task| Some((requested(task, cluster)?, task.name_any())))
+        .collect()
+}
+
+/// What somebody wants to go on no longer of what Pgtasks ask for, and who that is; also where it is over.
+#[must_use]
+pub fn cancelled<'a>(
+    tasks: impl Iterator<Item = &'a Pgtask>,
+    cluster: &Pgcluster,
+) -> BTreeMap<OperationId, String> {
+    tasks
+        .filter_map(|task| {
+            let who = task.annotations().get(label::CANCEL)?;
+            Some((requested(task, cluster)?, who.clone()))
+        })
         .collect()
 }

@@ -53,6 +53,8 @@ pub struct Requests {
     pub policies: Vec<PolicyRequest>,
     /// Names of the Pgtasks that ask for any of these but the deletion.
     pub tasks: BTreeMap<OperationId, String>,
+    /// What is to go on no longer, and who wants that.
+    pub cancelled: BTreeMap<OperationId, String>,
 }
 
 impl Requests {
@@ -72,6 +74,7 @@ impl Requests {
             jobs: self.jobs,
             policies: self.policies,
             tasks: self.tasks,
+            cancelled: self.cancelled,
             ..cluster
         }
     }
@@ -118,6 +121,7 @@ pub fn cluster(object: &Pgcluster, config: &PgoConfig, requests: Requests) -> Op
         policies: requests.policies,
         policies_at_creation: policying::at_creation(&object.spec, config).unwrap_or_default(),
         tasks: requests.tasks,
+        cancelled: requests.cancelled,
         notes: notes::notes(object),
         changed_by: notes::changed_by(object),
         image_said: upgrading::said(object),

@@ -55,6 +55,8 @@ pub const JOB: &str = "pgo.crunchydata.com/job";
 pub const BENCHMARK: &str = "pgo-benchmark";
 /// On what is made for a load.
 pub const LOAD: &str = "pgo-load";
+/// Annotation of a Pgtask: who wants what it asks for to go on no longer.
+pub const CANCEL: &str = "pgo.crunchydata.com/cancel";
 /// On a Pgcluster: 4.1's state of its last upgrade.
 pub const MINOR_UPGRADE: &str = "minor-upgrade";
 /// On a Pgreplica that PGO made because of a Pgcluster's `spec.replicaCount`.

@@ -46,7 +46,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSON,
 };
 
-pub use asking::{asking, requested};
+pub use asking::{asking, cancelled, requested};
 pub use backing_up::{BACKUP, COMMAND, OPTIONS, STORAGE_TYPE, backup_request, backup_requests};
 pub use backup::{Pgbackup, PgbackupSpec};
 pub use cluster::{Pgcluster, PgclusterSpec, PgclusterStatus};

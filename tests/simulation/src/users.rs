@@ -184,6 +184,7 @@ impl World {
             policies: Vec::new(),
             policies_at_creation: Vec::new(),
             tasks: BTreeMap::new(),
+            cancelled: BTreeMap::new(),
             notes: pgo_core::Notes::default(),
             changed_by: pgo_core::ChangedBy::default(),
             image_said: FIRST_IMAGE.to_owned(),

@@ -22,14 +22,27 @@ use crate::{fill, state::Volume};
 /// Time between two looks at how full the volume is.
 const LOOK: Duration = Duration::from_secs(15);
 
-/// An order, and where the answer goes: why it cannot be begun.
+/// An order, and where the answer goes.
 #[derive(Debug)]
-pub struct Order {
-    /// What to do.
-    pub job: Job,
-    /// Whether it has begun.
-    pub answer: oneshot::Sender<Result<(), String>>,
+pub enum Order {
+    /// Something is to be begun.
+    Begin {
+        /// What.
+        job: Job,
+        /// Whether it has begun, or why it cannot be.
+        answer: oneshot::Sender<Result<(), String>>,
+    },
+    /// What runs for an operation is to be stopped.
+    Cancel {
+        /// Id of the operation.
+        operation: String,
+        /// That it is told to end, or does not run.
+        answer: oneshot::Sender<()>,
+    },
 }
+
+/// The error of what was stopped because somebody wanted it to be.
+const CANCELLED: &str = "cancelled";
 
 /// The backups that were made, or would be restored.
 type Outcome = Result<Vec<Set>, String>;
@@ -40,7 +53,16 @@ pub struct Keeper {
     around: Arc<Surroundings>,
     journal: Journal,
     reporter: Arc<Reporter>,
-    work: Option<AbortOnDropHandle<Outcome>>,
+    work: Option<Running>,
+}
+
+/// Work that goes on.
+#[derive(Debug)]
+struct Running {
+    task: AbortOnDropHandle<Outcome>,
+    /// Ends it alone.
+    cancel: CancellationToken,
+    cancelled: bool,
 }
 
 impl Keeper {
@@ -64,13 +86,36 @@ impl Keeper {
                 biased;
                 outcome = ended(&mut self.work) => self.end(outcome).await,
                 () = stop.cancelled(), if self.work.is_none() => return,
-                Some(order) = orders.recv() => {
-                    let begun = self.begin(order.job, stop);
-                    // Who does not wait any more asks again.
-                    let _ = order.answer.send(begun);
-                }
+                Some(order) = orders.recv() => self.take(order, stop),
                 _ = looks.tick() => self.look_at_volume(),
             }
+        }
+    }
+
+    fn take(&mut self, order: Order, stop: &CancellationToken) {
+        // Who does not wait any more for the answer asks again.
+        match order {
+            Order::Begin { job, answer } => {
+                let begun = self.begin(job, stop);
+                let _ = answer.send(begun);
+            }
+            Order::Cancel { operation, answer } => {
+                self.cancel(&operation);
+                let _ = answer.send(());
+            }
+        }
+    }
+
+    /// Has what runs for an operation end.
+    fn cancel(&mut self, operation: &str) {
+        let is_it = |begun: &Begun| begun.operation == operation;
+        if !self.journal.running().is_some_and(is_it) {
+            return;
+        }
+        if let Some(work) = self.work.as_mut().filter(|work| !work.cancelled) {
+            tracing::info!(operation, "work is cancelled");
+            work.cancelled = true;
+            work.cancel.cancel();
         }
     }
 
@@ -121,8 +166,9 @@ impl Keeper {
             "work begins"
         );
         let (around, reporter) = (self.around.clone(), self.reporter.clone());
-        let stop = stop.clone();
-        self.work = Some(AbortOnDropHandle::new(tokio::spawn(async move {
+        let cancel = stop.child_token();
+        let stop = cancel.clone();
+        let task = AbortOnDropHandle::new(tokio::spawn(async move {
             let progress = |percent| {
                 reporter.change(|state| {
                     if let Some(work) = &mut state.running {
@@ -131,13 +177,25 @@ impl Keeper {
                 });
             };
             job.run(&around, &stop, progress).await
-        })));
+        }));
+        self.work = Some(Running {
+            task,
+            cancel,
+            cancelled: false,
+        });
         self.tell();
         Ok(())
     }
 
     async fn end(&mut self, outcome: Outcome) {
-        self.work = None;
+        let was_cancelled = self.work.take().is_some_and(|work| work.cancelled);
+        let outcome = outcome.map_err(|error| {
+            match was_cancelled && error.starts_with(INTERRUPTED) {
+                true => CANCELLED.to_owned(),
+                // It failed for another reason before it could be stopped.
+                false => error,
+            }
+        });
         match &outcome {
             Ok(sets) => {
                 let labels: Vec<&str> = sets.iter().map(|set| set.label.as_str()).collect();
@@ -199,10 +257,10 @@ impl Keeper {
 }
 
 /// How what runs has ended; never where nothing runs.
-async fn ended(work: &mut Option<AbortOnDropHandle<Outcome>>) -> Outcome {
+async fn ended(work: &mut Option<Running>) -> Outcome {
     match work {
         None => std::future::pending().await,
-        Some(task) => task
+        Some(Running { task, .. }) => task
             .await
             .unwrap_or_else(|error| Err(format!("the work broke off: {error}"))),
     }

@@ -4,8 +4,8 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 
 use pgo_postgres::backrest::output;
 use pgo_proto::agent::{
-    BeginRequest, BeginResponse, InfoRequest, InfoResponse, RepositoryState,
-    WatchRepositoryRequest, repository_server::Repository,
+    BeginRequest, BeginResponse, CancelRequest, CancelResponse, InfoRequest, InfoResponse,
+    RepositoryState, WatchRepositoryRequest, repository_server::Repository,
 };
 use pgo_tls::grpc::require_identity;
 use tokio::{
@@ -21,8 +21,8 @@ use crate::{backrest::command, grpc::CALLERS};
 /// Who may order work: who knows what users want.
 const WHO_DECIDES: [&str; 1] = ["reconciler.pgo"];
 
-/// How long it may take until work has begun: it is written down on the volume.
-const BEGIN_DEADLINE: Duration = Duration::from_secs(10);
+/// How long it may take until work has begun, which is written down on the volume, or is told to end.
+const ORDER_DEADLINE: Duration = Duration::from_secs(10);
 
 /// The service `pgo.agent.v1.Repository`.
 #[derive(Debug)]
@@ -45,6 +45,19 @@ impl Service {
             orders,
             around,
         }
+    }
+
+    /// Gives an order, and waits for the answer.
+    async fn order<T>(&self, order: Order, answered: oneshot::Receiver<T>) -> Result<T, Status> {
+        let ends = || Status::unavailable("this agent ends");
+        let answer = async {
+            self.orders.send(order).await.map_err(|_| ends())?;
+            answered.await.map_err(|_| ends())
+        };
+        timeout(ORDER_DEADLINE, answer).await.map_err(|_| {
+            let seconds = ORDER_DEADLINE.as_secs();
+            Status::deadline_exceeded(format!("not taken within {seconds} s; ask again"))
+        })?
     }
 
     /// Why nothing can be begun now.
@@ -87,19 +100,25 @@ impl Repository for Service {
         if let Some(obstacle) = self.obstacle().filter(|_| !is_done) {
             return Err(Status::failed_precondition(obstacle));
         }
-        let ends = || Status::unavailable("this agent ends");
         let (answer, answered) = oneshot::channel();
-        let sent = self.orders.send(Order { job, answer });
-        let begun = async {
-            sent.await.map_err(|_| ends())?;
-            let begun = answered.await.map_err(|_| ends())?;
-            begun.map_err(Status::failed_precondition)
-        };
-        timeout(BEGIN_DEADLINE, begun).await.map_err(|_| {
-            let seconds = BEGIN_DEADLINE.as_secs();
-            Status::deadline_exceeded(format!("not begun within {seconds} s; ask again"))
-        })??;
+        let begun = self.order(Order::Begin { job, answer }, answered).await?;
+        begun.map_err(Status::failed_precondition)?;
         Ok(Response::new(BeginResponse {}))
+    }
+
+    async fn cancel(
+        &self,
+        request: Request<CancelRequest>,
+    ) -> Result<Response<CancelResponse>, Status> {
+        require_identity(&request, &WHO_DECIDES)?;
+        let operation = request.into_inner().operation;
+        if operation.is_empty() {
+            return Err(Status::invalid_argument("the operation has no id"));
+        }
+        let (answer, answered) = oneshot::channel();
+        let order = Order::Cancel { operation, answer };
+        self.order(order, answered).await?;
+        Ok(Response::new(CancelResponse {}))
     }
 
     async fn info(&self, request: Request<InfoRequest>) -> Result<Response<InfoResponse>, Status> {

@@ -7,6 +7,7 @@
 )]
 
 mod archiving;
+mod cancelling;
 mod connections;
 mod drill;
 mod dumping;

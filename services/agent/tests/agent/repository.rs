@@ -15,8 +15,9 @@ use nix::{
 };
 use pgo_agent::processes;
 use pgo_proto::agent::{
-    Backup, BeginRequest, CreateStanza, DatabaseHost, Done, InfoRequest, RepositoryState,
-    WatchRepositoryRequest, begin_request::Work, repository_client::RepositoryClient,
+    Backup, BeginRequest, CancelRequest, CreateStanza, DatabaseHost, Done, InfoRequest,
+    RepositoryState, WatchRepositoryRequest, begin_request::Work,
+    repository_client::RepositoryClient,
 };
 use pgo_s3::S3;
 use pgo_tls::{Authority, LeafSpec, TlsFiles, grpc};
@@ -294,6 +295,13 @@ impl Repository {
             work: Some(work),
         };
         self.client(identity).begin(request).await.map(drop)
+    }
+
+    /// Has what runs for an operation stop.
+    pub async fn cancel(&self, identity: &str, operation: &str) -> Result<(), Status> {
+        let operation = operation.to_owned();
+        let request = CancelRequest { operation };
+        self.client(identity).cancel(request).await.map(drop)
     }
 
     /// What pgBackRest says of the repository.

@@ -8,8 +8,8 @@ use std::{
 
 use futures::Stream;
 use pgo_proto::agent::{
-    BeginRequest, BeginResponse, InfoRequest, InfoResponse, RepositoryState,
-    WatchRepositoryRequest,
+    BeginRequest, BeginResponse, CancelRequest, CancelResponse, InfoRequest, InfoResponse,
+    RepositoryState, WatchRepositoryRequest,
     repository_server::{Repository as Service, RepositoryServer},
 };
 use pgo_tls::{Authority, TlsFiles, grpc};
@@ -76,6 +76,10 @@ impl Service for Says {
 
     async fn begin(&self, _: Request<BeginRequest>) -> Result<Response<BeginResponse>, Status> {
         Err(Status::permission_denied("the apiserver begins nothing"))
+    }
+
+    async fn cancel(&self, _: Request<CancelRequest>) -> Result<Response<CancelResponse>, Status> {
+        Err(Status::permission_denied("the apiserver may only look"))
     }
 
     async fn info(&self, request: Request<InfoRequest>) -> Result<Response<InfoResponse>, Status> {

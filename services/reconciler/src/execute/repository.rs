@@ -7,6 +7,7 @@ use std::sync::Arc;
 pub use key::SOURCE;
 use pgo_core::{Cluster, Step};
 use pgo_crd::Pgcluster;
+use pgo_ids::OperationId;
 
 use super::own::{Present, make};
 use crate::{
@@ -25,6 +26,10 @@ pub async fn one(
     cluster: &Cluster,
     context: &Context,
 ) -> Result<(), Error> {
+    if let Step::CancelWork { operation } = step {
+        cancel(*operation, cluster, context).await;
+        return Ok(());
+    }
     let status = object.status.clone().map(|status| status.0);
     let Some(desired) = cluster.desired_repository(&status.unwrap_or_default()) else {
         return Ok(());
@@ -52,6 +57,16 @@ pub async fn one(
             ask(step, cluster, context).await;
             Ok(())
         }
+    }
+}
+
+/// Has the agent stop what it does for an operation.
+async fn cancel(operation: OperationId, cluster: &Cluster, context: &Context) {
+    if let Err(why) = context.repositories.cancel(cluster, operation).await {
+        tracing::warn!(
+            cluster = %cluster.name, namespace = %cluster.namespace, %operation, why,
+            "the repository of backups does not stop what was cancelled; it is asked again"
+        );
     }
 }
 

@@ -11,6 +11,7 @@
 mod agent;
 mod backlog;
 mod backups;
+mod cancelling;
 mod certificates;
 mod confirming;
 mod deletion;

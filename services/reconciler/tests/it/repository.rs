@@ -9,8 +9,8 @@ use std::{
 use futures::{Stream, StreamExt as _};
 use pgo_objects::{AGENT_PORT, agent_identity};
 use pgo_proto::agent::{
-    BackupSet, BeginRequest, BeginResponse, Done, InfoRequest, InfoResponse, RepositoryState,
-    WatchRepositoryRequest, Work,
+    BackupSet, BeginRequest, BeginResponse, CancelRequest, CancelResponse, Done, InfoRequest,
+    InfoResponse, RepositoryState, WatchRepositoryRequest, Work,
     begin_request::Work as Asked,
     repository_server::{Repository, RepositoryServer},
 };
@@ -31,6 +31,7 @@ pub struct FakeRepository {
     /// What it says.
     pub state: watch::Sender<RepositoryState>,
     asked: Arc<Mutex<Vec<BeginRequest>>>,
+    cancelled: Arc<Mutex<Vec<String>>>,
     serving: JoinHandle<()>,
 }
 
@@ -70,15 +71,18 @@ impl FakeRepository {
             ..RepositoryState::default()
         });
         let asked = Arc::new(Mutex::new(Vec::new()));
+        let cancelled = Arc::new(Mutex::new(Vec::new()));
         let told = Told {
             state: state.clone(),
             asked: asked.clone(),
+            cancelled: cancelled.clone(),
         };
         let serving = grpc::server().serve_with_incoming(RepositoryServer::new(told), listener);
         let serving = tokio::spawn(async move { serving.await.unwrap() });
         Self {
             state,
             asked,
+            cancelled,
             serving,
         }
     }
@@ -86,6 +90,11 @@ impl FakeRepository {
     /// What it was asked to begin, each time.
     pub fn asked(&self) -> Vec<BeginRequest> {
         self.asked.lock().unwrap().clone()
+    }
+
+    /// The operations that it was asked to stop, each time.
+    pub fn cancelled(&self) -> Vec<String> {
+        self.cancelled.lock().unwrap().clone()
     }
 
     /// What runs has ended: with a backup of this label, or with an error.
@@ -120,6 +129,7 @@ impl Drop for FakeRepository {
 struct Told {
     state: watch::Sender<RepositoryState>,
     asked: Arc<Mutex<Vec<BeginRequest>>>,
+    cancelled: Arc<Mutex<Vec<String>>>,
 }
 
 #[tonic::async_trait]
@@ -160,6 +170,16 @@ impl Repository for Told {
             }
         });
         Ok(Response::new(BeginResponse {}))
+    }
+
+    async fn cancel(
+        &self,
+        request: Request<CancelRequest>,
+    ) -> Result<Response<CancelResponse>, Status> {
+        grpc::require_identity(&request, &["reconciler.pgo"])?;
+        let operation = request.into_inner().operation;
+        self.cancelled.lock().unwrap().push(operation);
+        Ok(Response::new(CancelResponse {}))
     }
 
     async fn info(&self, _: Request<InfoRequest>) -> Result<Response<InfoResponse>, Status> {

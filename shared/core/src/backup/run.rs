@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{BackupSet, Done, host, options::BackupOptions, primary, trouble};
 use crate::{
-    Cluster, ClusterStatus, Fixture, Kind, Observed, Operation, Outcome, Plan, Step, journal::Of,
-    restore, silence, upgrade,
+    Cluster, ClusterStatus, Fixture, Kind, Observed, Operation, Outcome, Plan, Step, cancel,
+    journal::Of, restore, silence, upgrade,
 };
 
 /// A request for a backup by pgBackRest.
@@ -202,6 +202,12 @@ fn advance(next: &mut ClusterStatus, cluster: &Cluster, observed: &Observed, now
         conclude(next, cluster, &run, done, now);
         return;
     }
+    if let Some(cause) = cluster.cancelled(run.operation).filter(|_| !run.begun)
+        && !agent.is_some_and(|agent| agent.works_for(run.operation))
+    {
+        fail(next, cluster, cancel::before(&cause), now);
+        return;
+    }
     let running = agent.and_then(|agent| agent.running.as_ref());
     if let Some(work) = running.filter(|work| work.operation == run.operation) {
         tell(next, cluster, (&run, work.percent), now);
@@ -304,7 +310,8 @@ fn conclude(
     now: Timestamp,
 ) {
     if let Some(error) = &done.error {
-        fail(next, cluster, error.clone(), now);
+        let stopped = cluster.stopped(run.operation, error);
+        fail(next, cluster, stopped.unwrap_or_else(|| error.clone()), now);
         return;
     }
     let none = BackupSet::default();

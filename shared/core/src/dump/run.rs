@@ -191,6 +191,10 @@ fn advance(next: &mut ClusterStatus, cluster: &Cluster, observed: &Observed, now
         }
         _ => {}
     }
+    if let Some(cause) = cluster.cancelled(run.order.operation) {
+        fail(next, cluster, cause, now);
+        return;
+    }
     note(&mut run, pod, now);
     if run.lost.len() >= MOST_LOST {
         let how = match pod.map(|pod| &pod.state) {

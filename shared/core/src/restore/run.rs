@@ -45,6 +45,12 @@ pub(crate) fn advance(
 ) {
     while let Some(run) = next.restore.clone() {
         let before = run.stage;
+        // A restore that has the others stop is gone through with.
+        let serves = matches!(before, RestoreStage::Checking | RestoreStage::Replaying);
+        if let Some(cause) = cluster.cancelled(run.order.operation).filter(|_| serves) {
+            fail(next, cluster, &run, cause, now);
+            continue;
+        }
         match before {
             RestoreStage::Checking => check(next, cluster, observed, (run, now)),
             RestoreStage::Replaying => replay(next, cluster, observed, (run, now)),

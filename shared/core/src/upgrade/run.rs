@@ -150,6 +150,12 @@ fn advance(
         return false;
     };
     let took = now.duration_since(upgrade.since);
+    if let Some(cause) = cluster.cancelled(upgrade.operation)
+        && can_stop(next, cluster, observed, &upgrade)
+    {
+        fail(next, cluster, cause, now);
+        return true;
+    }
     match &upgrade.stage {
         UpgradeStage::Probing => probed(next, cluster, observed, &upgrade, now),
         UpgradeStage::Choosing => {
@@ -184,6 +190,20 @@ fn advance(
             operation,
         } => handed_over(next, cluster, observed, (instance, *operation), took, now),
         UpgradeStage::Completed | UpgradeStage::Failed { .. } => false,
+    }
+}
+
+/// Whether no instance has its turn now, and some are left.
+fn can_stop(
+    status: &ClusterStatus,
+    cluster: &Cluster,
+    observed: &Observed,
+    upgrade: &Upgrade,
+) -> bool {
+    match upgrade.stage {
+        UpgradeStage::Probing => true,
+        UpgradeStage::Choosing => candidate(status, cluster, observed, &upgrade.image).is_some(),
+        _ => false,
     }
 }
 

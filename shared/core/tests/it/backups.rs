@@ -1,5 +1,7 @@
 //! Backups by pgBackRest: the repository, its stanza, archiving, and each backup with exactly one end.
 
+mod cancelled;
+
 use std::collections::BTreeSet;
 
 use pgo_core::{

@@ -1,5 +1,7 @@
 //! Dumps and what is restored from them: each told to its end once, whatever becomes of its pod.
 
+mod cancelled;
+
 use std::collections::BTreeSet;
 
 use jiff::SignedDuration;

@@ -1,5 +1,7 @@
 //! Policies: one after the other, each on one server, each told to its end once, whatever becomes of the server.
 
+mod cancelled;
+
 use std::collections::BTreeSet;
 
 use jiff::SignedDuration;

@@ -1,5 +1,6 @@
 //! Minor upgrades: refused without a change, else one instance after another, the primary last.
 
+mod cancelled;
 mod faults;
 mod in_place;
 

@@ -88,6 +88,7 @@ impl World {
                 policies: Vec::new(),
                 policies_at_creation: Vec::new(),
                 tasks: BTreeMap::new(),
+                cancelled: BTreeMap::new(),
                 notes: pgo_core::Notes::default(),
                 changed_by: pgo_core::ChangedBy::default(),
                 image_said: ":15".to_owned(),
@@ -266,7 +267,8 @@ impl World {
             | Step::MakeRepository
             | Step::CreateStanza { .. }
             | Step::CheckRestore { .. }
-            | Step::Backup { .. } => self.of_repository(step),
+            | Step::Backup { .. }
+            | Step::CancelWork { .. } => self.of_repository(step),
             Step::RemoveCluster => self.cluster.deleting = true,
             Step::CopyEvents => self.copied = self.status.journal.outbox.entries.clone(),
             Step::RemoveFinalizer => self.gone = self.is_heard(),

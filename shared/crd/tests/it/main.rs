@@ -7,6 +7,7 @@
 )]
 
 mod backing_up;
+mod cancelled;
 mod configuration;
 mod convert;
 mod dumping;

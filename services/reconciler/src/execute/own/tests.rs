@@ -163,6 +163,7 @@ fn cluster(name: &str) -> Cluster {
         policies: Vec::new(),
         policies_at_creation: Vec::new(),
         tasks: BTreeMap::new(),
+        cancelled: BTreeMap::new(),
         notes: pgo_core::Notes::default(),
         changed_by: pgo_core::ChangedBy::default(),
         image_said: String::new(),

@@ -11,6 +11,10 @@ use super::World;
 impl World {
     /// A step that is about it.
     pub(super) fn of_repository(&mut self, step: &Step) {
+        if let Step::CancelWork { operation } = step {
+            self.cancel_work(*operation);
+            return;
+        }
         let desired = self.cluster.desired_repository(&self.status);
         let desired = desired.expect("nobody makes what is not wanted");
         match step {
@@ -158,6 +162,14 @@ impl World {
             done.backup = Some(backup);
         }
         agent.done.push(done);
+    }
+
+    /// What it does for an operation is stopped.
+    fn cancel_work(&mut self, operation: OperationId) {
+        let agent = self.observed.repository.agent.as_ref();
+        let running = agent.and_then(|agent| agent.running.as_ref());
+        assert_eq!(running.map(|work| work.operation), Some(operation));
+        self.fail_work("cancelled");
     }
 
     /// What it does fails.
