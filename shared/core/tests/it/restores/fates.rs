@@ -21,6 +21,7 @@ enum Fate {
     CheckFails,
     Found,
     Promotes,
+    Cancelled,
     Wait(i64),
 }
 
@@ -36,6 +37,7 @@ fn fate() -> impl Strategy<Value = Fate> {
         1 => Just(Fate::CheckFails),
         1 => Just(Fate::Found),
         2 => Just(Fate::Promotes),
+        1 => Just(Fate::Cancelled),
         2 => (1_i64..700).prop_map(Fate::Wait),
     ]
 }
@@ -75,6 +77,9 @@ impl Fate {
                 world.primary = new.clone();
             }
             Self::Promotes => {}
+            Self::Cancelled => {
+                world.cluster.cancelled.insert(id(0), "bob".to_owned());
+            }
             Self::Wait(seconds) => world.wait(seconds),
         }
         Plan::default()

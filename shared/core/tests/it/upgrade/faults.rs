@@ -22,6 +22,8 @@ enum Fault {
     Silent,
     /// Somebody asks again.
     Asked,
+    /// Somebody cancels it.
+    Cancelled,
 }
 
 fn fault() -> impl Strategy<Value = Fault> {
@@ -32,6 +34,7 @@ fn fault() -> impl Strategy<Value = Fault> {
         (0usize..3).prop_map(Fault::Stuck),
         Just(Fault::Silent),
         Just(Fault::Asked),
+        Just(Fault::Cancelled),
     ]
 }
 
@@ -80,6 +83,12 @@ fn befall(world: &mut World, fault: Fault, refuses: bool) {
         }
         Fault::Asked => {
             world.ask("p/crunchy-postgres:15.21");
+        }
+        Fault::Cancelled => {
+            if let Some(upgrade) = world.status.upgrading() {
+                let id = upgrade.operation;
+                world.cluster.cancelled.insert(id, "bob".to_owned());
+            }
         }
     }
 }
