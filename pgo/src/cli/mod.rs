@@ -8,6 +8,7 @@
 mod advice;
 mod backup;
 mod benchmark;
+mod cancel;
 mod completion;
 mod create_cluster;
 mod dead_letter;
@@ -101,6 +102,7 @@ enum Command {
     Backup(backup::Arguments),
     Benchmark(Box<benchmark::Create>),
     Load(Box<load::Arguments>),
+    Cancel(cancel::Arguments),
     Scale(scale::Up),
     #[command(name = "scaledown")]
     ScaleDown(scale::Down),
@@ -269,6 +271,9 @@ fn dispatch(command: Command, global: &GlobalFlags) -> Result<(), Failure> {
             asking(global, async |api| benchmark::create(&arguments, api).await)
         }
         Command::Load(arguments) => asking(global, async |api| load::run(&arguments, api).await),
+        Command::Cancel(arguments) => {
+            asking(global, async |api| cancel::run(&arguments, &api).await)
+        }
         Command::Scale(arguments) => asking(global, async |api| scale::up(&arguments, api).await),
         Command::ScaleDown(arguments) => scale_down(&arguments, global),
         Command::Failover(arguments) => failover(&arguments, global),

@@ -60,10 +60,10 @@ pub const STARTED: &str = "started";
 pub struct WaitFlags {
     /// Follow the work until it is done or failed
     #[arg(long)]
-    wait: bool,
+    pub wait: bool,
     /// How long to wait: 90s, 10m, 1h; at most a year
     #[arg(long, value_name = "DURATION", default_value = "10m", requires = "wait", value_parser = limit)]
-    timeout: Duration,
+    pub timeout: Duration,
 }
 
 /// A duration as people write it; a bare number is seconds, a day is 24 hours, a week seven days.

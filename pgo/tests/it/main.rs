@@ -7,6 +7,7 @@
 )]
 
 mod backups;
+mod cancels;
 mod completion;
 mod dead_letters;
 mod failures;

@@ -1,23 +1,24 @@
 //! The OpenAPI description of the REST interface, put together from the route table and the types of requests and answers.
 
 use pgo_api::{
-    ApplyPolicyRequest, ApplyPolicyResponse, Carrier, ClusterScaleResponse, ClusterTestRequest,
-    ClusterTestResponse, CreateBackrestBackupRequest, CreateBackrestBackupResponse,
-    CreateBenchmarkRequest, CreateBenchmarkResponse, CreateClusterRequest, CreateClusterResponse,
-    CreateDumpRequest, CreateDumpResponse, CreateFailoverRequest, CreateFailoverResponse,
-    CreatePolicyRequest, CreateScheduleRequest, CreateScheduleResponse, CreateUpgradeRequest,
-    CreateUpgradeResponse, DeadLetterRequest, DeadLetterResponse, DeleteBenchmarkResponse,
-    DeleteClusterRequest, DeleteClusterResponse, DeletePolicyRequest, DeletePolicyResponse,
-    DeleteScheduleResponse, DfQuery, DfResponse, Endpoint, EventsQuery, FilesRequest,
-    FilesResponse, LoadRequest, LoadResponse, Method, Methods, Outcome, PGO_VERSION,
-    QueryFailoverResponse, QueryRestartResponse, ROUTES, ReloadRequest, ReloadResponse,
-    RequestHead, RestartRequest, RestartResponse, RestoreDumpRequest, RestoreRequest,
-    RestoreResponse, Route, STREAM_TYPE, ScaleDownQuery, ScaleDownResponse, ScaleQuery,
-    ScaleQueryResponse, SelectBenchmarkRequest, SelectScheduleRequest, ShowBackrestQuery,
-    ShowBackrestResponse, ShowBenchmarkResponse, ShowClusterRequest, ShowClusterResponse,
-    ShowDeadLetterResponse, ShowDumpQuery, ShowDumpResponse, ShowPolicyRequest, ShowPolicyResponse,
-    ShowScheduleResponse, ShowWorkflowResponse, StatusQuery, StatusResponse, UpdateClusterRequest,
-    UpdateClusterResponse, VersionResponse,
+    ApplyPolicyRequest, ApplyPolicyResponse, CancelWorkflowRequest, CancelWorkflowResponse,
+    Carrier, ClusterScaleResponse, ClusterTestRequest, ClusterTestResponse,
+    CreateBackrestBackupRequest, CreateBackrestBackupResponse, CreateBenchmarkRequest,
+    CreateBenchmarkResponse, CreateClusterRequest, CreateClusterResponse, CreateDumpRequest,
+    CreateDumpResponse, CreateFailoverRequest, CreateFailoverResponse, CreatePolicyRequest,
+    CreateScheduleRequest, CreateScheduleResponse, CreateUpgradeRequest, CreateUpgradeResponse,
+    DeadLetterRequest, DeadLetterResponse, DeleteBenchmarkResponse, DeleteClusterRequest,
+    DeleteClusterResponse, DeletePolicyRequest, DeletePolicyResponse, DeleteScheduleResponse,
+    DfQuery, DfResponse, Endpoint, EventsQuery, FilesRequest, FilesResponse, LoadRequest,
+    LoadResponse, Method, Methods, Outcome, PGO_VERSION, QueryFailoverResponse,
+    QueryRestartResponse, ROUTES, ReloadRequest, ReloadResponse, RequestHead, RestartRequest,
+    RestartResponse, RestoreDumpRequest, RestoreRequest, RestoreResponse, Route, STREAM_TYPE,
+    ScaleDownQuery, ScaleDownResponse, ScaleQuery, ScaleQueryResponse, SelectBenchmarkRequest,
+    SelectScheduleRequest, ShowBackrestQuery, ShowBackrestResponse, ShowBenchmarkResponse,
+    ShowClusterRequest, ShowClusterResponse, ShowDeadLetterResponse, ShowDumpQuery,
+    ShowDumpResponse, ShowPolicyRequest, ShowPolicyResponse, ShowScheduleResponse,
+    ShowWorkflowResponse, StatusQuery, StatusResponse, UpdateClusterRequest, UpdateClusterResponse,
+    VersionResponse,
 };
 use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
@@ -201,6 +202,7 @@ fn answer(endpoint: Endpoint, generator: &mut SchemaGenerator) -> Value {
         Endpoint::Df => schema::<DfResponse>(generator),
         Endpoint::Ls | Endpoint::Cat => schema::<FilesResponse>(generator),
         Endpoint::ShowWorkflow => schema::<ShowWorkflowResponse>(generator),
+        Endpoint::CancelWorkflow => schema::<CancelWorkflowResponse>(generator),
         Endpoint::ShowDeadLetter => schema::<ShowDeadLetterResponse>(generator),
         Endpoint::RequeueDeadLetter | Endpoint::DeleteDeadLetter => {
             schema::<DeadLetterResponse>(generator)
@@ -237,6 +239,7 @@ fn request(endpoint: Endpoint, generator: &mut SchemaGenerator) -> Value {
         Endpoint::ApplyPolicy => optional::<ApplyPolicyRequest>(generator),
         Endpoint::Reload => optional::<ReloadRequest>(generator),
         Endpoint::RestartCluster => optional::<RestartRequest>(generator),
+        Endpoint::CancelWorkflow => optional::<CancelWorkflowRequest>(generator),
         Endpoint::Ls | Endpoint::Cat => optional::<FilesRequest>(generator),
         Endpoint::ShowDeadLetter | Endpoint::RequeueDeadLetter | Endpoint::DeleteDeadLetter => {
             optional::<DeadLetterRequest>(generator)

@@ -27,8 +27,9 @@ pub const RIGHTS: Rights = Rights {
         Right::new(
             PGO,
             &["pgtasks"],
-            &[Get, List, Create, Delete],
+            &[Get, List, Create, Patch, Delete],
             "Tasks that follow a creation or ask for a deletion or another primary, and are found by the id of their workflow; \
+             patched with a note on who cancels what they ask for; \
              one that a former cluster of the name left behind makes way. Benchmarks are deleted with theirs.",
         ),
         Right::new(

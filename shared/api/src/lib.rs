@@ -13,6 +13,7 @@
 //! the routes that are new here.
 
 mod backup;
+mod cancel;
 mod cluster;
 mod dead_letter;
 mod dump;
@@ -36,6 +37,7 @@ pub use backup::{
     AskedBackup, BackupTrial, CreateBackrestBackupRequest, CreateBackrestBackupResponse,
     ShowBackrestDetail, ShowBackrestQuery, ShowBackrestResponse,
 };
+pub use cancel::{CancelWorkflowRequest, CancelWorkflowResponse, CancelledWorkflow};
 pub use cluster::{
     ClusterTestDetail, ClusterTestRequest, ClusterTestResponse, ClusterTestResult,
     CreateClusterRequest, CreateClusterResponse, DeleteClusterRequest, DeleteClusterResponse,

@@ -186,6 +186,8 @@ routes! {
     ShowConfig Any "/config" Some(P::ShowConfig), V, N, Query, LATER;
     /// Shows how far a creation, backup or restore is.
     ShowWorkflow Get "/workflow/{id}" Some(P::ShowWorkflow), V, N, Query, AVAILABLE;
+    /// New: has operations that wait or are under way go on no longer.
+    CancelWorkflow Post "/workflowcancel" Some(P::UpdateCluster), V, N, Body, AVAILABLE;
     /// Lists the files on a volume claim.
     ShowPvc Post "/showpvc" Some(P::ShowPVC), V, N, Body, LATER;
 

@@ -81,6 +81,18 @@ pub fn no_workflow(id: &str) -> String {
     format!("workflow id NOT found for id {id}")
 }
 
+/// Several tasks have the same workflow id.
+pub fn several_workflows(namespace: &str, id: &str) -> String {
+    format!(
+        "more than one task has workflow id {id}: kubectl get pgtasks -n {namespace} -l workflowid={id}"
+    )
+}
+
+/// An operation is to go on no longer.
+pub fn cancelling(id: &str, cluster: &str) -> String {
+    format!("operation {id} of cluster {cluster} is being cancelled")
+}
+
 /// The cluster of a failover is not there.
 pub fn no_cluster_named(cluster: &str) -> String {
     format!("no cluster found named {cluster}")

@@ -10,8 +10,9 @@ use pgo_ids::{ClusterName, InstanceName, OperationId};
 
 use crate::{
     AddressFamily, Backup, Cluster, ClusterStatus, DatabaseHost, Desired, DumpOrder, Fixture, Form,
-    Image, JobOrder, Kind, Observed, PodPhase, PolicyPlace, Role, Storage, StorageKind, UserSecret, backup, crash, deletion::unrecorded, drill, dump, failover, growth, job, password, policy, cancel,
-    protection, reload, replicas, restart, restore, upgrade,
+    Image, JobOrder, Kind, Observed, PodPhase, PolicyPlace, Role, Storage, StorageKind, UserSecret,
+    backup, cancel, crash, deletion::unrecorded, drill, dump, failover, growth, job, password,
+    policy, protection, reload, replicas, restart, restore, upgrade,
 };
 pub use lease::FirstLease;
 pub(crate) use removal::{Leftover, leftovers};

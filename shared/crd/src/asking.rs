@@ -6,7 +6,9 @@ use kube::ResourceExt as _;
 use pgo_ids::OperationId;
 
 use crate::{
-    Pgcluster, Pgtask, backup_request, convert::is_over, dump_operation, failover_request, job_operation, policy_request, reload_request, restart_request, restore_request, scale_down_request, upgrade_operation, label,
+    Pgcluster, Pgtask, backup_request, convert::is_over, dump_operation, failover_request,
+    job_operation, label, policy_request, reload_request, restart_request, restore_request,
+    scale_down_request, upgrade_operation,
 };
 
 /// Id of what a Pgtask asks for of this very cluster other than its deletion, where it asks for anything; also where it is

@@ -67,6 +67,7 @@ pub(crate) async fn dispatch(call: Arc<Call>) -> Result<Response, Stop> {
         Endpoint::Df => call.answer(clusters::df).await,
         Endpoint::Ls => call.answer(clusters::ls).await,
         Endpoint::Cat => call.answer(clusters::cat).await,
+        Endpoint::CancelWorkflow => call.answer(clusters::cancel).await,
         Endpoint::ShowWorkflow => call.answer(clusters::workflow).await,
         Endpoint::Status => call.answer(status::status).await,
         Endpoint::ShowDeadLetter => call.answer(dead_letters::show).await,

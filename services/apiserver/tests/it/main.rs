@@ -10,6 +10,7 @@
 
 mod access;
 mod backups;
+mod cancelling;
 mod configuration;
 mod connections;
 mod creation;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::{
     harness::{Client, SOON, cluster_request, create_request, installation, start_plain},
-    kubernetes::{Failure, place},
+    kubernetes::{Failure, Kubernetes, place},
 };
 
 #[test]
@@ -35,6 +35,19 @@ async fn policies(client: &Client) {
     }
     let deleted = named(json!({"PolicyName": "gold"}), false);
     client.post("/policiesdelete", deleted).await.done();
+}
+
+/// A backup that waits is cancelled.
+async fn cancel(kubernetes: &Kubernetes, client: &Client) {
+    let id = "9c0f4c0e-6d29-4a86-9f9c-2b5f0c4d7a11";
+    let task = json!({
+        "apiVersion": "crunchydata.com/v1", "kind": "Pgtask",
+        "metadata": {"name": "backrest-backup-hippo", "labels": {"workflowid": id}},
+        "spec": {"tasktype": "backrest", "parameters": {"pg-cluster": "hippo"}},
+    });
+    kubernetes.put("pgtasks", "pgouser1", task);
+    let asked = json!({"Namespace": "pgouser1", "Args": [id], "ClientVersion": "4.1.0"});
+    client.post("/workflowcancel", asked).await.done();
 }
 
 #[tokio::test]
@@ -90,6 +103,7 @@ async fn each_right_is_needed() {
         "Namespace": "pgouser1"});
     client.post("/clustersupdate", size).await.done();
     policies(&client).await;
+    cancel(&kubernetes, &client).await;
     let workflow =
         "/workflow/25927091-b343-4017-be4b-71575f0b3eb5?version=4.1.0&namespace=pgouser1";
     client.get(workflow).await.refusal();

@@ -13,6 +13,7 @@ mod backups;
 mod benchmark;
 mod beside;
 mod broker;
+mod cancel;
 mod changes;
 mod chaos;
 mod create;

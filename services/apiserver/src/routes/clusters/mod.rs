@@ -1,9 +1,10 @@
 //! Clusters: create, show, update, delete, test, scale, fail over, upgrade, reload, restart, back up, dump, restore, apply policies,
-//! measure, load; what is beside their databases.
+//! cancel, measure, load; what is beside their databases.
 
 mod ask;
 mod backup;
 mod benchmark;
+mod cancel;
 mod create;
 mod delete;
 mod df;
@@ -42,6 +43,7 @@ pub(super) use backup::{create as backup, has_backrest, show as show_backups};
 pub(super) use benchmark::{
     create as benchmark, delete as delete_benchmarks, show as show_benchmarks,
 };
+pub(super) use cancel::cancel;
 pub(super) use create::create;
 pub(super) use delete::delete;
 pub(super) use df::df;

@@ -33,9 +33,9 @@ pub(crate) async fn workflow(
     let mut tasks = tasks.into_iter();
     let task = tasks.next().ok_or_else(unknown)?;
     if tasks.next().is_some() {
-        return Err(Refusal(format!(
-            "more than one task has workflow id {id}: kubectl get pgtasks -n {namespace} -l {}={id}",
-            label::WORKFLOWID
+        return Err(Refusal(texts::several_workflows(
+            namespace,
+            &id.to_string(),
         )));
     }
     let cluster = cluster_of(&task);
