@@ -11,6 +11,10 @@ use crate::{
     silence,
 };
 
+/// What is not known of a load that ended before it said so.
+const UNKNOWN: &str =
+    "whether the rows are in the table is not known; look, and load again where they are not";
+
 /// How long a pod may take until it works: the image is pulled and the volume comes in that time.
 const START_DEADLINE: SignedDuration = SignedDuration::from_mins(10);
 
@@ -154,7 +158,9 @@ fn advance(next: &mut ClusterStatus, cluster: &Cluster, observed: &Observed, now
         }
         Some(JobState::Failed(cause)) => Some(cause.clone()),
         Some(JobState::Lost(how)) => Some(lost(&run, how)),
-        _ => hopeless(&run, pod, (cluster, observed), now),
+        _ => {
+            cancelled(&run, pod, cluster).or_else(|| hopeless(&run, pod, (cluster, observed), now))
+        }
     };
     if let Some(cause) = cause {
         fail(next, cluster, cause, now);
@@ -164,6 +170,17 @@ fn advance(next: &mut ClusterStatus, cluster: &Cluster, observed: &Observed, now
         run.pod = Some(pod.uid.clone());
     }
     next.job = Some(run);
+}
+
+/// Why it ends where somebody has cancelled it; a load may have been done the moment before.
+fn cancelled(run: &JobRun, pod: Option<&JobFacts>, cluster: &Cluster) -> Option<String> {
+    let cause = cluster.cancelled(run.order.operation)?;
+    let may_be_done =
+        run.order.kind() == JobKind::Load && pod.is_some_and(|pod| pod.state == JobState::Working);
+    Some(match may_be_done {
+        true => format!("{cause}; {UNKNOWN}"),
+        false => cause,
+    })
 }
 
 /// Why nothing more is to be waited for, where that is so.
@@ -195,9 +212,7 @@ fn hopeless(
 fn lost(run: &JobRun, how: &str) -> String {
     let then = match run.order.kind() {
         JobKind::Benchmark => "nothing was measured; ask again",
-        JobKind::Load => {
-            "whether the rows are in the table is not known; look, and load again where they are not"
-        }
+        JobKind::Load => UNKNOWN,
     };
     format!("its pod ended before it said what became of it: {how}; {then}")
 }

@@ -183,6 +183,41 @@ fn a_load_is_told_with_its_table() {
 }
 
 #[test]
+fn what_is_cancelled_ends_and_its_pod_goes() {
+    let mut world = served();
+    let [first, second, third] = [
+        ask(&mut world, 1, load("files", 5432)),
+        ask(&mut world, 2, benchmark()),
+        ask(&mut world, 3, benchmark()),
+    ];
+    world.reconcile();
+    say(&mut world, JobState::Working);
+    let cancel = |world: &mut World, id| {
+        world.cluster.cancelled.insert(id, "bob".to_owned());
+        world.reconcile();
+    };
+    cancel(&mut world, third);
+    assert_eq!(cause(&world, third), "cancelled by bob before it began");
+    cancel(&mut world, first);
+    let told = cause(&world, first);
+    assert!(
+        told.starts_with("cancelled by bob; whether the rows are in the table is not known"),
+        "{told}"
+    );
+    assert_eq!(story(&world, first), ["Load", "LoadFailure"]);
+    // The next one has its turn.
+    world.reconcile();
+    let pod = world.observed.job.as_ref().expect("a pod");
+    assert_eq!(pod.operation, second.to_string());
+    say(&mut world, JobState::Working);
+    cancel(&mut world, second);
+    assert_eq!(cause(&world, second), "cancelled by bob");
+    world.reconcile();
+    assert_eq!((&world.observed.job, &world.status.job), (&None, &None));
+    world.check_stream();
+}
+
+#[test]
 fn the_others_wait_for_their_turn() {
     let mut world = served();
     let first = ask(&mut world, 1, benchmark());
