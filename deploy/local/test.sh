@@ -72,7 +72,8 @@ stop_afterwards() {
 
 lifecycle_tests() {
   source "$PGO_ROOT/.local/env"
-  cargo test --locked --package "$lifecycle" -- --skip chaos::
+  # They wait more than they work.
+  RUST_TEST_THREADS=3 cargo test --locked --package "$lifecycle" -- --skip chaos::
 }
 
 # On another Kubernetes, which takes the place of this one only where there is no cluster.
