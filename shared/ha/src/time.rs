@@ -55,7 +55,7 @@ pub struct Timing {
 }
 
 impl Timing {
-    /// What every instance uses. T: a shorter blip never demotes (`docs/high-availability.md`). ρ: NTP slews by 0.5 ‰ at
+    /// What every instance uses. T: what a blip may last and demote nobody is `docs/high-availability.md`'s to say. ρ: NTP slews by 0.5 ‰ at
     /// most (`adjtimex(2)`), crystals are good to 0.1 ‰; ten times both costs 20 ms of each failover. D: a SIGKILL of
     /// every server process is through in a few milliseconds on a loaded node; most of this is for the scheduler. Two voters
     /// begin to campaign within a tick and two reads of the Lease of each other, and an election takes a fraction of a second.

@@ -17,7 +17,7 @@ pub const TERM: &str = "pgo.crunchydata.com/term";
 /// other one serves. The reconciler does where there never was another one.
 pub const TAKE_UP: &str = "pgo.crunchydata.com/take-up";
 
-/// Annotation of an EndpointSlice with the uid of the Lease that its term is of: one that was removed is made anew with term 1.
+/// Annotation of an EndpointSlice with the uid of the Lease that its term is of: terms of another one say nothing.
 pub const LEASE: &str = "pgo.crunchydata.com/lease";
 
 /// Annotation with what the protocol records, as JSON. The reconciler makes the Lease without it: it cannot know the
