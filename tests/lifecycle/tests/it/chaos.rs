@@ -132,6 +132,11 @@ impl Fault {
     /// Those by which a commit that waited for nobody could be missing, and that of one who is waited for.
     const OF_COMMITS: [Self; 3] = [Self::PodDeletedByForce, Self::NodeCut, Self::ReplicaKilled];
 
+    /// Whether another instance is primary afterwards: who was it is away for longer than its authority lasts.
+    fn changes_primary(self) -> bool {
+        matches!(self, Self::NodeCut | Self::NodeStopped | Self::AgentStopped)
+    }
+
     /// Whether another instance may be primary afterwards. Where the answer is no, what failed is not what serves, or is
     /// back before anybody has to take its place.
     fn may_change_primary(self) -> bool {
@@ -256,6 +261,10 @@ fn suffer(fault: Fault, cluster: &Cluster, writer: &Writer, seconds: u64) {
     assert!(
         after == before || fault.may_change_primary(),
         "{fault:?} made {after} primary instead of {before}"
+    );
+    assert!(
+        after != before || !fault.changes_primary(),
+        "{fault:?}: nobody took the place of {before}"
     );
     if let Some(former) = former.filter(|_| after != before) {
         let (end, elected) = (former.get(), promoted(&cluster.name));
