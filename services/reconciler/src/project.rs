@@ -2,6 +2,7 @@
 
 mod jobs;
 mod replicas;
+mod tasks;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -272,65 +273,10 @@ fn operation<'a>(
     own.or_else(|| status.journal.newest(Kind::DeleteCluster))
 }
 
-/// 4.1's state of a task that asks for an upgrade.
-fn of_upgrade_task(task: &Pgtask, operation: &Operation) -> Option<Value> {
-    let word = match operation.outcome {
-        None => "in progress",
-        Some(Outcome::Completed) => COMPLETED,
-        Some(Outcome::Failed) => "failed",
-    };
-    (task.spec.status != word).then(|| json!({"spec": {"status": word}}))
-}
-
-/// 4.1's state of a task that asks for a backup.
-fn of_backup_task(task: &Pgtask, operation: &Operation) -> Option<Value> {
-    let word = match operation.outcome {
-        None => "Backup Job Submitted",
-        Some(Outcome::Completed) => "job completed",
-        Some(Outcome::Failed) => "job error",
-    };
-    (task.spec.status != word).then(|| json!({"spec": {"status": word}}))
-}
-
-/// 4.1's notes in the tasks of a restore: of the one that asks for it, and of the one that follows it.
-fn of_restore_task(task: &Pgtask, operation: &Operation) -> Option<Value> {
-    let follows = task.spec.tasktype == TaskType::Workflow.as_str();
-    let mut patch = json!({"spec": {}});
-    let word = match (operation.outcome, follows) {
-        (None, _) => "in progress",
-        (Some(Outcome::Completed), true) => COMPLETED,
-        (Some(Outcome::Completed), false) => "job completed",
-        (Some(Outcome::Failed), _) => "job error",
-    };
-    let is_noted = |key: &str| !follows || task.spec.parameters.contains_key(key);
-    let steps = [
-        (
-            operation.steps > 0,
-            "restore job created",
-            operation.started,
-        ),
-        (
-            operation.outcome == Some(Outcome::Completed),
-            "restored Primary created",
-            operation.finished.unwrap_or(operation.started),
-        ),
-    ];
-    let mut any = task.spec.status != word;
-    patch["spec"]["status"] = word.into();
-    for (_, key, at) in steps
-        .into_iter()
-        .filter(|(is_so, key, _)| *is_so && !is_noted(key))
-    {
-        patch["spec"]["parameters"][key] = at.strftime(TIME_FORMAT).to_string().into();
-        any = true;
-    }
-    any.then_some(patch)
-}
-
 /// 4.1's note in the workflow's task that the creation is completed.
 fn of_task(task: &Pgtask, operation: &Operation) -> Option<Value> {
     if operation.kind == Kind::CreateBackup {
-        return of_backup_task(task, operation);
+        return tasks::of_backup_task(task, operation);
     }
     if matches!(operation.kind, Kind::CreateDump | Kind::RestoreDump) {
         return jobs::of_dump(task, operation);
@@ -339,10 +285,10 @@ fn of_task(task: &Pgtask, operation: &Operation) -> Option<Value> {
         return jobs::of_task(task, operation);
     }
     if operation.kind == Kind::RestoreCluster {
-        return of_restore_task(task, operation);
+        return tasks::of_restore_task(task, operation);
     }
     if operation.kind == Kind::UpgradeCluster {
-        return of_upgrade_task(task, operation);
+        return tasks::of_upgrade_task(task, operation);
     }
     let is_noted = task.spec.parameters.contains_key("task completed");
     let is_completed = operation.outcome == Some(Outcome::Completed);

@@ -2,6 +2,7 @@
 
 mod lease;
 mod removal;
+mod wishes;
 
 use std::collections::BTreeSet;
 
@@ -441,7 +442,7 @@ fn fixtures(
         steps.push(Step::MakeAccess);
     }
     if observed.has(&[Fixture::Lease]) {
-        steps.extend(wishes(desired, observed));
+        steps.extend(wishes::steps(desired, observed));
     } else {
         let lease = FirstLease::of(status, desired, observed);
         steps.push(Step::MakeLease(lease));
@@ -451,37 +452,6 @@ fn fixtures(
         steps.push(Step::MakeService);
     }
     steps.extend(endpoint_slice(status, desired, observed));
-}
-
-/// What the agents are to know of what is wanted, where the Lease says something else.
-fn wishes(desired: &Desired, observed: &Observed) -> impl Iterator<Item = Step> {
-    let autofail = (observed.autofail != Some(desired.autofail))
-        .then_some(Step::SetAutofail(desired.autofail));
-    let synchronous = (observed.synchronous != Some(desired.synchronous))
-        .then_some(Step::SetSynchronous(desired.synchronous));
-    let fallback = (observed.sync_fallback != Some(desired.sync_fallback))
-        .then_some(Step::SetSyncFallback(desired.sync_fallback));
-    autofail
-        .into_iter()
-        .chain(synchronous)
-        .chain(fallback)
-        .chain(preferred(observed))
-}
-
-/// Which instances are preferred, where the Lease says something else. It is left alone while nobody serves: each write of it
-/// makes an election that is under way begin to wait anew.
-fn preferred(observed: &Observed) -> Option<Step> {
-    observed.preferred_nodes.as_ref()?;
-    observed.serving_primary()?;
-    let of_pods = observed.pods.keys();
-    let all = of_pods.chain(observed.preferred.iter());
-    let is_there = |one: &&InstanceName| observed.claims.contains_key(*one);
-    let wanted: BTreeSet<InstanceName> = all
-        .filter(is_there)
-        .filter(|one| observed.prefers(one))
-        .cloned()
-        .collect();
-    (wanted != observed.preferred).then_some(Step::SetPreferred(wanted))
 }
 
 /// The EndpointSlice is for the family of addresses that pods have; it is made anew where it is for another one.

@@ -7,7 +7,6 @@ mod wanted;
 
 use std::collections::BTreeMap;
 
-use crate::jobs;
 use jiff::{SignedDuration, Timestamp};
 use pgo_core::{
     AgentFacts, AgentPhase, Archive, ClaimFacts, ClaimPhase, Cluster, ClusterStatus, Condition,
@@ -17,8 +16,10 @@ use pgo_core::{
 use pgo_events::{Event, Eventing, Outbox};
 use pgo_ids::{InstanceName, Seq, Term};
 
+use crate::jobs;
+
 pub use self::{
-    told::types,
+    told::{on, types},
     wanted::{backups, desired},
 };
 
@@ -592,12 +593,4 @@ impl World {
 
 pub fn all_secrets() -> usize {
     UserSecret::ALL.len()
-}
-
-/// Eventing that is on, with so much confirmed.
-pub fn on(confirmed: u64) -> Eventing {
-    Eventing::On {
-        confirmed: Seq(confirmed),
-        since: "2026-10-15T10:11:12Z".parse().expect("a time"),
-    }
 }

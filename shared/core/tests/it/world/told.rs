@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use pgo_events::{Event, Stage};
+use pgo_events::{Event, Eventing, Stage};
 use pgo_ids::{OperationId, Seq};
 
 use super::World;
@@ -55,4 +55,12 @@ pub fn types(events: &[Event]) -> Vec<&'static str> {
         .iter()
         .map(|event| event.event_type().as_str())
         .collect()
+}
+
+/// Eventing that is on, with so much confirmed.
+pub fn on(confirmed: u64) -> Eventing {
+    Eventing::On {
+        confirmed: Seq(confirmed),
+        since: "2026-10-15T10:11:12Z".parse().expect("a time"),
+    }
 }
