@@ -129,7 +129,7 @@ mod tests {
                 assert!(script.contains("function __fish_pgo_using_subcommand"));
                 assert!(script.matches("__fish_pgo_using_subcommand watch").count() > 1);
             }
-            for hidden in ["benchmark", "pgbadger", "generate"] {
+            for hidden in ["pgbouncer", "pgbadger", "generate"] {
                 assert!(!words.contains(hidden), "{shell}: {hidden}");
             }
         }
