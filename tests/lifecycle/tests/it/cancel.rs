@@ -143,6 +143,8 @@ fn a_backup_whose_repository_goes_is_cancelled_by_kubectl() {
     .ok();
     let cause = stopped(&cluster, &watch, &id);
     assert!(cause.starts_with("cancelled by somebody"), "{cause}");
+    // Until its checkpoint is over, the instance's side of that backup has pgBackRest's lock: nobody told it.
+    cluster.psql_as_superuser("CHECKPOINT").ok();
     kubectl(&[
         "rollout",
         "status",
