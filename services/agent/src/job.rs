@@ -112,11 +112,11 @@ pub fn main(settings: &Settings) -> anyhow::Result<ExitCode> {
 fn fitting(mut answer: Answer) -> Result<String, serde_json::Error> {
     loop {
         let said = serde_json::to_string(&answer)?;
-        let surplus = said.len().saturating_sub(LONGEST_ANSWER);
         match &mut answer.output {
-            Some(output) if surplus > 0 && !output.is_empty() => {
-                let end = output.len().saturating_sub(surplus.max(16));
-                output.truncate(output.floor_char_boundary(end));
+            Some(output) if said.len() > LONGEST_ANSWER && !output.is_empty() => {
+                // In JSON a character may be longer than it is.
+                let share = output.len() * LONGEST_ANSWER / said.len();
+                output.truncate(output.floor_char_boundary(share.min(output.len() - 1)));
             }
             _ => return Ok(said),
         }
