@@ -1,10 +1,7 @@
 //! What is lost with the volumes: with all of a cluster's data at once, restored from its backups; and with the primary's of a
 //! cluster whose commits wait for a replica.
 
-use std::{
-    thread,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -118,17 +115,14 @@ fn of_the_primary() -> (usize, f64) {
     );
     until_it_streams(&cluster);
     let notes = written(&cluster, Duration::from_secs(10), |writer| {
-        let primary = text(
-            &cluster.object().expect("it is there"),
-            "/status/currentPrimary",
-        );
-        let begun = Instant::now();
-        lose(&[primary]);
-        thread::sleep(Duration::from_secs(3));
-        until("a write on another primary", LIMIT, || {
-            seen(writer.wrote_since(begun + Duration::from_secs(3)), || {
-                "none".to_owned()
-            })
+        let primary = primary(&cluster);
+        lose(std::slice::from_ref(&primary));
+        let changed = until("another primary", LIMIT, || {
+            let now = self::primary(&cluster);
+            seen(now != primary, || now).map(|()| Instant::now())
+        });
+        until("a write on it", LIMIT, || {
+            seen(writer.wrote_since(changed), || "none".to_owned())
         });
     });
     let begun = notes.acknowledged.first().expect("it wrote").1;
@@ -136,10 +130,23 @@ fn of_the_primary() -> (usize, f64) {
     (missing(&cluster, &notes).len(), pause)
 }
 
+/// Name of the primary.
+fn primary(cluster: &Cluster) -> String {
+    let object = cluster.object().expect("it is there");
+    text(&object, "/status/currentPrimary")
+}
+
 /// What a client knows that wrote for so long before, and meanwhile.
 fn written(cluster: &Cluster, before: Duration, what: impl FnOnce(&Writer)) -> Notes {
     let writer = Writer::begin(cluster);
-    thread::sleep(before);
+    until("rows for so long", LIMIT, || {
+        let all = writer.notes().acknowledged;
+        let lasted = all
+            .last()
+            .zip(all.first())
+            .map(|(last, first)| last.1 - first.1);
+        seen(lasted >= Some(before), || format!("{lasted:?}"))
+    });
     what(&writer);
     writer.end()
 }

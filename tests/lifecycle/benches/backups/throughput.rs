@@ -13,12 +13,15 @@ use serde_json::{Value, json};
 use crate::{
     book::Book,
     filled::{MAKE, pgbench, until_it_streams, with_backups},
-    harness::{Cluster, pgo, programs::run},
+    harness::{Cluster, pgo, programs::run, until, until::seen},
     of, verdict,
 };
 
 /// How long pgbench runs before a backup, so that both are looked at for about as long.
 const BEFORE: Duration = Duration::from_secs(30);
+
+/// How long pgbench may take to have done so.
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// Measures.
 pub fn measure(runs: usize) -> String {
@@ -64,7 +67,12 @@ fn with_a_replica() -> Cluster {
 
 fn once(cluster: &Cluster) -> Value {
     let client = Client::begin(cluster);
-    thread::sleep(BEFORE);
+    until("pgbench for so long", LIMIT, || {
+        let seconds = client.seconds.lock().expect("it is whole").len();
+        seen(seconds as u64 >= BEFORE.as_secs(), || {
+            format!("{seconds} s")
+        })
+    });
     let begun = Instant::now();
     pgo(&[
         "backup",
