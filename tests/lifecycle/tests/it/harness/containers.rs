@@ -93,9 +93,12 @@ pub fn process(pod: &Value, container: &str) -> Option<u32> {
         .and_then(|columns| columns.get(1)?.parse().ok())
 }
 
-/// Kills a process of this machine the hard way.
+/// Kills a process of this machine the hard way, or finds that it has ended by itself meanwhile.
 pub fn kill(process: u32) {
-    run(program("kill", &["-KILL", &process.to_string()]), "").ok();
+    let killed = run(program("kill", &["-KILL", &process.to_string()]), "");
+    if !killed.err.contains("No such process") {
+        killed.ok();
+    }
 }
 
 /// The pods of a process of PGO.
