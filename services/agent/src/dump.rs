@@ -1,4 +1,5 @@
-//! `agent dump`: makes a dump, or restores one, in a pod of its own on the volume of the dumps, and says what became of it.
+//! `agent dump`: makes a dump or a backup by `pg_basebackup`, or restores one, in a pod of its own on the volume with them, and says
+//! what became of it.
 //!
 //! ```text
 //! <volume>/<cluster>-backups/<time>.partial ─► the program, without error ─► it is whole ─► on the disk ─► <time>
@@ -8,6 +9,7 @@
 //! What an operation has done is on the volume before anybody is told: a pod that is made again for the same operation says what
 //! the former one has done, and restores nothing a second time.
 
+mod base;
 mod folder;
 mod programs;
 
@@ -20,6 +22,7 @@ use anyhow::Context as _;
 use jiff::Timestamp;
 use pgo_postgres::{
     Installation,
+    base::WalRange,
     dump::{self, Beside, Format, Manifest, Order, Server, Work},
     program,
 };
@@ -28,7 +31,7 @@ use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::{
-    folder::{Folder, FolderError, Restore},
+    folder::{Folder, FolderError, Kept, Restore},
     programs::Programs,
 };
 
@@ -59,6 +62,15 @@ pub struct Settings {
     /// File with the superuser's password.
     #[arg(long, default_value = "/pgo/secrets/postgres/password")]
     pub password: PathBuf,
+    /// Certificate that opens a server to who copies all of it.
+    #[arg(long, default_value = "/pgo/tls/tls.crt")]
+    pub certificate: PathBuf,
+    /// Its key.
+    #[arg(long, default_value = "/pgo/tls/tls.key")]
+    pub key: PathBuf,
+    /// Where the volume is that a copy is restored to.
+    #[arg(long, default_value = "/restored")]
+    pub target: PathBuf,
     /// File that Kubernetes reads the answer from.
     #[arg(long, default_value = "/dev/termination-log")]
     pub answer: PathBuf,
@@ -73,6 +85,9 @@ pub struct Answer {
     pub path: String,
     /// How large it is.
     pub bytes: u64,
+    /// The first and the last WAL file that a copy needs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wal: Option<WalRange>,
     /// What else is to be said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
@@ -131,41 +146,78 @@ async fn until_told(settings: &Settings) -> Result<Answer, DumpError> {
 }
 
 async fn perform(settings: &Settings, stop: &CancellationToken) -> Result<Answer, DumpError> {
-    let folder = match Folder::open(&settings.volume, &settings.cluster, stop).await {
-        Err(FolderError::Busy(_)) if stop.is_cancelled() => return Err(DumpError::Ended),
-        opened => opened?,
-    };
     let found = program::all(std::env::var_os("PATH").as_deref()).await;
     let installation =
         program::choose(found, None).map_err(|error| DumpError::Failed(error.to_string()))?;
-    let work = Job {
-        settings,
-        folder: &folder,
-        installation: &installation,
-        stop,
-    };
     match &settings.order.work {
-        Work::Make { .. } => work.make().await,
+        Work::Make { .. } => {
+            let folder = open(settings, stop).await?;
+            Job::new(settings, &folder, &installation, stop)
+                .make()
+                .await
+        }
         Work::Load {
             dump,
             database,
             options,
         } => {
+            let folder = open(settings, stop).await?;
             let which = (dump.as_deref(), database.as_deref());
-            work.load(which, options).await
+            Job::new(settings, &folder, &installation, stop)
+                .load(which, options)
+                .await
+        }
+        Work::BaseBackup { source, options } => {
+            let folder = open(settings, stop).await?;
+            Job::new(settings, &folder, &installation, stop)
+                .copy(source, options)
+                .await
+        }
+        Work::BaseRestore { backup, to } => {
+            let folder = open(settings, stop).await?;
+            Job::new(settings, &folder, &installation, stop)
+                .restore(backup.as_deref(), to)
+                .await
         }
     }
 }
 
+/// The folder on the volume, locked.
+async fn open<M: Kept>(
+    settings: &Settings,
+    stop: &CancellationToken,
+) -> Result<Folder<M>, DumpError> {
+    match Folder::open(&settings.volume, &settings.cluster, stop).await {
+        Err(FolderError::Busy(_)) if stop.is_cancelled() => Err(DumpError::Ended),
+        opened => Ok(opened?),
+    }
+}
+
 /// What is being done, and with what.
-struct Job<'a> {
+struct Job<'a, M> {
     settings: &'a Settings,
-    folder: &'a Folder,
+    folder: &'a Folder<M>,
     installation: &'a Installation,
     stop: &'a CancellationToken,
 }
 
-impl Job<'_> {
+impl<'a, M> Job<'a, M> {
+    fn new(
+        settings: &'a Settings,
+        folder: &'a Folder<M>,
+        installation: &'a Installation,
+        stop: &'a CancellationToken,
+    ) -> Self {
+        Self {
+            settings,
+            folder,
+            installation,
+            stop,
+        }
+    }
+}
+
+impl Job<'_, Manifest> {
     fn programs(&self) -> Result<Programs<'_>, DumpError> {
         let server = Server {
             host: self.settings.host.clone(),
@@ -221,7 +273,8 @@ impl Job<'_> {
             bytes: folder::size(&file)?,
             version: self.installation.version.to_string(),
         };
-        let name = partial.keep(&file, &manifest)?;
+        folder::synced(&file)?;
+        let name = partial.keep(&manifest)?;
         tracing::info!(name, bytes = manifest.bytes, "a dump is made");
         Ok(self.answer(&name, &manifest, None))
     }
@@ -279,6 +332,7 @@ impl Job<'_> {
             name: name.to_owned(),
             path: self.folder.path(name).display().to_string(),
             bytes: manifest.bytes,
+            wal: None,
             note,
         }
     }

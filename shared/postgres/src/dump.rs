@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::BaseSource;
+
 pub use text::{Beside, without_schemas};
 
 /// Who dumps and restores: only a superuser can read everything.
@@ -55,6 +57,21 @@ pub enum Work {
         database: Option<String>,
         /// Options for the program.
         options: Vec<String>,
+    },
+    /// The data directory of a server is copied by `pg_basebackup`.
+    BaseBackup {
+        /// That server.
+        source: BaseSource,
+        /// Options for the program.
+        options: Vec<String>,
+    },
+    /// Such a copy becomes a data directory on a volume of its own.
+    BaseRestore {
+        /// Its name; none means the newest.
+        #[serde(default)]
+        backup: Option<String>,
+        /// Name of the data directory.
+        to: String,
     },
 }
 
@@ -309,7 +326,19 @@ pub enum Line {
 
 /// Reads a line of what one of these programs writes to standard error.
 pub fn line(text: &str) -> Line {
-    let of_program = ["pg_dump: ", "pg_dumpall: ", "pg_restore: "];
+    if text.starts_with(crate::base::LOG_PREFIX) {
+        return match text.contains("FATAL:  ") || text.contains("PANIC:  ") {
+            true => Line::Error(text.to_owned()),
+            false => Line::Other,
+        };
+    }
+    let of_program = [
+        "pg_dump: ",
+        "pg_dumpall: ",
+        "pg_restore: ",
+        "pg_basebackup: ",
+        "pg_verifybackup: ",
+    ];
     if of_program.iter().any(|name| text.starts_with(name)) {
         return match text.contains("error: ") || text.contains("fatal: ") {
             true => Line::Error(text.to_owned()),
@@ -441,6 +470,16 @@ mod tests {
             Line::Other
         );
         assert!(error("psql: error: connection to server failed"));
+        assert!(error(
+            "pg_verifybackup: error: checksum mismatch for file \"base/1/2\""
+        ));
+        assert!(error(
+            "pgo-recovery: FATAL:  WAL ends before end of online backup"
+        ));
+        assert_eq!(
+            line("pgo-recovery: LOG:  redo done at 0/2000100"),
+            Line::Other
+        );
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //! here assumes a certain image: any that holds PostgreSQL will do.
 
 pub mod backrest;
+pub mod base;
 pub mod clone;
 pub mod conf;
 pub mod control;

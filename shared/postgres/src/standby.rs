@@ -125,6 +125,17 @@ pub fn recover_once(
     Ok(())
 }
 
+/// Makes a data directory, on which no server runs, one that nothing is recovered or followed by.
+///
+/// # Errors
+/// A file cannot be removed.
+pub fn unmark(data: &Path) -> Result<(), FileError> {
+    for name in [SIGNAL, ONCE, TRIGGER, RECOVERY] {
+        remove(&data.join(name))?;
+    }
+    Ok(())
+}
+
 fn make(
     data: &Path,
     version: &Version,

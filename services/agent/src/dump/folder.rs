@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File, TryLockError},
     io,
+    marker::PhantomData,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -10,11 +11,12 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use pgo_ids::ClusterName;
 use pgo_postgres::{
+    base::{BASE_MANIFEST, BaseManifest},
     dump::{MANIFEST, Manifest},
     files::{FileError, named, read_if_there, sync_folder_of, write_atomically},
 };
 use pgo_telemetry::CancellationToken;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::Answer;
 
@@ -53,9 +55,11 @@ pub enum FolderError {
         /// What is wrong.
         cause: serde_json::Error,
     },
-    /// There is no such dump.
-    #[error("there is no dump {name} in {}; {there}", folder.display())]
+    /// There is no such dump, or backup.
+    #[error("there is no {what} {name} in {}; {there}", folder.display())]
     NoDump {
+        /// What was looked for.
+        what: &'static str,
         /// Its name.
         name: String,
         /// Where it was looked for.
@@ -75,13 +79,40 @@ pub enum Restore {
     Done(Answer),
 }
 
-/// The folder, locked.
-pub struct Folder {
-    path: PathBuf,
-    _lock: File,
+/// What a folder can hold, by what is to be known of each.
+pub trait Kept: Serialize + DeserializeOwned {
+    /// Name of the file with it.
+    const FILE: &'static str;
+    /// What it is about, for people.
+    const WHAT: &'static str;
+    /// Id of the operation that made it.
+    fn operation(&self) -> &str;
 }
 
-impl Folder {
+impl Kept for Manifest {
+    const FILE: &'static str = MANIFEST;
+    const WHAT: &'static str = "dump";
+    fn operation(&self) -> &str {
+        &self.operation
+    }
+}
+
+impl Kept for BaseManifest {
+    const FILE: &'static str = BASE_MANIFEST;
+    const WHAT: &'static str = "backup";
+    fn operation(&self) -> &str {
+        &self.operation
+    }
+}
+
+/// The folder, locked; of what it holds, that of one kind is seen.
+pub struct Folder<M> {
+    path: PathBuf,
+    _lock: File,
+    of: PhantomData<M>,
+}
+
+impl<M: Kept> Folder<M> {
     /// Makes it where it is not there, and locks it.
     ///
     /// # Errors
@@ -99,7 +130,10 @@ impl Folder {
         let begin = std::time::Instant::now();
         loop {
             match file.try_lock() {
-                Ok(()) => return Ok(Self { path, _lock: file }),
+                Ok(()) => {
+                    let (_lock, of) = (file, PhantomData);
+                    return Ok(Self { path, _lock, of });
+                }
                 Err(TryLockError::WouldBlock) => {}
                 Err(TryLockError::Error(error)) => {
                     named(Err(error), "lock", &lock)?;
@@ -123,7 +157,7 @@ impl Folder {
         for entry in named(fs::read_dir(&self.path), "read", &self.path)? {
             let entry = named(entry, "read", &self.path)?;
             let name = entry.file_name().to_string_lossy().into_owned();
-            if !name.ends_with(PARTIAL) && entry.path().join(MANIFEST).is_file() {
+            if !name.ends_with(PARTIAL) && entry.path().join(M::FILE).is_file() {
                 names.push(name);
             }
         }
@@ -131,17 +165,17 @@ impl Folder {
         Ok(names)
     }
 
-    fn manifest(&self, name: &str) -> Result<Option<Manifest>, FolderError> {
-        let path = self.path(name).join(MANIFEST);
+    fn manifest(&self, name: &str) -> Result<Option<M>, FolderError> {
+        let path = self.path(name).join(M::FILE);
         read_json(&path)
     }
 
     /// The dump that an operation has made.
-    pub fn made_by(&self, operation: &str) -> Result<Option<(String, Manifest)>, FolderError> {
+    pub fn made_by(&self, operation: &str) -> Result<Option<(String, M)>, FolderError> {
         for name in self.names()?.into_iter().rev() {
             // One that cannot be read is none of this operation's, which has written it as a whole.
             if let Ok(Some(manifest)) = self.manifest(&name)
-                && manifest.operation == operation
+                && manifest.operation() == operation
             {
                 return Ok(Some((name, manifest)));
             }
@@ -150,7 +184,7 @@ impl Folder {
     }
 
     /// The dump of this name, or the newest.
-    pub fn find(&self, name: Option<&str>) -> Result<(String, Manifest), FolderError> {
+    pub fn find(&self, name: Option<&str>) -> Result<(String, M), FolderError> {
         let names = self.names()?;
         let wanted = name.or(names.last().map(String::as_str));
         let found = wanted.filter(|wanted| names.iter().any(|name| name == wanted));
@@ -164,6 +198,7 @@ impl Folder {
             some => format!("there are {}", some.join(", ")),
         };
         Err(FolderError::NoDump {
+            what: M::WHAT,
             name: name.unwrap_or("at all").to_owned(),
             folder: self.path.clone(),
             there,
@@ -176,7 +211,7 @@ impl Folder {
             let entry = named(entry, "read", &self.path)?;
             if entry.file_name().to_string_lossy().ends_with(PARTIAL) {
                 let path = entry.path();
-                tracing::info!(path = %path.display(), "a dump that is not whole goes");
+                tracing::info!(path = %path.display(), "what is not whole goes");
                 named(fs::remove_dir_all(&path), "remove", &path)?;
             }
         }
@@ -184,7 +219,7 @@ impl Folder {
     }
 
     /// A folder for a dump that is begun now.
-    pub fn begin(&self, now: Timestamp) -> Result<Partial<'_>, FolderError> {
+    pub fn begin(&self, now: Timestamp) -> Result<Partial<'_, M>, FolderError> {
         let mut at = now;
         let name = loop {
             let name = at.strftime(TIME).to_string();
@@ -223,7 +258,7 @@ impl Folder {
     }
 }
 
-fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>, FolderError> {
+fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, FolderError> {
     let Some(text) = read_if_there(path)? else {
         return Ok(None);
     };
@@ -234,19 +269,26 @@ fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>, F
     })
 }
 
+/// Sees to it that a file is on the disk.
+pub fn synced(path: &Path) -> Result<(), FolderError> {
+    let synced = File::open(path).and_then(|file| file.sync_all());
+    named(synced, "write to the disk", path)?;
+    Ok(())
+}
+
 /// Size of a file.
 pub fn size(path: &Path) -> Result<u64, FolderError> {
     Ok(named(fs::metadata(path), "read", path)?.len())
 }
 
 /// A dump that is not whole yet.
-pub struct Partial<'a> {
-    folder: &'a Folder,
+pub struct Partial<'a, M> {
+    folder: &'a Folder<M>,
     name: String,
     path: PathBuf,
 }
 
-impl Partial<'_> {
+impl<M: Kept> Partial<'_, M> {
     /// Its folder.
     pub fn path(&self) -> &Path {
         &self.path
@@ -258,11 +300,9 @@ impl Partial<'_> {
         Ok(())
     }
 
-    /// It is whole: it gets its name when all of it is on the disk.
-    pub fn keep(self, file: &Path, manifest: &Manifest) -> Result<String, FolderError> {
-        let synced = File::open(file).and_then(|file| file.sync_all());
-        named::<()>(synced, "write to the disk", file)?;
-        let path = self.path.join(MANIFEST);
+    /// It is whole, and on the disk: it gets its name.
+    pub fn keep(self, manifest: &M) -> Result<String, FolderError> {
+        let path = self.path.join(M::FILE);
         let text = serde_json::to_vec_pretty(manifest).map_err(io::Error::from);
         let text = named(text, "write", &path)?;
         write_atomically(&path, &text, MODE)?;

@@ -46,7 +46,7 @@ const END: u64 = 1024;
 /// What runs them.
 pub struct Programs<'a> {
     installation: &'a Installation,
-    server: Server,
+    variables: Vec<(&'static str, String)>,
     stop: &'a CancellationToken,
     /// Holds the file with the password.
     secrets: TempDir,
@@ -77,12 +77,32 @@ impl<'a> Programs<'a> {
             .open(&path);
         let written = made.and_then(|mut file| file.write_all(line.as_bytes()));
         written.map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+        let server = Server {
+            passwords: path,
+            ..server
+        };
         Ok(Self {
             installation,
-            server: Server {
-                passwords: path,
-                ..server
-            },
+            variables: server.variables(),
+            stop,
+            secrets,
+        })
+    }
+
+    /// For those that no password opens a server to.
+    ///
+    /// # Errors
+    /// There is no room for what they need beside them.
+    pub fn without_password(
+        installation: &'a Installation,
+        stop: &'a CancellationToken,
+    ) -> Result<Self, String> {
+        let secrets = tempfile::tempdir();
+        let secrets = secrets.map_err(|error| format!("cannot make a folder: {error}"))?;
+        Ok(Self {
+            installation,
+            // What they say is read by a program.
+            variables: vec![("LC_ALL", "C".to_owned())],
             stop,
             secrets,
         })
@@ -195,7 +215,7 @@ impl<'a> Programs<'a> {
         let program = self.installation.program(call.program);
         let started = Command::new(&program)
             .args(&call.arguments)
-            .envs(self.server.variables())
+            .envs(self.variables.iter().cloned())
             .stdin(input)
             .stdout(output)
             .stderr(Stdio::piped())

@@ -7,6 +7,7 @@
 )]
 
 mod archiving;
+mod basebackups;
 mod cancelling;
 mod connections;
 mod drill;

@@ -1,0 +1,263 @@
+//! Backups by pg_basebackup and what is restored from them, as their pod makes them: the program itself, with PostgreSQL's own.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use pgo_postgres::{Session, Socket, program as installed};
+use serde_json::{Value, json};
+use tokio::process::Command;
+
+use crate::{
+    rig::{DEADLINE, PROGRAMS, Rig, program},
+    unprivileged::unprivileged,
+};
+
+/// A volume for backups of an instance that serves, and one to restore to.
+struct Copies<'a> {
+    rig: &'a Rig,
+    volume: PathBuf,
+    target: PathBuf,
+}
+
+impl<'a> Copies<'a> {
+    fn new(rig: &'a Rig) -> Self {
+        let [volume, target] = ["copies", "restored"].map(|name| rig.path().join(name));
+        for path in [&volume, &target] {
+            fs::create_dir_all(path).expect("a folder");
+        }
+        Self {
+            rig,
+            volume,
+            target,
+        }
+    }
+
+    /// It runs to its end: its answer, or why there is none.
+    async fn run(&self, order: &Value) -> Result<Value, String> {
+        let settings = &self.rig.settings;
+        let answer = self.volume.join("answer");
+        let _ = fs::remove_file(&answer);
+        let at = |path: &Path| path.display().to_string();
+        let mut command = Command::new(program());
+        command
+            .arg("dump")
+            .arg(format!("--volume={}", at(&self.volume)))
+            .arg(format!("--target={}", at(&self.target)))
+            .arg(format!("--authority={}", at(&settings.tls.join("ca.crt"))))
+            .arg(format!(
+                "--certificate={}",
+                at(&settings.tls.join("tls.crt"))
+            ))
+            .arg(format!("--key={}", at(&settings.tls.join("tls.key"))))
+            .arg(format!("--answer={}", at(&answer)))
+            .env("PGO_DUMP", order.to_string())
+            .env("PGO_CLUSTER", "hippo")
+            .env("PGO_DATABASE_HOST", "localhost")
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
+        let ended = tokio::time::timeout(DEADLINE, command.status()).await;
+        let status = ended.expect("it ends in time").expect("it was waited for");
+        let said = fs::read_to_string(answer).unwrap_or_default();
+        match status.success() {
+            true => Ok(serde_json::from_str(&said).expect("JSON")),
+            false => Err(said),
+        }
+    }
+
+    async fn copy(&self, operation: &str) -> Result<Value, String> {
+        let source = json!({
+            "instance": "hippo", "address": "127.0.0.1", "port": self.rig.settings.port,
+        });
+        self.run(&json!({
+            "operation": operation, "work": "baseBackup", "source": source, "options": ["--max-rate=1024M"],
+        }))
+        .await
+    }
+
+    async fn restore(
+        &self,
+        operation: &str,
+        backup: Option<&str>,
+        to: &str,
+    ) -> Result<Value, String> {
+        self.run(
+            &json!({"operation": operation, "work": "baseRestore", "backup": backup, "to": to}),
+        )
+        .await
+    }
+
+    /// Names of backups, whole or not.
+    fn names(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.volume.join("hippo-backups")).expect("a folder");
+        let names = entries.map(|entry| entry.expect("an entry").file_name());
+        let names = names.map(|name| name.to_string_lossy().into_owned());
+        names.filter(|name| name.starts_with("20")).collect()
+    }
+
+    /// What a restored data directory holds: a server is started on it alone.
+    async fn rows(&self, to: &str) -> Vec<String> {
+        let socket = self.target.join("socket");
+        fs::create_dir_all(&socket).expect("a folder");
+        let conf = self.target.join("empty.conf");
+        fs::write(&conf, "").expect("written");
+        let data = self.target.join(to);
+        let hba = self.target.join("hba.conf");
+        fs::write(&hba, "local all all trust\n").expect("written");
+        let at = |path: &Path| path.display().to_string();
+        let found = installed::all(std::env::var_os("PATH").as_deref()).await;
+        let installation = installed::choose(found, None).expect("PostgreSQL");
+        let mut server = Command::new(installation.program("postgres"))
+            .args(["-D", &at(&data)])
+            .args(["-c", &format!("config_file={}", at(&conf))])
+            .args(["-c", &format!("hba_file={}", at(&hba))])
+            .args(["-c", "listen_addresses="])
+            .args(["-c", &format!("unix_socket_directories={}", at(&socket))])
+            .kill_on_drop(true)
+            .spawn()
+            .expect("PostgreSQL starts");
+        let at_socket = Socket {
+            folder: socket,
+            port: 5432,
+        };
+        let begin = std::time::Instant::now();
+        let session = loop {
+            match Session::open(&at_socket, "userdb").await {
+                Ok(session) => break session,
+                Err(error) => assert!(begin.elapsed() < DEADLINE, "{error}"),
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        };
+        let query = "SELECT v FROM t ORDER BY 1";
+        let rows = session.names(query, DEADLINE).await.expect("an answer");
+        server.start_kill().expect("killed");
+        server.wait().await.expect("waited for");
+        rows
+    }
+}
+
+async fn execute(rig: &Rig, statements: &str) {
+    let session = Session::open(&rig.settings.socket(), "userdb").await;
+    let session = session.expect("a session");
+    session
+        .execute(statements, DEADLINE)
+        .await
+        .expect(statements);
+}
+
+#[test]
+fn a_copy_is_made_once_and_its_restore_comes_up_with_what_was_there() {
+    let name = "basebackups::a_copy_is_made_once_and_its_restore_comes_up_with_what_was_there";
+    unprivileged(name, &PROGRAMS, async || {
+        let mut rig = Rig::new("hippo");
+        rig.start().await;
+        rig.until_primary().await;
+        execute(
+            &rig,
+            "CREATE TABLE t(v text); INSERT INTO t VALUES ('one'), ('two')",
+        )
+        .await;
+        let copies = Copies::new(&rig);
+        let made = copies.copy("first").await.expect("a copy");
+        assert_eq!(
+            copies.copy("first").await.as_ref(),
+            Ok(&made),
+            "it is done once"
+        );
+        assert_eq!(copies.names().len(), 1);
+        assert!(made["bytes"].as_u64() > Some(1 << 20), "{made}");
+        assert_eq!(made["note"], Value::Null, "it was verified: {made}");
+        let wal = |end: &str| made["wal"][end].as_str().unwrap_or_default().to_owned();
+        assert!(
+            wal("start").len() == 24 && wal("start") <= wal("stop"),
+            "{made}"
+        );
+        execute(&rig, "DELETE FROM t").await;
+        let name = made["name"].as_str();
+        let restored = copies.restore("back", name, "hippo-abcd").await;
+        let restored = restored.expect("restored");
+        assert_eq!(restored["name"], made["name"]);
+        let data = copies.target.join("hippo-abcd");
+        assert_eq!(
+            data.metadata().expect("there").permissions().mode() & 0o777,
+            0o700
+        );
+        for gone in [
+            "backup_label",
+            "backup_manifest",
+            "pgo-basebackup.json",
+            "standby.signal",
+        ] {
+            assert!(!data.join(gone).exists(), "{gone}");
+        }
+        // The same operation does nothing again; another one does not touch what is there.
+        assert_eq!(
+            copies.restore("back", name, "hippo-abcd").await,
+            Ok(restored)
+        );
+        let why = copies
+            .restore("again", None, "hippo-abcd")
+            .await
+            .expect_err("it is taken");
+        assert!(why.contains("is there already"), "{why}");
+        assert_eq!(copies.rows("hippo-abcd").await, ["one", "two"]);
+        let none = copies
+            .restore("none", Some("2020-01-01-00-00-00"), "hippo-none")
+            .await
+            .expect_err("no such copy");
+        assert!(
+            none.contains("there is no backup 2020-01-01-00-00-00"),
+            "{none}"
+        );
+        rig.stop().await;
+    });
+}
+
+#[test]
+fn what_is_not_whole_is_no_backup_and_is_not_restored() {
+    let name = "basebackups::what_is_not_whole_is_no_backup_and_is_not_restored";
+    unprivileged(name, &PROGRAMS, async || {
+        let mut rig = Rig::new("hippo");
+        rig.start().await;
+        rig.until_primary().await;
+        execute(&rig, "CREATE TABLE t(v text); INSERT INTO t VALUES ('one')").await;
+        let copies = Copies::new(&rig);
+        let made = copies.copy("first").await.expect("a copy");
+        let at = Path::new(made["path"].as_str().expect("a path")).to_owned();
+        // A page that changed on the volume.
+        let file = at.join("global/pg_filenode.map");
+        let mut bytes = fs::read(&file).expect("read");
+        bytes[9] ^= 1;
+        fs::write(&file, bytes).expect("written");
+        let why = copies
+            .restore("damaged", None, "hippo-abcd")
+            .await
+            .expect_err("it is damaged");
+        assert!(
+            why.contains("checksum mismatch for file \"global/pg_filenode.map\""),
+            "{why}"
+        );
+        // WAL that is not there.
+        fs::remove_dir_all(&at).expect("removed");
+        let made = copies.copy("second").await.expect("a copy");
+        let at = Path::new(made["path"].as_str().expect("a path")).to_owned();
+        let first = made["wal"]["start"].as_str().expect("a name");
+        fs::remove_file(at.join("pg_wal").join(first)).expect("removed");
+        // Not even where nothing else would notice it.
+        fs::remove_file(at.join("backup_manifest")).expect("removed");
+        let why = copies.restore("half", None, "hippo-abcd").await;
+        let why = why.expect_err("its WAL is missing");
+        assert!(why.contains("FATAL"), "{why}");
+        let left = fs::read_dir(&copies.target).expect("a folder").count();
+        assert_eq!(left, 0, "nothing is left of it");
+        // A server that is not there.
+        rig.stop().await;
+        let copies = Copies::new(&rig);
+        let why = copies.copy("third").await.expect_err("nobody serves");
+        assert!(why.contains("pg_basebackup: error"), "{why}");
+        assert_eq!(copies.names().len(), 1, "{:?}", copies.names());
+    });
+}
