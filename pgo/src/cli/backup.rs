@@ -16,11 +16,14 @@ use super::{
 };
 use crate::client::Api;
 
-/// What makes a backup; another one of 4.1 comes later.
+/// What makes a backup.
 pub const PGBACKREST: &str = "pgbackrest";
 
 /// What makes a dump.
 pub const PGDUMP: &str = "pgdump";
+
+/// What makes a copy of a server.
+pub const PGBASEBACKUP: &str = "pgbasebackup";
 
 /// Back up clusters
 ///
@@ -29,15 +32,15 @@ pub const PGDUMP: &str = "pgdump";
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  pgo backup hippo --backup-opts=--type=full --wait\n  pgo backup hippo --backup-type=pgdump \
-                  --backup-opts=--dump-all --wait"
+                  --backup-opts=--dump-all --wait\n  pgo backup hippo --backup-type=pgbasebackup --pvc-name=hippo-copies --wait"
 )]
 pub struct Arguments {
     #[command(flatten)]
     pub selection: Selection,
     #[command(flatten)]
     kind: BackupType,
-    /// Options of the program, in one text; of pgBackRest, such as --type=full, diff or incr, or of pg_dump; --dump-all among these
-    /// means all databases
+    /// Options of the program, in one text; of pgBackRest, such as --type=full, diff or incr, of pg_basebackup, or of pg_dump;
+    /// --dump-all among these means all databases
     #[arg(
         long,
         value_name = "OPTIONS",
@@ -54,7 +57,7 @@ pub struct Arguments {
         hide_default_value = true
     )]
     pgbackrest_storage_type: String,
-    /// Claim that a dump goes to; made where it is not there
+    /// Claim that a dump or a copy goes to; made where it is not there
     #[arg(
         long,
         value_name = "CLAIM",
@@ -62,7 +65,7 @@ pub struct Arguments {
         hide_default_value = true
     )]
     pvc_name: String,
-    /// Storage configuration of pgo.yaml for a claim that is made for dumps
+    /// Storage configuration of pgo.yaml for a claim that is made for them
     #[arg(
         long,
         value_name = "NAME",
@@ -79,7 +82,7 @@ pub struct Arguments {
 /// Which program a backup is of.
 #[derive(Args)]
 pub struct BackupType {
-    /// Program that makes the backup: pgbackrest or pgdump
+    /// Program that makes the backup: pgbackrest, pgbasebackup or pgdump
     #[arg(long, value_name = "PROGRAM", default_value = PGBACKREST)]
     backup_type: String,
 }
@@ -90,15 +93,17 @@ impl BackupType {
         self.backup_type == PGDUMP
     }
 
-    /// Refuses what comes later, and what there never was. Empty is pg_basebackup, as in 4.1.
+    /// Whether copies by `pg_basebackup` are meant, as in 4.1 also where it is empty.
+    pub fn is_base(&self) -> bool {
+        matches!(self.backup_type.as_str(), "" | PGBASEBACKUP)
+    }
+
+    /// Refuses what there never was.
     pub fn check(&self) -> Result<(), Failure> {
         match self.backup_type.as_str() {
-            PGBACKREST | PGDUMP => Ok(()),
-            later @ ("" | "pgbasebackup") => Err(Failure::NotAvailable(vec![format!(
-                "--backup-type={later}"
-            )])),
+            "" | PGBACKREST | PGDUMP | PGBASEBACKUP => Ok(()),
             other => Err(Failure::Usage(format!(
-                "--backup-type={other} is none; there are pgbackrest and pgdump"
+                "--backup-type={other} is none; there are pgbackrest, pgbasebackup and pgdump"
             ))),
         }
     }
@@ -113,9 +118,9 @@ impl Arguments {
             ("--storage-config", &self.storage_config),
         ];
         let of_backrest = [("--pgbackrest-storage-type", &self.pgbackrest_storage_type)];
-        let (wrong, kind) = match self.kind.is_dump() {
+        let (wrong, kind) = match self.kind.is_dump() || self.kind.is_base() {
             true => (&of_backrest[..], PGBACKREST),
-            false => (&of_dumps[..], PGDUMP),
+            false => (&of_dumps[..], "pgdump or pgbasebackup"),
         };
         if let Some((flag, _)) = wrong.iter().find(|(_, value)| !value.is_empty()) {
             return Err(Failure::Usage(format!(
@@ -140,9 +145,14 @@ pub async fn run(arguments: Arguments, api: Arc<Api>) -> Result<(), Failure> {
     let of_backups = (BACKUPS, api.settings().namespace.as_str());
     let following = Following::begin_in(of_backups, &arguments.wait, &api, json).await;
     let mut report = Report::default();
-    let asked = match arguments.kind.is_dump() {
-        true => dump(&arguments, requests, &api, &mut report).await,
-        false => backrest(&arguments, requests, &api, &mut report).await,
+    let asked = if arguments.kind.is_dump() {
+        let to = Endpoint::CreateDump;
+        dump(&arguments, (to, requests), &api, &mut report).await
+    } else if arguments.kind.is_base() {
+        let to = Endpoint::CreateBackup;
+        dump(&arguments, (to, requests), &api, &mut report).await
+    } else {
+        backrest(&arguments, requests, &api, &mut report).await
     };
     let backups = asked.backups.clone();
     if json && shows(&asked.outcome, &asked.results) {
@@ -204,9 +214,10 @@ async fn backrest(
     }
 }
 
+/// A dump, or a copy of the server: they are asked for with the same words.
 async fn dump(
     arguments: &Arguments,
-    requests: Vec<Selected>,
+    (to, requests): (Endpoint, Vec<Selected>),
     api: &Api,
     report: &mut Report,
 ) -> Asked {
@@ -221,7 +232,7 @@ async fn dump(
             storage_config: arguments.storage_config.clone(),
             backup_opts: arguments.backup_opts.clone(),
         };
-        api.send(Endpoint::CreateDump, &request).await
+        api.send(to, &request).await
     };
     let take = |report: &mut Report, _: &Selected, answer: CreateDumpResponse| {
         if !json {

@@ -66,14 +66,6 @@ const FLAGS: &[Flag] = &[
     flag("pgbouncer-pass", Takes::Text),
     flag("pgpool", Takes::Switch),
     flag("pgpool-secret", Takes::Text),
-    Flag {
-        command: "restore",
-        ..flag("backup-path", Takes::Text)
-    },
-    Flag {
-        command: "restore",
-        ..flag("restore-to-pvc", Takes::Text)
-    },
 ];
 
 /// Adds what comes later to the tree, hidden from help.

@@ -1,4 +1,4 @@
-//! `pgo show backup`: what pgBackRest has, or which dumps there are.
+//! `pgo show backup`: what pgBackRest has, or which dumps or copies by `pg_basebackup` there are.
 
 mod dumps;
 
@@ -18,7 +18,8 @@ use crate::{client::Api, output};
 ///
 /// They are shown as pgBackRest shows them, asked in the cluster's repository; with --output json as its JSON. Behind that each has
 /// a line that says whether it was restored for trial: proven, failed, running or not yet. Exit status 2 where a cluster that was
-/// named is not there. With --backup-type=pgdump the dumps are shown, by their names.
+/// named is not there. With --backup-type=pgdump the dumps are shown, by
+/// their names, with --backup-type=pgbasebackup the copies by pg_basebackup.
 #[derive(Args)]
 pub struct Arguments {
     #[command(flatten)]
@@ -40,7 +41,10 @@ impl Arguments {
 /// Asks for each name; what was not found is told when all were asked.
 pub async fn run(arguments: &Arguments, api: &Api) -> Result<(), Failure> {
     if arguments.kind.is_dump() {
-        return dumps::run(arguments, api).await;
+        return dumps::run(arguments, api, dumps::OF_DUMPS).await;
+    }
+    if arguments.kind.is_base() {
+        return dumps::run(arguments, api, dumps::OF_COPIES).await;
     }
     let json = arguments.output.is_json();
     let (mut items, mut missing) = (Vec::new(), Vec::new());

@@ -96,22 +96,15 @@ fn steps_are_told_aside_where_json_is_asked_for() {
     assert!(ran.stderr.contains("hippo  backed up"), "{ran:?}");
 }
 
-const LATER: &str = "is not available in this version yet";
-
 /// What makes no request, and words of the reason.
 const REFUSED: &[(&[&str], &str)] = &[
-    (&["backup", "hippo", "--backup-type="], LATER),
-    (
-        &["show", "backup", "hippo", "--backup-type=pgbasebackup"],
-        LATER,
-    ),
     (
         &["backup", "hippo", "--pvc-name=x"],
-        "--pvc-name goes with --backup-type=pgdump only",
+        "--pvc-name goes with --backup-type=pgdump or pgbasebackup only",
     ),
     (
         &["backup", "hippo", "--storage-config=x"],
-        "--storage-config goes with --backup-type=pgdump only",
+        "--storage-config goes with --backup-type=pgdump or pgbasebackup only",
     ),
     (
         &[
@@ -124,7 +117,7 @@ const REFUSED: &[(&[&str], &str)] = &[
     ),
     (
         &["backup", "hippo", "--backup-type=tape"],
-        "there are pgbackrest and pgdump",
+        "there are pgbackrest, pgbasebackup and pgdump",
     ),
     (&["backup"], "name one or more clusters"),
     (&["show", "backup"], "name one or more clusters"),

@@ -206,10 +206,6 @@ fn a_form_of_output_that_there_is_not_has_4_1_s_status_2_and_makes_no_request() 
 fn what_comes_later_says_so_and_makes_no_request() {
     let fake = Fake::start(|_| ok(json!([])));
     for (line, what) in [
-        (
-            "restore hippo --backup-type=pgbasebackup",
-            "--backup-type=pgbasebackup",
-        ),
         ("show user hippo --expired 7", "show user"),
         ("update user --all --password=x", "update user"),
         ("help label", "label"),

@@ -62,8 +62,15 @@ fn nothing_is_asked_for_without_a_yes_or_of_what_comes_later() {
         "{ran:?}"
     );
     for (flag, word) in [
-        ("--backup-type=pgbasebackup", "--backup-type=pgbasebackup"),
-        ("--backup-pvc=x", "goes with --backup-type=pgdump only"),
+        ("--backup-type=tape", "there are pgbackrest, pgbasebackup"),
+        (
+            "--backup-pvc=x",
+            "goes with --backup-type=pgdump or pgbasebackup only",
+        ),
+        (
+            "--restore-to-pvc=x",
+            "goes with --backup-type=pgbasebackup only",
+        ),
     ] {
         let ran = run(&mut fake.pgo(&["restore", "hippo", flag, "--no-prompt"]));
         assert!(ran.stderr.contains(word), "{ran:?}");
@@ -102,6 +109,46 @@ fn a_dump_is_restored_without_a_word_of_a_primary_that_stops() {
             "PITRTarget": "2026-10-15-10-11-12", "NodeLabel": "",
         })
     );
+}
+
+#[test]
+fn a_copy_is_restored_to_a_claim_of_its_own() {
+    let fake = Fake::start(|_| {
+        Reply::Json(json!({
+            "Results": ["pgbasebackup restore performed", "workflow id op-1"],
+            "OperationID": "op-1", "Code": "ok", "Msg": "",
+        }))
+    });
+    let base = [
+        "restore",
+        "hippo",
+        "--backup-type=pgbasebackup",
+        "--no-prompt",
+    ];
+    let further = [
+        "--backup-pvc=c",
+        "--backup-path=hippo-backups/2026-10-15-10-11-12",
+        "--restore-to-pvc=hippo2",
+        "--node-label=zone=a",
+    ];
+    let ran = run(&mut fake.pgo(&[&base[..], &further].concat()));
+    assert_eq!(
+        ran.stdout, "pgbasebackup restore performed\nworkflow id op-1\n",
+        "{ran:?}"
+    );
+    let request = fake.requests()[0].clone();
+    assert_eq!(request.route(), "/pgbasebackuprestore");
+    assert_eq!(
+        request.body,
+        json!({
+            "Namespace": request.body["Namespace"], "FromCluster": "hippo", "ToPVC": "hippo2", "FromPVC": "c",
+            "BackupPath": "hippo-backups/2026-10-15-10-11-12", "NodeLabel": "zone=a",
+        })
+    );
+    run(&mut fake.pgo(&base));
+    let to = fake.requests()[1].body["ToPVC"].clone();
+    let letters = to.as_str().and_then(|to| to.strip_prefix("hippo-"));
+    assert_eq!(letters.map(str::len), Some(4), "{to}");
 }
 
 #[test]

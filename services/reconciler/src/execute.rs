@@ -165,7 +165,7 @@ async fn one(
         Step::MakeClaim(instance) | Step::MakePod { instance, .. } => {
             make::of_instance((step, instance), object, cluster, context).await
         }
-        Step::MakeDumpClaim { .. } | Step::MakeDumpPod { .. } => {
+        Step::MakeDumpClaim { .. } | Step::MakeRestoredClaim { .. } | Step::MakeDumpPod { .. } => {
             dump::one(step, object, cluster, context).await
         }
         // The others make something for the cluster as a whole.

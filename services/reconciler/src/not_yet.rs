@@ -84,6 +84,8 @@ async fn tell_one(
                 Some("restore") => "restore",
                 Some("pgdump") => "dump",
                 Some("pgrestore") => "restore a dump into",
+                Some("pgbasebackup") => "back up",
+                Some("pgbasebackuprestore") => "restore a backup of",
                 Some("applypolicy") => "apply a policy to",
                 Some("benchmark") => "measure",
                 Some("load") => "load a file into",
@@ -149,7 +151,7 @@ fn no_such_cluster(kind: &str, cluster: &str, wanted: &str) -> Verdict {
 /// What is said of objects of a kind that this version does nothing for.
 fn not_available(kind: &str) -> Option<Verdict> {
     let what = match kind {
-        "Pgbackup" => "base backups",
+        "Pgbackup" => "base backups by a Pgbackup",
         _ => return None,
     };
     Some(Verdict {
@@ -157,7 +159,7 @@ fn not_available(kind: &str) -> Option<Verdict> {
         status: ConditionStatus::False,
         reason: "NotAvailable",
         message: format!(
-            "{what} are not available in this version yet; nothing is done for this object"
+            "{what} are not available in this version yet; nothing is done for this object: make a Pgtask of type pgbasebackup"
         ),
     })
 }

@@ -278,7 +278,8 @@ fn of_task(task: &Pgtask, operation: &Operation) -> Option<Value> {
     if operation.kind == Kind::CreateBackup {
         return tasks::of_backup_task(task, operation);
     }
-    if matches!(operation.kind, Kind::CreateDump | Kind::RestoreDump) {
+    let is_dump = matches!(operation.kind, Kind::CreateDump | Kind::RestoreDump);
+    if is_dump || operation.kind == Kind::RestoreBaseBackup {
         return jobs::of_dump(task, operation);
     }
     if matches!(operation.kind, Kind::Benchmark | Kind::Load) {
@@ -408,6 +409,7 @@ mod tests {
             table: None,
             result: None,
             backup: None,
+            tool: None,
             started: Timestamp::UNIX_EPOCH,
             finished: None,
             outcome,

@@ -1,4 +1,5 @@
-//! Dumps by pg_dump: `POST /pgdumpbackup`, `GET /pgdump/{name}` and `POST /pgdumprestore`.
+//! Dumps by pg_dump: `POST /pgdumpbackup`, `GET /pgdump/{name}` and `POST /pgdumprestore`. Backups by pg_basebackup, whose requests and
+//! answers have the same forms: `POST /backups`, `GET /backups/{name}` and `POST /pgbasebackuprestore`.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -7,7 +8,7 @@ use serde_json::Value;
 use crate::{backup::AskedBackup, wire::wire};
 
 wire! {
-    /// `POST /pgdumpbackup`. 4.1's client sends no version with it.
+    /// `POST /pgdumpbackup` and `POST /backups`. 4.1's client sends no version with it.
     pub struct CreateDumpRequest {
         /// Namespace to look in.
         namespace: String = "Namespace",
@@ -19,13 +20,13 @@ wire! {
         pvc_name: String = "PVCName",
         /// Storage configuration of pgo.yaml for a claim that is not there yet.
         storage_config: String = "StorageConfig",
-        /// Options of `pg_dump`, or with `--dump-all` among them of `pg_dumpall`.
+        /// Options of `pg_dump`, or with `--dump-all` among them of `pg_dumpall`; or of `pg_basebackup`.
         backup_opts: String = "BackupOpts",
     }
 }
 
 wire! {
-    /// Answer of `POST /pgdumpbackup`.
+    /// Answer of `POST /pgdumpbackup` and `POST /backups`.
     pub response CreateDumpResponse {
         /// One text per cluster.
         results: Vec<String> = "Results",
@@ -59,7 +60,7 @@ impl ShowDumpQuery {
 }
 
 wire! {
-    /// Answer of `GET /pgdump/{name}`. Nothing found is no failure.
+    /// Answer of `GET /pgdump/{name}` and `GET /backups/{name}`. No dump found is no failure.
     pub response ShowDumpResponse {
         /// What was found.
         backup_list: DumpList = "BackupList",
@@ -91,9 +92,9 @@ wire! {
 wire! {
     /// What was asked for, and what there is.
     pub struct DumpSpec {
-        /// Empty.
+        /// Namespace of a base backup.
         namespace: String = "namespace",
-        /// Name of the task that asked.
+        /// Name of the task that asked for a dump; the cluster of a base backup.
         name: String = "name",
         /// What the claim is made of.
         storagespec: Value = "storagespec",
@@ -130,6 +131,24 @@ wire! {
         /// Name of the dump, which is when it was begun; empty means the newest.
         pitr_target: String = "PITRTarget",
         /// Label of nodes; not available.
+        node_label: String = "NodeLabel",
+    }
+}
+
+wire! {
+    /// `POST /pgbasebackuprestore`. 4.1's client sends no version with it.
+    pub struct RestoreBaseRequest {
+        /// Namespace of the cluster.
+        namespace: String = "Namespace",
+        /// The cluster that was backed up.
+        from_cluster: String = "FromCluster",
+        /// The claim to make; a cluster of its name goes on with it. Empty means one with four letters behind the cluster's name.
+        to_pvc: String = "ToPVC",
+        /// The claim with the backup; empty means that of the cluster.
+        from_pvc: String = "FromPVC",
+        /// Where the backup lies on that; empty means the newest.
+        backup_path: String = "BackupPath",
+        /// Label of the nodes that the pod prefers, `key=value`.
         node_label: String = "NodeLabel",
     }
 }

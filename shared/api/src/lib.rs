@@ -48,8 +48,8 @@ pub use dead_letter::{
     DeadLetterDetail, DeadLetterRequest, DeadLetterResponse, ShowDeadLetterResponse,
 };
 pub use dump::{
-    CreateDumpRequest, CreateDumpResponse, DumpItem, DumpList, DumpSpec, RestoreDumpRequest,
-    ShowDumpQuery, ShowDumpResponse,
+    CreateDumpRequest, CreateDumpResponse, DumpItem, DumpList, DumpSpec, RestoreBaseRequest,
+    RestoreDumpRequest, ShowDumpQuery, ShowDumpResponse,
 };
 pub use events::{EventsQuery, KEEP_ALIVE, NotALine, STREAM_TYPE, StreamLine};
 pub use failover::{

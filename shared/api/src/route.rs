@@ -255,13 +255,13 @@ routes! {
     UpdateNamespace Post "/namespaceupdate" Some(P::UpdateNamespace), V, x, Body, LATER;
 
     /// Shows the pg_basebackup backups of a cluster.
-    ShowBackup Get "/backups/{name}" Some(P::ShowBackup), V, N, Query, LATER;
+    ShowBackup Get "/backups/{name}" Some(P::ShowBackup), V, N, Query, AVAILABLE;
     /// Deletes the pg_basebackup backups of a cluster.
     DeleteBackup Get "/backupsdelete/{name}" Some(P::DeleteBackup), V, N, Query, LATER;
     /// Asks for a backup by pg_basebackup.
-    CreateBackup Post "/backups" Some(P::CreateBackup), x, N, Body, LATER;
+    CreateBackup Post "/backups" Some(P::CreateBackup), x, N, Body, AVAILABLE;
     /// Asks for a restore from a backup by pg_basebackup.
-    RestorePgbasebackup Post "/pgbasebackuprestore" Some(P::RestorePgbasebackup), x, N, Body, LATER;
+    RestorePgbasebackup Post "/pgbasebackuprestore" Some(P::RestorePgbasebackup), x, N, Body, AVAILABLE;
     /// Asks for a backup by pgBackRest.
     CreateBackrestBackup Post "/backrestbackup" Some(P::CreateBackup), x, N, Body, AVAILABLE;
     /// Shows the pgBackRest backups of a cluster.

@@ -134,6 +134,21 @@ pub fn no_claim(claim: &str) -> String {
     format!("persistentvolumeclaims \"{claim}\" not found")
 }
 
+/// Result of `/backups`, one per cluster.
+pub fn created_base_backup(cluster: &str) -> String {
+    format!("created backup Job for {cluster}")
+}
+
+/// Nobody asked for a backup by pg_basebackup of a cluster.
+pub fn no_base_backup(cluster: &str) -> String {
+    format!("backup not found for {cluster}")
+}
+
+/// Result of `/pgbasebackuprestore`.
+pub fn base_restore_performed(cluster: &str, claim: &str, path: &str) -> String {
+    format!("pgbasebackup restore performed on {cluster} to PVC {claim} using backup '{path}'")
+}
+
 /// There is nothing that asked for a dump of a cluster.
 pub fn no_dumps(cluster: &str) -> String {
     format!("pgDump for {cluster} not found")

@@ -35,6 +35,7 @@ struct Unbegun<'a> {
     actor: &'a str,
     policy: Option<String>,
     table: Option<String>,
+    tool: Option<String>,
 }
 
 impl Unbegun<'_> {
@@ -43,6 +44,7 @@ impl Unbegun<'_> {
         Operation {
             policy: self.policy,
             table: self.table,
+            tool: self.tool,
             ..Operation::begun(of, self.id, self.actor, cluster.generation, now)
         }
     }
@@ -82,20 +84,25 @@ impl Cluster {
     }
 }
 
-/// The requests that have not begun. `change` is what a request for another primary would be.
-fn unbegun<'a>(
-    status: &'a ClusterStatus,
-    cluster: &'a Cluster,
-    change: Kind,
-) -> impl Iterator<Item = Unbegun<'a>> {
-    let one = |kind, instance, id, actor| Unbegun {
+/// One that is about an instance, or the whole cluster.
+fn one(kind: Kind, instance: Option<InstanceName>, id: OperationId, actor: &str) -> Unbegun<'_> {
+    Unbegun {
         kind,
         instance,
         id,
         actor,
         policy: None,
         table: None,
-    };
+        tool: None,
+    }
+}
+
+/// The requests that have not begun. `change` is what a request for another primary would be.
+fn unbegun<'a>(
+    status: &'a ClusterStatus,
+    cluster: &'a Cluster,
+    change: Kind,
+) -> impl Iterator<Item = Unbegun<'a>> {
     let failover = cluster.failover.iter().map(move |asked| {
         let target = asked.target.as_ref().and_then(|name| name.parse().ok());
         one(change, target, asked.operation, asked.actor.as_str())
@@ -160,6 +167,7 @@ fn dumps(cluster: &Cluster) -> impl Iterator<Item = Unbegun<'_>> {
         actor: asked.actor.as_str(),
         policy: None,
         table: None,
+        tool: asked.kind.tool(),
     })
 }
 
@@ -173,6 +181,7 @@ fn jobs(cluster: &Cluster) -> impl Iterator<Item = Unbegun<'_>> {
         actor: asked.actor.as_str(),
         policy: None,
         table: asked.table(),
+        tool: None,
     })
 }
 
@@ -186,6 +195,7 @@ fn policies(cluster: &Cluster) -> impl Iterator<Item = Unbegun<'_>> {
         actor: asked.actor.as_str(),
         policy: Some(asked.policy.clone().unwrap_or_default()),
         table: None,
+        tool: None,
     })
 }
 

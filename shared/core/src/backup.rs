@@ -18,6 +18,7 @@ use jiff::Timestamp;
 use pgo_ids::{ClusterName, InstanceName, OperationId};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::run::near;
 pub use self::{
     archiving::RESULT_ARCHIVING,
     place::{Bucket, KeptBy, Place, Places, Retention},

@@ -1,4 +1,5 @@
-//! Dumps by `pg_dump` and `pg_dumpall`, and what is restored from them, into the cluster as it runs.
+//! Dumps by `pg_dump` and `pg_dumpall`, and what is restored from them, into the cluster as it runs; backups by `pg_basebackup`, and
+//! what is restored from those, to a claim of its own.
 //!
 //! ```text
 //! DumpRequest ─► judge ─► claim, and a pod of its own on it ─► that pod says what became of it ─► completed, or failed
@@ -8,6 +9,7 @@
 //! Which operation its volume has done, the pod knows by that volume: one that comes again makes no second dump, and restores
 //! none again of which it is not known whether it came to its end.
 
+pub mod base;
 pub mod options;
 mod run;
 
@@ -15,8 +17,11 @@ use jiff::Timestamp;
 use pgo_ids::{ClusterName, OperationId};
 use serde::{Deserialize, Serialize};
 
-use self::options::{DumpFormat, DumpOptions, LoadOptions};
 pub(crate) use self::run::{break_off, commit, steps};
+use self::{
+    base::{BaseOptions, BaseSource},
+    options::{DumpFormat, DumpOptions, LoadOptions},
+};
 use crate::{Kind, Step, Storage};
 
 /// A request for a dump, or for what one has to be restored.
@@ -41,6 +46,10 @@ pub enum DumpKind {
     Make,
     /// It is restored.
     Load,
+    /// A server is copied by `pg_basebackup`.
+    BaseBackup,
+    /// Such a copy is restored to a claim of its own.
+    BaseRestore,
 }
 
 impl DumpKind {
@@ -49,7 +58,20 @@ impl DumpKind {
         match self {
             Self::Make => Kind::CreateDump,
             Self::Load => Kind::RestoreDump,
+            Self::BaseBackup => Kind::CreateBackup,
+            Self::BaseRestore => Kind::RestoreBaseBackup,
         }
+    }
+
+    /// The program that makes it, where operations of its kind are mostly those of another one.
+    pub(crate) fn tool(self) -> Option<String> {
+        (self == Self::BaseBackup).then(|| base::TOOL.to_owned())
+    }
+
+    /// Whether it is about copies by `pg_basebackup`.
+    #[must_use]
+    pub fn is_base(self) -> bool {
+        matches!(self, Self::BaseBackup | Self::BaseRestore)
     }
 }
 
@@ -73,6 +95,22 @@ pub enum DumpWish {
         database: Option<String>,
         /// Options for the program.
         options: LoadOptions,
+    },
+    /// A backup by `pg_basebackup`.
+    BaseBackup {
+        /// Options for the program.
+        options: BaseOptions,
+        /// What a claim that is not there is made of.
+        storage: Storage,
+    },
+    /// A data directory made of one.
+    BaseRestore {
+        /// Name of the backup; none means the newest.
+        backup: Option<String>,
+        /// The claim that is made for it, and the cluster that can be made on it.
+        to: ClusterName,
+        /// Label of the nodes that its pod prefers, `key=value`.
+        node_label: Option<String>,
     },
 }
 
@@ -105,6 +143,42 @@ pub enum DumpWork {
         /// Arguments for the program.
         options: Vec<String>,
     },
+    /// Copy a server.
+    BaseBackup {
+        /// That server; none in what PGO has not written.
+        #[serde(default)]
+        source: Option<BaseSource>,
+        /// Arguments for the program.
+        options: Vec<String>,
+    },
+    /// Make a data directory of such a copy.
+    #[serde(rename_all = "camelCase")]
+    BaseRestore {
+        /// Its name; none means the newest.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        backup: Option<String>,
+        /// Name of the claim that it goes to, and of the data directory.
+        #[serde(default)]
+        to: String,
+        /// Label of the nodes that the pod prefers, `key=value`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        node_label: Option<String>,
+        /// There are none.
+        options: Vec<String>,
+    },
+}
+
+impl DumpWork {
+    /// What kind of work it is.
+    #[must_use]
+    pub fn kind(&self) -> DumpKind {
+        match self {
+            Self::Make { .. } => DumpKind::Make,
+            Self::Load { .. } => DumpKind::Load,
+            Self::BaseBackup { .. } => DumpKind::BaseBackup,
+            Self::BaseRestore { .. } => DumpKind::BaseRestore,
+        }
+    }
 }
 
 /// What a pod for a dump is made for.
@@ -150,6 +224,9 @@ pub struct DumpMade {
     pub finished: Timestamp,
     /// How large it is.
     pub size_bytes: u64,
+    /// Whether it is a copy by `pg_basebackup`.
+    #[serde(default, skip_serializing_if = "crate::status::is_false")]
+    pub base: bool,
 }
 
 /// The pod for a dump, as it is there.
@@ -191,6 +268,9 @@ pub struct DumpResult {
     pub path: String,
     /// How large it is.
     pub bytes: u64,
+    /// The first and the last WAL file that a copy needs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wal: Option<base::BaseWal>,
     /// What else is to be said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
@@ -202,15 +282,22 @@ pub fn dump_claim_name(cluster: &ClusterName) -> String {
     format!("backup-{cluster}-pgdump-pvc")
 }
 
+/// Name of the claim with a cluster's backups by `pg_basebackup` where none is said, as in 4.1.
+#[must_use]
+pub fn base_claim_name(cluster: &ClusterName) -> String {
+    format!("{cluster}-backup")
+}
+
 /// Name of the pod for a dump: 4.1's, with letters that follow from the operation.
 #[must_use]
 pub fn dump_pod_name(cluster: &ClusterName, kind: DumpKind, operation: OperationId) -> String {
-    let word = match kind {
-        DumpKind::Make => "backup",
-        DumpKind::Load => "restore",
-    };
     let letters = crate::replicas::letters(operation);
-    format!("{word}-{cluster}-pgdump-{letters}")
+    match kind {
+        DumpKind::Make => format!("backup-{cluster}-pgdump-{letters}"),
+        DumpKind::Load => format!("restore-{cluster}-pgdump-{letters}"),
+        DumpKind::BaseBackup => format!("backup-{cluster}-pgbasebackup-{letters}"),
+        DumpKind::BaseRestore => format!("pgbasebackup-restore-{cluster}-{letters}"),
+    }
 }
 
 /// The removal of a pod that is left of one that is over, or of a cluster that goes: it holds a claim.

@@ -84,6 +84,9 @@ pub struct Operation {
     /// With a backup that is tried: pgBackRest's name for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backup: Option<String>,
+    /// With a backup that pgBackRest does not make: the program that does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool: Option<String>,
     /// When it began.
     pub started: Timestamp,
     /// When it ended.
@@ -132,6 +135,7 @@ impl Operation {
             table: None,
             result: None,
             backup: None,
+            tool: None,
             started: now,
             finished: None,
             outcome: None,
@@ -173,8 +177,10 @@ impl Operation {
         let instance = self.instance.iter();
         let instance = instance.map(|name| (self.field(), Datum::Text(name.to_string())));
         let tool = match self.kind {
+            _ if self.tool.is_some() => self.tool.as_deref(),
             Kind::CreateBackup | Kind::VerifyRestore => Some("pgbackrest"),
             Kind::CreateDump | Kind::RestoreDump => Some("pgdump"),
+            Kind::RestoreBaseBackup => Some(crate::dump::base::TOOL),
             _ => None,
         };
         let tool = tool.map(|tool| (Field::BackupType, Datum::Text(tool.to_owned())));

@@ -77,7 +77,7 @@ pub use drill::{
 };
 pub use dump::{
     DumpFacts, DumpKind, DumpMade, DumpOrder, DumpRequest, DumpResult, DumpRun, DumpState,
-    DumpWish, DumpWork, dump_claim_name, dump_pod_name,
+    DumpWish, DumpWork, base_claim_name, dump_claim_name, dump_pod_name,
 };
 pub use failover::{FailoverRequest, MOST_LAG};
 pub use form::Form;

@@ -1,5 +1,6 @@
 //! What to do next, complete in itself: whoever executes a [`Step`] has no choice left to make.
 
+mod instance;
 mod lease;
 mod removal;
 mod wishes;
@@ -10,11 +11,13 @@ use jiff::{SignedDuration, Timestamp};
 use pgo_ids::{ClusterName, InstanceName, OperationId};
 
 use crate::{
-    AddressFamily, Backup, Cluster, ClusterStatus, DatabaseHost, Desired, DumpOrder, Fixture, Form,
-    Image, JobOrder, Kind, Observed, PodPhase, PolicyPlace, Role, Storage, StorageKind, UserSecret,
-    backup, cancel, crash, deletion::unrecorded, drill, dump, failover, growth, job, password,
-    policy, protection, reload, replicas, restart, restore, upgrade,
+    AddressFamily, Backup, Cluster, ClusterStatus, DatabaseHost, Desired, DumpKind, DumpOrder,
+    Fixture, Form, Image, JobOrder, Kind, Observed, PolicyPlace, Role, Storage, UserSecret, backup,
+    cancel, crash, deletion::unrecorded, drill, dump, failover, job, password, policy, protection,
+    reload, replicas, restart, restore, upgrade,
 };
+pub(crate) use instance::instance;
+use instance::instances;
 pub use lease::FirstLease;
 pub(crate) use removal::{Leftover, leftovers};
 
@@ -213,8 +216,15 @@ pub enum Step {
     MakeDumpClaim {
         /// Its name.
         claim: String,
+        /// What it is to hold.
+        kind: DumpKind,
         /// What it is made of.
         storage: Storage,
+    },
+    /// Make the claim that a backup is restored to, for a cluster of its name.
+    MakeRestoredClaim {
+        /// Its name.
+        claim: ClusterName,
     },
     /// Make the pod that makes or restores a dump.
     MakeDumpPod {
@@ -490,82 +500,5 @@ fn replica_service(
             plan.steps.push(Step::MakeReplicaService);
         }
         _ => {}
-    }
-}
-
-/// The first instance.
-fn instances(plan: &mut Plan, status: &ClusterStatus, cluster: &Cluster, observed: &Observed) {
-    let first = status.first(&cluster.name);
-    let is_held = restore::holds_instances(status);
-    if let Some(desired) = cluster.desired_of(status, &first).filter(|_| !is_held) {
-        let role = observed.role_of((status, &cluster.name), &first);
-        instance(
-            plan,
-            &desired,
-            observed,
-            (&first, role),
-            !status.was_ready(),
-        );
-    }
-    if plan.waiting_for.is_none() && observed.serving_primary().is_none() {
-        plan.waiting_for = Some("the primary to answer on its service");
-    }
-}
-
-/// Claim and pod of an instance, for which this is wanted.
-///
-/// Where pods are `replaceable`, because nobody has used them yet, one that was made for something else makes way. So
-/// does, at any time, a claim that waits in vain, and the pod that waits for it.
-pub(crate) fn instance(
-    plan: &mut Plan,
-    desired: &Desired,
-    observed: &Observed,
-    (instance, role): (&InstanceName, Role),
-    replaceable: bool,
-) {
-    let (claim_form, pod_form) = (desired.claim_form(), desired.pod_form());
-    let (claim, pod) = (observed.claims.get(instance), observed.pods.get(instance));
-    let in_vain = observed.waits_in_vain(instance, &claim_form);
-    match claim {
-        Some(claim) if claim.terminating => {
-            plan.waiting_for = Some("a claim that is being removed");
-            return;
-        }
-        Some(claim) if in_vain && pod.is_none() => {
-            plan.steps.push(Step::RemoveClaim {
-                instance: instance.clone(),
-                uid: claim.uid.clone(),
-            });
-            plan.waiting_for = Some("a claim that is being removed");
-            return;
-        }
-        // A pod that has its node runs without one, and goes on without.
-        None if desired.storage.kind != StorageKind::EmptyDir
-            && pod.is_none_or(|pod| pod.terminating || pod.node.is_none()) =>
-        {
-            plan.steps.push(Step::MakeClaim(instance.clone()));
-        }
-        Some(claim) => plan.steps.extend(growth::step(desired, instance, claim)),
-        None => {}
-    }
-    match pod {
-        None => plan.steps.push(Step::MakePod {
-            instance: instance.clone(),
-            role,
-        }),
-        Some(pod) if pod.terminating => {
-            plan.waiting_for = Some("a pod that is being removed");
-        }
-        Some(pod)
-            if pod.phase == PodPhase::Ended
-                || in_vain
-                || (replaceable && pod.is_outdated(&pod_form)) =>
-        {
-            plan.steps.push(Step::RemovePod {
-                instance: instance.clone(),
-                uid: pod.uid.clone(),
-            });
-        }
-        Some(_) => {}
     }
 }

@@ -1,14 +1,17 @@
-//! Dumps by `pg_dump`, and restores of them: the Pgtasks that ask for one, under 4.1's names.
+//! Dumps by `pg_dump`, backups by `pg_basebackup`, and restores of both: the Pgtasks that ask for one, under 4.1's names.
 
 use kube::ResourceExt as _;
 use pgo_core::{
     DumpKind, DumpRequest, DumpWish, Storage, StorageKind,
-    dump::options::{DumpOptions, LoadOptions},
+    dump::{
+        base::BaseOptions,
+        options::{DumpOptions, LoadOptions},
+    },
 };
 use pgo_ids::OperationId;
 
 use crate::{
-    Pgcluster, PgoConfig, Pgtask, StorageSpec, TaskType,
+    NODE_LABEL, Pgcluster, PgoConfig, Pgtask, StorageSpec, TaskType,
     convert::{actor, is_later, operation},
     restarting::{asked, in_order},
     volume::storage_or,
@@ -41,6 +44,21 @@ pub const LOAD_DATABASE: &str = "pgrestore-db";
 /// Parameter of the same: options for `pg_restore`.
 pub const LOAD_OPTIONS: &str = "pgrestore-opts";
 
+/// Parameter of a Pgtask that asks for a backup by `pg_basebackup`: options for the program. Its claim is in [`DUMP_CLAIM`].
+pub const BASE_OPTIONS: &str = "pgbasebackup-opts";
+
+/// Parameter of a Pgtask that asks for the restore of such a backup: the cluster.
+pub const BASE_FROM_CLUSTER: &str = "pgbasebackup-restore-from-cluster";
+
+/// Parameter of the same: the claim with the backups; empty means that of the cluster.
+pub const BASE_FROM_CLAIM: &str = "pgbasebackup-restore-from-pvc";
+
+/// Parameter of the same: the claim that is made, and the name of the cluster that can be made on it.
+pub const BASE_TO: &str = "pgbasebackup-restore-to-pvc";
+
+/// Parameter of the same: where the backup lies on its claim, or its name; empty means the newest.
+pub const BASE_PATH: &str = "pgbasebackup-restore-backup-path";
+
 /// The dumps, and restores of some, that Pgtasks ask for and that are not over, the first to ask first.
 #[must_use]
 pub fn dump_requests<'a>(
@@ -54,24 +72,31 @@ pub fn dump_requests<'a>(
 /// Id of the dump, or of the restore of one, that a Pgtask asks for, where it asks for one of this very cluster.
 #[must_use]
 pub fn dump_operation(task: &Pgtask, cluster: &Pgcluster) -> Option<OperationId> {
-    let load = || {
-        let is_asked = task.spec.tasktype == TaskType::Pgrestore.as_str()
-            && said(task, LOAD_CLUSTER) == cluster.name_any()
+    let restore = |what: TaskType, of: &str| {
+        let is_asked = task.spec.tasktype == what.as_str()
+            && said(task, of) == cluster.name_any()
             && task.namespace() == cluster.namespace()
             && is_later(task, cluster);
-        is_asked
-            .then(|| operation(task, TaskType::Pgrestore.as_str()))
-            .flatten()
+        is_asked.then(|| operation(task, what.as_str())).flatten()
     };
-    asked(task, cluster, TaskType::Pgdump).or_else(load)
+    asked(task, cluster, TaskType::Pgdump)
+        .or_else(|| asked(task, cluster, TaskType::Pgbasebackup))
+        .or_else(|| restore(TaskType::Pgrestore, LOAD_CLUSTER))
+        .or_else(|| restore(TaskType::PgbasebackupRestore, BASE_FROM_CLUSTER))
 }
 
 fn dump_request(task: &Pgtask, cluster: &Pgcluster, config: &PgoConfig) -> Option<DumpRequest> {
     let operation = dump_operation(task, cluster)?;
-    let is_dump = task.spec.tasktype == TaskType::Pgdump.as_str();
-    let (kind, claim, wanted) = match is_dump {
-        true => (DumpKind::Make, DUMP_CLAIM, make(task, config)),
-        false => (DumpKind::Load, LOAD_CLAIM, load(task)),
+    let is = |what: TaskType| task.spec.tasktype == what.as_str();
+    let (kind, claim, wanted) = if is(TaskType::Pgdump) {
+        (DumpKind::Make, DUMP_CLAIM, make(task, config))
+    } else if is(TaskType::Pgbasebackup) {
+        (DumpKind::BaseBackup, DUMP_CLAIM, base(task, config))
+    } else if is(TaskType::PgbasebackupRestore) {
+        let wanted = base_restore(task);
+        (DumpKind::BaseRestore, BASE_FROM_CLAIM, wanted)
+    } else {
+        (DumpKind::Load, LOAD_CLAIM, load(task))
     };
     let named = given(task, claim);
     let wanted = wanted.and_then(|wanted| match &named {
@@ -149,6 +174,41 @@ fn load(task: &Pgtask) -> Result<DumpWish, String> {
         database: given(task, LOAD_DATABASE),
         options,
     })
+}
+
+fn base(task: &Pgtask, config: &PgoConfig) -> Result<DumpWish, String> {
+    let options =
+        BaseOptions::parse(said(task, BASE_OPTIONS)).map_err(|error| error.to_string())?;
+    Ok(DumpWish::BaseBackup {
+        options,
+        storage: dump_storage(&task.spec.storagespec, config)?,
+    })
+}
+
+fn base_restore(task: &Pgtask) -> Result<DumpWish, String> {
+    let (path, to) = (said(task, BASE_PATH), said(task, BASE_TO));
+    let backup = given(task, BASE_PATH);
+    let backup = backup.map(|_| {
+        base_name(path).ok_or_else(|| {
+            format!("parameters.{BASE_PATH}: {path:?} is the path of no backup, such as hippo-backups/2026-11-27-03-15-00")
+        })
+    });
+    let to = to
+        .parse()
+        .map_err(|error| format!("parameters.{BASE_TO}: {to:?} can be no cluster: {error}"))?;
+    let [key, value] = NODE_LABEL.map(|key| given(task, key));
+    Ok(DumpWish::BaseRestore {
+        backup: backup.transpose()?,
+        to,
+        node_label: key.zip(value).map(|(key, value)| format!("{key}={value}")),
+    })
+}
+
+/// The name of the backup that lies at this path on its claim.
+#[must_use]
+pub fn base_name(path: &str) -> Option<String> {
+    let name = path.trim_end_matches('/').rsplit('/').next()?;
+    is_dump(name).then(|| name.to_owned())
 }
 
 /// Whether a dump can have this name: it is the name of a folder.

@@ -49,6 +49,8 @@ pub const DUMP: &str = "pgo.crunchydata.com/dump";
 pub const PGDUMP: &str = "pgdump";
 /// On what restores them.
 pub const PGRESTORE: &str = "pgrestore";
+/// On what restores a backup by `pg_basebackup`, and on the claim that it makes.
+pub const PGBASEBACKUP_RESTORE: &str = "pgo-pgbasebackup-restore";
 /// On the pod for a benchmark or a load: id of the operation.
 pub const JOB: &str = "pgo.crunchydata.com/job";
 /// On what is made for a benchmark.
@@ -101,7 +103,7 @@ const KINDS: &[&str] = &[
     PGDUMP,
     BENCHMARK,
     LOAD,
-    "pgo-pgbasebackup-restore",
+    PGBASEBACKUP_RESTORE,
     "pgo-pgorole",
     "pgo-pgouser",
     "pgo-sqlrunner",

@@ -57,8 +57,9 @@ pub use convert::{
     Requests, actor, cluster, delete_request, delete_requests, desired, is_over, synchronous,
 };
 pub use dumping::{
-    DUMP_ALL, DUMP_CLAIM, DUMP_DATABASE, DUMP_OPTIONS, LOAD_CLAIM, LOAD_CLUSTER, LOAD_DATABASE,
-    LOAD_DUMP, LOAD_OPTIONS, dump_operation, dump_requests, is_claim, is_dump,
+    BASE_FROM_CLAIM, BASE_FROM_CLUSTER, BASE_OPTIONS, BASE_PATH, BASE_TO, DUMP_ALL, DUMP_CLAIM,
+    DUMP_DATABASE, DUMP_OPTIONS, LOAD_CLAIM, LOAD_CLUSTER, LOAD_DATABASE, LOAD_DUMP, LOAD_OPTIONS,
+    base_name, dump_operation, dump_requests, is_claim, is_dump,
 };
 pub use event_page::{PgEventPage, PgEventPageSpec};
 pub use failover::{failover_request, failover_requests};

@@ -250,6 +250,7 @@ fn operations() -> Value {
                 "backup": {"type": "string"},
                 "table": {"type": "string"},
                 "result": {"type": "string"},
+                "tool": {"type": "string", "description": "With a backup that pgBackRest does not make: the program that does."},
                 "started": time(),
                 "finished": time(),
                 "outcome": word(&Outcome::ALL),

@@ -28,14 +28,14 @@ use crate::{RequestStatus, StorageSpec, label};
         .message("spec.name is the object's name")
 )]
 #[x_kube(
-    validation = Rule::new("has(self.tasktype) && self.tasktype in ['workflow', 'delete-data', 'failover', 'minorupgradecluster', 'reload', 'restart', 'backrest', 'restore', 'applypolicy', 'pgdump', 'pgrestore', 'benchmark', 'load']")
-        .message("tasktype is workflow, delete-data, failover, minorupgradecluster, reload, restart, backrest, restore, applypolicy, pgdump, pgrestore, benchmark or load; the other types of 4.1 are not available in this version yet"),
+    validation = Rule::new("has(self.tasktype) && self.tasktype in ['workflow', 'delete-data', 'failover', 'minorupgradecluster', 'reload', 'restart', 'backrest', 'restore', 'applypolicy', 'pgdump', 'pgrestore', 'pgbasebackup', 'pgbasebackuprestore', 'benchmark', 'load']")
+        .message("tasktype is workflow, delete-data, failover, minorupgradecluster, reload, restart, backrest, restore, applypolicy, pgdump, pgrestore, pgbasebackup, pgbasebackuprestore, benchmark or load; the other types of 4.1 are not available in this version yet"),
     validation = Rule::new("!has(self.tasktype) || self.tasktype != 'delete-data' || (has(self.parameters) && 'pg-cluster' in self.parameters && self.parameters['pg-cluster'] != '')")
         .message("a task of type delete-data names its cluster in parameters.pg-cluster"),
     validation = Rule::new("!has(self.tasktype) || self.tasktype != 'minorupgradecluster' || (has(self.parameters) && 'pg-cluster' in self.parameters && self.parameters['pg-cluster'] != '')")
         .message("a task of type minorupgradecluster names its cluster in parameters.pg-cluster"),
-    validation = Rule::new("!has(self.tasktype) || !(self.tasktype in ['reload', 'restart', 'backrest', 'applypolicy', 'pgdump', 'load']) || (has(self.parameters) && 'pg-cluster' in self.parameters && self.parameters['pg-cluster'] != '')")
-        .message("a task of type reload, restart, backrest, applypolicy, pgdump or load names its cluster in parameters.pg-cluster"),
+    validation = Rule::new("!has(self.tasktype) || !(self.tasktype in ['reload', 'restart', 'backrest', 'applypolicy', 'pgdump', 'pgbasebackup', 'load']) || (has(self.parameters) && 'pg-cluster' in self.parameters && self.parameters['pg-cluster'] != '')")
+        .message("a task of type reload, restart, backrest, applypolicy, pgdump, pgbasebackup or load names its cluster in parameters.pg-cluster"),
     validation = Rule::new("!has(self.tasktype) || self.tasktype != 'delete-data' || !has(self.parameters) || ['delete-data', 'delete-backups', 'is-replica', 'is-backup'].all(key, !(key in self.parameters) || self.parameters[key] in ['', 'true', 'false'])")
         .message("delete-data, delete-backups, is-replica and is-backup in parameters are true or false"),
     validation = Rule::new("!has(self.tasktype) || self.tasktype != 'delete-data' || !has(self.parameters) || !('is-replica' in self.parameters) || self.parameters['is-replica'] != 'true' || ('replica-name' in self.parameters && self.parameters['replica-name'] != '')")
@@ -58,6 +58,10 @@ use crate::{RequestStatus, StorageSpec, label};
         .message("a task of type pgrestore names its cluster in parameters.pgrestore-from-cluster"),
     validation = Rule::new("!has(self.tasktype) || self.tasktype != 'pgrestore' || !has(self.parameters) || !('pgrestore-opts' in self.parameters) || self.parameters['pgrestore-opts'].matches('^ *(-.*)?$')")
         .message("pgrestore-opts in parameters are options of pg_restore; each begins with -"),
+    validation = Rule::new("!has(self.tasktype) || self.tasktype != 'pgbasebackup' || !has(self.parameters) || !('pgbasebackup-opts' in self.parameters) || self.parameters['pgbasebackup-opts'].matches('^ *(-.*)?$')")
+        .message("pgbasebackup-opts in parameters are options of pg_basebackup; each begins with -"),
+    validation = Rule::new("!has(self.tasktype) || self.tasktype != 'pgbasebackuprestore' || (has(self.parameters) && ['pgbasebackup-restore-from-cluster', 'pgbasebackup-restore-to-pvc'].all(key, key in self.parameters && self.parameters[key] != ''))")
+        .message("a task of type pgbasebackuprestore names its cluster in parameters.pgbasebackup-restore-from-cluster and the claim to make in parameters.pgbasebackup-restore-to-pvc"),
     validation = Rule::new("!has(self.tasktype) || self.tasktype != 'benchmark' || (has(self.parameters) && 'clusterName' in self.parameters && self.parameters['clusterName'] != '')")
         .message("a task of type benchmark names its cluster in parameters.clusterName"),
     validation = Rule::new("!has(self.tasktype) || self.tasktype != 'load' || !has(self.parameters) || !('FileType' in self.parameters) || self.parameters['FileType'] in ['', 'csv', 'json']")
@@ -120,6 +124,10 @@ pub enum TaskType {
     Pgdump,
     /// Restores one.
     Pgrestore,
+    /// Makes a backup by `pg_basebackup`.
+    Pgbasebackup,
+    /// Restores one to a claim of its own.
+    PgbasebackupRestore,
     /// Measures by pgbench.
     Benchmark,
     /// Loads a file into a table.
@@ -146,8 +154,10 @@ pub fn task_cluster<'a>(
         | TaskType::Backrest
         | TaskType::ApplyPolicy
         | TaskType::Pgdump
+        | TaskType::Pgbasebackup
         | TaskType::Load => label::PG_CLUSTER,
         TaskType::Pgrestore => crate::LOAD_CLUSTER,
+        TaskType::PgbasebackupRestore => crate::BASE_FROM_CLUSTER,
         TaskType::Benchmark => crate::CLUSTER_NAME,
     };
     let found = parameters.find(|(key, _)| *key == wanted);
@@ -156,7 +166,7 @@ pub fn task_cluster<'a>(
 
 impl TaskType {
     /// All there are.
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 15] = [
         Self::Workflow,
         Self::DeleteData,
         Self::Failover,
@@ -168,6 +178,8 @@ impl TaskType {
         Self::ApplyPolicy,
         Self::Pgdump,
         Self::Pgrestore,
+        Self::Pgbasebackup,
+        Self::PgbasebackupRestore,
         Self::Benchmark,
         Self::Load,
     ];
@@ -187,6 +199,8 @@ impl TaskType {
             Self::ApplyPolicy => "applypolicy",
             Self::Pgdump => "pgdump",
             Self::Pgrestore => "pgrestore",
+            Self::Pgbasebackup => "pgbasebackup",
+            Self::PgbasebackupRestore => "pgbasebackuprestore",
             Self::Benchmark => "benchmark",
             Self::Load => "load",
         }

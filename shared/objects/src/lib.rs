@@ -35,7 +35,7 @@ pub use service::{
     AUTOFAIL, PREFERRED, RESTORED, SYNC_FALLBACK, SYNCHRONOUS, TAKE_UP, TAKEOVERS, TERM,
     endpoint_slice, lease, preferred, preferred_instances, replica_service, service,
 };
-pub use volume::{FIRST_SINCE, Holds, claim, dump_claim, holds, repository_claim};
+pub use volume::{FIRST_SINCE, Holds, claim, dump_claim, holds, repository_claim, restored_claim};
 
 /// Port of an agent's gRPC service.
 pub const AGENT_PORT: u16 = 8445;

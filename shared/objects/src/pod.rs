@@ -182,7 +182,7 @@ fn apart(desired: &Desired) -> PodAntiAffinity {
     }
 }
 
-fn prefers(node: &NodePreference) -> NodeAffinity {
+pub(crate) fn prefers(node: &NodePreference) -> NodeAffinity {
     let (key, operator, value) = match node {
         NodePreference::With(key, value) => (key, "In", value),
         NodePreference::Without(key, value) => (key, "NotIn", value),

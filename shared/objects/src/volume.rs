@@ -9,7 +9,7 @@ use k8s_openapi::{
         apis::meta::v1::{LabelSelector, ObjectMeta},
     },
 };
-use pgo_core::{Backups, Desired, Storage, StorageKind, backup::REPOSITORY_CLAIM};
+use pgo_core::{Backups, Desired, DumpKind, Storage, StorageKind, backup::REPOSITORY_CLAIM};
 use pgo_crd::label;
 use pgo_ids::{ClusterName, InstanceName};
 
@@ -41,12 +41,12 @@ pub fn holds(claim: &ObjectMeta, cluster: &ClusterName) -> Option<Holds> {
         let label = labels.and_then(|labels| labels.get(key));
         label.is_some_and(|value| value == "true")
     };
-    if is_said(label::PGDUMP) {
+    if is_said(label::PGDUMP) || is_said(label::PGBACKUP) {
         return Some(Holds::Backups);
     }
     let backups = [
         format!("{cluster}{REPOSITORY_CLAIM}"),
-        format!("{cluster}-backup"),
+        pgo_core::base_claim_name(cluster),
         pgo_core::dump_claim_name(cluster),
     ];
     backups
@@ -88,13 +88,38 @@ pub fn repository_claim(desired: &Desired, backups: &Backups) -> PersistentVolum
     claim_of(metadata, &backups.storage)
 }
 
-/// A claim for dumps, likewise without an owner; its label says what it holds, whatever its name.
+/// A claim for dumps or base backups, likewise without an owner; its label says what it holds, whatever its name.
 #[must_use]
-pub fn dump_claim(desired: &Desired, name: &str, storage: &Storage) -> PersistentVolumeClaim {
+pub fn dump_claim(
+    desired: &Desired,
+    (name, kind): (&str, DumpKind),
+    storage: &Storage,
+) -> PersistentVolumeClaim {
     let mut metadata = kept(desired, name.to_owned());
     let labels = metadata.labels.get_or_insert_default();
-    labels.insert(label::PGDUMP.to_owned(), "true".to_owned());
+    let what = match kind.is_base() {
+        true => label::PGBACKUP,
+        false => label::PGDUMP,
+    };
+    labels.insert(what.to_owned(), "true".to_owned());
     claim_of(metadata, storage)
+}
+
+/// The claim that a base backup is restored to: that of the first instance of a cluster that there may be later. It belongs to none
+/// until then.
+#[must_use]
+pub fn restored_claim(desired: &Desired, cluster: &ClusterName) -> PersistentVolumeClaim {
+    let mut metadata = kept(desired, cluster.to_string());
+    let labels = [
+        (label::VENDOR, "crunchydata"),
+        (label::PG_CLUSTER, cluster.as_str()),
+        (label::PGREMOVE, "true"),
+        (label::DEPLOYMENT_NAME, cluster.as_str()),
+        (label::PGBASEBACKUP_RESTORE, "true"),
+    ];
+    let labels = labels.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    metadata.labels = Some(BTreeMap::from(labels));
+    claim_of(metadata, &desired.storage)
 }
 
 pub(crate) fn claim_of(metadata: ObjectMeta, storage: &Storage) -> PersistentVolumeClaim {

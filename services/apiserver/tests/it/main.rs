@@ -10,6 +10,7 @@
 
 mod access;
 mod backups;
+mod base;
 mod cancelling;
 mod configuration;
 mod connections;

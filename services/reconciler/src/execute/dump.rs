@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use kube::{Api, Client, ResourceExt as _, api::PostParams};
 use pgo_core::{Cluster, Step};
 use pgo_crd::Pgcluster;
+use pgo_ids::ClusterName;
 
 use super::own::{Present, make};
-use crate::{context::Context, error::Error};
+use crate::{call::call, context::Context, error::Error};
 
 /// Carries out one of these steps, with the image that is in force.
 pub async fn one(
@@ -22,9 +25,17 @@ pub async fn one(
     };
     let client = &context.client;
     match step {
-        Step::MakeDumpClaim { claim, storage } => {
-            let claim = pgo_objects::dump_claim(&desired, claim, storage);
+        Step::MakeDumpClaim {
+            claim,
+            kind,
+            storage,
+        } => {
+            let claim = pgo_objects::dump_claim(&desired, (claim, *kind), storage);
             make(client, cluster, &claim, Present::Stays).await
+        }
+        Step::MakeRestoredClaim { claim: name } => {
+            let claim = pgo_objects::restored_claim(&desired, name);
+            restored(client, &claim, name).await
         }
         Step::MakeDumpPod { order, claim } => {
             let (uid, logs) = (&cluster.stream, &context.agent_logs);
@@ -32,5 +43,35 @@ pub async fn one(
             make(client, cluster, &pod, Present::Stays).await
         }
         _ => Ok(()),
+    }
+}
+
+/// Makes the claim that a backup is restored to. One that is there already is taken where it is for data of a cluster of its name:
+/// whether it holds any, the pod says.
+async fn restored(
+    client: &Client,
+    claim: &PersistentVolumeClaim,
+    name: &ClusterName,
+) -> Result<(), Error> {
+    let namespace = claim.namespace().unwrap_or_default();
+    let api: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), &namespace);
+    let on = format!("PersistentVolumeClaim {name}");
+    let parameters = PostParams {
+        field_manager: Some(pgo_crd::RECONCILER.to_owned()),
+        ..PostParams::default()
+    };
+    match call("make", &on, api.create(&parameters, claim)).await {
+        Err(error) if error.is_conflict() => {}
+        result => return result.map(drop),
+    }
+    let Some(found) = call("read", &on, api.get_metadata_opt(name.as_str())).await? else {
+        return Err(Error::Leaving(on));
+    };
+    if found.metadata.deletion_timestamp.is_some() {
+        return Err(Error::Leaving(on));
+    }
+    match pgo_objects::stranger(&found.metadata, name) {
+        Some(whose) => Err(Error::Foreign { on, whose }),
+        None => Ok(()),
     }
 }

@@ -85,6 +85,7 @@ mod tests {
             name: "a".to_owned(),
             path: "/pgdata/hippo-backups/a".to_owned(),
             bytes: 3,
+            wal: None,
             note: None,
         };
         let text = serde_json::to_string(&done).expect("JSON");

@@ -23,7 +23,19 @@ pub(super) fn of_backup_task(task: &Pgtask, operation: &Operation) -> Option<Val
         Some(Outcome::Completed) => "job completed",
         Some(Outcome::Failed) => "job error",
     };
-    (task.spec.status != word).then(|| json!({"spec": {"status": word}}))
+    if task.spec.status == word {
+        return None;
+    }
+    let mut patch = json!({"spec": {"status": word}});
+    // 4.1 follows those by pg_basebackup alone.
+    let is_followed = task.spec.tasktype == TaskType::Pgbasebackup.as_str();
+    if let Some(at) = operation.finished
+        && is_followed
+        && operation.outcome == Some(Outcome::Completed)
+    {
+        patch["spec"]["parameters"]["task completed"] = at.strftime(TIME_FORMAT).to_string().into();
+    }
+    Some(patch)
 }
 
 /// 4.1's notes in the tasks of a restore: of the one that asks for it, and of the one that follows it.

@@ -156,3 +156,66 @@ async fn what_the_pod_says_is_told_and_a_restore_reads_the_same_claim() {
         .collect();
     assert!(claims.contains(&&json!(CLAIM)), "{claims:?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_is_made_and_restored_to_a_claim_for_a_cluster_to_come() {
+    let (kubernetes, certificates) = (installation(), Certificates::new());
+    let _reconciler = Reconciler::start(&kubernetes, &certificates);
+    let _agent = served(&kubernetes, &certificates).await;
+    ask(
+        &kubernetes,
+        "copy",
+        "pgbasebackup",
+        &json!({"pg-cluster": "hippo"}),
+    );
+    let said = json!({
+        "name": "a", "path": "/pgdata/hippo-backups/a", "bytes": 4096,
+        "wal": {"start": "000000010000000000000002", "stop": "000000010000000000000003"},
+    });
+    let made = says(&kubernetes, "pgbackup", 0, &said.to_string()).await;
+    ends(&kubernetes, "copy", "Completed").await;
+    let noted = task(&kubernetes, "copy")["spec"].clone();
+    assert_eq!(noted["status"], "job completed");
+    assert!(noted["parameters"]["task completed"].is_string(), "{noted}");
+    let order = made["spec"]["containers"][0]["env"][0]["value"].clone();
+    let order: Value = serde_json::from_str(order.as_str().unwrap_or_default()).expect("JSON");
+    assert_eq!(order["source"]["instance"], "hippo", "{order}");
+    let claims = |name: &str| kubernetes.get("persistentvolumeclaims", NS, name);
+    let claim = claims("hippo-backup").expect("a claim");
+    assert_eq!(claim["metadata"]["labels"]["pgbackup"], "true");
+    let status = cluster(&kubernetes, "hippo")["status"].clone();
+    assert_eq!(status["dumps"][0]["base"], true, "{status}");
+
+    // A claim of the name that is somebody else's is not touched.
+    let foreign = json!({"metadata": {"name": "hippo-efgh", "namespace": NS}, "spec": {}});
+    kubernetes.put("persistentvolumeclaims", NS, foreign.clone());
+    let restore = |to: &str| json!({"pgbasebackup-restore-from-cluster": "hippo", "pgbasebackup-restore-to-pvc": to});
+    ask(
+        &kubernetes,
+        "restore",
+        "pgbasebackuprestore",
+        &restore("hippo-abcd"),
+    );
+    says(
+        &kubernetes,
+        "pgo-pgbasebackup-restore",
+        0,
+        &said.to_string(),
+    )
+    .await;
+    ends(&kubernetes, "restore", "Completed").await;
+    let claim = claims("hippo-abcd").expect("a claim");
+    let labels = &claim["metadata"]["labels"];
+    assert_eq!(labels["pg-cluster"], "hippo-abcd", "{labels}");
+    assert_eq!(claim["metadata"]["ownerReferences"], Value::Null);
+    ask(
+        &kubernetes,
+        "other",
+        "pgbasebackuprestore",
+        &restore("hippo-efgh"),
+    );
+    let why = ends(&kubernetes, "other", "Failed").await;
+    assert!(why.contains("hippo-efgh"), "{why}");
+    let stays = claims("hippo-efgh").expect("it stays");
+    assert_eq!(stays["metadata"]["labels"], foreign["metadata"]["labels"]);
+}

@@ -177,19 +177,23 @@ fn replica(
     if from_primary {
         return None;
     }
+    let mut fit = near(observed);
+    fit.retain(|instance| host(cluster, observed, instance).is_some());
+    let stays = fit.iter().find(|instance| Some(**instance) == now);
+    stays.or(fit.first()).map(|instance| (*instance).clone())
+}
+
+/// The replicas that follow closely, the nearest first.
+pub(crate) fn near(observed: &Observed) -> Vec<&InstanceName> {
     let serving = observed.serving_primary();
     let fit = observed.pods.keys().filter_map(|instance| {
         let agent = observed.agent(instance)?;
         let is_near = agent.follows() && agent.lag_bytes < upgrade::NEAR && !agent.volume_hangs;
-        host(cluster, observed, instance)?;
         (is_near && Some(instance) != serving).then_some((agent.lag_bytes, instance))
     });
     let mut fit: Vec<_> = fit.collect();
     fit.sort();
-    let stays = fit.iter().find(|(_, instance)| Some(*instance) == now);
-    stays
-        .or(fit.first())
-        .map(|(_, instance)| (*instance).clone())
+    fit.into_iter().map(|(_, instance)| instance).collect()
 }
 
 /// What became of the backup that goes on.

@@ -4,12 +4,12 @@ use jiff::{SignedDuration, Timestamp};
 use pgo_events::{Datum, Field};
 
 use super::{
-    DumpFacts, DumpMade, DumpOrder, DumpRequest, DumpResult, DumpRun, DumpState, DumpWish,
-    DumpWork, dump_claim_name, left,
+    DumpFacts, DumpKind, DumpMade, DumpOrder, DumpRequest, DumpResult, DumpRun, DumpState,
+    DumpWish, DumpWork, base, base_claim_name, dump_claim_name, left,
 };
 use crate::{
-    Backup, Cluster, ClusterStatus, Observed, Operation, Outcome, Plan, Step, backup, restore,
-    silence,
+    Backup, Cluster, ClusterStatus, Observed, Operation, Outcome, Plan, Step, StorageKind, backup,
+    restore, silence,
 };
 
 /// How long a pod may take until it works: the image is pulled and the volume made in that time.
@@ -51,12 +51,15 @@ fn begin(
 ) {
     let (subject, id) = (cluster.subject(), request.operation);
     let of = (request.kind.operation(), None);
-    let operation = Operation::begun(of, id, &request.actor, cluster.generation, now);
+    let operation = Operation {
+        tool: request.kind.tool(),
+        ..Operation::begun(of, id, &request.actor, cluster.generation, now)
+    };
     let judged = request.wanted.as_ref().map_err(Clone::clone);
     let judged = judged.and_then(|wish| {
-        let database = refusal(next, cluster, observed)?;
+        refusal(next, cluster, observed, request.kind)?;
         let claim = claim(cluster, observed, request)?;
-        Ok((work(wish, database), claim))
+        Ok((work(wish, cluster, observed)?, claim))
     });
     let (work, claim) = match judged {
         Ok(judged) => judged,
@@ -65,19 +68,8 @@ fn begin(
             return;
         }
     };
-    let asked = match &work {
-        DumpWork::Make { all: true, .. } => {
-            format!("it was asked for, of all databases, on claim {claim}")
-        }
-        DumpWork::Make { database, .. } => {
-            format!("it was asked for, of database {database}, on claim {claim}")
-        }
-        DumpWork::Load { dump, .. } => {
-            let which = dump.as_deref().unwrap_or("the newest dump");
-            format!("it was asked for, of {which} on claim {claim}")
-        }
-    };
-    next.journal.begin(subject, operation, Some(asked));
+    next.journal
+        .begin(subject, operation, Some(asked(&work, &claim)));
     next.dump = Some(DumpRun {
         order: DumpOrder {
             operation: id,
@@ -90,13 +82,39 @@ fn begin(
     });
 }
 
-/// What the pod is to do.
-fn work(wish: &DumpWish, of_cluster: &str) -> DumpWork {
-    match wish {
+/// What is asked for, for people.
+fn asked(work: &DumpWork, claim: &str) -> String {
+    match work {
+        DumpWork::Make { all: true, .. } => {
+            format!("it was asked for, of all databases, on claim {claim}")
+        }
+        DumpWork::Make { database, .. } => {
+            format!("it was asked for, of database {database}, on claim {claim}")
+        }
+        DumpWork::Load { dump, .. } => {
+            let which = dump.as_deref().unwrap_or("the newest dump");
+            format!("it was asked for, of {which} on claim {claim}")
+        }
+        DumpWork::BaseBackup { source, .. } => {
+            let from = source.iter().map(|source| source.instance.to_string());
+            let from: String = from.collect();
+            format!("it was asked for, from {from}, on claim {claim}")
+        }
+        DumpWork::BaseRestore { backup, to, .. } => {
+            let which = backup.as_deref().unwrap_or("the newest backup");
+            format!("it was asked for, of {which} on claim {claim}, to claim {to}")
+        }
+    }
+}
+
+/// What the pod is to do, or why that cannot be done now.
+fn work(wish: &DumpWish, cluster: &Cluster, observed: &Observed) -> Result<DumpWork, String> {
+    let desired = cluster.desired.as_ref().map_err(ToString::to_string)?;
+    Ok(match wish {
         DumpWish::Make {
             database, options, ..
         } => DumpWork::Make {
-            database: database.clone().unwrap_or_else(|| of_cluster.to_owned()),
+            database: database.clone().unwrap_or_else(|| desired.database.clone()),
             all: options.all(),
             format: options.format(),
             options: options.arguments(),
@@ -110,41 +128,81 @@ fn work(wish: &DumpWish, of_cluster: &str) -> DumpWork {
             database: database.clone(),
             options: options.arguments(),
         },
-    }
+        DumpWish::BaseBackup { options, .. } => DumpWork::BaseBackup {
+            source: Some(base::source(cluster, observed).ok_or(NOT_READY)?),
+            options: options.arguments(),
+        },
+        DumpWish::BaseRestore {
+            backup,
+            to,
+            node_label,
+        } => {
+            let is_taken = |name: &str| name == to.as_str();
+            let taken = observed.claims.keys().any(|one| is_taken(one.as_str()));
+            if taken || *to == cluster.name {
+                return Err(format!(
+                    "{to} is the name of an instance of {}; restore to a claim of another name",
+                    cluster.name
+                ));
+            }
+            if desired.storage.kind == StorageKind::EmptyDir {
+                return Err(format!(
+                    "the storage of {} is emptydir: what is restored would go with the pod that does it",
+                    cluster.name
+                ));
+            }
+            DumpWork::BaseRestore {
+                backup: backup.clone(),
+                to: to.to_string(),
+                node_label: node_label.clone(),
+                options: Vec::new(),
+            }
+        }
+    })
 }
 
-/// The cluster's database, or why nothing can begin now.
-fn refusal<'a>(
+/// 4.1's text.
+const NOT_READY: &str = "primary pod is not in Ready state";
+
+/// Why nothing can begin now.
+fn refusal(
     status: &ClusterStatus,
-    cluster: &'a Cluster,
+    cluster: &Cluster,
     observed: &Observed,
-) -> Result<&'a str, String> {
+    kind: DumpKind,
+) -> Result<(), String> {
     let name = &cluster.name;
-    let desired = cluster.desired.as_ref();
-    let desired =
-        desired.map_err(|invalid| format!("the spec of {name} is not understood: {invalid}"))?;
-    if !status.was_ready() {
-        return Err("the cluster has not been ready yet".to_owned());
-    }
+    let understood = cluster.desired.as_ref().map(drop);
+    understood.map_err(|invalid| format!("the spec of {name} is not understood: {invalid}"))?;
     if let Some(running) = &status.dump {
         return Err(format!(
             "another dump or restore of one is going on, operation {}; wait for its end, then ask again",
             running.order.operation
         ));
     }
+    if kind == DumpKind::BaseRestore {
+        // It needs nothing but the claim with the backups.
+        return Ok(());
+    }
+    if !status.was_ready() {
+        return Err("the cluster has not been ready yet".to_owned());
+    }
     if let Some(reason) = restore::in_the_way(status) {
         return Err(reason);
     }
     if observed.serving_primary().is_none() {
-        return Err("primary pod is not in Ready state".to_owned());
+        return Err(NOT_READY.to_owned());
     }
-    Ok(&desired.database)
+    Ok(())
 }
 
 /// The claim, where it is none of those that hold something else.
 fn claim(cluster: &Cluster, observed: &Observed, request: &DumpRequest) -> Result<String, String> {
-    let of_dumps = dump_claim_name(&cluster.name);
-    let claim = request.claim.clone().unwrap_or(of_dumps);
+    let of_cluster = match request.kind.is_base() {
+        true => base_claim_name(&cluster.name),
+        false => dump_claim_name(&cluster.name),
+    };
+    let claim = request.claim.clone().unwrap_or(of_cluster);
     let holds_data = observed.claims.keys().any(|one| one.as_str() == claim);
     if holds_data || claim == cluster.name.as_str() {
         return Err(format!(
@@ -162,6 +220,10 @@ fn claim(cluster: &Cluster, observed: &Observed, request: &DumpRequest) -> Resul
     match &request.wanted {
         Ok(DumpWish::Load { .. }) if !is_there => Err(format!(
             "there is no claim {claim} with dumps of cluster {}",
+            cluster.name
+        )),
+        Ok(DumpWish::BaseRestore { .. }) if !is_there => Err(format!(
+            "there is no claim {claim} with backups of cluster {}",
             cluster.name
         )),
         _ => Ok(claim),
@@ -206,7 +268,7 @@ fn advance(next: &mut ClusterStatus, cluster: &Cluster, observed: &Observed, now
         return;
     }
     if let Some(refused) = observed.refused.as_ref().filter(|_| pod.is_none())
-        && refused.contains(&run.claim)
+        && claims(&run).any(|claim| refused.contains(claim))
     {
         fail(next, cluster, refused.clone(), now);
         return;
@@ -218,6 +280,15 @@ fn advance(next: &mut ClusterStatus, cluster: &Cluster, observed: &Observed, now
         return;
     }
     next.dump = Some(run);
+}
+
+/// The claims that are made for it.
+fn claims(run: &DumpRun) -> impl Iterator<Item = &str> {
+    let target = match &run.order.work {
+        DumpWork::BaseRestore { to, .. } => Some(to.as_str()),
+        _ => None,
+    };
+    [run.claim.as_str()].into_iter().chain(target)
 }
 
 /// Notes which pod is there, and which ones were lost: a pod that was seen and is not there any more, or was ended.
@@ -254,44 +325,75 @@ fn unbegun(pod: Option<&DumpFacts>, observed: &Observed) -> String {
     format!("its pod did not begin to work within {minutes} min: {why}")
 }
 
+/// What is told of what was done.
+fn told(run: &DumpRun, done: &DumpResult) -> (String, Vec<(Field, Datum)>) {
+    let text = |field, text: &str| (field, Datum::Text(text.to_owned()));
+    let (claim, name) = (&run.claim, &done.name);
+    let note = done.note.iter().map(|note| format!("; {note}"));
+    let note: String = note.collect();
+    let mut details = vec![text(Field::Path, &done.path)];
+    let size = (Field::SizeBytes, Datum::Number(done.bytes));
+    let cause = match &run.order.work {
+        DumpWork::Make { .. } => {
+            details.push(size);
+            format!("dump {name} on claim {claim}{note}")
+        }
+        DumpWork::Load { .. } => format!("dump {name} of claim {claim} was restored{note}"),
+        DumpWork::BaseBackup { source, .. } => {
+            details.push(size);
+            if let Some(wal) = &done.wal {
+                details.push(text(Field::StartWal, &wal.start));
+                details.push(text(Field::StopWal, &wal.stop));
+            }
+            let from = source.iter().map(|source| source.instance.to_string());
+            let from: String = from.collect();
+            format!("backup {name} of {from} on claim {claim}{note}")
+        }
+        DumpWork::BaseRestore { to, .. } => {
+            details.push(text(Field::Volume, to));
+            format!(
+                "backup {name} of claim {claim} is the data of claim {to}: pgo create cluster {to} goes on with it"
+            )
+        }
+    };
+    (cause, details)
+}
+
 fn conclude(
     next: &mut ClusterStatus,
     cluster: &Cluster,
     (run, done): (&DumpRun, &DumpResult),
     now: Timestamp,
 ) {
-    let text = |field, text: &str| (field, Datum::Text(text.to_owned()));
     let (subject, claim) = (cluster.subject(), &run.claim);
-    let note = done.note.iter().map(|note| format!("; {note}"));
-    let note: String = note.collect();
-    let path = text(Field::Path, &done.path);
-    let (cause, details) = match &run.order.work {
-        DumpWork::Make { .. } => (
-            format!("dump {} on claim {claim}{note}", done.name),
-            vec![path, (Field::SizeBytes, Datum::Number(done.bytes))],
-        ),
-        DumpWork::Load { .. } => (
-            format!("dump {} of claim {claim} was restored{note}", done.name),
-            vec![path],
-        ),
-    };
-    if matches!(run.order.work, DumpWork::Make { .. }) {
+    let (cause, details) = told(run, done);
+    let kind = run.order.work.kind();
+    if matches!(kind, DumpKind::Make | DumpKind::BaseBackup) {
         let made = DumpMade {
             name: done.name.clone(),
             claim: claim.clone(),
             path: done.path.clone(),
             finished: now,
             size_bytes: done.bytes,
+            base: kind.is_base(),
         };
-        next.dumps
-            .retain(|one| (&one.claim, &one.path) != (&made.claim, &made.path));
-        next.dumps.push(made);
-        let surplus = next.dumps.len().saturating_sub(REMEMBERED);
-        next.dumps.drain(..surplus);
+        remember(&mut next.dumps, made);
     }
     next.dump = None;
     next.journal
         .complete(subject, run.order.operation, (&cause, &details), now);
+}
+
+fn remember(dumps: &mut Vec<DumpMade>, made: DumpMade) {
+    dumps.retain(|one| (&one.claim, &one.path) != (&made.claim, &made.path));
+    let base = made.base;
+    dumps.push(made);
+    let alike = dumps.iter().filter(|one| one.base == base).count();
+    if alike > REMEMBERED
+        && let Some(oldest) = dumps.iter().position(|one| one.base == base)
+    {
+        dumps.remove(oldest);
+    }
 }
 
 fn fail(next: &mut ClusterStatus, cluster: &Cluster, cause: String, now: Timestamp) {
@@ -332,6 +434,11 @@ pub(crate) fn steps(
             if !observed.backups.contains_key(&claim) {
                 plan.steps.extend(make_claim(cluster, run));
             }
+            if let DumpWork::BaseRestore { to, .. } = &run.order.work
+                && let Ok(claim) = to.parse()
+            {
+                plan.steps.push(Step::MakeRestoredClaim { claim });
+            }
             plan.steps.push(Step::MakeDumpPod {
                 order: run.order.clone(),
                 claim: run.claim.clone(),
@@ -346,11 +453,13 @@ pub(crate) fn steps(
 fn make_claim(cluster: &Cluster, run: &DumpRun) -> Option<Step> {
     let mut requests = cluster.dumps.iter();
     let request = requests.find(|request| request.operation == run.order.operation)?;
-    let Ok(DumpWish::Make { storage, .. }) = &request.wanted else {
+    let Ok(DumpWish::Make { storage, .. } | DumpWish::BaseBackup { storage, .. }) = &request.wanted
+    else {
         return None;
     };
     Some(Step::MakeDumpClaim {
         claim: run.claim.clone(),
+        kind: run.order.work.kind(),
         storage: storage.clone(),
     })
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use jiff::SignedDuration;
 use pgo_core::{
-    Backup, DumpFacts, DumpKind, DumpRequest, DumpResult, DumpState, DumpWish, DumpWork, Step,
+    Backup, DumpFacts, DumpKind, DumpRequest, DumpResult, DumpState, DumpWish, Step,
     dump::options::{DumpOptions, LoadOptions},
     dump_claim_name, dump_pod_name,
 };
@@ -30,10 +30,7 @@ pub fn carry_out(world: &mut World, step: &Step) {
         }
         Step::MakeDumpPod { order, .. } => {
             let (uid, cluster) = (world.uid("dump"), world.cluster.name.clone());
-            let kind = match order.work {
-                DumpWork::Make { .. } => DumpKind::Make,
-                DumpWork::Load { .. } => DumpKind::Load,
-            };
+            let kind = order.work.kind();
             world.observed.dump.get_or_insert_with(|| DumpFacts {
                 uid,
                 name: dump_pod_name(&cluster, kind, order.operation),
@@ -109,6 +106,7 @@ fn done(name: &str) -> DumpState {
         name: name.to_owned(),
         path: format!("/pgdata/hippo-backups/{name}"),
         bytes: 4096,
+        wal: None,
         note: None,
     })
 }

@@ -9,6 +9,7 @@
 mod asked;
 mod backlog;
 mod backups;
+mod base_backups;
 mod certificate;
 mod changes;
 mod crash;

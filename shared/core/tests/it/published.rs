@@ -10,7 +10,7 @@ use pgo_core::{
 use pgo_events::{Event, EventType, Published};
 
 use crate::{
-    backups, crash, drills, dumps, failover,
+    backups, base_backups, crash, drills, dumps, failover,
     installation::{config, pgo},
     jobs, policies, protection, reload, replicas, restart, restores, scheduled, scheduling,
     services::{lease, process},
@@ -129,6 +129,7 @@ fn what_is_said_to_be_published_is_told_and_nothing_else() {
         upgrade::told(),
         reload::told(),
         dumps::told(),
+        base_backups::told(),
         jobs::told(),
         policies::told(),
         policies::told_of_pgo(),

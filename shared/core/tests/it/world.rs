@@ -249,7 +249,7 @@ impl World {
             | Step::DropSlot { .. } => self.scale(step),
             Step::MakeProbe { .. } | Step::RemoveProbe { .. } => self.probe(step),
             // What becomes of it a test says.
-            Step::MakeDrill { .. } | Step::RemoveDrill { .. } => {}
+            Step::MakeDrill { .. } | Step::RemoveDrill { .. } | Step::MakeRestoredClaim { .. } => {}
             Step::MakeDumpClaim { .. } | Step::MakeDumpPod { .. } | Step::RemoveDumpPod { .. } => {
                 crate::dumps::carry_out(self, step);
             }

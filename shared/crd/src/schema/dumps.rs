@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{count, time, uuid, with_description};
+use super::{count, label, time, uuid, with_description};
 
 /// A dump, or the restore of one, that goes on.
 pub(super) fn run() -> Value {
@@ -12,12 +12,25 @@ pub(super) fn run() -> Value {
         "required": ["operation", "work", "options", "claim", "since"],
         "properties": {
             "operation": uuid(),
-            "work": {"type": "string", "enum": ["make", "load"]},
+            "work": {"type": "string", "enum": ["make", "load", "baseBackup", "baseRestore"]},
             "database": {"type": "string"},
             "all": {"type": "boolean", "description": "Whether all databases are dumped."},
             "format": {"type": "string", "enum": ["plain", "custom", "tar"]},
             "dump": {"type": "string", "description": "The dump that is restored; the newest where it is not said."},
             "options": {"type": "array", "items": {"type": "string"}},
+            "source": {
+                "description": "The server that pg_basebackup copies.",
+                "type": "object",
+                "required": ["instance", "address", "port"],
+                "properties": {
+                    "instance": label(),
+                    "address": {"type": "string"},
+                    "port": {"type": "integer", "minimum": 1, "maximum": 65535},
+                },
+            },
+            "backup": {"type": "string", "description": "The backup that is restored; the newest where it is not said."},
+            "to": with_description(&label(), "The claim that it is restored to."),
+            "nodeLabel": {"type": "string", "description": "Label of the nodes that its pod prefers."},
             "claim": {"type": "string", "description": "The claim of its volume."},
             "since": with_description(&time(), "Since when its present pod is to come."),
             "pod": {"type": "string", "description": "Uid of the pod that was seen last."},
@@ -44,6 +57,7 @@ pub(super) fn made() -> Value {
                 "path": {"type": "string", "description": "Where it lies on that."},
                 "finished": with_description(&time(), "When it was complete."),
                 "sizeBytes": count(),
+                "base": {"type": "boolean", "description": "Whether it is a copy by pg_basebackup."},
             },
         },
     })

@@ -168,3 +168,75 @@ fn what_cannot_be_asked_for_is_said() {
         assert!(told.contains(part), "{told}");
     }
 }
+
+#[test]
+fn a_task_asks_for_a_copy_of_its_own_cluster() {
+    let parameters =
+        json!({"pg-cluster": "hippo", "pgbasebackup-opts": "-r 10M", "pvc-name": "other"});
+    let request = asked(&task("pgbasebackup", &parameters, &json!({})));
+    assert_eq!(
+        (request.kind, request.claim.as_deref()),
+        (DumpKind::BaseBackup, Some("other"))
+    );
+    let Ok(DumpWish::BaseBackup { options, storage }) = request.wanted else {
+        panic!("a copy");
+    };
+    assert_eq!(options.arguments(), ["--max-rate=10M"]);
+    assert_eq!(storage.size, "5Gi", "that of pgo.yaml");
+    let other = task("pgbasebackup", &json!({"pg-cluster": "rhino"}), &json!({}));
+    assert_eq!(dump_operation(&other, &hippo()), None);
+}
+
+#[test]
+fn a_task_asks_for_the_restore_of_a_copy_to_a_claim_of_its_own() {
+    let restore = |path: &str, to: &str| {
+        let parameters = json!({
+            "pgbasebackup-restore-from-cluster": "hippo", "pgbasebackup-restore-to-pvc": to,
+            "pgbasebackup-restore-from-pvc": "hippo-backup", "pgbasebackup-restore-backup-path": path,
+            "NodeLabelKey": "zone", "NodeLabelValue": "a",
+        });
+        asked(&task("pgbasebackuprestore", &parameters, &json!({})))
+    };
+    let name = "2026-10-15-10-11-12";
+    for path in [
+        name.to_owned(),
+        format!("hippo-backups/{name}"),
+        format!("/pgdata/hippo-backups/{name}/"),
+    ] {
+        let request = restore(&path, "hippo-abcd");
+        assert_eq!(
+            (request.kind, request.claim.as_deref()),
+            (DumpKind::BaseRestore, Some("hippo-backup"))
+        );
+        let Ok(DumpWish::BaseRestore {
+            backup,
+            to,
+            node_label,
+        }) = request.wanted
+        else {
+            panic!("a restore of {path}");
+        };
+        assert_eq!(
+            (backup.as_deref(), to.as_str(), node_label.as_deref()),
+            (Some(name), "hippo-abcd", Some("zone=a"))
+        );
+    }
+    let newest = restore("", "hippo-abcd").wanted;
+    assert!(matches!(
+        newest,
+        Ok(DumpWish::BaseRestore { backup: None, .. })
+    ));
+    for (path, to, part) in [
+        ("../../etc", "hippo-abcd", "is the path of no backup"),
+        (name, "No_Name", "can be no cluster"),
+    ] {
+        let told = restore(path, to).wanted.expect_err("a refusal");
+        assert!(told.contains(part), "{told}");
+    }
+    let other = task(
+        "pgbasebackuprestore",
+        &json!({"pgbasebackup-restore-from-cluster": "rhino"}),
+        &json!({}),
+    );
+    assert_eq!(dump_operation(&other, &hippo()), None);
+}

@@ -194,6 +194,7 @@ fn full() -> ClusterStatus {
         backup: Some("20261126-200000F".to_owned()),
         table: Some("public.people".to_owned()),
         result: Some("tps = 85.1".to_owned()),
+        tool: Some("pgbasebackup".to_owned()),
         started: time,
         finished: Some(time),
         outcome: Some(outcome),
@@ -299,6 +300,7 @@ fn full() -> ClusterStatus {
             path: "/pgdata/hippo-backups/2026-10-15-10-11-12".to_owned(),
             finished: time,
             size_bytes: 23,
+            base: true,
         }],
         job: Some(JobRun {
             order: JobOrder {

@@ -168,6 +168,14 @@ catalogue! {
                 "What a dump holds is in the database."
                 and (Path);
         }
+        RestoreBaseBackup "the restore of a backup by pg_basebackup" [Backup] (ClusterName, BackupType) Now {
+            started RestoreBaseBackup = "RestoreBaseBackup";
+            failed RestoreBaseBackupFailure = "RestoreBaseBackupFailure"
+                "The cluster is as it was; the claim that was made may be removed.";
+            completed RestoreBaseBackupCompleted = "RestoreBaseBackupCompleted"
+                "The data is on a claim of its own, and came up; the cause says how a cluster is made of it."
+                and (Path, Volume);
+        }
         DeleteBackup "the removal of backups" [Backup] (ClusterName, BackupType) Backups {
             started DeleteBackup = "DeleteBackup";
             failed DeleteBackupFailure = "DeleteBackupFailure"

@@ -1,7 +1,10 @@
 //! The pod for a dump, as Kubernetes will judge it.
 
 use k8s_openapi::api::core::v1::{Pod, PodSpec};
-use pgo_core::{DumpOrder, DumpWork, dump::options::DumpFormat};
+use pgo_core::{
+    DumpKind, DumpOrder, DumpWork,
+    dump::{base::BaseSource, options::DumpFormat},
+};
 use pgo_objects::{Holds, LogSettings, holds};
 use serde_json::{Value, json};
 
@@ -113,11 +116,84 @@ fn a_restore_is_another_pod() {
 fn a_claim_for_dumps_holds_backups_whatever_its_name() {
     let storage = desired().storage;
     for name in [CLAIM, "others"] {
-        let claim = pgo_objects::dump_claim(&desired(), name, &storage);
+        let claim = pgo_objects::dump_claim(&desired(), (name, DumpKind::Make), &storage);
         assert!(claim.metadata.owner_references.is_none(), "it stays");
         assert_eq!(
             holds(&claim.metadata, &desired().name),
             Some(Holds::Backups)
         );
     }
+}
+
+/// Where each volume of the container is mounted, and what it is of.
+fn mounted(pod: &Pod) -> Vec<(String, Value)> {
+    let spec = spec(pod);
+    let volumes = serde_json::to_value(spec.volumes).expect("JSON");
+    let of = |name: &str| {
+        let mut all = volumes.as_array().into_iter().flatten();
+        all.find(|volume| volume["name"] == name)
+            .cloned()
+            .unwrap_or_default()
+    };
+    let mounts = spec.containers[0].volume_mounts.iter().flatten();
+    mounts
+        .map(|mount| (mount.mount_path.clone(), of(&mount.name)))
+        .collect()
+}
+
+#[test]
+fn who_copies_has_the_certificate_and_who_restores_a_copy_two_claims_and_no_secret() {
+    let copy = made(DumpWork::BaseBackup {
+        source: Some(BaseSource {
+            instance: "hippo".parse().expect("a name"),
+            address: "10.0.0.7".to_owned(),
+            port: 5432,
+        }),
+        options: Vec::new(),
+    });
+    let text = serde_json::to_string(&copy).expect("JSON");
+    assert!(!text.contains("postgres-secret"), "no password");
+    let tls = mounted(&copy);
+    let tls = tls.iter().find(|(path, _)| path == "/pgo/tls");
+    let (_, tls) = tls.expect("a certificate");
+    assert_eq!(tls["secret"]["items"], Value::Null, "with its key: {tls}");
+    let labels = copy.metadata.labels.expect("labels");
+    assert_eq!(labels["pgbackup"], "true");
+
+    let restore = made(DumpWork::BaseRestore {
+        backup: None,
+        to: "hippo-abcd".to_owned(),
+        node_label: Some("zone=a".to_owned()),
+        options: Vec::new(),
+    });
+    let mounts = mounted(&restore);
+    let claim = |path: &str| {
+        let found = mounts.iter().find(|(at, _)| at == path);
+        found.map(|(_, volume)| volume["persistentVolumeClaim"]["claimName"].clone())
+    };
+    assert_eq!(claim("/restored"), Some(json!("hippo-abcd")));
+    assert_eq!(claim("/pgdata"), Some(json!(CLAIM)));
+    assert!(
+        mounts.iter().all(|(_, volume)| volume["secret"].is_null()),
+        "{mounts:?}"
+    );
+    let affinity = serde_json::to_string(&spec(&restore).affinity).expect("JSON");
+    assert!(affinity.contains("\"zone\""), "{affinity}");
+}
+
+#[test]
+fn a_restored_claim_is_that_of_the_cluster_to_come() {
+    let claim = pgo_objects::restored_claim(&desired(), &"hippo-abcd".parse().expect("a name"));
+    let labels = claim.metadata.labels.clone().expect("labels");
+    for (key, value) in [
+        ("vendor", "crunchydata"),
+        ("pg-cluster", "hippo-abcd"),
+        ("deployment-name", "hippo-abcd"),
+        ("pgo-pgbasebackup-restore", "true"),
+    ] {
+        assert_eq!(labels[key], value, "{key}");
+    }
+    assert_eq!(claim.metadata.owner_references, None, "it stays");
+    let of = |name: &str| holds(&claim.metadata, &name.parse().expect("a name"));
+    assert_eq!(of("hippo-abcd"), Some(Holds::Data));
 }

@@ -33,6 +33,7 @@ fn asked_by(operation: OperationKind) -> Option<Endpoint> {
         O::ApplyPolicy => Endpoint::ApplyPolicy,
         O::CreateDump => Endpoint::CreateDump,
         O::RestoreDump => Endpoint::RestoreDump,
+        O::RestoreBaseBackup => Endpoint::RestorePgbasebackup,
         O::DeletePolicy => Endpoint::DeletePolicy,
         O::CreatePgpool => Endpoint::CreatePgpool,
         O::DeletePgpool => Endpoint::DeletePgpool,

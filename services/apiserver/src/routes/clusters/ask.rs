@@ -101,6 +101,8 @@ pub(super) async fn by_id(
     let what = match task.spec.tasktype.as_str() {
         "backrest" => "backup".to_owned(),
         "pgdump" => "dump".to_owned(),
+        "pgbasebackup" => "backup".to_owned(),
+        "pgbasebackuprestore" => "restore of a backup".to_owned(),
         "pgrestore" => "restore of a dump".to_owned(),
         "applypolicy" => "policy".to_owned(),
         other => other.to_owned(),

@@ -15,7 +15,7 @@ use pgo_api::{
 use pgo_core::dump::options::{DumpOptions, LoadOptions};
 use pgo_crd::{Pgcluster, PgoConfig, Pgtask, StorageSpec};
 use pgo_ids::ClusterName;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     Selection, ask,
@@ -29,7 +29,7 @@ fn refuse<T>(why: impl Into<String>) -> Result<T, Refusal> {
 }
 
 /// What is wrong with the name of a claim.
-fn check_claim(name: &str) -> Result<(), Refusal> {
+pub(super) fn check_claim(name: &str) -> Result<(), Refusal> {
     match name.is_empty() || pgo_crd::is_claim(name) {
         true => Ok(()),
         false => refuse(format!("{name:?} is the name of no claim")),
@@ -51,7 +51,7 @@ pub(crate) async fn create(
 }
 
 /// What a claim is made of: the entry of `pgo.yaml` that is named, else that for backups.
-fn storage(config: &PgoConfig, named: &str) -> Result<StorageSpec, Refusal> {
+pub(super) fn storage(config: &PgoConfig, named: &str) -> Result<StorageSpec, Refusal> {
     let entry = match (named, config.backup_storage.as_str()) {
         ("", "") => config.primary_storage.as_str(),
         ("", entry) | (entry, _) => entry,
@@ -105,11 +105,11 @@ async fn all(
 }
 
 /// Tag of the image that the cluster runs, as its spec says.
-fn tag(cluster: &Pgcluster) -> &str {
+pub(super) fn tag(cluster: &Pgcluster) -> &str {
     &cluster.spec.ccpimagetag
 }
 
-fn port(cluster: &Pgcluster, app: &App) -> String {
+pub(super) fn port(cluster: &Pgcluster, app: &App) -> String {
     match cluster.spec.port.as_str() {
         "" => app.configuration.now().cluster.port.clone(),
         port => port.to_owned(),
@@ -170,7 +170,7 @@ fn item(cluster: &ClusterName, object: &DynamicObject, task: &Pgtask) -> DumpIte
             backupusersecret: said("pgdump-user"),
             backupport: said("pgdump-port"),
             backupstatus: task.spec.status.clone(),
-            toc: made(object, &claim),
+            toc: made(object, &claim, false),
             backuppvc: claim,
             backupopts: options,
             ..DumpSpec::default()
@@ -179,10 +179,15 @@ fn item(cluster: &ClusterName, object: &DynamicObject, task: &Pgtask) -> DumpIte
     }
 }
 
-/// The dumps that were made on a claim, as the status remembers them.
-fn made(object: &DynamicObject, claim: &str) -> Option<BTreeMap<String, String>> {
+/// The dumps, or base backups, that were made on a claim, as the status remembers them.
+pub(super) fn made(
+    object: &DynamicObject,
+    claim: &str,
+    base: bool,
+) -> Option<BTreeMap<String, String>> {
     let dumps = object.data["status"]["dumps"].as_array()?;
-    let on_it = dumps.iter().filter(|dump| dump["claim"] == claim);
+    let is_alike = |dump: &&Value| (dump["base"] == true) == base && dump["claim"] == claim;
+    let on_it = dumps.iter().filter(is_alike);
     let made: BTreeMap<String, String> = on_it
         .filter_map(|dump| {
             let text = |key: &str| dump[key].as_str().map(str::to_owned);
@@ -226,7 +231,7 @@ pub(crate) async fn restore(
 }
 
 /// Whether a claim is there; Kubernetes' text where it is not, as in 4.1.
-async fn is_there(app: &App, namespace: &str, claim: &str) -> Result<(), Refusal> {
+pub(super) async fn is_there(app: &App, namespace: &str, claim: &str) -> Result<(), Refusal> {
     let claims: Api<PersistentVolumeClaim> = app.api(namespace);
     let named = ListParams::default().fields(&format!("metadata.name={claim}"));
     let found = claims.list_metadata(&named).await?;

@@ -3,6 +3,7 @@
 
 mod ask;
 mod backup;
+mod base;
 mod benchmark;
 mod cancel;
 mod create;
@@ -40,6 +41,7 @@ use pgo_crd::Pgcluster;
 use pgo_ids::ClusterName;
 
 pub(super) use backup::{create as backup, has_backrest, show as show_backups};
+pub(super) use base::{create as base_backup, restore as restore_base, show as show_base};
 pub(super) use benchmark::{
     create as benchmark, delete as delete_benchmarks, show as show_benchmarks,
 };

@@ -378,7 +378,7 @@ pub(super) fn is_over(task: &Pgtask) -> bool {
     })
 }
 
-fn task<const N: usize>(
+pub(super) fn task<const N: usize>(
     subject: &Subject<'_>,
     name: String,
     task_type: TaskType,

@@ -1,0 +1,217 @@
+//! Backups by pg_basebackup and what is restored from them: each told to its end once, and nothing touched that is there.
+
+use std::collections::BTreeSet;
+
+use pgo_core::{
+    Backup, DumpKind, DumpRequest, DumpResult, DumpState, DumpWish, Step,
+    dump::base::{BaseOptions, BaseWal},
+};
+use pgo_events::EventType;
+use pgo_ids::OperationId;
+use serde_json::{Value, json};
+
+use crate::world::World;
+
+const ID: &str = "25927091-b343-4017-be4b-71575f0b3eb5";
+const CLAIM: &str = "hippo-backup";
+
+fn served() -> World {
+    let mut world = World::new();
+    world.settle();
+    world
+}
+
+fn ask(world: &mut World, kind: DumpKind, claim: Option<&str>, wanted: DumpWish) -> OperationId {
+    let operation: OperationId = ID.parse().expect("an id");
+    world.cluster.dumps.push(DumpRequest {
+        operation,
+        actor: "alice".to_owned(),
+        kind,
+        claim: claim.map(str::to_owned),
+        wanted: Ok(wanted),
+    });
+    operation
+}
+
+fn copy() -> DumpWish {
+    DumpWish::BaseBackup {
+        options: BaseOptions::parse("--max-rate=10M").expect("options"),
+        storage: World::new().wanted().storage.clone(),
+    }
+}
+
+fn restore(to: &str) -> DumpWish {
+    DumpWish::BaseRestore {
+        backup: Some("2026-10-15-10-11-12".to_owned()),
+        to: to.parse().expect("a name"),
+        node_label: Some("zone=a".to_owned()),
+    }
+}
+
+fn say(world: &mut World, state: DumpState) {
+    world.observed.dump.as_mut().expect("a pod").state = state;
+    world.reconcile();
+}
+
+fn done() -> DumpState {
+    let name = "2026-10-15-10-11-12";
+    DumpState::Done(DumpResult {
+        name: name.to_owned(),
+        path: format!("/pgdata/hippo-backups/{name}"),
+        bytes: 4096,
+        wal: Some(BaseWal {
+            start: "000000010000000000000002".to_owned(),
+            stop: "000000010000000000000003".to_owned(),
+        }),
+        note: None,
+    })
+}
+
+/// The last event of the operation.
+fn last(world: &World, id: OperationId) -> Value {
+    let told = world.told();
+    let last = told.iter().rfind(|event| event.operationid == id);
+    serde_json::to_value(last.expect("an event")).expect("JSON")
+}
+
+#[test]
+fn a_copy_is_made_of_the_primary_where_it_is_alone_and_told_as_4_1_does() {
+    let mut world = served();
+    let id = ask(&mut world, DumpKind::BaseBackup, None, copy());
+    let steps = world.reconcile().steps;
+    let [
+        Step::MakeDumpClaim { claim, kind, .. },
+        Step::MakeDumpPod { order, .. },
+    ] = &*steps
+    else {
+        panic!("{steps:?}");
+    };
+    assert_eq!((claim.as_str(), *kind), (CLAIM, DumpKind::BaseBackup));
+    let order = serde_json::to_value(order).expect("JSON");
+    assert_eq!(order["work"], "baseBackup", "{order}");
+    assert_eq!(order["source"]["instance"], "hippo", "{order}");
+    assert_eq!(order["options"], json!(["--max-rate=10M"]));
+    let begun = last(&world, id);
+    assert_eq!(begun["backuptype"], "pgbasebackup", "{begun}");
+    say(&mut world, done());
+    let told = last(&world, id);
+    for (key, value) in [
+        ("backuptype", json!("pgbasebackup")),
+        ("path", json!("/pgdata/hippo-backups/2026-10-15-10-11-12")),
+        ("sizebytes", json!(4096)),
+        ("startwal", json!("000000010000000000000002")),
+        ("stopwal", json!("000000010000000000000003")),
+    ] {
+        assert_eq!(told[key], value, "{key}: {told}");
+    }
+    assert!(world.status.dumps[0].base);
+    world.cluster.dumps.clear();
+    world.settle();
+    assert_eq!(world.observed.dump, None, "its pod is gone");
+    world.check_stream();
+}
+
+#[test]
+fn a_restore_makes_a_claim_of_its_own_and_touches_nothing() {
+    let mut world = served();
+    let backups = &mut world.observed.backups;
+    backups.insert((Backup::Claim, CLAIM.to_owned()), "u".to_owned());
+    let before = (
+        world.observed.claims.clone(),
+        world.status.instances.clone(),
+    );
+    let id = ask(
+        &mut world,
+        DumpKind::BaseRestore,
+        None,
+        restore("hippo-abcd"),
+    );
+    let steps = world.reconcile().steps;
+    let [
+        Step::MakeRestoredClaim { claim },
+        Step::MakeDumpPod { order, claim: from },
+    ] = &*steps
+    else {
+        panic!("{steps:?}");
+    };
+    assert_eq!((claim.as_str(), from.as_str()), ("hippo-abcd", CLAIM));
+    assert_eq!(
+        serde_json::to_value(order).expect("JSON"),
+        json!({
+            "operation": ID, "work": "baseRestore", "backup": "2026-10-15-10-11-12", "to": "hippo-abcd",
+            "nodeLabel": "zone=a", "options": [],
+        })
+    );
+    say(&mut world, done());
+    let told = last(&world, id);
+    assert_eq!(told["volume"], "hippo-abcd", "{told}");
+    assert_eq!(told["backuptype"], "pgbasebackup", "{told}");
+    let after = (
+        world.observed.claims.clone(),
+        world.status.instances.clone(),
+    );
+    assert_eq!(before, after);
+    assert_eq!(world.status.dumps, [], "nothing new lies on the claim");
+    world.check_stream();
+}
+
+#[test]
+fn what_cannot_be_restored_makes_nothing() {
+    for (to, claim, part) in [
+        ("hippo", CLAIM, "is the name of an instance of hippo"),
+        (
+            "hippo-abcd",
+            "nosuch",
+            "there is no claim nosuch with backups",
+        ),
+        (
+            "hippo-abcd",
+            "hippo",
+            "claim hippo holds the data of an instance",
+        ),
+    ] {
+        let mut world = served();
+        let backups = &mut world.observed.backups;
+        backups.insert((Backup::Claim, CLAIM.to_owned()), "u".to_owned());
+        let id = ask(&mut world, DumpKind::BaseRestore, Some(claim), restore(to));
+        assert_eq!(world.reconcile().steps, []);
+        let told = last(&world, id);
+        let cause = told["cause"].as_str().unwrap_or_default();
+        assert!(cause.contains(part), "{told}");
+    }
+}
+
+#[test]
+fn a_claim_of_somebody_else_ends_a_restore() {
+    let mut world = served();
+    let backups = &mut world.observed.backups;
+    backups.insert((Backup::Claim, CLAIM.to_owned()), "u".to_owned());
+    let id = ask(
+        &mut world,
+        DumpKind::BaseRestore,
+        None,
+        restore("hippo-abcd"),
+    );
+    world.reconcile_cut_off(0);
+    let whose = "PersistentVolumeClaim hippo-abcd belongs to cluster rhino";
+    world.observed.refused = Some(whose.to_owned());
+    world.reconcile();
+    assert_eq!(last(&world, id)["cause"], whose);
+}
+
+/// Types of events that restores of copies tell.
+pub fn told() -> BTreeSet<EventType> {
+    let mut types = BTreeSet::new();
+    for (said, to) in [(Some(done()), "hippo-abcd"), (None, "hippo")] {
+        let mut world = served();
+        let backups = &mut world.observed.backups;
+        backups.insert((Backup::Claim, CLAIM.to_owned()), "u".to_owned());
+        ask(&mut world, DumpKind::BaseRestore, None, restore(to));
+        world.reconcile();
+        if let Some(said) = said {
+            say(&mut world, said);
+        }
+        types.extend(world.told().iter().map(|event| event.event_type()));
+    }
+    types
+}
