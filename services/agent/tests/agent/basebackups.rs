@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 
 use crate::{
+    replica::pair,
     rig::{DEADLINE, PROGRAMS, Rig, program},
     unprivileged::unprivileged,
 };
@@ -259,5 +260,42 @@ fn what_is_not_whole_is_no_backup_and_is_not_restored() {
         let why = copies.copy("third").await.expect_err("nobody serves");
         assert!(why.contains("pg_basebackup: error"), "{why}");
         assert_eq!(copies.names().len(), 1, "{:?}", copies.names());
+    });
+}
+
+#[test]
+fn a_copy_of_a_replica_comes_up_by_itself_and_follows_nobody() {
+    let name = "basebackups::a_copy_of_a_replica_comes_up_by_itself_and_follows_nobody";
+    unprivileged(name, &PROGRAMS, async || {
+        let (mut primary, mut replica) = pair().await;
+        execute(
+            &primary,
+            "CREATE TABLE t(v text); INSERT INTO t VALUES ('one')",
+        )
+        .await;
+        let seen = async || {
+            let session = Session::open(&replica.settings.socket(), "userdb").await;
+            let session = session.expect("a session");
+            let rows = session.names("SELECT v FROM t", DEADLINE).await;
+            rows.unwrap_or_default()
+        };
+        let begin = std::time::Instant::now();
+        while seen().await != ["one"] {
+            assert!(begin.elapsed() < DEADLINE, "the row does not come");
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        let copies = Copies::new(&replica);
+        let made = copies.copy("first").await.expect("a copy");
+        let at = Path::new(made["path"].as_str().expect("a path")).to_owned();
+        let label = fs::read_to_string(at.join("backup_label")).expect("a label");
+        assert!(label.contains("BACKUP FROM: standby"), "{label}");
+        assert!(at.join("standby.signal").exists(), "as it was");
+        execute(&primary, "DELETE FROM t").await;
+        let restored = copies.restore("back", None, "hippo-efgh").await;
+        restored.expect("restored");
+        assert!(!copies.target.join("hippo-efgh/standby.signal").exists());
+        assert_eq!(copies.rows("hippo-efgh").await, ["one"]);
+        replica.stop().await;
+        primary.stop().await;
     });
 }
