@@ -125,7 +125,7 @@ fn the_schema_refuses_requests_that_nobody_would_carry_out() {
     for (kind, spec, word) in [
         (
             "Pgtask",
-            json!({"tasktype": "pgbasebackuprestore"}),
+            json!({"tasktype": "add-pgbouncer"}),
             "not available in this version yet",
         ),
         (

@@ -10,6 +10,7 @@
 
 mod agents;
 mod backups;
+mod base_backups;
 mod benchmark;
 mod beside;
 mod broker;
