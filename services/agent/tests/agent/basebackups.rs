@@ -149,6 +149,18 @@ async fn execute(rig: &Rig, statements: &str) {
         .expect(statements);
 }
 
+/// A data directory has nothing that a copy or a standby has.
+fn is_no_copy_any_more(data: &Path) {
+    for gone in [
+        "backup_label",
+        "backup_manifest",
+        "pgo-basebackup.json",
+        "standby.signal",
+    ] {
+        assert!(!data.join(gone).exists(), "{gone}");
+    }
+}
+
 #[test]
 fn a_copy_is_made_once_and_its_restore_comes_up_with_what_was_there() {
     let name = "basebackups::a_copy_is_made_once_and_its_restore_comes_up_with_what_was_there";
@@ -186,14 +198,7 @@ fn a_copy_is_made_once_and_its_restore_comes_up_with_what_was_there() {
             data.metadata().expect("there").permissions().mode() & 0o777,
             0o700
         );
-        for gone in [
-            "backup_label",
-            "backup_manifest",
-            "pgo-basebackup.json",
-            "standby.signal",
-        ] {
-            assert!(!data.join(gone).exists(), "{gone}");
-        }
+        is_no_copy_any_more(&data);
         // The same operation does nothing again; another one does not touch what is there.
         assert_eq!(
             copies.restore("back", name, "hippo-abcd").await,
