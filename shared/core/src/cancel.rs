@@ -4,7 +4,7 @@
 //! ```text
 //! Cluster::cancelled ─┬─► it waits ─► begun and failed at once
 //!                     ├─► a backup ─► its repository stops it, and says so ─► failed
-//!                     ├─► a restore whose cluster serves still, a dump, a benchmark, a load ─► failed, what was made for it goes
+//!                     ├─► a restore whose cluster serves still, a dump, a copy, a benchmark, a load ─► failed, what was made for it goes
 //!                     └─► an upgrade ─► failed before its next instance
 //! ```
 //!
@@ -54,6 +54,7 @@ pub fn can_be_cancelled(kind: Kind) -> bool {
             | Kind::RestoreCluster
             | Kind::CreateDump
             | Kind::RestoreDump
+            | Kind::RestoreBaseBackup
             | Kind::Benchmark
             | Kind::Load
             | Kind::UpgradeCluster

@@ -186,3 +186,24 @@ async fn a_restore_is_judged_before_and_says_all_that_is_wrong() {
         assert_eq!(parameters[key], value, "{key}: {parameters}");
     }
 }
+
+#[tokio::test]
+async fn a_backup_and_its_restore_can_be_cancelled() {
+    let kubernetes = installation();
+    let apiserver = start_plain(&kubernetes).await;
+    let client = apiserver.plain();
+    with_cluster(&client).await;
+    with_claim(&kubernetes, "hippo-backup");
+    backup(&client, &[]).await;
+    restore(&client, &[]).await;
+    for name in [TASK, "pgbasebackup-restore-hippo-to-hippo-abcd"] {
+        let asking = task(&kubernetes, name).unwrap();
+        let id = &asking["metadata"]["labels"]["workflowid"];
+        let request = json!({"Namespace": "pgouser1", "Args": [id], "ClientVersion": "4.1.0"});
+        let answer = client.post("/workflowcancel", request).await;
+        assert_eq!(answer.json()["Code"], "ok", "{name}");
+        let noted = task(&kubernetes, name).unwrap();
+        let who = &noted["metadata"]["annotations"]["pgo.crunchydata.com/cancel"];
+        assert_eq!(who, "pgoadmin", "{name}");
+    }
+}

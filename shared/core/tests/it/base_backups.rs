@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use pgo_core::{
-    Backup, DumpKind, DumpRequest, DumpResult, DumpState, DumpWish, Step,
+    Backup, DumpKind, DumpRequest, DumpResult, DumpState, DumpWish, Step, cancel,
     dump::base::{BaseOptions, BaseWal},
 };
 use pgo_events::EventType;
@@ -197,6 +197,45 @@ fn a_claim_of_somebody_else_ends_a_restore() {
     world.observed.refused = Some(whose.to_owned());
     world.reconcile();
     assert_eq!(last(&world, id)["cause"], whose);
+}
+
+#[test]
+fn what_is_cancelled_fails_once_and_its_pod_goes() {
+    for (kind, wanted) in [
+        (DumpKind::BaseBackup, copy()),
+        (DumpKind::BaseRestore, restore("hippo-abcd")),
+    ] {
+        let mut world = served();
+        let backups = &mut world.observed.backups;
+        backups.insert((Backup::Claim, CLAIM.to_owned()), "u".to_owned());
+        let id = ask(&mut world, kind, None, wanted);
+        world.reconcile();
+        say(&mut world, DumpState::Working);
+        assert_eq!(cancel::refusal(&world.status, id), None, "{kind:?}");
+        world.cluster.cancelled.insert(id, "bob".to_owned());
+        world.reconcile();
+        let told = last(&world, id);
+        assert_eq!(told["cause"], "cancelled by bob", "{kind:?}: {told}");
+        assert_eq!((&world.observed.dump, &world.status.dump), (&None, &None));
+        world.check_stream();
+    }
+}
+
+#[test]
+fn what_is_cancelled_before_it_began_makes_nothing_and_is_told_as_what_it_is() {
+    for (kind, wanted) in [
+        (DumpKind::BaseBackup, copy()),
+        (DumpKind::BaseRestore, restore("hippo-abcd")),
+    ] {
+        let mut world = served();
+        let id = ask(&mut world, kind, None, wanted);
+        world.cluster.cancelled.insert(id, "bob".to_owned());
+        assert_eq!(world.reconcile().steps, [], "{kind:?}");
+        let told = last(&world, id);
+        let before = "cancelled by bob before it began";
+        assert_eq!(told["cause"], before, "{kind:?}: {told}");
+        assert_eq!(told["backuptype"], "pgbasebackup", "{kind:?}: {told}");
+    }
 }
 
 /// Types of events that restores of copies tell.

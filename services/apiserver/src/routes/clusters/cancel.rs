@@ -18,11 +18,13 @@ use super::task;
 use crate::{doorbell::doorbell, refusal::Refusal, request::Call};
 
 /// What asks for something that can be cancelled; how far it is decides the rest.
-const TYPES: [TaskType; 8] = [
+const TYPES: [TaskType; 10] = [
     TaskType::Backrest,
     TaskType::Restore,
     TaskType::Pgdump,
     TaskType::Pgrestore,
+    TaskType::Pgbasebackup,
+    TaskType::PgbasebackupRestore,
     TaskType::Benchmark,
     TaskType::Load,
     TaskType::MinorUpgrade,
