@@ -36,7 +36,7 @@ pub struct Create {
         hide_default_value = true
     )]
     schedule: String,
-    /// What is done: pgbackrest or policy
+    /// What is done: pgbackrest, pgbasebackup or policy
     #[arg(
         long,
         value_name = "TYPE",
@@ -60,8 +60,13 @@ pub struct Create {
         hide_default_value = true
     )]
     pgbackrest_storage_type: String,
-    /// Claim for a base backup
-    #[arg(long, value_name = "CLAIM", default_value = "", hide = true)]
+    /// Claim that the copies by pg_basebackup go to; made where it is not there
+    #[arg(
+        long,
+        value_name = "CLAIM",
+        default_value = "",
+        hide_default_value = true
+    )]
     pvc_name: String,
     /// Accepted, and without effect, as in 4.1
     #[arg(short = 'c', long, value_name = "TAG", hide = true)]
@@ -195,7 +200,7 @@ impl Create {
                 wrong("Database name required for policy schedules")
             }
             "pgbasebackup" | "policy" => Ok(()),
-            _ => wrong("--schedule-type is required: pgbackrest or policy"),
+            _ => wrong("--schedule-type is required: pgbackrest, pgbasebackup or policy"),
         }
     }
 

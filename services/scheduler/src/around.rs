@@ -86,12 +86,15 @@ pub struct Task {
     version: u64,
     /// Id of what it asks for, where its maker chose one.
     pub operation: Option<OperationId>,
-    /// Whether it asks something of pgBackRest.
+    /// Whether it asks for a backup, or else something of pgBackRest.
     pub is_backup: bool,
     cluster: String,
     /// What became of it; none while it is not over.
     pub verdict: Option<RequestVerdict>,
 }
+
+/// Types of tasks that ask for a backup.
+const BACKUPS: [TaskType; 3] = [TaskType::Backrest, TaskType::Pgbasebackup, TaskType::Pgdump];
 
 impl From<&Pgtask> for Task {
     fn from(task: &Pgtask) -> Self {
@@ -101,7 +104,7 @@ impl From<&Pgtask> for Task {
             uid: task.uid().unwrap_or_default(),
             version: version(&task.metadata),
             operation: id.and_then(|id| id.parse().ok()),
-            is_backup: task.spec.tasktype == TaskType::Backrest.as_str(),
+            is_backup: BACKUPS.iter().any(|one| one.as_str() == task.spec.tasktype),
             cluster: cluster.cloned().unwrap_or_default(),
             verdict: task.status.as_ref().and_then(|status| status.verdict()),
         }
@@ -204,7 +207,7 @@ impl Around {
         self.by_operation.contains_key(&operation)
     }
 
-    /// The cluster of each task for pgBackRest that is not over, its namespace before it, and the id of what it asks for.
+    /// The cluster of each task for a backup that is not over, its namespace before it, and the id of what it asks for.
     pub fn at_work(&self) -> impl Iterator<Item = (Key, Option<OperationId>)> {
         let tasks = self.tasks.iter();
         let at_work = tasks.filter(|(_, task)| task.is_backup && task.verdict.is_none());

@@ -8,8 +8,8 @@ use kube::{
     api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams, Preconditions},
 };
 use pgo_crd::{
-    BACKUP, COMMAND, ClusterConfig, DATABASE, OPTIONS, POLICY, Pgcluster, PgoConfig, Pgtask,
-    PgtaskSpec, SECRET, STORAGE_TYPE, TaskType, label,
+    BACKUP, COMMAND, ClusterConfig, DATABASE, DUMP_CLAIM, OPTIONS, POLICY, Pgcluster, PgoConfig,
+    Pgtask, PgtaskSpec, SECRET, STORAGE_TYPE, TaskType, label,
 };
 use pgo_ids::{ClusterName, StreamId};
 use serde_json::json;
@@ -206,10 +206,7 @@ fn task(make: &Make) -> Result<Pgtask, String> {
             database,
             secret,
         } => of_policy(&cluster, name, (database, secret)),
-        Work::PgBaseBackup => {
-            let kind = make.work.kind().as_str();
-            return Err(format!("this version of PGO cannot run {kind} yet"));
-        }
+        Work::PgBaseBackup { claim } => of_copy(&cluster, claim),
     };
     let of_all = [
         (label::PG_CLUSTER, cluster.to_string()),
@@ -255,6 +252,13 @@ fn of_backup(cluster: &ClusterName, backup: &str, storage: &str) -> Asked {
         (STORAGE_TYPE, storage.to_owned()),
     ];
     (name, TaskType::Backrest, parameters)
+}
+
+fn of_copy(cluster: &ClusterName, claim: &str) -> Asked {
+    // That of those that users ask for: the last one is what pgo show backup shows.
+    let name = format!("{cluster}-backupworkflow");
+    let parameters = vec![(DUMP_CLAIM, claim.to_owned())];
+    (name, TaskType::Pgbasebackup, parameters)
 }
 
 fn of_policy(cluster: &ClusterName, policy: &str, (database, secret): (&str, &str)) -> Asked {

@@ -62,7 +62,10 @@ pub enum Work {
         storage: String,
     },
     /// A base backup.
-    PgBaseBackup,
+    PgBaseBackup {
+        /// To this claim.
+        claim: String,
+    },
     /// A policy is applied.
     Policy {
         /// Its name.
@@ -79,7 +82,7 @@ impl Work {
     pub fn kind(&self) -> Kind {
         match self {
             Self::PgBackRest { .. } => Kind::PgBackRest,
-            Self::PgBaseBackup => Kind::PgBaseBackup,
+            Self::PgBaseBackup { .. } => Kind::PgBaseBackup,
             Self::Policy { .. } => Kind::Policy,
         }
     }
@@ -218,11 +221,9 @@ impl Wire {
                 }
             }
             "pgbasebackup" => {
-                needed(
-                    "pgbasebackup.backupVolume",
-                    &self.pgbasebackup.backup_volume,
-                )?;
-                Ok(Work::PgBaseBackup)
+                let claim = self.pgbasebackup.backup_volume.clone();
+                needed("pgbasebackup.backupVolume", &claim)?;
+                Ok(Work::PgBaseBackup { claim })
             }
             "policy" => {
                 needed("policy.name", &self.policy.name)?;

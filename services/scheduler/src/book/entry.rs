@@ -497,14 +497,9 @@ fn at_work_with<'a>(
 fn hindrance(key: &Key, schedule: &Schedule, around: &Around) -> Option<Hindrance> {
     match schedule.work {
         Work::PgBackRest { .. } => around.hindrance(&key.namespace, &schedule.cluster),
-        Work::Policy { .. } => {
+        Work::Policy { .. } | Work::PgBaseBackup { .. } => {
             let (namespace, cluster) = (&key.namespace, &schedule.cluster);
             around.absence(namespace, cluster).map(Hindrance::Final)
-        }
-        Work::PgBaseBackup => {
-            let kind = schedule.work.kind().as_str();
-            let reason = format!("this version of PGO cannot run {kind} yet");
-            Some(Hindrance::Final(reason))
         }
     }
 }

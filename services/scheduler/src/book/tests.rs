@@ -72,7 +72,7 @@ fn a_run_that_is_due_is_noted_with_time_and_reason_for_the_version_that_was_read
     assert_eq!(
         notes[0].annotations.get(LAST_SKIPPED),
         Some(&Some(
-            "2026-03-01T11:00:00Z this version of PGO cannot run pgbasebackup yet".to_owned()
+            "2026-03-01T11:00:00Z there is no cluster hippo in namespace pgouser1".to_owned()
         ))
     );
 }

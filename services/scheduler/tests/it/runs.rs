@@ -122,6 +122,40 @@ async fn a_policy_that_is_due_is_a_task_also_for_a_cluster_without_backups() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_that_is_due_is_a_task_once_what_else_is_copied_or_dumped_has_ended() {
+    let (server, hands) = installation();
+    server.make_cluster("plain", json!({"pgo-backrest": "false"}));
+    server.apply_copy("backup-plain", "plain", "0 11 * * *");
+    server.make_task("backup-plain-pgdump", "pgdump", "plain");
+    let _scheduler = lead(&server, &hands);
+    eventually("the next run to be said", || {
+        said(&server, "backup-plain", NEXT_RUN) == "2026-10-15T11:00:00Z"
+    })
+    .await;
+    hands.turn(HOUR);
+    // A schedule of another cluster shows that the scheduler has been at work.
+    server.apply_backup("b-full", "hippo", "full", "30 11 * * *");
+    hands.turn(MINUTE * 30);
+    awake(&server, "another run", || {
+        server.get("pgtasks", FULL).is_some()
+    })
+    .await;
+    let name = "plain-backupworkflow";
+    assert_eq!(server.get("pgtasks", name), None, "a dump goes on");
+    server.end_task("backup-plain-pgdump", true);
+    awake(&server, "a run", || {
+        !said(&server, "backup-plain", LAST_RUN).is_empty()
+    })
+    .await;
+    let task = server.get("pgtasks", name).expect("the task");
+    assert_eq!(task["spec"]["tasktype"], "pgbasebackup");
+    let expected = json!({
+        "pg-cluster": "plain", "pvc-name": "v", "schedule": "backup-plain", "due": "2026-10-15T11:00:00Z",
+    });
+    assert_eq!(task["spec"]["parameters"], expected);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_that_is_due_is_a_task_and_what_became_of_it_is_said() {
     let (server, hands) = installation();
     server.apply_backup("nightly", "hippo", "full", "0 11 * * *");

@@ -110,16 +110,21 @@ impl Server {
         self.state.lock().expect("the state")
     }
 
-    /// Makes a schedule of a type that cannot be run, or changes it; its annotations stay.
+    /// Makes a schedule of a cluster that is not there, or changes it; its annotations stay.
     pub fn apply(&self, name: &str, timetable: &str) {
-        let what = json!({"type": "pgbasebackup", "pgbasebackup": {"backupVolume": "v"}});
-        self.apply_schedule(name, "hippo", timetable, what);
+        self.apply_copy(name, "hippo", timetable);
     }
 
     /// The same of one that applies a policy to a cluster.
     pub fn apply_policy(&self, name: &str, cluster: &str, timetable: &str) {
         let policy = json!({"name": "p", "database": "d", "secret": "s"});
         let what = json!({"type": "policy", "policy": policy});
+        self.apply_schedule(name, cluster, timetable, what);
+    }
+
+    /// The same of one with copies by `pg_basebackup`.
+    pub fn apply_copy(&self, name: &str, cluster: &str, timetable: &str) {
+        let what = json!({"type": "pgbasebackup", "pgbasebackup": {"backupVolume": "v"}});
         self.apply_schedule(name, cluster, timetable, what);
     }
 
@@ -149,6 +154,16 @@ impl Server {
         let place = ("pgclusters".to_owned(), name.to_owned());
         let cluster = json!({"metadata": {"name": name, "labels": labels}});
         self.store(&mut self.state(), &place, cluster);
+    }
+
+    /// Somebody makes a task that asks something of a cluster.
+    pub fn make_task(&self, name: &str, tasktype: &str, cluster: &str) {
+        let place = ("pgtasks".to_owned(), name.to_owned());
+        let task = json!({
+            "metadata": {"name": name},
+            "spec": {"tasktype": tasktype, "parameters": {"pg-cluster": cluster}},
+        });
+        self.store(&mut self.state(), &place, task);
     }
 
     /// Changes an object.

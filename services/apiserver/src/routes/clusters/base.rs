@@ -155,6 +155,12 @@ pub(crate) async fn show(call: Arc<Call>, query: StatusQuery) -> Result<ShowDump
 /// 4.1's Pgbackup, as the task has what stood in it.
 fn item(cluster: &ClusterName, object: &DynamicObject, task: &Pgtask) -> DumpItem {
     let said = |key: &str| task.spec.parameters.get(key).cloned().unwrap_or_default();
+    // What a schedule asks for has not all of 4.1's.
+    let or = |key: &str, default: String| {
+        Some(said(key))
+            .filter(|one| !one.is_empty())
+            .unwrap_or(default)
+    };
     let claim = match said(pgo_crd::DUMP_CLAIM) {
         none if none.is_empty() => pgo_core::base_claim_name(cluster),
         claim => claim,
@@ -178,8 +184,8 @@ fn item(cluster: &ClusterName, object: &DynamicObject, task: &Pgtask) -> DumpIte
                 "supplementalgroups": storage.supplementalgroups, "matchLabels": "",
             }),
             ccpimagetag: said(pgo_crd::CCP_IMAGE_TAG),
-            backuphost: said(HOST),
-            backupusersecret: said(SECRET),
+            backuphost: or(HOST, cluster.to_string()),
+            backupusersecret: or(SECRET, format!("{cluster}-primaryuser-secret")),
             backupport: said(PORT),
             backupstatus: status.to_owned(),
             toc: made(object, &claim, true).or_else(|| Some(Default::default())),

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{ResourceExt as _, api::ObjectMeta};
 use pgo_api::{CreateScheduleRequest, ScheduleDetail, texts};
-use pgo_crd::{label, policy_name};
+use pgo_crd::{is_claim, label, policy_name};
 use pgo_ids::{ClusterName, StreamId};
 use pgo_schedule::{
     LAST_MISSED, LAST_RUN, LAST_SKIPPED, NEXT_RUN, SCHEDULE_ERROR, SCHEDULER, Timetable,
@@ -29,6 +29,8 @@ pub(super) struct Wanted {
 enum Work {
     /// A backup by pgBackRest.
     PgBackRest { kind: String, storage: String },
+    /// A copy by `pg_basebackup`, to this claim.
+    PgBaseBackup { claim: String },
     /// A policy is applied.
     Policy(Policy),
 }
@@ -103,9 +105,7 @@ impl Wanted {
         let work = match request.schedule_type.as_str() {
             "pgbackrest" => Self::backup(request)?,
             "policy" => Self::policy(request)?,
-            later @ "pgbasebackup" => {
-                return refuse(texts::not_available(&format!("--schedule-type={later}")));
-            }
+            "pgbasebackup" => Self::copy(request)?,
             other => {
                 return refuse(format!(
                     "schedule type {other:?} is none; use pgbackrest, pgbasebackup or policy"
@@ -132,6 +132,21 @@ impl Wanted {
         })
     }
 
+    fn copy(request: &CreateScheduleRequest) -> Result<Work, Refusal> {
+        let claim = request.pvc_name.as_str();
+        if claim.is_empty() {
+            return Err(Refusal(
+                "a schedule of type pgbasebackup names the claim that the copies go to; give --pvc-name".to_owned(),
+            ));
+        }
+        match is_claim(claim) {
+            true => Ok(Work::PgBaseBackup {
+                claim: claim.to_owned(),
+            }),
+            false => Err(Refusal(format!("{claim:?} is the name of no claim"))),
+        }
+    }
+
     fn policy(request: &CreateScheduleRequest) -> Result<Work, Refusal> {
         policy_name(&request.policy_name)?;
         if request.database.is_empty() {
@@ -153,16 +168,21 @@ impl Wanted {
     /// The policy that is applied, where that is what is done.
     pub(super) fn applies(&self) -> Option<&str> {
         match &self.work {
-            Work::PgBackRest { .. } => None,
+            Work::PgBackRest { .. } | Work::PgBaseBackup { .. } => None,
             Work::Policy(policy) => Some(&policy.name),
         }
+    }
+
+    /// Whether pgBackRest does it.
+    pub(super) fn needs_backrest(&self) -> bool {
+        matches!(self.work, Work::PgBackRest { .. })
     }
 
     /// The Secret that the policy's user is of, where one is named.
     pub(super) fn secret(&self) -> Option<&str> {
         match &self.work {
             Work::Policy(policy) if !policy.secret.is_empty() => Some(&policy.secret),
-            Work::Policy(_) | Work::PgBackRest { .. } => None,
+            Work::Policy(_) | Work::PgBackRest { .. } | Work::PgBaseBackup { .. } => None,
         }
     }
 
@@ -194,6 +214,11 @@ impl Wanted {
                     kind: kind.clone(),
                     storage_type: storage.clone(),
                 };
+            }
+            Work::PgBaseBackup { claim } => {
+                value.name = format!("backup-{cluster}");
+                value.kind = "pgbasebackup".to_owned();
+                value.pgbasebackup.backup_volume.clone_from(claim);
             }
             Work::Policy(policy) => {
                 value.name = format!("{cluster}-policy-{}", policy.name);
@@ -329,6 +354,27 @@ mod tests {
     }
 
     #[test]
+    fn a_schedule_of_copies_names_the_claim() {
+        let map = made(&CreateScheduleRequest {
+            schedule_type: "pgbasebackup".to_owned(),
+            pvc_name: "hippo-copies".to_owned(),
+            ..request()
+        });
+        let data = map.data.clone().unwrap_or_default();
+        let json = &data["backup-hippo"];
+        let volume = r#""pgbasebackup":{"backupVolume":"hippo-copies","securityContext":{}}"#;
+        assert!(
+            json.contains(r#""type":"pgbasebackup","pgbackrest":{}"#),
+            "{json}"
+        );
+        assert!(json.contains(volume), "{json}");
+        assert_eq!(
+            text(&detail(&map)),
+            "backup-hippo:\n\tschedule: 0 1 * * *\n\tschedule-type: pgbasebackup\n\tbackup-volume: hippo-copies"
+        );
+    }
+
+    #[test]
     fn a_schedule_is_shown_as_in_4_1_with_its_runs_behind() {
         let mut map = made(&request());
         let of_4_1 = "hippo-pgbackrest-full:\n\tschedule: 0 1 * * *\n\tschedule-type: pgbackrest\n\tbackup-type: full";
@@ -389,6 +435,17 @@ mod tests {
                     one.policy_name = "gold".to_owned();
                 }),
                 "names the database",
+            ),
+            (
+                refused(&|one| one.schedule_type = "pgbasebackup".to_owned()),
+                "give --pvc-name",
+            ),
+            (
+                refused(&|one| {
+                    one.schedule_type = "pgbasebackup".to_owned();
+                    one.pvc_name = "../x".to_owned();
+                }),
+                "is the name of no claim",
             ),
             (
                 refused(&|one| one.schedule_type = "tape".to_owned()),
