@@ -346,6 +346,7 @@ impl<S: Store> Supervisor<S> {
         let socket = settings.socket();
         let wanted = prepare::setup(settings).map_err(shown)?;
         setup::run(&socket, &wanted).await.map_err(shown)?;
+        passwords::adopt(settings).await;
         self.run_setup_sql().await?;
         prepare::setup_done(settings).map_err(shown)?;
         // Before the state says that it runs, it says what runs.

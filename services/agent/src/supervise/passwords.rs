@@ -27,12 +27,24 @@ pub(super) async fn keep(settings: &Settings) -> Infallible {
         match one_look(settings, &mut agreed, is_due).await {
             Ok(true) => compared = Some(Instant::now()),
             Ok(false) => {}
-            Err(error) => tracing::warn!(
-                error,
-                "the passwords of the Secrets may not be those of the roles; trying again"
-            ),
+            Err(error) => warn(&error),
         }
     }
+}
+
+/// Sets what differs before anybody is let in: data that was kept, restored or copied may come from times, or from a cluster,
+/// with other passwords. What cannot be set now, as no standby acknowledges it, does not keep a primary from serving.
+pub(super) async fn adopt(settings: &Settings) {
+    if let Err(error) = one_look(settings, &mut Agreed::default(), true).await {
+        warn(&error);
+    }
+}
+
+fn warn(error: &str) {
+    tracing::warn!(
+        error,
+        "the passwords of the Secrets may not be those of the roles; trying again"
+    );
 }
 
 /// Sets what differs, where that `is_due` or a file has changed; whether PostgreSQL was asked.
