@@ -28,6 +28,11 @@ pub enum What {
 }
 
 impl What {
+    /// Whether nothing is lost where it is begun again from its start.
+    pub fn only_looks(self) -> bool {
+        matches!(self, Self::CheckRestore)
+    }
+
     /// The protocol's word for it.
     pub fn name(self) -> &'static str {
         match self {
@@ -188,6 +193,15 @@ impl Journal {
         });
         let old = done.len().saturating_sub(MOST);
         done.drain(..old);
+        self.write(&self.content)
+    }
+
+    /// What runs was never begun, for all that follows.
+    ///
+    /// # Errors
+    /// As [`Self::end`].
+    pub fn forget(&mut self) -> Result<(), JournalError> {
+        self.content.running = None;
         self.write(&self.content)
     }
 

@@ -209,8 +209,18 @@ impl Keeper {
         self.tell();
     }
 
+    /// A look at the backups that was interrupted is no answer: who ordered it finds it unknown, and orders it again.
     fn write_down(&mut self, outcome: Outcome) {
-        if let Err(error) = self.journal.end(Timestamp::now(), outcome) {
+        let looked = self
+            .journal
+            .running()
+            .is_some_and(|begun| begun.what.only_looks());
+        let was_interrupted = matches!(&outcome, Err(error) if error.starts_with(INTERRUPTED));
+        let written = match looked && was_interrupted {
+            true => self.journal.forget(),
+            false => self.journal.end(Timestamp::now(), outcome),
+        };
+        if let Err(error) = written {
             tracing::error!(%error, "how work has ended is not written down; after a restart it counts as interrupted");
         }
     }

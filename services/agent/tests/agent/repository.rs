@@ -21,6 +21,7 @@ use pgo_proto::agent::{
 };
 use pgo_s3::S3;
 use pgo_tls::{Authority, LeafSpec, TlsFiles, grpc};
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 use tonic::{Status, transport::Channel};
@@ -159,6 +160,20 @@ impl Repository {
     /// The folder that pgBackRest keeps.
     pub fn path(&self) -> PathBuf {
         self.folder.path().join("volume/hippo-backrest-shared-repo")
+    }
+
+    /// Has the next start find that this was begun and did not end.
+    pub fn remember(&self, operation: &str, what: &str) {
+        let running =
+            json!({"operation": operation, "what": what, "started": "2026-10-15T10:11:12Z"});
+        let journal = self
+            .folder
+            .path()
+            .join("volume/.pgo/hippo-backrest-shared-repo.json");
+        let mut content: Value =
+            serde_json::from_slice(&fs::read(&journal).expect("a journal")).expect("JSON");
+        content["running"] = running;
+        fs::write(journal, content.to_string()).expect("written");
     }
 
     /// Starts process 1.

@@ -427,3 +427,22 @@ fn a_copy_that_broke_off_goes_on_from_what_is_there() {
         repository.stop().await;
     });
 }
+
+#[test]
+fn a_look_at_the_backups_that_was_interrupted_is_done_again() {
+    let name = "restoring::a_look_at_the_backups_that_was_interrupted_is_done_again";
+    unprivileged(name, &PROGRAMS, async || {
+        let (mut repository, mut primary, _client) = cluster().await;
+        repository.stop().await;
+        repository.remember("look", "check-restore");
+        repository.start();
+        let state = repository.until_ready().await;
+        assert_eq!(state.running, None);
+        let looks = |done: &&Done| done.operation == "look";
+        assert_eq!(state.done.iter().find(looks), None);
+        let done = check(&repository, "look", Some(&primary), &[]).await;
+        assert!(done.ok, "{done:?}");
+        primary.stop().await;
+        repository.stop().await;
+    });
+}

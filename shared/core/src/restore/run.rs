@@ -162,18 +162,19 @@ fn check(
 fn looks(run: &RestoreRun, agent: &RepositoryFacts, now: Timestamp) -> Result<RestoreRun, String> {
     let running = agent.running.as_ref();
     let is_ours = running.is_some_and(|work| work.operation == run.order.operation);
-    let since = if run.away.is_some() { now } else { run.since };
+    // One that it does not know of any more is begun again: its pod ended, or its volume was made anew meanwhile.
+    let is_forgotten = run.begun && !is_ours;
+    let since = match run.away.is_some() || is_forgotten {
+        true => now,
+        false => run.since,
+    };
     let lasts = now.duration_since(since);
-    match (is_ours, run.begun) {
-        (true, _) if lasts >= CHECK_DEADLINE => Err(
+    match is_ours {
+        true if lasts >= CHECK_DEADLINE => Err(
             "the repository does not come to an end with the check of its backups; see the log of its pod"
                 .to_owned(),
         ),
-        (false, true) => Err(
-            "the repository does not know of it any more: its volume was made anew meanwhile"
-                .to_owned(),
-        ),
-        (false, false) if lasts >= BEGIN_DEADLINE => {
+        false if lasts >= BEGIN_DEADLINE => {
             let why = match running {
                 Some(work) => format!("it is at work for operation {}", work.operation),
                 None => "it does not take it; see the log of its pod".to_owned(),

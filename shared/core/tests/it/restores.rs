@@ -375,6 +375,24 @@ fn the_repository_has_so_much_time_for_its_check() {
 }
 
 #[test]
+fn a_check_that_the_repository_forgot_is_ordered_again() {
+    let mut world = with_backups(0);
+    let id = ask(&mut world, 0, "hippo-abcd");
+    world.reconcile_cut_off(9);
+    world.reconcile_cut_off(0);
+    assert!(world.status.restore.as_ref().is_some_and(|run| run.begun));
+    world.forget_work();
+    let orders = |plan: &Plan| {
+        let is_ours =
+            |step: &&Step| matches!(step, Step::CheckRestore { operation, .. } if *operation == id);
+        plan.steps.iter().filter(is_ours).count()
+    };
+    // First it is noted that it is not begun.
+    let first = world.reconcile_cut_off(0);
+    assert_eq!(orders(&first), 1, "{:?}", first.steps);
+}
+
+#[test]
 fn instances_that_do_not_stop_come_up_again_as_they_were() {
     let (mut world, new) = (with_backups(1), name("hippo-abcd"));
     let replica = names(&world)[0].clone();

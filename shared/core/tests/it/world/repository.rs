@@ -172,6 +172,13 @@ impl World {
         self.fail_work("cancelled");
     }
 
+    /// What the repository does ends without an answer, as its agent does.
+    pub fn forget_work(&mut self) {
+        let agent = self.observed.repository.agent.as_mut();
+        let work = agent.expect("it is heard").running.take();
+        work.expect("it does something");
+    }
+
     /// What it does fails.
     pub fn fail_work(&mut self, error: &str) {
         let now = self.now;
