@@ -4,6 +4,8 @@
 //	serve  they are answered
 //	gone   nobody listens any more, and connections that are open end
 //	fail   they are answered with 503
+//	slow   they are answered after a second each
+//	refuse they are answered with 403, as those of a key that is none any more
 //
 // It ends with its standard input.
 package main
@@ -21,20 +23,30 @@ import (
 	"os"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/rclone/gofakes3"
 	"github.com/rclone/gofakes3/s3mem"
 )
 
-// mood is what becomes of a request.
-type mood struct{ fails atomic.Bool }
+// slowness is how long each request takes where all is slow.
+const slowness = time.Second
+
+// mood is what becomes of a request: the word that was said last.
+type mood struct{ word atomic.Value }
 
 // in answers as the mood is, with what next answers where it is good.
 func (m *mood) in(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if m.fails.Load() {
+		switch m.word.Load() {
+		case "fail":
 			http.Error(w, "<Error><Code>SlowDown</Code><Message>Reduce your request rate.</Message></Error>", http.StatusServiceUnavailable)
 			return
+		case "refuse":
+			http.Error(w, "<Error><Code>InvalidAccessKeyId</Code><Message>The key is not known.</Message></Error>", http.StatusForbidden)
+			return
+		case "slow":
+			time.Sleep(slowness)
 		}
 		next.ServeHTTP(w, r)
 	})
@@ -73,11 +85,11 @@ func (s *server) obey(m *mood, line string) error {
 	case "gone":
 		s.end()
 		return nil
-	case "serve", "fail":
+	case "serve", "fail", "slow", "refuse":
 	default:
 		return fmt.Errorf("%q is nothing to do", word)
 	}
-	m.fails.Store(word == "fail")
+	m.word.Store(word)
 	if s.running == nil {
 		return s.begin()
 	}

@@ -39,6 +39,10 @@ pub enum Mood {
     Gone,
     /// They are answered with 503.
     Fail,
+    /// They are answered after a second each.
+    Slow,
+    /// They are answered with 403: the key is none any more.
+    Refuse,
 }
 
 impl Mood {
@@ -47,6 +51,8 @@ impl Mood {
             Self::Serve => "serve",
             Self::Gone => "gone",
             Self::Fail => "fail",
+            Self::Slow => "slow",
+            Self::Refuse => "refuse",
         }
     }
 }

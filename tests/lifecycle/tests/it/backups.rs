@@ -27,10 +27,7 @@ const DUE: Duration = Duration::from_secs(60 + 180);
 fn with_repository(prefix: &str) -> Cluster {
     let cluster = Cluster::named(prefix);
     pgo(&["create", "cluster", &cluster.name, "--wait"]).ok();
-    until("a repository with its stanza", BACKED_UP, || {
-        let shown = pgo(&["show", "backup", &cluster.name]);
-        seen(shown.out.contains("stanza: db"), || shown.to_string())
-    });
+    cluster.until_repository();
     cluster
 }
 

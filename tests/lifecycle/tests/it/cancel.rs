@@ -20,12 +20,7 @@ const BACKED_UP: Duration = Duration::from_secs(180);
 
 /// A cluster with a repository that answers, and so much in its table that copying it takes a while.
 fn with_rows(prefix: &str) -> Cluster {
-    let cluster = Cluster::named(prefix);
-    cluster.create(&["--pgbackrest=true", "--wait"]).ok();
-    until("a repository with its stanza", BACKED_UP, || {
-        let shown = pgo(&["show", "backup", &cluster.name]);
-        seen(shown.out.contains("stanza: db"), || shown.to_string())
-    });
+    let cluster = Cluster::with_repository(prefix, &[]);
     cluster
         .psql(
             "CREATE TABLE kept AS SELECT g AS n, repeat(md5(g::text), 20) AS filling FROM generate_series(1, 200000) g;",

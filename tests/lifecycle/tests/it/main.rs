@@ -9,6 +9,7 @@
 )]
 
 mod agents;
+mod backup_faults;
 mod backups;
 mod base_backups;
 mod benchmark;
@@ -37,6 +38,7 @@ mod policies;
 mod preferred;
 mod requests;
 mod restart;
+mod restore_faults;
 mod restores;
 mod rights;
 mod s3;

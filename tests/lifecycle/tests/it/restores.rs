@@ -20,18 +20,11 @@ use crate::harness::{
 const BACKED_UP: Duration = Duration::from_secs(180);
 
 /// The same for a restore, and for a replica that is copied anew.
-const RESTORED: Duration = Duration::from_secs(300);
+pub const RESTORED: Duration = Duration::from_secs(300);
 
 /// A cluster with a full backup.
-fn backed_up(prefix: &str, flags: &[&str]) -> Cluster {
-    let cluster = Cluster::named(prefix);
-    let mut all = vec!["--pgbackrest=true", "--wait"];
-    all.extend(flags);
-    cluster.create(&all).ok();
-    until("a repository with its stanza", BACKED_UP, || {
-        let shown = pgo(&["show", "backup", &cluster.name]);
-        seen(shown.out.contains("stanza: db"), || shown.to_string())
-    });
+pub fn backed_up(prefix: &str, flags: &[&str]) -> Cluster {
+    let cluster = Cluster::with_repository(prefix, flags);
     let full = [
         "backup",
         &cluster.name,
@@ -56,7 +49,7 @@ fn write(cluster: &Cluster, row: u32) -> String {
 }
 
 /// A table, and one row that a restore to the time it gives has, and one that it has not.
-fn before_and_after(cluster: &Cluster) -> String {
+pub fn before_and_after(cluster: &Cluster) -> String {
     cluster.psql("CREATE TABLE kept (n int);").ok();
     let between = write(cluster, 1);
     cluster.ask("SELECT pg_sleep(1);");
@@ -64,11 +57,11 @@ fn before_and_after(cluster: &Cluster) -> String {
     between
 }
 
-fn rows(cluster: &Cluster) -> String {
+pub fn rows(cluster: &Cluster) -> String {
     cluster.ask("SELECT string_agg(n::text, ',' ORDER BY n) FROM kept;")
 }
 
-fn restore(cluster: &Cluster, flags: &[&str]) -> Ran {
+pub fn restore(cluster: &Cluster, flags: &[&str]) -> Ran {
     let mut all = vec!["restore", cluster.name.as_str(), "--no-prompt"];
     all.extend(flags);
     pgo(&all)
@@ -82,7 +75,7 @@ fn named(cluster: &Cluster, answer: &Ran) -> String {
     rest.split(' ').next().unwrap_or_default().to_owned()
 }
 
-fn status(cluster: &Cluster) -> Value {
+pub fn status(cluster: &Cluster) -> Value {
     cluster.object().expect("it is there")["status"].clone()
 }
 

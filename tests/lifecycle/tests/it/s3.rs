@@ -146,10 +146,7 @@ fn cluster(prefix: &str, places: &str) -> Cluster {
         created.ok();
         Ok(())
     });
-    until("a repository with its stanza", BACKED_UP, || {
-        let shown = pgo(&["show", "backup", &cluster.name]);
-        seen(shown.out.contains("stanza: db"), || shown.to_string())
-    });
+    cluster.until_repository();
     cluster
 }
 
@@ -229,6 +226,18 @@ fn backups_in_s3_are_made_kept_and_restored_while_it_goes_and_comes() {
     storage.server.set(Mood::Serve);
     until_archiving_is(&alone, "True", "");
     until_told(&watch, &alone, "ArchivingRecovered");
+    storage.server.set(Mood::Refuse);
+    let full = ["backup", name, "--backup-opts=--type=full"];
+    pgo(&[&full[..], &["--wait", "--timeout=3m"]].concat())
+        .failed(2, &["[403] Forbidden", "InvalidAccessKeyId"]);
+    alone.psql_as_superuser("SELECT pg_switch_wal();").ok();
+    until_archiving_is(&alone, "False", "403");
+    // Slow is not away: what it takes takes longer, and is whole.
+    storage.server.set(Mood::Slow);
+    until_archiving_is(&alone, "True", "");
+    let changed = ["backup", name, "--backup-opts=--type=incr"];
+    pgo(&[&changed[..], &["--wait", "--timeout=5m"]].concat()).ok();
+    storage.server.set(Mood::Serve);
 
     let restored = ["restore", name, "--no-prompt", "--wait", "--timeout=5m"];
     pgo(&restored).ok();

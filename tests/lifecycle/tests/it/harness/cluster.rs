@@ -14,10 +14,14 @@ use super::{
     namespace, pgo,
     programs::{program, run},
     until,
+    until::seen,
 };
 
 /// How long a cluster may take to be ready on a busy machine of two cores.
 pub const READY: Duration = Duration::from_secs(90);
+
+/// The same for its repository.
+pub const REPOSITORY: Duration = Duration::from_secs(180);
 
 /// How long a cluster may take to be gone.
 pub const GONE: Duration = Duration::from_secs(90);
@@ -62,6 +66,24 @@ impl Cluster {
             arguments.push("--pgbackrest=false");
         }
         pgo(&arguments)
+    }
+
+    /// A cluster made by `pgo create cluster` with these flags besides, ready, and so is its repository.
+    pub fn with_repository(prefix: &str, flags: &[&str]) -> Self {
+        let cluster = Self::named(prefix);
+        cluster
+            .create(&[&["--pgbackrest=true", "--wait"], flags].concat())
+            .ok();
+        cluster.until_repository();
+        cluster
+    }
+
+    /// Waits until its repository answers and has its stanza.
+    pub fn until_repository(&self) {
+        until("a repository with its stanza", REPOSITORY, || {
+            let shown = pgo(&["show", "backup", &self.name]);
+            seen(shown.out.contains("stanza: db"), || shown.to_string())
+        });
     }
 
     /// The smallest Pgcluster of that name without backups, with this spec.
