@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     client::Api,
-    output::{self, pad, plain},
+    output::{self, plain, table},
 };
 
 /// Restart PostgreSQL in place, or show its instances
@@ -129,17 +129,10 @@ fn render(cluster: &str, targets: &[RestartTarget]) -> String {
     ];
     let mut rows = vec![heads.map(str::to_owned)];
     rows.extend(targets.iter().map(row));
-    let width = |column: usize| {
-        let widths = rows.iter().map(|row| row[column].chars().count());
-        widths.max().unwrap_or_default()
-    };
-    let widths: [usize; 6] = std::array::from_fn(width);
-    let line = |row: &[String; 6]| {
-        let cells = row.iter().zip(widths);
-        let cells: Vec<String> = cells.map(|(cell, width)| pad(cell, width)).collect();
-        format!("{}\n", cells.join("  ").trim_end())
-    };
-    let lines: String = rows.iter().map(line).collect();
+    let lines: String = table(&rows)
+        .iter()
+        .map(|line| format!("{line}\n"))
+        .collect();
     format!("\ncluster : {}\n{lines}", plain(cluster))
 }
 

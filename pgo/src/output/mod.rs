@@ -1,6 +1,7 @@
 //! What is printed, and how.
 
 pub mod event;
+pub mod replication;
 mod text;
 
 use std::{
@@ -10,7 +11,7 @@ use std::{
 
 use serde::Serialize;
 
-pub use text::{ago, json, lines, pad, plain};
+pub use text::{ago, json, lines, pad, plain, table};
 
 /// Form of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

@@ -7,6 +7,21 @@ pub fn pad(text: &str, width: usize) -> String {
     format!("{text:<width$}")
 }
 
+/// Rows with columns as wide as they need to be, two blanks between them, and none at the end of a line.
+pub fn table<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> Vec<String> {
+    let width = |column: usize| {
+        let widths = rows.iter().map(|row| row[column].chars().count());
+        widths.max().unwrap_or_default()
+    };
+    let widths: [usize; COLUMNS] = std::array::from_fn(width);
+    let line = |row: &[String; COLUMNS]| {
+        let cells = row.iter().zip(widths);
+        let cells: Vec<String> = cells.map(|(cell, width)| pad(cell, width)).collect();
+        cells.join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(line).collect()
+}
+
 /// The text on one line and without control characters: what comes from elsewhere must not move the cursor.
 pub fn plain(text: &str) -> String {
     let visible = |c: char| match c {

@@ -19,6 +19,7 @@ mod primary;
 mod recorded;
 mod restarts;
 mod restores;
+mod standing;
 mod streams;
 mod terminal;
 mod tls;

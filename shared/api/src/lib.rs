@@ -29,6 +29,7 @@ mod route;
 mod scale;
 mod schedule;
 mod service;
+mod status;
 pub mod texts;
 mod upgrade;
 mod wire;
@@ -85,6 +86,10 @@ pub use schedule::{
     SelectScheduleRequest, ShowScheduleResponse,
 };
 pub use service::{KeyValue, NodeInfo, StatusDetail, StatusQuery, StatusResponse, VersionResponse};
+pub use status::{
+    StatusCluster, StatusInstance, StatusLag, StatusProvenRestore, StatusSynchronous,
+    StatusTakeover,
+};
 pub use upgrade::{AskedUpgrade, CreateUpgradeRequest, CreateUpgradeResponse};
 pub use wire::{Code, Outcome, RequestHead, Response, Secret};
 

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    PGO_VERSION,
+    PGO_VERSION, StatusCluster,
     wire::{Outcome, wire},
 };
 
@@ -101,6 +101,9 @@ wire! {
         /// New, likewise: settings of pgo.yaml that ask for what this version does not do; clusters are made without it.
         #[serde(default, skip_serializing_if = "crate::wire::is_default")]
         not_available: Vec<String> = "SettingsNotAvailable",
+        /// New, likewise: the clusters, by name, and how their instances stand to each other.
+        #[serde(default, skip_serializing_if = "crate::wire::is_default")]
+        clusters: Vec<StatusCluster> = "Clusters",
     }
 }
 

@@ -21,7 +21,9 @@ use kube::{
     Api, ResourceExt,
     api::{ApiResource, DynamicObject, ListParams},
 };
-use pgo_api::{KeyValue, NodeInfo, Outcome, StatusDetail, StatusQuery, StatusResponse};
+use pgo_api::{
+    KeyValue, NodeInfo, Outcome, StatusCluster, StatusDetail, StatusQuery, StatusResponse,
+};
 use pgo_core::Kind;
 use pgo_crd::{PgInstallation, Pgcluster, label, quantity};
 use serde::de::DeserializeOwned;
@@ -59,7 +61,10 @@ pub(super) async fn status(call: Arc<Call>, query: StatusQuery) -> Result<Status
     let jobs = missing.or_note("NumBackups", jobs);
     let claims = missing.or_note("NumClaims, VolumeCap", claims);
     let nodes = missing.or_note("Nodes", nodes);
-    let clusters = missing.or_note("PendingRestart, FallenBack, ClustersNotReady", found);
+    let clusters = missing.or_note(
+        "PendingRestart, FallenBack, ClustersNotReady, Clusters",
+        found,
+    );
     Ok(StatusResponse {
         result: StatusDetail {
             operator_start_time: start.map_or_else(|| "error".to_owned(), shown),
@@ -75,6 +80,7 @@ pub(super) async fn status(call: Arc<Call>, query: StatusQuery) -> Result<Status
             fallen_back: clusters.iter().filter_map(fallen_back).collect(),
             clusters_not_ready: clusters_not_ready(&clusters),
             not_available: not_available(app),
+            clusters: clusters.iter().map(cluster).collect(),
         },
         outcome: missing.outcome(),
     })
@@ -124,6 +130,11 @@ async fn listed_clusters(app: &App, namespace: &str) -> Result<Vec<DynamicObject
     let mut found = api.list(&ListParams::default()).await?.items;
     found.sort_by_key(ResourceExt::name_any);
     Ok(found)
+}
+
+fn cluster(cluster: &DynamicObject) -> StatusCluster {
+    let data = &cluster.data;
+    StatusCluster::read(&cluster.name_any(), &data["spec"], &data["status"])
 }
 
 /// The instances of a cluster of which settings wait for a restart.

@@ -4,7 +4,9 @@ use std::{collections::BTreeSet, env, fs, path::Path, time::Duration};
 
 use futures::future::join_all;
 use http::StatusCode;
-use pgo_api::{CreateClusterResponse, ROUTES, ShowClusterDetail, StatusDetail, VersionResponse};
+use pgo_api::{
+    CreateClusterResponse, ROUTES, ShowClusterDetail, StatusCluster, StatusDetail, VersionResponse,
+};
 use pgo_tls::rest;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -60,6 +62,7 @@ fn what_is_left_out_of_an_answer_where_it_is_empty_need_not_be_there() {
     let document = pgo_apiserver::openapi();
     for (name, empty) in [
         ("StatusDetail", empty::<StatusDetail>()),
+        ("StatusCluster", empty::<StatusCluster>()),
         ("ShowClusterDetail", empty::<ShowClusterDetail>()),
         ("CreateClusterResponse", empty::<CreateClusterResponse>()),
         ("VersionResponse", empty::<VersionResponse>()),
@@ -78,6 +81,7 @@ fn what_is_left_out_of_an_answer_where_it_is_empty_need_not_be_there() {
         "FallenBack",
         "ClustersNotReady",
         "SettingsNotAvailable",
+        "Clusters",
     ] {
         assert!(status[new].is_object(), "{new}");
     }

@@ -301,6 +301,13 @@ async fn the_status_has_4_1s_figures() {
     // 4.1 said nothing of a start it does not know.
     let told = "figures that could not be had: OperatorStartTime: no PgInstallation pgo in namespace pgo tells of a start of PGO";
     expected["Msg"] = json!(told);
+    // New, and read by no client of 4.1.
+    let clusters = actual["Result"].as_object_mut().unwrap();
+    let clusters = clusters.remove("Clusters").unwrap();
+    assert_eq!(
+        (&clusters[0]["Name"], &clusters[1]["Name"]),
+        (&json!("hippo"), &json!("zebra"))
+    );
     // Of equal counts, 4.1's order was random.
     for answer in [&mut actual, &mut expected] {
         let labels = answer["Result"]["Labels"].as_array_mut().unwrap();

@@ -92,6 +92,62 @@ async fn a_cluster_that_has_no_pod_is_told_as_not_ready_and_not_among_pods() {
 }
 
 #[tokio::test]
+async fn the_status_tells_of_each_cluster_who_leads_how_far_others_are_behind_and_what_happened_last()
+ {
+    let kubernetes = installation();
+    let status_of_hippo = json!({
+        "currentPrimary": "hippo-abcd", "replicaCount": {"asked": 2, "wanted": 2, "made": 2},
+        "instances": [
+            {"name": "hippo", "role": "replica", "ready": true, "term": 2, "timeline": 2, "streaming": true,
+                "lagBytes": 4_194_304, "lagSeconds": 2, "sync": "quorum", "node": "node1", "postgresVersion": "15.18"},
+            {"name": "hippo-abcd", "role": "primary", "ready": true, "term": 2, "timeline": 2,
+                "pendingRestart": ["max_connections"]},
+        ],
+        "synchronous": {"asked": 1, "rule": 1, "of": 2, "waitFor": 1},
+        "lastTakeover": {"planned": false, "from": "hippo", "to": "hippo-abcd", "cause": "hippo is silent", "timeline": 2,
+            "lsn": "0/3000148", "at": "2026-10-15T10:11:12Z", "durationMs": 2300},
+        "lastProvenRestore": {"backup": "20261015-101112F", "at": "2026-10-15T11:00:00Z", "durationMs": 12_300,
+            "sizeBytes": 30_000_000, "lsn": "0/5000148", "checksums": true, "structure": true},
+    });
+    for (name, status) in [("hippo", status_of_hippo), ("fresh", Value::Null)] {
+        let cluster = json!({"metadata": {"name": name}, "spec": {}, "status": status});
+        kubernetes.put("pgclusters", "pgouser1", cluster);
+    }
+    let (figures, _) = status(&kubernetes).await;
+    let (fresh, hippo) = (&figures["Clusters"][0], &figures["Clusters"][1]);
+    assert_eq!(
+        fresh,
+        &json!({"Name": "fresh", "Primary": "", "Timeline": 0, "InstancesReady": 0, "InstancesWanted": 1, "Instances": []})
+    );
+    let lag = json!({"Instance": "hippo", "Bytes": 4_194_304, "Seconds": 2});
+    for (field, expected) in [
+        ("Primary", json!("hippo-abcd")),
+        ("Timeline", json!(2)),
+        ("InstancesReady", json!(2)),
+        ("InstancesWanted", json!(3)),
+        ("Lag", lag),
+    ] {
+        assert_eq!(hippo[field], expected, "{field}");
+    }
+    for (place, expected) in [
+        ("/Synchronous/WaitFor", json!(1)),
+        ("/LastTakeover/Planned", json!(false)),
+        ("/LastTakeover/From", json!("hippo")),
+        ("/LastTakeover/Cause", json!("hippo is silent")),
+        ("/LastTakeover/At", json!("2026-10-15T10:11:12Z")),
+        ("/LastTakeover/DurationMs", json!(2300)),
+        ("/LastProvenRestore/Backup", json!("20261015-101112F")),
+        ("/LastProvenRestore/Lsn", json!("0/5000148")),
+        ("/Instances/0/Sync", json!("quorum")),
+        ("/Instances/0/PostgresVersion", json!("15.18")),
+        ("/Instances/1/Role", json!("primary")),
+        ("/Instances/1/PendingRestart", json!(["max_connections"])),
+    ] {
+        assert_eq!(hippo.pointer(place), Some(&expected), "{place}");
+    }
+}
+
+#[tokio::test]
 async fn what_pgo_yaml_asks_for_and_is_not_there_yet_is_in_the_status() {
     let kubernetes = installation();
     let everything = "Cluster:\n  Metrics: true\n  Badger: true\n  Databse: typo";
@@ -162,7 +218,10 @@ async fn a_status_without_gaps_says_nothing_besides() {
 async fn figures_that_cannot_be_had_are_named_with_the_reason() {
     for (kind, figures) in [
         ("pods", "NumDatabases, DbTags, NotReady, Labels"),
-        ("pgclusters", "PendingRestart, FallenBack, ClustersNotReady"),
+        (
+            "pgclusters",
+            "PendingRestart, FallenBack, ClustersNotReady, Clusters",
+        ),
         ("jobs", "NumBackups"),
         ("persistentvolumeclaims", "NumClaims, VolumeCap"),
         ("nodes", "Nodes"),

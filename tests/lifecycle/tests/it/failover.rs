@@ -306,11 +306,40 @@ fn follows(cluster: &Cluster, replica: &str, former: &str) {
     assert!(shown.out.contains(&took_over), "{}", shown.out);
     let primary = format!("instance : {replica} (primary)");
     assert!(shown.out.contains(&primary), "{}", shown.out);
+    in_the_status(cluster, replica, former);
     let tested = pgo(&["test", &cluster.name]).ok();
     assert!(!tested.out.contains("is NOT working"), "{}", tested.out);
     let target = format!("--target={replica}");
     pgo(&["scaledown", &cluster.name, &target, "--no-prompt"])
         .failed(2, &[&format!("{replica} is the primary")]);
+}
+
+/// `pgo status` says the same of them.
+fn in_the_status(cluster: &Cluster, replica: &str, former: &str) {
+    let name = cluster.name.as_str();
+    let figures = until("the status has both instances ready", READY, || {
+        let status = pgo(&["status", "-o", "json"]).ok().json();
+        let clusters = status["Result"]["Clusters"].as_array().cloned();
+        let mut clusters = clusters.unwrap_or_default().into_iter();
+        let figures = clusters.find(|one| one["Name"] == name);
+        let figures = figures.unwrap_or_default();
+        seen(figures["InstancesReady"] == 2, || figures.to_string()).map(|()| figures)
+    });
+    let timeline = figures["Timeline"].as_u64();
+    assert!(timeline.is_some_and(|timeline| timeline > 1), "{figures}");
+    for (place, expected) in [
+        ("/Primary", replica),
+        ("/Lag/Instance", former),
+        ("/LastTakeover/From", former),
+        ("/LastTakeover/To", replica),
+    ] {
+        assert_eq!(text(&figures, place), expected, "{place} of {figures}");
+    }
+    assert_eq!(figures["InstancesWanted"], 2, "{figures}");
+    assert_eq!(figures["LastTakeover"]["Planned"], true, "{figures}");
+    let printed = pgo(&["status"]).ok();
+    let took_over = format!("switchover : {replica} took over from {former}");
+    assert!(printed.out.contains(&took_over), "{printed}");
 }
 
 #[test]
