@@ -18,25 +18,18 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::Context as _;
 use jiff::Timestamp;
 use pgo_postgres::{
     Installation,
     base::WalRange,
-    dump::{self, Beside, Format, Manifest, Order, Server, Work},
-    program,
+    client::Server,
+    dump::{self, Beside, Format, Manifest, Order, Work},
 };
 use pgo_telemetry::CancellationToken;
 use serde::{Deserialize, Serialize};
-use tokio::signal::unix::{SignalKind, signal};
 
-use self::{
-    folder::{Folder, FolderError, Kept, Restore},
-    programs::Programs,
-};
-
-/// Exit code of one that was told to end: nothing is known of the operation, and another pod goes on.
-const ENDED: u8 = 143;
+use self::folder::{Folder, FolderError, Kept, Restore};
+use crate::operation::{self, Unfinished, programs::Programs};
 
 /// Settings of `agent dump`.
 #[derive(Clone, Debug, clap::Args)]
@@ -96,15 +89,27 @@ pub struct Answer {
 /// Why it was not done.
 #[derive(Debug, thiserror::Error)]
 enum DumpError {
-    /// It was told to end.
-    #[error("it was told to end")]
-    Ended,
-    /// It cannot be done.
-    #[error("{0}")]
-    Failed(String),
+    /// It was told to end, or cannot be done.
+    #[error(transparent)]
+    Unfinished(#[from] Unfinished),
     /// The volume cannot be used.
     #[error(transparent)]
     Folder(#[from] FolderError),
+}
+
+impl DumpError {
+    fn failed(why: impl std::fmt::Display) -> Self {
+        Self::Unfinished(Unfinished::Failed(why.to_string()))
+    }
+}
+
+impl From<DumpError> for Unfinished {
+    fn from(error: DumpError) -> Self {
+        match error {
+            DumpError::Unfinished(why) => why,
+            DumpError::Folder(why) => Self::Failed(why.to_string()),
+        }
+    }
 }
 
 /// Does it, and writes down what became of it.
@@ -112,49 +117,22 @@ enum DumpError {
 /// # Errors
 /// It cannot begin, or cannot say what became of it.
 pub fn main(settings: &Settings) -> anyhow::Result<ExitCode> {
-    let version = env!("CARGO_PKG_VERSION");
-    pgo_telemetry::init(&pgo_telemetry::Settings::from_env("agent", version)?)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("cannot begin to wait for programs")?;
-    let (code, said) = match runtime.block_on(until_told(settings)) {
-        Ok(answer) => (0, serde_json::to_string(&answer)?),
-        Err(DumpError::Ended) => return Ok(ExitCode::from(ENDED)),
-        Err(error) => {
-            tracing::error!(%error, "the dump, or the restore of one, failed");
-            (1, error.to_string())
-        }
-    };
-    let answer = &settings.answer;
-    std::fs::write(answer, said).with_context(|| format!("cannot write {}", answer.display()))?;
-    Ok(ExitCode::from(code))
+    let name = "the dump, or the restore of one,";
+    operation::run(name, &settings.answer, async |installation, stop| {
+        let answer = perform(settings, installation, stop).await?;
+        serde_json::to_string(&answer).map_err(|error| Unfinished::Failed(error.to_string()))
+    })
 }
 
-async fn until_told(settings: &Settings) -> Result<Answer, DumpError> {
-    let failed =
-        |error: std::io::Error| DumpError::Failed(format!("cannot wait for signals: {error}"));
-    let mut ends = signal(SignalKind::terminate()).map_err(failed)?;
-    let stop = CancellationToken::new();
-    let told = stop.clone();
-    // Process 1 has no default for signals.
-    tokio::spawn(async move {
-        ends.recv().await;
-        told.cancel();
-    });
-    perform(settings, &stop).await
-}
-
-async fn perform(settings: &Settings, stop: &CancellationToken) -> Result<Answer, DumpError> {
-    let found = program::all(std::env::var_os("PATH").as_deref()).await;
-    let installation =
-        program::choose(found, None).map_err(|error| DumpError::Failed(error.to_string()))?;
+async fn perform(
+    settings: &Settings,
+    installation: &Installation,
+    stop: &CancellationToken,
+) -> Result<Answer, DumpError> {
     match &settings.order.work {
         Work::Make { .. } => {
             let folder = open(settings, stop).await?;
-            Job::new(settings, &folder, &installation, stop)
-                .make()
-                .await
+            Job::new(settings, &folder, installation, stop).make().await
         }
         Work::Load {
             dump,
@@ -163,19 +141,19 @@ async fn perform(settings: &Settings, stop: &CancellationToken) -> Result<Answer
         } => {
             let folder = open(settings, stop).await?;
             let which = (dump.as_deref(), database.as_deref());
-            Job::new(settings, &folder, &installation, stop)
+            Job::new(settings, &folder, installation, stop)
                 .load(which, options)
                 .await
         }
         Work::BaseBackup { source, options } => {
             let folder = open(settings, stop).await?;
-            Job::new(settings, &folder, &installation, stop)
+            Job::new(settings, &folder, installation, stop)
                 .copy(source, options)
                 .await
         }
         Work::BaseRestore { backup, to } => {
             let folder = open(settings, stop).await?;
-            Job::new(settings, &folder, &installation, stop)
+            Job::new(settings, &folder, installation, stop)
                 .restore(backup.as_deref(), to)
                 .await
         }
@@ -188,7 +166,7 @@ async fn open<M: Kept>(
     stop: &CancellationToken,
 ) -> Result<Folder<M>, DumpError> {
     match Folder::open(&settings.volume, &settings.cluster, stop).await {
-        Err(FolderError::Busy(_)) if stop.is_cancelled() => Err(DumpError::Ended),
+        Err(FolderError::Busy(_)) if stop.is_cancelled() => Err(Unfinished::Ended.into()),
         opened => Ok(opened?),
     }
 }
@@ -224,14 +202,15 @@ impl Job<'_, Manifest> {
             port: self.settings.port,
             authority: self.settings.authority.clone(),
             passwords: PathBuf::new(),
+            application: "pgo-dump",
         };
-        Programs::new(
+        let password = &self.settings.password;
+        Ok(Programs::new(
             self.installation,
             server,
-            &self.settings.password,
+            password,
             self.stop,
-        )
-        .map_err(DumpError::Failed)
+        )?)
     }
 
     async fn make(&self) -> Result<Answer, DumpError> {
@@ -243,7 +222,7 @@ impl Job<'_, Manifest> {
             options,
         } = work
         else {
-            return Err(DumpError::Failed("nothing is to be dumped".to_owned()));
+            return Err(DumpError::failed("nothing is to be dumped"));
         };
         if let Some((name, manifest)) = self.folder.made_by(operation)? {
             tracing::info!(name, "the dump was made before");
@@ -262,7 +241,7 @@ impl Job<'_, Manifest> {
         };
         if let Err(error) = checked {
             partial.discard()?;
-            return Err(error);
+            return Err(error.into());
         }
         let manifest = Manifest {
             operation: operation.clone(),
@@ -290,7 +269,7 @@ impl Job<'_, Manifest> {
             Some(Restore::Begun) => {
                 let why = "the pod that restored it was ended meanwhile: whether it came to its end is not known; look, and \
                            restore it again where it did not";
-                return Err(DumpError::Failed(why.to_owned()));
+                return Err(DumpError::failed(why));
             }
             None => {}
         }
@@ -303,7 +282,7 @@ impl Job<'_, Manifest> {
         let mut note = None;
         if manifest.format == Format::Plain {
             let call = dump::load_text(into, options);
-            let call = call.map_err(|error| DumpError::Failed(error.to_string()))?;
+            let call = call.map_err(DumpError::failed)?;
             let roles = programs.names(into, dump::ROLES).await?;
             let databases = programs.names(into, dump::DATABASES).await?;
             let mut beside = Beside::new(roles, databases, manifest.all);
@@ -345,7 +324,7 @@ async fn contents(programs: &Programs<'_>, into: &str, file: &Path) -> Result<Pa
     let all = programs.output(&dump::list(file)).await?;
     let path = programs.file("contents");
     let written = std::fs::write(&path, dump::without_schemas(&all, &schemas));
-    let failed = |error| DumpError::Failed(format!("cannot write {}: {error}", path.display()));
+    let failed = |error| DumpError::failed(format!("cannot write {}: {error}", path.display()));
     written.map_err(failed)?;
     Ok(path)
 }

@@ -12,21 +12,16 @@ use std::{
     process::{ExitCode, Stdio},
 };
 
-use anyhow::Context as _;
 use nix::fcntl::OFlag;
 use pgo_postgres::{
     Installation,
-    job::{self, Benchmark, Load, Order, Server, Work},
-    program,
+    client::Server,
+    job::{self, Benchmark, Load, Order, Work},
 };
 use pgo_telemetry::CancellationToken;
 use serde::{Deserialize, Serialize};
-use tokio::signal::unix::{SignalKind, signal};
 
-use self::programs::Programs;
-
-/// Exit code of one that was told to end.
-const ENDED: u8 = 143;
+use crate::operation::{self, Unfinished, programs::Programs};
 
 /// How much of an answer Kubernetes takes, in bytes.
 const LONGEST_ANSWER: usize = 4000;
@@ -70,42 +65,19 @@ pub struct Answer {
     pub output: Option<String>,
 }
 
-/// Why it was not done.
-#[derive(Debug, thiserror::Error)]
-enum JobError {
-    /// It was told to end.
-    #[error("it was told to end")]
-    Ended,
-    /// It cannot be done.
-    #[error("{0}")]
-    Failed(String),
-}
-
 /// Does it, and writes down what became of it.
 ///
 /// # Errors
 /// It cannot begin, or cannot say what became of it.
 pub fn main(settings: &Settings) -> anyhow::Result<ExitCode> {
-    let version = env!("CARGO_PKG_VERSION");
-    pgo_telemetry::init(&pgo_telemetry::Settings::from_env("agent", version)?)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("cannot begin to wait for programs")?;
-    let done = runtime.block_on(until_told(settings));
-    // A file that is still being looked through must not hold up the end.
-    runtime.shutdown_background();
-    let (code, said) = match done {
-        Ok(answer) => (0, fitting(answer)?),
-        Err(JobError::Ended) => return Ok(ExitCode::from(ENDED)),
-        Err(error) => {
-            tracing::error!(%error, "the benchmark, or the load, failed");
-            (1, error.to_string())
-        }
-    };
-    let answer = &settings.answer;
-    std::fs::write(answer, said).with_context(|| format!("cannot write {}", answer.display()))?;
-    Ok(ExitCode::from(code))
+    let name = "the benchmark, or the load,";
+    operation::run(name, &settings.answer, async |installation, stop| {
+        let answer = match &settings.order.work {
+            Work::Benchmark(work) => benchmark((settings, work), installation, stop).await,
+            Work::Load(work) => load((settings, work), installation, stop).await,
+        };
+        fitting(answer?).map_err(|error| Unfinished::Failed(error.to_string()))
+    })
 }
 
 /// An answer as JSON that Kubernetes takes whole: of an output that is too long the end goes.
@@ -123,55 +95,40 @@ fn fitting(mut answer: Answer) -> Result<String, serde_json::Error> {
     }
 }
 
-async fn until_told(settings: &Settings) -> Result<Answer, JobError> {
-    let failed =
-        |error: std::io::Error| JobError::Failed(format!("cannot wait for signals: {error}"));
-    let mut ends = signal(SignalKind::terminate()).map_err(failed)?;
-    let stop = CancellationToken::new();
-    let told = stop.clone();
-    // Process 1 has no default for signals.
-    tokio::spawn(async move {
-        ends.recv().await;
-        told.cancel();
-    });
-    let found = program::all(std::env::var_os("PATH").as_deref()).await;
-    let installation =
-        program::choose(found, None).map_err(|error| JobError::Failed(error.to_string()))?;
-    match &settings.order.work {
-        Work::Benchmark(work) => benchmark((settings, work), &installation, &stop).await,
-        Work::Load(work) => load((settings, work), &installation, &stop).await,
-    }
-}
-
 fn programs<'a>(
     settings: &Settings,
     installation: &'a Installation,
     stop: &'a CancellationToken,
-) -> Result<Programs<'a>, JobError> {
+) -> Result<Programs<'a>, Unfinished> {
     let server = Server {
         host: settings.host.clone(),
         port: settings.port,
         authority: settings.authority.clone(),
         passwords: PathBuf::new(),
+        application: "pgo-job",
     };
-    Programs::new(installation, server, &settings.password, stop).map_err(JobError::Failed)
+    Programs::new(installation, server, &settings.password, stop)
 }
 
 async fn benchmark(
     (settings, work): (&Settings, &Benchmark),
     installation: &Installation,
     stop: &CancellationToken,
-) -> Result<Answer, JobError> {
+) -> Result<Answer, Unfinished> {
     let programs = programs(settings, installation, stop)?;
     let tables = job::initialize(work);
-    programs.run(&tables, &[], Stdio::null()).await?;
+    programs
+        .printed(&tables, &[job::utf8()], Stdio::null())
+        .await?;
     tracing::info!(
         database = work.database,
         scale = work.scale,
         "the tables of a benchmark are made"
     );
     let run = job::measure(work, &settings.script);
-    let output = programs.run(&run, &[], Stdio::null()).await?;
+    let output = programs
+        .printed(&run, &[job::utf8()], Stdio::null())
+        .await?;
     let summary = job::figures(&output);
     tracing::info!(summary, "a benchmark is done");
     Ok(Answer {
@@ -184,25 +141,25 @@ async fn load(
     (settings, work): (&Settings, &Load),
     installation: &Installation,
     stop: &CancellationToken,
-) -> Result<Answer, JobError> {
-    let file = open(&settings.files, &work.file).map_err(JobError::Failed)?;
+) -> Result<Answer, Unfinished> {
+    let file = open(&settings.files, &work.file).map_err(Unfinished::Failed)?;
     let name = work.file.clone();
     let looked = tokio::task::spawn_blocking(move || look(file, &name));
     let file = tokio::select! {
-        () = stop.cancelled() => return Err(JobError::Ended),
-        looked = looked => looked.map_err(|error| JobError::Failed(format!("looking through the file broke off: {error}")))?,
+        () = stop.cancelled() => return Err(Unfinished::Ended),
+        looked = looked => looked.map_err(|error| Unfinished::Failed(format!("looking through the file broke off: {error}")))?,
     };
-    let file = file.map_err(JobError::Failed)?;
+    let file = file.map_err(Unfinished::Failed)?;
     let programs = programs(settings, installation, stop)?;
     let call = job::load(work);
     let printed = programs
-        .run(&call, &job::rights(work), Stdio::from(file))
+        .printed(&call, &job::variables(work), Stdio::from(file))
         .await?;
     let Load {
         table, claim, file, ..
     } = work;
     let rows = job::rows(&printed).ok_or_else(|| {
-        JobError::Failed(format!(
+        Unfinished::Failed(format!(
             "psql did not say how many rows it loaded, but {printed:?}; look at {table}"
         ))
     })?;

@@ -50,6 +50,7 @@ pub mod inspection;
 pub mod install;
 pub mod job;
 pub mod lock;
+pub mod operation;
 pub mod orders;
 pub mod policy;
 pub mod prepare;

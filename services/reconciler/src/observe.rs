@@ -2,12 +2,11 @@
 //! cluster goes.
 
 mod drill;
-mod dump;
-mod job;
 mod probe;
 mod repository;
 mod size;
 mod there;
+mod worker;
 
 use std::{collections::BTreeMap, hash::Hash, sync::Arc, time::Duration};
 
@@ -32,9 +31,9 @@ use pgo_core::{
 use pgo_crd::{FINALIZER, Pgcluster, PgoConfig, Pgreplica, Pgtask, Requests, label};
 use pgo_ids::InstanceName;
 use pgo_objects::{
-    AUTOFAIL, CERTIFICATE_UNTIL, FIRST_SINCE, Holds, PREFERRED, RESTORED, SYNC_FALLBACK,
-    SYNCHRONOUS, TAKEOVERS, fixture_name, form, holds, is_labelled, is_owned, owners,
-    preferred_instances,
+    AUTOFAIL, CERTIFICATE_UNTIL, DUMP_CONTAINER, FIRST_SINCE, Holds, JOB_CONTAINER, PREFERRED,
+    RESTORED, SYNC_FALLBACK, SYNCHRONOUS, TAKEOVERS, fixture_name, form, holds, is_labelled,
+    is_owned, owners, preferred_instances,
 };
 
 use crate::{
@@ -261,13 +260,15 @@ async fn see_pods(
         }
         if let Some(operation) = pod.labels().get(label::DUMP) {
             if is_ours {
-                observed.dump = dump::seen(observed.dump.take(), dump::facts(pod, operation));
+                let facts = worker::facts(pod, DUMP_CONTAINER, operation);
+                observed.dump = worker::seen(observed.dump.take(), facts);
             }
             continue;
         }
         if let Some(operation) = pod.labels().get(label::JOB) {
             if is_ours {
-                observed.job = job::seen(observed.job.take(), job::facts(pod, operation));
+                let facts = worker::facts(pod, JOB_CONTAINER, operation);
+                observed.job = worker::seen(observed.job.take(), facts);
             }
             continue;
         }

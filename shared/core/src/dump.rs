@@ -22,7 +22,7 @@ use self::{
     base::{BaseOptions, BaseSource},
     options::{DumpFormat, DumpOptions, LoadOptions},
 };
-use crate::{Kind, Step, Storage};
+use crate::{Kind, Step, Storage, WorkerPod, WorkerState};
 
 /// A request for a dump, or for what one has to be restored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -230,34 +230,10 @@ pub struct DumpMade {
 }
 
 /// The pod for a dump, as it is there.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DumpFacts {
-    /// Its uid.
-    pub uid: String,
-    /// Its name.
-    pub name: String,
-    /// Id of the operation it was made for.
-    pub operation: String,
-    /// Whether it is being removed.
-    pub terminating: bool,
-    /// How far it is.
-    pub state: DumpState,
-}
+pub type DumpFacts = WorkerPod<DumpResult>;
 
 /// How far a pod for a dump is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum DumpState {
-    /// It has not begun; why, where that is known.
-    Waiting(Option<String>),
-    /// It works.
-    Working,
-    /// It has done it.
-    Done(DumpResult),
-    /// It could not do it.
-    Failed(String),
-    /// It was ended before it could say anything; how.
-    Lost(String),
-}
+pub type DumpState = WorkerState<DumpResult>;
 
 /// What a pod says of what it has done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use self::run::{break_off, commit, steps};
 pub use self::table::{file, table};
-use crate::{Kind, Step};
+use crate::{Kind, Step, WorkerPod, WorkerState};
 
 /// A request for a benchmark, or for a load.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -201,34 +201,10 @@ pub struct JobRun {
 }
 
 /// The pod for a job, as it is there.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct JobFacts {
-    /// Its uid.
-    pub uid: String,
-    /// Its name.
-    pub name: String,
-    /// Id of the operation it was made for.
-    pub operation: String,
-    /// Whether it is being removed.
-    pub terminating: bool,
-    /// How far it is.
-    pub state: JobState,
-}
+pub type JobFacts = WorkerPod<JobResult>;
 
 /// How far a pod for a job is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum JobState {
-    /// It has not begun; why, where that is known.
-    Waiting(Option<String>),
-    /// It works.
-    Working,
-    /// It has done it.
-    Done(JobResult),
-    /// It could not do it.
-    Failed(String),
-    /// It was ended before it could say anything; how.
-    Lost(String),
-}
+pub type JobState = WorkerState<JobResult>;
 
 /// What a pod says of what it has done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

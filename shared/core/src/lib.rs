@@ -56,6 +56,7 @@ mod takeover;
 mod tested;
 mod upgrade;
 mod volumes;
+mod worker;
 mod worth;
 
 pub use asked::rests_on;
@@ -119,4 +120,5 @@ pub use upgrade::{
     Found, Images, MinorVersion, ProbeFacts, Upgrade, UpgradeRequest, UpgradeStage, wants_upgrade,
 };
 pub use volumes::{Fill, Level, Mark, VolumeStatus};
+pub use worker::{WorkerPod, WorkerState};
 pub use worth::worth_writing;

@@ -85,17 +85,12 @@ pub(crate) fn commit(
         if next.journal.knows(request.operation) {
             continue;
         }
-        if !is_clear(observed, now) || !cluster.has_room(&next.journal) {
+        if !silence::is_clear(observed, now) || !cluster.has_room(&next.journal) {
             break;
         }
         begin(next, cluster, observed, request, now);
     }
     while advance(next, cluster, observed, now) {}
-}
-
-/// Who has just begun to listen cannot say that nobody serves.
-fn is_clear(observed: &Observed, now: Timestamp) -> bool {
-    observed.serving_primary().is_some() || !silence::is_brief(observed, now)
 }
 
 fn begin(

@@ -21,6 +21,11 @@ pub(crate) fn is_brief(observed: &Observed, now: Timestamp) -> bool {
     silences.any(|since| now.duration_since(*since) < GRACE)
 }
 
+/// Whether it is known whether somebody serves: who has just begun to listen cannot say that nobody does.
+pub(crate) fn is_clear(observed: &Observed, now: Timestamp) -> bool {
+    observed.serving_primary().is_some() || !is_brief(observed, now)
+}
+
 /// What `status` says of an instance, if that was about its present pod, and the pod's agent is silent only since a
 /// moment ago.
 pub(crate) fn remembered<'a>(

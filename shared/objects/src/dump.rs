@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
-    Affinity, Container, EnvVar, KeyToPath, Pod, PodSpec, SecretVolumeSource, Volume, VolumeMount,
+    Affinity, KeyToPath, Pod, PodSpec, SecretVolumeSource, Volume, VolumeMount,
 };
 use pgo_core::{
     Desired, DumpKind, DumpOrder, DumpWork, Fixture, NodePreference, UserSecret, dump_pod_name,
@@ -14,17 +14,12 @@ use pgo_ids::StreamId;
 use crate::{
     LogSettings,
     identity::{fixture_name, owned},
-    pod::{
-        claimed, container_security, empty, installer, mount, mount_part, pod_security, prefers,
-        secret, value,
-    },
+    pod::{claimed, mount, prefers, secret, value},
+    worker,
 };
 
 /// Name of the container that does it.
 pub const DUMP_CONTAINER: &str = "dump";
-
-/// How long what runs may take to end when the pod is to go.
-const GRACE_SECONDS: i64 = 20;
 
 /// The pod. It has no account, and of the agents' certificate only the authority that it knows the server by; that which copies a
 /// server has all of it, as a replica that does so. None has more of these than it needs.
@@ -47,19 +42,16 @@ pub fn dump_pod(
     let labels = metadata.labels.get_or_insert_with(BTreeMap::new);
     labels.insert(word.to_owned(), "true".to_owned());
     labels.insert(label::DUMP.to_owned(), order.operation.to_string());
+    let mut environment = worker::environment(desired, ("PGO_DUMP", order), logs);
+    environment.push(value("PGO_CLUSTER", desired.name.to_string()));
+    let mounts = mounts(&order.work);
+    let container = worker::container(desired, DUMP_CONTAINER, environment, mounts);
+    let volumes = volumes(desired, &order.work, claim);
     Pod {
         metadata,
         spec: Some(PodSpec {
-            restart_policy: Some("Never".to_owned()),
-            automount_service_account_token: Some(false),
-            enable_service_links: Some(false),
-            termination_grace_period_seconds: Some(GRACE_SECONDS),
-            security_context: Some(pod_security(&desired.storage)),
-            init_containers: Some(vec![installer(&desired.agent_image)]),
             affinity: affinity(&order.work),
-            containers: vec![container(desired, order, logs)],
-            volumes: Some(volumes(desired, &order.work, claim)),
-            ..PodSpec::default()
+            ..worker::spec(desired, container, volumes)
         }),
         ..Pod::default()
     }
@@ -79,7 +71,7 @@ fn affinity(work: &DumpWork) -> Option<Affinity> {
 }
 
 fn volumes(desired: &Desired, work: &DumpWork, claim: &str) -> Vec<Volume> {
-    let mut volumes = vec![empty("agent"), empty("tmp")];
+    let mut volumes = Vec::new();
     match work {
         DumpWork::Make { .. } | DumpWork::Load { .. } => volumes.extend([
             authority(desired),
@@ -95,45 +87,18 @@ fn volumes(desired: &Desired, work: &DumpWork, claim: &str) -> Vec<Volume> {
     volumes
 }
 
-/// Where those are that not every pod has.
+/// Where the dumps are, and what not every pod has.
 fn mounts(work: &DumpWork) -> Vec<VolumeMount> {
+    let mut mounts = vec![mount("dumps", "/pgdata", false)];
     match work {
-        DumpWork::Make { .. } | DumpWork::Load { .. } => vec![
+        DumpWork::Make { .. } | DumpWork::Load { .. } => mounts.extend([
             mount("authority", "/pgo/tls", true),
             mount("postgres", "/pgo/secrets/postgres", true),
-        ],
-        DumpWork::BaseBackup { .. } => vec![mount("authority", "/pgo/tls", true)],
-        DumpWork::BaseRestore { .. } => vec![mount("restored", "/restored", false)],
+        ]),
+        DumpWork::BaseBackup { .. } => mounts.push(mount("authority", "/pgo/tls", true)),
+        DumpWork::BaseRestore { .. } => mounts.push(mount("restored", "/restored", false)),
     }
-}
-
-fn container(desired: &Desired, order: &DumpOrder, logs: &LogSettings) -> Container {
-    let read_only = |volume: &str, path: &str, part: &str| VolumeMount {
-        read_only: Some(true),
-        ..mount_part(volume, path, part)
-    };
-    let mut mounted = vec![
-        read_only("agent", "/pgo/bin", "bin"),
-        // The image need not know user 26; these do.
-        read_only("agent", "/etc/passwd", "etc/passwd"),
-        read_only("agent", "/etc/group", "etc/group"),
-        mount("tmp", "/tmp", false),
-        mount("dumps", "/pgdata", false),
-    ];
-    mounted.extend(mounts(&order.work));
-    Container {
-        name: DUMP_CONTAINER.to_owned(),
-        // The image of the instances: pg_dump is to be as new as the server.
-        image: Some(desired.image.0.clone()),
-        image_pull_policy: Some("IfNotPresent".to_owned()),
-        command: Some(vec!["/pgo/bin/agent".to_owned()]),
-        args: Some(vec!["dump".to_owned()]),
-        env: Some(environment(desired, order, logs)),
-        security_context: Some(container_security()),
-        termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
-        volume_mounts: Some(mounted),
-        ..Container::default()
-    }
+    mounts
 }
 
 /// The part of the agents' certificate that is no secret.
@@ -151,21 +116,4 @@ fn authority(desired: &Desired) -> Volume {
         }),
         ..Volume::default()
     }
-}
-
-fn environment(desired: &Desired, order: &DumpOrder, logs: &LogSettings) -> Vec<EnvVar> {
-    // Texts, numbers and lists of texts are always JSON.
-    let text = serde_json::to_string(order).unwrap_or_default();
-    let mut variables = vec![
-        value("PGO_DUMP", text),
-        value("PGO_CLUSTER", desired.name.to_string()),
-        // The certificate of the server has this name.
-        value(
-            "PGO_DATABASE_HOST",
-            format!("{}.{}.svc", desired.name, desired.namespace),
-        ),
-        value("PGPORT", desired.port.to_string()),
-    ];
-    variables.extend(logs.variables());
-    variables
 }

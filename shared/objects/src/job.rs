@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
-    ConfigMapVolumeSource, Container, EnvVar, KeyToPath, Pod, PodSecurityContext, PodSpec,
-    SecretVolumeSource, Volume, VolumeMount,
+    ConfigMapVolumeSource, KeyToPath, Pod, PodSecurityContext, PodSpec, SecretVolumeSource, Volume,
+    VolumeMount,
 };
 use pgo_core::{
     Desired, Fixture, JobKind, JobOrder, JobWork, UserSecret, job::TRANSACTIONS, job_name,
@@ -15,7 +15,8 @@ use pgo_ids::StreamId;
 use crate::{
     LogSettings,
     identity::{fixture_name, owned},
-    pod::{claimed, container_security, empty, installer, mount, mount_part, pod_security, value},
+    pod::{claimed, mount, pod_security},
+    worker,
 };
 
 /// Name of the container that does it.
@@ -23,9 +24,6 @@ pub const JOB_CONTAINER: &str = "job";
 
 /// Longest life of the pod; the reconciler ends it after a day.
 const DEADLINE_SECONDS: i64 = 25 * 3600;
-
-/// How long what runs may take to end when the pod is to go.
-const GRACE_SECONDS: i64 = 20;
 
 /// The pod. It has no account, and of the agents' certificate only the authority that it knows the server by.
 #[must_use]
@@ -41,8 +39,6 @@ pub fn job_pod(desired: &Desired, uid: &StreamId, order: &JobOrder, logs: &LogSe
     labels.insert(word.to_owned(), "true".to_owned());
     labels.insert(label::JOB.to_owned(), order.operation.to_string());
     let mut volumes = vec![
-        empty("agent"),
-        empty("tmp"),
         of_secret(
             "authority",
             fixture_name(Fixture::Certificate, &desired.name),
@@ -50,24 +46,22 @@ pub fn job_pod(desired: &Desired, uid: &StreamId, order: &JobOrder, logs: &LogSe
         ),
         of_secret("postgres", desired.secret_name(UserSecret::Superuser), &[]),
     ];
-    let mut mounts = mounts();
+    let mut mounts = vec![
+        mount("authority", "/pgo/tls", true),
+        mount("postgres", "/pgo/secrets/postgres", true),
+    ];
     if let Some((volume, mount)) = input(&order.work) {
         volumes.push(volume);
         mounts.push(mount);
     }
+    let environment = worker::environment(desired, ("PGO_JOB", order), logs);
+    let container = worker::container(desired, JOB_CONTAINER, environment, mounts);
     Pod {
         metadata,
         spec: Some(PodSpec {
-            restart_policy: Some("Never".to_owned()),
             active_deadline_seconds: Some(DEADLINE_SECONDS),
-            automount_service_account_token: Some(false),
-            enable_service_links: Some(false),
-            termination_grace_period_seconds: Some(GRACE_SECONDS),
             security_context: Some(security(desired, &order.work)),
-            init_containers: Some(vec![installer(&desired.agent_image)]),
-            containers: vec![container(desired, order, mounts, logs)],
-            volumes: Some(volumes),
-            ..PodSpec::default()
+            ..worker::spec(desired, container, volumes)
         }),
         ..Pod::default()
     }
@@ -110,43 +104,6 @@ fn input(work: &JobWork) -> Option<(Volume, VolumeMount)> {
     }
 }
 
-fn container(
-    desired: &Desired,
-    order: &JobOrder,
-    mounts: Vec<VolumeMount>,
-    logs: &LogSettings,
-) -> Container {
-    Container {
-        name: JOB_CONTAINER.to_owned(),
-        // That of the instances has the programs, as new as the server.
-        image: Some(desired.image.0.clone()),
-        image_pull_policy: Some("IfNotPresent".to_owned()),
-        command: Some(vec!["/pgo/bin/agent".to_owned()]),
-        args: Some(vec!["job".to_owned()]),
-        env: Some(environment(desired, order, logs)),
-        security_context: Some(container_security()),
-        termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
-        volume_mounts: Some(mounts),
-        ..Container::default()
-    }
-}
-
-fn mounts() -> Vec<VolumeMount> {
-    let read_only = |volume: &str, path: &str, part: &str| VolumeMount {
-        read_only: Some(true),
-        ..mount_part(volume, path, part)
-    };
-    vec![
-        read_only("agent", "/pgo/bin", "bin"),
-        // The image need not know user 26; these do.
-        read_only("agent", "/etc/passwd", "etc/passwd"),
-        read_only("agent", "/etc/group", "etc/group"),
-        mount("tmp", "/tmp", false),
-        mount("authority", "/pgo/tls", true),
-        mount("postgres", "/pgo/secrets/postgres", true),
-    ]
-}
-
 fn part(key: &str) -> KeyToPath {
     KeyToPath {
         key: key.to_owned(),
@@ -167,20 +124,4 @@ fn of_secret(name: &str, secret: String, keys: &[&str]) -> Volume {
         }),
         ..Volume::default()
     }
-}
-
-fn environment(desired: &Desired, order: &JobOrder, logs: &LogSettings) -> Vec<EnvVar> {
-    // Texts, numbers and lists of texts are always JSON.
-    let text = serde_json::to_string(order).unwrap_or_default();
-    let mut variables = vec![
-        value("PGO_JOB", text),
-        // The certificate of the server has this name.
-        value(
-            "PGO_DATABASE_HOST",
-            format!("{}.{}.svc", desired.name, desired.namespace),
-        ),
-        value("PGPORT", desired.port.to_string()),
-    ];
-    variables.extend(logs.variables());
-    variables
 }

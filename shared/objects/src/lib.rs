@@ -14,6 +14,7 @@ mod rivals;
 mod secret;
 mod service;
 mod volume;
+mod worker;
 
 pub use access::{agent_role, agent_role_binding, agent_service_account};
 pub use drill::{DRILL_CONTAINER, drill, drill_name};

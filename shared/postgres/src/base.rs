@@ -10,7 +10,7 @@ use std::{fs, net::IpAddr, path::Path};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    dump::Call,
+    client::Call,
     files::{FileError, named},
     upstream::Upstream,
 };

@@ -7,16 +7,16 @@
 
 mod text;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::BaseSource;
+use crate::{
+    base::BaseSource,
+    client::{Call, NEVER_ASK, database},
+};
 
 pub use text::{Beside, without_schemas};
-
-/// Who dumps and restores: only a superuser can read everything.
-pub const USER: &str = "postgres";
 
 /// Name of the file with what is to be known of a dump, in its folder.
 pub const MANIFEST: &str = "pgo-dump.json";
@@ -134,75 +134,10 @@ pub struct Manifest {
     pub version: String,
 }
 
-/// A program of PostgreSQL with its arguments.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Call {
-    /// Its name.
-    pub program: &'static str,
-    /// Its arguments.
-    pub arguments: Vec<String>,
+/// The option that names a database.
+fn into_database(name: &str) -> String {
+    format!("--dbname={}", database(name))
 }
-
-impl Call {
-    fn of(program: &'static str, arguments: impl IntoIterator<Item = String>) -> Self {
-        Self {
-            program,
-            arguments: arguments.into_iter().collect(),
-        }
-    }
-}
-
-/// A server, as libpq's variables have it. The password is in a file: neither arguments nor environment hold it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Server {
-    /// Its name, which its certificate has to have.
-    pub host: String,
-    /// Port of PostgreSQL.
-    pub port: u16,
-    /// Authority that signed its certificate.
-    pub authority: PathBuf,
-    /// File with the password.
-    pub passwords: PathBuf,
-}
-
-impl Server {
-    /// Variables for a program that connects.
-    pub fn variables(&self) -> Vec<(&'static str, String)> {
-        let shown = |path: &Path| path.display().to_string();
-        vec![
-            ("PGHOST", self.host.clone()),
-            ("PGPORT", self.port.to_string()),
-            ("PGUSER", USER.to_owned()),
-            ("PGPASSFILE", shown(&self.passwords)),
-            ("PGSSLMODE", "verify-full".to_owned()),
-            ("PGSSLROOTCERT", shown(&self.authority)),
-            // It has none; else libpq looks for one in the home of whoever this runs as.
-            ("PGSSLCERT", shown(&self.passwords.with_file_name("none"))),
-            ("PGCONNECT_TIMEOUT", "10".to_owned()),
-            ("PGAPPNAME", "pgo-dump".to_owned()),
-            // What they say is read by a program.
-            ("PGOPTIONS", "-c lc_messages=C".to_owned()),
-            ("LC_ALL", "C".to_owned()),
-        ]
-    }
-}
-
-/// A line of a file of passwords that opens any server to [`USER`] (documentation, "The Password File").
-pub fn password_line(password: &str) -> String {
-    let password = password.replace('\\', "\\\\").replace(':', "\\:");
-    format!("*:*:*:{USER}:{password}\n")
-}
-
-/// A database as an argument: a name with `=` in it would be taken for more than a name. Who is gone without a word is noticed.
-fn database(name: &str) -> String {
-    let name = name.replace('\\', "\\\\").replace('\'', "\\'");
-    format!(
-        "--dbname=dbname='{name}' keepalives_idle='10' keepalives_interval='5' keepalives_count='3' \
-         tcp_user_timeout='60000'"
-    )
-}
-
-const NEVER_ASK: &str = "--no-password";
 
 /// What makes a dump in `file`.
 pub fn make(of: &str, all: bool, format: Format, options: &[String], file: &Path) -> Call {
@@ -212,7 +147,7 @@ pub fn make(of: &str, all: bool, format: Format, options: &[String], file: &Path
         return Call::of("pg_dumpall", options.chain(own));
     }
     let format = format!("--format={}", format.as_str());
-    let own = own.into_iter().chain([format, database(of)]);
+    let own = own.into_iter().chain([format, into_database(of)]);
     Call::of("pg_dump", options.chain(own))
 }
 
@@ -234,7 +169,7 @@ pub fn list(file: &Path) -> Call {
 /// What asks a database, one value per line.
 pub fn ask(of: &str, query: &str) -> Call {
     let own = ["--no-psqlrc", NEVER_ASK, "--tuples-only", "--no-align"].map(str::to_owned);
-    let query = [format!("--command={query}"), database(of)];
+    let query = [format!("--command={query}"), into_database(of)];
     Call::of("psql", own.into_iter().chain(query))
 }
 
@@ -283,7 +218,7 @@ pub fn load(into: &str, options: &[String], (file, contents): (&Path, Option<&Pa
     let contents = contents.map(|list| format!("--use-list={}", list.display()));
     let own = [
         NEVER_ASK.to_owned(),
-        database(into),
+        into_database(into),
         file.display().to_string(),
     ];
     let options = options.iter().cloned().chain(contents);
@@ -306,7 +241,10 @@ pub fn load_text(into: &str, options: &[String]) -> Result<Call, NotForText> {
         "--file=-",
     ];
     let own = own.map(str::to_owned);
-    Ok(Call::of("psql", own.into_iter().chain([database(into)])))
+    Ok(Call::of(
+        "psql",
+        own.into_iter().chain([into_database(into)]),
+    ))
 }
 
 /// Whether a dump as text is restored in one transaction: not where it connects anew in between. Who passes it to psql says
@@ -407,7 +345,6 @@ mod tests {
         assert!(call.arguments[4].starts_with("--dbname=dbname='x host=evil\\' y' keepalives"));
         let all = make("userdb", true, Format::Plain, &[], Path::new("/f"));
         assert_eq!((all.program, all.arguments.len()), ("pg_dumpall", 2));
-        assert_eq!(password_line("a:b\\c"), "*:*:*:postgres:a\\:b\\\\c\n");
     }
 
     #[test]

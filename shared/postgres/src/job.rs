@@ -7,13 +7,12 @@
 
 use std::{
     io::{self, BufRead},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use serde::Deserialize;
 
-/// Who they connect as.
-pub const USER: &str = "postgres";
+use crate::client::{Call, NEVER_ASK, database, with_settings};
 
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -92,92 +91,12 @@ pub enum Format {
     Json,
 }
 
-/// A program of PostgreSQL with its arguments.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Call {
-    /// Its name.
-    pub program: &'static str,
-    /// Its arguments.
-    pub arguments: Vec<String>,
-}
-
-/// A server, as libpq's variables have it. The password is in a file: neither arguments nor environment hold it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Server {
-    /// Its name, which its certificate has to have.
-    pub host: String,
-    /// Port of PostgreSQL.
-    pub port: u16,
-    /// Authority that signed its certificate.
-    pub authority: PathBuf,
-    /// File with the password.
-    pub passwords: PathBuf,
-}
-
-impl Server {
-    /// Variables for a program that connects with these settings of PostgreSQL.
-    pub fn variables(&self, settings: &[(&str, &str)]) -> Vec<(&'static str, String)> {
-        let shown = |path: &Path| path.display().to_string();
-        // What they say is read by a program.
-        let settings = [("lc_messages", "C")].iter().chain(settings);
-        let settings: Vec<String> = settings
-            .map(|(name, value)| format!("-c {name}={}", escaped(value)))
-            .collect();
-        vec![
-            ("PGHOST", self.host.clone()),
-            ("PGPORT", self.port.to_string()),
-            ("PGUSER", USER.to_owned()),
-            ("PGPASSFILE", shown(&self.passwords)),
-            ("PGSSLMODE", "verify-full".to_owned()),
-            ("PGSSLROOTCERT", shown(&self.authority)),
-            // It has none; else libpq looks for one in the home of whoever this runs as.
-            ("PGSSLCERT", shown(&self.passwords.with_file_name("none"))),
-            ("PGCONNECT_TIMEOUT", "10".to_owned()),
-            ("PGAPPNAME", "pgo-job".to_owned()),
-            ("PGOPTIONS", settings.join(" ")),
-            // A file as programs write it today, and not as this machine's language would have it.
-            ("PGCLIENTENCODING", "UTF8".to_owned()),
-            ("LC_ALL", "C".to_owned()),
-        ]
-    }
-}
-
-/// A value among a server's options: white space ends one (documentation, "options").
-fn escaped(value: &str) -> String {
-    let mut text = String::with_capacity(value.len());
-    for c in value.chars() {
-        if c.is_whitespace() || c == '\\' {
-            text.push('\\');
-        }
-        text.push(c);
-    }
-    text
-}
-
-/// A line of a file of passwords that opens any server to [`USER`] (documentation, "The Password File").
-pub fn password_line(password: &str) -> String {
-    let password = password.replace('\\', "\\\\").replace(':', "\\:");
-    format!("*:*:*:{USER}:{password}\n")
-}
-
-/// A database as an argument: a name with `=` in it would be taken for more than a name. Who is gone without a word is noticed.
-fn database(name: &str) -> String {
-    let name = name.replace('\\', "\\\\").replace('\'', "\\'");
-    format!(
-        "dbname='{name}' keepalives_idle='10' keepalives_interval='5' keepalives_count='3' \
-         tcp_user_timeout='60000'"
-    )
-}
-
 /// What makes the tables of a benchmark, in the place of those that are there.
 pub fn initialize(work: &Benchmark) -> Call {
     let mut arguments = vec!["--initialize".to_owned(), format!("--scale={}", work.scale)];
     arguments.extend(work.init.iter().cloned());
     arguments.push(database(&work.database));
-    Call {
-        program: "pgbench",
-        arguments,
-    }
+    Call::of("pgbench", arguments)
 }
 
 /// What measures; `script` is the file with the transaction that is run instead of pgbench's own.
@@ -195,10 +114,7 @@ pub fn measure(work: &Benchmark, script: &Path) -> Call {
     }
     arguments.extend(work.options.iter().cloned());
     arguments.push(database(&work.database));
-    Call {
-        program: "pgbench",
-        arguments,
-    }
+    Call::of("pgbench", arguments)
 }
 
 /// The figures of what `pgbench` has printed, in one line.
@@ -214,9 +130,16 @@ pub fn figures(printed: &str) -> String {
     told.collect::<Vec<_>>().join(", ")
 }
 
-/// The settings with which a load runs: it has the rights of its role.
-pub fn rights(work: &Load) -> [(&'static str, &str); 1] {
-    [("role", work.role.as_str())]
+/// The variables with which a load runs: it has the rights of its role, and a file is as programs write it today, not as this
+/// machine's language would have it.
+pub fn variables(work: &Load) -> [(&'static str, String); 2] {
+    let rights = with_settings(&[("role", work.role.as_str())]);
+    [rights, utf8()]
+}
+
+/// The variable by which texts are UTF-8.
+pub fn utf8() -> (&'static str, String) {
+    ("PGCLIENTENCODING", "UTF8".to_owned())
 }
 
 /// What loads the file that it reads, all of it or nothing.
@@ -228,16 +151,13 @@ pub fn load(work: &Load) -> Call {
     };
     let arguments = [
         "--no-psqlrc",
-        "--no-password",
+        NEVER_ASK,
         "--set=ON_ERROR_STOP=1",
         "--set=VERBOSITY=verbose",
         &format!("--command=COPY {} FROM STDIN WITH ({how})", work.table),
         &format!("--dbname={}", database(&work.database)),
     ];
-    Call {
-        program: "psql",
-        arguments: arguments.map(str::to_owned).to_vec(),
-    }
+    Call::of("psql", arguments.map(str::to_owned))
 }
 
 /// How many rows were loaded, by what `psql` has printed.
@@ -424,18 +344,9 @@ mod tests {
         assert!(
             load(&work).arguments[4].ends_with("(FORMAT csv, QUOTE E'\\x01', DELIMITER E'\\x02')")
         );
-        let server = Server {
-            host: "hippo.pgouser1.svc".to_owned(),
-            port: 5432,
-            authority: "/ca".into(),
-            passwords: "/tmp/pgpass".into(),
-        };
-        let variables = server.variables(&rights(&work));
-        let options = variables.iter().find(|(name, _)| *name == "PGOPTIONS");
-        assert_eq!(
-            options.map(|(_, value)| value.as_str()),
-            Some("-c lc_messages=C -c role=an\\ app")
-        );
+        let [(_, options), (_, encoding)] = variables(&work);
+        assert_eq!(options, "-c lc_messages=C -c role=an\\ app");
+        assert_eq!(encoding, "UTF8");
         assert_eq!(rows("COPY 3\n"), Some(3));
         assert_eq!(rows(""), None);
     }

@@ -10,6 +10,7 @@
 
 pub mod backrest;
 pub mod base;
+pub mod client;
 pub mod clone;
 pub mod conf;
 pub mod control;

@@ -24,8 +24,8 @@ use zeroize::Zeroizing;
 use super::{
     Answer, DumpError, Job,
     folder::{self, Restore},
-    programs::Programs,
 };
+use crate::operation::{Unfinished, programs::Programs};
 
 /// What a data directory is called until it is whole.
 const PARTIAL: &str = ".restore";
@@ -34,7 +34,7 @@ const PARTIAL: &str = ".restore";
 const MODE: u32 = 0o700;
 
 fn failed(error: impl std::fmt::Display) -> DumpError {
-    DumpError::Failed(error.to_string())
+    DumpError::failed(error)
 }
 
 impl Job<'_, BaseManifest> {
@@ -50,8 +50,7 @@ impl Job<'_, BaseManifest> {
             return Ok(self.told(&name, &manifest));
         }
         self.folder.clear()?;
-        let programs = Programs::without_password(self.installation, self.stop);
-        let programs = programs.map_err(DumpError::Failed)?;
+        let programs = Programs::without_password(self.installation, self.stop)?;
         let partial = self.folder.begin(Timestamp::now())?;
         let made = self
             .copied(&programs, (source, options), partial.path())
@@ -134,8 +133,7 @@ impl Job<'_, BaseManifest> {
     }
 
     async fn placed(&self, backup: &Path, data: &Path) -> Result<(), DumpError> {
-        let programs = Programs::without_password(self.installation, self.stop);
-        let programs = programs.map_err(DumpError::Failed)?;
+        let programs = Programs::without_password(self.installation, self.stop)?;
         self.verified(&programs, backup).await?;
         let partial = PathBuf::from(format!("{}{PARTIAL}", data.display()));
         if partial.exists() {
@@ -143,7 +141,7 @@ impl Job<'_, BaseManifest> {
         }
         let made = self.recovered(&programs, backup, &partial).await;
         if let Err(error) = made {
-            if !matches!(error, DumpError::Ended) {
+            if !matches!(error, DumpError::Unfinished(Unfinished::Ended)) {
                 let gone = fs::remove_dir_all(&partial);
                 tracing::info!(?gone, "what was restored is not whole, and goes");
             }
@@ -221,7 +219,7 @@ fn copy_all(from: &Path, to: &Path, stop: &CancellationToken) -> Result<(), Dump
     named(private, "change", to).map_err(failed)?;
     for entry in named(fs::read_dir(from), "read", from).map_err(failed)? {
         if stop.is_cancelled() {
-            return Err(DumpError::Ended);
+            return Err(Unfinished::Ended.into());
         }
         let entry = named(entry, "read", from).map_err(failed)?;
         let (path, target) = (entry.path(), to.join(entry.file_name()));

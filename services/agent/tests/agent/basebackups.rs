@@ -4,7 +4,6 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    process::Stdio,
 };
 
 use pgo_postgres::{Session, Socket, program as installed};
@@ -13,8 +12,9 @@ use tokio::process::Command;
 
 use crate::{
     replica::pair,
-    rig::{DEADLINE, PROGRAMS, Rig, program},
+    rig::{DEADLINE, PROGRAMS, Rig},
     unprivileged::unprivileged,
+    worker::{self, execute, option, served},
 };
 
 /// A volume for backups of an instance that serves, and one to restore to.
@@ -39,34 +39,15 @@ impl<'a> Copies<'a> {
 
     /// It runs to its end: its answer, or why there is none.
     async fn run(&self, order: &Value) -> Result<Value, String> {
-        let settings = &self.rig.settings;
-        let answer = self.volume.join("answer");
-        let _ = fs::remove_file(&answer);
-        let at = |path: &Path| path.display().to_string();
-        let mut command = Command::new(program());
+        let (answer, tls) = (self.volume.join("answer"), &self.rig.settings.tls);
+        let mut command = worker::command(self.rig, "dump", &answer);
         command
-            .arg("dump")
-            .arg(format!("--volume={}", at(&self.volume)))
-            .arg(format!("--target={}", at(&self.target)))
-            .arg(format!("--authority={}", at(&settings.tls.join("ca.crt"))))
-            .arg(format!(
-                "--certificate={}",
-                at(&settings.tls.join("tls.crt"))
-            ))
-            .arg(format!("--key={}", at(&settings.tls.join("tls.key"))))
-            .arg(format!("--answer={}", at(&answer)))
-            .env("PGO_DUMP", order.to_string())
-            .env("PGO_CLUSTER", "hippo")
-            .env("PGO_DATABASE_HOST", "localhost")
-            .stdin(Stdio::null())
-            .kill_on_drop(true);
-        let ended = tokio::time::timeout(DEADLINE, command.status()).await;
-        let status = ended.expect("it ends in time").expect("it was waited for");
-        let said = fs::read_to_string(answer).unwrap_or_default();
-        match status.success() {
-            true => Ok(serde_json::from_str(&said).expect("JSON")),
-            false => Err(said),
-        }
+            .arg(option("volume", &self.volume))
+            .arg(option("target", &self.target))
+            .arg(option("certificate", &tls.join("tls.crt")))
+            .arg(option("key", &tls.join("tls.key")))
+            .env("PGO_DUMP", order.to_string());
+        worker::said(command, &answer).await
     }
 
     async fn copy(&self, operation: &str) -> Result<Value, String> {
@@ -140,15 +121,6 @@ impl<'a> Copies<'a> {
     }
 }
 
-async fn execute(rig: &Rig, statements: &str) {
-    let session = Session::open(&rig.settings.socket(), "userdb").await;
-    let session = session.expect("a session");
-    session
-        .execute(statements, DEADLINE)
-        .await
-        .expect(statements);
-}
-
 /// A data directory has nothing that a copy or a standby has.
 fn is_no_copy_any_more(data: &Path) {
     for gone in [
@@ -165,9 +137,7 @@ fn is_no_copy_any_more(data: &Path) {
 fn a_copy_is_made_once_and_its_restore_comes_up_with_what_was_there() {
     let name = "basebackups::a_copy_is_made_once_and_its_restore_comes_up_with_what_was_there";
     unprivileged(name, &PROGRAMS, async || {
-        let mut rig = Rig::new("hippo");
-        rig.start().await;
-        rig.until_primary().await;
+        let mut rig = served().await;
         execute(
             &rig,
             "CREATE TABLE t(v text); INSERT INTO t VALUES ('one'), ('two')",
@@ -226,9 +196,7 @@ fn a_copy_is_made_once_and_its_restore_comes_up_with_what_was_there() {
 fn what_is_not_whole_is_no_backup_and_is_not_restored() {
     let name = "basebackups::what_is_not_whole_is_no_backup_and_is_not_restored";
     unprivileged(name, &PROGRAMS, async || {
-        let mut rig = Rig::new("hippo");
-        rig.start().await;
-        rig.until_primary().await;
+        let mut rig = served().await;
         execute(&rig, "CREATE TABLE t(v text); INSERT INTO t VALUES ('one')").await;
         let copies = Copies::new(&rig);
         let made = copies.copy("first").await.expect("a copy");

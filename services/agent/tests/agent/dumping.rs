@@ -3,7 +3,6 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Output, Stdio},
     time::Instant,
 };
 
@@ -16,8 +15,9 @@ use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 
 use crate::{
-    rig::{DEADLINE, PROGRAMS, Rig, program},
+    rig::{DEADLINE, PROGRAMS, Rig},
     unprivileged::unprivileged,
+    worker::{self, ends_when_told, execute, extend, names, option, served},
 };
 
 /// A volume for the dumps of an instance that serves.
@@ -41,48 +41,23 @@ impl<'a> Dumps<'a> {
         self.volume.join("answer")
     }
 
-    /// The program as its pod starts it.
-    fn start(&self, order: &Value) -> Child {
-        let settings = &self.rig.settings;
-        let mut command = Command::new(program());
+    fn command(&self, order: &Value) -> Command {
+        let password = self.rig.settings.secrets.join("postgres/password");
+        let mut command = worker::command(self.rig, "dump", &self.answer());
         command
-            .arg("dump")
-            .arg(format!("--volume={}", self.volume.display()))
-            .arg(format!(
-                "--authority={}",
-                settings.tls.join("ca.crt").display()
-            ))
-            .arg(format!(
-                "--password={}",
-                settings.secrets.join("postgres/password").display()
-            ))
-            .arg(format!("--answer={}", self.answer().display()))
-            .env("PGO_DUMP", order.to_string())
-            .env("PGO_CLUSTER", "hippo")
-            .env("PGO_DATABASE_HOST", "localhost")
-            .env("PGPORT", settings.port.to_string())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true);
-        command.spawn().expect("the agent starts")
+            .arg(option("volume", &self.volume))
+            .arg(option("password", &password))
+            .env("PGO_DUMP", order.to_string());
+        command
+    }
+
+    fn start(&self, order: &Value) -> Child {
+        self.command(order).spawn().expect("the agent starts")
     }
 
     /// It runs to its end: its answer, or why there is none.
     async fn run(&self, order: &Value) -> Result<Value, String> {
-        let _ = fs::remove_file(self.answer());
-        let child = self.start(order);
-        let ended = tokio::time::timeout(DEADLINE, child.wait_with_output()).await;
-        let output: Output = ended.expect("it ends in time").expect("it was waited for");
-        for text in [&output.stdout, &output.stderr] {
-            let text = String::from_utf8_lossy(text);
-            assert!(!text.contains("secret"), "{text}");
-        }
-        let said = fs::read_to_string(self.answer()).unwrap_or_default();
-        match output.status.success() {
-            true => Ok(serde_json::from_str(&said).expect("JSON")),
-            false => Err(said),
-        }
+        worker::said(self.command(order), &self.answer()).await
     }
 
     /// Names of what is in the folder, but for what is ours.
@@ -101,40 +76,27 @@ impl<'a> Dumps<'a> {
 }
 
 fn make(operation: &str, further: &Value) -> Value {
-    let mut order = json!({
+    let order = json!({
         "operation": operation, "work": "make", "database": "userdb", "format": "custom", "options": [],
     });
-    extend(&mut order, further);
-    order
+    extend(order, further)
 }
 
 fn load(operation: &str, further: &Value) -> Value {
-    let mut order =
+    let order =
         json!({"operation": operation, "work": "load", "options": ["--single-transaction"]});
-    extend(&mut order, further);
-    order
+    extend(order, further)
 }
 
-fn extend(order: &mut Value, further: &Value) {
-    let (Value::Object(order), Value::Object(further)) = (order, further) else {
-        panic!("objects");
-    };
-    order.extend(further.clone());
-}
-
-async fn names(rig: &Rig, query: &str) -> Vec<String> {
-    let session = Session::open(&rig.settings.socket(), "userdb").await;
-    let session = session.expect("a session");
-    session.names(query, DEADLINE).await.expect("an answer")
-}
-
-async fn execute(rig: &Rig, statements: &str) {
+/// A session that holds a table so that nobody else reads it.
+async fn locked(rig: &Rig) -> Session {
     let session = Session::open(&rig.settings.socket(), "userdb").await;
     let session = session.expect("a session");
     session
-        .execute(statements, DEADLINE)
+        .execute("BEGIN; LOCK TABLE t IN ACCESS EXCLUSIVE MODE", DEADLINE)
         .await
-        .expect(statements);
+        .expect("locked");
+    session
 }
 
 /// Whether a process has a file open.
@@ -151,9 +113,7 @@ const ROWS: &str = "SELECT v FROM t ORDER BY 1";
 fn what_was_dumped_is_there_again_after_a_restore_whatever_its_format() {
     let name = "dumping::what_was_dumped_is_there_again_after_a_restore_whatever_its_format";
     unprivileged(name, &PROGRAMS, async || {
-        let mut rig = Rig::new("hippo");
-        rig.start().await;
-        rig.until_primary().await;
+        let mut rig = served().await;
         execute(
             &rig,
             "CREATE TABLE t(v text); INSERT INTO t VALUES ('one'), ('two')",
@@ -211,9 +171,7 @@ fn what_was_dumped_is_there_again_after_a_restore_whatever_its_format() {
 fn all_databases_with_their_roles_are_restored_beside_what_is_there() {
     let name = "dumping::all_databases_with_their_roles_are_restored_beside_what_is_there";
     unprivileged(name, &PROGRAMS, async || {
-        let mut rig = Rig::new("hippo");
-        rig.start().await;
-        rig.until_primary().await;
+        let mut rig = served().await;
         execute(
             &rig,
             "CREATE ROLE reader; CREATE ROLE stays PASSWORD 'former'; CREATE TABLE t(v text); INSERT INTO t VALUES ('one')",
@@ -251,9 +209,7 @@ fn all_databases_with_their_roles_are_restored_beside_what_is_there() {
 fn an_operation_is_done_once_and_what_it_left_unfinished_is_no_dump() {
     let name = "dumping::an_operation_is_done_once_and_what_it_left_unfinished_is_no_dump";
     unprivileged(name, &PROGRAMS, async || {
-        let mut rig = Rig::new("hippo");
-        rig.start().await;
-        rig.until_primary().await;
+        let mut rig = served().await;
         execute(&rig, "CREATE TABLE t(v text); INSERT INTO t VALUES ('one')").await;
         let dumps = Dumps::new(&rig);
         let first = dumps.run(&make("one", &json!({}))).await.expect("a dump");
@@ -261,13 +217,7 @@ fn an_operation_is_done_once_and_what_it_left_unfinished_is_no_dump() {
         assert_eq!((first, dumps.names().len()), (second, 1));
 
         // One that is ended midway: it waits for a lock that another session holds.
-        let session = Session::open(&rig.settings.socket(), "userdb")
-            .await
-            .expect("a session");
-        session
-            .execute("BEGIN; LOCK TABLE t IN ACCESS EXCLUSIVE MODE", DEADLINE)
-            .await
-            .expect("locked");
+        let session = locked(&rig).await;
         let _ = fs::remove_file(dumps.answer());
         let mut child = dumps.start(&make("two", &json!({})));
         let begin = Instant::now();
@@ -303,9 +253,7 @@ fn an_operation_is_done_once_and_what_it_left_unfinished_is_no_dump() {
 fn a_restore_is_made_once_and_never_again_where_its_end_is_not_known() {
     let name = "dumping::a_restore_is_made_once_and_never_again_where_its_end_is_not_known";
     unprivileged(name, &PROGRAMS, async || {
-        let mut rig = Rig::new("hippo");
-        rig.start().await;
-        rig.until_primary().await;
+        let mut rig = served().await;
         execute(&rig, "CREATE TABLE t(v text); INSERT INTO t VALUES ('one')").await;
         let dumps = Dumps::new(&rig);
         dumps.run(&make("one", &json!({}))).await.expect("a dump");
@@ -342,18 +290,10 @@ fn a_restore_is_made_once_and_never_again_where_its_end_is_not_known() {
 fn one_that_is_told_to_end_leaves_nothing_and_says_nothing() {
     let name = "dumping::one_that_is_told_to_end_leaves_nothing_and_says_nothing";
     unprivileged(name, &PROGRAMS, async || {
-        let mut rig = Rig::new("hippo");
-        rig.start().await;
-        rig.until_primary().await;
+        let mut rig = served().await;
         execute(&rig, "CREATE TABLE t(v text)").await;
         let dumps = Dumps::new(&rig);
-        let session = Session::open(&rig.settings.socket(), "userdb")
-            .await
-            .expect("a session");
-        session
-            .execute("BEGIN; LOCK TABLE t IN ACCESS EXCLUSIVE MODE", DEADLINE)
-            .await
-            .expect("locked");
+        let session = locked(&rig).await;
         let mut child = dumps.start(&make("one", &json!({})));
         let begin = Instant::now();
         let waits = "SELECT 'waits'::text FROM pg_stat_activity WHERE application_name = 'pgo-dump' AND wait_event_type = 'Lock'";
@@ -361,12 +301,7 @@ fn one_that_is_told_to_end_leaves_nothing_and_says_nothing() {
             assert!(begin.elapsed() < DEADLINE, "it does not dump");
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
-        let pid = Pid::from_raw(child.id().expect("it runs").cast_signed());
-        kill(pid, Signal::SIGTERM).expect("told");
-        let status = tokio::time::timeout(DEADLINE, child.wait()).await;
-        let status = status.expect("it ends in time").expect("waited for");
-        assert_eq!(status.code(), Some(143));
-        assert!(!dumps.answer().exists());
+        ends_when_told(&mut child, &dumps.answer()).await;
         assert_eq!(dumps.names(), [""; 0]);
         drop(session);
 
@@ -380,11 +315,7 @@ fn one_that_is_told_to_end_leaves_nothing_and_says_nothing() {
             assert!(begin.elapsed() < DEADLINE, "it does not look for the lock");
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
-        kill(Pid::from_raw(pid.cast_signed()), Signal::SIGTERM).expect("told");
-        let status = tokio::time::timeout(DEADLINE, child.wait()).await;
-        let status = status.expect("it ends in time").expect("waited for");
-        assert_eq!(status.code(), Some(143));
-        assert!(!dumps.answer().exists());
+        ends_when_told(&mut child, &dumps.answer()).await;
         rig.stop().await;
     });
 }
@@ -394,9 +325,7 @@ fn a_dump_that_failed_is_never_kept_and_one_that_is_not_whole_is_not_restored() 
     let name =
         "dumping::a_dump_that_failed_is_never_kept_and_one_that_is_not_whole_is_not_restored";
     unprivileged(name, &PROGRAMS, async || {
-        let mut rig = Rig::new("hippo");
-        rig.start().await;
-        rig.until_primary().await;
+        let mut rig = served().await;
         execute(
             &rig,
             "CREATE TABLE t AS SELECT 'x' || i AS v FROM generate_series(1, 9) i",

@@ -1,23 +1,14 @@
 //! Benchmarks and loads as their pod does them: the program itself, with PostgreSQL's own.
 
-use std::{
-    fs,
-    os::unix::fs::symlink,
-    path::PathBuf,
-    process::{Output, Stdio},
-};
+use std::{fs, os::unix::fs::symlink, path::PathBuf};
 
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
-use pgo_postgres::Session;
 use serde_json::{Value, json};
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 
 use crate::{
-    rig::{DEADLINE, PROGRAMS, Rig, eventually, program},
+    rig::{PROGRAMS, Rig, eventually},
     unprivileged::unprivileged,
+    worker::{self, ends_when_told, execute, extend, names, option, served},
 };
 
 /// A pod beside an instance that serves.
@@ -37,56 +28,25 @@ impl<'a> Job<'a> {
         fs::write(self.folder.join("files").join(name), text).expect("a file");
     }
 
-    /// The program as its pod starts it.
-    fn start(&self, order: &Value) -> Child {
-        let settings = &self.rig.settings;
-        let shown = |name: &str, path: PathBuf| format!("--{name}={}", path.display());
-        let mut command = Command::new(program());
+    fn answer(&self) -> PathBuf {
+        self.folder.join("answer")
+    }
+
+    fn command(&self, order: &Value) -> Command {
+        let password = self.rig.settings.secrets.join("postgres/password");
+        let mut command = worker::command(self.rig, "job", &self.answer());
         command
-            .arg("job")
-            .arg(shown("files", self.folder.join("files")))
-            .arg(shown("script", self.folder.join("transactions.sql")))
-            .arg(shown("authority", settings.tls.join("ca.crt")))
-            .arg(shown(
-                "password",
-                settings.secrets.join("postgres/password"),
-            ))
-            .arg(shown("answer", self.folder.join("answer")))
-            .env("PGO_JOB", order.to_string())
-            .env("PGO_DATABASE_HOST", "localhost")
-            .env("PGPORT", settings.port.to_string())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true);
-        command.spawn().expect("the agent starts")
+            .arg(option("files", &self.folder.join("files")))
+            .arg(option("script", &self.folder.join("transactions.sql")))
+            .arg(option("password", &password))
+            .env("PGO_JOB", order.to_string());
+        command
     }
 
     /// It runs to its end: its answer, or why there is none.
     async fn run(&self, order: &Value) -> Result<Value, String> {
-        let answer = self.folder.join("answer");
-        let _ = fs::remove_file(&answer);
-        let child = self.start(order);
-        let ended = tokio::time::timeout(DEADLINE, child.wait_with_output()).await;
-        let output: Output = ended.expect("it ends in time").expect("it was waited for");
-        for text in [&output.stdout, &output.stderr] {
-            let text = String::from_utf8_lossy(text);
-            assert!(!text.contains("secret"), "{text}");
-        }
-        let said = fs::read_to_string(answer).unwrap_or_default();
-        match output.status.success() {
-            true => Ok(serde_json::from_str(&said).expect("JSON")),
-            false => Err(said),
-        }
+        worker::said(self.command(order), &self.answer()).await
     }
-}
-
-fn extend(mut order: Value, further: &Value) -> Value {
-    let (Value::Object(fields), Value::Object(further)) = (&mut order, further) else {
-        panic!("objects");
-    };
-    fields.extend(further.clone());
-    order
 }
 
 fn benchmark(further: &Value) -> Value {
@@ -103,28 +63,6 @@ fn load(further: &Value) -> Value {
         "claim": "files", "file": "people.csv", "format": "csv",
     });
     extend(order, further)
-}
-
-async fn names(rig: &Rig, query: &str) -> Vec<String> {
-    let session = Session::open(&rig.settings.socket(), "userdb").await;
-    let session = session.expect("a session");
-    session.names(query, DEADLINE).await.expect("an answer")
-}
-
-async fn execute(rig: &Rig, statements: &str) {
-    let session = Session::open(&rig.settings.socket(), "userdb").await;
-    let session = session.expect("a session");
-    session
-        .execute(statements, DEADLINE)
-        .await
-        .expect(statements);
-}
-
-async fn served() -> Rig {
-    let mut rig = Rig::new("hippo");
-    rig.start().await;
-    rig.until_primary().await;
-    rig
 }
 
 #[test]
@@ -275,7 +213,8 @@ fn one_that_is_told_to_end_ends_and_says_nothing() {
     unprivileged(name, &PROGRAMS, async || {
         let mut rig = served().await;
         let job = Job::new(&rig);
-        let mut child = job.start(&benchmark(&json!({"options": ["--time=600"]})));
+        let order = benchmark(&json!({"options": ["--time=600"]}));
+        let mut child = job.command(&order).spawn().expect("the agent starts");
         let busy = "SELECT count(*)::text FROM pg_stat_activity WHERE application_name = 'pgo-job'";
         let measured =
             "SELECT (count(*) > 0)::text FROM pg_class WHERE relname = 'pgbench_history'";
@@ -283,12 +222,7 @@ fn one_that_is_told_to_end_ends_and_says_nothing() {
             names(&rig, measured).await == ["true"] && names(&rig, busy).await == ["2"]
         })
         .await;
-        let pid = child.id().expect("it runs").cast_signed();
-        kill(Pid::from_raw(pid), Signal::SIGTERM).expect("a signal");
-        let status = tokio::time::timeout(DEADLINE, child.wait()).await;
-        let status = status.expect("in time").expect("its status");
-        assert_eq!(status.code(), Some(143));
-        assert!(!job.folder.join("answer").exists());
+        ends_when_told(&mut child, &job.answer()).await;
         eventually("its sessions end", async || {
             names(&rig, busy).await == ["0"]
         })

@@ -31,3 +31,4 @@ mod s3;
 mod synchronous;
 #[path = "../../../../shared/postgres/tests/unprivileged/mod.rs"]
 mod unprivileged;
+mod worker;

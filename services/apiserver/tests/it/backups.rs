@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::{
     harness::{
         Client, PGO_YAML, authority, configure, create_request, installation, start_plain,
-        try_start,
+        try_start, words,
     },
     kubernetes::Kubernetes,
     repository::Repository,
@@ -60,11 +60,6 @@ fn change(kubernetes: &Kubernetes, kind: &str, name: &str, change: impl FnOnce(&
     let mut object = kubernetes.get(kind, "pgouser1", name).unwrap();
     change(&mut object);
     kubernetes.put(kind, "pgouser1", object);
-}
-
-fn words(answer: &Value) -> &str {
-    assert_eq!(answer["Code"], "error", "{answer}");
-    answer["Msg"].as_str().unwrap()
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::{
-    harness::{Client, create_request, installation, start_plain},
+    harness::{Client, installation, start_plain, task, with_cluster, words},
     kubernetes::Kubernetes,
 };
 
@@ -33,22 +33,6 @@ async fn restore(client: &Client, change: &[(&str, &str)]) -> Value {
 async fn show(client: &Client) -> Value {
     let target = "/backups/hippo?version=4.1.0&namespace=pgouser1";
     client.get(target).await.json()
-}
-
-fn words(answer: &Value) -> &str {
-    assert_eq!(answer["Code"], "error", "{answer}");
-    answer["Msg"].as_str().unwrap()
-}
-
-fn task(kubernetes: &Kubernetes, name: &str) -> Option<Value> {
-    kubernetes.get("pgtasks", "pgouser1", name)
-}
-
-async fn with_cluster(client: &Client) {
-    client
-        .post("/clusters", create_request("hippo"))
-        .await
-        .done();
 }
 
 fn with_claim(kubernetes: &Kubernetes, name: &str) {

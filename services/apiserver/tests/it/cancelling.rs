@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::{
-    harness::{Client, create_request, installation, start_plain},
+    harness::{Client, create_request, installation, start_plain, words},
     kubernetes::Kubernetes,
 };
 
@@ -15,11 +15,6 @@ const POLICY: &str = "7d5e3f0a-1b2c-4d3e-8f4a-5b6c7d8e9f0a";
 async fn cancel(client: &Client, ids: &[&str]) -> Value {
     let request = json!({"Namespace": "pgouser1", "Args": ids, "ClientVersion": "4.1.0"});
     client.post("/workflowcancel", request).await.json()
-}
-
-fn words(answer: &Value) -> &str {
-    assert_eq!(answer["Code"], "error", "{answer}");
-    answer["Msg"].as_str().unwrap()
 }
 
 fn put_task(kubernetes: &Kubernetes, name: &str, id: &str, tasktype: &str, parameters: Value) {

@@ -2,10 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::{
-    harness::{Client, create_request, installation, start_plain},
-    kubernetes::Kubernetes,
-};
+use crate::harness::{Client, installation, start_plain, task, with_cluster, words};
 
 const TASK: &str = "backup-hippo-pgdump";
 const CLAIM: &str = "backup-hippo-pgdump-pvc";
@@ -33,22 +30,6 @@ async fn restore(client: &Client, change: &[(&str, &str)]) -> Value {
 async fn show(client: &Client, name: &str) -> Value {
     let target = format!("/pgdump/{name}?version=4.1.0&selector=&namespace=pgouser1");
     client.get(&target).await.json()
-}
-
-fn words(answer: &Value) -> &str {
-    assert_eq!(answer["Code"], "error", "{answer}");
-    answer["Msg"].as_str().unwrap()
-}
-
-fn task(kubernetes: &Kubernetes, name: &str) -> Option<Value> {
-    kubernetes.get("pgtasks", "pgouser1", name)
-}
-
-async fn with_cluster(client: &Client) {
-    client
-        .post("/clusters", create_request("hippo"))
-        .await
-        .done();
 }
 
 #[tokio::test]

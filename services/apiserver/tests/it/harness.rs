@@ -379,6 +379,25 @@ pub fn cluster_request(name: &str) -> Value {
     json!({"Clustername": name, "Namespace": "pgouser1", "ClientVersion": "4.1.0"})
 }
 
+/// Creates the cluster hippo.
+pub async fn with_cluster(client: &Client) {
+    client
+        .post("/clusters", create_request("hippo"))
+        .await
+        .done();
+}
+
+/// A Pgtask, where it is there.
+pub fn task(kubernetes: &Kubernetes, name: &str) -> Option<Value> {
+    kubernetes.get("pgtasks", "pgouser1", name)
+}
+
+/// Why a command failed, as its answer says.
+pub fn words(answer: &Value) -> &str {
+    assert_eq!(answer["Code"], "error", "{answer}");
+    answer["Msg"].as_str().unwrap()
+}
+
 /// Waits for `what` for at most `limit` of a time that runs much faster than that of the world outside, for the server, too.
 pub async fn within<T>(limit: Duration, what: impl Future<Output = T>) -> T {
     const STEP: Duration = Duration::from_secs(1);

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::{
-    harness::{Client, create_request, eventually, installation, start_plain},
+    harness::{Client, create_request, eventually, installation, start_plain, task},
     kubernetes::Kubernetes,
 };
 
@@ -47,10 +47,6 @@ fn change(kubernetes: &Kubernetes, name: &str, change: impl FnOnce(&mut Value)) 
     let mut cluster = kubernetes.get("pgclusters", "pgouser1", name).unwrap();
     change(&mut cluster);
     kubernetes.put("pgclusters", "pgouser1", cluster);
-}
-
-fn task(kubernetes: &Kubernetes, name: &str) -> Option<Value> {
-    kubernetes.get("pgtasks", "pgouser1", name)
 }
 
 /// The reconciler ends the reload of a cluster.

@@ -3,68 +3,9 @@
 use serde_json::{Value, json};
 
 use crate::{
-    agent::FakeAgent,
-    harness::{Certificates, NS, Reconciler, create_cluster, eventually, installation, phase},
-    kubernetes::Kubernetes,
+    harness::{Certificates, NS, Reconciler, eventually, installation},
+    workers::{ask, ends, pod, says, served, task},
 };
-
-fn ask(kubernetes: &Kubernetes, name: &str, tasktype: &str, parameters: &Value) {
-    let task = json!({
-        "apiVersion": "crunchydata.com/v1", "kind": "Pgtask",
-        "metadata": {"name": name, "labels": {"pgouser": "ann", "pg-cluster": "hippo"}},
-        "spec": {"tasktype": tasktype, "parameters": parameters},
-    });
-    kubernetes.put("pgtasks", NS, task);
-}
-
-fn task(kubernetes: &Kubernetes, name: &str) -> Value {
-    kubernetes.get("pgtasks", NS, name).expect("a task")
-}
-
-/// What a Pgtask says became of it.
-async fn ends(kubernetes: &Kubernetes, name: &str, reason: &str) -> String {
-    let said = || task(kubernetes, name)["status"]["conditions"][0].clone();
-    eventually("the end of a job", || said()["reason"] == reason).await;
-    said()["message"].as_str().unwrap_or_default().to_owned()
-}
-
-/// The pod for a job that is there.
-fn pod(kubernetes: &Kubernetes, label: &str) -> Option<Value> {
-    let names = kubernetes.names("pods", NS);
-    let pods = names
-        .iter()
-        .filter_map(|name| kubernetes.get("pods", NS, name));
-    let mut pods = pods.filter(|pod| {
-        let is_of = pod["metadata"]["labels"][label] == "true";
-        is_of && pod["metadata"]["deletionTimestamp"].is_null()
-    });
-    pods.next()
-}
-
-/// It comes, and says this.
-async fn says(kubernetes: &Kubernetes, label: &str, code: i32, message: &str) -> Value {
-    eventually("the pod", || pod(kubernetes, label).is_some()).await;
-    let it = pod(kubernetes, label).expect("a pod");
-    let name = it["metadata"]["name"].as_str().expect("a name");
-    kubernetes.edit("pods", NS, name, |pod| {
-        pod["status"] = json!({"phase": "Succeeded", "containerStatuses": [{
-            "name": "job", "image": "", "imageID": "", "ready": false, "restartCount": 0,
-            "state": {"terminated": {"exitCode": code, "message": message}},
-        }]});
-    });
-    it
-}
-
-async fn served(kubernetes: &Kubernetes, certificates: &Certificates) -> FakeAgent {
-    let mut agent = FakeAgent::new("hippo", certificates);
-    create_cluster(kubernetes, "hippo");
-    agent.bring_up(kubernetes).await;
-    eventually("a cluster that serves", || {
-        phase(kubernetes, "hippo") == "Ready"
-    })
-    .await;
-    agent
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_benchmark_is_made_once_and_its_figures_stay_in_its_task() {

@@ -44,4 +44,5 @@ mod services;
 mod stopping;
 mod store;
 mod unreadable;
+mod workers;
 mod writing;

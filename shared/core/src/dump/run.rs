@@ -1,6 +1,6 @@
 //! A dump, or a restore of one, from its begin to its end.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use pgo_events::{Datum, Field};
 
 use super::{
@@ -9,11 +9,9 @@ use super::{
 };
 use crate::{
     Backup, Cluster, ClusterStatus, Observed, Operation, Outcome, Plan, Step, StorageKind, backup,
-    restore, silence,
+    silence,
+    worker::{self, NOT_READY, START_DEADLINE},
 };
-
-/// How long a pod may take until it works: the image is pulled and the volume made in that time.
-const START_DEADLINE: SignedDuration = SignedDuration::from_mins(10);
 
 /// So many pods may be ended before they say what became of it.
 const MOST_LOST: usize = 3;
@@ -33,9 +31,7 @@ pub(crate) fn commit(
         if next.journal.knows(request.operation) {
             continue;
         }
-        // Who has just begun to listen cannot say that nobody serves.
-        let is_clear = observed.serving_primary().is_some() || !silence::is_brief(observed, now);
-        if !is_clear || !cluster.has_room(&next.journal) {
+        if !silence::is_clear(observed, now) || !cluster.has_room(&next.journal) {
             break;
         }
         begin(next, cluster, observed, request, now);
@@ -161,9 +157,6 @@ fn work(wish: &DumpWish, cluster: &Cluster, observed: &Observed) -> Result<DumpW
     })
 }
 
-/// 4.1's text.
-const NOT_READY: &str = "primary pod is not in Ready state";
-
 /// Why nothing can begin now.
 fn refusal(
     status: &ClusterStatus,
@@ -171,9 +164,7 @@ fn refusal(
     observed: &Observed,
     kind: DumpKind,
 ) -> Result<(), String> {
-    let name = &cluster.name;
-    let understood = cluster.desired.as_ref().map(drop);
-    understood.map_err(|invalid| format!("the spec of {name} is not understood: {invalid}"))?;
+    worker::understood(cluster)?;
     if let Some(running) = &status.dump {
         return Err(format!(
             "another dump or restore of one is going on, operation {}; wait for its end, then ask again",
@@ -184,16 +175,7 @@ fn refusal(
         // It needs nothing but the claim with the backups.
         return Ok(());
     }
-    if !status.was_ready() {
-        return Err("the cluster has not been ready yet".to_owned());
-    }
-    if let Some(reason) = restore::in_the_way(status) {
-        return Err(reason);
-    }
-    if observed.serving_primary().is_none() {
-        return Err(NOT_READY.to_owned());
-    }
-    Ok(())
+    worker::serves(status, observed)
 }
 
 /// The claim, where it is none of those that hold something else.
@@ -232,8 +214,7 @@ fn claim(cluster: &Cluster, observed: &Observed, request: &DumpRequest) -> Resul
 
 /// The pod of this run, where it is there.
 fn pod<'a>(run: &DumpRun, observed: &'a Observed) -> Option<&'a DumpFacts> {
-    let pod = observed.dump.as_ref();
-    pod.filter(|pod| pod.operation == run.order.operation.to_string())
+    DumpFacts::of(observed.dump.as_ref(), run.order.operation)
 }
 
 /// What became of what goes on.
@@ -249,6 +230,11 @@ fn advance(next: &mut ClusterStatus, cluster: &Cluster, observed: &Observed, now
         }
         Some(DumpState::Failed(cause)) => {
             fail(next, cluster, cause.clone(), now);
+            return;
+        }
+        Some(DumpState::Garbled(why)) => {
+            let cause = format!("its pod said something that is not understood: {why}");
+            fail(next, cluster, cause, now);
             return;
         }
         _ => {}
@@ -273,9 +259,9 @@ fn advance(next: &mut ClusterStatus, cluster: &Cluster, observed: &Observed, now
         fail(next, cluster, refused.clone(), now);
         return;
     }
-    let works = pod.is_some_and(|pod| pod.state == DumpState::Working);
+    let works = pod.is_some_and(DumpFacts::works);
     if !works && now.duration_since(run.since) >= START_DEADLINE {
-        let cause = unbegun(pod, observed);
+        let cause = worker::unbegun(pod, observed);
         fail(next, cluster, cause, now);
         return;
     }
@@ -295,7 +281,7 @@ fn claims(run: &DumpRun) -> impl Iterator<Item = &str> {
 fn note(run: &mut DumpRun, pod: Option<&DumpFacts>, now: Timestamp) {
     let is_other = |seen: &String| pod.is_none_or(|pod| pod.uid != *seen);
     let gone = run.pod.clone().filter(is_other);
-    let ended = pod.filter(|pod| is_lost(pod)).map(|pod| pod.uid.clone());
+    let ended = pod.filter(|pod| pod.is_lost()).map(|pod| pod.uid.clone());
     for uid in gone.into_iter().chain(ended) {
         if !run.lost.contains(&uid) {
             run.lost.push(uid);
@@ -305,24 +291,6 @@ fn note(run: &mut DumpRun, pod: Option<&DumpFacts>, now: Timestamp) {
     if let Some(pod) = pod {
         run.pod = Some(pod.uid.clone());
     }
-}
-
-fn is_lost(pod: &DumpFacts) -> bool {
-    matches!(pod.state, DumpState::Lost(_))
-}
-
-/// Why no pod works, for people.
-fn unbegun(pod: Option<&DumpFacts>, observed: &Observed) -> String {
-    let minutes = START_DEADLINE.as_mins();
-    let why = match pod.map(|pod| &pod.state) {
-        Some(DumpState::Waiting(Some(why))) => why.clone(),
-        Some(_) => "it was not started".to_owned(),
-        None => match &observed.refused {
-            Some(refused) => refused.clone(),
-            None => "there is none".to_owned(),
-        },
-    };
-    format!("its pod did not begin to work within {minutes} min: {why}")
 }
 
 /// What is told of what was done.
@@ -444,7 +412,7 @@ pub(crate) fn steps(
                 claim: run.claim.clone(),
             });
         }
-        (Some(_), Some(pod)) if !is_lost(pod) => {}
+        (Some(_), Some(pod)) if !pod.is_lost() => {}
         _ => plan.steps.extend(left(observed)),
     }
 }

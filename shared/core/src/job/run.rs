@@ -7,16 +7,13 @@ use super::{
     JobFacts, JobKind, JobOrder, JobRequest, JobResult, JobRun, JobState, JobWish, JobWork, left,
 };
 use crate::{
-    Cluster, ClusterStatus, Desired, Observed, Operation, Outcome, Plan, Step, backup, restore,
-    silence,
+    Cluster, ClusterStatus, Desired, Observed, Operation, Outcome, Plan, Step, backup, silence,
+    worker::{self, START_DEADLINE},
 };
 
 /// What is not known of a load that ended before it said so.
 const UNKNOWN: &str =
     "whether the rows are in the table is not known; look, and load again where they are not";
-
-/// How long a pod may take until it works: the image is pulled and the volume comes in that time.
-const START_DEADLINE: SignedDuration = SignedDuration::from_mins(10);
 
 /// How long one may take in all.
 const DEADLINE: SignedDuration = SignedDuration::from_hours(24);
@@ -36,8 +33,7 @@ pub(crate) fn commit(
         if next.journal.knows(request.operation) {
             continue;
         }
-        // Who has just begun to listen cannot say that nobody serves.
-        let is_clear = observed.serving_primary().is_some() || !silence::is_brief(observed, now);
+        let is_clear = silence::is_clear(observed, now);
         if next.job.is_some() || !is_clear || !cluster.has_room(&next.journal) {
             break;
         }
@@ -60,7 +56,8 @@ fn begin(
     };
     let judged = request.wanted.as_ref().map_err(Clone::clone);
     let judged = judged.and_then(|wish| {
-        let desired = ready(next, cluster, observed)?;
+        let desired = worker::understood(cluster)?;
+        worker::serves(next, observed)?;
         check(wish, desired, observed)?;
         Ok(wish.work.clone())
     });
@@ -96,28 +93,6 @@ fn asked(work: &JobWork) -> String {
     }
 }
 
-/// What the cluster is, or why nothing can begin now.
-fn ready<'a>(
-    status: &ClusterStatus,
-    cluster: &'a Cluster,
-    observed: &Observed,
-) -> Result<&'a Desired, String> {
-    let name = &cluster.name;
-    let desired = cluster.desired.as_ref();
-    let desired =
-        desired.map_err(|invalid| format!("the spec of {name} is not understood: {invalid}"))?;
-    if !status.was_ready() {
-        return Err("the cluster has not been ready yet".to_owned());
-    }
-    if let Some(reason) = restore::in_the_way(status) {
-        return Err(reason);
-    }
-    if observed.serving_primary().is_none() {
-        return Err("primary pod is not in Ready state".to_owned());
-    }
-    Ok(desired)
-}
-
 /// What is wrong with what is asked for of this cluster.
 fn check(wish: &JobWish, desired: &Desired, observed: &Observed) -> Result<(), String> {
     let (name, port) = (&desired.name, desired.port);
@@ -141,8 +116,7 @@ fn check(wish: &JobWish, desired: &Desired, observed: &Observed) -> Result<(), S
 
 /// The pod of this run, where it is there.
 fn pod<'a>(run: &JobRun, observed: &'a Observed) -> Option<&'a JobFacts> {
-    let pod = observed.job.as_ref();
-    pod.filter(|pod| pod.operation == run.order.operation.to_string())
+    JobFacts::of(observed.job.as_ref(), run.order.operation)
 }
 
 /// What became of what goes on.
@@ -158,6 +132,10 @@ fn advance(next: &mut ClusterStatus, cluster: &Cluster, observed: &Observed, now
         }
         Some(JobState::Failed(cause)) => Some(cause.clone()),
         Some(JobState::Lost(how)) => Some(lost(&run, how)),
+        Some(JobState::Garbled(why)) => {
+            let how = format!("it said something that is not understood: {why}");
+            Some(lost(&run, &how))
+        }
         _ => {
             cancelled(&run, pod, cluster).or_else(|| hopeless(&run, pod, (cluster, observed), now))
         }
@@ -175,8 +153,7 @@ fn advance(next: &mut ClusterStatus, cluster: &Cluster, observed: &Observed, now
 /// Why it ends where somebody has cancelled it; a load may have been done the moment before.
 fn cancelled(run: &JobRun, pod: Option<&JobFacts>, cluster: &Cluster) -> Option<String> {
     let cause = cluster.cancelled(run.order.operation)?;
-    let may_be_done =
-        run.order.kind() == JobKind::Load && pod.is_some_and(|pod| pod.state == JobState::Working);
+    let may_be_done = run.order.kind() == JobKind::Load && pod.is_some_and(JobFacts::works);
     Some(match may_be_done {
         true => format!("{cause}; {UNKNOWN}"),
         false => cause,
@@ -201,9 +178,9 @@ fn hopeless(
     if !is_asked && took >= SETTLED {
         return Some("the task that asked for it was deleted before it was done".to_owned());
     }
-    let works = pod.is_some_and(|pod| pod.state == JobState::Working);
+    let works = pod.is_some_and(JobFacts::works);
     if !works && took >= START_DEADLINE {
-        return Some(unbegun(pod, observed));
+        return Some(worker::unbegun(pod, observed));
     }
     (took >= DEADLINE).then(|| format!("it was not done within {} h", DEADLINE.as_hours()))
 }
@@ -215,17 +192,6 @@ fn lost(run: &JobRun, how: &str) -> String {
         JobKind::Load => UNKNOWN,
     };
     format!("its pod ended before it said what became of it: {how}; {then}")
-}
-
-/// Why no pod works, for people.
-fn unbegun(pod: Option<&JobFacts>, observed: &Observed) -> String {
-    let minutes = START_DEADLINE.as_mins();
-    let why = match (pod.map(|pod| &pod.state), &observed.refused) {
-        (Some(JobState::Waiting(Some(why))), _) | (None, Some(why)) => why.as_str(),
-        (Some(_), _) => "it was not started",
-        (None, None) => "there is none",
-    };
-    format!("its pod did not begin to work within {minutes} min: {why}")
 }
 
 fn conclude(

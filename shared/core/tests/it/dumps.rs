@@ -206,6 +206,13 @@ fn what_the_pod_says_is_the_cause() {
     assert_eq!(cause(&world, id), said);
     world.reconcile();
     assert_eq!(world.observed.dump, None, "its pod is gone");
+    let id = ask(&mut world, &numbered(1), DumpKind::Make, None, make(""));
+    world.reconcile();
+    say(&mut world, DumpState::Garbled("no JSON".to_owned()));
+    assert_eq!(
+        cause(&world, id),
+        "its pod said something that is not understood: no JSON"
+    );
 }
 
 #[test]

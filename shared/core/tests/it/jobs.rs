@@ -254,6 +254,12 @@ fn a_pod_that_is_gone_before_it_said_so_is_not_made_again() {
         say(&mut world, JobState::Lost("it was killed".to_owned()));
         let why = cause(&world, killed);
         assert!(why.contains(part) && why.contains("it was killed"), "{why}");
+        let garbled = ask(&mut world, number + 20, wanted.clone());
+        world.reconcile();
+        world.reconcile();
+        say(&mut world, JobState::Garbled("no JSON".to_owned()));
+        let why = cause(&world, garbled);
+        assert!(why.contains(part) && why.contains("no JSON"), "{why}");
         let removed = ask(&mut world, number + 10, wanted);
         world.reconcile();
         world.reconcile();

@@ -8,7 +8,7 @@ use pgo_core::{
 use pgo_objects::{Holds, LogSettings, holds};
 use serde_json::{Value, json};
 
-use crate::objects::{desired, uid};
+use crate::objects::{desired, runs_once_without_rights, uid, variable};
 
 const CLAIM: &str = "backup-hippo-pgdump-pvc";
 
@@ -54,31 +54,8 @@ fn the_pod_is_told_what_to_do_and_has_no_more_than_it_needs() {
         labels["pgo.crunchydata.com/dump"],
         "25927091-b343-4017-be4b-71575f0b3eb5"
     );
-    let spec = spec(&pod);
-    assert_eq!(spec.automount_service_account_token, Some(false));
-    assert_eq!(spec.restart_policy.as_deref(), Some("Never"));
-    let security = spec.security_context.expect("a security context");
-    assert_eq!(security.run_as_non_root, Some(true));
-    for container in spec
-        .init_containers
-        .iter()
-        .flatten()
-        .chain(&spec.containers)
-    {
-        let security = container
-            .security_context
-            .as_ref()
-            .expect("a security context");
-        assert_eq!(security.allow_privilege_escalation, Some(false));
-        assert_eq!(security.read_only_root_filesystem, Some(true));
-    }
-    let variables = spec.containers[0].env.clone().expect("variables");
-    let said = |name: &str| {
-        let variable = variables.iter().find(|one| one.name == name);
-        variable
-            .and_then(|one| one.value.clone())
-            .unwrap_or_default()
-    };
+    let spec = runs_once_without_rights(&pod);
+    let said = |name: &str| variable(&spec, name);
     let order: Value = serde_json::from_str(&said("PGO_DUMP")).expect("JSON");
     let expected = json!({
         "operation": "25927091-b343-4017-be4b-71575f0b3eb5", "work": "make", "database": "userdb", "format": "custom",
@@ -87,7 +64,11 @@ fn the_pod_is_told_what_to_do_and_has_no_more_than_it_needs() {
     assert_eq!(order, expected);
     assert_eq!(said("PGO_DATABASE_HOST"), "hippo.pgouser1.svc");
     assert!(
-        variables.iter().all(|one| one.value_from.is_none()),
+        spec.containers[0]
+            .env
+            .iter()
+            .flatten()
+            .all(|one| one.value_from.is_none()),
         "no Secret is in it"
     );
     let volumes = serde_json::to_value(&spec.volumes).expect("JSON");

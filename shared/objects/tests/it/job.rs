@@ -5,7 +5,7 @@ use pgo_core::{BenchmarkWork, JobOrder, JobWork, LoadWork};
 use pgo_objects::LogSettings;
 use serde_json::{Value, json};
 
-use crate::objects::{desired, uid};
+use crate::objects::{desired, runs_once_without_rights, uid, variable};
 
 const ID: &str = "25927091-b343-4017-be4b-71575f0b3eb5";
 
@@ -61,35 +61,11 @@ fn the_pod_is_told_what_to_do_and_has_no_more_than_it_needs() {
         ("true", "hippo")
     );
     assert_eq!(labels["pgo.crunchydata.com/job"], ID);
-    let spec = spec(&pod);
-    assert_eq!(spec.automount_service_account_token, Some(false));
-    assert_eq!(spec.restart_policy.as_deref(), Some("Never"));
+    let spec = runs_once_without_rights(&pod);
     assert!(spec.active_deadline_seconds.is_some());
-    let security = spec.security_context.expect("a security context");
-    assert_eq!(
-        (security.run_as_non_root, security.fs_group),
-        (Some(true), None)
-    );
-    for container in spec
-        .init_containers
-        .iter()
-        .flatten()
-        .chain(&spec.containers)
-    {
-        let security = container
-            .security_context
-            .as_ref()
-            .expect("a security context");
-        assert_eq!(security.allow_privilege_escalation, Some(false));
-        assert_eq!(security.read_only_root_filesystem, Some(true));
-    }
-    let variables = spec.containers[0].env.clone().expect("variables");
-    let said = |name: &str| {
-        let variable = variables.iter().find(|one| one.name == name);
-        variable
-            .and_then(|one| one.value.clone())
-            .unwrap_or_default()
-    };
+    let security = spec.security_context.as_ref();
+    assert_eq!(security.and_then(|security| security.fs_group), None);
+    let said = |name: &str| variable(&spec, name);
     let order: Value = serde_json::from_str(&said("PGO_JOB")).expect("JSON");
     assert_eq!(
         (&order["operation"], &order["work"]),

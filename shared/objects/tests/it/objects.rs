@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{Container, Pod};
+use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 use pgo_core::{
     AddressFamily, Desired, FirstLease, Image, NodePreference, Resources, RestoreOrder, Role,
     ServiceType, Storage, StorageKind, UserSecret,
@@ -406,4 +406,29 @@ fn an_agent_logs_as_the_process_that_makes_its_pod_and_no_pod_is_outdated_by_tha
     assert_eq!(value(&pod(), "LOG_FORMAT"), None);
     let form = |pod: Pod| pgo_objects::form(&pod.metadata);
     assert_eq!(form(loud), form(pod()));
+}
+
+/// A pod that does one operation runs once, with no account and no right that it could do without.
+pub fn runs_once_without_rights(pod: &Pod) -> PodSpec {
+    let spec = pod.spec.clone().expect("a spec");
+    assert_eq!(spec.automount_service_account_token, Some(false));
+    assert_eq!(spec.restart_policy.as_deref(), Some("Never"));
+    let security = spec.security_context.as_ref();
+    let security = security.expect("a security context");
+    assert_eq!(security.run_as_non_root, Some(true));
+    let installers = spec.init_containers.iter().flatten();
+    for container in installers.chain(&spec.containers) {
+        let security = container.security_context.as_ref();
+        let security = security.expect("a security context");
+        assert_eq!(security.allow_privilege_escalation, Some(false));
+        assert_eq!(security.read_only_root_filesystem, Some(true));
+    }
+    spec
+}
+
+/// What its container finds in its environment under this name; nothing where it is not there.
+pub fn variable(spec: &PodSpec, name: &str) -> String {
+    let mut variables = spec.containers[0].env.iter().flatten();
+    let found = variables.find(|one| one.name == name);
+    found.and_then(|one| one.value.clone()).unwrap_or_default()
 }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::{Api, ResourceExt as _, api::DynamicObject};
 use pgo_api::{
-    AskedBackup, CreateDumpRequest, CreateDumpResponse, DumpItem, DumpList, DumpSpec, Outcome,
+    CreateDumpRequest, CreateDumpResponse, DumpItem, DumpList, DumpSpec, Outcome,
     RestoreBaseRequest, RestoreResponse, ShowDumpResponse, StatusQuery, texts,
 };
 use pgo_core::{dump::base::BaseOptions, restore::instance_name};
@@ -19,7 +19,7 @@ use uuid::Uuid;
 use super::{
     Selection, ask,
     create::nodes,
-    dump::{check_claim, is_there, made, port, storage, tag},
+    dump::{asked, check_claim, each, is_there, made, port, storage, tag},
     restore::cluster,
     task::{self, Subject},
     wanted::node_label,
@@ -51,46 +51,24 @@ pub(crate) async fn create(
         .map_err(|error| Refusal(format!("asking for a backup broke off: {error}")))?
 }
 
-/// Asks for each; what stands in the way of one does not keep the others.
 async fn all(
     call: &Call,
     request: &CreateDumpRequest,
     storage: &StorageSpec,
 ) -> Result<CreateDumpResponse, Refusal> {
-    let namespace = request.namespace.as_str();
-    let mut answer = CreateDumpResponse::default();
-    let wanted = (request.args.as_slice(), request.selector.as_str());
-    let (clusters, mut problems) = ask::clusters(&call.app, namespace, wanted).await?;
-    if clusters.is_empty() && !request.selector.is_empty() {
-        answer.outcome = Outcome::ok();
-        texts::NO_CLUSTERS_SELECTED.clone_into(&mut answer.outcome.msg);
-        return Ok(answer);
-    }
-    for cluster in &clusters {
+    let make = |cluster: &Pgcluster, subject: &Subject<'_>, id| {
         let port = port(cluster, &call.app);
-        let make = |subject: &Subject<'_>, id| {
-            let mut task = backup(subject, id, request, (tag(cluster), &port));
-            task.spec.storagespec = storage.clone();
-            task
-        };
-        match ask::one(call, namespace, cluster, make).await {
-            Ok(id) => {
-                let name = cluster.name_any();
-                answer.results.push(texts::created_base_backup(&name));
-                answer.results.push(texts::workflow_id(&id.to_string()));
-                answer.backups.push(AskedBackup {
-                    cluster: name,
-                    operation: id.to_string(),
-                });
-            }
-            Err(Refusal(why)) => problems.push(why),
-        }
-    }
-    answer.outcome = match problems.is_empty() {
-        true => Outcome::ok(),
-        false => Outcome::error(problems.join("; ")),
+        let mut task = backup(subject, id, request, (tag(cluster), &port));
+        task.spec.storagespec = storage.clone();
+        task
     };
-    Ok(answer)
+    let told = |name: &str, id: OperationId| {
+        vec![
+            texts::created_base_backup(name),
+            texts::workflow_id(&id.to_string()),
+        ]
+    };
+    each(call, request, make, told).await
 }
 
 /// The task that asks for a backup.
@@ -132,14 +110,7 @@ const PORT: &str = "pgbasebackup-port";
 pub(crate) async fn show(call: Arc<Call>, query: StatusQuery) -> Result<ShowDumpResponse, Refusal> {
     let (app, namespace, name) = (&*call.app, query.namespace.as_str(), call.variable());
     let selection = Selection::by_word("", false, &name);
-    let tasks: Api<Pgtask> = app.api(namespace);
-    let mut items = Vec::new();
-    for object in selection.clusters(app, namespace).await? {
-        let task = tasks.get_opt(&task_name(&object.name_any())).await?;
-        if let (Ok(name), Some(task)) = (object.name_any().parse(), task) {
-            items.push(item(&name, &object, &task));
-        }
-    }
+    let items = asked(app, (namespace, &selection), task_name, item).await?;
     if items.is_empty() && name != "all" {
         return Err(Refusal(texts::no_base_backup(&name)));
     }

@@ -14,7 +14,7 @@ use pgo_api::{
 };
 use pgo_core::dump::options::{DumpOptions, LoadOptions};
 use pgo_crd::{Pgcluster, PgoConfig, Pgtask, StorageSpec};
-use pgo_ids::ClusterName;
+use pgo_ids::{ClusterName, OperationId};
 use serde_json::{Value, json};
 
 use super::{
@@ -60,11 +60,32 @@ pub(super) fn storage(config: &PgoConfig, named: &str) -> Result<StorageSpec, Re
     found.ok_or_else(|| Refusal(texts::storage_not_found(entry)))
 }
 
-/// Asks for each; what stands in the way of one does not keep the others.
 async fn all(
     call: &Call,
     request: &CreateDumpRequest,
     storage: StorageSpec,
+) -> Result<CreateDumpResponse, Refusal> {
+    let make = |cluster: &Pgcluster, subject: &Subject<'_>, id| {
+        let work = DumpTask {
+            options: &request.backup_opts,
+            claim: &request.pvc_name,
+            storage: &storage,
+            tag: tag(cluster),
+            port: port(cluster, &call.app),
+        };
+        task::dump(subject, id, &work)
+    };
+    let told = |name: &str, _| vec![texts::created_backup(&task::dump_name(name))];
+    each(call, request, make, told).await
+}
+
+/// Asks for one of each cluster, by the task that `make` makes, and says what `told` says of it; what stands in the way of one
+/// does not keep the others.
+pub(super) async fn each(
+    call: &Call,
+    request: &CreateDumpRequest,
+    make: impl Fn(&Pgcluster, &Subject<'_>, OperationId) -> Pgtask,
+    told: impl Fn(&str, OperationId) -> Vec<String>,
 ) -> Result<CreateDumpResponse, Refusal> {
     let namespace = request.namespace.as_str();
     let mut answer = CreateDumpResponse::default();
@@ -76,19 +97,11 @@ async fn all(
         return Ok(answer);
     }
     for cluster in &clusters {
-        let work = DumpTask {
-            options: &request.backup_opts,
-            claim: &request.pvc_name,
-            storage: &storage,
-            tag: tag(cluster),
-            port: port(cluster, &call.app),
-        };
-        let make = |subject: &Subject<'_>, id| task::dump(subject, id, &work);
+        let make = |subject: &Subject<'_>, id| make(cluster, subject, id);
         match ask::one(call, namespace, cluster, make).await {
             Ok(id) => {
                 let name = cluster.name_any();
-                let task = task::dump_name(&name);
-                answer.results.push(texts::created_backup(&task));
+                answer.results.extend(told(&name, id));
                 answer.backups.push(AskedBackup {
                     cluster: name,
                     operation: id.to_string(),
@@ -122,15 +135,7 @@ pub(crate) async fn show(
 ) -> Result<ShowDumpResponse, Refusal> {
     let (app, namespace, name) = (&*call.app, query.namespace.as_str(), call.variable());
     let selection = Selection::by_word(&query.selector, false, &name);
-    let tasks: Api<Pgtask> = app.api(namespace);
-    let mut items = Vec::new();
-    for object in selection.clusters(app, namespace).await? {
-        let name = object.name_any();
-        let task = tasks.get_opt(&task::dump_name(&name)).await?;
-        if let (Ok(name), Some(task)) = (name.parse(), task) {
-            items.push(item(&name, &object, &task));
-        }
-    }
+    let items = asked(app, (namespace, &selection), task::dump_name, item).await?;
     let mut outcome = Outcome::ok();
     if items.is_empty() {
         outcome.msg = texts::no_dumps(&name);
@@ -142,6 +147,25 @@ pub(crate) async fn show(
         },
         outcome,
     })
+}
+
+/// What was asked for last of each cluster, as `item` puts it together from the task of this name.
+pub(super) async fn asked(
+    app: &App,
+    (namespace, selection): (&str, &Selection),
+    task_name: impl Fn(&str) -> String,
+    item: impl Fn(&ClusterName, &DynamicObject, &Pgtask) -> DumpItem,
+) -> Result<Vec<DumpItem>, Refusal> {
+    let tasks: Api<Pgtask> = app.api(namespace);
+    let mut items = Vec::new();
+    for object in selection.clusters(app, namespace).await? {
+        let name = object.name_any();
+        let task = tasks.get_opt(&task_name(&name)).await?;
+        if let (Ok(name), Some(task)) = (name.parse(), task) {
+            items.push(item(&name, &object, &task));
+        }
+    }
+    Ok(items)
 }
 
 /// As 4.1 puts it together from the task.
