@@ -24,6 +24,14 @@ use crate::ha::{
 /// How long an answer may take. What comes later than T is worth nothing to who asked for a grant.
 const DEADLINE: Duration = Timing::PROTOCOL.term;
 
+/// How long an answer is waited for before the same is asked again, by another connection: the one before may be one over
+/// which nothing comes any more. TCP repeats after a cut later and later, so that a new one gets through sooner.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The same for a grant: less than a tick, so that the first one after a cut goes by a connection that knows nothing of it. A
+/// replica waits no longer for it ([`Timing::patience`]).
+const PATIENCE_FOR_GRANT: Duration = Duration::from_millis(150);
+
 /// Pause before a release that did not arrive is sent again.
 const RELEASE_PAUSE: Duration = Duration::from_millis(50);
 
@@ -34,6 +42,15 @@ enum Kind {
     Vote,
     Release,
     Report,
+}
+
+impl Kind {
+    fn patience(self) -> Duration {
+        match self {
+            Self::Grant => PATIENCE_FOR_GRANT,
+            Self::Vote | Self::Release | Self::Report => PATIENCE,
+        }
+    }
 }
 
 /// The requests of one agent.
@@ -186,17 +203,17 @@ impl Calls {
         let Some(address) = book.place(&to).map(|place| place.address) else {
             return tracing::debug!(%to, ?kind, "nobody knows where this instance is");
         };
-        if let Some((since, task)) = self.under_way.get(&(to, kind)) {
-            let is_young = now.since(*since) < DEADLINE / 2;
-            if !task.is_finished() && is_young {
+        if let Some((since, task)) = self.under_way.get(&(to, kind))
+            && !task.is_finished()
+        {
+            if now.since(*since) < kind.patience() {
                 return;
             }
-            if !task.is_finished() {
+            // A grant counts from its request, whenever the answer comes.
+            if kind != Kind::Grant {
                 task.abort();
-                // Its connection may be one over which nothing comes any more. TCP repeats after a cut later and later, so
-                // that a new one gets through sooner.
-                self.channels.remove(&address);
             }
+            self.channels.remove(&address);
         }
         let Some(channel) = self.channel(address) else {
             return;

@@ -8,6 +8,7 @@
 
 mod archiving;
 mod basebackups;
+mod calls;
 mod cancelling;
 mod connections;
 mod drill;
