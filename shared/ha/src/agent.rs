@@ -511,7 +511,7 @@ impl Step<'_> {
 
     /// Drops what has run out, so that equal situations are equal states.
     fn forget(&mut self) {
-        self.agent.granter.forget(self.now);
+        self.agent.granter.forget(&self.protocol.timing, self.now);
         self.agent.told = self.agent.told.filter(|until| self.now < *until);
         match &mut self.agent.role {
             Role::Replica => {}

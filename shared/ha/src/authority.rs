@@ -27,7 +27,7 @@ impl Membership {
 /// What the holder has in hand.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Authority {
-    /// Whether this process has written the Lease since it started, released, or lost its authority.
+    /// Whether this process has written the Lease since it started or released.
     pub written: bool,
     /// When the newest request to write the Lease began that was answered with success.
     pub own_write: Option<Moment>,
@@ -39,7 +39,7 @@ pub struct Authority {
     pub unsettled: bool,
     /// A replica has promised a higher term.
     pub raise: Option<pgo_ids::Term>,
-    /// After a release or a fall: until when it leaves the Lease to others.
+    /// After a release: until when it leaves the Lease to others.
     pub rests_until: Option<Moment>,
 }
 
@@ -114,7 +114,7 @@ impl Authority {
         By::Moment(begun.map_or(Moment::default(), |begun| begun.plus(protocol.timing.term)))
     }
 
-    /// What is left when authority is lost, given up or not known from an earlier process.
+    /// What is left when authority is given up.
     #[must_use]
     pub fn forgotten(&self, rests_until: Option<Moment>) -> Self {
         Self {

@@ -2,7 +2,7 @@
 
 use pgo_ids::Term;
 
-use crate::{Moment, Promise, Protocol, Release, Version, VoterId};
+use crate::{Moment, Promise, Protocol, Release, Timing, Version, VoterId};
 
 /// A grant that was given and may not have run out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -115,10 +115,19 @@ impl Granter {
         Ok(promise.in_term(term))
     }
 
-    /// Drops what has run out.
-    pub fn forget(&mut self, now: Moment) {
+    /// Drops what nothing goes by any more.
+    pub fn forget(&mut self, timing: &Timing, now: Moment) {
         self.restarted_until = self.restarted_until.filter(|until| now < *until);
-        self.given = self.given.filter(|given| now < given.until);
+        if !self.leaves_lease(timing, now) {
+            self.given = None;
+        }
+    }
+
+    /// Whether the Lease is left to the primary that was granted last, also where that grant has run out.
+    #[must_use]
+    pub fn leaves_lease(&self, timing: &Timing, now: Moment) -> bool {
+        self.given
+            .is_some_and(|given| now < given.until.plus(timing.patience))
     }
 
     /// Whether a primary is heard: a grant that it asked for has not run out.

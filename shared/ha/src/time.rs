@@ -49,20 +49,26 @@ pub struct Timing {
     /// D: how long before its deadline a primary that lost its authority begins to kill its server; the longest pause
     /// between a check and its effect that the asynchronous mode allows for.
     pub margin: Duration,
+    /// How long a voter whose last grant has run out leaves the Lease to the primary that had it, whose next request may be on
+    /// its way. Nothing rests on it: a campaign may begin as late as it likes.
+    pub patience: Duration,
     /// How long a candidate leaves the Lease to another voter that is as far as it and preferred. Nothing rests on it: a swap
     /// may be as late as it likes.
     pub preference: Duration,
 }
 
 impl Timing {
-    /// What every instance uses. T: what a blip may last and demote nobody is `docs/high-availability.md`'s to say. ρ: NTP slews by 0.5 ‰ at
-    /// most (`adjtimex(2)`), crystals are good to 0.1 ‰; ten times both costs 20 ms of each failover. D: a SIGKILL of
-    /// every server process is through in a few milliseconds on a loaded node; most of this is for the scheduler. Two voters
-    /// begin to campaign within a tick and two reads of the Lease of each other, and an election takes a fraction of a second.
+    /// What every instance uses. T: a network that is gone for less costs no primary its place, though its servers where it is
+    /// gone for longer than T − D and two ticks. ρ: NTP slews by 0.5 ‰ at most (`adjtimex(2)`), crystals are good to 0.1 ‰; ten
+    /// times both costs 20 ms of each failover. D: a SIGKILL of every server process is through in a few milliseconds on a
+    /// loaded node; most of this is for the scheduler. Patience: the last request before a network went may be a tick of 200 ms
+    /// older, and the first one after it is sent within a tick; half a tick more is for its way. Preference: two voters begin to campaign
+    /// within a tick and two reads of the Lease of each other, and an election takes a fraction of a second.
     pub const PROTOCOL: Self = Self {
         term: Duration::from_secs(2),
         drift_permille: 10,
         margin: Duration::from_millis(300),
+        patience: Duration::from_millis(300),
         preference: Duration::from_secs(1),
     };
 

@@ -29,6 +29,7 @@ pub const HOLDER: Timing = Timing {
     term: Duration::from_secs(2),
     drift_permille: 0,
     margin: Duration::ZERO,
+    patience: Duration::ZERO,
     preference: UNIT,
 };
 
@@ -37,6 +38,7 @@ pub const WAITER: Timing = Timing {
     term: Duration::from_secs(1),
     drift_permille: 1000,
     margin: Duration::ZERO,
+    patience: Duration::ZERO,
     preference: UNIT,
 };
 

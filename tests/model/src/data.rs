@@ -25,6 +25,7 @@ pub const HOLDER: Timing = Timing {
     term: Duration::from_secs(1),
     drift_permille: 0,
     margin: Duration::ZERO,
+    patience: Duration::ZERO,
     preference: Duration::ZERO,
 };
 
@@ -33,6 +34,7 @@ pub const WAITER: Timing = Timing {
     term: Duration::ZERO,
     drift_permille: 0,
     margin: Duration::ZERO,
+    patience: Duration::ZERO,
     preference: Duration::ZERO,
 };
 

@@ -8,6 +8,10 @@ use crate::{
 
 impl Step<'_> {
     /// Kills the servers where authority is about to run out. First of all in a step: nothing that arrives late revives it.
+    ///
+    /// What is in hand is kept, and more is asked for: this process has written the Lease and knows what it has asked since, so
+    /// grants count for it as before, and new ones let it serve again once its servers are dead. It has told nobody that others
+    /// need not wait.
     pub(super) fn fall_if_short(&mut self) {
         if self.agent.server != Server::Primary {
             return;
@@ -21,9 +25,6 @@ impl Step<'_> {
         if !lasts {
             self.end_servers();
             self.agent.releasing = None;
-            if let Role::Holder(authority) = &mut self.agent.role {
-                *authority = authority.forgotten(None);
-            }
         }
     }
 

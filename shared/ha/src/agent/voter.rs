@@ -120,8 +120,10 @@ impl Step<'_> {
             .as_ref()
             .is_some_and(|release| release.counts_for(&self.protocol.rules, &seen.version));
         let waited = seen.ripe
-            && (agent.autofail || agent.told.is_some())
             && !agent.granter.hears_primary(self.now)
+            && (agent.told.is_some()
+                || (agent.autofail
+                    && !agent.granter.leaves_lease(&self.protocol.timing, self.now)))
             && agent.granter.restarted_until.is_none();
         let able = agent.fit && agent.server == Server::Replica && agent.promise.no_vote.is_none();
         able && seen.record.voters.contains(&agent.me) && (released || waited)

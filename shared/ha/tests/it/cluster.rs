@@ -1,7 +1,7 @@
 //! Some agents, a Lease, a network and an API server that can be cut, and a clock that a test lets pass.
 
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
 };
 
@@ -16,6 +16,9 @@ const PROTOCOL: Protocol = Protocol::PRODUCTION;
 
 /// Between two ticks.
 pub const TICK: Duration = Duration::from_millis(200);
+
+/// How long an answer about a grant is waited for before it is asked for again, as `services/agent/src/ha/calls.rs` does.
+const PATIENCE: Duration = Duration::from_millis(150);
 
 pub fn id(node: usize) -> VoterId {
     VoterId::from(Uuid::from_u128(node as u128))
@@ -44,6 +47,16 @@ pub struct Cluster {
     pub reaches: Vec<Position>,
     /// Instances that nobody reaches, the API server excepted.
     pub cut: BTreeSet<usize>,
+    /// Instances that the API server does not reach.
+    pub apart: BTreeSet<usize>,
+    /// How long it takes until a request for the Lease that has no answer is given up.
+    pub gives_up: Duration,
+    /// Who hears what, and when.
+    coming: Vec<(Moment, usize, Input)>,
+    /// Requests for a grant that have no answer: by whom and of whom, and since when.
+    unanswered: BTreeMap<(usize, usize), Moment>,
+    /// The next tick of each.
+    ticks: Vec<Moment>,
     /// Effects in the order in which they were wanted, with who wanted them.
     pub log: Vec<(usize, Effect)>,
     pub writes: usize,
@@ -68,6 +81,11 @@ impl Cluster {
             servers_end: true,
             reaches: vec![position(); instances],
             cut: BTreeSet::new(),
+            apart: BTreeSet::new(),
+            gives_up: Duration::ZERO,
+            coming: Vec::new(),
+            unanswered: BTreeMap::new(),
+            ticks: vec![now.plus(TICK); instances],
             log: Vec::new(),
             writes: 0,
             now,
@@ -78,16 +96,49 @@ impl Cluster {
         cluster
     }
 
-    /// Lets time pass, tick by tick.
+    /// Lets an instance's ticks be so much later than the others'.
+    pub fn shift(&mut self, node: usize, by: Duration) {
+        self.ticks[node] = self.ticks[node].plus(by);
+    }
+
+    /// Lets time pass, with all that is due meanwhile.
     pub fn pass(&mut self, duration: Duration) {
         let end = self.now.plus(duration);
-        while self.now < end {
-            self.now = self.now.plus(TICK);
-            for node in 0..self.agents.len() {
-                self.tell(node, Input::Tick);
-            }
+        while let Some(next) = self.next().filter(|next| *next <= end) {
+            self.now = self.now.max(next);
+            self.go_on();
             let serving = self.serving().count();
             assert!(serving <= 1, "{serving} serve: {:#?}", self.log);
+        }
+        self.now = end;
+    }
+
+    /// When something is due next.
+    fn next(&self) -> Option<Moment> {
+        let coming = self.coming.iter().map(|(at, ..)| *at);
+        let due = self.agents.iter().flatten();
+        let due = due.filter_map(|agent| agent.due(&PROTOCOL));
+        coming.chain(due).chain(self.ticks.iter().copied()).min()
+    }
+
+    /// What is due now.
+    fn go_on(&mut self) {
+        let now = self.now;
+        let arrived = self.coming.extract_if(.., |(at, ..)| *at <= now);
+        for (_, node, input) in arrived.collect::<Vec<_>>() {
+            self.tell(node, input);
+        }
+        for node in 0..self.agents.len() {
+            let due = self.agents[node]
+                .as_ref()
+                .and_then(|agent| agent.due(&PROTOCOL));
+            let ticks = self.ticks[node] <= now;
+            if ticks {
+                self.ticks[node] = self.ticks[node].plus(TICK);
+            }
+            if ticks || due.is_some_and(|due| due <= now) {
+                self.tell(node, Input::Tick);
+            }
         }
     }
 
@@ -131,7 +182,16 @@ impl Cluster {
 
     fn carry_out(&mut self, by: usize, effect: Effect) -> Option<(usize, Input)> {
         let input = match effect {
-            Effect::ReadLease | Effect::WriteLease { .. } if !self.api => Input::LeaseUnknown,
+            Effect::ReadLease | Effect::WriteLease { .. }
+                if !self.api || self.apart.contains(&by) =>
+            {
+                if !self.gives_up.is_zero() {
+                    let given_up = self.now.plus(self.gives_up);
+                    self.coming.push((given_up, by, Input::LeaseUnknown));
+                    return None;
+                }
+                Input::LeaseUnknown
+            }
             Effect::ReadLease if self.anew.is_some() => Input::LeaseAnew {
                 version: self.version(),
                 term: self.anew.unwrap_or_default(),
@@ -163,10 +223,28 @@ impl Cluster {
             message => {
                 let (to, input) = sent(by, message)?;
                 let to = node(to);
-                return (!self.cut.contains(&by) && !self.cut.contains(&to)).then_some((to, input));
+                return self.arrives(by, to, &input).then_some((to, input));
             }
         };
         Some((by, input))
+    }
+
+    /// Whether a message arrives. Of requests for a grant one is under way to each, as long as it is waited for.
+    fn arrives(&mut self, by: usize, to: usize, input: &Input) -> bool {
+        let is_cut = self.cut.contains(&by) || self.cut.contains(&to);
+        if !matches!(input, Input::GrantAsked { .. }) {
+            return !is_cut;
+        }
+        let since = self.unanswered.get(&(by, to));
+        if since.is_some_and(|since| self.now.since(*since) < PATIENCE) {
+            return false;
+        }
+        if is_cut {
+            self.unanswered.insert((by, to), self.now);
+        } else {
+            self.unanswered.remove(&(by, to));
+        }
+        !is_cut
     }
 
     fn version(&self) -> Version {

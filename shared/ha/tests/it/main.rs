@@ -7,6 +7,7 @@
 )]
 
 mod agents;
+mod blips;
 mod cluster;
 mod doubt;
 mod handover;

@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, mem};
 use pgo_ha::{Agent, Moment, Role, Version};
 
 use super::{
-    HOLDER, UNIT,
+    HOLDER, UNIT, WAITER,
     state::{Kept, NODES, NOW, Node, Sent, State, Swap, number, version},
 };
 
@@ -166,7 +166,7 @@ fn moments(agent: &mut Agent) -> Vec<&mut Moment> {
 
 /// What the agent itself forgets with its next step, and what cannot matter to it.
 fn forget(agent: &mut Agent, current: u32, delays: bool, waits_anew: bool) {
-    agent.granter.forget(NOW);
+    agent.granter.forget(&WAITER, NOW);
     agent.told = agent.told.filter(|until| NOW < *until);
     if let Role::Candidate(campaign) = &mut agent.role {
         campaign.yields_until = campaign.yields_until.filter(|until| NOW < *until);

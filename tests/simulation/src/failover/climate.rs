@@ -29,6 +29,8 @@ pub enum Fault {
     ServerBroken,
     /// Messages do not arrive.
     Cut,
+    /// An instance reaches nothing, for less than T, after a time in which it did.
+    CutForLessThanT,
     /// Messages are late, or lost.
     BadNetwork,
     /// The API server does not answer.
@@ -79,7 +81,8 @@ const ALL: [Fault; 21] = [
 ];
 
 /// What leaves a primary able to serve.
-const GENTLE: [Fault; 6] = [
+const GENTLE: [Fault; 7] = [
+    Fault::CutForLessThanT,
     Fault::ApiStalls,
     Fault::WallStepped,
     Fault::OtherMode,

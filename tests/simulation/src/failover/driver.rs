@@ -23,6 +23,9 @@ const WISHES: Duration = Duration::from_secs(5);
 /// How long an answer of another agent is waited for before it is asked again.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// The same of an answer about a grant: for less than a tick.
+const PATIENCE_FOR_GRANT: Duration = Duration::from_millis(150);
+
 /// The longest that servers take to be dead once they are told to.
 pub const KILL: Time = 30 * MS;
 
@@ -269,9 +272,13 @@ impl World {
         let Some(driver) = &mut instance.driver else {
             return;
         };
+        let patience = match kind {
+            Kind::Grant => PATIENCE_FOR_GRANT,
+            _ => PATIENCE,
+        };
         let mut under_way = driver.under_way.iter_mut();
         match under_way.find(|(other, what, _)| (*other, *what) == (to, kind)) {
-            Some((_, _, since)) if now.since(*since) < PATIENCE => return,
+            Some((_, _, since)) if now.since(*since) < patience => return,
             Some((_, _, since)) => *since = now,
             None => driver.under_way.push((to, kind, now)),
         }

@@ -70,6 +70,7 @@ impl World {
                 self.queue.at(until, Event::Mends(node));
             }
             Fault::Cut => self.cut(node, until),
+            Fault::CutForLessThanT => self.blip(node),
             Fault::BadNetwork => {
                 self.network.delay.1 = self.chance.below(800 * MS);
                 self.network.lost = self.chance.below(400);
@@ -193,6 +194,21 @@ impl World {
                 self.network.cut(end, all, both);
             }
         }
+        self.break_connections();
+        self.queue.at(until, Event::Mended(node));
+    }
+
+    /// Takes an instance away from everything for less than T. Where the one before is hardly over nothing happens: together
+    /// they would be longer.
+    fn blip(&mut self, node: usize) {
+        if self.now < self.network.rests_until {
+            return;
+        }
+        let until = self.now + 50 * MS + self.chance.below(1900 * MS);
+        self.network.rests_until = until + SECOND;
+        let others = (0..self.instances.len()).filter(|other| *other != node);
+        let all = others.map(End::Instance).chain([End::Api]);
+        self.network.cut(End::Instance(node), all, true);
         self.break_connections();
         self.queue.at(until, Event::Mended(node));
     }

@@ -24,6 +24,8 @@ pub struct Network {
     pub delay: (Time, Time),
     /// How many in a thousand are lost.
     pub lost: u64,
+    /// Until when nothing is cut for a moment again.
+    pub rests_until: Time,
 }
 
 impl Network {

@@ -29,7 +29,7 @@ fn schedules_are_what_they_are_for() {
     let count = count.unwrap_or_else(|failure| panic!("{failure}"));
     println!("{count:?}");
     // Each a little under what was counted, so that it is noticed when the schedules become harmless.
-    assert!(count.takeovers > 3000, "{count:?}");
+    assert!(count.takeovers > 2800, "{count:?}");
     assert!(count.releases > 1800, "{count:?}");
     assert!(count.faults > 34_000, "{count:?}");
     assert!(count.wishes > 16_000, "{count:?}");
