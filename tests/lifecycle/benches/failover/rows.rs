@@ -175,7 +175,7 @@ impl Row {
                 let cut = Cut::begin(&text(&pod, "/spec/nodeName"));
                 let begun = Instant::now();
                 let end = end_of(server, LIMIT);
-                last(CUT_SECONDS);
+                last(Duration::from_secs(CUT_SECONDS));
                 until_written(client, begun + Duration::from_secs(1));
                 let former = end.get().copied();
                 drop(cut);
@@ -183,7 +183,7 @@ impl Row {
             }
             Self::Apiserver => {
                 let stopped = Stopped::of_kubernetes("apiserver");
-                last(STOPPED_SECONDS);
+                last(Duration::from_secs(STOPPED_SECONDS));
                 drop(stopped);
             }
             Self::Switchover => subject.switch_over(primary, replica),

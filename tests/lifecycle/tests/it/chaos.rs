@@ -184,8 +184,17 @@ impl Fault {
         matches!(self, Self::NodeCut | Self::AgentStopped)
     }
 
+    /// How long it lasts.
+    fn time(self, longest: Duration, chance: &mut Chance) -> Duration {
+        match self {
+            // T is 2 s, and to take a link down and up takes a moment, too.
+            Self::NodeCutForLessThanT => Duration::from_millis(200 + chance.below(1600)),
+            _ => longest,
+        }
+    }
+
     /// Lets it happen, and end.
-    fn happen(self, cluster: &Cluster, seconds: u64) {
+    fn happen(self, cluster: &Cluster, time: Duration) {
         let (primary, replicas) = cluster.roles();
         let pod = get("pod", &primary, &namespace()).expect("the primary's pod");
         let node = text(&pod, "/spec/nodeName");
@@ -196,10 +205,10 @@ impl Fault {
             Self::ContainerKilled => kill(process(&pod, "database").expect("its process 1")),
             Self::PodDeleted => delete(&pod, &[]),
             Self::PodDeletedByForce => delete(&pod, &["--force", "--grace-period=0"]),
-            Self::NodeCut => during(Cut::begin(&node), seconds),
-            Self::NodeCutForLessThanT => during(Cut::begin(&node), 1),
-            Self::NodeStopped => during(Stopped::node(&node), seconds),
-            Self::AgentStopped => during(Stopped::begin(vec![of_agent()]), seconds),
+            Self::NodeCut => during(Cut::begin(&node), time),
+            Self::NodeCutForLessThanT => during(Cut::begin(&node), time),
+            Self::NodeStopped => during(Stopped::node(&node), time),
+            Self::AgentStopped => during(Stopped::begin(vec![of_agent()]), time),
             Self::ReplicaKilled => {
                 let pod = get("pod", &replicas[0], &namespace()).expect("the replica's pod");
                 kill(process(&pod, "database").expect("its process 1"));
@@ -207,7 +216,7 @@ impl Fault {
             Self::ReconcilerKilled => {
                 kill_all_of("reconciler");
             }
-            Self::ApiserverStopped => during(Stopped::of_kubernetes("apiserver"), 3 * seconds),
+            Self::ApiserverStopped => during(Stopped::of_kubernetes("apiserver"), 3 * time),
             Self::ApiserverRestarted => restart("apiserver"),
             Self::EtcdRestarted => restart("etcd"),
             Self::DiskFull => {
@@ -218,14 +227,14 @@ impl Fault {
                         "CREATE TABLE t (); DROP TABLE t; SELECT pg_switch_wal()",
                     );
                 }
-                during(full, seconds);
+                during(full, time);
             }
         }
     }
 }
 
-fn during<T>(fault: T, seconds: u64) {
-    last(seconds);
+fn during<T>(fault: T, time: Duration) {
+    last(time);
     drop(fault);
 }
 
@@ -236,7 +245,7 @@ fn time() -> Duration {
 }
 
 /// One fault, and what must hold after it.
-fn suffer(fault: Fault, cluster: &Cluster, writer: &Writer, seconds: u64) {
+fn suffer(fault: Fault, cluster: &Cluster, writer: &Writer, time: Duration) {
     let (before, _) = cluster.roles();
     let watches = fault.takes_api_server().then(Watches::count);
     let former = fault.leaves_primary_alone().then(|| {
@@ -244,7 +253,7 @@ fn suffer(fault: Fault, cluster: &Cluster, writer: &Writer, seconds: u64) {
         end_of(postmaster(&pod).expect("the postmaster"), WRITES)
     });
     let begun = Instant::now();
-    fault.happen(cluster, seconds);
+    fault.happen(cluster, time);
     let ended = Instant::now();
     until(&format!("a write after {fault:?}"), WRITES, || {
         seen(writer.wrote_since(ended), || {
@@ -255,7 +264,8 @@ fn suffer(fault: Fault, cluster: &Cluster, writer: &Writer, seconds: u64) {
     let pause = writer.notes().longest_pause(begun);
     let (after, _) = cluster.roles();
     println!(
-        "{fault:?}: {before} -> {after}, longest pause of the writes {} ms",
+        "{fault:?} for {} ms: {before} -> {after}, longest pause of the writes {} ms",
+        time.as_millis(),
         pause.as_millis()
     );
     assert!(
@@ -320,11 +330,11 @@ fn account(mode: Mode, missing: &[u64], told: impl Fn() -> Vec<Value>) {
 fn torment(cluster: &Cluster, writer: &Writer, ordeal: &Ordeal, chance: &mut Chance) -> usize {
     let begun = Instant::now();
     let time = ordeal.time;
-    let lasts = if time.is_zero() { 5 } else { 10 };
+    let longest = Duration::from_secs(if time.is_zero() { 5 } else { 10 });
     let (mut changes, mut rounds) = (0, 0);
     while rounds == 0 || begun.elapsed() < time {
         for fault in chance.shuffled(ordeal.faults) {
-            suffer(fault, cluster, writer, lasts);
+            suffer(fault, cluster, writer, fault.time(longest, chance));
             changes += usize::from(fault.may_change_primary());
             if rounds > 0 && begun.elapsed() >= time {
                 break;

@@ -225,6 +225,6 @@ pub fn restart(name: &str) {
 }
 
 /// Lets a fault last.
-pub fn last(seconds: u64) {
-    thread::sleep(Duration::from_secs(seconds));
+pub fn last(time: Duration) {
+    thread::sleep(time);
 }
