@@ -72,8 +72,8 @@ pub struct State {
     pub locked: bool,
     /// While the data directory is being copied: how much is done, in per cent.
     pub clone_percent: u8,
-    /// On a former primary: what it had that its successor has not.
-    pub lost: Option<Lost>,
+    /// On a former primary: what it had that its successor has not, of each time that it was one, the newest last.
+    pub lost: Vec<Lost>,
     /// The settings that take over their values in the files only with a restart.
     pub pending_restart: Vec<String>,
     /// On a primary: for whose answers commits wait.
@@ -249,7 +249,7 @@ impl State {
             lag_ms: self.following.lag_ms,
             followers: self.followers.iter().map(follower).collect(),
             clone_percent: self.clone_percent.into(),
-            lost: self.lost.as_ref().map(lost),
+            lost: self.lost.iter().map(lost).collect(),
             pending_restart: self.pending_restart.clone(),
             volume_hangs: self.volume_hangs,
             volume_bytes: self.volume.map_or(0, |volume| volume.bytes),

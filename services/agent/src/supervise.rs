@@ -227,7 +227,7 @@ impl<S: Store> Supervisor<S> {
     }
 
     async fn inspect(&mut self) -> Result<Event, String> {
-        self.recall_comparison();
+        self.recall_comparisons();
         let data = &self.settings.data;
         let path = std::env::var_os("PATH");
         let installation = program::find(path.as_deref(), data).await.map_err(shown)?;

@@ -291,7 +291,7 @@ fn facts(state: InstanceState) -> AgentFacts {
         received: state.received_lsn,
         followers: state.followers.into_iter().map(follower).collect(),
         error: given(state.error),
-        lost: state.lost.map(lost),
+        lost: state.lost.into_iter().map(lost).collect(),
         started: state.started.and_then(time),
         running_since: state.running_since.and_then(time),
         pending_restart: state.pending_restart,

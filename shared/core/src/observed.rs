@@ -262,8 +262,8 @@ pub struct AgentFacts {
     pub received: u64,
     /// On a primary: who follows it.
     pub followers: Vec<Follower>,
-    /// On a former primary: how it compares with its successor.
-    pub lost: Option<Lost>,
+    /// On a former primary: how it compared with its successor, each time that it was one, the newest last.
+    pub lost: Vec<Lost>,
     /// When its server was started that runs, or ran last.
     pub started: Option<Timestamp>,
     /// Since when it serves as what it is.

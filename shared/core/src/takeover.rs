@@ -338,8 +338,8 @@ pub(crate) fn break_off(next: &mut ClusterStatus, subject: Subject<'_>, now: Tim
     );
 }
 
-/// Tells how each former primary compares with the one that it follows now, once, when it is back. More than one may be away
-/// while the primary changes.
+/// Tells how each former primary compared with the one that followed it, once, when it is back. More than one may be away while
+/// the primary changes, and one may have been primary more than once since anybody told of it.
 pub(crate) fn tell_lost(
     next: &mut ClusterStatus,
     cluster: &Cluster,
@@ -355,7 +355,7 @@ pub(crate) fn tell_lost(
     next.formers.retain(|former, _| belongs(former));
     for (former, agent) in observed.agents.iter().filter(|(name, _)| belongs(name)) {
         let told = next.formers.get(former).copied().unwrap_or_default();
-        if let Some(lost) = agent.lost.filter(|lost| told < lost.term) {
+        for lost in agent.lost.iter().filter(|lost| told < lost.term) {
             next.formers.insert(former.clone(), lost.term);
             next.journal.tell(subject, lost.notice(former), now);
         }

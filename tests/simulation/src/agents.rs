@@ -176,7 +176,7 @@ fn say(
         lag_ms: 0,
         received: 0,
         followers: Vec::new(),
-        lost: before.and_then(|agent| agent.lost),
+        lost: before.map_or_else(Vec::new, |agent| agent.lost.clone()),
         started,
         running_since: running_since.filter(|_| ran).or(Some(now)).filter(|_| runs),
         pending_restart: Vec::new(),
@@ -248,7 +248,7 @@ pub fn elect(observed: &mut Observed, cluster: &ClusterName, to: &InstanceName, 
         say(observed, (&from, false), rewinds, now);
         let end = 0x300_0148 + u64::from(cause == TakeoverCause::Lost) * 0xB0;
         if let Some(agent) = observed.agents.get_mut(&from) {
-            agent.lost = Some(Lost {
+            agent.lost.push(Lost {
                 term,
                 timeline: 1,
                 fork: 0x300_0148,

@@ -9,6 +9,7 @@ use pgo_postgres::{
     files::{read_if_there, write_atomically},
     position, standby,
 };
+use serde::Deserialize;
 
 use super::{Supervisor, authority::place, lenient, shown};
 use crate::{
@@ -23,26 +24,52 @@ fn file(data: &Path) -> PathBuf {
     path.into()
 }
 
-/// Puts a comparison on the disk.
-fn keep(data: &Path, lost: &Lost) -> Result<(), String> {
+/// How many comparisons are kept: as many as the Lease keeps changes of the primary.
+const MOST: usize = 16;
+
+/// Comparisons as they are on the disk.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Kept {
+    All(Vec<Lost>),
+    /// By agents that kept only the newest one.
+    Newest(Lost),
+}
+
+/// Puts comparisons on the disk.
+fn keep(data: &Path, lost: &[Lost]) -> Result<(), String> {
     let text = serde_json::to_string(lost).map_err(shown)?;
     write_atomically(&file(data), text.as_bytes(), 0o600).map_err(shown)
 }
 
-/// The comparison that is there. One that cannot be read is one that says nothing.
-fn kept(data: &Path, term: Term) -> Option<Lost> {
+/// The comparisons that are there. What cannot be read is one that says nothing.
+fn kept(data: &Path, term: Term) -> Vec<Lost> {
     let text = match read_if_there(&file(data)) {
-        Ok(text) => text?,
+        Ok(Some(text)) => text,
+        Ok(None) => return Vec::new(),
         Err(error) => {
             tracing::error!(%error, "what this former primary had more is not known any more");
-            return Some(unknown(data, term));
+            return vec![unknown(data, term)];
         }
     };
-    let read = serde_json::from_str(&text);
-    read.inspect_err(
-        |error| tracing::error!(%error, "what this former primary had more is not understood"),
-    )
-    .unwrap_or_else(|_| Some(unknown(data, term)))
+    match serde_json::from_str(&text) {
+        Ok(Kept::All(lost)) => lost,
+        Ok(Kept::Newest(lost)) => vec![lost],
+        Err(error) => {
+            tracing::error!(%error, "what this former primary had more is not understood");
+            vec![unknown(data, term)]
+        }
+    }
+}
+
+/// The comparisons with one more. Whoever tells of them may have been away for all of them.
+fn with(mut all: Vec<Lost>, newest: Lost) -> Vec<Lost> {
+    all.push(newest);
+    while all.len() > MOST {
+        let oldest = all.remove(0);
+        tracing::warn!(?oldest, "this comparison is kept no longer");
+    }
+    all
 }
 
 /// What is told where nothing can be compared.
@@ -59,13 +86,12 @@ fn unknown(data: &Path, term: Term) -> Lost {
 }
 
 impl<S: Store> Supervisor<S> {
-    /// Tells again how this former primary compared, which an earlier run of the agent found out: nobody may have heard it.
-    pub(super) fn recall_comparison(&self) {
+    /// Tells again how this former primary compared, which earlier runs of the agent found out: nobody may have heard it.
+    pub(super) fn recall_comparisons(&self) {
         let before = self.reporter.now();
-        if before.lost.is_none()
-            && let Some(lost) = kept(&self.settings.data, before.term)
-        {
-            self.reporter.change(|state| state.lost = Some(lost));
+        if before.lost.is_empty() {
+            let lost = kept(&self.settings.data, before.term);
+            self.reporter.change(|state| state.lost = lost);
         }
     }
 
@@ -79,14 +105,15 @@ impl<S: Store> Supervisor<S> {
         };
         let data = self.settings.data.clone();
         let told = self.reporter.now().lost;
-        if standby::is_standby(&data) || told.is_some_and(|lost| lost.term == leader.term) {
+        if standby::is_standby(&data) || told.iter().any(|lost| lost.term == leader.term) {
             return Ok(());
         }
         let lost = self.compared(&leader, &data).await;
         let lost = lost.unwrap_or_else(|| unknown(&data, leader.term));
         tracing::warn!(?lost, "this former primary was compared with its successor");
-        keep(&data, &lost)?;
-        self.reporter.change(|state| state.lost = Some(lost));
+        let all = with(told, lost);
+        keep(&data, &all)?;
+        self.reporter.change(|state| state.lost = all);
         Ok(())
     }
 
@@ -133,16 +160,28 @@ mod tests {
     fn what_was_compared_is_known_again_and_what_is_damaged_is_told_as_unknown() {
         let folder = tempfile::tempdir().expect("a folder");
         let data = folder.path().join("hippo");
-        assert_eq!(kept(&data, Term(3)), None);
-        let lost = Lost {
+        assert_eq!(kept(&data, Term(3)), []);
+        let lost = |term| Lost {
             commits: Some(2),
             unknown: false,
-            ..unknown(&data, Term(3))
+            ..unknown(&data, Term(term))
         };
-        keep(&data, &lost).expect("kept");
-        assert_eq!(kept(&data, Term(4)), Some(lost));
+        let all = with(vec![lost(3)], lost(5));
+        keep(&data, &all).expect("kept");
+        assert_eq!(kept(&data, Term(6)), [lost(3), lost(5)]);
+        let newest = serde_json::to_string(&lost(4)).expect("JSON");
+        std::fs::write(file(&data), newest).expect("written");
+        assert_eq!(kept(&data, Term(6)), [lost(4)]);
         std::fs::write(file(&data), "{").expect("written");
-        let told = kept(&data, Term(4)).expect("something");
-        assert!(told.unknown && told.term == Term(4), "{told:?}");
+        let told = kept(&data, Term(4));
+        assert!(told[0].unknown && told[0].term == Term(4), "{told:?}");
+    }
+
+    #[test]
+    fn so_many_comparisons_are_kept_and_the_oldest_go() {
+        let data = Path::new("hippo");
+        let all = (1..=20).fold(Vec::new(), |all, term| with(all, unknown(data, Term(term))));
+        let terms: Vec<u64> = all.iter().map(|lost| lost.term.0).collect();
+        assert_eq!(terms, (5..=20).collect::<Vec<_>>());
     }
 }

@@ -1,11 +1,13 @@
 //! Another primary, asked for by a task of 4.1: what the agents are asked, and what objects say then.
 
-use pgo_proto::agent::Role;
+use pgo_proto::agent::{Lost, Role};
 use serde_json::{Value, json};
 
 use crate::{
     agent::FakeAgent,
-    harness::{Certificates, NS, Reconciler, create_cluster, eventually, installation, phase},
+    harness::{
+        self, Certificates, NS, Reconciler, create_cluster, eventually, installation, phase,
+    },
     kubernetes::Kubernetes,
 };
 
@@ -152,4 +154,74 @@ async fn a_wrong_target_fails_with_the_reason_and_nobody_is_asked() {
     assert!(why.contains("no replica nosuch"), "{why}");
     assert!(why.contains("hippo-abcd"), "{why}");
     assert!(first.asked().is_empty());
+}
+
+/// What was told of commits that were lost or were not: the type, the former primary, the bytes, the place, and the cause.
+fn told_of_lost(kubernetes: &Kubernetes) -> Vec<Value> {
+    let entries = harness::cluster(kubernetes, "hippo")["status"]["outbox"]["entries"].clone();
+    let all = entries.as_array().into_iter().flatten();
+    let types = ["CommitsLost", "NoCommitsLost"].map(Value::from);
+    all.filter(|event| types.contains(&event["eventheader"]["EventType"]))
+        .map(|event| {
+            json!([
+                event["eventheader"]["EventType"],
+                event["formerprimary"],
+                event["lostbytes"],
+                event["lsn"],
+                event["cause"]
+            ])
+        })
+        .collect()
+}
+
+/// Its agent tells three roles of it at once, since nobody heard it between them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_that_a_former_primary_had_more_each_time_is_told_once() {
+    let (kubernetes, certificates) = (installation(), Certificates::new());
+    let reconciler = Reconciler::start_with(&kubernetes, &certificates, &[]);
+    let (_first, other) = cluster(&kubernetes, &certificates).await;
+    let lost = |term, commits, synchronous, unknown| Lost {
+        term,
+        timeline: 3,
+        fork_lsn: 0x300_0148,
+        end_lsn: 0x300_01F8,
+        commits,
+        synchronous,
+        unknown,
+    };
+    let all = vec![
+        lost(2, Some(7), false, false),
+        lost(4, Some(1), true, false),
+        lost(6, None, false, true),
+    ];
+    other.state.send_modify(|state| state.lost = all);
+    eventually("all to be told", || told_of_lost(&kubernetes).len() == 3).await;
+    let places = |term| {
+        format!(
+            "; its WAL on timeline 3 ends at 0/30001F8, and the history of the primary in term {term} leaves it at 0/3000148"
+        )
+    };
+    let had = format!("the former primary had 7 commits more{}", places(2));
+    let never = format!(
+        "what the former primary had more was never acknowledged{}",
+        places(4)
+    );
+    let may = "the former primary may have had more, which could not be found out; its agent's log says why";
+    let expected = [
+        json!(["CommitsLost", "hippo-abcd", 176, "0/3000148", had]),
+        json!(["NoCommitsLost", "hippo-abcd", 176, "0/3000148", never]),
+        json!(["CommitsLost", "hippo-abcd", null, null, may]),
+    ];
+    assert_eq!(told_of_lost(&kubernetes), expected);
+
+    // Another process hears all of them again, and the next one.
+    reconciler.stop().await;
+    let _reconciler = Reconciler::start_with(&kubernetes, &certificates, &[]);
+    let next = lost(7, Some(0), false, false);
+    other.state.send_modify(|state| state.lost.push(next));
+    eventually("the next one to be told", || {
+        told_of_lost(&kubernetes).len() > 3
+    })
+    .await;
+    assert_eq!(told_of_lost(&kubernetes).len(), 4);
 }

@@ -73,7 +73,7 @@ fn lost(term: u64, commits: Option<u64>, synchronous: bool) -> Lost {
 fn told_of_lost(world: &mut World, lost: Lost) -> Vec<Event> {
     let before = world.told().len();
     let mut agents = world.observed.agents.values_mut();
-    agents.next().expect("an agent").lost = Some(lost);
+    agents.next().expect("an agent").lost.push(lost);
     world.reconcile();
     world.reconcile();
     world.told().split_off(before)
@@ -119,13 +119,28 @@ fn what_a_former_primary_had_more_is_told_once_and_so_is_that_it_had_nothing() {
 }
 
 #[test]
+fn what_an_instance_lost_twice_before_anybody_heard_of_it_is_told_twice_and_once_each() {
+    let mut world = World::new();
+    world.settle();
+    let mut agents = world.observed.agents.values_mut();
+    let all = &mut agents.next().expect("an agent").lost;
+    all.push(lost(2, Some(3), false));
+    let told = told_of_lost(&mut world, lost(4, Some(0), false));
+    let types: Vec<_> = told.iter().map(Event::event_type).collect();
+    assert_eq!(types, [EventType::CommitsLost, EventType::NoCommitsLost]);
+    let told = told_of_lost(&mut world, lost(5, Some(1), false));
+    let types: Vec<_> = told.iter().map(Event::event_type).collect();
+    assert_eq!(types, [EventType::CommitsLost]);
+}
+
+#[test]
 fn each_of_two_former_primaries_that_are_back_is_told_though_both_follow_the_same() {
     let mut world = with_replicas(1);
     let before = world.told().len();
     let all: Vec<_> = world.observed.agents.keys().cloned().collect();
     for name in &all {
         let agent = world.observed.agents.get_mut(name).expect("an agent");
-        agent.lost = Some(lost(3, Some(3), false));
+        agent.lost = vec![lost(3, Some(3), false)];
         world.reconcile();
         world.reconcile();
     }

@@ -499,7 +499,7 @@ impl World {
             lag_ms: 0,
             received: 0,
             followers: followers.unwrap_or_default(),
-            lost: None,
+            lost: Vec::new(),
             started: started.or(runs.then_some(self.now)),
             running_since: running_since.filter(|_| runs),
             pending_restart: Vec::new(),

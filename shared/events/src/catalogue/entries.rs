@@ -411,10 +411,10 @@ catalogue! {
             "In 4.1 the former primary was deleted during a failover; PGO keeps it and has it follow the new one (RewindReplica)."
             "Nothing to do.";
         CommitsLost = "CommitsLost" [Cluster] Error (ClusterName, FormerPrimary, LostBytes, Lsn) Now
-            "A former primary had acknowledged writes that the new one does not have (asynchronous mode)."
-            "Have applications write again what they know to have written then; a synchronous mode loses none.";
+            "A former primary had commits that its successor does not have and that may have been acknowledged, or whether it had any could not be found out: in the asynchronous mode, or while commits waited for fewer replicas than asked for."
+            "Have applications write again what they know to have written then; a synchronous mode without the fallback loses none.";
         NoCommitsLost = "NoCommitsLost" [Cluster] Info (ClusterName, FormerPrimary, LostBytes, Lsn) Now
-            "A former primary is back and had no acknowledged write that the new one does not have."
+            "A former primary is back and had no acknowledged commit that its successor does not have."
             "Nothing to do.";
         InstanceReplaced = "InstanceReplaced" [Cluster] Warn (ClusterName, Instance) Now
             "The container of an instance ended again and again, so its pod is made anew; its data stays."

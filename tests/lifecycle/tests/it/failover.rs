@@ -273,6 +273,11 @@ fn a_failover_that_is_asked_for_loses_no_row_and_everything_follows() {
     assert_eq!(ids, [id]);
 
     follows(&cluster, &replica, &former);
+    // Compared when it began to follow.
+    let told = watch.until(&cluster.uid(), "NoCommitsLost");
+    let formers = fields(&told, "NoCommitsLost", "/formerprimary");
+    assert_eq!(formers, std::slice::from_ref(&former));
+    assert!(!types(&told).contains(&"CommitsLost".to_owned()));
     watch.check_to_its_end(&cluster.uid());
 }
 
