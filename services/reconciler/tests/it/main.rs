@@ -45,4 +45,5 @@ mod stopping;
 mod store;
 mod unreadable;
 mod workers;
+mod upgrades;
 mod writing;
