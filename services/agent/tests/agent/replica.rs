@@ -39,12 +39,21 @@ pub async fn has(rig: &Rig, rows: &[i32]) {
 
 /// Has a primary send nothing any more, which nobody notices for a while.
 pub async fn hold_back(primary: &Rig) {
+    signal_senders(primary, Signal::SIGSTOP).await;
+}
+
+/// Has it send again.
+pub async fn let_go(primary: &Rig) {
+    signal_senders(primary, Signal::SIGCONT).await;
+}
+
+async fn signal_senders(primary: &Rig, signal: Signal) {
     let socket = primary.settings.socket();
     let session = Session::open(&socket, "postgres").await.expect("a session");
     let senders = "SELECT pid::text FROM pg_stat_replication";
     for sender in session.names(senders, DEADLINE).await.expect("told") {
         let sender = Pid::from_raw(sender.parse().expect("a number"));
-        kill(sender, Signal::SIGSTOP).expect("it lives");
+        kill(sender, signal).expect("it lives");
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use tokio_postgres::Client;
 
 use crate::{
-    replica::{self, has, hold_back, pair, write},
+    replica::{self, has, hold_back, let_go, pair, write},
     rig::{DEADLINE, PROGRAMS, Rig, eventually},
     unprivileged::unprivileged,
 };
@@ -203,6 +203,66 @@ fn the_mode_changes_on_a_living_cluster() {
         until_rule(&rigs[0], 2, 2).await;
         let client = rigs[0].connect().await.expect("the application gets in");
         write(&client, 4).await;
+        for rig in &mut rigs {
+            rig.stop().await;
+        }
+    });
+}
+
+/// What must not happen has happened by then, where nothing keeps it from happening: all else is done within a moment.
+async fn stays(what: &str, holds: impl AsyncFn() -> bool) {
+    let begin = Instant::now();
+    while begin.elapsed() < Duration::from_secs(3) {
+        assert!(holds().await, "not any more: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// For how many answers commits wait by the Lease.
+fn recorded(primary: &Rig) -> usize {
+    let name = "hippo".parse().expect("a name");
+    match pgo_agent::ha::lease::read(&primary.store.lease_now(), &name) {
+        Ok(Reading::Recorded { record, .. }) => record.synchronous.k,
+        other => panic!("nothing is recorded: {other:?}"),
+    }
+}
+
+#[test]
+fn a_rule_is_recorded_only_when_enough_have_flushed_what_was_acknowledged_before_it() {
+    let name = "synchronous::a_rule_is_recorded_only_when_enough_have_flushed_what_was_acknowledged_before_it";
+    unprivileged(name, &PROGRAMS, async || {
+        let (first, second, third) = replica::three(0).await;
+        let mut rigs = [first, second, third];
+        hold_back(&rigs[0]).await;
+        let client = rigs[0].connect().await.expect("the application gets in");
+        write(&client, 1).await;
+        rigs[0].store.set_synchronous(1);
+        eventually("commits wait for one", async || {
+            shown(&rigs[0]).await.starts_with("ANY 1 (\"")
+                && !shown(&rigs[0]).await.contains("pgo-nobody")
+        })
+        .await;
+        stays("nothing is recorded", async || recorded(&rigs[0]) == 0).await;
+        let_go(&rigs[0]).await;
+        until_rule(&rigs[0], 1, 2).await;
+        for rig in &mut rigs {
+            rig.stop().await;
+        }
+    });
+}
+
+#[test]
+fn no_rule_is_in_force_while_a_walsender_may_go_by_the_one_before() {
+    let name = "synchronous::no_rule_is_in_force_while_a_walsender_may_go_by_the_one_before";
+    unprivileged(name, &PROGRAMS, async || {
+        let mut rigs = three(1).await;
+        hold_back(&rigs[0]).await;
+        rigs[0].store.set_synchronous(2);
+        let by_nobody = async || shown(&rigs[0]).await.contains("pgo-nobody");
+        eventually("commits wait for nobody's answer", &by_nobody).await;
+        stays("the walsenders have not read it", &by_nobody).await;
+        let_go(&rigs[0]).await;
+        until_rule(&rigs[0], 2, 2).await;
         for rig in &mut rigs {
             rig.stop().await;
         }
