@@ -21,7 +21,7 @@ use jiff::Timestamp;
 use pgo_postgres::{Installation, Socket, backrest::Backrest};
 use pgo_tls::TlsFiles;
 
-pub use report::{Report, Stage};
+pub use report::{Report, Stage, Untried};
 
 use crate::{backrest::archiving::ArchiveSettings, run, server::Server};
 
@@ -72,13 +72,37 @@ impl Settings {
     }
 }
 
+/// What it says of a backup that something did not work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Weight {
+    /// Whoever restores it meets the same.
+    Final,
+    /// The same, unless another try shows otherwise.
+    Doubtful,
+    /// Nothing: the repository is away, or the copy has no room.
+    Passing,
+}
+
+/// Something that did not work.
+#[derive(Clone, Debug)]
+struct Trouble {
+    weight: Weight,
+    error: String,
+}
+
+impl Trouble {
+    fn passing(error: String) -> Self {
+        let weight = Weight::Passing;
+        Self { weight, error }
+    }
+}
+
 /// Why a backup is not proven: in which stage, and what was found.
 #[derive(Clone, Debug)]
 struct Failure {
     stage: Stage,
     error: String,
-    /// Whether it may be otherwise when it is tried again.
-    may_pass: bool,
+    weight: Weight,
 }
 
 impl Failure {
@@ -86,8 +110,27 @@ impl Failure {
         move |error| Self {
             stage,
             error,
-            may_pass: false,
+            weight: Weight::Final,
         }
+    }
+
+    fn of(stage: Stage) -> impl Fn(Trouble) -> Self {
+        move |Trouble { weight, error }| Self {
+            stage,
+            error,
+            weight,
+        }
+    }
+
+    fn tell(self, report: &mut Report) {
+        let Self { stage, error, .. } = self;
+        let untried = (self.weight == Weight::Passing).then_some(Untried::Unreachable);
+        let verdict = match untried {
+            Some(_) => "the backup cannot be tried",
+            None => "the backup cannot be relied on",
+        };
+        tracing::error!(backup = report.backup, ?stage, error, "{verdict}");
+        report.fail(stage, &error, untried);
     }
 }
 
@@ -125,26 +168,16 @@ pub fn main(settings: Settings) -> anyhow::Result<()> {
             tls,
         };
         let done = tokio::time::timeout(DEADLINE, drill.run(&mut report)).await;
-        let late = || {
-            let hours = DEADLINE.as_secs() / 3600;
-            let stage = report.stage;
-            Err(Failure::at(stage)(format!(
-                "it did not end within {hours} hours"
-            )))
-        };
-        match done.unwrap_or_else(|_| late()) {
-            Ok(()) => {
+        match done {
+            Ok(Ok(())) => {
                 tracing::info!(backup = report.backup, took = ?begin.elapsed(), "the backup is proven");
             }
-            Err(failure) => {
-                let Failure { stage, error, .. } = failure;
-                tracing::error!(
-                    backup = report.backup,
-                    ?stage,
-                    error,
-                    "the backup cannot be relied on"
-                );
-                report.fail(stage, &error);
+            Ok(Err(failure)) => failure.tell(&mut report),
+            Err(_) => {
+                let hours = DEADLINE.as_secs() / 3600;
+                let late = format!("it did not end within {hours} hours");
+                tracing::error!(backup = report.backup, late);
+                report.fail(report.stage, &late, Some(Untried::Late));
             }
         }
         std::fs::write(&answer, report.text())
@@ -157,7 +190,11 @@ impl Drill {
         let mut attempt = 1;
         let replayed = loop {
             match self.restore(report).await {
-                Err(failure) if failure.may_pass && attempt < ATTEMPTS => {
+                Err(failure)
+                    if failure.stage == Stage::Replay
+                        && attempt < ATTEMPTS
+                        && failure.weight == Weight::Doubtful =>
+                {
                     tracing::warn!(error = failure.error, "it is tried once more");
                     attempt += 1;
                 }
@@ -191,7 +228,7 @@ impl Drill {
 
     async fn restore(&self, report: &mut Report) -> Result<Replayed, Failure> {
         report.stage = Stage::Copy;
-        let chosen = self.copy().await.map_err(Failure::at(Stage::Copy))?;
+        let chosen = self.copy().await.map_err(Failure::of(Stage::Copy))?;
         report.size = self.size();
         report.timeline = chosen.timeline;
         report.stage = Stage::Replay;

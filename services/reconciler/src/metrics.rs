@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use pgo_bus::Relay;
-use pgo_core::{Journal, Kind, Outcome, Step};
+use pgo_core::{ClusterStatus, Kind, Outcome, Step};
 use pgo_telemetry::{
     Telemetry,
     prometheus_client::{
@@ -124,7 +124,7 @@ impl Metrics {
 
     fn register_drills(&self, registry: &mut Registry) {
         // Both are there from the beginning: an alert on the first failure needs the 0 before it.
-        for outcome in ["proven", "failed"] {
+        for outcome in ["proven", "failed", "untried"] {
             drop(self.drills.get_or_create(&of_outcome(outcome)));
         }
         registry.register(
@@ -140,20 +140,25 @@ impl Metrics {
     }
 
     /// Counts the drills that have ended with `next` and went on `before`.
-    pub fn drilled(&self, before: &Journal, next: &Journal) {
-        let ended = next.all(Kind::VerifyRestore).filter_map(|operation| {
-            let mut known = before.operations.iter();
+    pub fn drilled(&self, before: &ClusterStatus, next: &ClusterStatus) {
+        let drills = next.journal.all(Kind::VerifyRestore);
+        let ended = drills.filter_map(|operation| {
+            let mut known = before.journal.operations.iter();
             let went_on = !known.any(|one| one.id == operation.id && !one.is_running());
             let outcome = operation.outcome.filter(|_| went_on)?;
+            let backup = operation.backup.as_ref();
+            let verdict = backup.and_then(|backup| next.drills.verdicts.get(backup));
+            let is_judged = verdict.is_some_and(|verdict| Some(verdict.at) == operation.finished);
             Some((
-                outcome,
+                (outcome, is_judged),
                 operation.finished?.duration_since(operation.started),
             ))
         });
         for (outcome, took) in ended {
             let outcome = match outcome {
-                Outcome::Completed => "proven",
-                Outcome::Failed => "failed",
+                (Outcome::Completed, _) => "proven",
+                (Outcome::Failed, true) => "failed",
+                (Outcome::Failed, false) => "untried",
             };
             self.drills.get_or_create(&of_outcome(outcome)).inc();
             self.drill_durations.observe(took.as_secs_f64());

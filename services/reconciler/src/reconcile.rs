@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use kube::{ResourceExt as _, runtime::controller::Action};
-use pgo_core::{Cluster, ClusterStatus, Phase, commit, plan, worth_writing};
+use pgo_core::{Cluster, ClusterStatus, Phase, Plan, commit, plan, worth_writing};
 use pgo_crd::Pgcluster;
 
 use crate::{
@@ -65,7 +65,7 @@ pub async fn reconcile(object: Arc<Pgcluster>, context: Arc<Context>) -> Result<
     publishing.make_room(&cluster.stream, outbox, written).await;
     let object = write::status(object, &next, &context).await?;
     context.offer(&cluster, &next.journal.outbox).await;
-    context.metrics.drilled(&status.journal, &next.journal);
+    context.metrics.drilled(&status, &next);
     let plan = plan(&next, &cluster, &observed, now);
     let done = execute(&plan.steps, &object, &cluster, &context).await;
     let news = remember_refusal(&done, &cluster, &context);
@@ -82,7 +82,7 @@ pub async fn reconcile(object: Arc<Pgcluster>, context: Arc<Context>) -> Result<
         waiting_for = plan.waiting_for, "reconciled"
     );
     let restless = news || newest || !noted || !plan.steps.is_empty() || plan.waiting_for.is_some();
-    Ok(Action::requeue(pause(&next, restless)))
+    Ok(Action::requeue(pause(&next, restless, (&plan, now))))
 }
 
 /// Notes for the next look what Kubernetes refused of this plan, if it did; whether that is news.
@@ -95,13 +95,16 @@ fn remember_refusal(done: &Result<(), Error>, cluster: &Cluster, context: &Conte
     context.set_refused(cluster.stream.as_str(), refused)
 }
 
-/// How long until the next look, if nothing wakes it.
-fn pause(status: &ClusterStatus, restless: bool) -> Duration {
+/// How long until the next look, if nothing wakes it; not later than when the plan knows that more can be done.
+fn pause(status: &ClusterStatus, restless: bool, (plan, now): (&Plan, Timestamp)) -> Duration {
     let at_rest = matches!(status.phase, Phase::Ready | Phase::Failed) && !restless;
     let outbox = &status.journal.outbox;
-    if at_rest && (!outbox.waits() || outbox.unpublished.is_some()) {
-        LATER
-    } else {
-        SOON
+    let is_stored = !outbox.waits() || outbox.unpublished.is_some();
+    if !at_rest || !is_stored {
+        return SOON;
     }
+    let left = plan
+        .look_at
+        .and_then(|at| Duration::try_from(at.duration_since(now)).ok());
+    left.map_or(LATER, |left| left.clamp(SOON, LATER))
 }

@@ -105,7 +105,7 @@ wire! {
         outcome: String = "Outcome",
         /// When that was known (RFC 3339); empty where it is not.
         at: String = "At",
-        /// Why it failed.
+        /// Why it failed, or could not be tried.
         cause: String = "Cause",
     }
 }

@@ -4,7 +4,7 @@
 //! ```text
 //! a new backup ─► due, by the policy ─► pod: agent drill ─► its report ─┬─► proven: lastProvenRestore
 //!                                         ▲    │                        └─► failed: BackupsProven is False
-//!                                         └────┘ ended without a report: made anew, so often
+//!                                         └────┘ no verdict: made anew after a pause ─► for so long ─► could not be tried
 //! ```
 //!
 //! While the cluster is restored or upgraded the pod goes, and comes again afterwards. Nothing of the cluster rests on it.
@@ -107,6 +107,16 @@ impl DrillStage {
     }
 }
 
+/// Why an agent can give no verdict on a backup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum DrillUntried {
+    /// The repository is away, or there is no room for the copy: it may be tried again.
+    Unreachable,
+    /// It takes too long.
+    Late,
+}
+
 /// What an agent has found: its last words.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -118,6 +128,9 @@ pub struct DrillReport {
     /// What is wrong; none where the backup is proven.
     #[serde(default)]
     pub error: Option<String>,
+    /// Why that is no verdict on the backup, where it is none.
+    #[serde(default)]
+    pub untried: Option<DrillUntried>,
     /// Size of the copy, in bytes.
     pub size: u64,
     /// The timeline that was replayed.
@@ -173,6 +186,9 @@ pub struct Drills {
     /// What became of the backups that were tried and are still there, by pgBackRest's name for each.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub verdicts: BTreeMap<String, DrillVerdict>,
+    /// The backups that could not be tried and are still there, of which nothing is known therefore, by the same name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub untried: BTreeMap<String, UntriedBackup>,
 }
 
 impl Drills {
@@ -192,9 +208,15 @@ pub struct DrillRun {
     /// Since when its pod could be there; none while it has to wait for others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
-    /// How many pods of it ended without a report.
+    /// How many pods of it ended without a verdict.
     #[serde(default)]
     pub lost: u32,
+    /// When the first of those did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub troubled: Option<Timestamp>,
+    /// Before when no other one is made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Timestamp>,
     /// Uid of the last of those.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<String>,
@@ -211,6 +233,16 @@ pub struct DrillVerdict {
     /// Why not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,
+}
+
+/// A backup that could not be tried.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UntriedBackup {
+    /// When it was given up.
+    pub at: Timestamp,
+    /// Why.
+    pub cause: String,
 }
 
 /// The last restore that was proven to work.

@@ -74,7 +74,8 @@ pub use desired::{
 };
 pub use drill::{
     DrillFacts, DrillFound, DrillPlace, DrillPolicy, DrillReport, DrillRun, DrillStage,
-    DrillVerdict, Drills, ProvenRestore, RESULT_PROVEN, is_drilled, wants_drill,
+    DrillUntried, DrillVerdict, Drills, ProvenRestore, RESULT_PROVEN, UntriedBackup, is_drilled,
+    wants_drill,
 };
 pub use dump::{
     DumpFacts, DumpKind, DumpMade, DumpOrder, DumpRequest, DumpResult, DumpRun, DumpState,

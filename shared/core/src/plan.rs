@@ -339,6 +339,8 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// What must happen by itself before more can be done.
     pub waiting_for: Option<&'static str>,
+    /// When more can be done, where that is known and nothing wakes before.
+    pub look_at: Option<Timestamp>,
 }
 
 /// Brings what is there nearer to what is wanted.
@@ -360,7 +362,7 @@ pub fn plan(
         };
         return Plan {
             steps,
-            waiting_for: None,
+            ..Plan::default()
         };
     }
     let deletion = status.journal.newest(Kind::DeleteCluster);
@@ -372,8 +374,8 @@ pub fn plan(
             }
             // Its beginning, or what was asked for besides, is not recorded yet.
             _ => Plan {
-                steps: Vec::new(),
                 waiting_for: Some("room for the events that tell of the deletion"),
+                ..Plan::default()
             },
         };
     }

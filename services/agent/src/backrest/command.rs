@@ -62,6 +62,16 @@ pub enum CommandError {
     Stopped(String),
 }
 
+impl CommandError {
+    /// Whether it says nothing of what the repository has.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Failed { said, .. } => output::is_passing(said),
+            Self::Start { .. } | Self::Deadline { .. } | Self::Stopped(_) => true,
+        }
+    }
+}
+
 /// A command to run.
 #[derive(Clone, Debug)]
 pub struct Order<'a> {

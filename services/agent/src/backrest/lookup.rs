@@ -5,7 +5,8 @@ use std::path::Path;
 use jiff::Timestamp;
 use pgo_postgres::backrest::{
     Backrest,
-    info::{self, Content},
+    info::{self, Content, InfoError},
+    output,
     restore::{Line, Wish},
     storage::{Storage, Storages},
     window::{self, Chosen, History, Listing, Newest, Refusal},
@@ -33,6 +34,9 @@ pub enum LookupError {
     /// pgBackRest does not say.
     #[error(transparent)]
     Command(#[from] CommandError),
+    /// It says that it knows nothing of what is there.
+    #[error(transparent)]
+    Silent(InfoError),
     /// It says something else.
     #[error("what pgbackrest {0} says cannot be understood")]
     Unclear(&'static str),
@@ -49,8 +53,20 @@ impl LookupError {
     pub fn is_final(&self) -> bool {
         match self {
             Self::Refused(_) | Self::Nowhere(_) => true,
-            Self::Command(_) | Self::Unclear(_) => false,
+            Self::Command(_) | Self::Silent(_) | Self::Unclear(_) => false,
             Self::Each(errors) => errors.iter().all(|(_, error)| error.is_final()),
+        }
+    }
+
+    /// Whether it says nothing of what the repository has: that could not be asked.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Refused(_) | Self::Nowhere(_) | Self::Unclear(_) => false,
+            Self::Command(error) => error.is_passing(),
+            Self::Silent(error) => output::PASSING_WORDS
+                .iter()
+                .any(|word| error.to_string().contains(word)),
+            Self::Each(errors) => errors.iter().any(|(_, error)| error.is_passing()),
         }
     }
 }
@@ -123,7 +139,10 @@ impl Lookup<'_> {
     async fn content(self) -> Result<Content, LookupError> {
         let storage = Some(self.storage);
         let text = command::info(self.backrest, self.conf, true, storage).await?;
-        info::content(&text).map_err(|_| LookupError::Unclear("info"))
+        info::content(&text).map_err(|error| match error {
+            InfoError::Silent(_) => LookupError::Silent(error),
+            InfoError::Unclear(_) => LookupError::Unclear("info"),
+        })
     }
 
     async fn along(

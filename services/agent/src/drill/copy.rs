@@ -18,11 +18,11 @@ use pgo_telemetry::CancellationToken;
 use tokio::time::sleep;
 use zeroize::Zeroizing;
 
-use super::Drill;
+use super::{Drill, Trouble, Weight};
 use crate::backrest::{
     archiving::{CONF, scratch},
     command::{CommandError, Order},
-    lookup::{self, Lookup},
+    lookup::{self, Lookup, LookupError},
 };
 
 /// How often the repository is asked, or copied from, before it is given up: it is away for a moment while its pod is made anew.
@@ -31,22 +31,14 @@ const TRIES: u32 = 10;
 /// Pause between two of those.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// Something that did not work.
-enum Trouble {
-    /// Nor will it.
-    Final(String),
-    /// It may the next time.
-    Passing(String),
-}
-
 impl Drill {
     pub(super) fn conf(&self) -> std::path::PathBuf {
         self.settings.run.join(CONF)
     }
 
     /// Copies the backup; which one it is, and along which timeline WAL comes after it.
-    pub(super) async fn copy(&self) -> Result<Chosen, String> {
-        self.write_conf()?;
+    pub(super) async fn copy(&self) -> Result<Chosen, Trouble> {
+        self.write_conf().map_err(Trouble::passing)?;
         let chosen = persistently(async || self.choose().await).await?;
         tracing::info!(
             backup = chosen.set.label,
@@ -58,7 +50,7 @@ impl Drill {
     }
 
     /// The newest WAL file along the timeline of a backup, in the archive beside it.
-    pub(super) async fn newest(&self, chosen: &Chosen) -> Result<Option<Newest>, String> {
+    pub(super) async fn newest(&self, chosen: &Chosen) -> Result<Option<Newest>, Trouble> {
         let conf = self.conf();
         let lookup = Lookup {
             backrest: &self.backrest,
@@ -67,7 +59,7 @@ impl Drill {
         };
         persistently(async || match lookup.reaches(Some(chosen.timeline)).await {
             Ok((_, newest)) => Ok(newest),
-            Err(error) => Err(Trouble::Passing(error.to_string())),
+            Err(error) => Err(untold(&error)),
         })
         .await
     }
@@ -84,10 +76,7 @@ impl Drill {
         let conf = self.conf();
         let storages = &self.settings.archiving.storages;
         let chosen = lookup::choose((&self.backrest, &conf), storages, &wish, None).await;
-        chosen.map_err(|error| match error.is_final() {
-            true => Trouble::Final(error.to_string()),
-            false => Trouble::Passing(error.to_string()),
-        })
+        chosen.map_err(|error| untold(&error))
     }
 
     async fn copy_files(&self, chosen: &Chosen) -> Result<(), Trouble> {
@@ -95,7 +84,7 @@ impl Drill {
         let tablespaces = self.settings.folder.join("tablespaces");
         for folder in [&self.settings.data(), &tablespaces] {
             fs::create_dir_all(folder).map_err(|error| {
-                Trouble::Passing(format!("cannot make {}: {error}", folder.display()))
+                Trouble::passing(format!("cannot make {}: {error}", folder.display()))
             })?;
         }
         let order = Order {
@@ -119,11 +108,13 @@ impl Drill {
                 tracing::info!(target: "pgbackrest", "{line}");
             }
         });
-        copied.await.map_err(|error| match &error {
-            CommandError::Failed { said, .. } if output::is_final(said) => {
-                Trouble::Final(error.to_string())
-            }
-            _ => Trouble::Passing(error.to_string()),
+        copied.await.map_err(|error| Trouble {
+            weight: match &error {
+                CommandError::Failed { said, .. } if output::is_final(said) => Weight::Final,
+                error if error.is_passing() => Weight::Passing,
+                _ => Weight::Doubtful,
+            },
+            error: error.to_string(),
         })
     }
 
@@ -174,15 +165,27 @@ impl Drill {
     }
 }
 
+/// What it means that the repository does not tell what it has.
+fn untold(error: &LookupError) -> Trouble {
+    let weight = match error {
+        error if error.is_final() => Weight::Final,
+        error if error.is_passing() => Weight::Passing,
+        _ => Weight::Doubtful,
+    };
+    let error = error.to_string();
+    Trouble { weight, error }
+}
+
 /// Tries something until it works, cannot work, or was tried often enough.
-async fn persistently<T>(what: impl AsyncFn() -> Result<T, Trouble>) -> Result<T, String> {
+async fn persistently<T>(what: impl AsyncFn() -> Result<T, Trouble>) -> Result<T, Trouble> {
     let mut tried = 1;
     loop {
         match what().await {
             Ok(done) => return Ok(done),
-            Err(Trouble::Final(error)) => return Err(error),
-            Err(Trouble::Passing(error)) if tried == TRIES => return Err(error),
-            Err(Trouble::Passing(error)) => {
+            Err(trouble) if trouble.weight == Weight::Final || tried == TRIES => {
+                return Err(trouble);
+            }
+            Err(Trouble { error, .. }) => {
                 tracing::warn!(error, "it is tried again");
                 tried += 1;
                 sleep(PAUSE).await;

@@ -18,7 +18,7 @@ use pgo_postgres::{
 };
 use tokio::{process::Command, time::sleep};
 
-use super::{Drill, Failure, Replayed, Stage};
+use super::{Drill, Failure, Replayed, Stage, Weight};
 use crate::server::Server;
 
 /// Pause between two looks at a server that comes up.
@@ -37,7 +37,8 @@ impl Drill {
     /// Replays all that is archived, and stops the server in order.
     pub(super) async fn replay(&self, chosen: &Chosen) -> Result<Replayed, Failure> {
         let failed = Failure::at(Stage::Replay);
-        let newest = self.newest(chosen).await.map_err(&failed)?;
+        let newest = self.newest(chosen).await;
+        let newest = newest.map_err(Failure::of(Stage::Replay))?;
         let newest = newest.map(|newest| newest.segment);
         let (settings, data) = (&self.settings, self.settings.data());
         let installation = program::find(std::env::var_os("PATH").as_deref(), &data).await;
@@ -76,7 +77,11 @@ impl Drill {
         };
         // Where WAL is missing or damaged, that is why it ended, if it ended.
         requests.judge(newest).map_err(|broken| Failure {
-            may_pass: matches!(broken, Broken::Missing { .. } | Broken::Unreadable { .. }),
+            weight: match broken {
+                Broken::Missing { .. } | Broken::Unreadable { .. } => Weight::Doubtful,
+                Broken::Away { .. } => Weight::Passing,
+                Broken::Damaged { .. } | Broken::Nothing => Weight::Final,
+            },
             ..failed(match &replayed {
                 Err(ended) => format!("{broken}; {ended}"),
                 Ok(_) => broken.to_string(),

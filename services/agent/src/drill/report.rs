@@ -22,6 +22,16 @@ pub enum Stage {
     Read,
 }
 
+/// Why no verdict can be given on a backup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Untried {
+    /// The repository is away, or there is no room for the copy: it may be tried again.
+    Unreachable,
+    /// It takes too long.
+    Late,
+}
+
 /// What was found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -33,6 +43,9 @@ pub struct Report {
     /// What is wrong; none where the backup is proven.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// Why that is no verdict on the backup, where it is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub untried: Option<Untried>,
     /// Size of the copy, in bytes.
     pub size: u64,
     /// The timeline that was replayed.
@@ -56,6 +69,7 @@ impl Report {
             backup: backup.to_owned(),
             stage: Stage::Copy,
             error: None,
+            untried: None,
             size: 0,
             timeline: 0,
             lsn: String::new(),
@@ -65,11 +79,12 @@ impl Report {
         }
     }
 
-    /// Something is wrong.
-    pub fn fail(&mut self, stage: Stage, error: &str) {
+    /// Something is wrong: with the backup, unless it says why not.
+    pub fn fail(&mut self, stage: Stage, error: &str, untried: Option<Untried>) {
         let end = error.floor_char_boundary(LONGEST);
         self.stage = stage;
         self.error = Some(error[..end].to_owned());
+        self.untried = untried;
     }
 
     /// As JSON.
@@ -92,12 +107,15 @@ mod tests {
         report.lsn = "0/5000148".to_owned();
         report.last_commit = "2026-11-26T21:04:00Z".parse().ok();
         report.checksums = true;
-        report.fail(Stage::Checksums, "page 3");
+        report.fail(Stage::Checksums, "page 3", None);
         assert_eq!(
             report.text(),
             r#"{"backup":"20261126-210300F","stage":"checksums","error":"page 3","size":7,"timeline":2,"lsn":"0/5000148","lastCommit":"2026-11-26T21:04:00Z","checksums":true,"structure":false}"#
         );
-        report.fail(Stage::Read, &"é".repeat(4000));
+        report.fail(Stage::Copy, "it is away", Some(Untried::Unreachable));
+        let told = r#""stage":"copy","error":"it is away","untried":"unreachable","size":7"#;
+        assert!(report.text().contains(told), "{}", report.text());
+        report.fail(Stage::Read, &"é".repeat(4000), None);
         assert!(report.text().len() < 4096);
     }
 }

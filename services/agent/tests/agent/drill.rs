@@ -6,6 +6,7 @@ use std::{
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
     process::Stdio,
+    time::Duration,
 };
 
 use serde_json::Value;
@@ -80,6 +81,15 @@ async fn primary_segment(primary: &Rig) -> String {
 
 /// Tries a backup as the pod does; the report.
 async fn drill(primary: &Rig, repository: &Repository, label: &str) -> Value {
+    let before = contents(&repository.path());
+    let (report, log) = tried(primary, label, 2 * DEADLINE).await;
+    // It only reads.
+    assert_eq!(contents(&repository.path()), before, "{log}");
+    report
+}
+
+/// The same where the repository may be anything; the report, and the log. Nothing is left of it.
+async fn tried(primary: &Rig, label: &str, deadline: Duration) -> (Value, String) {
     let folder = primary.path().join("drill");
     // What a former one has left goes with its pod.
     let _ = fs::remove_dir_all(&folder);
@@ -107,19 +117,18 @@ async fn drill(primary: &Rig, repository: &Repository, label: &str) -> Value {
         .stdout(log)
         .kill_on_drop(true)
         .status();
-    let before = contents(&repository.path());
-    let status = tokio::time::timeout(2 * DEADLINE, drill).await;
+    let status = tokio::time::timeout(deadline, drill).await;
     let log = fs::read_to_string(folder.join("log")).expect("a log");
     let status = status.unwrap_or_else(|_| panic!("not in time:\n{log}"));
     assert!(status.expect("a status").success(), "{log}");
-    // It only reads, and nothing is left of it.
-    assert_eq!(contents(&repository.path()), before, "{log}");
     let own = folder.display().to_string();
     let left: Vec<String> = command_lines().filter(|line| line.contains(&own)).collect();
     assert_eq!(left, [""; 0], "{log}");
     let text = fs::read_to_string(&report).unwrap_or_else(|error| panic!("{error}\n{log}"));
     eprintln!("{text}");
-    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}\n{log}"))
+    let report = serde_json::from_str(&text);
+    let report = report.unwrap_or_else(|error| panic!("{error}: {text}\n{log}"));
+    (report, log)
 }
 
 /// All files below a folder, with their sizes; WAL may come at any time.
@@ -246,6 +255,36 @@ fn a_damaged_page_and_a_damaged_file_of_the_repository_are_found() {
         failed(&report, "copy", "pgbackrest restore failed");
         primary.stop().await;
         repository.stop().await;
+    });
+}
+
+#[test]
+fn a_repository_that_is_away_is_waited_for_and_is_no_verdict() {
+    let name = "drill::a_repository_that_is_away_is_waited_for_and_is_no_verdict";
+    unprivileged(name, &PROGRAMS, async || {
+        let (mut repository, mut primary, client) = cluster().await;
+        let label = full(&repository, &primary).await;
+        drop(client);
+        primary.stop().await;
+        repository.stop().await;
+        // Its pod comes again a while later.
+        let returns = async {
+            let log = primary.path().join("drill/log");
+            crate::rig::eventually("it is tried again", async || {
+                fs::read_to_string(&log).is_ok_and(|log| log.contains("it is tried again"))
+            })
+            .await;
+            repository.start();
+            repository.until_ready().await;
+        };
+        let limit = 4 * DEADLINE;
+        let ((report, log), ()) = tokio::join!(tried(&primary, &label, limit), returns);
+        assert!(report["error"].is_null(), "{report}\n{log}");
+        repository.stop().await;
+        // It stays away.
+        let (report, log) = tried(&primary, &label, limit).await;
+        failed(&report, "copy", "unable to connect");
+        assert_eq!(report["untried"], "unreachable", "{report}\n{log}");
     });
 }
 

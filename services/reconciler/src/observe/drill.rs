@@ -62,7 +62,7 @@ fn waiting(status: &ContainerStatus) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use pgo_core::DrillStage;
+    use pgo_core::{DrillStage, DrillUntried};
     use serde_json::{Value, json};
 
     use super::*;
@@ -91,6 +91,7 @@ mod tests {
             backup: "20261126-210300F".to_owned(),
             stage: DrillStage::Checksums,
             error: Some("page 3".to_owned()),
+            untried: None,
             size: 7,
             timeline: 2,
             lsn: "0/5000148".to_owned(),
@@ -100,6 +101,9 @@ mod tests {
         };
         assert_eq!(read(text), Some(report));
         assert_eq!(read("agent: no such file"), None);
+        let away = text.replace(r#""size""#, r#""untried":"unreachable","size""#);
+        let untried = read(&away).and_then(|report| report.untried);
+        assert_eq!(untried, Some(DrillUntried::Unreachable));
     }
 
     #[test]

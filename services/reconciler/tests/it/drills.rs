@@ -119,6 +119,30 @@ async fn a_failed_trial_is_a_condition_and_one_that_broke_off_is_made_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_whose_repository_was_away_is_made_anew_and_proves_the_backup() {
+    let (kubernetes, certificates) = (installation(), Certificates::new());
+    let _reconciler = Reconciler::start(&kubernetes, &certificates);
+    let (_agent, repository) = cluster(&kubernetes, &certificates).await;
+    back_up(&kubernetes, &repository, LABEL).await;
+    eventually("a pod tries it", || pod(&kubernetes).is_some()).await;
+    let first = pod(&kubernetes).unwrap()["metadata"]["uid"].clone();
+    let away =
+        report(Some("refused")).replace("\"error\"", "\"untried\":\"unreachable\",\"error\"");
+    end(&kubernetes, 0, &away);
+    eventually("another pod tries it", || {
+        pod(&kubernetes).is_some_and(|pod| pod["metadata"]["uid"] != first)
+    })
+    .await;
+    assert!(condition(&kubernetes).is_null());
+    assert!(status(&kubernetes)["drills"]["verdicts"].is_null());
+    end(&kubernetes, 0, &report(None));
+    eventually("it is proven", || {
+        status(&kubernetes)["lastProvenRestore"]["backup"] == LABEL
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_trial_goes_with_its_cluster() {
     let (kubernetes, certificates) = (installation(), Certificates::new());
     let _reconciler = Reconciler::start(&kubernetes, &certificates);

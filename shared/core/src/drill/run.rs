@@ -5,8 +5,8 @@ use pgo_events::{Datum, Field};
 use pgo_ids::OperationId;
 
 use super::{
-    DrillFacts, DrillFound, DrillPlace, DrillPolicy, DrillReport, DrillRun, DrillVerdict, Drills,
-    ProvenRestore, RESULT_PROVEN,
+    DrillFacts, DrillFound, DrillPlace, DrillPolicy, DrillReport, DrillRun, DrillUntried,
+    DrillVerdict, Drills, ProvenRestore, RESULT_PROVEN, UntriedBackup,
 };
 use crate::{
     BackupSet, Cluster, ClusterStatus, ConditionStatus, Kind, Observed, Operation, Outcome, Plan,
@@ -19,8 +19,18 @@ const START_DEADLINE: SignedDuration = SignedDuration::from_mins(30);
 /// How long all of it may take. The pod ends itself before.
 const DEADLINE: SignedDuration = SignedDuration::from_hours(26);
 
-/// How many pods may end without a report: a node that is drained takes one with it.
-const MOST_LOST: u32 = 3;
+/// How long pods are made anew that end without a verdict, since the first of them did: a node that is drained takes one with it,
+/// and a repository may be away for hours.
+const TRYING: SignedDuration = SignedDuration::from_hours(6);
+
+/// Pause before the third one; the second one comes at once, and each later pause is twice as long as the one before.
+const PAUSE: SignedDuration = SignedDuration::from_mins(1);
+
+/// The longest such pause.
+const LONGEST_PAUSE: SignedDuration = SignedDuration::from_mins(30);
+
+/// How long a backup that could not be tried is left alone by those who try each.
+const LEFT_ALONE: SignedDuration = SignedDuration::from_hours(24);
 
 /// Between the beginnings of two, where one a day is wanted.
 const DAY: SignedDuration = SignedDuration::from_hours(24);
@@ -78,14 +88,21 @@ fn chosen<'a>(
     now: Timestamp,
 ) -> Option<&'a BackupSet> {
     let tried = |backup: &BackupSet| drills.verdicts.contains_key(&backup.label);
+    let untried = |backup: &BackupSet| drills.untried.get(&backup.label);
+    let is_left_alone = |backup: &&BackupSet| {
+        untried(backup).is_some_and(|one| now.duration_since(one.at) < LEFT_ALONE)
+    };
     let newest = backups.last()?;
     match policy {
         DrillPolicy::Never => None,
-        // Those from before the first one are not gone through.
-        DrillPolicy::Each => match backups.iter().rposition(tried) {
-            Some(last) => backups.get(last + 1),
-            None => Some(newest),
-        },
+        DrillPolicy::Each => {
+            let after_last = backups.iter().rposition(tried).map(|last| last + 1);
+            let first = || backups.iter().position(|one| untried(one).is_some());
+            // Those from before the first one are not gone through.
+            let from = after_last.or_else(first).unwrap_or(backups.len() - 1);
+            let mut rest = backups.iter().skip(from);
+            rest.find(|backup| !is_left_alone(backup))
+        }
         DrillPolicy::Daily => {
             let is_time = |last: Timestamp| now.duration_since(last) >= DAY;
             (!tried(newest) && drills.last.is_none_or(is_time)).then_some(newest)
@@ -104,6 +121,7 @@ pub(crate) fn commit(
     if let Some(agent) = observed.repository.works() {
         let is_there = |label: &String| agent.backups.iter().any(|one| one.label == *label);
         next.drills.verdicts.retain(|label, _| is_there(label));
+        next.drills.untried.retain(|label, _| is_there(label));
     }
     if observed.drill_place != DrillPlace::Taken || !cluster.has_room(&next.journal) {
         return;
@@ -137,6 +155,8 @@ fn begin(
         backup,
         since: Some(now),
         lost: 0,
+        troubled: None,
+        not_before: None,
         ended: None,
     });
 }
@@ -155,12 +175,15 @@ fn advance(next: &mut ClusterStatus, cluster: &Cluster, observed: &Observed, now
         next.drills.run = Some(DrillRun { since: None, ..run });
         return;
     }
+    if run.not_before.is_some_and(|at| now < at) {
+        return;
+    }
     let since = run.since.unwrap_or(now);
     let took = now.duration_since(since);
     let pod = observed.drill.as_ref().filter(|pod| is_its(&run, pod));
     let late = match pod.map(|pod| (&pod.found, &pod.uid)) {
-        Some((DrillFound::Report(report), _)) if report.backup == run.backup => {
-            conclude(next, cluster, (&run, report), observed, now);
+        Some((DrillFound::Report(report), uid)) if report.backup == run.backup => {
+            conclude(next, cluster, (&run, uid, report), observed, now);
             return;
         }
         Some((DrillFound::Report(_), uid)) => {
@@ -190,11 +213,15 @@ fn advance(next: &mut ClusterStatus, cluster: &Cluster, observed: &Observed, now
     };
     let late = late.filter(|_| took >= START_DEADLINE);
     let minutes = START_DEADLINE.as_mins();
-    let late = late.map(|why| format!("it did not begin within {minutes} min: {why}"));
-    let hours = DEADLINE.as_hours();
-    let endless = (took >= DEADLINE).then(|| format!("it did not end within {hours} hours"));
-    if let Some(cause) = late.or(endless) {
-        fail(next, cluster, &run, cause, (observed, now));
+    if let Some(why) = late {
+        let uid = pod.map_or("", |pod| pod.uid.as_str());
+        let why = format!("it did not begin within {minutes} min: {why}");
+        lose(next, cluster, (&run, uid), &why, now);
+        return;
+    }
+    if took >= DEADLINE {
+        let cause = format!("it did not end within {} hours", DEADLINE.as_hours());
+        give_up(next, cluster, &run, &cause, now);
         return;
     }
     next.drills.run = Some(DrillRun {
@@ -208,7 +235,7 @@ fn is_its(run: &DrillRun, pod: &DrillFacts) -> bool {
     pod.operation == run.operation.to_string() && run.ended.as_ref() != Some(&pod.uid)
 }
 
-/// A pod has ended without a report.
+/// A pod has ended without a verdict: another one tries it, after a pause.
 fn lose(
     next: &mut ClusterStatus,
     cluster: &Cluster,
@@ -217,29 +244,65 @@ fn lose(
     now: Timestamp,
 ) {
     let lost = run.lost + 1;
-    if lost >= MOST_LOST {
-        let cause = format!("it ended {lost} times before it was through, at last so: {why}");
-        judge(next, cluster, run, cause, now);
+    let troubled = run.troubled.unwrap_or(now);
+    if now.duration_since(troubled) >= TRYING {
+        let hours = TRYING.as_hours();
+        let cause = format!("{lost} pods have tried it for {hours} hours, the last one: {why}");
+        give_up(next, cluster, run, &cause, now);
         return;
     }
+    let not_before = now + pause(lost);
     next.drills.run = Some(DrillRun {
-        since: Some(now),
+        since: Some(not_before),
         lost,
+        troubled: Some(troubled),
+        not_before: Some(not_before),
         ended: Some(uid.to_owned()),
         ..run.clone()
     });
 }
 
+/// How long no other pod is made after so many.
+fn pause(lost: u32) -> SignedDuration {
+    let Some(doublings) = lost.checked_sub(2) else {
+        return SignedDuration::ZERO;
+    };
+    let pause = PAUSE.checked_mul(1 << doublings.min(10));
+    pause.map_or(LONGEST_PAUSE, |pause| pause.min(LONGEST_PAUSE))
+}
+
+/// It cannot be tried: that says nothing of the backup, which stays as little known as it was.
+fn give_up(
+    next: &mut ClusterStatus,
+    cluster: &Cluster,
+    run: &DrillRun,
+    cause: &str,
+    now: Timestamp,
+) {
+    let cause = format!("could not be tried: {cause}");
+    let untried = UntriedBackup {
+        at: now,
+        cause: cause.clone(),
+    };
+    next.drills.untried.insert(run.backup.clone(), untried);
+    let cause = format!("backup {}: not proven, {cause}", run.backup);
+    end(next, cluster, run, cause, now);
+}
+
 fn conclude(
     next: &mut ClusterStatus,
     cluster: &Cluster,
-    (run, report): (&DrillRun, &DrillReport),
+    (run, uid, report): (&DrillRun, &str, &DrillReport),
     observed: &Observed,
     now: Timestamp,
 ) {
     if let Some(error) = &report.error {
         let cause = format!("{}: {error}", report.stage.failing());
-        fail(next, cluster, run, cause, (observed, now));
+        match report.untried {
+            None => fail(next, cluster, run, cause, (observed, now)),
+            Some(DrillUntried::Unreachable) => lose(next, cluster, (run, uid), error, now),
+            Some(DrillUntried::Late) => give_up(next, cluster, run, error, now),
+        }
         return;
     }
     let operation = next.journal.running_of(DRILL);
@@ -260,6 +323,7 @@ fn conclude(
         proven: true,
         cause: None,
     };
+    next.drills.untried.remove(&run.backup);
     next.drills.verdicts.insert(run.backup.clone(), verdict);
     next.drills.run = None;
     let cause = proven(run, report);
@@ -340,6 +404,7 @@ fn judge(
         proven: false,
         cause: Some(cause.clone()),
     };
+    next.drills.untried.remove(&run.backup);
     next.drills.verdicts.insert(run.backup.clone(), verdict);
     end(next, cluster, run, cause, now);
 }
@@ -383,10 +448,13 @@ pub(crate) fn steps(
     let run = status.drills.run.as_ref();
     let wanted = run.filter(|_| !is_held(status) && !cluster.is_to_go());
     match (&observed.drill, wanted) {
-        (None, Some(run)) if policy(cluster).is_some() => plan.steps.push(Step::MakeDrill {
-            operation: run.operation,
-            backup: run.backup.clone(),
-        }),
+        (None, Some(run)) if policy(cluster).is_some() => match run.not_before {
+            Some(at) if now < at => plan.look_at = Some(at),
+            _ => plan.steps.push(Step::MakeDrill {
+                operation: run.operation,
+                backup: run.backup.clone(),
+            }),
+        },
         (Some(pod), wanted) if !pod.terminating && !wanted.is_some_and(|run| is_its(run, pod)) => {
             let uid = pod.uid.clone();
             plan.steps.push(Step::RemoveDrill { uid });

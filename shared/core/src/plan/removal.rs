@@ -137,7 +137,11 @@ pub(super) fn plan(
         }
         None => return last_events(status, cluster, steps, now),
     };
-    Plan { steps, waiting_for }
+    Plan {
+        steps,
+        waiting_for,
+        ..Plan::default()
+    }
 }
 
 fn remove_pods(
@@ -200,6 +204,7 @@ fn last_events(
         return Plan {
             steps,
             waiting_for: Some("the deletion to be recorded"),
+            ..Plan::default()
         };
     };
     if !status.journal.outbox.is_empty() {
@@ -207,6 +212,7 @@ fn last_events(
             return Plan {
                 steps,
                 waiting_for: Some("the event service to store the last events"),
+                ..Plan::default()
             };
         }
         steps.push(Step::CopyEvents);
@@ -214,6 +220,6 @@ fn last_events(
     steps.push(Step::RemoveFinalizer);
     Plan {
         steps,
-        waiting_for: None,
+        ..Plan::default()
     }
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use pgo_core::{
     BackupSet, ConditionStatus, DrillFacts, DrillFound, DrillPlace, DrillPolicy, DrillReport,
-    DrillStage, Plan, RESULT_PROVEN, RestoreRequest, Step, restore::options::RestoreOptions,
+    DrillStage, DrillUntried, Plan, RESULT_PROVEN, RestoreRequest, Step,
+    restore::options::RestoreOptions,
 };
 use pgo_events::{Datum, Event, EventType, Field};
 
@@ -82,6 +83,7 @@ fn report(backup: &str, error: Option<(DrillStage, &str)>) -> DrillFound {
         backup: backup.to_owned(),
         stage: error.map_or(DrillStage::Read, |(stage, _)| stage),
         error: error.map(|(_, error)| error.to_owned()),
+        untried: None,
         size: 4096,
         timeline: 1,
         lsn: "0/5000148".to_owned(),
@@ -232,62 +234,179 @@ fn the_policy_says_which_are_tried() {
     assert_eq!(tried(&daily), None, "there is none that was not tried");
 }
 
-#[test]
-fn a_pod_that_ends_without_a_report_is_made_anew_and_not_for_ever() {
-    let mut world = with(DrillPolicy::Each);
-    have(&mut world, &[FIRST]);
-    world.reconcile();
-    for uid in ["one", "two"] {
-        pod(&mut world, uid, DrillFound::Ended("evicted".to_owned()));
-        let plan = world.reconcile();
-        assert_eq!(removed(&plan), Some(uid));
+/// The last words of one whose repository is away.
+fn away(backup: &str) -> DrillFound {
+    let DrillFound::Report(report) = report(backup, Some((DrillStage::Copy, "refused"))) else {
+        panic!("a report");
+    };
+    DrillFound::Report(DrillReport {
+        untried: Some(DrillUntried::Unreachable),
+        ..report
+    })
+}
+
+/// Nothing is known of a backup, though it was tried: no verdict, and what was proven before stays so.
+fn assert_untried(world: &World, backup: &str, words: &str) {
+    let told = failure(world);
+    let begin = format!("backup {backup}: not proven, could not be tried: ");
+    assert!(told.starts_with(&begin) && told.contains(words), "{told}");
+    assert!(!world.status.drills.verdicts.contains_key(backup));
+    let untried = &world.status.drills.untried[backup];
+    assert!(untried.cause.contains(words), "{untried:?}");
+    let conditions = &world.status.conditions;
+    let condition = conditions.iter().find(|one| one.name == RESULT_PROVEN);
+    assert!(condition.is_none_or(|one| one.status == ConditionStatus::True));
+    assert_eq!(tried(world), None);
+    let ends = world.told().into_iter();
+    let ends = ends.filter(|event| event.event_type() == EventType::VerifyRestoreFailure);
+    assert_eq!(ends.count(), 1);
+}
+
+/// Has pods end without a verdict, by `found`, until it is given up; after how many seconds each next one came.
+fn until_given_up(world: &mut World, found: impl Fn(&str) -> DrillFound) -> Vec<i64> {
+    let mut pauses = Vec::new();
+    while let Some(backup) = tried(world) {
+        let uid = format!("pod-{}", pauses.len());
+        pod(world, &uid, found(&backup));
+        assert_eq!(removed(&world.reconcile()), Some(uid.as_str()));
         // It is counted once, however long it takes to go.
-        assert_eq!(removed(&world.reconcile()), Some(uid));
+        let again = world.reconcile();
+        assert_eq!(removed(&again), Some(uid.as_str()));
         world.observed.drill = None;
-        assert_eq!(made(&world.reconcile()), Some(FIRST));
+        let mut waited = 0;
+        while tried(world).is_some() {
+            let plan = world.reconcile();
+            if made(&plan).is_some() {
+                break;
+            }
+            let at = plan.look_at.expect("it is known when");
+            let left = at.duration_since(world.now).as_secs();
+            assert!(left > 0, "{at}");
+            world.wait(left);
+            waited += left;
+        }
+        pauses.push(waited);
+        assert!(pauses.len() < 100, "for ever");
     }
-    pod(&mut world, "three", DrillFound::Ended("evicted".to_owned()));
-    world.reconcile();
-    assert_eq!(tried(&world), None);
-    let told = failure(&world);
-    assert!(
-        told.contains("3 times") && told.ends_with("evicted"),
-        "{told}"
-    );
-    assert_eq!(
-        world.condition(RESULT_PROVEN).status,
-        ConditionStatus::False
-    );
-    world.check_stream();
+    pauses
 }
 
 #[test]
-fn one_that_cannot_begin_or_does_not_end_fails_in_time() {
-    let why = DrillFound::Nothing(Some("no node has room".to_owned()));
-    for (found, wait, words) in [
-        (Some(why), 30 * 60, "no node has room"),
-        (None, 30 * 60, "its pod is not made"),
-        (
-            Some(DrillFound::Running),
-            26 * 3600,
-            "did not end within 26 hours",
-        ),
+fn one_without_a_verdict_is_made_anew_with_pauses_and_given_up_in_the_end() {
+    let lost = |_: &str| DrillFound::Ended("evicted".to_owned());
+    for (found, words) in [
+        (&lost as &dyn Fn(&str) -> DrillFound, "evicted"),
+        (&away, "refused"),
     ] {
         let mut world = with(DrillPolicy::Each);
         have(&mut world, &[FIRST]);
         world.reconcile();
-        if let Some(found) = found {
-            pod(&mut world, "pod", found);
-        }
-        world.wait(wait - 1);
-        world.reconcile_cut_off(0);
-        assert!(tried(&world).is_some());
-        world.wait(1);
-        world.reconcile_cut_off(0);
-        let told = failure(&world);
-        assert!(told.contains(words), "{told}");
-        assert!(!world.status.drills.verdicts[FIRST].proven);
+        ends(&mut world, None);
+        have(&mut world, &[FIRST, SECOND]);
+        world.reconcile();
+        let begun = world.now;
+        let pauses = until_given_up(&mut world, found);
+        assert_untried(&world, SECOND, words);
+        assert_eq!(pauses[..5], [0, 60, 120, 240, 480]);
+        assert_eq!(pauses.iter().max(), Some(&1800));
+        let hours = world.now.duration_since(begun).as_hours();
+        assert_eq!(hours, 6, "{pauses:?}");
+        let proven = world.status.last_proven_restore.as_ref();
+        assert_eq!(proven.map(|one| one.backup.as_str()), Some(FIRST));
+
+        // Others come first then, and a day later it is its turn again.
+        world.reconcile();
+        assert_eq!(tried(&world), None);
+        world.wait(DAY);
+        world.reconcile();
+        assert_eq!(tried(&world).as_deref(), Some(SECOND));
+        ends(&mut world, None);
+        assert!(world.status.drills.verdicts[SECOND].proven);
+        assert!(world.status.drills.untried.is_empty());
+        world.check_stream();
     }
+}
+
+#[test]
+fn what_speaks_against_a_backup_counts_at_once_also_after_trouble() {
+    let mut world = with(DrillPolicy::Each);
+    have(&mut world, &[FIRST]);
+    world.reconcile();
+    pod(&mut world, "one", away(FIRST));
+    world.reconcile();
+    world.observed.drill = None;
+    assert_eq!(made(&world.reconcile()), Some(FIRST));
+    ends(&mut world, Some((DrillStage::Copy, "checksum")));
+    assert!(!world.status.drills.verdicts[FIRST].proven);
+    assert_eq!(
+        world.condition(RESULT_PROVEN).status,
+        ConditionStatus::False
+    );
+}
+
+#[test]
+fn a_backup_that_could_not_be_tried_does_not_keep_others_from_it() {
+    let mut world = with(DrillPolicy::Each);
+    have(&mut world, &[FIRST]);
+    world.reconcile();
+    until_given_up(&mut world, away);
+    have(&mut world, &[FIRST, SECOND]);
+    world.reconcile();
+    assert_eq!(tried(&world).as_deref(), Some(SECOND));
+    ends(&mut world, None);
+    // What is not there any more is forgotten.
+    have(&mut world, &[SECOND]);
+    world.reconcile();
+    assert!(world.status.drills.untried.is_empty());
+
+    let mut daily = with(DrillPolicy::Daily);
+    have(&mut daily, &[FIRST]);
+    daily.reconcile();
+    let begun = daily.now;
+    until_given_up(&mut daily, away);
+    let left = DAY - daily.now.duration_since(begun).as_secs();
+    daily.wait(left - 1);
+    daily.reconcile();
+    assert_eq!(tried(&daily), None);
+    daily.wait(1);
+    daily.reconcile();
+    assert_eq!(tried(&daily).as_deref(), Some(FIRST));
+}
+
+#[test]
+fn one_that_cannot_begin_is_tried_again_and_one_that_does_not_end_is_given_up() {
+    let why = DrillFound::Nothing(Some("no node has room".to_owned()));
+    for (found, words) in [
+        (Some(why), "no node has room"),
+        (None, "its pod is not made"),
+    ] {
+        let mut world = with(DrillPolicy::Each);
+        have(&mut world, &[FIRST]);
+        world.reconcile();
+        for _ in 0..100 {
+            if let (Some(found), Some(run)) = (&found, &world.status.drills.run) {
+                let uid = format!("pod-{}", run.lost);
+                pod(&mut world, &uid, found.clone());
+            }
+            world.reconcile_cut_off(0);
+            world.wait(30 * 60);
+            world.reconcile_cut_off(0);
+            if tried(&world).is_none() {
+                break;
+            }
+        }
+        assert_untried(&world, FIRST, words);
+    }
+    let mut world = with(DrillPolicy::Each);
+    have(&mut world, &[FIRST]);
+    world.reconcile();
+    pod(&mut world, "pod", DrillFound::Running);
+    world.wait(26 * 3600 - 1);
+    world.reconcile_cut_off(0);
+    assert!(tried(&world).is_some());
+    world.wait(1);
+    world.reconcile_cut_off(0);
+    assert_untried(&world, FIRST, "did not end within 26 hours");
 }
 
 #[test]

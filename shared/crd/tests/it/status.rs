@@ -225,6 +225,10 @@ fn full() -> ClusterStatus {
         proven: false,
         cause: Some("pages are damaged".to_owned()),
     };
+    let untried = pgo_core::UntriedBackup {
+        at: time,
+        cause: "the repository is away".to_owned(),
+    };
     ClusterStatus {
         state: "pgcluster Processed".to_owned(),
         message: "processed".to_owned(),
@@ -361,10 +365,13 @@ fn full() -> ClusterStatus {
                 backup: "20261126-200000F".to_owned(),
                 since: Some(time),
                 lost: 1,
+                troubled: Some(time),
+                not_before: Some(time),
                 ended: Some("uid-4".to_owned()),
             }),
             last: Some(time),
             verdicts: [("20261125-200000F".to_owned(), verdict)].into(),
+            untried: [("20261124-200000F".to_owned(), untried)].into(),
         },
         last_proven_restore: Some(ProvenRestore {
             backup: "20261125-200000F".to_owned(),

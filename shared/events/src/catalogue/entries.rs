@@ -202,7 +202,8 @@ catalogue! {
         VerifyRestore "a restore drill" [Backup] (ClusterName, BackupType, Path) Now {
             started VerifyRestore = "VerifyRestore";
             failed VerifyRestoreFailure = "VerifyRestoreFailure"
-                "Do not rely on this backup: make another one now, and look at the cause.";
+                "Where the cause says that the backup could not be tried, nothing is known of it: mend what was in the way, and try it \
+                 again. Else do not rely on it: make another one now.";
             completed VerifyRestoreCompleted = "VerifyRestoreCompleted"
                 "A backup was restored to a throw-away instance, checked and read in full; the position is the one up to which it was replayed."
                 and (SizeBytes, Lsn, Timeline);

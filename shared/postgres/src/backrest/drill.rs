@@ -21,8 +21,11 @@ use crate::{
     standby::is_configured_by_settings,
 };
 
-/// How often a WAL file is fetched that the archive cannot give: a repository that comes up again is away for a moment.
+/// How often a WAL file is fetched that the archive cannot give.
 const TRIES: u32 = 5;
+
+/// For how many seconds that goes on where the repository is away: its pod may have to be made anew.
+const AWAY: u32 = 300;
 
 /// Seconds between two of those.
 const PAUSE: u32 = 3;
@@ -72,14 +75,18 @@ impl Requests {
         let (log, said) = (path(&self.log), path(&self.said));
         // What comes after a failure is asked for, too, and says something else.
         let words = word(&format!("{}.new", self.said.display()));
-        let tries: Vec<String> = (1..=TRIES).map(|number| number.to_string()).collect();
+        let away: Vec<String> = output::PASSING_WORDS
+            .iter()
+            .map(|text| format!("*{}*", word(text)))
+            .collect();
+        let away = away.join("|");
         // A status of 1 is that of a file that is not there (pgBackRest, "archive-get").
         format!(
-            "for n in {}; do \
+            "n=0; end=$(($(date +%s) + {AWAY})); while [ $(date +%s) -lt $end ]; do n=$((n + 1)); \
              {program} --config={conf} --stanza={STANZA} --no-archive-async archive-get %f \"%p\" 2>{words}; \
-             case $? in 0) echo got %f >>{log}; exit 0;; 1) echo absent %f >>{log}; exit 1;; esac; sleep {PAUSE}; \
-             done; echo failed %f >>{log}; mv -f {words} {said}; exit 1",
-            tries.join(" ")
+             case $? in 0) echo got %f >>{log}; exit 0;; 1) echo absent %f >>{log}; exit 1;; esac; \
+             case \"$(cat {words})\" in {away}) ;; *) if [ $n -ge {TRIES} ]; then break; fi;; esac; sleep {PAUSE}; \
+             done; echo failed %f >>{log}; mv -f {words} {said}; exit 1"
         )
     }
 
@@ -123,7 +130,10 @@ impl Requests {
             Some((_, (Fetched::Failed, segment))) => {
                 let said = fs::read(&self.said).unwrap_or_default();
                 let said = output::error(&String::from_utf8_lossy(&said));
-                Err(Broken::Unreadable { segment, said })
+                Err(match output::is_passing(&said) {
+                    true => Broken::Away { segment, said },
+                    false => Broken::Unreadable { segment, said },
+                })
             }
             Some((_, (Fetched::Absent, segment))) => Err(Broken::Missing { segment, newest }),
             Some((_, (Fetched::Got, segment))) => Err(Broken::Damaged { segment, newest }),
@@ -162,6 +172,14 @@ pub enum Broken {
         segment: Segment,
         /// The newest one.
         newest: Segment,
+    },
+    /// A file cannot be had, and nothing is known of it.
+    #[error("WAL file {segment} cannot be had from the archive: {said}")]
+    Away {
+        /// The file.
+        segment: Segment,
+        /// What pgBackRest said.
+        said: String,
     },
     /// PostgreSQL asked for nothing.
     #[error("PostgreSQL has asked for no WAL file")]
@@ -334,6 +352,21 @@ mod tests {
         requests.judge(Some(segment(newest)))
     }
 
+    #[test]
+    fn a_file_that_cannot_be_had_is_told_from_one_that_is_damaged() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let requests = Requests::within(folder.path());
+        requests.clear().expect("cleared");
+        fs::write(&requests.log, line("failed", FIRST)).expect("written");
+        let said = "[103]: unable to find a valid repository:; repo1: [HostConnectError] unable to connect";
+        fs::write(&requests.said, format!("ERROR: {said}")).expect("written");
+        let away = Broken::Away {
+            segment: segment(FIRST),
+            said: said.to_owned(),
+        };
+        assert_eq!(requests.judge(Some(segment(SECOND))), Err(away));
+    }
+
     fn line(what: &str, name: &str) -> String {
         format!("{what} {name}")
     }
@@ -411,6 +444,44 @@ mod tests {
                 .arg(command)
                 .status();
             assert_eq!(ended.expect("run").code(), Some(status));
+            let log = fs::read_to_string(&requests.log).expect("a log");
+            assert_eq!(log, expected);
+        }
+    }
+
+    #[test]
+    fn a_repository_that_is_away_is_waited_for_and_a_damaged_file_is_not() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| folder.path().join(name);
+        let requests = Requests::within(folder.path());
+        // What is waited for is counted instead.
+        let tools = path("bin");
+        fs::create_dir(&tools).expect("a folder");
+        let program = |path: &Path, text: &str| {
+            fs::write(path, format!("#!/bin/sh\n{text}\n")).expect("written");
+            let mode = fs::Permissions::from_mode(0o755);
+            fs::set_permissions(path, mode).expect("executable");
+        };
+        program(&tools.join("sleep"), "exit 0");
+        let backrest = path("pgbackrest");
+        let counted = format!("echo x >>{0}; n=$(wc -l <{0})", path("count").display());
+        for (said, expected) in [
+            ("repo1: [HostConnectError] unable to connect", "got x\n"),
+            ("repo1: [FormatError] unexpected EOF", "failed x\n"),
+        ] {
+            requests.clear().expect("cleared");
+            fs::write(path("count"), "").expect("written");
+            let fails = format!(
+                "{counted}; if [ $n -le 20 ]; then echo 'ERROR: [042]: unable to get x:' >&2; echo '    {said}' >&2; exit 42; fi"
+            );
+            program(&backrest, &fails);
+            let command = requests.command(&backrest, Path::new("/c"));
+            let command = command.replace("%f", "x").replace("%p", "y");
+            let mut shell = std::process::Command::new("sh");
+            let way = format!("{}:/usr/bin:/bin", tools.display());
+            let ended = shell.env("PATH", way).arg("-c").arg(command).status();
+            assert!(ended.expect("run").code() <= Some(1));
             let log = fs::read_to_string(&requests.log).expect("a log");
             assert_eq!(log, expected);
         }

@@ -51,8 +51,14 @@ fn first() -> u32 {
 
 /// Why an answer cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("what pgbackrest info says cannot be understood: {0}")]
-pub struct InfoError(#[from] serde_json::Error);
+pub enum InfoError {
+    /// It is something else.
+    #[error("what pgbackrest info says cannot be understood: {0}")]
+    Unclear(#[from] serde_json::Error),
+    /// No repository has answered: pgBackRest tells of each as of one that is empty, and ends without an error.
+    #[error("the repository does not say what it has: {0}")]
+    Silent(String),
+}
 
 #[derive(Deserialize)]
 struct Stanza {
@@ -63,6 +69,37 @@ struct Stanza {
     archive: Vec<Archive>,
     #[serde(default)]
     db: Vec<Database>,
+    #[serde(default)]
+    repo: Vec<Repository>,
+}
+
+#[derive(Deserialize)]
+struct Repository {
+    status: Status,
+}
+
+#[derive(Deserialize)]
+struct Status {
+    code: u32,
+    #[serde(default)]
+    message: String,
+}
+
+/// The code of a repository of which nothing is known (pgBackRest's sources, info.c: INFO_STANZA_STATUS_CODE_OTHER).
+const UNKNOWN: u32 = 99;
+
+impl Stanza {
+    /// # Errors
+    /// Nothing is known of any of its repositories.
+    fn known(self) -> Result<Self, InfoError> {
+        let is_silent = |one: &Repository| one.status.code == UNKNOWN;
+        if self.repo.is_empty() || !self.repo.iter().all(is_silent) {
+            return Ok(self);
+        }
+        let said = self.repo.iter().map(|one| one.status.message.as_str());
+        let said: Vec<&str> = said.flat_map(str::lines).map(str::trim).collect();
+        Err(InfoError::Silent(said.join("; ")))
+    }
 }
 
 #[derive(Deserialize)]
@@ -134,22 +171,24 @@ struct RepositorySizes {
 /// The backups of our stanza, oldest first.
 ///
 /// # Errors
-/// The text is not what pgBackRest writes.
+/// The text is not what pgBackRest writes, or no repository has answered.
 pub fn sets(json: &str) -> Result<Vec<Set>, InfoError> {
     let stanzas: Vec<Stanza> = serde_json::from_str(json)?;
     let ours = stanzas.into_iter().filter(|stanza| stanza.name == STANZA);
-    Ok(sorted(ours.flat_map(|stanza| stanza.backup)))
+    let ours: Vec<Stanza> = ours.map(Stanza::known).collect::<Result<_, _>>()?;
+    Ok(sorted(ours.into_iter().flat_map(|stanza| stanza.backup)))
 }
 
 /// What there is of the present database of our stanza: each upgrade of PostgreSQL to another major version begins a new one.
 ///
 /// # Errors
-/// The text is not what pgBackRest writes.
+/// The text is not what pgBackRest writes, or no repository has answered.
 pub fn content(json: &str) -> Result<Content, InfoError> {
     let stanzas: Vec<Stanza> = serde_json::from_str(json)?;
-    let Some(mut stanza) = stanzas.into_iter().find(|stanza| stanza.name == STANZA) else {
+    let Some(stanza) = stanzas.into_iter().find(|stanza| stanza.name == STANZA) else {
         return Ok(Content::default());
     };
+    let mut stanza = stanza.known()?;
     let Some(present) = stanza.db.iter().max_by_key(|database| database.id) else {
         return Ok(Content::default());
     };
@@ -251,6 +290,24 @@ mod tests {
             (source.as_str(), operation.as_str()),
             ("hippo-abcd", "0197")
         );
+    }
+
+    #[test]
+    fn a_repository_that_does_not_answer_is_not_empty() {
+        let silent = r#"[{"archive":[],"backup":[],"cipher":"none","db":[],"name":"db","repo":[{"cipher":"none","key":1,
+          "status":{"code":99,"message":"[HostConnectError] unable to connect to '127.0.0.1:9': [111] Connection refused"}}],
+          "status":{"code":99,"lock":{"backup":{"held":false}},"message":"other"}}]"#;
+        let said = "the repository does not say what it has: [HostConnectError] unable to connect to '127.0.0.1:9': [111] \
+                    Connection refused";
+        let errors = [
+            sets(silent).map(drop).expect_err("silent"),
+            content(silent).map(drop).expect_err("silent"),
+        ];
+        for error in errors {
+            assert_eq!(error.to_string(), said);
+        }
+        let empty = silent.replace("99", "2");
+        assert_eq!(sets(&empty).expect("understood"), []);
     }
 
     #[test]

@@ -108,6 +108,36 @@ pub fn is_final(error: &str) -> bool {
     codes.iter().any(|code| error.starts_with(code))
 }
 
+/// Codes of errors (pgBackRest's sources, error.yaml) that say nothing of what lies in a repository, but that it cannot be reached,
+/// that something is in the way, or that there is no room for a copy: protocol, pathCreate, hostConnect, lockAcquire, fileSync,
+/// pathSync, stop, term, fileWrite, memory, kernel, service, execute, access, clock.
+const PASSING: [&str; 15] = [
+    "[039]", "[047]", "[049]", "[050]", "[052]", "[054]", "[062]", "[063]", "[064]", "[094]",
+    "[100]", "[101]", "[102]", "[105]", "[106]",
+];
+
+/// The same as words, by which an error tells of each of several repositories, or of a connection that ends in the middle.
+pub const PASSING_WORDS: [&str; 9] = [
+    "[HostConnectError]",
+    "[ServiceError]",
+    "[ProtocolError]",
+    "[LockAcquireError]",
+    "[AccessError]",
+    "[StopError]",
+    "timeout after",
+    "unexpected eof while reading line",
+    "TLS error",
+];
+
+/// Whether what a command failed with says nothing of what lies in the repository: that could not be asked, or the command was
+/// ended before it could say what is wrong.
+pub fn is_passing(error: &str) -> bool {
+    let is_ended = !error.starts_with('[');
+    is_ended
+        || PASSING.iter().any(|code| error.starts_with(code))
+        || PASSING_WORDS.iter().any(|word| error.contains(word))
+}
+
 /// Whether no stanza can be made because the repository has that of another database.
 pub fn is_of_another_database(error: &str) -> bool {
     // 28 is fileInvalid in pgBackRest's error.yaml; the words tell this case from others.
@@ -196,6 +226,31 @@ mod tests {
         assert!(is_final("[055]: unable to open missing file"));
         assert!(!is_final("[103]: unable to find a valid repository"));
         assert!(!is_final("[050]: unable to acquire lock"));
+    }
+
+    #[test]
+    fn a_repository_that_is_away_is_told_from_one_that_is_damaged() {
+        for away in [
+            "[049]: unable to connect to '127.0.0.1:9': [111] Connection refused",
+            "[103]: unable to find a valid repository:; repo1: [HostConnectError] unable to connect",
+            "[039]: HTTP request failed with 403 (Forbidden):; SignatureDoesNotMatch",
+            "[042]: timeout after 3000ms waiting for read from 'localhost:8432'",
+            "[063]: terminated on signal [SIGTERM]",
+            "[064]: unable to write '/pgdrill/data/base/1/2': [28] No space left on device",
+            "it said nothing",
+            "sh: 1: pgbackrest: not found",
+        ] {
+            assert!(is_passing(away), "{away}");
+            assert!(!is_final(away), "{away}");
+        }
+        for damaged in [
+            "[026]: raised from local-1 protocol: error restoring '/pgdata/hippo/base/5/1259': actual checksum 'e5' does not match",
+            "[042]: unable to get 000000010000000000000004:; repo1: 15-1/…/000000010000000000000004-7a.gz [FormatError] unexpected \
+             EOF in compressed data",
+            "[055]: unable to open missing file",
+        ] {
+            assert!(!is_passing(damaged), "{damaged}");
+        }
     }
 
     #[test]

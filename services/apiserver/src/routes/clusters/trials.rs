@@ -31,6 +31,7 @@ fn of(cluster: &DynamicObject, mut labels: Vec<String>) -> Vec<BackupTrial> {
 
 fn one(backup: String, drills: &Drills) -> BackupTrial {
     let verdict = drills.verdicts.get(&backup);
+    let untried = drills.untried.get(&backup);
     let runs = drills.run.as_ref().is_some_and(|run| run.backup == backup);
     let outcome = match verdict {
         _ if runs => "running",
@@ -42,11 +43,15 @@ fn one(backup: String, drills: &Drills) -> BackupTrial {
         backup,
         outcome: outcome.to_owned(),
         at: verdict
-            .map(|verdict| verdict.at.to_string())
+            .map(|verdict| verdict.at)
+            .or(untried.map(|untried| untried.at))
+            .map(|at| at.to_string())
             .unwrap_or_default(),
-        cause: verdict
-            .and_then(|verdict| verdict.cause.clone())
-            .unwrap_or_default(),
+        cause: match (verdict, untried) {
+            (Some(verdict), _) => verdict.cause.clone().unwrap_or_default(),
+            (None, Some(untried)) => untried.cause.clone(),
+            (None, None) => String::new(),
+        },
     }
 }
 
@@ -82,6 +87,7 @@ mod tests {
         let status = json!({"drills": {
             "run": {"operation": "25927091-b343-4017-be4b-71575f0b3eb5", "backup": "20261126-230300F"},
             "verdicts": {"20261126-210300F": {"at": "2026-11-26T21:10:00Z", "proven": false, "cause": "no"}},
+            "untried": {"20261126-220300F": {"at": "2026-11-26T22:10:00Z", "cause": "could not be tried: away"}},
         }});
         serde_json::from_value(json!({
             "apiVersion": "crunchydata.com/v1", "kind": "Pgcluster", "metadata": {"name": "hippo"}, "status": status,
@@ -108,11 +114,12 @@ mod tests {
             ("20261126-210300F_20261126-220300I", "not yet", ""),
         ];
         assert_eq!(told(&of_text(&cluster(), &format!("{TEXT}{TEXT}"))), all);
-        let labels = ["20261126-210300F", "20261126-230300F"];
+        let labels = ["20261126-210300F", "20261126-220300F", "20261126-230300F"];
         let backups = labels.map(|label| json!({"label": label}));
         let stanzas = json!([{"backup": backups, "name": "db"}]);
         let all = [
             ("20261126-210300F", "failed", "no"),
+            ("20261126-220300F", "not yet", "could not be tried: away"),
             ("20261126-230300F", "running", ""),
         ];
         assert_eq!(told(&of_json(&cluster(), &stanzas)), all);
