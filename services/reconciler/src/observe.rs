@@ -286,7 +286,10 @@ fn upgrades_full(object: &Pgcluster, cluster: &Cluster, context: &Context) -> bo
     };
     let wants = !cluster.is_to_go() && wants_upgrade(status, cluster);
     let at_it = status.upgrading().is_some();
-    context.upgrades.full(&cluster.stream, at_it, wants, limit)
+    let wake = context.waking(cluster);
+    context
+        .upgrades
+        .full(&cluster.stream, (at_it, wants), limit, wake)
 }
 
 fn drill_place(
@@ -301,7 +304,8 @@ fn drill_place(
     };
     let wants = !cluster.is_to_go() && wants_drill(status, cluster, observed, Timestamp::now());
     let at_it = is_drilled(status);
-    let full = context.drills.full(&cluster.stream, at_it, wants, limit);
+    let (stream, wake) = (&cluster.stream, context.waking(cluster));
+    let full = context.drills.full(stream, (at_it, wants), limit, wake);
     match (full, wants) {
         (true, _) if context.drills.is_new() => DrillPlace::Unknown,
         (true, _) => DrillPlace::Full,

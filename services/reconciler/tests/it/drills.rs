@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{
     backups::{ask, cluster},
-    harness::{Certificates, NS, Reconciler, eventually, installation},
+    harness::{Certificates, NS, PGO_YAML, Reconciler, configure, eventually, installation},
     kubernetes::Kubernetes,
     repository::FakeRepository,
 };
@@ -172,4 +172,35 @@ async fn another_policy_counts_at_once() {
         cluster["spec"]["restoreDrills"] = json!("each");
     });
     eventually("the next one is tried", || pod(&kubernetes).is_some()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_for_a_place_begins_as_soon_as_there_is_one() {
+    let (kubernetes, certificates) = (installation(), Certificates::new());
+    let one = PGO_YAML.replace("\nPgo:\n", "\nPgo:\n  RestoreDrillsAtOnce: 1\n");
+    configure(&kubernetes, &one);
+    // Another cluster is at it, whose pod does not begin.
+    let run = json!({
+        "operation": "25927091-b343-4017-be4b-71575f0b3eb6", "backup": LABEL, "since": jiff::Timestamp::now(),
+    });
+    let other = json!({
+        "apiVersion": "crunchydata.com/v1", "kind": "Pgcluster",
+        "metadata": {"name": "rhino", "labels": {"pgouser": "pgoadmin", "pgo-backrest": "true"}}, "spec": {},
+        "status": {"drills": {"run": run}},
+    });
+    kubernetes.put("pgclusters", NS, other);
+    let reconciler = Reconciler::start(&kubernetes, &certificates);
+    let pod_of_other = || kubernetes.get("pods", NS, "rhino-restore-drill");
+    eventually("the other one tries", || pod_of_other().is_some()).await;
+    let (_agent, repository) = cluster(&kubernetes, &certificates).await;
+    back_up(&kubernetes, &repository, LABEL).await;
+    eventually("the backup is over", || {
+        let task = kubernetes.get("pgtasks", NS, "backrest-backup-hippo");
+        task.is_some_and(|task| task["spec"]["status"] == "job completed")
+    })
+    .await;
+    reconciler.reconciles(10).await;
+    assert!(pod(&kubernetes).is_none());
+    kubernetes.delete("pgclusters", NS, "rhino");
+    eventually("it is its turn", || pod(&kubernetes).is_some()).await;
 }
