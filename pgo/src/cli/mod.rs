@@ -15,6 +15,7 @@ mod dead_letter;
 mod delete_cluster;
 mod df;
 mod direct;
+mod drill;
 mod explain;
 mod failover;
 mod failure;
@@ -103,6 +104,7 @@ enum Command {
     Benchmark(Box<benchmark::Create>),
     Load(Box<load::Arguments>),
     Cancel(cancel::Arguments),
+    Drill(drill::Arguments),
     Scale(scale::Up),
     #[command(name = "scaledown")]
     ScaleDown(scale::Down),
@@ -271,6 +273,7 @@ fn dispatch(command: Command, global: &GlobalFlags) -> Result<(), Failure> {
             asking(global, async |api| benchmark::create(&arguments, api).await)
         }
         Command::Load(arguments) => asking(global, async |api| load::run(&arguments, api).await),
+        Command::Drill(arguments) => asking(global, async |api| drill::run(arguments, api).await),
         Command::Cancel(arguments) => {
             asking(global, async |api| cancel::run(&arguments, &api).await)
         }
@@ -384,6 +387,7 @@ fn check(command: &Command) -> Result<(), Failure> {
         Command::Delete {
             what: Some(Delete::Benchmark(arguments)),
         } => return arguments.check(),
+        Command::Drill(arguments) => &arguments.selection,
         Command::Load(arguments) => &arguments.selection,
         Command::Show {
             what: Some(Show::Backup(arguments)),

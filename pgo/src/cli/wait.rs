@@ -9,6 +9,8 @@
 //! it less talkative, not wrong: the step at which a creation is stands in the status, too, and what was passed between two
 //! looks is not told then.
 
+mod work;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -24,6 +26,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, sleep_until, timeout, timeout_at},
 };
 
+pub use self::work::Work;
 use super::{
     Failure, Report,
     select::{Place, Selected},
@@ -94,42 +97,6 @@ enum Goal {
     Ready,
     Gone,
     Done(Work),
-}
-
-/// What is asked for of a cluster that lives, as an operation that is known by its id.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Work {
-    Upgrade,
-    Restart,
-    Backup,
-    Restore,
-    /// A run of pgbench.
-    Benchmark,
-    /// A file that is loaded.
-    Load,
-    /// Another primary.
-    Failover,
-    /// More replicas.
-    Scale,
-    /// A replica less.
-    ScaleDown,
-}
-
-impl Work {
-    /// What is said of a cluster for which it was done, and what one failed to do for which it was not.
-    fn words(self) -> (&'static str, &'static str) {
-        match self {
-            Self::Upgrade => ("upgraded", "be upgraded"),
-            Self::Restart => ("restarted", "be restarted"),
-            Self::Backup => ("backed up", "be backed up"),
-            Self::Restore => ("restored", "be restored"),
-            Self::Benchmark => ("measured", "be measured"),
-            Self::Load => ("loaded", "be loaded"),
-            Self::Failover => ("failed over", "get another primary"),
-            Self::Scale => ("scaled", "be scaled"),
-            Self::ScaleDown => ("scaled down", "be scaled"),
-        }
-    }
 }
 
 impl Goal {

@@ -10,6 +10,7 @@ mod backups;
 mod cancels;
 mod completion;
 mod dead_letters;
+mod drills;
 mod failures;
 mod fake;
 mod jobs;

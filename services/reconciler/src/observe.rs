@@ -25,8 +25,8 @@ use kube::{
     runtime::reflector::Store,
 };
 use pgo_core::{
-    AddressFamily, Backup, ClaimFacts, ClaimPhase, Cluster, DrillPlace, Endpoints, Fixture,
-    Observed, PodFacts, PodPhase, Takeover, Waiting, is_drilled, wants_drill, wants_upgrade,
+    AddressFamily, Backup, ClaimFacts, ClaimPhase, Cluster, Endpoints, Fixture,
+    Observed, PodFacts, PodPhase, Takeover, Waiting, wants_upgrade,
 };
 use pgo_crd::{FINALIZER, Pgcluster, PgoConfig, Pgreplica, Pgtask, Requests, label};
 use pgo_ids::InstanceName;
@@ -135,6 +135,7 @@ pub fn asked_by<'a>(
         upgrades: pgo_crd::upgrade_requests(tasks(), object, config),
         backups: pgo_crd::backup_requests(tasks(), object),
         restores: pgo_crd::restore_requests(tasks(), object),
+        drills: pgo_crd::drill_requests(tasks(), object),
         dumps: pgo_crd::dump_requests(tasks(), object, config),
         jobs: pgo_crd::job_requests(tasks(), object),
         policies: pgo_crd::policy_requests(tasks(), object),
@@ -205,7 +206,7 @@ pub async fn observe(
     size::see_classes(&mut observed, (object, cluster), &context.client).await;
     hear_agents(&mut observed, cluster, context);
     observed.repository = repository::observe(&pods, &claims, cluster, context).await;
-    observed.drill_place = drill_place(object, cluster, &observed, context);
+    observed.drill_place = drill::place(object, cluster, &observed, context);
     observed.sources = passwords::sources(cluster, &observed, &context.client).await;
     Ok(observed)
 }
@@ -290,28 +291,6 @@ fn upgrades_full(object: &Pgcluster, cluster: &Cluster, context: &Context) -> bo
     context
         .upgrades
         .full(&cluster.stream, (at_it, wants), limit, wake)
-}
-
-fn drill_place(
-    object: &Pgcluster,
-    cluster: &Cluster,
-    observed: &Observed,
-    context: &Context,
-) -> DrillPlace {
-    let limit = context.config.borrow().pgo.drills_at_once();
-    let Some(status) = object.status.as_ref().map(|status| &status.0) else {
-        return DrillPlace::Unknown;
-    };
-    let wants = !cluster.is_to_go() && wants_drill(status, cluster, observed, Timestamp::now());
-    let at_it = is_drilled(status);
-    let (stream, wake) = (&cluster.stream, context.waking(cluster));
-    let full = context.drills.full(stream, (at_it, wants), limit, wake);
-    match (full, wants) {
-        (true, _) if context.drills.is_new() => DrillPlace::Unknown,
-        (true, _) => DrillPlace::Full,
-        (false, true) => DrillPlace::Taken,
-        (false, false) => DrillPlace::Unknown,
-    }
 }
 
 /// The last changes of the primary, as the agents wrote them down.

@@ -1,4 +1,4 @@
-//! Backups by pgBackRest: `POST /backrestbackup` and `GET /backrest/{name}`.
+//! Backups by pgBackRest: `POST /backrestbackup`, `GET /backrest/{name}` and `POST /restoredrill`.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -107,5 +107,31 @@ wire! {
         at: String = "At",
         /// Why it failed, or could not be tried.
         cause: String = "Cause",
+    }
+}
+
+wire! {
+    /// `POST /restoredrill`.
+    pub struct CreateDrillRequest {
+        /// Namespace to look in.
+        namespace: String = "Namespace",
+        /// Names of clusters; `all` means all of the namespace.
+        args: Vec<String> = "Args",
+        /// Kubernetes label selector; before the names where both are given.
+        selector: String = "Selector",
+        /// pgBackRest's name for the backup; empty means the newest one of each.
+        backup: String = "Backup",
+        /// Version of the client.
+        client_version: String = "ClientVersion",
+    }
+}
+
+wire! {
+    /// Answer of `POST /restoredrill`.
+    pub response CreateDrillResponse {
+        /// One text per cluster.
+        results: Vec<String> = "Results",
+        /// The drills that were asked for.
+        drills: Vec<AskedBackup> = "Drills",
     }
 }

@@ -36,7 +36,8 @@ mod wire;
 
 pub use backup::{
     AskedBackup, BackupTrial, CreateBackrestBackupRequest, CreateBackrestBackupResponse,
-    ShowBackrestDetail, ShowBackrestQuery, ShowBackrestResponse,
+    CreateDrillRequest, CreateDrillResponse, ShowBackrestDetail, ShowBackrestQuery,
+    ShowBackrestResponse,
 };
 pub use cancel::{CancelWorkflowRequest, CancelWorkflowResponse, CancelledWorkflow};
 pub use cluster::{

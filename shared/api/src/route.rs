@@ -266,6 +266,8 @@ routes! {
     CreateBackrestBackup Post "/backrestbackup" Some(P::CreateBackup), x, N, Body, AVAILABLE;
     /// Shows the pgBackRest backups of a cluster.
     ShowBackrest Get "/backrest/{name}" Some(P::ShowBackup), V, N, Query, AVAILABLE;
+    /// New: asks for a restore drill, which shows whether a backup can be relied on.
+    CreateDrill Post "/restoredrill" Some(P::CreateBackup), V, N, Body, AVAILABLE;
     /// Asks for a restore by pgBackRest.
     Restore Post "/restore" Some(P::Restore), x, N, Body, AVAILABLE;
     /// Asks for a dump by pg_dump.

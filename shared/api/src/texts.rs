@@ -134,6 +134,14 @@ pub fn no_claim(claim: &str) -> String {
     format!("persistentvolumeclaims \"{claim}\" not found")
 }
 
+/// Result of `/restoredrill`, one per cluster.
+pub fn asked_drill(cluster: &str, backup: &str) -> String {
+    match backup {
+        "" => format!("a restore drill of the newest backup of {cluster} was asked for"),
+        backup => format!("a restore drill of backup {backup} of {cluster} was asked for"),
+    }
+}
+
 /// Result of `/backups`, one per cluster.
 pub fn created_base_backup(cluster: &str) -> String {
     format!("created backup Job for {cluster}")

@@ -34,6 +34,7 @@ struct Unbegun<'a> {
     id: OperationId,
     actor: &'a str,
     policy: Option<String>,
+    backup: Option<String>,
     table: Option<String>,
     tool: Option<String>,
 }
@@ -43,6 +44,7 @@ impl Unbegun<'_> {
         let of = (self.kind, self.instance.as_ref());
         Operation {
             policy: self.policy,
+            backup: self.backup,
             table: self.table,
             tool: self.tool,
             ..Operation::begun(of, self.id, self.actor, cluster.generation, now)
@@ -60,6 +62,7 @@ impl Cluster {
         let mut restarts = self.restarts.iter();
         let mut upgrades = self.upgrades.iter();
         let mut backups = self.backups.iter();
+        let mut drills = self.drills.iter();
         let mut restores = self.restores.iter();
         let mut dumps = self.dumps.iter();
         let mut jobs = self.jobs.iter();
@@ -70,6 +73,7 @@ impl Cluster {
             || restarts.any(|asked| asked.operation == id)
             || upgrades.any(|asked| asked.operation == id)
             || backups.any(|asked| asked.operation == id)
+            || drills.any(|asked| asked.operation == id)
             || restores.any(|asked| asked.operation == id)
             || dumps.any(|asked| asked.operation == id)
             || jobs.any(|asked| asked.operation == id)
@@ -92,6 +96,7 @@ fn one(kind: Kind, instance: Option<InstanceName>, id: OperationId, actor: &str)
         id,
         actor,
         policy: None,
+        backup: None,
         table: None,
         tool: None,
     }
@@ -142,6 +147,7 @@ fn unbegun<'a>(
     let tasks = tasks
         .chain(backups)
         .chain(restores)
+        .chain(drills(cluster))
         .chain(dumps(cluster))
         .chain(jobs(cluster))
         .chain(policies(cluster));
@@ -157,6 +163,15 @@ fn unbegun<'a>(
     tasks.chain(replicas)
 }
 
+/// The restore drills that are asked for.
+fn drills(cluster: &Cluster) -> impl Iterator<Item = Unbegun<'_>> {
+    let asked = cluster.drills.iter();
+    asked.map(|asked| Unbegun {
+        backup: asked.backup.clone(),
+        ..one(Kind::VerifyRestore, None, asked.operation, &asked.actor)
+    })
+}
+
 /// The dumps, and restores of some, that are asked for.
 fn dumps(cluster: &Cluster) -> impl Iterator<Item = Unbegun<'_>> {
     let asked = cluster.dumps.iter();
@@ -166,6 +181,7 @@ fn dumps(cluster: &Cluster) -> impl Iterator<Item = Unbegun<'_>> {
         id: asked.operation,
         actor: asked.actor.as_str(),
         policy: None,
+        backup: None,
         table: None,
         tool: asked.kind.tool(),
     })
@@ -180,6 +196,7 @@ fn jobs(cluster: &Cluster) -> impl Iterator<Item = Unbegun<'_>> {
         id: asked.operation,
         actor: asked.actor.as_str(),
         policy: None,
+        backup: None,
         table: asked.table(),
         tool: None,
     })
@@ -194,6 +211,7 @@ fn policies(cluster: &Cluster) -> impl Iterator<Item = Unbegun<'_>> {
         id: asked.operation,
         actor: asked.actor.as_str(),
         policy: Some(asked.policy.clone().unwrap_or_default()),
+        backup: None,
         table: None,
         tool: None,
     })

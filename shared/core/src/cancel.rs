@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! Cluster::cancelled ─┬─► it waits ─► begun and failed at once
+//!                     ├─► a restore drill ─► failed without a verdict, its pod goes
 //!                     ├─► a backup ─► its repository stops it, and says so ─► failed
 //!                     ├─► a restore whose cluster serves still, a dump, a copy, a benchmark, a load ─► failed, what was made for it goes
 //!                     └─► an upgrade ─► failed before its next instance
@@ -51,6 +52,7 @@ pub fn can_be_cancelled(kind: Kind) -> bool {
     matches!(
         kind,
         Kind::CreateBackup
+            | Kind::VerifyRestore
             | Kind::RestoreCluster
             | Kind::CreateDump
             | Kind::RestoreDump

@@ -8,9 +8,10 @@ use pgo_ids::{ClusterName, InstanceName, Namespace, OperationId, StreamId};
 
 use crate::{
     AgentPhase, BackupRequest, ChangedBy, ClusterStatus, ConditionStatus, Data, DeleteRequest,
-    Desired, DumpRequest, FailoverRequest, InstanceStatus, JobRequest, Kind, Milestone, Notes,
-    Observed, Operation, Outcome, Phase, PolicyRequest, Problem, RESULT_READY, RESULT_UP_TO_DATE,
-    ReloadRequest, Replica, RestartRequest, RestoreRequest, Role, ScaleDownRequest, UpgradeRequest,
+    Desired, DrillRequest, DumpRequest, FailoverRequest, InstanceStatus, JobRequest, Kind,
+    Milestone, Notes, Observed, Operation, Outcome, Phase, PolicyRequest, Problem, RESULT_READY,
+    RESULT_UP_TO_DATE, ReloadRequest, Replica, RestartRequest, RestoreRequest, Role,
+    ScaleDownRequest, UpgradeRequest,
     applied::Applied,
     backlog, backup, cancel, certificate, crash,
     deletion::deletion,
@@ -57,6 +58,8 @@ pub struct Cluster {
     pub upgrades: Vec<UpgradeRequest>,
     /// Backups by pgBackRest that Pgtasks ask for.
     pub backups: Vec<BackupRequest>,
+    /// Restore drills that Pgtasks ask for.
+    pub drills: Vec<DrillRequest>,
     /// Restores by pgBackRest that Pgtasks ask for.
     pub restores: Vec<RestoreRequest>,
     /// Dumps, and restores of some, that Pgtasks ask for.

@@ -7,8 +7,9 @@
 //!                                         └────┘ no verdict: made anew after a pause ─► for so long ─► could not be tried
 //! ```
 //!
-//! While the cluster is restored or upgraded the pod goes, and comes again afterwards. Nothing of the cluster rests on it.
+//! Or somebody asks for one ([`DrillRequest`]). While the cluster is restored or upgraded the pod goes, and comes again afterwards. Nothing of the cluster rests on it.
 
+mod request;
 mod run;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use jiff::Timestamp;
 use pgo_ids::OperationId;
 use serde::{Deserialize, Serialize};
 
+pub use self::request::DrillRequest;
 pub(crate) use self::run::{break_off, commit, removal, steps};
 pub use self::run::{is_drilled, wants_drill};
 
@@ -205,6 +207,9 @@ pub struct DrillRun {
     pub operation: OperationId,
     /// pgBackRest's name for the backup.
     pub backup: String,
+    /// Whether somebody asked for it: the policy does not count then.
+    #[serde(default, skip_serializing_if = "crate::status::is_false")]
+    pub asked: bool,
     /// Since when its pod could be there; none while it has to wait for others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,

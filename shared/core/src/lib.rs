@@ -73,9 +73,9 @@ pub use desired::{
     Desired, Image, NodePreference, Resources, ServiceType, Storage, StorageKind, UserSecret,
 };
 pub use drill::{
-    DrillFacts, DrillFound, DrillPlace, DrillPolicy, DrillReport, DrillRun, DrillStage,
-    DrillUntried, DrillVerdict, Drills, ProvenRestore, RESULT_PROVEN, UntriedBackup, is_drilled,
-    wants_drill,
+    DrillFacts, DrillFound, DrillPlace, DrillPolicy, DrillReport, DrillRequest, DrillRun,
+    DrillStage, DrillUntried, DrillVerdict, Drills, ProvenRestore, RESULT_PROVEN, UntriedBackup,
+    is_drilled, wants_drill,
 };
 pub use dump::{
     DumpFacts, DumpKind, DumpMade, DumpOrder, DumpRequest, DumpResult, DumpRun, DumpState,

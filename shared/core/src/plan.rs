@@ -343,6 +343,16 @@ pub struct Plan {
     pub look_at: Option<Timestamp>,
 }
 
+impl Plan {
+    fn of(steps: Vec<Step>, waiting_for: Option<&'static str>) -> Self {
+        Self {
+            steps,
+            waiting_for,
+            look_at: None,
+        }
+    }
+}
+
 /// Brings what is there nearer to what is wanted.
 ///
 /// `status` is the one that was written last: nothing is begun that is not recorded there.

@@ -6,9 +6,9 @@ use kube::ResourceExt as _;
 use pgo_ids::OperationId;
 
 use crate::{
-    Pgcluster, Pgtask, backup_request, convert::is_over, dump_operation, failover_request,
-    job_operation, label, policy_request, reload_request, restart_request, restore_request,
-    scale_down_request, upgrade_operation,
+    Pgcluster, Pgtask, backup_request, convert::is_over, drill_request, dump_operation,
+    failover_request, job_operation, label, policy_request, reload_request, restart_request,
+    restore_request, scale_down_request, upgrade_operation,
 };
 
 /// Id of what a Pgtask asks for of this very cluster other than its deletion, where it asks for anything; also where it is
@@ -21,6 +21,7 @@ pub fn requested(task: &Pgtask, cluster: &Pgcluster) -> Option<OperationId> {
     let restart = || Some(restart_request(task, cluster)?.operation);
     let backup = || Some(backup_request(task, cluster)?.operation);
     let restore = || Some(restore_request(task, cluster)?.operation);
+    let drill = || Some(drill_request(task, cluster)?.operation);
     let policy = || Some(policy_request(task, cluster)?.operation);
     removal()
         .or_else(change)
@@ -28,6 +29,7 @@ pub fn requested(task: &Pgtask, cluster: &Pgcluster) -> Option<OperationId> {
         .or_else(restart)
         .or_else(backup)
         .or_else(restore)
+        .or_else(drill)
         .or_else(policy)
         .or_else(|| dump_operation(task, cluster))
         .or_else(|| job_operation(task, cluster))

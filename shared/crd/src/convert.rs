@@ -4,9 +4,9 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use kube::ResourceExt as _;
 use pgo_core::{
-    BackupRequest, Cluster, DeleteOptions, DeleteRequest, Desired, DumpRequest, FailoverRequest,
-    Image, JobRequest, NodePreference, PolicyRequest, ReloadRequest, Replica, Resources,
-    RestartRequest, RestoreRequest, ScaleDownRequest, ServiceType, UpgradeRequest,
+    BackupRequest, Cluster, DeleteOptions, DeleteRequest, Desired, DrillRequest, DumpRequest,
+    FailoverRequest, Image, JobRequest, NodePreference, PolicyRequest, ReloadRequest, Replica,
+    Resources, RestartRequest, RestoreRequest, ScaleDownRequest, ServiceType, UpgradeRequest,
 };
 use pgo_ids::{ClusterName, Namespace, OperationId, RoleName};
 
@@ -43,6 +43,8 @@ pub struct Requests {
     pub upgrades: Vec<UpgradeRequest>,
     /// Backups by pgBackRest.
     pub backups: Vec<BackupRequest>,
+    /// Restore drills.
+    pub drills: Vec<DrillRequest>,
     /// Restores by pgBackRest.
     pub restores: Vec<RestoreRequest>,
     /// Dumps, and restores of some.
@@ -70,6 +72,7 @@ impl Requests {
             upgrades: self.upgrades,
             backups: self.backups,
             restores: self.restores,
+            drills: self.drills,
             dumps: self.dumps,
             jobs: self.jobs,
             policies: self.policies,
@@ -116,6 +119,7 @@ pub fn cluster(object: &Pgcluster, config: &PgoConfig, requests: Requests) -> Op
         upgrades: requests.upgrades,
         backups: requests.backups,
         restores: requests.restores,
+        drills: requests.drills,
         dumps: requests.dumps,
         jobs: requests.jobs,
         policies: requests.policies,

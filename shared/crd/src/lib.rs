@@ -19,6 +19,7 @@ mod cluster;
 mod config;
 mod convert;
 mod demands;
+mod drilling;
 mod dumping;
 mod event_page;
 mod failover;
@@ -56,6 +57,7 @@ pub use config::{
 pub use convert::{
     Requests, actor, cluster, delete_request, delete_requests, desired, is_over, synchronous,
 };
+pub use drilling::{DRILLED_BACKUP, drill_request, drill_requests};
 pub use dumping::{
     BASE_FROM_CLAIM, BASE_FROM_CLUSTER, BASE_OPTIONS, BASE_PATH, BASE_TO, DUMP_ALL, DUMP_CLAIM,
     DUMP_DATABASE, DUMP_OPTIONS, LOAD_CLAIM, LOAD_CLUSTER, LOAD_DATABASE, LOAD_DUMP, LOAD_OPTIONS,

@@ -116,6 +116,8 @@ pub enum TaskType {
     Restart,
     /// Makes a backup by pgBackRest.
     Backrest,
+    /// Restores a backup by pgBackRest for trial; not of 4.1.
+    Drill,
     /// Restores a cluster by pgBackRest.
     Restore,
     /// Applies a policy.
@@ -152,6 +154,7 @@ pub fn task_cluster<'a>(
         | TaskType::Reload
         | TaskType::Restart
         | TaskType::Backrest
+        | TaskType::Drill
         | TaskType::ApplyPolicy
         | TaskType::Pgdump
         | TaskType::Pgbasebackup
@@ -166,7 +169,7 @@ pub fn task_cluster<'a>(
 
 impl TaskType {
     /// All there are.
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 16] = [
         Self::Workflow,
         Self::DeleteData,
         Self::Failover,
@@ -174,6 +177,7 @@ impl TaskType {
         Self::Reload,
         Self::Restart,
         Self::Backrest,
+        Self::Drill,
         Self::Restore,
         Self::ApplyPolicy,
         Self::Pgdump,
@@ -195,6 +199,7 @@ impl TaskType {
             Self::Reload => "reload",
             Self::Restart => "restart",
             Self::Backrest => "backrest",
+            Self::Drill => "drill",
             Self::Restore => "restore",
             Self::ApplyPolicy => "applypolicy",
             Self::Pgdump => "pgdump",

@@ -180,6 +180,7 @@ impl World {
             dumps: Vec::new(),
             backups: Vec::new(),
             restores: Vec::new(),
+            drills: Vec::new(),
             jobs: Vec::new(),
             policies: Vec::new(),
             policies_at_creation: Vec::new(),

@@ -45,6 +45,7 @@ pub(crate) async fn dispatch(call: Arc<Call>) -> Result<Response, Stop> {
         Endpoint::QueryFailover => call.answer(clusters::failover_query).await,
         Endpoint::Upgrade => call.answer(clusters::upgrade).await,
         Endpoint::CreateBackrestBackup => call.answer(clusters::backup).await,
+        Endpoint::CreateDrill => call.answer(clusters::drill).await,
         Endpoint::Restore => call.answer(clusters::restore).await,
         Endpoint::ShowBackrest => call.answer(clusters::show_backups).await,
         Endpoint::CreateDump => call.answer(clusters::dump).await,

@@ -20,6 +20,7 @@ mod deadlines;
 mod deletion;
 mod description;
 mod doorbells;
+mod drills;
 mod dumps;
 mod event_log;
 mod events;

@@ -1,9 +1,15 @@
-//! What the pod has found in which a backup is tried.
+//! What the pod has found in which a backup is tried, and whether another may be.
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::ResourceExt as _;
-use pgo_core::{DrillFacts, DrillFound, DrillReport};
+use pgo_core::{
+    Cluster, DrillFacts, DrillFound, DrillPlace, DrillReport, Observed, is_drilled, wants_drill,
+};
+use pgo_crd::Pgcluster;
 use pgo_objects::DRILL_CONTAINER;
+
+use crate::context::Context;
 
 /// What a drill has found, made for this operation.
 pub fn facts(pod: &Pod, operation: &str) -> DrillFacts {
@@ -12,6 +18,29 @@ pub fn facts(pod: &Pod, operation: &str) -> DrillFacts {
         operation: operation.to_owned(),
         terminating: pod.metadata.deletion_timestamp.is_some(),
         found: found(pod),
+    }
+}
+
+/// Whether the cluster may begin a drill, as not more than so many do at once.
+pub fn place(
+    object: &Pgcluster,
+    cluster: &Cluster,
+    observed: &Observed,
+    context: &Context,
+) -> DrillPlace {
+    let limit = context.config.borrow().pgo.drills_at_once();
+    let Some(status) = object.status.as_ref().map(|status| &status.0) else {
+        return DrillPlace::Unknown;
+    };
+    let wants = !cluster.is_to_go() && wants_drill(status, cluster, observed, Timestamp::now());
+    let at_it = is_drilled(status);
+    let (stream, wake) = (&cluster.stream, context.waking(cluster));
+    let full = context.drills.full(stream, (at_it, wants), limit, wake);
+    match (full, wants) {
+        (true, _) if context.drills.is_new() => DrillPlace::Unknown,
+        (true, _) => DrillPlace::Full,
+        (false, true) => DrillPlace::Taken,
+        (false, false) => DrillPlace::Unknown,
     }
 }
 

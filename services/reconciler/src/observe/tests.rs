@@ -30,6 +30,7 @@ fn cluster() -> Cluster {
         dumps: Vec::new(),
         backups: Vec::new(),
         restores: Vec::new(),
+        drills: Vec::new(),
         jobs: Vec::new(),
         policies: Vec::new(),
         policies_at_creation: Vec::new(),

@@ -175,6 +175,35 @@ async fn another_policy_counts_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_task_asks_for_a_trial_and_says_how_it_ended() {
+    let (kubernetes, certificates) = (installation(), Certificates::new());
+    configure(
+        &kubernetes,
+        &PGO_YAML.replace("\nCluster:\n", "\nCluster:\n  RestoreDrills: never\n"),
+    );
+    let _reconciler = Reconciler::start(&kubernetes, &certificates);
+    let (_agent, repository) = cluster(&kubernetes, &certificates).await;
+    back_up(&kubernetes, &repository, LABEL).await;
+    let id = "25927091-b343-4017-be4b-71575f0b3eb7";
+    let task = json!({
+        "apiVersion": "crunchydata.com/v1", "kind": "Pgtask",
+        "metadata": {"name": "prove", "labels": {"pg-cluster": "hippo", "workflowid": id}},
+        "spec": {"tasktype": "drill", "parameters": {"pg-cluster": "hippo", "backup": LABEL}},
+    });
+    kubernetes.put("pgtasks", NS, task);
+    eventually("a pod tries it", || pod(&kubernetes).is_some()).await;
+    let labels = pod(&kubernetes).unwrap()["metadata"]["labels"].clone();
+    assert_eq!(labels["pgo.crunchydata.com/restore-drill"], id);
+    end(&kubernetes, 0, &report(None));
+    eventually("the task says so", || {
+        let task = kubernetes.get("pgtasks", NS, "prove").unwrap();
+        task["status"]["conditions"][0]["status"] == "True"
+    })
+    .await;
+    assert_eq!(status(&kubernetes)["lastProvenRestore"]["backup"], LABEL);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_waits_for_a_place_begins_as_soon_as_there_is_one() {
     let (kubernetes, certificates) = (installation(), Certificates::new());
     let one = PGO_YAML.replace("\nPgo:\n", "\nPgo:\n  RestoreDrillsAtOnce: 1\n");

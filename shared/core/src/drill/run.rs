@@ -6,7 +6,7 @@ use pgo_ids::OperationId;
 
 use super::{
     DrillFacts, DrillFound, DrillPlace, DrillPolicy, DrillReport, DrillRun, DrillUntried,
-    DrillVerdict, Drills, ProvenRestore, RESULT_PROVEN, UntriedBackup,
+    DrillVerdict, Drills, ProvenRestore, RESULT_PROVEN, UntriedBackup, request,
 };
 use crate::{
     BackupSet, Cluster, ClusterStatus, ConditionStatus, Kind, Observed, Operation, Outcome, Plan,
@@ -35,7 +35,7 @@ const LEFT_ALONE: SignedDuration = SignedDuration::from_hours(24);
 /// Between the beginnings of two, where one a day is wanted.
 const DAY: SignedDuration = SignedDuration::from_hours(24);
 
-const DRILL: Of<'static> = (Kind::VerifyRestore, None);
+pub(super) const DRILL: Of<'static> = (Kind::VerifyRestore, None);
 
 /// Whether a backup is being tried.
 #[must_use]
@@ -51,7 +51,7 @@ pub fn wants_drill(
     observed: &Observed,
     now: Timestamp,
 ) -> bool {
-    due(status, cluster, observed, now).is_some()
+    request::wants(status, cluster, observed) || due(status, cluster, observed, now).is_some()
 }
 
 /// The policy that is in force; none where it is not known, or there are no backups.
@@ -61,7 +61,7 @@ fn policy(cluster: &Cluster) -> Option<DrillPolicy> {
 }
 
 /// Whether a drill has to wait: its instance would take what the cluster needs itself.
-fn is_held(status: &ClusterStatus) -> bool {
+pub(super) fn is_held(status: &ClusterStatus) -> bool {
     status.restore.is_some() || status.upgrading().is_some()
 }
 
@@ -123,36 +123,47 @@ pub(crate) fn commit(
         next.drills.verdicts.retain(|label, _| is_there(label));
         next.drills.untried.retain(|label, _| is_there(label));
     }
+    request::commit(next, cluster, observed, now);
     if observed.drill_place != DrillPlace::Taken || !cluster.has_room(&next.journal) {
         return;
     }
     let due = due(next, cluster, observed, now).map(|backup| backup.label.clone());
     if let (Some(backup), Some(policy)) = (due, policy(cluster)) {
-        begin(next, cluster, (backup, policy), now);
+        let id = OperationId::derived(&cluster.stream, &format!("drill of {backup} at {now}"));
+        let wanted = Wanted {
+            operation: Operation {
+                backup: Some(backup.clone()),
+                ..Operation::begun(DRILL, id, "", cluster.generation, now)
+            },
+            backup,
+            why: match policy {
+                DrillPolicy::Each => "each backup is tried",
+                DrillPolicy::Daily | DrillPolicy::Never => "a backup is tried each day",
+            },
+            asked: false,
+        };
+        next.drills.last = Some(now);
+        begin(next, cluster, wanted, now);
     }
 }
 
-fn begin(
-    next: &mut ClusterStatus,
-    cluster: &Cluster,
-    (backup, policy): (String, DrillPolicy),
-    now: Timestamp,
-) {
-    let id = OperationId::derived(&cluster.stream, &format!("drill of {backup} at {now}"));
-    let operation = Operation {
-        backup: Some(backup.clone()),
-        ..Operation::begun(DRILL, id, "", cluster.generation, now)
-    };
-    let why = match policy {
-        DrillPolicy::Each => "each backup is tried",
-        DrillPolicy::Daily | DrillPolicy::Never => "a backup is tried each day",
-    };
-    let subject = cluster.subject();
-    next.journal.begin(subject, operation, Some(why.to_owned()));
-    next.drills.last = Some(now);
+/// A drill that is to begin.
+pub(super) struct Wanted {
+    pub operation: Operation,
+    pub backup: String,
+    /// For people.
+    pub why: &'static str,
+    pub asked: bool,
+}
+
+pub(super) fn begin(next: &mut ClusterStatus, cluster: &Cluster, wanted: Wanted, now: Timestamp) {
+    let id = wanted.operation.id;
+    let (subject, why) = (cluster.subject(), Some(wanted.why.to_owned()));
+    next.journal.begin(subject, wanted.operation, why);
     next.drills.run = Some(DrillRun {
         operation: id,
-        backup,
+        backup: wanted.backup,
+        asked: wanted.asked,
         since: Some(now),
         lost: 0,
         troubled: None,
@@ -166,8 +177,7 @@ fn advance(next: &mut ClusterStatus, cluster: &Cluster, observed: &Observed, now
     let Some(run) = next.drills.run.clone() else {
         return;
     };
-    if cluster.desired.is_ok() && policy(cluster).is_none_or(|one| one == DrillPolicy::Never) {
-        let cause = "backups are not to be tried any more".to_owned();
+    if let Some(cause) = unwanted(cluster, &run) {
         end(next, cluster, &run, cause, now);
         return;
     }
@@ -181,41 +191,19 @@ fn advance(next: &mut ClusterStatus, cluster: &Cluster, observed: &Observed, now
     let since = run.since.unwrap_or(now);
     let took = now.duration_since(since);
     let pod = observed.drill.as_ref().filter(|pod| is_its(&run, pod));
-    let late = match pod.map(|pod| (&pod.found, &pod.uid)) {
-        Some((DrillFound::Report(report), uid)) if report.backup == run.backup => {
+    let uid = pod.map_or("", |pod| pod.uid.as_str());
+    let trouble = match pod.map(|pod| &pod.found) {
+        Some(DrillFound::Report(report)) if report.backup == run.backup => {
             conclude(next, cluster, (&run, uid, report), observed, now);
             return;
         }
-        Some((DrillFound::Report(_), uid)) => {
-            lose(
-                next,
-                cluster,
-                (&run, uid),
-                "it tells of another backup",
-                now,
-            );
-            return;
-        }
-        Some((DrillFound::Ended(why), uid)) => {
-            lose(next, cluster, (&run, uid), why, now);
-            return;
-        }
-        Some((DrillFound::Running, _)) => None,
-        Some((DrillFound::Nothing(why), _)) => {
-            let why = why.as_deref().unwrap_or("Kubernetes does not say why");
-            Some(format!("its pod does not begin: {why}"))
-        }
-        None => {
-            let why = observed.refused.as_deref();
-            let why = why.unwrap_or("Kubernetes does not say why");
-            Some(format!("its pod is not made: {why}"))
-        }
+        Some(DrillFound::Report(_)) => Some("it tells of another backup".to_owned()),
+        Some(DrillFound::Ended(why)) => Some(why.clone()),
+        Some(DrillFound::Running) => None,
+        Some(DrillFound::Nothing(why)) => late(("its pod does not begin", why.as_deref()), took),
+        None => late(("its pod is not made", observed.refused.as_deref()), took),
     };
-    let late = late.filter(|_| took >= START_DEADLINE);
-    let minutes = START_DEADLINE.as_mins();
-    if let Some(why) = late {
-        let uid = pod.map_or("", |pod| pod.uid.as_str());
-        let why = format!("it did not begin within {minutes} min: {why}");
+    if let Some(why) = trouble {
         lose(next, cluster, (&run, uid), &why, now);
         return;
     }
@@ -228,6 +216,22 @@ fn advance(next: &mut ClusterStatus, cluster: &Cluster, observed: &Observed, now
         since: Some(since),
         ..run
     });
+}
+
+/// Why a drill goes on no longer; none where it does.
+fn unwanted(cluster: &Cluster, run: &DrillRun) -> Option<String> {
+    let is_never = |policy| policy == DrillPolicy::Never && !run.asked;
+    let is_over = cluster.desired.is_ok() && policy(cluster).is_none_or(is_never);
+    let over = is_over.then(|| "backups are not to be tried any more".to_owned());
+    cluster.cancelled(run.operation).or(over)
+}
+
+/// What is wrong with a pod that has not begun after so long; nothing where it has time left.
+fn late((what, why): (&str, Option<&str>), took: SignedDuration) -> Option<String> {
+    let minutes = START_DEADLINE.as_mins();
+    let why = why.unwrap_or("Kubernetes does not say why");
+    let late = format!("it did not begin within {minutes} min: {what}: {why}");
+    (took >= START_DEADLINE).then_some(late)
 }
 
 /// Whether a pod is that of this drill, and was not given up.
@@ -257,7 +261,11 @@ fn lose(
         lost,
         troubled: Some(troubled),
         not_before: Some(not_before),
-        ended: Some(uid.to_owned()),
+        ended: if uid.is_empty() {
+            run.ended.clone()
+        } else {
+            Some(uid.to_owned())
+        },
         ..run.clone()
     });
 }
@@ -444,6 +452,14 @@ pub(crate) fn steps(
     let asks = observed.drill_place == DrillPlace::Unknown;
     if asks && plan.waiting_for.is_none() && wants_drill(status, cluster, observed, now) {
         plan.waiting_for = Some("a place among the restore drills of all clusters");
+    }
+    if cluster
+        .drills
+        .iter()
+        .any(|asked| !status.journal.knows(asked.operation))
+        && asks
+    {
+        plan.waiting_for = Some("what a restore drill has to wait for");
     }
     let run = status.drills.run.as_ref();
     let wanted = run.filter(|_| !is_held(status) && !cluster.is_to_go());

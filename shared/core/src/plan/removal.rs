@@ -137,11 +137,7 @@ pub(super) fn plan(
         }
         None => return last_events(status, cluster, steps, now),
     };
-    Plan {
-        steps,
-        waiting_for,
-        ..Plan::default()
-    }
+    Plan::of(steps, waiting_for)
 }
 
 fn remove_pods(
@@ -201,25 +197,14 @@ fn last_events(
         .filter(|deletion| deletion.outcome == Some(Outcome::Completed))
         .and_then(|deletion| deletion.finished);
     let Some(ended) = ended.filter(|_| cluster.deleting) else {
-        return Plan {
-            steps,
-            waiting_for: Some("the deletion to be recorded"),
-            ..Plan::default()
-        };
+        return Plan::of(steps, Some("the deletion to be recorded"));
     };
     if !status.journal.outbox.is_empty() {
         if now.duration_since(ended) < LAST_EVENTS_WAIT {
-            return Plan {
-                steps,
-                waiting_for: Some("the event service to store the last events"),
-                ..Plan::default()
-            };
+            return Plan::of(steps, Some("the event service to store the last events"));
         }
         steps.push(Step::CopyEvents);
     }
     steps.push(Step::RemoveFinalizer);
-    Plan {
-        steps,
-        ..Plan::default()
-    }
+    Plan::of(steps, None)
 }

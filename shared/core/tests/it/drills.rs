@@ -14,14 +14,14 @@ use crate::{
     world::{World, backups},
 };
 
-const FIRST: &str = "20261015-101112F";
-const SECOND: &str = "20261015-101112F_20261015-111112I";
-const THIRD: &str = "20261015-101112F_20261015-121112I";
+pub const FIRST: &str = "20261015-101112F";
+pub const SECOND: &str = "20261015-101112F_20261015-111112I";
+pub const THIRD: &str = "20261015-101112F_20261015-121112I";
 
 const DAY: i64 = 24 * 3600;
 
 /// A cluster at rest whose backups are tried by this policy; it has none.
-fn with(policy: DrillPolicy) -> World {
+pub fn with(policy: DrillPolicy) -> World {
     let mut world = World::unseen();
     world.wanted().backups = Some(pgo_core::Backups {
         drills: policy,
@@ -33,7 +33,7 @@ fn with(policy: DrillPolicy) -> World {
 }
 
 /// The repository has these backups from now on.
-fn have(world: &mut World, labels: &[&str]) {
+pub fn have(world: &mut World, labels: &[&str]) {
     let agent = world
         .observed
         .repository
@@ -48,19 +48,19 @@ fn have(world: &mut World, labels: &[&str]) {
 }
 
 /// The backup that is tried now.
-fn tried(world: &World) -> Option<String> {
+pub fn tried(world: &World) -> Option<String> {
     let run = world.status.drills.run.as_ref()?;
     Some(run.backup.clone())
 }
 
-fn made(plan: &Plan) -> Option<&str> {
+pub fn made(plan: &Plan) -> Option<&str> {
     plan.steps.iter().find_map(|step| match step {
         Step::MakeDrill { backup, .. } => Some(backup.as_str()),
         _ => None,
     })
 }
 
-fn removed(plan: &Plan) -> Option<&str> {
+pub fn removed(plan: &Plan) -> Option<&str> {
     plan.steps.iter().find_map(|step| match step {
         Step::RemoveDrill { uid } => Some(uid.as_str()),
         _ => None,
@@ -68,7 +68,7 @@ fn removed(plan: &Plan) -> Option<&str> {
 }
 
 /// The pod of the drill that goes on.
-fn pod(world: &mut World, uid: &str, found: DrillFound) {
+pub fn pod(world: &mut World, uid: &str, found: DrillFound) {
     let run = world.status.drills.run.as_ref().expect("one goes on");
     world.observed.drill = Some(DrillFacts {
         uid: uid.to_owned(),
@@ -94,7 +94,7 @@ fn report(backup: &str, error: Option<(DrillStage, &str)>) -> DrillFound {
 }
 
 /// The drill that goes on ends so, and its pod goes.
-fn ends(world: &mut World, error: Option<(DrillStage, &str)>) {
+pub fn ends(world: &mut World, error: Option<(DrillStage, &str)>) {
     let backup = tried(world).expect("one goes on");
     pod(world, "pod", report(&backup, error));
     let plan = world.reconcile();
@@ -103,14 +103,14 @@ fn ends(world: &mut World, error: Option<(DrillStage, &str)>) {
     world.observed.drill = None;
 }
 
-fn last(world: &World) -> Event {
+pub fn last(world: &World) -> Event {
     let told = world.told();
     let mut drills = told.into_iter().rev();
     let is_one = |event: &Event| event.event_type().as_str().starts_with("VerifyRestore");
     drills.find(is_one).expect("told")
 }
 
-fn failure(world: &World) -> String {
+pub fn failure(world: &World) -> String {
     let last = last(world);
     assert_eq!(last.event_type(), EventType::VerifyRestoreFailure);
     last.cause.expect("a cause")

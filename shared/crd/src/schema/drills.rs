@@ -24,6 +24,7 @@ pub(super) fn drills() -> Value {
                 "properties": {
                     "operation": uuid(),
                     "backup": {"type": "string", "description": "pgBackRest's name for the backup."},
+                    "asked": {"type": "boolean", "description": "Whether somebody asked for it."},
                     "since": with_description(&time(), "Since when its pod could be there."),
                     "lost": with_description(&small(), "How many pods of it ended without a verdict."),
                     "troubled": with_description(&time(), "When the first of those did."),

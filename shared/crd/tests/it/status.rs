@@ -363,6 +363,7 @@ fn full() -> ClusterStatus {
             run: Some(DrillRun {
                 operation: id,
                 backup: "20261126-200000F".to_owned(),
+                asked: true,
                 since: Some(time),
                 lost: 1,
                 troubled: Some(time),

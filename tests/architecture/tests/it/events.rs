@@ -47,7 +47,8 @@ fn asked_by(operation: OperationKind) -> Option<Endpoint> {
         O::PgoDeleteRole => Endpoint::DeletePgorole,
         O::PgoCreateNamespace => Endpoint::CreateNamespace,
         O::PgoDeleteNamespace => Endpoint::DeleteNamespace,
-        O::RewindReplica | O::VerifyBackup | O::VerifyRestore | O::StartPgo | O::StopPgo => {
+        O::VerifyRestore => Endpoint::CreateDrill,
+        O::RewindReplica | O::VerifyBackup | O::StartPgo | O::StopPgo => {
             return None;
         }
     })

@@ -85,3 +85,28 @@ fn each_backup_is_tried_and_shown_as_proven() {
     assert_eq!(shown.out.matches("  not yet").count(), 1, "{shown}");
     watch.check_to_its_end(&cluster.uid());
 }
+
+#[test]
+fn a_backup_is_proven_when_somebody_asks_for_it() {
+    let _turn = together();
+    let watch = Watch::begin();
+    let cluster = Cluster::named("prove");
+    let name = cluster.name.as_str();
+    cluster
+        .create(&["--pgbackrest=true", "--restore-drills=never", "--wait"])
+        .ok();
+    until("a repository with its stanza", BACKED_UP, || {
+        let shown = pgo(&["show", "backup", name]);
+        seen(shown.out.contains("stanza: db"), || shown.to_string())
+    });
+    pgo(&["backup", name, "--backup-opts=--type=full", "--wait"]).ok();
+    pgo(&["drill", name, "--backup=20200101-000000F", "--wait"])
+        .failed(2, &["there is no backup 20200101-000000F; there are "]);
+    pgo(&["drill", name, "--wait", "--timeout=12m"]).ok();
+    let shown = pgo(&["show", "backup", name]).ok();
+    assert!(shown.out.contains("  proven  "), "{shown}");
+    let object = cluster.object().expect("it is there");
+    assert!(text(&object, "/status/lastProvenRestore/lsn").starts_with("0/"));
+    nothing_is_left(&cluster);
+    watch.check_to_its_end(&cluster.uid());
+}

@@ -100,6 +100,7 @@ pub(super) async fn by_id(
     let task = make(&subject, id);
     let what = match task.spec.tasktype.as_str() {
         "backrest" => "backup".to_owned(),
+        "drill" => "restore drill".to_owned(),
         "pgdump" => "dump".to_owned(),
         "pgbasebackup" => "backup".to_owned(),
         "pgbasebackuprestore" => "restore of a backup".to_owned(),

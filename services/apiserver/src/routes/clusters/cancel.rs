@@ -18,8 +18,9 @@ use super::task;
 use crate::{doorbell::doorbell, refusal::Refusal, request::Call};
 
 /// What asks for something that can be cancelled; how far it is decides the rest.
-const TYPES: [TaskType; 10] = [
+const TYPES: [TaskType; 11] = [
     TaskType::Backrest,
+    TaskType::Drill,
     TaskType::Restore,
     TaskType::Pgdump,
     TaskType::Pgrestore,
