@@ -7,7 +7,7 @@ use super::{
     RESTORE, Reached, RestoreOrder, RestoreRequest, RestoreRun, RestoreStage, in_the_way,
     instance_name, options::RestoreOptions,
 };
-use crate::{Cluster, ClusterStatus, Fixture, Observed, Operation, StorageKind};
+use crate::{Cluster, ClusterStatus, DumpWork, Fixture, JobKind, Observed, Operation, StorageKind};
 
 /// How long what a former restore has left may take to go before whoever asks for another one is told to wait.
 const CLEARING_GRACE: SignedDuration = SignedDuration::from_mins(2);
@@ -120,6 +120,12 @@ fn under_way(status: &ClusterStatus) -> Option<String> {
     if let Some(backup) = &status.backup {
         return going("a backup", backup.operation);
     }
+    if let Some((what, id)) = at_the_database(status) {
+        return Some(format!(
+            "{what} is going on, operation {id}, and would be broken off; wait for its end or end it with pgo cancel {id}, then ask \
+             again"
+        ));
+    }
     if let Some(upgrade) = status.upgrading() {
         return going("an upgrade", upgrade.operation);
     }
@@ -131,6 +137,28 @@ fn under_way(status: &ClusterStatus) -> Option<String> {
     change
         .or(promotion)
         .and_then(|id| going("a change of the primary", id))
+}
+
+/// What works with the database from a pod of its own, and would lose its connection in the middle.
+fn at_the_database(status: &ClusterStatus) -> Option<(&'static str, OperationId)> {
+    let dump = status.dump.as_ref().and_then(|run| {
+        let what = match run.order.work {
+            DumpWork::Make { .. } => "a dump",
+            DumpWork::Load { .. } => "a restore of a dump",
+            DumpWork::BaseBackup { .. } => "a copy by pg_basebackup",
+            // It is about another volume.
+            DumpWork::BaseRestore { .. } => return None,
+        };
+        Some((what, run.order.operation))
+    });
+    let job = status.job.as_ref().map(|run| {
+        let what = match run.order.kind() {
+            JobKind::Benchmark => "a benchmark",
+            JobKind::Load => "a load",
+        };
+        (what, run.order.operation)
+    });
+    dump.or(job)
 }
 
 /// The new instance: nothing has its name.

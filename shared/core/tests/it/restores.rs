@@ -1,5 +1,6 @@
 //! Restores by pgBackRest: the cluster serves until the new instance has reached its target, and each has exactly one end.
 
+mod beside;
 mod cancelled;
 mod fates;
 mod kept;
