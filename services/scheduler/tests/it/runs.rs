@@ -422,6 +422,55 @@ async fn a_clock_that_jumps_makes_no_run_twice_and_a_new_schedule_begins_anew() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_time_that_one_leaders_clock_jumped_over_is_not_due_again_by_that_of_the_next() {
+    let (server, hands) = installation();
+    server.apply_backup("hourly", "hippo", "full", "0 * * * *");
+    let first = lead(&server, &hands);
+    eventually("it to be read", || {
+        !said(&server, "hourly", NEXT_RUN).is_empty()
+    })
+    .await;
+    // Within the hour a run that was jumped over begins late: once.
+    let ahead = Hands::at("2026-10-15T11:40:00Z");
+    hands.turn(ahead.now().duration_since(hands.now()));
+    awake(&server, "a late run", || server.made().len() == 1).await;
+    server.end_task(FULL, true);
+    awake(&server, "its end to be seen", || {
+        said(&server, "hourly", LAST_RUN).contains("completed")
+    })
+    .await;
+    first.end().await;
+    // The next leader's clock is right: the time comes, as its clock has it, and was decided.
+    let right = Hands::at("2026-10-15T10:20:00Z");
+    let second = lead(&server, &right);
+    awake(&server, "the record to be seen", || {
+        said(&server, "hourly", SCHEDULE_ERROR).contains("the clock was set back")
+    })
+    .await;
+    right.turn(MINUTE * 75);
+    awake(&server, "the record to be over", || {
+        said(&server, "hourly", SCHEDULE_ERROR).is_empty()
+    })
+    .await;
+    assert_eq!(server.made().len(), 1);
+    assert_eq!(said(&server, "hourly", LAST_MISSED), "");
+    // A third one, whose clock jumps over two times: the first of them is missed.
+    second.end().await;
+    let third = lead(&server, &right);
+    right.turn(HOUR * 2);
+    awake(&server, "the last of them", || {
+        said(&server, "hourly", LAST_RUN).starts_with("2026-10-15T13:00:00Z ")
+    })
+    .await;
+    assert_eq!(server.made().len(), 2);
+    assert_eq!(
+        said(&server, "hourly", LAST_MISSED),
+        "2026-10-15T12:00:00Z 1"
+    );
+    third.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_leads_next_finishes_what_was_claimed() {
     let (server, hands) = installation();
     server.apply_backup("nightly", "hippo", "full", "0 11 * * *");
