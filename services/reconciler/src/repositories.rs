@@ -105,10 +105,11 @@ async fn within<T>(asked: impl Future<Output = Result<T, Status>>) -> Result<(),
     }
 }
 
-/// A backup with these arguments.
-pub fn backup(options: &[String]) -> begin_request::Work {
+/// A backup with these arguments, which is ended where it gets no further for so many seconds; 0 for never.
+pub fn backup(options: &[String], stall_seconds: u32) -> begin_request::Work {
     begin_request::Work::Backup(Backup {
         options: options.to_vec(),
+        stall_seconds,
     })
 }
 

@@ -149,6 +149,8 @@ pub struct ClusterConfig {
     pub sync_fallback: bool,
     #[serde(rename = "VolumeDeadline", deserialize_with = "given")]
     pub volume_deadline: String,
+    #[serde(rename = "BackupStallTimeout", deserialize_with = "given")]
+    pub backup_stall_timeout: String,
     #[serde(rename = "RestoreDrills", deserialize_with = "given")]
     pub restore_drills: String,
     #[serde(rename = "AutofailReplaceReplica", deserialize_with = "given")]
@@ -195,6 +197,7 @@ impl Default for ClusterConfig {
             sync_replication: false,
             sync_fallback: false,
             volume_deadline: "20".to_owned(),
+            backup_stall_timeout: String::new(),
             restore_drills: DrillPolicy::default().as_str().to_owned(),
             autofail_replace_replica: false,
             log_statement: "none".to_owned(),
@@ -206,6 +209,10 @@ impl Default for ClusterConfig {
 
 /// After how many seconds a data volume counts as hung where `pgo.yaml` leaves that empty.
 const VOLUME_DEADLINE: u32 = 20;
+
+/// After how many seconds a backup is ended that gets no further, where `pgo.yaml` leaves that empty: longer than PostgreSQL may take
+/// for a checkpoint, which it waits for in silence with `--no-start-fast`.
+const BACKUP_STALL_TIMEOUT: u32 = 3600;
 
 impl ClusterConfig {
     /// Gives what is empty, and has a default that says more than that, the default.
@@ -242,6 +249,14 @@ impl ClusterConfig {
     #[must_use]
     pub fn volume_deadline(&self) -> u32 {
         self.volume_deadline.parse().unwrap_or(VOLUME_DEADLINE)
+    }
+
+    /// After how many seconds a backup is ended that gets no further; 0 for never.
+    #[must_use]
+    pub fn backup_stall_timeout(&self) -> u32 {
+        self.backup_stall_timeout
+            .parse()
+            .unwrap_or(BACKUP_STALL_TIMEOUT)
     }
 
     /// Which backups are tried.

@@ -17,6 +17,7 @@ use tokio::{
     time::timeout,
 };
 
+use super::stall::Stall;
 use crate::server::follow;
 
 /// How long a command that is to end may take for that.
@@ -57,6 +58,18 @@ pub enum CommandError {
         /// What it said until then.
         said: String,
     },
+    /// It got no further and was ended.
+    #[error(
+        "pgbackrest {command} said nothing and moved no data for {} s and was stopped: {said}", limit.as_secs()
+    )]
+    Stalled {
+        /// The command.
+        command: String,
+        /// How long it may do nothing.
+        limit: Duration,
+        /// What it said until then.
+        said: String,
+    },
     /// Somebody wanted it to end.
     #[error("pgbackrest {0} was stopped")]
     Stopped(String),
@@ -67,7 +80,10 @@ impl CommandError {
     pub fn is_passing(&self) -> bool {
         match self {
             Self::Failed { said, .. } => output::is_passing(said),
-            Self::Start { .. } | Self::Deadline { .. } | Self::Stopped(_) => true,
+            Self::Start { .. }
+            | Self::Deadline { .. }
+            | Self::Stalled { .. }
+            | Self::Stopped(_) => true,
         }
     }
 }
@@ -85,6 +101,33 @@ pub struct Order<'a> {
     pub options: Vec<String>,
     /// How long it may take; none where nobody knows.
     pub deadline: Option<Duration>,
+    /// For how long it may do nothing: neither say something nor move data.
+    pub stall: Option<Duration>,
+}
+
+/// Why a command is ended.
+enum Ending {
+    Cancelled,
+    Deadline(Duration),
+    Stalled(Duration),
+}
+
+impl Ending {
+    fn error(self, command: String, said: String) -> CommandError {
+        match self {
+            Self::Cancelled => CommandError::Stopped(command),
+            Self::Deadline(deadline) => CommandError::Deadline {
+                command,
+                deadline,
+                said,
+            },
+            Self::Stalled(limit) => CommandError::Stalled {
+                command,
+                limit,
+                said,
+            },
+        }
+    }
 }
 
 impl Order<'_> {
@@ -105,33 +148,31 @@ impl Order<'_> {
             tail.push(line);
             each(line);
         };
+        let mut stall = Stall::begin(self.stall, running.group);
         let end = async {
             loop {
                 tokio::select! {
                     biased;
-                    Some(line) = lines.recv() => hear(&line),
-                    status = running.child.wait() => break status,
+                    Some(line) = lines.recv() => {
+                        stall.heard();
+                        hear(&line);
+                    }
+                    status = running.child.wait() => break Ok(status),
+                    stalled = stall.look() => if let Some(limit) = stalled {
+                        break Err(Ending::Stalled(limit));
+                    },
                 }
             }
         };
-        let deadline = self.deadline;
         let ended = tokio::select! {
-            () = stop.cancelled() => Err(None),
-            ended = within(deadline, end) => ended.map_err(Some),
+            () = stop.cancelled() => Err(Ending::Cancelled),
+            ended = within(self.deadline, end) => ended.map_err(Ending::Deadline).flatten(),
         };
         let status = match ended {
             Ok(status) => status,
-            Err(reason) => {
+            Err(why) => {
                 running.end().await;
-                let said = output::error(&tail.to_string());
-                return Err(match reason {
-                    None => CommandError::Stopped(command),
-                    Some(deadline) => CommandError::Deadline {
-                        command,
-                        deadline,
-                        said,
-                    },
-                });
+                return Err(why.error(command, output::error(&tail.to_string())));
             }
         };
         let rest = async {
@@ -314,6 +355,7 @@ mod tests {
     struct Script {
         folder: tempfile::TempDir,
         backrest: Backrest,
+        stall: Option<Duration>,
     }
 
     impl Script {
@@ -327,7 +369,11 @@ mod tests {
                 release: Release(2, 45),
                 compression: Compression::Gzip,
             };
-            Self { folder, backrest }
+            Self {
+                folder,
+                backrest,
+                stall: None,
+            }
         }
 
         async fn run(
@@ -343,6 +389,7 @@ mod tests {
                     command: "backup",
                     options: vec!["--type=full".to_owned()],
                     deadline,
+                    stall: self.stall,
                 };
                 let mut lines = Vec::new();
                 let ended = order.run(stop, |line| lines.push(line.to_owned())).await;
@@ -394,6 +441,29 @@ mod tests {
             );
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+    }
+
+    #[tokio::test]
+    async fn what_gets_no_further_is_ended_and_what_moves_data_or_speaks_is_not() {
+        let stalled = |script: &str| Script {
+            stall: Some(Duration::from_secs(2)),
+            ..Script::new(script)
+        };
+        let never = CancellationToken::new();
+        // Each takes longer than it may do nothing.
+        for works in [
+            "for n in 1 2 3 4 5 6; do sleep 0.6; echo $n; done",
+            "(for n in 1 2 3 4 5 6; do sleep 0.6; head -c 2000000 /dev/zero; done) | cat >/dev/null",
+        ] {
+            let (ended, _) = stalled(works).run(None, &never).await;
+            assert_eq!(ended, Ok(()), "{works}");
+        }
+        let (ended, _) = stalled("echo begun; sleep 600").run(None, &never).await;
+        let error = ended.expect_err("it hangs").to_string();
+        assert_eq!(
+            error,
+            "pgbackrest backup said nothing and moved no data for 2 s and was stopped: begun"
+        );
     }
 
     #[tokio::test]

@@ -100,6 +100,7 @@ impl Drill {
                 "--type=none".to_owned(),
             ],
             deadline: None,
+            stall: None,
         };
         // It ends with whoever waits for it.
         let never = CancellationToken::new();

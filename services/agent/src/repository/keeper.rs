@@ -28,7 +28,7 @@ pub enum Order {
     /// Something is to be begun.
     Begin {
         /// What.
-        job: Job,
+        job: Box<Job>,
         /// Whether it has begun, or why it cannot be.
         answer: oneshot::Sender<Result<(), String>>,
     },
@@ -96,7 +96,7 @@ impl Keeper {
         // Who does not wait any more for the answer asks again.
         match order {
             Order::Begin { job, answer } => {
-                let begun = self.begin(job, stop);
+                let begun = self.begin(*job, stop);
                 let _ = answer.send(begun);
             }
             Order::Cancel { operation, answer } => {

@@ -101,7 +101,15 @@ impl Repository for Service {
             return Err(Status::failed_precondition(obstacle));
         }
         let (answer, answered) = oneshot::channel();
-        let begun = self.order(Order::Begin { job, answer }, answered).await?;
+        let begun = self
+            .order(
+                Order::Begin {
+                    job: Box::new(job),
+                    answer,
+                },
+                answered,
+            )
+            .await?;
         begun.map_err(Status::failed_precondition)?;
         Ok(Response::new(BeginResponse {}))
     }

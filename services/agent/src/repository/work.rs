@@ -72,6 +72,8 @@ pub struct Job {
     /// What it is.
     pub what: What,
     options: Vec<String>,
+    /// For how long a backup may do nothing.
+    stall: Option<Duration>,
     /// None only where a restore is judged.
     primary: Option<Host>,
     replica: Option<Host>,
@@ -88,9 +90,13 @@ impl Job {
         if request.operation.is_empty() {
             return Err("the operation has no id".to_owned());
         }
-        let mut system = None;
+        let (mut system, mut stall) = (None, None);
         let (what, options) = match &request.work {
-            Some(Work::Backup(backup)) => (What::Backup, backup.options.clone()),
+            Some(Work::Backup(backup)) => {
+                let seconds = u64::from(backup.stall_seconds);
+                stall = Some(Duration::from_secs(seconds)).filter(|limit| !limit.is_zero());
+                (What::Backup, backup.options.clone())
+            }
             Some(Work::CreateStanza(_)) => (What::CreateStanza, Vec::new()),
             Some(Work::CheckRestore(check)) => {
                 system = system_identifier(&check.system_identifier)?;
@@ -108,6 +114,7 @@ impl Job {
             operation: request.operation.clone(),
             what,
             options,
+            stall,
             primary: request.primary.as_ref().map(Host::read).transpose()?,
             replica: request.replica.as_ref().map(Host::read).transpose()?,
             system,
@@ -240,7 +247,7 @@ impl Run<'_> {
         match job.what {
             What::Backup => self.backup(job, storage, progress).await.map(Some),
             _ => {
-                self.command("check", Some(CHECK), Vec::new(), |_| {})
+                self.command("check", (Some(CHECK), None), Vec::new(), |_| {})
                     .await?;
                 Ok(None)
             }
@@ -250,7 +257,7 @@ impl Run<'_> {
     async fn command(
         &self,
         name: &str,
-        deadline: Option<Duration>,
+        (deadline, stall): (Option<Duration>, Option<Duration>),
         options: Vec<String>,
         mut each: impl FnMut(&str),
     ) -> Result<(), String> {
@@ -260,6 +267,7 @@ impl Run<'_> {
             command: name,
             options,
             deadline,
+            stall,
         };
         let hear = |line: &str| {
             if output::is_news(line) {
@@ -281,13 +289,13 @@ impl Run<'_> {
     /// Makes the repository ready for the database. What the repository has of a former one, whose cluster of this name was
     /// deleted without its backups, stays beside it.
     async fn stanza(&self) -> Result<(), String> {
-        let made = self.command("stanza-create", Some(STANZA), Vec::new(), |_| {});
+        let made = self.command("stanza-create", (Some(STANZA), None), Vec::new(), |_| {});
         match made.await {
             Err(error) if output::is_of_another_database(&error) => {
                 tracing::warn!(
                     "the repository has backups of another database, which stay; those of this one come beside them"
                 );
-                self.command("stanza-upgrade", Some(STANZA), Vec::new(), |_| {})
+                self.command("stanza-upgrade", (Some(STANZA), None), Vec::new(), |_| {})
                     .await
             }
             made => made,
@@ -301,7 +309,7 @@ impl Run<'_> {
         if let (Some(_), Some(storage)) = (&job.primary, storages.first()) {
             self.around.write_for(*storage, &self.databases)?;
             // What it did just now can be restored, too.
-            let archived = self.command("check", Some(ARCHIVE), Vec::new(), |_| {});
+            let archived = self.command("check", (Some(ARCHIVE), None), Vec::new(), |_| {});
             if let Err(error) = archived.await {
                 tracing::warn!(error, "what the primary did last is not archived");
             }
@@ -314,7 +322,7 @@ impl Run<'_> {
             .map_err(|error| error.to_string())
     }
 
-    /// Makes a backup. How long that takes depends on the data; what hangs pgBackRest notices itself (protocol-timeout).
+    /// Makes a backup. How long that takes depends on the data; it is ended where it gets no further.
     async fn backup(
         &self,
         job: &Job,
@@ -331,7 +339,8 @@ impl Run<'_> {
                 label = Some(made.to_owned());
             }
         };
-        self.command("backup", None, options, each).await?;
+        self.command("backup", (None, job.stall), options, each)
+            .await?;
         let label =
             label.ok_or("pgbackrest backup ended well, but named no backup that it has made")?;
         let made = sets(self.around).await?;
@@ -390,7 +399,10 @@ mod tests {
             operation: "0197".to_owned(),
             primary: Some(host("hippo")),
             replica: Some(host("hippo-abcd")),
-            work: Some(Work::Backup(Backup { options })),
+            work: Some(Work::Backup(Backup {
+                options,
+                stall_seconds: 60,
+            })),
         }
     }
 
@@ -398,6 +410,7 @@ mod tests {
     fn an_order_is_read_and_what_made_a_backup_is_kept_with_it() {
         let job = Job::read(&request(&["--type=full"])).expect("an order");
         assert_eq!((job.what, job.source()), (What::Backup, "hippo"));
+        assert_eq!(job.stall, Some(Duration::from_secs(60)));
         let options = job.backup_options(Storage::Local, true);
         let noted = [
             "--annotation=pgo-instance=hippo",

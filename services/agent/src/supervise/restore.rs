@@ -233,6 +233,7 @@ impl<S: Store> Supervisor<S> {
             command: "restore",
             options,
             deadline: None,
+            stall: None,
         };
         // It ends with whoever waits for it.
         let never = CancellationToken::new();

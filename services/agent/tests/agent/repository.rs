@@ -390,7 +390,10 @@ impl Repository {
 /// A backup with these options.
 pub fn backup(options: &[&str]) -> Work {
     let options = options.iter().map(ToString::to_string).collect();
-    Work::Backup(Backup { options })
+    Work::Backup(Backup {
+        options,
+        ..Backup::default()
+    })
 }
 
 /// The command lines of all processes, with blanks between their words.

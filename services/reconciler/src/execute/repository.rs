@@ -95,7 +95,8 @@ async fn ask(step: &Step, cluster: &Cluster, context: &Context) {
             options,
         } => {
             let hosts = (Some(primary), replica.as_ref());
-            let asked = repositories.begin(cluster, *operation, hosts, backup(options));
+            let stall = context.config.borrow().cluster.backup_stall_timeout();
+            let asked = repositories.begin(cluster, *operation, hosts, backup(options, stall));
             (operation, asked.await)
         }
         _ => return,

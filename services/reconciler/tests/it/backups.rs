@@ -117,6 +117,7 @@ async fn a_cluster_with_backups_has_a_repository_that_makes_those_that_are_asked
         panic!("{:?}", asked.work);
     };
     assert_eq!(backup.options, ["--type=full"]);
+    assert_eq!(backup.stall_seconds, 3600, "unless pgo.yaml says otherwise");
     eventually("the task says that it runs", || {
         task(&kubernetes)["status"]["conditions"][0]["reason"] == "Running"
     })

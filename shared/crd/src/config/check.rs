@@ -17,6 +17,9 @@ const REPLICAS: RangeInclusive<u32> = 0..=100;
 /// As a Pgcluster can ask for, in seconds.
 const VOLUME_DEADLINES: RangeInclusive<u32> = 0..=3600;
 
+/// Seconds: never, or up to a week.
+const STALL_TIMEOUTS: RangeInclusive<u32> = 0..=604_800;
+
 /// What can be guessed is no password, and PostgreSQL's clients take no more than a thousand bytes.
 const PASSWORD_LENGTHS: RangeInclusive<u32> = 8..=512;
 
@@ -143,12 +146,22 @@ fn numbers(config: &PgoConfig) -> Result<(), ConfigError> {
             return wrong(key, format!("{at_once:?} is no number from 1 on"));
         }
     }
+    ranges(cluster)
+}
+
+/// Numbers with a least and a most.
+fn ranges(cluster: &ClusterConfig) -> Result<(), ConfigError> {
     for (key, value, range) in [
         ("Cluster.Replicas", &cluster.replicas, REPLICAS),
         (
             "Cluster.VolumeDeadline",
             &cluster.volume_deadline,
             VOLUME_DEADLINES,
+        ),
+        (
+            "Cluster.BackupStallTimeout",
+            &cluster.backup_stall_timeout,
+            STALL_TIMEOUTS,
         ),
         (
             "Cluster.PasswordLength",

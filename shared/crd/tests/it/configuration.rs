@@ -39,6 +39,11 @@ fn a_pgo_yaml_that_cannot_be_used_says_which_key() {
         ("Port: 5432", "Replicas: -1", "Cluster.Replicas: "),
         (
             "Port: 5432",
+            "BackupStallTimeout: 604801",
+            "Cluster.BackupStallTimeout: \"604801\" is not a number from 0 to 604800",
+        ),
+        (
+            "Port: 5432",
             "PasswordLength: many",
             "Cluster.PasswordLength: \"many\" is not a number from 8 to 512",
         ),
