@@ -13,7 +13,6 @@ const COMMANDS: &[&str] = &[
     "create pgouser",
     "create pgpool",
     "create user",
-    "delete backup",
     "delete label",
     "delete namespace",
     "delete pgbouncer",

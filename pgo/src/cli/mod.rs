@@ -12,6 +12,7 @@ mod cancel;
 mod completion;
 mod create_cluster;
 mod dead_letter;
+mod delete_backup;
 mod delete_cluster;
 mod df;
 mod direct;
@@ -89,7 +90,7 @@ enum Command {
         #[command(subcommand)]
         what: Option<Show>,
     },
-    /// Delete clusters, benchmarks, policies, schedules, or messages that nobody could handle
+    /// Delete clusters, backups, benchmarks, policies, schedules, or messages that nobody could handle
     Delete {
         #[command(subcommand)]
         what: Option<Delete>,
@@ -150,6 +151,7 @@ enum Show {
 
 #[derive(Subcommand)]
 enum Delete {
+    Backup(delete_backup::Arguments),
     Benchmark(benchmark::Delete),
     Cluster(delete_cluster::Arguments),
     Policy(policy::Delete),
@@ -326,6 +328,7 @@ fn show(what: &Show, global: &GlobalFlags) -> Result<(), Failure> {
 
 fn delete(what: Delete, global: &GlobalFlags) -> Result<(), Failure> {
     asking(global, async |api| match what {
+        Delete::Backup(arguments) => delete_backup::run(&arguments, &api).await,
         Delete::Benchmark(arguments) => benchmark::delete(&arguments, &api).await,
         Delete::Cluster(arguments) => delete_cluster::run(arguments, api).await,
         Delete::Policy(arguments) => policy::delete(&arguments, &api).await,
@@ -384,9 +387,6 @@ fn check(command: &Command) -> Result<(), Failure> {
         Command::Show {
             what: Some(Show::Benchmark(arguments)),
         } => return arguments.check(),
-        Command::Delete {
-            what: Some(Delete::Benchmark(arguments)),
-        } => return arguments.check(),
         Command::Drill(arguments) => &arguments.selection,
         Command::Load(arguments) => &arguments.selection,
         Command::Show {
@@ -395,15 +395,10 @@ fn check(command: &Command) -> Result<(), Failure> {
         Command::Show {
             what: Some(Show::Schedule(arguments)),
         } => return arguments.check(),
-        Command::Delete {
-            what: Some(Delete::Schedule(arguments)),
-        } => return arguments.check(),
         Command::Show {
             what: Some(Show::Cluster(arguments)),
         } => &arguments.selection,
-        Command::Delete {
-            what: Some(Delete::Cluster(arguments)),
-        } => &arguments.selection,
+        Command::Delete { what: Some(what) } => return check_deletion(what),
         Command::Test(arguments) => &arguments.selection,
         Command::Df(arguments) => &arguments.selection,
         Command::Upgrade(arguments) => &arguments.selection,
@@ -420,15 +415,9 @@ fn check(command: &Command) -> Result<(), Failure> {
         Command::Show {
             what: Some(Show::Policy(arguments)),
         } => return arguments.check(),
-        Command::Delete {
-            what: Some(Delete::Policy(arguments)),
-        } => return arguments.check(),
         Command::Watch(arguments) => return arguments.check(),
         Command::Update {
             what: Some(Update::Cluster(arguments)),
-        } => return arguments.check(),
-        Command::Delete {
-            what: Some(Delete::DeadLetter(arguments)),
         } => return arguments.check(),
         Command::Requeue {
             what: Some(Requeue::DeadLetter(arguments)),
@@ -436,6 +425,17 @@ fn check(command: &Command) -> Result<(), Failure> {
         _ => return Ok(()),
     };
     selection.requests().map(|_| ())
+}
+
+fn check_deletion(what: &Delete) -> Result<(), Failure> {
+    match what {
+        Delete::Backup(arguments) => arguments.check(),
+        Delete::Benchmark(arguments) => arguments.check(),
+        Delete::Cluster(arguments) => arguments.selection.requests().map(|_| ()),
+        Delete::Policy(arguments) => arguments.check(),
+        Delete::Schedule(arguments) => arguments.check(),
+        Delete::DeadLetter(arguments) => arguments.check(),
+    }
 }
 
 /// Finds the apiserver and runs a command against it.

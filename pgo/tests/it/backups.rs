@@ -128,6 +128,10 @@ const REFUSED: &[(&[&str], &str)] = &[
     ),
     (&["delete", "schedule", "--no-prompt"], "name a cluster"),
     (
+        &["delete", "backup", "--no-prompt"],
+        "name one or more clusters",
+    ),
+    (
         &["create", "schedule", "--schedule=@daily"],
         "name a cluster",
     ),
@@ -339,4 +343,32 @@ fn dumps_are_shown_with_where_each_lies() {
         (Some(2), "No pgDumps found for nosuch.\n"),
         "{ran:?}"
     );
+}
+
+#[test]
+fn copies_are_deleted_of_one_cluster_after_the_other_once_the_user_says_so() {
+    let fake = Fake::start(|request| match request.route().rsplit('/').next() {
+        Some("hippo") => {
+            Reply::Json(json!({"Results": ["hippo"], "OperationID": "op", "Code": "ok", "Msg": ""}))
+        }
+        _ => Reply::Json(
+            json!({"Results": null, "Code": "error", "Msg": "zebra was not found, verify cluster name"}),
+        ),
+    });
+    let unanswered = run(&mut fake.pgo(&["delete", "backup", "hippo"]));
+    assert_ne!(unanswered.code, Some(0), "{unanswered:?}");
+    assert!(fake.requests().is_empty());
+    let ran = run(&mut fake.pgo(&["delete", "backup", "zebra", "hippo", "--no-prompt"]));
+    assert_eq!(
+        (ran.code, ran.stdout.as_str()),
+        (Some(2), "Deleted backup hippo\n"),
+        "{ran:?}"
+    );
+    assert!(ran.stderr.contains("zebra was not found"), "{ran:?}");
+    let routes: Vec<_> = fake
+        .requests()
+        .iter()
+        .map(|one| one.route().to_owned())
+        .collect();
+    assert_eq!(routes, ["/backupsdelete/zebra", "/backupsdelete/hippo"]);
 }

@@ -25,8 +25,8 @@ use kube::{
     runtime::reflector::Store,
 };
 use pgo_core::{
-    AddressFamily, Backup, ClaimFacts, ClaimPhase, Cluster, Endpoints, Fixture,
-    Observed, PodFacts, PodPhase, Takeover, Waiting, wants_upgrade,
+    AddressFamily, Backup, ClaimFacts, ClaimPhase, Cluster, Endpoints, Fixture, Observed, PodFacts,
+    PodPhase, Takeover, Waiting, wants_upgrade,
 };
 use pgo_crd::{FINALIZER, Pgcluster, PgoConfig, Pgreplica, Pgtask, Requests, label};
 use pgo_ids::InstanceName;
@@ -137,6 +137,7 @@ pub fn asked_by<'a>(
         restores: pgo_crd::restore_requests(tasks(), object),
         drills: pgo_crd::drill_requests(tasks(), object),
         dumps: pgo_crd::dump_requests(tasks(), object, config),
+        removals: pgo_crd::removal_requests(tasks(), object),
         jobs: pgo_crd::job_requests(tasks(), object),
         policies: pgo_crd::policy_requests(tasks(), object),
         tasks: pgo_crd::asking(tasks(), object),

@@ -364,6 +364,7 @@ mod tests {
             restarts: Vec::new(),
             upgrades: Vec::new(),
             dumps: Vec::new(),
+            removals: Vec::new(),
             backups: Vec::new(),
             restores: Vec::new(),
             drills: Vec::new(),

@@ -36,6 +36,40 @@ wire! {
     }
 }
 
+/// Query of `GET /backupsdelete/{name}`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct DeleteBackupQuery {
+    /// Version of the client.
+    pub version: String,
+    /// Namespace to look in.
+    pub namespace: String,
+    /// New: `pgdump` removes dumps; without it, or with `pgbasebackup`, copies by `pg_basebackup` go.
+    pub backuptype: String,
+}
+
+impl DeleteBackupQuery {
+    /// As the part of a URL after `?`; what 4.1 does not know is there only where it says something.
+    pub fn to_query(&self) -> String {
+        let mut pairs = vec![("version", &*self.version), ("namespace", &*self.namespace)];
+        if !self.backuptype.is_empty() {
+            pairs.push(("backuptype", &*self.backuptype));
+        }
+        crate::events::query(pairs)
+    }
+}
+
+wire! {
+    /// Answer of `GET /backupsdelete/{name}`.
+    pub response DeleteBackupResponse {
+        /// The name of the cluster.
+        results: Vec<String> = "Results",
+        /// New, and only there where there is one: id of the operation, by which its events are found.
+        #[serde(default, skip_serializing_if = "crate::wire::is_default")]
+        operation: String = "OperationID",
+    }
+}
+
 /// Query of `GET /pgdump/{name}`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]

@@ -50,8 +50,8 @@ pub use dead_letter::{
     DeadLetterDetail, DeadLetterRequest, DeadLetterResponse, ShowDeadLetterResponse,
 };
 pub use dump::{
-    CreateDumpRequest, CreateDumpResponse, DumpItem, DumpList, DumpSpec, RestoreBaseRequest,
-    RestoreDumpRequest, ShowDumpQuery, ShowDumpResponse,
+    CreateDumpRequest, CreateDumpResponse, DeleteBackupQuery, DeleteBackupResponse, DumpItem,
+    DumpList, DumpSpec, RestoreBaseRequest, RestoreDumpRequest, ShowDumpQuery, ShowDumpResponse,
 };
 pub use events::{EventsQuery, KEEP_ALIVE, NotALine, STREAM_TYPE, StreamLine};
 pub use failover::{

@@ -256,8 +256,8 @@ routes! {
 
     /// Shows the pg_basebackup backups of a cluster.
     ShowBackup Get "/backups/{name}" Some(P::ShowBackup), V, N, Query, AVAILABLE;
-    /// Deletes the pg_basebackup backups of a cluster.
-    DeleteBackup Get "/backupsdelete/{name}" Some(P::DeleteBackup), V, N, Query, LATER;
+    /// Deletes the pg_basebackup backups of a cluster, or its dumps.
+    DeleteBackup Get "/backupsdelete/{name}" Some(P::DeleteBackup), V, N, Query, AVAILABLE;
     /// Asks for a backup by pg_basebackup.
     CreateBackup Post "/backups" Some(P::CreateBackup), x, N, Body, AVAILABLE;
     /// Asks for a restore from a backup by pg_basebackup.

@@ -152,6 +152,11 @@ pub fn no_base_backup(cluster: &str) -> String {
     format!("backup not found for {cluster}")
 }
 
+/// Backups are deleted of one cluster after the other.
+pub fn no_cluster_name(name: &str) -> String {
+    format!("{name} not a valid cluster name")
+}
+
 /// Result of `/pgbasebackuprestore`.
 pub fn base_restore_performed(cluster: &str, claim: &str, path: &str) -> String {
     format!("pgbasebackup restore performed on {cluster} to PVC {claim} using backup '{path}'")

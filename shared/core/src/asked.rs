@@ -65,6 +65,7 @@ impl Cluster {
         let mut drills = self.drills.iter();
         let mut restores = self.restores.iter();
         let mut dumps = self.dumps.iter();
+        let mut removals = self.removals.iter();
         let mut jobs = self.jobs.iter();
         let mut policies = self.policies.iter();
         failover.any(|asked| asked.operation == id)
@@ -76,6 +77,7 @@ impl Cluster {
             || drills.any(|asked| asked.operation == id)
             || restores.any(|asked| asked.operation == id)
             || dumps.any(|asked| asked.operation == id)
+            || removals.any(|asked| asked.operation == id)
             || jobs.any(|asked| asked.operation == id)
             || policies.any(|asked| asked.operation == id)
     }
@@ -149,6 +151,7 @@ fn unbegun<'a>(
         .chain(restores)
         .chain(drills(cluster))
         .chain(dumps(cluster))
+        .chain(removals(cluster))
         .chain(jobs(cluster))
         .chain(policies(cluster));
     let tasks = tasks.filter(|asked| !status.journal.knows(asked.id));
@@ -184,6 +187,21 @@ fn dumps(cluster: &Cluster) -> impl Iterator<Item = Unbegun<'_>> {
         backup: None,
         table: None,
         tool: asked.kind.tool(),
+    })
+}
+
+/// The removals of copies that are asked for.
+fn removals(cluster: &Cluster) -> impl Iterator<Item = Unbegun<'_>> {
+    let asked = cluster.removals.iter();
+    asked.map(|asked| Unbegun {
+        kind: Kind::DeleteBackup,
+        instance: None,
+        id: asked.operation,
+        actor: asked.actor.as_str(),
+        policy: None,
+        backup: None,
+        table: None,
+        tool: Some(asked.what.tool().to_owned()),
     })
 }
 

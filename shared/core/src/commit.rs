@@ -7,10 +7,10 @@ use pgo_events::Eventing;
 use pgo_ids::{ClusterName, InstanceName, Namespace, OperationId, StreamId};
 
 use crate::{
-    AgentPhase, BackupRequest, ChangedBy, ClusterStatus, ConditionStatus, Data, DeleteRequest,
-    Desired, DrillRequest, DumpRequest, FailoverRequest, InstanceStatus, JobRequest, Kind,
-    Milestone, Notes, Observed, Operation, Outcome, Phase, PolicyRequest, Problem, RESULT_READY,
-    RESULT_UP_TO_DATE, ReloadRequest, Replica, RestartRequest, RestoreRequest, Role,
+    AgentPhase, BackupRemoval, BackupRequest, ChangedBy, ClusterStatus, ConditionStatus, Data,
+    DeleteRequest, Desired, DrillRequest, DumpRequest, FailoverRequest, InstanceStatus, JobRequest,
+    Kind, Milestone, Notes, Observed, Operation, Outcome, Phase, PolicyRequest, Problem,
+    RESULT_READY, RESULT_UP_TO_DATE, ReloadRequest, Replica, RestartRequest, RestoreRequest, Role,
     ScaleDownRequest, UpgradeRequest,
     applied::Applied,
     backlog, backup, cancel, certificate, crash,
@@ -64,6 +64,8 @@ pub struct Cluster {
     pub restores: Vec<RestoreRequest>,
     /// Dumps, and restores of some, that Pgtasks ask for.
     pub dumps: Vec<DumpRequest>,
+    /// Removals of copies by `pg_basebackup`, or dumps, that Pgtasks ask for.
+    pub removals: Vec<BackupRemoval>,
     /// Benchmarks and loads that Pgtasks ask for.
     pub jobs: Vec<JobRequest>,
     /// Policies that Pgtasks ask to apply.

@@ -11,12 +11,14 @@
 
 pub mod base;
 pub mod options;
+mod removal;
 mod run;
 
 use jiff::Timestamp;
 use pgo_ids::{ClusterName, OperationId};
 use serde::{Deserialize, Serialize};
 
+pub use self::removal::{BackupRemoval, Removed};
 pub(crate) use self::run::{break_off, commit, steps};
 use self::{
     base::{BaseOptions, BaseSource},

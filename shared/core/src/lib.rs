@@ -78,8 +78,8 @@ pub use drill::{
     is_drilled, wants_drill,
 };
 pub use dump::{
-    DumpFacts, DumpKind, DumpMade, DumpOrder, DumpRequest, DumpResult, DumpRun, DumpState,
-    DumpWish, DumpWork, base_claim_name, dump_claim_name, dump_pod_name,
+    BackupRemoval, DumpFacts, DumpKind, DumpMade, DumpOrder, DumpRequest, DumpResult, DumpRun,
+    DumpState, DumpWish, DumpWork, Removed, base_claim_name, dump_claim_name, dump_pod_name,
 };
 pub use failover::{FailoverRequest, MOST_LAG};
 pub use form::Form;

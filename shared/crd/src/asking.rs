@@ -7,8 +7,8 @@ use pgo_ids::OperationId;
 
 use crate::{
     Pgcluster, Pgtask, backup_request, convert::is_over, drill_request, dump_operation,
-    failover_request, job_operation, label, policy_request, reload_request, restart_request,
-    restore_request, scale_down_request, upgrade_operation,
+    failover_request, job_operation, label, policy_request, reload_request, removal_operation,
+    restart_request, restore_request, scale_down_request, upgrade_operation,
 };
 
 /// Id of what a Pgtask asks for of this very cluster other than its deletion, where it asks for anything; also where it is
@@ -32,6 +32,7 @@ pub fn requested(task: &Pgtask, cluster: &Pgcluster) -> Option<OperationId> {
         .or_else(drill)
         .or_else(policy)
         .or_else(|| dump_operation(task, cluster))
+        .or_else(|| removal_operation(task, cluster))
         .or_else(|| job_operation(task, cluster))
         .or_else(|| upgrade_operation(task, cluster))
 }

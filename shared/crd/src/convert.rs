@@ -4,9 +4,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use kube::ResourceExt as _;
 use pgo_core::{
-    BackupRequest, Cluster, DeleteOptions, DeleteRequest, Desired, DrillRequest, DumpRequest,
-    FailoverRequest, Image, JobRequest, NodePreference, PolicyRequest, ReloadRequest, Replica,
-    Resources, RestartRequest, RestoreRequest, ScaleDownRequest, ServiceType, UpgradeRequest,
+    Cluster, DeleteOptions, DeleteRequest, Desired, Image, NodePreference, Resources, ServiceType,
 };
 use pgo_ids::{ClusterName, Namespace, OperationId, RoleName};
 
@@ -16,71 +14,14 @@ use crate::{
     demands,
     image::{self, ImageError},
     invalid::{Faults, InvalidSpec},
-    label, notes, policying, upgrading,
+    label, notes, policying,
+    requests::Requests,
+    upgrading,
     volume::{self, storage},
 };
 
 pub(crate) fn invalid<T>(field: &str, problem: impl Into<String>) -> Result<T, InvalidSpec> {
     Err(InvalidSpec::of(format!("spec.{field}"), problem))
-}
-
-/// What other objects ask for of a cluster.
-#[derive(Clone, Debug, Default)]
-pub struct Requests {
-    /// Its deletion.
-    pub delete: Vec<DeleteRequest>,
-    /// The removal of replicas.
-    pub scale_down: Vec<ScaleDownRequest>,
-    /// Changes of the primary.
-    pub failover: Vec<FailoverRequest>,
-    /// Its replicas.
-    pub replicas: Vec<Replica>,
-    /// Reloads of the configuration.
-    pub reloads: Vec<ReloadRequest>,
-    /// Restarts.
-    pub restarts: Vec<RestartRequest>,
-    /// Upgrades.
-    pub upgrades: Vec<UpgradeRequest>,
-    /// Backups by pgBackRest.
-    pub backups: Vec<BackupRequest>,
-    /// Restore drills.
-    pub drills: Vec<DrillRequest>,
-    /// Restores by pgBackRest.
-    pub restores: Vec<RestoreRequest>,
-    /// Dumps, and restores of some.
-    pub dumps: Vec<DumpRequest>,
-    /// Benchmarks and loads.
-    pub jobs: Vec<JobRequest>,
-    /// Policies.
-    pub policies: Vec<PolicyRequest>,
-    /// Names of the Pgtasks that ask for any of these but the deletion.
-    pub tasks: BTreeMap<OperationId, String>,
-    /// What is to go on no longer, and who wants that.
-    pub cancelled: BTreeMap<OperationId, String>,
-}
-
-impl Requests {
-    /// `cluster` with what Pgtasks ask for by this, in the place of what they did; its Pgreplicas stay.
-    #[must_use]
-    pub fn of(self, cluster: Cluster) -> Cluster {
-        Cluster {
-            delete_requests: self.delete,
-            scale_down: self.scale_down,
-            failover: self.failover,
-            reloads: self.reloads,
-            restarts: self.restarts,
-            upgrades: self.upgrades,
-            backups: self.backups,
-            restores: self.restores,
-            drills: self.drills,
-            dumps: self.dumps,
-            jobs: self.jobs,
-            policies: self.policies,
-            tasks: self.tasks,
-            cancelled: self.cancelled,
-            ..cluster
-        }
-    }
 }
 
 /// What the core must know of a Pgcluster; none where the object has no uid, so was never stored.
@@ -121,6 +62,7 @@ pub fn cluster(object: &Pgcluster, config: &PgoConfig, requests: Requests) -> Op
         restores: requests.restores,
         drills: requests.drills,
         dumps: requests.dumps,
+        removals: requests.removals,
         jobs: requests.jobs,
         policies: requests.policies,
         policies_at_creation: policying::at_creation(&object.spec, config).unwrap_or_default(),

@@ -2,7 +2,7 @@
 
 use kube::ResourceExt as _;
 use pgo_core::{
-    DumpKind, DumpRequest, DumpWish, Storage, StorageKind,
+    BackupRemoval, DumpKind, DumpRequest, DumpWish, Removed, Storage, StorageKind,
     dump::{
         base::BaseOptions,
         options::{DumpOptions, LoadOptions},
@@ -112,6 +112,41 @@ fn dump_request(task: &Pgtask, cluster: &Pgcluster, config: &PgoConfig) -> Optio
         claim: named,
         wanted,
     })
+}
+
+/// Parameter of a Pgtask that removes backups: `pgbasebackup`, as without it, or `pgdump`.
+pub const REMOVED_TYPE: &str = "backup-type";
+
+/// The removals of copies by `pg_basebackup`, or of dumps, that Pgtasks ask for and that are not over, the first to ask first.
+#[must_use]
+pub fn removal_requests<'a>(
+    tasks: impl Iterator<Item = &'a Pgtask>,
+    cluster: &Pgcluster,
+) -> Vec<BackupRemoval> {
+    in_order(tasks, |task| {
+        Some(BackupRemoval {
+            operation: removal_operation(task, cluster)?,
+            actor: actor(task),
+            what: removed(task)?,
+        })
+    })
+}
+
+/// Id of the removal of backups that a Pgtask asks for, where it asks for one of this very cluster.
+#[must_use]
+pub fn removal_operation(task: &Pgtask, cluster: &Pgcluster) -> Option<OperationId> {
+    let is_meant = said(task, "is-backup") == "true" && said(task, "is-replica") != "true";
+    removed(task)?;
+    asked(task, cluster, TaskType::DeleteData).filter(|_| is_meant)
+}
+
+fn removed(task: &Pgtask) -> Option<Removed> {
+    match said(task, REMOVED_TYPE) {
+        "" => Some(Removed::Copies),
+        word => [Removed::Copies, Removed::Dumps]
+            .into_iter()
+            .find(|what| what.tool() == word),
+    }
 }
 
 fn said<'a>(task: &'a Pgtask, key: &str) -> &'a str {

@@ -33,6 +33,7 @@ mod places;
 mod policy;
 mod policying;
 mod replica;
+mod requests;
 mod restarting;
 mod restoring;
 mod scaling;
@@ -54,14 +55,13 @@ pub use cluster::{Pgcluster, PgclusterSpec, PgclusterStatus};
 pub use config::{
     ClusterConfig, ConfigError, PgoConfig, PgoSection, ResourcesConfig, StorageConfig,
 };
-pub use convert::{
-    Requests, actor, cluster, delete_request, delete_requests, desired, is_over, synchronous,
-};
+pub use convert::{actor, cluster, delete_request, delete_requests, desired, is_over, synchronous};
 pub use drilling::{DRILLED_BACKUP, drill_request, drill_requests};
 pub use dumping::{
     BASE_FROM_CLAIM, BASE_FROM_CLUSTER, BASE_OPTIONS, BASE_PATH, BASE_TO, DUMP_ALL, DUMP_CLAIM,
     DUMP_DATABASE, DUMP_OPTIONS, LOAD_CLAIM, LOAD_CLUSTER, LOAD_DATABASE, LOAD_DUMP, LOAD_OPTIONS,
-    base_name, dump_operation, dump_requests, is_claim, is_dump,
+    REMOVED_TYPE, base_name, dump_operation, dump_requests, is_claim, is_dump, removal_operation,
+    removal_requests,
 };
 pub use event_page::{PgEventPage, PgEventPageSpec};
 pub use failover::{failover_request, failover_requests};
@@ -83,6 +83,7 @@ pub use policying::{
     policy_name, policy_request, policy_requests,
 };
 pub use replica::{Pgreplica, PgreplicaSpec};
+pub use requests::Requests;
 pub use restarting::{
     INSTANCE, reload_request, reload_requests, restart_request, restart_requests,
 };

@@ -70,8 +70,8 @@ use crate::{RequestStatus, StorageSpec, label};
         .message("a task of type applypolicy names the policy in parameters.policy"),
     validation = Rule::new("!has(self.tasktype) || self.tasktype != 'failover' || (has(self.parameters) && size(self.parameters) > 0)")
         .message("a task of type failover names its cluster by a parameter: its key is the cluster's name"),
-    validation = Rule::new("!has(self.tasktype) || self.tasktype != 'delete-data' || !has(self.parameters) || !('is-backup' in self.parameters) || self.parameters['is-backup'] != 'true'")
-        .message("deleting a backup alone is not available in this version yet")
+    validation = Rule::new("!has(self.tasktype) || self.tasktype != 'delete-data' || !has(self.parameters) || !('backup-type' in self.parameters) || self.parameters['backup-type'] in ['', 'pgbasebackup', 'pgdump']")
+        .message("backup-type in parameters is pgbasebackup or pgdump")
 )]
 pub struct PgtaskSpec {
     /// The object's namespace again.

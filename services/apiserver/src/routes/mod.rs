@@ -52,6 +52,7 @@ pub(crate) async fn dispatch(call: Arc<Call>) -> Result<Response, Stop> {
         Endpoint::ShowDump => call.answer(clusters::show_dumps).await,
         Endpoint::RestoreDump => call.answer(clusters::restore_dump).await,
         Endpoint::CreateBackup => call.answer(clusters::base_backup).await,
+        Endpoint::DeleteBackup => call.answer(clusters::delete_backup).await,
         Endpoint::ShowBackup => call.answer(clusters::show_base).await,
         Endpoint::RestorePgbasebackup => call.answer(clusters::restore_base).await,
         Endpoint::CreateSchedule => call.answer(schedules::create).await,

@@ -191,3 +191,82 @@ async fn a_backup_and_its_restore_can_be_cancelled() {
         assert_eq!(who, "pgoadmin", "{name}");
     }
 }
+
+async fn delete(client: &Client, name: &str) -> Value {
+    let target = format!("/backupsdelete/{name}?version=4.1.0&namespace=pgouser1");
+    client.get(&target).await.json()
+}
+
+#[tokio::test]
+async fn dumps_are_removed_in_the_same_way() {
+    let kubernetes = installation();
+    let apiserver = start_plain(&kubernetes).await;
+    let client = apiserver.plain();
+    with_cluster(&client).await;
+    let refused = delete_of(&client, "pgbackrest").await;
+    assert!(words(&refused).contains("as the retention of the cluster says"));
+    let missing = delete_of(&client, "pgdump").await;
+    assert_eq!(
+        words(&missing),
+        "persistentvolumeclaims \"backup-hippo-pgdump-pvc\" not found"
+    );
+    with_claim(&kubernetes, "backup-hippo-pgdump-pvc");
+    let answer = delete_of(&client, "pgdump").await;
+    assert_eq!(answer["Results"], json!(["hippo"]), "{answer}");
+    let asking = task(&kubernetes, "hippo-rmdata-backup").unwrap();
+    assert_eq!(asking["spec"]["parameters"]["backup-type"], "pgdump");
+}
+
+async fn delete_of(client: &Client, kind: &str) -> Value {
+    let target = format!("/backupsdelete/hippo?version=4.1.0&namespace=pgouser1&backuptype={kind}");
+    client.get(&target).await.json()
+}
+
+#[tokio::test]
+async fn a_removal_is_a_task_and_nothing_is_shown_any_more() {
+    let kubernetes = installation();
+    let apiserver = start_plain(&kubernetes).await;
+    let client = apiserver.plain();
+    assert!(words(&delete(&client, "hippo").await).contains("hippo was not found"));
+    assert_eq!(
+        words(&delete(&client, "all").await),
+        "all not a valid cluster name"
+    );
+    with_cluster(&client).await;
+    let missing = delete(&client, "hippo").await;
+    assert_eq!(
+        words(&missing),
+        "persistentvolumeclaims \"hippo-backup\" not found"
+    );
+    with_claim(&kubernetes, "hippo-backup");
+    backup(&client, &[]).await;
+    let early = delete(&client, "hippo").await;
+    assert!(
+        words(&early).contains("a backup was asked for and is not over"),
+        "{early}"
+    );
+    assert_eq!(task(&kubernetes, "hippo-rmdata-backup"), None);
+
+    let mut over = task(&kubernetes, TASK).unwrap();
+    over["status"] =
+        json!({"conditions": [{"type": "Complete", "status": "True", "reason": "Completed"}]});
+    kubernetes.put("pgtasks", "pgouser1", over);
+    let answer = delete(&client, "hippo").await;
+    assert_eq!(answer["Results"], json!(["hippo"]), "{answer}");
+    let asking = task(&kubernetes, "hippo-rmdata-backup").unwrap();
+    assert_eq!(
+        asking["metadata"]["labels"]["workflowid"],
+        answer["OperationID"]
+    );
+    assert_eq!(asking["spec"]["tasktype"], "delete-data");
+    let parameters = &asking["spec"]["parameters"];
+    for (key, value) in [
+        ("is-backup", "true"),
+        ("is-replica", "false"),
+        ("delete-data", "false"),
+        ("backup-type", "pgbasebackup"),
+    ] {
+        assert_eq!(parameters[key], value, "{key}: {parameters}");
+    }
+    assert_eq!(words(&show(&client).await), "backup not found for hippo");
+}

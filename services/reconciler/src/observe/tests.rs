@@ -28,6 +28,7 @@ fn cluster() -> Cluster {
         restarts: Vec::new(),
         upgrades: Vec::new(),
         dumps: Vec::new(),
+        removals: Vec::new(),
         backups: Vec::new(),
         restores: Vec::new(),
         drills: Vec::new(),

@@ -5,7 +5,7 @@ use pgo_events::{Datum, Field};
 
 use super::{
     DumpFacts, DumpKind, DumpMade, DumpOrder, DumpRequest, DumpResult, DumpRun, DumpState,
-    DumpWish, DumpWork, base, base_claim_name, dump_claim_name, left,
+    DumpWish, DumpWork, base, base_claim_name, dump_claim_name, left, removal,
 };
 use crate::{
     Backup, Cluster, ClusterStatus, Observed, Operation, Outcome, Plan, Step, StorageKind, backup,
@@ -27,6 +27,7 @@ pub(crate) fn commit(
     now: Timestamp,
 ) {
     advance(next, cluster, observed, now);
+    removal::advance(next, cluster, observed, now);
     for request in &cluster.dumps {
         if next.journal.knows(request.operation) {
             continue;
@@ -36,6 +37,7 @@ pub(crate) fn commit(
         }
         begin(next, cluster, observed, request, now);
     }
+    removal::begin(next, cluster, observed, now);
 }
 
 fn begin(
@@ -170,6 +172,9 @@ fn refusal(
             "another dump or restore of one is going on, operation {}; wait for its end, then ask again",
             running.order.operation
         ));
+    }
+    if let Some(reason) = removal::in_the_way(status) {
+        return Err(reason);
     }
     if kind == DumpKind::BaseRestore {
         // It needs nothing but the claim with the backups.
@@ -377,6 +382,7 @@ fn fail(next: &mut ClusterStatus, cluster: &Cluster, cause: String, now: Timesta
 /// The cluster goes: what is under way ends with it.
 pub(crate) fn break_off(next: &mut ClusterStatus, cluster: &Cluster, now: Timestamp) {
     let cause = "the cluster was deleted before".to_owned();
+    removal::break_off(next, cluster, &cause, now);
     fail(next, cluster, cause, now);
 }
 
@@ -390,6 +396,10 @@ pub(crate) fn steps(
     let mut waiting = cluster.dumps.iter();
     if waiting.any(|request| !status.journal.knows(request.operation)) {
         plan.waiting_for = Some("the agents to be heard");
+    }
+    if let Some(step) = removal::step(status, cluster, observed) {
+        plan.steps.push(step);
+        plan.waiting_for = Some("the copies to be removed");
     }
     let Some(run) = &status.dump else {
         plan.steps.extend(left(observed));

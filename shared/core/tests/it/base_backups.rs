@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use jiff::SignedDuration;
 use pgo_core::{
-    Backup, DumpKind, DumpRequest, DumpResult, DumpState, DumpWish, Step, cancel,
+    Backup, BackupRemoval, DumpKind, DumpMade, DumpRequest, DumpResult, DumpState, DumpWish,
+    Removed, Step, cancel,
     dump::base::{BaseOptions, BaseWal},
 };
 use pgo_events::EventType;
@@ -13,6 +15,7 @@ use serde_json::{Value, json};
 use crate::world::World;
 
 const ID: &str = "25927091-b343-4017-be4b-71575f0b3eb5";
+const REMOVAL: &str = "9c0f4c0e-6d29-4a86-9f9c-2b5f0c4d7a11";
 const CLAIM: &str = "hippo-backup";
 
 fn served() -> World {
@@ -238,9 +241,157 @@ fn what_is_cancelled_before_it_began_makes_nothing_and_is_told_as_what_it_is() {
     }
 }
 
-/// Types of events that restores of copies tell.
+/// A cluster with copies on its claim.
+fn copied() -> World {
+    let mut world = served();
+    let backups = &mut world.observed.backups;
+    backups.insert((Backup::Claim, CLAIM.to_owned()), "u".to_owned());
+    for (claim, base) in [(CLAIM, true), ("others", true)] {
+        world.status.dumps.push(DumpMade {
+            name: "2026-10-15-10-11-12".to_owned(),
+            claim: claim.to_owned(),
+            path: "/pgdata/hippo-backups/2026-10-15-10-11-12".to_owned(),
+            finished: world.now,
+            size_bytes: 1,
+            base,
+        });
+    }
+    world
+}
+
+fn remove(world: &mut World) -> OperationId {
+    remove_all(world, Removed::Copies)
+}
+
+fn remove_all(world: &mut World, what: Removed) -> OperationId {
+    let operation: OperationId = REMOVAL.parse().expect("an id");
+    world.cluster.removals.push(BackupRemoval {
+        operation,
+        actor: "alice".to_owned(),
+        what,
+    });
+    operation
+}
+
+#[test]
+fn dumps_are_removed_as_copies_are() {
+    let mut world = copied();
+    let claim = "backup-hippo-pgdump-pvc";
+    let backups = &mut world.observed.backups;
+    backups.insert((Backup::Claim, claim.to_owned()), "v".to_owned());
+    let id = remove_all(&mut world, Removed::Dumps);
+    world.settle();
+    let told = last(&world, id);
+    assert_eq!(
+        told["eventheader"]["EventType"], "DeleteBackupCompleted",
+        "{told}"
+    );
+    assert_eq!(told["backuptype"], "pgdump", "{told}");
+    let left: Vec<_> = world
+        .observed
+        .backups
+        .keys()
+        .map(|(_, name)| name)
+        .collect();
+    assert_eq!(left, [CLAIM]);
+    assert_eq!(world.status.dumps.len(), 2, "those are on other claims");
+}
+
+#[test]
+fn a_removal_ends_when_the_claim_is_gone_and_what_was_on_it_is_forgotten() {
+    let mut world = copied();
+    let id = remove(&mut world);
+    let steps = world.reconcile().steps;
+    let gone = Step::RemoveBackup {
+        backup: Backup::Claim,
+        name: CLAIM.to_owned(),
+        uid: "u".to_owned(),
+    };
+    assert_eq!(steps, [gone]);
+    let begun = last(&world, id);
+    assert_eq!(begun["eventheader"]["EventType"], "DeleteBackup", "{begun}");
+    assert_eq!(begun["backuptype"], "pgbasebackup", "{begun}");
+    world.settle();
+    let told = last(&world, id);
+    assert_eq!(
+        told["eventheader"]["EventType"], "DeleteBackupCompleted",
+        "{told}"
+    );
+    let left: Vec<_> = world.status.dumps.iter().map(|made| &made.claim).collect();
+    assert_eq!(left, ["others"]);
+    world.check_stream();
+}
+
+#[test]
+fn nothing_is_copied_while_copies_go_and_none_goes_while_one_is_made() {
+    let mut world = copied();
+    let removal = remove(&mut world);
+    world.reconcile_cut_off(0);
+    let copying = ask(&mut world, DumpKind::BaseBackup, None, copy());
+    world.reconcile_cut_off(0);
+    let told = last(&world, copying);
+    let cause = told["cause"].as_str().unwrap_or_default();
+    assert!(
+        cause.contains("the removal of backups is going on"),
+        "{told}"
+    );
+    assert_eq!(
+        last(&world, removal)["eventheader"]["EventType"],
+        "DeleteBackup"
+    );
+
+    let mut world = copied();
+    ask(&mut world, DumpKind::BaseBackup, None, copy());
+    world.reconcile();
+    let removal = remove(&mut world);
+    world.reconcile();
+    let told = last(&world, removal);
+    let cause = told["cause"].as_str().unwrap_or_default();
+    assert!(cause.contains("is going on, operation"), "{told}");
+    let claim = (Backup::Claim, CLAIM.to_owned());
+    assert!(world.observed.backups.contains_key(&claim));
+}
+
+#[test]
+fn a_claim_that_does_not_go_ends_a_removal_and_so_does_the_cluster() {
+    let mut world = copied();
+    let id = remove(&mut world);
+    world.reconcile_cut_off(0);
+    world.now += SignedDuration::from_mins(10);
+    world.reconcile_cut_off(0);
+    let told = last(&world, id);
+    assert_eq!(
+        told["eventheader"]["EventType"], "DeleteBackupFailure",
+        "{told}"
+    );
+    assert_eq!(world.status.dumps.len(), 2);
+
+    let mut world = copied();
+    let id = remove(&mut world);
+    world.reconcile_cut_off(0);
+    world.cluster.deleting = true;
+    world.reconcile_cut_off(0);
+    assert_eq!(last(&world, id)["cause"], "the cluster was deleted before");
+}
+
+#[test]
+fn where_no_claim_is_a_removal_says_so() {
+    let mut world = served();
+    let id = remove(&mut world);
+    assert_eq!(world.reconcile().steps, []);
+    let told = last(&world, id);
+    let cause = told["cause"].as_str().unwrap_or_default();
+    assert!(cause.contains("there is no claim hippo-backup"), "{told}");
+}
+
+/// Types of events that restores and removals of copies tell.
 pub fn told() -> BTreeSet<EventType> {
     let mut types = BTreeSet::new();
+    for mut world in [copied(), served()] {
+        remove(&mut world);
+        world.settle();
+        types.extend(world.told().iter().map(|event| event.event_type()));
+    }
     for (said, to) in [(Some(done()), "hippo-abcd"), (None, "hippo")] {
         let mut world = served();
         let backups = &mut world.observed.backups;

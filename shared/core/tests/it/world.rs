@@ -84,6 +84,7 @@ impl World {
                 restarts: Vec::new(),
                 upgrades: Vec::new(),
                 dumps: Vec::new(),
+                removals: Vec::new(),
                 backups: Vec::new(),
                 restores: Vec::new(),
                 drills: Vec::new(),

@@ -2,7 +2,8 @@
 
 use pgo_core::{DumpKind, DumpRequest, DumpWish, dump::options::DumpFormat};
 use pgo_crd::{
-    Pgcluster, PgoConfig, Pgtask, dump_operation, dump_requests, requested, task_cluster,
+    Pgcluster, PgoConfig, Pgtask, delete_request, dump_operation, dump_requests, removal_requests,
+    requested, task_cluster,
 };
 use serde_json::{Value, json};
 
@@ -239,4 +240,29 @@ fn a_task_asks_for_the_restore_of_a_copy_to_a_claim_of_its_own() {
         &json!({}),
     );
     assert_eq!(dump_operation(&other, &hippo()), None);
+}
+
+#[test]
+fn a_removal_of_backups_is_told_from_other_deletions() {
+    let asked = |key: &str, value: &str| {
+        let mut parameters = json!({
+            "pg-cluster": "hippo", "delete-data": "false", "delete-backups": "false", "is-replica": "false",
+            "is-backup": "true", "replica-name": "",
+        });
+        parameters[key] = json!(value);
+        let one = task("delete-data", &parameters, &json!({}));
+        let removals = removal_requests(std::iter::once(&one), &hippo());
+        let told: Vec<_> = removals
+            .iter()
+            .map(|one| one.operation.to_string())
+            .collect();
+        let is_removal = requested(&one, &hippo()).is_some();
+        assert_eq!(is_removal, !told.is_empty(), "{parameters}");
+        (told, delete_request(&one, &hippo()).is_some())
+    };
+    assert_eq!(asked("is-backup", "true"), (vec![ID.to_owned()], false));
+    assert_eq!(asked("is-backup", "false"), (vec![], true));
+    assert_eq!(asked("pg-cluster", "rhino"), (vec![], false));
+    assert_eq!(asked("backup-type", "pgdump"), (vec![ID.to_owned()], false));
+    assert_eq!(asked("backup-type", "tape"), (vec![], false));
 }

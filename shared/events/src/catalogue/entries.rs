@@ -176,7 +176,7 @@ catalogue! {
                 "The data is on a claim of its own, and came up; the cause says how a cluster is made of it."
                 and (Path, Volume);
         }
-        DeleteBackup "the removal of backups" [Backup] (ClusterName, BackupType) Backups {
+        DeleteBackup "the removal of backups" [Backup] (ClusterName, BackupType) Now {
             started DeleteBackup = "DeleteBackup";
             failed DeleteBackupFailure = "DeleteBackupFailure"
                 "Mend the cause, then ask again.";

@@ -78,7 +78,30 @@ fn a_cluster_made_of_a_copy_has_what_was_there_and_the_first_one_stays() {
     assert_eq!(rows(&first), "1,2,3,4", "it was not touched");
     // What is there is not restored to.
     pgo(&[&words[..], &[to.as_str()]].concat()).failed(2, &["is there; restore to a claim"]);
+
+    copies_go(&first, &watch);
     watch.check_to_its_end(&first.uid());
+}
+
+/// They are removed with their claim.
+fn copies_go(cluster: &Cluster, watch: &Watch) {
+    let name = cluster.name.as_str();
+    let deleted = pgo(&["delete", "backup", name, "--no-prompt"]).ok();
+    assert_eq!(deleted.out, format!("Deleted backup {name}\n"));
+    let events = watch.until(&cluster.uid(), "DeleteBackupCompleted");
+    assert_eq!(
+        fields(&events, "DeleteBackupCompleted", "/backuptype"),
+        ["pgbasebackup"]
+    );
+    assert_eq!(
+        get(
+            "persistentvolumeclaim",
+            &format!("{name}-backup"),
+            &namespace()
+        ),
+        None
+    );
+    pgo(&["show", "backup", name, TYPE]).failed(2, &["backup not found for"]);
 }
 
 #[test]

@@ -106,6 +106,7 @@ pub(super) async fn by_id(
         "pgbasebackuprestore" => "restore of a backup".to_owned(),
         "pgrestore" => "restore of a dump".to_owned(),
         "applypolicy" => "policy".to_owned(),
+        "delete-data" => "removal".to_owned(),
         other => other.to_owned(),
     };
     let tasks: Api<Pgtask> = call.app.api(namespace);

@@ -27,7 +27,7 @@ use super::{
 use crate::{app::App, refusal::Refusal, request::Call};
 
 /// Name of the task that asks for a backup: that of 4.1's which followed it.
-fn task_name(cluster: &str) -> String {
+pub(super) fn task_name(cluster: &str) -> String {
     format!("{cluster}-backupworkflow")
 }
 

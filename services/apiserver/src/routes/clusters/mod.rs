@@ -8,6 +8,7 @@ mod benchmark;
 mod cancel;
 mod create;
 mod delete;
+mod delete_backup;
 mod df;
 mod drill;
 mod dump;
@@ -49,6 +50,7 @@ pub(super) use benchmark::{
 pub(super) use cancel::cancel;
 pub(super) use create::create;
 pub(super) use delete::delete;
+pub(super) use delete_backup::delete as delete_backup;
 pub(super) use df::df;
 pub(super) use drill::drill;
 pub(super) use dump::{create as dump, restore as restore_dump, show as show_dumps};

@@ -157,6 +157,7 @@ fn cluster(name: &str) -> Cluster {
         restarts: Vec::new(),
         upgrades: Vec::new(),
         dumps: Vec::new(),
+        removals: Vec::new(),
         backups: Vec::new(),
         restores: Vec::new(),
         drills: Vec::new(),
