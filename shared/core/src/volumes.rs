@@ -157,6 +157,16 @@ struct Measured {
     fill: Fill,
 }
 
+/// So full, in percent, that a WAL file of 16 MiB finds no room on a volume of up to 1.6 GB; on a larger one it soon finds none.
+const FULL: u8 = 99;
+
+/// Name of the repository's volume, if it is full.
+pub(crate) fn full_repository(cluster: &Cluster, observed: &Observed) -> Option<String> {
+    let mut all = measured(cluster, observed).filter(|one| one.instance.is_none());
+    let full = all.find(|one| one.fill.percent() >= FULL);
+    full.map(|one| one.volume)
+}
+
 /// What is measured now: data, and the repository where it has a volume of its own.
 fn measured(cluster: &Cluster, observed: &Observed) -> impl Iterator<Item = Measured> {
     let repository = &observed.repository;

@@ -44,6 +44,6 @@ mod services;
 mod stopping;
 mod store;
 mod unreadable;
-mod workers;
 mod upgrades;
+mod workers;
 mod writing;

@@ -6,6 +6,7 @@ use pgo_events::EventType;
 use super::{Archive, trouble};
 use crate::{
     Cluster, ClusterStatus, ConditionStatus, Observed, journal::Notice, status::set_condition,
+    volumes,
 };
 
 /// Name of the condition that says whether WAL is archived.
@@ -44,7 +45,15 @@ pub(super) fn commit(
         set_condition(&mut next.conditions, condition, reason, &message, at);
     }
     if let Some(archive) = archive(observed) {
-        tell(next, cluster, archive, now);
+        tell(next, cluster, observed, (archive, now));
+    }
+}
+
+/// Why WAL is not archived: where the repository's volume is full pgBackRest mostly says something else.
+fn cause(error: &str, cluster: &Cluster, observed: &Observed) -> String {
+    match volumes::full_repository(cluster, observed) {
+        Some(volume) => format!("volume {volume} of the repository is full ({error})"),
+        None => error.to_owned(),
     }
 }
 
@@ -86,7 +95,10 @@ fn judge(
         ),
         (None, Some(error)) if is_made => not(
             "ArchivingFailed",
-            format!("WAL stays on the volume of {primary}, as it cannot be archived: {error}"),
+            format!(
+                "WAL stays on the volume of {primary}, as it cannot be archived: {}",
+                cause(error, cluster, observed)
+            ),
         ),
         _ if !is_made => {
             let why = trouble(observed, now);
@@ -106,7 +118,12 @@ fn judge(
     }
 }
 
-fn tell(next: &mut ClusterStatus, cluster: &Cluster, archive: &Archive, now: Timestamp) {
+fn tell(
+    next: &mut ClusterStatus,
+    cluster: &Cluster,
+    observed: &Observed,
+    (archive, now): (&Archive, Timestamp),
+) {
     let stanza = next.stanza.as_ref();
     let is_decided = stanza.is_some_and(|stanza| stanza.made || stanza.error.is_some());
     let grace = if is_decided { GRACE } else { FIRST_GRACE };
@@ -125,7 +142,7 @@ fn tell(next: &mut ClusterStatus, cluster: &Cluster, archive: &Archive, now: Tim
                 time: None,
                 cause: format!(
                     "WAL is not archived since {since}: {}",
-                    of_stanza.unwrap_or(error)
+                    cause(of_stanza.unwrap_or(error), cluster, observed)
                 ),
                 since: None,
                 details: Vec::new(),

@@ -5,7 +5,7 @@ mod cancelled;
 use std::collections::BTreeSet;
 
 use pgo_core::{
-    AgentPhase, Archive, Backup, BackupRequest, ConditionStatus, Fixture, Plan, Step,
+    AgentPhase, Archive, Backup, BackupRequest, ConditionStatus, Fill, Fixture, Plan, Step,
     backup::options::BackupOptions,
 };
 use pgo_events::{Datum, Event, EventType, Field};
@@ -339,6 +339,34 @@ fn a_stanza_that_cannot_be_made_is_tried_again_and_the_condition_says_why() {
             .stanza
             .as_ref()
             .is_some_and(|stanza| stanza.made)
+    );
+}
+
+#[test]
+fn a_full_volume_of_the_repository_is_the_cause_whatever_pgbackrest_says() {
+    let mut world = with_backups();
+    archives(&mut world, Some("[039]: client state is 'data-get'"));
+    let agent = world.observed.repository.agent.as_mut();
+    agent.expect("it is heard").volume = Some(Fill {
+        bytes: 100 << 20,
+        used: 100 << 20,
+    });
+    world.reconcile();
+    world.wait(30);
+    world.reconcile();
+    world.reconcile();
+    let why =
+        "volume hippo-pgbr-repo of the repository is full ([039]: client state is 'data-get')";
+    let condition = world.condition("Archiving");
+    assert!(condition.message.ends_with(why), "{}", condition.message);
+    let told = world.told();
+    let event = told
+        .iter()
+        .find(|event| event.event_type() == EventType::ArchivingFailed);
+    let cause = &event.expect("told").cause;
+    assert!(
+        cause.as_ref().is_some_and(|cause| cause.ends_with(why)),
+        "{cause:?}"
     );
 }
 

@@ -197,7 +197,12 @@ fn a_repository_whose_volume_is_full_loses_no_wal_and_goes_on_when_there_is_room
     cluster
         .psql_as_superuser("CHECKPOINT; SELECT pg_switch_wal();")
         .ok();
-    until_condition(&cluster, "Archiving", "False", "No space left on device");
+    until_condition(
+        &cluster,
+        "Archiving",
+        "False",
+        &format!("volume {volume} of the repository is full"),
+    );
     let full = [
         "backup",
         &cluster.name,
