@@ -1,12 +1,11 @@
 //! Backups and restores while what they need is killed or full: each has one end that is true, no row is lost, and the next one
 //! is complete.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
 use crate::harness::{
     Cluster, Watch,
+    cluster::BACKED_UP,
     containers::{kill, kill_all_of, process, until_whole},
     events::{fields, types},
     kubectl,
@@ -16,9 +15,6 @@ use crate::harness::{
     until,
     until::seen,
 };
-
-/// How long a backup of a small database may take on a busy machine of two cores, with what goes before it.
-const BACKED_UP: Duration = Duration::from_secs(180);
 
 /// The services of the operator but the one that tells of events.
 const OPERATOR: [&str; 3] = ["reconciler", "scheduler", "apiserver"];

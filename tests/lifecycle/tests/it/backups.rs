@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::harness::{
     Cluster, Ran, Watch,
-    cluster::READY,
+    cluster::{BACKED_UP, READY},
     events::{fields, types},
     kubectl,
     kubernetes::{condition, get, list, names, text},
@@ -16,9 +16,6 @@ use crate::harness::{
     until,
     until::seen,
 };
-
-/// How long a backup of an empty database may take on a busy machine of two cores, with what goes before it.
-const BACKED_UP: Duration = Duration::from_secs(180);
 
 /// A minute until the next run of a schedule that is due each minute, and a backup.
 const DUE: Duration = Duration::from_secs(60 + 180);

@@ -1,11 +1,10 @@
 //! Operations that a user cancels: a backup that waits or runs, and a restore while its cluster still serves.
 
-use std::time::Duration;
-
 use serde_json::Value;
 
 use crate::harness::{
     Cluster, Ran, Watch,
+    cluster::BACKED_UP,
     events::{fields, types},
     kubectl,
     kubernetes::{get, list},
@@ -14,9 +13,6 @@ use crate::harness::{
     until,
     until::seen,
 };
-
-/// How long a backup of a small database may take on a busy machine of two cores, with what goes before it.
-const BACKED_UP: Duration = Duration::from_secs(180);
 
 /// A cluster with a repository that answers, and so much in its table that copying it takes a while.
 fn with_rows(prefix: &str) -> Cluster {

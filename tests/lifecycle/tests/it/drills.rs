@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::harness::{
     Cluster, Watch,
+    cluster::BACKED_UP,
     events::fields,
     kubernetes::{condition, get, list, text},
     namespace, pgo,

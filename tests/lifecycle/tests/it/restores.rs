@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::harness::{
     Cluster, Ran, Watch,
+    cluster::BACKED_UP,
     events::{fields, types},
     kubectl,
     kubernetes::{get, list, text},
@@ -16,10 +17,7 @@ use crate::harness::{
     until::seen,
 };
 
-/// How long a backup of an empty database may take on a busy machine of two cores, with what goes before it.
-const BACKED_UP: Duration = Duration::from_secs(180);
-
-/// The same for a restore, and for a replica that is copied anew.
+/// How long a restore, or a replica that is copied anew, may take on a busy machine of two cores.
 pub const RESTORED: Duration = Duration::from_secs(300);
 
 /// A cluster with a full backup.

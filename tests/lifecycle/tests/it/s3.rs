@@ -1,6 +1,6 @@
 //! Backups in S3 as a user meets them, alone and beside the volume, with a server outside of Kubernetes that goes and comes.
 
-use std::{net::SocketAddr, path::Path, time::Duration};
+use std::{net::SocketAddr, path::Path};
 
 use pgo_s3::{Mood, S3};
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use crate::harness::{
     Cluster, Watch,
-    cluster::unique,
+    cluster::{BACKED_UP, unique},
     events::types,
     kubectl,
     kubernetes::{apply, condition, get, list, text},
@@ -18,9 +18,6 @@ use crate::harness::{
     until,
     until::seen,
 };
-
-/// How long a backup of an empty database may take on a busy machine of two cores, with what goes before it.
-const BACKED_UP: Duration = Duration::from_secs(180);
 
 /// The Secret that keys of clusters are copied from.
 const KEY: &str = "pgo-backrest-repo-config";

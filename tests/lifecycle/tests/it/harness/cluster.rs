@@ -20,8 +20,8 @@ use super::{
 /// How long a cluster may take to be ready on a busy machine of two cores.
 pub const READY: Duration = Duration::from_secs(90);
 
-/// The same for its repository.
-pub const REPOSITORY: Duration = Duration::from_secs(180);
+/// How long a backup of a small database may take there, with what goes before it.
+pub const BACKED_UP: Duration = Duration::from_secs(180);
 
 /// How long a cluster may take to be gone.
 pub const GONE: Duration = Duration::from_secs(90);
@@ -80,7 +80,7 @@ impl Cluster {
 
     /// Waits until its repository answers and has its stanza.
     pub fn until_repository(&self) {
-        until("a repository with its stanza", REPOSITORY, || {
+        until("a repository with its stanza", BACKED_UP, || {
             let shown = pgo(&["show", "backup", &self.name]);
             seen(shown.out.contains("stanza: db"), || shown.to_string())
         });
