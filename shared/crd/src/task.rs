@@ -28,14 +28,14 @@ use crate::{RequestStatus, StorageSpec, label};
         .message("spec.name is the object's name")
 )]
 #[x_kube(
-    validation = Rule::new("has(self.tasktype) && self.tasktype in ['workflow', 'delete-data', 'failover', 'minorupgradecluster', 'reload', 'restart', 'backrest', 'restore', 'applypolicy', 'pgdump', 'pgrestore', 'pgbasebackup', 'pgbasebackuprestore', 'benchmark', 'load']")
-        .message("tasktype is workflow, delete-data, failover, minorupgradecluster, reload, restart, backrest, restore, applypolicy, pgdump, pgrestore, pgbasebackup, pgbasebackuprestore, benchmark or load; the other types of 4.1 are not available in this version yet"),
+    validation = Rule::new("has(self.tasktype) && self.tasktype in ['workflow', 'delete-data', 'failover', 'minorupgradecluster', 'reload', 'restart', 'backrest', 'drill', 'restore', 'applypolicy', 'pgdump', 'pgrestore', 'pgbasebackup', 'pgbasebackuprestore', 'benchmark', 'load']")
+        .message("tasktype is workflow, delete-data, failover, minorupgradecluster, reload, restart, backrest, drill, restore, applypolicy, pgdump, pgrestore, pgbasebackup, pgbasebackuprestore, benchmark or load; the other types of 4.1 are not available in this version yet"),
     validation = Rule::new("!has(self.tasktype) || self.tasktype != 'delete-data' || (has(self.parameters) && 'pg-cluster' in self.parameters && self.parameters['pg-cluster'] != '')")
         .message("a task of type delete-data names its cluster in parameters.pg-cluster"),
     validation = Rule::new("!has(self.tasktype) || self.tasktype != 'minorupgradecluster' || (has(self.parameters) && 'pg-cluster' in self.parameters && self.parameters['pg-cluster'] != '')")
         .message("a task of type minorupgradecluster names its cluster in parameters.pg-cluster"),
-    validation = Rule::new("!has(self.tasktype) || !(self.tasktype in ['reload', 'restart', 'backrest', 'applypolicy', 'pgdump', 'pgbasebackup', 'load']) || (has(self.parameters) && 'pg-cluster' in self.parameters && self.parameters['pg-cluster'] != '')")
-        .message("a task of type reload, restart, backrest, applypolicy, pgdump, pgbasebackup or load names its cluster in parameters.pg-cluster"),
+    validation = Rule::new("!has(self.tasktype) || !(self.tasktype in ['reload', 'restart', 'backrest', 'drill', 'applypolicy', 'pgdump', 'pgbasebackup', 'load']) || (has(self.parameters) && 'pg-cluster' in self.parameters && self.parameters['pg-cluster'] != '')")
+        .message("a task of type reload, restart, backrest, drill, applypolicy, pgdump, pgbasebackup or load names its cluster in parameters.pg-cluster"),
     validation = Rule::new("!has(self.tasktype) || self.tasktype != 'delete-data' || !has(self.parameters) || ['delete-data', 'delete-backups', 'is-replica', 'is-backup'].all(key, !(key in self.parameters) || self.parameters[key] in ['', 'true', 'false'])")
         .message("delete-data, delete-backups, is-replica and is-backup in parameters are true or false"),
     validation = Rule::new("!has(self.tasktype) || self.tasktype != 'delete-data' || !has(self.parameters) || !('is-replica' in self.parameters) || self.parameters['is-replica'] != 'true' || ('replica-name' in self.parameters && self.parameters['replica-name'] != '')")
@@ -169,7 +169,7 @@ pub fn task_cluster<'a>(
 
 impl TaskType {
     /// All there are.
-    const ALL: [Self; 16] = [
+    pub const ALL: [Self; 16] = [
         Self::Workflow,
         Self::DeleteData,
         Self::Failover,

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::{BackupSet, Done, host, options::BackupOptions, primary, trouble};
 use crate::{
     Cluster, ClusterStatus, Fixture, Kind, Observed, Operation, Outcome, Plan, Step, cancel,
-    journal::Of, restore, silence, upgrade,
+    journal::Of, restore, silence, upgrade, volumes,
 };
 
 /// A request for a backup by pgBackRest.
@@ -51,6 +51,9 @@ pub struct BackupRun {
 
 /// How long a backup may wait until the repository begins it.
 const BEGIN_DEADLINE: SignedDuration = SignedDuration::from_mins(5);
+
+/// How long it may wait for one whose volume is full, which cannot note what it begins.
+const FULL_DEADLINE: SignedDuration = SignedDuration::from_secs(30);
 
 /// How long a repository may be away: Kubernetes gives up a node after five minutes, and a pod comes up again on another one.
 const AWAY_DEADLINE: SignedDuration = SignedDuration::from_mins(10);
@@ -243,7 +246,15 @@ fn advance(next: &mut ClusterStatus, cluster: &Cluster, observed: &Observed, now
         return;
     }
     let since = if run.away.is_some() { now } else { run.since };
-    if now.duration_since(since) >= BEGIN_DEADLINE {
+    let waits = now.duration_since(since);
+    if let Some(volume) = volumes::full_repository(cluster, observed)
+        && waits >= FULL_DEADLINE
+    {
+        let cause = format!("it could not begin: volume {volume} of the repository is full");
+        fail(next, cluster, cause, now);
+        return;
+    }
+    if waits >= BEGIN_DEADLINE {
         let minutes = BEGIN_DEADLINE.as_mins();
         let why = unbegun(next, cluster, observed);
         let cause = format!("it could not begin within {minutes} min: {why}");

@@ -267,6 +267,23 @@ fn a_backup_that_nobody_can_begin_fails_in_time() {
 }
 
 #[test]
+fn a_repository_that_is_full_begins_none_and_the_cause_is_told_soon() {
+    let mut world = with_backups();
+    let id = ask(&mut world, 0, "");
+    world.reconcile_cut_off(0);
+    fill_repository(&mut world);
+    world.wait(29);
+    world.reconcile_cut_off(0);
+    assert!(world.status.backup.is_some());
+    world.wait(1);
+    world.reconcile_cut_off(0);
+    assert_eq!(
+        failure(&world, id),
+        "it could not begin: volume hippo-pgbr-repo of the repository is full"
+    );
+}
+
+#[test]
 fn it_is_asked_for_until_the_repository_knows_it() {
     let mut world = with_backups();
     ask(&mut world, 0, "");
@@ -342,15 +359,19 @@ fn a_stanza_that_cannot_be_made_is_tried_again_and_the_condition_says_why() {
     );
 }
 
-#[test]
-fn a_full_volume_of_the_repository_is_the_cause_whatever_pgbackrest_says() {
-    let mut world = with_backups();
-    archives(&mut world, Some("[039]: client state is 'data-get'"));
+fn fill_repository(world: &mut World) {
     let agent = world.observed.repository.agent.as_mut();
     agent.expect("it is heard").volume = Some(Fill {
         bytes: 100 << 20,
         used: 100 << 20,
     });
+}
+
+#[test]
+fn a_full_volume_of_the_repository_is_the_cause_whatever_pgbackrest_says() {
+    let mut world = with_backups();
+    archives(&mut world, Some("[039]: client state is 'data-get'"));
+    fill_repository(&mut world);
     world.reconcile();
     world.wait(30);
     world.reconcile();

@@ -1,6 +1,8 @@
 //! What Pgtasks ask for of a cluster.
 
-use pgo_crd::{Pgcluster, Pgtask, delete_request, delete_requests, scale_down_request};
+use pgo_crd::{
+    Pgcluster, Pgtask, TaskType, definitions, delete_request, delete_requests, scale_down_request,
+};
 use serde_json::json;
 
 use crate::made::cluster;
@@ -104,4 +106,17 @@ fn a_task_for_a_former_cluster_of_the_same_name_deletes_nothing() {
     assert_eq!(delete_request(&older, &made(AFTER)), None);
     let other = task(None, AFTER, json!({"pg-cluster": "rhino"}));
     assert_eq!(delete_request(&other, &made(BEFORE)), None);
+}
+
+#[test]
+fn the_schema_has_every_type_that_is_carried_out() {
+    let schema = definitions()
+        .into_iter()
+        .find(|definition| definition.spec.names.kind == "Pgtask")
+        .map(|definition| serde_json::to_string(&definition).expect("JSON"))
+        .expect("a definition");
+    for one in TaskType::ALL {
+        let word = format!("'{}'", one.as_str());
+        assert!(schema.contains(&word), "{word} is refused by the schema");
+    }
 }

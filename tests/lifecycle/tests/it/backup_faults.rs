@@ -205,11 +205,12 @@ fn a_repository_whose_volume_is_full_loses_no_wal_and_goes_on_when_there_is_room
         "--backup-opts=--type=full",
         "--wait",
     ];
-    pgo(&[&full[..], &["--timeout=3m"]].concat()).failed(2, &["No space left on device"]);
+    let why = format!("volume {volume} of the repository is full");
+    pgo(&[&full[..], &["--timeout=3m"]].concat()).failed(2, &[&why]);
     assert_eq!(sets(&cluster), 1);
     let told = watch.until(&uid, "CreateBackupFailure");
     let causes = fields(&told, "CreateBackupFailure", "/cause");
-    assert!(causes[0].contains("No space left on device"), "{causes:?}");
+    assert!(causes[0].contains(&why), "{causes:?}");
     // The cluster serves all the time, and keeps the WAL that is not archived.
     assert_eq!(rows(&cluster), "2000");
 

@@ -5,11 +5,11 @@ use serde_json::{Value, json};
 use crate::{
     harness::{
         Cluster, Watch,
-        containers::{kill, kill_all_of, process, until_whole},
+        containers::{kill, pods_of, process, until_whole},
         events::types,
         kubectl,
         kubernetes::{get, list, text},
-        namespace, pgo,
+        namespace, operator, pgo,
         turns::alone,
         until,
         until::seen,
@@ -72,6 +72,20 @@ fn until_new_runs(cluster: &Cluster) -> u32 {
     })
 }
 
+/// Ends every reconciler the hard way. Others take their place at once, while one that is killed again and again is started
+/// later each time.
+fn end_reconcilers() {
+    let all: Vec<String> = pods_of("reconciler")
+        .iter()
+        .map(|pod| text(pod, "/metadata/name"))
+        .collect();
+    assert!(!all.is_empty(), "no reconciler is there");
+    let here = operator();
+    let mut line = vec!["delete", "pod", "-n", &here, "--force", "--grace-period=0"];
+    line.extend(all.iter().map(String::as_str));
+    kubectl(&line).ok();
+}
+
 fn kill_repository(cluster: &Cluster) {
     let selector = format!("pg-cluster={},pgo-backrest-repo=true", cluster.name);
     for pod in list("pods", &selector, &namespace()) {
@@ -94,13 +108,13 @@ fn a_restore_that_is_interrupted_at_each_step_comes_to_its_target() {
     let target = format!("--pitr-target={between}");
     restore(&cluster, &[&target]).ok();
     // Nobody may have begun yet to ask the repository for the way.
-    assert!(kill_all_of("reconciler") > 0);
+    end_reconcilers();
     kill_repository(&cluster);
 
     until_stage(&cluster, "replaying");
     let first = until_new_runs(&cluster);
     kill(first);
-    assert!(kill_all_of("reconciler") > 0);
+    end_reconcilers();
     kill_repository(&cluster);
     until("the new instance once more", RESTORED, || {
         let now = until_new_runs(&cluster);
@@ -110,13 +124,13 @@ fn a_restore_that_is_interrupted_at_each_step_comes_to_its_target() {
     // The former primary has stopped, and stays known: nothing goes on meanwhile.
     until_stage(&cluster, "stopping");
     kill(until_new_runs(&cluster));
-    assert!(kill_all_of("reconciler") > 0);
+    end_reconcilers();
     until_whole();
     assert_eq!(status(&cluster)["restore"]["stage"], "stopping");
     drop(held);
 
     until_stage(&cluster, "giving");
-    assert!(kill_all_of("reconciler") > 0);
+    end_reconcilers();
     let events = watch.until(&cluster.uid(), "RestoreClusterCompleted");
     assert!(!types(&events).contains(&"RestoreClusterFailure".to_owned()));
     cluster.until_ready();
