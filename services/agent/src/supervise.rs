@@ -8,6 +8,7 @@ mod copy;
 mod follow;
 mod lenient;
 mod passwords;
+mod reached;
 mod restart;
 mod restore;
 mod rule;

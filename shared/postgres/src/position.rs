@@ -1,5 +1,5 @@
-//! How far the WAL of a data directory reaches on which no server runs, to the record: what elections are decided by. A
-//! running server is asked by [`crate::identify`].
+//! How far the WAL of a data directory reaches, to the record: what elections are decided by. A running server is asked by
+//! [`crate::identify`], which a standby answers by what it has replayed and received since its start.
 
 use std::{io, path::Path, process::Stdio, time::Duration};
 
@@ -23,6 +23,9 @@ const WALDUMP: &str = "pg_waldump";
 
 /// Records begin at multiples of this (`MAXALIGN` of PostgreSQL's sources).
 const ALIGNMENT: u64 = 8;
+
+/// Segments begin at multiples of this, whatever size they have (documentation, initdb, `--wal-segsize`).
+const SMALLEST_SEGMENT: u64 = 1 << 20;
 
 /// The end of the last flushed record, and its timeline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +87,29 @@ pub async fn of_stopped(installation: &Installation, data: &Path) -> Result<WalE
     Ok(WalEnd { timeline, lsn })
 }
 
+/// Where the last whole record ends that a standby has on its disk, of which no more than `replayed` is known: a server that has
+/// started knows nothing of what it had received before until it has replayed it. No WAL may be received meanwhile.
+///
+/// # Errors
+/// It cannot be found out.
+pub async fn of_standby(
+    installation: &Installation,
+    data: &Path,
+    replayed: WalEnd,
+) -> Result<WalEnd, PositionError> {
+    let WalEnd { timeline, lsn } = replayed;
+    for newer in timeline::begun_after(data, timeline, lsn)? {
+        let (timeline, start) = (newer.timeline, newer.from);
+        if let Some(lsn) = record_after(installation, data, timeline, start).await? {
+            return Ok(WalEnd { timeline, lsn });
+        }
+        // Its file was begun, and nothing of its own has come into it.
+    }
+    let end = record_after(installation, data, timeline, lsn).await?;
+    let lsn = end.map_or(lsn, |end| end.max(lsn));
+    Ok(WalEnd { timeline, lsn })
+}
+
 /// How many transactions committed on `timeline` from `start` on, where a record begins, by the WAL of a data directory on
 /// which no server runs.
 ///
@@ -114,17 +140,53 @@ async fn last_record(
     timeline: u32,
     start: u64,
 ) -> Result<u64, PositionError> {
+    let (last, said) = read_last(installation, data, timeline, start).await?;
+    end_of_wal(last.as_deref(), said)
+}
+
+/// Where the last record ends that follows `start`, where one ends; nothing where none follows.
+async fn record_after(
+    installation: &Installation,
+    data: &Path,
+    timeline: u32,
+    start: u64,
+) -> Result<Option<u64>, PositionError> {
+    let (last, said) = read_last(installation, data, timeline, start).await?;
+    if last.is_none() && is_end(&said, start) {
+        return Ok(None);
+    }
+    end_of_wal(last.as_deref(), said).map(Some)
+}
+
+/// The last record from `start` on, and what was said at the end of WAL.
+async fn read_last(
+    installation: &Installation,
+    data: &Path,
+    timeline: u32,
+    start: u64,
+) -> Result<(Option<String>, String), PositionError> {
     let mut last = None;
     let read = read_wal(installation, data, (timeline, start), |line| {
         last = Some(line);
     });
     let said = read.await?;
+    Ok((last, said))
+}
+
+fn end_of_wal(last: Option<&str>, said: String) -> Result<u64, PositionError> {
     // What follows the last record is no record, and it says where that is; at the end of a segment it may not.
-    let end = end_told(&said).or_else(|| end_of(last.as_deref()?));
+    let end = end_told(&said).or_else(|| end_of(last?));
     end.ok_or(PositionError::Unclear {
         program: WALDUMP,
         said,
     })
+}
+
+/// Whether what was said where no record was found means that there is none from `start` on: also where a segment would begin
+/// of which there is no file.
+fn is_end(said: &str, start: u64) -> bool {
+    said.contains("could not find a valid record after")
+        || said.contains("could not find file") && start.is_multiple_of(SMALLEST_SEGMENT)
 }
 
 /// Hands each record of `timeline` from `start` on to `each`, as a line; what was said at the end of WAL.
@@ -212,6 +274,17 @@ mod tests {
         assert_eq!(end_told(said), Some(0x190_0180));
         let said = "pg_waldump: fatal: could not find file \"000000010000000000000004\": No such file or directory";
         assert_eq!(end_told(said), None);
+    }
+
+    #[test]
+    fn that_nothing_follows_is_told_from_what_cannot_be_read() {
+        let none = "pg_waldump: error: could not find a valid record after 0/1900180\n";
+        assert!(is_end(none, 0x190_0180));
+        let missing = "pg_waldump: error: could not find file \"000000010000000000000004\": No such file or directory";
+        assert!(is_end(missing, 0x400_0000));
+        assert!(!is_end(missing, 0x400_0028));
+        let refused = "pg_waldump: error: could not open directory \"pg_wal\": Permission denied";
+        assert!(!is_end(refused, 0x400_0000));
     }
 
     #[test]

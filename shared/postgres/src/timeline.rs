@@ -1,6 +1,7 @@
 //! Timelines: where they began, and which number the next one gets (documentation, "Timelines").
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
 };
@@ -72,17 +73,18 @@ pub fn begun(data: &Path, timeline: u32) -> Result<Option<Begun>, TimelineError>
         let line = line.trim();
         !line.is_empty() && !line.starts_with('#')
     });
-    let parsed = last.and_then(|line| {
-        let mut words = line.split_whitespace();
-        let parent = words.next()?.parse().ok()?;
-        let from = lsn(words.next()?)?;
-        Some(Begun {
-            timeline,
-            parent,
-            from,
-        })
+    let begun = last.and_then(left).map(|(parent, from)| Begun {
+        timeline,
+        parent,
+        from,
     });
-    parsed.map(Some).ok_or(TimelineError::Unclear(path))
+    begun.map(Some).ok_or(TimelineError::Unclear(path))
+}
+
+/// The timeline of which a line of a history tells, and where that was left.
+fn left(line: &str) -> Option<(u32, u64)> {
+    let mut words = line.split_whitespace();
+    Some((words.next()?.parse().ok()?, lsn(words.next()?)?))
 }
 
 /// The newest timeline of which there is WAL, if it is not the first one.
@@ -90,6 +92,34 @@ pub fn begun(data: &Path, timeline: u32) -> Result<Option<Begun>, TimelineError>
 /// # Errors
 /// The folder or a history cannot be read.
 pub fn newest_begun(data: &Path) -> Result<Option<Begun>, TimelineError> {
+    match with_wal(data)?.last() {
+        Some(newest) => begun(data, *newest),
+        None => Ok(None),
+    }
+}
+
+/// The timelines of which there is WAL and whose way there goes through the place `at` of `timeline`, the newest one first.
+///
+/// # Errors
+/// The folder or a history cannot be read.
+pub fn begun_after(data: &Path, timeline: u32, at: u64) -> Result<Vec<Begun>, TimelineError> {
+    let mut after = Vec::new();
+    for newer in with_wal(data)?.into_iter().rev() {
+        if newer <= timeline {
+            break;
+        }
+        let history = read_if_there(&file(data, newer))?.unwrap_or_default();
+        let mut left = history.lines().filter_map(left);
+        let goes_through = left.any(|(on, until)| on == timeline && until >= at);
+        if goes_through {
+            after.extend(begun(data, newer)?);
+        }
+    }
+    Ok(after)
+}
+
+/// The timelines of which there is WAL.
+fn with_wal(data: &Path) -> Result<BTreeSet<u32>, TimelineError> {
     let folder = data.join(WAL);
     let names = named(fs::read_dir(&folder), "read", &folder)?;
     let timelines = names.flatten().filter_map(|entry| {
@@ -98,10 +128,7 @@ pub fn newest_begun(data: &Path) -> Result<Option<Begun>, TimelineError> {
         let is_segment = name.len() == 24 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
         is_segment.then(|| u32::from_str_radix(&name[..8], 16).ok())?
     });
-    match timelines.max() {
-        Some(newest) => begun(data, newest),
-        None => Ok(None),
-    }
+    Ok(timelines.collect())
 }
 
 /// Makes the next promotion take the number `wanted`: PostgreSQL takes the first one after its own of which there is no
@@ -169,6 +196,37 @@ mod tests {
             from: 0x300_0148,
         };
         assert_eq!(newest_begun(data.path()).expect("read"), Some(expected));
+    }
+
+    #[test]
+    fn what_goes_on_from_a_place_is_found_and_what_left_before_it_or_elsewhere_is_not() {
+        let data = data();
+        let wal = data.path().join(WAL);
+        for number in [1, 2, 3, 4] {
+            let segment = wal.join(format!("{number:08X}0000000000000003"));
+            fs::write(segment, "").expect("written");
+        }
+        // Of 5 there is no WAL yet; 4 went another way.
+        for (number, history) in [
+            (2, "1\t0/3000100\tx\n"),
+            (3, "1\t0/3000100\tx\n2\t0/3000200\tx\n"),
+            (4, "1\t0/3000050\tx\n"),
+            (5, "1\t0/3000100\tx\n"),
+        ] {
+            let path = wal.join(format!("{number:08X}.history"));
+            fs::write(path, history).expect("written");
+        }
+        let after = |timeline, at| {
+            let begun = begun_after(data.path(), timeline, at).expect("read");
+            begun.iter().map(|one| (one.timeline, one.from)).collect()
+        };
+        let (second, third) = ((2, 0x300_0100), (3, 0x300_0200));
+        let all: Vec<(u32, u64)> = after(1, 0x300_0100);
+        assert_eq!(all, [third, second]);
+        assert_eq!(after(1, 0x300_0050), [(4, 0x300_0050), third, second]);
+        assert_eq!(after(2, 0x300_0150), [third]);
+        assert_eq!(after(2, 0x300_0201), []);
+        assert_eq!(after(3, 0x300_0300), []);
     }
 
     #[test]

@@ -17,11 +17,12 @@ use pgo_postgres::{
     control,
     custom::Custom,
     files::write_atomically,
-    hba, initdb,
+    hba, identify, initdb,
     passwords::{self, Agreed, Credentials},
+    position::{self, WalEnd},
     program,
     setup::{self, Account, Setup, Verifier},
-    setup_sql,
+    setup_sql, standby,
     synchronous::Rule,
 };
 use secrecy::SecretString;
@@ -157,6 +158,22 @@ impl Server {
     }
 
     async fn stop(mut self) -> String {
+        self.end().await;
+        fs::read_to_string(&self.log).expect("a log")
+    }
+
+    /// Sees that WAL reaches to `last` where it was replayed to `from`. The server may have written something of its own since.
+    async fn reaches(&self, from: WalEnd, last: WalEnd) {
+        let end = position::of_standby(&self.installation, &self.data(), from).await;
+        let end = end.expect("read");
+        assert!(
+            end.timeline == last.timeline && end.lsn >= last.lsn,
+            "{from:?}: {end:?} before {last:?}"
+        );
+    }
+
+    /// Shuts the server down; it can be started again.
+    async fn end(&mut self) {
         let mut process = self.process.take().expect("it runs");
         let pid = process.id().expect("it runs").cast_signed();
         nix::sys::signal::kill(
@@ -166,7 +183,6 @@ impl Server {
         .expect("told");
         let status = tokio::time::timeout(DEADLINE, process.wait()).await;
         assert!(status.expect("ended in time").expect("a status").success());
-        fs::read_to_string(&self.log).expect("a log")
     }
 }
 
@@ -313,6 +329,51 @@ fn a_role_gets_the_password_that_is_wanted_once_and_nothing_of_it_is_in_the_log(
         for secret in ["an'other", "an''other", "SCRAM-SHA-256$"] {
             assert!(!log.contains(secret), "{secret} is in the log:\n{log}");
         }
+    });
+}
+
+#[test]
+fn all_wal_of_a_standby_counts_that_follows_what_it_has_replayed() {
+    let name = "all_wal_of_a_standby_counts_that_follows_what_it_has_replayed";
+    unprivileged(name, &[], async || {
+        let mut server = Server::initialised().await;
+        server.configure(&Custom::default());
+        let mut ends = Vec::new();
+        let write = async |session: &Session| {
+            let statements = "CREATE TABLE x (); DROP TABLE x";
+            session.execute(statements, DEADLINE).await.expect("done");
+        };
+        let session = server.start().await;
+        for _ in 0..2 {
+            write(&session).await;
+            ends.push(identify::ask(&server.socket()).await.expect("told"));
+        }
+        let switch = "SELECT pg_switch_wal()";
+        session.execute(switch, DEADLINE).await.expect("done");
+        // Where the next file would begin, which may not be there.
+        let boundary = identify::ask(&server.socket()).await.expect("told");
+        server.reaches(boundary, boundary).await;
+        write(&session).await;
+        ends.push(identify::ask(&server.socket()).await.expect("told"));
+        for from in &ends {
+            server.reaches(*from, ends[2]).await;
+        }
+        drop(session);
+        server.end().await;
+
+        let version = server.installation.version.clone();
+        standby::follow(&server.data(), &version, None).expect("a standby");
+        let session = server.start().await;
+        let promoted = standby::promote(&session, &server.data(), &version).await;
+        promoted.expect("promoted");
+        write(&session).await;
+        let last = identify::ask(&server.socket()).await.expect("told");
+        assert_eq!(last.timeline, 2);
+        for from in ends.iter().chain([&last]) {
+            server.reaches(*from, last).await;
+        }
+        drop(session);
+        server.stop().await;
     });
 }
 

@@ -14,7 +14,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{FACTS_DEADLINE, Supervisor, lenient, rule, shown};
+use super::{FACTS_DEADLINE, Supervisor, lenient, reached, rule, shown};
 use crate::{
     backrest::archiving,
     ha::course::{Course, Ending, Told},
@@ -253,6 +253,16 @@ impl<S: Store> Supervisor<S> {
         Ok(())
     }
 
+    /// Where the timeline ends that a promotion leaves: with all WAL that is here, but where a restore has replayed what was
+    /// asked for.
+    async fn before_promotion(&self, session: &Session) -> Result<WalEnd, String> {
+        if self.reporter.now().restore.is_some() {
+            let told = identify::ask(&self.settings.socket()).await;
+            return told.map_err(shown);
+        }
+        reached::ask(session, &self.settings, self.installation()?).await
+    }
+
     /// Promotes a standby that has replayed so far to the timeline `wanted`, with this rule.
     async fn end_recovery(
         &mut self,
@@ -262,9 +272,7 @@ impl<S: Store> Supervisor<S> {
         synchronous: Synchronous,
     ) -> Result<(), String> {
         let begin = Instant::now();
-        let before = identify::ask(&self.settings.socket())
-            .await
-            .map_err(shown)?;
+        let before = self.before_promotion(session).await?;
         // In force before the first commit: until it is read, commits wait for nobody's answer.
         let words = rule::in_words(&synchronous);
         lenient::mark_where_nobody_is_asked(&self.settings.data, synchronous.k)?;

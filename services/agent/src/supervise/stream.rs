@@ -16,7 +16,7 @@ use super::{
     Supervisor,
     authority::place,
     follow::{make_slot, standby_of},
-    shown,
+    reached, shown,
 };
 use crate::{
     cli::Settings,
@@ -181,8 +181,18 @@ impl Follower<'_> {
                 () = sleep(LOOK) => {}
             }
             let course = courses.borrow_and_update().clone();
-            if let Some(turn) = self.go_by(course, &mut held, &mut silent).await {
-                return turn;
+            tokio::select! {
+                biased;
+                turn = self.go_by(course, &mut held, &mut silent) => {
+                    if let Some(turn) = turn {
+                        return turn;
+                    }
+                }
+                // To read much WAL takes long, and nobody waits for that vote any more.
+                _ = courses.changed() => {
+                    courses.mark_changed();
+                    continue;
+                }
             }
             if self.reporter.now().following.streaming {
                 if silent.take().is_some() {
@@ -291,7 +301,9 @@ impl Follower<'_> {
             }
             sleep(RECEIVER_PAUSE).await;
         }
-        identify::ask(&socket).await.map(place).map_err(shown)
+        reached::ask(&session, self.settings, self.installation)
+            .await
+            .map(place)
     }
 
     /// Tells how far WAL has come, also where none flows: whoever was copied may vote again once it has all that its source

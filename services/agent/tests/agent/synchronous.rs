@@ -145,6 +145,45 @@ fn no_acknowledged_row_is_missing_after_one_primary_after_another_was_killed() {
 }
 
 #[test]
+fn who_has_an_acknowledged_row_leads_though_it_has_restarted_and_not_replayed_it_yet() {
+    let name = "synchronous::who_has_an_acknowledged_row_leads_though_it_has_restarted_and_not_replayed_it_yet";
+    unprivileged(name, &PROGRAMS, async || {
+        let mut rigs = three(1).await;
+        // It replays nothing that commits during this test.
+        rigs[1].stop().await;
+        rigs[1].customise("postgresql.conf", "recovery_min_apply_delay = '1h'\n");
+        rigs[1].start().await;
+        rigs[1].until_streaming_from("hippo").await;
+        until_rule(&rigs[0], 1, 2).await;
+        let client = rigs[0].connect().await.expect("the application gets in");
+        write(&client, 1).await;
+        has(&rigs[2], &[1]).await;
+        rigs[2].crash().await;
+        timeout(DEADLINE, write(&client, 2))
+            .await
+            .expect("the other replica is enough");
+        drop(client);
+        rigs[1].crash().await;
+        rigs[0].crash().await;
+
+        // One has row 2 and has replayed neither; the other one has replayed row 1, and has no other.
+        for at in [1, 2] {
+            rigs[at].start().await;
+        }
+        eventually("another one leads", async || leader(&rigs).await != 0).await;
+        let leads = leader(&rigs).await;
+        assert_eq!(leads, 1, "who has all that was acknowledged");
+        rigs[1].until_primary().await;
+        has(&rigs[1], &[1, 2]).await;
+        rigs[2].until_streaming_from("hippo-abcd").await;
+        has(&rigs[2], &[1, 2]).await;
+        for at in [1, 2] {
+            rigs[at].stop().await;
+        }
+    });
+}
+
+#[test]
 fn writes_go_on_while_enough_replicas_are_there_and_wait_below() {
     let name = "synchronous::writes_go_on_while_enough_replicas_are_there_and_wait_below";
     unprivileged(name, &PROGRAMS, async || {
