@@ -79,6 +79,8 @@ enum Weight {
     Final,
     /// The same, unless another try shows otherwise.
     Doubtful,
+    /// Nothing, and no other try helps: it is none of the backups that the cluster is restored from by now.
+    Superseded,
     /// Nothing: the repository is away, or the copy has no room.
     Passing,
 }
@@ -124,7 +126,11 @@ impl Failure {
 
     fn tell(self, report: &mut Report) {
         let Self { stage, error, .. } = self;
-        let untried = (self.weight == Weight::Passing).then_some(Untried::Unreachable);
+        let untried = match self.weight {
+            Weight::Passing => Some(Untried::Unreachable),
+            Weight::Superseded => Some(Untried::Superseded),
+            Weight::Final | Weight::Doubtful => None,
+        };
         let verdict = match untried {
             Some(_) => "the backup cannot be tried",
             None => "the backup cannot be relied on",

@@ -5,6 +5,7 @@
 //! a new backup ─► due, by the policy ─► pod: agent drill ─► its report ─┬─► proven: lastProvenRestore
 //!                                         ▲    │                        └─► failed: BackupsProven is False
 //!                                         └────┘ no verdict: made anew after a pause ─► for so long ─► could not be tried
+//!                                                            of a former database or timeline: at once ───┘
 //! ```
 //!
 //! Or somebody asks for one ([`DrillRequest`]). While the cluster is restored or upgraded the pod goes, and comes again afterwards. Nothing of the cluster rests on it.
@@ -117,6 +118,8 @@ pub enum DrillUntried {
     Unreachable,
     /// It takes too long.
     Late,
+    /// It is of a former database, or of a timeline that was left: nobody restores it along the newest one.
+    Superseded,
 }
 
 /// What an agent has found: its last words.

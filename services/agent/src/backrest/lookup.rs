@@ -58,6 +58,15 @@ impl LookupError {
         }
     }
 
+    /// Whether each place has only what another database or another timeline has taken the place of.
+    pub fn is_of_superseded(&self) -> bool {
+        match self {
+            Self::Refused(refusal) => refusal.is_of_superseded(),
+            Self::Each(errors) => errors.iter().all(|(_, error)| error.is_of_superseded()),
+            Self::Command(_) | Self::Silent(_) | Self::Unclear(_) | Self::Nowhere(_) => false,
+        }
+    }
+
     /// Whether it says nothing of what the repository has: that could not be asked.
     pub fn is_passing(&self) -> bool {
         match self {

@@ -169,6 +169,13 @@ impl Drill {
 /// What it means that the repository does not tell what it has.
 fn untold(error: &LookupError) -> Trouble {
     let weight = match error {
+        error if error.is_of_superseded() => {
+            let error = format!(
+                "it is of a former database or of a timeline that was left, and no backup of the present one: {error}"
+            );
+            let weight = Weight::Superseded;
+            return Trouble { weight, error };
+        }
         error if error.is_final() => Weight::Final,
         error if error.is_passing() => Weight::Passing,
         _ => Weight::Doubtful,
@@ -183,7 +190,10 @@ async fn persistently<T>(what: impl AsyncFn() -> Result<T, Trouble>) -> Result<T
     loop {
         match what().await {
             Ok(done) => return Ok(done),
-            Err(trouble) if trouble.weight == Weight::Final || tried == TRIES => {
+            Err(trouble)
+                if matches!(trouble.weight, Weight::Final | Weight::Superseded)
+                    || tried == TRIES =>
+            {
                 return Err(trouble);
             }
             Err(Trouble { error, .. }) => {
@@ -191,6 +201,41 @@ async fn persistently<T>(what: impl AsyncFn() -> Result<T, Trouble>) -> Result<T
                 tried += 1;
                 sleep(PAUSE).await;
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pgo_postgres::backrest::window::Refusal;
+
+    use super::*;
+    use crate::drill::{Failure, Report, Stage, Untried};
+
+    /// What a drill says where no backup is chosen for this reason.
+    fn told(error: &LookupError) -> Report {
+        let mut report = Report::of("20261126-210300F");
+        Failure::of(Stage::Copy)(untold(error)).tell(&mut report);
+        report
+    }
+
+    #[test]
+    fn a_backup_of_a_former_database_or_timeline_has_no_verdict() {
+        let left = || LookupError::Refused(Refusal::NotOnTimeline(2));
+        let none = || LookupError::Refused(Refusal::NoBackup);
+        let both = LookupError::Each(vec![(Storage::Local, none()), (Storage::S3, left())]);
+        for error in [left(), none(), both] {
+            let report = told(&error);
+            assert_eq!(report.untried, Some(Untried::Superseded), "{error}");
+            let text = report.error.unwrap_or_default();
+            assert!(text.contains("a timeline that was left"), "{text}");
+            assert!(text.contains(&error.to_string()), "{text}");
+        }
+        // What it is restored along has to be there.
+        let absent = || LookupError::Refused(Refusal::NoTimeline(2));
+        let mixed = LookupError::Each(vec![(Storage::Local, none()), (Storage::S3, absent())]);
+        for error in [absent(), mixed] {
+            assert_eq!(told(&error).untried, None, "{error}");
         }
     }
 }

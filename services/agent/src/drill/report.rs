@@ -30,6 +30,8 @@ pub enum Untried {
     Unreachable,
     /// It takes too long.
     Late,
+    /// It is of a former database, or of a timeline that was left: nobody restores it along the newest one.
+    Superseded,
 }
 
 /// What was found.
@@ -114,6 +116,9 @@ mod tests {
         );
         report.fail(Stage::Copy, "it is away", Some(Untried::Unreachable));
         let told = r#""stage":"copy","error":"it is away","untried":"unreachable","size":7"#;
+        assert!(report.text().contains(told), "{}", report.text());
+        report.fail(Stage::Copy, "it was left", Some(Untried::Superseded));
+        let told = r#""error":"it was left","untried":"superseded","size":7"#;
         assert!(report.text().contains(told), "{}", report.text());
         report.fail(Stage::Read, &"é".repeat(4000), None);
         assert!(report.text().len() < 4096);

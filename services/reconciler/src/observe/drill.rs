@@ -130,9 +130,15 @@ mod tests {
         };
         assert_eq!(read(text), Some(report));
         assert_eq!(read("agent: no such file"), None);
-        let away = text.replace(r#""size""#, r#""untried":"unreachable","size""#);
-        let untried = read(&away).and_then(|report| report.untried);
-        assert_eq!(untried, Some(DrillUntried::Unreachable));
+        for (word, untried) in [
+            ("unreachable", DrillUntried::Unreachable),
+            ("late", DrillUntried::Late),
+            ("superseded", DrillUntried::Superseded),
+        ] {
+            let told = text.replace(r#""size""#, &format!(r#""untried":"{word}","size""#));
+            let read = read(&told).and_then(|report| report.untried);
+            assert_eq!(read, Some(untried));
+        }
     }
 
     #[test]

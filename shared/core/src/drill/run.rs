@@ -307,9 +307,16 @@ fn conclude(
     if let Some(error) = &report.error {
         let cause = format!("{}: {error}", report.stage.failing());
         match report.untried {
-            None => fail(next, cluster, run, cause, (observed, now)),
+            None | Some(DrillUntried::Superseded) if is_gone(run, observed) => {
+                let backup = &run.backup;
+                let cause = format!("backup {backup} is not in the repository any more: {cause}");
+                end(next, cluster, run, cause, now);
+            }
+            None => judge(next, cluster, run, cause, now),
             Some(DrillUntried::Unreachable) => lose(next, cluster, (run, uid), error, now),
-            Some(DrillUntried::Late) => give_up(next, cluster, run, error, now),
+            Some(DrillUntried::Late | DrillUntried::Superseded) => {
+                give_up(next, cluster, run, error, now);
+            }
         }
         return;
     }
@@ -374,28 +381,13 @@ fn proven(run: &DrillRun, report: &DrillReport) -> String {
     text
 }
 
-/// The backup is not proven: whatever kept it from that. One that has gone meanwhile is not judged.
-fn fail(
-    next: &mut ClusterStatus,
-    cluster: &Cluster,
-    run: &DrillRun,
-    cause: String,
-    (observed, now): (&Observed, Timestamp),
-) {
+/// Whether a backup has gone meanwhile: that one is not judged.
+fn is_gone(run: &DrillRun, observed: &Observed) -> bool {
     let agent = observed.repository.works();
-    let is_gone =
-        agent.is_some_and(|agent| agent.backups.iter().all(|one| one.label != run.backup));
-    if is_gone {
-        let cause = format!(
-            "backup {} is not in the repository any more: {cause}",
-            run.backup
-        );
-        end(next, cluster, run, cause, now);
-    } else {
-        judge(next, cluster, run, cause, now);
-    }
+    agent.is_some_and(|agent| agent.backups.iter().all(|one| one.label != run.backup))
 }
 
+/// The backup is not proven: whatever kept it from that.
 fn judge(
     next: &mut ClusterStatus,
     cluster: &Cluster,

@@ -245,6 +245,42 @@ fn away(backup: &str) -> DrillFound {
     })
 }
 
+/// The last words of one whose backup is of a former database, or of a timeline that was left.
+fn superseded(backup: &str) -> DrillFound {
+    let DrillFound::Report(report) = report(backup, Some((DrillStage::Copy, "timeline 2"))) else {
+        panic!("a report");
+    };
+    DrillFound::Report(DrillReport {
+        untried: Some(DrillUntried::Superseded),
+        ..report
+    })
+}
+
+#[test]
+fn a_backup_of_a_former_database_or_timeline_is_given_up_at_once_and_not_told_to_be_bad() {
+    let mut world = with(DrillPolicy::Each);
+    have(&mut world, &[FIRST]);
+    world.reconcile();
+    let begun = world.now;
+    pod(&mut world, "pod", superseded(FIRST));
+    assert_eq!(removed(&world.reconcile()), Some("pod"));
+    assert_untried(&world, FIRST, "timeline 2");
+    assert_eq!(world.now, begun);
+    // The first one of the present database has its turn, and the former one none before a day.
+    world.observed.drill = None;
+    have(&mut world, &[FIRST, SECOND]);
+    world.reconcile();
+    assert_eq!(tried(&world).as_deref(), Some(SECOND));
+    // One that was removed meanwhile is not left to be tried.
+    have(&mut world, &[FIRST]);
+    pod(&mut world, "other", superseded(SECOND));
+    world.reconcile();
+    let told = failure(&world);
+    assert!(told.contains("is not in the repository any more"), "{told}");
+    assert!(!world.status.drills.untried.contains_key(SECOND));
+    world.check_stream();
+}
+
 /// Nothing is known of a backup, though it was tried: no verdict, and what was proven before stays so.
 fn assert_untried(world: &World, backup: &str, words: &str) {
     let told = failure(world);

@@ -276,6 +276,17 @@ pub enum Refusal {
     },
 }
 
+impl Refusal {
+    /// Whether a backup is refused for what the repository goes on with by now, another database or another timeline, which says
+    /// nothing of what is in the backup.
+    pub fn is_of_superseded(&self) -> bool {
+        matches!(
+            self,
+            Self::NoBackup | Self::NoSet { .. } | Self::NotOnTimeline(_)
+        )
+    }
+}
+
 /// To which times a cluster can be restored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Window {

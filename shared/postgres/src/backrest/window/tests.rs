@@ -137,6 +137,26 @@ fn a_certain_backup_is_taken_where_it_can_be() {
 }
 
 #[test]
+fn a_backup_of_what_was_left_is_told_from_a_restore_that_cannot_be() {
+    let superseded = |wish: &Wish, content: &Content| {
+        let chosen = choose(wish, content, &second(), newest(), at(600));
+        chosen.expect_err("refused").is_of_superseded()
+    };
+    let of = |label: &str, target| Wish {
+        set: Some(label.to_owned()),
+        ..wish(target)
+    };
+    let end = |label: &str| of(label, Target::End);
+    assert!(superseded(&end("left"), &content()), "another timeline");
+    assert!(superseded(&end("none"), &content()), "another database");
+    assert!(superseded(&end("one"), &Content::default()), "no other yet");
+    assert!(!superseded(&of("two", Target::Time(at(150))), &content()));
+    assert!(!Refusal::NoTimeline(2).is_of_superseded());
+    let foreign = Refusal::Foreign { theirs: 1, ours: 2 };
+    assert!(!foreign.is_of_superseded());
+}
+
+#[test]
 fn without_backups_nothing_is_restored() {
     let chosen = choose(
         &wish(Target::End),
