@@ -101,7 +101,7 @@ pub use policy::{PolicyAnswer, PolicyPlace, PolicyRequest, PolicyRun, PolicyServ
 pub use problem::Problem;
 pub use protection::{Lack, Protection};
 pub use reload::{ReloadRequest, Reloads};
-pub use replicas::{Replica, ReplicaCount, ReplicaStatus, ScaleDownRequest, WantedReplica};
+pub use replicas::{Needs, Replica, ReplicaCount, ReplicaStatus, ScaleDownRequest, WantedReplica};
 pub use restart::{Restart, RestartRequest, Turn};
 pub use restore::{
     Reached, RestoreFacts, RestoreMark, RestoreOrder, RestoreRequest, RestoreRun, RestoreStage,

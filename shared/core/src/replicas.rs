@@ -11,6 +11,7 @@
 //! ```
 
 mod account;
+mod needed;
 mod steps;
 mod tell;
 
@@ -18,6 +19,7 @@ use jiff::Timestamp;
 use pgo_ids::{InstanceName, OperationId};
 use serde::{Deserialize, Serialize};
 
+pub use self::needed::Needs;
 pub(crate) use self::{
     account::{addition, is_known, know, letters},
     steps::steps,

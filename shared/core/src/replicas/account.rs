@@ -4,7 +4,9 @@ use jiff::{SignedDuration, Timestamp};
 use pgo_events::EventType;
 use pgo_ids::{ClusterName, InstanceName, OperationId, StreamId};
 
-use super::{Replica, ReplicaCount, ReplicaStatus, ScaleDownRequest, keeps_votes, tell};
+use super::{
+    Replica, ReplicaCount, ReplicaStatus, ScaleDownRequest, keeps_votes, needed::refusal, tell,
+};
 use crate::{
     Cluster, ClusterStatus, ConditionStatus, Kind, Observed, Operation, Outcome, RESULT_READY,
 };
@@ -137,7 +139,8 @@ fn add(
 }
 
 /// Replicas whose Pgreplica somebody has removed, or a task asks to remove. The primary stays: who removes its Pgreplica
-/// waits until another one is primary, and who asks by a task is refused. While nobody is the primary that holds for all.
+/// waits until another one is primary, and who asks by a task is refused. While nobody is the primary that holds for all, and
+/// always for those that the cluster cannot do without ([`super::Needs`]).
 pub(super) fn notice_gone(
     next: &mut ClusterStatus,
     cluster: &Cluster,
@@ -161,11 +164,17 @@ pub(super) fn notice_gone(
         // One that was refused is over.
         let request = requests
             .find(|asked| asked.replica == known.name && !next.journal.knows(asked.operation));
-        let present = cluster
-            .replicas
-            .iter()
-            .any(|replica| replica.uid == known.uid && !replica.deleting);
+        let object = cluster.replicas.iter().find(|one| one.uid == known.uid);
+        let present = object.is_some_and(|replica| !replica.deleting);
         if request.is_none() && (present || known.uid.is_empty()) {
+            continue;
+        }
+        // One whose Pgreplica has gone already is held by nothing any more.
+        let is_held = object.is_some() || known.uid.is_empty();
+        if let Some(cause) = refusal(next, cluster, &known.name).filter(|_| is_held) {
+            if let Some(request) = request {
+                refuse_one(next, cluster, request, &cause, now);
+            }
             continue;
         }
         let id = request.map_or_else(

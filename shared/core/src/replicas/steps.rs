@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Replica, ReplicaStatus, keeps_votes};
+use super::{Replica, ReplicaStatus, keeps_votes, needed};
 use crate::{Cluster, ClusterStatus, Observed, Plan, Step, plan, restore};
 
 /// What is to be done for the replicas. Those that go do so also where nobody understands what is wanted of the cluster.
@@ -32,6 +32,8 @@ pub(crate) fn steps(
         let waits = object.is_some_and(|object| object.deleting);
         if waits && keeps_votes(status, observed) {
             plan.waiting_for = Some("a primary that can do without this replica's vote");
+        } else if waits && needed::refusal(status, cluster, &known.name).is_some() {
+            plan.waiting_for = Some("a cluster that can do without this replica");
         }
         let Some(object) = object else {
             if known.uid.is_empty() && cluster.desired.is_ok() {

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use pgo_events::{Datum, EventType, Field};
 use pgo_ids::{InstanceName, OperationId};
 
-use super::keeps_votes;
+use super::{keeps_votes, needed};
 use crate::{
     AgentFacts, AgentPhase, ClaimPhase, Cluster, ClusterStatus, Desired, Kind, Observed, Operation,
     Outcome, PodPhase, Problem, StorageKind,
@@ -105,6 +105,8 @@ pub(super) fn describe(
     };
     let is_to_go = replica.is_some_and(|replica| replica.deleting);
     let waits = (is_to_go && keeps_votes(next, observed)).then(waits_for_primary);
+    let needed = || needed::refusal(next, cluster, &instance).filter(|_| is_to_go);
+    let waits = waits.or_else(|| needed().map(|why| ("Needed", why)));
     let (reason, message) = waits.unwrap_or((reason, message));
     say(next, at, follows, reason, message);
 }

@@ -24,6 +24,7 @@ mod growth;
 mod installation;
 mod jobs;
 mod lease;
+mod needed;
 mod passwords;
 mod places;
 mod policies;

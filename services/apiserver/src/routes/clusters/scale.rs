@@ -14,7 +14,7 @@ use pgo_api::{
     ScaleQueryResponse, ScaleQueryTarget, StatusQuery, texts,
 };
 use pgo_bus::Kind;
-use pgo_core::ClusterStatus;
+use pgo_core::{ClusterStatus, Needs};
 use pgo_crd::{
     ContainerResources, PGO_VERSION, Pgcluster, PgoConfig, Pgreplica, PgreplicaSpec, Pgtask,
     REPLICA_FINALIZER, StorageSpec, label,
@@ -345,23 +345,15 @@ pub(crate) async fn down(
         return refuse(texts::replica_not_found(target));
     }
     let autofails = cluster.labels().get("autofail").map(String::as_str) == Some("true");
-    if autofails && present.len() == 1 {
-        return refuse(format!(
-            "{target} is the last replica of cluster {}, which fails over by itself; switch that off first: pgo update \
-             cluster {0} --autofail=false",
-            cluster.name_any()
-        ));
-    }
     let config = call.app.configuration.now();
     let answers = pgo_crd::synchronous(&cluster, &config);
     let answers = answers.map_err(|error| Refusal(error.to_string()))?;
-    if usize::try_from(answers).is_ok_and(|answers| present.len() <= answers) {
-        return refuse(format!(
-            "commits of cluster {} wait for {answers} replicas, and without {target} there are {}; lower synchronousStandbys of \
-             its Pgcluster first",
-            cluster.name_any(),
-            present.len() - 1
-        ));
+    let needs = Needs {
+        autofail: autofails,
+        answers: usize::try_from(answers).unwrap_or(usize::MAX),
+    };
+    if let Some(why) = needs.refuse(&cluster.name_any(), target, present.len()) {
+        return refuse(why);
     }
     its_vote_can_be_missed(&cluster, target)?;
     let id = ask_for_removal(&call, &cluster, &query).await?;
