@@ -146,6 +146,7 @@ pub fn commit(
             reload::commit(&mut next, cluster, observed, now);
             restart::commit(&mut next, cluster, observed, now);
             synchronous::commit(&mut next, cluster, observed, now);
+            volumes::commit(&mut next, cluster, observed, now);
             backup::commit(&mut next, cluster, observed, now);
             dump::commit(&mut next, cluster, observed, now);
             job::commit(&mut next, cluster, observed, now);
@@ -158,7 +159,6 @@ pub fn commit(
             protection::commit(&mut next, cluster, observed, now);
             crash::commit(&mut next, cluster, observed, now);
             slots::commit(&mut next, cluster, observed, now);
-            volumes::commit(&mut next, cluster, observed, now);
         }
         judge_spec(&mut next, cluster, observed, now);
         let known = (next.certificate.as_ref(), observed);

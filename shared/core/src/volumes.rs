@@ -135,6 +135,14 @@ impl VolumeStatus {
         Some(u64::try_from(seconds).unwrap_or(u64::MAX))
     }
 
+    /// How full it is, and how much time is left at the present rate, for people.
+    fn words(&self, volume: &str) -> String {
+        let left = self.full_in_seconds();
+        let until =
+            left.map(|left| format!("; at the present rate it is full in {}", roughly(left)));
+        used(volume, self.fill()) + &until.unwrap_or_default()
+    }
+
     fn learn(&mut self, fill: Fill, now: Timestamp) {
         (self.bytes, self.used) = (fill.bytes, fill.used);
         if self.marks.last().is_none_or(|last| last.used != fill.used) {
@@ -165,6 +173,13 @@ pub(crate) fn full_repository(cluster: &Cluster, observed: &Observed) -> Option<
     let mut all = measured(cluster, observed).filter(|one| one.instance.is_none());
     let full = all.find(|one| one.fill.percent() >= FULL);
     full.map(|one| one.volume)
+}
+
+/// How full the volume with an instance's data is, and how much time is left, for people; none where it has room.
+pub(crate) fn warning(status: &ClusterStatus, instance: &InstanceName) -> Option<String> {
+    let volume = status.volumes.get(instance.as_str());
+    let filling = volume.filter(|volume| volume.told.is_some());
+    filling.map(|volume| volume.words(instance.as_str()))
 }
 
 /// What is measured now: data, and the repository where it has a volume of its own.
@@ -241,7 +256,7 @@ fn judge(next: &mut ClusterStatus, at: (i64, Timestamp)) {
     let full = next.volumes.iter().filter(|(_, one)| one.told.is_some());
     let full: BTreeMap<&String, &VolumeStatus> = full.collect();
     let worst = full.values().filter_map(|one| one.told).max();
-    let words = full.iter().map(|(volume, one)| used(volume, one.fill()));
+    let words = full.iter().map(|(volume, one)| one.words(volume));
     let (status, reason, message) = match worst {
         None => (
             ConditionStatus::True,
@@ -282,7 +297,10 @@ fn notice(
     let left = status
         .full_in_seconds()
         .filter(|_| event_type == EventType::DiskWarning);
-    let until = left.map(|left| format!("; at the present rate it is full in {}", roughly(left)));
+    let cause = match event_type {
+        EventType::DiskWarning => status.words(&measured.volume),
+        _ => used(&measured.volume, measured.fill),
+    };
     let number = |number: u64| Datum::Number(number);
     let mut details = vec![
         (Field::Volume, Datum::Text(measured.volume.clone())),
@@ -296,7 +314,7 @@ fn notice(
         event_type,
         about: format!("{what} {} at {now}", measured.volume),
         time: None,
-        cause: used(&measured.volume, measured.fill) + &until.unwrap_or_default(),
+        cause,
         since: None,
         details,
     }

@@ -2,6 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use pgo_events::EventType;
+use pgo_ids::InstanceName;
 
 use super::{Archive, trouble};
 use crate::{
@@ -57,6 +58,17 @@ fn cause(error: &str, cluster: &Cluster, observed: &Observed) -> String {
     }
 }
 
+/// That WAL is kept, and how long there is room for it once its volume fills.
+fn stays(status: &ClusterStatus, primary: &InstanceName, cause: &str) -> String {
+    let mut text =
+        format!("WAL stays on the volume of {primary}, as it cannot be archived: {cause}");
+    if let Some(warning) = volumes::warning(status, primary) {
+        text.push_str("; ");
+        text.push_str(&warning);
+    }
+    text
+}
+
 fn archive(observed: &Observed) -> Option<&Archive> {
     let primary = observed.agent(observed.serving_primary()?)?;
     primary.archive.as_ref()
@@ -95,10 +107,7 @@ fn judge(
         ),
         (None, Some(error)) if is_made => not(
             "ArchivingFailed",
-            format!(
-                "WAL stays on the volume of {primary}, as it cannot be archived: {}",
-                cause(error, cluster, observed)
-            ),
+            stays(status, primary, &cause(error, cluster, observed)),
         ),
         _ if !is_made => {
             let why = trouble(observed, now);

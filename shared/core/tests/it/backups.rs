@@ -392,6 +392,30 @@ fn a_full_volume_of_the_repository_is_the_cause_whatever_pgbackrest_says() {
 }
 
 #[test]
+fn while_wal_stays_on_a_volume_that_fills_the_condition_says_how_long_there_is_room() {
+    let mut world = with_backups();
+    archives(&mut world, Some("[039]: refused"));
+    let fill = |world: &mut World, percent: u64| {
+        let primary = world.primary.clone();
+        let agent = world.observed.agents.get_mut(&primary).expect("heard");
+        agent.volume = Some(Fill {
+            bytes: 100 << 20,
+            used: percent << 20,
+        });
+        world.reconcile();
+        world.reconcile();
+        world.condition("Archiving").message.clone()
+    };
+    let stays = "WAL stays on the volume of hippo, as it cannot be archived: [039]: refused";
+    assert_eq!(fill(&mut world, 60), stays);
+    world.wait(60);
+    let filling =
+        "; volume hippo is 72% used: 72 of 100 MiB; at the present rate it is full in 2 min";
+    assert_eq!(fill(&mut world, 72), format!("{stays}{filling}"));
+    assert_eq!(fill(&mut world, 50), stays);
+}
+
+#[test]
 fn archiving_is_a_condition_and_told_when_it_fails_for_a_while() {
     let mut world = with_backups();
     assert_eq!(world.condition("Archiving").reason, "NothingArchived");
