@@ -49,7 +49,7 @@ pub struct Arguments {
         allow_hyphen_values = true
     )]
     backup_opts: String,
-    /// Where pgBackRest keeps it: local
+    /// Where pgBackRest keeps it: local, s3 or local,s3
     #[arg(
         long,
         value_name = "TYPE",

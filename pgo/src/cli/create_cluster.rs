@@ -45,7 +45,7 @@ pub struct Arguments {
     /// Whether pgBackRest archives WAL and makes backups: true or false, instead of what pgo.yaml says
     #[arg(long, value_name = "BOOL")]
     pgbackrest: Option<String>,
-    /// Where pgBackRest keeps them: local
+    /// Where pgBackRest keeps them: local, s3 or local,s3
     #[arg(long, value_name = "TYPE")]
     pgbackrest_storage_type: Option<String>,
     /// Whether a replica becomes the primary by itself when that is gone; needs replicas

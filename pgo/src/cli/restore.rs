@@ -69,7 +69,7 @@ pub struct Arguments {
         hide_default_value = true
     )]
     node_label: String,
-    /// Where pgBackRest has the backups: local
+    /// Where pgBackRest has the backups: local, s3 or local,s3
     #[arg(
         long,
         value_name = "TYPE",

@@ -52,7 +52,7 @@ pub struct Create {
         hide_default_value = true
     )]
     pgbackrest_backup_type: String,
-    /// Where pgBackRest keeps it: local
+    /// Where pgBackRest keeps it: local, s3 or local,s3
     #[arg(
         long,
         value_name = "TYPE",
