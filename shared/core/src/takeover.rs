@@ -404,7 +404,9 @@ impl Lost {
             Some(0) => (nothing, "the former primary had no commit more".to_owned()),
             _ if self.synchronous => (
                 nothing,
-                "what the former primary had more was never acknowledged".to_owned(),
+                "what the former primary had more was not acknowledged, save commits that did not wait until replicas had them on disk: \
+                 those with synchronous_commit off, local or remote_write, and those whose wait was cancelled"
+                    .to_owned(),
             ),
             Some(commits) => (
                 EventType::CommitsLost,

@@ -203,7 +203,8 @@ async fn all_that_a_former_primary_had_more_each_time_is_told_once() {
     };
     let had = format!("the former primary had 7 commits more{}", places(2));
     let never = format!(
-        "what the former primary had more was never acknowledged{}",
+        "what the former primary had more was not acknowledged, save commits that did not wait until replicas had them on disk: \
+         those with synchronous_commit off, local or remote_write, and those whose wait was cancelled{}",
         places(4)
     );
     let may = "the former primary may have had more, which could not be found out; its agent's log says why";

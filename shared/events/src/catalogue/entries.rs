@@ -415,7 +415,7 @@ catalogue! {
             "A former primary had commits that its successor does not have and that may have been acknowledged, or whether it had any could not be found out: in the asynchronous mode, or while commits waited for fewer replicas than asked for."
             "Have applications write again what they know to have written then; a synchronous mode without the fallback loses none.";
         NoCommitsLost = "NoCommitsLost" [Cluster] Info (ClusterName, FormerPrimary, LostBytes, Lsn) Now
-            "A former primary is back and had no acknowledged commit that its successor does not have."
+            "A former primary is back and had no acknowledged commit that its successor does not have; in a synchronous mode, none that had waited until replicas had it on disk."
             "Nothing to do.";
         InstanceReplaced = "InstanceReplaced" [Cluster] Warn (ClusterName, Instance) Now
             "The container of an instance ended again and again, so its pod is made anew; its data stays."
