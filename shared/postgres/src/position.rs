@@ -24,6 +24,13 @@ const WALDUMP: &str = "pg_waldump";
 /// Records begin at multiples of this (`MAXALIGN` of PostgreSQL's sources).
 const ALIGNMENT: u64 = 8;
 
+/// Size of a page of WAL, as PostgreSQL is built (`XLOG_BLCKSZ`).
+const PAGE: u64 = 8192;
+
+/// What each of them begins with, also in the midst of a record (`SizeOfXLogShortPHD`); that of the first one of a segment
+/// is longer, which is left out: rather a place too near than one that WAL does not reach.
+const PAGE_HEADER: u64 = 24;
+
 /// Segments begin at multiples of this, whatever size they have (documentation, initdb, `--wal-segsize`).
 const SMALLEST_SEGMENT: u64 = 1 << 20;
 
@@ -260,8 +267,16 @@ fn end_of(line: &str) -> Option<u64> {
     let (_, total) = total.split_once('/')?;
     let total: u64 = total.split(',').next()?.trim().parse().ok()?;
     let (_, place) = line.split_once("lsn: ")?;
-    let begin = timeline::lsn(place.split(',').next()?)?;
-    Some((begin + total).next_multiple_of(ALIGNMENT))
+    let mut at = timeline::lsn(place.split(',').next()?)?;
+    let mut left = total;
+    loop {
+        let room = PAGE - at % PAGE;
+        if left <= room {
+            return Some((at + left).next_multiple_of(ALIGNMENT));
+        }
+        left -= room;
+        at += room + PAGE_HEADER;
+    }
 }
 
 #[cfg(test)]
@@ -302,5 +317,22 @@ mod tests {
         let line = "rmgr: Heap        len (rec/tot):     54/    54, tx:        734, lsn: 0/01900028, prev 0/01900000, desc: INSERT";
         assert_eq!(end_of(line), Some(0x190_0060));
         assert_eq!(end_of("nonsense"), None);
+    }
+
+    #[test]
+    fn a_record_ends_later_by_the_headers_of_the_pages_that_it_goes_on_in() {
+        let line = |total, begin| {
+            format!(
+                "rmgr: XLOG        len (rec/tot):     51/{total:6}, tx:          0, lsn: {begin}, prev 0/01900000, desc: FPI"
+            )
+        };
+        // To the end of the first page, and one byte more.
+        assert_eq!(end_of(&line(8152, "0/01900028")), Some(0x190_2000));
+        assert_eq!(end_of(&line(8153, "0/01900028")), Some(0x190_2020));
+        // The whole page between holds 8168 bytes of it.
+        assert_eq!(
+            end_of(&line(8152 + 8168 + 8, "0/01900028")),
+            Some(0x190_4020)
+        );
     }
 }
