@@ -289,6 +289,26 @@ fn a_repository_that_is_away_is_waited_for_and_is_no_verdict() {
 }
 
 #[test]
+fn a_backup_of_a_timeline_that_was_left_has_no_verdict() {
+    let name = "drill::a_backup_of_a_timeline_that_was_left_has_no_verdict";
+    unprivileged(name, &PROGRAMS, async || {
+        let (mut repository, mut primary, client) = cluster().await;
+        let label = full(&repository, &primary).await;
+        drop(client);
+        primary.stop().await;
+        // A restore to before it went on along the second timeline.
+        let archive = repository.path().join("archive");
+        let wal = files(&archive, "00000001").remove(0);
+        let folder = wal.ancestors().nth(2).expect("of the database");
+        fs::write(folder.join("00000002.history"), "1\t0/1000060\tx\n").expect("written");
+        let report = drill(&primary, &repository, &label).await;
+        failed(&report, "copy", "timeline 2");
+        assert_eq!(report["untried"], "superseded", "{report}");
+        repository.stop().await;
+    });
+}
+
+#[test]
 fn an_index_that_lacks_a_row_is_found_though_all_sums_are_right() {
     let name = "drill::an_index_that_lacks_a_row_is_found_though_all_sums_are_right";
     unprivileged(name, &PROGRAMS, async || {
