@@ -246,18 +246,7 @@ fn advance(next: &mut ClusterStatus, cluster: &Cluster, observed: &Observed, now
         return;
     }
     let since = if run.away.is_some() { now } else { run.since };
-    let waits = now.duration_since(since);
-    if let Some(volume) = volumes::full_repository(cluster, observed)
-        && waits >= FULL_DEADLINE
-    {
-        let cause = format!("it could not begin: volume {volume} of the repository is full");
-        fail(next, cluster, cause, now);
-        return;
-    }
-    if waits >= BEGIN_DEADLINE {
-        let minutes = BEGIN_DEADLINE.as_mins();
-        let why = unbegun(next, cluster, observed);
-        let cause = format!("it could not begin within {minutes} min: {why}");
+    if let Some(cause) = overdue(next, cluster, observed, now.duration_since(since)) {
         fail(next, cluster, cause, now);
         return;
     }
@@ -269,6 +258,26 @@ fn advance(next: &mut ClusterStatus, cluster: &Cluster, observed: &Observed, now
         away: None,
         ..run
     });
+}
+
+/// Why one is given up that could have begun so long ago; none while it may still begin.
+fn overdue(
+    status: &ClusterStatus,
+    cluster: &Cluster,
+    observed: &Observed,
+    waits: SignedDuration,
+) -> Option<String> {
+    let full = volumes::full_repository(cluster, observed).filter(|_| waits >= FULL_DEADLINE);
+    if let Some(volume) = full {
+        return Some(format!(
+            "it could not begin: volume {volume} of the repository is full"
+        ));
+    }
+    (waits >= BEGIN_DEADLINE).then(|| {
+        let minutes = BEGIN_DEADLINE.as_mins();
+        let why = unbegun(status, cluster, observed);
+        format!("it could not begin within {minutes} min: {why}")
+    })
 }
 
 /// Why a repository that can work has not begun.
