@@ -4,7 +4,7 @@
 //	serve  they are answered
 //	gone   nobody listens any more, and connections that are open end
 //	fail   they are answered with 503
-//	slow   they are answered after a second each
+//	slow   they are answered after a fifth of a second each
 //	refuse they are answered with 403, as those of a key that is none any more
 //
 // It ends with its standard input.
@@ -30,7 +30,7 @@ import (
 )
 
 // slowness is how long each request takes where all is slow.
-const slowness = time.Second
+const slowness = 200 * time.Millisecond
 
 // mood is what becomes of a request: the word that was said last.
 type mood struct{ word atomic.Value }

@@ -39,7 +39,7 @@ pub enum Mood {
     Gone,
     /// They are answered with 503.
     Fail,
-    /// They are answered after a second each.
+    /// They are answered after a fifth of a second each.
     Slow,
     /// They are answered with 403: the key is none any more.
     Refuse,
