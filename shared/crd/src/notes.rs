@@ -5,6 +5,7 @@
 //! note with it, in one write; the reconciler takes it away when it is told.
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::ResourceExt as _;
 use pgo_core::{
     ChangedBy, Notes, RunVerdict, ScheduleChange, ScheduleRequest, ScheduledRun, Test, Update,
@@ -253,7 +254,8 @@ pub(crate) fn changed_by(cluster: &Pgcluster) -> ChangedBy {
 }
 
 /// Who set one of these fields last, by the name under which Kubernetes noted it. Empty where nobody has, or the reconciler,
-/// which only writes down what others asked for.
+/// which only writes down what others asked for. Kubernetes notes whole seconds: of two in the same one it is whoever it knows
+/// by a name, for PGO's own services write with a note.
 fn setter(cluster: &Pgcluster, paths: &[&[&str]]) -> String {
     let has = |fields: &Value, path: &[&str]| {
         let found = path.iter().try_fold(fields, |at, key| at.get(key));
@@ -263,8 +265,13 @@ fn setter(cluster: &Pgcluster, paths: &[&[&str]]) -> String {
         let fields = entry.fields_v1.as_ref();
         fields.is_some_and(|fields| paths.iter().any(|path| has(&fields.0, path)))
     });
-    let last = setters.max_by_key(|entry| entry.time.as_ref().map(|time| time.0));
-    let manager = last.and_then(|entry| entry.manager.as_deref());
-    let manager = manager.filter(|manager| *manager != RECONCILER);
-    manager.and_then(program).unwrap_or_default().to_owned()
+    let named = |entry: &ManagedFieldsEntry| {
+        let manager = entry.manager.clone();
+        let manager = manager.filter(|manager| *manager != RECONCILER)?;
+        program(&manager).map(str::to_owned)
+    };
+    let last = setters
+        .map(|entry| (entry.time.as_ref().map(|time| time.0), named(entry)))
+        .max_by(|one, other| (one.0, one.1.is_some()).cmp(&(other.0, other.1.is_some())));
+    last.and_then(|(_, name)| name).unwrap_or_default()
 }

@@ -47,6 +47,17 @@ fn who_changed_a_cluster_is_the_program_that_kubernetes_noted_last_for_the_field
     assert_eq!(found.settings, "argocd");
     assert_eq!(found.image, "kubectl");
     assert_eq!(found.replicas, "kubectl");
+    // Kubernetes notes whole seconds: of two in the same one it is who has a name.
+    let same = noted(
+        "unknown",
+        "",
+        11,
+        json!({"f:spec": {"f:userlabels": {"f:autofail": {}}}}),
+    );
+    let same = serde_json::from_value(same).expect("managed fields");
+    let entries = object.metadata.managed_fields.as_mut().expect("some");
+    entries.push(same);
+    assert_eq!(by(&object).settings, "argocd");
     // What the reconciler wrote down was asked for by others, and nobody is known by no name.
     let entries = object.metadata.managed_fields.as_mut().expect("some");
     entries[3].manager = Some(pgo_crd::RECONCILER.to_owned());
