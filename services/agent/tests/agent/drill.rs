@@ -196,6 +196,14 @@ fn a_good_backup_is_proven_up_to_the_end_of_the_archive() {
         let (mut repository, mut primary, client) = cluster().await;
         let label = full(&repository, &primary).await;
         archived(&repository, &primary, &client, 3).await;
+        // Where the volume was full a file is left that has not come to its end, behind all that are whole.
+        let last = repository.wal(1).pop().expect("something is archived");
+        let found = files(&repository.path().join("archive"), &format!("{last}-"));
+        let (path, number) = (&found[0], u64::from_str_radix(&last[16..], 16));
+        let name = path.file_name().expect("a name").to_string_lossy();
+        let next = number.expect("hexadecimal") + 2;
+        let broken = format!("{}{next:08X}{}.pgbackrest.tmp", &last[..16], &name[24..]);
+        fs::write(path.with_file_name(broken), b"half").expect("written");
         let report = drill(&primary, &repository, &label).await;
         assert!(report["error"].is_null(), "{report}");
         assert_eq!(

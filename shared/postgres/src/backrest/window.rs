@@ -17,6 +17,9 @@ const SEGMENT: u32 = 24;
 /// Digits of a timeline in the name of a WAL file.
 const DIGITS: usize = 8;
 
+/// Digits of the checksum in the name of an archived WAL file.
+const SHA1: usize = 40;
+
 /// A WAL file: its place is its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Segment {
@@ -171,15 +174,28 @@ struct Entry {
 pub fn newest(json: &str, history: &History) -> Result<Option<Newest>, serde_json::Error> {
     let entries: std::collections::BTreeMap<String, Entry> = serde_json::from_str(json)?;
     let found = entries.iter().filter_map(|(name, entry)| {
-        // Beside whole ones there are the histories of backups, and the last ones of timelines that were left.
-        let is_whole = name.as_bytes().get(3 * DIGITS) == Some(&b'-');
-        let segment = Segment::read(name).filter(|segment| is_whole && history.has(*segment))?;
+        let segment = Segment::read(name);
+        let segment = segment.filter(|segment| is_whole(name) && history.has(*segment))?;
         let at = entry
             .time
             .and_then(|time| Timestamp::from_second(time).ok());
         Some(Newest { segment, at })
     });
     Ok(found.max_by_key(|newest| newest.segment.number))
+}
+
+/// Whether this is the name of a WAL file that is whole: behind that of the segment the checksum of what is in it, and how it is
+/// compressed. Beside those there are the histories of backups, the last files of timelines that were left (`.partial`), and what has
+/// not come to its end, as where the volume was full: under a temporary name, which goes on behind that.
+fn is_whole(name: &str) -> bool {
+    let sum = name
+        .get(3 * DIGITS..)
+        .and_then(|rest| rest.strip_prefix('-'));
+    let Some((sum, compression)) = sum.and_then(|rest| rest.split_at_checked(SHA1)) else {
+        return false;
+    };
+    sum.bytes().all(|byte| byte.is_ascii_hexdigit())
+        && ["", ".bz2", ".gz", ".lz4", ".zst"].contains(&compression)
 }
 
 /// What becomes of a recovery that finds no more WAL.

@@ -184,12 +184,27 @@ fn a_listing_tells_timelines_and_where_the_newest_file_may_be() {
 
 #[test]
 fn the_newest_file_is_a_whole_one_that_leads_on() {
-    let json = r#"{".":{"type":"path"},
-        "000000010000000000000005-aa.zst":{"type":"file","size":1,"time":11},
-        "000000010000000000000006-aa.zst":{"type":"file","size":1,"time":12},
-        "000000010000000000000006.partial-aa.zst":{"type":"file","size":1,"time":13},
-        "000000010000000000000004.00000028.backup":{"type":"file","size":1,"time":14},
-        "000000010000000000000007-aa.zst":{"type":"file","size":1,"time":15}}"#;
+    let sum = "da39a3ee5e6b4b0d3255bfef95601890afd80709";
+    let file =
+        |name: &str, time: i64| format!(r#""{name}":{{"type":"file","size":1,"time":{time}}}"#);
+    let files = [
+        file(&format!("000000010000000000000005-{sum}"), 11),
+        file(&format!("000000010000000000000006-{sum}.zst"), 12),
+        file(&format!("000000010000000000000006.partial-{sum}.zst"), 13),
+        file("000000010000000000000004.00000028.backup", 14),
+        file(&format!("000000010000000000000007-{sum}.gz"), 15),
+        // What pgBackRest writes and has not come to the end of, as where the volume was full.
+        file(
+            &format!("000000010000000000000008-{sum}.zst.pgbackrest.tmp"),
+            16,
+        ),
+        file(
+            &format!("000000010000000000000008-{sum}.pgbackrest.tmp"),
+            17,
+        ),
+        file("000000010000000000000008-da39", 18),
+    ];
+    let json = &format!(r#"{{".":{{"type":"path"}},{}}}"#, files.join(","));
     let found = newest_of(json, &second());
     assert_eq!(found, (6, Timestamp::from_second(12).ok()));
     assert_eq!(newest_of(json, &History::first(1)).0, 7);
