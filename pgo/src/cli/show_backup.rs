@@ -17,7 +17,8 @@ use crate::{client::Api, output};
 /// Show the backups of clusters
 ///
 /// They are shown as pgBackRest shows them, asked in the cluster's repository; with --output json as its JSON. Behind that each has
-/// a line that says whether it was restored for trial: proven, failed, running or not yet. Exit status 2 where a cluster that was
+/// a line that says whether it was restored for trial: proven, failed, running or not yet; and, with DAMAGED, that pages in it had
+/// wrong checksums when it was made. Exit status 2 where a cluster that was
 /// named is not there. With --backup-type=pgdump the dumps are shown, by
 /// their names, with --backup-type=pgbasebackup the copies by pg_basebackup.
 #[derive(Args)]
@@ -103,6 +104,9 @@ fn render(items: &[ShowBackrestDetail]) -> String {
     }
 }
 
+/// What stands with one that pgBackRest found damaged.
+const DAMAGED: &str = "DAMAGED: pgBackRest found pages with wrong checksums in it";
+
 /// Each backup, with what became of it when it was restored for trial.
 fn trials(trials: &[BackupTrial]) -> String {
     if trials.is_empty() {
@@ -115,7 +119,8 @@ fn trials(trials: &[BackupTrial]) -> String {
         format!("{}\n", line.trim_end())
     };
     let rows = trials.iter().map(|one| {
-        let rest = [one.at.as_str(), one.cause.as_str()];
+        let mark = if one.damaged { DAMAGED } else { "" };
+        let rest = [one.at.as_str(), mark, one.cause.as_str()];
         let rest: Vec<&str> = rest.into_iter().filter(|text| !text.is_empty()).collect();
         line(&one.backup, &one.outcome, &rest.join("  "))
     });
@@ -133,6 +138,7 @@ mod tests {
             outcome: outcome.to_owned(),
             at: at.to_owned(),
             cause: cause.to_owned(),
+            damaged: backup.ends_with('D'),
         };
         let items = [ShowBackrestDetail {
             name: "hippo".to_owned(),
@@ -140,13 +146,17 @@ mod tests {
             trials: vec![
                 trial("20261126-210300F", "proven", "2026-11-26T21:10:00Z", ""),
                 trial("20261127-210300F", "not yet", "", ""),
+                trial("20261127-220300D", "failed", "2026-11-27T22:10:00Z", "no"),
+                trial("20261127-230300D", "not yet", "", ""),
             ],
             ..ShowBackrestDetail::default()
         }];
         assert_eq!(
             render(&items),
             "\nbackrest : hippo\nstanza: db\n    BACKUP            RESTORE\n    \
-             20261126-210300F  proven    2026-11-26T21:10:00Z\n    20261127-210300F  not yet\n"
+             20261126-210300F  proven    2026-11-26T21:10:00Z\n    20261127-210300F  not yet\n    \
+             20261127-220300D  failed    2026-11-27T22:10:00Z  DAMAGED: pgBackRest found pages with wrong checksums in it  no\n    \
+             20261127-230300D  not yet   DAMAGED: pgBackRest found pages with wrong checksums in it\n"
         );
     }
 }

@@ -194,6 +194,7 @@ fn set(set: agent::BackupSet) -> BackupSet {
         start_wal: set.start_wal,
         stop_wal: set.stop_wal,
         damaged: set.damaged,
+        damaged_pages: set.damaged_pages,
         source: set.source,
         place: set.storage,
     }

@@ -107,6 +107,9 @@ wire! {
         at: String = "At",
         /// Why it failed, or could not be tried.
         cause: String = "Cause",
+        /// Whether pgBackRest found pages with wrong checksums in it when it was made; missing where it did not.
+        #[serde(default, skip_serializing_if = "crate::wire::is_default")]
+        damaged: bool = "Damaged",
     }
 }
 

@@ -8,6 +8,7 @@
 //! A primary that cannot archive keeps its WAL: nothing here ever makes it drop any.
 
 mod archiving;
+mod damage;
 pub mod options;
 mod place;
 mod repository;
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use self::run::near;
 pub use self::{
     archiving::RESULT_ARCHIVING,
+    damage::RESULT_WHOLE,
     place::{Bucket, KeptBy, Place, Places, Retention},
     run::{BackupRequest, BackupRun},
     stanza::Stanza,
@@ -174,6 +176,8 @@ pub struct BackupSet {
     pub stop_wal: String,
     /// Whether pages have wrong checksums in it.
     pub damaged: bool,
+    /// Where, as far as that was said when it was made: some of the files.
+    pub damaged_pages: Vec<String>,
     /// The instance that its files were copied from.
     pub source: String,
     /// Where it is: `local` or `s3`.
@@ -322,6 +326,7 @@ pub(crate) fn commit(
     stanza::commit(next, cluster, observed, now);
     archiving::commit(next, cluster, observed, now);
     run::commit(next, cluster, observed, now);
+    damage::commit(next, cluster, observed, now);
     if let Some(agent) = observed.repository.works() {
         next.last_backup = agent.backups.last().map(last_backup);
     }

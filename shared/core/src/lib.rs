@@ -62,8 +62,8 @@ mod worth;
 pub use asked::rests_on;
 pub use backup::{
     Archive, BackupRequest, BackupRun, BackupSet, Backups, Bucket, DatabaseHost, Done, KeptBy,
-    LastBackup, Place, Places, RESULT_ARCHIVING, Repository, RepositoryFacts, Retention, Stanza,
-    Work, repository_claim_name,
+    LastBackup, Place, Places, RESULT_ARCHIVING, RESULT_WHOLE, Repository, RepositoryFacts,
+    Retention, Stanza, Work, repository_claim_name,
 };
 pub use certificate::Certificate;
 pub use commit::{Cluster, commit};

@@ -94,6 +94,7 @@ fields! {
     LostBytes = "lostbytes" Number false "{} bytes of WAL lost" "WAL of the former primary that the new one does not have, in bytes.";
     LagBytes = "lagbytes" Number false "{} bytes behind" "How far the replica is behind, in bytes of WAL.";
     SizeBytes = "sizebytes" Number false "{} bytes" "Size of the backup, in bytes.";
+    Damaged = "damaged" Flag false "" "Whether the backup was made and has pages with wrong checksums.";
     StartWal = "startwal" Text false "" "The first WAL segment that the backup needs.";
     StopWal = "stopwal" Text false "" "The last WAL segment that the backup needs.";
     Schedule = "schedule" Text false "{}" "The schedule.";

@@ -49,6 +49,7 @@ pub fn backup_set(set: &Set) -> BackupSet {
         start_wal: set.start_wal.clone(),
         stop_wal: set.stop_wal.clone(),
         damaged: set.damaged,
+        damaged_pages: set.damaged_pages.clone(),
         source: set.source.clone(),
         storage: Storage::numbered(set.repository)
             .map(|storage| storage.name().to_owned())

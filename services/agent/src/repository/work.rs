@@ -33,6 +33,9 @@ const CHECK: Duration = Duration::from_secs(180);
 /// before counts.
 const ARCHIVE: Duration = Duration::from_secs(60);
 
+/// So many files with damaged pages are named; the log has all.
+const PAGES: usize = 5;
+
 /// Option by which files are copied from a replica.
 const FROM_REPLICA: &str = "--backup-standby";
 
@@ -322,21 +325,32 @@ impl Run<'_> {
             .map_err(|error| error.to_string())
     }
 
-    /// Makes a backup. How long that takes depends on the data; it is ended where it gets no further.
+    /// Makes a backup. How long that takes depends on the data; it is ended where it gets no further. What older ones have whole is
+    /// not removed for one with damaged pages.
     async fn backup(
         &self,
         job: &Job,
         storage: Storage,
         progress: impl Fn(u32),
     ) -> Result<Set, String> {
-        let mut label = None;
-        let options = job.backup_options(storage, self.around.backrest.annotates());
+        let (mut label, mut pages) = (None, Vec::new());
+        let mut options = job.backup_options(storage, self.around.backrest.annotates());
+        let retention = options
+            .iter()
+            .filter(|option| option.contains("-retention-"));
+        let retention: Vec<String> = retention.cloned().collect();
+        if !retention.is_empty() {
+            options.push("--no-expire-auto".to_owned());
+        }
         let each = |line: &str| {
             if let Some(percent) = output::percent(line) {
                 progress(percent);
             }
             if let Some(made) = output::label(line) {
                 label = Some(made.to_owned());
+            }
+            if let Some(place) = output::damaged_pages(line).filter(|_| pages.len() < PAGES) {
+                pages.push(place.to_owned());
             }
         };
         self.command("backup", (None, job.stall), options, each)
@@ -350,6 +364,13 @@ impl Run<'_> {
             format!("pgbackrest backup ended well, but the repository does not list {label}")
         })?;
         job.source().clone_into(&mut set.source);
+        set.damaged_pages = pages;
+        if !retention.is_empty() && !set.damaged {
+            let removed = self.command("expire", (None, job.stall), retention, |_| {});
+            removed.await.map_err(|error| {
+                format!("backup {label} is complete, and older ones cannot be removed: {error}")
+            })?;
+        }
         Ok(set)
     }
 }

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use pgo_proto::agent::{BackupSet, RepositoryState};
 use serde_json::Value;
 use tokio::process::Command;
 use tokio_postgres::Client;
@@ -43,16 +44,26 @@ async fn cluster() -> (Repository, Rig, Client) {
     (repository, primary, client)
 }
 
-/// Makes a full backup; its label.
+/// Makes a full backup; its label. It is none with wrong checksums.
 async fn full(repository: &Repository, primary: &Rig) -> String {
-    let work = backup(&["--type=full"]);
+    let set = set(repository, primary, ("full", &["--type=full"])).await;
+    assert!(!set.damaged, "{set:?}");
+    set.label
+}
+
+/// Makes a backup, as pgBackRest tells of it.
+async fn set(
+    repository: &Repository,
+    primary: &Rig,
+    (operation, options): (&str, &[&str]),
+) -> BackupSet {
     repository
-        .begin("reconciler.pgo", "full", primary, work)
+        .begin("reconciler.pgo", operation, primary, backup(options))
         .await
         .expect("begun");
-    let (done, _) = repository.until_done("full").await;
+    let (done, _) = repository.until_done(operation).await;
     assert!(done.ok, "{done:?}\n{}", repository.log());
-    done.backup.expect("a backup").label
+    done.backup.expect("a backup")
 }
 
 /// Writes rows into WAL files of their own, which are archived.
@@ -246,8 +257,20 @@ fn a_damaged_page_and_a_damaged_file_of_the_repository_are_found() {
         let (mut repository, mut primary, client) = cluster().await;
         let file = table(&primary).await;
         drop(client);
+        full(&repository, &primary).await;
         corrupt(&file, 3);
-        let label = full(&repository, &primary).await;
+        let options = ["--type=full", "--repo-retention-full=1"];
+        let set = set(&repository, &primary, ("damaged", &options)).await;
+        assert!(set.damaged, "pgBackRest found it, too: {set:?}");
+        let label = set.label.clone();
+        let listed = |state: &RepositoryState| state.backups.iter().any(|one| one.damaged);
+        let state = repository.until("listed", listed).await;
+        assert_eq!(state.backups.len(), 2, "the good one stays: {state:?}");
+        let place = format!("{} at page 3", file.display());
+        assert!(
+            set.damaged_pages.iter().any(|one| one.ends_with(&place)),
+            "{set:?}"
+        );
         let report = drill(&primary, &repository, &label).await;
         let name = file.strip_prefix(&primary.settings.data).expect("inside");
         failed(

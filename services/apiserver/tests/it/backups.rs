@@ -231,6 +231,32 @@ async fn backups_are_shown_as_the_repository_has_them() {
 }
 
 #[tokio::test]
+async fn a_backup_with_wrong_checksums_is_marked() {
+    let address: IpAddr = "127.1.0.14".parse().unwrap();
+    let authority = authority();
+    let says = Ok([
+        "stanza: db\n    status: ok\n    db (current)\n        full backup: 20261126-210300F\n",
+        r#"[{"name":"db","backup":[{"label":"20261126-200300F","error":false},{"label":"20261126-210300F","error":true}]}]"#,
+    ]);
+    let _repository = Repository::start(&authority, address, says).await;
+    let kubernetes = installation();
+    let apiserver = try_start(&kubernetes, authority, &["--disable-tls=true"])
+        .await
+        .unwrap();
+    let client = apiserver.plain();
+    with_primary(&kubernetes, &client).await;
+    repository(&kubernetes, &address.to_string());
+    for format in ["", "&format=json"] {
+        let shown = show(&client, "hippo", format).await;
+        let trials = &shown["Items"][0]["Trials"];
+        assert_eq!(trials[0]["Backup"], "20261126-200300F", "{shown}");
+        assert_eq!(trials[0].get("Damaged"), None, "{shown}");
+        assert_eq!(trials[1]["Backup"], "20261126-210300F", "{shown}");
+        assert_eq!(trials[1]["Damaged"], true, "{shown}");
+    }
+}
+
+#[tokio::test]
 async fn a_repository_that_cannot_say_it_is_named_with_the_cause() {
     let address: IpAddr = "127.1.0.12".parse().unwrap();
     let authority = authority();

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! BackupRequest ─► judge ─┬─► refused: begun and failed at once
-//!                         └─► steps: Begin, until the agent knows the operation ─► it runs ─► Done ─► completed or failed
+//!                         └─► steps: Begin, until the agent knows the operation ─► it runs ─► Done ─► completed, or failed: also where pages in it are damaged
 //!                                                     └─ repository or primary away for too long ─► failed
 //! ```
 
@@ -11,7 +11,7 @@ use pgo_events::{Datum, Field};
 use pgo_ids::{InstanceName, OperationId};
 use serde::{Deserialize, Serialize};
 
-use super::{BackupSet, Done, host, options::BackupOptions, primary, trouble};
+use super::{BackupSet, Done, damage, host, options::BackupOptions, primary, trouble};
 use crate::{
     Cluster, ClusterStatus, Fixture, Kind, Observed, Operation, Outcome, Plan, Step, cancel,
     journal::Of, restore, silence, upgrade, volumes,
@@ -345,17 +345,13 @@ fn conclude(
         ("", None) => "the primary",
         (source, _) => source,
     };
-    let damaged = match backup.damaged {
-        true => "; pages with wrong checksums are in it: see the log of the repository's pod",
-        false => "",
-    };
     let sets = core::iter::once(backup).chain(&done.more);
     let labels: Vec<&str> = sets.clone().map(|set| set.label.as_str()).collect();
-    let made: Vec<String> = sets.map(made).collect();
+    let told: Vec<String> = sets.clone().map(made).collect();
     let cause = format!(
-        "{} backup {}, copied from {source}{damaged}",
+        "{} backup {}, copied from {source}",
         backup.kind,
-        made.join(" and ")
+        told.join(" and ")
     );
     let text = |field, text: &str| (field, Datum::Text(text.to_owned()));
     let details = [
@@ -364,10 +360,15 @@ fn conclude(
         text(Field::StartWal, &backup.start_wal),
         text(Field::StopWal, &backup.stop_wal),
     ];
-    let subject = cluster.subject();
+    let (subject, id) = (cluster.subject(), run.operation);
     next.backup = None;
-    next.journal
-        .complete(subject, run.operation, (&cause, &details), now);
+    let Some(damaged) = sets.clone().find(|set| set.damaged) else {
+        next.journal.complete(subject, id, (&cause, &details), now);
+        return;
+    };
+    let cause = format!("{cause}: {}", damage::advice(damaged));
+    let details = [&details[..], &[(Field::Damaged, Datum::Flag(true))]].concat();
+    next.journal.fail(subject, id, (&cause, &details), now);
 }
 
 /// A backup, for people; that it is on the volume goes without saying.

@@ -1,6 +1,7 @@
 //! Backups by pgBackRest: the repository, its stanza, archiving, and each backup with exactly one end.
 
 mod cancelled;
+mod damaged;
 
 use std::collections::BTreeSet;
 

@@ -148,7 +148,9 @@ catalogue! {
             started CreateBackup = "CreateBackup";
             progress CreateBackupProgress = "CreateBackupProgress";
             failed CreateBackupFailure = "CreateBackupFailure"
-                "There is no new backup: mend the cause and back up again.";
+                "There is no new backup that can be relied on: mend the cause and back up again. Where pages are damaged, there is one, \
+                 which `path` names: try it by `pgo drill`, and look at the disk of the instance that it was copied from."
+                with (ClusterName, BackupType, ErrorMessage, Path, SizeBytes, Damaged, StartWal, StopWal);
             completed CreateBackupCompleted = "CreateBackupCompleted"
                 "A backup is complete." on [Cluster, Backup] and (Path, SizeBytes, StartWal, StopWal);
         }

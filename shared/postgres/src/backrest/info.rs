@@ -38,6 +38,9 @@ pub struct Set {
     pub stop_lsn: u64,
     /// Whether pages with a wrong checksum were found in it.
     pub damaged: bool,
+    /// Where, as far as pgBackRest said so while it made the backup: its list of backups does not.
+    #[serde(default)]
+    pub damaged_pages: Vec<String>,
     /// The instance that its files were copied from, where it is known.
     pub source: String,
     /// Id of the operation that made it, where it is known.
@@ -240,6 +243,7 @@ impl From<Backup> for Set {
                 .and_then(|lsn| timeline::lsn(&lsn.stop))
                 .unwrap_or_default(),
             damaged: backup.error.unwrap_or_default(),
+            damaged_pages: Vec::new(),
         }
     }
 }

@@ -98,6 +98,13 @@ pub fn label(line: &str) -> Option<&str> {
     Some(label.trim())
 }
 
+/// In which file, and where in it, pages have wrong checksums, by the line that warns of them.
+pub fn damaged_pages(line: &str) -> Option<&str> {
+    let (_, rest) = line.split_once("invalid page checksum")?;
+    let (_, place) = rest.split_once("found in file ")?;
+    Some(place.trim())
+}
+
 /// Whether what a restore failed with stays so: a backup that is damaged, or options that do not fit.
 pub fn is_final(error: &str) -> bool {
     // pgBackRest's sources, error.yaml: checksum, formatInvalid, optionInvalid, optionInvalidValue, optionRequired, fileMissing,
@@ -152,6 +159,19 @@ pub fn is_news(line: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pages_that_are_damaged_are_named() {
+        let one = "P01   WARN: invalid page checksum found in file hippo:/pgdata/hippo/base/5/16390 at page 3";
+        let place = "hippo:/pgdata/hippo/base/5/16390 at page 3";
+        assert_eq!(damaged_pages(one), Some(place));
+        let several = "P01   WARN: invalid page checksums found in file /pgdata/hippo/base/5/1 at pages 1, 3-5";
+        assert_eq!(
+            damaged_pages(several),
+            Some("/pgdata/hippo/base/5/1 at pages 1, 3-5")
+        );
+        assert_eq!(damaged_pages("P00   INFO: backup command end"), None);
+    }
 
     #[test]
     fn an_error_is_told_with_all_its_lines() {

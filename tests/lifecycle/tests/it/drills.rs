@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::harness::{
     Cluster, Watch,
     cluster::BACKED_UP,
     events::fields,
+    kubectl,
     kubernetes::{condition, get, list, text},
     namespace, pgo,
     turns::together,
@@ -108,6 +111,68 @@ fn a_backup_is_proven_when_somebody_asks_for_it() {
     assert!(shown.out.contains("  proven  "), "{shown}");
     let object = cluster.object().expect("it is there");
     assert!(text(&object, "/status/lastProvenRestore/lsn").starts_with("0/"));
+    nothing_is_left(&cluster);
+    watch.check_to_its_end(&cluster.uid());
+}
+
+/// Writes over part of a page of a table of its own, where the disk keeps it.
+fn damage_a_page(cluster: &Cluster) {
+    // Nobody writes the page again, which PostgreSQL has whole, once a backup has had it written.
+    cluster
+        .psql("CREATE TABLE torn WITH (autovacuum_enabled = false) AS SELECT generate_series(1, 5000) AS n;")
+        .ok();
+    pgo(&[
+        "backup",
+        &cluster.name,
+        "--backup-opts=--type=full",
+        "--wait",
+    ])
+    .ok();
+    let file = cluster.ask("SELECT pg_relation_filepath('torn');");
+    let (name, here) = (cluster.name.as_str(), namespace());
+    let command = format!(
+        "printf 'something else' | dd of=/pgdata/{name}/{file} bs=1 seek=28672 conv=notrunc && sync"
+    );
+    let exec = ["exec", "-n", &here, name, "-c", "database"];
+    kubectl(&[&exec[..], &["--", "sh", "-c", &command]].concat()).ok();
+}
+
+#[test]
+fn a_backup_with_a_damaged_page_is_never_told_as_a_good_one() {
+    let _turn = together();
+    let watch = Watch::begin();
+    let cluster = Cluster::with_repository("torn", &["--restore-drills=never"]);
+    let name = cluster.name.as_str();
+    damage_a_page(&cluster);
+    pgo(&["backup", name, "--backup-opts=--type=full", "--wait"])
+        .failed(2, &["it is not to be relied on", "at page 3"]);
+    let events = watch.until(&cluster.uid(), "CreateBackupFailure");
+    let is_failure =
+        |event: &&Value| text(event, "/eventheader/EventType") == "CreateBackupFailure";
+    let failed = events.iter().find(is_failure).expect("told");
+    assert_eq!(failed["damaged"], true, "{failed}");
+    let label = text(failed, "/path");
+    let shown = pgo(&["show", "backup", name]).ok();
+    assert!(shown.out.contains("DAMAGED"), "{shown}");
+    let shown = pgo(&["show", "backup", name, "-o", "json"]).ok().json();
+    let trials = &shown["Items"][0]["Trials"];
+    assert_eq!(trials[0].get("Damaged"), None, "{shown}");
+    assert_eq!(trials[1]["Backup"], label, "{shown}");
+    assert_eq!(trials[1]["Damaged"], true, "{shown}");
+    let object = cluster.object().expect("it is there");
+    let whole = condition(&object, "BackupsWhole").expect("a condition");
+    assert_eq!(whole["status"], "False", "{whole}");
+    assert_eq!(object["status"]["lastBackup"]["damaged"], true);
+    pgo(&["drill", name, "--wait", "--timeout=12m"])
+        .failed(2, &["pages in it have wrong checksums"]);
+    // Without the table the next backup is whole.
+    cluster.psql("DROP TABLE torn;").ok();
+    pgo(&["backup", name, "--backup-opts=--type=full", "--wait"]).ok();
+    until("a whole backup", BACKED_UP, || {
+        let object = cluster.object().ok_or("it is not there")?;
+        let whole = condition(&object, "BackupsWhole").unwrap_or_default();
+        seen(whole["status"] == "True", || whole.to_string())
+    });
     nothing_is_left(&cluster);
     watch.check_to_its_end(&cluster.uid());
 }

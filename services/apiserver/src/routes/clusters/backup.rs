@@ -204,32 +204,28 @@ async fn detail(
             pod.name_any()
         ))
     };
-    let (info, stanzas, trials) = match json {
-        false => {
-            let labels = &cluster.data["spec"]["userlabels"];
-            let labels = serde_json::from_value(labels.clone()).unwrap_or_default();
-            let asked = places_of(&labels).into_iter().map(async |place| {
-                let text = agents::info(app, &pod, (false, Some(place))).await?;
-                Ok(format!("\nStorage Type: {place}\n{text}"))
-            });
-            let texts = futures::future::try_join_all(asked).await;
-            let text = texts.map_err(|why: String| unknown(&why))?.concat();
-            let trials = trials::of_text(cluster, &text);
-            (text, Value::Null, trials)
-        }
-        true => {
-            let text = agents::info(app, &pod, (true, None)).await;
-            let stanzas = serde_json::from_str(&text.map_err(|why| unknown(&why))?);
-            let stanzas =
-                stanzas.map_err(|error| unknown(&format!("something that is no JSON: {error}")))?;
-            let trials = trials::of_json(cluster, &stanzas);
-            (String::new(), stanzas, trials)
-        }
+    let parts = async {
+        let labels = &cluster.data["spec"]["userlabels"];
+        let labels = serde_json::from_value(labels.clone()).unwrap_or_default();
+        // The text is for people; what is made of the backups is in the JSON alone.
+        let places = if json { Vec::new() } else { places_of(&labels) };
+        let asked = places.into_iter().map(async |place| {
+            let text = agents::info(app, &pod, (false, Some(place))).await?;
+            Ok(format!("\nStorage Type: {place}\n{text}"))
+        });
+        let texts = futures::future::try_join_all(asked);
+        let (texts, said) =
+            futures::future::try_join(texts, agents::info(app, &pod, (true, None))).await?;
+        let stanzas: Result<Value, _> = serde_json::from_str(&said);
+        let stanzas = stanzas.map_err(|error| format!("something that is no JSON: {error}"))?;
+        Ok((texts.concat(), stanzas))
     };
+    let (info, stanzas) = parts.await.map_err(|why: String| unknown(&why))?;
+    let trials = trials::of(cluster, &stanzas);
     Ok(ShowBackrestDetail {
         name: name.clone(),
         info,
-        stanzas,
+        stanzas: if json { stanzas } else { Value::Null },
         trials,
     })
 }

@@ -8,30 +8,29 @@ use pgo_api::BackupTrial;
 use pgo_core::Drills;
 use serde_json::Value;
 
-/// Of all backups that pgBackRest says in this text there are, in its order. One that lies in two places is one.
-pub(super) fn of_text(cluster: &DynamicObject, info: &str) -> Vec<BackupTrial> {
-    of(cluster, labels_of_text(info))
-}
-
-/// The same of its JSON.
-pub(super) fn of_json(cluster: &DynamicObject, info: &Value) -> Vec<BackupTrial> {
-    of(cluster, labels_of_json(info))
-}
-
-fn of(cluster: &DynamicObject, mut labels: Vec<String>) -> Vec<BackupTrial> {
+/// Of all backups that pgBackRest says in this JSON there are, in its order. One that lies in two places is one, and is damaged where
+/// it is in one of them.
+pub(super) fn of(cluster: &DynamicObject, stanzas: &Value) -> Vec<BackupTrial> {
+    let damaged: BTreeSet<&str> = backups(stanzas)
+        .filter(|backup| backup["error"] == true)
+        .filter_map(|backup| backup["label"].as_str())
+        .collect();
+    let mut labels: Vec<&str> = backups(stanzas)
+        .filter_map(|backup| backup["label"].as_str())
+        .collect();
     let drills = cluster.data["status"]["drills"].clone();
     let drills: Drills = serde_json::from_value(drills).unwrap_or_default();
     let mut seen = BTreeSet::new();
-    labels.retain(|label| seen.insert(label.clone()));
+    labels.retain(|label| seen.insert(*label));
     labels
         .into_iter()
-        .map(|label| one(label, &drills))
+        .map(|label| one(label, damaged.contains(label), &drills))
         .collect()
 }
 
-fn one(backup: String, drills: &Drills) -> BackupTrial {
-    let verdict = drills.verdicts.get(&backup);
-    let untried = drills.untried.get(&backup);
+fn one(backup: &str, damaged: bool, drills: &Drills) -> BackupTrial {
+    let verdict = drills.verdicts.get(backup);
+    let untried = drills.untried.get(backup);
     let runs = drills.run.as_ref().is_some_and(|run| run.backup == backup);
     let outcome = match verdict {
         _ if runs => "running",
@@ -40,7 +39,8 @@ fn one(backup: String, drills: &Drills) -> BackupTrial {
         None => "not yet",
     };
     BackupTrial {
-        backup,
+        backup: backup.to_owned(),
+        damaged,
         outcome: outcome.to_owned(),
         at: verdict
             .map(|verdict| verdict.at)
@@ -55,22 +55,9 @@ fn one(backup: String, drills: &Drills) -> BackupTrial {
     }
 }
 
-/// Lines such as `full backup: 20261126-210300F`.
-fn labels_of_text(info: &str) -> Vec<String> {
-    let labels = info.lines().filter_map(|line| {
-        let (kind, label) = line.trim().split_once(" backup: ")?;
-        ["full", "diff", "incr"]
-            .contains(&kind)
-            .then(|| label.to_owned())
-    });
-    labels.collect()
-}
-
-fn labels_of_json(stanzas: &Value) -> Vec<String> {
+fn backups(stanzas: &Value) -> impl Iterator<Item = &Value> {
     let stanzas = stanzas.as_array().into_iter().flatten();
-    let backups = stanzas.flat_map(|stanza| stanza["backup"].as_array().into_iter().flatten());
-    let labels = backups.filter_map(|backup| backup["label"].as_str());
-    labels.map(str::to_owned).collect()
+    stanzas.flat_map(|stanza| stanza["backup"].as_array().into_iter().flatten())
 }
 
 #[cfg(test)]
@@ -78,10 +65,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-
-    const TEXT: &str = "stanza: db\n    status: ok\n    db (current)\n        full backup: 20261126-210300F\n            \
-                        timestamp start/stop: 2026-11-26 21:03:00 / 2026-11-26 21:03:11\n        \
-                        incr backup: 20261126-210300F_20261126-220300I\n            backup reference list: 20261126-210300F\n";
 
     fn cluster() -> DynamicObject {
         let status = json!({"drills": {
@@ -95,33 +78,33 @@ mod tests {
         .expect("an object")
     }
 
-    fn told(trials: &[BackupTrial]) -> Vec<(&str, &str, &str)> {
+    fn told(trials: &[BackupTrial]) -> Vec<(&str, &str, &str, bool)> {
         let told = trials.iter();
         told.map(|one| {
-            (
-                one.backup.as_str(),
-                one.outcome.as_str(),
-                one.cause.as_str(),
-            )
+            let (backup, outcome) = (one.backup.as_str(), one.outcome.as_str());
+            (backup, outcome, one.cause.as_str(), one.damaged)
         })
         .collect()
     }
 
     #[test]
     fn each_backup_is_told_with_what_became_of_it() {
+        let backups = json!([
+            {"label": "20261126-210300F", "error": true}, {"label": "20261126-220300F", "error": false},
+            {"label": "20261126-230300F"}, {"label": "20261126-233000F"}, {"label": "20261126-210300F", "error": false},
+        ]);
+        let stanzas = json!([{"backup": backups, "name": "db"}, {"name": "other"}]);
         let all = [
-            ("20261126-210300F", "failed", "no"),
-            ("20261126-210300F_20261126-220300I", "not yet", ""),
+            ("20261126-210300F", "failed", "no", true),
+            (
+                "20261126-220300F",
+                "not yet",
+                "could not be tried: away",
+                false,
+            ),
+            ("20261126-230300F", "running", "", false),
+            ("20261126-233000F", "not yet", "", false),
         ];
-        assert_eq!(told(&of_text(&cluster(), &format!("{TEXT}{TEXT}"))), all);
-        let labels = ["20261126-210300F", "20261126-220300F", "20261126-230300F"];
-        let backups = labels.map(|label| json!({"label": label}));
-        let stanzas = json!([{"backup": backups, "name": "db"}]);
-        let all = [
-            ("20261126-210300F", "failed", "no"),
-            ("20261126-220300F", "not yet", "could not be tried: away"),
-            ("20261126-230300F", "running", ""),
-        ];
-        assert_eq!(told(&of_json(&cluster(), &stanzas)), all);
+        assert_eq!(told(&of(&cluster(), &stanzas)), all);
     }
 }

@@ -155,6 +155,7 @@ impl World {
                 start_wal: "000000010000000000000002".to_owned(),
                 stop_wal: "000000010000000000000003".to_owned(),
                 damaged: false,
+                damaged_pages: Vec::new(),
                 source: "hippo".to_owned(),
                 place: "local".to_owned(),
             };

@@ -19,6 +19,7 @@ fn set(label: &str, timeline: u32, number: u64, ended: i64) -> Set {
         stop_wal: wal,
         stop_lsn: (number << SEGMENT) + 0x100,
         damaged: false,
+        damaged_pages: Vec::new(),
         source: String::new(),
         operation: String::new(),
     }
