@@ -4,5 +4,5 @@ pub mod archiving;
 pub mod command;
 pub mod lookup;
 pub mod server;
-mod stall;
+pub mod stall;
 pub mod storage;

@@ -16,6 +16,7 @@ mod programs;
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
+    time::Duration,
 };
 
 use jiff::Timestamp;
@@ -28,7 +29,7 @@ use pgo_postgres::{
 use pgo_telemetry::CancellationToken;
 use serde::{Deserialize, Serialize};
 
-use self::folder::{Folder, FolderError, Kept, Restore};
+use self::folder::{Folder, FolderError, Kept, Partial, Restore};
 use crate::operation::{self, Unfinished, programs::Programs};
 
 /// Settings of `agent dump`.
@@ -64,6 +65,9 @@ pub struct Settings {
     /// Where the volume is that a copy is restored to.
     #[arg(long, default_value = "/restored")]
     pub target: PathBuf,
+    /// After how many seconds a program is ended that makes a dump or a copy, or reads it to its end, and moves no data; 0 for never.
+    #[arg(long, env = "PGO_STALL_SECONDS", default_value_t = 0)]
+    pub stall: u32,
     /// File that Kubernetes reads the answer from.
     #[arg(long, default_value = "/dev/termination-log")]
     pub answer: PathBuf,
@@ -100,6 +104,13 @@ enum DumpError {
 impl DumpError {
     fn failed(why: impl std::fmt::Display) -> Self {
         Self::Unfinished(Unfinished::Failed(why.to_string()))
+    }
+}
+
+impl DumpError {
+    /// Whether the volume can be worked on.
+    fn leaves_volume(&self) -> bool {
+        !matches!(self, Self::Unfinished(Unfinished::Stalled { .. }))
     }
 }
 
@@ -179,6 +190,14 @@ struct Job<'a, M> {
     stop: &'a CancellationToken,
 }
 
+impl<M> Job<'_, M> {
+    /// For how long a program may move no data that makes something, or reads it to its end.
+    fn stall(&self) -> Option<Duration> {
+        let limit = Duration::from_secs(self.settings.stall.into());
+        Some(limit).filter(|limit| !limit.is_zero())
+    }
+}
+
 impl<'a, M> Job<'a, M> {
     fn new(
         settings: &'a Settings,
@@ -229,7 +248,7 @@ impl Job<'_, Manifest> {
             return Ok(self.answer(&name, &manifest, None));
         }
         self.folder.clear()?;
-        let programs = self.programs()?;
+        let programs = self.programs()?.ended_after(self.stall());
         let partial = self.folder.begin(Timestamp::now())?;
         let file = partial.path().join(format.file());
         let made = programs
@@ -239,9 +258,8 @@ impl Job<'_, Manifest> {
             Ok(_) => programs.check(*format, *all, &file).await,
             Err(error) => Err(error),
         };
-        if let Err(error) = checked {
-            partial.discard()?;
-            return Err(error.into());
+        if let Err(error) = checked.map_err(DumpError::from) {
+            return Err(discarded(partial, error)?);
         }
         let manifest = Manifest {
             operation: operation.clone(),
@@ -315,6 +333,14 @@ impl Job<'_, Manifest> {
             note,
         }
     }
+}
+
+/// What is not whole goes, unless the volume may hang: then it goes with the next one.
+fn discarded<M: Kept>(partial: Partial<'_, M>, error: DumpError) -> Result<DumpError, DumpError> {
+    if error.leaves_volume() {
+        partial.discard()?;
+    }
+    Ok(error)
 }
 
 /// A list of what a dump holds, but for the schemas that are there already: each cluster has one of its user, and a restore of

@@ -3,7 +3,7 @@
 
 pub mod programs;
 
-use std::{path::Path, process::ExitCode};
+use std::{path::Path, process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
 use pgo_postgres::{Installation, program};
@@ -22,6 +22,14 @@ pub enum Unfinished {
     /// It cannot be done.
     #[error("{0}")]
     Failed(String),
+    /// It got no further, and was ended. The volume may hang: nothing there is waited for any more.
+    #[error("{what} moved no data for {} s and was stopped; does its volume, or the server, hang, or does another transaction hold a table?", limit.as_secs())]
+    Stalled {
+        /// The program.
+        what: &'static str,
+        /// For how long it may move none.
+        limit: Duration,
+    },
 }
 
 /// Does it, and writes down what became of it; `name` is what it is called for people.

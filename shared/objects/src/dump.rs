@@ -22,12 +22,14 @@ use crate::{
 pub const DUMP_CONTAINER: &str = "dump";
 
 /// The pod. It has no account, and of the agents' certificate only the authority that it knows the server by; that which copies a
-/// server has all of it, as a replica that does so. None has more of these than it needs.
+/// server has all of it, as a replica that does so. None has more of these than it needs. What it makes is ended where no data moves
+/// for `stall` seconds; 0 for never.
 #[must_use]
 pub fn dump_pod(
     desired: &Desired,
     uid: &StreamId,
     (order, claim): (&DumpOrder, &str),
+    stall: u32,
     logs: &LogSettings,
 ) -> Pod {
     let kind = order.work.kind();
@@ -44,6 +46,9 @@ pub fn dump_pod(
     labels.insert(label::DUMP.to_owned(), order.operation.to_string());
     let mut environment = worker::environment(desired, ("PGO_DUMP", order), logs);
     environment.push(value("PGO_CLUSTER", desired.name.to_string()));
+    if matches!(kind, DumpKind::Make | DumpKind::BaseBackup) {
+        environment.push(value("PGO_STALL_SECONDS", stall.to_string()));
+    }
     let mounts = mounts(&order.work);
     let container = worker::container(desired, DUMP_CONTAINER, environment, mounts);
     let volumes = volumes(desired, &order.work, claim);

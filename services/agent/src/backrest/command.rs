@@ -17,7 +17,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::stall::Stall;
+use super::stall::{self, Stall};
 use crate::server::follow;
 
 /// How long a command that is to end may take for that.
@@ -148,7 +148,7 @@ impl Order<'_> {
             tail.push(line);
             each(line);
         };
-        let mut stall = Stall::begin(self.stall, running.group);
+        let mut stall = Stall::begin(self.stall, running.group, stall::OF_BACKREST);
         let end = async {
             loop {
                 tokio::select! {

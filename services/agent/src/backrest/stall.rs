@@ -10,8 +10,11 @@ use tokio::time::sleep;
 
 use crate::processes;
 
-/// So many bytes count as progress. pgBackRest moves some now and then only to keep its connections.
-const PROGRESS: u64 = 1 << 20;
+/// So many bytes count as progress of pgBackRest, which moves some now and then only to keep its connections.
+pub const OF_BACKREST: u64 = 1 << 20;
+
+/// So many count as progress of programs that move none while they wait.
+pub const ANY: u64 = 1;
 
 /// How often it is looked at within the time that it may take to get further.
 const LOOKS: u32 = 20;
@@ -21,16 +24,18 @@ const LOOKS: u32 = 20;
 pub struct Stall {
     limit: Option<Duration>,
     group: Option<Pid>,
+    least: u64,
     moved: u64,
     since: Instant,
 }
 
 impl Stall {
-    /// One that counts from now on; without a limit it never ends.
-    pub fn begin(limit: Option<Duration>, group: Option<Pid>) -> Self {
+    /// One that counts from now on; without a limit it never ends. Less than `least` bytes are no progress.
+    pub fn begin(limit: Option<Duration>, group: Option<Pid>, least: u64) -> Self {
         Self {
             limit,
             group,
+            least,
             moved: 0,
             since: Instant::now(),
         }
@@ -48,7 +53,7 @@ impl Stall {
         };
         sleep(limit / LOOKS).await;
         let moved = processes::moved_by(group);
-        if moved.abs_diff(self.moved) >= PROGRESS {
+        if moved.abs_diff(self.moved) >= self.least {
             self.moved = moved;
             self.since = Instant::now();
         }

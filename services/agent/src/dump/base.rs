@@ -22,7 +22,7 @@ use pgo_telemetry::CancellationToken;
 use zeroize::Zeroizing;
 
 use super::{
-    Answer, DumpError, Job,
+    Answer, DumpError, Job, discarded,
     folder::{self, Restore},
 };
 use crate::operation::{Unfinished, programs::Programs};
@@ -51,16 +51,14 @@ impl Job<'_, BaseManifest> {
         }
         self.folder.clear()?;
         let programs = Programs::without_password(self.installation, self.stop)?;
+        let programs = programs.ended_after(self.stall());
         let partial = self.folder.begin(Timestamp::now())?;
         let made = self
             .copied(&programs, (source, options), partial.path())
             .await;
         let manifest = match made {
             Ok(manifest) => manifest,
-            Err(error) => {
-                partial.discard()?;
-                return Err(error);
-            }
+            Err(error) => return Err(discarded(partial, error)?),
         };
         let name = partial.keep(&manifest)?;
         tracing::info!(name, bytes = manifest.bytes, "a backup is made");

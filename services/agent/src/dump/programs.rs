@@ -99,7 +99,7 @@ impl Programs<'_> {
                 errors.add(said);
             }
         };
-        let (status, worked) = self.until_end(child, hear, work).await?;
+        let (status, worked) = self.until_end(program, child, hear, work).await?;
         let failed = |why: String| Err(Unfinished::Failed(why));
         match (status, worked, errors.told()) {
             (Ok(status), Ok(()), None) if status.success() => Ok(()),

@@ -44,7 +44,7 @@ impl Programs<'_> {
                 None => Ok(()),
             }
         };
-        let (status, read) = self.until_end(child, hear, read).await?;
+        let (status, read) = self.until_end(program, child, hear, read).await?;
         let failed = |why: String| Err(Unfinished::Failed(why));
         let status = match status {
             Ok(status) => status,

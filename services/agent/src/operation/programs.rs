@@ -26,7 +26,10 @@ use tokio::{
 use zeroize::Zeroizing;
 
 use super::Unfinished;
-use crate::server::follow;
+use crate::{
+    backrest::stall::{self, Stall},
+    server::follow,
+};
 
 /// How long a program that is to end may take for that.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -42,6 +45,8 @@ pub struct Programs<'a> {
     installation: &'a Installation,
     variables: Vec<(&'static str, String)>,
     stop: &'a CancellationToken,
+    /// For how long one may move no data.
+    stall: Option<Duration>,
     /// Holds the file with the password.
     secrets: TempDir,
 }
@@ -68,6 +73,7 @@ impl<'a> Programs<'a> {
             installation,
             variables: server.variables(),
             stop,
+            stall: None,
             secrets,
         })
     }
@@ -85,8 +91,14 @@ impl<'a> Programs<'a> {
             // What they say is read by a program.
             variables: vec![("LC_ALL", "C".to_owned())],
             stop,
+            stall: None,
             secrets: folder()?,
         })
+    }
+
+    /// The same, of which each is ended that moves no data for so long; none means never.
+    pub fn ended_after(self, stall: Option<Duration>) -> Self {
+        Self { stall, ..self }
     }
 
     /// Starts one, with further variables.
@@ -117,12 +129,14 @@ impl<'a> Programs<'a> {
         })
     }
 
-    /// Hears each line of what a program complains of, until it ends and the work beside it; or ends it, where all is to end.
+    /// Hears each line of what a program complains of, until it ends and the work beside it; or ends it, where all is to end, or it
+    /// gets no further.
     ///
     /// # Errors
-    /// All is to end.
+    /// It was ended.
     pub async fn until_end<T>(
         &self,
+        what: &'static str,
         mut child: Child,
         hear: impl FnMut(&str),
         work: impl Future<Output = T>,
@@ -133,15 +147,24 @@ impl<'a> Programs<'a> {
                 follow(complaints, hear).await;
             }
         };
+        let mut stall = Stall::begin(self.stall, group(&child), stall::ANY);
+        let stalled = async {
+            loop {
+                if let Some(limit) = stall.look().await {
+                    break limit;
+                }
+            }
+        };
         let ended = tokio::select! {
-            () = self.stop.cancelled() => None,
-            ended = async { tokio::join!(heard, work, child.wait()) } => Some(ended),
+            () = self.stop.cancelled() => Err(Unfinished::Ended),
+            limit = stalled => Err(Unfinished::Stalled { what, limit }),
+            ended = async { tokio::join!(heard, work, child.wait()) } => Ok(ended),
         };
         match ended {
-            Some(((), worked, status)) => Ok((status, worked)),
-            None => {
+            Ok(((), worked, status)) => Ok((status, worked)),
+            Err(why) => {
                 end(&mut child).await;
-                Err(Unfinished::Ended)
+                Err(why)
             }
         }
     }
@@ -198,9 +221,14 @@ fn keep(password: &Path, path: &Path) -> Result<(), String> {
     written.map_err(|error| format!("cannot write {}: {error}", path.display()))
 }
 
+/// A program, with everything that it has started.
+fn group(child: &Child) -> Option<Pid> {
+    child.id().map(u32::cast_signed).map(Pid::from_raw)
+}
+
 /// Ends a program with everything that it has started.
 async fn end(child: &mut Child) {
-    let group = child.id().map(u32::cast_signed).map(Pid::from_raw);
+    let group = group(child);
     for signal in [Signal::SIGTERM, Signal::SIGKILL] {
         if let Some(group) = group {
             // That all are gone already is what is wanted.

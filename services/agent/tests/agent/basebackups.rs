@@ -39,6 +39,11 @@ impl<'a> Copies<'a> {
 
     /// It runs to its end: its answer, or why there is none.
     async fn run(&self, order: &Value) -> Result<Value, String> {
+        self.run_with(order, 0).await
+    }
+
+    /// The same, where a program is ended that moves no data for so many seconds; 0 for never.
+    async fn run_with(&self, order: &Value, stall: u32) -> Result<Value, String> {
         let (answer, tls) = (self.volume.join("answer"), &self.rig.settings.tls);
         let mut command = worker::command(self.rig, "dump", &answer);
         command
@@ -46,18 +51,23 @@ impl<'a> Copies<'a> {
             .arg(option("target", &self.target))
             .arg(option("certificate", &tls.join("tls.crt")))
             .arg(option("key", &tls.join("tls.key")))
-            .env("PGO_DUMP", order.to_string());
+            .env("PGO_DUMP", order.to_string())
+            .env("PGO_STALL_SECONDS", stall.to_string());
         worker::said(command, &answer).await
     }
 
     async fn copy(&self, operation: &str) -> Result<Value, String> {
+        self.copy_with(operation, "--max-rate=1024M", 0).await
+    }
+
+    async fn copy_with(&self, operation: &str, option: &str, stall: u32) -> Result<Value, String> {
         let source = json!({
             "instance": "hippo", "address": "127.0.0.1", "port": self.rig.settings.port,
         });
-        self.run(&json!({
-            "operation": operation, "work": "baseBackup", "source": source, "options": ["--max-rate=1024M"],
-        }))
-        .await
+        let order = json!({
+            "operation": operation, "work": "baseBackup", "source": source, "options": [option],
+        });
+        self.run_with(&order, stall).await
     }
 
     async fn restore(
@@ -233,6 +243,43 @@ fn what_is_not_whole_is_no_backup_and_is_not_restored() {
         let why = copies.copy("third").await.expect_err("nobody serves");
         assert!(why.contains("pg_basebackup: error"), "{why}");
         assert_eq!(copies.names().len(), 1, "{:?}", copies.names());
+    });
+}
+
+#[test]
+fn a_copy_that_gets_no_further_is_ended_and_one_that_is_slow_is_not() {
+    let name = "basebackups::a_copy_that_gets_no_further_is_ended_and_one_that_is_slow_is_not";
+    unprivileged(name, &PROGRAMS, async || {
+        let mut rig = served().await;
+        // So much that PostgreSQL takes minutes to write it where it may.
+        execute(
+            &rig,
+            "CREATE TABLE big AS SELECT g, repeat('x', 100) FROM generate_series(1, 50000) g",
+        )
+        .await;
+        let copies = Copies::new(&rig);
+        let why = copies.copy_with("first", "--checkpoint=spread", 2).await;
+        let why = why.expect_err("it waits for the checkpoint");
+        assert!(
+            why.starts_with("pg_basebackup moved no data for 2 s and was stopped"),
+            "{why}"
+        );
+        assert!(
+            copies.names().iter().all(|name| name.ends_with(".partial")),
+            "{:?}",
+            copies.names()
+        );
+        // 30 MB and more, so that it takes longer than it may do nothing.
+        let begin = std::time::Instant::now();
+        let made = copies.copy_with("second", "--max-rate=8M", 2).await;
+        let made = made.expect("it goes on");
+        assert!(
+            begin.elapsed().as_secs() > 2,
+            "too fast to tell: {:?}",
+            begin.elapsed()
+        );
+        assert_eq!(copies.names(), [made["name"].as_str().expect("a name")]);
+        rig.stop().await;
     });
 }
 

@@ -321,6 +321,45 @@ fn one_that_is_told_to_end_leaves_nothing_and_says_nothing() {
 }
 
 #[test]
+fn a_dump_that_gets_no_further_is_ended_and_is_none() {
+    let name = "dumping::a_dump_that_gets_no_further_is_ended_and_is_none";
+    unprivileged(name, &PROGRAMS, async || {
+        let mut rig = served().await;
+        execute(&rig, "CREATE TABLE t(v text); INSERT INTO t VALUES ('one')").await;
+        let dumps = Dumps::new(&rig);
+        let limited = async |operation: &str| {
+            let mut command = dumps.command(&make(operation, &json!({})));
+            command.env("PGO_STALL_SECONDS", "2");
+            worker::said(command, &dumps.answer()).await
+        };
+        let session = locked(&rig).await;
+        let why = limited("one").await.expect_err("it waits for the table");
+        assert!(
+            why.starts_with("pg_dump moved no data for 2 s and was stopped"),
+            "{why}"
+        );
+        let left = dumps.names();
+        assert!(
+            left.iter().all(|name| name.ends_with(".partial")),
+            "{left:?}"
+        );
+        let dumping = "SELECT application_name::text FROM pg_stat_activity WHERE application_name = 'pgo-dump'";
+        let begin = Instant::now();
+        while !names(&rig, dumping).await.is_empty() {
+            assert!(begin.elapsed() < DEADLINE, "its session does not end");
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        session
+            .execute("ROLLBACK", DEADLINE)
+            .await
+            .expect("unlocked");
+        let made = limited("two").await.expect("a dump");
+        assert_eq!(dumps.names(), [made["name"].as_str().expect("a name")]);
+        rig.stop().await;
+    });
+}
+
+#[test]
 fn a_dump_that_failed_is_never_kept_and_one_that_is_not_whole_is_not_restored() {
     let name =
         "dumping::a_dump_that_failed_is_never_kept_and_one_that_is_not_whole_is_not_restored";

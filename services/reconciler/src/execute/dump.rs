@@ -39,7 +39,8 @@ pub async fn one(
         }
         Step::MakeDumpPod { order, claim } => {
             let (uid, logs) = (&cluster.stream, &context.agent_logs);
-            let pod = pgo_objects::dump_pod(&desired, uid, (order, claim), logs);
+            let stall = context.config.borrow().cluster.backup_stall_timeout();
+            let pod = pgo_objects::dump_pod(&desired, uid, (order, claim), stall, logs);
             make(client, cluster, &pod, Present::Stays).await
         }
         _ => Ok(()),

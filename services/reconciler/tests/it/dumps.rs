@@ -52,6 +52,14 @@ async fn a_dump_is_made_once_and_its_end_is_noted_whoever_leads() {
     eventually("its pod goes", || pod(&kubernetes, "pgdump").is_none()).await;
     let order = made["spec"]["containers"][0]["env"][0].clone();
     assert_eq!(order["name"], "PGO_DUMP", "{order}");
+    let variables = made["spec"]["containers"][0]["env"]
+        .as_array()
+        .expect("some");
+    let stall = variables
+        .iter()
+        .find(|one| one["name"] == "PGO_STALL_SECONDS");
+    let unless = "unless pgo.yaml says otherwise";
+    assert_eq!(stall.expect("a limit")["value"], "3600", "{unless}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -26,6 +26,7 @@ fn made(work: DumpWork) -> Pod {
         &desired(),
         &uid(),
         (&order(work), CLAIM),
+        3600,
         &LogSettings::default(),
     )
 }
@@ -63,6 +64,7 @@ fn the_pod_is_told_what_to_do_and_has_no_more_than_it_needs() {
     });
     assert_eq!(order, expected);
     assert_eq!(said("PGO_DATABASE_HOST"), "hippo.pgouser1.svc");
+    assert_eq!(said("PGO_STALL_SECONDS"), "3600");
     assert!(
         spec.containers[0]
             .env
@@ -90,6 +92,11 @@ fn a_restore_is_another_pod() {
     let pod = made(load);
     let name = pod.metadata.name.clone().unwrap_or_default();
     assert!(name.starts_with("restore-hippo-pgdump-"), "{name}");
+    let text = serde_json::to_string(&pod).expect("JSON");
+    assert!(
+        !text.contains("PGO_STALL_SECONDS"),
+        "an index may take hours"
+    );
     assert_eq!(pod.metadata.labels.expect("labels")["pgrestore"], "true");
 }
 
@@ -132,6 +139,8 @@ fn who_copies_has_the_certificate_and_who_restores_a_copy_two_claims_and_no_secr
         }),
         options: Vec::new(),
     });
+    let stall = variable(&spec(&copy), "PGO_STALL_SECONDS");
+    assert_eq!(stall, "3600");
     let text = serde_json::to_string(&copy).expect("JSON");
     assert!(!text.contains("postgres-secret"), "no password");
     let tls = mounted(&copy);
