@@ -61,7 +61,7 @@ pub struct Arguments {
         hide_default_value = true
     )]
     pitr_target: String,
-    /// Label of the nodes that the new instance, or the pod that restores a copy, prefers, KEY=VALUE
+    /// Label of the nodes that the new instance, or the pod that restores a copy or a dump, prefers, KEY=VALUE
     #[arg(
         long,
         value_name = "LABEL",

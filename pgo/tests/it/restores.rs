@@ -93,6 +93,7 @@ fn a_dump_is_restored_without_a_word_of_a_primary_that_stops() {
         "--backup-pvc=c",
         "--backup-opts=--clean",
         "--pitr-target=2026-10-15-10-11-12",
+        "--node-label=zone=a",
         "--no-prompt",
     ]));
     assert_eq!(
@@ -106,7 +107,7 @@ fn a_dump_is_restored_without_a_word_of_a_primary_that_stops() {
         request.body,
         json!({
             "Namespace": request.body["Namespace"], "FromCluster": "hippo", "FromPVC": "c", "RestoreOpts": "--clean",
-            "PITRTarget": "2026-10-15-10-11-12", "NodeLabel": "",
+            "PITRTarget": "2026-10-15-10-11-12", "NodeLabel": "zone=a",
         })
     );
 }

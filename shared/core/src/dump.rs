@@ -97,6 +97,8 @@ pub enum DumpWish {
         database: Option<String>,
         /// Options for the program.
         options: LoadOptions,
+        /// Label of the nodes that its pod prefers, `key=value`.
+        node_label: Option<String>,
     },
     /// A backup by `pg_basebackup`.
     BaseBackup {
@@ -135,6 +137,7 @@ pub enum DumpWork {
         options: Vec<String>,
     },
     /// Restore one.
+    #[serde(rename_all = "camelCase")]
     Load {
         /// Its name; none means the newest.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -142,6 +145,9 @@ pub enum DumpWork {
         /// The database; none means that which was dumped.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         database: Option<String>,
+        /// Label of the nodes that the pod prefers, `key=value`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        node_label: Option<String>,
         /// Arguments for the program.
         options: Vec<String>,
     },

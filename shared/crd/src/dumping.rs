@@ -208,6 +208,7 @@ fn load(task: &Pgtask) -> Result<DumpWish, String> {
         dump,
         database: given(task, LOAD_DATABASE),
         options,
+        node_label: node_label(task),
     })
 }
 
@@ -231,12 +232,17 @@ fn base_restore(task: &Pgtask) -> Result<DumpWish, String> {
     let to = to
         .parse()
         .map_err(|error| format!("parameters.{BASE_TO}: {to:?} can be no cluster: {error}"))?;
-    let [key, value] = NODE_LABEL.map(|key| given(task, key));
     Ok(DumpWish::BaseRestore {
         backup: backup.transpose()?,
         to,
-        node_label: key.zip(value).map(|(key, value)| format!("{key}={value}")),
+        node_label: node_label(task),
     })
+}
+
+/// Label of the nodes that the pod prefers, where one is asked for.
+fn node_label(task: &Pgtask) -> Option<String> {
+    let [key, value] = NODE_LABEL.map(|key| given(task, key));
+    key.zip(value).map(|(key, value)| format!("{key}={value}"))
 }
 
 /// The name of the backup that lies at this path on its claim.

@@ -64,7 +64,8 @@ pub fn dump_pod(
 
 /// It prefers nodes where somebody said so.
 fn affinity(work: &DumpWork) -> Option<Affinity> {
-    let DumpWork::BaseRestore { node_label, .. } = work else {
+    let (DumpWork::BaseRestore { node_label, .. } | DumpWork::Load { node_label, .. }) = work
+    else {
         return None;
     };
     let (key, value) = node_label.as_ref()?.split_once('=')?;

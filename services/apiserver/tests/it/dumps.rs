@@ -103,7 +103,10 @@ async fn what_cannot_be_dumped_or_restored_makes_no_task() {
             ("FromPVC", "nosuch"),
             "persistentvolumeclaims \"nosuch\" not found",
         ),
-        (("NodeLabel", "zone=a"), "not available"),
+        (
+            ("NodeLabel", "zone"),
+            "zone node label does not follow key=value format",
+        ),
     ] {
         let refused = restore(&client, &[change]).await;
         assert!(words(&refused).contains(part), "{refused}");
@@ -123,7 +126,10 @@ async fn a_restore_names_its_claim_and_its_dump() {
     let change = [
         ("RestoreOpts", "--clean"),
         ("PITRTarget", "2026-10-15-10-11-12"),
+        ("NodeLabel", "zone=a"),
     ];
+    let node = json!({"metadata": {"name": "one", "labels": {"zone": "a"}}});
+    kubernetes.put("nodes", "", node);
     let answer = restore(&client, &change).await;
     let text = format!(
         "restore performed on hippo to {CLAIM} opts=--clean pitr-target=2026-10-15-10-11-12"
@@ -138,6 +144,8 @@ async fn a_restore_names_its_claim_and_its_dump() {
         ("pgrestore-pitr-target", "2026-10-15-10-11-12"),
         ("pgrestore-opts", "--clean"),
         ("pgrestore-user", "hippo-postgres-secret"),
+        ("NodeLabelKey", "zone"),
+        ("NodeLabelValue", "a"),
     ] {
         assert_eq!(parameters[key], value, "{key}: {parameters}");
     }

@@ -121,9 +121,11 @@ fn work(wish: &DumpWish, cluster: &Cluster, observed: &Observed) -> Result<DumpW
             dump,
             database,
             options,
+            node_label,
         } => DumpWork::Load {
             dump: dump.clone(),
             database: database.clone(),
+            node_label: node_label.clone(),
             options: options.arguments(),
         },
         DumpWish::BaseBackup { options, .. } => DumpWork::BaseBackup {

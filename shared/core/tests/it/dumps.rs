@@ -69,6 +69,7 @@ fn load(dump: Option<&str>) -> Result<DumpWish, String> {
         dump: dump.map(str::to_owned),
         database: None,
         options: LoadOptions::parse("").expect("options"),
+        node_label: Some("zone=a".to_owned()),
     })
 }
 
@@ -296,7 +297,8 @@ fn a_dump_is_restored_into_the_cluster_as_it_runs() {
     };
     let order = serde_json::to_value(order).expect("JSON");
     let expected = serde_json::json!({
-        "operation": OTHER, "work": "load", "dump": "a", "options": ["--single-transaction"],
+        "operation": OTHER, "work": "load", "dump": "a", "nodeLabel": "zone=a",
+        "options": ["--single-transaction"],
     });
     assert_eq!((order, claim.as_str()), (expected, CLAIM));
     say(&mut world, done("a"));

@@ -122,18 +122,21 @@ fn what_a_claim_is_made_of_is_said_by_the_task_before_pgo_yaml() {
 
 #[test]
 fn a_task_asks_for_the_restore_of_a_dump() {
-    let request = restore(
-        json!({"pgrestore-pitr-target": "2026-10-15-10-11-12", "pgrestore-opts": "--clean"}),
-    );
+    let request = restore(json!({
+        "pgrestore-pitr-target": "2026-10-15-10-11-12", "pgrestore-opts": "--clean", "NodeLabelKey": "zone",
+        "NodeLabelValue": "a",
+    }));
     assert_eq!((request.kind, request.claim), (DumpKind::Load, None));
     let Ok(DumpWish::Load {
         dump,
         database,
         options,
+        node_label,
     }) = request.wanted
     else {
         panic!("a restore");
     };
+    assert_eq!(node_label.as_deref(), Some("zone=a"));
     assert_eq!(
         (dump.as_deref(), database),
         (Some("2026-10-15-10-11-12"), None)

@@ -87,9 +87,13 @@ fn a_restore_is_another_pod() {
     let load = DumpWork::Load {
         dump: Some("2026-10-15-10-11-12".to_owned()),
         database: None,
+        node_label: Some("zone=a".to_owned()),
         options: Vec::new(),
     };
     let pod = made(load);
+    let affinity = serde_json::to_string(&spec(&pod).affinity).expect("JSON");
+    assert!(affinity.contains("\"zone\""), "{affinity}");
+    assert_eq!(spec(&made(make())).affinity, None, "nobody asks for it");
     let name = pod.metadata.name.clone().unwrap_or_default();
     assert!(name.starts_with("restore-hippo-pgdump-"), "{name}");
     let text = serde_json::to_string(&pod).expect("JSON");

@@ -13,14 +13,16 @@ use pgo_api::{
     RestoreDumpRequest, RestoreResponse, ShowDumpQuery, ShowDumpResponse, texts,
 };
 use pgo_core::dump::options::{DumpOptions, LoadOptions};
-use pgo_crd::{Pgcluster, PgoConfig, Pgtask, StorageSpec};
+use pgo_crd::{Pgcluster, PgoConfig, Pgtask, StorageSpec, TaskType, label};
 use pgo_ids::{ClusterName, OperationId};
 use serde_json::{Value, json};
 
 use super::{
     Selection, ask,
+    create::nodes,
     restore::cluster,
-    task::{self, DumpTask, LoadTask, Subject},
+    task::{self, DumpTask, Subject},
+    wanted::node_label,
 };
 use crate::{app::App, refusal::Refusal, request::Call};
 
@@ -234,9 +236,8 @@ pub(crate) async fn restore(
             request.from_cluster
         ));
     }
-    if !request.node_label.is_empty() {
-        return refuse(texts::not_available("--node-label with pgdump"));
-    }
+    let nodes = nodes(&call.app, &request.node_label).await?;
+    let node = node_label(&request.node_label, &nodes)?;
     let cluster = cluster(&call.app, &request.namespace, &request.from_cluster).await?;
     let name: ClusterName = request
         .from_cluster
@@ -248,7 +249,7 @@ pub(crate) async fn restore(
     };
     is_there(&call.app, &request.namespace, &claim).await?;
     // What was begun is finished, also when the client goes away.
-    let asking = tokio::spawn(async move { load(&call, &request, &cluster, &claim).await });
+    let asking = tokio::spawn(async move { load(&call, &request, &cluster, (&claim, node)).await });
     asking
         .await
         .map_err(|error| Refusal(format!("asking for a restore broke off: {error}")))?
@@ -269,16 +270,17 @@ async fn load(
     call: &Call,
     request: &RestoreDumpRequest,
     cluster: &Pgcluster,
-    claim: &str,
+    (claim, node): (&str, Option<(String, String)>),
 ) -> Result<RestoreResponse, Refusal> {
     let work = LoadTask {
         options: &request.restore_opts,
         claim,
         dump: request.pitr_target.trim(),
+        node,
         tag: tag(cluster),
         port: port(cluster, &call.app),
     };
-    let make = |subject: &Subject<'_>, id| task::load(subject, id, &work);
+    let make = |subject: &Subject<'_>, id| load_task(subject, id, &work);
     let id = ask::one(call, &request.namespace, cluster, make).await?;
     let opts = (request.restore_opts.as_str(), request.pitr_target.as_str());
     Ok(RestoreResponse {
@@ -286,4 +288,44 @@ async fn load(
         operation: id.to_string(),
         outcome: Outcome::ok(),
     })
+}
+
+/// What the restore of a dump is asked for with.
+struct LoadTask<'a> {
+    /// Options of `pg_restore`.
+    options: &'a str,
+    /// The claim.
+    claim: &'a str,
+    /// Name of the dump; empty means the newest.
+    dump: &'a str,
+    /// Label of the nodes that its pod prefers.
+    node: Option<(String, String)>,
+    /// Tag of the image.
+    tag: &'a str,
+    /// Port of the database.
+    port: String,
+}
+
+/// The task that asks for the restore of a dump: 4.1's parameters.
+fn load_task(subject: &Subject<'_>, id: OperationId, work: &LoadTask<'_>) -> Pgtask {
+    let cluster = subject.name.to_string();
+    let (key, value) = work.node.clone().unwrap_or_default();
+    let [node_key, node_value] = pgo_crd::NODE_LABEL;
+    let parameters = [
+        (pgo_crd::LOAD_DATABASE, String::new()),
+        ("pgrestore-host", cluster.clone()),
+        (pgo_crd::LOAD_CLUSTER, cluster.clone()),
+        (pgo_crd::LOAD_CLAIM, work.claim.to_owned()),
+        (pgo_crd::LOAD_DUMP, work.dump.to_owned()),
+        (pgo_crd::LOAD_OPTIONS, work.options.to_owned()),
+        ("pgrestore-user", format!("{cluster}-postgres-secret")),
+        ("pgrestore-port", work.port.clone()),
+        ("pgrestore", "pgrestore".to_owned()),
+        (node_key, key),
+        (node_value, value),
+        ("ccp-image-tag", work.tag.to_owned()),
+    ];
+    let name = format!("restore-{cluster}-pgdump");
+    let labels = [(label::PG_CLUSTER_ID, subject.uid.as_str())];
+    task::task(subject, name, TaskType::Pgrestore, id, &labels, parameters)
 }

@@ -318,40 +318,6 @@ pub(super) fn dump(subject: &Subject<'_>, id: OperationId, work: &DumpTask<'_>) 
     task
 }
 
-/// What the restore of a dump is asked for with.
-pub(super) struct LoadTask<'a> {
-    /// Options of `pg_restore`.
-    pub options: &'a str,
-    /// The claim.
-    pub claim: &'a str,
-    /// Name of the dump; empty means the newest.
-    pub dump: &'a str,
-    /// Tag of the image.
-    pub tag: &'a str,
-    /// Port of the database.
-    pub port: String,
-}
-
-/// The task that asks for the restore of a dump: 4.1's parameters.
-pub(super) fn load(subject: &Subject<'_>, id: OperationId, work: &LoadTask<'_>) -> Pgtask {
-    let cluster = subject.name.to_string();
-    let parameters = [
-        (pgo_crd::LOAD_DATABASE, String::new()),
-        ("pgrestore-host", cluster.clone()),
-        (pgo_crd::LOAD_CLUSTER, cluster.clone()),
-        (pgo_crd::LOAD_CLAIM, work.claim.to_owned()),
-        (pgo_crd::LOAD_DUMP, work.dump.to_owned()),
-        (pgo_crd::LOAD_OPTIONS, work.options.to_owned()),
-        ("pgrestore-user", format!("{cluster}-postgres-secret")),
-        ("pgrestore-port", work.port.clone()),
-        ("pgrestore", "pgrestore".to_owned()),
-        ("ccp-image-tag", work.tag.to_owned()),
-    ];
-    let name = format!("restore-{cluster}-pgdump");
-    let labels = [(label::PG_CLUSTER_ID, subject.uid.as_str())];
-    task(subject, name, TaskType::Pgrestore, id, &labels, parameters)
-}
-
 /// The task of this name that asks for a benchmark, or for a load, with these parameters.
 pub(super) fn job(
     subject: &Subject<'_>,

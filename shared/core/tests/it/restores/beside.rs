@@ -63,6 +63,7 @@ fn it_is_refused_while_something_works_with_the_database() {
             DumpWork::Load {
                 dump: None,
                 database: None,
+                node_label: None,
                 options: options(),
             },
         ),
