@@ -251,6 +251,10 @@ pub struct UntriedBackup {
     pub at: Timestamp,
     /// Why.
     pub cause: String,
+    /// Where it is of a former database, or of a timeline that was left: the timeline of the primary then. The policy has it tried
+    /// again only when that is another one, as after a restore along the timeline of the backup.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub superseded_on: Option<u32>,
 }
 
 /// The last restore that was proven to work.

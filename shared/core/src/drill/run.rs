@@ -77,20 +77,33 @@ fn due<'a>(
         && status.backup.is_none()
         && !is_held(status);
     let agent = observed.repository.works().filter(|_| is_clear)?;
-    chosen(policy(cluster)?, &status.drills, &agent.backups, now)
+    let at = (timeline(observed), now);
+    chosen(policy(cluster)?, &status.drills, &agent.backups, at)
 }
 
-/// The backup that is to be tried, of those that are there, the newest last.
+/// The timeline of the primary; none while none is heard.
+fn timeline(observed: &Observed) -> Option<u32> {
+    let primary = observed.agent(observed.serving_primary()?)?;
+    Some(primary.timeline)
+}
+
+/// The backup that is to be tried, of those that are there, the newest last; on this timeline of the primary, where it is known.
 fn chosen<'a>(
     policy: DrillPolicy,
     drills: &Drills,
     backups: &'a [BackupSet],
-    now: Timestamp,
+    (timeline, now): (Option<u32>, Timestamp),
 ) -> Option<&'a BackupSet> {
     let tried = |backup: &BackupSet| drills.verdicts.contains_key(&backup.label);
     let untried = |backup: &BackupSet| drills.untried.get(&backup.label);
+    let is_superseded = |backup: &BackupSet| {
+        let on = untried(backup).and_then(|one| one.superseded_on);
+        on.is_some_and(|on| timeline.is_none_or(|timeline| timeline == on))
+    };
     let is_left_alone = |backup: &&BackupSet| {
-        untried(backup).is_some_and(|one| now.duration_since(one.at) < LEFT_ALONE)
+        let untried = untried(backup).filter(|one| one.superseded_on.is_none());
+        let lately = untried.is_some_and(|one| now.duration_since(one.at) < LEFT_ALONE);
+        lately || is_superseded(backup)
     };
     let newest = backups.last()?;
     match policy {
@@ -105,7 +118,8 @@ fn chosen<'a>(
         }
         DrillPolicy::Daily => {
             let is_time = |last: Timestamp| now.duration_since(last) >= DAY;
-            (!tried(newest) && drills.last.is_none_or(is_time)).then_some(newest)
+            let is_due = !tried(newest) && !is_superseded(newest);
+            (is_due && drills.last.is_none_or(is_time)).then_some(newest)
         }
     }
 }
@@ -209,7 +223,7 @@ fn advance(next: &mut ClusterStatus, cluster: &Cluster, observed: &Observed, now
     }
     if took >= DEADLINE {
         let cause = format!("it did not end within {} hours", DEADLINE.as_hours());
-        give_up(next, cluster, &run, &cause, now);
+        give_up(next, cluster, &run, (&cause, None), now);
         return;
     }
     next.drills.run = Some(DrillRun {
@@ -252,7 +266,7 @@ fn lose(
     if now.duration_since(troubled) >= TRYING {
         let hours = TRYING.as_hours();
         let cause = format!("{lost} pods have tried it for {hours} hours, the last one: {why}");
-        give_up(next, cluster, run, &cause, now);
+        give_up(next, cluster, run, (&cause, None), now);
         return;
     }
     let not_before = now + pause(lost);
@@ -279,18 +293,20 @@ fn pause(lost: u32) -> SignedDuration {
     pause.map_or(LONGEST_PAUSE, |pause| pause.min(LONGEST_PAUSE))
 }
 
-/// It cannot be tried: that says nothing of the backup, which stays as little known as it was.
+/// It cannot be tried: that says nothing of the backup, which stays as little known as it was; for how long that stays so, where it is
+/// superseded.
 fn give_up(
     next: &mut ClusterStatus,
     cluster: &Cluster,
     run: &DrillRun,
-    cause: &str,
+    (cause, superseded_on): (&str, Option<u32>),
     now: Timestamp,
 ) {
     let cause = format!("could not be tried: {cause}");
     let untried = UntriedBackup {
         at: now,
         cause: cause.clone(),
+        superseded_on,
     };
     next.drills.untried.insert(run.backup.clone(), untried);
     let cause = format!("backup {}: not proven, {cause}", run.backup);
@@ -314,8 +330,10 @@ fn conclude(
             }
             None => judge(next, cluster, run, cause, now),
             Some(DrillUntried::Unreachable) => lose(next, cluster, (run, uid), error, now),
-            Some(DrillUntried::Late | DrillUntried::Superseded) => {
-                give_up(next, cluster, run, error, now);
+            Some(DrillUntried::Late) => give_up(next, cluster, run, (error, None), now),
+            Some(DrillUntried::Superseded) => {
+                let on = timeline(observed);
+                give_up(next, cluster, run, (error, on), now);
             }
         }
         return;

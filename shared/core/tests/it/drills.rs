@@ -281,6 +281,33 @@ fn a_backup_of_a_former_database_or_timeline_is_given_up_at_once_and_not_told_to
     world.check_stream();
 }
 
+#[test]
+fn a_superseded_backup_is_not_tried_again_until_the_primary_is_on_another_timeline() {
+    for policy in [DrillPolicy::Each, DrillPolicy::Daily] {
+        let mut world = with(policy);
+        have(&mut world, &[FIRST]);
+        world.reconcile();
+        pod(&mut world, "pod", superseded(FIRST));
+        world.reconcile();
+        world.observed.drill = None;
+        for _ in 0..3 {
+            world.wait(2 * DAY);
+            world.reconcile();
+            assert_eq!(tried(&world), None, "{policy:?}: nothing has changed");
+        }
+        // While nobody is heard nothing is known to have changed.
+        let primary = world.observed.serving_primary().expect("one").clone();
+        let mut instance = world.observed.agents.remove(&primary).expect("heard");
+        world.reconcile();
+        assert_eq!(tried(&world), None, "{policy:?}");
+        instance.timeline += 1;
+        world.observed.agents.insert(primary, instance);
+        world.reconcile();
+        assert_eq!(tried(&world).as_deref(), Some(FIRST), "{policy:?}");
+        world.check_stream();
+    }
+}
+
 /// Nothing is known of a backup, though it was tried: no verdict, and what was proven before stays so.
 fn assert_untried(world: &World, backup: &str, words: &str) {
     let told = failure(world);

@@ -55,6 +55,11 @@ pub(super) fn drills() -> Value {
                     "properties": {
                         "at": with_description(&time(), "When it was given up."),
                         "cause": {"type": "string", "description": "Why."},
+                        "supersededOn": with_description(
+                            &small(),
+                            "Where it is of a former database, or of a timeline that was left: the timeline of the primary then. The \
+                             policy has it tried again only on another one.",
+                        ),
                     },
                 },
             },

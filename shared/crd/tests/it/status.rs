@@ -228,6 +228,7 @@ fn full() -> ClusterStatus {
     let untried = pgo_core::UntriedBackup {
         at: time,
         cause: "the repository is away".to_owned(),
+        superseded_on: Some(2),
     };
     ClusterStatus {
         state: "pgcluster Processed".to_owned(),
