@@ -85,9 +85,21 @@ pub struct Answer {
     /// The first and the last WAL file that a copy needs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wal: Option<WalRange>,
+    /// Where the data ends that was made of a copy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<End>,
     /// What else is to be said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+}
+
+/// Where data ends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct End {
+    /// Place in the WAL, as PostgreSQL writes it.
+    pub lsn: String,
+    /// Its timeline.
+    pub timeline: u32,
 }
 
 /// Why it was not done.
@@ -330,6 +342,7 @@ impl Job<'_, Manifest> {
             path: self.folder.path(name).display().to_string(),
             bytes: manifest.bytes,
             wal: None,
+            end: None,
             note,
         }
     }

@@ -63,6 +63,12 @@ pub struct Answer {
     /// What the program printed, where users are to see it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<String>,
+    /// How many rows were loaded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<u64>,
+    /// Size of the file that they were in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
 }
 
 /// Does it, and writes down what became of it.
@@ -134,6 +140,8 @@ async fn benchmark(
     Ok(Answer {
         summary,
         output: Some(output),
+        rows: None,
+        bytes: None,
     })
 }
 
@@ -150,6 +158,7 @@ async fn load(
         looked = looked => looked.map_err(|error| Unfinished::Failed(format!("looking through the file broke off: {error}")))?,
     };
     let file = file.map_err(Unfinished::Failed)?;
+    let bytes = file.metadata().ok().map(|file| file.len());
     let programs = programs(settings, installation, stop)?;
     let call = job::load(work);
     let printed = programs
@@ -167,6 +176,8 @@ async fn load(
     Ok(Answer {
         summary: format!("{rows} rows of file {file} on claim {claim} are in {table}"),
         output: None,
+        rows: Some(rows),
+        bytes,
     })
 }
 
@@ -219,6 +230,8 @@ mod tests {
         let answer = |length: usize| Answer {
             summary: "tps = 1".to_owned(),
             output: Some("\"ä\n".repeat(length)),
+            rows: None,
+            bytes: None,
         };
         let short = fitting(answer(3)).expect("JSON");
         assert_eq!(

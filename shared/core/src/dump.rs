@@ -255,6 +255,9 @@ pub struct DumpResult {
     /// The first and the last WAL file that a copy needs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wal: Option<base::BaseWal>,
+    /// Where the data ends that was made of a copy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<base::BaseEnd>,
     /// What else is to be said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,

@@ -214,6 +214,12 @@ pub struct JobResult {
     /// What the program printed, where users are to see it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<String>,
+    /// How many rows were loaded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<u64>,
+    /// Size of the file that they were in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
 }
 
 /// Name of the pod for a job and of the task that asks for it: 4.1's, with letters that follow from the operation.

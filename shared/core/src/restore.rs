@@ -20,6 +20,7 @@ mod run;
 mod steps;
 
 use jiff::Timestamp;
+use pgo_events::{Datum, Field};
 use pgo_ids::{ClusterName, InstanceName, OperationId, Term};
 use serde::{Deserialize, Serialize};
 
@@ -30,8 +31,8 @@ pub(crate) use self::{
     steps::{holds_instances, steps},
 };
 use crate::{
-    Cluster, ClusterStatus, Desired, FirstLease, Kind, NodePreference, Observed, Problem,
-    journal::Of,
+    BackupSet, Cluster, ClusterStatus, Desired, FirstLease, Kind, NodePreference, Observed,
+    Problem, journal::Of,
 };
 
 /// A request for a restore by pgBackRest.
@@ -138,6 +139,15 @@ pub struct Reached {
     /// pgBackRest's name for the backup.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub backup: String,
+    /// Size of the database in it, in bytes; none where the repository did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size_bytes: Option<u64>,
+    /// The first WAL file that it needs.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub start_wal: String,
+    /// The last one.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub stop_wal: String,
     /// When the last transaction that is in it was committed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_commit: Option<Timestamp>,
@@ -147,6 +157,32 @@ pub struct Reached {
 }
 
 impl Reached {
+    /// Nothing of it but the backup.
+    fn of(backup: &BackupSet) -> Self {
+        Self {
+            backup: backup.label.clone(),
+            size_bytes: Some(backup.size),
+            start_wal: backup.start_wal.clone(),
+            stop_wal: backup.stop_wal.clone(),
+            ..Self::default()
+        }
+    }
+
+    /// What events tell of it; the backup's name is in the cause, as 4.1's event has no field for it.
+    fn details(&self) -> Vec<(Field, Datum)> {
+        let texts = [
+            (Field::StartWal, &self.start_wal),
+            (Field::StopWal, &self.stop_wal),
+            (Field::Lsn, &self.lsn),
+        ];
+        let texts = texts.into_iter().filter(|(_, text)| !text.is_empty());
+        let texts = texts.map(|(field, text)| (field, Datum::Text(text.clone())));
+        let size = self.size_bytes.map(Datum::Number);
+        texts
+            .chain(size.map(|size| (Field::SizeBytes, size)))
+            .collect()
+    }
+
     fn is_unknown(&self) -> bool {
         *self == Self::default()
     }

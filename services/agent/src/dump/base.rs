@@ -16,13 +16,13 @@ use pgo_postgres::{
     base::{self, AT_REST, BASE_MANIFEST, BaseManifest, BaseSource, FILES},
     control,
     files::{named, sync_folder_of, write_atomically},
-    standby,
+    standby, timeline,
 };
 use pgo_telemetry::CancellationToken;
 use zeroize::Zeroizing;
 
 use super::{
-    Answer, DumpError, Job, discarded,
+    Answer, DumpError, End, Job, discarded,
     folder::{self, Restore},
 };
 use crate::operation::{Unfinished, programs::Programs};
@@ -124,7 +124,16 @@ impl Job<'_, BaseManifest> {
         if !data.exists() {
             self.placed(&self.folder.path(&name), &data).await?;
         }
-        let answer = self.told(&name, &manifest);
+        let control = control::read(self.installation, &data).await;
+        let control = control.map_err(failed)?;
+        let answer = Answer {
+            // Where nobody has written since PostgreSQL ended in order, recovery would begin at the end.
+            end: Some(End {
+                lsn: timeline::shown(control.redo),
+                timeline: control.timeline,
+            }),
+            ..self.told(&name, &manifest)
+        };
         self.folder
             .note_restore(operation, &Restore::Done(answer.clone()))?;
         Ok(answer)
@@ -191,6 +200,7 @@ impl Job<'_, BaseManifest> {
             path: self.folder.path(name).display().to_string(),
             bytes: manifest.bytes,
             wal: Some(manifest.wal.clone()),
+            end: None,
             note,
         }
     }

@@ -173,6 +173,12 @@ fn a_copy_is_made_once_and_its_restore_comes_up_with_what_was_there() {
         let restored = copies.restore("back", name, "hippo-abcd").await;
         let restored = restored.expect("restored");
         assert_eq!(restored["name"], made["name"]);
+        let end = &restored["end"];
+        assert_eq!(end["timeline"], 1, "{restored}");
+        assert!(
+            end["lsn"].as_str().is_some_and(|lsn| lsn.starts_with("0/")),
+            "{restored}"
+        );
         let data = copies.target.join("hippo-abcd");
         assert_eq!(
             data.metadata().expect("there").permissions().mode() & 0o777,

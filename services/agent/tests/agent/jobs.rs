@@ -120,6 +120,7 @@ fn a_file_is_loaded_as_a_whole_or_not_at_all() {
             done["summary"],
             "3 rows of file people.csv on claim files are in people"
         );
+        assert_eq!((&done["rows"], &done["bytes"]), (&3.into(), &33.into()));
         let rows = "SELECT id || name FROM people ORDER BY id";
         assert_eq!(
             names(&rig, rows).await,

@@ -95,11 +95,14 @@ mod tests {
             path: "/pgdata/hippo-backups/a".to_owned(),
             bytes: 3,
             wal: None,
+            end: None,
             note: None,
         };
         let measured = JobResult {
             summary: "tps = 85.1".to_owned(),
             output: Some("a\nb\n".to_owned()),
+            rows: None,
+            bytes: Some(4096),
         };
         assert_eq!(
             ended(DUMP_CONTAINER, 0, &text(&made)),

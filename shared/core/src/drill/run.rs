@@ -363,13 +363,30 @@ fn conclude(
     let at = (cluster.generation, now);
     let condition = (RESULT_PROVEN, ConditionStatus::True);
     set_condition(&mut next.conditions, condition, "Proven", &cause, at);
-    let details = [
+    let mut details = vec![
         (Field::SizeBytes, Datum::Number(report.size)),
         (Field::Lsn, Datum::Text(report.lsn.clone())),
         (Field::Timeline, Datum::Number(report.timeline.into())),
     ];
+    details.extend(wal(&run.backup, observed));
     let (subject, id) = (cluster.subject(), run.operation);
     next.journal.complete(subject, id, (&cause, &details), now);
+}
+
+/// The first and the last WAL file that a backup needs, where the repository says so.
+fn wal(backup: &str, observed: &Observed) -> Vec<(Field, Datum)> {
+    let agent = observed.repository.works();
+    let mut sets = agent.map_or(&[][..], |agent| &agent.backups[..]).iter();
+    let Some(set) = sets.find(|set| set.label == backup) else {
+        return Vec::new();
+    };
+    let ends = [
+        (Field::StartWal, &set.start_wal),
+        (Field::StopWal, &set.stop_wal),
+    ];
+    let ends = ends.into_iter().filter(|(_, file)| !file.is_empty());
+    ends.map(|(field, file)| (field, Datum::Text(file.clone())))
+        .collect()
 }
 
 /// What was shown, for people.

@@ -185,6 +185,15 @@ pub struct BaseWal {
     pub stop: String,
 }
 
+/// Where the data ends that was made of a copy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BaseEnd {
+    /// Place in the WAL, as PostgreSQL writes it.
+    pub lsn: String,
+    /// Its timeline.
+    pub timeline: u32,
+}
+
 /// The server to copy: a replica that follows closely, so that the primary has less to do, else the primary.
 pub(super) fn source(cluster: &Cluster, observed: &Observed) -> Option<BaseSource> {
     let place = |instance: &InstanceName| {

@@ -7,6 +7,7 @@
 //! ```
 
 use jiff::{SignedDuration, Timestamp};
+use pgo_events::{Datum, Field};
 use pgo_ids::OperationId;
 
 use super::{base, base_claim_name, dump_claim_name};
@@ -133,10 +134,17 @@ pub(super) fn advance(
     let (id, begun, subject) = (running.id, running.started, cluster.subject());
     let claim = Removed::of(running).claim(cluster);
     if uid(observed, &claim).is_none() {
+        let on_it = next.dumps.iter().filter(|made| made.claim == claim);
+        let sizes: Vec<u64> = on_it.map(|made| made.size_bytes).collect();
         next.dumps.retain(|made| made.claim != claim);
-        let cause = format!("claim {claim} is gone");
-        next.journal
-            .complete(subject, id, (&cause, &Vec::new()), now);
+        let mut details = vec![(Field::Volume, Datum::Text(claim.clone()))];
+        let mut cause = format!("claim {claim} is gone");
+        // What was there before it was remembered is not known, and no size of it is made up.
+        if !sizes.is_empty() {
+            cause.push_str(&format!(", with the {} made there last", sizes.len()));
+            details.push((Field::SizeBytes, Datum::Number(sizes.iter().sum())));
+        }
+        next.journal.complete(subject, id, (&cause, &details), now);
     } else if now.duration_since(begun) >= DEADLINE {
         let minutes = DEADLINE.as_mins();
         let cause = format!(

@@ -306,26 +306,28 @@ fn told(run: &DumpRun, done: &DumpResult) -> (String, Vec<(Field, Datum)>) {
     let (claim, name) = (&run.claim, &done.name);
     let note = done.note.iter().map(|note| format!("; {note}"));
     let note: String = note.collect();
-    let mut details = vec![text(Field::Path, &done.path)];
-    let size = (Field::SizeBytes, Datum::Number(done.bytes));
+    let mut details = vec![
+        text(Field::Path, &done.path),
+        (Field::SizeBytes, Datum::Number(done.bytes)),
+    ];
+    if let Some(wal) = &done.wal {
+        details.push(text(Field::StartWal, &wal.start));
+        details.push(text(Field::StopWal, &wal.stop));
+    }
     let cause = match &run.order.work {
-        DumpWork::Make { .. } => {
-            details.push(size);
-            format!("dump {name} on claim {claim}{note}")
-        }
+        DumpWork::Make { .. } => format!("dump {name} on claim {claim}{note}"),
         DumpWork::Load { .. } => format!("dump {name} of claim {claim} was restored{note}"),
         DumpWork::BaseBackup { source, .. } => {
-            details.push(size);
-            if let Some(wal) = &done.wal {
-                details.push(text(Field::StartWal, &wal.start));
-                details.push(text(Field::StopWal, &wal.stop));
-            }
             let from = source.iter().map(|source| source.instance.to_string());
             let from: String = from.collect();
             format!("backup {name} of {from} on claim {claim}{note}")
         }
         DumpWork::BaseRestore { to, .. } => {
             details.push(text(Field::Volume, to));
+            if let Some(end) = &done.end {
+                details.push(text(Field::Lsn, &end.lsn));
+                details.push((Field::Timeline, Datum::Number(end.timeline.into())));
+            }
             format!(
                 "backup {name} of claim {claim} is the data of claim {to}: pgo create cluster {to} goes on with it"
             )

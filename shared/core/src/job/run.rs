@@ -201,7 +201,12 @@ fn conclude(
     now: Timestamp,
 ) {
     next.job = None;
-    let (id, details): (_, [(Field, Datum); 0]) = (run.order.operation, []);
+    let id = run.order.operation;
+    let known = [(Field::SizeBytes, done.bytes), (Field::Rows, done.rows)];
+    let known = known.into_iter();
+    let details: Vec<_> = known
+        .filter_map(|(field, number)| Some((field, Datum::Number(number?))))
+        .collect();
     let journal = &mut next.journal;
     journal.complete(cluster.subject(), id, (&done.summary, &details), now);
     journal.note_result(id, done.output.clone());

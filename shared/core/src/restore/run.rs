@@ -113,11 +113,7 @@ fn check(
             fail(next, cluster, &run, cause, now);
             return;
         }
-        let label = done.backup.as_ref().map(|backup| backup.label.clone());
-        let reached = Reached {
-            backup: label.unwrap_or_default(),
-            ..Reached::default()
-        };
+        let reached = done.backup.as_ref().map(Reached::of).unwrap_or_default();
         let text = first_text(&RestoreRun {
             reached: reached.clone(),
             ..run.clone()
@@ -230,16 +226,20 @@ fn replay(
         });
         return;
     };
+    // Where the instance took another one than was found before, nothing more is known of that.
     let backup = match facts.backup.as_str() {
-        "" => run.reached.backup.clone(),
-        label => label.to_owned(),
+        label if label.is_empty() || label == run.reached.backup => run.reached.clone(),
+        label => Reached {
+            backup: label.to_owned(),
+            ..Reached::default()
+        },
     };
     copied(next, cluster, &run, facts, now);
     if facts.reached {
         let reached = Reached {
-            backup,
             last_commit: facts.last_commit,
             lsn: facts.lsn.clone(),
+            ..backup
         };
         turn(
             next,
@@ -481,11 +481,11 @@ fn complete(
         run.instance,
         former(next)
     );
-    let details = [
+    let mut details = run.reached.details();
+    details.extend([
         (Field::Volume, Datum::Text(former(next).to_owned())),
-        (Field::Lsn, Datum::Text(run.reached.lsn.clone())),
         (Field::Timeline, Datum::Number(u64::from(timeline))),
-    ];
+    ]);
     let (subject, id) = (cluster.subject(), run.order.operation);
     next.journal.complete(subject, id, (&cause, &details), now);
     if let Some(restored) = &mut next.restored {

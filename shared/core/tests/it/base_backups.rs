@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use pgo_core::{
     Backup, BackupRemoval, DumpKind, DumpMade, DumpRequest, DumpResult, DumpState, DumpWish,
     Removed, Step, cancel,
-    dump::base::{BaseOptions, BaseWal},
+    dump::base::{BaseEnd, BaseOptions, BaseWal},
 };
 use pgo_events::EventType;
 use pgo_ids::OperationId;
@@ -65,6 +65,10 @@ fn done() -> DumpState {
         wal: Some(BaseWal {
             start: "000000010000000000000002".to_owned(),
             stop: "000000010000000000000003".to_owned(),
+        }),
+        end: Some(BaseEnd {
+            lsn: "0/4000028".to_owned(),
+            timeline: 1,
         }),
         note: None,
     })
@@ -147,7 +151,16 @@ fn a_restore_makes_a_claim_of_its_own_and_touches_nothing() {
     );
     say(&mut world, done());
     let told = last(&world, id);
-    assert_eq!(told["volume"], "hippo-abcd", "{told}");
+    for (key, value) in [
+        ("volume", json!("hippo-abcd")),
+        ("sizebytes", json!(4096)),
+        ("startwal", json!("000000010000000000000002")),
+        ("stopwal", json!("000000010000000000000003")),
+        ("lsn", json!("0/4000028")),
+        ("timeline", json!(1)),
+    ] {
+        assert_eq!(told[key], value, "{key}: {told}");
+    }
     assert_eq!(told["backuptype"], "pgbasebackup", "{told}");
     let after = (
         world.observed.claims.clone(),
@@ -287,6 +300,7 @@ fn dumps_are_removed_as_copies_are() {
         "{told}"
     );
     assert_eq!(told["backuptype"], "pgdump", "{told}");
+    assert_eq!(told["sizebytes"], Value::Null, "none is known: {told}");
     let left: Vec<_> = world
         .observed
         .backups
@@ -317,6 +331,8 @@ fn a_removal_ends_when_the_claim_is_gone_and_what_was_on_it_is_forgotten() {
         told["eventheader"]["EventType"], "DeleteBackupCompleted",
         "{told}"
     );
+    assert_eq!(told["volume"], CLAIM, "{told}");
+    assert_eq!(told["sizebytes"], 1, "of the one on it: {told}");
     let left: Vec<_> = world.status.dumps.iter().map(|made| &made.claim).collect();
     assert_eq!(left, ["others"]);
     world.check_stream();

@@ -42,6 +42,8 @@ pub fn have(world: &mut World, labels: &[&str]) {
         .expect("it is heard");
     let set = |label: &&str| BackupSet {
         label: (*label).to_owned(),
+        start_wal: "000000010000000000000002".to_owned(),
+        stop_wal: "000000010000000000000003".to_owned(),
         ..BackupSet::default()
     };
     agent.backups = labels.iter().map(set).collect();
@@ -139,6 +141,10 @@ fn a_backup_is_proven_once_its_report_says_so() {
         detail(Field::Lsn),
         Some(Datum::Text("0/5000148".to_owned()))
     );
+    for (field, file) in [(Field::StartWal, 2), (Field::StopWal, 3)] {
+        let file = format!("00000001000000000000000{file}");
+        assert_eq!(detail(field), Some(Datum::Text(file)));
+    }
     let cause = end.cause.clone().expect("a cause");
     assert!(cause.contains("no pg_amcheck"), "{cause}");
     assert!(!cause.contains("no checksums"), "{cause}");

@@ -10,7 +10,7 @@ use pgo_core::{
     dump::options::{DumpOptions, LoadOptions},
     dump_claim_name, dump_pod_name,
 };
-use pgo_events::{Event, EventType};
+use pgo_events::{Datum, Event, EventType, Field};
 use pgo_ids::OperationId;
 
 use crate::{deletion::finish, world::World};
@@ -108,6 +108,7 @@ fn done(name: &str) -> DumpState {
         path: format!("/pgdata/hippo-backups/{name}"),
         bytes: 4096,
         wal: None,
+        end: None,
         note: None,
     })
 }
@@ -303,6 +304,10 @@ fn a_dump_is_restored_into_the_cluster_as_it_runs() {
     assert_eq!((order, claim.as_str()), (expected, CLAIM));
     say(&mut world, done("a"));
     assert_eq!(story(&world, id), ["RestoreDump", "RestoreDumpCompleted"]);
+    let told = world.told();
+    let end = told.last().expect("an event");
+    let size = end.payload.get(Field::SizeBytes);
+    assert_eq!(size, Some(&Datum::Number(4096)), "of the dump: {end:?}");
     assert_eq!(world.status.dumps.len(), 1, "it is no new one");
     world.check_stream();
 }

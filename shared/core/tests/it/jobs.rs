@@ -7,7 +7,7 @@ use pgo_core::{
     BenchmarkWork, JobFacts, JobKind, JobRequest, JobResult, JobState, JobWish, JobWork, LoadWork,
     Step, job_name,
 };
-use pgo_events::{Event, EventType};
+use pgo_events::{Datum, Event, EventType, Field};
 use pgo_ids::OperationId;
 
 use crate::{deletion::finish, world::World};
@@ -103,6 +103,8 @@ fn done(summary: &str) -> JobState {
     JobState::Done(JobResult {
         summary: summary.to_owned(),
         output: Some("tps = 85.1\n".to_owned()),
+        rows: None,
+        bytes: None,
     })
 }
 
@@ -173,8 +175,21 @@ fn a_load_is_told_with_its_table() {
     let id = ask(&mut world, 1, load("files", 5432));
     world.reconcile();
     say(&mut world, JobState::Working);
-    say(&mut world, done("3 rows"));
+    say(
+        &mut world,
+        JobState::Done(JobResult {
+            summary: "3 rows".to_owned(),
+            output: None,
+            rows: Some(3),
+            bytes: Some(4096),
+        }),
+    );
     assert_eq!(story(&world, id), ["Load", "LoadCompleted"]);
+    let end = of(&world, id).pop().expect("an event");
+    for (field, number) in [(Field::Rows, 3), (Field::SizeBytes, 4096)] {
+        let told = end.payload.get(field);
+        assert_eq!(told, Some(&Datum::Number(number)), "{field}");
+    }
     for event in of(&world, id) {
         let json = serde_json::to_value(&event).expect("JSON");
         assert_eq!(json["loadconfig"], "people", "{json}");

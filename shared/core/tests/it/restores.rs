@@ -147,6 +147,9 @@ fn tells_what_was_restored(end: &Event) {
     assert_eq!(detail(Field::Volume), text("hippo"));
     assert_eq!(detail(Field::Lsn), text("0/5000148"));
     assert_eq!(detail(Field::Timeline), Some(Datum::Number(1)));
+    assert_eq!(detail(Field::SizeBytes), Some(Datum::Number(4096)));
+    assert_eq!(detail(Field::StartWal), text("000000010000000000000002"));
+    assert_eq!(detail(Field::StopWal), text("000000010000000000000003"));
     let cause = end.cause.clone().expect("a cause");
     assert!(cause.contains("backup 20261015-093000F"), "{cause}");
     assert!(cause.contains("PersistentVolumeClaim hippo"), "{cause}");

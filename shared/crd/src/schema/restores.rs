@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{label, time, uuid, with_description};
+use super::{count, label, time, uuid, with_description};
 
 fn options() -> Value {
     json!({"type": "array", "items": {"type": "string"}, "description": "Arguments for pgBackRest."})
@@ -14,6 +14,9 @@ fn reached() -> Value {
         "type": "object",
         "properties": {
             "backup": {"type": "string", "description": "pgBackRest's name for the backup."},
+            "sizeBytes": with_description(&count(), "Size of the database in it."),
+            "startWal": {"type": "string", "description": "The first WAL file that the backup needs."},
+            "stopWal": {"type": "string", "description": "The last one."},
             "lastCommit": with_description(&time(), "When the last transaction in it was committed."),
             "lsn": {"type": "string", "description": "Place in the WAL."},
         },

@@ -217,6 +217,9 @@ fn full() -> ClusterStatus {
     };
     let reached = Reached {
         backup: "20261126-200000F".to_owned(),
+        size_bytes: Some(4096),
+        start_wal: "000000010000000000000002".to_owned(),
+        stop_wal: "000000010000000000000003".to_owned(),
         last_commit: Some(time),
         lsn: "0/5000148".to_owned(),
     };

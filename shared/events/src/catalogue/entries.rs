@@ -168,7 +168,7 @@ catalogue! {
                 "Where it was one transaction nothing was changed; the cause has the program's message.";
             completed RestoreDumpCompleted = "RestoreDumpCompleted"
                 "What a dump holds is in the database."
-                and (Path);
+                and (Path, SizeBytes);
         }
         RestoreBaseBackup "the restore of a backup by pg_basebackup" [Backup] (ClusterName, BackupType) Now {
             started RestoreBaseBackup = "RestoreBaseBackup";
@@ -176,14 +176,15 @@ catalogue! {
                 "The cluster is as it was; the claim that was made may be removed.";
             completed RestoreBaseBackupCompleted = "RestoreBaseBackupCompleted"
                 "The data is on a claim of its own, and came up; the cause says how a cluster is made of it."
-                and (Path, Volume);
+                and (Path, Volume, SizeBytes, StartWal, StopWal, Lsn, Timeline);
         }
         DeleteBackup "the removal of backups" [Backup] (ClusterName, BackupType) Now {
             started DeleteBackup = "DeleteBackup";
             failed DeleteBackupFailure = "DeleteBackupFailure"
                 "Mend the cause, then ask again.";
             completed DeleteBackupCompleted = "DeleteBackupCompleted"
-                "Backups were removed.";
+                "Backups were removed, with the volume's claim; the size is that of those which PGO made there last, 20 at the most."
+                and (Volume, SizeBytes);
         }
         RestoreCluster "a restore" [Cluster] (ClusterName) Now {
             started RestoreCluster = "RestoreCluster";
@@ -192,7 +193,7 @@ catalogue! {
                 "The former data is still there; the cause says where.";
             completed RestoreClusterCompleted = "RestoreClusterCompleted"
                 "A cluster was restored and takes writes; the data as it was before is on the volume that it names."
-                and (Volume, Lsn, Timeline);
+                and (Volume, SizeBytes, StartWal, StopWal, Lsn, Timeline);
         }
         VerifyBackup "the verification of a backup" [Backup] (ClusterName, BackupType) Backups {
             started VerifyBackup = "VerifyBackup";
@@ -208,7 +209,7 @@ catalogue! {
                  again. Else do not rely on it: make another one now.";
             completed VerifyRestoreCompleted = "VerifyRestoreCompleted"
                 "A backup was restored to a throw-away instance, checked and read in full; the position is the one up to which it was replayed."
-                and (SizeBytes, Lsn, Timeline);
+                and (SizeBytes, StartWal, StopWal, Lsn, Timeline);
         }
 
         // Schedules.
@@ -233,7 +234,8 @@ catalogue! {
             failed LoadFailure = "LoadFailure"
                 "No row was loaded, unless the cause says that this is not known: mend it, then ask again.";
             completed LoadCompleted = "LoadCompleted"
-                "All rows of a file are in the table.";
+                "All rows of a file are in the table."
+                and (SizeBytes, Rows);
         }
         CreateUser "making a role of PostgreSQL" [PostgresUser] (ClusterName, PostgresUserName, PostgresPassword, Managed) Users {
             started CreateUserStarted = "CreateUserStarted";

@@ -138,6 +138,8 @@ impl World {
     /// What it does ends well.
     fn work_on(&mut self) {
         let of_backup = self.status.backup.as_ref().map(|run| run.operation);
+        let restore = self.status.restore.as_ref();
+        let of_restore = restore.map(|run| run.order.operation);
         let now = self.now;
         let Some(agent) = &mut self.observed.repository.agent else {
             return;
@@ -161,6 +163,15 @@ impl World {
             };
             agent.backups.push(backup.clone());
             done.backup = Some(backup);
+        }
+        if of_restore == Some(work.operation) {
+            done.backup = Some(BackupSet {
+                label: "20261015-093000F".to_owned(),
+                size: 4096,
+                start_wal: "000000010000000000000002".to_owned(),
+                stop_wal: "000000010000000000000003".to_owned(),
+                ..BackupSet::default()
+            });
         }
         agent.done.push(done);
     }
