@@ -148,6 +148,9 @@ pub struct Reached {
     /// The last one.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub stop_wal: String,
+    /// Whether pages with wrong checksums were in it when it was made.
+    #[serde(default, skip_serializing_if = "crate::status::is_false")]
+    pub damaged: bool,
     /// When the last transaction that is in it was committed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_commit: Option<Timestamp>,
@@ -164,6 +167,7 @@ impl Reached {
             size_bytes: Some(backup.size),
             start_wal: backup.start_wal.clone(),
             stop_wal: backup.stop_wal.clone(),
+            damaged: backup.damaged,
             ..Self::default()
         }
     }
@@ -187,12 +191,21 @@ impl Reached {
         *self == Self::default()
     }
 
+    /// What is wrong with the backup, for people; nothing where nothing is known to be.
+    fn flaw(&self) -> &'static str {
+        match self.damaged {
+            true => " (with pages that had wrong checksums when it was made)",
+            false => "",
+        }
+    }
+
     /// For people.
     fn text(&self) -> String {
         let mut text = match self.backup.as_str() {
             "" => "the backup".to_owned(),
             backup => format!("backup {backup}"),
         };
+        text.push_str(self.flaw());
         if !self.lsn.is_empty() {
             text.push_str(&format!(", replayed up to {}", self.lsn));
         }

@@ -192,7 +192,7 @@ fn looks(run: &RestoreRun, agent: &RepositoryFacts, now: Timestamp) -> Result<Re
 fn first_text(run: &RestoreRun) -> String {
     let backup = match run.reached.backup.as_str() {
         "" => "the backups".to_owned(),
-        backup => format!("backup {backup}"),
+        backup => format!("backup {backup}{}", run.reached.flaw()),
     };
     format!(
         "{backup} can be restored up to {}; it is copied to instance {}, while the cluster serves",

@@ -2,6 +2,7 @@
 
 mod beside;
 mod cancelled;
+mod damaged;
 mod fates;
 mod kept;
 

@@ -17,6 +17,7 @@ fn reached() -> Value {
             "sizeBytes": with_description(&count(), "Size of the database in it."),
             "startWal": {"type": "string", "description": "The first WAL file that the backup needs."},
             "stopWal": {"type": "string", "description": "The last one."},
+            "damaged": {"type": "boolean", "description": "Whether pages with wrong checksums were in it when it was made."},
             "lastCommit": with_description(&time(), "When the last transaction in it was committed."),
             "lsn": {"type": "string", "description": "Place in the WAL."},
         },

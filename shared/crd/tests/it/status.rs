@@ -220,6 +220,7 @@ fn full() -> ClusterStatus {
         size_bytes: Some(4096),
         start_wal: "000000010000000000000002".to_owned(),
         stop_wal: "000000010000000000000003".to_owned(),
+        damaged: true,
         last_commit: Some(time),
         lsn: "0/5000148".to_owned(),
     };
