@@ -314,9 +314,34 @@ mod tests {
             [
                 "FailoverCluster    started    -       to hippo-b: hippo was not heard for 10 s",
                 "FailoverCluster    progress   -       to hippo-b: hippo-b was elected in term 2",
-                "FailoverCluster    completed  11.2s   to hippo-b, from hippo",
-                "CommitsLost        notice     -       from hippo, 312 bytes of WAL lost: it had 2 commits more",
+                "FailoverCluster    completed  11.2s   to hippo-b, from hippo, timeline 2, at 0/5000060",
+                "CommitsLost        notice     -       from hippo, at 0/5000060, 312 bytes of WAL lost: it had 2 commits more",
                 "RewindReplica      completed  4.0s    hippo",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_the_core_tells_of_a_failover_and_a_switchover_reads_as_a_story() {
+        // Kept by the core's tests, which make them.
+        let events = include_str!("../../../shared/core/tests/it/story.json");
+        let events: Vec<Value> = serde_json::from_str(events).unwrap();
+        assert_eq!(
+            told(&events),
+            [
+                "PrimaryNotReady    notice     -       -           primary hippo: the primary does not answer on its service",
+                "FailoverCluster    started    -       -           to hippo-zpvy, from hippo, timeline 1, at 0/3000148: hippo was not heard any more",
+                "FailoverCluster    progress   -       -           to hippo-zpvy, from hippo, timeline 2, at 0/3000148: hippo-zpvy was elected in term 2",
+                "PrimaryReady       notice     5.0s    -           primary hippo-zpvy, timeline 2: answers on its service",
+                "FailoverCluster    completed  5.3s    -           to hippo-zpvy, from hippo, timeline 2, at 0/3000148: hippo was not heard any more; whether it had more is not known until hippo is back",
+                "CommitsLost        notice     -       -           from hippo, timeline 1, at 0/3000148, 176 bytes of WAL lost: the former primary had 1 commits more; its WAL on timeline 1 ends at 0/30001F8, and the history of the primary in term 2 leaves it at 0/3000148",
+                "RewindReplica      started    -       -           hippo, primary hippo-zpvy, timeline 1, at 0/3000148, 176 bytes of WAL lost: its data may hold what the primary's has not",
+                "RewindReplica      completed  5.0s    -           hippo, primary hippo-zpvy, timeline 2, at 0/3000148",
+                "SwitchoverCluster  started    -       alice       to hippo, from hippo-zpvy, timeline 2, at 0/3000148: it was asked for",
+                "PrimaryNotReady    notice     -       -           primary hippo-zpvy: the primary does not answer on its service",
+                "SwitchoverCluster  progress   -       alice       to hippo, from hippo-zpvy, timeline 3, at 0/3000148: hippo was elected in term 3",
+                "PrimaryReady       notice     1.0s    -           primary hippo, timeline 3: answers on its service",
+                "SwitchoverCluster  completed  1.0s    alice       to hippo, from hippo-zpvy, timeline 3, at 0/3000148, 0 bytes of WAL lost: hippo-zpvy gave up in order",
             ]
         );
     }

@@ -195,12 +195,13 @@ fn creation(next: &mut ClusterStatus, cluster: &Cluster, observed: &Observed, no
         .map(|milestone| milestone.text(data))
         .collect();
     next.journal
-        .progress(cluster.subject(), CREATION, &told, now);
+        .progress(cluster.subject(), CREATION, (&told, &[]), now);
     let holds = reached < Milestone::Serving
         && problem.is_none()
         && silence::verdict_holds(next, observed, now);
     if !holds {
-        conclude(next, cluster, (reached, problem, data), now);
+        let of = (cluster, observed);
+        conclude(next, of, (reached, problem, data), now);
     }
 }
 
@@ -219,7 +220,7 @@ fn judge_spec(next: &mut ClusterStatus, cluster: &Cluster, observed: &Observed, 
 /// What follows from how far the cluster is: the end of its creation, its phase and whether it is ready.
 fn conclude(
     next: &mut ClusterStatus,
-    cluster: &Cluster,
+    (cluster, observed): (&Cluster, &Observed),
     (reached, problem, data): (Milestone, Option<Problem>, Data),
     now: Timestamp,
 ) {
@@ -255,7 +256,8 @@ fn conclude(
     };
     let former = next.conditions.iter().find(|c| c.name == RESULT_READY);
     let (former, told) = ((former, was_ready), (phase, message.as_str()));
-    serving::tell(&mut next.journal, subject, former, told, now);
+    let primary = (next.current_primary.as_ref(), observed);
+    serving::tell(&mut next.journal, subject, former, told, primary, now);
     describe(next, cluster, (phase, reason), &message, now);
 }
 

@@ -71,7 +71,7 @@ pub(crate) fn deletion(
         let left = leftovers(next, cluster, observed, options);
         let told = removed(&left, options);
         let journal = &mut next.journal;
-        journal.progress(subject, DELETION, &told, now);
+        journal.progress(subject, DELETION, (&told, &[]), now);
         if left.is_empty() && cluster.deleting {
             let completed = (Outcome::Completed, None);
             journal.finish(subject, DELETION, completed, now);

@@ -11,11 +11,12 @@
 //! ```
 
 use jiff::{SignedDuration, Timestamp};
+use pgo_events::{Datum, Field};
 use pgo_ids::{InstanceName, OperationId};
 
 use crate::{
     AgentPhase, Cluster, ClusterStatus, Kind, Observed, Operation, Outcome, Plan, Role, Step,
-    restore, silence, takeover,
+    journal::Details, restore, silence, takeover, wal,
 };
 
 /// A request to have another instance as primary.
@@ -102,12 +103,43 @@ pub(crate) fn begin(
     );
     let subject = cluster.subject();
     let cause = "it was asked for".to_owned();
-    next.journal.begin(subject, operation, Some(cause));
+    let details = standing(next, cluster, observed, instance.as_ref());
+    next.journal
+        .begin_with(subject, operation, Some(cause), details);
     if let Err(reason) = judged {
         let failed = (Outcome::Failed, Some(reason));
+        let details = unchanged(next, cluster, observed, instance.as_ref());
         next.journal
-            .finish_one(subject, request.operation, failed, now);
+            .finish_one_with(subject, request.operation, failed, &details, now);
     }
+}
+
+/// How things stand before a change: who is the primary, and up to where the one that is to be it has come.
+fn standing(
+    status: &ClusterStatus,
+    cluster: &Cluster,
+    observed: &Observed,
+    to: Option<&InstanceName>,
+) -> Details {
+    let primary = observed.primary(&status.first(&cluster.name));
+    let mut told = vec![(Field::FormerPrimary, Datum::Text(primary.to_string()))];
+    told.extend(to.map_or_else(Vec::new, |to| wal::reached(observed, to)));
+    told
+}
+
+/// The same where nobody was elected. Nothing is lost while the same one serves.
+fn unchanged(
+    status: &ClusterStatus,
+    cluster: &Cluster,
+    observed: &Observed,
+    to: Option<&InstanceName>,
+) -> Details {
+    let mut told = standing(status, cluster, observed, to);
+    let holder = observed.holder(&status.first(&cluster.name));
+    if observed.serving_primary() == Some(&holder) {
+        told.push((Field::LostBytes, Datum::Number(0)));
+    }
+    told
 }
 
 /// Which instance is to be primary, or why none can be.
@@ -248,7 +280,9 @@ fn conclude(next: &mut ClusterStatus, cluster: &Cluster, observed: &Observed, no
         _ => return,
     };
     let failed = (Outcome::Failed, Some(cause));
-    next.journal.finish_one(cluster.subject(), id, failed, now);
+    let details = unchanged(next, cluster, observed, running.instance.as_ref());
+    next.journal
+        .finish_one_with(cluster.subject(), id, failed, &details, now);
 }
 
 fn overdue(running: &Operation, observed: &Observed, cluster: &Cluster) -> String {

@@ -283,9 +283,21 @@ impl Journal {
         operation: Operation,
         cause: Option<String>,
     ) {
+        self.begin_with(subject, operation, cause, Vec::new());
+    }
+
+    /// The same, with further fields.
+    pub(crate) fn begin_with(
+        &mut self,
+        subject: Subject<'_>,
+        operation: Operation,
+        cause: Option<String>,
+        details: Details,
+    ) {
         let mut draft = draft(subject, &operation, operation.kind.started());
         draft.time = operation.started;
         draft.cause = cause;
+        draft.details.extend(details);
         self.outbox.push(subject.stream, draft);
         self.operations.push(operation);
     }
@@ -348,12 +360,13 @@ impl Journal {
         self.outbox.push(subject.stream, draft);
     }
 
-    /// Tells the steps of a running operation that were not told yet: `texts` from the one after the last told.
+    /// Tells the steps of a running operation that were not told yet, with further fields: `texts` from the one after the last
+    /// told.
     pub(crate) fn progress(
         &mut self,
         subject: Subject<'_>,
         of: Of<'_>,
-        texts: &[&str],
+        (texts, details): (&[&str], &[(Field, Datum)]),
         now: Timestamp,
     ) {
         let Some(operation) = running_mut(&mut self.operations, of) else {
@@ -367,6 +380,7 @@ impl Journal {
             let mut draft = draft(subject, operation, event_type);
             draft.time = now;
             draft.step = Some((*text).to_owned());
+            draft.details.extend(details.iter().cloned());
             self.outbox.push(subject.stream, draft);
         }
         operation.steps = operation.steps.max(texts.len());
@@ -380,9 +394,21 @@ impl Journal {
         cause: &str,
         now: Timestamp,
     ) {
+        self.refuse_with(subject, operation, (cause, &[]), now);
+    }
+
+    /// The same, with further fields of both events.
+    pub(crate) fn refuse_with(
+        &mut self,
+        subject: Subject<'_>,
+        operation: Operation,
+        (cause, details): (&str, &[(Field, Datum)]),
+        now: Timestamp,
+    ) {
         let id = operation.id;
-        self.begin(subject, operation, None);
-        self.finish_one(subject, id, (Outcome::Failed, Some(cause.to_owned())), now);
+        self.begin_with(subject, operation, None, details.to_vec());
+        let how = (Outcome::Failed, Some(cause.to_owned()));
+        self.finish_one_with(subject, id, how, details, now);
     }
 
     /// Ends the running operations of a kind and tells how: there are several where several asked for the same, which all
@@ -422,10 +448,22 @@ impl Journal {
         &mut self,
         subject: Subject<'_>,
         id: OperationId,
-        (outcome, cause): (Outcome, Option<String>),
+        how: Ending,
         now: Timestamp,
     ) {
-        self.end(subject, id, (outcome, cause.as_deref(), None), &[], now);
+        self.finish_one_with(subject, id, how, &[], now);
+    }
+
+    /// The same, with further fields.
+    pub(crate) fn finish_one_with(
+        &mut self,
+        subject: Subject<'_>,
+        id: OperationId,
+        (outcome, cause): Ending,
+        details: &[(Field, Datum)],
+        now: Timestamp,
+    ) {
+        self.end(subject, id, (outcome, cause.as_deref(), None), details, now);
     }
 
     /// Completes one running operation and tells so, with these details.

@@ -56,6 +56,7 @@ mod takeover;
 mod tested;
 mod upgrade;
 mod volumes;
+mod wal;
 mod worker;
 mod worth;
 

@@ -182,10 +182,10 @@ pub(crate) fn commit(
 ) {
     account::count(next, cluster);
     loop {
-        account::notice_new(next, cluster, now);
+        account::notice_new(next, cluster, observed, now);
         account::notice_gone(next, cluster, observed, now);
         account::make_up(next, cluster, observed, now);
-        account::answer_others(next, cluster, now);
+        account::answer_others(next, cluster, observed, now);
         // Whoever goes may make room for another one of its name.
         if !account::bid_farewell(next, cluster, observed, now) {
             break;
@@ -222,12 +222,8 @@ fn former_primary(
     };
     match observed.role_of((next, &cluster.name), &first) {
         Role::Restoring => {}
-        Role::Replica => tell::mending(next, &first, cluster, agent, now),
-        Role::Primary => {
-            let of = (Kind::RewindReplica, Some(&first));
-            let completed = (Outcome::Completed, None);
-            next.journal.finish(cluster.subject(), of, completed, now);
-        }
+        Role::Replica => tell::mending(next, &first, cluster, (observed, agent), now),
+        Role::Primary => tell::mended(next, &first, cluster, observed, now),
     }
 }
 

@@ -19,7 +19,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     AgentPhase, Cluster, ClusterStatus, Kind, Observed, Operation, Outcome, Plan, Step,
-    journal::Of, silence, upgrade,
+    journal::{Details, Of},
+    silence, upgrade, wal,
 };
 
 /// A request for a restart.
@@ -104,12 +105,17 @@ fn begin(
     let subject = cluster.subject();
     let id = request.operation;
     let operation = Operation::begun(RESTART, id, &request.actor, cluster.generation, now);
+    let primary = wal::primary(observed);
     match judged {
-        Err(reason) => next.journal.refuse(subject, operation, &reason, now),
+        Err(reason) => {
+            let told = (reason.as_str(), primary.as_slice());
+            next.journal.refuse_with(subject, operation, told, now);
+        }
         Ok(left) => {
             let names: Vec<&str> = left.iter().map(InstanceName::as_str).collect();
             let cause = format!("it was asked for, of {}", names.join(", "));
-            next.journal.begin(subject, operation, Some(cause));
+            next.journal
+                .begin_with(subject, operation, Some(cause), primary);
             next.restart = Some(Restart {
                 operation: id,
                 left,
@@ -223,7 +229,8 @@ fn choose(
     let primary = observed.serving_primary();
     left.sort_by_key(|instance| (Some(instance) == primary, instance.clone()));
     let Some(instance) = left.first().cloned() else {
-        end(next, cluster, (Outcome::Completed, None), now);
+        let details = wal::primary_and_timeline(observed);
+        end(next, cluster, (Outcome::Completed, None), &details, now);
         return true;
     };
     let took = now.duration_since(restart.since);
@@ -248,14 +255,14 @@ fn choose(
             true
         }
         (Some(trouble), _) if took >= INSTANCE_DEADLINE => {
-            fail(next, cluster, &left, &trouble, now);
+            fail(next, cluster, observed, (&left, &trouble), now);
             true
         }
         (Some(trouble), _) if restart.held.as_ref() != Some(&trouble) => {
             // Told once a turn: what is in the way may change with each look.
             if restart.held.is_none() {
                 let text = format!("instance {instance} waits for its turn: {trouble}");
-                tell(next, cluster, &text, now);
+                tell(next, cluster, observed, &text, now);
             }
             next.restart = Some(Restart {
                 held: Some(trouble),
@@ -284,7 +291,7 @@ fn turned(
             (_, true) => format!("the primary {instance} was restarted, within {took} s"),
             (_, false) => format!("the replica {instance} was restarted, within {took} s"),
         };
-        tell(next, cluster, &text, now);
+        tell(next, cluster, observed, &text, now);
         next.restart = Some(Restart {
             turn: None,
             since: now,
@@ -296,7 +303,7 @@ fn turned(
     let Some(trouble) = trouble(observed, restart, (turn, beside), now) else {
         return false;
     };
-    fail(next, cluster, &restart.left, &trouble, now);
+    fail(next, cluster, observed, (&restart.left, &trouble), now);
     true
 }
 
@@ -359,19 +366,26 @@ fn has_begun(observed: &Observed, turn: &Turn) -> bool {
 }
 
 /// Tells a step, the one after those that were told.
-fn tell(next: &mut ClusterStatus, cluster: &Cluster, text: &str, now: Timestamp) {
+fn tell(
+    next: &mut ClusterStatus,
+    cluster: &Cluster,
+    observed: &Observed,
+    text: &str,
+    now: Timestamp,
+) {
     let running = next.journal.running_of(RESTART);
     let mut texts = vec![""; running.map_or(0, |running| running.steps)];
     texts.push(text);
-    let subject = cluster.subject();
-    next.journal.progress(subject, RESTART, &texts, now);
+    let (subject, primary) = (cluster.subject(), wal::primary(observed));
+    next.journal
+        .progress(subject, RESTART, (&texts, &primary), now);
 }
 
 fn fail(
     next: &mut ClusterStatus,
     cluster: &Cluster,
-    left: &[InstanceName],
-    trouble: &str,
+    observed: &Observed,
+    (left, trouble): (&[InstanceName], &str),
     now: Timestamp,
 ) {
     let left: Vec<&str> = left.iter().map(InstanceName::as_str).collect();
@@ -379,24 +393,27 @@ fn fail(
         [] => String::new(),
         left => format!("; not restarted: {}", left.join(", ")),
     };
-    let cause = format!("{trouble}{rest}");
-    end(next, cluster, (Outcome::Failed, Some(cause)), now);
+    let failed = (Outcome::Failed, Some(format!("{trouble}{rest}")));
+    end(next, cluster, failed, &wal::primary(observed), now);
 }
 
 fn end(
     next: &mut ClusterStatus,
     cluster: &Cluster,
     how: (Outcome, Option<String>),
+    details: &Details,
     now: Timestamp,
 ) {
     next.restart = None;
-    next.journal.finish(cluster.subject(), RESTART, how, now);
+    next.journal
+        .finish_with(cluster.subject(), RESTART, how, details, now);
 }
 
 /// The cluster goes: what is under way ends with it.
 pub(crate) fn break_off(next: &mut ClusterStatus, cluster: &Cluster, now: Timestamp) {
     let cause = "the cluster was deleted before".to_owned();
-    end(next, cluster, (Outcome::Failed, Some(cause)), now);
+    let failed = (Outcome::Failed, Some(cause));
+    end(next, cluster, failed, &Vec::new(), now);
 }
 
 /// What is to be asked of the agents.

@@ -2,19 +2,22 @@
 
 use jiff::Timestamp;
 use pgo_events::EventType;
+use pgo_ids::InstanceName;
 
 use crate::{
-    Condition, ConditionStatus, Journal, Phase,
+    Condition, ConditionStatus, Journal, Observed, Phase,
     journal::{Notice, Subject},
+    wal,
 };
 
 /// Tells a change of condition Ready, from what was told last. `was_ready` says whether the cluster was made before: its
-/// creation has events of its own, and so has its deletion.
+/// creation has events of its own, and so has its deletion. `primary` is who served last as was told.
 pub(crate) fn tell(
     journal: &mut Journal,
     subject: Subject<'_>,
     (former, was_ready): (Option<&Condition>, bool),
     (phase, message): (Phase, &str),
+    (primary, observed): (Option<&InstanceName>, &Observed),
     now: Timestamp,
 ) {
     let Some(former) = former.filter(|_| was_ready) else {
@@ -28,7 +31,7 @@ pub(crate) fn tell(
             time: None,
             cause: message.to_owned(),
             since: None,
-            details: Vec::new(),
+            details: primary.map(wal::is_primary).into_iter().collect(),
         },
         (ConditionStatus::False, Phase::Ready) => Notice {
             event_type: EventType::PrimaryReady,
@@ -36,7 +39,7 @@ pub(crate) fn tell(
             time: None,
             cause: message.to_owned(),
             since: Some(former.last_transition_time),
-            details: Vec::new(),
+            details: wal::primary_and_timeline(observed),
         },
         _ => return,
     };

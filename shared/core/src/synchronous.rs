@@ -3,9 +3,10 @@
 
 use jiff::Timestamp;
 use pgo_events::EventType;
+use pgo_ids::InstanceName;
 use serde::{Deserialize, Serialize};
 
-use crate::{Cluster, ClusterStatus, Observed, journal::Notice};
+use crate::{Cluster, ClusterStatus, Observed, journal::Notice, wal};
 
 /// For whose answers the commits of a primary wait, in its agent's words.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -75,15 +76,15 @@ pub(crate) fn commit(
         .filter(|since| is.fell_back < Some(*since))
     {
         if is.is_told() {
-            tell_back(next, cluster, &is, since.min(now));
+            tell_back(next, cluster, (&is, primary), since.min(now));
         }
         (is.fell_back, is.came_back) = (Some(since), None);
-        tell_fallback(next, cluster, commits, since.min(now));
+        tell_fallback(next, cluster, (commits, primary), since.min(now));
     }
     // Another primary has never fallen back, and goes by the whole rule.
     if is.is_told() && commits.wait_for >= commits.rule {
         let until = commits.came_back.unwrap_or(now).min(now);
-        tell_back(next, cluster, &is, until);
+        tell_back(next, cluster, (&is, primary), until);
         is.came_back = Some(until);
     }
     let is_nothing = is.asked == 0 && is.rule == 0 && is.fell_back.is_none();
@@ -94,7 +95,12 @@ fn about(since: Timestamp) -> String {
     format!("commits wait for fewer since {since}")
 }
 
-fn tell_fallback(next: &mut ClusterStatus, cluster: &Cluster, commits: Commits, since: Timestamp) {
+fn tell_fallback(
+    next: &mut ClusterStatus,
+    cluster: &Cluster,
+    (commits, primary): (Commits, Option<&InstanceName>),
+    since: Timestamp,
+) {
     let notice = Notice {
         event_type: EventType::SyncFallbackBegan,
         about: about(since),
@@ -105,12 +111,17 @@ fn tell_fallback(next: &mut ClusterStatus, cluster: &Cluster, commits: Commits, 
             commits.rule, commits.of
         ),
         since: None,
-        details: Vec::new(),
+        details: primary.map(wal::is_primary).into_iter().collect(),
     };
     next.journal.tell(cluster.subject(), notice, since);
 }
 
-fn tell_back(next: &mut ClusterStatus, cluster: &Cluster, is: &Synchronous, until: Timestamp) {
+fn tell_back(
+    next: &mut ClusterStatus,
+    cluster: &Cluster,
+    (is, primary): (&Synchronous, Option<&InstanceName>),
+    until: Timestamp,
+) {
     let since = is.fell_back.unwrap_or(until);
     let notice = Notice {
         event_type: EventType::SyncFallbackEnded,
@@ -118,7 +129,7 @@ fn tell_back(next: &mut ClusterStatus, cluster: &Cluster, is: &Synchronous, unti
         time: Some(until),
         cause: format!("commits wait for {} of {} replicas again", is.rule, is.of),
         since: Some(since.min(until)),
-        details: Vec::new(),
+        details: primary.map(wal::is_primary).into_iter().collect(),
     };
     next.journal.tell(cluster.subject(), notice, until);
 }

@@ -15,8 +15,9 @@ use serde::{Deserialize, Serialize};
 use crate::{
     AgentFacts, AgentPhase, Cluster, ClusterStatus, Kind, LastTakeover, Lost, Observed, Operation,
     Outcome, Role,
-    journal::{Notice, Subject},
+    journal::{Details, Notice, Subject},
     silence,
+    wal::place,
 };
 
 /// How long a new primary that says nothing, or fails, may take until it takes writes: an agent that starts anew and one try
@@ -47,6 +48,9 @@ pub struct Takeover {
     pub to: String,
     /// Why.
     pub cause: TakeoverCause,
+    /// Timeline that the new primary had come on; a record of an older agent has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub former_timeline: Option<u32>,
     /// Timeline that began.
     pub timeline: u32,
     /// Place in the WAL where it began, as PostgreSQL writes it.
@@ -130,10 +134,7 @@ impl Takeover {
     }
 
     fn progress(&self, subject: Subject<'_>, of: &Operation, event_type: EventType) -> Draft {
-        let step = format!(
-            "{} was elected in term {}; timeline {} begins at {}",
-            self.to, self.term, self.timeline, self.lsn
-        );
+        let step = format!("{} was elected in term {}", self.to, self.term);
         Draft {
             event_type,
             time: self.at,
@@ -144,17 +145,36 @@ impl Takeover {
             step: Some(step),
             cause: None,
             duration_ms: None,
-            details: [(Field::Target, Datum::Text(self.to.clone()))].into(),
+            details: [(Field::Target, Datum::Text(self.to.clone()))]
+                .into_iter()
+                .chain(self.place())
+                .collect(),
         }
     }
 
-    /// What is told at its end.
-    fn details(&self) -> Vec<(Field, Datum)> {
-        let mut details = vec![
+    /// From whom, on which timeline and from where on.
+    fn place(&self) -> Details {
+        vec![
             (Field::FormerPrimary, Datum::Text(self.from.clone())),
             (Field::Timeline, Datum::Number(u64::from(self.timeline))),
             (Field::Lsn, Datum::Text(self.lsn.clone())),
-        ];
+        ]
+    }
+
+    /// The same as it was before: up to where the new primary had come, on which timeline.
+    fn place_before(&self) -> Details {
+        let before = self.former_timeline.map(u64::from).map(Datum::Number);
+        let told = self.place().into_iter();
+        told.filter_map(|(field, datum)| match field {
+            Field::Timeline => Some((field, before.clone()?)),
+            _ => Some((field, datum)),
+        })
+        .collect()
+    }
+
+    /// What is told at its end.
+    fn details(&self) -> Details {
+        let mut details = self.place();
         // Of one that was lost nothing is known before it is back and was compared ([`tell_lost`]).
         details.extend(
             self.lost
@@ -196,7 +216,9 @@ fn tell_one(next: &mut ClusterStatus, subject: Subject<'_>, takeover: &Takeover,
         Some(asked) => {
             let cause = format!("{}; {became}", takeover.cause());
             let failed = (Outcome::Failed, Some(cause));
-            next.journal.finish_one(subject, asked.id, failed, now);
+            let details = takeover.details();
+            next.journal
+                .finish_one_with(subject, asked.id, failed, &details, now);
             alone(next, subject, takeover)
         }
         None => alone(next, subject, takeover),
@@ -221,7 +243,9 @@ fn alone(next: &mut ClusterStatus, subject: Subject<'_>, takeover: &Takeover) ->
     let id = takeover.operation(subject);
     let operation = Operation::begun(of, id, "", next.observed_generation, began);
     let cause = Some(takeover.cause());
-    next.journal.begin(subject, operation.clone(), cause);
+    let details = takeover.place_before();
+    next.journal
+        .begin_with(subject, operation.clone(), cause, details);
     operation
 }
 
@@ -312,8 +336,9 @@ fn complete(
 fn fail(next: &mut ClusterStatus, subject: Subject<'_>, cause: String, now: Timestamp) {
     if let Some(promotion) = next.promotion.take() {
         let failed = (Outcome::Failed, Some(cause));
+        let details = promotion.takeover.details();
         next.journal
-            .finish_one(subject, promotion.operation, failed, now);
+            .finish_one_with(subject, promotion.operation, failed, &details, now);
         forget(next, subject, &promotion);
     }
 }
@@ -363,6 +388,19 @@ pub(crate) fn tell_lost(
 }
 
 impl Lost {
+    /// What a former primary gives up that comes back, where that was compared: from where on, on which timeline, how much.
+    pub(crate) fn given_up(&self) -> Details {
+        if self.unknown {
+            return Vec::new();
+        }
+        let bytes = self.end.saturating_sub(self.fork);
+        vec![
+            (Field::Timeline, Datum::Number(u64::from(self.timeline))),
+            (Field::Lsn, Datum::Text(place(self.fork))),
+            (Field::LostBytes, Datum::Number(bytes)),
+        ]
+    }
+
     fn notice(&self, former: &InstanceName) -> Notice {
         let (event_type, mut cause) = self.verdict();
         let mut details = vec![(Field::FormerPrimary, Datum::Text(former.to_string()))];
@@ -375,12 +413,8 @@ impl Lost {
                 place(self.fork)
             );
             cause.push_str(&places);
-            let bytes = self.end.saturating_sub(self.fork);
-            details.extend([
-                (Field::LostBytes, Datum::Number(bytes)),
-                (Field::Lsn, Datum::Text(place(self.fork))),
-            ]);
         }
+        details.extend(self.given_up());
         Notice {
             event_type,
             about: format!("{former} compared in term {}", self.term),
@@ -418,9 +452,4 @@ impl Lost {
             ),
         }
     }
-}
-
-/// A place in the WAL as PostgreSQL writes it.
-fn place(lsn: u64) -> String {
-    format!("{:X}/{:X}", lsn >> 32, lsn & 0xFFFF_FFFF)
 }

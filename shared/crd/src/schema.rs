@@ -484,6 +484,7 @@ fn promotion() -> Value {
                     "from": {"type": "string"},
                     "to": {"type": "string"},
                     "cause": {"type": "string", "enum": ["released", "lost"]},
+                    "former_timeline": small(),
                     "timeline": small(),
                     "lsn": {"type": "string"},
                     "lost": count(),

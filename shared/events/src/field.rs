@@ -87,10 +87,11 @@ fields! {
     DeletedNamespace = "deletednamespace" Text true "{}" "The namespace.";
     FormerPrimary = "formerprimary" Text false "from {}" "The instance that was primary.";
     Instance = "instance" Text false "{}" "The instance.";
+    Primary = "primary" Text false "primary {}" "The primary at that time.";
     FormerVersion = "formerversion" Text false "from {}" "The version of PostgreSQL before.";
     Version = "version" Text false "to {}" "The version of PostgreSQL from now on.";
-    Timeline = "timeline" Number false "" "PostgreSQL's timeline from now on.";
-    Lsn = "lsn" Text false "" "The WAL position at which it begins, or up to which was restored.";
+    Timeline = "timeline" Number false "timeline {}" "PostgreSQL's timeline from now on; that of before where a change of the primary begins or fails before an election, a rewind begins or fails, or WAL was lost.";
+    Lsn = "lsn" Text false "at {}" "The WAL position at which the timeline begins or, of a replica, up to which it has come; up to which was restored; where a change of the primary begins or fails before an election, up to which its target has; where a rewind begins or fails, or WAL was lost, at which the primary's history leaves the timeline.";
     LostBytes = "lostbytes" Number false "{} bytes of WAL lost" "WAL of the former primary that the new one does not have, in bytes.";
     LagBytes = "lagbytes" Number false "{} bytes behind" "How far the replica is behind, in bytes of WAL.";
     SizeBytes = "sizebytes" Number false "{} bytes" "Size of what was backed up, restored, loaded or removed, in bytes.";

@@ -70,6 +70,9 @@ pub struct Takeover {
     pub to: String,
     /// Why.
     pub cause: Cause,
+    /// Timeline that the new primary had come on; a record of an older agent has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub former_timeline: Option<u32>,
     /// Timeline that began.
     pub timeline: u32,
     /// Place in the WAL where it began, as PostgreSQL writes it.

@@ -60,6 +60,8 @@ fn what_a_hand_over_in_order_loses_is_written_down() {
         assert_eq!(takeover.cause, Cause::Released);
         assert!(takeover.lost.is_some_and(|lost| lost > 0), "{takeover:?}");
         assert_eq!(takeover.unfit, None);
+        let timelines = (takeover.former_timeline, takeover.timeline);
+        assert_eq!(timelines, (Some(1), 2));
         has(&replica, &[1]).await;
         replica.stop().await;
     });

@@ -226,7 +226,7 @@ mod tests {
         assert_eq!(
             note("FailoverClusterCompleted", failover).as_deref(),
             Some(
-                "Another instance is primary and takes writes: to hippo-b, from hippo. It took 11.200 s."
+                "Another instance is primary and takes writes: to hippo-b, from hippo, timeline 2. It took 11.200 s."
             )
         );
         let lagging = json!({ "severity": "WARN", "stage": "notice", "durationms": null, "replicaname": "hippo-c", "lagbytes": 4096 });

@@ -61,7 +61,8 @@ fn condition(kubernetes: &Kubernetes) -> Value {
 async fn change_places(kubernetes: &Kubernetes, first: &FakeAgent, other: &FakeAgent) {
     kubernetes.edit("leases", NS, "hippo", |lease| {
         let takeover = json!({
-            "term": 2, "from": "hippo", "to": "hippo-abcd", "cause": "released", "timeline": 2,
+            "term": 2, "from": "hippo", "to": "hippo-abcd", "cause": "released",
+            "former_timeline": 1, "timeline": 2,
             "lsn": "0/3000148", "at": jiff::Timestamp::now(),
         });
         let takeovers = json!([takeover]).to_string();

@@ -323,7 +323,7 @@ fn tell(
         .chain(reached.map(|(_, text)| *text))
         .collect();
     let subject = cluster.subject();
-    next.journal.progress(subject, BACKUP, &texts, now);
+    next.journal.progress(subject, BACKUP, (&texts, &[]), now);
 }
 
 fn conclude(

@@ -8,7 +8,7 @@ use super::{
     Replica, ReplicaCount, ReplicaStatus, ScaleDownRequest, keeps_votes, needed::refusal, tell,
 };
 use crate::{
-    Cluster, ClusterStatus, ConditionStatus, Kind, Observed, Operation, Outcome, RESULT_READY,
+    Cluster, ClusterStatus, ConditionStatus, Kind, Observed, Operation, Outcome, RESULT_READY, wal,
 };
 
 /// How long a cluster may be without a primary before a removal of a replica is refused: a few times what a failover takes.
@@ -57,7 +57,12 @@ fn wanted(next: &mut ClusterStatus) -> &mut u32 {
 }
 
 /// Pgreplicas that nobody has seen yet.
-pub(super) fn notice_new(next: &mut ClusterStatus, cluster: &Cluster, now: Timestamp) {
+pub(super) fn notice_new(
+    next: &mut ClusterStatus,
+    cluster: &Cluster,
+    observed: &Observed,
+    now: Timestamp,
+) {
     for replica in &cluster.replicas {
         let known = next.replicas.iter_mut().find(|k| k.name == replica.name);
         match known {
@@ -71,7 +76,8 @@ pub(super) fn notice_new(next: &mut ClusterStatus, cluster: &Cluster, now: Times
                 }
                 let id = addition(cluster, replica);
                 let how = (id, replica.actor.as_str());
-                add(next, cluster, &replica.name, &replica.uid, how, now);
+                let which = (&replica.name, replica.uid.as_str());
+                add(next, cluster, observed, which, how, now);
             }
         }
     }
@@ -120,8 +126,8 @@ fn unseen(name: &InstanceName, uid: &str) -> ReplicaStatus {
 fn add(
     next: &mut ClusterStatus,
     cluster: &Cluster,
-    name: &InstanceName,
-    uid: &str,
+    observed: &Observed,
+    (name, uid): (&InstanceName, &str),
     (id, actor): (OperationId, &str),
     now: Timestamp,
 ) {
@@ -135,7 +141,9 @@ fn add(
         cluster.generation,
         now,
     );
-    next.journal.begin(cluster.subject(), operation, None);
+    let primary = wal::primary(observed);
+    next.journal
+        .begin_with(cluster.subject(), operation, None, primary);
 }
 
 /// Replicas whose Pgreplica somebody has removed, or a task asks to remove. The primary stays: who removes its Pgreplica
@@ -148,10 +156,10 @@ pub(super) fn notice_gone(
     now: Timestamp,
 ) {
     let primary = observed.primary(&next.first(&cluster.name));
-    refuse(next, cluster, &primary, now);
+    refuse(next, cluster, (observed, &primary), now);
     if keeps_votes(next, observed) {
         if has_lasted(next, now) {
-            refuse_all(next, cluster, now);
+            refuse_all(next, cluster, observed, now);
         }
         return;
     }
@@ -173,7 +181,7 @@ pub(super) fn notice_gone(
         let is_held = object.is_some() || known.uid.is_empty();
         if let Some(cause) = refusal(next, cluster, &known.name).filter(|_| is_held) {
             if let Some(request) = request {
-                refuse_one(next, cluster, request, &cause, now);
+                refuse_one(next, cluster, (observed, request), &cause, now);
             }
             continue;
         }
@@ -185,12 +193,17 @@ pub(super) fn notice_gone(
         let count = wanted(next);
         *count = count.saturating_sub(1);
         next.replicas[at].data = request.is_some_and(|request| request.data);
-        leave(next, at, (id, actor), cluster, now);
+        leave(next, at, (id, actor), (cluster, observed), now);
     }
 }
 
 /// Refuses to remove the primary, and the first instance, which is the cluster's own and no Pgreplica.
-fn refuse(next: &mut ClusterStatus, cluster: &Cluster, primary: &InstanceName, now: Timestamp) {
+fn refuse(
+    next: &mut ClusterStatus,
+    cluster: &Cluster,
+    (observed, primary): (&Observed, &InstanceName),
+    now: Timestamp,
+) {
     let first = next.first(&cluster.name);
     for request in &cluster.scale_down {
         let instance = &request.replica;
@@ -206,7 +219,7 @@ fn refuse(next: &mut ClusterStatus, cluster: &Cluster, primary: &InstanceName, n
         } else {
             continue;
         };
-        refuse_one(next, cluster, request, &cause, now);
+        refuse_one(next, cluster, (observed, request), &cause, now);
     }
 }
 
@@ -222,7 +235,7 @@ fn has_lasted(status: &ClusterStatus, now: Timestamp) -> bool {
 }
 
 /// Refuses to remove any replica: nobody serves as the primary.
-fn refuse_all(next: &mut ClusterStatus, cluster: &Cluster, now: Timestamp) {
+fn refuse_all(next: &mut ClusterStatus, cluster: &Cluster, observed: &Observed, now: Timestamp) {
     for request in &cluster.scale_down {
         let replica = &request.replica;
         let mut replicas = next.replicas.iter();
@@ -232,13 +245,18 @@ fn refuse_all(next: &mut ClusterStatus, cluster: &Cluster, now: Timestamp) {
                  serves",
                 cluster.name
             );
-            refuse_one(next, cluster, request, &cause, now);
+            refuse_one(next, cluster, (observed, request), &cause, now);
         }
     }
 }
 
 /// Answers the requests for a replica that goes already, which is their end as well, and for one that the cluster has not.
-pub(super) fn answer_others(next: &mut ClusterStatus, cluster: &Cluster, now: Timestamp) {
+pub(super) fn answer_others(
+    next: &mut ClusterStatus,
+    cluster: &Cluster,
+    observed: &Observed,
+    now: Timestamp,
+) {
     for request in &cluster.scale_down {
         let replica = &request.replica;
         if next.journal.knows(request.operation) || !cluster.has_room(&next.journal) {
@@ -250,7 +268,9 @@ pub(super) fn answer_others(next: &mut ClusterStatus, cluster: &Cluster, now: Ti
                 let of = (Kind::ScaleDownCluster, Some(replica));
                 let (id, actor) = (request.operation, &request.actor);
                 let operation = Operation::begun(of, id, actor, cluster.generation, now);
-                next.journal.begin(cluster.subject(), operation, None);
+                let primary = wal::primary(observed);
+                next.journal
+                    .begin_with(cluster.subject(), operation, None, primary);
             }
             Some(_) => {}
             None => {
@@ -258,7 +278,7 @@ pub(super) fn answer_others(next: &mut ClusterStatus, cluster: &Cluster, now: Ti
                 let cause = format!(
                     "cluster {name} has no replica {replica}; see those that it has: pgo show cluster {name}"
                 );
-                refuse_one(next, cluster, request, &cause, now);
+                refuse_one(next, cluster, (observed, request), &cause, now);
             }
         }
     }
@@ -267,7 +287,7 @@ pub(super) fn answer_others(next: &mut ClusterStatus, cluster: &Cluster, now: Ti
 fn refuse_one(
     next: &mut ClusterStatus,
     cluster: &Cluster,
-    request: &ScaleDownRequest,
+    (observed, request): (&Observed, &ScaleDownRequest),
     cause: &str,
     now: Timestamp,
 ) {
@@ -278,14 +298,16 @@ fn refuse_one(
     let (id, actor) = (request.operation, &request.actor);
     let operation = Operation::begun(of, id, actor, cluster.generation, now);
     let subject = cluster.subject();
-    next.journal.refuse(subject, operation, cause, now);
+    let primary = wal::primary(observed);
+    next.journal
+        .refuse_with(subject, operation, (cause, &primary), now);
 }
 
 fn leave(
     next: &mut ClusterStatus,
     at: usize,
     (id, actor): (OperationId, &str),
-    cluster: &Cluster,
+    (cluster, observed): (&Cluster, &Observed),
     now: Timestamp,
 ) {
     let known = &mut next.replicas[at];
@@ -294,6 +316,7 @@ fn leave(
     known.reason = "Leaving".to_owned();
     known.message = "being removed".to_owned();
     let instance = known.name.clone();
+    let primary = wal::primary(observed);
     let ended = (
         Outcome::Failed,
         Some("the replica was removed before it followed the primary".to_owned()),
@@ -301,7 +324,7 @@ fn leave(
     for kind in [Kind::ScaleCluster, Kind::RewindReplica] {
         let of = (kind, Some(&instance));
         next.journal
-            .finish(cluster.subject(), of, ended.clone(), now);
+            .finish_with(cluster.subject(), of, ended.clone(), &primary, now);
     }
     let operation = Operation::begun(
         (Kind::ScaleDownCluster, Some(&instance)),
@@ -310,7 +333,8 @@ fn leave(
         cluster.generation,
         now,
     );
-    next.journal.begin(cluster.subject(), operation, None);
+    next.journal
+        .begin_with(cluster.subject(), operation, None, primary);
 }
 
 /// Brings the number of replicas to what is wanted.
@@ -341,7 +365,7 @@ pub(super) fn make_up(
             true => cluster.actor.as_str(),
             false => cluster.changed_by.replicas.as_str(),
         };
-        add(next, cluster, &name, "", (id, actor), now);
+        add(next, cluster, observed, (&name, ""), (id, actor), now);
     }
     if keeps_votes(next, observed) {
         return;
@@ -354,7 +378,7 @@ pub(super) fn make_up(
         let what = format!("take away {} {}", known.name, known.uid);
         let id = OperationId::derived(&cluster.stream, &what);
         let actor = cluster.changed_by.replicas.as_str();
-        leave(next, at, (id, actor), cluster, now);
+        leave(next, at, (id, actor), (cluster, observed), now);
     }
 }
 
@@ -392,8 +416,9 @@ pub(super) fn bid_farewell(
     for known in gone {
         let subject = cluster.subject();
         let of = (Kind::ScaleDownCluster, Some(&known.name));
+        let primary = wal::primary(observed);
         next.journal
-            .finish(subject, of, (Outcome::Completed, None), now);
+            .finish_with(subject, of, (Outcome::Completed, None), &primary, now);
         if known.joined {
             let data = if known.data {
                 "with its data"
@@ -405,7 +430,7 @@ pub(super) fn bid_farewell(
                 next,
                 subject,
                 (EventType::ReplicaRemoved, &known.name),
-                cause,
+                (cause, primary),
                 now,
             );
         }

@@ -8,7 +8,8 @@ use super::{keeps_votes, needed};
 use crate::{
     AgentFacts, AgentPhase, ClaimPhase, Cluster, ClusterStatus, Desired, Kind, Observed, Operation,
     Outcome, PodPhase, Problem, StorageKind,
-    journal::{Notice, Subject},
+    journal::{Details, Notice, Subject},
+    wal,
 };
 
 /// How far a replica is behind when that is told: a hundred times what a busy one is for a moment.
@@ -59,16 +60,17 @@ pub(super) fn describe(
     let agent = observed.agent(&instance);
     let follows = agent.is_some_and(|agent| agent.follows());
     if observed.serving_primary() == Some(&instance) {
-        leads(next, at, cluster, now);
+        leads(next, at, cluster, observed, now);
         return;
     }
     let desired = cluster.desired_of(next, &instance);
     let told = desired.as_ref().map(|it| reached(it, observed, &instance));
     let told = told.unwrap_or_default();
-    next.journal.progress(subject, of, &told, now);
+    let primary = wal::primary(observed);
+    next.journal.progress(subject, of, (&told, &primary), now);
     // What runs does so whatever is wanted by now.
     if let Some(agent) = agent {
-        heard(next, at, cluster, agent, now);
+        heard(next, at, cluster, (observed, agent), now);
     }
     let Some(desired) = desired else {
         let refused = refused(observed, &instance);
@@ -81,7 +83,7 @@ pub(super) fn describe(
         };
         if is_over {
             let failed = (Outcome::Failed, Some(message.clone()));
-            next.journal.finish(subject, of, failed, now);
+            next.journal.finish_with(subject, of, failed, &primary, now);
             gone(next, &instance, cluster, (observed, &message), now);
         }
         say(next, at, follows, reason, message);
@@ -97,7 +99,7 @@ pub(super) fn describe(
             let lasts = began.is_some_and(|began| now.duration_since(began) >= AGENT_GRACE);
             if lasts || problem.reason != Problem::OF_AGENT {
                 let failed = (Outcome::Failed, Some(problem.cause.clone()));
-                next.journal.finish(subject, of, failed, now);
+                next.journal.finish_with(subject, of, failed, &primary, now);
             }
             (problem.reason, problem.cause)
         }
@@ -116,17 +118,24 @@ fn heard(
     next: &mut ClusterStatus,
     at: usize,
     cluster: &Cluster,
-    agent: &AgentFacts,
+    (observed, agent): (&Observed, &AgentFacts),
     now: Timestamp,
 ) {
     if agent.follows() && agent.lag_bytes < NEAR {
-        joined(next, at, cluster, now);
+        joined(next, at, cluster, observed, now);
     }
     if next.replicas[at].joined {
         let instance = next.replicas[at].name.clone();
-        mending(next, &instance, cluster, agent, now);
+        mending(next, &instance, cluster, (observed, agent), now);
     }
-    lag(next, at, cluster, agent, now);
+    lag(next, at, cluster, (observed, agent), now);
+}
+
+/// Whom an instance follows, and up to where it has come.
+fn standing(observed: &Observed, instance: &InstanceName) -> Details {
+    let mut told = wal::primary(observed);
+    told.extend(wal::reached(observed, instance));
+    told
 }
 
 /// What keeps a replica that is to go.
@@ -144,13 +153,16 @@ fn refused(observed: &Observed, instance: &InstanceName) -> Option<Problem> {
 }
 
 /// A replica that has become the primary: whatever there was to do for it to follow is over.
-fn leads(next: &mut ClusterStatus, at: usize, cluster: &Cluster, now: Timestamp) {
-    joined(next, at, cluster, now);
+fn leads(
+    next: &mut ClusterStatus,
+    at: usize,
+    cluster: &Cluster,
+    observed: &Observed,
+    now: Timestamp,
+) {
+    joined(next, at, cluster, observed, now);
     let instance = next.replicas[at].name.clone();
-    let mended = (Kind::RewindReplica, Some(&instance));
-    let completed = (Outcome::Completed, None);
-    next.journal
-        .finish(cluster.subject(), mended, completed, now);
+    mended(next, &instance, cluster, observed, now);
     next.replicas[at].behind = false;
     say(next, at, true, "Primary", "is the primary".to_owned());
 }
@@ -177,7 +189,13 @@ fn say(next: &mut ClusterStatus, at: usize, ready: bool, reason: &str, message: 
 }
 
 /// A replica follows the primary and is near it.
-fn joined(next: &mut ClusterStatus, at: usize, cluster: &Cluster, now: Timestamp) {
+fn joined(
+    next: &mut ClusterStatus,
+    at: usize,
+    cluster: &Cluster,
+    observed: &Observed,
+    now: Timestamp,
+) {
     let instance = next.replicas[at].name.clone();
     let of = (Kind::ScaleCluster, Some(&instance));
     if next.replicas[at].joined {
@@ -201,20 +219,48 @@ fn joined(next: &mut ClusterStatus, at: usize, cluster: &Cluster, now: Timestamp
             ..failed
         };
         let cause = "tried again: what made it fail has changed".to_owned();
+        let primary = wal::primary(observed);
         next.journal
-            .begin(cluster.subject(), operation, Some(cause));
+            .begin_with(cluster.subject(), operation, Some(cause), primary);
     }
     let subject = cluster.subject();
+    let details = standing(observed, &instance);
     next.journal
-        .finish(subject, of, (Outcome::Completed, None), now);
+        .finish_with(subject, of, (Outcome::Completed, None), &details, now);
     let cause = "it streams from the primary".to_owned();
     notice(
         next,
         subject,
         (EventType::ReplicaAdded, &instance),
-        cause,
+        (cause, details),
         now,
     );
+}
+
+/// An instance that was being brought back to what the primary has, follows or is the primary itself.
+pub(super) fn mended(
+    next: &mut ClusterStatus,
+    instance: &InstanceName,
+    cluster: &Cluster,
+    observed: &Observed,
+    now: Timestamp,
+) {
+    let of = (Kind::RewindReplica, Some(instance));
+    let details = standing(observed, instance);
+    let completed = (Outcome::Completed, None);
+    next.journal
+        .finish_with(cluster.subject(), of, completed, &details, now);
+}
+
+/// From whom an instance is brought back, and what it gives up for that.
+fn strayed(observed: &Observed, agent: &AgentFacts) -> Details {
+    let mut told = wal::primary(observed);
+    let last = observed.takeovers.last();
+    let compared = agent.lost.last().zip(last);
+    // Not what it was once compared with a former one by.
+    let compared = compared.filter(|(lost, last)| lost.term >= last.term);
+    told.extend(compared.into_iter().flat_map(|(lost, _)| lost.given_up()));
+    told
 }
 
 /// A replica that had followed the primary and cannot any more is brought back to what the primary has.
@@ -222,7 +268,7 @@ pub(super) fn mending(
     next: &mut ClusterStatus,
     instance: &InstanceName,
     cluster: &Cluster,
-    agent: &AgentFacts,
+    (observed, agent): (&Observed, &AgentFacts),
     now: Timestamp,
 ) {
     let of = (Kind::RewindReplica, Some(instance));
@@ -236,18 +282,17 @@ pub(super) fn mending(
                 AgentPhase::Rewinding => "its data may hold what the primary's has not",
                 _ => "the primary does not have the WAL that it needs",
             };
+            let details = strayed(observed, agent);
             next.journal
-                .begin(subject, operation, Some(cause.to_owned()));
+                .begin_with(subject, operation, Some(cause.to_owned()), details);
         }
         (AgentPhase::Failed, Some(began)) if now.duration_since(began) >= AGENT_GRACE => {
             let error = agent.error.clone().unwrap_or_default();
             let failed = (Outcome::Failed, Some(error));
-            next.journal.finish(subject, of, failed, now);
+            let details = strayed(observed, agent);
+            next.journal.finish_with(subject, of, failed, &details, now);
         }
-        (_, Some(_)) if agent.follows() => {
-            let completed = (Outcome::Completed, None);
-            next.journal.finish(subject, of, completed, now);
-        }
+        (_, Some(_)) if agent.follows() => mended(next, instance, cluster, observed, now),
         _ => {}
     }
 }
@@ -275,7 +320,13 @@ pub(super) fn gone(
 }
 
 /// Tells when a replica falls far behind, and when it is near again.
-fn lag(next: &mut ClusterStatus, at: usize, cluster: &Cluster, agent: &AgentFacts, now: Timestamp) {
+fn lag(
+    next: &mut ClusterStatus,
+    at: usize,
+    cluster: &Cluster,
+    (observed, agent): (&Observed, &AgentFacts),
+    now: Timestamp,
+) {
     let known = &mut next.replicas[at];
     if !known.joined || !agent.follows() {
         return;
@@ -295,10 +346,13 @@ fn lag(next: &mut ClusterStatus, at: usize, cluster: &Cluster, agent: &AgentFact
         time: None,
         cause: cause.to_owned(),
         since: None,
-        details: vec![
+        details: [
             (Field::ReplicaName, Datum::Text(known.name.to_string())),
             (Field::LagBytes, Datum::Number(agent.lag_bytes)),
-        ],
+        ]
+        .into_iter()
+        .chain(wal::primary(observed))
+        .collect(),
     };
     next.journal.tell(cluster.subject(), notice, now);
 }
@@ -308,16 +362,17 @@ pub(super) fn notice(
     next: &mut ClusterStatus,
     subject: Subject<'_>,
     (event_type, instance): (EventType, &InstanceName),
-    cause: String,
+    (cause, details): (String, Details),
     now: Timestamp,
 ) {
+    let replica = (Field::ReplicaName, Datum::Text(instance.to_string()));
     let notice = Notice {
         event_type,
         about: format!("{} {instance} at {now}", event_type.as_str()),
         time: None,
         cause,
         since: None,
-        details: vec![(Field::ReplicaName, Datum::Text(instance.to_string()))],
+        details: [replica].into_iter().chain(details).collect(),
     };
     next.journal.tell(subject, notice, now);
 }

@@ -96,7 +96,7 @@ fn turn(next: &mut ClusterStatus, run: RestoreRun, stage: RestoreStage, now: Tim
 /// Tells the steps up to this one; each has its place.
 fn tell(next: &mut ClusterStatus, cluster: &Cluster, texts: &[&str], now: Timestamp) {
     let subject = cluster.subject();
-    next.journal.progress(subject, RESTORE, texts, now);
+    next.journal.progress(subject, RESTORE, (texts, &[]), now);
 }
 
 /// What the repository has found.

@@ -13,6 +13,7 @@ use crate::{
     Cluster, ClusterStatus, Desired, FailoverRequest, Image, Kind, Observed, Operation, Outcome,
     Problem, failover,
     journal::{Details, Of},
+    wal,
 };
 
 /// How long a probe may take: the image is pulled in that time.
@@ -47,7 +48,7 @@ pub(crate) fn commit(
 pub(crate) fn break_off(next: &mut ClusterStatus, cluster: &Cluster, now: Timestamp) {
     if next.upgrading().is_some() {
         let cause = "the cluster was deleted before".to_owned();
-        fail(next, cluster, cause, now);
+        fail(next, cluster, (cause, Vec::new()), now);
     }
 }
 
@@ -61,7 +62,7 @@ fn take_up(next: &mut ClusterStatus, cluster: &Cluster, observed: &Observed, now
                 "another upgrade is going on, to image {}; wait for its end, then ask again",
                 running.image.0
             );
-            refuse(next, cluster, &request, cause, now);
+            refuse(next, cluster, (observed, &request), cause, now);
         } else if !answer(next, cluster, observed, &request, now) {
             return;
         }
@@ -93,7 +94,7 @@ fn answer(
     let verdict = request::judge(request, next, cluster, observed, now);
     match verdict {
         Verdict::Later => return false,
-        Verdict::Refused(cause) => refuse(next, cluster, request, cause, now),
+        Verdict::Refused(cause) => refuse(next, cluster, (observed, request), cause, now),
         Verdict::Begin(image, former_version) => {
             let cause = format!(
                 "from PostgreSQL {former_version} to what image {} holds",
@@ -106,8 +107,9 @@ fn answer(
                 cluster.generation,
                 now,
             );
+            let primary = wal::primary(observed);
             next.journal
-                .begin(cluster.subject(), operation, Some(cause));
+                .begin_with(cluster.subject(), operation, Some(cause), primary);
             next.upgrade = Some(Upgrade {
                 operation: request.operation,
                 image,
@@ -124,7 +126,7 @@ fn answer(
 fn refuse(
     next: &mut ClusterStatus,
     cluster: &Cluster,
-    request: &UpgradeRequest,
+    (observed, request): (&Observed, &UpgradeRequest),
     cause: String,
     now: Timestamp,
 ) {
@@ -135,8 +137,9 @@ fn refuse(
         cluster.generation,
         now,
     );
+    let primary = wal::primary(observed);
     next.journal
-        .refuse(cluster.subject(), operation, &cause, now);
+        .refuse_with(cluster.subject(), operation, (&cause, &primary), now);
 }
 
 /// One step of the upgrade that goes on; whether there was one.
@@ -153,14 +156,14 @@ fn advance(
     if let Some(cause) = cluster.cancelled(upgrade.operation)
         && can_stop(next, cluster, observed, &upgrade)
     {
-        fail(next, cluster, cause, now);
+        fail(next, cluster, (cause, wal::primary(observed)), now);
         return true;
     }
     match &upgrade.stage {
         UpgradeStage::Probing => probed(next, cluster, observed, &upgrade, now),
         UpgradeStage::Choosing => {
             let Some(instance) = candidate(next, cluster, observed, &upgrade.image) else {
-                complete(next, cluster, &upgrade, now);
+                complete(next, cluster, observed, &upgrade, now);
                 return true;
             };
             match trouble_beside(Some(&instance), next, cluster, observed) {
@@ -171,7 +174,9 @@ fn advance(
                     begin_change(next, cluster, observed, &instance, now);
                 }
                 None => begin_instance(next, cluster, observed, (&instance, false), now),
-                Some(trouble) if took >= INSTANCE_DEADLINE => fail(next, cluster, trouble, now),
+                Some(trouble) if took >= INSTANCE_DEADLINE => {
+                    fail(next, cluster, (trouble, wal::primary(observed)), now);
+                }
                 Some(_) => return false,
             }
             true
@@ -276,15 +281,15 @@ fn handed_over(
             let cause = format!("the primary {instance} could not hand over: {why}");
             if may_be_replaced(cluster, observed, instance) {
                 let text = format!("{cause}; autofail is off, so it is replaced where it is");
-                tell(next, cluster, &text, now);
+                tell(next, cluster, observed, &text, now);
                 begin_instance(next, cluster, observed, (instance, true), now);
             } else {
-                fail(next, cluster, cause, now);
+                fail(next, cluster, (cause, wal::primary(observed)), now);
             }
         }
         None if took >= INSTANCE_DEADLINE => {
             let cause = format!("nobody serves after {instance} has handed over");
-            fail(next, cluster, cause, now);
+            fail(next, cluster, (cause, wal::primary(observed)), now);
         }
         None => return false,
     }
@@ -313,7 +318,7 @@ fn probed(
                         upgrade.stage = UpgradeStage::Choosing;
                         upgrade.since = now;
                     }
-                    tell(next, cluster, &text, now);
+                    tell(next, cluster, observed, &text, now);
                     return true;
                 }
                 Err(why) => why,
@@ -337,12 +342,8 @@ fn probed(
     if silent && !is_late {
         return false;
     }
-    fail(
-        next,
-        cluster,
-        format!("{refused}; nothing was changed"),
-        now,
-    );
+    let cause = format!("{refused}; nothing was changed");
+    fail(next, cluster, (cause, wal::primary(observed)), now);
     true
 }
 
@@ -401,8 +402,9 @@ fn begin_instance(
     );
     let of = (Kind::UpgradeInstance, Some(instance));
     let operation = Operation::begun(of, id, "", cluster.generation, now);
+    let primary = wal::primary(observed);
     next.journal
-        .begin(cluster.subject(), operation, Some(cause));
+        .begin_with(cluster.subject(), operation, Some(cause), primary);
 }
 
 /// How far an instance is that gets its new pod; whether that has changed anything.
@@ -418,30 +420,28 @@ fn replaced(
     let subject = cluster.subject();
     let took = now.duration_since(upgrade.since);
     if !instances(next, cluster).contains(instance) {
-        let cause = "the instance was removed before".to_owned();
-        next.journal
-            .finish(subject, of, (Outcome::Failed, Some(cause)), now);
-        choose_next(next, now);
+        let cause = "the instance was removed before";
+        pass_over(next, cluster, (observed, instance), cause, now);
         return true;
     }
     let present = observed.pods.get(instance);
     let is_old = present.is_some_and(|present| present.uid == pod && !present.terminating);
     if is_old && !in_place && hands_over(next, cluster, observed, instance) {
         give_back(next, instance, former);
-        let cause = "it has become the primary, which hands over first".to_owned();
-        next.journal
-            .finish(subject, of, (Outcome::Failed, Some(cause)), now);
-        choose_next(next, now);
+        let cause = "it has become the primary, which hands over first";
+        pass_over(next, cluster, (observed, instance), cause, now);
         return true;
     }
     let is_new = present.is_some_and(|present| present.uid != pod && !present.terminating);
     let trouble = trouble_beside(None, next, cluster, observed);
     if is_new && trouble.is_none() {
-        let details = versions(upgrade);
+        let mut details = versions(upgrade);
+        details.extend(wal::primary(observed));
+        details.extend(wal::reached(observed, instance));
         let done = (Outcome::Completed, None);
         next.journal.finish_with(subject, of, done, &details, now);
         let text = format!("instance {instance} runs image {}", upgrade.image.0);
-        tell(next, cluster, &text, now);
+        tell(next, cluster, observed, &text, now);
         choose_next(next, now);
         return true;
     }
@@ -458,14 +458,31 @@ fn replaced(
     let cause = format!("instance {instance}, {minutes} s after its turn began: {cause}");
     give_back(next, instance, former);
     let failed = (Outcome::Failed, Some(cause.clone()));
-    next.journal.finish(subject, of, failed, now);
-    fail(next, cluster, cause, now);
+    let primary = wal::primary(observed);
+    next.journal.finish_with(subject, of, failed, &primary, now);
+    fail(next, cluster, (cause, primary), now);
     if let Some(upgrade) = &mut next.upgrade {
         upgrade.stage = UpgradeStage::Failed {
             back: Some(instance.clone()),
         };
     }
     true
+}
+
+/// The turn of an instance ends before its pod was replaced.
+fn pass_over(
+    next: &mut ClusterStatus,
+    cluster: &Cluster,
+    (observed, instance): (&Observed, &InstanceName),
+    cause: &str,
+    now: Timestamp,
+) {
+    let of = (Kind::UpgradeInstance, Some(instance));
+    let failed = (Outcome::Failed, Some(cause.to_owned()));
+    let primary = wal::primary(observed);
+    next.journal
+        .finish_with(cluster.subject(), of, failed, &primary, now);
+    choose_next(next, now);
 }
 
 /// What keeps the new pod of an instance from coming up, if it does not pass by itself.
@@ -502,15 +519,22 @@ fn choose_next(next: &mut ClusterStatus, now: Timestamp) {
 }
 
 /// Tells a step, the one after those that were told.
-fn tell(next: &mut ClusterStatus, cluster: &Cluster, text: &str, now: Timestamp) {
+fn tell(
+    next: &mut ClusterStatus,
+    cluster: &Cluster,
+    observed: &Observed,
+    text: &str,
+    now: Timestamp,
+) {
     let told = next
         .journal
         .running_of(UPGRADE)
         .map_or(0, |running| running.steps);
     let mut texts = vec![""; told];
     texts.push(text);
+    let primary = wal::primary(observed);
     next.journal
-        .progress(cluster.subject(), UPGRADE, &texts, now);
+        .progress(cluster.subject(), UPGRADE, (&texts, &primary), now);
 }
 
 /// The versions before and after.
@@ -524,7 +548,13 @@ fn versions(upgrade: &Upgrade) -> Details {
     ]
 }
 
-fn complete(next: &mut ClusterStatus, cluster: &Cluster, upgrade: &Upgrade, now: Timestamp) {
+fn complete(
+    next: &mut ClusterStatus,
+    cluster: &Cluster,
+    observed: &Observed,
+    upgrade: &Upgrade,
+    now: Timestamp,
+) {
     if let Some(images) = &mut next.images {
         images.in_force = upgrade.image.clone();
         images.others.retain(|_, image| *image != upgrade.image);
@@ -534,12 +564,19 @@ fn complete(next: &mut ClusterStatus, cluster: &Cluster, upgrade: &Upgrade, now:
         upgrade.since = now;
     }
     let done = (Outcome::Completed, None);
-    let details = versions(upgrade);
+    let mut details = versions(upgrade);
+    details.extend(wal::primary_and_timeline(observed));
     next.journal
         .finish_with(cluster.subject(), UPGRADE, done, &details, now);
 }
 
-fn fail(next: &mut ClusterStatus, cluster: &Cluster, cause: String, now: Timestamp) {
+/// Ends it with the cause, and with further fields.
+fn fail(
+    next: &mut ClusterStatus,
+    cluster: &Cluster,
+    (cause, details): (String, Details),
+    now: Timestamp,
+) {
     let Some(upgrade) = &mut next.upgrade else {
         return;
     };
@@ -553,8 +590,9 @@ fn fail(next: &mut ClusterStatus, cluster: &Cluster, cause: String, now: Timesta
     if let Some(instance) = &instance {
         let of = (Kind::UpgradeInstance, Some(instance));
         let failed = (Outcome::Failed, Some(cause.clone()));
-        next.journal.finish(subject, of, failed, now);
+        next.journal.finish_with(subject, of, failed, &details, now);
     }
+    let failed = (Outcome::Failed, Some(cause));
     next.journal
-        .finish(subject, UPGRADE, (Outcome::Failed, Some(cause)), now);
+        .finish_with(subject, UPGRADE, failed, &details, now);
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use pgo_core::{AgentPhase, FailoverRequest, Kind, Outcome, Step, TakeoverCause, Unwilling};
-use pgo_events::{Event, EventType, Field};
+use pgo_events::{Datum, Event, EventType, Field};
 use pgo_ids::{InstanceName, OperationId};
 use proptest::prelude::*;
 
@@ -43,6 +43,8 @@ fn refusal(world: &World, id: OperationId) -> String {
     assert_eq!(story.len(), 2, "{story:?}");
     let last = story.last().expect("told");
     assert_eq!(last.stage, pgo_events::Stage::Failed);
+    let former = last.payload.text(Field::FormerPrimary);
+    assert!(former.is_some(), "{last:?}");
     last.cause.clone().expect("a cause")
 }
 
@@ -82,6 +84,12 @@ fn a_planned_change_asks_the_primary_until_the_lease_has_it() {
             .iter()
             .all(|event| event.eventheader.username == "alice")
     );
+    for (event, timeline) in story.iter().zip([1, 2, 2]) {
+        assert_eq!(event.payload.text(Field::FormerPrimary), Some("hippo"));
+        let known = event.payload.get(Field::Timeline);
+        assert_eq!(known, Some(&Datum::Number(timeline)));
+        assert_eq!(event.payload.text(Field::Lsn), Some("0/3000148"));
+    }
     let last = &story[2];
     assert_eq!(last.durationms, Some(1000));
     assert_eq!(last.cause.as_deref(), Some("hippo gave up in order"));
@@ -262,6 +270,11 @@ fn wrong_targets_are_refused_with_the_reason_and_nothing_is_asked() {
         assert!(!asks_an_agent(&steps), "{steps:?}");
         let reason = refusal(&world, id);
         assert!(reason.contains(said), "{target:?}: {reason}");
+        let told = story(&world, id);
+        let payload = &told.last().expect("its end").payload;
+        assert_eq!(payload.text(Field::FormerPrimary), Some("hippo"));
+        let lost = payload.get(Field::LostBytes);
+        assert_eq!(lost, Some(&Datum::Number(0)), "the same one serves");
     }
     world.check_stream();
 }

@@ -42,6 +42,7 @@ mod serving;
 mod settings;
 mod silence;
 mod slots;
+mod story;
 mod synchronous;
 mod takeover;
 mod trouble;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use pgo_core::{AgentPhase, Fixture, Plan, ScaleDownRequest, StorageKind, Waiting};
-use pgo_events::{Event, EventType};
+use pgo_events::{Datum, Event, EventType, Field};
 use pgo_ids::InstanceName;
 use proptest::prelude::*;
 
@@ -81,6 +81,15 @@ fn a_cluster_made_with_replicas_gets_them_and_tells_of_each() {
         .find(|e| e.event_type().as_str() == "ScaleCluster");
     let header = &added.expect("told").eventheader;
     assert_eq!(header.username, "pgoadmin");
+    // Whom it follows, and how far it has come.
+    for event_type in ["ScaleClusterCompleted", "ReplicaAdded"] {
+        let mut of_type = told.iter();
+        let added = of_type.find(|e| e.event_type().as_str() == event_type);
+        let payload = &added.expect("told").payload;
+        assert_eq!(payload.text(Field::Primary), Some("hippo"));
+        assert_eq!(payload.get(Field::Timeline), Some(&Datum::Number(1)));
+        assert_eq!(payload.text(Field::Lsn), Some("0/3000148"));
+    }
     world.check_stream();
 }
 
@@ -100,6 +109,16 @@ fn a_replica_made_by_hand_raises_the_number_and_one_removed_by_hand_lowers_it() 
     assert_eq!((world.cluster.replica_count, names(&world).len()), (1, 1));
     assert_eq!(world.count("ScaleDownClusterCompleted"), 1);
     assert_eq!(world.count("ReplicaRemoved"), 1);
+    let told = world.told();
+    let gone = |event: &&Event| {
+        event.payload.text(Field::ReplicaName) == Some("hippo-mine")
+            && event.event_type().as_str().contains("Down")
+    };
+    let gone: Vec<&Event> = told.iter().filter(gone).collect();
+    assert_eq!(gone.len(), 2, "{gone:?}");
+    for event in gone {
+        assert_eq!(event.payload.text(Field::Primary), Some("hippo"));
+    }
     assert!(
         world.observed.claims.contains_key(&mine),
         "its data is kept"

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::SignedDuration;
 use pgo_core::{AgentPhase, FailoverRequest, RestartRequest, Step, Unwilling};
-use pgo_events::{Event, EventType};
+use pgo_events::{Datum, Event, EventType, Field};
 use pgo_ids::{InstanceName, OperationId};
 use proptest::prelude::*;
 
@@ -110,6 +110,11 @@ fn replicas_are_restarted_one_after_another_and_the_primary_last() {
             EventType::RestartClusterCompleted
         ]
     );
+    for event in &story {
+        assert_eq!(event.payload.text(Field::Primary), Some("hippo"));
+    }
+    let timeline = story[4].payload.get(Field::Timeline);
+    assert_eq!(timeline, Some(&Datum::Number(1)));
     let last = story[3].step.clone().unwrap_or_default();
     assert!(last.contains("the primary hippo was restarted"), "{last}");
     assert_eq!(world.status.restart, None);

@@ -1,6 +1,7 @@
 //! What follows a change of the primary: labels, Services, replicas, and who may be removed.
 
-use pgo_core::{AgentPhase, PodPhase, Role, ScaleDownRequest, Step, TakeoverCause};
+use pgo_core::{AgentPhase, Lost, PodPhase, Role, ScaleDownRequest, Step, TakeoverCause};
+use pgo_events::{Datum, EventType, Field};
 use pgo_ids::{InstanceName, OperationId};
 
 use crate::{
@@ -154,16 +155,42 @@ fn a_deleted_cluster_loses_its_primary_last_whatever_that_is_called() {
 
 #[test]
 fn a_former_primary_that_is_rewound_is_told_like_any_replica() {
-    let (mut world, _) = after_takeover(1);
+    let (mut world, to) = after_takeover(1);
     let first = World::instance();
     world.say_of(&first, AgentPhase::Rewinding, None);
+    let agent = world.observed.agents.get_mut(&first).expect("heard");
+    agent.lost.push(Lost {
+        term: agent.term,
+        timeline: 1,
+        fork: 0x300_0148,
+        end: 0x300_01F8,
+        commits: Some(1),
+        synchronous: false,
+        unknown: false,
+    });
     world.reconcile();
     assert_eq!(world.count("RewindReplica"), 1);
+    let told = world.told();
+    let began = told
+        .iter()
+        .find(|event| event.event_type() == EventType::RewindReplica);
+    let what = &began.expect("told").payload;
+    assert_eq!(what.text(Field::Primary), Some(to.as_str()));
+    assert_eq!(what.text(Field::Lsn), Some("0/3000148"));
+    for (field, number) in [(Field::Timeline, 1), (Field::LostBytes, 176)] {
+        assert_eq!(what.get(field), Some(&Datum::Number(number)));
+    }
     for _ in 0..4 {
         world.progress();
         world.reconcile();
     }
     assert_eq!(world.count("RewindReplicaCompleted"), 1);
+    let told = world.told();
+    let ended = EventType::RewindReplicaCompleted;
+    let ended = told.iter().find(|event| event.event_type() == ended);
+    let what = &ended.expect("told").payload;
+    assert_eq!(what.get(Field::Timeline), Some(&Datum::Number(2)));
+    assert_eq!(what.text(Field::Lsn), Some("0/3000148"));
     // Its beginning as primary was no such thing.
     assert_eq!(world.count("RewindReplica"), 1);
     world.check_stream();

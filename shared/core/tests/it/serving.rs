@@ -1,7 +1,7 @@
 //! A database that does not answer any more, and one that answers again.
 
 use pgo_core::{AgentPhase, Phase};
-use pgo_events::{EventType, Field};
+use pgo_events::{Datum, EventType, Field};
 use proptest::prelude::*;
 
 use crate::world::{World, types};
@@ -36,6 +36,11 @@ fn a_pod_that_is_lost_later_is_made_again_and_told_as_an_interruption_not_as_a_c
     assert_eq!(lost.operationid, back.operationid);
     assert!(back.durationms.expect("how long") >= 3000);
     assert_eq!(lost.payload.text(Field::ClusterName), Some("hippo"));
+    for event in [lost, back] {
+        assert_eq!(event.payload.text(Field::Primary), Some("hippo"));
+    }
+    let timeline = back.payload.get(Field::Timeline);
+    assert_eq!(timeline, Some(&Datum::Number(1)));
 }
 
 #[test]

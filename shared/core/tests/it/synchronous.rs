@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use pgo_core::{Commits, Step};
-use pgo_events::{Event, EventType};
+use pgo_events::{Event, EventType, Field};
 
 use crate::{
     replicas::{names, with_replicas},
@@ -92,6 +92,10 @@ fn a_fallback_and_the_return_from_it_are_told_once_with_how_long_it_took() {
         "they belong together"
     );
     assert_eq!(told[1].durationms, Some(10_000));
+    for event in &told {
+        let primary = event.payload.text(Field::Primary);
+        assert_eq!(primary, Some(world.primary.as_str()));
+    }
     world.check_stream();
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use jiff::SignedDuration;
 use pgo_core::{AgentPhase, Lost, Step, TakeoverCause, plan};
-use pgo_events::{Event, EventType, Field};
+use pgo_events::{Datum, Event, EventType, Field};
 use pgo_ids::{InstanceName, Term};
 use proptest::prelude::*;
 
@@ -89,6 +89,7 @@ fn what_a_former_primary_had_more_is_told_once_and_so_is_that_it_had_nothing() {
     let wire = String::from_utf8(told[0].to_wire().expect("JSON")).expect("text");
     for words in [
         "\"lostbytes\": 176",
+        "\"timeline\": 1",
         "3 commits more",
         "0/30001F8",
         "0/3000148",
@@ -168,7 +169,14 @@ fn a_failover_is_told_with_who_why_and_from_where_on_and_is_over_when_the_new_pr
     let began = at - SignedDuration::from_secs(4);
     assert_eq!(first.eventheader.timestamp, began);
     assert_eq!(first.cause.as_deref(), Some("hippo was not heard any more"));
-    assert!(step.contains("was elected in term 2"), "{step}");
+    for (event, timeline) in [(first, 1), (&begun[1], 2)] {
+        assert_eq!(event.payload.text(Field::Target), Some(to.as_str()));
+        assert_eq!(event.payload.text(Field::FormerPrimary), Some("hippo"));
+        let known = event.payload.get(Field::Timeline);
+        assert_eq!(known, Some(&Datum::Number(timeline)));
+        assert_eq!(event.payload.text(Field::Lsn), Some("0/3000148"));
+    }
+    assert_eq!(step, format!("{to} was elected in term 2"));
     assert!(world.status.last_takeover.is_none(), "it serves nobody yet");
 
     world.wait(3);
@@ -252,6 +260,10 @@ fn who_is_elected_and_does_not_come_to_write_before_another_one_is_has_failed() 
         EventType::FailoverClusterCompleted,
     ];
     assert_eq!(kinds, expected);
+    let failed = &ends[0].payload;
+    assert_eq!(failed.text(Field::FormerPrimary), Some("hippo"));
+    assert_eq!(failed.get(Field::Timeline), Some(&Datum::Number(2)));
+    assert_eq!(failed.text(Field::Lsn), Some("0/3000148"));
     let cause = ends[0].cause.clone().unwrap_or_default();
     let says = format!("{one} was not seen to take writes; {other} became the primary in term 3");
     assert_eq!(cause, says);

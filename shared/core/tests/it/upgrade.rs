@@ -10,7 +10,7 @@ use pgo_core::{
     AgentPhase, Found, Image, Kind, Outcome, Plan, ProbeFacts, Step, Takeover, TakeoverCause,
     UpgradeRequest, Waiting,
 };
-use pgo_events::{Event, EventType, Field};
+use pgo_events::{Datum, Event, EventType, Field};
 use pgo_ids::{InstanceName, OperationId, Term};
 
 use crate::world::World;
@@ -88,6 +88,7 @@ impl World {
             from: former.to_string(),
             to: next.to_string(),
             cause: TakeoverCause::Released,
+            former_timeline: Some(1),
             timeline: 2,
             lsn: "0/3000148".to_owned(),
             lost: Some(0),
@@ -250,6 +251,19 @@ fn replicas_come_first_and_the_primary_last() {
     let completed = completed.expect("told");
     assert_eq!(completed.payload.text(Field::FormerVersion), Some(FORMER));
     assert_eq!(completed.payload.text(Field::Version), Some("15.20"));
+    let primary = world.primary.to_string();
+    assert_eq!(completed.payload.text(Field::Primary), Some(&*primary));
+    let timeline = completed.payload.get(Field::Timeline);
+    assert_eq!(timeline, Some(&Datum::Number(2)));
+    let of_instances = told
+        .iter()
+        .filter(|e| e.event_type().as_str() == "UpgradeInstanceCompleted");
+    let of_instances: Vec<_> = of_instances
+        .map(|e| (e.payload.text(Field::Primary), e.payload.text(Field::Lsn)))
+        .collect();
+    let replica = (Some("hippo"), Some("0/3000148"));
+    let former = (Some(&*primary), Some("0/3000148"));
+    assert_eq!(of_instances, [replica, replica, former]);
     assert_eq!(completed.eventheader.username, "alice");
     assert_eq!(world.count("UpgradeInstanceCompleted"), 3);
     assert_eq!(world.count("UpgradeClusterProgress"), 4);

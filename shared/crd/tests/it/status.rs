@@ -409,6 +409,7 @@ fn full() -> ClusterStatus {
                 from: "hippo".to_owned(),
                 to: "hippo-abcd".to_owned(),
                 cause: TakeoverCause::Lost,
+                former_timeline: Some(2),
                 timeline: 3,
                 lsn: "0/4000148".to_owned(),
                 lost: Some(176),

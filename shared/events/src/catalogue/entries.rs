@@ -35,22 +35,22 @@ catalogue! {
         }
 
         // Replicas.
-        ScaleCluster "adding a replica" [Cluster] (ClusterName, ReplicaName) Now {
+        ScaleCluster "adding a replica" [Cluster] (ClusterName, ReplicaName, Primary) Now {
             started ScaleCluster = "ScaleCluster";
             progress ScaleClusterProgress = "ScaleClusterProgress";
             failed ScaleClusterFailure = "ScaleClusterFailure"
-                "Mend the cause, then ask again.";
+                "Mend the cause, then ask again." with (ClusterName, ReplicaName, ErrorMessage, Primary);
             completed ScaleClusterCompleted = "ScaleClusterCompleted"
-                "A replica streams and has caught up.";
+                "A replica streams and has caught up: up to this position, on this timeline." and (Timeline, Lsn);
         }
-        ScaleDownCluster "removing a replica" [Cluster] (ClusterName, ReplicaName) Now {
+        ScaleDownCluster "removing a replica" [Cluster] (ClusterName, ReplicaName, Primary) Now {
             started ScaleDownCluster = "ScaleDownCluster";
             failed ScaleDownClusterFailure = "ScaleDownClusterFailure"
                 "Mend the cause, then ask again.";
             completed ScaleDownClusterCompleted = "ScaleDownClusterCompleted"
                 "A replica is gone.";
         }
-        RewindReplica "bringing a diverged replica back" [Cluster] (ClusterName, ReplicaName) Now {
+        RewindReplica "bringing a diverged replica back" [Cluster] (ClusterName, ReplicaName, Primary, Timeline, Lsn, LostBytes) Now {
             started RewindReplica = "RewindReplica";
             failed RewindReplicaFailure = "RewindReplicaFailure"
                 "Mend the cause, then ask again.";
@@ -59,46 +59,48 @@ catalogue! {
         }
 
         // Who is primary.
-        FailoverCluster "a failover" [Cluster] (ClusterName, Target) Now {
+        FailoverCluster "a failover" [Cluster] (ClusterName, Target, FormerPrimary, Timeline, Lsn) Now {
             started FailoverCluster = "FailoverCluster";
             progress FailoverClusterProgress = "FailoverClusterProgress";
             failed FailoverClusterFailure = "FailoverClusterFailure"
-                "Writes may be impossible: look at the instances with `pgo show cluster` at once.";
+                "Writes may be impossible: look at the instances with `pgo show cluster` at once."
+                with (ClusterName, Target, FormerPrimary, Timeline, Lsn, LostBytes, ErrorMessage);
             completed FailoverClusterCompleted = "FailoverClusterCompleted"
-                "Another instance is primary and takes writes." and (FormerPrimary, Timeline, Lsn, LostBytes);
+                "Another instance is primary and takes writes." and (LostBytes);
         }
-        SwitchoverCluster "a planned change of the primary" [Cluster] (ClusterName, Target) Now {
+        SwitchoverCluster "a planned change of the primary" [Cluster] (ClusterName, Target, FormerPrimary, Timeline, Lsn) Now {
             started SwitchoverCluster = "SwitchoverCluster";
             progress SwitchoverClusterProgress = "SwitchoverClusterProgress";
             failed SwitchoverClusterFailure = "SwitchoverClusterFailure"
-                "Mend the cause, then ask again.";
+                "Mend the cause, then ask again."
+                with (ClusterName, Target, FormerPrimary, Timeline, Lsn, LostBytes, ErrorMessage);
             completed SwitchoverClusterCompleted = "SwitchoverClusterCompleted"
-                "Another instance is primary. The lost bytes are what the former one had written and the new one lacks; 0 where it streamed." and (FormerPrimary, Timeline, Lsn, LostBytes);
+                "Another instance is primary. The lost bytes are what the former one had written and the new one lacks; 0 where it streamed." and (LostBytes);
         }
 
         // Changes to running clusters.
-        UpgradeCluster "a minor upgrade" [Cluster] (ClusterName) Now {
+        UpgradeCluster "a minor upgrade" [Cluster] (ClusterName, Primary) Now {
             started UpgradeCluster = "UpgradeCluster";
             progress UpgradeClusterProgress = "UpgradeClusterProgress";
             failed UpgradeClusterFailure = "UpgradeClusterFailure"
                 "The cluster serves; the cause says which instance was not upgraded, and why.";
             completed UpgradeClusterCompleted = "UpgradeClusterCompleted"
-                "All instances of a cluster run the new version." and (FormerVersion, Version);
+                "All instances of a cluster run the new version." and (FormerVersion, Version, Timeline);
         }
-        UpgradeInstance "the upgrade of one instance" [Cluster] (ClusterName, Instance) Now {
+        UpgradeInstance "the upgrade of one instance" [Cluster] (ClusterName, Instance, Primary) Now {
             started UpgradeInstance = "UpgradeInstance";
             failed UpgradeInstanceFailure = "UpgradeInstanceFailure"
                 "Mend the cause, then ask again.";
             completed UpgradeInstanceCompleted = "UpgradeInstanceCompleted"
-                "One instance runs the new version." and (FormerVersion, Version);
+                "One instance runs the new version." and (FormerVersion, Version, Timeline, Lsn);
         }
-        RestartCluster "a restart" [Cluster] (ClusterName) Now {
+        RestartCluster "a restart" [Cluster] (ClusterName, Primary) Now {
             started RestartCluster = "RestartCluster";
             progress RestartClusterProgress = "RestartClusterProgress";
             failed RestartClusterFailure = "RestartClusterFailure"
                 "The cause says which instance was not restarted, and why; mend it, then ask again.";
             completed RestartClusterCompleted = "RestartClusterCompleted"
-                "PostgreSQL was restarted on each instance that was asked for.";
+                "PostgreSQL was restarted on each instance that was asked for." and (Timeline);
         }
         ReloadCluster "reloading the configuration" [Cluster] (ClusterName) Now {
             started ReloadClusterStarted = "ReloadClusterStarted";
@@ -388,16 +390,16 @@ catalogue! {
     }
 
     notices {
-        ReplicaAdded = "ReplicaAdded" [Cluster] Info (ClusterName, ReplicaName) Now
+        ReplicaAdded = "ReplicaAdded" [Cluster] Info (ClusterName, ReplicaName, Primary, Timeline, Lsn) Now
             "A replica streams from the primary and may take over."
             "Nothing to do.";
-        ReplicaRemoved = "ReplicaRemoved" [Cluster] Warn (ClusterName, ReplicaName) Now
+        ReplicaRemoved = "ReplicaRemoved" [Cluster] Warn (ClusterName, ReplicaName, Primary) Now
             "A replica does not belong to the cluster any more: it was removed, or has been away too long."
             "Look at its pod and node if nobody removed it.";
-        ReplicaLagging = "ReplicaLagging" [Cluster] Warn (ClusterName, ReplicaName, LagBytes) Now
+        ReplicaLagging = "ReplicaLagging" [Cluster] Warn (ClusterName, ReplicaName, Primary, LagBytes) Now
             "A replica is far behind the primary."
             "Look at the replica's node, disk and network, and for long queries on it.";
-        ReplicaCaughtUp = "ReplicaCaughtUp" [Cluster] Info (ClusterName, ReplicaName, LagBytes) Now
+        ReplicaCaughtUp = "ReplicaCaughtUp" [Cluster] Info (ClusterName, ReplicaName, Primary, LagBytes) Now
             "A replica that was behind is near the primary again."
             "Nothing to do.";
         ReplicaWalAtRisk = "ReplicaWalAtRisk" [Cluster] Warn (ClusterName, ReplicaName) Now
@@ -406,19 +408,19 @@ catalogue! {
         ReplicaWalLost = "ReplicaWalLost" [Cluster] Warn (ClusterName, ReplicaName) Now
             "The primary has let the WAL go that a replica needs, so that its own volume does not run full."
             "Nothing to do: the replica copies its data anew when it is back.";
-        PrimaryNotReady = "PrimaryNotReady" [Cluster] Warn (ClusterName) Now
+        PrimaryNotReady = "PrimaryNotReady" [Cluster] Warn (ClusterName, Primary) Now
             "The primary does not answer on the cluster's Service; the cause says what is known."
             "A failover follows where it is switched on; else look at the primary's pod.";
-        PrimaryReady = "PrimaryReady" [Cluster] Info (ClusterName) Now
+        PrimaryReady = "PrimaryReady" [Cluster] Info (ClusterName, Primary, Timeline) Now
             "The primary answers again; the duration is how long it did not."
             "Nothing to do.";
         PrimaryDeleted = "PrimaryDeleted" [Cluster] Warn (ClusterName, DeploymentName) Never
             "In 4.1 the former primary was deleted during a failover; PGO keeps it and has it follow the new one (RewindReplica)."
             "Nothing to do.";
-        CommitsLost = "CommitsLost" [Cluster] Error (ClusterName, FormerPrimary, LostBytes, Lsn) Now
+        CommitsLost = "CommitsLost" [Cluster] Error (ClusterName, FormerPrimary, Timeline, Lsn, LostBytes) Now
             "A former primary had commits that its successor does not have and that may have been acknowledged, or whether it had any could not be found out: in the asynchronous mode, or while commits waited for fewer replicas than asked for."
             "Have applications write again what they know to have written then; a synchronous mode without the fallback loses none.";
-        NoCommitsLost = "NoCommitsLost" [Cluster] Info (ClusterName, FormerPrimary, LostBytes, Lsn) Now
+        NoCommitsLost = "NoCommitsLost" [Cluster] Info (ClusterName, FormerPrimary, Timeline, Lsn, LostBytes) Now
             "A former primary is back and had no acknowledged commit that its successor does not have; in a synchronous mode, none that had waited until replicas had it on disk."
             "Nothing to do.";
         InstanceReplaced = "InstanceReplaced" [Cluster] Warn (ClusterName, Instance) Now
@@ -430,11 +432,11 @@ catalogue! {
         ClusterRecovered = "ClusterRecovered" [Cluster] Info (ClusterName) Now
             "A cluster is protected again as was asked for; the duration is how long it was not."
             "Nothing to do.";
-        SyncFallbackBegan = "SyncFallbackBegan" [Cluster] Warn (ClusterName) Now
+        SyncFallbackBegan = "SyncFallbackBegan" [Cluster] Warn (ClusterName, Primary) Now
             "Commits wait for fewer replicas than the synchronous mode asks for, as the user chose; what is acknowledged \
             meanwhile may be lost with its primary."
             "Bring the missing replicas back; whoever would rather wait switches the fallback off.";
-        SyncFallbackEnded = "SyncFallbackEnded" [Cluster] Info (ClusterName) Now
+        SyncFallbackEnded = "SyncFallbackEnded" [Cluster] Info (ClusterName, Primary) Now
             "Commits wait for as many replicas as the synchronous mode asks for again; the duration is how long they did not."
             "Nothing to do.";
         ArchivingFailed = "ArchivingFailed" [Backup] Warn (ClusterName) Now

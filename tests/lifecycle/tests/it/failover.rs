@@ -1,5 +1,7 @@
 //! The primary goes, and a replica takes over: what users of the Service see, and what is told of it.
 
+mod story;
+
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -127,6 +129,7 @@ fn a_primary_that_is_killed_with_its_pod_is_replaced_and_comes_back_as_replica()
     let told = watch.until(&cluster.uid(), "ClusterRecovered");
     assert_eq!(fields(&told, "ClusterDegraded", "/instance").len(), 1);
     watch.check_to_its_end(&cluster.uid());
+    story::is_told(&cluster, &former, &replica);
 }
 
 #[test]

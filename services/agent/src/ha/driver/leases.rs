@@ -103,6 +103,7 @@ impl<S: Store> Driver<S> {
                 .as_ref()
                 .and_then(|words| release::lost(words, start.from)),
             unfit: words.as_ref().and_then(|words| words.unfit.clone()),
+            former_timeline: Some(start.from.timeline.0),
             timeline: start.timeline.0,
             lsn: start.from.lsn.to_string(),
             heard: self.heard,
