@@ -128,7 +128,8 @@ fn details(detail: &ShowClusterDetail) -> Vec<String> {
         let claims = pod.pvc_name.values();
         lines.extend(claims.map(|claim| format!("pvc : {claim}")));
     }
-    lines.extend(standing(&detail.cluster));
+    let standing = StatusCluster::read("", spec, &detail.cluster["status"]);
+    lines.extend(replication::lines(&standing, Timestamp::now()));
     let resources = &spec["ContainerResources"];
     lines.push(format!(
         "resources : CPU Limit={} Memory Limit={}, CPU Request={} Memory Request={}",
@@ -160,29 +161,6 @@ fn details(detail: &ShowClusterDetail) -> Vec<String> {
     let replicas = detail.replicas.iter();
     lines.extend(replicas.map(|replica| format!("replica : {}", replica.name)));
     lines.push(labels(&detail.cluster["metadata"]["labels"]));
-    lines
-}
-
-/// Who leads, how far the others are behind, for whom commits wait, and what was changed and proven last.
-fn standing(cluster: &Value) -> Vec<String> {
-    let cluster = StatusCluster::read("", &cluster["spec"], &cluster["status"]);
-    let mut lines = Vec::new();
-    if !cluster.instances.is_empty() {
-        lines.push(format!(
-            "instances : {} ready",
-            replication::ready(&cluster)
-        ));
-    }
-    let instances = cluster.instances.iter().map(replication::instance);
-    lines.extend(instances.map(|instance| format!("instance : {instance}")));
-    let mode = cluster.synchronous.as_ref().map(replication::commits);
-    lines.extend(mode.map(|mode| format!("synchronous : {mode}")));
-    let last = cluster.last_takeover.as_ref();
-    let last = last.and_then(|last| replication::takeover(last, Timestamp::now()));
-    lines.extend(last.map(|last| format!("last {last}")));
-    let proven = cluster.last_proven_restore.as_ref();
-    let proven = proven.map(replication::proven);
-    lines.extend(proven.map(|proven| format!("last proven restore : {proven}")));
     lines
 }
 

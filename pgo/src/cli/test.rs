@@ -1,6 +1,7 @@
 //! `pgo test`.
 
 use clap::Args;
+use jiff::Timestamp;
 use pgo_api::{ClusterTestRequest, ClusterTestResponse, ClusterTestResult, Endpoint, PGO_VERSION};
 
 use super::{
@@ -9,10 +10,13 @@ use super::{
 };
 use crate::{
     client::Api,
-    output::{Colours, note, plain},
+    output::{Colours, note, plain, replication},
 };
 
 /// Test whether the databases of clusters answer, with every user on every Service
+///
+/// Behind the connections stands how the instances stood when the test began, in the words of pgo show cluster: role, lag, timeline,
+/// for whom commits wait, what waits for a restart, and the last change of the primary.
 ///
 /// Exit status 2 where a connection does not work, or where there is none to try.
 #[derive(Args)]
@@ -82,6 +86,10 @@ fn render(results: &[ClusterTestResult], colours: Colours) -> String {
                 false => colours.bad("NOT working"),
             };
             text.push_str(&format!("\t{} is {working}\n", plain(&item.psql_string)));
+        }
+        let standing = result.standing.iter();
+        for line in standing.flat_map(|standing| replication::lines(standing, Timestamp::now())) {
+            text.push_str(&format!("\t{}\n", plain(&line)));
         }
     }
     text

@@ -1,10 +1,28 @@
-//! Words for how the instances of a cluster stand to each other: `pgo show cluster` and `pgo status` say the same.
+//! Words for how the instances of a cluster stand to each other: `pgo show cluster`, `pgo test` and `pgo status` say the same.
 
 use jiff::{SignedDuration, Timestamp};
 use pgo_api::{
     StatusCluster, StatusInstance, StatusLag, StatusProvenRestore, StatusSynchronous,
     StatusTakeover,
 };
+
+/// A line for each: who leads, how far the others are behind, for whom commits wait, and what was changed and proven last.
+pub fn lines(cluster: &StatusCluster, now: Timestamp) -> Vec<String> {
+    let mut lines = Vec::new();
+    if !cluster.instances.is_empty() {
+        lines.push(format!("instances : {} ready", ready(cluster)));
+    }
+    let instances = cluster.instances.iter().map(instance);
+    lines.extend(instances.map(|instance| format!("instance : {instance}")));
+    let mode = cluster.synchronous.as_ref().map(commits);
+    lines.extend(mode.map(|mode| format!("synchronous : {mode}")));
+    let last = cluster.last_takeover.as_ref();
+    let last = last.and_then(|last| takeover(last, now));
+    lines.extend(last.map(|last| format!("last {last}")));
+    let proven = cluster.last_proven_restore.as_ref().map(proven);
+    lines.extend(proven.map(|proven| format!("last proven restore : {proven}")));
+    lines
+}
 
 /// How many instances answer, of how many there are to be.
 pub fn ready(cluster: &StatusCluster) -> String {

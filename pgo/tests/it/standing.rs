@@ -1,4 +1,4 @@
-//! How the instances of a cluster stand to each other: `pgo show cluster` and `pgo status` say the same.
+//! How the instances of a cluster stand to each other: `pgo show cluster`, `pgo test` and `pgo status` say the same.
 
 use crate::fake::{Fake, Reply, run};
 use serde_json::{Value, json};
@@ -85,6 +85,37 @@ fn a_cluster_that_is_shown_has_the_same_in_the_same_words() {
     ] {
         assert!(shown.contains(&format!("\n\t{line}\n")), "{line}: {shown}");
     }
+}
+
+#[test]
+fn a_test_has_the_same_in_the_same_words_behind_what_4_1_prints() {
+    let works = |working| json!({"PsqlString": "psql -p 5432 -h 10.0.0.1 -U postgres postgres", "Working": working});
+    let standing = json!(pgo_api::StatusCluster::read(
+        "hippo",
+        &Value::Null,
+        &status()
+    ));
+    let result =
+        json!({"ClusterName": "hippo", "Items": [works(true), works(false)], "Standing": standing});
+    let answer = json!({"Results": [result], "Code": "ok", "Msg": ""});
+    let fake = Fake::start(move |_| Reply::Json(answer.clone()));
+    let ran = run(&mut fake.pgo(&["test", "hippo"]));
+    assert_eq!(ran.code, Some(2), "one does not work: {ran:?}");
+    assert_eq!(
+        without_age(&ran.stdout),
+        "\ncluster : hippo \n\
+         \tpsql -p 5432 -h 10.0.0.1 -U postgres postgres is Working\n\
+         \tpsql -p 5432 -h 10.0.0.1 -U postgres postgres is NOT working\n\
+         \tinstances : 2/3 ready\n\
+         \tinstance : hippo (replica, lag up to 4 MiB and 2 s, quorum) timeline 2\n\
+         \tinstance : hippo-abcd (primary) timeline 2, pending restart: max_connections\n\
+         \tsynchronous : commits wait for 1 of 2 replicas\n\
+         \tlast failover : hippo-abcd took over from hippo (days) ago, within 2.3 s, timeline 2 at 0/3000148: hippo is silent\n\
+         \tlast proven restore : 20201015-101112F at 2020-10-15T11:00:00Z, within 12.3 s, up to 0/5000148\n"
+    );
+    let json = run(&mut fake.pgo(&["test", "hippo", "-o", "json"]));
+    let printed: Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!(printed["Results"][0]["Standing"], standing);
 }
 
 #[test]

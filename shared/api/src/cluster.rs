@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::wire::{Outcome, Secret, wire};
+use crate::{
+    StatusCluster,
+    wire::{Outcome, Secret, wire},
+};
 
 wire! {
     /// `POST /clusters`. An empty text means the setting of pgo.yaml, or none.
@@ -263,6 +266,9 @@ wire! {
         cluster_name: String = "ClusterName",
         /// One entry per Service, user and database.
         items: Vec<ClusterTestDetail> = "Items",
+        /// How its instances stood to each other when the test began; 4.1 has no such thing.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        standing: Option<StatusCluster> = "Standing",
     }
 }
 

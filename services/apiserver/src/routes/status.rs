@@ -132,7 +132,8 @@ async fn listed_clusters(app: &App, namespace: &str) -> Result<Vec<DynamicObject
     Ok(found)
 }
 
-fn cluster(cluster: &DynamicObject) -> StatusCluster {
+/// How the instances of a cluster stand to each other.
+pub(super) fn cluster(cluster: &DynamicObject) -> StatusCluster {
     let data = &cluster.data;
     StatusCluster::read(&cluster.name_any(), &data["spec"], &data["status"])
 }

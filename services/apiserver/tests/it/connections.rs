@@ -72,6 +72,62 @@ async fn items_and_remark(apiserver: &Apiserver) -> (Vec<Value>, String) {
     (items, remark)
 }
 
+/// What is said of its instances.
+async fn standing(apiserver: &Apiserver) -> Value {
+    let answer = apiserver
+        .plain()
+        .post("/testclusters", cluster_request("hippo"))
+        .await
+        .done();
+    answer["Results"][0]["Standing"].clone()
+}
+
+#[tokio::test]
+async fn a_test_tells_how_the_instances_stand_to_each_other_as_the_status_does() {
+    let (apiserver, _postgres) = with_postgres("hippo.pgouser1.agent.pgo", "right").await;
+    let kubernetes = &apiserver.kubernetes;
+    let cluster = kubernetes.get("pgclusters", "pgouser1", "hippo");
+    let mut cluster = cluster.expect("it was made");
+    cluster["status"] = json!({
+        "currentPrimary": "hippo-abcd", "replicaCount": {"asked": 1, "wanted": 1, "made": 1},
+        "instances": [
+            {"name": "hippo", "role": "replica", "ready": true, "timeline": 2, "streaming": true,
+                "lagBytes": 4_194_304, "lagSeconds": 2, "sync": "quorum"},
+            {"name": "hippo-abcd", "role": "primary", "ready": true, "timeline": 2,
+                "pendingRestart": ["max_connections"]},
+        ],
+        "synchronous": {"asked": 1, "rule": 1, "of": 1, "waitFor": 1},
+        "lastTakeover": {"planned": false, "from": "hippo", "to": "hippo-abcd", "cause": "hippo was not heard any more",
+            "timeline": 2, "lsn": "0/3000148", "at": "2026-10-15T10:11:12Z", "durationMs": 2300},
+    });
+    kubernetes.put("pgclusters", "pgouser1", cluster);
+    let told = standing(&apiserver).await;
+    let replica = &told["Instances"][0];
+    assert_eq!(replica["Role"], "replica");
+    assert_eq!(
+        (&replica["Streaming"], &replica["LagBytes"]),
+        (&json!(true), &json!(4_194_304))
+    );
+    assert_eq!(
+        (&replica["Timeline"], &replica["Sync"]),
+        (&json!(2), &json!("quorum"))
+    );
+    let primary = &told["Instances"][1];
+    assert_eq!(primary["PendingRestart"], json!(["max_connections"]));
+    assert_eq!(told["Primary"], "hippo-abcd");
+    let last = &told["LastTakeover"];
+    assert_eq!(
+        (&last["To"], &last["DurationMs"]),
+        (&json!("hippo-abcd"), &json!(2300))
+    );
+    let status = apiserver
+        .plain()
+        .get("/status?version=4.1.0&namespace=pgouser1")
+        .await
+        .done();
+    assert_eq!(status["Result"]["Clusters"][0], told);
+}
+
 fn working(items: &[Value]) -> Vec<bool> {
     items
         .iter()
@@ -84,6 +140,10 @@ async fn each_user_connects_to_each_database_with_its_own_password() {
     let (apiserver, postgres) = with_postgres("hippo.pgouser1.agent.pgo", "right").await;
     let items = items(&apiserver).await;
     assert_eq!(working(&items), [true; 4]);
+    // What is not known of an instance is not made up.
+    let standing = standing(&apiserver).await;
+    assert_eq!(standing["InstancesWanted"], 1);
+    assert_eq!(standing["Instances"], json!([]));
     let port = postgres.addr.port();
     assert_eq!(
         items[3]["PsqlString"],

@@ -5,7 +5,8 @@ use std::{collections::BTreeSet, env, fs, path::Path, time::Duration};
 use futures::future::join_all;
 use http::StatusCode;
 use pgo_api::{
-    CreateClusterResponse, ROUTES, ShowClusterDetail, StatusCluster, StatusDetail, VersionResponse,
+    ClusterTestResult, CreateClusterResponse, ROUTES, ShowClusterDetail, StatusCluster,
+    StatusDetail, VersionResponse,
 };
 use pgo_tls::rest;
 use serde::Serialize;
@@ -63,6 +64,7 @@ fn what_is_left_out_of_an_answer_where_it_is_empty_need_not_be_there() {
     for (name, empty) in [
         ("StatusDetail", empty::<StatusDetail>()),
         ("StatusCluster", empty::<StatusCluster>()),
+        ("ClusterTestResult", empty::<ClusterTestResult>()),
         ("ShowClusterDetail", empty::<ShowClusterDetail>()),
         ("CreateClusterResponse", empty::<CreateClusterResponse>()),
         ("VersionResponse", empty::<VersionResponse>()),

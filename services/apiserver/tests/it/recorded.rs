@@ -203,11 +203,24 @@ async fn questions_are_answered_as_4_1_answered_them() {
     let apiserver = with_clusters().await;
     let client = apiserver.tls();
     for number in [
-        "001", "003", "005", "006", "031", "035", "036", "046", "078", "140", "145", "146", "148",
-        "150", "203", "205",
+        "001", "003", "005", "006", "031", "036", "046", "078", "140", "145", "146", "148", "150",
+        "203", "205",
     ] {
         replay(&client, number).await;
     }
+    let exchange = recorded("035");
+    let answer = ask(&client, "035", &exchange).await;
+    assert_same("035", &exchange.response, &without_standing(answer));
+}
+
+/// The answer of a test without how the instances stand, which is new, and read by no client of 4.1.
+fn without_standing(mut answer: Value) -> Value {
+    for result in answer["Results"].as_array_mut().unwrap() {
+        let result = result.as_object_mut().unwrap();
+        let standing = result.remove("Standing").unwrap();
+        assert_eq!(standing["Name"], result["ClusterName"]);
+    }
+    answer
 }
 
 #[tokio::test]
@@ -258,7 +271,7 @@ async fn each_user_of_a_cluster_is_tried_at_each_service_as_in_4_1() {
             "-p 5432 -h 10.96.109.176 ",
         );
     let answer = serde_json::from_str(&answer).unwrap();
-    assert_same("033", &exchange.response, &answer);
+    assert_same("033", &exchange.response, &without_standing(answer));
 }
 
 #[tokio::test]

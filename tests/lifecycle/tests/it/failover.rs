@@ -317,6 +317,9 @@ fn follows(cluster: &Cluster, replica: &str, former: &str) {
     in_the_status(cluster, replica, former);
     let tested = pgo(&["test", &cluster.name]).ok();
     assert!(!tested.out.contains("is NOT working"), "{}", tested.out);
+    for line in [took_over, primary] {
+        assert!(tested.out.contains(&line), "{line}: {}", tested.out);
+    }
     let target = format!("--target={replica}");
     pgo(&["scaledown", &cluster.name, &target, "--no-prompt"])
         .failed(2, &[&format!("{replica} is the primary")]);

@@ -29,7 +29,7 @@ use super::{
     Selection, is_ready,
     pod::{self, Containers},
 };
-use crate::{refusal::Refusal, request::Call};
+use crate::{refusal::Refusal, request::Call, routes::status};
 
 /// How long a connection and its query may take.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -79,7 +79,7 @@ pub(crate) async fn test(
         let name = cluster.name_any();
         match probes(&cluster, namespace, &members, &config) {
             Some(probes) => {
-                planned.push((name, probes));
+                planned.push(probes);
                 tested.push(cluster);
             }
             None => unready.push(name),
@@ -87,8 +87,7 @@ pub(crate) async fn test(
     }
     let began = Timestamp::now();
     // All at once, whatever cluster they are for; the order stays.
-    let all = planned.iter().flat_map(|(_, probes)| probes.clone());
-    let all: Vec<Probe> = all.collect();
+    let all: Vec<Probe> = planned.iter().flatten().cloned().collect();
     let tls = app.tls_files.clone();
     let tried: Vec<Result<(), String>> = futures::stream::iter(all)
         .map(|probe| probe.works(tls.clone()))
@@ -98,14 +97,13 @@ pub(crate) async fn test(
     let mut tried = tried.into_iter();
     let shown: Vec<Shown> = planned
         .iter()
-        .map(|(_, probes)| {
+        .map(|probes| {
             let commands = probes.iter().map(Probe::psql);
             commands.zip(&mut tried).collect()
         })
         .collect();
     let untold = note::all(&call, namespace, (&tested, &shown), began).await;
-    let names = planned.into_iter().map(|(name, _)| name);
-    let mut answer = answer(names.zip(shown).map(result).collect());
+    let mut answer = answer(tested.iter().zip(shown).map(result).collect());
     if !untold.is_empty() {
         // A remark: the test was made. 4.1's client does not show it.
         answer.outcome.msg = format!("the test is not told as an event: {}", untold.join("; "));
@@ -128,15 +126,16 @@ fn not_ready(selection: &Selection, unready: &[String]) -> Option<String> {
     }
 }
 
-/// As 4.1 answers, without the reasons.
-fn result((cluster_name, shown): (String, Shown)) -> ClusterTestResult {
+/// As 4.1 answers, without the reasons; and how its instances stood to each other.
+fn result((cluster, shown): (&DynamicObject, Shown)) -> ClusterTestResult {
     let item = |(psql_string, worked): (String, Result<(), String>)| ClusterTestDetail {
         psql_string,
         working: worked.is_ok(),
     };
     ClusterTestResult {
-        cluster_name,
+        cluster_name: cluster.name_any(),
         items: shown.into_iter().map(item).collect(),
+        standing: Some(status::cluster(cluster)),
     }
 }
 
