@@ -172,6 +172,40 @@ impl Server {
         );
     }
 
+    /// The next timeline is begun at the end of all WAL, as a promotion does: its history is there, and its first file, a copy of the
+    /// last one. Until a record of its own is in it, what was written counts as that of the timeline before: the record decides, not
+    /// the timeline that is followed.
+    async fn begins_a_timeline_without_a_record(&self, before: &[WalEnd]) {
+        let data = self.data();
+        let end = position::of_stopped(&self.installation, &data).await;
+        let end = end.expect("read");
+        let wal = data.join("pg_wal");
+        let segment = |name: &&String| name.len() == 24 && name.starts_with("00000001");
+        let names = names(&wal);
+        let mut holding = names.iter().filter(segment);
+        // A file has 16 MiB where initdb is not told otherwise.
+        let holds = format!("{:08X}", end.lsn >> 24);
+        let last = holding.find(|name| name.ends_with(&holds));
+        let last = last.expect("the file in which WAL ends");
+        let begun = [
+            wal.join("00000002.history"),
+            wal.join(last.replacen("00000001", "00000002", 1)),
+        ];
+        let (high, low) = (end.lsn >> 32, end.lsn & 0xFFFF_FFFF);
+        fs::write(
+            &begun[0],
+            format!("1\t{high:X}/{low:X}\tno recovery target specified\n"),
+        )
+        .expect("written");
+        fs::copy(wal.join(last), &begun[1]).expect("copied");
+        for from in before {
+            self.reaches(*from, end).await;
+        }
+        for file in begun {
+            fs::remove_file(file).expect("removed");
+        }
+    }
+
     /// Shuts the server down; it can be started again.
     async fn end(&mut self) {
         let mut process = self.process.take().expect("it runs");
@@ -360,6 +394,7 @@ fn all_wal_of_a_standby_counts_that_follows_what_it_has_replayed() {
         }
         drop(session);
         server.end().await;
+        server.begins_a_timeline_without_a_record(&ends).await;
 
         let version = server.installation.version.clone();
         standby::follow(&server.data(), &version, None).expect("a standby");
