@@ -52,6 +52,16 @@ impl Cluster {
         (text(&lease, "/spec/holderIdentity"), voters)
     }
 
+    /// The changes of the primary after a term, by the Lease, which keeps the last ones; the newest one last.
+    pub fn takeovers_after(&self, term: u64) -> Vec<Value> {
+        let lease = get("lease", &self.name, &namespace()).unwrap_or_default();
+        let said = &lease["metadata"]["annotations"]["pgo.crunchydata.com/takeovers"];
+        let all = serde_json::from_str::<Vec<Value>>(said.as_str().unwrap_or("[]"));
+        let mut all = all.expect("JSON");
+        all.retain(|one| one["term"].as_u64() > Some(term));
+        all
+    }
+
     /// Waits until one serves, two stream from it on the same timeline, and both vote.
     pub fn until_all_stream(&self, after: &str) {
         until(
