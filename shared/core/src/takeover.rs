@@ -442,6 +442,10 @@ impl Lost {
                  those with synchronous_commit off, local or remote_write, and those whose wait was cancelled"
                     .to_owned(),
             ),
+            Some(1) => (
+                EventType::CommitsLost,
+                "the former primary had 1 commit more".to_owned(),
+            ),
             Some(commits) => (
                 EventType::CommitsLost,
                 format!("the former primary had {commits} commits more"),

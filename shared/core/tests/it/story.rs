@@ -30,6 +30,11 @@ fn failover(world: &mut World) {
     world.wait(1);
     world.serves();
     world.observed.agents.remove(&former);
+    let leads = world.observed.agents.get_mut(&to).expect("heard");
+    leads
+        .followers
+        .iter_mut()
+        .for_each(|one| one.streaming = false);
     world.reconcile();
     // Nobody is missed for a moment.
     for _ in 0..12 {
@@ -50,10 +55,10 @@ fn failover(world: &mut World) {
     agent.lost.push(lost);
     world.reconcile();
     world.wait(2);
-    settle(world);
-    for _ in 0..12 {
-        world.wait(1);
+    for _ in 0..14 {
+        world.progress();
         world.reconcile();
+        world.wait(1);
     }
 }
 

@@ -166,7 +166,7 @@ fn shown(other: Option<&Victim>) -> String {
 fn told_lost(told: &[Value]) -> usize {
     let causes = fields(told, "CommitsLost", "/cause");
     let counted = causes.iter().filter_map(|cause| {
-        let (before, _) = cause.split_once(" commits more")?;
+        let (before, _) = cause.split_once(" commit")?;
         before.rsplit(' ').next()?.parse::<usize>().ok()
     });
     counted.sum()
@@ -276,4 +276,15 @@ fn a_cluster_survives_what_happens_to_it_and_says_what_was_lost() {
     for ordeal in Ordeal::of_this_run() {
         chaos(&ordeal, &mut chance);
     }
+}
+
+#[test]
+fn commits_that_are_told_as_lost_are_counted() {
+    let told = |cause: &str| json!({"eventheader": {"EventType": "CommitsLost"}, "cause": cause});
+    let told = [
+        told("the former primary had 1 commit more; its WAL on timeline 1 ends at 0/30001F8"),
+        told("the former primary had 3 commits more; its WAL on timeline 1 ends at 0/30001F8"),
+        told("the former primary had more, and its commits could not be counted"),
+    ];
+    assert_eq!(told_lost(&told), 4);
 }
