@@ -7,8 +7,8 @@ use pgo_ids::SLOT_PREFIX;
 use pgo_postgres::{SUPERUSER, Session, Socket, session::SessionError};
 use pgo_proto::agent::{
     DropSlotRequest, DropSlotResponse, FailoverRequest, FailoverResponse, InstanceState,
-    ReloadRequest, ReloadResponse, RestartRequest, RestartResponse, SwitchoverRequest,
-    SwitchoverResponse, WatchRequest, agent_server::Agent,
+    ReloadRequest, ReloadResponse, RestartRequest, RestartResponse, StayRequest, StayResponse,
+    SwitchoverRequest, SwitchoverResponse, WatchRequest, agent_server::Agent,
 };
 use pgo_tls::grpc::require_identity;
 use tokio::{
@@ -116,6 +116,13 @@ impl Agent for Service {
         let decided = self.change(Change::Failover, CHANGE_DEADLINE).await?;
         decided.ok_or_else(|| Status::deadline_exceeded("the agent does not decide in time"))?;
         Ok(Response::new(FailoverResponse {}))
+    }
+
+    async fn stay(&self, request: Request<StayRequest>) -> Result<Response<StayResponse>, Status> {
+        require_identity(&request, &WHO_DECIDES)?;
+        let sent = self.events.send(Event::Stay);
+        sent.map_err(|_| Status::unavailable("this agent ends"))?;
+        Ok(Response::new(StayResponse {}))
     }
 
     async fn reload(

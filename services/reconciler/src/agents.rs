@@ -10,7 +10,7 @@ use pgo_core::{
 use pgo_ids::{ClusterName, InstanceName, Namespace, OperationId, Term};
 use pgo_proto::agent::{
     self, ApplyPolicyRequest, DropSlotRequest, FailoverRequest, InstanceState, ReloadRequest,
-    RestartRequest, SwitchoverRequest, WatchRequest, agent_client::AgentClient,
+    RestartRequest, StayRequest, SwitchoverRequest, WatchRequest, agent_client::AgentClient,
     policies_client::PoliciesClient,
 };
 use pgo_tls::TlsFiles;
@@ -120,6 +120,22 @@ impl Agents {
             true => Begun::Prepares,
             false => Begun::Now,
         })
+    }
+
+    /// Has the agent of a primary keep its place when its pod ends within a minute. An agent of an earlier version knows
+    /// nothing of that, and hands over where it can.
+    ///
+    /// # Errors
+    /// Why it does not, for people.
+    pub async fn stay(&self, namespace: &Namespace, primary: &InstanceName) -> Result<(), String> {
+        let client = self.client(namespace, primary);
+        let mut client = client.map_err(|error| error.to_string())?;
+        let asked = client.stay(StayRequest {});
+        let asked = tokio::time::timeout(CALL_DEADLINE, asked).await;
+        match asked {
+            Ok(Err(older)) if older.code() == tonic::Code::Unimplemented => Ok(()),
+            other => answer(primary, other).map(|_| ()),
+        }
     }
 
     /// Has the agent of an instance take over from a primary that is gone.

@@ -92,6 +92,14 @@ async fn timed(
     Ok(())
 }
 
+/// Adds the finalizer: the object stays until all of it is gone.
+async fn hold(object: &Arc<Pgcluster>, context: &Context) -> Result<(), Error> {
+    let added = set_finalizers(object, context, |finalizers| {
+        finalizers.push(FINALIZER.to_owned());
+    });
+    added.await
+}
+
 /// Removes the finalizer, and with the last one the object.
 async fn let_go(
     object: &Arc<Pgcluster>,
@@ -116,12 +124,7 @@ async fn one(
     context: &Context,
 ) -> Result<(), Error> {
     match step {
-        Step::AddFinalizer => {
-            set_finalizers(object, context, |finalizers| {
-                finalizers.push(FINALIZER.to_owned());
-            })
-            .await
-        }
+        Step::AddFinalizer => hold(object, context).await,
         Step::RemoveFinalizer => let_go(object, cluster, context).await,
         Step::RemovePod { .. }
         | Step::RemoveCluster
@@ -140,6 +143,7 @@ async fn one(
         | Step::DropSlot { .. }
         | Step::Switchover { .. }
         | Step::Failover { .. }
+        | Step::Stay(_)
         | Step::Reload { .. }
         | Step::Restart { .. }
         | Step::ApplyPolicy { .. }
@@ -189,6 +193,13 @@ async fn of_instances(step: &Step, cluster: &Cluster, context: &Context) -> Resu
             asked.await.map_err(|error| Error::Agent {
                 what: format!("have {primary} remove replication slot {slot}"),
                 why: format!("{error:#}"),
+            })
+        }
+        Step::Stay(primary) => {
+            let asked = context.agents.stay(&cluster.namespace, primary);
+            asked.await.map_err(|why| Error::Agent {
+                what: format!("have {primary} keep its place while its pod is replaced"),
+                why,
             })
         }
         Step::LabelPod {

@@ -252,6 +252,8 @@ pub enum Step {
         /// Its uid.
         uid: String,
     },
+    /// Have this primary keep its place when its pod ends, which is removed next.
+    Stay(InstanceName),
     /// Remove exactly this pod.
     RemovePod {
         /// Its instance.

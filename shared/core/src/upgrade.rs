@@ -5,13 +5,14 @@
 //!    │          │           ▲  │                             │ follows or serves
 //!    │          │           │  └─ nothing left: completed    │
 //!    │          │           └────────────────────────────────┘
-//!    │          │           └── the primary hands over ──────┘   (or is replaced in place: it cannot, and autofail is off)
+//!    │          │           └── the primary hands over ──────┘   (or is replaced in place: autofail is off)
 //!    └──────────┴─► refused, nothing changed      └─► failed: it gets its former image back, nobody else is touched
 //! ```
 //!
 //! What is asked for comes from Pgtasks and from changes of the spec's image. How far an upgrade is stands in the status
 //! and nowhere else, so that whoever reconciles next goes on from there.
 
+mod hand_over;
 mod images;
 mod request;
 mod run;
@@ -81,7 +82,7 @@ pub enum UpgradeStage {
         pod: String,
         /// What it was made from until then.
         former: Image,
-        /// Whether it is a primary that could not hand over, and goes while it serves.
+        /// Whether it is a primary with replicas that does not hand over, and goes while it serves.
         in_place: bool,
     },
     /// The primary, last of all, hands over to an instance that is through.

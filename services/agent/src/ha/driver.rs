@@ -112,6 +112,8 @@ pub enum Event {
     Change(Change, Decision),
     /// What a planned change of the primary is prepared by is done.
     Prepared,
+    /// This instance is to keep its place when it ends soon.
+    Stay,
     /// The instance with this replication slot does not belong to the cluster any more.
     Removed(String),
 }
@@ -241,6 +243,8 @@ pub struct Driver<S> {
     told_version: Option<Version>,
     /// The planned change of the primary that is being prepared.
     preparing: Option<Preparing>,
+    /// When it was told to keep its place where it ends soon.
+    stays: Option<Instant>,
 }
 
 impl<S: Store> Driver<S> {
@@ -282,6 +286,7 @@ impl<S: Store> Driver<S> {
             heard: None,
             told_version: None,
             preparing: None,
+            stays: None,
         }
     }
 
@@ -304,14 +309,14 @@ impl<S: Store> Driver<S> {
                 () = ended.cancelled() => break,
                 () = stop.cancelled(), if !stopping => {
                     stopping = true;
-                    self.step(Input::Switchover(None)).await?;
+                    self.hand_over().await?;
                 }
                 Some(event) = self.events.recv() => self.take(event).await?,
                 _ = ticks.tick() => {
                     self.tick().await?;
                     // It is not begun while a request for the Lease is under way.
                     if stopping {
-                        self.step(Input::Switchover(None)).await?;
+                        self.hand_over().await?;
                     }
                 }
                 () = sleep(due.unwrap_or_default()), if due.is_some() => self.step(Input::Tick).await?,
@@ -368,12 +373,13 @@ impl<S: Store> Driver<S> {
             Event::Wished(wishes, records) => self.looked(wishes, records).await,
             Event::Told(told) => self.told(told).await,
             Event::Change(change, answer) => self.change(change, answer).await,
+            Event::Stay => {
+                self.stays = Some(Instant::now());
+                Ok(())
+            }
             Event::Prepared => self.prepared().await,
             Event::Removed(slot) => {
-                let voter = self.book.of_slot(&slot);
-                if let (Some(voter), Some(replicas)) = (voter, &mut self.replicas) {
-                    replicas.remove(voter);
-                }
+                self.removed(&slot);
                 Ok(())
             }
         }
@@ -484,27 +490,6 @@ impl<S: Store> Driver<S> {
             return Ok(());
         }
         self.step(Input::Members(wanted)).await
-    }
-
-    /// Has a primary record where the instances are, when one of them is elsewhere: once the primary is gone, one that starts
-    /// has only the Lease to find the others by.
-    async fn want_places(&mut self) -> Result<(), DriverError> {
-        let leads = self.agent.server == Server::Primary;
-        if !leads || self.agent.outdated || !self.is_elsewhere() {
-            return Ok(());
-        }
-        self.step(Input::Outdated).await
-    }
-
-    /// Whether a member is not where the Lease says.
-    fn is_elsewhere(&self) -> bool {
-        let seen = self.agent.seen.as_ref();
-        let voters = seen.map(|seen| &seen.record.voters);
-        let mut members = voters.into_iter().flatten().chain([&self.agent.me]);
-        members.any(|member| {
-            let place = self.book.place(member);
-            place.is_some() && place != self.recorded.place(member)
-        })
     }
 
     /// How far WAL from the leader has come.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use pgo_agent::ha::lease::{Cause, TAKEOVERS, Takeover};
 use pgo_proto::agent::InstanceState;
+use tonic::Code;
 
 use crate::{
     replica::{has, pair, write},
@@ -63,6 +64,39 @@ fn what_a_hand_over_in_order_loses_is_written_down() {
         let timelines = (takeover.former_timeline, takeover.timeline);
         assert_eq!(timelines, (Some(1), 2));
         has(&replica, &[1]).await;
+        replica.stop().await;
+    });
+}
+
+#[test]
+fn a_primary_that_was_told_to_stay_is_the_primary_again_and_nobody_else_meanwhile() {
+    let name =
+        "handover::a_primary_that_was_told_to_stay_is_the_primary_again_and_nobody_else_meanwhile";
+    unprivileged(name, &PROGRAMS, async || {
+        let (mut primary, mut replica) = pair().await;
+        primary.store.set_autofail(false);
+        primary.until_voters(1).await;
+        let client = primary.connect().await.expect("the application gets in");
+        write(&client, 1).await;
+        drop(client);
+        let denied = primary
+            .stay("apiserver.pgo")
+            .await
+            .expect_err("no task of its");
+        assert_eq!(denied.code(), Code::PermissionDenied);
+        primary.stay("reconciler.pgo").await.expect("told");
+        primary.stop().await;
+        has(&replica, &[1]).await;
+        assert!(takeovers(&replica).is_empty());
+        primary.start().await;
+        primary.until_primary().await;
+        replica.until_streaming_from("hippo").await;
+        assert!(takeovers(&replica).is_empty());
+        // It counts for that end only.
+        primary.until_voters(1).await;
+        primary.stop().await;
+        replica.until_primary().await;
+        assert_eq!(takeover(&replica).cause, Cause::Released);
         replica.stop().await;
     });
 }

@@ -20,7 +20,7 @@ use pgo_agent::{backrest::archiving::ArchiveSettings, cli::Settings, ha::lease::
 use pgo_postgres::{Session, backrest::storage::Storages};
 use pgo_proto::agent::{
     DropSlotRequest, FailoverRequest, InstanceState, Phase, ReloadRequest, RestartRequest, Role,
-    SwitchoverRequest, WatchRequest, agent_client::AgentClient,
+    StayRequest, SwitchoverRequest, WatchRequest, agent_client::AgentClient,
 };
 use pgo_telemetry::{CancellationToken, Telemetry};
 use pgo_tls::{Authority, LeafSpec, TlsFiles, grpc};
@@ -320,6 +320,12 @@ impl Rig {
             .failover(FailoverRequest {})
             .await
             .map(drop)
+    }
+
+    /// Tells the agent of a primary to keep its place when it ends.
+    pub async fn stay(&self, identity: &str) -> Result<(), Status> {
+        let mut client = self.client(identity);
+        client.stay(StayRequest {}).await.map(drop)
     }
 
     /// Asks the agent to have PostgreSQL read its configuration; what waits for a restart then.

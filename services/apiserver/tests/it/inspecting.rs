@@ -6,7 +6,8 @@ use pgo_proto::agent::{
     DatabaseSizeRequest, DatabaseSizeResponse, DropSlotRequest, DropSlotResponse, Entry,
     FailoverRequest, FailoverResponse, InstanceState, ListFolderRequest, ListFolderResponse,
     ReadFileRequest, ReadFileResponse, ReloadRequest, ReloadResponse, RestartRequest,
-    RestartResponse, Role, SwitchoverRequest, SwitchoverResponse, WatchRequest,
+    RestartResponse, Role, StayRequest, StayResponse, SwitchoverRequest, SwitchoverResponse,
+    WatchRequest,
     agent_server::{Agent, AgentServer},
     inspection_server::{Inspection, InspectionServer},
 };
@@ -91,6 +92,10 @@ impl Agent for Said {
         &self,
         _: Request<SwitchoverRequest>,
     ) -> Result<Response<SwitchoverResponse>, Status> {
+        never()
+    }
+
+    async fn stay(&self, _: Request<StayRequest>) -> Result<Response<StayResponse>, Status> {
         never()
     }
 

@@ -19,8 +19,8 @@ use pgo_control_plane::{NAMESPACE, issue};
 use pgo_objects::{AGENT_PORT, agent_identity};
 use pgo_proto::agent::{
     DropSlotRequest, DropSlotResponse, FailoverRequest, FailoverResponse, Follower, InstanceState,
-    Phase, ReloadRequest, ReloadResponse, RestartRequest, RestartResponse, Role, SwitchoverRequest,
-    SwitchoverResponse, WatchRequest,
+    Phase, ReloadRequest, ReloadResponse, RestartRequest, RestartResponse, Role, StayRequest,
+    StayResponse, SwitchoverRequest, SwitchoverResponse, WatchRequest,
     agent_server::{Agent, AgentServer},
 };
 use pgo_tls::{Authority, TlsFiles, grpc};
@@ -241,6 +241,10 @@ impl Agent for Told {
         &self,
         _: Request<SwitchoverRequest>,
     ) -> Result<Response<SwitchoverResponse>, Status> {
+        Err(Status::failed_precondition("no primary changes here"))
+    }
+
+    async fn stay(&self, _: Request<StayRequest>) -> Result<Response<StayResponse>, Status> {
         Err(Status::failed_precondition("no primary changes here"))
     }
 

@@ -14,7 +14,8 @@ use pgo_objects::{AGENT_PORT, agent_identity};
 use pgo_proto::agent::{
     ApplyPolicyRequest, ApplyPolicyResponse, DropSlotRequest, DropSlotResponse, FailoverRequest,
     FailoverResponse, InstanceState, Phase, ReloadRequest, ReloadResponse, RestartRequest,
-    RestartResponse, Role, SwitchoverRequest, SwitchoverResponse, WatchRequest,
+    RestartResponse, Role, StayRequest, StayResponse, SwitchoverRequest, SwitchoverResponse,
+    WatchRequest,
     agent_server::{Agent, AgentServer},
     policies_server::{Policies, PoliciesServer},
 };
@@ -221,6 +222,11 @@ impl Agent for Told {
     ) -> Result<Response<SwitchoverResponse>, Status> {
         self.asked.lock().unwrap().push(request.into_inner().to);
         Ok(Response::new(SwitchoverResponse::default()))
+    }
+
+    async fn stay(&self, _: Request<StayRequest>) -> Result<Response<StayResponse>, Status> {
+        self.asked.lock().unwrap().push("stay".to_owned());
+        Ok(Response::new(StayResponse {}))
     }
 
     async fn failover(

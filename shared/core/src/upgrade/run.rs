@@ -5,13 +5,14 @@ use pgo_events::{Datum, Field};
 use pgo_ids::{InstanceName, OperationId};
 
 use super::{
-    Found, Upgrade, UpgradeRequest, UpgradeStage, instances,
+    Found, Upgrade, UpgradeRequest, UpgradeStage,
+    hand_over::{begin_change, handed_over, hands_over, is_followed},
+    instances,
     request::{self, Verdict},
     trouble_beside, trouble_of,
 };
 use crate::{
-    Cluster, ClusterStatus, Desired, FailoverRequest, Image, Kind, Observed, Operation, Outcome,
-    Problem, failover,
+    Cluster, ClusterStatus, Image, Kind, Observed, Operation, Outcome, Problem,
     journal::{Details, Of},
     wal,
 };
@@ -21,7 +22,7 @@ const PROBE_DEADLINE: SignedDuration = SignedDuration::from_mins(5);
 
 /// How long the instances may take until all are well, before the next one is touched and after its pod was replaced:
 /// what a replica has missed is streamed in that time, and what a primary has not written to its files yet is recovered.
-const INSTANCE_DEADLINE: SignedDuration = SignedDuration::from_mins(10);
+pub(super) const INSTANCE_DEADLINE: SignedDuration = SignedDuration::from_mins(10);
 
 /// How long the primary waits before it hands over after the last replica has come back. An agent that has just started does
 /// not vote for T·(1+ρ) = 2.02 s, and the primary has to have its grant and to know where it is.
@@ -173,7 +174,10 @@ fn advance(
                     }
                     begin_change(next, cluster, observed, &instance, now);
                 }
-                None => begin_instance(next, cluster, observed, (&instance, false), now),
+                None => {
+                    let in_place = is_followed(next, cluster, observed, &instance);
+                    begin_instance(next, cluster, observed, (&instance, in_place), now);
+                }
                 Some(trouble) if took >= INSTANCE_DEADLINE => {
                     fail(next, cluster, (trouble, wal::primary(observed)), now);
                 }
@@ -210,90 +214,6 @@ fn can_stop(
         UpgradeStage::Choosing => candidate(status, cluster, observed, &upgrade.image).is_some(),
         _ => false,
     }
-}
-
-/// Whether an instance has to give up being the primary before its pod is replaced.
-fn hands_over(
-    status: &ClusterStatus,
-    cluster: &Cluster,
-    observed: &Observed,
-    instance: &InstanceName,
-) -> bool {
-    observed.serving_primary() == Some(instance) && instances(status, cluster).len() > 1
-}
-
-/// Whether a primary that could not hand over is replaced while it serves. Where autofail is on that would have another
-/// instance take over without its word, and who asked for an upgrade has not asked for a failover.
-fn may_be_replaced(cluster: &Cluster, observed: &Observed, instance: &InstanceName) -> bool {
-    let is_off = |desired: &Desired| !desired.autofail;
-    cluster.desired.as_ref().is_ok_and(is_off) && observed.serving_primary() == Some(instance)
-}
-
-/// The primary is asked to hand over to whoever is nearest to it; all others are through.
-fn begin_change(
-    next: &mut ClusterStatus,
-    cluster: &Cluster,
-    observed: &Observed,
-    instance: &InstanceName,
-    now: Timestamp,
-) {
-    let Some(upgrade) = &mut next.upgrade else {
-        return;
-    };
-    let about = format!("{} hands over at {now}", upgrade.operation);
-    let operation = OperationId::derived(&cluster.stream, &about);
-    upgrade.stage = UpgradeStage::HandingOver {
-        instance: instance.clone(),
-        operation,
-    };
-    upgrade.since = now;
-    let request = FailoverRequest {
-        operation,
-        actor: String::new(),
-        target: None,
-        planned: true,
-    };
-    failover::begin(next, cluster, observed, &request, now);
-}
-
-/// What became of the change of the primary; whether anything has.
-fn handed_over(
-    next: &mut ClusterStatus,
-    cluster: &Cluster,
-    observed: &Observed,
-    (instance, operation): (&InstanceName, OperationId),
-    took: SignedDuration,
-    now: Timestamp,
-) -> bool {
-    let mut operations = next.journal.operations.iter();
-    let change = operations.find(|change| change.id == operation);
-    if change.is_some_and(Operation::is_running) {
-        return false;
-    }
-    let has_changed = observed
-        .serving_primary()
-        .is_some_and(|primary| primary != instance);
-    let failed = change.filter(|change| change.outcome == Some(Outcome::Failed));
-    let why = failed.map(|failed| failed.cause.clone().unwrap_or_default());
-    match why {
-        _ if has_changed => choose_next(next, now),
-        Some(why) => {
-            let cause = format!("the primary {instance} could not hand over: {why}");
-            if may_be_replaced(cluster, observed, instance) {
-                let text = format!("{cause}; autofail is off, so it is replaced where it is");
-                tell(next, cluster, observed, &text, now);
-                begin_instance(next, cluster, observed, (instance, true), now);
-            } else {
-                fail(next, cluster, (cause, wal::primary(observed)), now);
-            }
-        }
-        None if took >= INSTANCE_DEADLINE => {
-            let cause = format!("nobody serves after {instance} has handed over");
-            fail(next, cluster, (cause, wal::primary(observed)), now);
-        }
-        None => return false,
-    }
-    true
 }
 
 /// What the probe of the new image has found.
@@ -363,8 +283,8 @@ fn candidate(
     left.into_iter().next()
 }
 
-/// An instance has its turn. `in_place`: it is a primary that could not hand over.
-fn begin_instance(
+/// An instance has its turn. `in_place`: it is the primary, and does not hand over.
+pub(super) fn begin_instance(
     next: &mut ClusterStatus,
     cluster: &Cluster,
     observed: &Observed,
@@ -426,9 +346,9 @@ fn replaced(
     }
     let present = observed.pods.get(instance);
     let is_old = present.is_some_and(|present| present.uid == pod && !present.terminating);
-    if is_old && !in_place && hands_over(next, cluster, observed, instance) {
+    if is_old && !in_place && is_followed(next, cluster, observed, instance) {
         give_back(next, instance, former);
-        let cause = "it has become the primary, which hands over first";
+        let cause = "it has become the primary, whose turn is last";
         pass_over(next, cluster, (observed, instance), cause, now);
         return true;
     }
@@ -511,7 +431,7 @@ fn give_back(next: &mut ClusterStatus, instance: &InstanceName, former: &Image) 
     }
 }
 
-fn choose_next(next: &mut ClusterStatus, now: Timestamp) {
+pub(super) fn choose_next(next: &mut ClusterStatus, now: Timestamp) {
     if let Some(upgrade) = &mut next.upgrade {
         upgrade.stage = UpgradeStage::Choosing;
         upgrade.since = now;
@@ -519,7 +439,7 @@ fn choose_next(next: &mut ClusterStatus, now: Timestamp) {
 }
 
 /// Tells a step, the one after those that were told.
-fn tell(
+pub(super) fn tell(
     next: &mut ClusterStatus,
     cluster: &Cluster,
     observed: &Observed,
@@ -571,7 +491,7 @@ fn complete(
 }
 
 /// Ends it with the cause, and with further fields.
-fn fail(
+pub(super) fn fail(
     next: &mut ClusterStatus,
     cluster: &Cluster,
     (cause, details): (String, Details),

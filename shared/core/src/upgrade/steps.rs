@@ -20,13 +20,21 @@ pub(crate) fn steps(
             plan.waiting_for = Some("another instance to be primary");
         }
         Some(UpgradeStage::Choosing) => plan.waiting_for = Some("all instances to be well"),
-        Some(UpgradeStage::Replacing { instance, pod, .. }) => {
+        Some(UpgradeStage::Replacing {
+            instance,
+            pod,
+            in_place,
+            ..
+        }) => {
             plan.waiting_for = Some("an instance to run the new image");
             let present = observed.pods.get(instance);
             let present = present.filter(|present| present.uid == *pod && !present.terminating);
             // Looked at again at the moment itself: another instance may have gone since.
             let missed = trouble_beside(Some(instance), status, cluster, observed);
             if let Some(present) = present.filter(|_| missed.is_none()) {
+                if *in_place {
+                    plan.steps.push(Step::Stay(instance.clone()));
+                }
                 plan.steps.push(Step::RemovePod {
                     instance: instance.clone(),
                     uid: present.uid.clone(),

@@ -55,9 +55,10 @@ impl World {
         }
     }
 
-    /// Where the primary's pod is gone, a replica that follows takes over.
+    /// Where the primary's pod is gone and autofail is on, a replica that follows takes over.
     fn hand_over(&mut self) {
-        if self.observed.pods.contains_key(&self.primary) {
+        let stays = self.observed.autofail != Some(true);
+        if stays || self.observed.pods.contains_key(&self.primary) {
             return;
         }
         let agents = &self.observed.agents;
@@ -222,7 +223,7 @@ fn with_replicas_and_autofail(count: u32, autofail: bool) -> World {
 
 #[test]
 fn replicas_come_first_and_the_primary_last() {
-    let mut world = with_replicas(2);
+    let mut world = with_replicas_and_autofail(2, true);
     let replicas: Vec<InstanceName> = world
         .status
         .replicas

@@ -239,6 +239,7 @@ impl World {
             // What the agents make of it shows in the Lease.
             Step::Switchover { .. }
             | Step::Failover { .. }
+            | Step::Stay(_)
             | Step::Reload { .. }
             | Step::ApplyPolicy { .. }
             | Step::Restart { .. } => {}

@@ -186,6 +186,51 @@ fn two_instances_get_a_later_minor_under_a_writer_and_wrong_images_change_nothin
 }
 
 #[test]
+fn without_autofail_the_primary_is_upgraded_where_it_is() {
+    let _turn = together();
+    let images = &*IMAGES;
+    let (from, to) = &images.minors.versions;
+    let watch = Watch::begin();
+    let cluster = Cluster::named("stays");
+    let flags = [
+        "--replica-count",
+        "1",
+        "--ccp-image-tag",
+        &images.minors.older,
+    ];
+    cluster.create(&flags).ok();
+    cluster.until_ready();
+    until_all_run(&cluster, 2, from);
+    let leads = || {
+        text(
+            &cluster.object().expect("it is there"),
+            "/status/currentPrimary",
+        )
+    };
+    let primary = leads();
+    let writer = Writer::begin(&cluster);
+    let begun = Instant::now();
+    upgrade(&cluster, &images.minors.newer).ok();
+    until_all_run(&cluster, 2, to);
+    let notes = writer.end();
+    println!(
+        "minor upgrade of 2 instances without autofail: {} rows, longest write pause {:?}",
+        notes.acknowledged.len(),
+        notes.longest_pause(begun)
+    );
+    assert_eq!(missing(&cluster, &notes), Vec::<u64>::new());
+    assert_eq!(leads(), primary);
+    let told = watch.until(&cluster.uid(), "UpgradeClusterCompleted");
+    check_stream(&told);
+    let turns = fields(&told, "UpgradeInstanceCompleted", "/instance");
+    assert_eq!((turns.len(), turns.last()), (2, Some(&primary)));
+    let changes = types(&told)
+        .into_iter()
+        .filter(|one| one.starts_with("SwitchoverCluster") || one.starts_with("FailoverCluster"));
+    assert_eq!(changes.collect::<Vec<_>>(), [""; 0]);
+}
+
+#[test]
 fn an_upgrade_of_several_clusters_goes_on_when_the_reconciler_was_killed_in_the_middle() {
     let _turn = alone();
     let images = &*IMAGES;

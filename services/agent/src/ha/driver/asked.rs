@@ -228,4 +228,12 @@ impl<S: Store> Driver<S> {
             }
         }
     }
+
+    /// The instance with this slot votes no more.
+    pub(super) fn removed(&mut self, slot: &str) {
+        let voter = self.book.of_slot(slot);
+        if let (Some(voter), Some(replicas)) = (voter, &mut self.replicas) {
+            replicas.remove(voter);
+        }
+    }
 }

@@ -256,6 +256,27 @@ impl<S: Store> Driver<S> {
             Reading::First | Reading::Of(_) | Reading::Anew { .. } => Input::LeaseUnknown,
         })
     }
+
+    /// Has a primary record where the instances are, when one of them is elsewhere: once the primary is gone, one that starts
+    /// has only the Lease to find the others by.
+    pub(super) async fn want_places(&mut self) -> Result<(), DriverError> {
+        let leads = self.agent.server == Server::Primary;
+        if !leads || self.agent.outdated || !self.is_elsewhere() {
+            return Ok(());
+        }
+        self.step(Input::Outdated).await
+    }
+
+    /// Whether a member is not where the Lease says.
+    fn is_elsewhere(&self) -> bool {
+        let seen = self.agent.seen.as_ref();
+        let voters = seen.map(|seen| &seen.record.voters);
+        let mut members = voters.into_iter().flatten().chain([&self.agent.me]);
+        members.any(|member| {
+            let place = self.book.place(member);
+            place.is_some() && place != self.recorded.place(member)
+        })
+    }
 }
 
 async fn put(store: &Arc<impl Store>, lease: &Lease, which: Write) -> Ended {

@@ -18,6 +18,10 @@ const PRECEDENCE: Duration = Duration::from_secs(1);
 /// streams from it has everything (PostgreSQL, "Shutting Down the Server"). Two ticks, and the way of the release.
 const JUST_NOW: Duration = Duration::from_millis(500);
 
+/// How long an instance that was told to keep its place when it ends does so: its pod is ended right after, or by somebody
+/// else for another reason.
+const STAYS: Duration = Duration::from_secs(60);
+
 /// A release as it arrived.
 #[derive(Clone, Debug)]
 pub(super) struct Arrived {
@@ -28,6 +32,15 @@ pub(super) struct Arrived {
 }
 
 impl<S: Store> Driver<S> {
+    /// Has another instance take over from one that ends, where it was not told to keep its place.
+    pub(super) async fn hand_over(&mut self) -> Result<(), DriverError> {
+        let stays = self.stays.is_some_and(|told| told.elapsed() < STAYS);
+        match stays {
+            true => Ok(()),
+            false => self.step(Input::Switchover(None)).await,
+        }
+    }
+
     /// What this primary says beside its release.
     pub(super) fn last_words(&self) -> LastWords {
         let state = self.parts.state.borrow();

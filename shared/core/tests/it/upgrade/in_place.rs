@@ -1,8 +1,9 @@
-//! A primary that cannot hand over: its pod is replaced while it serves where autofail is off, else the upgrade ends.
+//! A primary whose pod is replaced while it serves, where autofail is off; and one that cannot hand over where it is on.
 
 use pgo_core::{Outcome, Plan, Step, Unwilling};
+use pgo_ids::InstanceName;
 
-use super::{NEW, with_replicas_and_autofail};
+use super::{NEW, taken, with_replicas_and_autofail};
 use crate::world::World;
 
 impl World {
@@ -42,17 +43,75 @@ fn with_a_primary_that_does_not_hand_over(autofail: bool) -> World {
     panic!("the upgrade does not end: {:?}", world.status.upgrade);
 }
 
+/// What the primary's pod is told before it is removed.
+fn is_told_to_stay(plan: &Plan, primary: &InstanceName) -> bool {
+    let place = |wanted: &dyn Fn(&Step) -> bool| plan.steps.iter().position(wanted);
+    let told = place(&|step| *step == Step::Stay(primary.clone()));
+    let removed =
+        place(&|step| matches!(step, Step::RemovePod { instance, .. } if instance == primary));
+    told.is_some_and(|told| removed.is_some_and(|removed| told < removed))
+}
+
 #[test]
-fn a_primary_that_cannot_hand_over_is_replaced_in_place_where_autofail_is_off() {
-    let world = with_a_primary_that_does_not_hand_over(false);
+fn a_primary_is_replaced_in_place_and_last_of_all_where_autofail_is_off() {
+    let mut world = with_replicas_and_autofail(2, false);
+    world.ask(NEW);
+    let (mut removed, mut told) = (Vec::new(), 0);
+    for _ in 0..200 {
+        let plan = world.turn();
+        removed.extend(taken(&plan));
+        told += usize::from(is_told_to_stay(&plan, &World::instance()));
+        let stays = plan
+            .steps
+            .iter()
+            .filter(|step| matches!(step, Step::Stay(_)));
+        assert!(stays.count() == 0 || removed.len() == 3, "{plan:?}");
+        if plan == Plan::default() && world.status.upgrading().is_none() {
+            break;
+        }
+    }
     assert_eq!(world.ended(), (Outcome::Completed, String::new()));
+    assert_eq!(
+        (removed.len(), removed.last()),
+        (3, Some(&World::instance()))
+    );
+    assert_eq!(told, 1);
     assert_eq!(world.primary, World::instance());
     for instance in world.observed.pods.keys() {
         assert_eq!(world.image_of(instance.as_str()), NEW);
     }
     assert!(world.status.is_ready());
-    assert_eq!(world.count("SwitchoverClusterFailure"), 1);
+    assert_eq!(world.count("SwitchoverCluster"), 0);
+    assert_eq!(world.count("FailoverCluster"), 0);
     assert_eq!(world.count("UpgradeInstanceCompleted"), 3);
+    world.check_stream();
+}
+
+#[test]
+fn a_primary_that_cannot_hand_over_is_replaced_in_place_where_autofail_was_switched_off_meanwhile()
+{
+    let mut world = with_replicas_and_autofail(2, true);
+    world.ask(NEW);
+    for _ in 0..200 {
+        let plan = world.reconcile();
+        world.project_count();
+        world.refuse(&plan);
+        let asks = plan
+            .steps
+            .iter()
+            .any(|step| matches!(step, Step::Switchover { .. }));
+        if asks {
+            world.wanted().autofail = false;
+        }
+        world.progress();
+        world.wait(1);
+        if plan == Plan::default() && world.status.upgrading().is_none() {
+            break;
+        }
+    }
+    assert_eq!(world.ended(), (Outcome::Completed, String::new()));
+    assert_eq!(world.primary, World::instance());
+    assert_eq!(world.count("SwitchoverClusterFailure"), 1);
     let told = world.told();
     let steps: Vec<String> = told.into_iter().filter_map(|event| event.step).collect();
     let step =
