@@ -124,6 +124,16 @@ fn chosen<'a>(
     }
 }
 
+/// What is known of backups that retention took goes with them: of those that are older than each that is there, as labels begin
+/// with their time. A repository that has just started lists none yet, and one of which a place is away fewer than there are.
+fn forget(drills: &mut Drills, backups: &[BackupSet]) {
+    let oldest = backups.iter().map(|backup| &backup.label).min();
+    if let Some(oldest) = oldest {
+        drills.verdicts.retain(|label, _| label >= oldest);
+        drills.untried.retain(|label, _| label >= oldest);
+    }
+}
+
 /// Goes on with the drill that goes on, and begins the one that is due.
 pub(crate) fn commit(
     next: &mut ClusterStatus,
@@ -133,9 +143,7 @@ pub(crate) fn commit(
 ) {
     advance(next, cluster, observed, now);
     if let Some(agent) = observed.repository.works() {
-        let is_there = |label: &String| agent.backups.iter().any(|one| one.label == *label);
-        next.drills.verdicts.retain(|label, _| is_there(label));
-        next.drills.untried.retain(|label, _| is_there(label));
+        forget(&mut next.drills, &agent.backups);
     }
     request::commit(next, cluster, observed, now);
     if observed.drill_place != DrillPlace::Taken || !cluster.has_room(&next.journal) {

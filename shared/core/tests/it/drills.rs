@@ -162,6 +162,25 @@ fn a_backup_is_proven_once_its_report_says_so() {
 }
 
 #[test]
+fn what_is_known_of_a_backup_goes_with_it_and_not_with_a_repository_that_is_made_anew() {
+    let mut world = with(DrillPolicy::Each);
+    have(&mut world, &[FIRST]);
+    world.reconcile();
+    ends(&mut world, None);
+    let known = |world: &World| world.status.drills.verdicts.contains_key(FIRST);
+    // Its pod is there, and has not looked yet.
+    have(&mut world, &[]);
+    world.reconcile();
+    assert!(known(&world));
+    have(&mut world, &[FIRST, SECOND]);
+    world.reconcile();
+    assert!(known(&world));
+    have(&mut world, &["20261020-101112F"]);
+    world.reconcile();
+    assert!(!known(&world));
+}
+
+#[test]
 fn one_that_fails_is_told_loudly_and_is_not_proven() {
     let mut world = with(DrillPolicy::Each);
     have(&mut world, &[FIRST]);
