@@ -136,7 +136,7 @@ pub fn commit(
         restore::advance(&mut next, cluster, observed, now);
         creation(&mut next, cluster, observed, now);
         if next.journal.newest(Kind::CreateCluster).is_some() {
-            takeover::tell(&mut next, subject, &observed.takeovers, now);
+            takeover::tell(&mut next, subject, observed, now);
             takeover::conclude(&mut next, subject, observed, now);
             takeover::tell_lost(&mut next, cluster, observed, now);
             cancel::commit(&mut next, cluster, now);

@@ -58,7 +58,7 @@ pub struct Takeover {
     /// How many bytes of the WAL of one that had given up in order the new one lacks, if that could be found out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lost: Option<u64>,
-    /// Why PostgreSQL could not serve there, if that is why it gave up.
+    /// Why PostgreSQL could not serve there, if that is why it gave up or was lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unfit: Option<String>,
     /// When the new primary had heard of the former one last, if it had.
@@ -101,7 +101,22 @@ impl Takeover {
         match (self.cause, &self.unfit) {
             (TakeoverCause::Released, None) => format!("{from} gave up in order"),
             (TakeoverCause::Released, Some(why)) => format!("{from} gave up: {why}"),
-            (TakeoverCause::Lost, _) => format!("{from} was not heard any more"),
+            (TakeoverCause::Lost, None) => format!("{from} was not heard any more"),
+            (TakeoverCause::Lost, Some(why)) => format!("{from} was not heard any more: {why}"),
+        }
+    }
+
+    /// With what the agent of the former primary says, which may be heard here: one whose servers wait for a volume that hangs,
+    /// so that not even SIGKILL ends them, has nothing to release.
+    fn explained(&self, observed: &Observed) -> Self {
+        let mut agents = observed.agents.iter();
+        let former = agents.find(|(name, _)| name.as_str() == self.from);
+        let hangs = former.is_some_and(|(_, agent)| agent.volume_hangs);
+        let why = (hangs && self.cause == TakeoverCause::Lost)
+            .then(|| "its data volume hangs".to_owned());
+        Self {
+            unfit: self.unfit.clone().or(why),
+            ..self.clone()
         }
     }
 
@@ -188,12 +203,12 @@ impl Takeover {
 pub(crate) fn tell(
     next: &mut ClusterStatus,
     subject: Subject<'_>,
-    seen: &[Takeover],
+    observed: &Observed,
     now: Timestamp,
 ) {
-    for takeover in seen {
+    for takeover in &observed.takeovers {
         if next.term < takeover.term {
-            tell_one(next, subject, takeover, now);
+            tell_one(next, subject, &takeover.explained(observed), now);
         }
     }
 }

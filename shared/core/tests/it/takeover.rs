@@ -157,6 +157,19 @@ fn each_of_two_former_primaries_that_are_back_is_told_though_both_follow_the_sam
 }
 
 #[test]
+fn a_primary_that_is_lost_with_a_volume_that_hangs_is_told_so() {
+    let mut world = with_replicas(1);
+    let to = names(&world)[0].clone();
+    let agent = world.observed.agents.get_mut(&World::instance());
+    agent.expect("it is heard").volume_hangs = true;
+    elect(&mut world, &to, TakeoverCause::Lost);
+    let begun = told_now(&mut world);
+    let cause = "hippo was not heard any more: its data volume hangs";
+    assert_eq!(begun[0].cause.as_deref(), Some(cause));
+    assert_eq!(begun[0].event_type(), EventType::FailoverCluster);
+}
+
+#[test]
 fn a_failover_is_told_with_who_why_and_from_where_on_and_is_over_when_the_new_primary_writes() {
     let (mut world, to) = elected(TakeoverCause::Lost);
     let at = world.now;
