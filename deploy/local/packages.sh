@@ -11,9 +11,9 @@ packages=(
   buildah mmdebstrap
   # The scripts and the person who tries it.
   ca-certificates curl gcc git jq libc6-dev make openssl postgresql-client-15 procps psmisc util-linux
-  # The tests: they start PostgreSQL and pgBackRest, check scripts and completions, run consumers in Python, and the services in
-  # containers (compose).
-  pgbackrest postgresql-15 python3-venv shellcheck zsh fish podman podman-compose
+  # The tests: they start PostgreSQL and pgBackRest, make file systems, check scripts and completions, run consumers in
+  # Python, and the services in containers (compose).
+  e2fsprogs pgbackrest postgresql-15 python3-venv shellcheck zsh fish podman podman-compose
 )
 # And in JavaScript. Where somebody else's Node.js is, Debian's npm cannot be installed beside it.
 command -v node >/dev/null && command -v npm >/dev/null || packages+=(nodejs npm)

@@ -60,6 +60,7 @@ remove_everything() {
   if [[ -d $PGO_LOCAL_DIR && ! -e $MARKER ]] && [[ -n $(ls -A "$PGO_LOCAL_DIR") ]]; then
     fail "$PGO_LOCAL_DIR was not made by up.sh; name another folder with PGO_LOCAL_DIR"
   fi
+  thaw_volumes
   end_processes
   unmount_everything
   remove_network
@@ -70,6 +71,14 @@ remove_everything() {
   # All of them: one may be left of a removal that was interrupted. Without the lock: it must not wait for this.
   setsid rm -rf --one-file-system "$PGO_LOCAL_DIR".removing.* {LOCK}>&- </dev/null >/dev/null 2>&1 &
   REMOVAL=$!
+}
+
+# Tests freeze volumes that are file systems of their own; nothing ends a process that waits for one.
+thaw_volumes() {
+  local place
+  awk -v below="$PGO_LOCAL_DIR/" 'index($2, below) == 1 && $1 ~ "^/dev/loop" {print $2}' /proc/mounts | while read -r place; do
+    fsfreeze --unfreeze "$place" 2>/dev/null || true
+  done
 }
 
 # What the containers and volumes have mounted, the innermost first.

@@ -29,6 +29,7 @@ mod faces;
 mod failing_creations;
 mod failover;
 mod harness;
+mod hung_volume;
 mod images;
 mod installation;
 mod kills;

@@ -8,6 +8,7 @@ pub mod events;
 pub mod faults;
 pub mod fence;
 pub mod forward;
+pub mod hanging;
 pub mod installer;
 pub mod kubernetes;
 pub mod measured;
