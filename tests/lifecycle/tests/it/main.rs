@@ -49,6 +49,7 @@ mod secrecy;
 mod show;
 mod storm;
 mod synchronous;
+mod task_faults;
 mod upgrade;
 mod upgrade_all;
 mod volumes;
