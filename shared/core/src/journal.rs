@@ -478,18 +478,6 @@ impl Journal {
         self.end(subject, id, how, details, now);
     }
 
-    /// Fails one running operation and tells so, with these details.
-    pub(crate) fn fail(
-        &mut self,
-        subject: Subject<'_>,
-        id: OperationId,
-        (cause, details): (&str, &[(Field, Datum)]),
-        now: Timestamp,
-    ) {
-        let how = (Outcome::Failed, Some(cause), None);
-        self.end(subject, id, how, details, now);
-    }
-
     /// Notes what an operation gave.
     pub(crate) fn note_result(&mut self, id: OperationId, result: Option<String>) {
         let mut operations = self.operations.iter_mut();

@@ -368,7 +368,9 @@ fn conclude(
     };
     let cause = format!("{cause}: {}", damage::advice(damaged));
     let details = [&details[..], &[(Field::Damaged, Datum::Flag(true))]].concat();
-    next.journal.fail(subject, id, (&cause, &details), now);
+    let how = (Outcome::Failed, Some(cause));
+    next.journal
+        .finish_one_with(subject, id, how, &details, now);
 }
 
 /// A backup, for people; that it is on the volume goes without saying.
