@@ -20,8 +20,8 @@ const FULL: i64 = 50;
 
 /// Show how full the volumes of clusters are
 ///
-/// One line per instance: size of its databases, capacity of its claim, and how much of the volume is used, in per cent. An
-/// instance that does not answer is down, and is told why on standard error.
+/// One line per instance, and per repository of backups: size of its databases, capacity of its claim, and how much of the
+/// volume is used, in per cent. One that does not answer is down, and is told why on standard error.
 #[derive(Args)]
 pub struct Arguments {
     #[command(flatten)]

@@ -11,7 +11,8 @@ use pgo_crd::label;
 use pgo_objects::{AGENT_PORT, agent_identity};
 use pgo_proto::agent::{
     DatabaseSizeRequest, InfoRequest, InstanceState, ListFolderRequest, ListFolderResponse,
-    ReadFileRequest, WatchRequest, agent_client::AgentClient, inspection_client::InspectionClient,
+    ReadFileRequest, RepositoryState, WatchRepositoryRequest, WatchRequest,
+    agent_client::AgentClient, inspection_client::InspectionClient,
     repository_client::RepositoryClient,
 };
 use tonic::{Status, transport::Channel};
@@ -29,7 +30,29 @@ const LOOK_DEADLINE: Duration = Duration::from_secs(6);
 
 /// What the agent in a pod says; none where it cannot be asked.
 pub(crate) async fn state(app: &App, pod: &Pod) -> Option<InstanceState> {
-    let asked = tokio::time::timeout(DEADLINE, ask(app, pod)).await;
+    let asking = async {
+        let mut client = AgentClient::new(channel(app, pod)?);
+        let states = client.watch(WatchRequest { term: 0 }).await?;
+        Ok(states.into_inner().message().await?)
+    };
+    in_time(pod, asking).await
+}
+
+/// The same of the repository in a pod.
+pub(crate) async fn repository(app: &App, pod: &Pod) -> Option<RepositoryState> {
+    let asking = async {
+        let mut client = RepositoryClient::new(channel(app, pod)?);
+        let states = client.watch(WatchRepositoryRequest {}).await?;
+        Ok(states.into_inner().message().await?)
+    };
+    in_time(pod, asking).await
+}
+
+async fn in_time<T>(
+    pod: &Pod,
+    asking: impl Future<Output = anyhow::Result<Option<T>>>,
+) -> Option<T> {
+    let asked = tokio::time::timeout(DEADLINE, asking).await;
     let asked = asked.unwrap_or_else(|_| Err(anyhow::anyhow!("no answer in time")));
     match asked {
         Ok(state) => state,
@@ -88,12 +111,6 @@ async fn inspect<T>(
         Ok(Err(status)) => Err(format!("{name}: {}", status.message())),
         Err(_) => Err(format!("the agent of {name} does not answer")),
     }
-}
-
-async fn ask(app: &App, pod: &Pod) -> anyhow::Result<Option<InstanceState>> {
-    let mut client = AgentClient::new(channel(app, pod)?);
-    let states = client.watch(WatchRequest { term: 0 }).await?;
-    Ok(states.into_inner().message().await?)
 }
 
 /// What `pgbackrest info` says in the repository of this pod, as text or as JSON, of all or of what is in one place; or why it cannot

@@ -54,7 +54,7 @@ wire! {
         /// New: the cluster.
         #[serde(default, skip_serializing_if = "crate::wire::is_default")]
         cluster: String = "Cluster",
-        /// New: `primary` or `replica`.
+        /// New: `primary`, `replica` or `repository`.
         #[serde(default, skip_serializing_if = "crate::wire::is_default")]
         role: String = "Role",
         /// New: the claim.

@@ -24,6 +24,7 @@ use crate::{
         try_start,
     },
     kubernetes::Kubernetes,
+    repository::Repository,
 };
 
 const MIB: u64 = 1 << 20;
@@ -227,6 +228,47 @@ async fn an_instance_that_does_not_answer_has_a_row_and_keeps_no_other_from_its_
         assert_eq!(rows.len(), 2);
     }
     assert_eq!(df(&client, "nosuch").await["Results"], json!([]));
+}
+
+#[tokio::test]
+async fn the_volume_of_a_repository_has_a_row_behind_those_of_instances() {
+    let (kubernetes, authority) = (installation(), authority());
+    let at = [127, 2, 0, 9];
+    let _repository = Repository::start(&authority, at.into(), Err("nothing")).await;
+    let apiserver = try_start(&kubernetes, authority, &["--disable-tls=true"])
+        .await
+        .unwrap();
+    let client = apiserver.plain();
+    client
+        .post("/clusters", create_request("hippo"))
+        .await
+        .done();
+    pod(&kubernetes, "hippo", "hippo", "127.2.0.10");
+    let name = "hippo-backrest-shared-repo-abc";
+    kubernetes.put("pods", "pgouser1", json!({
+        "metadata": {"name": name, "namespace": "pgouser1", "labels": {
+            "vendor": "crunchydata", "pg-cluster": "hippo", "pgo-backrest-repo": "true",
+        }},
+        "spec": {"nodeName": "node1", "containers": [{"name": "database"}], "volumes": [
+            {"name": "tls", "secret": {"secretName": "hippo-tls"}},
+            {"name": "backrestrepo", "persistentVolumeClaim": {"claimName": "hippo-pgbr-repo"}}]},
+        "status": {"phase": "Running", "podIP": "127.2.0.9"},
+    }));
+    let answer = df(&client, "hippo").await;
+    let rows = answer["Results"].as_array().unwrap();
+    assert_eq!(rows.len(), 2);
+    assert_eq!(rows[0]["Name"], "hippo");
+    let row = &rows[1];
+    assert_eq!(
+        (&row["Name"], &row["Role"]),
+        (&json!(name), &json!("repository"))
+    );
+    assert_eq!((&row["Working"], &row["Pct"]), (&json!(true), &json!(25)));
+    assert_eq!(row["Claim"], "hippo-pgbr-repo");
+    assert_eq!(
+        (&row["VolumeBytes"], &row["VolumeUsed"]),
+        (&json!(400), &json!(100))
+    );
 }
 
 async fn files(client: &Client, route: &str, args: Value) -> Value {

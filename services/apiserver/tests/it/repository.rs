@@ -69,9 +69,17 @@ impl Service for Says {
 
     async fn watch(
         &self,
-        _: Request<WatchRepositoryRequest>,
+        request: Request<WatchRepositoryRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
-        Err(Status::unimplemented("the apiserver does not watch"))
+        grpc::require_identity(&request, &["apiserver.pgo"])?;
+        let state = RepositoryState {
+            ready: true,
+            volume_bytes: 400,
+            volume_used: 100,
+            ..RepositoryState::default()
+        };
+        let states = futures::stream::iter([Ok(state)]);
+        Ok(Response::new(Box::pin(states)))
     }
 
     async fn begin(&self, _: Request<BeginRequest>) -> Result<Response<BeginResponse>, Status> {

@@ -160,6 +160,17 @@ fn until_condition(cluster: &Cluster, name: &str, status: &str, words: &str) {
     });
 }
 
+/// `pgo df` has a line for the repository.
+fn is_shown_full(cluster: &Cluster, volume: &str) {
+    let shown = pgo(&["df", &cluster.name, "-o", "json"]).ok().json();
+    let row = &shown["Results"][1];
+    assert_eq!(
+        (&row["Role"], &row["Claim"]),
+        (&json!("repository"), &json!(volume))
+    );
+    assert!(row["Pct"].as_i64() >= Some(95), "{shown}");
+}
+
 #[test]
 fn a_repository_whose_volume_is_full_loses_no_wal_and_goes_on_when_there_is_room() {
     let _turn = together();
@@ -187,6 +198,7 @@ fn a_repository_whose_volume_is_full_loses_no_wal_and_goes_on_when_there_is_room
     let volume = format!("{}-pgbr-repo", cluster.name);
     assert_eq!(fields(&told, "DiskWarning", "/volume")[0], volume);
     until_condition(&cluster, "VolumesHaveRoom", "False", &volume);
+    is_shown_full(&cluster, &volume);
     cluster
         .psql("INSERT INTO kept SELECT generate_series(1001, 2000);")
         .ok();

@@ -1,15 +1,15 @@
-//! `/df/{name}`: how full the volumes of clusters are, as their agents say. An instance that does not answer has a row all the
-//! same.
+//! `/df/{name}`: how full the volumes of clusters are, those of instances and of repositories of backups, as their agents say. One
+//! that does not answer has a row all the same.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use futures::StreamExt as _;
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Volume};
 use kube::{Api, ResourceExt as _, api::ListParams};
 use pgo_api::{DfDetail, DfQuery, DfResponse, Outcome};
 use pgo_core::Fill;
 use pgo_crd::label;
-use pgo_proto::agent::{InstanceState, Role};
+use pgo_proto::agent::{InstanceState, RepositoryState, Role};
 
 use super::{Selection, pod};
 use crate::{agents, app::App, refusal::Refusal, request::Call};
@@ -39,11 +39,12 @@ pub(crate) async fn df(call: Arc<Call>, query: DfQuery) -> Result<DfResponse, Re
     let claims: BTreeMap<String, PersistentVolumeClaim> =
         claims.map(|claim| (claim.name_any(), claim)).collect();
     let mut pods = pods.items;
-    pods.retain(|pod| pod::is_instance(pod) && names.contains(&cluster_of(pod)));
-    pods.sort_by_key(|pod| (cluster_of(pod), pod.name_any()));
+    let has_volume = |pod: &Pod| pod::is_instance(pod) || pod::is_repository(pod);
+    pods.retain(|pod| has_volume(pod) && names.contains(&cluster_of(pod)));
+    pods.sort_by_key(|pod| (cluster_of(pod), pod::is_repository(pod), pod.name_any()));
     let claims = Arc::new(claims);
     let rows = futures::stream::iter(pods)
-        .map(|pod| instance(call.app.clone(), pod, claims.clone()))
+        .map(|pod| of_pod(call.app.clone(), pod, claims.clone()))
         .buffered(AT_ONCE);
     Ok(answer(rows.collect().await))
 }
@@ -62,12 +63,16 @@ fn cluster_of(pod: &Pod) -> String {
         .unwrap_or_default()
 }
 
-/// Asks an instance's agent, and by that its PostgreSQL.
-async fn instance(
+/// Asks an instance's agent, and by that its PostgreSQL; or that of a repository.
+async fn of_pod(
     app: Arc<App>,
     pod: Pod,
     claims: Arc<BTreeMap<String, PersistentVolumeClaim>>,
 ) -> DfDetail {
+    if pod::is_repository(&pod) {
+        let state = agents::repository(&app, &pod).await;
+        return of_repository(&pod, &claims, state);
+    }
     let state = agents::state(&app, &pod);
     let (state, size) = futures::join!(state, agents::database_size(&app, &pod));
     row(&pod, &claims, state, size)
@@ -116,12 +121,47 @@ fn row(
     }
 }
 
-/// The claim that a pod has its data on.
+/// What is known of a repository. It has no databases.
+fn of_repository(
+    pod: &Pod,
+    claims: &BTreeMap<String, PersistentVolumeClaim>,
+    state: Option<RepositoryState>,
+) -> DfDetail {
+    let problem = match &state {
+        Some(state) => state.error.clone(),
+        None => "its agent tells no state".to_owned(),
+    };
+    let state = state.unwrap_or_default();
+    let fill = Fill {
+        bytes: state.volume_bytes,
+        used: state.volume_used,
+    };
+    let claim = claim_of(pod).unwrap_or_default();
+    let claimed = claims.get(&claim).and_then(size_of);
+    DfDetail {
+        name: pod.name_any(),
+        claim_size: claimed.unwrap_or_default(),
+        percent: fill.percent().into(),
+        working: problem.is_empty(),
+        cluster: cluster_of(pod),
+        role: "repository".to_owned(),
+        claim,
+        volume_bytes: fill.bytes,
+        volume_used: fill.used,
+        problem,
+        ..DfDetail::default()
+    }
+}
+
+/// The claim that a pod has its data on: an instance's has the volume of that name, a repository's has one claim.
 fn claim_of(pod: &Pod) -> Option<String> {
     let volumes = pod.spec.as_ref()?.volumes.as_ref()?;
-    let data = volumes.iter().find(|volume| volume.name == DATA)?;
-    let claim = data.persistent_volume_claim.as_ref()?;
-    Some(claim.claim_name.clone())
+    let is_data = |volume: &&Volume| volume.name == DATA || pod::is_repository(pod);
+    let mut claims = volumes
+        .iter()
+        .filter(is_data)
+        .filter_map(|volume| volume.persistent_volume_claim.as_ref());
+    claims.next().map(|claim| claim.claim_name.clone())
 }
 
 /// The size that a claim has, else the one that it asks for.

@@ -63,6 +63,11 @@ pub(crate) fn is_instance(pod: &Pod) -> bool {
     is_shown(pod) && matches!(kind(pod, ""), "primary" | "replica")
 }
 
+/// Whether a pod of a cluster is that of its repository.
+pub(crate) fn is_repository(pod: &Pod) -> bool {
+    pod.labels().get(label::BACKREST_REPO).map(String::as_str) == Some("true")
+}
+
 /// Whether a pod of a cluster is one that 4.1 shows: no Job's, no repository, and none that does one thing,
 /// such as to ask an image or to try a backup.
 pub(crate) fn is_shown(pod: &Pod) -> bool {
