@@ -11,6 +11,9 @@ use nix::{
     unistd::Pid,
 };
 
+/// The program of PostgreSQL's servers.
+pub const POSTGRES: &str = "postgres";
+
 /// The processes whose parent is `parent`.
 pub fn children_of(parent: Pid) -> Vec<Pid> {
     all()
@@ -20,14 +23,31 @@ pub fn children_of(parent: Pid) -> Vec<Pid> {
 
 /// The processes that work in `folder`: each process of a PostgreSQL does in its data directory.
 pub fn working_in(folder: &Path) -> Vec<Pid> {
-    named_in("postgres", folder)
+    named_in(POSTGRES, folder)
 }
 
 /// The processes of a program of this name that work in `folder`.
 pub fn named_in(program: &str, folder: &Path) -> Vec<Pid> {
-    let Ok(folder) = folder.canonicalize() else {
-        return Vec::new();
-    };
+    named_at(program, &resolved(folder))
+}
+
+/// A folder as /proc names it: without symbolic links. Where the volume does not answer, or the folder is not there yet, it is what
+/// is known of the way to it.
+pub fn resolved(folder: &Path) -> PathBuf {
+    folder.canonicalize().unwrap_or_else(|_| {
+        let parent = folder
+            .parent()
+            .and_then(|parent| parent.canonicalize().ok());
+        match (parent, folder.file_name()) {
+            (Some(parent), Some(name)) => parent.join(name),
+            _ => folder.to_owned(),
+        }
+    })
+}
+
+/// The processes of a program of this name that work in a folder that is [`resolved`]. Nothing of the volume is looked at: it may
+/// hang.
+pub fn named_at(program: &str, folder: &Path) -> Vec<Pid> {
     all()
         .filter(|pid| {
             // Those of other users cannot be looked at, and are none of ours.
@@ -124,6 +144,29 @@ mod tests {
         send(pid, Signal::SIGKILL);
         child.wait().expect("ended");
         send(pid, Signal::SIGKILL);
+    }
+
+    #[test]
+    fn who_works_in_a_folder_is_found_also_where_that_cannot_be_looked_at_any_more() {
+        let volume = tempfile::tempdir().expect("a folder");
+        let (real, link) = (volume.path().join("real"), volume.path().join("link"));
+        fs::create_dir_all(real.join("data")).expect("a folder");
+        std::os::unix::fs::symlink(&real, &link).expect("a link");
+        let mut child = Command::new("sleep")
+            .arg("60")
+            .current_dir(real.join("data"))
+            .spawn()
+            .expect("started");
+        let pid = Pid::from_raw(child.id().cast_signed());
+        let known = resolved(&link.join("data"));
+        // The way there answers nothing from now on.
+        fs::remove_file(&link).expect("removed");
+        assert_eq!(named_at("sleep", &known), [pid]);
+        let elsewhere = real.join("gone").join("data");
+        assert!(named_at("sleep", &resolved(&elsewhere)).is_empty());
+        assert_eq!(resolved(&real.join("later")), known.with_file_name("later"));
+        send(pid, Signal::SIGKILL);
+        child.wait().expect("ended");
     }
 
     #[test]

@@ -34,7 +34,7 @@ const ARCHIVING: Duration = Duration::from_secs(5);
 /// How long processes that outlive their postmaster get until they are looked for again.
 const LEFTOVER_PAUSE: Duration = Duration::from_millis(5);
 
-/// How long killed processes may take to be gone. In an uninterruptible wait for a disk it may last.
+/// After how long it is told that killed processes are not gone. In an uninterruptible wait for a disk it may last.
 const LEFTOVER_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Lines of PostgreSQL's output that go into an error.
@@ -244,20 +244,21 @@ async fn end(mut child: Child) -> ExitStatus {
 }
 
 /// Kills the server processes that outlive their postmaster: one that is in the middle of a statement notices late,
-/// and until it is gone no new server can start.
+/// and until it is gone no new server can start. It ends when they are gone, however long that takes: who goes on before says
+/// that servers are dead which are not.
 pub async fn clear_leftovers(data: &Path) {
-    let begin = Instant::now();
+    let mut told = Instant::now();
     loop {
         let left = processes::working_in(data);
         if left.is_empty() {
             return;
         }
-        if begin.elapsed() > LEFTOVER_DEADLINE {
+        if told.elapsed() > LEFTOVER_DEADLINE {
             tracing::warn!(
                 count = left.len(),
-                "processes of a former server do not go away"
+                "killed processes of a former server do not go away; they are waited for"
             );
-            return;
+            told = Instant::now();
         }
         for pid in left {
             processes::send(pid, Signal::SIGKILL);

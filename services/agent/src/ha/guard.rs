@@ -87,8 +87,10 @@ pub struct Settings {
 pub fn main(settings: &Settings) {
     let (sender, deadlines) = channel();
     thread::spawn(move || read(std::io::stdin(), |deadline| sender.send(deadline).is_ok()));
+    // Once: later the volume may not answer.
+    let data = processes::resolved(&settings.data);
     watch(&deadlines, || {
-        for pid in processes::working_in(&settings.data) {
+        for pid in processes::named_at(processes::POSTGRES, &data) {
             processes::send(pid, Signal::SIGKILL);
         }
     });
