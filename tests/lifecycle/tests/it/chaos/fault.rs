@@ -8,12 +8,12 @@ use crate::harness::{
     Cluster,
     chance::Chance,
     containers::{kill, kill_all_of, process},
-    faults::{Cut, Full, Stopped, agent, delete, last, postmaster, restart},
+    faults::{Busy, Cut, Full, Stopped, agent, delete, last, postmaster, restart},
     kubernetes::{get, text},
     namespace,
 };
 
-/// How long the API server stands still.
+/// How long the API server stands still, or its store.
 const FROZEN: Duration = Duration::from_secs(30);
 
 /// What happens.
@@ -33,6 +33,8 @@ pub enum Fault {
     ApiserverStopped,
     ApiserverRestarted,
     EtcdRestarted,
+    EtcdStopped,
+    ProcessorsBusy,
     DiskFull,
 }
 
@@ -78,7 +80,7 @@ impl Victim {
 }
 
 impl Fault {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::PostmasterKilled,
         Self::AgentKilled,
         Self::ContainerKilled,
@@ -93,6 +95,8 @@ impl Fault {
         Self::ApiserverStopped,
         Self::ApiserverRestarted,
         Self::EtcdRestarted,
+        Self::EtcdStopped,
+        Self::ProcessorsBusy,
         Self::DiskFull,
     ];
 
@@ -101,7 +105,8 @@ impl Fault {
 
     /// Whether it strikes an instance, or its node: the primary, or a replica.
     pub fn strikes(self) -> bool {
-        !self.takes_api_server() && self != Self::ReconcilerKilled
+        let of_all = matches!(self, Self::ReconcilerKilled | Self::ProcessorsBusy);
+        !self.takes_api_server() && !of_all
     }
 
     /// Whether another instance is primary afterwards: who was it is away for longer than its authority lasts.
@@ -128,7 +133,9 @@ impl Fault {
             | Self::ReconcilerKilled
             | Self::ApiserverStopped
             | Self::ApiserverRestarted
-            | Self::EtcdRestarted => &[],
+            | Self::EtcdRestarted
+            | Self::EtcdStopped
+            | Self::ProcessorsBusy => &[],
         }
     }
 
@@ -141,7 +148,10 @@ impl Fault {
     pub fn takes_api_server(self) -> bool {
         matches!(
             self,
-            Self::ApiserverStopped | Self::ApiserverRestarted | Self::EtcdRestarted
+            Self::ApiserverStopped
+                | Self::ApiserverRestarted
+                | Self::EtcdRestarted
+                | Self::EtcdStopped
         )
     }
 
@@ -167,6 +177,10 @@ impl Fault {
     /// Whether both can go on at a time: with an API server that is away nothing can be deleted or listed, and on a node that stands
     /// still nothing can be looked for.
     pub fn goes_with(self, other: Self) -> bool {
+        // What is done beside it takes longer than its checks allow for.
+        if self == Self::ProcessorsBusy || other == Self::ProcessorsBusy {
+            return false;
+        }
         let clash = |one: Self, two: Self| {
             let away = one.takes_api_server() && (two.takes_api_server() || two.asks_api_server());
             away || one == Self::NodeStopped && two == Self::ReconcilerKilled
@@ -191,6 +205,8 @@ impl Fault {
                 | Self::NodeStopped
                 | Self::AgentStopped
                 | Self::ApiserverStopped
+                | Self::EtcdStopped
+                | Self::ProcessorsBusy
                 | Self::DiskFull
         )
     }
@@ -200,7 +216,7 @@ impl Fault {
         match self {
             // T is 2 s, and to take a link down and up takes a moment, too.
             Self::NodeCutForLessThanT => Duration::from_millis(200 + chance.below(1600)),
-            Self::ApiserverStopped => FROZEN,
+            Self::ApiserverStopped | Self::EtcdStopped => FROZEN,
             _ if self.lasts() => longest,
             _ => Duration::ZERO,
         }
@@ -228,6 +244,8 @@ impl Fault {
             Self::ApiserverStopped => during(Stopped::of_kubernetes("apiserver"), time),
             Self::ApiserverRestarted => restart("apiserver"),
             Self::EtcdRestarted => restart("etcd"),
+            Self::EtcdStopped => during(Stopped::of_kubernetes("etcd"), time),
+            Self::ProcessorsBusy => during(Busy::begin(), time),
             Self::DiskFull => {
                 let full = Full::begin(&victim.name);
                 // What PostgreSQL has made ahead is used up: from now on it needs room for each new segment.

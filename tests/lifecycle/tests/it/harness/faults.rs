@@ -5,7 +5,11 @@ use std::{
     fs::{self, File},
     io::Write as _,
     path::{Path, PathBuf},
-    thread,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
     time::Duration,
 };
 
@@ -227,4 +231,37 @@ pub fn restart(name: &str) {
 /// Lets a fault last.
 pub fn last(time: Duration) {
     thread::sleep(time);
+}
+
+/// More work than this machine has processors for, until it ends with this value.
+pub struct Busy {
+    over: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Busy {
+    /// From now on: two threads for each processor compute, and never wait.
+    pub fn begin() -> Self {
+        let over = Arc::<AtomicBool>::default();
+        let processors = thread::available_parallelism().map_or(1, usize::from);
+        let compute = |over: Arc<AtomicBool>| {
+            move || {
+                while !over.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            }
+        };
+        let threads = (0..2 * processors).map(|_| thread::spawn(compute(over.clone())));
+        let threads = threads.collect();
+        Self { over, threads }
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
 }
