@@ -230,24 +230,34 @@ fn without_autofail_the_primary_is_upgraded_where_it_is() {
     assert_eq!(changes.collect::<Vec<_>>(), [""; 0]);
 }
 
+/// Three clusters with these labels, and how many instances each has: the first one has a replica, to which it hands over.
+fn fleet(labels: &str, images: &Images) -> (Vec<Cluster>, [usize; 3]) {
+    let clusters: Vec<Cluster> = (0..3).map(|_| Cluster::named("fleet")).collect();
+    let counts = [2, 1, 1];
+    for (cluster, count) in clusters.iter().zip(counts) {
+        let replicas = format!("--replica-count={}", count - 1);
+        let flags = ["--labels", labels, "--ccp-image-tag", &images.minors.older];
+        let pair: &[&str] = &[&replicas, "--autofail"];
+        let further = if count == 2 { pair } else { &[] };
+        cluster.create(&[&flags[..], further].concat()).ok();
+    }
+    for (cluster, count) in clusters.iter().zip(counts) {
+        cluster.until_ready();
+        until_all_run(cluster, count, &images.minors.versions.0);
+    }
+    (clusters, counts)
+}
+
 #[test]
 fn an_upgrade_of_several_clusters_goes_on_when_the_reconciler_was_killed_in_the_middle() {
     let _turn = alone();
     let images = &*IMAGES;
-    let (from, to) = &images.minors.versions;
+    let (_, to) = &images.minors.versions;
     until_whole();
     let watch = Watch::begin();
     let label = unique("fleet");
     let labels = format!("fleet={label}");
-    let clusters: Vec<Cluster> = (0..3).map(|_| Cluster::named("fleet")).collect();
-    for cluster in &clusters {
-        let flags = ["--labels", &labels, "--ccp-image-tag", &images.minors.older];
-        cluster.create(&flags).ok();
-    }
-    for cluster in &clusters {
-        cluster.until_ready();
-        until_all_run(cluster, 1, from);
-    }
+    let (clusters, counts) = fleet(&labels, images);
     let namespace = namespace();
     let line = [
         "upgrade",
@@ -271,6 +281,13 @@ fn an_upgrade_of_several_clusters_goes_on_when_the_reconciler_was_killed_in_the_
             })
         });
         assert!(kill_all_of("reconciler") > 0);
+        until("the primary that hands over", READY, || {
+            let told = types(&watch.of(&clusters[0].uid()));
+            seen(told.contains(&"SwitchoverCluster".to_owned()), || {
+                format!("{told:?}")
+            })
+        });
+        assert!(kill_all_of("reconciler") > 0);
         upgrade.join().expect("pgo upgrade")
     });
     let ran = ran.ok();
@@ -278,14 +295,14 @@ fn an_upgrade_of_several_clusters_goes_on_when_the_reconciler_was_killed_in_the_
         ran.out.contains("3 upgraded") || ran.err.contains("3 upgraded"),
         "{ran}"
     );
-    for cluster in &clusters {
-        until_all_run(cluster, 1, to);
-        assert_eq!(tags(cluster), std::slice::from_ref(&images.minors.newer));
+    for (cluster, count) in clusters.iter().zip(counts) {
+        until_all_run(cluster, count, to);
+        assert_eq!(tags(cluster), vec![images.minors.newer.clone(); count]);
         let told = watch.until(&cluster.uid(), "UpgradeClusterCompleted");
         check_stream(&told);
         assert_eq!(
             fields(&told, "UpgradeInstanceCompleted", "/version"),
-            std::slice::from_ref(to)
+            vec![to.clone(); count]
         );
     }
     until_whole();
