@@ -36,8 +36,11 @@ const ARCHIVE: Duration = Duration::from_secs(60);
 /// So many files with damaged pages are named; the log has all.
 const PAGES: usize = 5;
 
-/// Option by which files are copied from a replica.
+/// Option by which files are copied from a replica; pgBackRest takes none without it, and does not take it twice.
 const FROM_REPLICA: &str = "--backup-standby";
+
+/// Options by which they are not, though there is one.
+const FROM_PRIMARY: [&str; 2] = ["--no-backup-standby", "--backup-standby=n"];
 
 /// An instance as somebody names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,14 +127,16 @@ impl Job {
         })
     }
 
+    /// The replica that files are copied from, where that is not the primary.
+    fn standby(&self) -> Option<&Host> {
+        let mut options = self.options.iter();
+        let refused = options.any(|option| FROM_PRIMARY.contains(&option.as_str()));
+        self.replica.as_ref().filter(|_| !refused)
+    }
+
     /// The instance that files are copied from.
     fn source(&self) -> &str {
-        let asks = self
-            .options
-            .iter()
-            .any(|option| option == FROM_REPLICA || *option == format!("{FROM_REPLICA}=y"));
-        let replica = self.replica.as_ref().filter(|_| asks);
-        let source = replica.or(self.primary.as_ref());
+        let source = self.standby().or(self.primary.as_ref());
         source
             .map(|host| host.instance.as_str())
             .unwrap_or_default()
@@ -145,11 +150,28 @@ impl Job {
         let mut options: Vec<String> = options
             .map(|option| option.replacen("--repo-", &of_repository, 1))
             .collect();
+        let says = options
+            .iter()
+            .any(|option| option.starts_with(FROM_REPLICA));
+        if self.standby().is_some() && !says {
+            options.push(FROM_REPLICA.to_owned());
+        }
         if annotates {
             options.push(format!("--annotation={SOURCE}={}", self.source()));
             options.push(format!("--annotation={OPERATION}={}", self.operation));
         }
         options
+    }
+
+    /// Why a backup failed, and what to do where that is for its replica.
+    fn explain(&self, error: String) -> String {
+        match self.standby() {
+            Some(replica) if error.contains("standby") => format!(
+                "{error}; files were to be copied from replica {}: --no-backup-standby copies them from the primary",
+                replica.instance
+            ),
+            _ => error,
+        }
     }
 
     /// The places that it concerns.
@@ -182,7 +204,7 @@ impl Job {
         let mut forwards = Vec::new();
         let mut databases = Vec::new();
         let host = around.database_host();
-        for instance in self.primary.iter().chain(&self.replica) {
+        for instance in self.primary.iter().chain(self.standby()) {
             let to = SocketAddr::new(instance.address, backrest::PORT);
             let forward = Forward::begin(&host, to).await?;
             databases.push(Database {
@@ -354,7 +376,8 @@ impl Run<'_> {
             }
         };
         self.command("backup", (None, job.stall), options, each)
-            .await?;
+            .await
+            .map_err(|error| job.explain(error))?;
         let label =
             label.ok_or("pgbackrest backup ended well, but named no backup that it has made")?;
         let made = sets(self.around).await?;
@@ -430,21 +453,39 @@ mod tests {
     #[test]
     fn an_order_is_read_and_what_made_a_backup_is_kept_with_it() {
         let job = Job::read(&request(&["--type=full"])).expect("an order");
-        assert_eq!((job.what, job.source()), (What::Backup, "hippo"));
+        assert_eq!((job.what, job.source()), (What::Backup, "hippo-abcd"));
         assert_eq!(job.stall, Some(Duration::from_secs(60)));
         let options = job.backup_options(Storage::Local, true);
         let noted = [
-            "--annotation=pgo-instance=hippo",
+            "--annotation=pgo-instance=hippo-abcd",
             "--annotation=pgo-operation=0197",
         ];
-        assert_eq!(options[..1], ["--type=full"]);
-        assert_eq!(options[1..], noted);
+        assert_eq!(options[..2], ["--type=full", "--backup-standby"]);
+        assert_eq!(options[2..], noted);
         let plain = job.backup_options(Storage::Local, false);
-        assert_eq!(plain, ["--type=full"]);
-        let from_replica = Job::read(&request(&["--backup-standby"])).expect("an order");
-        assert_eq!(from_replica.source(), "hippo-abcd");
-        let not = Job::read(&request(&["--backup-standby=n"])).expect("an order");
-        assert_eq!(not.source(), "hippo");
+        assert_eq!(plain, ["--type=full", "--backup-standby"]);
+    }
+
+    #[test]
+    fn files_are_copied_from_a_replica_that_is_named_and_not_refused() {
+        for (option, source) in [
+            ("--backup-standby", "hippo-abcd"),
+            ("--backup-standby=y", "hippo-abcd"),
+            ("--backup-standby=n", "hippo"),
+            ("--no-backup-standby", "hippo"),
+        ] {
+            let job = Job::read(&request(&[option])).expect("an order");
+            assert_eq!(job.source(), source, "{option}");
+            // What was said is not said twice.
+            assert_eq!(job.backup_options(Storage::Local, false), [option]);
+        }
+        let alone = BeginRequest {
+            replica: None,
+            ..request(&["--type=full"])
+        };
+        let alone = Job::read(&alone).expect("an order");
+        assert_eq!(alone.source(), "hippo");
+        assert_eq!(alone.backup_options(Storage::Local, false), ["--type=full"]);
     }
 
     #[test]
@@ -452,7 +493,7 @@ mod tests {
         let options = ["--repo=2", "--repo-retention-full=3"];
         let job = Job::read(&request(&options)).expect("an order");
         let of_s3 = job.backup_options(Storage::S3, false);
-        assert_eq!(of_s3, ["--repo2-retention-full=3"]);
+        assert_eq!(of_s3, ["--repo2-retention-full=3", "--backup-standby"]);
     }
 
     #[test]

@@ -142,6 +142,50 @@ fn wal_is_archived_and_backups_are_made_and_told() {
 }
 
 #[test]
+fn files_are_copied_from_the_replica_and_without_it_the_backup_fails() {
+    let name = "archiving::files_are_copied_from_the_replica_and_without_it_the_backup_fails";
+    unprivileged(name, &PROGRAMS, async || {
+        let (mut repository, mut primary) = archived().await;
+        let mut standby = replica(&primary, &repository);
+        standby.start().await;
+        standby.until_streaming_from("hippo").await;
+        // pgBackRest waits for a replica where it copies from one.
+        let waited = || {
+            let log = repository.log();
+            log.matches("replay on the standby reached").count()
+        };
+        for (operation, options, source, times) in [
+            ("one", &["--type=full"][..], "hippo-abcd", 1),
+            ("two", &["--type=full", "--backup-standby"], "hippo-abcd", 2),
+            ("three", &["--type=full", "--no-backup-standby"], "hippo", 2),
+        ] {
+            let pair = (&primary, &standby);
+            let done = repository.back_up(operation, pair, options).await;
+            assert!(done.ok, "{done:?}\n{}", repository.log());
+            assert_eq!(done.backup.expect("a backup").source, source, "{operation}");
+            assert_eq!(waited(), times, "{operation}\n{}", repository.log());
+        }
+
+        standby.stop().await;
+        let pair = (&primary, &standby);
+        let done = repository.back_up("four", pair, &["--type=full"]).await;
+        for words in [
+            "unable to find standby",
+            "replica hippo-abcd",
+            "--no-backup-standby",
+        ] {
+            assert!(!done.ok && done.error.contains(words), "{words}: {done:?}");
+        }
+        // Nobody looks for it then.
+        let options = ["--type=full", "--no-backup-standby"];
+        let done = repository.back_up("five", pair, &options).await;
+        assert!(done.ok, "{done:?}\n{}", repository.log());
+        primary.stop().await;
+        repository.stop().await;
+    });
+}
+
+#[test]
 fn a_backup_whose_agent_dies_is_told_as_interrupted_and_the_next_one_succeeds() {
     let name =
         "archiving::a_backup_whose_agent_dies_is_told_as_interrupted_and_the_next_one_succeeds";

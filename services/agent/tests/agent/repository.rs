@@ -297,19 +297,31 @@ impl Repository {
         rig: Option<&Rig>,
         work: Work,
     ) -> Result<(), Status> {
-        let primary = rig.map(|rig| DatabaseHost {
-            instance: rig.settings.instance.to_string(),
-            address: rig.settings.pod_ip.to_string(),
-            path: rig.settings.data.display().to_string(),
-            port: rig.settings.port.into(),
-        });
         let request = BeginRequest {
             operation: operation.to_owned(),
-            primary,
+            primary: rig.map(database_host),
             replica: None,
             work: Some(work),
         };
         self.client(identity).begin(request).await.map(drop)
+    }
+
+    /// Orders a backup with the instances of a primary and of a replica, and waits for its end.
+    pub async fn back_up(
+        &self,
+        operation: &str,
+        (primary, replica): (&Rig, &Rig),
+        options: &[&str],
+    ) -> Done {
+        let request = BeginRequest {
+            operation: operation.to_owned(),
+            primary: Some(database_host(primary)),
+            replica: Some(database_host(replica)),
+            work: Some(backup(options)),
+        };
+        let begun = self.client("reconciler.pgo").begin(request).await;
+        begun.expect("begun");
+        self.until_done(operation).await.0
     }
 
     /// Has what runs for an operation stop.
@@ -384,6 +396,15 @@ impl Repository {
             .expect("begun");
         let (done, _) = self.until_done("stanza").await;
         assert!(done.ok, "{done:?}\n{}", self.log());
+    }
+}
+
+fn database_host(rig: &Rig) -> DatabaseHost {
+    DatabaseHost {
+        instance: rig.settings.instance.to_string(),
+        address: rig.settings.pod_ip.to_string(),
+        path: rig.settings.data.display().to_string(),
+        port: rig.settings.port.into(),
     }
 }
 

@@ -100,6 +100,30 @@ fn a_backup_survives_the_operator() {
     watch.check_to_its_end(&cluster.uid());
 }
 
+/// A full backup while `replica` streams: what is told of its source, and what pgBackRest says itself, which waits for a replica
+/// where it copies from one.
+fn copied_from_the_replica(cluster: &Cluster, watch: &Watch, replica: &str) {
+    backs_up(cluster);
+    let events = watch.until(&cluster.uid(), "CreateBackupCompleted");
+    for (kind, field, words) in [
+        ("CreateBackupProgress", "/step", "copied from replica"),
+        ("CreateBackupCompleted", "/cause", "copied from"),
+    ] {
+        let (told, words) = (fields(&events, kind, field), format!("{words} {replica}"));
+        assert!(
+            told.iter().any(|one| one.contains(&words)),
+            "{words}: {told:?}"
+        );
+    }
+    let repository = format!("deployment/{}-backrest-shared-repo", cluster.name);
+    let log = kubectl(&["logs", "-n", &namespace(), &repository, "-c", "database"]).ok();
+    assert!(
+        log.out.contains("replay on the standby reached"),
+        "{}",
+        log.out
+    );
+}
+
 #[test]
 fn a_backup_whose_source_is_killed_has_one_end_and_the_next_one_is_complete() {
     let _turn = together();
@@ -124,6 +148,7 @@ fn a_backup_whose_source_is_killed_has_one_end_and_the_next_one_is_complete() {
         .map(|(name, _)| name)
         .find(|name| *name != replica)
         .expect("a primary");
+    copied_from_the_replica(&cluster, &watch, &replica);
     for source in [&replica, &primary] {
         let before = sets(&cluster);
         let id = slow_backup(&cluster, &watch);
