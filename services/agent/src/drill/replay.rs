@@ -10,6 +10,7 @@ use pgo_postgres::{
     Installation, SUPERUSER, Session,
     backrest::{
         drill::{self, Broken, Isolated, Requests},
+        storage::Storage,
         window::Chosen,
     },
     control, program,
@@ -59,8 +60,7 @@ impl Drill {
         requests
             .clear()
             .map_err(|error| failed(error.to_string()))?;
-        let command = requests.command(&self.backrest.program, &self.conf());
-        let recovery = drill::recovery(command, chosen.timeline);
+        let recovery = drill::recovery(self.fetch(&requests, chosen), chosen.timeline);
         standby::recover_once(&data, &installation.version, &recovery)
             .map_err(|error| failed(error.to_string()))?;
         let mut arguments = isolated.arguments(&installation.version);
@@ -95,6 +95,12 @@ impl Drill {
             lsn,
             last_commit,
         })
+    }
+
+    /// The command that WAL is fetched with: from the place of the backup.
+    fn fetch(&self, requests: &Requests, chosen: &Chosen) -> String {
+        let storage = Storage::of_repository(chosen.set.repository);
+        requests.command(&self.backrest.program, &self.conf(), storage)
     }
 
     /// Waits until the server takes connections; up to where it has replayed.

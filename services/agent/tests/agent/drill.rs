@@ -67,7 +67,7 @@ async fn set(
 }
 
 /// Writes rows into WAL files of their own, which are archived.
-async fn archived(repository: &Repository, primary: &Rig, client: &Client, rows: i32) {
+pub async fn archived(repository: &Repository, primary: &Rig, client: &Client, rows: i32) {
     for row in 0..rows {
         write(client, row + 10).await;
         primary.execute("SELECT pg_switch_wal()").await;
@@ -100,7 +100,7 @@ async fn drill(primary: &Rig, repository: &Repository, label: &str) -> Value {
 }
 
 /// The same where the repository may be anything; the report, and the log. Nothing is left of it.
-async fn tried(primary: &Rig, label: &str, deadline: Duration) -> (Value, String) {
+pub async fn tried(primary: &Rig, label: &str, deadline: Duration) -> (Value, String) {
     let folder = primary.path().join("drill");
     // What a former one has left goes with its pod.
     let _ = fs::remove_dir_all(&folder);
@@ -109,6 +109,11 @@ async fn tried(primary: &Rig, label: &str, deadline: Duration) -> (Value, String
     let report = folder.join("report");
     let log = fs::File::create(folder.join("log")).expect("a log");
     let archiving = &primary.settings.archiving;
+    let places: Vec<String> = archiving
+        .storages
+        .iter()
+        .map(|place| place.to_string())
+        .collect();
     let drill = Command::new(program())
         .arg("drill")
         .env("PGO_DRILL_BACKUP", label)
@@ -124,6 +129,7 @@ async fn tried(primary: &Rig, label: &str, deadline: Duration) -> (Value, String
         .env("PGO_BACKREST_PATH", &archiving.path)
         .env("PGO_BACKREST_CONF", &archiving.conf)
         .env("PGO_BACKREST_PORT", archiving.port.to_string())
+        .env("PGO_BACKREST_STORAGE", places.join(","))
         .stdin(Stdio::null())
         .stdout(log)
         .kill_on_drop(true)
@@ -164,7 +170,7 @@ fn contents(folder: &Path) -> Vec<(PathBuf, u64)> {
 }
 
 /// The files below `folder` whose names begin so.
-fn files(folder: &Path, begin: &str) -> Vec<PathBuf> {
+pub fn files(folder: &Path, begin: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).expect("a folder").flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
@@ -177,7 +183,7 @@ fn files(folder: &Path, begin: &str) -> Vec<PathBuf> {
     found
 }
 
-fn failed(report: &Value, stage: &str, words: &str) {
+pub fn failed(report: &Value, stage: &str, words: &str) {
     assert_eq!(report["stage"], stage, "{report}");
     let error = report["error"].as_str().unwrap_or_default();
     assert!(error.contains(words), "{words}: {report}");

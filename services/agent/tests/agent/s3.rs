@@ -5,10 +5,11 @@ use pgo_s3::{Mood, S3, binary};
 
 use crate::{
     archiving::{archive, until_archived},
+    drill::{archived, failed, files, tried},
     replica::write,
     repository::{Repository, backup, command_lines, instance},
     restoring::{another_second, check, restoring, rows, until_reached},
-    rig::{PROGRAMS, Rig, eventually},
+    rig::{DEADLINE, PROGRAMS, Rig, eventually},
     unprivileged::unprivileged,
 };
 
@@ -186,6 +187,45 @@ fn s3_that_is_away_loses_nothing_and_is_caught_up_with() {
             let left: Vec<String> = listed(&repository, 2).await.iter().map(of).collect();
             assert_eq!(left, ["local", "s3"]);
             rig.stop().await;
+            repository.stop().await;
+        },
+    );
+}
+
+#[test]
+fn a_backup_is_tried_with_the_wal_of_its_own_place() {
+    run(
+        "a_backup_is_tried_with_the_wal_of_its_own_place",
+        async || {
+            let (mut repository, _server, mut primary) = cluster("local,s3").await;
+            repository.create_stanza(&primary).await;
+            let full = order(&repository, &primary, "one", &["--type=full"]).await;
+            assert_ok(&full, &repository);
+            let client = primary.connect().await.expect("the application gets in");
+            archived(&repository, &primary, &client, 4).await;
+            until_archived(&primary).await;
+            drop(client);
+            primary.stop().await;
+
+            // Only the volume lacks it.
+            let wal = repository.wal(1);
+            let [.., missing, _] = &wal[..] else {
+                panic!("{wal:?}");
+            };
+            let path = repository.path().join("archive");
+            for file in files(&path, &format!("{missing}-")) {
+                std::fs::remove_file(file).expect("removed");
+            }
+            let local = full.backup.expect("a backup");
+            assert_eq!(local.storage, "local");
+            let (report, _) = tried(&primary, &local.label, 2 * DEADLINE).await;
+            let words = format!("WAL file {missing} is missing in the archive");
+            failed(&report, "replay", &words);
+            let [of_s3] = &full.more[..] else {
+                panic!("{:?}", full.more);
+            };
+            let (report, log) = tried(&primary, &of_s3.label, 2 * DEADLINE).await;
+            assert!(report["error"].is_null(), "{report}\n{log}");
             repository.stop().await;
         },
     );

@@ -13,7 +13,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{STANZA, archive::word, output, window::Segment};
+use super::{STANZA, archive::word, output, storage::Storage, window::Segment};
 use crate::{
     Version,
     conf::MODE,
@@ -67,9 +67,10 @@ impl Requests {
         Ok(())
     }
 
-    /// `restore_command` that fetches with `program` as `conf` says, and notes what became of it. It ends with 1 whatever is
-    /// wrong: PostgreSQL would end with a higher status.
-    pub fn command(&self, program: &Path, conf: &Path) -> String {
+    /// `restore_command` that fetches with `program` as `conf` says, and notes what became of it. It fetches from `storage`
+    /// alone, where the backup is: what another place has proves nothing of this one. It ends with 1 whatever is wrong:
+    /// PostgreSQL would end with a higher status.
+    pub fn command(&self, program: &Path, conf: &Path, storage: Storage) -> String {
         let path = |path: &Path| word(&path.display().to_string());
         let (program, conf) = (path(program), path(conf));
         let (log, said) = (path(&self.log), path(&self.said));
@@ -79,11 +80,11 @@ impl Requests {
             .iter()
             .map(|text| format!("*{}*", word(text)))
             .collect();
-        let away = away.join("|");
+        let (away, place) = (away.join("|"), storage.option());
         // A status of 1 is that of a file that is not there (pgBackRest, "archive-get").
         format!(
             "n=0; end=$(($(date +%s) + {AWAY})); while [ $(date +%s) -lt $end ]; do n=$((n + 1)); \
-             {program} --config={conf} --stanza={STANZA} --no-archive-async archive-get %f \"%p\" 2>{words}; \
+             {program} --config={conf} --stanza={STANZA} {place} --no-archive-async archive-get %f \"%p\" 2>{words}; \
              case $? in 0) echo got %f >>{log}; exit 0;; 1) echo absent %f >>{log}; exit 1;; esac; \
              case \"$(cat {words})\" in {away}) ;; *) if [ $n -ge {TRIES} ]; then break; fi;; esac; sleep {PAUSE}; \
              done; echo failed %f >>{log}; mv -f {words} {said}; exit 1"
@@ -437,7 +438,7 @@ mod tests {
             fs::write(&program, text).expect("written");
             let mode = fs::Permissions::from_mode(0o755);
             fs::set_permissions(&program, mode).expect("executable");
-            let command = requests.command(&program, Path::new("/c"));
+            let command = requests.command(&program, Path::new("/c"), Storage::Local);
             let command = command.replace("%f", "x").replace("%p", "y");
             let ended = std::process::Command::new("sh")
                 .arg("-c")
@@ -476,7 +477,8 @@ mod tests {
                 "{counted}; if [ $n -le 20 ]; then echo 'ERROR: [042]: unable to get x:' >&2; echo '    {said}' >&2; exit 42; fi"
             );
             program(&backrest, &fails);
-            let command = requests.command(&backrest, Path::new("/c"));
+            let command = requests.command(&backrest, Path::new("/c"), Storage::S3);
+            assert!(command.contains(" --repo=2 "), "{command}");
             let command = command.replace("%f", "x").replace("%p", "y");
             let mut shell = std::process::Command::new("sh");
             let way = format!("{}:/usr/bin:/bin", tools.display());
