@@ -180,6 +180,11 @@ impl Given {
     pub(crate) fn drop(&mut self, name: &str) {
         self.0.retain(|(known, _)| *known != name);
     }
+
+    /// Takes several back: those that are allowed, and that the program would refuse or PGO has set already.
+    pub(crate) fn drop_all(&mut self, names: &[&str]) {
+        self.0.retain(|(known, _)| !names.contains(known));
+    }
 }
 
 /// The parts of which each begins with a dash, as 4.1 takes them apart: a value may have blanks.
@@ -295,4 +300,60 @@ fn switched(
 
 fn level(value: &str) -> bool {
     value.parse::<u8>().is_ok_and(|level| level <= 9)
+}
+
+#[cfg(test)]
+pub(crate) mod backrest {
+    //! What the real pgBackRest says of options.
+
+    use std::process::{Command, Stdio};
+
+    use super::{Flags, Takes};
+
+    /// Each of these options as a user may write it.
+    pub(crate) fn each(allowed: Flags) -> Vec<String> {
+        let each = allowed.iter().map(|(name, takes)| match (*name, takes) {
+            (_, Takes::Flag) => format!("--{name}"),
+            // More than the time that a query may take.
+            ("protocol-timeout", _) => format!("--{name}=3600"),
+            (_, Takes::Number) => format!("--{name}=60"),
+            (_, Takes::Level(_)) => format!("--{name}=3"),
+            (_, Takes::Text | Takes::Texts) => format!("--{name}=1MiB"),
+            (_, Takes::Word(words, _) | Takes::Words(words, _)) => format!("--{name}={}", words[0]),
+        });
+        each.collect()
+    }
+
+    /// How `command` ends with these arguments, beside what PGO's agent gives it, where there is neither a repository nor a
+    /// database.
+    fn ended(command: &str, arguments: &[String]) -> Option<i32> {
+        let nowhere = std::env::temp_dir().join(format!("pgo-options-{}", std::process::id()));
+        let at = |option: &str| format!("--{option}={}", nowhere.join(option).display());
+        let status = Command::new("pgbackrest")
+            .args(["--config=/dev/null", "--stanza=db"])
+            .args(["pg1-path", "repo1-path", "lock-path", "log-path"].map(at))
+            .args([
+                "--log-level-console=off",
+                "--log-level-stderr=off",
+                "--no-log-timestamp",
+            ])
+            .args(arguments)
+            .arg(command)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .status();
+        status.expect("pgBackRest runs").code()
+    }
+
+    /// The command gets as far with these arguments as without any: none is refused.
+    pub(crate) fn takes(command: &str, arguments: &[String]) {
+        let without = ended(command, &[]);
+        // An option is refused, or one is missing (pgBackRest's sources, "error.yaml").
+        assert!(
+            ![Some(31), Some(32), Some(37)].contains(&without),
+            "{without:?}"
+        );
+        let with = ended(command, arguments);
+        assert_eq!(with, without, "{command} {arguments:?}");
+    }
 }

@@ -59,6 +59,10 @@ const ALLOWED: [(&str, Takes); 30] = [
     ("log-subprocess", Takes::Flag),
 ];
 
+/// Those of them that are not handed on: the agent reads how far pgBackRest is from what that says, so it sets what is said, and
+/// pgBackRest takes `force` only for a database that does not run.
+const NOT_HANDED_ON: [&str; 3] = ["log-level-console", "log-level-stderr", "force"];
+
 /// The options of pgBackRest that PGO sets itself: where data and repository are, and how they are reached.
 const DENIED: [&str; 22] = [
     "archive-check",
@@ -109,7 +113,8 @@ impl BackupOptions {
     /// # Errors
     /// The first that cannot be used, or all values that do not fit, in 4.1's words.
     pub fn parse(text: &str) -> Result<Self, OptionsError> {
-        let given = Given::parse(text, &TABLE)?;
+        let mut given = Given::parse(text, &TABLE)?;
+        given.drop_all(&NOT_HANDED_ON);
         Ok(Self { given, place: None })
     }
 
@@ -162,6 +167,7 @@ pub(crate) fn is_denied(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::options::backrest;
 
     fn arguments(text: &str) -> Vec<String> {
         BackupOptions::parse(text)
@@ -194,6 +200,13 @@ mod tests {
             (full.backup_type(), full.from_primary()),
             (Some("full"), true)
         );
+    }
+
+    #[test]
+    fn the_program_takes_whatever_is_allowed() {
+        for option in backrest::each(&ALLOWED) {
+            backrest::takes("backup", &arguments(&option));
+        }
     }
 
     #[test]

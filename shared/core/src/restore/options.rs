@@ -73,6 +73,17 @@ const ALLOWED: [(&str, Takes); 25] = [
     ("no-log-subprocess", Takes::Flag),
 ];
 
+/// Those of them that are not handed on: the agent reads how far pgBackRest is from what that says, so it sets what is said, and
+/// the others are none of its restore, which asks no database and compresses nothing.
+const NOT_HANDED_ON: [&str; 6] = [
+    "log-level-console",
+    "log-level-stderr",
+    "db-timeout",
+    "compress",
+    "no-compress",
+    "compress-level",
+];
+
 /// What users may give to `pgbackrest restore`.
 static TABLE: Table = Table {
     allowed: &[&ALLOWED],
@@ -135,6 +146,7 @@ impl RestoreOptions {
         }
         // It is what PGO does.
         options.drop("no-delta");
+        options.drop_all(&NOT_HANDED_ON);
         match options.value("target-action") {
             None | Some("promote") => options.drop("target-action"),
             Some(other) => {
@@ -248,6 +260,7 @@ fn with_zone(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::options::backrest;
 
     fn arguments(text: &str, target: &str) -> Vec<String> {
         RestoreOptions::parse(text, target)
@@ -279,6 +292,25 @@ mod tests {
         assert_eq!(later.target(), "2019-01-01 00:00:00-08");
         let told = refused("", "yesterday");
         assert!(told.contains("is no time such as"), "{told}");
+    }
+
+    #[test]
+    fn the_program_takes_whatever_is_allowed() {
+        // The agent tells PostgreSQL of the target, and pgBackRest nothing.
+        let of_the_target = |option: &String| {
+            let name = option.trim_start_matches("--").trim_start_matches("no-");
+            name.starts_with(TARGET) || name.starts_with(TYPE)
+        };
+        let mut taken = 0;
+        for option in backrest::each(&ALLOWED) {
+            let name = option.trim_start_matches("--").split('=').next();
+            if of_the_target(&option) || OURS.iter().any(|(ours, _)| Some(*ours) == name) {
+                continue;
+            }
+            backrest::takes("restore", &arguments(&option, ""));
+            taken += 1;
+        }
+        assert_eq!(taken, 15);
     }
 
     #[test]
