@@ -109,12 +109,12 @@ fn chosen<'a>(
     match policy {
         DrillPolicy::Never => None,
         DrillPolicy::Each => {
-            let after_last = backups.iter().rposition(tried).map(|last| last + 1);
-            let first = || backups.iter().position(|one| untried(one).is_some());
+            let is_known = |backup: &BackupSet| tried(backup) || untried(backup).is_some();
             // Those from before the first one are not gone through.
-            let from = after_last.or_else(first).unwrap_or(backups.len() - 1);
+            let from = backups.iter().position(is_known);
+            let from = from.unwrap_or(backups.len() - 1);
             let mut rest = backups.iter().skip(from);
-            rest.find(|backup| !is_left_alone(backup))
+            rest.find(|backup| !tried(backup) && !is_left_alone(backup))
         }
         DrillPolicy::Daily => {
             let is_time = |last: Timestamp| now.duration_since(last) >= DAY;

@@ -18,7 +18,7 @@ pub const FIRST: &str = "20261015-101112F";
 pub const SECOND: &str = "20261015-101112F_20261015-111112I";
 pub const THIRD: &str = "20261015-101112F_20261015-121112I";
 
-const DAY: i64 = 24 * 3600;
+pub const DAY: i64 = 24 * 3600;
 
 /// A cluster at rest whose backups are tried by this policy; it has none.
 pub fn with(policy: DrillPolicy) -> World {
@@ -260,7 +260,7 @@ fn the_policy_says_which_are_tried() {
 }
 
 /// The last words of one whose repository is away.
-fn away(backup: &str) -> DrillFound {
+pub fn away(backup: &str) -> DrillFound {
     let DrillFound::Report(report) = report(backup, Some((DrillStage::Copy, "refused"))) else {
         panic!("a report");
     };
@@ -351,7 +351,7 @@ fn assert_untried(world: &World, backup: &str, words: &str) {
 }
 
 /// Has pods end without a verdict, by `found`, until it is given up; after how many seconds each next one came.
-fn until_given_up(world: &mut World, found: impl Fn(&str) -> DrillFound) -> Vec<i64> {
+pub fn until_given_up(world: &mut World, found: impl Fn(&str) -> DrillFound) -> Vec<i64> {
     let mut pauses = Vec::new();
     while let Some(backup) = tried(world) {
         let uid = format!("pod-{}", pauses.len());

@@ -16,6 +16,7 @@ mod crash;
 mod creation;
 mod deletion;
 mod drills;
+mod drills_again;
 mod drills_asked;
 mod dumps;
 mod failover;
