@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource, ResourceExt as _};
-use pgo_crd::{Pgcluster, Pgtask, RequestVerdict, RunNote, TaskType, label};
+use pgo_crd::{Pgcluster, Pgtask, RequestVerdict, RunNote, TaskType, label, task_cluster};
 use pgo_ids::OperationId;
 use serde::Deserialize;
 
@@ -86,26 +86,36 @@ pub struct Task {
     version: u64,
     /// Id of what it asks for, where its maker chose one.
     pub operation: Option<OperationId>,
-    /// Whether it asks for a backup, or else something of pgBackRest.
-    pub is_backup: bool,
+    /// Whether nothing of a schedule can be run before it is over.
+    is_waited_for: bool,
     cluster: String,
     /// What became of it; none while it is not over.
     pub verdict: Option<RequestVerdict>,
 }
 
-/// Types of tasks that ask for a backup.
-const BACKUPS: [TaskType; 3] = [TaskType::Backrest, TaskType::Pgbasebackup, TaskType::Pgdump];
+/// Types of tasks that ask for a backup, or for the restore of one: a run that began meanwhile would fail.
+const WAITED_FOR: [TaskType; 6] = [
+    TaskType::Backrest,
+    TaskType::Pgbasebackup,
+    TaskType::Pgdump,
+    TaskType::Restore,
+    TaskType::Pgrestore,
+    TaskType::PgbasebackupRestore,
+];
 
 impl From<&Pgtask> for Task {
     fn from(task: &Pgtask) -> Self {
         let id = task.labels().get(label::WORKFLOWID);
-        let cluster = task.spec.parameters.get(label::PG_CLUSTER);
+        let tasktype = task.spec.tasktype.as_str();
+        let parameters = task.spec.parameters.iter();
+        let parameters = parameters.map(|(key, value)| (key.as_str(), value.as_str()));
+        let cluster = task_cluster(tasktype, parameters);
         Self {
             uid: task.uid().unwrap_or_default(),
             version: version(&task.metadata),
             operation: id.and_then(|id| id.parse().ok()),
-            is_backup: BACKUPS.iter().any(|one| one.as_str() == task.spec.tasktype),
-            cluster: cluster.cloned().unwrap_or_default(),
+            is_waited_for: WAITED_FOR.iter().any(|one| one.as_str() == tasktype),
+            cluster: cluster.unwrap_or_default().to_owned(),
             verdict: task.status.as_ref().and_then(|status| status.verdict()),
         }
     }
@@ -207,10 +217,10 @@ impl Around {
         self.by_operation.contains_key(&operation)
     }
 
-    /// The cluster of each task for a backup that is not over, its namespace before it, and the id of what it asks for.
+    /// The cluster of each task for a backup or a restore that is not over, its namespace before it, and the id of what it asks for.
     pub fn at_work(&self) -> impl Iterator<Item = (Key, Option<OperationId>)> {
         let tasks = self.tasks.iter();
-        let at_work = tasks.filter(|(_, task)| task.is_backup && task.verdict.is_none());
+        let at_work = tasks.filter(|(_, task)| task.is_waited_for && task.verdict.is_none());
         at_work.map(|(key, task)| (Key::new(&key.namespace, &task.cluster), task.operation))
     }
 

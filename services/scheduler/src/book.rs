@@ -12,7 +12,7 @@
 //! The rules, each of a run that is due (docs/schedules.md):
 //! - Nothing can be run there, now or later: skipped.
 //! - The schedule's former run has not ended: skipped.
-//! - Another backup of the cluster runs: it waits, until the schedule is due again and for at most [`GRACE`]; then skipped.
+//! - Another backup or a restore of the cluster runs: it waits, until the schedule is due again and for at most [`GRACE`]; then skipped.
 //! - Otherwise it begins, where it is not later than [`GRACE`] and the schedule was not due again meanwhile: else missed.
 
 mod entry;

@@ -156,6 +156,43 @@ async fn a_copy_that_is_due_is_a_task_once_what_else_is_copied_or_dumped_has_end
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_is_due_during_a_restore_begins_once_that_has_ended() {
+    for (tasktype, parameter) in [
+        ("restore", "backrest-restore-from-cluster"),
+        ("pgrestore", "pgrestore-from-cluster"),
+        ("pgbasebackuprestore", "pgbasebackup-restore-from-cluster"),
+    ] {
+        let (server, hands) = installation();
+        server.apply_backup("nightly", "hippo", "full", "0 11 * * *");
+        server.make_task("the-restore", tasktype, "");
+        server.edit("pgtasks", "the-restore", |task| {
+            task["spec"]["parameters"] = json!({parameter: "hippo"});
+        });
+        server.make_cluster("plain", json!({"pgo-backrest": "true"}));
+        server.apply_backup("p-full", "plain", "full", "30 11 * * *");
+        let _scheduler = lead(&server, &hands);
+        eventually("the next run to be said", || {
+            said(&server, "nightly", NEXT_RUN) == "2026-10-15T11:00:00Z"
+        })
+        .await;
+        hands.turn(HOUR);
+        // A schedule of another cluster shows that the scheduler has been at work.
+        hands.turn(MINUTE * 30);
+        awake(&server, "another run", || {
+            !said(&server, "p-full", LAST_RUN).is_empty()
+        })
+        .await;
+        assert_eq!(server.get("pgtasks", FULL), None, "a {tasktype} goes on");
+        server.end_task("the-restore", true);
+        awake(&server, "a run", || {
+            !said(&server, "nightly", LAST_RUN).is_empty()
+        })
+        .await;
+        assert!(server.get("pgtasks", FULL).is_some());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_that_is_due_is_a_task_and_what_became_of_it_is_said() {
     let (server, hands) = installation();
     server.apply_backup("nightly", "hippo", "full", "0 11 * * *");
