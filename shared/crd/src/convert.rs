@@ -307,15 +307,28 @@ fn stored_for_later(spec: &PgclusterSpec) -> Result<(), InvalidSpec> {
     faults.none()
 }
 
-/// Whether another instance becomes the primary by itself: 4.1 has it as a label of the Pgcluster.
-fn autofail(object: &Pgcluster, config: &PgoConfig) -> Result<bool, InvalidSpec> {
-    let key = label::AUTOFAIL;
-    let of_object = setting(object.labels(), key).map(|value| (value, "metadata.labels"));
-    let of_user = || setting(&object.spec.userlabels, key).map(|value| (value, "spec.userlabels"));
+/// Whether another instance becomes the primary by itself: 4.1 has it as a label of the Pgcluster; else as its user labels and
+/// `Cluster.Autofail` of `pgo.yaml` say.
+///
+/// # Errors
+/// It is said, and is neither `true` nor `false`.
+pub fn autofail(object: &Pgcluster, config: &PgoConfig) -> Result<bool, InvalidSpec> {
+    let said = switch(label::AUTOFAIL, object.labels(), &object.spec.userlabels)?;
+    Ok(said.unwrap_or(config.cluster.autofail))
+}
+
+/// Whether a label of a Pgcluster, else a user label of that key, is `true` or `false`; none where neither is set.
+pub(crate) fn switch(
+    key: &str,
+    labels: &BTreeMap<String, String>,
+    userlabels: &BTreeMap<String, String>,
+) -> Result<Option<bool>, InvalidSpec> {
+    let of_object = setting(labels, key).map(|value| (value, "metadata.labels"));
+    let of_user = || setting(userlabels, key).map(|value| (value, "spec.userlabels"));
     match of_object.or_else(of_user) {
-        None => Ok(config.cluster.autofail),
-        Some(("true", _)) => Ok(true),
-        Some(("false", _)) => Ok(false),
+        None => Ok(None),
+        Some(("true", _)) => Ok(Some(true)),
+        Some(("false", _)) => Ok(Some(false)),
         Some((other, place)) => Err(InvalidSpec::of(
             format!("{place}.{key}"),
             format!("{other:?} is not true or false"),

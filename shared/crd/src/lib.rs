@@ -55,7 +55,9 @@ pub use cluster::{Pgcluster, PgclusterSpec, PgclusterStatus};
 pub use config::{
     ClusterConfig, ConfigError, PgoConfig, PgoSection, ResourcesConfig, StorageConfig,
 };
-pub use convert::{actor, cluster, delete_request, delete_requests, desired, is_over, synchronous};
+pub use convert::{
+    actor, autofail, cluster, delete_request, delete_requests, desired, is_over, synchronous,
+};
 pub use drilling::{DRILLED_BACKUP, drill_request, drill_requests};
 pub use dumping::{
     BASE_FROM_CLAIM, BASE_FROM_CLUSTER, BASE_OPTIONS, BASE_PATH, BASE_TO, DUMP_ALL, DUMP_CLAIM,

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::{
-    harness::{Client, create_request, installation, start_plain},
+    harness::{Apiserver, Client, PGO_YAML, configure, create_request, installation, start_plain},
     kubernetes::Kubernetes,
 };
 
@@ -88,6 +88,51 @@ async fn a_failover_is_asked_for_by_a_task_of_4_1() {
     });
     let again = ask(&client, json!({"Target": "hippo-abcd"})).await;
     assert_eq!(again["Code"], "ok", "{again}");
+}
+
+/// An installation whose cluster takes over by itself: its label, its user label or `pgo.yaml` says so.
+pub async fn autofailing(label: &str, user: &str, of_all: bool) -> (Kubernetes, Apiserver) {
+    let kubernetes = installation();
+    configure(
+        &kubernetes,
+        &PGO_YAML.replace("Cluster:", &format!("Cluster:\n  Autofail: {of_all}")),
+    );
+    let apiserver = start_plain(&kubernetes).await;
+    let mut request = create_request("hippo");
+    request["ReplicaCount"] = json!(1);
+    apiserver.plain().post("/clusters", request).await.done();
+    edit(&kubernetes, "pgclusters", "hippo", |cluster| {
+        cluster["metadata"]["labels"]["autofail"] = json!(label);
+        cluster["spec"]["userlabels"]["autofail"] = json!(user);
+    });
+    (kubernetes, apiserver)
+}
+
+/// Where it is said that a cluster takes over by itself: its label, its user label, `pgo.yaml`.
+pub const AUTOFAILING: [(&str, &str, bool); 3] = [
+    ("true", "false", false),
+    ("", "true", false),
+    ("", "", true),
+];
+
+#[tokio::test]
+async fn nobody_fails_over_by_hand_wherever_it_is_said_that_the_cluster_does_it_itself() {
+    for (label, user, of_all) in AUTOFAILING {
+        let (kubernetes, apiserver) = autofailing(label, user, of_all).await;
+        let answer = ask(&apiserver.plain(), json!({})).await;
+        let why = answer["Msg"].as_str().unwrap();
+        let words = "autofail flag is set to true, manual failover requires";
+        assert!(why.starts_with(words), "{label} {user} {of_all}: {answer}");
+        assert!(!kubernetes.has("pgtasks", "pgouser1", "hippo-failover"));
+    }
+    let (_kubernetes, apiserver) = autofailing("maybe", "true", true).await;
+    let answer = ask(&apiserver.plain(), json!({})).await;
+    let why = answer["Msg"].as_str().unwrap();
+    let words = "metadata.labels.autofail: \"maybe\" is not true or false";
+    assert!(why.contains(words), "{why}");
+    let (_kubernetes, apiserver) = autofailing("false", "true", true).await;
+    let answer = ask(&apiserver.plain(), json!({})).await;
+    assert_eq!(answer["Code"], "ok", "{answer}");
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::{
+    failover::{AUTOFAILING, autofailing},
     harness::{Client, create_request, installation, start_plain},
     kubernetes::{Failure, Kubernetes, place},
 };
@@ -226,24 +227,18 @@ async fn while_no_instance_serves_as_the_primary_no_replica_is_removed() {
 
 #[tokio::test]
 async fn the_last_replica_of_a_cluster_that_fails_over_by_itself_stays() {
-    let kubernetes = installation();
-    let apiserver = start_plain(&kubernetes).await;
-    let client = apiserver.plain();
-    client
-        .post("/clusters", create_request("hippo"))
-        .await
-        .done();
-    scale(&client, "hippo", "replica-count=1").await;
-    let name = replicas(&kubernetes).remove(0);
-    let mut cluster = kubernetes.get("pgclusters", "pgouser1", "hippo").unwrap();
-    cluster["metadata"]["labels"]["autofail"] = json!("true");
-    kubernetes.put("pgclusters", "pgouser1", cluster);
-    let answer = scale_down(&client, &name, "").await;
-    let why = answer["Msg"].as_str().unwrap();
-    assert!(
-        why.contains("last replica") && why.contains("--autofail=false"),
-        "{why}"
-    );
+    for (label, user, of_all) in AUTOFAILING {
+        let (kubernetes, apiserver) = autofailing(label, user, of_all).await;
+        let client = apiserver.plain();
+        scale(&client, "hippo", "replica-count=1").await;
+        let name = replicas(&kubernetes).remove(0);
+        let answer = scale_down(&client, &name, "").await;
+        let why = answer["Msg"].as_str().unwrap();
+        assert!(
+            why.contains("last replica") && why.contains("--autofail=false"),
+            "{label} {user} {of_all}: {answer}"
+        );
+    }
 }
 
 #[tokio::test]

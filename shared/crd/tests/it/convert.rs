@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use pgo_core::{NodePreference, ServiceType, StorageKind};
-use pgo_crd::{Pgcluster, PgclusterSpec, PgoConfig, Pgreplica, Requests, desired, label};
+use pgo_crd::{Pgcluster, PgclusterSpec, PgoConfig, Pgreplica, Requests, autofail, desired, label};
 use serde_json::json;
 
 use crate::made::{PGO_YAML, cluster, config};
@@ -486,6 +486,24 @@ fn who_takes_over_by_itself_is_said_by_4_1s_label_else_by_the_configuration() {
     assert_eq!((with(None, false), with(None, true)), (Ok(false), Ok(true)));
     assert_eq!(with(Some("true"), false), Ok(true));
     assert_eq!(with(Some("false"), true), Ok(false));
+    // What the apiserver asks for is the same.
+    let asked = |label: Option<&str>, user: Option<&str>, default: bool| {
+        let labels =
+            |value: Option<&str>| value.map(|value| ("autofail".to_owned(), value.to_owned()));
+        let mut object = cluster(json!({}));
+        object.metadata.labels = Some(labels(label).into_iter().collect());
+        object.spec.userlabels = labels(user).into_iter().collect();
+        let mut config = config();
+        config.cluster.autofail = default;
+        let told = autofail(&object, &config);
+        let counts = desired(&object, &config).map(|desired| desired.autofail);
+        assert_eq!(told, counts);
+        told
+    };
+    assert_eq!(asked(None, None, true), Ok(true));
+    assert_eq!(asked(None, Some("true"), false), Ok(true));
+    assert_eq!(asked(Some(""), Some("false"), true), Ok(false));
+    assert_eq!(asked(Some("false"), Some("true"), true), Ok(false));
     let refused = with(Some("banana"), true)
         .expect_err("nonsense")
         .to_string();

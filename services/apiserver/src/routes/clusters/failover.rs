@@ -120,7 +120,8 @@ pub(crate) async fn create(
         return refuse(format!("cluster {} is being deleted", cluster.name_any()));
     }
     check_target(app, &request, &cluster).await?;
-    let autofails = cluster.labels().get(label::AUTOFAIL).map(String::as_str) == Some("true");
+    let autofails = pgo_crd::autofail(&cluster, &app.configuration.now());
+    let autofails = autofails.map_err(|error| Refusal(error.to_string()))?;
     if autofails && !request.planned {
         return refuse(texts::AUTOFAIL_IS_ON);
     }

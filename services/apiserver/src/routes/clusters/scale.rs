@@ -344,12 +344,13 @@ pub(crate) async fn down(
     if !is_known {
         return refuse(texts::replica_not_found(target));
     }
-    let autofails = cluster.labels().get("autofail").map(String::as_str) == Some("true");
     let config = call.app.configuration.now();
+    let autofail = pgo_crd::autofail(&cluster, &config);
+    let autofail = autofail.map_err(|error| Refusal(error.to_string()))?;
     let answers = pgo_crd::synchronous(&cluster, &config);
     let answers = answers.map_err(|error| Refusal(error.to_string()))?;
     let needs = Needs {
-        autofail: autofails,
+        autofail,
         answers: usize::try_from(answers).unwrap_or(usize::MAX),
     };
     if let Some(why) = needs.refuse(&cluster.name_any(), target, present.len()) {
