@@ -1,5 +1,8 @@
 //! Backups by pgBackRest: what a Pgcluster wants of them, and the Pgtasks that ask for one, under 4.1's names.
 
+use std::collections::BTreeMap;
+
+use kube::ResourceExt as _;
 use pgo_core::{
     BackupRequest, Backups,
     backup::{REPOSITORY, options::BackupOptions},
@@ -7,7 +10,7 @@ use pgo_core::{
 
 use crate::{
     Pgcluster, PgoConfig, Pgtask, TaskType,
-    convert::{actor, invalid, setting},
+    convert::{actor, invalid, setting, switch},
     invalid::{Faults, InvalidSpec},
     label,
     places::{one_place, places, retention},
@@ -44,8 +47,7 @@ pub(crate) fn backups(
     config: &PgoConfig,
     name: &str,
 ) -> Result<Option<Backups>, InvalidSpec> {
-    let said = said(object)?;
-    if !said.unwrap_or(config.cluster.backrest) {
+    if !has_backrest(object.labels(), &object.spec.userlabels, config)? {
         volume::check("BackrestStorage", &object.spec.backrest_storage)?;
         return Ok(None);
     }
@@ -75,24 +77,18 @@ pub(crate) fn backups(
     Ok(made())
 }
 
-/// What a cluster itself says of whether it has pgBackRest: 4.1 has it as a label of the Pgcluster.
-fn said(object: &Pgcluster) -> Result<Option<bool>, InvalidSpec> {
-    let of_object = object.metadata.labels.as_ref();
-    let of_object = of_object.and_then(|labels| setting(labels, label::PGO_BACKREST));
-    let of_object = of_object.map(|value| (value, "metadata.labels"));
-    let of_user = || {
-        let value = setting(&object.spec.userlabels, label::PGO_BACKREST);
-        value.map(|value| (value, "spec.userlabels"))
-    };
-    match of_object.or_else(of_user) {
-        None => Ok(None),
-        Some(("true", _)) => Ok(Some(true)),
-        Some(("false", _)) => Ok(Some(false)),
-        Some((other, place)) => Err(InvalidSpec::of(
-            format!("{place}.{}", label::PGO_BACKREST),
-            format!("{other:?} is not true or false"),
-        )),
-    }
+/// Whether a Pgcluster with these labels and user labels has pgBackRest: 4.1 has it as a label of the Pgcluster; else as its user
+/// labels and `Cluster.Backrest` of `pgo.yaml` say.
+///
+/// # Errors
+/// It is said, and is neither `true` nor `false`.
+pub fn has_backrest(
+    labels: &BTreeMap<String, String>,
+    userlabels: &BTreeMap<String, String>,
+    config: &PgoConfig,
+) -> Result<bool, InvalidSpec> {
+    let said = switch(label::PGO_BACKREST, labels, userlabels)?;
+    Ok(said.unwrap_or(config.cluster.backrest))
 }
 
 /// A Service has the cluster's name with more behind it.

@@ -49,7 +49,9 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 };
 
 pub use asking::{asking, cancelled, requested};
-pub use backing_up::{BACKUP, COMMAND, OPTIONS, STORAGE_TYPE, backup_request, backup_requests};
+pub use backing_up::{
+    BACKUP, COMMAND, OPTIONS, STORAGE_TYPE, backup_request, backup_requests, has_backrest,
+};
 pub use backup::{Pgbackup, PgbackupSpec};
 pub use cluster::{Pgcluster, PgclusterSpec, PgclusterStatus};
 pub use config::{

@@ -94,7 +94,7 @@ async fn one(
     if cluster.metadata.deletion_timestamp.is_some() {
         return refuse(format!("cluster {name} is being deleted"));
     }
-    if wanted.needs_backrest() && !has_backrest(&call.app, cluster.labels()) {
+    if wanted.needs_backrest() && !has_backrest(&call.app, cluster)? {
         return refuse(texts::no_backrest(&name));
     }
     if let Some(secret) = wanted.secret() {

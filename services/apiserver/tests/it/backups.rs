@@ -330,6 +330,27 @@ async fn a_cluster_has_pgbackrest_as_asked_for_and_else_as_pgo_yaml_says() {
     });
     let without = show(&client, "a", "").await;
     assert_eq!(words(&without), "a does not have pgbackrest enabled");
+    // Its user labels say it, too, where the label does not.
+    for (label, user, expected) in [
+        ("", "true", "backrestrepo pod not found for cluster a"),
+        ("true", "false", "backrestrepo pod not found for cluster a"),
+        ("false", "true", "a does not have pgbackrest enabled"),
+        (
+            "",
+            "maybe",
+            "spec.userlabels.pgo-backrest: \"maybe\" is not true or false",
+        ),
+        ("", "", "a does not have pgbackrest enabled"),
+    ] {
+        change(&kubernetes, "pgclusters", "a", |cluster| {
+            cluster["metadata"]["labels"]["pgo-backrest"] = json!(label);
+            cluster["spec"]["userlabels"]["pgo-backrest"] = json!(user);
+        });
+        let shown = show(&client, "a", "").await;
+        assert!(words(&shown).ends_with(expected), "{label} {user}: {shown}");
+        let asked = backup(&client, json!(["a"]), "", "").await;
+        assert!(words(&asked).ends_with(expected), "{label} {user}: {asked}");
+    }
     configure(&kubernetes, PGO_YAML);
     crate::harness::eventually("pgo.yaml counts", async || {
         let answer = show(&client, "a", "").await;

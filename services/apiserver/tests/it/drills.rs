@@ -21,6 +21,11 @@ async fn a_drill_is_a_task_that_can_be_cancelled() {
     let mut request = create_request("hippo");
     request["BackrestFlag"] = json!("true");
     client.post("/clusters", request).await.done();
+    // Its user labels say it as well as its label.
+    let mut cluster = kubernetes.get("pgclusters", "pgouser1", "hippo").unwrap();
+    cluster["metadata"]["labels"]["pgo-backrest"] = json!("");
+    cluster["spec"]["userlabels"]["pgo-backrest"] = json!("true");
+    kubernetes.put("pgclusters", "pgouser1", cluster);
     let answer = drill(&client, json!(["hippo"]), "20261126-210300F").await;
     assert_eq!(answer["Code"], "ok", "{answer}");
     let text = "a restore drill of backup 20261126-210300F of hippo was asked for";

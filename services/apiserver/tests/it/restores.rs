@@ -103,7 +103,8 @@ async fn what_cannot_be_restored_makes_no_task() {
         "can't restore, cluster restoring from does not have backrest enabled"
     );
     let mut cluster = kubernetes.get("pgclusters", "pgouser1", "hippo").unwrap();
-    cluster["metadata"]["labels"]["pgo-backrest"] = json!("true");
+    cluster["metadata"]["labels"]["pgo-backrest"] = json!("");
+    cluster["spec"]["userlabels"]["pgo-backrest"] = json!("true");
     kubernetes.put("pgclusters", "pgouser1", cluster);
     for (change, part) in [
         (

@@ -39,6 +39,11 @@ fn a_cluster_has_backups_where_its_label_says_so_and_else_where_pgo_yaml_does() 
     assert!(backups(&none, &every).is_some());
     assert!(backups(&labelled("true", json!({})), &config()).is_some());
     assert_eq!(backups(&labelled("false", json!({})), &every), None);
+    // Else its user labels do.
+    let user = |value: &str| json!({"userlabels": {"pgo-backrest": value}});
+    assert!(backups(&cluster(user("true")), &config()).is_some());
+    assert_eq!(backups(&cluster(user("false")), &every), None);
+    assert_eq!(backups(&labelled("false", user("true")), &every), None);
     let told = refused(&labelled("maybe", json!({})));
     assert!(
         told.contains("metadata.labels.pgo-backrest: \"maybe\""),

@@ -37,12 +37,28 @@ fn refuse<T>(why: impl Into<String>) -> Result<T, Refusal> {
     Err(Refusal(why.into()))
 }
 
-/// Whether a cluster has pgBackRest: as 4.1's label on it says, else as pgo.yaml does.
-pub(crate) fn has_backrest(app: &App, labels: &BTreeMap<String, String>) -> bool {
-    match labels.get(label::PGO_BACKREST) {
-        Some(said) => said == "true",
-        None => app.configuration.now().cluster.backrest,
-    }
+/// Whether a cluster has pgBackRest, by the rule of the reconciler.
+pub(crate) fn has_backrest(app: &App, cluster: &DynamicObject) -> Result<bool, Refusal> {
+    said_or_configured(app, cluster.labels(), &userlabels(cluster))
+}
+
+/// The same of a cluster that was read as one.
+pub(super) fn backs_up(app: &App, cluster: &Pgcluster) -> Result<bool, Refusal> {
+    said_or_configured(app, cluster.labels(), &cluster.spec.userlabels)
+}
+
+fn said_or_configured(
+    app: &App,
+    labels: &BTreeMap<String, String>,
+    userlabels: &BTreeMap<String, String>,
+) -> Result<bool, Refusal> {
+    let said = pgo_crd::has_backrest(labels, userlabels, &app.configuration.now());
+    said.map_err(|error| Refusal(error.to_string()))
+}
+
+fn userlabels(cluster: &DynamicObject) -> BTreeMap<String, String> {
+    let labels = &cluster.data["spec"]["userlabels"];
+    serde_json::from_value(labels.clone()).unwrap_or_default()
 }
 
 pub(crate) async fn create(
@@ -94,7 +110,7 @@ async fn one(
     cluster: &Pgcluster,
 ) -> Result<(String, AskedBackup), Refusal> {
     let (app, namespace, name) = (&call.app, request.namespace.as_str(), cluster.name_any());
-    if !has_backrest(app, cluster.labels()) {
+    if !backs_up(app, cluster)? {
         return refuse(texts::no_backrest(&name));
     }
     check_place(&request.backrest_storage_type, &cluster.spec.userlabels)?;
@@ -165,9 +181,9 @@ pub(crate) async fn show(
     let (app, namespace, name) = (&*call.app, query.namespace.as_str(), call.variable());
     let selection = Selection::by_word(&query.selector, false, &name);
     let mut clusters = selection.clusters(app, namespace).await?;
-    // Among several, those without pgBackRest have nothing to show.
+    // Among several, those without pgBackRest have nothing to show; of which it is not known, they are told.
     if !matches!(selection, Selection::One(_)) {
-        clusters.retain(|cluster| has_backrest(app, cluster.labels()));
+        clusters.retain(|cluster| has_backrest(app, cluster).unwrap_or(true));
     }
     let (mut items, mut problems) = (Vec::new(), Vec::new());
     for some in clusters.chunks(ASKED_AT_ONCE) {
@@ -194,7 +210,7 @@ async fn detail(
     json: bool,
 ) -> Result<ShowBackrestDetail, Refusal> {
     let name = cluster.name_any();
-    if !has_backrest(app, cluster.labels()) {
+    if !has_backrest(app, cluster)? {
         return refuse(texts::no_backrest(&name));
     }
     let pod = repository(app, namespace, &name).await?;
@@ -205,10 +221,12 @@ async fn detail(
         ))
     };
     let parts = async {
-        let labels = &cluster.data["spec"]["userlabels"];
-        let labels = serde_json::from_value(labels.clone()).unwrap_or_default();
         // The text is for people; what is made of the backups is in the JSON alone.
-        let places = if json { Vec::new() } else { places_of(&labels) };
+        let places = if json {
+            Vec::new()
+        } else {
+            places_of(&userlabels(cluster))
+        };
         let asked = places.into_iter().map(async |place| {
             let text = agents::info(app, &pod, (false, Some(place))).await?;
             Ok(format!("\nStorage Type: {place}\n{text}"))

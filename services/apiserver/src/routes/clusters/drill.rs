@@ -11,7 +11,7 @@ use pgo_ids::OperationId;
 
 use super::{
     ask,
-    backup::has_backrest,
+    backup::backs_up,
     task::{self, Subject},
 };
 use crate::{refusal::Refusal, request::Call};
@@ -70,7 +70,7 @@ async fn one(
     cluster: &Pgcluster,
 ) -> Result<AskedBackup, Refusal> {
     let name = cluster.name_any();
-    if !has_backrest(&call.app, cluster.labels()) {
+    if !backs_up(&call.app, cluster)? {
         return Err(Refusal(texts::no_backrest(&name)));
     }
     let make = |subject: &Subject<'_>, id| task_for(subject, id, &request.backup);

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use kube::{Api, ResourceExt as _};
+use kube::Api;
 use pgo_api::{Outcome, RestoreRequest, RestoreResponse, texts};
 use pgo_core::restore::{instance_name, options::RestoreOptions};
 use pgo_crd::{Pgcluster, Pgtask};
@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::{
     ask,
-    backup::has_backrest,
+    backup::backs_up,
     create,
     scale::identity,
     task::{self, RestoreTask, Subject},
@@ -38,7 +38,7 @@ pub(crate) async fn restore(
     let nodes = create::nodes(app, &request.node_label).await?;
     let node = node_label(&request.node_label, &nodes)?;
     let cluster = cluster(app, &request.namespace, &request.from_cluster).await?;
-    if !has_backrest(app, cluster.labels()) {
+    if !backs_up(app, &cluster)? {
         return refuse(texts::RESTORE_WITHOUT_BACKREST);
     }
     check_place(&request.backrest_storage_type, &cluster.spec.userlabels)?;
