@@ -105,7 +105,7 @@ fn begin(
     let subject = cluster.subject();
     let id = request.operation;
     let operation = Operation::begun(RESTART, id, &request.actor, cluster.generation, now);
-    let primary = wal::primary(observed);
+    let primary = wal::primary_and_timeline(observed);
     match judged {
         Err(reason) => {
             let told = (reason.as_str(), primary.as_slice());
@@ -376,7 +376,7 @@ fn tell(
     let running = next.journal.running_of(RESTART);
     let mut texts = vec![""; running.map_or(0, |running| running.steps)];
     texts.push(text);
-    let (subject, primary) = (cluster.subject(), wal::primary(observed));
+    let (subject, primary) = (cluster.subject(), wal::primary_and_timeline(observed));
     next.journal
         .progress(subject, RESTART, (&texts, &primary), now);
 }
@@ -394,7 +394,13 @@ fn fail(
         left => format!("; not restarted: {}", left.join(", ")),
     };
     let failed = (Outcome::Failed, Some(format!("{trouble}{rest}")));
-    end(next, cluster, failed, &wal::primary(observed), now);
+    end(
+        next,
+        cluster,
+        failed,
+        &wal::primary_and_timeline(observed),
+        now,
+    );
 }
 
 fn end(

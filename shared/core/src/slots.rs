@@ -10,7 +10,11 @@ use pgo_events::{Datum, EventType, Field};
 use pgo_ids::InstanceName;
 use serde::{Deserialize, Serialize};
 
-use crate::{Cluster, ClusterStatus, Observed, journal::Notice};
+use crate::{
+    Cluster, ClusterStatus, Observed,
+    journal::{Details, Notice},
+    wal,
+};
 
 /// PostgreSQL's word for what a slot keeps (`pg_replication_slots.wal_status`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -84,7 +88,8 @@ pub(crate) fn commit(
         };
         if told != Some(state) {
             let bytes = follower.map_or(0, |follower| follower.kept_bytes);
-            let notice = notice(&instance, state, bytes, now);
+            let details = wal::standing(observed, &instance);
+            let notice = notice((&instance, details), state, bytes, now);
             next.journal.tell(cluster.subject(), notice, now);
         }
         kept_wal.insert(instance, state);
@@ -92,7 +97,12 @@ pub(crate) fn commit(
     next.kept_wal = kept_wal;
 }
 
-fn notice(instance: &InstanceName, state: KeptWal, bytes: u64, now: Timestamp) -> Notice {
+fn notice(
+    (instance, standing): (&InstanceName, Details),
+    state: KeptWal,
+    bytes: u64,
+    now: Timestamp,
+) -> Notice {
     let (event_type, cause) = match state {
         KeptWal::AtRisk => (
             EventType::ReplicaWalAtRisk,
@@ -110,12 +120,13 @@ fn notice(instance: &InstanceName, state: KeptWal, bytes: u64, now: Timestamp) -
             ),
         ),
     };
+    let replica = (Field::ReplicaName, Datum::Text(instance.to_string()));
     Notice {
         event_type,
         about: format!("{} {instance} at {now}", event_type.as_str()),
         time: None,
         cause,
         since: None,
-        details: vec![(Field::ReplicaName, Datum::Text(instance.to_string()))],
+        details: [replica].into_iter().chain(standing).collect(),
     }
 }

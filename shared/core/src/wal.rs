@@ -42,6 +42,14 @@ pub(crate) fn reached(observed: &Observed, instance: &InstanceName) -> Details {
     told
 }
 
+/// The primary that serves, and up to where another instance has come; of one that is not heard, the primary's timeline.
+pub(crate) fn standing(observed: &Observed, instance: &InstanceName) -> Details {
+    match reached(observed, instance) {
+        unknown if unknown.is_empty() => primary_and_timeline(observed),
+        reached => primary(observed).into_iter().chain(reached).collect(),
+    }
+}
+
 /// A timeline; 0 is none.
 fn on(timeline: u32) -> Details {
     let known = (timeline > 0).then_some((Field::Timeline, Datum::Number(u64::from(timeline))));

@@ -430,7 +430,7 @@ pub(super) fn bid_farewell(
                 next,
                 subject,
                 (EventType::ReplicaRemoved, &known.name),
-                (cause, primary),
+                (cause, wal::primary_and_timeline(observed)),
                 now,
             );
         }

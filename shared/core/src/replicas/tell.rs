@@ -131,13 +131,6 @@ fn heard(
     lag(next, at, cluster, (observed, agent), now);
 }
 
-/// Whom an instance follows, and up to where it has come.
-fn standing(observed: &Observed, instance: &InstanceName) -> Details {
-    let mut told = wal::primary(observed);
-    told.extend(wal::reached(observed, instance));
-    told
-}
-
 /// What keeps a replica that is to go.
 fn waits_for_primary() -> (&'static str, String) {
     let message =
@@ -224,7 +217,7 @@ fn joined(
             .begin_with(cluster.subject(), operation, Some(cause), primary);
     }
     let subject = cluster.subject();
-    let details = standing(observed, &instance);
+    let details = wal::standing(observed, &instance);
     next.journal
         .finish_with(subject, of, (Outcome::Completed, None), &details, now);
     let cause = "it streams from the primary".to_owned();
@@ -246,7 +239,7 @@ pub(super) fn mended(
     now: Timestamp,
 ) {
     let of = (Kind::RewindReplica, Some(instance));
-    let details = standing(observed, instance);
+    let details = wal::standing(observed, instance);
     let completed = (Outcome::Completed, None);
     next.journal
         .finish_with(cluster.subject(), of, completed, &details, now);
@@ -351,7 +344,7 @@ fn lag(
             (Field::LagBytes, Datum::Number(agent.lag_bytes)),
         ]
         .into_iter()
-        .chain(wal::primary(observed))
+        .chain(wal::standing(observed, &known.name))
         .collect(),
     };
     next.journal.tell(cluster.subject(), notice, now);

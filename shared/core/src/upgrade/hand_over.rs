@@ -93,12 +93,22 @@ pub(super) fn handed_over(
                 tell(next, cluster, observed, &text, now);
                 begin_instance(next, cluster, observed, (instance, true), now);
             } else {
-                fail(next, cluster, (cause, wal::primary(observed)), now);
+                fail(
+                    next,
+                    cluster,
+                    (cause, wal::primary_and_timeline(observed)),
+                    now,
+                );
             }
         }
         None if took >= INSTANCE_DEADLINE => {
             let cause = format!("nobody serves after {instance} has handed over");
-            fail(next, cluster, (cause, wal::primary(observed)), now);
+            fail(
+                next,
+                cluster,
+                (cause, wal::primary_and_timeline(observed)),
+                now,
+            );
         }
         None => return false,
     }

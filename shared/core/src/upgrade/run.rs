@@ -108,7 +108,7 @@ fn answer(
                 cluster.generation,
                 now,
             );
-            let primary = wal::primary(observed);
+            let primary = wal::primary_and_timeline(observed);
             next.journal
                 .begin_with(cluster.subject(), operation, Some(cause), primary);
             next.upgrade = Some(Upgrade {
@@ -138,7 +138,7 @@ fn refuse(
         cluster.generation,
         now,
     );
-    let primary = wal::primary(observed);
+    let primary = wal::primary_and_timeline(observed);
     next.journal
         .refuse_with(cluster.subject(), operation, (&cause, &primary), now);
 }
@@ -157,7 +157,12 @@ fn advance(
     if let Some(cause) = cluster.cancelled(upgrade.operation)
         && can_stop(next, cluster, observed, &upgrade)
     {
-        fail(next, cluster, (cause, wal::primary(observed)), now);
+        fail(
+            next,
+            cluster,
+            (cause, wal::primary_and_timeline(observed)),
+            now,
+        );
         return true;
     }
     match &upgrade.stage {
@@ -179,7 +184,12 @@ fn advance(
                     begin_instance(next, cluster, observed, (&instance, in_place), now);
                 }
                 Some(trouble) if took >= INSTANCE_DEADLINE => {
-                    fail(next, cluster, (trouble, wal::primary(observed)), now);
+                    fail(
+                        next,
+                        cluster,
+                        (trouble, wal::primary_and_timeline(observed)),
+                        now,
+                    );
                 }
                 Some(_) => return false,
             }
@@ -263,7 +273,12 @@ fn probed(
         return false;
     }
     let cause = format!("{refused}; nothing was changed");
-    fail(next, cluster, (cause, wal::primary(observed)), now);
+    fail(
+        next,
+        cluster,
+        (cause, wal::primary_and_timeline(observed)),
+        now,
+    );
     true
 }
 
@@ -322,9 +337,9 @@ pub(super) fn begin_instance(
     );
     let of = (Kind::UpgradeInstance, Some(instance));
     let operation = Operation::begun(of, id, "", cluster.generation, now);
-    let primary = wal::primary(observed);
+    let details = wal::standing(observed, instance);
     next.journal
-        .begin_with(cluster.subject(), operation, Some(cause), primary);
+        .begin_with(cluster.subject(), operation, Some(cause), details);
 }
 
 /// How far an instance is that gets its new pod; whether that has changed anything.
@@ -356,8 +371,7 @@ fn replaced(
     let trouble = trouble_beside(None, next, cluster, observed);
     if is_new && trouble.is_none() {
         let mut details = versions(upgrade);
-        details.extend(wal::primary(observed));
-        details.extend(wal::reached(observed, instance));
+        details.extend(wal::standing(observed, instance));
         let done = (Outcome::Completed, None);
         next.journal.finish_with(subject, of, done, &details, now);
         let text = format!("instance {instance} runs image {}", upgrade.image.0);
@@ -378,8 +392,9 @@ fn replaced(
     let cause = format!("instance {instance}, {minutes} s after its turn began: {cause}");
     give_back(next, instance, former);
     let failed = (Outcome::Failed, Some(cause.clone()));
-    let primary = wal::primary(observed);
-    next.journal.finish_with(subject, of, failed, &primary, now);
+    let details = wal::standing(observed, instance);
+    next.journal.finish_with(subject, of, failed, &details, now);
+    let primary = wal::primary_and_timeline(observed);
     fail(next, cluster, (cause, primary), now);
     if let Some(upgrade) = &mut next.upgrade {
         upgrade.stage = UpgradeStage::Failed {
@@ -399,9 +414,9 @@ fn pass_over(
 ) {
     let of = (Kind::UpgradeInstance, Some(instance));
     let failed = (Outcome::Failed, Some(cause.to_owned()));
-    let primary = wal::primary(observed);
+    let details = wal::standing(observed, instance);
     next.journal
-        .finish_with(cluster.subject(), of, failed, &primary, now);
+        .finish_with(cluster.subject(), of, failed, &details, now);
     choose_next(next, now);
 }
 
@@ -452,7 +467,7 @@ pub(super) fn tell(
         .map_or(0, |running| running.steps);
     let mut texts = vec![""; told];
     texts.push(text);
-    let primary = wal::primary(observed);
+    let primary = wal::primary_and_timeline(observed);
     next.journal
         .progress(cluster.subject(), UPGRADE, (&texts, &primary), now);
 }

@@ -116,6 +116,10 @@ fn a_replica_made_by_hand_raises_the_number_and_one_removed_by_hand_lowers_it() 
     };
     let gone: Vec<&Event> = told.iter().filter(gone).collect();
     assert_eq!(gone.len(), 2, "{gone:?}");
+    let mut removed = told.iter();
+    let removed = removed.find(|event| event.event_type() == EventType::ReplicaRemoved);
+    let timeline = removed.expect("told").payload.get(Field::Timeline);
+    assert_eq!(timeline, Some(&Datum::Number(1)));
     for event in gone {
         assert_eq!(event.payload.text(Field::Primary), Some("hippo"));
     }
@@ -442,6 +446,14 @@ fn a_replica_that_falls_behind_is_told_once_and_so_is_its_return() {
     }
     assert_eq!(world.count("ReplicaLagging"), 1);
     assert_eq!(world.count("ReplicaCaughtUp"), 1);
+    let told = world.told();
+    for event_type in [EventType::ReplicaLagging, EventType::ReplicaCaughtUp] {
+        let mut of_type = told.iter();
+        let one = of_type.find(|event| event.event_type() == event_type);
+        let payload = &one.expect("told").payload;
+        assert_eq!(payload.get(Field::Timeline), Some(&Datum::Number(1)));
+        assert_eq!(payload.text(Field::Lsn), Some("0/3000148"));
+    }
 }
 
 #[test]

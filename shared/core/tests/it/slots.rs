@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use pgo_core::{KeptWal, WalStatus};
-use pgo_events::{Event, EventType, Field};
+use pgo_events::{Datum, Event, EventType, Field};
 use pgo_ids::InstanceName;
 use proptest::prelude::*;
 
@@ -53,6 +53,12 @@ fn wal_that_is_about_to_go_and_wal_that_is_gone_are_told_once_each_and_anew_afte
     let told = story(&world).remove(0);
     let name = told.payload.text(Field::ReplicaName);
     assert_eq!(name, Some(instance.as_str()));
+    for told in story(&world) {
+        let payload = &told.payload;
+        assert_eq!(payload.text(Field::Primary), Some("hippo"));
+        assert_eq!(payload.get(Field::Timeline), Some(&Datum::Number(1)));
+        assert_eq!(payload.text(Field::Lsn), Some("0/3000148"));
+    }
     let cause = told.cause.unwrap_or_default();
     assert!(cause.contains("keeps 3072 MiB"), "{cause}");
     for _ in 0..2 {
@@ -64,8 +70,13 @@ fn wal_that_is_about_to_go_and_wal_that_is_gone_are_told_once_each_and_anew_afte
 
     keeps(&mut world, &instance, WalStatus::Kept);
     assert!(world.status.kept_wal.is_empty());
+    // Of one that is away nobody says how far it has come.
+    world.observed.agents.remove(&instance);
     keeps(&mut world, &instance, WalStatus::Lost);
     assert_eq!(types(&world).len(), 3);
+    let payload = story(&world).remove(2).payload;
+    assert_eq!(payload.get(Field::Timeline), Some(&Datum::Number(1)));
+    assert_eq!(payload.text(Field::Lsn), None);
     world.check_stream();
 }
 

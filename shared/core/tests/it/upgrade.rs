@@ -265,6 +265,19 @@ fn replicas_come_first_and_the_primary_last() {
     let replica = (Some("hippo"), Some("0/3000148"));
     let former = (Some(&*primary), Some("0/3000148"));
     assert_eq!(of_instances, [replica, replica, former]);
+    // All of it says on which timeline it was, and what begins with an instance, how far that had come.
+    let upgrades = told
+        .iter()
+        .filter(|e| e.event_type().as_str().starts_with("Upgrade"));
+    for event in upgrades {
+        let timeline = event.payload.get(Field::Timeline);
+        let known = [Some(&Datum::Number(1)), Some(&Datum::Number(2))];
+        assert!(known.contains(&timeline), "{event:?}");
+    }
+    let mut begun = told.iter();
+    let begun = begun.find(|e| e.event_type().as_str() == "UpgradeInstance");
+    let begun = &begun.expect("told").payload;
+    assert_eq!(begun.text(Field::Lsn), Some("0/3000148"));
     assert_eq!(completed.eventheader.username, "alice");
     assert_eq!(world.count("UpgradeInstanceCompleted"), 3);
     assert_eq!(world.count("UpgradeClusterProgress"), 4);

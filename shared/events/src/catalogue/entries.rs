@@ -79,28 +79,28 @@ catalogue! {
         }
 
         // Changes to running clusters.
-        UpgradeCluster "a minor upgrade" [Cluster] (ClusterName, Primary) Now {
+        UpgradeCluster "a minor upgrade" [Cluster] (ClusterName, Primary, Timeline) Now {
             started UpgradeCluster = "UpgradeCluster";
             progress UpgradeClusterProgress = "UpgradeClusterProgress";
             failed UpgradeClusterFailure = "UpgradeClusterFailure"
                 "The cluster serves; the cause says which instance was not upgraded, and why.";
             completed UpgradeClusterCompleted = "UpgradeClusterCompleted"
-                "All instances of a cluster run the new version." and (FormerVersion, Version, Timeline);
+                "All instances of a cluster run the new version." and (FormerVersion, Version);
         }
-        UpgradeInstance "the upgrade of one instance" [Cluster] (ClusterName, Instance, Primary) Now {
+        UpgradeInstance "the upgrade of one instance" [Cluster] (ClusterName, Instance, Primary, Timeline, Lsn) Now {
             started UpgradeInstance = "UpgradeInstance";
             failed UpgradeInstanceFailure = "UpgradeInstanceFailure"
                 "Mend the cause, then ask again.";
             completed UpgradeInstanceCompleted = "UpgradeInstanceCompleted"
-                "One instance runs the new version." and (FormerVersion, Version, Timeline, Lsn);
+                "One instance runs the new version." and (FormerVersion, Version);
         }
-        RestartCluster "a restart" [Cluster] (ClusterName, Primary) Now {
+        RestartCluster "a restart" [Cluster] (ClusterName, Primary, Timeline) Now {
             started RestartCluster = "RestartCluster";
             progress RestartClusterProgress = "RestartClusterProgress";
             failed RestartClusterFailure = "RestartClusterFailure"
                 "The cause says which instance was not restarted, and why; mend it, then ask again.";
             completed RestartClusterCompleted = "RestartClusterCompleted"
-                "PostgreSQL was restarted on each instance that was asked for." and (Timeline);
+                "PostgreSQL was restarted on each instance that was asked for.";
         }
         ReloadCluster "reloading the configuration" [Cluster] (ClusterName) Now {
             started ReloadClusterStarted = "ReloadClusterStarted";
@@ -393,19 +393,19 @@ catalogue! {
         ReplicaAdded = "ReplicaAdded" [Cluster] Info (ClusterName, ReplicaName, Primary, Timeline, Lsn) Now
             "A replica streams from the primary and may take over."
             "Nothing to do.";
-        ReplicaRemoved = "ReplicaRemoved" [Cluster] Warn (ClusterName, ReplicaName, Primary) Now
+        ReplicaRemoved = "ReplicaRemoved" [Cluster] Warn (ClusterName, ReplicaName, Primary, Timeline) Now
             "A replica does not belong to the cluster any more: it was removed, or has been away too long."
             "Look at its pod and node if nobody removed it.";
-        ReplicaLagging = "ReplicaLagging" [Cluster] Warn (ClusterName, ReplicaName, Primary, LagBytes) Now
+        ReplicaLagging = "ReplicaLagging" [Cluster] Warn (ClusterName, ReplicaName, Primary, Timeline, Lsn, LagBytes) Now
             "A replica is far behind the primary."
             "Look at the replica's node, disk and network, and for long queries on it.";
-        ReplicaCaughtUp = "ReplicaCaughtUp" [Cluster] Info (ClusterName, ReplicaName, Primary, LagBytes) Now
+        ReplicaCaughtUp = "ReplicaCaughtUp" [Cluster] Info (ClusterName, ReplicaName, Primary, Timeline, Lsn, LagBytes) Now
             "A replica that was behind is near the primary again."
             "Nothing to do.";
-        ReplicaWalAtRisk = "ReplicaWalAtRisk" [Cluster] Warn (ClusterName, ReplicaName) Now
+        ReplicaWalAtRisk = "ReplicaWalAtRisk" [Cluster] Warn (ClusterName, ReplicaName, Primary, Timeline, Lsn) Now
             "The primary keeps more WAL for a replica that is away, or far behind, than it may; what is too much goes soon."
             "Bring the replica back, or raise max_slot_wal_keep_size; else it copies its data anew.";
-        ReplicaWalLost = "ReplicaWalLost" [Cluster] Warn (ClusterName, ReplicaName) Now
+        ReplicaWalLost = "ReplicaWalLost" [Cluster] Warn (ClusterName, ReplicaName, Primary, Timeline, Lsn) Now
             "The primary has let the WAL go that a replica needs, so that its own volume does not run full."
             "Nothing to do: the replica copies its data anew when it is back.";
         PrimaryNotReady = "PrimaryNotReady" [Cluster] Warn (ClusterName, Primary) Now
