@@ -37,6 +37,10 @@ DO $$ BEGIN
 END $$;
 COMMIT;";
 
+/// How many hold the rows.
+const HELD: &str =
+    "SELECT count(*) FROM pg_locks WHERE relation = 'testuser.kept'::regclass AND granted;";
+
 /// Something that is asked for.
 struct Task {
     /// What it is.
@@ -167,13 +171,37 @@ fn until_drilled(cluster: &Cluster) -> Value {
     })
 }
 
-/// A policy, made of a file.
-fn policy(name: &str) {
-    let folder = tempfile::tempdir().expect("a folder");
-    let file = folder.path().join("policy.sql");
-    std::fs::write(&file, POLICY).expect("it can be written");
-    let file = format!("--in-file={}", file.display());
-    pgo(&["create", "policy", name, &file]).ok();
+/// A policy of the namespace, which goes with this.
+struct Policy(String);
+
+impl Policy {
+    fn of(prefix: &str, sql: &str) -> Self {
+        let policy = Self(unique(prefix));
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("policy.sql");
+        std::fs::write(&file, sql).expect("it can be written");
+        let file = format!("--in-file={}", file.display());
+        pgo(&["create", "policy", &policy.0, &file]).ok();
+        policy
+    }
+}
+
+impl Drop for Policy {
+    fn drop(&mut self) {
+        pgo(&["delete", "policy", &self.0, "--no-prompt"]);
+    }
+}
+
+/// Asks for a dump, which waits for the rows, and harms something meanwhile; what came of holding the rows.
+fn dump(cluster: &Cluster, harm: impl FnOnce()) -> Ran {
+    thread::scope(|scope| {
+        let holds = scope.spawn(|| cluster.psql(HOLD));
+        until_count(cluster, "the lock", HELD);
+        DUMP.ask(cluster);
+        DUMP.until_at_work(cluster);
+        harm();
+        holds.join().expect("it ended")
+    })
 }
 
 /// Applies a policy, and harms something meanwhile; what `pgo` said, which waits for the end.
@@ -201,24 +229,15 @@ fn all_that_is_at_work_survives_the_operator() {
     until_whole();
     let watch = Watch::begin();
     let cluster = backed_up("taskskill");
-    let name = unique("slow");
-    policy(&name);
-    thread::scope(|scope| {
-        let holds = scope.spawn(|| cluster.psql(HOLD));
-        until_count(
-            &cluster,
-            "the lock",
-            "SELECT count(*) FROM pg_locks WHERE relation = 'testuser.kept'::regclass AND granted;",
-        );
-        DUMP.ask(&cluster);
-        DUMP.until_at_work(&cluster);
+    let policy = Policy::of("slow", POLICY);
+    let held = dump(&cluster, || {
         for name in OPERATOR {
             assert!(kill_all_of(name) > 0, "no process of {name} was there");
         }
         until_whole();
         cluster.psql("CREATE TABLE go_on ();").ok();
-        holds.join().expect("it ended").ok();
     });
+    held.ok();
     assert_eq!(DUMP.end(&cluster, &watch, 0), "CreateDumpCompleted");
     for task in [&COPY, &BENCHMARK] {
         task.ask(&cluster);
@@ -228,7 +247,7 @@ fn all_that_is_at_work_survives_the_operator() {
         let end = task.end(&cluster, &watch, 0);
         assert_eq!(end, format!("{}Completed", task.events.0));
     }
-    let applied = apply(&name, &cluster, || {
+    let applied = apply(&policy.0, &cluster, || {
         assert!(kill_all_of("reconciler") > 0);
         until_whole();
     });
@@ -249,7 +268,6 @@ fn all_that_is_at_work_survives_the_operator() {
     assert!(proven.ends_with('F'), "{proven}");
     assert_eq!(rows(&cluster), "1000");
     watch.check_to_its_end(&cluster.uid());
-    pgo(&["delete", "policy", &name, "--no-prompt"]).ok();
 }
 
 #[test]
@@ -260,21 +278,9 @@ fn what_needs_the_primary_has_one_end_where_that_is_killed_and_can_be_done_again
     cluster
         .psql("CREATE TABLE kept AS SELECT generate_series(1, 1000) AS n;")
         .ok();
-    let name = unique("slow");
-    policy(&name);
-    thread::scope(|scope| {
-        // It ends with the server.
-        let holds = scope.spawn(|| cluster.psql(HOLD));
-        until_count(
-            &cluster,
-            "the lock",
-            "SELECT count(*) FROM pg_locks WHERE relation = 'testuser.kept'::regclass AND granted;",
-        );
-        DUMP.ask(&cluster);
-        DUMP.until_at_work(&cluster);
-        kill_primary(&cluster);
-        holds.join().expect("it ended");
-    });
+    let policy = Policy::of("slow", POLICY);
+    // Who holds the rows ends with the server.
+    dump(&cluster, || kill_primary(&cluster));
     for task in [&DUMP, &COPY, &BENCHMARK] {
         if task.name != DUMP.name {
             task.ask(&cluster);
@@ -289,7 +295,7 @@ fn what_needs_the_primary_has_one_end_where_that_is_killed_and_can_be_done_again
         assert_eq!(task.ends(&cluster, &watch).len(), 2, "{}", task.name);
     }
     // A transaction that was not committed left nothing.
-    apply(&name, &cluster, || kill_primary(&cluster));
+    apply(&policy.0, &cluster, || kill_primary(&cluster));
     let failed = watch.until(&cluster.uid(), "ApplyPolicyFailure");
     let causes = fields(&failed, "ApplyPolicyFailure", "/cause");
     assert!(!causes[0].is_empty(), "{causes:?}");
@@ -299,7 +305,6 @@ fn what_needs_the_primary_has_one_end_where_that_is_killed_and_can_be_done_again
     assert!(left.out.contains("0 left"), "{left}");
     assert_eq!(rows(&cluster), "1000");
     watch.check_to_its_end(&cluster.uid());
-    pgo(&["delete", "policy", &name, "--no-prompt"]).ok();
 }
 
 #[test]
@@ -340,13 +345,8 @@ fn each_run_of_a_schedule_is_done_once_while_schedulers_are_killed_where_it_is_d
     let watch = Watch::begin();
     let cluster = Cluster::ready("everyfive");
     cluster.psql("CREATE TABLE runs (at timestamptz);").ok();
-    let name = unique("notes");
-    let folder = tempfile::tempdir().expect("a folder");
-    let file = folder.path().join("policy.sql");
-    std::fs::write(&file, "INSERT INTO testuser.runs VALUES (now());\n")
-        .expect("it can be written");
-    let file = format!("--in-file={}", file.display());
-    pgo(&["create", "policy", &name, &file]).ok();
+    let policy = Policy::of("notes", "INSERT INTO testuser.runs VALUES (now());\n");
+    let name = &policy.0;
     let of_policy = format!("--policy={name}");
     let secret = format!("--secret={}-testuser-secret", cluster.name);
     let schedule = [
@@ -389,5 +389,4 @@ fn each_run_of_a_schedule_is_done_once_while_schedulers_are_killed_where_it_is_d
         cluster.ask("SELECT count(*) FROM runs;"),
         runs.len().to_string()
     );
-    pgo(&["delete", "policy", &name, "--no-prompt"]).ok();
 }
